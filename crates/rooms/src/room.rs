@@ -1,0 +1,224 @@
+//! A room in use, and the immutable view of it that readers hold.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::power_levels::PowerLevels;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
+use tokio::sync::Mutex;
+
+use crate::head::Head;
+use crate::sorted::SortedSet;
+use crate::state_map::{StateEntry, StateMap};
+use crate::timeline_event::TimelineEvent;
+
+/// A room in memory. One writer at a time changes it; readers take [`Room::view`].
+pub struct Room {
+    /// The number the database knows the room by.
+    pub nid: RoomNid,
+    /// The room's id.
+    pub id: RoomId,
+    /// The room's version.
+    pub version: RoomVersion,
+    pub(crate) db: Database,
+    pub(crate) head: Mutex<Head>,
+    view: ArcSwap<RoomView>,
+    used: AtomicU64,
+}
+
+impl Room {
+    pub(crate) fn new(db: Database, nid: RoomNid, id: RoomId, version: RoomVersion, view: RoomView, head: Head) -> Self {
+        Self {
+            nid,
+            id,
+            version,
+            db,
+            head: Mutex::new(head),
+            view: ArcSwap::from_pointee(view),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// The room as of the last commit that changed it. Replaced before that commit's position is published.
+    #[must_use]
+    pub fn view(&self) -> Arc<RoomView> {
+        self.view.load_full()
+    }
+
+    pub(crate) fn set_view(&self, view: RoomView) {
+        self.view.store(Arc::new(view));
+    }
+
+    pub(crate) fn touch(&self, tick: u64) {
+        self.used.store(tick, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The event of a state entry, read from the database on a miss.
+    pub async fn state_event(&self, entry: &StateEntry) -> Result<Pdu, DbError> {
+        crate::load::state_event(&self.db, self.version, entry).await
+    }
+}
+
+/// A room at one moment; never changes. Derefs to its [`CurrentState`].
+#[derive(Clone)]
+pub struct RoomView {
+    /// Position of the newest timeline event.
+    pub position: Position,
+    /// The forward extremities: what the next event names as `prev_events`.
+    pub extremities: Arc<[EventId]>,
+    /// The current state and what is derived from it.
+    pub current: Arc<CurrentState>,
+    /// The newest timeline events, newest last: every one with a position above `recent_after`.
+    pub recent: Arc<[Arc<TimelineEvent>]>,
+    /// See `recent`; 0 when `recent` reaches back to the room's first event.
+    pub recent_after: Position,
+}
+
+impl Deref for RoomView {
+    type Target = CurrentState;
+
+    fn deref(&self) -> &CurrentState {
+        &self.current
+    }
+}
+
+/// The current state of a room and what readers ask of it most.
+#[derive(Clone)]
+pub struct CurrentState {
+    /// (event type, state key) to event.
+    pub state: StateMap,
+    /// Parsed `m.room.power_levels`, or the defaults of a room without.
+    pub power_levels: Arc<PowerLevels>,
+    /// `m.room.join_rules`.
+    pub join_rule: JoinRule,
+    /// `m.room.history_visibility`.
+    pub history_visibility: HistoryVisibility,
+    /// Whether `m.room.guest_access` lets guests join.
+    pub guests_can_join: bool,
+    /// Users of this server who are joined.
+    pub local_joined: SortedSet<UserId>,
+    /// How many users are joined.
+    pub joined_count: u64,
+    /// How many users are invited.
+    pub invited_count: u64,
+}
+
+impl CurrentState {
+    /// The event that set a state, when it is in memory (create, power levels, join rules, name, topic, canonical
+    /// alias, avatar, encryption and history visibility always are).
+    #[must_use]
+    pub fn event_in_memory(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
+        self.state.get(event_type, state_key)?.pdu()
+    }
+
+    /// The event number of a state.
+    #[must_use]
+    pub fn event_nid(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
+        self.state.get(event_type, state_key).map(|entry| entry.nid)
+    }
+
+    /// A string member of a state event's content that is in memory.
+    #[must_use]
+    pub fn content_str(&self, event_type: &str, member: &str) -> Option<&str> {
+        self.event_in_memory(event_type, "")?.content().get(member)?.as_str()
+    }
+
+    /// Up to five other members to name the room after: joined and invited, else left; in order of user id.
+    #[must_use]
+    pub fn heroes(&self, user: &UserId) -> Vec<UserId> {
+        crate::heroes::heroes(&self.state, user)
+    }
+}
+
+/// Who may read the room's history, `m.room.history_visibility`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistoryVisibility {
+    /// Members from when they were invited.
+    Invited,
+    /// Members from when they joined.
+    Joined,
+    /// Whoever is or was a member, everything.
+    #[default]
+    Shared,
+    /// Anybody, everything.
+    WorldReadable,
+}
+
+impl HistoryVisibility {
+    /// Reads the event's `history_visibility`; anything unknown is `shared`.
+    #[must_use]
+    pub fn of(pdu: Option<&Pdu>) -> Self {
+        match pdu.and_then(|pdu| pdu.content().get("history_visibility")).and_then(|value| value.as_str()) {
+            Some("invited") => Self::Invited,
+            Some("joined") => Self::Joined,
+            Some("world_readable") => Self::WorldReadable,
+            _ => Self::Shared,
+        }
+    }
+
+    /// The value of `history_visibility`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invited => "invited",
+            Self::Joined => "joined",
+            Self::Shared => "shared",
+            Self::WorldReadable => "world_readable",
+        }
+    }
+}
+
+/// How users get into the room, `m.room.join_rules`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinRule {
+    /// Anybody.
+    Public,
+    /// By invitation.
+    #[default]
+    Invite,
+    /// By invitation, for which anybody can knock.
+    Knock,
+    /// Invited users and members of the rooms in `allow`.
+    Restricted,
+    /// As restricted, and anybody can knock.
+    KnockRestricted,
+    /// Nobody who is not invited (never given a meaning).
+    Private,
+}
+
+impl JoinRule {
+    /// Reads the event's `join_rule`; a room without one is `invite`.
+    #[must_use]
+    pub fn of(pdu: Option<&Pdu>) -> Self {
+        match pdu.and_then(|pdu| pdu.content().get("join_rule")).and_then(|value| value.as_str()) {
+            Some("public") => Self::Public,
+            Some("knock") => Self::Knock,
+            Some("restricted") => Self::Restricted,
+            Some("knock_restricted") => Self::KnockRestricted,
+            Some("private") => Self::Private,
+            _ => Self::Invite,
+        }
+    }
+
+    /// The value of `join_rule`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Invite => "invite",
+            Self::Knock => "knock",
+            Self::Restricted => "restricted",
+            Self::KnockRestricted => "knock_restricted",
+            Self::Private => "private",
+        }
+    }
+}

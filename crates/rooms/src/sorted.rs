@@ -1,0 +1,154 @@
+//! A persistent sorted set: cheap to clone, compact when small, and cheap to change when large.
+//!
+//! Elements lie in shared leaves of at most [`LEAF`] elements. A change copies one leaf and the
+//! list of leaves, so a room of 10,000 members costs a few hundred reference counts a change.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+const LEAF: usize = 128;
+
+/// An immutable sorted set whose clones share structure.
+#[derive(Debug)]
+pub struct SortedSet<T> {
+    leaves: Arc<Vec<Arc<Vec<T>>>>,
+    len: usize,
+}
+
+impl<T> Clone for SortedSet<T> {
+    fn clone(&self) -> Self {
+        Self { leaves: Arc::clone(&self.leaves), len: self.len }
+    }
+}
+
+impl<T> Default for SortedSet<T> {
+    fn default() -> Self {
+        Self { leaves: Arc::new(Vec::new()), len: 0 }
+    }
+}
+
+impl<T: Clone> SortedSet<T> {
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All elements in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        self.leaves.iter().flat_map(|leaf| leaf.iter())
+    }
+
+    /// The element that `order` calls equal. `order(x)` is the order of `x` relative to what is sought.
+    pub fn find(&self, order: impl Fn(&T) -> Ordering) -> Option<&T> {
+        let leaf = self.leaf_for(&order)?;
+        let leaf = self.leaves.get(leaf)?;
+        leaf.binary_search_by(|item| order(item)).ok().and_then(|at| leaf.get(at))
+    }
+
+    /// The elements from the first that `order` does not call less, in order.
+    pub fn iter_from(&self, order: impl Fn(&T) -> Ordering) -> impl Iterator<Item = &T> {
+        let first = self
+            .leaves
+            .partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
+        let skip = self
+            .leaves
+            .get(first)
+            .map_or(0, |leaf| leaf.partition_point(|item| order(item) == Ordering::Less));
+        self.leaves.iter().skip(first).flat_map(|leaf| leaf.iter()).skip(skip)
+    }
+
+    /// Puts `item` where `order` says, replacing an element that `order` calls equal. Answers what was replaced.
+    pub fn insert(&mut self, item: T, order: impl Fn(&T) -> Ordering) -> Option<T> {
+        let leaves = Arc::make_mut(&mut self.leaves);
+        let at = leaves
+            .partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less))
+            .min(leaves.len().saturating_sub(1));
+        let Some(leaf) = leaves.get_mut(at) else {
+            leaves.push(Arc::new(vec![item]));
+            self.len = 1;
+            return None;
+        };
+        let items = Arc::make_mut(leaf);
+        match items.binary_search_by(|other| order(other)) {
+            Ok(place) => Some(std::mem::replace(&mut items[place], item)),
+            Err(place) => {
+                items.insert(place, item);
+                self.len += 1;
+                if items.len() > LEAF {
+                    let upper = items.split_off(LEAF / 2);
+                    leaves.insert(at + 1, Arc::new(upper));
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes out the element that `order` calls equal.
+    pub fn remove(&mut self, order: impl Fn(&T) -> Ordering) -> Option<T> {
+        let at = self.leaf_for(&order)?;
+        let leaves = Arc::make_mut(&mut self.leaves);
+        let items = Arc::make_mut(leaves.get_mut(at)?);
+        let place = items.binary_search_by(|other| order(other)).ok()?;
+        let removed = items.remove(place);
+        self.len -= 1;
+        if items.is_empty() {
+            leaves.remove(at);
+        }
+        Some(removed)
+    }
+
+    fn leaf_for(&self, order: &impl Fn(&T) -> Ordering) -> Option<usize> {
+        let at = self
+            .leaves
+            .partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
+        (at < self.leaves.len()).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn behaves_as_a_btree_set() {
+        let mut ours = SortedSet::default();
+        let mut model = BTreeSet::new();
+        let mut seed = 1_u64;
+        for step in 0..20_000_u64 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let value = (seed >> 33) % 1_000;
+            if step % 3 == 0 {
+                assert_eq!(ours.remove(|x: &u64| x.cmp(&value)).is_some(), model.remove(&value));
+            } else {
+                assert_eq!(ours.insert(value, |x| x.cmp(&value)).is_none(), model.insert(value));
+            }
+        }
+        assert_eq!(ours.len(), model.len());
+        assert!(ours.iter().eq(model.iter()));
+        for value in 0..1_001 {
+            assert_eq!(ours.find(|x| x.cmp(&value)).is_some(), model.contains(&value));
+            assert!(ours.iter_from(|x| x.cmp(&value)).eq(model.range(value..)));
+        }
+    }
+
+    #[test]
+    fn a_clone_keeps_what_it_had() {
+        let mut ours = SortedSet::default();
+        for value in 0..500 {
+            ours.insert(value, |x: &i32| x.cmp(&value));
+        }
+        let before = ours.clone();
+        ours.remove(|x| x.cmp(&250));
+        assert_eq!(before.len(), 500);
+        assert!(before.find(|x| x.cmp(&250)).is_some());
+        assert!(ours.find(|x| x.cmp(&250)).is_none());
+    }
+}

@@ -1,0 +1,132 @@
+//! An event as clients are given it.
+
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, UserId};
+use plexus_store::{EventNid, Position};
+
+/// An event with everything a client's copy of it needs but the reader's own point of view.
+#[derive(Debug)]
+pub struct TimelineEvent {
+    /// The number the database knows the event by.
+    pub nid: EventNid,
+    /// Its place in the room's timeline.
+    pub position: Position,
+    /// The event; already redacted when it has been redacted.
+    pub pdu: Pdu,
+    /// `{content, event_id, origin_server_ts, sender, state_key?, type, redacts?}`: no `room_id`, no `unsigned`.
+    pub client_json: Arc<str>,
+    /// For a state event what it replaced.
+    pub replaced: Option<Box<Replaced>>,
+    /// The redaction, when the event has been redacted.
+    pub redacted_because: Option<Arc<TimelineEvent>>,
+    /// How the sender's device named the request that made it.
+    pub transaction: Option<Box<Transaction>>,
+}
+
+/// What a state event replaced.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// `unsigned.replaces_state`
+    pub event_id: EventId,
+    /// `unsigned.prev_sender`
+    pub sender: UserId,
+    /// `unsigned.prev_content`, JSON.
+    pub content_json: Arc<str>,
+}
+
+/// How a device named a request: scope of `unsigned.transaction_id`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Transaction {
+    /// The device that sent the event.
+    pub device_id: Arc<str>,
+    /// The transaction id it chose.
+    pub txn_id: Arc<str>,
+}
+
+/// The reader's point of view, for [`TimelineEvent::write_client`].
+#[derive(Clone, Copy, Debug)]
+pub struct ClientFormat<'a> {
+    /// Who reads.
+    pub user: &'a UserId,
+    /// The reading device: it is told its own transaction ids.
+    pub device_id: Option<&'a str>,
+    /// Now, unix ms, for `unsigned.age`.
+    pub now_ms: u64,
+    /// Whether the event carries its `room_id` (everywhere but inside /sync's rooms).
+    pub room_id: bool,
+}
+
+impl TimelineEvent {
+    /// Appends the event's JSON for a client. `membership` is the reader's membership at the event
+    /// (`unsigned.membership`), `relations` the JSON of `unsigned.m.relations`.
+    pub fn write_client(
+        &self,
+        out: &mut String,
+        format: &ClientFormat<'_>,
+        membership: Option<&str>,
+        relations: Option<&str>,
+    ) {
+        out.push_str(self.client_json.strip_suffix('}').unwrap_or(&self.client_json));
+        if format.room_id {
+            out.push_str(",\"room_id\":");
+            push_json_str(out, self.pdu.room_id().as_str());
+        }
+        out.push_str(",\"unsigned\":{\"age\":");
+        let age = i128::from(format.now_ms) - i128::from(self.pdu.origin_server_ts());
+        out.push_str(&age.to_string());
+        if let Some(membership) = membership {
+            out.push_str(",\"membership\":");
+            push_json_str(out, membership);
+        }
+        if let Some(replaced) = &self.replaced {
+            out.push_str(",\"prev_content\":");
+            out.push_str(&replaced.content_json);
+            out.push_str(",\"prev_sender\":");
+            push_json_str(out, replaced.sender.as_str());
+            out.push_str(",\"replaces_state\":");
+            push_json_str(out, replaced.event_id.as_str());
+        }
+        if let Some(transaction) = self.transaction_for(format) {
+            out.push_str(",\"transaction_id\":");
+            push_json_str(out, &transaction.txn_id);
+        }
+        if let Some(redaction) = &self.redacted_because {
+            out.push_str(",\"redacted_by\":");
+            push_json_str(out, redaction.pdu.event_id().as_str());
+            out.push_str(",\"redacted_because\":");
+            let format = ClientFormat { room_id: true, ..*format };
+            redaction.write_client(out, &format, None, None);
+        }
+        if let Some(relations) = relations {
+            out.push_str(",\"m.relations\":");
+            out.push_str(relations);
+        }
+        out.push_str("}}");
+    }
+
+    /// The transaction id, when the reader is the device that chose it.
+    fn transaction_for(&self, format: &ClientFormat<'_>) -> Option<&Transaction> {
+        self.transaction
+            .as_deref()
+            .filter(|it| self.pdu.sender() == format.user && format.device_id == Some(&*it.device_id))
+    }
+}
+
+/// Appends `text` as a JSON string.
+pub fn push_json_str(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
