@@ -1,1 +1,35 @@
-//! http
+//! What every HTTP endpoint shares: extractors, error bodies, rate limits, CORS, and the glue between route lists and axum.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: who makes the request |
+//! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]) |
+//! | [`error`] | [`ApiError`], the one error that leaves a handler |
+//! | [`extract`] | [`Path`] and [`Query`] |
+//! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
+//! | [`peer`] | [`ClientIp`] |
+//! | [`ratelimit`] | [`RateLimiter`] |
+//! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
+
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod extract;
+pub mod frame;
+pub mod peer;
+pub mod ratelimit;
+pub mod routes;
+
+#[doc(hidden)]
+pub use axum;
+pub use axum::extract::State;
+pub use plexus_accounts::Requester;
+
+pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
+pub use body::{Empty, Json, JsonBody, JsonOrEmpty, RawJson};
+pub use error::ApiError;
+pub use extract::{Path, Query};
+pub use frame::{SERVER_TOKEN, frame};
+pub use peer::{ClientIp, Peer};
+pub use ratelimit::RateLimiter;
+pub use routes::{Client, Prefixes, Route, Routes};

@@ -1,0 +1,191 @@
+//! Who makes the request: the access token, checked.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::StatusCode;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::request::Parts;
+use plexus_accounts::{Requester, Seen, TokenChecker, TokenError};
+use plexus_protocol::id::UserId;
+
+use crate::{ApiError, peer};
+
+/// A registered user; guests get `M_GUEST_ACCESS_FORBIDDEN`.
+#[derive(Debug)]
+pub struct Auth(pub Arc<Requester>);
+
+/// A registered user or a guest.
+#[derive(Debug)]
+pub struct AuthGuest(pub Arc<Requester>);
+
+/// A server administrator; others get `M_FORBIDDEN`.
+#[derive(Debug)]
+pub struct AuthAdmin(pub Arc<Requester>);
+
+/// A registered user or a guest, also when an administrator has locked the account: for logging out.
+#[derive(Debug)]
+pub struct AuthEvenLocked(pub Arc<Requester>);
+
+/// A registered user, a guest, or nobody (no token given). A wrong token is still an error.
+#[derive(Debug)]
+pub struct MaybeAuth(pub Option<Arc<Requester>>);
+
+/// Where the extractors note the user for the request's log line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoggedUser(pub(crate) Arc<OnceLock<UserId>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for MaybeAuth
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Some(token) = access_token(parts)? else {
+            return Ok(Self(None));
+        };
+        let checker = Arc::<TokenChecker>::from_ref(state);
+        let requester = checker.check(&token, seen(parts)).await.map_err(token_error)?;
+        note(parts, &requester);
+        Ok(Self(Some(requester)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AuthEvenLocked
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let token = access_token(parts)?.ok_or_else(ApiError::missing_token)?;
+        let checker = Arc::<TokenChecker>::from_ref(state);
+        let requester = match checker.check(&token, seen(parts)).await {
+            Ok(requester) | Err(TokenError::Locked(requester)) => requester,
+            Err(error) => return Err(token_error(error)),
+        };
+        note(parts, &requester);
+        Ok(Self(requester))
+    }
+}
+
+fn seen(parts: &Parts) -> Seen<'_> {
+    Seen {
+        ip: peer::of(parts),
+        user_agent: parts
+            .headers
+            .get(USER_AGENT)
+            .and_then(|agent| agent.to_str().ok()),
+    }
+}
+
+/// Notes the user for the log line. It may be there already: two extractors of one handler.
+fn note(parts: &Parts, requester: &Requester) {
+    if let Some(logged) = parts.extensions.get::<LoggedUser>() {
+        logged.0.get_or_init(|| requester.user_id.clone());
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AuthGuest
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let MaybeAuth(requester) = MaybeAuth::from_request_parts(parts, state).await?;
+        requester.map(Self).ok_or_else(ApiError::missing_token)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Auth
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let AuthGuest(requester) = AuthGuest::from_request_parts(parts, state).await?;
+        if requester.is_guest {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "M_GUEST_ACCESS_FORBIDDEN",
+                "Guest access not allowed",
+            ));
+        }
+        Ok(Self(requester))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AuthAdmin
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Auth(requester) = Auth::from_request_parts(parts, state).await?;
+        if !requester.is_admin {
+            return Err(ApiError::forbidden("You are not a server admin"));
+        }
+        Ok(Self(requester))
+    }
+}
+
+fn token_error(error: TokenError) -> ApiError {
+    match error {
+        TokenError::Unknown => ApiError::unknown_token(false),
+        TokenError::Expired => ApiError::unknown_token(true),
+        TokenError::Locked(_) => locked(),
+        TokenError::BadUserId(_) | TokenError::Database(_) => ApiError::internal(&error),
+    }
+}
+
+fn locked() -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "M_USER_LOCKED",
+        "User account has been locked",
+    )
+    .with("soft_logout", true)
+}
+
+/// The access token of the Authorization header or of the query parameter `access_token`, if any.
+///
+/// Both at once are refused, as in Synapse: it is unclear which one is meant.
+fn access_token(parts: &Parts) -> Result<Option<String>, ApiError> {
+    let from_query = parts.uri.query().and_then(query_token);
+    let Some(header) = parts.headers.get(AUTHORIZATION) else {
+        return Ok(from_query);
+    };
+    if from_query.is_some() {
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "M_MISSING_TOKEN",
+            "Mixing Authorization headers and access_token query parameters.",
+        ));
+    }
+    let token = header.to_str().ok().and_then(|header| {
+        let (scheme, token) = header.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
+    });
+    match token {
+        Some(token) => Ok(Some(token.to_owned())),
+        None => Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "M_MISSING_TOKEN",
+            "Invalid Authorization header.",
+        )),
+    }
+}
+
+fn query_token(query: &str) -> Option<String> {
+    let raw = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("access_token="))?;
+    let decoded = percent_encoding::percent_decode_str(raw)
+        .decode_utf8()
+        .ok()?;
+    (!decoded.is_empty()).then(|| decoded.into_owned())
+}

@@ -1,0 +1,206 @@
+//! The one error that leaves a handler: what the client reads. What the operator reads is logged where the error is made.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value};
+
+/// An error response: status, `errcode`, `error` and further fields of the JSON body.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    /// `None`: the body is `fields` alone (user-interactive authentication answers 401 without an errcode).
+    errcode: Option<Cow<'static, str>>,
+    message: Cow<'static, str>,
+    fields: Option<Box<Map<String, Value>>>,
+    retry_after_ms: Option<u64>,
+}
+
+impl ApiError {
+    /// An error with the given status, `errcode` (`M_...`) and text for the client.
+    pub fn new(
+        status: StatusCode,
+        errcode: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            errcode: Some(errcode.into()),
+            message: message.into(),
+            fields: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// An answer whose body is exactly `fields`, such as the 401 of user-interactive authentication.
+    pub fn body(status: StatusCode, fields: Map<String, Value>) -> Self {
+        Self {
+            status,
+            errcode: None,
+            message: Cow::Borrowed(""),
+            fields: Some(Box::new(fields)),
+            retry_after_ms: None,
+        }
+    }
+
+    /// Adds one more field to the body.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields
+            .get_or_insert_default()
+            .insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// 403 `M_FORBIDDEN`.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
+    }
+
+    /// 404 `M_NOT_FOUND`.
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
+    }
+
+    /// 400 `M_NOT_JSON`: the body is not JSON at all.
+    pub fn not_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_NOT_JSON", message)
+    }
+
+    /// 400 `M_BAD_JSON`: JSON of the wrong shape.
+    pub fn bad_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_BAD_JSON", message)
+    }
+
+    /// 400 `M_MISSING_PARAM`.
+    pub fn missing_param(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_MISSING_PARAM", message)
+    }
+
+    /// 400 `M_INVALID_PARAM`.
+    pub fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
+    }
+
+    /// 400 `M_UNKNOWN`: a refusal without a code of its own.
+    pub fn unknown(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", message)
+    }
+
+    /// 401 `M_MISSING_TOKEN`.
+    pub fn missing_token() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "M_MISSING_TOKEN",
+            "Missing access token",
+        )
+    }
+
+    /// 401 `M_UNKNOWN_TOKEN`. With `soft_logout` the client keeps its keys and logs in again (client-server API, soft logout).
+    pub fn unknown_token(soft_logout: bool) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "M_UNKNOWN_TOKEN",
+            "Invalid access token passed.",
+        )
+        .with("soft_logout", soft_logout)
+    }
+
+    /// 429 `M_LIMIT_EXCEEDED`, with `retry_after_ms` in the body and the header Retry-After in whole seconds.
+    pub fn limit_exceeded(retry_after_ms: u64) -> Self {
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "M_LIMIT_EXCEEDED",
+            "Too Many Requests",
+        )
+        .with("retry_after_ms", retry_after_ms);
+        error.retry_after_ms = Some(retry_after_ms);
+        error
+    }
+
+    /// 404 `M_UNRECOGNIZED`: no such endpoint.
+    pub fn unrecognized() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "M_UNRECOGNIZED",
+            "Unrecognized request",
+        )
+    }
+
+    /// 405 `M_UNRECOGNIZED`: the endpoint exists, the method does not.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "M_UNRECOGNIZED",
+            "Unrecognized request",
+        )
+    }
+
+    /// 413 `M_TOO_LARGE`.
+    pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
+    }
+
+    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it.
+    pub fn internal(error: &dyn Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            text.push_str(": ");
+            text.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        tracing::error!("{text}");
+        Self::internal_silent()
+    }
+
+    /// 500 `M_UNKNOWN` for what has been logged already.
+    pub(crate) fn internal_silent() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "M_UNKNOWN",
+            "Internal server error",
+        )
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The `errcode`, when the body has one.
+    pub fn errcode(&self) -> Option<&str> {
+        self.errcode.as_deref()
+    }
+}
+
+impl From<plexus_store::DbError> for ApiError {
+    fn from(error: plexus_store::DbError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut body = Map::new();
+        if let Some(errcode) = self.errcode {
+            body.insert("errcode".to_owned(), errcode.into());
+            body.insert("error".to_owned(), self.message.into());
+        }
+        body.extend(self.fields.map(|fields| *fields).unwrap_or_default());
+        let mut response = (self.status, Value::Object(body).to_string()).into_response();
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(ms) = self.retry_after_ms {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+        }
+        response
+    }
+}

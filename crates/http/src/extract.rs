@@ -1,0 +1,50 @@
+//! Path and query extractors with Matrix error bodies.
+
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::PathRejection;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::ApiError;
+
+/// The path's parameters, percent-decoded. Rejection: `M_INVALID_PARAM`.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => {
+                if error.status().is_server_error() {
+                    return Err(ApiError::internal(&error));
+                }
+                Err(ApiError::invalid_param(error.body_text()))
+            }
+            Err(error) => Err(ApiError::internal(&error)),
+        }
+    }
+}
+
+/// The query's parameters; a `Vec` field takes every value of a repeated parameter.
+/// Rejections: `M_MISSING_PARAM`, `M_INVALID_PARAM`.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        serde_html_form::from_str(query).map(Self).map_err(|error| {
+            let text = error.to_string();
+            if text.starts_with("missing field") {
+                ApiError::missing_param(text)
+            } else {
+                ApiError::invalid_param(text)
+            }
+        })
+    }
+}

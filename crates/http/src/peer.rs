@@ -1,0 +1,63 @@
+//! Who is at the other end of a connection.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::request::Parts;
+
+/// What the listener knows of a connection; put into each request's extensions.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The address of the socket's other end; `None` on a unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether X-Forwarded-For is to be believed (the listener's `x_forwarded`).
+    pub x_forwarded: bool,
+    /// The listener's name in the log: its `tag`, port or path.
+    pub site: Arc<str>,
+}
+
+impl Peer {
+    /// The client's address: the first of X-Forwarded-For behind a proxy, as in Synapse, else the socket's.
+    pub fn client_ip(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        if self.x_forwarded {
+            let forwarded = headers
+                .get("x-forwarded-for")
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| value.split(',').next())
+                .and_then(|first| parse_address(first.trim()));
+            if forwarded.is_some() {
+                return forwarded;
+            }
+        }
+        self.address.map(|address| address.to_canonical())
+    }
+}
+
+/// Reads `1.2.3.4`, `2001:db8::1`, and what some proxies write: `1.2.3.4:567` and `[2001:db8::1]:567`.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let address: IpAddr = text
+        .parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|socket: std::net::SocketAddr| socket.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())?;
+    Some(address.to_canonical())
+}
+
+/// The client's address; `None` on a unix socket without X-Forwarded-For.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientIp(pub Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(of(parts)))
+    }
+}
+
+pub(crate) fn of(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>()?.client_ip(&parts.headers)
+}

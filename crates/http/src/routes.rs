@@ -1,0 +1,189 @@
+//! The glue between a list of routes and axum.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter};
+use http::Method;
+
+/// The prefixes a path is served under.
+#[derive(Debug, Clone, Copy)]
+pub struct Prefixes(pub &'static [&'static str]);
+
+/// The client-server API's prefixes.
+#[derive(Debug)]
+pub struct Client;
+
+impl Client {
+    /// `/_matrix/client`: versions.
+    pub const ROOT: Prefixes = Prefixes(&["/_matrix/client"]);
+    /// Endpoints of the client-server API as it stands: v3, and r0 as it was called before Matrix 1.1.
+    pub const V3R0: Prefixes = Prefixes(&["/_matrix/client/v3", "/_matrix/client/r0"]);
+    /// As [`Self::V3R0`], and under unstable, as Synapse serves nearly all of them.
+    pub const V3R0_UNSTABLE: Prefixes = Prefixes(&[
+        "/_matrix/client/v3",
+        "/_matrix/client/r0",
+        "/_matrix/client/unstable",
+    ]);
+    /// Endpoints that came after Matrix 1.1 and are versioned one by one.
+    pub const V1: Prefixes = Prefixes(&["/_matrix/client/v1"]);
+    /// Unstable forms; the path then begins with the MSC's name.
+    pub const UNSTABLE: Prefixes = Prefixes(&["/_matrix/client/unstable"]);
+    /// The media API as it was before Matrix 1.11.
+    pub const MEDIA: Prefixes =
+        Prefixes(&["/_matrix/media/v3", "/_matrix/media/r0", "/_matrix/media/v1"]);
+    /// The one media endpoint that is versioned by itself: `POST /_matrix/media/v1/create`.
+    pub const MEDIA_V1: Prefixes = Prefixes(&["/_matrix/media/v1"]);
+    /// Paths written in full, such as `/.well-known/matrix/client`.
+    pub const FULL: Prefixes = Prefixes(&[""]);
+}
+
+/// One method of one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{name}` for a parameter.
+    pub path: String,
+}
+
+/// A list of routes over the state `S`. axum erases each handler's type as it is added.
+#[derive(Debug)]
+pub struct Routes<S> {
+    paths: BTreeMap<String, MethodRouter<S>>,
+    list: Vec<Route>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// No routes.
+    pub fn new() -> Self {
+        Self {
+            paths: BTreeMap::new(),
+            list: Vec::new(),
+        }
+    }
+
+    /// `GET` (and HEAD) `path` under each of `prefixes`.
+    pub fn get<T: 'static>(
+        &mut self,
+        prefixes: Prefixes,
+        path: &str,
+        handler: impl Handler<T, S>,
+    ) -> &mut Self {
+        let router = MethodRouter::new().on(MethodFilter::GET, handler);
+        self.add(Method::GET, prefixes, path, router)
+    }
+
+    /// `POST path` under each of `prefixes`.
+    pub fn post<T: 'static>(
+        &mut self,
+        prefixes: Prefixes,
+        path: &str,
+        handler: impl Handler<T, S>,
+    ) -> &mut Self {
+        let router = MethodRouter::new().on(MethodFilter::POST, handler);
+        self.add(Method::POST, prefixes, path, router)
+    }
+
+    /// `PUT path` under each of `prefixes`.
+    pub fn put<T: 'static>(
+        &mut self,
+        prefixes: Prefixes,
+        path: &str,
+        handler: impl Handler<T, S>,
+    ) -> &mut Self {
+        let router = MethodRouter::new().on(MethodFilter::PUT, handler);
+        self.add(Method::PUT, prefixes, path, router)
+    }
+
+    /// `DELETE path` under each of `prefixes`.
+    pub fn delete<T: 'static>(
+        &mut self,
+        prefixes: Prefixes,
+        path: &str,
+        handler: impl Handler<T, S>,
+    ) -> &mut Self {
+        let router = MethodRouter::new().on(MethodFilter::DELETE, handler);
+        self.add(Method::DELETE, prefixes, path, router)
+    }
+
+    fn add(
+        &mut self,
+        method: Method,
+        prefixes: Prefixes,
+        path: &str,
+        router: MethodRouter<S>,
+    ) -> &mut Self {
+        for prefix in prefixes.0 {
+            let path = format!("{prefix}{path}");
+            let merged = match self.paths.remove(&path) {
+                Some(others) => others.merge(router.clone()),
+                None => router.clone(),
+            };
+            self.paths.insert(path.clone(), merged);
+            self.list.push(Route {
+                method: method.clone(),
+                path,
+            });
+        }
+        self
+    }
+
+    /// Every route, in the order they were added.
+    pub fn list(&self) -> &[Route] {
+        &self.list
+    }
+
+    /// The router, with `state` filled in.
+    pub fn build(self, state: S) -> Router {
+        let mut router = Router::new();
+        for (path, methods) in self.paths {
+            router = router.route(&path, methods);
+        }
+        router.with_state(state)
+    }
+}
+
+/// Declares an API crate's services: a struct that is cheap to clone, with one public field per service, from which handlers
+/// take what they need by `State<FieldType>`. Every field's type must be different.
+///
+/// ```ignore
+/// plexus_http::services! {
+///     /// What the endpoints may ask for.
+///     pub struct Services {
+///         pub config: Arc<Config>,
+///         pub clock: Clock,
+///     }
+/// }
+/// ```
+/// makes `Services { config, clock }` and `Api`, the state made of it: `Api::from(services)`.
+#[macro_export]
+macro_rules! services {
+    ($(#[$meta:meta])* pub struct Services { $($(#[$field_meta:meta])* pub $name:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        pub struct Services { $($(#[$field_meta])* pub $name: $type,)* }
+
+        /// The state of this API's routes: shared [`Services`].
+        #[derive(Clone)]
+        pub struct Api(::std::sync::Arc<Services>);
+
+        impl From<Services> for Api {
+            fn from(services: Services) -> Self {
+                Self(::std::sync::Arc::new(services))
+            }
+        }
+
+        $(impl $crate::axum::extract::FromRef<Api> for $type {
+            fn from_ref(api: &Api) -> Self {
+                api.0.$name.clone()
+            }
+        })*
+    };
+}
