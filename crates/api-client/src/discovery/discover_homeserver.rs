@@ -1,0 +1,20 @@
+//! GET /.well-known/matrix/client
+
+use std::sync::Arc;
+
+use plexus_base::config::Config;
+use plexus_http::{ApiError, JsonBody, State};
+use serde_json::{Map, Value, json};
+
+/// Answers `public_baseurl` and what `extra_well_known_client_content` adds; 404 without a `public_baseurl`.
+pub async fn handle(State(config): State<Arc<Config>>) -> Result<JsonBody<Map<String, Value>>, ApiError> {
+    let Some(base_url) = &config.server.public_baseurl else {
+        return Err(ApiError::not_found(".well-known not available"));
+    };
+    let mut content = Map::new();
+    content.insert("m.homeserver".to_owned(), json!({ "base_url": base_url }));
+    for (name, value) in &config.server.extra_well_known_client_content {
+        content.entry(name).or_insert_with(|| value.clone());
+    }
+    Ok(JsonBody(content))
+}

@@ -1,0 +1,81 @@
+//! GET /_matrix/client/v3/capabilities
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plexus_base::config::Config;
+use plexus_http::{Auth, JsonBody, State};
+use plexus_protocol::rules::RoomVersion;
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub struct Response {
+    capabilities: Capabilities,
+}
+
+#[derive(Serialize)]
+struct Capabilities {
+    #[serde(rename = "m.room_versions")]
+    room_versions: RoomVersions,
+    #[serde(rename = "m.change_password")]
+    change_password: Enabled,
+    #[serde(rename = "m.set_displayname")]
+    set_displayname: Enabled,
+    #[serde(rename = "m.set_avatar_url")]
+    set_avatar_url: Enabled,
+    #[serde(rename = "m.3pid_changes")]
+    third_party_id_changes: Enabled,
+    #[serde(rename = "m.get_login_token")]
+    get_login_token: Enabled,
+    #[serde(rename = "m.profile_fields")]
+    profile_fields: ProfileFields,
+}
+
+#[derive(Serialize)]
+struct RoomVersions {
+    default: String,
+    available: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct ProfileFields {
+    enabled: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disallowed: Vec<&'static str>,
+}
+
+pub async fn handle(Auth(_): Auth, State(config): State<Arc<Config>>) -> JsonBody<Response> {
+    JsonBody(Response { capabilities: capabilities(&config) })
+}
+
+fn capabilities(config: &Config) -> Capabilities {
+    let set_displayname = config.registration.enable_set_displayname;
+    let set_avatar_url = config.registration.enable_set_avatar_url;
+    let mut disallowed = Vec::new();
+    if !set_displayname {
+        disallowed.push("displayname");
+    }
+    if !set_avatar_url {
+        disallowed.push("avatar_url");
+    }
+    Capabilities {
+        room_versions: RoomVersions {
+            default: config.server.default_room_version.as_str().to_owned(),
+            available: RoomVersion::ALL.iter().map(|version| (version.as_str(), "stable")).collect(),
+        },
+        change_password: Enabled {
+            enabled: config.auth.password_config.enabled && config.auth.password_config.localdb_enabled,
+        },
+        set_displayname: Enabled { enabled: set_displayname },
+        set_avatar_url: Enabled { enabled: set_avatar_url },
+        // Neither addresses on accounts nor login tokens exist here yet.
+        third_party_id_changes: Enabled { enabled: false },
+        get_login_token: Enabled { enabled: false },
+        profile_fields: ProfileFields { enabled: true, disallowed },
+    }
+}
