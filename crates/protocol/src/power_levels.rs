@@ -1,0 +1,341 @@
+//! Who may do what: `m.room.power_levels` (Client-Server API, "m.room.power_levels"), and the creators of room version 12.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    event::Pdu,
+    id::UserId,
+    json::{Object, Value},
+    rules::RoomVersionRules,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How powerful a user is, or has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PowerLevel {
+    /// An ordinary level.
+    Level(i64),
+    /// Above every level: the creators of a room of version 12 or later.
+    Infinite,
+}
+
+impl From<i64> for PowerLevel {
+    fn from(level: i64) -> Self {
+        Self::Level(level)
+    }
+}
+
+impl PartialEq<i64> for PowerLevel {
+    fn eq(&self, level: &i64) -> bool {
+        *self == Self::Level(*level)
+    }
+}
+
+impl fmt::Display for PowerLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Level(level) => level.fmt(f),
+            Self::Infinite => f.write_str("infinite"),
+        }
+    }
+}
+
+/// The seven levels that stand directly in the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LevelField {
+    /// `users_default`
+    UsersDefault,
+    /// `events_default`
+    EventsDefault,
+    /// `state_default`
+    StateDefault,
+    /// `ban`
+    Ban,
+    /// `redact`
+    Redact,
+    /// `kick`
+    Kick,
+    /// `invite`
+    Invite,
+}
+
+impl LevelField {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::UsersDefault,
+        Self::EventsDefault,
+        Self::StateDefault,
+        Self::Ban,
+        Self::Redact,
+        Self::Kick,
+        Self::Invite,
+    ];
+
+    /// Its name in the content.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UsersDefault => "users_default",
+            Self::EventsDefault => "events_default",
+            Self::StateDefault => "state_default",
+            Self::Ban => "ban",
+            Self::Redact => "redact",
+            Self::Kick => "kick",
+            Self::Invite => "invite",
+        }
+    }
+
+    /// The level where nothing is said.
+    pub const fn default_level(self) -> i64 {
+        match self {
+            Self::UsersDefault | Self::EventsDefault | Self::Invite => 0,
+            Self::StateDefault | Self::Ban | Self::Redact | Self::Kick => 50,
+        }
+    }
+}
+
+/// The level needed for a kind of notification where nothing is said.
+const NOTIFICATION_DEFAULT: i64 = 50;
+
+/// What the creator has in a room without power levels, before room version 12.
+const CREATOR_LEVEL: i64 = 100;
+
+/// The power levels of a room, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerLevels {
+    fields: [i64; LevelField::ALL.len()],
+    /// Sorted.
+    users: Vec<(Box<str>, i64)>,
+    events: Vec<(Box<str>, i64)>,
+    notifications: Vec<(Box<str>, i64)>,
+    /// Above all levels; empty before room version 12.
+    privileged: Arc<[UserId]>,
+}
+
+impl PowerLevels {
+    /// The levels of a room with these creators (see [`creators`]); `content` is that of the `m.room.power_levels` event,
+    /// `None` when there is none. Values that are not levels in this room version count as absent.
+    pub fn new(rules: &RoomVersionRules, creators: &[UserId], content: Option<&Object>) -> Self {
+        let field = |field: LevelField| {
+            content
+                .and_then(|content| level(rules, content.get(field.as_str())?))
+                .unwrap_or(field.default_level())
+        };
+        let map = |key: &str| -> Vec<(Box<str>, i64)> {
+            let entries = content.and_then(|content| content.get_object(key));
+            let levels = entries.into_iter().flat_map(Object::iter);
+            levels.filter_map(|(name, value)| Some((name.into(), level(rules, value)?))).collect()
+        };
+        let mut users = map("users");
+        if content.is_none() && !rules.auth.privileged_creators {
+            users = creators.iter().map(|creator| (creator.as_str().into(), CREATOR_LEVEL)).collect();
+            users.sort_unstable();
+        }
+        let privileged = if rules.auth.privileged_creators { creators } else { &[] };
+        Self {
+            fields: LevelField::ALL.map(field),
+            users,
+            events: map("events"),
+            notifications: map("notifications"),
+            privileged: privileged.into(),
+        }
+    }
+
+    /// The levels of a room from its create event and its power levels event.
+    pub fn of_room(create: &Pdu, power_levels: Option<&Pdu>) -> Self {
+        let rules = create.room_version().rules();
+        Self::new(rules, &creators(create), power_levels.map(Pdu::content))
+    }
+
+    /// The power level of a user.
+    pub fn user(&self, user: &UserId) -> PowerLevel {
+        self.user_by_str(user.as_str())
+    }
+
+    /// The power level of a user whose id is at hand as text.
+    pub fn user_by_str(&self, user: &str) -> PowerLevel {
+        if self.privileged.iter().any(|creator| creator.as_str() == user) {
+            return PowerLevel::Infinite;
+        }
+        PowerLevel::Level(find(&self.users, user).unwrap_or(self.field(LevelField::UsersDefault)))
+    }
+
+    /// Every user with a level of their own, in order of user id; creators of room version 12 are not among them.
+    pub fn users(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.users.iter().map(|(user, level)| (&**user, *level))
+    }
+
+    /// The users above all levels (room version 12 and later).
+    pub fn privileged_creators(&self) -> &[UserId] {
+        &self.privileged
+    }
+
+    /// The level needed to send an event of this type, as state or not. Not for `m.room.member`, which has its own rules.
+    pub fn event(&self, event_type: &str, is_state: bool) -> PowerLevel {
+        let default = if is_state { LevelField::StateDefault } else { LevelField::EventsDefault };
+        PowerLevel::Level(find(&self.events, event_type).unwrap_or(self.field(default)))
+    }
+
+    /// The level needed to invite.
+    pub fn invite(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::Invite))
+    }
+
+    /// The level needed to kick.
+    pub fn kick(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::Kick))
+    }
+
+    /// The level needed to ban.
+    pub fn ban(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::Ban))
+    }
+
+    /// The level needed to redact the events of others.
+    pub fn redact(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::Redact))
+    }
+
+    /// The level of users who have none of their own.
+    pub fn users_default(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::UsersDefault))
+    }
+
+    /// The level needed for state events whose type has none of its own.
+    pub fn state_default(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::StateDefault))
+    }
+
+    /// The level needed for message events whose type has none of its own.
+    pub fn events_default(&self) -> PowerLevel {
+        PowerLevel::Level(self.field(LevelField::EventsDefault))
+    }
+
+    /// The level needed to notify everyone (`notifications.room`).
+    pub fn notifications_room(&self) -> PowerLevel {
+        self.notification("room")
+    }
+
+    /// The level needed to trigger a kind of notification.
+    pub fn notification(&self, key: &str) -> PowerLevel {
+        PowerLevel::Level(find(&self.notifications, key).unwrap_or(NOTIFICATION_DEFAULT))
+    }
+
+    /// Whether the user may redact an event of this sender: their own always, those of others with the redact level. That the
+    /// user may send `m.room.redaction` at all is for the authorization rules (room versions, "Handling redactions").
+    pub fn can_redact(&self, user: &UserId, sender: &UserId) -> bool {
+        user == sender || self.user(user) >= self.redact()
+    }
+
+    fn field(&self, field: LevelField) -> i64 {
+        let [users_default, events_default, state_default, ban, redact, kick, invite] = self.fields;
+        match field {
+            LevelField::UsersDefault => users_default,
+            LevelField::EventsDefault => events_default,
+            LevelField::StateDefault => state_default,
+            LevelField::Ban => ban,
+            LevelField::Redact => redact,
+            LevelField::Kick => kick,
+            LevelField::Invite => invite,
+        }
+    }
+}
+
+fn find(sorted: &[(Box<str>, i64)], key: &str) -> Option<i64> {
+    let at = sorted.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;
+    sorted.get(at).map(|(_, level)| *level)
+}
+
+/// The creators of a room: `content.creator` up to room version 10, the sender of the create event from 11 on, and with it
+/// `additional_creators` from 12 on. Ids that are not valid are left out.
+pub fn creators(create: &Pdu) -> Vec<UserId> {
+    let auth = &create.room_version().rules().auth;
+    if !auth.creator_is_sender {
+        return create.content().get_str("creator").and_then(|id| id.parse().ok()).into_iter().collect();
+    }
+    let mut creators = vec![create.sender().clone()];
+    if auth.privileged_creators {
+        let additional = create.content().get_array("additional_creators").unwrap_or_default();
+        for creator in additional.iter().filter_map(|id| id.as_str()?.parse().ok()) {
+            if !creators.contains(&creator) {
+                creators.push(creator);
+            }
+        }
+    }
+    creators
+}
+
+/// The levels of a room read where they stand, for a single authorization check.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LevelsView<'a> {
+    pub(crate) rules: &'a RoomVersionRules,
+    pub(crate) create: &'a Pdu,
+    pub(crate) content: Option<&'a Object>,
+}
+
+impl LevelsView<'_> {
+    pub(crate) fn user(&self, user: &str) -> PowerLevel {
+        if self.rules.auth.privileged_creators && is_creator(self.create, user) {
+            return PowerLevel::Infinite;
+        }
+        let Some(content) = self.content else {
+            return PowerLevel::Level(if is_creator(self.create, user) { CREATOR_LEVEL } else { 0 });
+        };
+        let own = content.get_object("users").and_then(|users| level(self.rules, users.get(user)?));
+        own.map_or_else(|| self.field(LevelField::UsersDefault), PowerLevel::Level)
+    }
+
+    pub(crate) fn event(&self, event_type: &str, is_state: bool) -> PowerLevel {
+        let events = self.content.and_then(|content| content.get_object("events"));
+        let own = events.and_then(|events| level(self.rules, events.get(event_type)?));
+        let default = if is_state { LevelField::StateDefault } else { LevelField::EventsDefault };
+        own.map_or_else(|| self.field(default), PowerLevel::Level)
+    }
+
+    pub(crate) fn field(&self, field: LevelField) -> PowerLevel {
+        let own = self.content.and_then(|content| level(self.rules, content.get(field.as_str())?));
+        PowerLevel::Level(own.unwrap_or(field.default_level()))
+    }
+}
+
+/// Whether the user is one of the [`creators`].
+pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
+    let auth = &create.room_version().rules().auth;
+    if !auth.creator_is_sender {
+        return create.content().get_str("creator") == Some(user);
+    }
+    let additional = || create.content().get_array("additional_creators").unwrap_or_default();
+    create.sender().as_str() == user
+        || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
+}
+
+/// The level a value stands for in this room version; `None` when it is not one.
+pub(crate) fn level(rules: &RoomVersionRules, value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) if number.is_integer() || !rules.auth.integer_power_levels => {
+            number.as_i64().or_else(|| truncate(number.as_f64()))
+        }
+        Value::String(text) if !rules.auth.integer_power_levels => level_text(text),
+        _ => None,
+    }
+}
+
+/// "The value is truncated at the decimal point"; what is out of range for a level is the nearest level.
+fn truncate(float: f64) -> Option<i64> {
+    // A conversion with `as` saturates, which is what is wanted.
+    float.is_finite().then_some(float as i64)
+}
+
+/// "A single base 10 integer" with leading zeroes, one sign and surrounding whitespace (room version 1,
+/// "m.room.power_levels events accept values as strings").
+fn level_text(text: &str) -> Option<i64> {
+    let trimmed = text.trim();
+    let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // All digits, so only its size can be wrong, and the nearest level is meant.
+    let out_of_range = if trimmed.starts_with('-') { i64::MIN } else { i64::MAX };
+    Some(trimmed.parse().unwrap_or(out_of_range))
+}

@@ -1,0 +1,174 @@
+//! Which rule matches an event (Client-Server API, "Push Rules").
+
+use super::{
+    compile::{Actions, Comparison, CompiledRuleset, Rule, Test},
+    event_path::{EventView, Path, scalar_equals},
+    model::{RuleKind, Scalar},
+    pattern::{contains_words, equal_ignoring_case},
+};
+use crate::{id::UserId, power_levels::PowerLevels};
+
+/// What push rules need to know of the room, at the event.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomContext<'a> {
+    /// Number of joined members.
+    pub member_count: u64,
+    /// Power levels of the room; `None` when unknown, then no rule that asks for a permission matches.
+    pub power_levels: Option<&'a PowerLevels>,
+}
+
+/// What push rules need to know of the user the rules belong to.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// The user.
+    pub user_id: &'a UserId,
+    /// The user's display name in the room.
+    pub display_name: Option<&'a str>,
+}
+
+/// A test's answer when the owner may be unknown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    DependsOnOwner,
+}
+
+impl From<bool> for Answer {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+impl CompiledRuleset {
+    /// The actions of the first rule that matches, or empty ones. Whether the user wants to hear of this event at all
+    /// (own events, ignored senders) is the caller's matter.
+    pub fn evaluate(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Owner<'_>) -> &Actions {
+        self.first_match(event, room, owner).map_or(&self.nothing, |(_, rule)| &rule.actions)
+    }
+
+    /// The kind and id of the rule that [`CompiledRuleset::evaluate`] takes its actions from.
+    pub fn matching_rule(
+        &self,
+        event: &EventView<'_>,
+        room: &RoomContext<'_>,
+        owner: Owner<'_>,
+    ) -> Option<(RuleKind, &str)> {
+        self.first_match(event, room, owner).map(|(kind, rule)| (kind, rule.rule_id.as_str()))
+    }
+
+    /// The actions for everyone who has these rules, when they are the same for all of them; `None` when the event
+    /// mentions or concerns somebody, so that each owner has to be asked about with [`CompiledRuleset::evaluate`].
+    pub fn evaluate_for_all(&self, event: &EventView<'_>, room: &RoomContext<'_>) -> Option<&Actions> {
+        for (_, rule) in self.candidates(event) {
+            match rule.answer(event, room, None) {
+                Answer::Yes => return Some(&rule.actions),
+                Answer::No => {}
+                Answer::DependsOnOwner => return None,
+            }
+        }
+        Some(&self.nothing)
+    }
+
+    fn first_match(
+        &self,
+        event: &EventView<'_>,
+        room: &RoomContext<'_>,
+        owner: Owner<'_>,
+    ) -> Option<(RuleKind, &Rule)> {
+        self.candidates(event)
+            .find(|(_, rule)| rule.answer(event, room, Some(owner)) == Answer::Yes)
+    }
+
+    fn candidates(&self, event: &EventView<'_>) -> impl Iterator<Item = (RuleKind, &Rule)> {
+        // Rules in mentions of the body step back where the event says itself whom it mentions.
+        let has_mentions = event.content.get("m.mentions").is_some();
+        let kinds = |kind: RuleKind| move |rule| (kind, rule);
+        self.overrides
+            .iter()
+            .map(kinds(RuleKind::Override))
+            .chain(self.contents.iter().map(kinds(RuleKind::Content)))
+            .chain(self.rooms.get(event.room_id).map(kinds(RuleKind::Room)))
+            .chain(self.senders.get(event.sender).map(kinds(RuleKind::Sender)))
+            .chain(self.underrides.iter().map(kinds(RuleKind::Underride)))
+            .filter(move |(_, rule)| !(has_mentions && rule.legacy_mention))
+    }
+}
+
+impl Rule {
+    fn answer(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Answer {
+        let mut answer = Answer::Yes;
+        for test in &self.tests {
+            match test.answer(event, room, owner) {
+                Answer::Yes => {}
+                Answer::No => return Answer::No,
+                Answer::DependsOnOwner => answer = Answer::DependsOnOwner,
+            }
+        }
+        answer
+    }
+}
+
+impl Test {
+    fn answer(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Answer {
+        match self {
+            Self::Match(path, pattern) => {
+                path.text(event).is_some_and(|value| pattern.matches(value)).into()
+            }
+            Self::Is(path, value) => path.is(event, value).into(),
+            Self::Contains(path, value) => contains(path, event, value).into(),
+            Self::MemberCount(comparison, count) => comparison.holds(room.member_count, *count).into(),
+            Self::NotificationPermission(key) => may_notify(event, room, key).into(),
+            Self::Never => Answer::No,
+            Self::MatchOwnId(path) => personal(path.text(event), owner, |value, owner| {
+                equal_ignoring_case(value, owner.user_id.as_str())
+            }),
+            Self::MatchOwnLocalpart(path) => personal(path.text(event), owner, |value, owner| {
+                contains_words(value, owner.user_id.localpart())
+            }),
+            Self::DisplayName => personal(body(event), owner, |body, owner| {
+                // An empty name would be in every text.
+                owner.display_name.is_some_and(|name| !name.is_empty() && contains_words(body, name))
+            }),
+            Self::ContainsOwnId(path) => {
+                let values = path.array(event).filter(|values| !values.is_empty());
+                personal(values, owner, |values, owner| {
+                    values.iter().any(|value| value.as_str() == Some(owner.user_id.as_str()))
+                })
+            }
+        }
+    }
+}
+
+fn personal<T>(value: Option<T>, owner: Option<Owner<'_>>, test: impl Fn(T, Owner<'_>) -> bool) -> Answer {
+    match (value, owner) {
+        (None, _) => Answer::No,
+        (Some(_), None) => Answer::DependsOnOwner,
+        (Some(value), Some(owner)) => test(value, owner).into(),
+    }
+}
+
+fn body<'a>(event: &EventView<'a>) -> Option<&'a str> {
+    event.content.get("body")?.as_str()
+}
+
+fn contains(path: &Path, event: &EventView<'_>, expected: &Scalar) -> bool {
+    path.array(event).is_some_and(|values| values.iter().any(|value| scalar_equals(value, expected)))
+}
+
+fn may_notify(event: &EventView<'_>, room: &RoomContext<'_>, key: &str) -> bool {
+    let Some(levels) = room.power_levels else { return false };
+    levels.user_by_str(event.sender) >= levels.notification(key)
+}
+
+impl Comparison {
+    fn holds(self, count: u64, bound: u64) -> bool {
+        match self {
+            Self::Equal => count == bound,
+            Self::Less => count < bound,
+            Self::Greater => count > bound,
+            Self::AtLeast => count >= bound,
+            Self::AtMost => count <= bound,
+        }
+    }
+}
