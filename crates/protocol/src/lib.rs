@@ -1,1 +1,11 @@
-//! protocol
+//! The Matrix protocol as pure functions of their arguments: no IO, no clock, no randomness, no async, no logging.
+//!
+//! - [`id`]: users, rooms, aliases, events, servers
+//! - [`rules`]: room versions 1 to 12, each a difference from the last
+//! - [`json`]: JSON as Matrix signs it
+//! - [`event`]: PDUs: parse, build, hash, redact, sign, verify, client formats
+
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod rules;

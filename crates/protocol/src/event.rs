@@ -1,0 +1,203 @@
+//! Events as they federate: PDUs, parsed once and immutable (specification: server-server API, "PDUs", and the room versions).
+
+pub mod auth_types;
+pub mod build;
+pub mod client;
+pub mod hash;
+mod parse;
+pub mod redact;
+pub mod sign;
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use crate::{
+    id::{EventId, RoomId, UserId},
+    json::{Field, Object, top_level},
+    rules::{RoomVersion, RoomVersionRules},
+};
+
+pub use parse::{MAX_AUTH_EVENTS, MAX_FIELD, MAX_PDU, MAX_PREV_EVENTS, PduError};
+
+/// One event of a room. Cloning shares it.
+#[derive(Clone)]
+pub struct Pdu(Arc<Inner>);
+
+struct Inner {
+    version: RoomVersion,
+    event_id: EventId,
+    room_id: RoomId,
+    sender: UserId,
+    event_type: Box<str>,
+    state_key: Option<Box<str>>,
+    content: Object,
+    content_span: Range<usize>,
+    origin_server_ts: u64,
+    depth: u64,
+    prev_events: Box<[EventId]>,
+    auth_events: Box<[EventId]>,
+    redacts: Option<EventId>,
+    unsigned: Option<Object>,
+    json: Box<str>,
+}
+
+impl Pdu {
+    /// Parses an event in federation format, checks its shape and limits, and computes its id. Hashes and signatures are
+    /// not checked here: see [`Pdu::content_hash_matches`] and [`sign::verify`].
+    pub fn parse(json: &str, version: RoomVersion) -> Result<Self, PduError> {
+        parse::parse(json, version)
+    }
+
+    /// As [`Pdu::parse`], for an event another server sent: what it put into `unsigned` is dropped, but for the stripped
+    /// state of invites and knocks.
+    pub fn parse_remote(json: &str, version: RoomVersion) -> Result<Self, PduError> {
+        parse::parse_remote(json, version)
+    }
+
+    /// An event as this program stored it: `json` is [`Pdu::json`] of an event that was parsed before. Skips hashing and
+    /// limits.
+    pub fn from_stored(json: &str, event_id: EventId, version: RoomVersion) -> Result<Self, PduError> {
+        parse::from_stored(json, event_id, version)
+    }
+
+    /// The id: computed from the reference hash, except in room versions 1 and 2.
+    pub fn event_id(&self) -> &EventId {
+        &self.0.event_id
+    }
+
+    /// The room. For a create event of room version 12 and later, derived from its own hash.
+    pub fn room_id(&self) -> &RoomId {
+        &self.0.room_id
+    }
+
+    /// Who sent it.
+    pub fn sender(&self) -> &UserId {
+        &self.0.sender
+    }
+
+    /// The `type`.
+    pub fn event_type(&self) -> &str {
+        &self.0.event_type
+    }
+
+    /// The state key; `None` if this is not a state event.
+    pub fn state_key(&self) -> Option<&str> {
+        self.0.state_key.as_deref()
+    }
+
+    /// Whether this is the state event of `event_type` and `state_key`.
+    pub fn is_state(&self, event_type: &str, state_key: &str) -> bool {
+        self.event_type() == event_type && self.state_key() == Some(state_key)
+    }
+
+    /// The content, parsed.
+    pub fn content(&self) -> &Object {
+        &self.0.content
+    }
+
+    /// The content, as text: part of [`Pdu::json`].
+    pub fn content_json(&self) -> &str {
+        self.0.json.get(self.0.content_span.clone()).unwrap_or("{}")
+    }
+
+    /// When the sender's server says it was sent, in unix milliseconds.
+    pub fn origin_server_ts(&self) -> u64 {
+        self.0.origin_server_ts
+    }
+
+    /// One more than the greatest depth of the previous events.
+    pub fn depth(&self) -> u64 {
+        self.0.depth
+    }
+
+    /// The events this one follows.
+    pub fn prev_events(&self) -> &[EventId] {
+        &self.0.prev_events
+    }
+
+    /// The events that allow this one.
+    pub fn auth_events(&self) -> &[EventId] {
+        &self.0.auth_events
+    }
+
+    /// The event that this `m.room.redaction` redacts, from where the room version puts it.
+    pub fn redacts(&self) -> Option<&EventId> {
+        self.0.redacts.as_ref()
+    }
+
+    /// The `unsigned` object, if any.
+    pub fn unsigned(&self) -> Option<&Object> {
+        self.0.unsigned.as_ref()
+    }
+
+    /// The canonical JSON as it federates and is stored, signatures and `unsigned` included.
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// The version of the room.
+    pub fn room_version(&self) -> RoomVersion {
+        self.0.version
+    }
+
+    /// The rules of the room's version.
+    pub fn rules(&self) -> &'static RoomVersionRules {
+        self.0.version.rules()
+    }
+
+    /// The same event with other `unsigned` data, which neither its id nor its signatures cover.
+    #[must_use]
+    pub fn with_unsigned(&self, unsigned: Option<Object>) -> Self {
+        let text = unsigned.as_ref().map(Object::to_json);
+        let json = parse::replace_member(self.json(), "unsigned", text.as_deref());
+        Self(Arc::new(Inner { unsigned, ..self.0.with_json(json) }))
+    }
+
+    /// The text of a top-level member, as it stands in [`Pdu::json`].
+    pub fn member_json(&self, key: &str) -> Option<&str> {
+        self.fields().find(|field| field.key == key).map(|field| field.value)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+        top_level(self.json())
+    }
+}
+
+impl Inner {
+    /// A copy over other text, in which the content stands unchanged.
+    fn with_json(&self, json: String) -> Self {
+        Self {
+            version: self.version,
+            event_id: self.event_id.clone(),
+            room_id: self.room_id.clone(),
+            sender: self.sender.clone(),
+            event_type: self.event_type.clone(),
+            state_key: self.state_key.clone(),
+            content: self.content.clone(),
+            content_span: parse::content_span(&json).unwrap_or_default(),
+            origin_server_ts: self.origin_server_ts,
+            depth: self.depth,
+            prev_events: self.prev_events.clone(),
+            auth_events: self.auth_events.clone(),
+            redacts: self.redacts.clone(),
+            unsigned: self.unsigned.clone(),
+            json: json.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Pdu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pdu({} v{} {})", self.event_id(), self.room_version(), self.json())
+    }
+}
+
+impl PartialEq for Pdu {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.event_id() == other.event_id()
+                && self.room_version() == other.room_version()
+                && self.json() == other.json())
+    }
+}
+
+impl Eq for Pdu {}

@@ -1,0 +1,108 @@
+//! Building events of our own: hash, sign, name.
+
+use sha2::{Digest, Sha256};
+
+use super::{Pdu, PduError, hash, parse, sign::SigningKey};
+use crate::{
+    id::{EventId, RoomId, ServerName, UserId},
+    json::{NotCanonical, Object, Value},
+    rules::{EventIdFormat, RoomVersion},
+};
+
+/// Why an event cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Pdu(#[from] PduError),
+    #[error("event is not canonical JSON: {0}")]
+    NotCanonical(#[from] NotCanonical),
+}
+
+/// An event about to be sent.
+#[derive(Debug, Clone)]
+pub struct PduBuilder {
+    /// `None` only for the create event of room version 12 and later.
+    pub room_id: Option<RoomId>,
+    pub sender: UserId,
+    pub event_type: String,
+    /// `Some` makes it a state event.
+    pub state_key: Option<String>,
+    pub content: Object,
+    pub unsigned: Option<Object>,
+    /// For `m.room.redaction`; put where the room version wants it.
+    pub redacts: Option<EventId>,
+    pub prev_events: Vec<EventId>,
+    pub auth_events: Vec<EventId>,
+    pub depth: u64,
+    /// Unix milliseconds.
+    pub origin_server_ts: u64,
+}
+
+impl PduBuilder {
+    /// The finished event, signed by `server` with `key`.
+    pub fn build(self, version: RoomVersion, key: &SigningKey, server: &ServerName) -> Result<Pdu, BuildError> {
+        finish(self.into_template(version), version, key, server)
+    }
+
+    /// The event without id, hashes and signatures: what `make_join` and its kin answer.
+    pub fn into_template(mut self, version: RoomVersion) -> Object {
+        let rules = version.rules();
+        let mut event = Object::new();
+        if let Some(redacts) = self.redacts {
+            match rules.redaction.redacts_in_content {
+                true => self.content.insert("redacts", redacts.as_str()),
+                false => event.insert("redacts", redacts.as_str()),
+            };
+        }
+        let references = |ids: Vec<EventId>| -> Vec<Value> {
+            let reference = |id: EventId| match rules.event_id_format {
+                EventIdFormat::Server => Value::Array(vec![id.as_str().into(), Object::new().into()]),
+                _ => id.as_str().into(),
+            };
+            ids.into_iter().map(reference).collect()
+        };
+        event.insert("auth_events", references(self.auth_events));
+        event.insert("content", self.content);
+        event.insert("depth", self.depth);
+        event.insert("origin_server_ts", self.origin_server_ts);
+        event.insert("prev_events", references(self.prev_events));
+        event.insert("sender", self.sender.as_str());
+        event.insert("type", self.event_type);
+        if let Some(room_id) = self.room_id {
+            event.insert("room_id", room_id.as_str());
+        }
+        if let Some(state_key) = self.state_key {
+            event.insert("state_key", state_key);
+        }
+        if let Some(unsigned) = self.unsigned {
+            event.insert("unsigned", unsigned);
+        }
+        event
+    }
+}
+
+/// Names, hashes and signs an event template, such as another server answered to `make_join`.
+pub fn finish(mut event: Object, version: RoomVersion, key: &SigningKey, server: &ServerName) -> Result<Pdu, BuildError> {
+    let rules = version.rules();
+    event.remove("hashes");
+    event.remove("signatures");
+    if rules.strict_canonical_json {
+        event.to_canonical_json()?;
+    }
+    match rules.event_id_format {
+        EventIdFormat::Server => {
+            // Any unique name will do; the event's own hash needs no randomness.
+            event.remove("event_id");
+            let name = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, Sha256::digest(event.to_json()));
+            event.insert("event_id", format!("${name}:{server}"));
+        }
+        _ => {
+            event.remove("event_id");
+        }
+    }
+    let content_hash = base64::Engine::encode(&hash::BASE64, hash::content_hash(&event.to_json()));
+    event.insert("hashes", Object::from([("sha256", content_hash)]));
+    let signable = hash::signable_text(&event, &event.to_json(), rules)?;
+    event.insert("signatures", key.signatures(server, signable.as_bytes()));
+    Ok(parse::from_object(event, version)?)
+}

@@ -1,0 +1,262 @@
+//! From JSON to a [`Pdu`]: shape and limits (client-server API, "Size limits"; the event format of each room version).
+
+use std::{ops::Range, sync::Arc};
+
+use super::{Inner, Pdu, hash};
+use crate::{
+    id::{EventId, IdError, RoomId, UserId, is_reference_hash},
+    json::{NotCanonical, Object, ParseError, Value, top_level, write_string},
+    rules::{EventIdFormat, RoomVersion, RoomVersionRules},
+};
+
+/// The largest event, in bytes of canonical JSON with signatures.
+pub const MAX_PDU: usize = 65_536;
+/// The longest `type`, `state_key`, `sender`, `room_id` and `event_id`: bytes, or characters in early room versions.
+pub const MAX_FIELD: usize = 255;
+/// The most events that one event may follow.
+pub const MAX_PREV_EVENTS: usize = 20;
+/// The most events that may be given as allowing one event.
+pub const MAX_AUTH_EVENTS: usize = 10;
+
+/// Why JSON is not an event of its room version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PduError {
+    #[error(transparent)]
+    Json(#[from] ParseError),
+    #[error("event is not canonical JSON: {0}")]
+    NotCanonical(#[from] NotCanonical),
+    #[error("event has {0} bytes, more than {MAX_PDU}")]
+    TooLarge(usize),
+    #[error("event has no {0}")]
+    Missing(&'static str),
+    #[error("{0} of the event has the wrong type or is out of range")]
+    WrongType(&'static str),
+    #[error("{0} of the event is longer than {MAX_FIELD}")]
+    FieldTooLong(&'static str),
+    #[error("{0} of the event {1}")]
+    InvalidId(&'static str, IdError),
+    #[error("room_id of the event does not fit its room version")]
+    RoomIdFormat,
+    #[error("event has {1} {0}, too many")]
+    TooManyReferences(&'static str, usize),
+}
+
+pub(super) fn parse(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
+    from_object(Object::parse(json)?, version)
+}
+
+pub(super) fn parse_remote(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
+    let mut object = Object::parse(json)?;
+    let is_member = object.get_str("type") == Some("m.room.member");
+    match object.get_mut("unsigned") {
+        Some(Value::Object(unsigned)) if is_member => {
+            unsigned.retain(|key, _| matches!(key, "invite_room_state" | "knock_room_state"));
+            if unsigned.is_empty() {
+                object.remove("unsigned");
+            }
+        }
+        Some(_) => {
+            object.remove("unsigned");
+        }
+        None => {}
+    }
+    from_object(object, version)
+}
+
+/// Checks everything and computes the id.
+pub(super) fn from_object(object: Object, version: RoomVersion) -> Result<Pdu, PduError> {
+    let rules = version.rules();
+    let json = match rules.strict_canonical_json {
+        true => object.to_canonical_json()?,
+        false => object.to_json(),
+    };
+    if json.len() > MAX_PDU {
+        return Err(PduError::TooLarge(json.len()));
+    }
+    check_field_lengths(&object, rules)?;
+    let event_id = match rules.event_id_format {
+        EventIdFormat::Server => id(&object, "event_id")?,
+        format => hash::event_id(&hash::signable_text(&object, &json, rules)?, format),
+    };
+    finish(object, json, event_id, version)
+}
+
+pub(super) fn from_stored(json: &str, event_id: EventId, version: RoomVersion) -> Result<Pdu, PduError> {
+    finish(Object::parse(json)?, json.to_owned(), event_id, version)
+}
+
+fn finish(mut object: Object, json: String, event_id: EventId, version: RoomVersion) -> Result<Pdu, PduError> {
+    let rules = version.rules();
+    let event_type = take_string(&mut object, "type")?.ok_or(PduError::Missing("type"))?;
+    let state_key = take_string(&mut object, "state_key")?;
+    let room_id = room_id(&object, &event_type, state_key.as_deref(), &event_id, rules)?;
+    let content = match object.remove("content") {
+        Some(Value::Object(content)) => content,
+        Some(_) => return Err(PduError::WrongType("content")),
+        None => return Err(PduError::Missing("content")),
+    };
+    let unsigned = match object.remove("unsigned") {
+        Some(Value::Object(unsigned)) => Some(unsigned),
+        Some(_) => return Err(PduError::WrongType("unsigned")),
+        None => None,
+    };
+    let redacts = redacts(&object, &content, &event_type, rules);
+    Ok(Pdu(Arc::new(Inner {
+        version,
+        sender: id::<UserId>(&object, "sender")?,
+        room_id,
+        event_id,
+        state_key: state_key.map(Into::into),
+        content,
+        content_span: content_span(&json).ok_or(PduError::Missing("content"))?,
+        origin_server_ts: timestamp(&object, rules)?,
+        depth: unsigned_integer(&object, "depth")?,
+        prev_events: references(&object, "prev_events", MAX_PREV_EVENTS, rules)?,
+        auth_events: references(&object, "auth_events", MAX_AUTH_EVENTS, rules)?,
+        redacts,
+        unsigned,
+        event_type: event_type.into(),
+        json: json.into(),
+    })))
+}
+
+/// Where the value of `content` stands in canonical JSON.
+pub(super) fn content_span(json: &str) -> Option<Range<usize>> {
+    let mut at = 1;
+    for field in top_level(json) {
+        let end = at + field.member.len();
+        if field.key == "content" {
+            return Some(end - field.value.len()..end);
+        }
+        at = end + 1;
+    }
+    None
+}
+
+/// Canonical JSON with the member `key` set, replaced or removed.
+pub(super) fn replace_member(json: &str, key: &str, value: Option<&str>) -> String {
+    let mut out = String::with_capacity(json.len() + value.map_or(0, |v| v.len() + key.len() + 4));
+    let mut pending = value;
+    let mut push = |member: &dyn Fn(&mut String)| {
+        out.push(if out.is_empty() { '{' } else { ',' });
+        member(&mut out);
+    };
+    let new_member = |value: &str, out: &mut String| {
+        write_string(key, out);
+        out.push(':');
+        out.push_str(value);
+    };
+    for field in top_level(json) {
+        if field.key >= key && let Some(value) = pending.take() {
+            push(&|out| new_member(value, out));
+        }
+        if field.key != key {
+            push(&|out| out.push_str(field.member));
+        }
+    }
+    if let Some(value) = pending {
+        push(&|out| new_member(value, out));
+    }
+    if out.is_empty() {
+        out.push('{');
+    }
+    out.push('}');
+    out
+}
+
+fn check_field_lengths(object: &Object, rules: &RoomVersionRules) -> Result<(), PduError> {
+    for key in ["type", "state_key", "sender", "room_id", "event_id"] {
+        let length = |text: &str| match rules.strict_byte_limits {
+            true => text.len(),
+            false => text.chars().count(),
+        };
+        if object.get_str(key).is_some_and(|text| length(text) > MAX_FIELD) {
+            return Err(PduError::FieldTooLong(key));
+        }
+    }
+    Ok(())
+}
+
+fn take_string(object: &mut Object, key: &'static str) -> Result<Option<String>, PduError> {
+    match object.remove(key) {
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(PduError::WrongType(key)),
+        None => Ok(None),
+    }
+}
+
+fn id<T: for<'a> TryFrom<&'a str, Error = IdError>>(object: &Object, key: &'static str) -> Result<T, PduError> {
+    match object.get(key) {
+        Some(Value::String(text)) => T::try_from(text).map_err(|e| PduError::InvalidId(key, e)),
+        Some(_) => Err(PduError::WrongType(key)),
+        None => Err(PduError::Missing(key)),
+    }
+}
+
+fn room_id(
+    object: &Object,
+    event_type: &str,
+    state_key: Option<&str>,
+    event_id: &EventId,
+    rules: &RoomVersionRules,
+) -> Result<RoomId, PduError> {
+    if !rules.create_event_is_room_id {
+        let room_id: RoomId = id(object, "room_id")?;
+        return room_id.server_name().is_some().then_some(room_id).ok_or(PduError::RoomIdFormat);
+    }
+    if event_type == "m.room.create" && state_key == Some("") {
+        return match object.contains_key("room_id") {
+            true => Err(PduError::RoomIdFormat),
+            false => Ok(RoomId::from_create_event(event_id)),
+        };
+    }
+    let room_id: RoomId = id(object, "room_id")?;
+    let hash = room_id.as_str().get(1..).unwrap_or_default();
+    is_reference_hash(hash).then_some(room_id).ok_or(PduError::RoomIdFormat)
+}
+
+fn redacts(object: &Object, content: &Object, event_type: &str, rules: &RoomVersionRules) -> Option<EventId> {
+    let source = if rules.redaction.redacts_in_content { content } else { object };
+    (event_type == "m.room.redaction").then(|| source.get_str("redacts")?.parse().ok()).flatten()
+}
+
+fn unsigned_integer(object: &Object, key: &'static str) -> Result<u64, PduError> {
+    let value = object.get(key).ok_or(PduError::Missing(key))?;
+    value.as_u64().filter(|n| i64::try_from(*n).is_ok()).ok_or(PduError::WrongType(key))
+}
+
+/// Early servers wrote times as floats; they passed the checks of the time.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
+fn timestamp(object: &Object, rules: &RoomVersionRules) -> Result<u64, PduError> {
+    const KEY: &str = "origin_server_ts";
+    match object.get(KEY) {
+        Some(Value::Number(number)) if !rules.strict_canonical_json && !number.is_integer() => {
+            let float = number.as_f64();
+            (0.0..9e15).contains(&float).then_some(float as u64).ok_or(PduError::WrongType(KEY))
+        }
+        _ => unsigned_integer(object, KEY),
+    }
+}
+
+/// `prev_events` and `auth_events`: ids, or `[id, hashes]` pairs in room versions 1 and 2.
+fn references(
+    object: &Object,
+    key: &'static str,
+    most: usize,
+    rules: &RoomVersionRules,
+) -> Result<Box<[EventId]>, PduError> {
+    let value = object.get(key).ok_or(PduError::Missing(key))?;
+    let entries = value.as_array().ok_or(PduError::WrongType(key))?;
+    if entries.len() > most {
+        return Err(PduError::TooManyReferences(key, entries.len()));
+    }
+    let reference = |entry: &Value| {
+        let text = match (rules.event_id_format, entry) {
+            (EventIdFormat::Server, Value::Array(pair)) if pair.len() == 2 => pair.first().and_then(Value::as_str),
+            (EventIdFormat::Server, _) => None,
+            (_, entry) => entry.as_str(),
+        };
+        text.ok_or(PduError::WrongType(key))?.parse().map_err(|e| PduError::InvalidId(key, e))
+    };
+    entries.iter().map(reference).collect()
+}

@@ -1,0 +1,132 @@
+//! Signing with ed25519, and checking that those signed who must have.
+
+use base64::Engine;
+use ed25519_dalek::Signer;
+
+use super::{Pdu, hash::BASE64, parse};
+use crate::{
+    id::ServerName,
+    json::{NotCanonical, Object},
+};
+
+/// A server's signing key.
+#[derive(Clone)]
+pub struct SigningKey {
+    key: ed25519_dalek::SigningKey,
+    /// `ed25519:version`.
+    id: Box<str>,
+}
+
+/// Why a signing key file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFileError {
+    #[error("the key file has no key: expected a line \"ed25519 <version> <base64 seed>\"")]
+    Empty,
+    #[error("the key algorithm {0:?} is not ed25519")]
+    Algorithm(String),
+    #[error("the key version {0:?} may only have letters, digits and '_'")]
+    Version(String),
+    #[error("the seed is not 32 bytes of base64")]
+    Seed,
+}
+
+impl SigningKey {
+    /// Reads a key file as Synapse writes it: `ed25519 a_AbCd <unpadded base64 seed>`. Of several keys the first counts.
+    pub fn parse_file(text: &str) -> Result<Self, KeyFileError> {
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).ok_or(KeyFileError::Empty)?;
+        let mut words = line.split_ascii_whitespace();
+        let (Some(algorithm), Some(version), Some(seed)) = (words.next(), words.next(), words.next()) else {
+            return Err(KeyFileError::Empty);
+        };
+        if algorithm != "ed25519" {
+            return Err(KeyFileError::Algorithm(algorithm.to_owned()));
+        }
+        if !version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err(KeyFileError::Version(version.to_owned()));
+        }
+        let seed = BASE64.decode(seed).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(KeyFileError::Seed)?;
+        Ok(Self::generate(&seed, version))
+    }
+
+    /// The key of a random `seed`, under `version` (Synapse makes `a_` and four random letters).
+    pub fn generate(seed: &[u8; 32], version: &str) -> Self {
+        Self { key: ed25519_dalek::SigningKey::from_bytes(seed), id: format!("ed25519:{version}").into() }
+    }
+
+    /// The line that [`SigningKey::parse_file`] reads, without a line end. Secret.
+    pub fn to_file_line(&self) -> String {
+        format!("ed25519 {} {}", self.version(), BASE64.encode(self.key.to_bytes()))
+    }
+
+    /// `ed25519:version`, as signatures and key responses name it.
+    pub fn key_id(&self) -> &str {
+        &self.id
+    }
+
+    /// The part of the key id after the algorithm.
+    pub fn version(&self) -> &str {
+        self.id.strip_prefix("ed25519:").unwrap_or(&self.id)
+    }
+
+    /// The public key in unpadded base64, as key responses hold it.
+    pub fn public_key_base64(&self) -> String {
+        BASE64.encode(self.key.verifying_key().as_bytes())
+    }
+
+    /// The signature of `message` in unpadded base64.
+    pub fn sign(&self, message: &[u8]) -> String {
+        BASE64.encode(self.key.sign(message).to_bytes())
+    }
+
+    /// Signs `object` as `entity` (appendices, "Signing Details"): adds to its `signatures`. Not for events, whose
+    /// signatures cover their redacted form.
+    pub fn sign_object(&self, object: &mut Object, entity: &str) -> Result<(), NotCanonical> {
+        let signatures = object.remove("signatures");
+        let unsigned = object.remove("unsigned");
+        let signature = object.to_canonical_json().map(|json| self.sign(json.as_bytes()));
+        if let Some(unsigned) = unsigned {
+            object.insert("unsigned", unsigned);
+        }
+        let mut signatures = match signatures {
+            Some(crate::json::Value::Object(signatures)) => signatures,
+            _ => Object::new(),
+        };
+        let signature = signature?;
+        add(&mut signatures, entity, &self.id, signature);
+        object.insert("signatures", signatures);
+        Ok(())
+    }
+
+    /// A `signatures` object with one signature.
+    pub(super) fn signatures(&self, server: &ServerName, message: &[u8]) -> Object {
+        let mut signatures = Object::new();
+        add(&mut signatures, server.as_str(), &self.id, self.sign(message));
+        signatures
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey({})", self.id)
+    }
+}
+
+/// The event with one more signature: of the invited user's server, or of the server that authorised a restricted join.
+pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
+    let stated = pdu.member_json("signatures").and_then(|text| Object::parse(text).ok());
+    let mut signatures = stated.unwrap_or_default();
+    add(&mut signatures, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()));
+    let json = parse::replace_member(pdu.json(), "signatures", Some(&signatures.to_json()));
+    Pdu(std::sync::Arc::new(pdu.0.with_json(json)))
+}
+
+fn add(signatures: &mut Object, entity: &str, key_id: &str, signature: String) {
+    match signatures.get_mut(entity).and_then(crate::json::Value::as_object_mut) {
+        Some(of_entity) => {
+            of_entity.insert(key_id, signature);
+        }
+        None => {
+            signatures.insert(entity, Object::from([(key_id, signature)]));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Identifiers: users, rooms, aliases, events and servers (specification: appendices, "Identifier Grammar").
+//!
+//! Each is a newtype over `Arc<str>`: cloning is cheap, and a value that exists is well formed. What a room version asks
+//! beyond the common grammar (a domain, or none) is checked where events are parsed.
+
+mod server_name;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use server_name::{Host, split_host_port};
+
+/// The longest identifier, in bytes, sigil and domain included.
+pub const MAX_LENGTH: usize = 255;
+
+/// Devices have no grammar of their own: any string the client or the server chose.
+pub type DeviceId = String;
+
+/// Why a string is not the identifier it was taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("must start with '{0}'")]
+    MissingSigil(char),
+    #[error("is longer than 255 bytes")]
+    TooLong,
+    #[error("has no ':' followed by a server name")]
+    MissingServerName,
+    #[error("does not end in a valid server name")]
+    InvalidServerName,
+    #[error("is empty")]
+    Empty,
+    #[error("contains a character that is not allowed")]
+    InvalidCharacter,
+}
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The whole identifier.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(id: &str) -> Result<Self, IdError> {
+                $check(id)?;
+                Ok(Self(id.into()))
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = IdError;
+            fn try_from(id: &str) -> Result<Self, IdError> {
+                id.parse()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(id: String) -> Result<Self, IdError> {
+                $check(&id)?;
+                Ok(Self(id.into()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(IdVisitor(stringify!($name), |id| id.parse()))
+            }
+        }
+    };
+}
+
+identifier!(
+    /// `@localpart:server`. Historical localparts (any character but `:` and NUL, also none at all) are accepted, as events
+    /// carry them; [`UserId::is_strict`] tells whether a new user may have it.
+    UserId, check_user_id
+);
+identifier!(
+    /// `!opaque:server`, or `!` and the create event's reference hash from room version 12 on.
+    RoomId, check_room_id
+);
+identifier!(
+    /// `#localpart:server`.
+    RoomAlias, check_room_alias
+);
+identifier!(
+    /// `$opaque:server` in room versions 1 and 2, `$` and a base64 hash after that.
+    EventId, check_event_id
+);
+identifier!(
+    /// The name of a homeserver: a DNS name, IPv4 address or bracketed IPv6 address, with an optional port.
+    ServerName, server_name::check
+);
+
+impl UserId {
+    /// The user `localpart` on `server`.
+    pub fn new(localpart: &str, server: &ServerName) -> Result<Self, IdError> {
+        if localpart.contains(':') {
+            return Err(IdError::InvalidCharacter);
+        }
+        format!("@{localpart}:{server}").try_into()
+    }
+
+    /// The part between `@` and the first `:`.
+    pub fn localpart(&self) -> &str {
+        split_domain(&self.0).0
+    }
+
+    /// The part after the first `:`.
+    pub fn server_name(&self) -> &str {
+        split_domain(&self.0).1
+    }
+
+    /// Whether the localpart follows today's grammar, which new users must (appendices, "User Identifiers").
+    pub fn is_strict(&self) -> bool {
+        let localpart = self.localpart();
+        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b'-' | b'/' | b'+');
+        !localpart.is_empty() && localpart.bytes().all(allowed)
+    }
+
+    /// Whether clients may be shown the user outside of an event: a non-empty localpart of printable ASCII
+    /// (appendices, "Historical User IDs").
+    pub fn is_compliant(&self) -> bool {
+        let localpart = self.localpart();
+        !localpart.is_empty() && localpart.bytes().all(|b| (0x21..=0x7e).contains(&b))
+    }
+}
+
+impl RoomId {
+    /// The server that made the id; `None` for ids of room version 12 and later, which have no domain.
+    pub fn server_name(&self) -> Option<&str> {
+        self.0.split_once(':').map(|(_, server)| server)
+    }
+
+    /// The id of the room whose create event is `create` (room version 12 and later): the same hash under the other sigil.
+    pub fn from_create_event(create: &EventId) -> Self {
+        Self(create.0.replacen('$', "!", 1).into())
+    }
+
+    /// The create event this id names (room version 12 and later); `None` for ids with a domain.
+    pub fn create_event_id(&self) -> Option<EventId> {
+        let hash = self.0.strip_prefix('!')?;
+        is_reference_hash(hash).then(|| EventId(format!("${hash}").into()))
+    }
+}
+
+impl RoomAlias {
+    /// The alias `localpart` on `server`.
+    pub fn new(localpart: &str, server: &ServerName) -> Result<Self, IdError> {
+        if localpart.contains(':') {
+            return Err(IdError::InvalidCharacter);
+        }
+        format!("#{localpart}:{server}").try_into()
+    }
+
+    /// The part between `#` and the first `:`.
+    pub fn localpart(&self) -> &str {
+        split_domain(&self.0).0
+    }
+
+    /// The part after the first `:`.
+    pub fn server_name(&self) -> &str {
+        split_domain(&self.0).1
+    }
+}
+
+impl EventId {
+    /// The server that made the id, in room versions 1 and 2.
+    pub fn server_name(&self) -> Option<&str> {
+        self.0.split_once(':').map(|(_, server)| server)
+    }
+
+    /// The id whose hash, as unpadded base64, is `hash`. Private: callers guarantee the grammar.
+    pub(crate) fn from_hash(hash: &str) -> Self {
+        Self(format!("${hash}").into())
+    }
+}
+
+impl ServerName {
+    /// Host and port, the host still in its brackets if it is an IPv6 address.
+    pub fn host_port(&self) -> (&str, Option<u16>) {
+        let (host, port) = split_host_port(&self.0);
+        (host, port.and_then(|p| p.parse().ok()))
+    }
+
+    /// The host as what it is: a name or an address.
+    pub fn host(&self) -> Host<'_> {
+        Host::of(split_host_port(&self.0).0)
+    }
+}
+
+/// Whether `hash` is 43 characters of URL-safe base64: what a SHA-256 is in ids of room versions 4 and later.
+pub(crate) fn is_reference_hash(hash: &str) -> bool {
+    hash.len() == 43 && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn split_domain(id: &str) -> (&str, &str) {
+    let rest = id.get(1..).unwrap_or_default();
+    rest.split_once(':').unwrap_or((rest, ""))
+}
+
+fn check_common(id: &str, sigil: char) -> Result<&str, IdError> {
+    let rest = id.strip_prefix(sigil).ok_or(IdError::MissingSigil(sigil))?;
+    if id.len() > MAX_LENGTH {
+        return Err(IdError::TooLong);
+    }
+    if rest.contains('\0') {
+        return Err(IdError::InvalidCharacter);
+    }
+    Ok(rest)
+}
+
+fn check_domain(rest: &str) -> Result<(), IdError> {
+    let (_, server) = rest.split_once(':').ok_or(IdError::MissingServerName)?;
+    server_name::check(server).map_err(|_| IdError::InvalidServerName)
+}
+
+fn check_user_id(id: &str) -> Result<(), IdError> {
+    check_domain(check_common(id, '@')?)
+}
+
+fn check_room_alias(id: &str) -> Result<(), IdError> {
+    check_domain(check_common(id, '#')?)
+}
+
+fn check_room_id(id: &str) -> Result<(), IdError> {
+    check_opaque(check_common(id, '!')?)
+}
+
+fn check_event_id(id: &str) -> Result<(), IdError> {
+    check_opaque(check_common(id, '$')?)
+}
+
+/// Room and event ids are opaque: with a domain in early room versions, without in later ones.
+fn check_opaque(rest: &str) -> Result<(), IdError> {
+    if rest.is_empty() {
+        return Err(IdError::Empty);
+    }
+    match rest.contains(':') {
+        true => check_domain(rest),
+        false => Ok(()),
+    }
+}
+
+struct IdVisitor<T>(&'static str, fn(&str) -> Result<T, IdError>);
+
+impl<T> serde::de::Visitor<'_> for IdVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {} string", self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<T, E> {
+        (self.1)(id).map_err(|e| E::custom(format_args!("{} {e}", self.0)))
+    }
+}

@@ -1,0 +1,132 @@
+//! Numbers, kept as they were written.
+
+use std::fmt;
+
+/// The largest integer canonical JSON allows, 2^53 - 1; the smallest is its negative.
+pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// A JSON number. Integers of 64 bits are stored as such, everything else as its text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Number(Repr);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Repr {
+    Integer(i64),
+    /// Valid JSON number text.
+    Text(Box<str>),
+}
+
+impl Number {
+    /// `text` must follow JSON's number grammar.
+    pub(super) fn from_valid_text(text: &str) -> Self {
+        match text.parse() {
+            Ok(integer) if text != "-0" => Self(Repr::Integer(integer)),
+            _ => Self(Repr::Text(text.into())),
+        }
+    }
+
+    /// A finite floating-point number; `None` for infinities and NaN.
+    pub fn from_f64(float: f64) -> Option<Self> {
+        float.is_finite().then(|| Self(Repr::Text(python_float(float).into())))
+    }
+
+    /// The integer, if it is written as one and fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match &self.0 {
+            Repr::Integer(integer) => Some(*integer),
+            Repr::Text(text) => text.parse().ok(),
+        }
+    }
+
+    /// The non-negative integer, if it is written as one and fits.
+    pub fn as_u64(&self) -> Option<u64> {
+        match &self.0 {
+            Repr::Integer(integer) => u64::try_from(*integer).ok(),
+            Repr::Text(text) => text.parse().ok().or_else(|| (&**text == "-0").then_some(0)),
+        }
+    }
+
+    /// The nearest floating-point number; infinite when out of range.
+    pub fn as_f64(&self) -> f64 {
+        match &self.0 {
+            #[expect(clippy::cast_precision_loss, reason = "the nearest float is what is asked for")]
+            Repr::Integer(integer) => *integer as f64,
+            Repr::Text(text) => text.parse().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// Whether it is written without fraction and exponent.
+    pub fn is_integer(&self) -> bool {
+        match &self.0 {
+            Repr::Integer(_) => true,
+            Repr::Text(text) => !text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')),
+        }
+    }
+
+    /// Whether canonical JSON of room versions 6 and later can hold it: an integer of at most 53 bits.
+    pub fn is_canonical(&self) -> bool {
+        // Negative zero is the integer zero and is written as such.
+        self.as_i64().is_some_and(|i| (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&i))
+    }
+
+    /// Appends the form Python's encoder, and so the servers of room versions 1 to 5, gave it.
+    pub(super) fn write(&self, out: &mut String) {
+        match &self.0 {
+            Repr::Integer(integer) => write_integer(*integer, out),
+            Repr::Text(text) if &**text == "-0" => out.push('0'),
+            Repr::Text(text) if self.is_integer() => out.push_str(text),
+            Repr::Text(text) => match text.parse::<f64>() {
+                Ok(float) if float.is_finite() => out.push_str(&python_float(float)),
+                // Python would write `Infinity`, which is not JSON.
+                _ => out.push_str(text),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    /// As it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Integer(integer) => integer.fmt(f),
+            Repr::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<i64> for Number {
+    fn from(integer: i64) -> Self {
+        Self(Repr::Integer(integer))
+    }
+}
+
+impl From<u64> for Number {
+    fn from(integer: u64) -> Self {
+        match i64::try_from(integer) {
+            Ok(integer) => Self(Repr::Integer(integer)),
+            Err(_) => Self(Repr::Text(integer.to_string().into())),
+        }
+    }
+}
+
+fn write_integer(integer: i64, out: &mut String) {
+    use std::fmt::Write;
+    let _ = write!(out, "{integer}");
+}
+
+/// What Python's `repr` makes of a finite float: the shortest digits that read back the same, with an exponent when it
+/// is below -4 or at least 16.
+fn python_float(float: f64) -> String {
+    let scientific = format!("{float:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let plain = float.to_string();
+        return match plain.contains('.') {
+            true => plain,
+            false => plain + ".0",
+        };
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+}

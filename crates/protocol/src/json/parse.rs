@@ -1,0 +1,337 @@
+//! The parser: strict JSON (RFC 8259), bounded in depth.
+
+use super::{Number, Object, Value};
+
+/// How deep arrays and objects may nest. Far above any real event, far below what a thread's stack holds.
+pub const MAX_NESTING: usize = 500;
+
+/// Why a text is not JSON that can be used. Offsets are bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    #[error("not valid JSON at byte {0}")]
+    Syntax(usize),
+    #[error("the JSON ends too early")]
+    UnexpectedEnd,
+    #[error("arrays and objects nest deeper than {MAX_NESTING}")]
+    TooDeep,
+    #[error("half of a surrogate pair at byte {0}")]
+    LoneSurrogate(usize),
+    #[error("not a JSON object")]
+    NotAnObject,
+}
+
+pub(super) fn value(json: &str) -> Result<Value, ParseError> {
+    let mut parser = Parser::new(json);
+    let value = parser.value(0)?;
+    parser.end()?;
+    Ok(value)
+}
+
+/// One member of an object's text, borrowed from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field<'a> {
+    /// The key between its quotes, escapes and all.
+    pub key: &'a str,
+    /// The value's text.
+    pub value: &'a str,
+    /// `"key":value`.
+    pub member: &'a str,
+}
+
+/// The members of canonical JSON text that is an object. The text is trusted: what follows a syntax error is left out.
+pub(crate) fn top_level(json: &str) -> impl Iterator<Item = Field<'_>> {
+    let mut parser = Parser::new(json);
+    parser.at = 1;
+    std::iter::from_fn(move || {
+        let start = parser.at;
+        let key = parser.skip_string().ok()?;
+        parser.expect(b':').ok()?;
+        let value_start = parser.at;
+        parser.skip_value().ok()?;
+        let end = parser.at;
+        parser.at += 1;
+        Some(Field { key, value: json.get(value_start..end)?, member: json.get(start..end)? })
+    })
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0 }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn error<T>(&self) -> Result<T, ParseError> {
+        match self.at < self.bytes.len() {
+            true => Err(ParseError::Syntax(self.at)),
+            false => Err(ParseError::UnexpectedEnd),
+        }
+    }
+
+    fn whitespace(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
+        match self.peek() == Some(byte) {
+            true => {
+                self.at += 1;
+                Ok(())
+            }
+            false => self.error(),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), ParseError> {
+        self.whitespace();
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => self.error(),
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, ParseError> {
+        self.whitespace();
+        match self.peek() {
+            Some(b'{') => self.object(depth + 1),
+            Some(b'[') => self.array(depth + 1),
+            Some(b'"') => Ok(Value::String(self.string()?.into())),
+            Some(b'-' | b'0'..=b'9') => Ok(Value::Number(Number::from_valid_text(self.number()?))),
+            Some(b't') => self.literal("true", Value::Bool(true)),
+            Some(b'f') => self.literal("false", Value::Bool(false)),
+            Some(b'n') => self.literal("null", Value::Null),
+            _ => self.error(),
+        }
+    }
+
+    fn literal(&mut self, word: &str, value: Value) -> Result<Value, ParseError> {
+        for byte in word.bytes() {
+            self.expect(byte)?;
+        }
+        Ok(value)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, ParseError> {
+        if depth > MAX_NESTING {
+            return Err(ParseError::TooDeep);
+        }
+        self.at += 1;
+        let mut entries = Vec::new();
+        self.whitespace();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Object(Object::new()));
+        }
+        loop {
+            self.whitespace();
+            if self.peek() != Some(b'"') {
+                return self.error();
+            }
+            let key = self.string()?.into();
+            self.whitespace();
+            self.expect(b':')?;
+            entries.push((key, self.value(depth)?));
+            self.whitespace();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return self.error(),
+            }
+        }
+        self.at += 1;
+        Ok(Value::Object(Object::from_entries(entries)))
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, ParseError> {
+        if depth > MAX_NESTING {
+            return Err(ParseError::TooDeep);
+        }
+        self.at += 1;
+        let mut values = Vec::new();
+        self.whitespace();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Array(values));
+        }
+        loop {
+            values.push(self.value(depth)?);
+            self.whitespace();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                _ => return self.error(),
+            }
+        }
+        self.at += 1;
+        Ok(Value::Array(values))
+    }
+
+    /// Reads `-? int frac? exp?`, answering its text.
+    fn number(&mut self) -> Result<&'a str, ParseError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return self.error(),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        self.slice(start, self.at)
+    }
+
+    fn digits(&mut self) -> Result<(), ParseError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        match self.at > start {
+            true => Ok(()),
+            false => self.error(),
+        }
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Result<&'a str, ParseError> {
+        self.text.get(start..end).ok_or(ParseError::Syntax(start))
+    }
+
+    /// Moves to the next quote, backslash or control character inside a string.
+    fn plain_run(&mut self) -> Result<u8, ParseError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).ok_or(ParseError::UnexpectedEnd)?;
+        self.at += length;
+        self.peek().ok_or(ParseError::UnexpectedEnd)
+    }
+
+    /// Reads a string, borrowed if it has no escapes.
+    fn string(&mut self) -> Result<std::borrow::Cow<'a, str>, ParseError> {
+        self.expect(b'"')?;
+        let start = self.at;
+        if self.plain_run()? == b'"' {
+            self.at += 1;
+            return Ok(self.slice(start, self.at - 1)?.into());
+        }
+        let mut text = self.slice(start, self.at)?.to_owned();
+        loop {
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => text.push(self.escape()?),
+                _ => return self.error(),
+            }
+            let start = self.at;
+            self.plain_run()?;
+            text.push_str(self.slice(start, self.at)?);
+        }
+        self.at += 1;
+        Ok(text.into())
+    }
+
+    fn escape(&mut self) -> Result<char, ParseError> {
+        self.at += 1;
+        let char = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode_escape(),
+            _ => return self.error(),
+        };
+        self.at += 1;
+        Ok(char)
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, ParseError> {
+        let start = self.at;
+        let first = self.hex4()?;
+        let code = match first {
+            0xd800..=0xdbff => {
+                // A pair's second half must follow: what is left alone has no UTF-8 form.
+                self.expect(b'\\').map_err(|_| ParseError::LoneSurrogate(start))?;
+                let second = match self.peek() {
+                    Some(b'u') => self.hex4()?,
+                    _ => return Err(ParseError::LoneSurrogate(start)),
+                };
+                if !(0xdc00..=0xdfff).contains(&second) {
+                    return Err(ParseError::LoneSurrogate(start));
+                }
+                0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or(ParseError::LoneSurrogate(start))
+    }
+
+    /// Reads `uXXXX`.
+    fn hex4(&mut self) -> Result<u32, ParseError> {
+        self.at += 1;
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
+            match digit {
+                Some(digit) => code = code * 16 + digit,
+                None => return self.error(),
+            }
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    /// Passes over a string, answering what is between its quotes.
+    fn skip_string(&mut self) -> Result<&'a str, ParseError> {
+        self.expect(b'"')?;
+        let start = self.at;
+        while self.plain_run()? != b'"' {
+            self.at += 2;
+        }
+        self.at += 1;
+        self.slice(start, self.at - 1)
+    }
+
+    /// Passes over a value of canonical JSON without checking it, in constant stack.
+    fn skip_value(&mut self) -> Result<(), ParseError> {
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.skip_string()?;
+                }
+                Some(b'{' | b'[') => {
+                    open += 1;
+                    self.at += 1;
+                }
+                Some(b'}' | b']' | b',') if open == 0 => return Ok(()),
+                Some(b'}' | b']') => {
+                    open -= 1;
+                    self.at += 1;
+                }
+                Some(_) => self.at += 1,
+                None => return Err(ParseError::UnexpectedEnd),
+            }
+        }
+    }
+}

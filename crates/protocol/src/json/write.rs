@@ -1,0 +1,95 @@
+//! The canonical writer.
+
+use super::{Number, Object, Value};
+
+/// A number that canonical JSON of room versions 6 and later cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not an integer between -(2^53)+1 and 2^53-1")]
+pub struct NotCanonical(pub String);
+
+pub(super) fn check_value(value: &Value) -> Result<(), NotCanonical> {
+    match value {
+        Value::Number(number) => check_number(number),
+        Value::Array(values) => values.iter().try_for_each(check_value),
+        Value::Object(object) => check_object(object),
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
+}
+
+pub(super) fn check_object(object: &Object) -> Result<(), NotCanonical> {
+    object.values().try_for_each(check_value)
+}
+
+fn check_number(number: &Number) -> Result<(), NotCanonical> {
+    match number.is_canonical() {
+        true => Ok(()),
+        false => Err(NotCanonical(number.to_string())),
+    }
+}
+
+pub(super) fn value(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => number.write(out),
+        Value::String(text) => write_string(text, out),
+        Value::Array(values) => {
+            out.push('[');
+            for (i, element) in values.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                self::value(element, out);
+            }
+            out.push(']');
+        }
+        Value::Object(object) => self::object(object, out),
+    }
+}
+
+pub(super) fn object(object: &Object, out: &mut String) {
+    out.push('{');
+    for (i, (key, value)) in object.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_string(key, out);
+        out.push(':');
+        self::value(value, out);
+    }
+    out.push('}');
+}
+
+/// Appends `text` as a JSON string: only quotes, backslashes and control characters are escaped.
+pub(crate) fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        if let Some(char) = chars.next() {
+            escape(char, out);
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn escape(char: char, out: &mut String) {
+    use std::fmt::Write;
+    match char {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        control => {
+            let _ = write!(out, "\\u{:04x}", u32::from(control));
+        }
+    }
+}
