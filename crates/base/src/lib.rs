@@ -2,9 +2,14 @@
 //!
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`random`]: randomness, as an argument
+//! - [`shutdown`]: the end of the process, as an argument
+//! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
 
 pub mod clock;
 pub mod random;
+pub mod shutdown;
+pub mod yaml;
 
 pub use clock::Clock;
 pub use random::Random;
+pub use shutdown::Shutdown;
