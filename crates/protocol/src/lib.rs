@@ -3,9 +3,15 @@
 //! - [`id`]: users, rooms, aliases, events, servers
 //! - [`rules`]: room versions 1 to 12, each a difference from the last
 //! - [`json`]: JSON as Matrix signs it
+//! - [`power_levels`]: who may do what
+//! - [`auth`]: the authorization rules
+//! - [`push_rules`]: what users are notified of
 //! - [`event`]: PDUs: parse, build, hash, redact, sign, verify, client formats
 
+pub mod auth;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod power_levels;
+pub mod push_rules;
 pub mod rules;

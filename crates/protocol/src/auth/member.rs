@@ -1,0 +1,200 @@
+//! Rule 5: `m.room.member`.
+
+use super::{AuthRejection, Membership, RoomState, require, third_party_invite};
+use crate::{event::Pdu, id::UserId, power_levels::{LevelField, is_creator}};
+
+/// An event, and the membership of the two it concerns.
+struct Change<'a> {
+    event: &'a Pdu,
+    sender: &'a str,
+    target: &'a str,
+    target_membership: Option<Membership>,
+}
+
+impl Change<'_> {
+    fn is_own(&self) -> bool {
+        self.sender == self.target
+    }
+}
+
+pub(super) fn check(room: &RoomState<'_>, event: &Pdu) -> Result<(), AuthRejection> {
+    // 5.1. State key and membership.
+    let target = event.state_key().ok_or(AuthRejection::MissingStateKey)?;
+    let membership = Membership::of(event).ok_or(AuthRejection::UnknownMembership)?;
+    if target.parse::<UserId>().is_err() {
+        return Err(AuthRejection::InvalidTarget);
+    }
+    // 5.2, the signature of the authorising server, is checked with the other signatures.
+    let change = Change {
+        event,
+        sender: event.sender().as_str(),
+        target,
+        target_membership: room.membership(target),
+    };
+    match membership {
+        Membership::Join => check_join(room, &change),
+        Membership::Invite => check_invite(room, &change),
+        Membership::Leave => check_leave(room, &change),
+        Membership::Ban => check_ban(room, &change),
+        Membership::Knock if room.rules.auth.knocking => check_knock(room, &change),
+        // 5.8. Otherwise, the membership is unknown.
+        Membership::Knock => Err(AuthRejection::UnknownMembership),
+    }
+}
+
+/// Rule 5.3.
+fn check_join(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    // 5.3.1. The creator, right after creation.
+    if change.event.prev_events() == std::slice::from_ref(room.create.event_id())
+        && is_first_member(room, change.target)
+    {
+        return Ok(());
+    }
+    // 5.3.2. Nobody joins for another.
+    if !change.is_own() {
+        return Err(AuthRejection::MembershipOfOtherUser);
+    }
+    // 5.3.3. Banned.
+    if change.target_membership == Some(Membership::Ban) {
+        return Err(AuthRejection::Banned);
+    }
+    let invited_or_joined =
+        matches!(change.target_membership, Some(Membership::Invite | Membership::Join));
+    match JoinRule::of(room) {
+        // 5.3.4. Invite and knock.
+        JoinRule::Invite | JoinRule::Knock if invited_or_joined => Ok(()),
+        JoinRule::Invite | JoinRule::Knock => Err(AuthRejection::NotInvited),
+        // 5.3.5. Restricted and knock_restricted.
+        JoinRule::Restricted | JoinRule::KnockRestricted if invited_or_joined => Ok(()),
+        JoinRule::Restricted | JoinRule::KnockRestricted => check_authorised_join(room, change.event),
+        // 5.3.6. Public.
+        JoinRule::Public => Ok(()),
+        // 5.3.7. Otherwise, reject.
+        JoinRule::Other => Err(AuthRejection::JoinRuleClosed),
+    }
+}
+
+/// The one who may join before there are join rules: the sender of the create event, until version 10 `content.creator`;
+/// not the additional creators of version 12.
+fn is_first_member(room: &RoomState<'_>, user: &str) -> bool {
+    if room.rules.auth.creator_is_sender { room.create.sender().as_str() == user } else { is_creator(room.create, user) }
+}
+
+/// Rule 5.3.5.2.
+fn check_authorised_join(room: &RoomState<'_>, event: &Pdu) -> Result<(), AuthRejection> {
+    let authoriser = event.content().get_str("join_authorised_via_users_server");
+    let authoriser = authoriser.ok_or(AuthRejection::NoAuthorisingUser)?;
+    if room.membership(authoriser) != Some(Membership::Join) {
+        return Err(AuthRejection::AuthorisingUserNotJoined);
+    }
+    if room.levels.user(authoriser) < room.levels.field(LevelField::Invite) {
+        return Err(AuthRejection::AuthorisingUserMayNotInvite);
+    }
+    Ok(())
+}
+
+/// Rule 5.4.
+fn check_invite(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    // 5.4.1. Third-party invites.
+    if let Some(invite) = change.event.content().get("third_party_invite") {
+        if change.target_membership == Some(Membership::Ban) {
+            return Err(AuthRejection::Banned);
+        }
+        return third_party_invite::check(room, change.event, change.target, invite);
+    }
+    // 5.4.2. The sender has to be in the room.
+    require_joined_sender(room, change)?;
+    // 5.4.3. The target must be neither in it nor banned.
+    if matches!(change.target_membership, Some(Membership::Join | Membership::Ban)) {
+        return Err(AuthRejection::TargetJoinedOrBanned);
+    }
+    // 5.4.4. Invite level.
+    require(room.levels.user(change.sender), room.levels.field(LevelField::Invite))
+}
+
+/// Rule 5.5.
+fn check_leave(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    // 5.5.1. Leaving, rejecting an invite, taking back a knock.
+    if change.is_own() {
+        return match change.target_membership {
+            Some(Membership::Invite | Membership::Join) => Ok(()),
+            Some(Membership::Knock) if room.rules.auth.knocking => Ok(()),
+            _ => Err(AuthRejection::NothingToLeave),
+        };
+    }
+    // 5.5.2. The sender has to be in the room.
+    require_joined_sender(room, change)?;
+    let sender = room.levels.user(change.sender);
+    // 5.5.3. Unbanning needs the ban level as well.
+    if change.target_membership == Some(Membership::Ban) {
+        require(sender, room.levels.field(LevelField::Ban))?;
+    }
+    // 5.5.4. Kick level, over someone less powerful.
+    require(sender, room.levels.field(LevelField::Kick))?;
+    require_power_over_target(room, change)
+}
+
+/// Rule 5.6.
+fn check_ban(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    // 5.6.1. The sender has to be in the room.
+    require_joined_sender(room, change)?;
+    // 5.6.2. Ban level, over someone less powerful.
+    require(room.levels.user(change.sender), room.levels.field(LevelField::Ban))?;
+    require_power_over_target(room, change)
+}
+
+/// Rule 5.7.
+fn check_knock(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    // 5.7.1. Join rule.
+    if !matches!(JoinRule::of(room), JoinRule::Knock | JoinRule::KnockRestricted) {
+        return Err(AuthRejection::KnockingNotAllowed);
+    }
+    // 5.7.2. Nobody knocks for another.
+    if !change.is_own() {
+        return Err(AuthRejection::MembershipOfOtherUser);
+    }
+    // 5.7.3. Membership so far.
+    match change.target_membership {
+        Some(Membership::Ban | Membership::Invite | Membership::Join) => Err(AuthRejection::CannotKnock),
+        _ => Ok(()),
+    }
+}
+
+fn require_joined_sender(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    match room.membership(change.sender) {
+        Some(Membership::Join) => Ok(()),
+        _ => Err(AuthRejection::SenderNotJoined),
+    }
+}
+
+fn require_power_over_target(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    let (sender, target) = (room.levels.user(change.sender), room.levels.user(change.target));
+    if target < sender { Ok(()) } else { Err(AuthRejection::TargetTooPowerful { sender, target }) }
+}
+
+/// The join rule, as far as the room version knows it.
+enum JoinRule {
+    Public,
+    Invite,
+    Knock,
+    Restricted,
+    KnockRestricted,
+    Other,
+}
+
+impl JoinRule {
+    fn of(room: &RoomState<'_>) -> Self {
+        let auth = &room.rules.auth;
+        let event = (room.state)("m.room.join_rules", "");
+        // Without the event, or a value in it, the default is `invite`.
+        match event.as_ref().and_then(|event| event.content().get("join_rule")).map(|rule| rule.as_str()) {
+            None => Self::Invite,
+            Some(Some("public")) => Self::Public,
+            Some(Some("invite")) => Self::Invite,
+            Some(Some("knock")) if auth.knocking => Self::Knock,
+            Some(Some("restricted")) if auth.restricted_joins => Self::Restricted,
+            Some(Some("knock_restricted")) if auth.knock_restricted => Self::KnockRestricted,
+            Some(_) => Self::Other,
+        }
+    }
+}
