@@ -1,1 +1,39 @@
-//! store
+//! The database: transactions, positions, migrations and one repository per subject. The only SQL.
+//!
+//! [`Database::read`] and [`Database::write`] run closures over a [`Tx`] on database threads, for SQLite and
+//! PostgreSQL alike; one SQL text with `$1` placeholders serves both. `column = ANY($1)` takes a list
+//! ([`Any`]). The functions in [`repo`] hold the statements, one file per subject.
+//!
+//! - [`db`]: the two backends, group commit, positions
+//! - [`change`]: what a commit announces, and to whom
+//! - [`migrate`]: the schema
+//! - [`event_key`], [`pdu_json`]: how event ids and events lie in the database
+//! - [`repo`]: the repositories
+
+pub mod change;
+pub mod db;
+pub mod event_key;
+pub mod migrate;
+pub mod pdu_json;
+pub mod repo;
+mod varint;
+
+pub use change::{Change, CommitListener};
+pub use db::{
+    Any, Backend, Database, DbError, FromSql, OpenError, Options, Param, Row, ToSql, Tx, first,
+};
+
+/// A number from the one clock: the order of commits. Starts at 1; 0 is before everything.
+pub type Position = i64;
+/// A room's number inside the database.
+pub type RoomNid = i64;
+/// An event's number inside the database.
+pub type EventNid = i64;
+/// A user's number inside the database.
+pub type UserNid = i64;
+/// An event type's number inside the database.
+pub type TypeNid = i64;
+/// A state key's number inside the database.
+pub type StateKeyNid = i64;
+/// A state snapshot's number inside the database; 0 is the empty state.
+pub type SnapshotNid = i64;

@@ -1,0 +1,88 @@
+//! What a commit tells the rest of the program.
+
+use crate::{Position, RoomNid};
+
+/// One durable change that a client or another server can learn about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A room's timeline got an event.
+    Event {
+        /// The room.
+        room: RoomNid,
+        /// The event's position.
+        position: Position,
+    },
+    /// A user's membership of a room changed (joined, invited, left, banned, knocked, forgot).
+    Membership {
+        /// Whose.
+        user: String,
+        /// The room.
+        room: RoomNid,
+        /// When.
+        position: Position,
+    },
+    /// A read receipt moved.
+    Receipt {
+        /// The room.
+        room: RoomNid,
+        /// Whose.
+        user: String,
+        /// When.
+        position: Position,
+    },
+    /// A user's account data, tags or push rules changed.
+    AccountData {
+        /// Whose.
+        user: String,
+        /// When.
+        position: Position,
+    },
+    /// A message waits for a device.
+    ToDevice {
+        /// Whose device.
+        user: String,
+        /// Which one.
+        device: String,
+        /// When.
+        position: Position,
+    },
+    /// A user's devices, their keys or the cross-signing keys changed.
+    DeviceList {
+        /// Whose.
+        user: String,
+        /// When.
+        position: Position,
+    },
+    /// The number of one-time keys, or the unused fallback keys, of a device changed.
+    OneTimeKeys {
+        /// Whose device.
+        user: String,
+        /// Which one.
+        device: String,
+        /// When.
+        position: Position,
+    },
+}
+
+impl Change {
+    /// The change's position.
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Event { position, .. }
+            | Self::Membership { position, .. }
+            | Self::Receipt { position, .. }
+            | Self::AccountData { position, .. }
+            | Self::ToDevice { position, .. }
+            | Self::DeviceList { position, .. }
+            | Self::OneTimeKeys { position, .. } => *position,
+        }
+    }
+}
+
+/// Who follows the commits. Called on the writer thread: nothing here may block or call the database.
+pub trait CommitListener: Send + Sync {
+    /// After the commit and before its position is published: update indexes. In commit order.
+    fn apply(&self, changes: &[Change]);
+    /// After the position is published: wake who waits. `changes` may be empty.
+    fn published(&self, position: Position, changes: &[Change]);
+}

@@ -1,0 +1,244 @@
+//! The database: two backends, one writer thread with group commit, reader threads, one clock.
+//!
+//! Order at a commit: COMMIT, then the `after_commit` closures, then [`CommitListener::apply`], then
+//! [`Database::committed`] moves, then the callers are answered, then [`CommitListener::published`]. So who
+//! takes `upto = db.committed()` first and then reads memory or the database sees everything up to `upto`.
+
+mod connection;
+mod dialect;
+mod error;
+mod ids;
+mod job;
+mod options;
+mod postgres;
+mod reader;
+mod row;
+mod sqlite;
+mod tx;
+pub mod value;
+mod writer;
+
+use std::fs::File;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+pub use error::DbError;
+pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions, SslMode};
+pub use row::Row;
+pub use tx::Tx;
+pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef, first};
+
+pub(crate) use connection::Connection;
+
+use crate::Position;
+use crate::change::CommitListener;
+use crate::migrate::{self, MigrateError};
+use job::{Job, TypedJob};
+use reader::{Message, SharedReceiver};
+use writer::Writer;
+
+/// Closures that wait for the writer before callers have to wait to hand theirs over.
+const WRITE_QUEUE: usize = 1024;
+/// The same for readers.
+const READ_QUEUE: usize = 1024;
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    backend: Backend,
+    writer: mpsc::Sender<Message>,
+    readers: mpsc::Sender<Message>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    reader_count: usize,
+    /// Held, so that a second server keeps off the database.
+    _lock: Option<File>,
+}
+
+/// What the writer and everybody else look at.
+pub(crate) struct Shared {
+    committed: AtomicI64,
+    listener: RwLock<Option<Arc<dyn CommitListener>>>,
+}
+
+impl Shared {
+    fn committed(&self) -> Position {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    fn publish(&self, position: Position) {
+        self.committed.store(position, Ordering::Release);
+    }
+
+    fn listener(&self) -> Option<Arc<dyn CommitListener>> {
+        self.listener.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server holds it.
+    #[error("another Plexus server is using the database {0}")]
+    InUse(String),
+    /// The lock file could not be made.
+    #[error("cannot write {path}: {error}")]
+    Lock {
+        /// The lock file.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The database refused.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// No thread could be started.
+    #[error("cannot start a database thread: {0}")]
+    Thread(std::io::Error),
+}
+
+impl Database {
+    /// Opens the database as its only server, brings its schema up to date and starts its threads. Blocks.
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        let lock = options.lock()?;
+        let mut conn = Connection::open(options, true)?;
+        options.check_database(&mut conn)?;
+        migrate::migrate(&mut conn)?;
+        let shared = Arc::new(Shared {
+            committed: AtomicI64::new(conn.position()?),
+            listener: RwLock::new(None),
+        });
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        let (readers, read_queue) = mpsc::channel(READ_QUEUE);
+        let mut threads = Vec::new();
+        let thread = Writer::new(conn, Arc::clone(&shared));
+        threads.push(spawn("db-writer".to_owned(), move || thread.run(queue))?);
+        let read_queue: SharedReceiver = Arc::new(Mutex::new(read_queue));
+        let reader_count = options.readers();
+        for number in 0..reader_count {
+            let queue = Arc::clone(&read_queue);
+            let options = options.clone();
+            threads.push(spawn(format!("db-reader-{number}"), move || reader::run(&options, &queue))?);
+        }
+        Ok(Self(Arc::new(Inner {
+            shared,
+            backend: options.backend(),
+            writer,
+            readers,
+            threads: Mutex::new(threads),
+            reader_count,
+            _lock: lock,
+        })))
+    }
+
+    /// Runs a read transaction on a reader thread: all its statements see one state of the database.
+    pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (job, answer) = TypedJob::new(f);
+        send(&self.0.readers, job).await?;
+        answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
+    }
+
+    /// Runs a write transaction on the writer thread and answers after its commit. It commits together with
+    /// the others that wait; one that fails or panics rolls back alone. It runs even if the future that
+    /// waits for it is dropped.
+    pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (job, answer) = TypedJob::new(f);
+        send(&self.0.writer, job).await?;
+        answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
+    }
+
+    /// [`Database::read`] for threads outside the async runtime; panics inside it.
+    pub fn read_blocking<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (job, answer) = TypedJob::new(f);
+        send_blocking(&self.0.readers, job)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
+    }
+
+    /// [`Database::write`] for threads outside the async runtime; panics inside it.
+    pub fn write_blocking<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (job, answer) = TypedJob::new(f);
+        send_blocking(&self.0.writer, job)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
+    }
+
+    /// Everything at or below this position is committed and applied to memory.
+    pub fn committed(&self) -> Position {
+        self.0.shared.committed()
+    }
+
+    /// Sets who is told about commits; replaces the one before. To be called before the first write.
+    pub fn set_listener(&self, listener: Arc<dyn CommitListener>) {
+        *self.0.shared.listener.write().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    }
+
+    /// Which database this is.
+    pub fn backend(&self) -> Backend {
+        self.0.backend
+    }
+
+    /// Finishes what was handed over before, closes the connections and waits for the threads. Afterwards
+    /// every call answers [`DbError::Closed`]. Must not be called from a database thread.
+    pub async fn close(&self) {
+        // A send fails only when the threads are gone already.
+        drop(self.0.writer.send(Message::Stop).await);
+        for _ in 0..self.0.reader_count {
+            drop(self.0.readers.send(Message::Stop).await);
+        }
+        let threads =
+            std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count()
+        });
+        if !matches!(joined.await, Ok(0)) {
+            tracing::error!("a database thread ended by a panic");
+        }
+    }
+}
+
+fn spawn(name: String, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name).spawn(f).map_err(OpenError::Thread)
+}
+
+async fn send(queue: &mpsc::Sender<Message>, job: Box<dyn Job>) -> Result<(), DbError> {
+    queue.send(Message::Run(job)).await.map_err(|_| DbError::Closed)
+}
+
+fn send_blocking(queue: &mpsc::Sender<Message>, job: Box<dyn Job>) -> Result<(), DbError> {
+    queue.blocking_send(Message::Run(job)).map_err(|_| DbError::Closed)
+}
+
+/// A migration's text for one backend.
+pub(crate) fn dialect_schema(backend: Backend, sql: &str) -> String {
+    match backend {
+        Backend::Sqlite => dialect::sqlite_schema(sql),
+        Backend::Postgres => dialect::postgres_schema(sql),
+    }
+}

@@ -1,0 +1,94 @@
+//! What can go wrong between the program and its database.
+
+use super::value::FromSqlError;
+
+/// A failed database operation. It can be cloned, because one failed commit answers many callers.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DbError {
+    /// The database refused a statement.
+    #[error("statement failed: {message}; in: {sql}")]
+    Statement {
+        /// The statement as the repository wrote it.
+        sql: String,
+        /// What the database said.
+        message: String,
+        /// A unique index or primary key was violated.
+        unique_violation: bool,
+    },
+    /// A column does not hold what the program expects.
+    #[error("column {column:?} (number {index}): {error}; in: {sql}")]
+    Column {
+        /// The statement as the repository wrote it.
+        sql: String,
+        /// The column's name, empty when there is no such column.
+        column: String,
+        /// The column's number, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: FromSqlError,
+    },
+    /// A parameter cannot be stored.
+    #[error("parameter {index} {problem}; in: {sql}")]
+    Parameter {
+        /// The statement as the repository wrote it.
+        sql: String,
+        /// The parameter's number, from 1.
+        index: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// `query_one` or `query_opt` met another number of rows.
+    #[error("expected one row, found {found}; in: {sql}")]
+    RowCount {
+        /// The statement as the repository wrote it.
+        sql: String,
+        /// How many rows there were (2 means two or more).
+        found: usize,
+    },
+    /// A stored value is not what it must be (a bad id, JSON that does not parse).
+    #[error("bad data in {place}: {problem}")]
+    BadData {
+        /// Table, column and row.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A write was tried in `Database::read`.
+    #[error("not possible in a read transaction: {0}")]
+    ReadOnly(&'static str),
+    /// The closure panicked; its changes were rolled back.
+    #[error("the transaction panicked: {0}")]
+    Panicked(String),
+    /// The transaction was rolled back by the database; nothing of it is stored.
+    #[error("the commit failed and nothing was stored: {0}")]
+    Commit(String),
+    /// The connection broke during the commit: whether it is stored is not known yet.
+    #[error("the connection to the database was lost during the commit: {0}")]
+    CommitUnknown(String),
+    /// The database cannot be reached now. Nothing was stored.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// The server is shutting down.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl DbError {
+    /// Whether a unique index or primary key was violated.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Statement { unique_violation: true, .. })
+    }
+
+    /// Whether the database itself failed, rather than the reading of what it answered.
+    pub(super) fn breaks_transaction(&self) -> bool {
+        !matches!(
+            self,
+            Self::Column { .. } | Self::BadData { .. } | Self::RowCount { .. } | Self::Parameter { .. }
+        )
+    }
+
+    /// A stored value that is not what it must be; `place` names table, column and row.
+    pub fn bad_data(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        Self::BadData { place: place.into(), problem: problem.to_string() }
+    }
+}

@@ -1,0 +1,266 @@
+//! Where the database is: Synapse's `database:` section.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::postgres::NoTls;
+use serde_json::{Map, Value};
+
+use super::{Connection, DbError, OpenError, postgres};
+
+/// The two kinds of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// SQLite, in the process.
+    Sqlite,
+    /// PostgreSQL, 12 or newer.
+    Postgres,
+}
+
+/// Where the database is and how to reach it.
+#[derive(Clone, Debug)]
+pub enum Options {
+    /// `name: sqlite3`
+    Sqlite(SqliteOptions),
+    /// `name: psycopg2`
+    Postgres(PostgresOptions),
+}
+
+/// An SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The file; its write-ahead log lies beside it.
+    pub path: PathBuf,
+}
+
+/// A PostgreSQL database.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// Everything that the driver needs.
+    pub config: ::postgres::Config,
+    /// Whether and how the connection is encrypted.
+    pub sslmode: SslMode,
+    /// Connections at most, the writer's included.
+    pub max_connections: usize,
+    /// Accept a database whose locale is not C (`allow_unsafe_locale`).
+    pub allow_unsafe_locale: bool,
+}
+
+/// libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// When the server offers it. Not implemented: acts as [`SslMode::Disable`].
+    Prefer,
+}
+
+impl std::fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The driver's own Debug leaves the password out.
+        f.debug_struct("PostgresOptions").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// A `database:` section that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// Neither of the two.
+    #[error("database.name: {0:?} is not supported; allowed are sqlite3 and psycopg2")]
+    Name(String),
+    /// An argument of the wrong type or value.
+    #[error("database.args.{option}: found {found}, expected {expected}")]
+    Argument {
+        /// The option's name.
+        option: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// An argument that is not known.
+    #[error("database.args.{0}: unknown option")]
+    Unknown(String),
+}
+
+impl Options {
+    /// An SQLite file.
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self::Sqlite(SqliteOptions { path: path.into() })
+    }
+
+    /// From `database.name` and `database.args`; a relative SQLite path is relative to `directory`.
+    pub fn from_config(
+        name: &str,
+        args: &Map<String, Value>,
+        allow_unsafe_locale: bool,
+        directory: &Path,
+    ) -> Result<Self, OptionsError> {
+        match name {
+            "sqlite3" => sqlite_options(args, directory).map(Self::Sqlite),
+            "psycopg2" => {
+                let options = postgres_options(args)?;
+                Ok(Self::Postgres(PostgresOptions { allow_unsafe_locale, ..options }))
+            }
+            other => Err(OptionsError::Name(other.to_owned())),
+        }
+    }
+
+    /// Which kind of database this is.
+    pub fn backend(&self) -> Backend {
+        match self {
+            Self::Sqlite(_) => Backend::Sqlite,
+            Self::Postgres(_) => Backend::Postgres,
+        }
+    }
+
+    /// How many threads read.
+    pub(super) fn readers(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 4,
+            Self::Postgres(options) => options.max_connections.saturating_sub(1).max(1),
+        }
+    }
+
+    /// Keeps a second server off an SQLite file. (PostgreSQL has a lock of its own for that.)
+    pub(super) fn lock(&self) -> Result<Option<File>, OpenError> {
+        let Self::Sqlite(SqliteOptions { path }) = self else { return Ok(None) };
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let cannot = |error| OpenError::Lock { path: lock_path.to_string_lossy().into_owned(), error };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.display().to_string())),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        }
+    }
+
+    /// Refuses a PostgreSQL database that would sort or store text otherwise than SQLite.
+    pub(super) fn check_database(&self, conn: &mut Connection) -> Result<(), DbError> {
+        let Self::Postgres(options) = self else { return Ok(()) };
+        let mut found = (String::new(), String::new());
+        conn.query_text(
+            "SELECT pg_encoding_to_char(encoding), datcollate::text FROM pg_database
+             WHERE datname = current_database()",
+            &mut |row| {
+                found = (row.get(0)?, row.get(1)?);
+                Ok(())
+            },
+        )?;
+        let (encoding, collate) = found;
+        if encoding != "UTF8" {
+            return Err(DbError::Unavailable(format!("its encoding is {encoding}, it must be UTF8")));
+        }
+        if collate != "C" && !options.allow_unsafe_locale {
+            return Err(DbError::Unavailable(format!(
+                "its locale is {collate}; create it with LC_COLLATE 'C' and LC_CTYPE 'C' from template0, \
+                 or set database.allow_unsafe_locale"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl PostgresOptions {
+    pub(super) fn connect(&self) -> Result<::postgres::Client, DbError> {
+        self.config
+            .connect(NoTls)
+            .map_err(|error| DbError::Unavailable(postgres::describe(&error)))
+    }
+}
+
+fn sqlite_options(
+    args: &Map<String, Value>,
+    directory: &Path,
+) -> Result<SqliteOptions, OptionsError> {
+    let mut path = None;
+    for (option, value) in args {
+        match option.as_str() {
+            "database" => path = Some(text(option, value)?),
+            // psycopg2's and sqlite3's pools had sizes; ours has its own.
+            "cp_min" | "cp_max" | "check_same_thread" => {}
+            _ => return Err(OptionsError::Unknown(option.clone())),
+        }
+    }
+    match path {
+        Some(":memory:") | None => Err(OptionsError::Argument {
+            option: "database".to_owned(),
+            found: path.unwrap_or("nothing").to_owned(),
+            expected: "the path of a file",
+        }),
+        Some(path) => Ok(SqliteOptions { path: directory.join(path) }),
+    }
+}
+
+fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, OptionsError> {
+    let mut config = ::postgres::Config::new();
+    config.application_name("plexus").connect_timeout(Duration::from_secs(10));
+    config.keepalives_idle(Duration::from_secs(30));
+    let mut sslmode = SslMode::Prefer;
+    let mut max_connections = 10;
+    for (option, value) in args {
+        match option.as_str() {
+            "user" => drop(config.user(text(option, value)?)),
+            "password" => drop(config.password(text(option, value)?)),
+            "dbname" | "database" => drop(config.dbname(text(option, value)?)),
+            "host" => drop(config.host(text(option, value)?)),
+            "port" => drop(config.port(number(option, value)?)),
+            "options" => drop(config.options(text(option, value)?)),
+            "application_name" => drop(config.application_name(text(option, value)?)),
+            "connect_timeout" => {
+                config.connect_timeout(Duration::from_secs(number::<u32>(option, value)?.into()));
+            }
+            "keepalives_idle" => {
+                config.keepalives_idle(Duration::from_secs(number::<u32>(option, value)?.into()));
+            }
+            "keepalives_interval" => {
+                config.keepalives_interval(Duration::from_secs(number::<u32>(option, value)?.into()));
+            }
+            "keepalives_count" => drop(config.keepalives_retries(number(option, value)?)),
+            "sslmode" => sslmode = ssl_mode(option, value)?,
+            "cp_max" => max_connections = number::<u16>(option, value)?.max(2).into(),
+            "cp_min" | "cp_noisy" | "cp_openfun" | "cp_name" | "cp_reconnect" => {}
+            _ => return Err(OptionsError::Unknown(option.clone())),
+        }
+    }
+    if config.get_hosts().is_empty() {
+        config.host(["/var/run/postgresql", "/tmp"][usize::from(!Path::new("/var/run/postgresql").is_dir())]);
+    }
+    config.ssl_mode(::postgres::config::SslMode::Disable);
+    Ok(PostgresOptions { config, sslmode, max_connections, allow_unsafe_locale: false })
+}
+
+fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {
+    match text(option, value)? {
+        "disable" => Ok(SslMode::Disable),
+        "allow" | "prefer" => Ok(SslMode::Prefer),
+        other => Err(OptionsError::Argument {
+            option: option.to_owned(),
+            found: other.to_owned(),
+            expected: "disable, allow or prefer (encrypted connections are not supported yet)",
+        }),
+    }
+}
+
+fn text<'v>(option: &str, value: &'v Value) -> Result<&'v str, OptionsError> {
+    value.as_str().ok_or_else(|| argument(option, value, "a text"))
+}
+
+fn number<T: TryFrom<u64> + std::str::FromStr>(option: &str, value: &Value) -> Result<T, OptionsError> {
+    let found = match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64().and_then(|number| T::try_from(number).ok()),
+    };
+    found.ok_or_else(|| argument(option, value, "a number in range"))
+}
+
+fn argument(option: &str, value: &Value, expected: &'static str) -> OptionsError {
+    OptionsError::Argument { option: option.to_owned(), found: value.to_string(), expected }
+}

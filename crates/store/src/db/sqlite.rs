@@ -1,0 +1,249 @@
+//! SQLite connections.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqliteRef};
+use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
+
+use super::value::{FromSqlError, Param, ValueRef};
+use super::{DbError, Row, dialect};
+
+/// The WAL is written back every 1,000 pages; beyond this size (bytes) a reader kept it from starting over.
+const WAL_LIMIT: u64 = 64 << 20;
+
+/// One connection, used by one thread.
+pub(crate) struct SqliteConn {
+    conn: rusqlite::Connection,
+    /// Statements as the repositories wrote them -> as SQLite takes them.
+    texts: HashMap<&'static str, Arc<str>>,
+    wal: PathBuf,
+}
+
+impl SqliteConn {
+    pub(super) fn open(path: &Path, writer: bool) -> Result<Self, DbError> {
+        let unavailable =
+            |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
+        conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
+        rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
+        // FULL: what was answered survives a power cut, not only a crash. Caches are in KiB.
+        conn.execute_batch(&format!(
+            "PRAGMA busy_timeout = 10000;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA cache_size = -{cache};
+             PRAGMA journal_size_limit = {WAL_LIMIT};
+             PRAGMA query_only = {query_only};",
+            cache = if writer { 8192 } else { 2048 },
+            query_only = i32::from(!writer),
+        ))
+        .map_err(unavailable)?;
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        Ok(Self { conn, texts: HashMap::new(), wal: wal.into() })
+    }
+
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
+        self.conn.execute_batch(sql).map_err(|error| statement_error(sql, &error))
+    }
+
+    /// Whether a transaction is open (SQLite ends it by itself after some errors, such as a full disk).
+    pub(super) fn in_transaction(&self) -> bool {
+        !self.conn.is_autocommit()
+    }
+
+    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        let text = self.text(sql);
+        let mut statement = prepare(&self.conn, sql, &text)?;
+        execute(&mut statement, sql, params)
+    }
+
+    pub(super) fn execute_many(
+        &mut self,
+        sql: &'static str,
+        rows: &[&[Param<'_>]],
+    ) -> Result<u64, DbError> {
+        let text = self.text(sql);
+        let mut statement = prepare(&self.conn, sql, &text)?;
+        rows.iter().try_fold(0, |sum, row| Ok(sum + execute(&mut statement, sql, row)?))
+    }
+
+    pub(super) fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        self.query_many(sql, &[params], visit)
+    }
+
+    pub(super) fn query_many(
+        &mut self,
+        sql: &'static str,
+        rows: &[&[Param<'_>]],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        let text = self.text(sql);
+        let mut statement = prepare(&self.conn, sql, &text)?;
+        for params in rows {
+            bind(&mut statement, sql, params)?;
+            let mut found = statement.raw_query();
+            while let Some(row) = found.next().map_err(|error| statement_error(sql, &error))? {
+                visit(&Row::sqlite(row, sql))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs text that is not known when the program is compiled (schema, statistics).
+    pub(super) fn query_text(
+        &mut self,
+        sql: &str,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        let mut statement = self.conn.prepare(sql).map_err(|error| statement_error(sql, &error))?;
+        let mut found = statement.raw_query();
+        while let Some(row) = found.next().map_err(|error| statement_error(sql, &error))? {
+            visit(&Row::sqlite(row, sql))?;
+        }
+        Ok(())
+    }
+
+    /// Prepares a statement without running it: the names of its columns.
+    pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
+        let text = dialect::sqlite_statement(sql);
+        let statement = self.conn.prepare(&text).map_err(|error| statement_error(sql, &error))?;
+        Ok(statement.column_names().into_iter().map(str::to_owned).collect())
+    }
+
+    /// Called after each commit: starts the WAL over when readers have kept it from being started over for
+    /// so long that it has grown beyond bounds. Waits for readers that are at work, up to the busy timeout.
+    pub(super) fn limit_wal(&mut self) {
+        let size = std::fs::metadata(&self.wal).map_or(0, |data| data.len());
+        if size <= WAL_LIMIT {
+            return;
+        }
+        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, size, "the write-ahead log could not be written back; will try again");
+        }
+    }
+
+    fn text(&mut self, sql: &'static str) -> Arc<str> {
+        Arc::clone(self.texts.entry(sql).or_insert_with(|| dialect::sqlite_statement(sql).into()))
+    }
+}
+
+fn prepare<'c>(
+    conn: &'c rusqlite::Connection,
+    sql: &str,
+    text: &str,
+) -> Result<CachedStatement<'c>, DbError> {
+    conn.prepare_cached(text).map_err(|error| statement_error(sql, &error))
+}
+
+fn execute(
+    statement: &mut CachedStatement<'_>,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<u64, DbError> {
+    bind(statement, sql, params)?;
+    // raw_execute refuses statements that return rows; RETURNING belongs in a query.
+    statement
+        .raw_execute()
+        .map(|changed| changed as u64)
+        .map_err(|error| statement_error(sql, &error))
+}
+
+fn bind(
+    statement: &mut CachedStatement<'_>,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<(), DbError> {
+    let expected = statement.parameter_count();
+    if expected != params.len() {
+        return Err(DbError::Statement {
+            sql: sql.to_owned(),
+            message: format!("{expected} parameters in the text, {} given", params.len()),
+            unique_violation: false,
+        });
+    }
+    for (index, param) in params.iter().enumerate() {
+        let index = index + 1;
+        let value = to_sqlite(*param)
+            .map_err(|problem| DbError::Parameter { sql: sql.to_owned(), index, problem })?;
+        statement
+            .raw_bind_parameter(index, value)
+            .map_err(|error| statement_error(sql, &error))?;
+    }
+    Ok(())
+}
+
+fn to_sqlite(param: Param<'_>) -> Result<ToSqlOutput<'_>, &'static str> {
+    Ok(match param {
+        Param::List(list) => {
+            let values = list.params().into_iter().map(to_owned_value).collect::<Result<Vec<_>, _>>()?;
+            ToSqlOutput::from_rc(Rc::new(values), c"rarray")
+        }
+        scalar => ToSqlOutput::Borrowed(to_ref(scalar)?),
+    })
+}
+
+fn to_ref(param: Param<'_>) -> Result<SqliteRef<'_>, &'static str> {
+    Ok(match param.checked()? {
+        Param::Int(number) => SqliteRef::Integer(number),
+        Param::Text(text) => SqliteRef::Text(text.as_bytes()),
+        Param::Blob(bytes) => SqliteRef::Blob(bytes),
+        Param::Null => SqliteRef::Null,
+        Param::Unsigned(_) | Param::List(_) => return Err("is a list inside a list"),
+    })
+}
+
+fn to_owned_value(param: Param<'_>) -> Result<Value, &'static str> {
+    Ok(match param.checked()? {
+        Param::Int(number) => Value::Integer(number),
+        Param::Text(text) => Value::Text(text.to_owned()),
+        Param::Blob(bytes) => Value::Blob(bytes.to_owned()),
+        Param::Null => Value::Null,
+        Param::Unsigned(_) | Param::List(_) => return Err("is a list inside a list"),
+    })
+}
+
+pub(super) fn value<'r>(
+    row: &'r rusqlite::Row<'_>,
+    index: usize,
+) -> Result<ValueRef<'r>, FromSqlError> {
+    let value = row.get_ref(index).map_err(|error| FromSqlError::Invalid(error.to_string()))?;
+    Ok(match value {
+        SqliteRef::Null => ValueRef::Null,
+        SqliteRef::Integer(number) => ValueRef::Int(number),
+        SqliteRef::Text(text) => ValueRef::Text(
+            std::str::from_utf8(text).map_err(|error| FromSqlError::Invalid(error.to_string()))?,
+        ),
+        SqliteRef::Blob(bytes) => ValueRef::Blob(bytes),
+        SqliteRef::Real(_) => {
+            return Err(FromSqlError::Invalid("floating point numbers are not used".to_owned()));
+        }
+    })
+}
+
+fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {
+    let unique_violation = matches!(
+        error,
+        rusqlite::Error::SqliteFailure(failure, _)
+            if failure.code == ErrorCode::ConstraintViolation
+                && matches!(
+                    failure.extended_code,
+                    rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
+                        | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+                        | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID
+                )
+    );
+    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation }
+}

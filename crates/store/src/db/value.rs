@@ -1,0 +1,260 @@
+//! What goes into a statement and what comes out of a column.
+
+use super::row::Row;
+use super::DbError;
+
+/// One bound parameter.
+#[derive(Clone, Copy, Debug)]
+pub enum Param<'a> {
+    /// SQL NULL.
+    Null,
+    /// A number (booleans are 0 and 1).
+    Int(i64),
+    /// A number that is refused when it does not fit in 63 bits.
+    Unsigned(u64),
+    /// Text; refused when it contains U+0000, which PostgreSQL cannot store.
+    Text(&'a str),
+    /// Bytes.
+    Blob(&'a [u8]),
+    /// The list in `= ANY($1)`.
+    List(&'a dyn ListParam),
+}
+
+impl Param<'_> {
+    /// What both databases can store, or why this cannot be stored.
+    pub(super) fn checked(self) -> Result<Self, &'static str> {
+        match self {
+            Self::Unsigned(number) => {
+                i64::try_from(number).map(Self::Int).map_err(|_| "does not fit in 63 bits")
+            }
+            Self::Text(text) if text.contains('\0') => Err("contains U+0000"),
+            other => Ok(other),
+        }
+    }
+}
+
+/// A list that can stand in `column = ANY($1)`: a slice or vector of numbers, texts or byte strings.
+pub trait ListParam: std::fmt::Debug {
+    /// The elements, in order.
+    fn params(&self) -> Vec<Param<'_>>;
+}
+
+impl<T: ToSql + std::fmt::Debug> ListParam for Vec<T> {
+    fn params(&self) -> Vec<Param<'_>> {
+        self.iter().map(ToSql::to_param).collect()
+    }
+}
+
+impl<T: ToSql + std::fmt::Debug> ListParam for &[T] {
+    fn params(&self) -> Vec<Param<'_>> {
+        self.iter().map(ToSql::to_param).collect()
+    }
+}
+
+/// A value that can be bound to a placeholder.
+pub trait ToSql {
+    /// The value as the database sees it.
+    fn to_param(&self) -> Param<'_>;
+}
+
+/// A list for `column = ANY($1)`: `tx.query("... WHERE nid = ANY($1)", &[&Any(&nids)], ..)`.
+///
+/// An element may appear more than once; an empty list matches nothing.
+#[derive(Debug)]
+pub struct Any<'a, T>(pub &'a [T]);
+
+impl<T: ToSql + std::fmt::Debug> ListParam for Any<'_, T> {
+    fn params(&self) -> Vec<Param<'_>> {
+        self.0.iter().map(ToSql::to_param).collect()
+    }
+}
+
+impl<T: ToSql + std::fmt::Debug> ToSql for Any<'_, T> {
+    fn to_param(&self) -> Param<'_> {
+        Param::List(self)
+    }
+}
+
+macro_rules! to_sql {
+    ($($ty:ty => |$value:ident| $param:expr;)*) => {$(
+        impl ToSql for $ty {
+            fn to_param(&self) -> Param<'_> {
+                let $value = self;
+                $param
+            }
+        }
+    )*};
+}
+
+to_sql! {
+    i64 => |v| Param::Int(*v);
+    i32 => |v| Param::Int(i64::from(*v));
+    u32 => |v| Param::Int(i64::from(*v));
+    u8 => |v| Param::Int(i64::from(*v));
+    u64 => |v| Param::Unsigned(*v);
+    bool => |v| Param::Int(i64::from(*v));
+    str => |v| Param::Text(v);
+    String => |v| Param::Text(v);
+    Box<str> => |v| Param::Text(v);
+    std::sync::Arc<str> => |v| Param::Text(v);
+    [u8] => |v| Param::Blob(v);
+    Vec<u8> => |v| Param::Blob(v);
+}
+
+impl<const N: usize> ToSql for [u8; N] {
+    fn to_param(&self) -> Param<'_> {
+        Param::Blob(self)
+    }
+}
+
+impl<T: ToSql + ?Sized> ToSql for &T {
+    fn to_param(&self) -> Param<'_> {
+        (**self).to_param()
+    }
+}
+
+impl<T: ToSql> ToSql for Option<T> {
+    fn to_param(&self) -> Param<'_> {
+        self.as_ref().map_or(Param::Null, ToSql::to_param)
+    }
+}
+
+impl ToSql for Param<'_> {
+    fn to_param(&self) -> Param<'_> {
+        *self
+    }
+}
+
+/// One column of one row, borrowed from the row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ValueRef<'a> {
+    /// SQL NULL.
+    Null,
+    /// Any integer or boolean.
+    Int(i64),
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Blob(&'a [u8]),
+}
+
+impl ValueRef<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "NULL",
+            Self::Int(_) => "a number",
+            Self::Text(_) => "text",
+            Self::Blob(_) => "bytes",
+        }
+    }
+}
+
+/// A type that a column can be read as.
+pub trait FromSql: Sized {
+    /// Converts the value; the error says what was expected and found.
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError>;
+}
+
+/// A column held something else than the program expects.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FromSqlError {
+    /// Another type.
+    #[error("expected {expected}, found {found}")]
+    Type {
+        /// What the program reads.
+        expected: &'static str,
+        /// What the column holds.
+        found: &'static str,
+    },
+    /// The right type, but no valid value.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl FromSqlError {
+    fn expected(expected: &'static str, found: ValueRef<'_>) -> Self {
+        Self::Type { expected, found: found.kind() }
+    }
+}
+
+impl FromSql for i64 {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match value {
+            ValueRef::Int(number) => Ok(number),
+            other => Err(FromSqlError::expected("a number", other)),
+        }
+    }
+}
+
+macro_rules! from_sql_int {
+    ($($ty:ty),*) => {$(
+        impl FromSql for $ty {
+            fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+                let number = i64::from_value(value)?;
+                Self::try_from(number).map_err(|_| {
+                    FromSqlError::Invalid(format!("{number} is out of range for {}", stringify!($ty)))
+                })
+            }
+        }
+    )*};
+}
+
+from_sql_int!(u64, i32, u32, u16, u8, usize);
+
+impl FromSql for bool {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        Ok(i64::from_value(value)? != 0)
+    }
+}
+
+impl FromSql for String {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match value {
+            ValueRef::Text(text) => Ok(text.to_owned()),
+            other => Err(FromSqlError::expected("text", other)),
+        }
+    }
+}
+
+impl FromSql for std::sync::Arc<str> {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match value {
+            ValueRef::Text(text) => Ok(text.into()),
+            other => Err(FromSqlError::expected("text", other)),
+        }
+    }
+}
+
+impl FromSql for Vec<u8> {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match value {
+            ValueRef::Blob(bytes) => Ok(bytes.to_vec()),
+            other => Err(FromSqlError::expected("bytes", other)),
+        }
+    }
+}
+
+impl<const N: usize> FromSql for [u8; N] {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match value {
+            ValueRef::Blob(bytes) => bytes.try_into().map_err(|_| {
+                FromSqlError::Invalid(format!("expected {N} bytes, found {}", bytes.len()))
+            }),
+            other => Err(FromSqlError::expected("bytes", other)),
+        }
+    }
+}
+
+impl<T: FromSql> FromSql for Option<T> {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match value {
+            ValueRef::Null => Ok(None),
+            other => T::from_value(other).map(Some),
+        }
+    }
+}
+
+/// Reads column 0: the `map` argument of single-column queries.
+pub fn first<T: FromSql>(row: &Row<'_>) -> Result<T, DbError> {
+    row.get(0)
+}

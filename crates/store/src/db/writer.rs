@@ -1,0 +1,261 @@
+//! The writer thread: group commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::connection::{CommitError, Connection};
+use super::job::Job;
+use super::postgres::{Fate, TransactionNumber};
+use super::reader::Message;
+use super::tx::{Batch, Effects};
+use super::{DbError, Shared, Tx};
+use crate::Position;
+
+/// PostgreSQL remembers 64 subtransactions of a transaction cheaply; more slow down every reader.
+const MAX_BATCH: usize = 64;
+
+pub(super) struct Writer {
+    conn: Connection,
+    shared: Arc<Shared>,
+    /// A batch whose commit was not answered and whose fate could not be learned yet.
+    in_doubt: Option<InDoubt>,
+}
+
+struct InDoubt {
+    number: TransactionNumber,
+    outcome: Outcome,
+}
+
+/// What a committed batch makes known.
+struct Outcome {
+    effects: Effects,
+    position: Option<Position>,
+}
+
+/// The transaction that the waiting closures share.
+struct Group {
+    number: Option<TransactionNumber>,
+    batch: Batch,
+    effects: Effects,
+    savepoint: Savepoint,
+    /// Whether there is anything to commit.
+    kept: bool,
+}
+
+/// PostgreSQL answers one text in one round trip: a savepoint is released together with setting the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Savepoint {
+    /// The batch has one closure: it needs none.
+    NotNeeded,
+    None,
+    Unused,
+    Used,
+}
+
+impl Writer {
+    pub(super) fn new(conn: Connection, shared: Arc<Shared>) -> Self {
+        Self { conn, shared, in_doubt: None }
+    }
+
+    /// Runs write transactions until told to stop.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        while let Some(Message::Run(first)) = queue.blocking_recv() {
+            let mut waiting = vec![first];
+            let mut stop = false;
+            while waiting.len() < MAX_BATCH {
+                match queue.try_recv() {
+                    Ok(Message::Run(job)) => waiting.push(job),
+                    Ok(Message::Stop) => {
+                        stop = true;
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+            while !waiting.is_empty() {
+                waiting = self.commit_batch(waiting);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// One transaction. Answers the closures it ran and returns those it did not come to.
+    fn commit_batch(&mut self, waiting: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let number = match self.settle_doubt().and_then(|()| self.conn.begin_write()) {
+            Ok(number) => number,
+            Err(error) => {
+                tracing::error!(%error, "no write transaction could be opened");
+                answer_all(waiting, Some(&error));
+                return Vec::new();
+            }
+        };
+        let savepoint = if waiting.len() == 1 { Savepoint::NotNeeded } else { Savepoint::None };
+        let mut group = Group::new(number, savepoint);
+        let mut done = Vec::with_capacity(waiting.len());
+        let mut waiting = waiting.into_iter();
+        while let Some(mut job) = waiting.next() {
+            let ran = group.set_savepoint(&mut self.conn).and_then(|()| {
+                let kept = group.run(&mut self.conn, &mut *job);
+                if kept { Ok(()) } else { group.undo(&mut self.conn) }
+            });
+            done.push(job);
+            if let Err(error) = ran {
+                // The transaction itself is gone, and with it what the neighbours did.
+                self.conn.rollback();
+                let error = DbError::Commit(error.to_string());
+                answer_all(done, Some(&error));
+                return waiting.collect();
+            }
+        }
+        self.finish(group, done);
+        Vec::new()
+    }
+
+    fn finish(&mut self, group: Group, done: Vec<Box<dyn Job>>) {
+        let Group { number, batch, effects, kept, .. } = group;
+        if !kept {
+            self.conn.rollback();
+            answer_all(done, None);
+            return;
+        }
+        let position = batch.clock.filter(|clock| *clock != batch.last).map(|_| batch.last);
+        let outcome = Outcome { effects, position };
+        match self.conn.commit(position, number) {
+            Ok(()) => self.publish(outcome, done),
+            Err(CommitError::Failed(message)) => {
+                tracing::error!(message, "a commit failed");
+                self.conn.rollback();
+                answer_all(done, Some(&DbError::Commit(message)));
+            }
+            Err(CommitError::Unknown(number, message)) => {
+                tracing::error!(message, "the connection was lost during a commit");
+                self.finish_lost(InDoubt { number, outcome }, done, message);
+            }
+        }
+    }
+
+    /// The COMMIT was sent but not answered: PostgreSQL is asked what became of it. When it cannot be
+    /// reached, the callers get an error and what memory must learn is kept until it can be.
+    fn finish_lost(&mut self, doubt: InDoubt, done: Vec<Box<dyn Job>>, message: String) {
+        match self.conn.fate(doubt.number) {
+            Ok(Fate::Committed) => self.publish(doubt.outcome, done),
+            Ok(Fate::RolledBack) => answer_all(done, Some(&DbError::Commit(message))),
+            Err(error) => {
+                tracing::error!(%error, "it is not known yet whether the last batch is stored");
+                self.in_doubt = Some(doubt);
+                answer_all(done, Some(&DbError::CommitUnknown(message)));
+            }
+        }
+    }
+
+    /// Learns the fate of a batch in doubt before anything else is written.
+    fn settle_doubt(&mut self) -> Result<(), DbError> {
+        let Some(doubt) = self.in_doubt.take() else { return Ok(()) };
+        match self.conn.fate(doubt.number) {
+            Ok(Fate::Committed) => self.publish(doubt.outcome, Vec::new()),
+            Ok(Fate::RolledBack) => {}
+            Err(error) => {
+                self.in_doubt = Some(doubt);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// After the commit: memory first, then the position, then the answers, then the wake-ups.
+    fn publish(&self, outcome: Outcome, done: Vec<Box<dyn Job>>) {
+        let Outcome { effects, position } = outcome;
+        for update in effects.after {
+            guard("an after_commit closure", update);
+        }
+        let listener = self.shared.listener();
+        if let Some(listener) = &listener
+            && !effects.changes.is_empty()
+        {
+            guard("the commit listener", || listener.apply(&effects.changes));
+        }
+        if let Some(position) = position {
+            self.shared.publish(position);
+        }
+        answer_all(done, None);
+        if let Some(listener) = &listener
+            && (position.is_some() || !effects.changes.is_empty())
+        {
+            let position = position.unwrap_or_else(|| self.shared.committed());
+            guard("the commit listener", || listener.published(position, &effects.changes));
+        }
+    }
+}
+
+impl Group {
+    fn new(number: Option<TransactionNumber>, savepoint: Savepoint) -> Self {
+        Self {
+            number,
+            batch: Batch::default(),
+            effects: Effects::default(),
+            savepoint,
+            kept: false,
+        }
+    }
+
+    fn set_savepoint(&mut self, conn: &mut Connection) -> Result<(), DbError> {
+        match self.savepoint {
+            Savepoint::NotNeeded | Savepoint::Unused => return Ok(()),
+            Savepoint::None => conn.batch("SAVEPOINT closure")?,
+            Savepoint::Used => conn.batch("RELEASE SAVEPOINT closure; SAVEPOINT closure")?,
+        }
+        self.savepoint = Savepoint::Unused;
+        Ok(())
+    }
+
+    /// Runs one closure; whether its changes are kept.
+    fn run(&mut self, conn: &mut Connection, job: &mut dyn Job) -> bool {
+        if self.savepoint == Savepoint::Unused {
+            self.savepoint = Savepoint::Used;
+        }
+        let before = (self.batch.clock, self.batch.last);
+        let mut tx = Tx::new(conn, Some(&mut self.batch));
+        let kept = job.run(&mut tx);
+        let effects = std::mem::take(&mut tx.effects);
+        if kept {
+            self.kept = true;
+            self.effects.changes.extend(effects.changes);
+            self.effects.after.extend(effects.after);
+        } else if before.0.is_some() {
+            (self.batch.clock, self.batch.last) = before;
+        } else {
+            // The rollback gives the clock's row lock back.
+            self.batch = Batch::default();
+        }
+        kept
+    }
+
+    fn undo(&mut self, conn: &mut Connection) -> Result<(), DbError> {
+        if self.savepoint == Savepoint::NotNeeded {
+            return Ok(());
+        }
+        conn.batch("ROLLBACK TO SAVEPOINT closure")?;
+        self.savepoint = Savepoint::Unused;
+        Ok(())
+    }
+}
+
+fn answer_all(jobs: Vec<Box<dyn Job>>, error: Option<&DbError>) {
+    for mut job in jobs {
+        if let Some(error) = error {
+            job.fail(error.clone());
+        }
+        job.answer();
+    }
+}
+
+/// A panic in somebody's closure must not end the writer.
+fn guard(what: &str, f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        tracing::error!("{what} panicked; memory may lag behind the database");
+    }
+}

@@ -1,0 +1,87 @@
+//! The schema: numbered SQL files, run once each, in order.
+
+use crate::db::{Backend, Connection, DbError, dialect_schema};
+
+/// One migration: its number, its file's name without the number, its text.
+struct Migration {
+    number: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+/// Why the schema could not be brought up to date. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// A newer Plexus has been here.
+    #[error(
+        "the database has schema version {database}, this version of Plexus knows {binary}: it was used by \
+         a newer Plexus; start that one, or restore a backup"
+    )]
+    TooNew {
+        /// The database's version.
+        database: i64,
+        /// The last migration of this program.
+        binary: i64,
+    },
+    /// A migration failed.
+    #[error("migration {number:04} ({name}) failed: {error}")]
+    Failed {
+        /// Its number.
+        number: i64,
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        error: DbError,
+    },
+    /// The database refused something else.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// The schema version of this program.
+pub fn latest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0)
+}
+
+/// Brings the schema up to date in one transaction; answers the numbers of the migrations it ran.
+pub(crate) fn migrate(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
+    // SQLite: IMMEDIATE takes the one write lock. PostgreSQL: the writer's session holds the advisory lock.
+    conn.batch(match conn.backend() {
+        Backend::Sqlite => "BEGIN IMMEDIATE",
+        Backend::Postgres => "BEGIN",
+    })?;
+    let result = run_missing(conn);
+    conn.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    result
+}
+
+fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
+    conn.batch(
+        "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)",
+    )?;
+    let mut done = Vec::new();
+    conn.query_text("SELECT number FROM schema_version", &mut |row| {
+        done.push(row.get::<i64>(0)?);
+        Ok(())
+    })?;
+    let database = done.iter().copied().max().unwrap_or(0);
+    if database > latest() {
+        return Err(MigrateError::TooNew { database, binary: latest() });
+    }
+    let mut ran = Vec::new();
+    for Migration { number, name, sql } in MIGRATIONS {
+        if done.contains(number) {
+            continue;
+        }
+        let sql = dialect_schema(conn.backend(), sql);
+        conn.batch(&sql)
+            .and_then(|()| {
+                conn.batch(&format!("INSERT INTO schema_version (number, name) VALUES ({number}, '{name}')"))
+            })
+            .map_err(|error| MigrateError::Failed { number: *number, name, error })?;
+        ran.push(*number);
+    }
+    Ok(ran)
+}

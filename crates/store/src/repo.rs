@@ -1,0 +1,33 @@
+//! The repositories: plain functions over [`Tx`](crate::Tx), one file per subject. All SQL is here.
+
+pub mod account_data;
+pub mod aliases;
+pub mod current_state;
+pub mod device_keys;
+pub mod device_lists;
+pub mod devices;
+pub mod events;
+pub mod filters;
+pub mod interned;
+pub mod key_backup;
+pub mod memberships;
+pub mod nids;
+pub mod one_time_keys;
+pub mod presence;
+pub mod profiles;
+pub mod push_rules;
+pub mod pushers;
+pub mod receipts;
+pub mod registration_tokens;
+pub mod relations;
+pub mod reports;
+pub mod rooms;
+pub mod server;
+pub mod state_snapshots;
+pub mod to_device;
+pub mod tokens;
+pub mod transactions;
+pub mod ui_auth;
+pub mod unread;
+pub mod user_ids;
+pub mod users;
