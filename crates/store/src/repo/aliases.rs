@@ -1,0 +1,47 @@
+//! Room aliases of this server.
+
+use crate::{DbError, RoomNid, Tx};
+
+/// An alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    pub room_nid: RoomNid,
+    pub room_id: String,
+    /// The user who made it.
+    pub creator: String,
+}
+
+/// Makes an alias; `false` when there is one already.
+pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<bool, DbError> {
+    let added = tx.execute(
+        "INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3) ON CONFLICT (alias) DO NOTHING",
+        &[&alias, &room, &creator],
+    )?;
+    Ok(added == 1)
+}
+
+/// The room an alias points to.
+pub fn get(tx: &mut Tx<'_>, alias: &str) -> Result<Option<Alias>, DbError> {
+    tx.query_opt(
+        "SELECT a.room_nid, r.room_id, a.creator FROM room_aliases a JOIN rooms r ON r.room_nid = a.room_nid
+         WHERE a.alias = $1",
+        &[&alias],
+        |row| Ok(Alias { room_nid: row.get(0)?, room_id: row.get(1)?, creator: row.get(2)? }),
+    )
+}
+
+/// Removes an alias; `false` when there was none.
+pub fn delete(tx: &mut Tx<'_>, alias: &str) -> Result<bool, DbError> {
+    Ok(tx.execute("DELETE FROM room_aliases WHERE alias = $1", &[&alias])? == 1)
+}
+
+/// A room's aliases, in order.
+pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<String>, DbError> {
+    tx.query("SELECT alias FROM room_aliases WHERE room_nid = $1 ORDER BY alias", &[&room], |row| row.get(0))
+}
+
+/// Points all aliases of one room to another (room upgrades).
+pub fn move_all(tx: &mut Tx<'_>, from: RoomNid, to: RoomNid) -> Result<(), DbError> {
+    tx.execute("UPDATE room_aliases SET room_nid = $2 WHERE room_nid = $1", &[&from, &to])?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The current state of rooms, and how it came about.
+
+use crate::db::ToSql;
+use crate::{DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid};
+
+/// One entry of a room's current state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateRow {
+    pub event_type: String,
+    pub state_key: String,
+    pub event_nid: EventNid,
+    /// For `m.room.member`: 0 leave, 1 join, 2 invite, 3 knock, 4 ban.
+    pub membership: Option<i64>,
+}
+
+/// The whole current state.
+pub fn all(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<StateRow>, DbError> {
+    tx.query(
+        "SELECT t.event_type, k.state_key, c.event_nid, c.membership
+         FROM current_state c
+         JOIN event_types t ON t.type_nid = c.type_nid
+         JOIN state_keys k ON k.state_key_nid = c.state_key_nid
+         WHERE c.room_nid = $1",
+        &[&room],
+        |row| {
+            Ok(StateRow {
+                event_type: row.get_with(0, String::from_utf8)?,
+                state_key: row.get_with(1, String::from_utf8)?,
+                event_nid: row.get(2)?,
+                membership: row.get(3)?,
+            })
+        },
+    )
+}
+
+/// One change of a room's current state.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    pub room_nid: RoomNid,
+    pub type_nid: TypeNid,
+    pub state_key_nid: StateKeyNid,
+    pub position: Position,
+    pub event_nid: EventNid,
+    pub prev_event_nid: Option<EventNid>,
+    /// For `m.room.member`.
+    pub membership: Option<i64>,
+}
+
+/// Stores changes, oldest first.
+pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
+    tx.insert_many(
+        "INSERT INTO current_state_deltas (room_nid, type_nid, state_key_nid, position, event_nid, prev_event_nid)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        deltas.iter().map(|delta| {
+            [
+                delta.room_nid.to_param(),
+                delta.type_nid.to_param(),
+                delta.state_key_nid.to_param(),
+                delta.position.to_param(),
+                delta.event_nid.to_param(),
+                delta.prev_event_nid.to_param(),
+            ]
+        }),
+    )?;
+    // The last change of a key is its current value; one statement may name a key only once.
+    let mut last = std::collections::BTreeMap::new();
+    for delta in deltas {
+        last.insert((delta.room_nid, delta.type_nid, delta.state_key_nid), delta);
+    }
+    tx.insert_many(
+        "INSERT INTO current_state (room_nid, type_nid, state_key_nid, event_nid, membership)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (room_nid, type_nid, state_key_nid)
+         DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership",
+        last.values().map(|delta| {
+            [
+                delta.room_nid.to_param(),
+                delta.type_nid.to_param(),
+                delta.state_key_nid.to_param(),
+                delta.event_nid.to_param(),
+                delta.membership.to_param(),
+            ]
+        }),
+    )?;
+    Ok(())
+}
+
+/// The events that changed the current state at `after < position <= upto` and that a later change in that range has
+/// not replaced, in order of position.
+pub fn changed(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<EventNid>, DbError> {
+    tx.query(
+        "SELECT d.event_nid FROM current_state_deltas d
+         WHERE d.room_nid = $1 AND d.position > $2 AND d.position <= $3 AND d.event_nid IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM current_state_deltas later
+                 WHERE later.room_nid = d.room_nid AND later.type_nid = d.type_nid
+                     AND later.state_key_nid = d.state_key_nid
+                     AND later.position > d.position AND later.position <= $3)
+         ORDER BY d.position",
+        &[&room, &after, &upto],
+        |row| row.get(0),
+    )
+}
+
+/// The current state as it was at a position: for each key the last change at or before it.
+pub fn at(tx: &mut Tx<'_>, room: RoomNid, position: Position) -> Result<Vec<EventNid>, DbError> {
+    tx.query(
+        "SELECT d.event_nid FROM current_state_deltas d
+         WHERE d.room_nid = $1 AND d.position <= $2 AND d.event_nid IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM current_state_deltas later
+                 WHERE later.room_nid = d.room_nid AND later.type_nid = d.type_nid
+                     AND later.state_key_nid = d.state_key_nid
+                     AND later.position > d.position AND later.position <= $2)
+         ORDER BY d.position",
+        &[&room, &position],
+        |row| row.get(0),
+    )
+}
+
+/// How one key of the state changed over time, oldest first: position and event.
+pub fn history(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    event_type: &str,
+    state_key: &str,
+) -> Result<Vec<(Position, EventNid)>, DbError> {
+    tx.query(
+        "SELECT position, event_nid FROM current_state_deltas
+         WHERE room_nid = $1 AND event_nid IS NOT NULL
+             AND type_nid = (SELECT type_nid FROM event_types WHERE event_type = $2)
+             AND state_key_nid = (SELECT state_key_nid FROM state_keys WHERE state_key = $3)
+         ORDER BY position",
+        &[&room, &event_type.as_bytes(), &state_key.as_bytes()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}

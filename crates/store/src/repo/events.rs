@@ -1,0 +1,204 @@
+//! Events.
+
+use crate::db::{Any, ToSql};
+use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, pdu_json};
+
+/// An event to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub event_nid: EventNid,
+    /// See [`crate::event_key`].
+    pub event_id: Vec<u8>,
+    pub room_nid: RoomNid,
+    pub position: Option<Position>,
+    pub depth: i64,
+    pub type_nid: TypeNid,
+    pub state_key_nid: Option<StateKeyNid>,
+    pub sender_nid: UserNid,
+    /// Unix ms; what other servers write may be anything, so it is clamped to 63 bits.
+    pub origin_server_ts: i64,
+    /// State before the event.
+    pub snapshot_nid: Option<SnapshotNid>,
+    /// See [`pdu_json`].
+    pub json: Vec<u8>,
+}
+
+/// Stores accepted events.
+pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
+    tx.insert_many(
+        "INSERT INTO events (event_nid, event_id, room_nid, position, depth, type_nid, state_key_nid, sender_nid,
+             origin_server_ts, snapshot_nid, json)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        events.iter().map(|event| {
+            [
+                event.event_nid.to_param(),
+                event.event_id.to_param(),
+                event.room_nid.to_param(),
+                event.position.to_param(),
+                event.depth.to_param(),
+                event.type_nid.to_param(),
+                event.state_key_nid.to_param(),
+                event.sender_nid.to_param(),
+                event.origin_server_ts.to_param(),
+                event.snapshot_nid.to_param(),
+                event.json.to_param(),
+            ]
+        }),
+    )?;
+    Ok(())
+}
+
+/// Notes that an event has been redacted; the first redaction counts.
+pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE events SET redacted_by = $2 WHERE event_nid = $1 AND redacted_by IS NULL",
+        &[&event, &redaction],
+    )?;
+    Ok(())
+}
+
+/// An event as stored, with what belongs to it in a timeline.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    pub event_nid: EventNid,
+    /// See [`crate::event_key`].
+    pub event_id: Vec<u8>,
+    pub room_nid: RoomNid,
+    /// `None`: not in the timeline.
+    pub position: Option<Position>,
+    pub redacted_by: Option<EventNid>,
+    /// The exact JSON.
+    pub json: String,
+    /// The state event it replaced in the current state.
+    pub replaced: Option<EventNid>,
+    /// Device and transaction id of the request that made it.
+    pub transaction: Option<(String, Vec<u8>)>,
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
+    let device: Option<String> = row.get(7)?;
+    let txn_id: Option<Vec<u8>> = row.get(8)?;
+    Ok(StoredEvent {
+        event_nid: row.get(0)?,
+        event_id: row.get(1)?,
+        room_nid: row.get(2)?,
+        position: row.get(3)?,
+        redacted_by: row.get(4)?,
+        json: row.get_with(5, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+        replaced: row.get(6)?,
+        transaction: device.zip(txn_id),
+    })
+}
+
+/// Events by number, in no particular order; unknown numbers are left out.
+pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<StoredEvent>, DbError> {
+    tx.query(
+        "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
+             t.device_id, t.txn_id
+         FROM events e
+         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
+             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
+         LEFT JOIN transaction_ids t ON t.event_nid = e.event_nid
+         WHERE e.event_nid = ANY($1)",
+        &[&Any(nids)],
+        stored,
+    )
+}
+
+/// Timeline events with `after < position <= upto`, the newest `limit` of them, newest first.
+pub fn newest(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    after: Position,
+    upto: Position,
+    limit: u64,
+) -> Result<Vec<StoredEvent>, DbError> {
+    tx.query(
+        "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
+             t.device_id, t.txn_id
+         FROM events e
+         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
+             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
+         LEFT JOIN transaction_ids t ON t.event_nid = e.event_nid
+         WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
+         ORDER BY e.position DESC LIMIT $4",
+        &[&room, &after, &upto, &limit],
+        stored,
+    )
+}
+
+/// Timeline events with `after < position <= upto`, the oldest `limit` of them, oldest first.
+pub fn oldest(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    after: Position,
+    upto: Position,
+    limit: u64,
+) -> Result<Vec<StoredEvent>, DbError> {
+    tx.query(
+        "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
+             t.device_id, t.txn_id
+         FROM events e
+         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
+             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
+         LEFT JOIN transaction_ids t ON t.event_nid = e.event_nid
+         WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
+         ORDER BY e.position LIMIT $4",
+        &[&room, &after, &upto, &limit],
+        stored,
+    )
+}
+
+/// Where an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub event_nid: EventNid,
+    pub room_nid: RoomNid,
+    pub position: Option<Position>,
+    pub redacted_by: Option<EventNid>,
+}
+
+/// Finds an event by its stored id (see [`crate::event_key`]).
+pub fn find(tx: &mut Tx<'_>, event_id: &[u8]) -> Result<Option<Place>, DbError> {
+    tx.query_opt(
+        "SELECT event_nid, room_nid, position, redacted_by FROM events WHERE event_id = $1",
+        &[&event_id],
+        |row| {
+            Ok(Place { event_nid: row.get(0)?, room_nid: row.get(1)?, position: row.get(2)?, redacted_by: row.get(3)? })
+        },
+    )
+}
+
+/// The numbers of events by their stored ids; unknown ones are left out.
+pub fn find_many(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, EventNid)>, DbError> {
+    tx.query("SELECT event_id, event_nid FROM events WHERE event_id = ANY($1)", &[&Any(event_ids)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+/// The timeline event nearest to a time: the first at or after it, or the last at or before it.
+pub fn near_time(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    ts: i64,
+    forward: bool,
+) -> Result<Option<(EventNid, i64)>, DbError> {
+    let map = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    if forward {
+        tx.query_opt(
+            "SELECT event_nid, origin_server_ts FROM events
+             WHERE room_nid = $1 AND origin_server_ts >= $2 AND position IS NOT NULL
+             ORDER BY origin_server_ts, position LIMIT 1",
+            &[&room, &ts],
+            map,
+        )
+    } else {
+        tx.query_opt(
+            "SELECT event_nid, origin_server_ts FROM events
+             WHERE room_nid = $1 AND origin_server_ts <= $2 AND position IS NOT NULL
+             ORDER BY origin_server_ts DESC, position DESC LIMIT 1",
+            &[&room, &ts],
+            map,
+        )
+    }
+}

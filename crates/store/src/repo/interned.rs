@@ -1,0 +1,41 @@
+//! Event types and state keys by number. Stored as bytes: other servers may put U+0000 into them.
+
+use crate::{DbError, StateKeyNid, Tx, TypeNid};
+
+/// The number of an event type, given one if it has none yet.
+pub fn type_nid(tx: &mut Tx<'_>, event_type: &str) -> Result<TypeNid, DbError> {
+    match find_type(tx, event_type)? {
+        Some(nid) => Ok(nid),
+        None => tx.query_one(
+            "INSERT INTO event_types (event_type) VALUES ($1) RETURNING type_nid",
+            &[&event_type.as_bytes()],
+            |row| row.get(0),
+        ),
+    }
+}
+
+/// The number of an event type; `None` for one never seen.
+pub fn find_type(tx: &mut Tx<'_>, event_type: &str) -> Result<Option<TypeNid>, DbError> {
+    tx.query_opt("SELECT type_nid FROM event_types WHERE event_type = $1", &[&event_type.as_bytes()], |row| {
+        row.get(0)
+    })
+}
+
+/// The number of a state key, given one if it has none yet.
+pub fn state_key_nid(tx: &mut Tx<'_>, state_key: &str) -> Result<StateKeyNid, DbError> {
+    match find_state_key(tx, state_key)? {
+        Some(nid) => Ok(nid),
+        None => tx.query_one(
+            "INSERT INTO state_keys (state_key) VALUES ($1) RETURNING state_key_nid",
+            &[&state_key.as_bytes()],
+            |row| row.get(0),
+        ),
+    }
+}
+
+/// The number of a state key; `None` for one never seen.
+pub fn find_state_key(tx: &mut Tx<'_>, state_key: &str) -> Result<Option<StateKeyNid>, DbError> {
+    tx.query_opt("SELECT state_key_nid FROM state_keys WHERE state_key = $1", &[&state_key.as_bytes()], |row| {
+        row.get(0)
+    })
+}

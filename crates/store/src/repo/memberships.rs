@@ -1,0 +1,67 @@
+//! Which user is what in which room.
+
+use plexus_protocol::id::UserId;
+
+use crate::db::ToSql;
+use crate::{DbError, EventNid, Position, RoomNid, Tx, UserNid};
+
+/// A user's membership of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembershipRow {
+    pub room_nid: RoomNid,
+    /// 0 leave, 1 join, 2 invite, 3 knock, 4 ban.
+    pub kind: i64,
+    pub event_nid: EventNid,
+    /// Position of the member event.
+    pub position: Position,
+    pub forgotten: bool,
+}
+
+/// Every room the user is or was in.
+pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<MembershipRow>, DbError> {
+    tx.query(
+        "SELECT m.room_nid, m.membership, m.event_nid, m.position, m.forgotten
+         FROM memberships m JOIN user_ids u ON u.user_nid = m.user_nid WHERE u.user_id = $1",
+        &[&user.as_str()],
+        |row| {
+            Ok(MembershipRow {
+                room_nid: row.get(0)?,
+                kind: row.get(1)?,
+                event_nid: row.get(2)?,
+                position: row.get(3)?,
+                forgotten: row.get(4)?,
+            })
+        },
+    )
+}
+
+/// Sets memberships, each user and room at most once; a new membership is not forgotten.
+pub fn set(tx: &mut Tx<'_>, rows: &[(UserNid, MembershipRow)]) -> Result<(), DbError> {
+    tx.insert_many(
+        "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten)
+         VALUES ($1, $2, $3, $4, $5, 0)
+         ON CONFLICT (user_nid, room_nid) DO UPDATE SET membership = excluded.membership,
+             event_nid = excluded.event_nid, position = excluded.position, forgotten = 0",
+        rows.iter().map(|(user, row)| {
+            [
+                user.to_param(),
+                row.room_nid.to_param(),
+                row.kind.to_param(),
+                row.event_nid.to_param(),
+                row.position.to_param(),
+            ]
+        }),
+    )?;
+    Ok(())
+}
+
+/// Marks a room the user has left (0) or was banned from (4) as forgotten; `false` when the user is in it.
+pub fn forget(tx: &mut Tx<'_>, user: &UserId, room: RoomNid) -> Result<bool, DbError> {
+    let changed = tx.execute(
+        "UPDATE memberships SET forgotten = 1
+         WHERE room_nid = $2 AND membership IN (0, 4)
+             AND user_nid = (SELECT user_nid FROM user_ids WHERE user_id = $1)",
+        &[&user.as_str(), &room],
+    )?;
+    Ok(changed == 1)
+}

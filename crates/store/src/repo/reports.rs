@@ -1,0 +1,34 @@
+//! What users reported to the administrators.
+
+use crate::{DbError, EventNid, RoomNid, Tx};
+
+/// A report of an event (with its room), of a room, or of a user.
+#[derive(Debug, Clone)]
+pub struct Report<'a> {
+    /// Unix ms.
+    pub received_ts: u64,
+    pub reporter: &'a str,
+    pub room_nid: Option<RoomNid>,
+    pub event_nid: Option<EventNid>,
+    pub user_id: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub score: Option<i64>,
+}
+
+/// Stores a report.
+pub fn insert(tx: &mut Tx<'_>, report: &Report<'_>) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO reports (received_ts, reporter, room_nid, event_nid, user_id, reason, score)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            &report.received_ts,
+            &report.reporter,
+            &report.room_nid,
+            &report.event_nid,
+            &report.user_id,
+            &report.reason,
+            &report.score,
+        ],
+    )?;
+    Ok(())
+}

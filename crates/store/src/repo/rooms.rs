@@ -1,0 +1,123 @@
+//! Rooms: one row each, replaced by compare and swap on its revision.
+
+use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, Tx, varint};
+
+/// A room's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRow {
+    pub room_nid: RoomNid,
+    pub room_id: String,
+    pub room_version: String,
+    /// Counts every commit to the room.
+    pub revision: i64,
+    pub extremities: Vec<EventNid>,
+    /// The greatest depth among the extremities.
+    pub depth: i64,
+    /// The state after the extremities.
+    pub snapshot_nid: SnapshotNid,
+    /// Position of the newest timeline event.
+    pub position: Position,
+    /// Whether the room is in the room directory.
+    pub published: bool,
+}
+
+fn room(row: &Row<'_>) -> Result<RoomRow, DbError> {
+    Ok(RoomRow {
+        room_nid: row.get(0)?,
+        room_id: row.get(1)?,
+        room_version: row.get(2)?,
+        revision: row.get(3)?,
+        extremities: row.get_with(4, |bytes: Vec<u8>| varint::unpack_list(&bytes).ok_or("not a packed list"))?,
+        depth: row.get(5)?,
+        snapshot_nid: row.get(6)?,
+        position: row.get(7)?,
+        published: row.get(8)?,
+    })
+}
+
+/// Adds a room.
+pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position,
+             published)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        &[
+            &row.room_nid,
+            &row.room_id,
+            &row.room_version,
+            &row.revision,
+            &varint::pack_list(&row.extremities),
+            &row.depth,
+            &row.snapshot_nid,
+            &row.position,
+            &row.published,
+        ],
+    )?;
+    Ok(())
+}
+
+/// What a commit to a room changes of its row.
+#[derive(Debug, Clone)]
+pub struct Advance<'a> {
+    pub room_nid: RoomNid,
+    /// The revision the writer started from.
+    pub expected_revision: i64,
+    pub extremities: &'a [EventNid],
+    pub depth: i64,
+    pub snapshot_nid: SnapshotNid,
+    pub position: Position,
+}
+
+/// Moves the room's row on; `false` when somebody else has moved it since.
+pub fn advance(tx: &mut Tx<'_>, to: &Advance<'_>) -> Result<bool, DbError> {
+    let changed = tx.execute(
+        "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5, position = $6
+         WHERE room_nid = $1 AND revision = $2",
+        &[
+            &to.room_nid,
+            &to.expected_revision,
+            &varint::pack_list(to.extremities),
+            &to.depth,
+            &to.snapshot_nid,
+            &to.position,
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// The room with an id.
+pub fn by_id(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<RoomRow>, DbError> {
+    tx.query_opt(
+        "SELECT room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, published
+         FROM rooms WHERE room_id = $1",
+        &[&room_id],
+        room,
+    )
+}
+
+/// The room with a number.
+pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError> {
+    tx.query_opt(
+        "SELECT room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, published
+         FROM rooms WHERE room_nid = $1",
+        &[&nid],
+        room,
+    )
+}
+
+/// Puts a room into the room directory or takes it out.
+pub fn set_published(tx: &mut Tx<'_>, nid: RoomNid, published: bool) -> Result<(), DbError> {
+    tx.execute("UPDATE rooms SET published = $2 WHERE room_nid = $1", &[&nid, &published])?;
+    Ok(())
+}
+
+/// Whether a room is in the room directory.
+pub fn is_published(tx: &mut Tx<'_>, nid: RoomNid) -> Result<bool, DbError> {
+    let row = tx.query_opt("SELECT published FROM rooms WHERE room_nid = $1", &[&nid], |row| row.get(0))?;
+    Ok(row.unwrap_or(false))
+}
+
+/// Every room in the room directory.
+pub fn published(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
+    tx.query("SELECT room_nid FROM rooms WHERE published = 1 ORDER BY room_nid", &[], |row| row.get(0))
+}

@@ -1,0 +1,151 @@
+//! State snapshots: the state before any event, as chains of packed deltas.
+//!
+//! Snapshots form a tree: each is its parent with one change on top, and `depth` counts the steps from the empty
+//! state. What is stored of the snapshot at depth d is the difference to its ancestor at `d & (d - 1)`, so that reading
+//! one follows as many rows as d has bits set, and each change is stored log2(d) / 2 times on average.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::db::ToSql;
+use crate::{DbError, EventNid, RoomNid, SnapshotNid, StateKeyNid, Tx, TypeNid, varint};
+
+/// The key of a state: its type and state key.
+pub type Key = (TypeNid, StateKeyNid);
+
+/// A snapshot, and how many changes it is away from the empty state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotRef {
+    pub nid: SnapshotNid,
+    pub depth: u64,
+}
+
+impl SnapshotRef {
+    /// The state before a room's create event; it has no row.
+    pub const EMPTY: Self = Self { nid: 0, depth: 0 };
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    room_nid: RoomNid,
+    depth: u64,
+    base: SnapshotNid,
+    delta: BTreeMap<Key, EventNid>,
+}
+
+/// Collects new snapshots and writes them in one statement.
+#[derive(Debug, Default)]
+pub struct Writer {
+    new: HashMap<SnapshotNid, Node>,
+    order: Vec<SnapshotNid>,
+}
+
+impl Writer {
+    /// Adds the snapshot `nid`: `parent` with one key changed.
+    pub fn add(
+        &mut self,
+        tx: &mut Tx<'_>,
+        room_nid: RoomNid,
+        parent: SnapshotRef,
+        nid: SnapshotNid,
+        change: (Key, EventNid),
+    ) -> Result<SnapshotRef, DbError> {
+        let depth = parent.depth + 1;
+        let base_depth = depth & parent.depth;
+        let mut delta = BTreeMap::from([change]);
+        let mut at = parent;
+        while at.depth > base_depth {
+            let (base, older) = match self.new.get(&at.nid) {
+                Some(node) => (node.base, node.delta.clone()),
+                None => load(tx, at.nid)?,
+            };
+            for (key, event) in older {
+                delta.entry(key).or_insert(event);
+            }
+            at = SnapshotRef { nid: base, depth: at.depth & (at.depth - 1) };
+        }
+        self.new.insert(nid, Node { room_nid, depth, base: at.nid, delta });
+        self.order.push(nid);
+        Ok(SnapshotRef { nid, depth })
+    }
+
+    /// Writes what was added.
+    pub fn finish(self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        let rows: Vec<(SnapshotNid, &Node, Vec<u8>)> = self
+            .order
+            .iter()
+            .filter_map(|nid| self.new.get(nid).map(|node| (*nid, node, pack(&node.delta))))
+            .collect();
+        tx.insert_many(
+            "INSERT INTO state_snapshots (snapshot_nid, room_nid, depth, base_nid, delta) VALUES ($1, $2, $3, $4, $5)",
+            rows.iter().map(|(nid, node, delta)| {
+                [
+                    nid.to_param(),
+                    node.room_nid.to_param(),
+                    node.depth.to_param(),
+                    node.base.to_param(),
+                    delta.to_param(),
+                ]
+            }),
+        )?;
+        Ok(())
+    }
+}
+
+/// A snapshot's depth; the empty state's is 0.
+pub fn depth(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<u64, DbError> {
+    if nid == SnapshotRef::EMPTY.nid {
+        return Ok(0);
+    }
+    tx.query_one("SELECT depth FROM state_snapshots WHERE snapshot_nid = $1", &[&nid], |row| row.get(0))
+}
+
+/// The whole state of a snapshot.
+pub fn read(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<BTreeMap<Key, EventNid>, DbError> {
+    let mut state = BTreeMap::new();
+    let mut at = nid;
+    while at != SnapshotRef::EMPTY.nid {
+        let (base, delta) = load(tx, at)?;
+        for (key, event) in delta {
+            state.entry(key).or_insert(event);
+        }
+        at = base;
+    }
+    Ok(state)
+}
+
+/// The state before an event, by its number; `None` for an outlier or an unknown event.
+pub fn before_event(tx: &mut Tx<'_>, event: EventNid) -> Result<Option<SnapshotNid>, DbError> {
+    let row: Option<Option<SnapshotNid>> =
+        tx.query_opt("SELECT snapshot_nid FROM events WHERE event_nid = $1", &[&event], |row| row.get(0))?;
+    Ok(row.flatten())
+}
+
+fn load(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<(SnapshotNid, BTreeMap<Key, EventNid>), DbError> {
+    tx.query_one("SELECT base_nid, delta FROM state_snapshots WHERE snapshot_nid = $1", &[&nid], |row| {
+        Ok((row.get(0)?, row.get_with(1, |bytes: Vec<u8>| unpack(&bytes).ok_or("not a packed delta"))?))
+    })
+}
+
+fn pack(delta: &BTreeMap<Key, EventNid>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(delta.len() * 6);
+    let mut last = (0, 0, 0);
+    for (&(event_type, state_key), &event) in delta {
+        varint::push_signed(&mut out, event_type - last.0);
+        varint::push_signed(&mut out, state_key - last.1);
+        varint::push_signed(&mut out, event - last.2);
+        last = (event_type, state_key, event);
+    }
+    out
+}
+
+fn unpack(mut bytes: &[u8]) -> Option<BTreeMap<Key, EventNid>> {
+    let mut delta = BTreeMap::new();
+    let mut last = (0_i64, 0_i64, 0_i64);
+    while !bytes.is_empty() {
+        last.0 = last.0.checked_add(varint::take_signed(&mut bytes)?)?;
+        last.1 = last.1.checked_add(varint::take_signed(&mut bytes)?)?;
+        last.2 = last.2.checked_add(varint::take_signed(&mut bytes)?)?;
+        delta.insert((last.0, last.1), last.2);
+    }
+    Some(delta)
+}
