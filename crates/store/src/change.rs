@@ -1,5 +1,7 @@
 //! What a commit tells the rest of the program.
 
+use plexus_protocol::id::UserId;
+
 use crate::{Position, RoomNid};
 
 /// One durable change that a client or another server can learn about.
@@ -15,7 +17,7 @@ pub enum Change {
     /// A user's membership of a room changed (joined, invited, left, banned, knocked, forgot).
     Membership {
         /// Whose.
-        user: String,
+        user: UserId,
         /// The room.
         room: RoomNid,
         /// When.
@@ -26,21 +28,25 @@ pub enum Change {
         /// The room.
         room: RoomNid,
         /// Whose.
-        user: String,
+        user: UserId,
         /// When.
         position: Position,
+        /// `m.read.private`: only the user themself learns of it.
+        private: bool,
     },
     /// A user's account data, tags or push rules changed.
     AccountData {
         /// Whose.
-        user: String,
+        user: UserId,
+        /// The room, unless it is global.
+        room: Option<RoomNid>,
         /// When.
         position: Position,
     },
     /// A message waits for a device.
     ToDevice {
         /// Whose device.
-        user: String,
+        user: UserId,
         /// Which one.
         device: String,
         /// When.
@@ -49,14 +55,14 @@ pub enum Change {
     /// A user's devices, their keys or the cross-signing keys changed.
     DeviceList {
         /// Whose.
-        user: String,
+        user: UserId,
         /// When.
         position: Position,
     },
     /// The number of one-time keys, or the unused fallback keys, of a device changed.
     OneTimeKeys {
         /// Whose device.
-        user: String,
+        user: UserId,
         /// Which one.
         device: String,
         /// When.

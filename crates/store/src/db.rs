@@ -56,8 +56,6 @@ struct Inner {
     readers: mpsc::Sender<Message>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     reader_count: usize,
-    /// Held, so that a second server keeps off the database.
-    _lock: Option<File>,
 }
 
 /// What the writer and everybody else look at.
@@ -108,19 +106,17 @@ pub enum OpenError {
 impl Database {
     /// Opens the database as its only server, brings its schema up to date and starts its threads. Blocks.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let lock = options.lock()?;
-        let mut conn = Connection::open(options, true)?;
-        options.check_database(&mut conn)?;
-        migrate::migrate(&mut conn)?;
-        let shared = Arc::new(Shared {
-            committed: AtomicI64::new(conn.position()?),
-            listener: RwLock::new(None),
-        });
+        let Prepared { conn, lock, position, .. } = prepare(options)?;
+        let shared =
+            Arc::new(Shared { committed: AtomicI64::new(position), listener: RwLock::new(None) });
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         let (readers, read_queue) = mpsc::channel(READ_QUEUE);
         let mut threads = Vec::new();
         let thread = Writer::new(conn, Arc::clone(&shared));
-        threads.push(spawn("db-writer".to_owned(), move || thread.run(queue))?);
+        threads.push(spawn("db-writer".to_owned(), move || {
+            thread.run(queue);
+            drop(lock);
+        })?);
         let read_queue: SharedReceiver = Arc::new(Mutex::new(read_queue));
         let reader_count = options.readers();
         for number in 0..reader_count {
@@ -135,7 +131,6 @@ impl Database {
             readers,
             threads: Mutex::new(threads),
             reader_count,
-            _lock: lock,
         })))
     }
 
@@ -221,6 +216,46 @@ impl Database {
             tracing::error!("a database thread ended by a panic");
         }
     }
+}
+
+/// The writer's connection to a database whose schema is up to date.
+struct Prepared {
+    conn: Connection,
+    /// Held, so that a second server keeps off the database.
+    lock: Option<File>,
+    position: Position,
+    migrations: Vec<i64>,
+}
+
+/// Opens the database for writing and migrates it. On a thread of its own: the PostgreSQL driver blocks on
+/// its own runtime, which it may not do on a thread of another one.
+fn prepare(options: &Options) -> Result<Prepared, OpenError> {
+    on_own_thread(|| {
+        let lock = options.lock()?;
+        let mut conn = Connection::open(options, true)?;
+        options.check_database(&mut conn)?;
+        let migrations = migrate::migrate(&mut conn)?;
+        let position = conn.position()?;
+        Ok(Prepared { conn, lock, position, migrations })
+    })
+}
+
+/// Brings the schema up to date without starting anything; answers the numbers of the migrations it ran.
+pub(crate) fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
+    on_own_thread(|| prepare(options).map(|prepared| prepared.migrations))
+}
+
+/// Runs `f` on a thread that has no async runtime and waits for it.
+pub(crate) fn on_own_thread<T: Send>(
+    f: impl FnOnce() -> Result<T, OpenError> + Send,
+) -> Result<T, OpenError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("db-open".to_owned())
+            .spawn_scoped(scope, f)
+            .map_err(OpenError::Thread)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn spawn(name: String, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {

@@ -1,6 +1,6 @@
 //! The schema: numbered SQL files, run once each, in order.
 
-use crate::db::{Backend, Connection, DbError, dialect_schema};
+use crate::db::{self, Backend, Connection, DbError, OpenError, Options, dialect_schema};
 
 /// One migration: its number, its file's name without the number, its text.
 struct Migration {
@@ -43,6 +43,11 @@ pub enum MigrateError {
 /// The schema version of this program.
 pub fn latest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0)
+}
+
+/// Brings a database up to date that no server uses; answers the numbers of the migrations it ran.
+pub fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
+    db::migrate_database(options)
 }
 
 /// Brings the schema up to date in one transaction; answers the numbers of the migrations it ran.

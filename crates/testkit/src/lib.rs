@@ -1,1 +1,16 @@
-//! testkit
+//! Fixtures for tests.
+//!
+//! - [`databases`]: an empty database of each backend; every store test loops over them
+//! - [`postgres`]: the private PostgreSQL cluster behind that
+
+pub mod database;
+pub mod postgres;
+
+pub use database::{TestDatabase, TestPlace, databases, places};
+
+/// A name that no other test, and no other test process, has at the same time.
+pub fn unique_name() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,157 @@
+//! A private PostgreSQL cluster: made when a test process first needs it, gone when the process ends.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// What the cluster's superuser is called.
+pub const USER: &str = "plexus";
+
+/// Makes the cluster, says so, and removes it when its standard input ends: also when the test process is
+/// killed. `$1` is the folder, `$2` more settings.
+const SCRIPT: &str = r#"
+trap 'pg_ctl -D "$1/data" -m immediate stop >/dev/null 2>&1; rm -rf "$1"' EXIT
+initdb -D "$1/data" -U plexus -A trust -E UTF8 --locale=C --no-sync >"$1/initdb.log" 2>&1 || {
+    echo "initdb failed: $(tr '\n' ' ' <"$1/initdb.log")"; exit 1; }
+pg_ctl -D "$1/data" -w -t 120 -l "$1/log" start -o "-c listen_addresses='' \
+    -c unix_socket_directories='$1' -c max_connections=300 -c shared_buffers=64MB $2" >/dev/null 2>&1 || {
+    echo "PostgreSQL did not start: $(tail -n 3 "$1/log" | tr '\n' ' ')"; exit 1; }
+echo ready
+read -r _
+"#;
+
+/// A running PostgreSQL cluster. It listens on a Unix socket in its own folder only.
+pub struct Cluster {
+    folder: PathBuf,
+    /// Its standard input is what keeps the cluster alive.
+    _keeper: Child,
+}
+
+impl Cluster {
+    /// Starts a cluster. With `durable`, commits reach the disk; tests do without.
+    pub fn start(durable: bool) -> Result<Self, String> {
+        let bin = binaries().ok_or("no PostgreSQL binaries (initdb) were found")?;
+        let root = std::fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0);
+        let folder = make_folder(root)?;
+        // PostgreSQL refuses to run as root.
+        let mut command = if root {
+            let user = unprivileged_user()?;
+            chown(&folder, Some(user.uid), Some(user.gid)).map_err(|error| error.to_string())?;
+            let mut command = Command::new("setpriv");
+            command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid));
+            command.args(["--clear-groups", "sh"]);
+            command
+        } else {
+            Command::new("sh")
+        };
+        let settings = if durable { "" } else { "-c fsync=off -c full_page_writes=off" };
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut keeper = command
+            .args(["-c", SCRIPT, "sh"])
+            .arg(&folder)
+            .arg(settings)
+            .env("PATH", format!("{}:{path}", bin.display()))
+            .current_dir(&folder)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start a shell for PostgreSQL: {error}"))?;
+        let mut line = String::new();
+        if let Some(stdout) = keeper.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+        }
+        if line.trim() != "ready" {
+            return Err(format!("{} (binaries: {})", line.trim(), bin.display()));
+        }
+        Ok(Self { folder, _keeper: keeper })
+    }
+
+    /// The folder of its socket: what `host` is.
+    pub fn host(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs statements in the cluster's own database, each in a transaction of its own.
+    pub fn admin(&self, statements: &[&str]) -> Result<(), postgres::Error> {
+        let mut config = postgres::Config::new();
+        config.host_path(&self.folder).user(USER).dbname("postgres");
+        // The driver blocks on a runtime of its own, which it may not do on a thread that has one.
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| {
+                let mut client = config.connect(postgres::NoTls)?;
+                statements.iter().try_for_each(|statement| client.batch_execute(statement))
+            });
+            run.join().expect("the administrator's thread does not panic")
+        })
+    }
+}
+
+/// The test process's cluster. `None` when PostgreSQL is not installed: that is said once on standard
+/// error, past the test harness, and is a failure when `PLEXUS_REQUIRE_SERVICES=1`.
+pub fn cluster() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    CLUSTER
+        .get_or_init(|| match Cluster::start(false) {
+            Ok(cluster) => Some(cluster),
+            Err(reason) => {
+                assert!(
+                    std::env::var_os("PLEXUS_REQUIRE_SERVICES").is_none_or(|value| value != "1"),
+                    "PLEXUS_REQUIRE_SERVICES=1, but the PostgreSQL tests cannot run: {reason}"
+                );
+                let text = format!("\nSKIPPED: the PostgreSQL half of these tests: {reason}\n");
+                // Nothing to do if even standard error is closed.
+                drop(std::io::stderr().write_all(text.as_bytes()));
+                None
+            }
+        })
+        .as_ref()
+}
+
+/// The folder with `initdb` and `pg_ctl`: on PATH, where pg_config says, or where Debian puts it (newest first).
+fn binaries() -> Option<PathBuf> {
+    let mut candidates: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+        candidates.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    }
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    candidates.extend(versions.into_iter().map(|(_, path)| path));
+    candidates.into_iter().find(|path| path.join("initdb").is_file() && path.join("pg_ctl").is_file())
+}
+
+fn make_folder(root: bool) -> Result<PathBuf, String> {
+    // Another user must be able to reach it.
+    let parent = if root { PathBuf::from("/tmp") } else { std::env::temp_dir() };
+    let folder = parent.join(format!("plexus-pg-{}", crate::unique_name()));
+    std::fs::create_dir(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+fn unprivileged_user() -> Result<User, String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
+    let find = |wanted: &str| {
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+            (name == wanted).then_some(User { uid, gid })
+        })
+    };
+    find("postgres").or_else(|| find("nobody")).ok_or_else(|| "there is no user to run PostgreSQL as".to_owned())
+}
