@@ -124,18 +124,25 @@ impl RoomState<'_> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Membership {
+/// The value of `membership` in `m.room.member`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Membership {
+    /// In the room.
     Join,
+    /// Asked in.
     Invite,
+    /// Left, removed, or declined.
     Leave,
+    /// Kept out.
     Ban,
+    /// Asking to be let in (room version 7 and later).
     Knock,
 }
 
 impl Membership {
-    fn of(event: &Pdu) -> Option<Self> {
-        match event.content().get_str("membership")? {
+    /// The membership of this name; `None` for an unknown one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
             "join" => Some(Self::Join),
             "invite" => Some(Self::Invite),
             "leave" => Some(Self::Leave),
@@ -143,5 +150,21 @@ impl Membership {
             "knock" => Some(Self::Knock),
             _ => None,
         }
+    }
+
+    /// Its name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Invite => "invite",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+            Self::Knock => "knock",
+        }
+    }
+
+    /// What a member event says; `None` when it says nothing known.
+    pub fn of(event: &Pdu) -> Option<Self> {
+        Self::from_name(event.content().get_str("membership")?)
     }
 }
