@@ -149,7 +149,7 @@ impl Pdu {
     pub fn with_unsigned(&self, unsigned: Option<Object>) -> Self {
         let text = unsigned.as_ref().map(Object::to_json);
         let json = parse::replace_member(self.json(), "unsigned", text.as_deref());
-        Self(Arc::new(Inner { unsigned, ..self.0.with_json(json) }))
+        Self(Arc::new(Inner { unsigned, ..self.0.with_json(json, self.content().clone()) }))
     }
 
     /// The text of a top-level member, as it stands in [`Pdu::json`].
@@ -163,8 +163,8 @@ impl Pdu {
 }
 
 impl Inner {
-    /// A copy over other text, in which the content stands unchanged.
-    fn with_json(&self, json: String) -> Self {
+    /// A copy over other text, in which `content` stands as the content.
+    fn with_json(&self, json: String, content: Object) -> Self {
         Self {
             version: self.version,
             event_id: self.event_id.clone(),
@@ -172,7 +172,7 @@ impl Inner {
             sender: self.sender.clone(),
             event_type: self.event_type.clone(),
             state_key: self.state_key.clone(),
-            content: self.content.clone(),
+            content,
             content_span: parse::content_span(&json).unwrap_or_default(),
             origin_server_ts: self.origin_server_ts,
             depth: self.depth,

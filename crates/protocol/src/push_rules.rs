@@ -8,7 +8,6 @@ mod defaults;
 mod evaluate;
 mod event_path;
 mod model;
-mod pattern;
 #[cfg(test)]
 mod tests;
 mod user_rules;

@@ -17,7 +17,7 @@ pub fn redact(pdu: &Pdu) -> Pdu {
     let mut json = String::with_capacity(pdu.json().len());
     join_members(&mut json, pdu.fields().filter(|f| keeps_top_level(f.key, &rules.redaction)), &content.to_json());
     let redacts = pdu.redacts().filter(|_| content.contains_key("redacts")).cloned();
-    Pdu(Arc::new(Inner { content, unsigned: None, redacts, ..pdu.0.with_json(json) }))
+    Pdu(Arc::new(Inner { unsigned: None, redacts, ..pdu.0.with_json(json, content) }))
 }
 
 /// An event object without what redaction takes away, for objects that are not (yet) a [`Pdu`].

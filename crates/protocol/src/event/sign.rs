@@ -1,5 +1,11 @@
 //! Signing with ed25519, and checking that those signed who must have.
 
+mod batch;
+mod public_key;
+#[cfg(test)]
+mod tests;
+mod verify;
+
 use base64::Engine;
 use ed25519_dalek::Signer;
 
@@ -8,6 +14,9 @@ use crate::{
     id::ServerName,
     json::{NotCanonical, Object},
 };
+
+pub use public_key::{InvalidPublicKey, PublicKey};
+pub use verify::{KeyLookup, KnownKey, SignatureError, required_keys, required_servers, verify, verify_all};
 
 /// A server's signing key.
 #[derive(Clone)]
@@ -117,7 +126,7 @@ pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
     let mut signatures = stated.unwrap_or_default();
     add(&mut signatures, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()));
     let json = parse::replace_member(pdu.json(), "signatures", Some(&signatures.to_json()));
-    Pdu(std::sync::Arc::new(pdu.0.with_json(json)))
+    Pdu(std::sync::Arc::new(pdu.0.with_json(json, pdu.content().clone())))
 }
 
 fn add(signatures: &mut Object, entity: &str, key_id: &str, signature: String) {

@@ -12,9 +12,8 @@ use super::{
     defaults::LEGACY_MENTION_RULES,
     event_path::Path,
     model::{Action, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar},
-    pattern::Pattern,
 };
-use crate::id::UserId;
+use crate::{glob::Pattern, id::UserId};
 
 /// What a matching rule asks for.
 #[derive(Debug, Clone, Default, PartialEq)]

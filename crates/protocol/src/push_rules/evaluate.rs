@@ -4,9 +4,12 @@ use super::{
     compile::{Actions, Comparison, CompiledRuleset, Rule, Test},
     event_path::{EventView, Path, scalar_equals},
     model::{RuleKind, Scalar},
-    pattern::{contains_words, equal_ignoring_case},
 };
-use crate::{id::UserId, power_levels::PowerLevels};
+use crate::{
+    glob::{contains_words, equal_ignoring_case},
+    id::UserId,
+    power_levels::PowerLevels,
+};
 
 /// What push rules need to know of the room, at the event.
 #[derive(Debug, Clone, Copy)]

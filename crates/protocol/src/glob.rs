@@ -1,6 +1,6 @@
-//! Glob patterns as push rules use them: case-insensitive, over a whole value or between word boundaries.
+//! Glob patterns, ignoring case: over a whole value (server ACLs, push rules) or between word boundaries (push rules).
 //!
-//! Client-Server API, "Conditions" (`event_match`) and Appendices, "Glob-style matching".
+//! Appendices, "Glob-style matching"; Client-Server API, "Conditions" (`event_match`).
 
 /// Longest pattern that is ever matched, in characters; a longer one matches nothing, so that a hostile rule cannot
 /// buy quadratic time.

@@ -1,0 +1,158 @@
+//! Many ed25519 signatures checked in one equation.
+//!
+//! With random `z`, the sum of `z(sB - R - kA)` over all signatures is zero if each is valid, and almost surely not if
+//! one is not. Terms of the same key are added up before the point multiplication: most events of a room come from a
+//! few servers. Unlike common batch verifiers the outcome is that of checking one by one with libsodium's rules, on
+//! which servers must agree: points with a component of small order, which cancel with some probability in the
+//! equation, are excluded by a check of their own.
+
+use std::collections::HashMap;
+
+use curve25519_dalek::{
+    EdwardsPoint, Scalar,
+    constants::ED25519_BASEPOINT_POINT,
+    edwards::CompressedEdwardsY,
+    traits::{Identity, IsIdentity, VartimeMultiscalarMul},
+};
+use sha2::{Digest, Sha512};
+
+use super::PublicKey;
+
+/// One signature to check.
+pub(super) struct Item<'a> {
+    pub message: &'a [u8],
+    pub signature: [u8; 64],
+    pub key: PublicKey,
+}
+
+/// Below this the fixed costs are more than what a batch saves.
+const SMALLEST: usize = 64;
+/// A failed batch is split into parts of the next size, so that a few bad signatures do not make the rest expensive.
+const LARGEST: usize = 4096;
+/// Each round misses a point with a component of small order with a probability of at most one half.
+const TORSION_ROUNDS: usize = 32;
+
+/// Whether each signature is valid. `entropy` must be unpredictable to whoever made the signatures.
+pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
+    let mut valid = Vec::with_capacity(items.len());
+    for chunk in items.chunks(LARGEST) {
+        match chunk.len() >= SMALLEST && all_valid(chunk, entropy) {
+            true => valid.resize(valid.len() + chunk.len(), true),
+            false => verify_parts(chunk, entropy, &mut valid),
+        }
+    }
+    valid
+}
+
+fn verify_parts(items: &[Item<'_>], entropy: [u8; 32], valid: &mut Vec<bool>) {
+    for part in items.chunks(SMALLEST * 2) {
+        match part.len() < items.len() && part.len() >= SMALLEST && all_valid(part, entropy) {
+            true => valid.resize(valid.len() + part.len(), true),
+            false => valid.extend(part.iter().map(|item| item.key.verify_bytes(item.message, &item.signature))),
+        }
+    }
+}
+
+/// Whether all are valid; may answer `false` for signatures that are unusual but valid.
+fn all_valid(items: &[Item<'_>], entropy: [u8; 32]) -> bool {
+    let mut random = Stream::new(entropy, items.len());
+    let mut base = Scalar::ZERO;
+    let mut keys: HashMap<[u8; 32], (Scalar, EdwardsPoint)> = HashMap::new();
+    let mut scalars = Vec::with_capacity(items.len() + 8);
+    let mut points = Vec::with_capacity(items.len() + 8);
+    for item in items {
+        let Some((r, s, k)) = decode(item) else { return false };
+        let z = Scalar::from(random.next_u128());
+        base -= z * s;
+        let key = item.key.verifying_key();
+        let entry = keys.entry(key.to_bytes()).or_insert_with(|| (Scalar::ZERO, key.to_edwards()));
+        entry.0 += z * k;
+        scalars.push(z);
+        points.push(r);
+    }
+    if !torsion_free(&points, &mut random) {
+        return false;
+    }
+    scalars.push(base);
+    points.push(ED25519_BASEPOINT_POINT);
+    for (scalar, point) in keys.into_values() {
+        scalars.push(scalar);
+        points.push(point);
+    }
+    EdwardsPoint::vartime_multiscalar_mul(&scalars, &points).is_identity()
+}
+
+/// `R`, `s` and `k` of a signature, if they are encoded as checking one by one demands.
+fn decode(item: &Item<'_>) -> Option<(EdwardsPoint, Scalar, Scalar)> {
+    let (r, s) = item.signature.split_first_chunk::<32>()?;
+    let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s.try_into().ok()?))?;
+    let point = CompressedEdwardsY(*r).decompress()?;
+    if !item.key.batchable || !is_canonical(r) || point.is_small_order() {
+        return None;
+    }
+    let mut hash = Sha512::new();
+    hash.update(r);
+    hash.update(item.key.verifying_key().as_bytes());
+    hash.update(item.message);
+    Some((point, s, Scalar::from_bytes_mod_order_wide(&hash.finalize().into())))
+}
+
+/// Whether the y coordinate is below 2^255 - 19.
+fn is_canonical(point: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = point;
+    !(*low >= 0xed && middle.iter().all(|b| *b == 0xff) && high & 0x7f == 0x7f)
+}
+
+/// Whether all points are in the group of prime order, by random subset sums. Each block of four points is summed in all
+/// sixteen ways once, and each round then adds one of these sums.
+fn torsion_free(points: &[EdwardsPoint], random: &mut Stream) -> bool {
+    let mut rounds = [EdwardsPoint::identity(); TORSION_ROUNDS];
+    for block in points.chunks(4) {
+        let mut sums = [EdwardsPoint::identity(); 16];
+        for (i, point) in block.iter().enumerate() {
+            let (known, rest) = sums.split_at_mut(1 << i);
+            for (sum, without) in rest.iter_mut().zip(known) {
+                *sum = *without + point;
+            }
+        }
+        let mut choices = random.next_u128();
+        for round in &mut rounds {
+            if let Some(sum) = sums.get((choices & 15) as usize) {
+                *round += sum;
+            }
+            choices >>= 4;
+        }
+    }
+    rounds.iter().all(EdwardsPoint::is_torsion_free)
+}
+
+/// Random numbers from a seed: SHA-512 in counter mode.
+struct Stream {
+    seed: [u8; 32],
+    counter: u64,
+    block: [u8; 64],
+    used: usize,
+}
+
+impl Stream {
+    fn new(mut seed: [u8; 32], batch_size: usize) -> Self {
+        for (byte, size) in seed.iter_mut().zip(batch_size.to_le_bytes()) {
+            *byte ^= size;
+        }
+        Self { seed, counter: 0, block: [0; 64], used: 64 }
+    }
+
+    fn next_u128(&mut self) -> u128 {
+        if self.used == self.block.len() {
+            let mut hash = Sha512::new();
+            hash.update(self.seed);
+            hash.update(self.counter.to_le_bytes());
+            self.block = hash.finalize().into();
+            self.counter += 1;
+            self.used = 0;
+        }
+        let number = self.block.get(self.used..).and_then(|rest| rest.first_chunk::<16>());
+        self.used += 16;
+        number.map_or(0, |bytes| u128::from_le_bytes(*bytes))
+    }
+}

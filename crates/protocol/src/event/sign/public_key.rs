@@ -1,0 +1,76 @@
+//! Public keys and single signatures.
+
+use base64::Engine;
+use ed25519_dalek::{Signature, VerifyingKey};
+
+use super::SigningKey;
+use crate::{event::hash::BASE64, json::Object};
+
+/// An ed25519 public key, decoded once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey {
+    key: VerifyingKey,
+    /// Whether signatures by it can be checked in a batch with the same outcome as one by one.
+    pub(super) batchable: bool,
+}
+
+/// The text is not the base64 of a usable ed25519 public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an ed25519 public key in base64")]
+pub struct InvalidPublicKey;
+
+impl PublicKey {
+    /// Reads a key from base64. Keys that libsodium, and so Synapse, refuses are refused: not canonical, of small order.
+    pub fn parse(base64: &str) -> Result<Self, InvalidPublicKey> {
+        let bytes = BASE64.decode(base64).map_err(|_| InvalidPublicKey)?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| InvalidPublicKey)?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidPublicKey)?;
+        let point = key.to_edwards();
+        if key.is_weak() || point.compress().to_bytes() != bytes {
+            return Err(InvalidPublicKey);
+        }
+        Ok(Self { key, batchable: point.is_torsion_free() })
+    }
+
+    /// Unpadded base64.
+    pub fn to_base64(&self) -> String {
+        BASE64.encode(self.key.as_bytes())
+    }
+
+    /// Whether `signature` (base64) is this key's over `message`.
+    pub fn verify(&self, message: &[u8], signature: &str) -> bool {
+        decode_signature(signature).is_some_and(|signature| self.verify_bytes(message, &signature))
+    }
+
+    /// Whether `object` bears a valid signature of `entity` by this key under `key_id` (appendices, "Checking for a
+    /// Signature"). Not for events, whose signatures cover their redacted form.
+    pub fn verify_object(&self, object: &Object, entity: &str, key_id: &str) -> bool {
+        let signatures = object.get_object("signatures").and_then(|all| all.get_object(entity));
+        let Some(signature) = signatures.and_then(|of_entity| of_entity.get_str(key_id)) else { return false };
+        let unsigned: Object = object
+            .iter()
+            .filter(|(key, _)| !matches!(*key, "signatures" | "unsigned"))
+            .map(|(key, value)| (key, value.clone()))
+            .collect();
+        self.verify(unsigned.to_json().as_bytes(), signature)
+    }
+
+    pub(super) fn verify_bytes(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
+
+    pub(super) fn verifying_key(&self) -> &VerifyingKey {
+        &self.key
+    }
+}
+
+impl SigningKey {
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey { key: self.key.verifying_key(), batchable: true }
+    }
+}
+
+pub(super) fn decode_signature(base64: &str) -> Option<[u8; 64]> {
+    BASE64.decode(base64).ok()?.try_into().ok()
+}

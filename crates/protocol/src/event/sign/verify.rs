@@ -1,0 +1,158 @@
+//! Who must have signed an event, and whether they did (server-server API, "Validating hashes and signatures on received
+//! events").
+
+use super::{
+    PublicKey, batch,
+    public_key::decode_signature,
+};
+use crate::{event::Pdu, id::UserId, json::Object, rules::EventIdFormat};
+
+/// A server's key, as a key ring knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownKey {
+    pub key: PublicKey,
+    /// Until when events may be signed by it, in unix milliseconds: `valid_until_ts` capped to seven days from now
+    /// (room version 5, "Signing key validity period"), or an old key's `expired_ts`.
+    pub valid_until_ts: u64,
+}
+
+/// Finds the key of a server by its id (`ed25519:...`).
+pub type KeyLookup<'a> = &'a dyn Fn(&str, &str) -> Option<KnownKey>;
+
+/// Why an event's signatures are not sufficient. Each names the server whose signature is in question.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    #[error("event is not signed by {0}")]
+    Missing(String),
+    #[error("no key that {0} signed the event with is known")]
+    UnknownKey(String),
+    #[error("the key that {0} signed the event with was not valid when it was sent")]
+    KeyNotValid(String),
+    #[error("the signature of {0} does not match the event")]
+    Invalid(String),
+}
+
+/// The servers that must have signed the event.
+///
+/// The sender's, except for invites that follow from a third-party invite; the event id's (room versions 1 and 2); and
+/// that of the user who authorised a restricted join (8 and later).
+pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
+    let membership = (pdu.event_type() == "m.room.member").then(|| pdu.content().get_str("membership")).flatten();
+    let third_party = membership == Some("invite") && pdu.content().contains_key("third_party_invite");
+    let mut servers = Vec::with_capacity(2);
+    if !third_party {
+        servers.push(pdu.sender().server_name());
+    }
+    let mut require = |server| {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    };
+    if pdu.rules().event_id_format == EventIdFormat::Server
+        && let Some(server) = pdu.event_id().server_name()
+    {
+        require(server);
+    }
+    if membership == Some("join")
+        && pdu.rules().auth.restricted_joins
+        && let Some(user) = pdu.content().get_str("join_authorised_via_users_server")
+    {
+        // Not a user id: no server by that name can sign, so the event fails.
+        let valid = UserId::try_from(user).is_ok();
+        require(user.split_once(':').filter(|_| valid).map_or(user, |(_, server)| server));
+    }
+    servers
+}
+
+/// The servers whose signatures are required, each with the ids of the ed25519 keys it signed with: what a key ring must
+/// have at hand before [`verify`].
+pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
+    let signatures = signatures(pdu);
+    let keys = |server: &str| match signatures.get_object(server) {
+        Some(of_server) => of_server.keys().filter(|id| is_ed25519(id)).map(str::to_owned).collect(),
+        None => Vec::new(),
+    };
+    required_servers(pdu).into_iter().map(|server| (server.to_owned(), keys(server))).collect()
+}
+
+/// Checks that each required server has signed the event with a key that was valid then.
+pub fn verify(pdu: &Pdu, keys: KeyLookup<'_>) -> Result<(), SignatureError> {
+    let signatures = signatures(pdu);
+    let mut message = None;
+    for server in required_servers(pdu) {
+        let candidates = candidates(pdu, &signatures, server, keys)?;
+        let message = message.get_or_insert_with(|| pdu.signable_json());
+        if !candidates.iter().any(|(key, signature)| key.verify_bytes(message.as_bytes(), signature)) {
+            return Err(SignatureError::Invalid(server.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// [`verify`] for many events at once, several times faster. `entropy` must be random.
+pub fn verify_all(pdus: &[Pdu], keys: KeyLookup<'_>, entropy: [u8; 32]) -> Vec<Result<(), SignatureError>> {
+    let mut results: Vec<Result<(), SignatureError>> = Vec::with_capacity(pdus.len());
+    let messages: Vec<String> = pdus.iter().map(Pdu::signable_json).collect();
+    let mut items = Vec::with_capacity(pdus.len());
+    let mut owners = Vec::with_capacity(pdus.len());
+    for (i, (pdu, message)) in pdus.iter().zip(&messages).enumerate() {
+        let before = items.len();
+        let signatures = signatures(pdu);
+        let result = required_servers(pdu).into_iter().try_for_each(|server| {
+            for (key, signature) in candidates(pdu, &signatures, server, keys)?.into_iter().take(1) {
+                items.push(batch::Item { message: message.as_bytes(), signature, key });
+                owners.push(i);
+            }
+            Ok(())
+        });
+        if result.is_err() {
+            items.truncate(before);
+            owners.truncate(before);
+        }
+        results.push(result);
+    }
+    let outcomes = batch::verify(&items, entropy);
+    for (owner, _) in owners.into_iter().zip(outcomes).filter(|(_, valid)| !valid) {
+        // The first signature of a server need not be its only one.
+        if let (Some(pdu), Some(result)) = (pdus.get(owner), results.get_mut(owner)) {
+            *result = verify(pdu, keys);
+        }
+    }
+    results
+}
+
+/// The signatures of `server` that could be valid, with their keys; an error if there are none.
+fn candidates(
+    pdu: &Pdu,
+    signatures: &Object,
+    server: &str,
+    keys: KeyLookup<'_>,
+) -> Result<Vec<(PublicKey, [u8; 64])>, SignatureError> {
+    let name = || server.to_owned();
+    let of_server = signatures.get_object(server).ok_or_else(|| SignatureError::Missing(name()))?;
+    let mut found = Vec::with_capacity(1);
+    let mut error = SignatureError::Missing(name());
+    for (key_id, signature) in of_server.iter().filter(|(id, _)| is_ed25519(id)) {
+        let Some(known) = keys(server, key_id) else {
+            error = SignatureError::UnknownKey(name());
+            continue;
+        };
+        if pdu.rules().enforce_key_validity && known.valid_until_ts < pdu.origin_server_ts() {
+            error = SignatureError::KeyNotValid(name());
+            continue;
+        }
+        match signature.as_str().and_then(decode_signature) {
+            Some(signature) => found.push((known.key, signature)),
+            None => error = SignatureError::Invalid(name()),
+        }
+    }
+    if found.is_empty() { Err(error) } else { Ok(found) }
+}
+
+fn signatures(pdu: &Pdu) -> Object {
+    pdu.member_json("signatures").and_then(|text| Object::parse(text).ok()).unwrap_or_default()
+}
+
+fn is_ed25519(key_id: &str) -> bool {
+    key_id.starts_with("ed25519:")
+}
