@@ -1,0 +1,77 @@
+//! Which users' devices or keys changed, and when.
+
+use crate::{DbError, Position, Tx, first};
+
+/// The `device_id` under which changes of a user's cross-signing keys are recorded.
+pub const CROSS_SIGNING: &str = "";
+
+/// Records that a device of a user changed, appeared or vanished. Announcing it is the caller's.
+pub fn record(tx: &mut Tx, user_id: &str, device_id: &str, position: Position) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO device_list_changes (user_id, device_id, position) VALUES ($1, $2, $3)
+         ON CONFLICT (user_id, device_id) DO UPDATE SET position = excluded.position",
+        &[&user_id, &device_id, &position],
+    )?;
+    Ok(())
+}
+
+/// The users whose devices or cross-signing keys changed last after `from` and not after `to`. One that changed again
+/// after `to` is absent: it is in the range that begins there.
+pub fn changed_users(tx: &mut Tx, from: Position, to: Position) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT DISTINCT user_id FROM device_list_changes WHERE position > $1 AND position <= $2",
+        &[&from, &to],
+        first,
+    )
+}
+
+/// One device's newest change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceChange {
+    pub user_id: String,
+    /// [`CROSS_SIGNING`] for the cross-signing keys.
+    pub device_id: String,
+    pub position: Position,
+}
+
+/// The changes after `from`, oldest first, at most `limit`: for sending device list updates to other servers.
+pub fn changes_after(tx: &mut Tx, from: Position, limit: u32) -> Result<Vec<DeviceChange>, DbError> {
+    tx.query(
+        "SELECT user_id, device_id, position FROM device_list_changes WHERE position > $1 ORDER BY position LIMIT $2",
+        &[&from, &limit],
+        |row| Ok(DeviceChange { user_id: row.get(0)?, device_id: row.get(1)?, position: row.get(2)? }),
+    )
+}
+
+/// When anything about a user's devices changed last; 0 when never.
+pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
+    tx.query_one(
+        "SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1",
+        &[&user_id],
+        first,
+    )
+}
+
+/// Records that `user_id` signed a key of `target_user_id`.
+pub fn record_signature(
+    tx: &mut Tx,
+    user_id: &str,
+    target_user_id: &str,
+    position: Position,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO user_signature_changes (user_id, target_user_id, position) VALUES ($1, $2, $3)
+         ON CONFLICT (user_id, target_user_id) DO UPDATE SET position = excluded.position",
+        &[&user_id, &target_user_id, &position],
+    )?;
+    Ok(())
+}
+
+/// The users whose keys `user_id` signed after `from` and not after `to`: their keys look different to that user now.
+pub fn signed_by(tx: &mut Tx, user_id: &str, from: Position, to: Position) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT target_user_id FROM user_signature_changes WHERE user_id = $1 AND position > $2 AND position <= $3",
+        &[&user_id, &from, &to],
+        first,
+    )
+}

@@ -1,0 +1,103 @@
+//! Devices of local users.
+
+use crate::{DbError, Row, Tx};
+
+/// A device. Times are Unix ms.
+#[derive(Debug, Clone)]
+pub struct Device {
+    pub device_id: String,
+    pub display_name: Option<String>,
+    pub created_ts: u64,
+    pub last_seen_ts: Option<u64>,
+    pub last_seen_ip: Option<String>,
+    pub last_seen_user_agent: Option<String>,
+}
+
+fn device(row: &Row<'_>) -> Result<Device, DbError> {
+    Ok(Device {
+        device_id: row.get(0)?,
+        display_name: row.get(1)?,
+        created_ts: row.get(2)?,
+        last_seen_ts: row.get(3)?,
+        last_seen_ip: row.get(4)?,
+        last_seen_user_agent: row.get(5)?,
+    })
+}
+
+/// One device of a user.
+pub fn get(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Option<Device>, DbError> {
+    tx.query_opt(
+        "SELECT device_id, display_name, created_ts, last_seen_ts, last_seen_ip, last_seen_user_agent
+         FROM devices WHERE user_id = $1 AND device_id = $2",
+        &[&user_id, &device_id],
+        device,
+    )
+}
+
+/// Every device of a user, by device id.
+pub fn list(tx: &mut Tx, user_id: &str) -> Result<Vec<Device>, DbError> {
+    tx.query(
+        "SELECT device_id, display_name, created_ts, last_seen_ts, last_seen_ip, last_seen_user_agent
+         FROM devices WHERE user_id = $1 ORDER BY device_id",
+        &[&user_id],
+        device,
+    )
+}
+
+/// Creates a device unless it is there already. Returns whether it is new.
+pub fn create(
+    tx: &mut Tx,
+    user_id: &str,
+    device_id: &str,
+    display_name: Option<&str>,
+    now: u64,
+) -> Result<bool, DbError> {
+    let created = tx.execute(
+        "INSERT INTO devices (user_id, device_id, display_name, created_ts) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (user_id, device_id) DO NOTHING",
+        &[&user_id, &device_id, &display_name, &now],
+    )?;
+    Ok(created == 1)
+}
+
+/// Renames a device. `false` when the user has no such device.
+pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<&str>) -> Result<bool, DbError> {
+    let renamed = tx.execute(
+        "UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2",
+        &[&user_id, &device_id, &display_name],
+    )?;
+    Ok(renamed == 1)
+}
+
+/// Deletes a device and everything it published: keys, one-time keys, fallback keys, signatures. Its tokens are
+/// deleted by [`super::tokens::delete_of_device`]. `false` when the user has no such device.
+pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbError> {
+    super::device_keys::delete(tx, user_id, device_id)?;
+    super::one_time_keys::delete_of_device(tx, user_id, device_id)?;
+    let deleted =
+        tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    Ok(deleted == 1)
+}
+
+/// Where and when a device was last used.
+#[derive(Debug, Clone)]
+pub struct LastSeen {
+    pub user_id: String,
+    pub device_id: String,
+    /// Unix ms.
+    pub ts: u64,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+}
+
+/// Records when devices were last used. Devices that are gone are passed over.
+pub fn set_last_seen(tx: &mut Tx, seen: &[LastSeen]) -> Result<(), DbError> {
+    for one in seen {
+        tx.execute(
+            "UPDATE devices SET last_seen_ts = $3, last_seen_ip = $4, last_seen_user_agent = $5
+             WHERE user_id = $1 AND device_id = $2",
+            &[&one.user_id, &one.device_id, &one.ts, &one.ip, &one.user_agent],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Server-side backup of room keys.
+
+use crate::{DbError, Row, Tx, first};
+
+/// A backup version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    pub version: i64,
+    pub algorithm: String,
+    /// JSON object.
+    pub auth_data: String,
+    pub etag: i64,
+    pub key_count: u64,
+}
+
+fn backup(row: &Row<'_>) -> Result<Backup, DbError> {
+    Ok(Backup {
+        version: row.get(0)?,
+        algorithm: row.get(1)?,
+        auth_data: row.get(2)?,
+        etag: row.get(3)?,
+        key_count: row.get(4)?,
+    })
+}
+
+/// The newest backup of a user that was not deleted.
+pub fn latest(tx: &mut Tx, user_id: &str) -> Result<Option<Backup>, DbError> {
+    tx.query_opt(
+        "SELECT version, algorithm, auth_data, etag, key_count FROM key_backups
+         WHERE user_id = $1 AND deleted = 0 ORDER BY version DESC LIMIT 1",
+        &[&user_id],
+        backup,
+    )
+}
+
+/// One version that was not deleted.
+pub fn get(tx: &mut Tx, user_id: &str, version: i64) -> Result<Option<Backup>, DbError> {
+    tx.query_opt(
+        "SELECT version, algorithm, auth_data, etag, key_count FROM key_backups
+         WHERE user_id = $1 AND version = $2 AND deleted = 0",
+        &[&user_id, &version],
+        backup,
+    )
+}
+
+/// Creates the next version and returns its number. Numbers of deleted versions are not used again.
+pub fn create(tx: &mut Tx, user_id: &str, algorithm: &str, auth_data: &str) -> Result<i64, DbError> {
+    tx.query_one(
+        "INSERT INTO key_backups (user_id, version, algorithm, auth_data)
+         SELECT $1, COALESCE(MAX(version), 0) + 1, $2, $3 FROM key_backups WHERE user_id = $1
+         RETURNING version",
+        &[&user_id, &algorithm, &auth_data],
+        first,
+    )
+}
+
+/// Replaces a version's authentication data.
+pub fn set_auth_data(tx: &mut Tx, user_id: &str, version: i64, auth_data: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE key_backups SET auth_data = $3 WHERE user_id = $1 AND version = $2",
+        &[&user_id, &version, &auth_data],
+    )?;
+    Ok(())
+}
+
+/// Deletes a version and its keys. `false` when there is none or it was deleted before.
+pub fn delete(tx: &mut Tx, user_id: &str, version: i64) -> Result<bool, DbError> {
+    let deleted = tx.execute(
+        "UPDATE key_backups SET deleted = 1, key_count = 0 WHERE user_id = $1 AND version = $2 AND deleted = 0",
+        &[&user_id, &version],
+    )?;
+    tx.execute("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", &[&user_id, &version])?;
+    Ok(deleted == 1)
+}
+
+/// Deletes every backup of a user.
+pub fn delete_all(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
+    tx.execute("UPDATE key_backups SET deleted = 1, key_count = 0 WHERE user_id = $1", &[&user_id])?;
+    tx.execute("DELETE FROM key_backup_sessions WHERE user_id = $1", &[&user_id])?;
+    Ok(())
+}
+
+/// The backed-up key of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub room_id: String,
+    pub session_id: String,
+    pub first_message_index: u64,
+    pub forwarded_count: u64,
+    pub is_verified: bool,
+    /// Encrypted by the client: a JSON object.
+    pub session_data: String,
+}
+
+/// Which sessions of a backup are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    All,
+    Room(&'a str),
+    Session(&'a str, &'a str),
+}
+
+fn session(row: &Row<'_>) -> Result<Session, DbError> {
+    Ok(Session {
+        room_id: row.get(0)?,
+        session_id: row.get(1)?,
+        first_message_index: row.get(2)?,
+        forwarded_count: row.get(3)?,
+        is_verified: row.get(4)?,
+        session_data: row.get(5)?,
+    })
+}
+
+/// The stored sessions within `scope`.
+pub fn sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -> Result<Vec<Session>, DbError> {
+    match scope {
+        Scope::All => tx.query(
+            "SELECT room_id, session_id, first_message_index, forwarded_count, is_verified, session_data
+             FROM key_backup_sessions WHERE user_id = $1 AND version = $2",
+            &[&user_id, &version],
+            session,
+        ),
+        Scope::Room(room_id) => tx.query(
+            "SELECT room_id, session_id, first_message_index, forwarded_count, is_verified, session_data
+             FROM key_backup_sessions WHERE user_id = $1 AND version = $2 AND room_id = $3",
+            &[&user_id, &version, &room_id],
+            session,
+        ),
+        Scope::Session(room_id, session_id) => tx.query(
+            "SELECT room_id, session_id, first_message_index, forwarded_count, is_verified, session_data
+             FROM key_backup_sessions WHERE user_id = $1 AND version = $2 AND room_id = $3 AND session_id = $4",
+            &[&user_id, &version, &room_id, &session_id],
+            session,
+        ),
+    }
+}
+
+/// Stores a session, replacing what is there.
+pub fn put_session(tx: &mut Tx, user_id: &str, version: i64, session: &Session) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO key_backup_sessions
+         (user_id, version, room_id, session_id, first_message_index, forwarded_count, is_verified, session_data)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (user_id, version, room_id, session_id) DO UPDATE SET
+         first_message_index = excluded.first_message_index, forwarded_count = excluded.forwarded_count,
+         is_verified = excluded.is_verified, session_data = excluded.session_data",
+        &[
+            &user_id,
+            &version,
+            &session.room_id,
+            &session.session_id,
+            &session.first_message_index,
+            &session.forwarded_count,
+            &session.is_verified,
+            &session.session_data,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Deletes the sessions within `scope`; returns how many there were.
+pub fn delete_sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -> Result<u64, DbError> {
+    match scope {
+        Scope::All => {
+            tx.execute("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", &[&user_id, &version])
+        }
+        Scope::Room(room_id) => tx.execute(
+            "DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2 AND room_id = $3",
+            &[&user_id, &version, &room_id],
+        ),
+        Scope::Session(room_id, session_id) => tx.execute(
+            "DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2 AND room_id = $3 AND session_id = $4",
+            &[&user_id, &version, &room_id, &session_id],
+        ),
+    }
+}
+
+/// Records a change of a version's keys: the next etag, and the number of keys changed by `added`.
+/// Returns the new etag and count.
+pub fn changed(tx: &mut Tx, user_id: &str, version: i64, added: i64) -> Result<(i64, u64), DbError> {
+    tx.query_one(
+        "UPDATE key_backups SET etag = etag + 1, key_count = key_count + $3 WHERE user_id = $1 AND version = $2
+         RETURNING etag, key_count",
+        &[&user_id, &version, &added],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}

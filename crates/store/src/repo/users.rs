@@ -1,0 +1,178 @@
+//! Local accounts.
+
+use crate::{DbError, Row, Tx};
+
+/// A local account.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub user_id: String,
+    /// argon2id (PHC string) or bcrypt; `None`: no password login.
+    pub password_hash: Option<String>,
+    pub created_ts: u64,
+    pub is_guest: bool,
+    pub is_admin: bool,
+    /// `None`, `"bot"` or `"support"`.
+    pub user_type: Option<String>,
+    pub appservice_id: Option<String>,
+    pub deactivated: bool,
+    pub erased: bool,
+    pub locked: bool,
+    pub suspended: bool,
+    pub shadow_banned: bool,
+}
+
+fn user(row: &Row<'_>) -> Result<User, DbError> {
+    Ok(User {
+        user_id: row.get(0)?,
+        password_hash: row.get(1)?,
+        created_ts: row.get(2)?,
+        is_guest: row.get(3)?,
+        is_admin: row.get(4)?,
+        user_type: row.get(5)?,
+        appservice_id: row.get(6)?,
+        deactivated: row.get(7)?,
+        erased: row.get(8)?,
+        locked: row.get(9)?,
+        suspended: row.get(10)?,
+        shadow_banned: row.get(11)?,
+    })
+}
+
+/// The account with exactly this user id.
+pub fn get(tx: &mut Tx, user_id: &str) -> Result<Option<User>, DbError> {
+    tx.query_opt(
+        "SELECT user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id, deactivated, erased,
+                locked, suspended, shadow_banned
+         FROM users WHERE user_id = $1",
+        &[&user_id],
+        user,
+    )
+}
+
+/// The accounts whose user id equals this one when case is ignored (imported accounts may have capital letters).
+pub fn get_ignoring_case(tx: &mut Tx, user_id: &str) -> Result<Vec<User>, DbError> {
+    tx.query(
+        "SELECT user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id, deactivated, erased,
+                locked, suspended, shadow_banned
+         FROM users WHERE lower(user_id) = lower($1)",
+        &[&user_id],
+        user,
+    )
+}
+
+/// Stores a new account. `false`, and nothing stored, when the user id is taken.
+pub fn insert(tx: &mut Tx, user: &User) -> Result<bool, DbError> {
+    let stored = tx.execute(
+        "INSERT INTO users (user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (user_id) DO NOTHING",
+        &[
+            &user.user_id,
+            &user.password_hash,
+            &user.created_ts,
+            &user.is_guest,
+            &user.is_admin,
+            &user.user_type,
+            &user.appservice_id,
+        ],
+    )?;
+    Ok(stored == 1)
+}
+
+/// How many accounts of people are active: not deactivated, not guests, not of an application service.
+pub fn count_active(tx: &mut Tx) -> Result<u64, DbError> {
+    tx.query_one(
+        "SELECT COUNT(*) FROM users WHERE deactivated = 0 AND is_guest = 0 AND appservice_id IS NULL",
+        &[],
+        |row| row.get(0),
+    )
+}
+
+/// Replaces the password hash (`None`: no password login).
+pub fn set_password_hash(tx: &mut Tx, user_id: &str, hash: Option<&str>) -> Result<(), DbError> {
+    tx.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", &[&user_id, &hash])?;
+    Ok(())
+}
+
+/// Replaces the password hash only while it is still `old`: an upgrade must not undo a password change.
+pub fn upgrade_password_hash(tx: &mut Tx, user_id: &str, old: &str, new: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2",
+        &[&user_id, &old, &new],
+    )?;
+    Ok(())
+}
+
+/// Makes or unmakes a server administrator. `false` when there is no such user.
+pub fn set_admin(tx: &mut Tx, user_id: &str, admin: bool) -> Result<bool, DbError> {
+    Ok(tx.execute("UPDATE users SET is_admin = $2 WHERE user_id = $1", &[&user_id, &admin])? == 1)
+}
+
+/// Locks or unlocks. `false` when there is no such user.
+pub fn set_locked(tx: &mut Tx, user_id: &str, locked: bool) -> Result<bool, DbError> {
+    Ok(tx.execute("UPDATE users SET locked = $2 WHERE user_id = $1", &[&user_id, &locked])? == 1)
+}
+
+/// Suspends or unsuspends. `false` when there is no such user.
+pub fn set_suspended(tx: &mut Tx, user_id: &str, suspended: bool) -> Result<bool, DbError> {
+    Ok(tx.execute("UPDATE users SET suspended = $2 WHERE user_id = $1", &[&user_id, &suspended])? == 1)
+}
+
+/// Deactivates: no password, no third-party identifiers, marked for leaving all rooms.
+pub fn deactivate(tx: &mut Tx, user_id: &str, erase: bool) -> Result<(), DbError> {
+    tx.execute("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
+    if erase {
+        tx.execute("UPDATE users SET erased = 1 WHERE user_id = $1", &[&user_id])?;
+    }
+    tx.execute("DELETE FROM user_threepids WHERE user_id = $1", &[&user_id])?;
+    tx.execute("INSERT INTO users_to_part (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING", &[&user_id])?;
+    Ok(())
+}
+
+/// Deactivated users who still have to leave their rooms.
+pub fn to_part(tx: &mut Tx) -> Result<Vec<String>, DbError> {
+    tx.query("SELECT user_id FROM users_to_part", &[], |row| row.get(0))
+}
+
+/// Records that a deactivated user has left all rooms.
+pub fn parted(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM users_to_part WHERE user_id = $1", &[&user_id])?;
+    Ok(())
+}
+
+/// A third-party identifier bound to an account on this server. Times are Unix ms.
+#[derive(Debug, Clone)]
+pub struct ThreePid {
+    pub medium: String,
+    pub address: String,
+    pub validated_ts: u64,
+    pub added_ts: u64,
+}
+
+/// The third-party identifiers of a user, oldest first.
+pub fn threepids(tx: &mut Tx, user_id: &str) -> Result<Vec<ThreePid>, DbError> {
+    tx.query(
+        "SELECT medium, address, validated_ts, added_ts FROM user_threepids WHERE user_id = $1 ORDER BY added_ts, address",
+        &[&user_id],
+        |row| {
+            Ok(ThreePid { medium: row.get(0)?, address: row.get(1)?, validated_ts: row.get(2)?, added_ts: row.get(3)? })
+        },
+    )
+}
+
+/// The user who has a third-party identifier.
+pub fn by_threepid(tx: &mut Tx, medium: &str, address: &str) -> Result<Option<String>, DbError> {
+    tx.query_opt(
+        "SELECT user_id FROM user_threepids WHERE medium = $1 AND address = $2",
+        &[&medium, &address],
+        |row| row.get(0),
+    )
+}
+
+/// Removes a third-party identifier of a user. `false` when the user did not have it.
+pub fn delete_threepid(tx: &mut Tx, user_id: &str, medium: &str, address: &str) -> Result<bool, DbError> {
+    let deleted = tx.execute(
+        "DELETE FROM user_threepids WHERE user_id = $1 AND medium = $2 AND address = $3",
+        &[&user_id, &medium, &address],
+    )?;
+    Ok(deleted > 0)
+}
