@@ -1,1 +1,19 @@
-//! media
+//! Media: what users upload, kept in a folder laid out as Synapse's media store, and its thumbnails.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`store`] | [`MediaStore`]: upload, download, ids handed out in advance |
+//! | [`upload`] | [`Upload`]: content on its way to the disk |
+//! | [`thumbnail`] | choosing and making thumbnails |
+//! | [`paths`] | where a piece of media lies |
+//! | [`serving`] | what a browser may be told about content |
+
+pub mod paths;
+pub mod serving;
+pub mod store;
+pub mod thumbnail;
+pub mod upload;
+
+pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, Reservation};
+pub use thumbnail::{Method, ThumbnailRequest, ThumbnailSize};
+pub use upload::{Description, Upload};

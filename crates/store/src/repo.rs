@@ -10,6 +10,7 @@ pub mod events;
 pub mod filters;
 pub mod interned;
 pub mod key_backup;
+pub mod media;
 pub mod memberships;
 pub mod nids;
 pub mod one_time_keys;

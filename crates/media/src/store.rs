@@ -1,0 +1,325 @@
+//! The media store: a table of what there is, and a folder with the content.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plexus_base::{Clock, Random};
+use plexus_protocol::id::UserId;
+use plexus_store::repo::media::{self, Content, Filled};
+use plexus_store::{Database, DbError};
+use tokio::fs::{self, File};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::paths;
+use crate::thumbnail::{self, ThumbnailError, ThumbnailRequest, ThumbnailSize};
+use crate::upload::{Description, Upload, UploadError, sync_folders};
+
+/// The letters of a media id; Synapse's have as many.
+const MEDIA_ID_LENGTH: usize = 24;
+
+/// Thumbnails made at the same time: each may hold two decoded images in memory.
+const CONCURRENT_THUMBNAILS: usize = 2;
+
+/// How a media store behaves.
+#[derive(Debug, Clone)]
+pub struct MediaSettings {
+    /// The folder (`media_store_path`).
+    pub folder: PathBuf,
+    pub max_upload_bytes: u64,
+    /// Images with more pixels get no thumbnail.
+    pub max_image_pixels: u64,
+    pub thumbnail_sizes: Vec<ThumbnailSize>,
+    /// Make thumbnails in just the size that is asked for.
+    pub dynamic_thumbnails: bool,
+    /// Ids a user may hold that nothing was uploaded to yet.
+    pub max_pending_uploads: u64,
+    /// How long such an id is good for.
+    pub unused_expiration: Duration,
+}
+
+/// Media uploaded to this server.
+pub struct MediaStore {
+    settings: MediaSettings,
+    database: Database,
+    clock: Clock,
+    random: Random,
+    filled: Notify,
+    thumbnails: Semaphore,
+}
+
+/// An id handed out in advance.
+#[derive(Debug)]
+pub struct Reservation {
+    pub media_id: String,
+    /// Milliseconds since the epoch.
+    pub expires_ms: u64,
+}
+
+/// Content ready to be served.
+#[derive(Debug)]
+pub struct OpenMedia {
+    pub content_type: String,
+    pub upload_name: Option<String>,
+    /// In bytes.
+    pub length: u64,
+    /// The same for the same bytes, for ETag.
+    pub tag: String,
+    pub file: File,
+}
+
+/// Why media can't be had or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    #[error("no such media")]
+    NotFound,
+    #[error("nothing has been uploaded to this id yet")]
+    NotYetUploaded,
+    #[error("content was uploaded to this id before")]
+    CannotOverwrite,
+    #[error("this id is not yours")]
+    NotYours,
+    #[error("too many ids that nothing was uploaded to; the first expires in {retry_after_ms} ms")]
+    TooManyPending { retry_after_ms: u64 },
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    #[error(transparent)]
+    Thumbnail(#[from] ThumbnailError),
+    #[error("media store: {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl MediaStore {
+    /// Opens the folder, making it when it is missing, and deletes uploads that broke off with an earlier process.
+    pub fn open(settings: MediaSettings, database: Database, clock: Clock, random: Random) -> Result<Self, MediaError> {
+        let incoming = paths::incoming(&settings.folder);
+        let prepare = || -> io::Result<()> {
+            std::fs::create_dir_all(&incoming)?;
+            for leftover in std::fs::read_dir(&incoming)? {
+                std::fs::remove_file(leftover?.path())?;
+            }
+            Ok(())
+        };
+        prepare().map_err(|error| MediaError::Io { path: incoming.clone(), error })?;
+        Ok(Self {
+            settings,
+            database,
+            clock,
+            random,
+            filled: Notify::new(),
+            thumbnails: Semaphore::new(CONCURRENT_THUMBNAILS),
+        })
+    }
+
+    /// The largest content taken, in bytes.
+    pub fn max_upload_bytes(&self) -> u64 {
+        self.settings.max_upload_bytes
+    }
+
+    /// A file to write new content to.
+    pub async fn begin_upload(&self) -> Result<Upload, MediaError> {
+        let path = paths::incoming(&self.settings.folder).join(self.random.alphanumeric(MEDIA_ID_LENGTH));
+        Ok(Upload::create(path, self.settings.max_upload_bytes).await?)
+    }
+
+    /// Keeps an upload under a new id, which it returns; durable when it returns.
+    pub async fn store(&self, user: &UserId, upload: Upload, about: Description) -> Result<String, MediaError> {
+        let media_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
+        let content = self.keep(&media_id, upload, about).await?;
+        let (id, user, now) = (media_id.clone(), user.clone(), self.clock.now_ms());
+        self.database
+            .write(move |tx| media::add(tx, &id, user.as_str(), &content, now))
+            .await?;
+        Ok(media_id)
+    }
+
+    /// Hands out an id to upload to later (`POST /_matrix/media/v1/create`).
+    pub async fn reserve(&self, user: &UserId) -> Result<Reservation, MediaError> {
+        let media_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
+        let now = self.clock.now_ms();
+        let expires_ms = now.saturating_add(millis(self.settings.unused_expiration));
+        let (id, user, most) = (media_id.clone(), user.clone(), self.settings.max_pending_uploads);
+        self.database
+            .write(move |tx| -> Result<(), MediaError> {
+                let (pending, first_expires) = media::pending(tx, user.as_str(), now)?;
+                if pending >= most {
+                    let retry_after_ms = first_expires.unwrap_or(now).saturating_sub(now);
+                    return Err(MediaError::TooManyPending { retry_after_ms });
+                }
+                Ok(media::reserve(tx, &id, user.as_str(), now, expires_ms)?)
+            })
+            .await?;
+        Ok(Reservation { media_id, expires_ms })
+    }
+
+    /// Whether `user` may upload to `media_id` now: asked before the content is read.
+    pub async fn check_fillable(&self, user: &UserId, media_id: &str) -> Result<(), MediaError> {
+        let id = media_id.to_owned();
+        let known = self.database.read(move |tx| media::get(tx, &id)).await?;
+        let known = known.ok_or(MediaError::NotFound)?;
+        if known.user_id != user.as_str() {
+            return Err(MediaError::NotYours);
+        }
+        if known.content.is_some() {
+            return Err(MediaError::CannotOverwrite);
+        }
+        if known.expires_ms.is_none_or(|expires| expires <= self.clock.now_ms()) {
+            return Err(MediaError::NotFound);
+        }
+        Ok(())
+    }
+
+    /// Keeps an upload under an id handed out before.
+    pub async fn fill(&self, user: &UserId, media_id: &str, upload: Upload, about: Description) -> Result<(), MediaError> {
+        self.check_fillable(user, media_id).await?;
+        // Two uploads to one id: the first to commit wins, and the loser's content must not lie in its place. So the
+        // content goes to a name of its own first and moves within the write, which runs one at a time.
+        let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
+        let spare_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
+        let content = self.keep(&spare_id, upload, about).await?;
+        let spare = paths::content(&self.settings.folder, &spare_id).ok_or(MediaError::NotFound)?;
+        let (id, user, now) = (media_id.to_owned(), user.clone(), self.clock.now_ms());
+        let (from, target) = (spare.clone(), path.clone());
+        let filled = self
+            .database
+            .write(move |tx| -> Result<Filled, MediaError> {
+                let filled = media::fill(tx, &id, user.as_str(), &content, now)?;
+                if filled == Filled::Now {
+                    let moved = target
+                        .parent()
+                        .map_or(Ok(()), std::fs::create_dir_all)
+                        .and_then(|()| std::fs::rename(&from, &target));
+                    moved.map_err(|error| MediaError::Io { path: target, error })?;
+                }
+                Ok(filled)
+            })
+            .await;
+        if !matches!(filled, Ok(Filled::Now)) {
+            remove(&spare).await;
+        }
+        match filled? {
+            Filled::Now => {
+                sync_folders(&path).await.map_err(|error| MediaError::Io { path, error })?;
+                self.filled.notify_waiters();
+                Ok(())
+            }
+            Filled::Already => Err(MediaError::CannotOverwrite),
+            Filled::Unknown | Filled::Expired => Err(MediaError::NotFound),
+        }
+    }
+
+    async fn keep(&self, media_id: &str, upload: Upload, about: Description) -> Result<Content, MediaError> {
+        let target = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
+        let (length, sha256) = upload.keep_as(&target).await?;
+        Ok(Content {
+            content_type: about.content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+            upload_name: about.upload_name,
+            length,
+            sha256,
+        })
+    }
+
+    /// The content of `media_id`; waits up to `timeout` for content that is still to be uploaded.
+    pub async fn get(&self, media_id: &str, timeout: Duration) -> Result<OpenMedia, MediaError> {
+        let content = self.content(media_id, timeout).await?;
+        let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
+        let file = open(&path).await?;
+        Ok(OpenMedia {
+            content_type: content.content_type,
+            upload_name: content.upload_name,
+            length: content.length,
+            tag: hex(&content.sha256),
+            file,
+        })
+    }
+
+    async fn content(&self, media_id: &str, timeout: Duration) -> Result<Content, MediaError> {
+        let deadline = self.clock.monotonic().saturating_add(timeout);
+        loop {
+            // Registered before the look, so that an upload between the two is not missed.
+            let filled = self.filled.notified();
+            let id = media_id.to_owned();
+            let known = self.database.read(move |tx| media::get(tx, &id)).await?;
+            let known = known.ok_or(MediaError::NotFound)?;
+            if let Some(content) = known.content {
+                return Ok(content);
+            }
+            if known.expires_ms.is_none_or(|expires| expires <= self.clock.now_ms()) {
+                return Err(MediaError::NotFound);
+            }
+            let left = deadline.saturating_sub(self.clock.monotonic());
+            if left.is_zero() {
+                return Err(MediaError::NotYetUploaded);
+            }
+            tokio::select! {
+                () = filled => {}
+                () = self.clock.sleep(left) => {}
+            }
+        }
+    }
+
+    /// A thumbnail of `media_id`, made now if it does not exist yet.
+    pub async fn thumbnail(
+        &self,
+        media_id: &str,
+        request: ThumbnailRequest,
+        timeout: Duration,
+    ) -> Result<OpenMedia, MediaError> {
+        let content = self.content(media_id, timeout).await?;
+        let format = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
+        let size = if self.settings.dynamic_thumbnails {
+            request.exact()
+        } else {
+            thumbnail::choose(&self.settings.thumbnail_sizes, request)
+        };
+        let source = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
+        let target = paths::thumbnail(&self.settings.folder, media_id, &size, format).ok_or(MediaError::NotFound)?;
+        if !fs::try_exists(&target).await.unwrap_or(false) {
+            let _permit = self.thumbnails.acquire().await.map_err(|_| MediaError::NotFound)?;
+            let (most, made, spare) = (self.settings.max_image_pixels, target.clone(), self.random.alphanumeric(8));
+            let work = move || thumbnail::make(&source, &made, &spare, size, format, most);
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|panic| MediaError::Io { path: target.clone(), error: io::Error::other(panic) })??;
+        }
+        let file = open(&target).await?;
+        let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
+        Ok(OpenMedia {
+            content_type: format.content_type().to_owned(),
+            upload_name: None,
+            length,
+            tag: format!("{}-{}-{}-{}", hex(&content.sha256), size.width, size.height, size.method.as_str()),
+            file,
+        })
+    }
+}
+
+async fn open(path: &std::path::Path) -> Result<File, MediaError> {
+    File::open(path).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            tracing::error!("media store: {} is in the database but not in the folder", path.display());
+            MediaError::NotFound
+        } else {
+            MediaError::Io { path: path.to_owned(), error }
+        }
+    })
+}
+
+async fn remove(path: &std::path::Path) {
+    if let Err(error) = fs::remove_file(path).await {
+        tracing::warn!("media store: cannot delete {}: {error}", path.display());
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+use tokio::io::AsyncReadExt as _;
+
+use super::*;
+use crate::Method;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Fixture {
+    store: MediaStore,
+    clock: Clock,
+    user: UserId,
+    folder: tempfile::TempDir,
+}
+
+fn settings(folder: &std::path::Path) -> MediaSettings {
+    MediaSettings {
+        folder: folder.to_owned(),
+        max_upload_bytes: 10_000,
+        max_image_pixels: 1_000_000,
+        thumbnail_sizes: vec![ThumbnailSize { width: 32, height: 32, method: Method::Crop }],
+        dynamic_thumbnails: false,
+        max_pending_uploads: 2,
+        unused_expiration: HOUR,
+    }
+}
+
+fn fixture(database: Database) -> Fixture {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock::manual(1_000_000);
+    let store = MediaStore::open(settings(folder.path()), database, clock.clone(), Random::seeded(1)).expect("opens");
+    Fixture { store, clock, user: "@alice:example.org".parse().expect("an id"), folder }
+}
+
+impl Fixture {
+    async fn upload(&self, bytes: &[u8]) -> Upload {
+        let mut upload = self.store.begin_upload().await.expect("begins");
+        for chunk in bytes.chunks(7) {
+            upload.write(chunk).await.expect("fits");
+        }
+        upload
+    }
+
+    async fn read(&self, media_id: &str) -> Vec<u8> {
+        let mut open = self.store.get(media_id, Duration::ZERO).await.expect("is there");
+        let mut bytes = Vec::new();
+        open.file.read_to_end(&mut bytes).await.expect("is read");
+        assert_eq!(open.length, bytes.len() as u64);
+        bytes
+    }
+
+    fn incoming(&self) -> usize {
+        std::fs::read_dir(paths::incoming(self.folder.path())).expect("a folder").count()
+    }
+}
+
+fn text(name: &str) -> Description {
+    Description { content_type: Some("text/plain".to_owned()), upload_name: Some(name.to_owned()) }
+}
+
+#[tokio::test]
+async fn what_is_stored_is_served() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let upload = fixture.upload(b"hello, world").await;
+        let media_id = fixture.store.store(&fixture.user, upload, text("a.txt")).await.expect("stored");
+        assert_eq!(fixture.read(&media_id).await, b"hello, world");
+        let open = fixture.store.get(&media_id, Duration::ZERO).await.expect("is there");
+        assert_eq!((open.content_type.as_str(), open.upload_name.as_deref()), ("text/plain", Some("a.txt")));
+        assert_eq!(fixture.incoming(), 0);
+
+        let unknown = fixture.store.get("ABCDEFGHIJ", HOUR).await;
+        assert!(matches!(unknown, Err(MediaError::NotFound)), "{unknown:?}");
+    }
+}
+
+#[tokio::test]
+async fn too_much_is_refused_and_leaves_nothing() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let mut upload = fixture.upload(&[0; 10_000]).await;
+        let refused = upload.write(b"x").await;
+        assert!(matches!(refused, Err(UploadError::TooLarge { limit: 10_000 })), "{refused:?}");
+        assert_eq!(fixture.incoming(), 1);
+        drop(upload);
+        assert_eq!(fixture.incoming(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_broke_off_with_the_process_is_deleted_at_the_next_start() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let leftover = paths::incoming(fixture.folder.path()).join("leftover");
+        std::fs::write(&leftover, b"half").expect("written");
+        MediaStore::open(settings(fixture.folder.path()), database.db(), Clock::manual(0), Random::seeded(2)).expect("opens");
+        assert!(!leftover.exists());
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_filled_once_and_by_its_owner_only() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
+        assert_eq!(reserved.expires_ms, 1_000_000 + 3_600_000);
+        let waiting = fixture.store.get(&reserved.media_id, Duration::ZERO).await;
+        assert!(matches!(waiting, Err(MediaError::NotYetUploaded)), "{waiting:?}");
+
+        let mallory = "@mallory:example.org".parse().expect("an id");
+        let stolen = fixture.store.fill(&mallory, &reserved.media_id, fixture.upload(b"evil").await, text("e")).await;
+        assert!(matches!(stolen, Err(MediaError::NotYours)), "{stolen:?}");
+
+        let (first, second) = (fixture.upload(b"first").await, fixture.upload(b"second").await);
+        let (first, second) = tokio::join!(
+            fixture.store.fill(&fixture.user, &reserved.media_id, first, text("1")),
+            fixture.store.fill(&fixture.user, &reserved.media_id, second, text("2")),
+        );
+        let winner: &[u8] = if first.is_ok() { b"first" } else { b"second" };
+        let loser = if first.is_ok() { second } else { first };
+        assert!(matches!(loser, Err(MediaError::CannotOverwrite)), "{loser:?}");
+        assert_eq!(fixture.read(&reserved.media_id).await, winner);
+    }
+}
+
+#[tokio::test]
+async fn who_asks_early_gets_the_content_when_it_comes() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
+        let upload = fixture.upload(b"late").await;
+        let (got, filled) = tokio::join!(
+            fixture.store.get(&reserved.media_id, HOUR),
+            fixture.store.fill(&fixture.user, &reserved.media_id, upload, text("l")),
+        );
+        filled.expect("filled");
+        assert_eq!(got.expect("content").length, 4);
+    }
+}
+
+#[tokio::test]
+async fn ids_are_limited_and_expire() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
+        fixture.clock.advance(Duration::from_secs(60));
+        fixture.store.reserve(&fixture.user).await.expect("another");
+        let third = fixture.store.reserve(&fixture.user).await;
+        assert!(matches!(third, Err(MediaError::TooManyPending { retry_after_ms: 3_540_000 })), "{third:?}");
+
+        fixture.clock.advance(HOUR);
+        fixture.store.reserve(&fixture.user).await.expect("the old ones have expired");
+        let late = fixture.store.fill(&fixture.user, &reserved.media_id, fixture.upload(b"late").await, text("l")).await;
+        assert!(matches!(late, Err(MediaError::NotFound)), "{late:?}");
+    }
+}
+
+#[tokio::test]
+async fn thumbnails_are_made_once_and_only_of_images() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(64, 48).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
+        let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
+        let upload = fixture.upload(png.get_ref()).await;
+        let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
+        let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop };
+        let first = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("a thumbnail");
+        assert_eq!(first.content_type, "image/png");
+
+        let source = paths::content(fixture.folder.path(), &media_id).expect("a path");
+        std::fs::remove_file(source).expect("removed");
+        let again = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("kept");
+        assert_eq!(again.length, first.length);
+
+        let upload = fixture.upload(b"no image").await;
+        let media_id = fixture.store.store(&fixture.user, upload, text("t")).await.expect("stored");
+        let refused = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await;
+        assert!(matches!(refused, Err(MediaError::Thumbnail(ThumbnailError::NotAnImage))), "{refused:?}");
+    }
+}

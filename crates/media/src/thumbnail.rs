@@ -1,0 +1,213 @@
+//! Thumbnails: which size answers a request, and making it.
+
+use std::fs;
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{IntoImageView as _, ResizeOptions, Resizer};
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
+
+/// How an image is fitted into the asked size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Fill the size, cutting off what sticks out.
+    Crop,
+    /// Fit into the size, keeping the aspect ratio.
+    Scale,
+}
+
+impl Method {
+    /// As in the API and in file names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crop => "crop",
+            Self::Scale => "scale",
+        }
+    }
+}
+
+/// A size thumbnails are made in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThumbnailSize {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    pub method: Method,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct ThumbnailRequest {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    pub method: Method,
+}
+
+/// The largest side made on demand, in pixels.
+const MAX_SIDE: u32 = 2048;
+
+impl ThumbnailRequest {
+    /// Just the asked size, within bounds.
+    pub fn exact(self) -> ThumbnailSize {
+        ThumbnailSize {
+            width: self.width.clamp(1, MAX_SIDE),
+            height: self.height.clamp(1, MAX_SIDE),
+            method: self.method,
+        }
+    }
+}
+
+/// The format a thumbnail is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Jpeg,
+    Png,
+}
+
+impl Format {
+    /// The content type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+        }
+    }
+
+    pub(crate) fn subtype(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+        }
+    }
+}
+
+/// Why there is no thumbnail.
+#[derive(Debug, thiserror::Error)]
+pub enum ThumbnailError {
+    #[error("there are no thumbnails of this content type")]
+    NotAnImage,
+    #[error("the image has {pixels} pixels, more than {limit}")]
+    TooManyPixels { pixels: u64, limit: u64 },
+    #[error("the image cannot be read: {0}")]
+    Unreadable(#[from] image::ImageError),
+    #[error("the image cannot be resized: {0}")]
+    Resize(#[from] fast_image_resize::ResizeError),
+    #[error("media store: {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// The format for thumbnails of `content_type`: what may be transparent becomes PNG. `None`: no thumbnails of such.
+pub fn format_for(content_type: &str) -> Option<Format> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "image/jpeg" | "image/jpg" => Some(Format::Jpeg),
+        "image/png" | "image/gif" | "image/webp" => Some(Format::Png),
+        _ => None,
+    }
+}
+
+/// The configured size that answers `request` best: the smallest that is at least as large, of the same method before the
+/// other; the largest when all are smaller. Without any configured size, the asked one.
+pub fn choose(sizes: &[ThumbnailSize], request: ThumbnailRequest) -> ThumbnailSize {
+    let area = |size: &ThumbnailSize| u64::from(size.width) * u64::from(size.height);
+    let covers = |size: &&ThumbnailSize| size.width >= request.width && size.height >= request.height;
+    let same_method = |size: &&ThumbnailSize| size.method == request.method;
+    let smallest_covering = |candidates: Vec<&ThumbnailSize>| candidates.into_iter().filter(covers).min_by_key(|size| area(size)).copied();
+    let of_method: Vec<_> = sizes.iter().filter(same_method).collect();
+    smallest_covering(of_method.clone())
+        .or_else(|| of_method.into_iter().max_by_key(|size| area(size)).copied())
+        .or_else(|| smallest_covering(sizes.iter().collect()))
+        .or_else(|| sizes.iter().max_by_key(|size| area(size)).copied())
+        .unwrap_or_else(|| request.exact())
+}
+
+/// Makes the thumbnail of the image at `source` and moves it to `target`; `spare` makes the name it has until then unique.
+/// Blocking.
+pub fn make(
+    source: &Path,
+    target: &Path,
+    spare: &str,
+    size: ThumbnailSize,
+    format: Format,
+    max_pixels: u64,
+) -> Result<(), ThumbnailError> {
+    let image = decode(source, max_pixels)?;
+    let small = resize(image, size, format)?;
+    let io = |error| ThumbnailError::Io { path: target.to_owned(), error };
+    let incomplete = target.with_extension(spare);
+    target.parent().map_or(Ok(()), fs::create_dir_all).map_err(io)?;
+    let mut file = BufWriter::new(fs::File::create(&incomplete).map_err(io)?);
+    match format {
+        Format::Jpeg => small.write_with_encoder(JpegEncoder::new_with_quality(&mut file, 80))?,
+        Format::Png => small.write_with_encoder(PngEncoder::new(&mut file))?,
+    }
+    file.flush().and_then(|()| fs::rename(&incomplete, target)).map_err(io)
+}
+
+fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError> {
+    let io = |error| ThumbnailError::Io { path: source.to_owned(), error };
+    let mut reader = ImageReader::new(BufReader::new(fs::File::open(source).map_err(io)?))
+        .with_guessed_format()
+        .map_err(io)?;
+    let mut limits = Limits::default();
+    // Four bytes a pixel, and as much again for the decoder.
+    limits.max_alloc = Some(max_pixels.saturating_mul(8));
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > max_pixels {
+        return Err(ThumbnailError::TooManyPixels { pixels, limit: max_pixels });
+    }
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<DynamicImage, ThumbnailError> {
+    // Eight bits a channel is what both output formats are written in here; JPEG has no transparency.
+    let image = match format {
+        Format::Jpeg => DynamicImage::ImageRgb8(image.into_rgb8()),
+        Format::Png => DynamicImage::ImageRgba8(image.into_rgba8()),
+    };
+    let (width, height) = fit(image.width(), image.height(), size);
+    let Some(pixel_type) = image.pixel_type() else {
+        return Err(ThumbnailError::NotAnImage);
+    };
+    let mut options = ResizeOptions::new();
+    if size.method == Method::Crop {
+        options = options.fit_into_destination(None);
+    }
+    let mut small = Image::new(width, height, pixel_type);
+    Resizer::new().resize(&image, &mut small, &options)?;
+    let small = match format {
+        Format::Jpeg => image::RgbImage::from_raw(width, height, small.into_vec()).map(DynamicImage::ImageRgb8),
+        Format::Png => image::RgbaImage::from_raw(width, height, small.into_vec()).map(DynamicImage::ImageRgba8),
+    };
+    small.ok_or(ThumbnailError::NotAnImage)
+}
+
+/// The thumbnail's width and height. Nothing is made larger than it is.
+fn fit(width: u32, height: u32, size: ThumbnailSize) -> (u32, u32) {
+    let ratio = |target: u32, side: u32| f64::from(target) / f64::from(side.max(1));
+    match size.method {
+        Method::Crop => (size.width.min(width).max(1), size.height.min(height).max(1)),
+        Method::Scale => {
+            let factor = ratio(size.width, width).min(ratio(size.height, height)).min(1.0);
+            // Both are at most the original side, which is a u32.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 1..=side")]
+            let scaled = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
+            (scaled(width), scaled(height))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

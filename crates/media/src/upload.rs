@@ -1,0 +1,95 @@
+//! Content on its way to the disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tokio::fs::{self, File};
+use tokio::io::AsyncWriteExt as _;
+
+/// What the uploader said about the content.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    pub content_type: Option<String>,
+    pub upload_name: Option<String>,
+}
+
+/// A file being written. It has no name that anybody could ask for until [`Upload::keep_as`]; dropped before that, it is deleted.
+#[derive(Debug)]
+pub struct Upload {
+    file: File,
+    path: PathBuf,
+    kept: bool,
+    length: u64,
+    limit: u64,
+    hash: Sha256,
+}
+
+/// Why content could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    #[error("content is larger than {limit} bytes")]
+    TooLarge { limit: u64 },
+    #[error("media store: {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+impl Upload {
+    /// A new file at `path` that takes at most `limit` bytes.
+    pub(crate) async fn create(path: PathBuf, limit: u64) -> Result<Self, UploadError> {
+        let file = File::create_new(&path).await.map_err(|error| UploadError::Io { path: path.clone(), error })?;
+        Ok(Self { file, path, kept: false, length: 0, limit, hash: Sha256::new() })
+    }
+
+    /// Appends `bytes`.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
+        let length = self.length.saturating_add(bytes.len() as u64);
+        if length > self.limit {
+            return Err(UploadError::TooLarge { limit: self.limit });
+        }
+        self.length = length;
+        self.hash.update(bytes);
+        let written = self.file.write_all(bytes).await;
+        written.map_err(|error| self.io(error))
+    }
+
+    /// Makes the content durable under `target`. Returns its length in bytes and its SHA-256.
+    pub(crate) async fn keep_as(mut self, target: &Path) -> Result<(u64, Vec<u8>), UploadError> {
+        self.move_to(target).await.map_err(|error| UploadError::Io { path: target.to_owned(), error })?;
+        self.kept = true;
+        Ok((self.length, std::mem::take(&mut self.hash).finalize().to_vec()))
+    }
+
+    async fn move_to(&mut self, target: &Path) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).await?;
+        }
+        fs::rename(&self.path, target).await?;
+        sync_folders(target).await
+    }
+
+    fn io(&self, error: io::Error) -> UploadError {
+        UploadError::Io { path: self.path.clone(), error }
+    }
+}
+
+/// Makes a rename to `target` durable: its folder, and the two that may have been made above it.
+pub(crate) async fn sync_folders(target: &Path) -> io::Result<()> {
+    for folder in target.ancestors().skip(1).take(3) {
+        File::open(folder).await?.sync_all().await?;
+    }
+    Ok(())
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("media store: cannot delete {}: {error}", self.path.display());
+        }
+    }
+}

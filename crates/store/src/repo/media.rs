@@ -1,0 +1,125 @@
+//! Media uploaded to this server: everything about it but the content.
+
+use crate::{DbError, Row, Tx};
+
+/// What is known of one piece of local media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalMedia {
+    pub user_id: String,
+    /// When an id without content becomes worthless, in ms since the epoch.
+    pub expires_ms: Option<u64>,
+    /// `None` until something is uploaded to the id.
+    pub content: Option<Content>,
+}
+
+/// The uploaded content's description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    pub content_type: String,
+    pub upload_name: Option<String>,
+    /// In bytes.
+    pub length: u64,
+    pub sha256: Vec<u8>,
+}
+
+/// Whether [`fill`] found an id it could fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    Now,
+    /// Content was uploaded to the id before.
+    Already,
+    /// No such id, or it belongs to somebody else.
+    Unknown,
+    /// The id was handed out too long ago.
+    Expired,
+}
+
+/// What is known of `media_id`.
+pub fn get(tx: &mut Tx<'_>, media_id: &str) -> Result<Option<LocalMedia>, DbError> {
+    tx.query_opt(
+        "SELECT user_id, expires_ms, content_type, upload_name, length, sha256 FROM local_media WHERE media_id = $1",
+        &[&media_id],
+        read,
+    )
+}
+
+fn read(row: &Row<'_>) -> Result<LocalMedia, DbError> {
+    let content = match row.get::<Option<String>>(2)? {
+        None => None,
+        Some(content_type) => Some(Content {
+            content_type,
+            upload_name: row.get(3)?,
+            length: row.get(4)?,
+            sha256: row.get(5)?,
+        }),
+    };
+    Ok(LocalMedia { user_id: row.get(0)?, expires_ms: row.get(1)?, content })
+}
+
+/// Records media that was uploaded in one step.
+pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO local_media (media_id, user_id, created_ms, content_type, upload_name, length, sha256) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            &media_id,
+            &user_id,
+            &now_ms,
+            &content.content_type,
+            &content.upload_name,
+            &content.length,
+            &content.sha256,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Hands out an id to upload to later.
+pub fn reserve(
+    tx: &mut Tx<'_>,
+    media_id: &str,
+    user_id: &str,
+    now_ms: u64,
+    expires_ms: u64,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO local_media (media_id, user_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4)",
+        &[&media_id, &user_id, &now_ms, &expires_ms],
+    )?;
+    Ok(())
+}
+
+/// How many ids of a user still wait for content, and when the first of them expires (ms since the epoch).
+pub fn pending(tx: &mut Tx<'_>, user_id: &str, now_ms: u64) -> Result<(u64, Option<u64>), DbError> {
+    tx.query_one(
+        "SELECT COUNT(*), MIN(expires_ms) FROM local_media \
+         WHERE user_id = $1 AND content_type IS NULL AND expires_ms > $2",
+        &[&user_id, &now_ms],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Records what a user uploaded to an id handed out before.
+pub fn fill(
+    tx: &mut Tx<'_>,
+    media_id: &str,
+    user_id: &str,
+    content: &Content,
+    now_ms: u64,
+) -> Result<Filled, DbError> {
+    let Some(known) = get(tx, media_id)?.filter(|media| media.user_id == user_id) else {
+        return Ok(Filled::Unknown);
+    };
+    if known.content.is_some() {
+        return Ok(Filled::Already);
+    }
+    if known.expires_ms.is_none_or(|expires| expires <= now_ms) {
+        return Ok(Filled::Expired);
+    }
+    tx.execute(
+        "UPDATE local_media SET content_type = $2, upload_name = $3, length = $4, sha256 = $5, expires_ms = NULL \
+         WHERE media_id = $1",
+        &[&media_id, &content.content_type, &content.upload_name, &content.length, &content.sha256],
+    )?;
+    Ok(Filled::Now)
+}
