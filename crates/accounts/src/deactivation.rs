@@ -1,0 +1,65 @@
+//! Closing accounts.
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::{device_keys, device_lists, key_backup, users};
+use plexus_store::{Database, DbError};
+
+use crate::device_changes;
+use crate::sessions::Sessions;
+
+/// Closes accounts. Leaving the rooms is the room engine's: [`Deactivation::unfinished`] lists who still has to, also
+/// after a restart, and [`Deactivation::left_rooms`] ends it.
+#[derive(Clone)]
+pub struct Deactivation {
+    db: Database,
+    sessions: Sessions,
+}
+
+impl Deactivation {
+    /// `sessions` ends the account's sessions.
+    #[must_use]
+    pub fn new(db: Database, sessions: Sessions) -> Self {
+        Self { db, sessions }
+    }
+
+    /// Deactivates an account: no login any more, all sessions, devices, keys, backups and third-party identifiers
+    /// are gone. With `erase`, its events are to be hidden from those who had not seen them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), DbError> {
+        let (sessions, user_id) = (self.sessions.clone(), user_id.clone());
+        self.db
+            .write(move |tx| {
+                users::deactivate(tx, user_id.as_str(), erase)?;
+                sessions.end_all_in(tx, &user_id, None)?;
+                if !device_keys::cross_signing_of_users(tx, &[user_id.as_str()])?.is_empty() {
+                    device_keys::delete_cross_signing(tx, user_id.as_str())?;
+                    device_changes::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
+                }
+                key_backup::delete_all(tx, user_id.as_str())
+            })
+            .await
+    }
+
+    /// Deactivated users who have not left their rooms yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unfinished(&self) -> Result<Vec<UserId>, DbError> {
+        let users: Vec<String> = self.db.read::<_, DbError, _>(users::to_part).await?;
+        users
+            .into_iter()
+            .map(|id| UserId::try_from(id).map_err(|error| DbError::bad_data("users_to_part.user_id", error)))
+            .collect()
+    }
+
+    /// Records that a deactivated user has left all rooms.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn left_rooms(&self, user_id: &UserId) -> Result<(), DbError> {
+        let user_id = user_id.clone();
+        self.db.write(move |tx| users::parted(tx, user_id.as_str())).await
+    }
+}

@@ -1,0 +1,55 @@
+use plexus_base::Random;
+
+use super::{HashError, PasswordHasher, Policy, Verdict, WeakPassword};
+
+fn hasher(pepper: &str) -> PasswordHasher {
+    PasswordHasher::new(pepper, Random::seeded(1))
+}
+
+#[tokio::test]
+async fn new_hashes_are_argon2id_with_the_pepper() {
+    let stored = hasher("salt and").hash("correct horse").await.unwrap();
+    assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+    assert_eq!(hasher("salt and").verify("correct horse", &stored).await.unwrap(), Verdict::Right);
+    assert_eq!(hasher("salt and").verify("correct horsf", &stored).await.unwrap(), Verdict::Wrong);
+    assert_eq!(hasher("").verify("correct horse", &stored).await.unwrap(), Verdict::Wrong);
+}
+
+#[tokio::test]
+async fn bcrypt_is_accepted_and_upgraded() {
+    let stored = bcrypt::hash("påss\u{2460}word+pepper".replace('\u{2460}', "1"), 4).unwrap();
+    // A circled one is a one after NFKC.
+    let verdict = hasher("+pepper").verify("påss\u{2460}word", &stored).await.unwrap();
+    let Verdict::RightUpgrade(new) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(hasher("+pepper").verify("påss1word", &new).await.unwrap(), Verdict::Right);
+    assert_eq!(hasher("+pepper").verify("other", &stored).await.unwrap(), Verdict::Wrong);
+}
+
+#[tokio::test]
+async fn weaker_argon2_is_upgraded_and_nonsense_reported() {
+    use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, Version};
+    let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
+    let stored: PasswordHash = weak.hash_password_with_salt(b"x", b"0123456789abcdef").unwrap();
+    let verdict = hasher("").verify("x", &stored.to_string()).await.unwrap();
+    assert!(matches!(verdict, Verdict::RightUpgrade(_)), "{verdict:?}");
+    assert!(matches!(hasher("").verify("x", "plain").await, Err(HashError::UnknownFormat)));
+}
+
+#[test]
+fn policy() {
+    let mut policy = Policy { minimum_length: 5, require_digit: true, ..Policy::default() };
+    assert_eq!(policy.check("a"), Ok(()));
+    policy.enabled = true;
+    assert_eq!(policy.check("äöü1"), Err(WeakPassword::TooShort { minimum: 5 }));
+    assert_eq!(policy.check("abcdef"), Err(WeakPassword::NoDigit));
+    assert_eq!(policy.check("abcde1"), Ok(()));
+    policy.require_symbol = true;
+    policy.require_uppercase = true;
+    policy.require_lowercase = true;
+    assert_eq!(policy.check("abcde1"), Err(WeakPassword::NoSymbol));
+    assert_eq!(policy.check("abcde1!"), Err(WeakPassword::NoUppercase));
+    assert_eq!(policy.check("ABCDE1!"), Err(WeakPassword::NoLowercase));
+    assert_eq!(policy.check("Abcde1!"), Ok(()));
+    assert_eq!(policy.check(""), Err(WeakPassword::Unusable));
+    assert_eq!(policy.check(&"x".repeat(513)), Err(WeakPassword::Unusable));
+}

@@ -1,0 +1,230 @@
+//! New accounts.
+
+use std::sync::Arc;
+
+use plexus_base::{Clock, Random};
+use plexus_protocol::id::UserId;
+use plexus_store::repo::{registration_tokens, ui_auth, users};
+use plexus_store::{Database, DbError, Tx};
+
+use crate::password::{HashError, PasswordHasher, WeakPassword};
+use crate::sessions::{NewSession, Plan, Session, SessionError, Sessions};
+use crate::settings::Settings;
+use crate::username::{self, UsernameError};
+
+/// How often a made-up username is tried before giving up.
+const ATTEMPTS: u32 = 5;
+
+/// Why an account could not be registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// `M_INVALID_USERNAME`
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// `M_USER_IN_USE`
+    #[error("User ID already taken.")]
+    UserInUse,
+    /// See [`WeakPassword`].
+    #[error(transparent)]
+    Password(#[from] WeakPassword),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// The account to register.
+#[derive(Debug, Clone, Default)]
+pub struct NewAccount {
+    /// `None`: one is made up.
+    pub username: Option<String>,
+    /// `None`: the user cannot log in with a password.
+    pub password: Option<String>,
+    pub is_admin: bool,
+    /// `None`, `"bot"` or `"support"`.
+    pub user_type: Option<String>,
+    /// The user-interactive authentication session that allowed it: the registration token it used is counted, and
+    /// asking again with the same session answers the same user.
+    pub ui_auth_session: Option<String>,
+    /// `None`: no login (`inhibit_login`).
+    pub session: Option<NewSession>,
+    /// Skip the password policy: for administrators.
+    pub any_password: bool,
+}
+
+/// The new account, and the session if one was asked for.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    pub user_id: UserId,
+    pub session: Option<Session>,
+}
+
+/// Registers accounts. Whether the caller may is decided before: configuration, user-interactive authentication,
+/// shared secret.
+#[derive(Clone)]
+pub struct Registrar {
+    db: Database,
+    clock: Clock,
+    random: Random,
+    hasher: PasswordHasher,
+    sessions: Sessions,
+    settings: Arc<Settings>,
+}
+
+impl Registrar {
+    /// Sessions of new accounts are started through `sessions`.
+    #[must_use]
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        random: Random,
+        hasher: PasswordHasher,
+        sessions: Sessions,
+        settings: Arc<Settings>,
+    ) -> Self {
+        Self { db, clock, random, hasher, sessions, settings }
+    }
+
+    /// The user id a username stands for, if a new user may have it and nobody has.
+    ///
+    /// # Errors
+    /// `Username`, `UserInUse`, or the database's.
+    pub async fn check_username(&self, username: &str) -> Result<UserId, RegisterError> {
+        let user_id = self.user_id(username)?;
+        let wanted = user_id.clone();
+        let taken: bool = self
+            .db
+            .read(move |tx| users::get_ignoring_case(tx, wanted.as_str()).map(|found| !found.is_empty()))
+            .await?;
+        match taken {
+            true => Err(RegisterError::UserInUse),
+            false => Ok(user_id),
+        }
+    }
+
+    fn user_id(&self, username: &str) -> Result<UserId, UsernameError> {
+        let allow_underscore = self.settings.registration.allow_underscore_prefixed_registration;
+        username::new_user_id(username, &self.settings.server_name, allow_underscore)
+    }
+
+    /// Checks a new password against the policy.
+    ///
+    /// # Errors
+    /// The first rule it breaks.
+    pub fn check_password(&self, password: &str) -> Result<(), WeakPassword> {
+        self.settings.password.policy.check(password)
+    }
+
+    /// Stores the account and its first session in one transaction.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register(&self, account: NewAccount) -> Result<Registered, RegisterError> {
+        if let (Some(password), false) = (&account.password, account.any_password) {
+            self.check_password(password)?;
+        }
+        let password_hash = match &account.password {
+            Some(password) => Some(self.hasher.hash(password).await?),
+            None => None,
+        };
+        if let Some(username) = &account.username {
+            let user_id = self.check_username(username).await?;
+            return self.store(user_id, password_hash, &account, false).await;
+        }
+        self.retrying(|| self.random_localpart(), |user_id| {
+            self.store(user_id, password_hash.clone(), &account, false)
+        })
+        .await
+    }
+
+    /// Stores a guest account, which has a numeric name and no password.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register_guest(&self, session: NewSession) -> Result<Registered, RegisterError> {
+        let account = NewAccount { session: Some(session), ..NewAccount::default() };
+        let name = || (1_000_000_000 + self.random.below(9_000_000_000)).to_string();
+        self.retrying(name, |user_id| self.store(user_id, None, &account, true)).await
+    }
+
+    fn random_localpart(&self) -> String {
+        (0..12).map(|_| char::from(b'a' + self.random.below(26) as u8)).collect()
+    }
+
+    async fn retrying<F>(
+        &self,
+        name: impl Fn() -> String,
+        store: impl Fn(UserId) -> F,
+    ) -> Result<Registered, RegisterError>
+    where
+        F: Future<Output = Result<Registered, RegisterError>>,
+    {
+        let mut attempt = 1;
+        loop {
+            let user_id =
+                UserId::new(&name(), &self.settings.server_name).map_err(|_| UsernameError::TooLong)?;
+            match store(user_id).await {
+                Err(RegisterError::UserInUse) if attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn store(
+        &self,
+        user_id: UserId,
+        password_hash: Option<String>,
+        account: &NewAccount,
+        is_guest: bool,
+    ) -> Result<Registered, RegisterError> {
+        let plan = match &account.session {
+            Some(session) => Some(self.sessions.plan(&user_id, session.clone())?),
+            None => None,
+        };
+        let user = users::User {
+            user_id: user_id.as_str().to_owned(),
+            password_hash,
+            created_ts: self.clock.now_ms(),
+            is_guest,
+            is_admin: account.is_admin,
+            user_type: account.user_type.clone(),
+            appservice_id: None,
+            deactivated: false,
+            erased: false,
+            locked: false,
+            suspended: false,
+            shadow_banned: false,
+        };
+        let (sessions, stored, ui_auth_session) = (self.sessions.clone(), plan.clone(), account.ui_auth_session.clone());
+        self.db
+            .write(move |tx| insert(tx, &user, &sessions, stored.as_ref(), ui_auth_session.as_deref()))
+            .await?;
+        Ok(Registered { user_id, session: plan.map(|plan| plan.session) })
+    }
+}
+
+fn insert(
+    tx: &mut Tx,
+    user: &users::User,
+    sessions: &Sessions,
+    plan: Option<&Plan>,
+    ui_auth_session: Option<&str>,
+) -> Result<(), RegisterError> {
+    if !users::get_ignoring_case(tx, &user.user_id)?.is_empty() || !users::insert(tx, user)? {
+        return Err(RegisterError::UserInUse);
+    }
+    if let Some(plan) = plan {
+        sessions.store(tx, plan)?;
+    }
+    let Some(session_id) = ui_auth_session else { return Ok(()) };
+    if let Some(session) = ui_auth::get(tx, session_id)? {
+        if let Some(token) = &session.registration_token {
+            registration_tokens::complete(tx, token)?;
+            ui_auth::set_registration_token(tx, session_id, None)?;
+        }
+        ui_auth::set_registered(tx, session_id, &user.user_id)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! Sessions: a device with its tokens, from login over refreshing to logout.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_base::{Clock, Random};
+use plexus_protocol::id::UserId;
+use plexus_store::repo::tokens::{self, NewAccessToken, NewRefreshToken};
+use plexus_store::repo::{devices, users};
+use plexus_store::{Database, DbError, Tx};
+
+use crate::secret::{self, Purpose};
+use crate::settings::{SessionSettings, Settings};
+use crate::{Requester, TokenCache, device_changes};
+
+/// Longest device id in bytes.
+const MAX_DEVICE_ID: usize = 512;
+/// Longest device display name in characters.
+pub(crate) const MAX_DEVICE_DISPLAY_NAME: usize = 100;
+
+/// What a client asks for when it logs in or registers.
+#[derive(Debug, Clone, Default)]
+pub struct NewSession {
+    /// An existing device is taken over and its earlier tokens end; `None` makes a new one.
+    pub device_id: Option<String>,
+    /// Name of the device if it is new; cut at 100 characters.
+    pub initial_device_display_name: Option<String>,
+    /// The client can refresh its token.
+    pub refresh_token: bool,
+}
+
+/// What a client gets.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub user_id: UserId,
+    pub device_id: String,
+    pub tokens: Tokens,
+}
+
+/// A fresh access token.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    pub access_token: String,
+    /// `None`: it does not expire.
+    pub expires_in: Option<Duration>,
+    /// When the client asked for one and the configuration has them.
+    pub refresh_token: Option<String>,
+}
+
+/// Why a session could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// `M_INVALID_PARAM`
+    #[error("device_id must not be longer than 512 bytes or contain NUL")]
+    InvalidDeviceId,
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// Why a refresh token is not exchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// Never issued, used up, or revoked: `M_UNKNOWN_TOKEN`.
+    #[error("refresh token is not recognised")]
+    Unknown,
+    /// `M_UNKNOWN_TOKEN` with `soft_logout`.
+    #[error("refresh token or session has expired")]
+    Expired,
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// Starts, refreshes and ends sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    db: Database,
+    clock: Clock,
+    random: Random,
+    cache: TokenCache,
+    settings: Arc<Settings>,
+}
+
+impl Sessions {
+    /// `cache` is the one the [`crate::TokenChecker`] answers from.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, random: Random, cache: TokenCache, settings: Arc<Settings>) -> Self {
+        Self { db, clock, random, cache, settings }
+    }
+
+    /// Logs a user in.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub async fn start(&self, user_id: &UserId, new: NewSession) -> Result<Session, SessionError> {
+        let plan = self.plan(user_id, new)?;
+        let (this, stored) = (self.clone(), plan.clone());
+        self.db.write(move |tx| this.store(tx, &stored)).await?;
+        Ok(plan.session)
+    }
+
+    /// Makes up the tokens; nothing is stored yet.
+    pub(crate) fn plan(&self, user_id: &UserId, new: NewSession) -> Result<Plan, SessionError> {
+        let device_id = match new.device_id {
+            Some(id) if id.is_empty() => self.device_id(),
+            Some(id) if id.len() > MAX_DEVICE_ID || id.contains('\0') => return Err(SessionError::InvalidDeviceId),
+            Some(id) => id,
+            None => self.device_id(),
+        };
+        let now = self.clock.now_ms();
+        let config = &self.settings.sessions;
+        let session_until_ts = config.session_lifetime.map(|lifetime| after(now, lifetime));
+        let refreshable = config.refreshable_access_token_lifetime.filter(|_| new.refresh_token);
+        let lifetime = refreshable.or(config.nonrefreshable_access_token_lifetime);
+        let tokens = self.tokens(now, lifetime, refreshable.is_some(), session_until_ts);
+        let display_name = new.initial_device_display_name.map(|name| shortened(&name));
+        let session = Session { user_id: user_id.clone(), device_id, tokens };
+        Ok(Plan { session, display_name, now, session_until_ts })
+    }
+
+    /// Stores a planned session: earlier tokens of the device end.
+    pub(crate) fn store(&self, tx: &mut Tx, plan: &Plan) -> Result<(), DbError> {
+        let (user_id, device_id) = (plan.session.user_id.as_str(), plan.session.device_id.as_str());
+        if !devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
+            let ended = tokens::delete_of_device(tx, user_id, device_id)?;
+            self.cache.forget_after_commit(tx, ended);
+        }
+        self.store_tokens(tx, plan)?;
+        Ok(())
+    }
+
+    /// Stores the tokens; answers the refresh token's id.
+    fn store_tokens(&self, tx: &mut Tx, plan: &Plan) -> Result<Option<i64>, DbError> {
+        let Session { user_id, device_id, tokens } = &plan.session;
+        let refresh_token_id = match &tokens.refresh_token {
+            Some(token) => Some(tokens::insert_refresh(
+                tx,
+                &NewRefreshToken {
+                    hash: secret::hash(token),
+                    user_id: user_id.as_str(),
+                    device_id,
+                    valid_until_ts: refresh_until(&self.settings.sessions, plan),
+                    session_until_ts: plan.session_until_ts,
+                },
+            )?),
+            None => None,
+        };
+        tokens::insert(
+            tx,
+            &NewAccessToken {
+                hash: secret::hash(&tokens.access_token),
+                user_id: user_id.as_str(),
+                device_id: Some(device_id),
+                created_ts: plan.now,
+                valid_until_ts: tokens.expires_in.map(|lifetime| after(plan.now, lifetime)),
+                refresh_token_id,
+                puppeted_by: None,
+            },
+        )?;
+        Ok(refresh_token_id)
+    }
+
+    fn tokens(&self, now: u64, lifetime: Option<Duration>, refresh: bool, session_until: Option<u64>) -> Tokens {
+        let rest = session_until.map(|until| Duration::from_millis(until.saturating_sub(now)));
+        let expires_in = match (lifetime, rest) {
+            (Some(lifetime), Some(rest)) => Some(lifetime.min(rest)),
+            (lifetime, rest) => lifetime.or(rest),
+        };
+        Tokens {
+            access_token: secret::generate(&self.random, Purpose::Access),
+            expires_in,
+            refresh_token: refresh.then(|| secret::generate(&self.random, Purpose::Refresh)),
+        }
+    }
+
+    /// Ten capital letters, as clients and people know device ids.
+    fn device_id(&self) -> String {
+        (0..10).map(|_| char::from(b'A' + self.random.below(26) as u8)).collect()
+    }
+
+    /// Exchanges a refresh token. The old one stays good until the new access token is used or the new refresh token
+    /// is exchanged (client-server API, "Refreshing access tokens"): a client that missed the answer can ask again.
+    ///
+    /// # Errors
+    /// See [`RefreshError`].
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, RefreshError> {
+        let hash = secret::hash(refresh_token);
+        let this = self.clone();
+        self.db.write(move |tx| this.exchange(tx, &hash)).await
+    }
+
+    fn exchange(&self, tx: &mut Tx, hash: &tokens::TokenHash) -> Result<Tokens, RefreshError> {
+        let old = tokens::refresh_by_hash(tx, hash)?.ok_or(RefreshError::Unknown)?;
+        let now = self.clock.now_ms();
+        let passed = |until: Option<u64>| until.is_some_and(|until| until <= now);
+        if passed(old.valid_until_ts) || passed(old.session_until_ts) {
+            return Err(RefreshError::Expired);
+        }
+        let lifetime = self.settings.sessions.refreshable_access_token_lifetime;
+        let plan = Plan {
+            session: Session {
+                user_id: old.user_id.clone(),
+                device_id: old.device_id.clone(),
+                tokens: self.tokens(now, lifetime, true, old.session_until_ts),
+            },
+            display_name: None,
+            now,
+            session_until_ts: old.session_until_ts,
+        };
+        let next = self.store_tokens(tx, &plan)?.ok_or(RefreshError::Unknown)?;
+        let mut ended = tokens::exchange_refresh(tx, &old, next)?;
+        ended.extend(tokens::end_predecessors(tx, old.token_id)?);
+        self.cache.forget_after_commit(tx, ended);
+        Ok(plan.session.tokens)
+    }
+
+    /// Logs out: the device is deleted with its tokens and keys. A token without a device just ends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end(&self, requester: &Requester) -> Result<(), DbError> {
+        let (this, requester) = (self.clone(), requester.clone());
+        self.db
+            .write(move |tx| match &requester.device_id {
+                Some(device_id) => this.delete_device(tx, &requester.user_id, device_id).map(drop),
+                None => {
+                    let ended = tokens::delete(tx, requester.token_id)?;
+                    this.cache.forget_after_commit(tx, ended);
+                    Ok(())
+                }
+            })
+            .await
+    }
+
+    /// Logs a user out everywhere, except from the device `keep`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_all(&self, user_id: &UserId, keep: Option<String>) -> Result<(), DbError> {
+        let (this, user_id) = (self.clone(), user_id.clone());
+        self.db.write(move |tx| this.end_all_in(tx, &user_id, keep.as_deref())).await
+    }
+
+    pub(crate) fn end_all_in(&self, tx: &mut Tx, user_id: &UserId, keep: Option<&str>) -> Result<(), DbError> {
+        for device in devices::list(tx, user_id.as_str())? {
+            if Some(device.device_id.as_str()) != keep {
+                self.delete_device(tx, user_id, &device.device_id)?;
+            }
+        }
+        let ended = match keep {
+            // Tokens that belong to no device: an administrator acting as the user.
+            Some(_) => tokens::delete_without_device(tx, user_id.as_str())?,
+            None => tokens::delete_of_user(tx, user_id.as_str())?,
+        };
+        self.cache.forget_after_commit(tx, ended);
+        Ok(())
+    }
+
+    /// Deletes a device with its tokens and keys, and tells whoever could see its keys. `false` when there is none.
+    pub(crate) fn delete_device(&self, tx: &mut Tx, user_id: &UserId, device_id: &str) -> Result<bool, DbError> {
+        let ended = tokens::delete_of_device(tx, user_id.as_str(), device_id)?;
+        self.cache.forget_after_commit(tx, ended);
+        device_changes::record_if_visible(tx, user_id, device_id)?;
+        devices::delete(tx, user_id.as_str(), device_id)
+    }
+
+    /// A single-use token with which another device can log in as the user, and how long it is good for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn issue_login_token(&self, user_id: &UserId) -> Result<(String, Duration), DbError> {
+        let token = secret::generate(&self.random, Purpose::Login);
+        let timeout = self.settings.login_via_existing_session.token_timeout;
+        let (hash, until) = (secret::hash(&token), after(self.clock.now_ms(), timeout));
+        let user_id = user_id.clone();
+        let stored: Result<(), DbError> =
+            self.db.write(move |tx| tokens::insert_login_token(tx, &hash, user_id.as_str(), until)).await;
+        stored?;
+        Ok((token, timeout))
+    }
+
+    /// A token with which a third party can ask who the user is, and how long it is good for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn issue_openid_token(&self, user_id: &UserId) -> Result<(String, Duration), DbError> {
+        let token = secret::generate(&self.random, Purpose::OpenId);
+        let lifetime = Duration::from_secs(3600);
+        let (hash, until) = (secret::hash(&token), after(self.clock.now_ms(), lifetime));
+        let user_id = user_id.clone();
+        let stored: Result<(), DbError> =
+            self.db.write(move |tx| tokens::insert_openid_token(tx, &hash, user_id.as_str(), until)).await;
+        stored?;
+        Ok((token, lifetime))
+    }
+
+    /// Makes the change to an account in `change` and drops its tokens from memory, so that the next request sees it:
+    /// admin, locked, suspended. Answers what `change` answers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn change_user(
+        &self,
+        user_id: &UserId,
+        change: impl FnOnce(&mut Tx, &str) -> Result<bool, DbError> + Send + 'static,
+    ) -> Result<bool, DbError> {
+        let (cache, user_id) = (self.cache.clone(), user_id.clone());
+        self.db
+            .write(move |tx| {
+                let changed = change(tx, user_id.as_str())?;
+                cache.forget_user_after_commit(tx, user_id.as_str())?;
+                Ok(changed)
+            })
+            .await
+    }
+
+    /// Makes or unmakes a server administrator. `false` when there is no such user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_admin(&self, user_id: &UserId, admin: bool) -> Result<bool, DbError> {
+        self.change_user(user_id, move |tx, user_id| users::set_admin(tx, user_id, admin)).await
+    }
+}
+
+/// A session about to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) session: Session,
+    display_name: Option<String>,
+    now: u64,
+    session_until_ts: Option<u64>,
+}
+
+fn refresh_until(config: &SessionSettings, plan: &Plan) -> Option<u64> {
+    config.refresh_token_lifetime.map(|lifetime| after(plan.now, lifetime))
+}
+
+fn after(now: u64, duration: Duration) -> u64 {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // Columns hold 63 bits.
+    now.saturating_add(ms).min(i64::MAX as u64)
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(MAX_DEVICE_DISPLAY_NAME).collect()
+}

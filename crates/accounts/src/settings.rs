@@ -1,0 +1,102 @@
+//! What accounts take from the configuration.
+
+use std::time::Duration;
+
+use plexus_protocol::id::ServerName;
+
+use crate::password::Policy;
+
+/// Options of registration, passwords and sessions, named as in homeserver.yaml where there is one option for one
+/// field.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub server_name: ServerName,
+    pub registration: RegistrationSettings,
+    pub password: PasswordSettings,
+    pub sessions: SessionSettings,
+    pub login_via_existing_session: LoginTokenSettings,
+    /// How long after user-interactive authentication a session need not repeat it; zero: always.
+    pub ui_auth_session_timeout: Duration,
+}
+
+/// Who may register, and how.
+#[derive(Debug, Clone, Default)]
+pub struct RegistrationSettings {
+    pub enable_registration: bool,
+    pub registration_requires_token: bool,
+    /// A verification the configuration demands and this server cannot do yet, by its stage name: registration then
+    /// stays closed rather than open without it.
+    pub unsupported_verification: Option<&'static str>,
+    pub registration_shared_secret: Option<String>,
+    pub allow_guest_access: bool,
+    pub inhibit_user_in_use_error: bool,
+    pub allow_underscore_prefixed_registration: bool,
+}
+
+/// `password_config`.
+#[derive(Debug, Clone)]
+pub struct PasswordSettings {
+    /// Password login is offered, and users may give a password to authorise sensitive requests.
+    pub enabled: bool,
+    /// Passwords in this server's own database are accepted.
+    pub localdb_enabled: bool,
+    pub pepper: String,
+    pub policy: Policy,
+}
+
+impl Default for PasswordSettings {
+    fn default() -> Self {
+        Self { enabled: true, localdb_enabled: true, pepper: String::new(), policy: Policy::default() }
+    }
+}
+
+/// Lifetimes of tokens; `None` is without end.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// A session ends this long after login, however often it is refreshed.
+    pub session_lifetime: Option<Duration>,
+    /// `None` here switches refresh tokens off.
+    pub refreshable_access_token_lifetime: Option<Duration>,
+    pub refresh_token_lifetime: Option<Duration>,
+    pub nonrefreshable_access_token_lifetime: Option<Duration>,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            session_lifetime: None,
+            refreshable_access_token_lifetime: Some(Duration::from_secs(300)),
+            refresh_token_lifetime: None,
+            nonrefreshable_access_token_lifetime: None,
+        }
+    }
+}
+
+/// `login_via_existing_session`.
+#[derive(Debug, Clone)]
+pub struct LoginTokenSettings {
+    pub enabled: bool,
+    pub require_ui_auth: bool,
+    pub token_timeout: Duration,
+}
+
+impl Default for LoginTokenSettings {
+    fn default() -> Self {
+        Self { enabled: false, require_ui_auth: true, token_timeout: Duration::from_secs(300) }
+    }
+}
+
+impl Settings {
+    /// The defaults for a server of this name: registration closed, password login on.
+    #[must_use]
+    pub fn new(server_name: ServerName) -> Self {
+        Self {
+            server_name,
+            registration: RegistrationSettings::default(),
+            password: PasswordSettings::default(),
+            sessions: SessionSettings::default(),
+            login_via_existing_session: LoginTokenSettings::default(),
+            ui_auth_session_timeout: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Access tokens of requests: the hot path, answered from memory.
+
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_protocol::id::UserId;
+use plexus_store::repo::tokens::{self, AccessToken, TokenHash};
+use plexus_store::{Database, DbError, Tx};
+use quick_cache::sync::Cache;
+
+use crate::last_seen::{LastSeenBuffer, Seen};
+use crate::{Requester, secret};
+
+/// Tokens kept in memory; one takes about 400 bytes.
+const CACHED_TOKENS: usize = 50_000;
+/// A device seen again from the same place within this time is not recorded anew.
+const LAST_SEEN_GRANULARITY_MS: u64 = 60_000;
+/// How often what was seen is written.
+const LAST_SEEN_FLUSH: Duration = Duration::from_secs(30);
+/// Expired tokens are deleted at every so many flushes: once an hour.
+const FLUSHES_PER_CLEANUP: u32 = 120;
+/// How long expired tokens are remembered, so that their clients are told to refresh.
+const EXPIRED_GRACE_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Why an access token is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Never issued, or revoked: `M_UNKNOWN_TOKEN`.
+    #[error("unknown access token")]
+    Unknown,
+    /// Expired: `M_UNKNOWN_TOKEN` with `soft_logout`; the client keeps its keys and refreshes or logs in again.
+    #[error("access token has expired")]
+    Expired,
+    /// The account is locked: `M_USER_LOCKED` with `soft_logout`. Logging out is still allowed.
+    #[error("the account is locked")]
+    Locked(Arc<Requester>),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+#[derive(Debug)]
+struct Entry {
+    requester: Arc<Requester>,
+    valid_until_ts: Option<u64>,
+    locked: bool,
+    /// When and (hashed) where this token was last recorded as seen.
+    seen_ts: AtomicU64,
+    seen_from: AtomicU64,
+}
+
+/// Tokens in memory. Whatever revokes a token or changes its owner passes the hashes to
+/// [`TokenCache::forget_after_commit`] in the same transaction.
+#[derive(Debug, Clone)]
+pub struct TokenCache {
+    entries: Arc<Cache<TokenHash, Arc<Entry>>>,
+    /// Counts revocations: an entry read from the database before one must not be added after it.
+    revocations: Arc<Mutex<u64>>,
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self { entries: Arc::new(Cache::new(CACHED_TOKENS)), revocations: Arc::default() }
+    }
+}
+
+impl TokenCache {
+    fn revocations(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.revocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert_unless_revoked(&self, hash: TokenHash, entry: Arc<Entry>, revocations_before: u64) {
+        let revocations = self.revocations();
+        if *revocations == revocations_before {
+            self.entries.insert(hash, entry);
+        }
+    }
+
+    fn forget(&self, hashes: &[TokenHash]) {
+        let mut revocations = self.revocations();
+        *revocations += 1;
+        for hash in hashes {
+            self.entries.remove(hash);
+        }
+    }
+
+    /// Drops these tokens from memory when the transaction commits, before its position is published.
+    pub fn forget_after_commit(&self, tx: &mut Tx, hashes: Vec<TokenHash>) {
+        let cache = self.clone();
+        tx.after_commit(move || cache.forget(&hashes));
+    }
+
+    /// Drops all tokens of a user from memory when the transaction commits: for changes of the account itself (admin,
+    /// locked, suspended).
+    pub fn forget_user_after_commit(&self, tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
+        let hashes = tokens::hashes_of_user(tx, user_id)?;
+        self.forget_after_commit(tx, hashes);
+        Ok(())
+    }
+}
+
+/// Answers whose an access token is.
+pub struct TokenChecker {
+    db: Database,
+    clock: Clock,
+    cache: TokenCache,
+    last_seen: LastSeenBuffer,
+    hasher: RandomState,
+}
+
+impl TokenChecker {
+    /// `cache` is shared with what revokes tokens.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, cache: TokenCache) -> Self {
+        Self { db, clock, cache, last_seen: LastSeenBuffer::default(), hasher: RandomState::new() }
+    }
+
+    /// Whose token this is, and records where it was used from.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub async fn check(&self, token: &str, seen: Seen<'_>) -> Result<Arc<Requester>, TokenError> {
+        let hash = secret::hash(token);
+        let entry = match self.cache.entries.get(&hash) {
+            Some(entry) => entry,
+            None => self.load(hash).await?,
+        };
+        let now = self.clock.now_ms();
+        if entry.valid_until_ts.is_some_and(|until| until <= now) {
+            return Err(TokenError::Expired);
+        }
+        if entry.locked {
+            return Err(TokenError::Locked(entry.requester.clone()));
+        }
+        self.record_seen(&entry, seen, now);
+        Ok(entry.requester.clone())
+    }
+
+    async fn load(&self, hash: TokenHash) -> Result<Arc<Entry>, TokenError> {
+        let revocations_before = *self.cache.revocations();
+        let stored: Result<_, DbError> = self.db.read(move |tx| tokens::by_hash(tx, &hash)).await;
+        let token = stored?.ok_or(TokenError::Unknown)?;
+        if token.deactivated {
+            return Err(TokenError::Unknown);
+        }
+        let expired = token.valid_until_ts.is_some_and(|until| until <= self.clock.now_ms());
+        let first_use = token.refresh_token_id.is_some() && !token.used && !expired;
+        let token_id = token.token_id;
+        let entry = Arc::new(entry(token));
+        if first_use {
+            self.end_predecessors(token_id).await?;
+            // Not cached: ending them counted as a revocation. The next request reads the row again and caches it.
+        } else {
+            self.cache.insert_unless_revoked(hash, entry.clone(), revocations_before);
+        }
+        Ok(entry)
+    }
+
+    /// The first use of a refreshed token ends what it was refreshed from
+    /// (client-server API, "Refreshing access tokens").
+    async fn end_predecessors(&self, token_id: i64) -> Result<(), DbError> {
+        let cache = self.cache.clone();
+        self.db
+            .write(move |tx| {
+                let ended = tokens::mark_used(tx, token_id)?;
+                cache.forget_after_commit(tx, ended);
+                Ok(())
+            })
+            .await
+    }
+
+    fn record_seen(&self, entry: &Entry, seen: Seen<'_>, now: u64) {
+        let Some(device_id) = &entry.requester.device_id else { return };
+        let mut hasher = self.hasher.build_hasher();
+        seen.hash(&mut hasher);
+        let from = hasher.finish();
+        let recent = now < entry.seen_ts.load(Ordering::Relaxed).saturating_add(LAST_SEEN_GRANULARITY_MS);
+        if recent && entry.seen_from.load(Ordering::Relaxed) == from {
+            return;
+        }
+        entry.seen_ts.store(now, Ordering::Relaxed);
+        entry.seen_from.store(from, Ordering::Relaxed);
+        self.last_seen.record(&entry.requester.user_id, device_id, seen, now);
+    }
+
+    /// What is known about a device's last use and not written yet.
+    pub(crate) fn pending_last_seen(
+        &self,
+        user_id: &UserId,
+        device_id: &str,
+    ) -> Option<plexus_store::repo::devices::LastSeen> {
+        self.last_seen.of(user_id, device_id)
+    }
+
+    /// Writes what was collected about devices' last use; also called at shutdown.
+    ///
+    /// # Errors
+    /// When the database fails; the data is kept for the next time.
+    pub async fn flush_last_seen(&self) -> Result<(), DbError> {
+        self.last_seen.flush(&self.db).await
+    }
+
+    /// Writes last uses and deletes expired tokens, for ever.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        for flush in (0..FLUSHES_PER_CLEANUP).cycle() {
+            self.clock.sleep(LAST_SEEN_FLUSH).await;
+            if let Err(error) = self.flush_last_seen().await {
+                tracing::warn!(%error, "could not record when devices were last seen");
+            }
+            if flush == 0
+                && let Err(error) = self.delete_expired().await
+            {
+                tracing::warn!(%error, "could not delete expired tokens");
+            }
+        }
+    }
+
+    async fn delete_expired(&self) -> Result<(), DbError> {
+        let now = self.clock.now_ms();
+        self.db.write(move |tx| tokens::delete_expired(tx, now, EXPIRED_GRACE_MS)).await
+    }
+}
+
+fn entry(token: AccessToken) -> Entry {
+    let requester = Requester {
+        user_id: token.user_id,
+        device_id: token.device_id,
+        token_id: token.token_id,
+        is_guest: token.is_guest,
+        is_admin: token.is_admin,
+        appservice_id: token.appservice_id,
+        suspended: token.suspended,
+        shadow_banned: token.shadow_banned,
+        puppeted_by: token.puppeted_by,
+    };
+    Entry {
+        requester: Arc::new(requester),
+        valid_until_ts: token.valid_until_ts,
+        locked: token.locked,
+        seen_ts: AtomicU64::new(0),
+        seen_from: AtomicU64::new(0),
+    }
+}
