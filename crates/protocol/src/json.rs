@@ -12,10 +12,9 @@ mod write;
 pub use number::Number;
 pub use object::Object;
 pub use parse::{MAX_NESTING, ParseError};
-pub use write::NotCanonical;
+pub use write::{NotCanonical, write_string};
 
 pub(crate) use parse::{Field, top_level};
-pub(crate) use write::write_string;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq, Default)]

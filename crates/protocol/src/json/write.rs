@@ -62,7 +62,7 @@ pub(super) fn object(object: &Object, out: &mut String) {
 }
 
 /// Appends `text` as a JSON string: only quotes, backslashes and control characters are escaped.
-pub(crate) fn write_string(text: &str, out: &mut String) {
+pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
