@@ -7,6 +7,8 @@ pub mod hash;
 mod parse;
 pub mod redact;
 pub mod sign;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, ops::Range, sync::Arc};
 
