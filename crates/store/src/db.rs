@@ -141,7 +141,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::new(f);
+        let (job, answer) = TypedJob::pair(f);
         send(&self.0.readers, job).await?;
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
@@ -155,7 +155,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::new(f);
+        let (job, answer) = TypedJob::pair(f);
         send(&self.0.writer, job).await?;
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
@@ -167,7 +167,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::new(f);
+        let (job, answer) = TypedJob::pair(f);
         send_blocking(&self.0.readers, job)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
@@ -179,7 +179,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::new(f);
+        let (job, answer) = TypedJob::pair(f);
         send_blocking(&self.0.writer, job)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
@@ -243,6 +243,18 @@ fn prepare(options: &Options) -> Result<Prepared, OpenError> {
 /// Brings the schema up to date without starting anything; answers the numbers of the migrations it ran.
 pub(crate) fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
     on_own_thread(|| prepare(options).map(|prepared| prepared.migrations))
+}
+
+/// Gives `f` a connection that only reads, to a database with this program's schema.
+pub(crate) fn inspect<T: Send>(
+    options: &Options,
+    f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
+) -> Result<T, OpenError> {
+    on_own_thread(|| {
+        let mut conn = Connection::open(options, false)?;
+        migrate::require_current(&mut conn)?;
+        Ok(f(&mut conn)?)
+    })
 }
 
 /// Runs `f` on a thread that has no async runtime and waits for it.

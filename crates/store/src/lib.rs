@@ -7,12 +7,14 @@
 //! - [`db`]: the two backends, group commit, positions
 //! - [`change`]: what a commit announces, and to whom
 //! - [`migrate`]: the schema
+//! - [`maintenance`]: `plexus db check` and `plexus db stats`
 //! - [`event_key`], [`pdu_json`]: how event ids and events lie in the database
 //! - [`repo`]: the repositories
 
 pub mod change;
 pub mod db;
 pub mod event_key;
+pub mod maintenance;
 pub mod migrate;
 pub mod pdu_json;
 pub mod repo;

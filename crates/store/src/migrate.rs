@@ -25,6 +25,14 @@ pub enum MigrateError {
         /// The last migration of this program.
         binary: i64,
     },
+    /// The schema is older than this program.
+    #[error("the database has schema version {database}, this version of Plexus needs {binary}: run `plexus db migrate`")]
+    TooOld {
+        /// The database's version; 0 when it is empty.
+        database: i64,
+        /// The last migration of this program.
+        binary: i64,
+    },
     /// A migration failed.
     #[error("migration {number:04} ({name}) failed: {error}")]
     Failed {
@@ -66,15 +74,7 @@ fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
     conn.batch(
         "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)",
     )?;
-    let mut done = Vec::new();
-    conn.query_text("SELECT number FROM schema_version", &mut |row| {
-        done.push(row.get::<i64>(0)?);
-        Ok(())
-    })?;
-    let database = done.iter().copied().max().unwrap_or(0);
-    if database > latest() {
-        return Err(MigrateError::TooNew { database, binary: latest() });
-    }
+    let done = applied(conn)?;
     let mut ran = Vec::new();
     for Migration { number, name, sql } in MIGRATIONS {
         if done.contains(number) {
@@ -89,4 +89,37 @@ fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         ran.push(*number);
     }
     Ok(ran)
+}
+
+/// Refuses a database whose schema is not exactly this program's.
+pub(crate) fn require_current(conn: &mut Connection) -> Result<(), MigrateError> {
+    let sql = match conn.backend() {
+        Backend::Sqlite => "SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'",
+        Backend::Postgres => "SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
+    };
+    let mut exists = false;
+    conn.query_text(sql, &mut |_| {
+        exists = true;
+        Ok(())
+    })?;
+    let database = if exists { applied(conn)?.into_iter().max().unwrap_or(0) } else { 0 };
+    if database < latest() {
+        return Err(MigrateError::TooOld { database, binary: latest() });
+    }
+    Ok(())
+}
+
+/// The numbers of the migrations that have run; refuses those of a newer program.
+fn applied(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
+    let mut done = Vec::new();
+    conn.query_text("SELECT number FROM schema_version", &mut |row| {
+        done.push(row.get::<i64>(0)?);
+        Ok(())
+    })?;
+    match done.iter().copied().max() {
+        Some(database) if database > latest() => {
+            Err(MigrateError::TooNew { database, binary: latest() })
+        }
+        _ => Ok(done),
+    }
 }

@@ -9,7 +9,7 @@ use crate::Position;
 /// A connection of either backend, owned by one database thread.
 pub(crate) enum Connection {
     Sqlite(SqliteConn),
-    Postgres(PostgresConn),
+    Postgres(Box<PostgresConn>),
 }
 
 /// Why a commit did not succeed.
@@ -27,7 +27,7 @@ impl Connection {
     pub(crate) fn open(options: &Options, writer: bool) -> Result<Self, DbError> {
         match options {
             Options::Sqlite(options) => SqliteConn::open(&options.path, writer).map(Self::Sqlite),
-            Options::Postgres(options) => PostgresConn::open(options, writer).map(Self::Postgres),
+            Options::Postgres(options) => PostgresConn::open(options, writer).map(Box::new).map(Self::Postgres),
         }
     }
 

@@ -30,7 +30,7 @@ where
     T: Send + 'static,
     E: From<DbError> + Send + 'static,
 {
-    pub(super) fn new(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
+    pub(super) fn pair(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
         let (caller, answer) = oneshot::channel();
         (Box::new(Self { closure: Some(closure), result: None, caller }), answer)
     }

@@ -24,7 +24,7 @@ pub enum Options {
     /// `name: sqlite3`
     Sqlite(SqliteOptions),
     /// `name: psycopg2`
-    Postgres(PostgresOptions),
+    Postgres(Box<PostgresOptions>),
 }
 
 /// An SQLite file.
@@ -101,7 +101,7 @@ impl Options {
             "sqlite3" => sqlite_options(args, directory).map(Self::Sqlite),
             "psycopg2" => {
                 let options = postgres_options(args)?;
-                Ok(Self::Postgres(PostgresOptions { allow_unsafe_locale, ..options }))
+                Ok(Self::Postgres(Box::new(PostgresOptions { allow_unsafe_locale, ..options })))
             }
             other => Err(OptionsError::Name(other.to_owned())),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ::postgres::error::SqlState;
 use ::postgres::types::private::BytesMut;
 use ::postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use ::postgres::{Client, SimpleQueryMessage, Statement};
@@ -16,6 +17,8 @@ pub(crate) struct PostgresConn {
     options: PostgresOptions,
     writer: bool,
     session: Option<Session>,
+    /// The writer's server process: its number and when it started.
+    process: Option<(i32, String)>,
 }
 
 struct Session {
@@ -38,7 +41,7 @@ pub(super) enum Fate {
 
 impl PostgresConn {
     pub(super) fn open(options: &PostgresOptions, writer: bool) -> Result<Self, DbError> {
-        let mut conn = Self { options: options.clone(), writer, session: None };
+        let mut conn = Self { options: options.clone(), writer, session: None, process: None };
         conn.connect()?;
         Ok(conn)
     }
@@ -55,24 +58,41 @@ impl PostgresConn {
     fn connect(&mut self) -> Result<(), DbError> {
         self.session = None;
         let mut client = self.options.connect()?;
-        let setup = if self.writer {
-            // The advisory lock keeps a second server off the database. It outlives the statement, not the
-            // session: once it is ours, the session of a predecessor has ended, and so has its transaction.
-            "SELECT set_config('synchronous_commit', 'on', false)
-                WHERE current_setting('synchronous_commit') = 'off';
-             SET lock_timeout = '10s';
-             SELECT pg_advisory_lock(7308898);
-             SET lock_timeout = 0;"
-        } else {
-            "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read';"
-        };
-        client.batch_execute(setup).map_err(|error| match error.code() {
-            Some(code) if *code == ::postgres::error::SqlState::LOCK_NOT_AVAILABLE => {
+        let result = if self.writer { self.become_writer(&mut client) } else { become_reader(&mut client) };
+        result.map_err(|error| match error.code() {
+            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
                 DbError::Unavailable("another Plexus server is using this database".to_owned())
             }
             _ => DbError::Unavailable(describe(&error)),
         })?;
         self.session = Some(Session { client, statements: HashMap::new(), bulk: HashMap::new() });
+        Ok(())
+    }
+
+    /// The advisory lock keeps a second server off the database. It is held by the session: once it is ours,
+    /// the session of a predecessor has ended, and with it its last transaction.
+    fn become_writer(&mut self, client: &mut Client) -> Result<(), ::postgres::Error> {
+        if let Some((pid, started)) = self.process.take() {
+            // After a broken network the server may keep our lost session for hours.
+            client.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE pid = $1 AND backend_start::text = $2",
+                &[&pid, &started],
+            )?;
+        }
+        client.batch_execute(
+            "SELECT set_config('synchronous_commit', 'on', false)
+                WHERE current_setting('synchronous_commit') = 'off';
+             SET default_transaction_isolation = 'read committed';
+             SET lock_timeout = '3s';
+             SELECT pg_advisory_lock(7308898);
+             SET lock_timeout = 0;",
+        )?;
+        let row = client.query_one(
+            "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+            &[],
+        )?;
+        self.process = Some((row.try_get(0)?, row.try_get(1)?));
         Ok(())
     }
 
@@ -173,7 +193,7 @@ impl PostgresConn {
     }
 
     /// Prepares a statement without running it: the names of its columns. A type that [`value`] cannot
-    /// read is an error.
+    /// read is an error. The form for many rows is prepared too.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let session = self.session()?;
         let statement = session.client.prepare(sql).map_err(|error| session.error(sql, &error))?;
@@ -188,22 +208,30 @@ impl PostgresConn {
             }
             names.push(column.name().to_owned());
         }
+        let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
+        if let Some(bulk) = dialect::postgres_insert_many(sql, &types) {
+            session.client.prepare(&bulk).map_err(|error| session.error(&bulk, &error))?;
+        }
         Ok(names)
     }
 }
 
+/// All statements of a transaction see one state of the database.
+fn become_reader(client: &mut Client) -> Result<(), ::postgres::Error> {
+    client.batch_execute(
+        "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'",
+    )
+}
+
 impl Session {
     fn error(&self, sql: &str, error: &::postgres::Error) -> DbError {
-        if self.client.is_closed() || error.is_closed() || error.as_db_error().is_none_or(is_shutdown) {
-            // Errors that PostgreSQL did not send: either the connection broke or a value did not convert.
-            if self.client.is_closed() || error.is_closed() || error.as_db_error().is_some() {
-                return DbError::Unavailable(describe(error));
-            }
+        if self.client.is_closed() || error.is_closed() || error.as_db_error().is_some_and(is_shutdown) {
+            return DbError::Unavailable(describe(error));
         }
         DbError::Statement {
             sql: sql.to_owned(),
             message: describe(error),
-            unique_violation: error.code() == Some(&::postgres::error::SqlState::UNIQUE_VIOLATION),
+            unique_violation: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
         }
     }
 

@@ -26,9 +26,8 @@ impl SqliteConn {
     pub(super) fn open(path: &Path, writer: bool) -> Result<Self, DbError> {
         let unavailable =
             |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, writer);
         let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
         rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
@@ -120,7 +119,7 @@ impl SqliteConn {
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let text = dialect::sqlite_statement(sql);
         let statement = self.conn.prepare(&text).map_err(|error| statement_error(sql, &error))?;
-        Ok(statement.column_names().into_iter().map(str::to_owned).collect())
+        Ok(statement.column_names().map(str::to_owned).collect())
     }
 
     /// Called after each commit: starts the WAL over when readers have kept it from being started over for

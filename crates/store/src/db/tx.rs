@@ -143,6 +143,14 @@ impl<'c> Tx<'c> {
         Ok(found)
     }
 
+    /// Prepares a statement without running it; answers the names of its columns. It is an error if the
+    /// database does not accept it, or if a column has a type that [`Row::get`] cannot read.
+    pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
+        self.check()?;
+        let result = self.conn.describe(sql);
+        self.keep_failure(result)
+    }
+
     /// The next position of the one clock. Positions are given in commit order; those of a transaction
     /// that rolls back are given again. An error in a read transaction.
     pub fn next_position(&mut self) -> Result<Position, DbError> {

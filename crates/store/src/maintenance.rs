@@ -1,0 +1,85 @@
+//! What the operator asks of a database: `plexus db check` and `plexus db stats`. Both only read and may run
+//! beside a server. (`plexus db migrate` is [`migrate_database`](crate::migrate::migrate_database).)
+
+use crate::db::{self, Backend, Connection, DbError, OpenError, Options};
+use crate::repo::checks::CHECKS;
+
+/// The size of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableStats {
+    /// Its name.
+    pub table: String,
+    /// Its rows, counted.
+    pub rows: u64,
+    /// Its bytes on disk with its indexes.
+    pub bytes: u64,
+}
+
+/// Something in the database that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The rule that is broken, or `integrity` when the database itself found damage.
+    pub rule: String,
+    /// The row, or what the database said.
+    pub found: String,
+}
+
+/// Rows and bytes of every table, the biggest first.
+pub fn stats(options: &Options) -> Result<Vec<TableStats>, OpenError> {
+    db::inspect(options, |conn| {
+        let sizes = match conn.backend() {
+            // An index's pages belong to its table.
+            Backend::Sqlite => {
+                "SELECT schema.tbl_name, SUM(pages.pgsize) FROM sqlite_schema AS schema
+                 JOIN dbstat AS pages ON pages.name = schema.name AND pages.aggregate = TRUE
+                 GROUP BY schema.tbl_name"
+            }
+            Backend::Postgres => {
+                "SELECT relname::text, pg_total_relation_size(oid) FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+            }
+        };
+        let mut tables = Vec::new();
+        conn.query_text(sizes, &mut |row| {
+            tables.push(TableStats { table: row.get(0)?, rows: 0, bytes: row.get(1)? });
+            Ok(())
+        })?;
+        for table in &mut tables {
+            let count = format!("SELECT COUNT(*) FROM \"{}\"", table.table);
+            conn.query_text(&count, &mut |row| {
+                table.rows = row.get(0)?;
+                Ok(())
+            })?;
+        }
+        tables.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.table.cmp(&b.table)));
+        Ok(tables)
+    })
+}
+
+/// Looks for damage (SQLite's own integrity check) and for rows that contradict each other. At most ten rows
+/// are told of each rule.
+pub fn check(options: &Options) -> Result<Vec<Problem>, OpenError> {
+    db::inspect(options, |conn| {
+        let mut problems = Vec::new();
+        if conn.backend() == Backend::Sqlite {
+            integrity(conn, &mut problems)?;
+        }
+        for check in CHECKS {
+            conn.query_text(&format!("{} LIMIT 10", check.sql), &mut |row| {
+                problems.push(Problem { rule: check.rule.to_owned(), found: row.get(0)? });
+                Ok(())
+            })?;
+        }
+        Ok(problems)
+    })
+}
+
+fn integrity(conn: &mut Connection, problems: &mut Vec<Problem>) -> Result<(), DbError> {
+    conn.query_text("PRAGMA integrity_check(10)", &mut |row| {
+        let found: String = row.get(0)?;
+        if found != "ok" {
+            problems.push(Problem { rule: "integrity".to_owned(), found });
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,96 @@
+//! The schema: one text for both databases, and never backwards.
+
+use std::path::Path;
+
+use plexus_store::db::OpenError;
+use plexus_store::migrate::{MigrateError, latest, migrate_database};
+use plexus_store::repo::server;
+use plexus_store::{Database, DbError};
+use plexus_testkit::{databases, places};
+
+#[tokio::test]
+async fn a_newer_database_is_refused_with_a_sentence() {
+    for test in databases() {
+        test.write(|tx| tx.execute("INSERT INTO schema_version (number, name) VALUES (9999, 'future')", &[]))
+            .await
+            .unwrap();
+        test.close().await;
+        let error = Database::open(test.place().options()).err().expect("it is refused");
+        assert!(matches!(error, OpenError::Migrate(MigrateError::TooNew { database: 9999, .. })));
+        assert!(error.to_string().contains("newer Plexus"), "{error}");
+    }
+}
+
+#[test]
+fn migrating_twice_changes_nothing() {
+    for place in places() {
+        migrate_database(place.options()).unwrap();
+        assert_eq!(migrate_database(place.options()).unwrap(), Vec::<i64>::new());
+    }
+}
+
+#[tokio::test]
+async fn the_server_name_is_recorded_once() {
+    for db in databases() {
+        assert_eq!(db.read(server::name).await.unwrap(), None);
+        assert_eq!(db.write(|tx| server::claim(tx, "a.example")).await.unwrap(), "a.example");
+        assert_eq!(db.write(|tx| server::claim(tx, "b.example")).await.unwrap(), "a.example");
+        assert_eq!(db.read(server::name).await.unwrap().as_deref(), Some("a.example"));
+        let error = db.write(|tx| tx.query("SELECT nope FROM server", &[], |row| row.get::<i64>(0))).await;
+        assert!(matches!(error, Err(DbError::Statement { .. })));
+    }
+}
+
+/// Column types both databases mean the same by.
+const TYPES: [&str; 3] = ["BIGINT", "TEXT", "BYTEA"];
+
+#[test]
+fn migrations_are_numbered_and_use_the_allowed_types() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut numbers = Vec::new();
+    let mut problems = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        numbers.push(file[..4].parse::<i64>().unwrap());
+        let text: String = std::fs::read_to_string(&path)
+            .unwrap()
+            .lines()
+            .map(|line| line.split("--").next().unwrap_or_default().to_owned() + "\n")
+            .collect();
+        for table in text.split("CREATE TABLE ").skip(1) {
+            let (head, body) = table.split_once('(').unwrap();
+            for column in columns(body) {
+                let mut words = column.split_whitespace();
+                let (Some(name), Some(ty)) = (words.next(), words.next()) else { continue };
+                let constraint = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT"].contains(&name);
+                if !constraint && !TYPES.contains(&ty) {
+                    problems.push(format!("{file}: {}.{name} is {ty}", head.trim()));
+                }
+            }
+        }
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers.iter().max().copied(), Some(latest()));
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "a number is used twice: {numbers:?}");
+    assert!(problems.is_empty(), "types other than {TYPES:?}:\n{}", problems.join("\n"));
+}
+
+/// The column definitions of a CREATE TABLE, from after its opening parenthesis.
+fn columns(body: &str) -> Vec<String> {
+    let mut columns = vec![String::new()];
+    let mut depth = 1;
+    for c in body.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        match (c, depth) {
+            (_, 0) => break,
+            (',', 1) => columns.push(String::new()),
+            _ => columns.last_mut().unwrap().push(c),
+        }
+    }
+    columns
+}
