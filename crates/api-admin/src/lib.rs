@@ -1,1 +1,11 @@
-//! api-admin
+//! Synapse's admin API under /_synapse/admin: thin endpoints, one per file.
+//!
+//! [`routes`] lists every route; [`services`] what endpoints may ask for.
+
+mod register;
+mod routes;
+mod server_version;
+pub mod services;
+
+pub use routes::routes;
+pub use services::{Api, Services};

@@ -159,3 +159,6 @@ fn redacted(uri: &Uri) -> String {
         .collect();
     format!("{}?{}", uri.path(), pairs.join("&"))
 }
+
+#[cfg(test)]
+mod tests;

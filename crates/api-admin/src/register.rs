@@ -1,0 +1,108 @@
+//! GET and POST /_synapse/admin/v1/register: accounts for whoever knows `registration_shared_secret`.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use plexus_accounts::{
+    NewAccount, NewSession, RegisterError, Registered, Registrar, SharedSecret, SharedSecretError,
+    SignedRegistration,
+};
+use plexus_http::{ApiError, Json, JsonBody, State};
+use plexus_protocol::id::{ServerName, UserId};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize)]
+pub struct NonceResponse {
+    nonce: String,
+}
+
+/// A nonce, good for one registration within a minute.
+pub async fn nonce(State(shared): State<Arc<SharedSecret>>) -> Result<JsonBody<NonceResponse>, ApiError> {
+    let nonce = shared.nonce().map_err(refused)?;
+    Ok(JsonBody(NonceResponse { nonce }))
+}
+
+#[derive(Deserialize)]
+pub struct Request {
+    nonce: String,
+    username: String,
+    password: String,
+    mac: String,
+    #[serde(default)]
+    admin: bool,
+    user_type: Option<String>,
+    #[serde(default)]
+    inhibit_login: bool,
+    device_id: Option<String>,
+    initial_device_display_name: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Response {
+    user_id: UserId,
+    home_server: ServerName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+}
+
+/// Registers the account the request describes and signs.
+pub async fn register(
+    State(shared): State<Arc<SharedSecret>>,
+    State(registrar): State<Registrar>,
+    State(home_server): State<ServerName>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    let signed = SignedRegistration {
+        nonce: &request.nonce,
+        username: &request.username,
+        password: &request.password,
+        is_admin: request.admin,
+        user_type: request.user_type.as_deref(),
+    };
+    shared.check(signed, &request.mac).map_err(refused)?;
+    if !matches!(request.user_type.as_deref(), None | Some("bot" | "support")) {
+        return Err(ApiError::unknown("Invalid user type"));
+    }
+    let session = (!request.inhibit_login).then_some(NewSession {
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        refresh_token: false,
+    });
+    let account = NewAccount {
+        username: Some(request.username),
+        password: Some(request.password),
+        is_admin: request.admin,
+        user_type: request.user_type,
+        ui_auth_session: None,
+        session,
+        any_password: true,
+    };
+    let Registered { user_id, session } = registrar.register(account).await.map_err(failed)?;
+    let (access_token, device_id) = session
+        .map(|session| (session.tokens.access_token, session.device_id))
+        .unzip();
+    Ok(JsonBody(Response { user_id, home_server, access_token, device_id }))
+}
+
+fn refused(error: SharedSecretError) -> ApiError {
+    let status = match error {
+        SharedSecretError::WrongMac => StatusCode::FORBIDDEN,
+        SharedSecretError::Disabled | SharedSecretError::UnknownNonce | SharedSecretError::Unusable => {
+            StatusCode::BAD_REQUEST
+        }
+    };
+    ApiError::new(status, "M_UNKNOWN", error.to_string())
+}
+
+fn failed(error: RegisterError) -> ApiError {
+    let bad_request = |errcode| ApiError::new(StatusCode::BAD_REQUEST, errcode, error.to_string());
+    match &error {
+        RegisterError::Username(_) => bad_request("M_INVALID_USERNAME"),
+        RegisterError::UserInUse => bad_request("M_USER_IN_USE"),
+        RegisterError::Password(_) => bad_request("M_WEAK_PASSWORD"),
+        RegisterError::Session(plexus_accounts::SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),
+        RegisterError::Session(_) | RegisterError::Hash(_) | RegisterError::Database(_) => ApiError::internal(&error),
+    }
+}

@@ -1,0 +1,16 @@
+//! Every route of the admin API.
+
+use plexus_http::{Prefixes, Routes};
+
+use crate::{Api, register, server_version};
+
+const V1: Prefixes = Prefixes(&["/_synapse/admin/v1"]);
+
+/// The list of routes; `build` it with [`Api`].
+pub fn routes() -> Routes<Api> {
+    let mut r = Routes::new();
+    r.get(V1, "/server_version", server_version::handle);
+    r.get(V1, "/register", register::nonce);
+    r.post(V1, "/register", register::register);
+    r
+}

@@ -1,0 +1,14 @@
+//! GET /_synapse/admin/v1/server_version
+
+use plexus_http::{JsonBody, SERVER_TOKEN};
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub struct Response {
+    server_version: &'static str,
+}
+
+/// Answers what runs here; without authentication, as in Synapse.
+pub async fn handle() -> JsonBody<Response> {
+    JsonBody(Response { server_version: SERVER_TOKEN })
+}
