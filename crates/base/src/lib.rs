@@ -6,7 +6,9 @@
 //! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
 
 pub mod clock;
+pub mod config;
 pub mod random;
+mod schema;
 pub mod shutdown;
 pub mod yaml;
 

@@ -1,0 +1,107 @@
+//! `homeserver.yaml`: every option Synapse has, one struct per section of its manual.
+//!
+//! The doc comment of an option is its documentation: the reference page and the sample file are made from it.
+
+use std::path::PathBuf;
+
+pub use crate::schema::{
+    Field, FileMode, IpRange, OneOrMany, Problem, Report, Secret, Setting, Status,
+};
+use crate::schema::{Fields, MapReader};
+
+mod email;
+mod legacy;
+mod listeners;
+mod load;
+
+pub use email::{Email, Subjects};
+pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
+pub use load::{Loaded, Options, check, load, parse};
+
+/// Declares the sections, in the order of Synapse's manual.
+macro_rules! sections {
+    ($( $name:ident: $Section:ident $title:literal ),* $(,)?) => {
+        $(
+            mod $name;
+            pub use $name::*;
+        )*
+
+        /// A whole configuration, checked.
+        #[derive(Debug, Clone)]
+        pub struct Config {
+            $(
+                #[doc = concat!("Options of the section \"", $title, "\".")]
+                pub $name: $Section,
+            )*
+            /// The folder of the last configuration file: where keys are looked for by default.
+            pub config_dir: PathBuf,
+        }
+
+        /// A section, for the reference page.
+        #[derive(Debug, Clone)]
+        pub struct Section {
+            pub title: &'static str,
+            /// The lines of the doc comment.
+            pub doc: &'static [&'static str],
+            pub fields: Vec<Field>,
+        }
+
+        /// Every section with its options.
+        pub fn sections() -> Vec<Section> {
+            vec![$( Section {
+                title: $title,
+                doc: <$Section as Fields>::ABOUT,
+                fields: <$Section as Fields>::fields(),
+            } ),*]
+        }
+
+        /// Reads the top level; `None` when there are errors.
+        fn read(map: &mut MapReader<'_, '_>, config_dir: PathBuf) -> Option<Config> {
+            $( let $name = <$Section as Fields>::read_fields(map); )*
+            Some(Config { $( $name: $name?, )* config_dir })
+        }
+    };
+}
+
+sections! {
+    modules: ModulesSection "Modules",
+    server: ServerSection "Server",
+    blocking: BlockingSection "Homeserver blocking",
+    tls: TlsSection "TLS",
+    federation: FederationSection "Federation",
+    caches: CachesSection "Caching",
+    database: DatabaseSection "Database",
+    logging: LoggingSection "Logging",
+    ratelimits: RatelimitsSection "Ratelimiting",
+    media: MediaSection "Media store",
+    captcha: CaptchaSection "Captcha",
+    turn: TurnSection "TURN and calls",
+    registration: RegistrationSection "Registration",
+    sessions: SessionsSection "User sessions",
+    metrics: MetricsSection "Metrics",
+    api: ApiSection "API",
+    keys: KeysSection "Signing keys",
+    sso: SsoSection "Single sign-on",
+    passwords: PasswordsSection "Passwords",
+    push: PushSection "Push",
+    rooms: RoomsSection "Rooms",
+    tracing: TracingSection "Tracing",
+    workers: WorkersSection "Workers",
+    background_updates: BackgroundUpdatesSection "Background updates",
+    auto_accept_invites: AutoAcceptInvitesSection "Automatic acceptance of invites",
+    account_validity: AccountValiditySection "Account validity",
+    experimental: ExperimentalSection "Experimental features",
+}
+
+impl Config {
+    /// The file with the server's signing key: `signing_key_path`, or `<server_name>.signing.key` beside the configuration.
+    pub fn signing_key_path(&self) -> PathBuf {
+        self.keys.signing_key_path.clone().unwrap_or_else(|| {
+            let name = format!("{}.signing.key", self.server.server_name);
+            self.config_dir.join(name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

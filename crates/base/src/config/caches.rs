@@ -1,0 +1,48 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::schema::options;
+
+options! {
+    /// Synapse's caches. The ones here have budgets in bytes of their own.
+    pub struct CachesSection {
+        /// How many events Synapse keeps in memory.
+        moot event_cache_size: u64 = 10 << 10,
+        /// Synapse's caches.
+        moot caches: Caches,
+    }
+}
+
+options! {
+    /// Synapse's caches.
+    pub struct Caches {
+        /// The factor by which all are made larger or smaller.
+        moot global_factor: f64 = 0.5,
+        /// The factors of single caches.
+        moot per_cache_factors: BTreeMap<String, f64>,
+        /// Whether entries not used for a time are dropped.
+        moot expire_caches: bool = true,
+        /// That time.
+        moot cache_entry_ttl: Duration = Duration::from_secs(1800),
+        /// That time, by an old name; 0 for never.
+        moot expiry_time: Option<Duration>,
+        /// How long an answer of /sync is kept.
+        moot sync_response_cache_duration: Duration = Duration::from_secs(120),
+        /// Dropping entries when memory is short.
+        moot cache_autotuning: CacheAutotuning,
+        /// Whether the memory of caches is measured.
+        moot track_memory_usage: bool = false,
+    }
+}
+
+options! {
+    /// Dropping entries when memory is short.
+    pub struct CacheAutotuning {
+        /// Entries are dropped above this.
+        moot max_cache_memory_usage: Option<u64>,
+        /// Until this.
+        moot target_cache_memory_usage: Option<u64>,
+        /// Except those used within this time.
+        moot min_cache_ttl: Option<Duration>,
+    }
+}

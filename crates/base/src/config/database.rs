@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::schema::{MapReader, choice, options};
+
+options! {
+    /// Where everything but media is kept.
+    pub struct DatabaseSection checked by check_database {
+        /// The database. Without it, SQLite in the file `homeserver.db`.
+        acts database: Option<Database>,
+        /// Several databases, as an alternative to `database`.
+        later databases: BTreeMap<String, PartialDatabase>,
+        /// The file of an SQLite database: the old form of `database.args.database`.
+        acts database_path: Option<PathBuf>,
+    }
+}
+
+fn check_database(section: DatabaseSection, map: &mut MapReader<'_, '_>) -> DatabaseSection {
+    if section.database.is_some() && !section.databases.is_empty() {
+        map.error("databases", "set together with database; allowed is one of the two");
+    }
+    if section.database_path.is_some() && !section.databases.is_empty() {
+        map.error("database_path", "set together with databases; allowed is one of the two");
+    }
+    section
+}
+
+options! {
+    /// A database.
+    pub struct Database checked by check_args {
+        /// The kind of database.
+        acts name: DatabaseKind = DatabaseKind::Sqlite,
+        /// After how many transactions a connection is replaced; 0 for never.
+        later txn_limit: u32 = 0,
+        /// Whether a PostgreSQL database may have another locale than C.
+        acts allow_unsafe_locale: bool = false,
+        /// How to connect. SQLite: `database`, the file. PostgreSQL: `user`, `password`, `dbname`, `host`, `port`
+        /// and the rest of libpq's words; `cp_min` and `cp_max` bound the number of connections.
+        acts args: Map<String, Value>,
+    }
+}
+
+choice! {
+    /// A kind of database.
+    pub enum DatabaseKind {
+        /// SQLite, built in.
+        Sqlite = "sqlite3",
+        /// PostgreSQL.
+        Postgres = "psycopg2",
+    }
+}
+
+options! {
+    /// One of several databases.
+    pub struct PartialDatabase {
+        /// The kind of database.
+        later name: DatabaseKind = DatabaseKind::Sqlite,
+        /// After how many transactions a connection is replaced; 0 for never.
+        later txn_limit: u32 = 0,
+        /// Whether a PostgreSQL database may have another locale than C.
+        later allow_unsafe_locale: bool = false,
+        /// How to connect.
+        later args: Map<String, Value>,
+        /// What is kept here.
+        later data_stores: Vec<DataStore> = vec![DataStore::Main, DataStore::State],
+    }
+}
+
+choice! {
+    /// A part of the data.
+    pub enum DataStore {
+        /// Everything but room state.
+        Main = "main",
+        /// Room state.
+        State = "state",
+    }
+}
+
+fn check_args(database: Database, map: &mut MapReader<'_, '_>) -> Database {
+    let file = database.args.get("database");
+    if database.name == DatabaseKind::Sqlite && map.sets("name") && !file.is_some_and(Value::is_string)
+    {
+        map.error(
+            "args",
+            "the member database is missing; allowed is the path of the SQLite file, or \":memory:\"",
+        );
+    }
+    database
+}
+
+/// A database as it is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// The file of an SQLite database, or `:memory:`.
+    Sqlite { path: PathBuf },
+    /// libpq's words and their values, such as `host` and `dbname`.
+    Postgres {
+        args: BTreeMap<String, String>,
+        /// The most connections to hold open.
+        max_connections: Option<u32>,
+    },
+}
+
+impl DatabaseSection {
+    /// The database to connect to.
+    pub fn connection(&self) -> Connection {
+        let sqlite = |path: &str| Connection::Sqlite { path: path.into() };
+        let Some(database) = &self.database else {
+            let path = self.database_path.clone();
+            let path = path.unwrap_or_else(|| PathBuf::from("homeserver.db"));
+            return Connection::Sqlite { path };
+        };
+        match database.name {
+            DatabaseKind::Sqlite => {
+                let file = database.args.get("database").and_then(Value::as_str);
+                sqlite(file.unwrap_or("homeserver.db"))
+            }
+            DatabaseKind::Postgres => postgres(&database.args),
+        }
+    }
+}
+
+fn postgres(args: &Map<String, Value>) -> Connection {
+    let max = args.get("cp_max").and_then(Value::as_u64);
+    let words = args
+        .iter()
+        .filter(|(name, value)| !name.starts_with("cp_") && !value.is_null())
+        .map(|(name, value)| {
+            // psycopg2 calls the database by two names; libpq knows one of them.
+            let name = if name == "database" { "dbname" } else { name };
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (name.to_owned(), text)
+        });
+    Connection::Postgres {
+        args: words.collect(),
+        max_connections: max.and_then(|max| u32::try_from(max).ok()),
+    }
+}

@@ -1,0 +1,141 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+use crate::schema::{MapReader, options};
+
+options! {
+    /// How mail is sent.
+    pub struct Email checked by check_email {
+        /// The mail server.
+        later smtp_host: String = "localhost".to_owned(),
+        /// Its port; 465 with `force_tls`, otherwise 25.
+        later smtp_port: Option<u16>,
+        /// The name to log in with there.
+        later smtp_user: Option<String>,
+        /// The password to log in with there.
+        later smtp_pass: Option<Secret>,
+        /// Whether the connection speaks TLS from its start.
+        later force_tls: bool = false,
+        /// Whether mail is refused to be sent without STARTTLS.
+        later require_transport_security: bool = false,
+        /// Whether STARTTLS is used when offered.
+        later enable_tls: bool = true,
+        /// The name expected in the mail server's certificate; `smtp_host` when not set.
+        later tlsname: Option<String>,
+        /// The sender. `%(app)s` stands for `app_name`.
+        later notif_from: Option<String>,
+        /// The name of this service in mail.
+        later app_name: String = "Matrix".to_owned(),
+        /// Whether users may be told of missed messages by mail.
+        later enable_notifs: bool = false,
+        /// Whether new users are told of missed messages by mail.
+        later notif_for_new_users: bool = true,
+        /// How long a message waits to be read before a mail tells of it.
+        later notif_delay_before_mail: Duration = Duration::from_secs(600),
+        /// The web client that links in mail lead to.
+        later client_base_url: Option<String>,
+        /// The old name of `client_base_url`.
+        later riot_base_url: Option<String>,
+        /// How long the link in a validation mail is valid.
+        later validation_token_lifetime: Duration = Duration::from_secs(3600),
+        /// The web client that an invite by mail leads to.
+        later invite_client_location: Option<String>,
+        /// The subjects of mail.
+        later subjects: Subjects,
+        /// Whether to leave out what was said: the old, inverted form of `push.include_content`.
+        later redact_content: Option<bool>,
+        /// The template of the html part of mail about missed messages: the old way; use `templates`.
+        later notif_template_html: Option<String>,
+        /// The template of the text part of mail about missed messages: the old way; use `templates`.
+        later notif_template_text: Option<String>,
+        /// The template of the html part of mail about the coming end of an account: the old way; use `templates`.
+        later expiry_template_html: Option<String>,
+        /// The template of the text part of mail about the coming end of an account: the old way; use `templates`.
+        later expiry_template_text: Option<String>,
+        /// The template of the html part of mail about a password reset: the old way; use `templates`.
+        later password_reset_template_html: Option<String>,
+        /// The template of the text part of mail about a password reset: the old way; use `templates`.
+        later password_reset_template_text: Option<String>,
+        /// The template of the html part of mail about a registration: the old way; use `templates`.
+        later registration_template_html: Option<String>,
+        /// The template of the text part of mail about a registration: the old way; use `templates`.
+        later registration_template_text: Option<String>,
+        /// The template of the html part of mail about a new address: the old way; use `templates`.
+        later add_threepid_template_html: Option<String>,
+        /// The template of the text part of mail about a new address: the old way; use `templates`.
+        later add_threepid_template_text: Option<String>,
+        /// The template of the html part of mail about an address that is in use: the old way; use `templates`.
+        later already_in_use_template_html: Option<String>,
+        /// The template of the text part of mail about an address that is in use: the old way; use `templates`.
+        later already_in_use_template_text: Option<String>,
+        /// The page after the failure of a password reset: the old way; use `templates`.
+        later password_reset_template_failure_html: Option<String>,
+        /// The page after the success of a password reset: the old way; use `templates`.
+        later password_reset_template_success_html: Option<String>,
+        /// The page after the failure of a registration: the old way; use `templates`.
+        later registration_template_failure_html: Option<String>,
+        /// The page after the success of a registration: the old way; use `templates`.
+        later registration_template_success_html: Option<String>,
+        /// The page after the failure of the validation of an address: the old way; use `templates`.
+        later add_threepid_template_failure_html: Option<String>,
+        /// The page after the success of the validation of an address: the old way; use `templates`.
+        later add_threepid_template_success_html: Option<String>,
+        /// The folder of these templates: the old way; use `templates.custom_template_directory`.
+        later template_dir: Option<PathBuf>,
+    }
+}
+
+fn check_email(mut email: Email, map: &mut MapReader<'_, '_>) -> Email {
+    if email.notif_from.is_none() {
+        map.error("notif_from", "required when email is set, but not set");
+    }
+    if email.force_tls && map.sets("enable_tls") && !email.enable_tls {
+        map.error(
+            "enable_tls",
+            "found false together with force_tls; allowed is one of the two",
+        );
+    }
+    if let Some(old) = email.riot_base_url.take() {
+        map.warn("riot_base_url", "the name is old; use client_base_url");
+        email.client_base_url.get_or_insert(old);
+    }
+    email
+}
+
+options! {
+    /// The subjects of mail. `%(app)s`, `%(person)s`, `%(room)s` and `%(server_name)s` are replaced.
+    pub struct Subjects {
+        /// One message of a person in a room.
+        later message_from_person_in_room: String =
+            "[%(app)s] You have a message on %(app)s from %(person)s in the %(room)s room...".to_owned(),
+        /// One message of a person in a direct chat.
+        later message_from_person: String = "[%(app)s] You have a message on %(app)s from %(person)s...".to_owned(),
+        /// Several messages of one person.
+        later messages_from_person: String = "[%(app)s] You have messages on %(app)s from %(person)s...".to_owned(),
+        /// Several messages in one room.
+        later messages_in_room: String =
+            "[%(app)s] You have messages on %(app)s in the %(room)s room...".to_owned(),
+        /// Several messages in several rooms.
+        later messages_in_room_and_others: String =
+            "[%(app)s] You have messages on %(app)s in the %(room)s room and others...".to_owned(),
+        /// Several messages of several persons.
+        later messages_from_person_and_others: String =
+            "[%(app)s] You have messages on %(app)s from %(person)s and others...".to_owned(),
+        /// An invite to a room.
+        later invite_from_person_to_room: String =
+            "[%(app)s] %(person)s has invited you to join the %(room)s room on %(app)s...".to_owned(),
+        /// An invite to a direct chat.
+        later invite_from_person: String =
+            "[%(app)s] %(person)s has invited you to chat on %(app)s...".to_owned(),
+        /// An invite to a space.
+        later invite_from_person_to_space: String =
+            "[%(app)s] %(person)s has invited you to join the %(space)s space on %(app)s...".to_owned(),
+        /// A password reset.
+        later password_reset: String = "[%(server_name)s] Password reset".to_owned(),
+        /// The validation of an address.
+        later email_validation: String = "[%(server_name)s] Validate your email".to_owned(),
+        /// A new address for an account.
+        later email_already_in_use: String = "[%(server_name)s] Email already in use".to_owned(),
+    }
+}

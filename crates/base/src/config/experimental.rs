@@ -1,0 +1,128 @@
+use super::blocking::Object;
+use crate::schema::{choice, options};
+
+options! {
+    /// Proposals that are not part of the specification yet, switched one by one.
+    pub struct ExperimentalSection {
+        /// Proposals by number.
+        later experimental_features: ExperimentalFeatures,
+    }
+}
+
+options! {
+    /// Proposals by number.
+    pub struct ExperimentalFeatures {
+        /// Message retention.
+        later msc1763_enabled: bool = false,
+        /// The presence state "busy".
+        later msc3026_enabled: bool = false,
+        /// Dehydrated devices.
+        later msc3814_enabled: bool = false,
+        /// Messages between devices for application services.
+        later msc2409_to_device_messages_enabled: bool = false,
+        /// Device lists and key counts for application services.
+        later msc3202_transaction_extensions: bool = false,
+        /// Claiming one-time keys from application services.
+        later msc3983_appservice_otk_claims: bool = false,
+        /// Querying keys of application services.
+        later msc3984_appservice_key_query: bool = false,
+        /// The status of accounts.
+        later msc3720_enabled: bool = false,
+        /// Unread counts in /sync.
+        later msc2654_enabled: bool = false,
+        /// Redacted content for moderators.
+        later msc2815_enabled: bool = false,
+        /// Deleting account data.
+        later msc3391_enabled: bool = false,
+        /// Simplified sliding sync.
+        later msc3575_enabled: bool = true,
+        /// Notifications by thread, under the unstable name.
+        later msc3773_enabled: bool = false,
+        /// Push rules about related events.
+        later msc3664_enabled: bool = false,
+        /// New error codes for joining.
+        later msc3848_enabled: bool = false,
+        /// Approval of new accounts: `enabled` and `require_approval_for_new_accounts`.
+        later msc3866: Object,
+        /// Turning notifications of other devices on and off.
+        later msc3881_enabled: bool = false,
+        /// Filtering messages by relation.
+        later msc3874_enabled: bool = false,
+        /// Notification settings of single devices.
+        later msc3890_enabled: bool = false,
+        /// Push rules about polls.
+        later msc3381_polls_enabled: bool = false,
+        /// Redacting related events, too.
+        later msc3912_enabled: bool = false,
+        /// Extensible events.
+        later msc1767_enabled: bool = false,
+        /// State DAGs.
+        later msc4242_enabled: bool = false,
+        /// Notifying about every encrypted event.
+        later msc4028_push_encrypted_events: bool = false,
+        /// Changing a profile without telling rooms.
+        later msc4069_profile_inhibit_propagation: bool = false,
+        /// Push rules about calls.
+        later msc4075_enabled: bool = false,
+        /// Logging in by QR code.
+        later msc4108_enabled: bool = false,
+        /// Where requests for logging in by QR code are redirected to.
+        later msc4108_delegation_endpoint: Option<String>,
+        /// The extremities of a room, for other servers.
+        later msc4370_enabled: bool = false,
+        /// MSC4502.
+        later msc4502_enabled: bool = false,
+        /// Secure channels for logging in by QR code: `off`, `open` or `authenticated`.
+        later msc4388_mode: SecureChannelMode = SecureChannelMode::Off,
+        /// Custom fields of profiles.
+        later msc4133_enabled: bool = false,
+        /// Transports of conferences.
+        later msc4143_enabled: bool = false,
+        /// Redactions through the endpoint for sending.
+        later msc4169_enabled: bool = false,
+        /// No legacy mentions.
+        later msc4210_enabled: bool = false,
+        /// State after the timeline in /sync.
+        later msc4222_enabled: bool = false,
+        /// Badges counted by clients.
+        later msc4076_enabled: bool = false,
+        /// Answers to reports that tell nothing.
+        later msc4277_enabled: bool = false,
+        /// The parameter `via` for room hierarchies.
+        later msc4235_enabled: bool = false,
+        /// Key queries only about users in a common room.
+        later msc4263_limit_key_queries_to_users_who_share_rooms: bool = false,
+        /// Forgetting rooms when leaving them.
+        later msc4267_enabled: bool = false,
+        /// Blocking invites.
+        later msc4155_enabled: bool = false,
+        /// Redacting all events of a banned user.
+        later msc4293_enabled: bool = false,
+        /// Subscriptions to threads.
+        later msc4306_enabled: bool = false,
+        /// Moving the read marker back.
+        later msc4446_enabled: bool = false,
+        /// Sticky events.
+        later msc4354_enabled: bool = false,
+        /// Choosing an identity provider when confirming.
+        later msc4450_enabled: bool = false,
+        /// MSC4452.
+        later msc4452_enabled: bool = false,
+        /// MSC4491.
+        later msc4491_enabled: bool = false,
+        /// Requests to application services through this server.
+        later msc4512_enabled: bool = false,
+    }
+}
+
+choice! {
+    /// Who may open a secure channel.
+    pub enum SecureChannelMode {
+        /// Nobody.
+        Off = "off",
+        /// Anybody.
+        Open = "open",
+        /// Users.
+        Authenticated = "authenticated",
+    }
+}

@@ -1,0 +1,64 @@
+//! Options of the past: what each was replaced by, or why it is refused.
+
+/// What to say about an option that has no place in the schema: `Err` when the server must not start with it, `Ok` when
+/// it is ignored.
+pub(super) fn explain(option: &str) -> Option<Result<String, String>> {
+    let refused = REFUSED.iter().find(|(name, _)| *name == option);
+    if let Some((_, why)) = refused {
+        return Some(Err((*why).to_owned()));
+    }
+    let ignored = IGNORED.iter().find(|(name, _)| *name == option);
+    ignored.map(|(_, why)| Ok((*why).to_owned()))
+}
+
+/// Every name above, for the reference page.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REFUSED.iter().chain(IGNORED).copied()
+}
+
+const BEFORE_LISTENERS: &str = "replaced by listeners; describe the port there";
+const MAIN_IN_INSTANCE_MAP: &str = "replaced by instance_map; describe the main process there";
+
+const REFUSED: &[(&str, &str)] = &[
+    ("bind_port", BEFORE_LISTENERS),
+    ("bind_host", BEFORE_LISTENERS),
+    ("unsecure_port", BEFORE_LISTENERS),
+    ("no_tls", BEFORE_LISTENERS),
+    ("gzip_responses", BEFORE_LISTENERS),
+    (
+        "log_file",
+        "replaced by log_config; name the file in a handler there",
+    ),
+    (
+        "invite_3pid_guest",
+        "guests can no longer be invited by address; remove it",
+    ),
+    (
+        "trust_identity_server_for_password_resets",
+        "identity servers no longer reset passwords; set email instead",
+    ),
+    (
+        "account_threepid_delegates.email",
+        "identity servers no longer validate mail addresses; set email instead",
+    ),
+    ("worker_replication_host", MAIN_IN_INSTANCE_MAP),
+    ("worker_replication_port", MAIN_IN_INSTANCE_MAP),
+    ("worker_replication_http_port", MAIN_IN_INSTANCE_MAP),
+    ("worker_replication_http_tls", MAIN_IN_INSTANCE_MAP),
+    (
+        "experimental_features.msc3861",
+        "replaced by matrix_authentication_service",
+    ),
+];
+
+const IGNORED: &[(&str, &str)] = &[
+    (
+        "restrict_public_rooms_to_local_users",
+        "ignored: it is the default now; see allow_public_rooms_without_auth and allow_public_rooms_over_federation",
+    ),
+    ("perspectives", "ignored: replaced by trusted_key_servers"),
+    (
+        "no_redirect_stdio",
+        "ignored: output is not redirected here",
+    ),
+];

@@ -1,0 +1,12 @@
+use std::path::PathBuf;
+
+use crate::schema::options;
+
+options! {
+    /// What is logged, and where.
+    pub struct LoggingSection {
+        /// A file in the form of Python's `logging.config.dictConfig`: levels, files and the console are taken from it.
+        /// Without it, warnings and what an operator should know go to the console.
+        acts log_config: Option<PathBuf>,
+    }
+}

@@ -1,0 +1,197 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::IpRange;
+use crate::schema::{MapReader, choice, options};
+
+options! {
+    /// Uploaded files, thumbnails, files of other servers and previews of links.
+    pub struct MediaSection checked by check_media {
+        /// Whether media uploaded from now on needs an access token to be read.
+        acts enable_authenticated_media: bool = true,
+        /// Whether the media API is served at all.
+        acts enable_media_repo: bool = true,
+        /// Whether media is kept in `media_store_path`, beside the storage providers.
+        later enable_local_media_storage: bool = true,
+        /// The folder of the media store.
+        acts media_store_path: PathBuf = PathBuf::from("media_store"),
+        /// How many uploads one user may have announced and not made.
+        acts max_pending_media_uploads: u32 = 5,
+        /// How long an announced upload may be outstanding.
+        acts unused_expiration_time: Duration = Duration::from_secs(24 * 3600),
+        /// Further places where media is kept.
+        later media_storage_providers: Vec<StorageProvider>,
+        /// The largest file that may be uploaded.
+        acts max_upload_size: u64 = 50 << 20,
+        /// How much one user may upload in a time.
+        later media_upload_limits: Vec<UploadLimit>,
+        /// The most pixels of an image that thumbnails are made of.
+        acts max_image_pixels: u64 = 32 << 20,
+        /// How much media of other servers one address may fetch at once.
+        later remote_media_download_burst_count: u64 = 500 << 20,
+        /// How much media of other servers one address may fetch in a second, in the long run.
+        later remote_media_download_per_second: u64 = 87 << 10,
+        /// Servers whose media is not fetched.
+        later prevent_media_downloads_from: Vec<String>,
+        /// Whether thumbnails are made in the size asked for, not in the nearest of `thumbnail_sizes`.
+        acts dynamic_thumbnails: bool = false,
+        /// The sizes thumbnails are made in.
+        acts thumbnail_sizes: Vec<ThumbnailSize> = default_thumbnails(),
+        /// How long media is kept.
+        later media_retention: MediaRetention,
+        /// Whether links are previewed. The server then fetches pages that users name.
+        later url_preview_enabled: bool = false,
+        /// Addresses that previews must not reach; required when previews are enabled without a proxy.
+        later url_preview_ip_range_blacklist: Option<Vec<IpRange>>,
+        /// Exceptions from `url_preview_ip_range_blacklist`.
+        later url_preview_ip_range_whitelist: Vec<IpRange>,
+        /// Links that are not previewed. A link must match all members of an entry.
+        later url_preview_url_blacklist: Vec<UrlPattern>,
+        /// The largest page that is fetched for a preview.
+        later max_spider_size: u64 = 10 << 20,
+        /// The languages asked for in a preview.
+        later url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
+        /// Sites that describe their pages by oEmbed.
+        later oembed: Oembed,
+        /// The old form of a `file_system` entry in `media_storage_providers`.
+        later backup_media_store_path: Option<PathBuf>,
+        /// Whether an upload waits for `backup_media_store_path`.
+        later synchronous_backup_media_store: bool = false,
+    }
+}
+
+fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSection {
+    let blacklisted = section.url_preview_ip_range_blacklist.is_some();
+    if section.url_preview_enabled
+        && !blacklisted
+        && !map.sets("http_proxy")
+        && !map.sets("https_proxy")
+    {
+        map.error(
+            "url_preview_ip_range_blacklist",
+            "required when url_preview_enabled is true, but not set; otherwise users could look into this server's network",
+        );
+    }
+    if section.backup_media_store_path.is_some() && !section.media_storage_providers.is_empty() {
+        map.error(
+            "backup_media_store_path",
+            "set together with media_storage_providers; allowed is one of the two",
+        );
+    }
+    section
+}
+
+options! {
+    /// A further place where media is kept.
+    pub struct StorageProvider {
+        /// `file_system`, or the Python path of a provider; `s3_storage_provider.S3StorageProviderBackend` is understood.
+        later module: String,
+        /// Whether uploads of local users are kept there.
+        later store_local: bool = false,
+        /// Whether media of other servers is kept there.
+        later store_remote: bool = false,
+        /// Whether an upload waits until it is kept there.
+        later store_synchronous: bool = false,
+        /// What the provider needs: `directory` for `file_system`.
+        later config: Map<String, Value>,
+    }
+}
+
+options! {
+    /// How much one user may upload in a time.
+    pub struct UploadLimit {
+        /// The time.
+        later time_period: Duration,
+        /// How much.
+        later max_size: u64,
+        /// A page about the limit, for the error message.
+        later info_uri: Option<String>,
+        /// Whether the user can buy more, for the error message.
+        later can_upgrade: bool = false,
+    }
+}
+
+options! {
+    /// A size thumbnails are made in.
+    pub struct ThumbnailSize {
+        /// In pixels.
+        acts width: u32,
+        /// In pixels.
+        acts height: u32,
+        /// How the image is fitted in.
+        acts method: ThumbnailMethod,
+    }
+}
+
+choice! {
+    /// How an image is fitted into a thumbnail.
+    pub enum ThumbnailMethod {
+        /// Fills the size; what stands over is cut off.
+        Crop = "crop",
+        /// Fits within the size; nothing is cut off.
+        Scale = "scale",
+    }
+}
+
+fn default_thumbnails() -> Vec<ThumbnailSize> {
+    use ThumbnailMethod::{Crop, Scale};
+    let sizes = [
+        (32, 32, Crop),
+        (96, 96, Crop),
+        (320, 240, Scale),
+        (640, 480, Scale),
+        (800, 600, Scale),
+    ];
+    let size = |(width, height, method)| ThumbnailSize {
+        width,
+        height,
+        method,
+    };
+    sizes.map(size).into()
+}
+
+options! {
+    /// How long media is kept.
+    pub struct MediaRetention {
+        /// Uploads of local users are deleted when not read for this long; never when not set.
+        later local_media_lifetime: Option<Duration>,
+        /// Copies of other servers' media are deleted when not read for this long; never when not set.
+        later remote_media_lifetime: Option<Duration>,
+    }
+}
+
+options! {
+    /// A pattern of links. Members are globs, or regular expressions when they begin with `^`.
+    pub struct UrlPattern {
+        /// The user name in the link.
+        later username: Option<String>,
+        /// The password in the link.
+        later password: Option<String>,
+        /// The host and port.
+        later netloc: Option<String>,
+        /// The host.
+        later hostname: Option<String>,
+        /// The port.
+        later port: Option<String>,
+        /// The scheme.
+        later scheme: Option<String>,
+        /// The path.
+        later path: Option<String>,
+        /// The query.
+        later query: Option<String>,
+        /// The fragment.
+        later fragment: Option<String>,
+    }
+}
+
+options! {
+    /// Sites that describe their pages by oEmbed.
+    pub struct Oembed {
+        /// Whether the built-in list of sites is left out.
+        later disable_default_providers: bool = false,
+        /// Files with further sites, in the format of oembed.com's providers.json.
+        later additional_providers: Vec<PathBuf>,
+    }
+}

@@ -1,0 +1,43 @@
+use super::blocking::Object;
+use crate::schema::options;
+
+options! {
+    /// Watching the server.
+    pub struct MetricsSection {
+        /// Whether Prometheus metrics are kept; they are served by a listener that names `metrics`.
+        later enable_metrics: bool = false,
+        /// Reporting errors to Sentry.
+        later sentry: Option<Sentry>,
+        /// Metrics that cost something.
+        later metrics_flags: MetricsFlags,
+        /// Whether statistics of this server are sent to the Matrix.org Foundation. Synapse does not start without
+        /// it; here it is off when not set.
+        later report_stats: bool = false,
+        /// Where statistics are sent.
+        later report_stats_endpoint: String = "https://matrix.org/report-usage-stats/push".to_owned(),
+        /// The port of a listener for metrics: the old way.
+        later metrics_port: Option<u16>,
+        /// The address of that listener.
+        later metrics_bind_host: Option<String>,
+    }
+}
+
+options! {
+    /// Reporting errors to Sentry.
+    pub struct Sentry {
+        /// Where errors are sent.
+        later dsn: Option<String>,
+        /// The name of this installation.
+        later environment: Option<String>,
+        /// Further settings for Sentry's library.
+        later options: Object,
+    }
+}
+
+options! {
+    /// Metrics that cost something.
+    pub struct MetricsFlags {
+        /// Whether known servers are counted.
+        later known_servers: bool = false,
+    }
+}

@@ -1,0 +1,29 @@
+use serde_json::{Map, Value};
+
+use crate::schema::options;
+
+options! {
+    /// Python modules that extend Synapse.
+    pub struct ModulesSection {
+        /// Modules to load, each with a configuration of its own.
+        later modules: Vec<Module>,
+        /// Modules that check passwords: the old form of `modules`.
+        later password_providers: Vec<Module>,
+        /// LDAP: the old form of a module.
+        later ldap_config: Option<Map<String, Value>>,
+        /// Modules that look for spam: the old form of `modules`.
+        later spam_checker: Option<Value>,
+        /// A module with rules about events: the old form of `modules`.
+        later third_party_event_rules: Option<Module>,
+    }
+}
+
+options! {
+    /// One module.
+    pub struct Module {
+        /// The Python path of the module's class.
+        later module: String,
+        /// What is handed to the module as it is.
+        later config: Option<Map<String, Value>>,
+    }
+}

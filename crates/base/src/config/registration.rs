@@ -1,0 +1,144 @@
+use std::path::PathBuf;
+
+use super::Secret;
+use crate::schema::{MapReader, choice, options};
+
+options! {
+    /// Who may make an account, and how.
+    pub struct RegistrationSection checked by check_registration {
+        /// Whether anybody may make an account.
+        acts enable_registration: bool = false,
+        /// Whether nobody may make an account: the old, inverted form of `enable_registration`.
+        acts disable_registration: Option<bool>,
+        /// Whether registration may be open without any verification. Spammers find such servers.
+        acts enable_registration_without_verification: bool = false,
+        /// What a new account must validate.
+        later registrations_require_3pid: Vec<Medium>,
+        /// Whether registration does not ask for a telephone number even where it could.
+        later disable_msisdn_registration: bool = false,
+        /// Addresses that accounts here may have; every address when not set.
+        later allowed_local_3pids: Option<Vec<AllowedThreepid>>,
+        /// Whether users may look up others by address at identity servers.
+        later enable_3pid_lookup: bool = true,
+        /// Whether a new account needs a registration token.
+        acts registration_requires_token: bool = false,
+        /// Whether a registration token takes the place of a validated address.
+        later enable_registration_token_3pid_bypass: bool = false,
+        /// Whoever knows this secret can make accounts, even when registration is closed: `plexus register` uses it.
+        acts registration_shared_secret: Option<Secret>,
+        /// A file that holds `registration_shared_secret`.
+        acts registration_shared_secret_path: Option<PathBuf>,
+        /// The cost of Synapse's password hashes. New hashes here are argon2id.
+        moot bcrypt_rounds: u32 = 12,
+        /// Whether guests may look around without an account.
+        later allow_guest_access: bool = false,
+        /// The identity server suggested to clients.
+        later default_identity_server: Option<String>,
+        /// Identity servers that validate addresses for this server.
+        later account_threepid_delegates: ThreepidDelegates,
+        /// Whether users may change their display name.
+        later enable_set_displayname: bool = true,
+        /// Whether users may change their avatar.
+        later enable_set_avatar_url: bool = true,
+        /// Whether users may change their addresses. False by default when accounts are managed elsewhere.
+        later enable_3pid_changes: bool = true,
+        /// Rooms, by alias, that new users join.
+        later auto_join_rooms: Vec<String>,
+        /// Whether such a room is created for the first user when it does not exist.
+        later autocreate_auto_join_rooms: bool = true,
+        /// Whether a room created so is open to other servers.
+        later autocreate_auto_join_rooms_federated: bool = true,
+        /// How open a room created so is.
+        later autocreate_auto_join_room_preset: AutoJoinPreset = AutoJoinPreset::PublicChat,
+        /// The local user who creates these rooms and invites to them.
+        later auto_join_mxid_localpart: Option<String>,
+        /// Whether guests join these rooms as well.
+        later auto_join_rooms_for_guests: bool = true,
+        /// Whether to hide, until the end of registration, that a user name is taken.
+        later inhibit_user_in_use_error: bool = false,
+        /// Whether user names may begin with an underscore.
+        later allow_underscore_prefixed_localpart: bool = false,
+        /// The name by which the manual calls `allow_underscore_prefixed_localpart`; Synapse ignores it.
+        later allow_underscore_prefixed_registration: Option<bool>,
+        /// Users whose new devices are not announced to others: bots with very many devices.
+        later dont_notify_new_devices_for: Vec<String>,
+    }
+}
+
+choice! {
+    /// A kind of address.
+    pub enum Medium {
+        /// Electronic mail.
+        Email = "email",
+        /// Telephone.
+        Msisdn = "msisdn",
+    }
+}
+
+choice! {
+    /// How open an automatically created room is.
+    pub enum AutoJoinPreset {
+        /// Everybody can join.
+        PublicChat = "public_chat",
+        /// New users are invited.
+        PrivateChat = "private_chat",
+        /// New users are invited and get the creator's rights.
+        TrustedPrivateChat = "trusted_private_chat",
+    }
+}
+
+options! {
+    /// A pattern of allowed addresses.
+    pub struct AllowedThreepid {
+        /// The kind of address.
+        later medium: Medium,
+        /// A regular expression that the address must match.
+        later pattern: String,
+    }
+}
+
+options! {
+    /// Identity servers that validate addresses for this server.
+    pub struct ThreepidDelegates {
+        /// The one for telephone numbers.
+        later msisdn: Option<String>,
+    }
+}
+
+fn check_registration(
+    mut section: RegistrationSection,
+    map: &mut MapReader<'_, '_>,
+) -> RegistrationSection {
+    let path = section.registration_shared_secret_path.as_deref();
+    section.registration_shared_secret = map.secret(
+        "registration_shared_secret",
+        section.registration_shared_secret,
+        "registration_shared_secret_path",
+        path,
+    );
+    if let Some(disabled) = section.disable_registration {
+        section.enable_registration = !disabled;
+    }
+    let invites = section.autocreate_auto_join_room_preset != AutoJoinPreset::PublicChat;
+    if section.autocreate_auto_join_rooms && invites && section.auto_join_mxid_localpart.is_none() {
+        map.error(
+            "auto_join_mxid_localpart",
+            "required when autocreate_auto_join_room_preset is not public_chat, but not set",
+        );
+    }
+    if let Some(allowed) = section.allow_underscore_prefixed_registration {
+        map.warn(
+            "allow_underscore_prefixed_registration",
+            "Synapse ignores this name; use allow_underscore_prefixed_localpart",
+        );
+        section.allow_underscore_prefixed_localpart |= allowed;
+    }
+    for (index, alias) in section.auto_join_rooms.iter().enumerate() {
+        if !(alias.starts_with('#') && alias.contains(':')) {
+            let message =
+                format!("item {index} is {alias:?}; allowed are aliases such as #room:example.com");
+            map.error("auto_join_rooms", message);
+        }
+    }
+    section
+}

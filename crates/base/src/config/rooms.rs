@@ -1,0 +1,159 @@
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::schema::{MapReader, choice, options};
+
+options! {
+    /// What rooms may do, and what users find.
+    pub struct RoomsSection checked by check_rooms {
+        /// Which new rooms are encrypted without anybody asking for it.
+        acts encryption_enabled_by_default_for_room_type: EncryptionByDefault = EncryptionByDefault::Off,
+        /// Finding users.
+        later user_directory: UserDirectory,
+        /// Terms that users must agree to.
+        later user_consent: Option<UserConsent>,
+        /// Statistics of rooms and users.
+        later stats: Stats,
+        /// Messages of the server to its users.
+        later server_notices: Option<ServerNotices>,
+        /// Whether the list of public rooms can be searched.
+        later enable_room_list_search: bool = true,
+        /// Who may create which aliases: the first rule that fits decides. Everybody may when not set.
+        later alias_creation_rules: Option<Vec<DirectoryRule>>,
+        /// Who may publish which rooms: the first rule that fits decides. Nobody may when not set.
+        later room_list_publication_rules: Option<Vec<DirectoryRule>>,
+        /// Power levels of new rooms, by preset (`private_chat`, `trusted_private_chat`, `public_chat`); they replace
+        /// whole members of the usual content.
+        acts default_power_level_content_override: Map<String, Value>,
+        /// Whether leaving a room forgets it, too.
+        acts forget_rooms_on_leave: bool = false,
+        /// Rooms left out of /sync.
+        later exclude_rooms_from_sync: Vec<String>,
+        /// Rooms whose members do not see each other's presence for being in it.
+        later exclude_rooms_from_presence: Vec<String>,
+    }
+}
+
+fn check_rooms(section: RoomsSection, map: &mut MapReader<'_, '_>) -> RoomsSection {
+    for (name, override_) in &section.default_power_level_content_override {
+        let known = ["private_chat", "trusted_private_chat", "public_chat"].contains(&name.as_str());
+        if !known || !(override_.is_object() || override_.is_null()) {
+            let message = format!(
+                "found {name}; allowed are private_chat, trusted_private_chat and public_chat, each an object"
+            );
+            map.error("default_power_level_content_override", message);
+        }
+    }
+    section
+}
+
+choice! {
+    /// Which new rooms are encrypted by default.
+    pub enum EncryptionByDefault {
+        /// Every room.
+        All = "all",
+        /// Rooms to be invited to: presets `private_chat` and `trusted_private_chat`.
+        Invite = "invite",
+        /// None.
+        Off = "off",
+    }
+}
+
+options! {
+    /// Finding users.
+    pub struct UserDirectory {
+        /// Whether users can be searched for.
+        later enabled: bool = true,
+        /// Whether all users are found, and not only those in public or common rooms.
+        later search_all_users: bool = false,
+        /// Whether users of this server come first.
+        later prefer_local_users: bool = false,
+        /// Whether users of other servers are left out.
+        later exclude_remote_users: bool = false,
+        /// Whether locked users are found.
+        later show_locked_users: bool = false,
+    }
+}
+
+options! {
+    /// Terms that users must agree to.
+    pub struct UserConsent {
+        /// The folder with the pages of the terms.
+        later template_dir: PathBuf,
+        /// The version in force: the name of a page.
+        later version: String,
+        /// A message with a link to the terms, sent to users who have not agreed.
+        later server_notice_content: Option<ServerNoticeContent>,
+        /// Whether guests get that message, too.
+        later send_server_notice_to_guests: bool = false,
+        /// When set, users who have not agreed cannot send, and get this error.
+        later block_events_error: Option<String>,
+        /// Whether registration needs agreement.
+        later require_at_registration: bool = false,
+        /// The name of the terms at registration.
+        later policy_name: String = "Privacy Policy".to_owned(),
+    }
+}
+
+options! {
+    /// A message with a link to the terms.
+    pub struct ServerNoticeContent {
+        /// The kind of message.
+        later msgtype: Option<String>,
+        /// Its text; `%(consent_uri)s` stands for the link.
+        later body: Option<String>,
+    }
+}
+
+options! {
+    /// Statistics of rooms and users.
+    pub struct Stats {
+        /// Whether they are kept.
+        later enabled: bool = true,
+    }
+}
+
+options! {
+    /// Messages of the server to its users.
+    pub struct ServerNotices {
+        /// The user, without the server's name, who sends them.
+        later system_mxid_localpart: String,
+        /// That user's display name.
+        later system_mxid_display_name: Option<String> = Some("Notices".to_owned()),
+        /// That user's avatar.
+        later system_mxid_avatar_url: Option<String>,
+        /// The name of the room they are sent in.
+        later room_name: Option<String> = Some("Server Notices".to_owned()),
+        /// That room's avatar.
+        later room_avatar_url: Option<String>,
+        /// That room's topic.
+        later room_topic: Option<String>,
+        /// Whether users join that room without being asked.
+        later auto_join: bool = false,
+    }
+}
+
+options! {
+    /// A rule about aliases or the list of public rooms. Members are globs.
+    pub struct DirectoryRule {
+        /// The user who asks.
+        later user_id: String = "*".to_owned(),
+        /// The alias.
+        later alias: String = "*".to_owned(),
+        /// The room.
+        later room_id: String = "*".to_owned(),
+        /// What happens when the rule fits.
+        later action: DirectoryAction,
+    }
+}
+
+choice! {
+    /// What a rule does.
+    pub enum DirectoryAction {
+        /// Allows it.
+        Allow = "allow",
+        /// Refuses it.
+        Deny = "deny",
+    }
+}

@@ -1,0 +1,37 @@
+use std::path::PathBuf;
+
+use crate::schema::{choice, options};
+
+options! {
+    /// Certificates: this server's, and those it expects of others.
+    pub struct TlsSection {
+        /// The file with this server's certificate and those that lead to its authority, in PEM form.
+        acts tls_certificate_path: Option<PathBuf>,
+        /// The file with the certificate's private key, in PEM form.
+        acts tls_private_key_path: Option<PathBuf>,
+        /// Whether the certificates of other servers are checked.
+        later federation_verify_certificates: bool = true,
+        /// The oldest version of TLS to speak with other servers; older than 1.2 is never spoken here.
+        later federation_client_minimum_tls_version: TlsVersion = TlsVersion::V1,
+        /// Servers whose certificates are not checked; `*` stands for any text.
+        later federation_certificate_verification_whitelist: Vec<String>,
+        /// Files with authorities that other servers' certificates may be from, instead of the system's.
+        later federation_custom_ca_list: Vec<PathBuf>,
+    }
+}
+
+choice! {
+    /// A version of TLS.
+    pub enum TlsVersion {
+        /// TLS 1.0.
+        V1 = "1",
+        /// TLS 1.0, too.
+        V10 = "1.0",
+        /// TLS 1.1.
+        V11 = "1.1",
+        /// TLS 1.2.
+        V12 = "1.2",
+        /// TLS 1.3.
+        V13 = "1.3",
+    }
+}

@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+use crate::schema::{MapReader, options};
+
+options! {
+    /// Servers that calls go through.
+    pub struct TurnSection checked by check_turn {
+        /// The addresses of TURN servers, such as `turn:turn.example.com?transport=udp`.
+        later turn_uris: Vec<String>,
+        /// The secret shared with them, from which users' passwords are made.
+        later turn_shared_secret: Option<Secret>,
+        /// A file that holds `turn_shared_secret`.
+        later turn_shared_secret_path: Option<PathBuf>,
+        /// The name to log in with, for servers without a shared secret.
+        later turn_username: Option<String>,
+        /// The password to log in with, for servers without a shared secret.
+        later turn_password: Option<Secret>,
+        /// How long a password made from the shared secret is valid.
+        later turn_user_lifetime: Duration = Duration::from_secs(3600),
+        /// Whether guests may use the servers.
+        later turn_allow_guests: bool = true,
+        /// Conferences.
+        later matrix_rtc: MatrixRtc,
+    }
+}
+
+fn check_turn(mut section: TurnSection, map: &mut MapReader<'_, '_>) -> TurnSection {
+    section.turn_shared_secret = map.secret(
+        "turn_shared_secret",
+        section.turn_shared_secret,
+        "turn_shared_secret_path",
+        section.turn_shared_secret_path.as_deref(),
+    );
+    section
+}
+
+options! {
+    /// Conferences.
+    pub struct MatrixRtc {
+        /// The servers that carry them.
+        later transports: Vec<RtcTransport>,
+    }
+}
+
+options! {
+    /// A server that carries conferences.
+    pub struct RtcTransport {
+        /// Its kind, such as `livekit`.
+        later r#type: String,
+        /// Its address.
+        later url: Option<String>,
+        /// The address of its authorization service: the old form of `url`.
+        later livekit_service_url: Option<String>,
+    }
+}

@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Listener, OneOrMany, Secret};
+use crate::schema::{MapReader, options};
+
+options! {
+    /// More than one process. Any process here can do any job, so that Synapse's division of labour has no effect.
+    pub struct WorkersSection checked by check_workers {
+        /// The secret that processes show each other.
+        later worker_replication_secret: Option<Secret>,
+        /// A file that holds `worker_replication_secret`.
+        later worker_replication_secret_path: Option<PathBuf>,
+        /// Whether the main process sends notifications.
+        moot start_pushers: bool = true,
+        /// The processes that send notifications.
+        moot pusher_instances: Vec<String>,
+        /// Whether the main process sends to other servers.
+        moot send_federation: bool = true,
+        /// The processes that send to other servers.
+        moot federation_sender_instances: Vec<String>,
+        /// Where processes reach each other, by name.
+        later instance_map: BTreeMap<String, Instance>,
+        /// The processes that write.
+        moot stream_writers: StreamWriters,
+        /// The only processes that make requests to other servers.
+        later outbound_federation_restricted_to: Vec<String>,
+        /// The process that does what is to be done regularly.
+        moot run_background_tasks_on: Option<String>,
+        /// Tasks in the background.
+        later task_scheduler: TaskScheduler,
+        /// The process that keeps the user directory.
+        moot update_user_directory_from_worker: Option<String>,
+        /// The process that sends to application services.
+        moot notify_appservices_from_worker: Option<String>,
+        /// The process that cleans up media.
+        moot media_instance_running_background_jobs: Option<String>,
+        /// The connection between processes.
+        later redis: Redis,
+        /// The program that a process runs.
+        moot worker_app: Option<String>,
+        /// The name of a process.
+        later worker_name: Option<String>,
+        /// The ports and sockets a process listens on.
+        later worker_listeners: Vec<Listener>,
+        /// The port of a process's Python console.
+        moot worker_manhole: Option<u16>,
+        /// Whether a process runs in the background.
+        later worker_daemonize: bool = false,
+        /// The file that a process writes its id to.
+        later worker_pid_file: Option<PathBuf>,
+        /// The logging of a process, as `log_config`.
+        later worker_log_config: Option<PathBuf>,
+        /// The main process's address: Synapse ignores it.
+        moot worker_main_http_uri: Option<String>,
+        /// Delays between processes, for Synapse's own tests.
+        moot replication_torture_level: Option<f64>,
+    }
+}
+
+fn check_workers(mut section: WorkersSection, map: &mut MapReader<'_, '_>) -> WorkersSection {
+    section.worker_replication_secret = map.secret(
+        "worker_replication_secret",
+        section.worker_replication_secret,
+        "worker_replication_secret_path",
+        section.worker_replication_secret_path.as_deref(),
+    );
+    section
+}
+
+options! {
+    /// Where a process is reached.
+    pub struct Instance checked by check_instance {
+        /// The host.
+        later host: Option<String>,
+        /// The port.
+        later port: Option<u16>,
+        /// Whether it speaks TLS.
+        later tls: bool = false,
+        /// The unix socket's path, instead of host and port.
+        later path: Option<PathBuf>,
+    }
+}
+
+fn check_instance(instance: Instance, map: &mut MapReader<'_, '_>) -> Instance {
+    let tcp = instance.host.is_some() && instance.port.is_some();
+    if tcp == instance.path.is_some() {
+        map.error("host", "allowed is either host and port, or path");
+    }
+    instance
+}
+
+options! {
+    /// The processes that write, by what they write.
+    pub struct StreamWriters {
+        /// Events.
+        moot events: OneOrMany,
+        /// Who is typing.
+        moot typing: OneOrMany,
+        /// Messages between devices.
+        moot to_device: OneOrMany,
+        /// Account data.
+        moot account_data: OneOrMany,
+        /// Read receipts.
+        moot receipts: OneOrMany,
+        /// Who is online.
+        moot presence: OneOrMany,
+        /// Push rules.
+        moot push_rules: OneOrMany,
+        /// Device lists.
+        moot device_lists: OneOrMany,
+        /// Subscriptions to threads.
+        moot thread_subscriptions: OneOrMany,
+        /// Quarantined media.
+        moot quarantined_media_changes: OneOrMany,
+    }
+}
+
+options! {
+    /// Tasks in the background.
+    pub struct TaskScheduler {
+        /// How many run at a time.
+        later max_concurrent_tasks: u32 = 5,
+    }
+}
+
+options! {
+    /// The connection between processes.
+    pub struct Redis checked by check_redis {
+        /// Whether it is used.
+        later enabled: bool = false,
+        /// The host.
+        later host: String = "localhost".to_owned(),
+        /// The port.
+        later port: u16 = 6379,
+        /// The unix socket's path, instead of host and port.
+        later path: Option<PathBuf>,
+        /// The name to log in with.
+        later username: Option<String>,
+        /// The password to log in with.
+        later password: Option<Secret>,
+        /// A file that holds `password`.
+        later password_path: Option<PathBuf>,
+        /// The number of the database.
+        later dbid: Option<u32>,
+        /// Whether the connection speaks TLS.
+        later use_tls: bool = false,
+        /// The file with the certificate to show.
+        later certificate_file: Option<PathBuf>,
+        /// The file with its private key.
+        later private_key_file: Option<PathBuf>,
+        /// The file with the authorities that the server's certificate may be from.
+        later ca_file: Option<PathBuf>,
+        /// A folder with such authorities.
+        later ca_path: Option<PathBuf>,
+    }
+}
+
+fn check_redis(mut redis: Redis, map: &mut MapReader<'_, '_>) -> Redis {
+    let path = redis.password_path.as_deref();
+    redis.password = map.secret("password", redis.password, "password_path", path);
+    redis
+}

@@ -1,0 +1,66 @@
+//! Options as data, for the reference page and the sample file.
+
+use super::Value;
+
+/// Whether an option does what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `acts`: setting it has its effect.
+    Acts,
+    /// `later`: known and checked, without effect in this version.
+    Later,
+    /// `moot`: about something that only Synapse has; there is nothing to do.
+    Moot,
+}
+
+/// One option.
+#[derive(Debug, Clone)]
+pub struct Field {
+    pub name: &'static str,
+    /// The lines of the doc comment.
+    pub doc: &'static [&'static str],
+    pub status: Status,
+    /// What may be written: `duration`, `list of string`.
+    pub kind: String,
+    /// The default as YAML; `None` when there is none or when it is the sum of the members' defaults.
+    pub default: Option<String>,
+    /// True when leaving it out is an error.
+    pub required: bool,
+    /// The members, when it is an object or a list of objects.
+    pub members: Option<fn() -> Vec<Field>>,
+}
+
+impl Field {
+    pub(crate) fn of<T: Value>(
+        name: &'static str,
+        doc: &'static [&'static str],
+        status: Status,
+        default: Option<T>,
+    ) -> Self {
+        let absent = || T::absent(&mut super::Reader::new(Vec::new()));
+        let value = default.or_else(absent);
+        Self {
+            name: name.trim_start_matches("r#"),
+            doc,
+            status,
+            kind: T::kind(),
+            required: value.is_none(),
+            default: value.as_ref().and_then(T::show),
+            members: T::nested(),
+        }
+    }
+}
+
+/// `one of "a", "b"`, for the allowed words of an option.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("one of {}", words.join(", "))
+}
+
+/// A word as YAML: quoted unless it is read as the same word without.
+pub(crate) fn quoted(text: &str) -> String {
+    match text {
+        "true" | "false" => text.to_owned(),
+        _ => serde_json::Value::from(text).to_string(),
+    }
+}

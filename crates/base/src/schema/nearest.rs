@@ -1,0 +1,51 @@
+//! "Did you mean": the known name most like an unknown one.
+
+/// The name in `known` nearest to `name` by edit distance, when it is near enough to be meant.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Names longer than this are no typing mistake, and would cost time.
+    if name.len() > 100 {
+        return None;
+    }
+    let allowed = (name.len() / 3).clamp(1, 6);
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance over bytes; `-` and `_` count as the same.
+fn distance(a: &str, b: &str) -> usize {
+    let same = |x: u8, y: u8| x == y || (x == b'-' && y == b'_') || (x == b'_' && y == b'-');
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(!same(x, y));
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_mistake_finds_its_name_and_nonsense_finds_none() {
+        let known = ["server_name", "listeners", "report_stats", "database"];
+        let cases = [
+            ("servername", Some("server_name")),
+            ("server-name", Some("server_name")),
+            ("listner", Some("listeners")),
+            ("reportstats", Some("report_stats")),
+            ("quux", None),
+            ("", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(nearest(name, known.into_iter()), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What reading a configuration found.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::yaml::Place;
+
+/// Something wrong with one option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, when it is about one.
+    pub file: Option<PathBuf>,
+    /// Counted from 1; 0 when it is about the whole file.
+    pub line: u32,
+    /// The dotted path of the option, such as `listeners[0].port`; empty for the whole file.
+    pub option: String,
+    /// What was found and what is allowed.
+    pub message: String,
+}
+
+/// An option that is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub file: Option<PathBuf>,
+    /// Counted from 1.
+    pub line: u32,
+    /// The dotted path of the option.
+    pub option: String,
+    /// For an unknown option, the known one with the most similar name.
+    pub nearest: Option<String>,
+}
+
+/// Everything reading a configuration found, each list in the order of the schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The server cannot start with these.
+    pub errors: Vec<Problem>,
+    /// Worth a look, but the meaning is clear.
+    pub warnings: Vec<Problem>,
+    /// Set, but no such option exists.
+    pub unknown: Vec<Setting>,
+    /// Set to something other than the default, known, and without effect in this version.
+    pub not_in_effect: Vec<Setting>,
+    /// Set, and about something that only Synapse has (Python's garbage collector, for instance).
+    pub moot: Vec<Setting>,
+}
+
+impl Report {
+    /// True when nothing in the files is wrong, unknown or without effect.
+    pub fn is_clean(&self) -> bool {
+        self.errors.is_empty() && self.unknown.is_empty() && self.not_in_effect.is_empty()
+    }
+}
+
+fn place(f: &mut fmt::Formatter<'_>, file: Option<&PathBuf>, line: u32) -> fmt::Result {
+    if let Some(file) = file {
+        write!(f, "{}:", file.display())?;
+        if line > 0 {
+            write!(f, "{line}:")?;
+        }
+        write!(f, " ")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        place(f, self.file.as_ref(), self.line)?;
+        if !self.option.is_empty() {
+            write!(f, "{}: ", self.option)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        place(f, self.file.as_ref(), self.line)?;
+        f.write_str(&self.option)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, " (did you mean {nearest}?)"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for error in &self.errors {
+            writeln!(f, "error: {error}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        for unknown in &self.unknown {
+            writeln!(f, "unknown option: {unknown}")?;
+        }
+        for setting in &self.not_in_effect {
+            writeln!(f, "not in effect yet: {setting}")?;
+        }
+        for setting in &self.moot {
+            writeln!(f, "nothing to do here: {setting}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of one configuration, by the number that [`Place`] holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files(pub(super) Vec<PathBuf>);
+
+impl Files {
+    pub(super) fn name(&self, place: Place) -> Option<PathBuf> {
+        self.0.get(usize::from(place.file)).cloned()
+    }
+}

@@ -1,0 +1,311 @@
+//! Reading objects: every problem is collected, every name accounted for.
+
+use std::path::{Path, PathBuf};
+
+use super::problem::Files;
+use super::{Field, Problem, Report, Secret, Setting, Status, Value, nearest};
+use crate::yaml::{Entry, Node, Place, Scalar, Value as Yaml};
+
+/// A struct made by `options!`.
+pub(crate) trait Fields: Sized {
+    /// The lines of the doc comment.
+    const ABOUT: &'static [&'static str];
+    fn read_fields(map: &mut MapReader<'_, '_>) -> Option<Self>;
+    fn fields() -> Vec<Field>;
+}
+
+/// Where reading has come to, and what it found so far.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    files: Files,
+    path: Vec<Segment>,
+    /// Greater than 0 below an option that does not act: its members need no mention of their own.
+    quiet: usize,
+    /// True when secrets must come from files of their own.
+    pub(crate) forbid_secrets: bool,
+    /// What to say about an option by its path that no struct knows: `Err` is an error, `Ok` a warning.
+    pub(crate) explain: fn(&str) -> Option<Result<String, String>>,
+    pub(crate) report: Report,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Name(String),
+    Index(usize),
+}
+
+impl Reader {
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+        Self {
+            files: Files(files),
+            path: Vec::new(),
+            quiet: 0,
+            forbid_secrets: false,
+            explain: |_| None,
+            report: Report::default(),
+        }
+    }
+
+    /// The dotted path of what is being read, with `name` (possibly empty) appended.
+    pub(crate) fn option(&self, name: &str) -> String {
+        let mut text = String::new();
+        for segment in &self.path {
+            match segment {
+                Segment::Name(name) => {
+                    if !text.is_empty() {
+                        text.push('.');
+                    }
+                    text.push_str(name);
+                }
+                Segment::Index(index) => text.push_str(&format!("[{index}]")),
+            }
+        }
+        if !text.is_empty() && !name.is_empty() {
+            text.push('.');
+        }
+        text + name
+    }
+
+    fn problem(&self, place: Place, name: &str, message: impl Into<String>) -> Problem {
+        Problem {
+            file: self.files.name(place),
+            line: place.line,
+            option: self.option(name),
+            message: message.into(),
+        }
+    }
+
+    /// Notes an error at `place` about the option being read, or its member `name` when that is not empty.
+    pub(crate) fn error(&mut self, place: Place, name: &str, message: impl Into<String>) {
+        let problem = self.problem(place, name, message);
+        self.report.errors.push(problem);
+    }
+
+    pub(crate) fn warn(&mut self, place: Place, name: &str, message: impl Into<String>) {
+        let problem = self.problem(place, name, message);
+        self.report.warnings.push(problem);
+    }
+
+    /// Notes that `node` is not what is allowed here. Always `None`, for use in a `return`.
+    pub(crate) fn wrong<T>(&mut self, node: &Node, allowed: &str) -> Option<T> {
+        let message = format!("found {}; allowed is {allowed}", node.describe());
+        self.error(node.place, "", message);
+        None
+    }
+
+    /// The index in `words` of the word written; unquoted `off` and `true` count as the words they are.
+    pub(crate) fn word(&mut self, node: &Node, words: &[&str]) -> Option<usize> {
+        let (text, also) = match &node.value {
+            Yaml::Scalar(Scalar::Bool { value, text }) => {
+                (text.as_str(), if *value { "true" } else { "false" })
+            }
+            _ => (node.as_text().unwrap_or_default(), ""),
+        };
+        let found = words.iter().position(|word| *word == text);
+        let found = found.or_else(|| words.iter().position(|word| *word == also));
+        found.or_else(|| self.wrong(node, &super::describe::one_of(words)))
+    }
+
+    /// Reads an item of a list.
+    pub(crate) fn item<T: Value>(&mut self, index: usize, node: &Node) -> Option<T> {
+        self.path.push(Segment::Index(index));
+        let value = T::read(node, self);
+        self.path.pop();
+        value
+    }
+
+    /// Reads a member whose name the file chooses.
+    pub(crate) fn member<T: Value>(&mut self, entry: &Entry) -> Option<T> {
+        self.path.push(Segment::Name(entry.key.clone()));
+        let value = T::read(&entry.node, self);
+        self.path.pop();
+        value
+    }
+
+    fn setting(&self, place: Place, name: &str, nearest: Option<&str>) -> Setting {
+        Setting {
+            file: self.files.name(place),
+            line: place.line,
+            option: self.option(name),
+            nearest: nearest.map(|nearest| self.option(nearest)),
+        }
+    }
+}
+
+/// An object being read.
+pub(crate) struct MapReader<'r, 'n> {
+    pub(crate) reader: &'r mut Reader,
+    entries: &'n [Entry],
+    place: Place,
+    known: Vec<&'static str>,
+}
+
+impl<'r, 'n> MapReader<'r, 'n> {
+    pub(crate) fn new(reader: &'r mut Reader, entries: &'n [Entry], place: Place) -> Self {
+        Self {
+            reader,
+            entries,
+            place,
+            known: Vec::new(),
+        }
+    }
+
+    /// Reads a whole object; names it does not know are reported.
+    pub(crate) fn read<T: Fields>(node: &'n Node, reader: &'r mut Reader) -> Option<T> {
+        let Yaml::Mapping(entries) = &node.value else {
+            return reader.wrong(node, "an object");
+        };
+        let mut map = Self::new(reader, entries, node.place);
+        let value = T::read_fields(&mut map);
+        map.finish();
+        value
+    }
+
+    /// The object as it is when the file does not mention it.
+    pub(crate) fn read_absent<T: Fields>(reader: &'r mut Reader) -> Option<T> {
+        T::read_fields(&mut MapReader::new(reader, &[], Place::default()))
+    }
+
+    /// The entry that counts.
+    fn entry(&self, name: &str) -> Option<&'n Entry> {
+        let mut entries = self.entries.iter().rev();
+        entries.find(|entry| entry.key == name)
+    }
+
+    /// True when the file sets the option to something.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.entry(name).is_some_and(|entry| !entry.node.is_null())
+    }
+
+    /// Where an option is set, or where the object starts when it is not.
+    pub(crate) fn place(&self, name: &str) -> Place {
+        self.entry(name).map_or(self.place, |entry| entry.place)
+    }
+
+    /// Notes an error about the member `name`.
+    pub(crate) fn error(&mut self, name: &str, message: impl Into<String>) {
+        let place = self.place(name);
+        self.reader.error(place, name, message);
+    }
+
+    /// Notes a warning about the member `name`.
+    pub(crate) fn warn(&mut self, name: &str, message: impl Into<String>) {
+        let place = self.place(name);
+        self.reader.warn(place, name, message);
+    }
+
+    pub(crate) fn field<T: Value>(
+        &mut self,
+        name: &'static str,
+        status: Status,
+        default: Option<T>,
+    ) -> Option<T> {
+        let name = name.trim_start_matches("r#");
+        self.known.push(name);
+        let Some(entry) = self.entry(name) else {
+            return default.or_else(|| self.absent(name));
+        };
+        if entry.node.is_null() {
+            return T::null().or(default).or_else(|| self.absent(name));
+        }
+        let default_text = default.as_ref().and_then(T::show);
+        self.reader.path.push(Segment::Name(name.to_owned()));
+        self.reader.quiet += usize::from(status != Status::Acts);
+        let value = match default {
+            Some(default) => T::read_over(&entry.node, self.reader, default),
+            None => T::read(&entry.node, self.reader),
+        };
+        self.reader.quiet -= usize::from(status != Status::Acts);
+        self.reader.path.pop();
+        let shown = value.as_ref().and_then(T::show);
+        if shown.is_none() || shown != default_text {
+            self.note(status, entry);
+        }
+        value
+    }
+
+    fn absent<T: Value>(&mut self, name: &str) -> Option<T> {
+        self.reader.path.push(Segment::Name(name.to_owned()));
+        let errors = self.reader.report.errors.len();
+        let value = T::absent(self.reader);
+        self.reader.path.pop();
+        if value.is_none() {
+            self.reader.report.errors.truncate(errors);
+            self.error(
+                name,
+                format!("required, but not set; allowed is {}", T::kind()),
+            );
+        }
+        value
+    }
+
+    fn note(&mut self, status: Status, entry: &Entry) {
+        if self.reader.quiet > 0 {
+            return;
+        }
+        let setting = self.reader.setting(entry.place, &entry.key, None);
+        match status {
+            Status::Acts => {}
+            Status::Later => self.reader.report.not_in_effect.push(setting),
+            Status::Moot => self.reader.report.moot.push(setting),
+        }
+    }
+
+    /// The secret `name`, or what the file that `path_name` names holds; setting both is an error.
+    pub(crate) fn secret(
+        &mut self,
+        name: &str,
+        inline: Option<Secret>,
+        path_name: &str,
+        path: Option<&Path>,
+    ) -> Option<Secret> {
+        let Some(path) = path else {
+            return inline;
+        };
+        if inline.is_some() {
+            self.error(
+                path_name,
+                format!("set together with {name}; allowed is one of the two"),
+            );
+            return None;
+        }
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some(Secret::new(text.trim())),
+            Err(error) => {
+                self.error(
+                    path_name,
+                    format!("cannot read {}: {error}", path.display()),
+                );
+                None
+            }
+        }
+    }
+
+    /// Reports names that are not known and names set twice.
+    pub(crate) fn finish(self) {
+        let Self {
+            reader,
+            entries,
+            known,
+            ..
+        } = self;
+        for (index, entry) in entries.iter().enumerate() {
+            let name = entry.key.as_str();
+            if entries[..index].iter().any(|earlier| earlier.key == name) {
+                reader.warn(entry.place, name, "set more than once; the last one counts");
+            }
+            if known.contains(&name) {
+                continue;
+            }
+            match (reader.explain)(&reader.option(name)) {
+                Some(Err(message)) => reader.error(entry.place, name, message),
+                Some(Ok(message)) => reader.warn(entry.place, name, message),
+                None => {
+                    let nearest = nearest(name, known.iter().copied());
+                    let setting = reader.setting(entry.place, name, nearest);
+                    reader.report.unknown.push(setting);
+                }
+            }
+        }
+    }
+}

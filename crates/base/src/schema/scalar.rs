@@ -1,0 +1,244 @@
+//! Durations, sizes, secrets, addresses and modes: how they are written and what they hold.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::{Reader, Value};
+use crate::yaml::{Node, Value as Yaml};
+
+const DURATION_UNITS: [(&str, u64); 6] = [
+    ("y", 365 * 24 * 3_600_000),
+    ("w", 7 * 24 * 3_600_000),
+    ("d", 24 * 3_600_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+];
+
+fn whole_number(text: &str) -> Option<u64> {
+    let digits = text.trim().replace('_', "");
+    let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    valid.then(|| digits.parse().ok())?
+}
+
+/// Whole milliseconds, or a whole number with a unit: s, m, h, d, w, y (365 days).
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = DURATION_UNITS
+        .iter()
+        .find_map(|(suffix, millis)| Some((text.strip_suffix(suffix)?, *millis)));
+    let (number, millis) = unit.unwrap_or((text, 1));
+    whole_number(number)?
+        .checked_mul(millis)
+        .map(Duration::from_millis)
+}
+
+/// A duration in its largest whole unit.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let unit = DURATION_UNITS
+        .iter()
+        .find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
+    match unit {
+        Some((suffix, unit)) => format!("\"{}{suffix}\"", millis / unit),
+        None => millis.to_string(),
+    }
+}
+
+/// Bytes, or a whole number with K, M, G, T (or KiB, MiB, GiB, TiB): powers of 1024.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u32); 4] = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
+    let bare = text.strip_suffix("iB").unwrap_or(text);
+    let unit = UNITS
+        .iter()
+        .find_map(|(suffix, shift)| Some((bare.strip_suffix(suffix)?, *shift)));
+    match unit {
+        Some((number, shift)) => whole_number(number)?.checked_mul(1 << shift),
+        None => whole_number(text),
+    }
+}
+
+/// A password, key or other text that must not appear in logs: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(...)")
+    }
+}
+
+impl Value for Secret {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        if reader.forbid_secrets {
+            let message = "secrets in the configuration file are forbidden by --no-secrets-in-config; use the option ending in _path";
+            reader.error(node.place, "", message);
+            return None;
+        }
+        match node.as_text() {
+            Some(text) => Some(Self::new(text)),
+            None => {
+                // What was found is not repeated: it may be most of the secret.
+                reader.error(
+                    node.place,
+                    "",
+                    "not a string; allowed is a string, in quotes",
+                );
+                None
+            }
+        }
+    }
+
+    fn kind() -> String {
+        "secret".to_owned()
+    }
+}
+
+/// A range of IP addresses, written `10.0.0.0/8`, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IpRange {
+    network: IpAddr,
+    prefix: u8,
+}
+
+impl IpRange {
+    /// Reads `address` or `address/prefix length`; bits after the prefix are ignored.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let network: IpAddr = address.trim().parse().ok()?;
+        let most = if network.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(most);
+        (prefix <= most).then_some(Self { network, prefix })
+    }
+
+    /// True when the address lies in the range. An IPv6 address that stands for an IPv4 address (mapped, or 6to4) counts as
+    /// both.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.contains_exactly(address)
+            || embedded_v4(address).is_some_and(|v4| self.contains_exactly(IpAddr::V4(v4)))
+    }
+
+    fn contains_exactly(&self, address: IpAddr) -> bool {
+        match (self.network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differing = u32::from(network) ^ u32::from(address);
+                differing.leading_zeros() >= u32::from(self.prefix)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = u128::from(network) ^ u128::from(address);
+                differing.leading_zeros() >= u32::from(self.prefix)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The IPv4 address inside `::ffff:a.b.c.d`, `::a.b.c.d` or `2002:aabb:ccdd::`.
+fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(address) = address else {
+        return None;
+    };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff | 0, ..] => address.to_ipv4(),
+        [0x2002, high, low, ..] => {
+            let bits = (u32::from(high) << 16) | u32::from(low);
+            Some(Ipv4Addr::from(bits))
+        }
+        _ => None,
+    }
+}
+
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+impl Value for IpRange {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let range = node.as_text().and_then(Self::parse);
+        range.or_else(|| reader.wrong(node, &format!("an {}", Self::kind())))
+    }
+
+    fn kind() -> String {
+        "IP address or range such as 10.0.0.0/8".to_owned()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(format!("\"{self}\""))
+    }
+}
+
+/// One string or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OneOrMany(pub Vec<String>);
+
+impl Value for OneOrMany {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        match &node.value {
+            Yaml::Sequence(_) => Vec::read(node, reader).map(Self),
+            _ => Some(Self(vec![String::read(node, reader)?])),
+        }
+    }
+
+    fn absent(_reader: &mut Reader) -> Option<Self> {
+        Some(Self::default())
+    }
+
+    fn kind() -> String {
+        "string or list of string".to_owned()
+    }
+
+    fn show(&self) -> Option<String> {
+        match self.0.as_slice() {
+            [one] => one.show(),
+            many => many.to_vec().show(),
+        }
+    }
+}
+
+/// Permission bits of a file, such as `0o660`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl Value for FileMode {
+    /// YAML 1.1 reads `0660` as octal. A plain `660` is what its writer calls 660, since no mode is that large in decimal;
+    /// smaller decimal numbers are the bits themselves, as in Synapse.
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let text = node.as_text().unwrap_or_default();
+        let octal = |digits: &str| u32::from_str_radix(digits, 8).ok();
+        let mode = match text.strip_prefix("0o").or_else(|| text.strip_prefix('0')) {
+            Some(digits) => octal(digits),
+            None => match text.parse::<u32>() {
+                Ok(bits @ 0..=0o777) => Some(bits),
+                _ => octal(text),
+            },
+        };
+        match mode.filter(|mode| *mode <= 0o777) {
+            Some(mode) => Some(Self(mode)),
+            None => reader.wrong(node, "a file mode such as 660"),
+        }
+    }
+
+    fn kind() -> String {
+        "file mode".to_owned()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(format!("{:o}", self.0))
+    }
+}
