@@ -5,6 +5,7 @@
 //! - [`json`]: JSON as Matrix signs it
 //! - [`power_levels`]: who may do what
 //! - [`auth`]: the authorization rules
+//! - [`state_res`]: one room state from several
 //! - [`push_rules`]: what users are notified of
 //! - [`visibility`]: who may see an event
 //! - [`event`]: PDUs: parse, build, hash, redact, sign, verify, client formats
@@ -20,5 +21,6 @@ pub mod json;
 pub mod power_levels;
 pub mod push_rules;
 pub mod rules;
+pub mod state_res;
 pub mod visibility;
 pub mod x_matrix;

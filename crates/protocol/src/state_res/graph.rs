@@ -1,0 +1,206 @@
+//! The auth events of a room as a graph of small numbers.
+
+use std::collections::HashMap;
+
+use crate::{event::Pdu, id::EventId};
+
+/// A state event in an [`AuthGraph`]. An event has a greater number than all events of its auth chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node(u32);
+
+/// An event type and state key in an [`AuthGraph`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(u32);
+
+impl Node {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The state events of a room and their auth events: the index by which reachability is decided.
+///
+/// Events can be added in any order; one becomes part of the graph when its auth chain is complete, so the graph has no cycles
+/// whatever other servers say. What it stores of an event is its id, type, state key and auth events, which can come from a
+/// database as well as from a [`Pdu`].
+#[derive(Debug, Clone, Default)]
+pub struct AuthGraph {
+    nodes: HashMap<EventId, Node>,
+    ids: Vec<EventId>,
+    node_keys: Vec<Key>,
+    /// Where the auth events of each event start in `edges`; one longer than `ids`, or empty.
+    edge_starts: Vec<u32>,
+    edges: Vec<Node>,
+    /// The `m.room.power_levels` event among the auth events.
+    power_levels: Vec<Option<Node>>,
+    keys: HashMap<Box<str>, HashMap<Box<str>, Key>>,
+    key_names: Vec<(Box<str>, Box<str>)>,
+    create: Option<Node>,
+    /// Events with unknown auth events.
+    waiting: HashMap<EventId, Waiting>,
+    /// Who waits for an event.
+    waiters: HashMap<EventId, Vec<EventId>>,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    key: Key,
+    auth_events: Box<[EventId]>,
+    unknown: usize,
+}
+
+impl AuthGraph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a state event; an event that is not one is ignored, as it authorizes nothing.
+    pub fn add(&mut self, event: &Pdu) {
+        if let Some(state_key) = event.state_key() {
+            self.add_parts(event.event_id(), event.event_type(), state_key, event.auth_events());
+        }
+    }
+
+    /// Adds a state event given by its parts.
+    pub fn add_parts(&mut self, id: &EventId, event_type: &str, state_key: &str, auth_events: &[EventId]) {
+        if self.nodes.contains_key(id) || self.waiting.contains_key(id) {
+            return;
+        }
+        let key = self.intern(event_type, state_key);
+        let mut unknown = auth_events.iter().filter(|auth| !self.nodes.contains_key(*auth)).collect::<Vec<_>>();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.is_empty() {
+            self.insert(id.clone(), key, auth_events);
+            self.insert_waiters_of(id.clone());
+            return;
+        }
+        for auth in &unknown {
+            self.waiters.entry((*auth).clone()).or_default().push(id.clone());
+        }
+        let waiting = Waiting { key, auth_events: auth_events.into(), unknown: unknown.len() };
+        self.waiting.insert(id.clone(), waiting);
+    }
+
+    /// The events that have to be added for those that were to be complete.
+    pub fn missing(&self) -> Vec<EventId> {
+        let mut missing: Vec<_> =
+            self.waiters.keys().filter(|id| !self.waiting.contains_key(*id)).cloned().collect();
+        missing.sort_unstable();
+        missing
+    }
+
+    /// The number of an event; `None` when it is not in the graph, or not complete.
+    pub fn node(&self, id: &EventId) -> Option<Node> {
+        self.nodes.get(id).copied()
+    }
+
+    /// The id of an event.
+    pub fn id(&self, node: Node) -> &EventId {
+        &self.ids[node.index()]
+    }
+
+    /// Type and state key of an event.
+    pub fn key_of(&self, node: Node) -> Key {
+        self.node_keys[node.index()]
+    }
+
+    /// The number of a type and state key; `None` when no event has them.
+    pub fn key(&self, event_type: &str, state_key: &str) -> Option<Key> {
+        self.keys.get(event_type)?.get(state_key).copied()
+    }
+
+    /// Type and state key, by number.
+    pub fn key_name(&self, key: Key) -> (&str, &str) {
+        let (event_type, state_key) = &self.key_names[key.0 as usize];
+        (event_type, state_key)
+    }
+
+    /// The auth events of an event.
+    pub fn auth_events(&self, node: Node) -> &[Node] {
+        let at = node.index();
+        &self.edges[self.edge_starts[at] as usize..self.edge_starts[at + 1] as usize]
+    }
+
+    /// The create event.
+    pub fn create(&self) -> Option<Node> {
+        self.create
+    }
+
+    /// Number of events.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no events.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Every event, in order of number.
+    pub(super) fn nodes(&self) -> impl DoubleEndedIterator<Item = Node> + use<> {
+        (0..number(self.ids.len())).map(Node)
+    }
+
+    /// The power levels event among the auth events of an event.
+    pub(super) fn power_levels_of(&self, node: Node) -> Option<Node> {
+        self.power_levels[node.index()]
+    }
+
+    fn intern(&mut self, event_type: &str, state_key: &str) -> Key {
+        if let Some(key) = self.key(event_type, state_key) {
+            return key;
+        }
+        let key = Key(number(self.key_names.len()));
+        self.key_names.push((event_type.into(), state_key.into()));
+        self.keys.entry(event_type.into()).or_default().insert(state_key.into(), key);
+        key
+    }
+
+    fn insert(&mut self, id: EventId, key: Key, auth_events: &[EventId]) {
+        let node = Node(number(self.ids.len()));
+        if self.edge_starts.is_empty() {
+            self.edge_starts.push(0);
+        }
+        self.edges.extend(auth_events.iter().filter_map(|auth| self.nodes.get(auth)));
+        self.edge_starts.push(number(self.edges.len()));
+        let is = |key: Key, event_type: &str| {
+            let (key_type, state_key) = &self.key_names[key.0 as usize];
+            **key_type == *event_type && state_key.is_empty()
+        };
+        let start = self.edge_starts[node.index()] as usize;
+        let power_levels =
+            self.edges[start..].iter().find(|auth| is(self.node_keys[auth.index()], "m.room.power_levels")).copied();
+        if self.create.is_none() && is(key, "m.room.create") {
+            self.create = Some(node);
+        }
+        self.power_levels.push(power_levels);
+        self.node_keys.push(key);
+        self.nodes.insert(id.clone(), node);
+        self.ids.push(id);
+    }
+
+    /// Adds everything that only waited for this event, and so on.
+    fn insert_waiters_of(&mut self, id: EventId) {
+        let mut known = vec![id];
+        while let Some(id) = known.pop() {
+            for waiter in self.waiters.remove(&id).unwrap_or_default() {
+                let Some(waiting) = self.waiting.get_mut(&waiter) else { continue };
+                waiting.unknown -= 1;
+                if waiting.unknown == 0
+                    && let Some(waiting) = self.waiting.remove(&waiter)
+                {
+                    self.insert(waiter.clone(), waiting.key, &waiting.auth_events);
+                    known.push(waiter);
+                }
+            }
+        }
+    }
+}
+
+/// Room for four billion events or keys of one room; what were beyond would all be one and the same, in a process that has run
+/// out of memory long before.
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
