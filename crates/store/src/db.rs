@@ -207,13 +207,29 @@ impl Database {
         for _ in 0..self.0.reader_count {
             drop(self.0.readers.send(Message::Stop).await);
         }
-        let threads =
-            std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count()
-        });
-        if !matches!(joined.await, Ok(0)) {
-            tracing::error!("a database thread ended by a panic");
+        let inner = Arc::clone(&self.0);
+        if tokio::task::spawn_blocking(move || inner.join()).await.is_err() {
+            tracing::error!("waiting for the database threads panicked");
+        }
+    }
+
+    /// [`Database::close`] for threads outside the async runtime; panics inside it.
+    pub fn close_blocking(&self) {
+        drop(self.0.writer.blocking_send(Message::Stop));
+        for _ in 0..self.0.reader_count {
+            drop(self.0.readers.blocking_send(Message::Stop));
+        }
+        self.0.join();
+    }
+}
+
+impl Inner {
+    fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a database thread ended by a panic");
+            }
         }
     }
 }

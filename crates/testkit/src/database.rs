@@ -82,6 +82,11 @@ impl TestPlace {
         &self.options
     }
 
+    /// `database.args` for it.
+    pub fn args(&self) -> &Map<String, serde_json::Value> {
+        &self.args
+    }
+
     /// The `database:` section of homeserver.yaml for it (JSON is YAML).
     pub fn homeserver_yaml(&self) -> String {
         format!("database: {}\n", json!({ "name": self.name, "args": self.args }))

@@ -1,6 +1,7 @@
 //! Tests of the store on every database this machine has.
 
 mod group_commit;
+mod kill;
 mod maintenance;
 mod migrations;
 mod statements;
