@@ -10,11 +10,13 @@ pub use crate::schema::{
 use crate::schema::{Fields, MapReader};
 
 mod email;
+mod generate;
 mod legacy;
 mod listeners;
 mod load;
 
 pub use email::{Email, Subjects};
+pub use generate::{Generate, SecretFileError, generate};
 pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
 pub use load::{Loaded, Options, check, load, parse};
 

@@ -9,72 +9,52 @@ use crate::yaml::{self, Entry, Place, Value};
 /// No configuration file may be larger, in bytes.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
-/// What to load.
-#[derive(Debug, Clone, Default)]
+/// How to load.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Files, and folders whose `*.yaml` files are read in the order of their names. A later file replaces whole top-level
-    /// options of an earlier one.
-    pub paths: Vec<PathBuf>,
-    /// The folder where keys are looked for; that of the last file when not set.
-    pub keys_directory: Option<PathBuf>,
     /// Whether a secret that is written in a file itself is an error.
     pub forbid_secrets: bool,
 }
 
-/// What loading gave.
+/// A configuration, and what there is to say about it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The configuration; `None` exactly when the report holds errors.
-    pub config: Option<Config>,
+    pub config: Config,
+    /// Holds no errors.
     pub report: Report,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
 }
 
-impl Loaded {
-    /// The configuration with what there is to say about it.
-    ///
-    /// # Errors
-    /// The report, when it holds errors.
-    pub fn into_result(self) -> Result<(Config, Report), Report> {
-        match self.config {
-            Some(config) => Ok((config, self.report)),
-            None => Err(self.report),
-        }
-    }
-}
-
-/// Reads and checks configuration files.
-pub fn load(options: &Options) -> Loaded {
-    let mut report = Report::default();
-    let files = find_files(&options.paths, &mut report);
+/// Reads and checks configuration files. Of folders, the `*.yaml` files are read in the order of their names. A later file
+/// replaces whole top-level options of an earlier one.
+///
+/// # Errors
+/// The report, when it holds errors: all of them, not only the first.
+pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
+    let files = find_files(paths)?;
     let mut entries = Vec::new();
+    let mut report = Report::default();
     for (index, file) in files.iter().enumerate() {
         match read_file(file, index) {
             Ok(added) => merge(&mut entries, added),
             Err(problem) => report.errors.push(problem),
         }
     }
-    let config_dir = options.keys_directory.clone().unwrap_or_else(|| {
-        let folder = files.last().and_then(|file| file.parent());
-        folder.unwrap_or(Path::new("")).to_owned()
-    });
+    if report.has_errors() {
+        // Without the file that could not be read, others would seem to lack options.
+        return Err(report);
+    }
+    let last = files.last().and_then(|file| file.parent());
+    let config_dir = last.unwrap_or(Path::new("")).to_owned();
     let mut reader = Reader::new(files.clone());
     reader.forbid_secrets = options.forbid_secrets;
-    if !report.errors.is_empty() {
-        // Without a file that could not be read, others would seem to lack options.
-        return Loaded {
-            config: None,
-            report,
-            files,
-        };
-    }
-    let (config, report) = interpret(reader, &entries, config_dir);
-    Loaded {
+    let (config, report) = interpret(reader, &entries, config_dir)?;
+    Ok(Loaded {
         config,
         report,
         files,
-    }
+    })
 }
 
 /// Reads a configuration from text.
@@ -88,26 +68,31 @@ pub fn parse(text: &str) -> Result<Config, Report> {
         ..Report::default()
     })?;
     let reader = Reader::new(vec![file.to_owned()]);
-    let (config, report) = interpret(reader, &entries, PathBuf::new());
-    config.ok_or(report)
+    Ok(interpret(reader, &entries, PathBuf::new())?.0)
 }
 
 /// What there is to say about configuration files: what `plexus config check` prints.
-pub fn check(options: &Options) -> Report {
-    load(options).report
+pub fn check(paths: &[PathBuf], options: Options) -> Report {
+    match load(paths, options) {
+        Ok(loaded) => loaded.report,
+        Err(report) => report,
+    }
 }
 
 fn interpret(
     mut reader: Reader,
     entries: &[Entry],
     config_dir: PathBuf,
-) -> (Option<Config>, Report) {
+) -> Result<(Config, Report), Report> {
     reader.explain = legacy::explain;
     let mut map = MapReader::new(&mut reader, entries, Place::default());
     let config = read(&mut map, config_dir);
     map.finish();
     let report = reader.report;
-    (config.filter(|_| report.errors.is_empty()), report)
+    match config {
+        Some(config) if !report.has_errors() => Ok((config, report)),
+        _ => Err(report),
+    }
 }
 
 fn problem(file: &Path, line: u32, message: String) -> Problem {
@@ -120,34 +105,41 @@ fn problem(file: &Path, line: u32, message: String) -> Problem {
 }
 
 /// The files that `paths` name, in order.
-fn find_files(paths: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
+fn find_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Report> {
     let mut files = Vec::new();
+    let mut errors = Vec::new();
     for path in paths {
         if !path.is_dir() {
             files.push(path.clone());
             continue;
         }
         match yaml_files(path) {
+            Ok(found) if found.is_empty() => {
+                let message = "the folder holds no file that ends in .yaml".to_owned();
+                errors.push(problem(path, 0, message));
+            }
             Ok(found) => files.extend(found),
             Err(error) => {
                 let message = format!("cannot read the folder: {error}");
-                report.errors.push(problem(path, 0, message));
+                errors.push(problem(path, 0, message));
             }
         }
     }
-    if files.is_empty() && report.errors.is_empty() {
-        let message = match paths.first() {
-            Some(path) => format!("{} holds no file that ends in .yaml", path.display()),
-            None => "no configuration file is named; allowed is --config-path".to_owned(),
-        };
-        report.errors.push(Problem {
+    if paths.is_empty() {
+        errors.push(Problem {
             file: None,
             line: 0,
             option: String::new(),
-            message,
+            message: "no configuration file is named; name one with --config-path".to_owned(),
         });
     }
-    files
+    if errors.is_empty() {
+        return Ok(files);
+    }
+    Err(Report {
+        errors,
+        ..Report::default()
+    })
 }
 
 fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {

@@ -26,7 +26,7 @@ options! {
         later enable_registration_token_3pid_bypass: bool = false,
         /// Whoever knows this secret can make accounts, even when registration is closed: `plexus register` uses it.
         acts registration_shared_secret: Option<Secret>,
-        /// A file that holds `registration_shared_secret`.
+        /// A file that holds `registration_shared_secret`. It is made when it does not exist.
         acts registration_shared_secret_path: Option<PathBuf>,
         /// The cost of Synapse's password hashes. New hashes here are argon2id.
         moot bcrypt_rounds: u32 = 12,
@@ -109,7 +109,9 @@ fn check_registration(
     mut section: RegistrationSection,
     map: &mut MapReader<'_, '_>,
 ) -> RegistrationSection {
+    // A file that does not exist is made at start.
     let path = section.registration_shared_secret_path.as_deref();
+    let path = path.filter(|path| path.exists() || section.registration_shared_secret.is_some());
     section.registration_shared_secret = map.secret(
         "registration_shared_secret",
         section.registration_shared_secret,

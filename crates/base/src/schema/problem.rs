@@ -46,6 +46,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// True when the server cannot start.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// True when nothing in the files is wrong, unknown or without effect.
     pub fn is_clean(&self) -> bool {
         self.errors.is_empty() && self.unknown.is_empty() && self.not_in_effect.is_empty()

@@ -1,0 +1,155 @@
+//! Files for a new installation.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Config, Secret};
+use crate::Random;
+
+/// How many letters and digits a new secret has: 297 bits.
+const SECRET_LENGTH: usize = 50;
+
+/// What a new installation is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Generate<'a> {
+    pub server_name: &'a str,
+    /// Whether statistics are sent to the Matrix.org Foundation.
+    pub report_stats: bool,
+    /// Where the configuration and the signing key will be.
+    pub config_dir: &'a Path,
+    /// Where the database and media will be.
+    pub data_dir: &'a Path,
+}
+
+/// The `homeserver.yaml` of a new installation, with secrets of its own. Synapse can load it, too. Folders are named by
+/// their absolute paths.
+pub fn generate(new: &Generate<'_>, random: &Random) -> String {
+    let server_name = new.server_name;
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let data_dir = absolute(new.data_dir);
+    let config_dir = absolute(new.config_dir);
+    let signing_key = config_dir.join(format!("{server_name}.signing.key"));
+    let path = |name: &str| quoted(&data_dir.join(name).to_string_lossy());
+    let secret = || quoted(&random.alphanumeric(SECRET_LENGTH));
+    format!(
+        r#"# Options are explained in docs/config.md; docs/homeserver.sample.yaml lists all of them.
+# "plexus config check -c homeserver.yaml" finds mistakes.
+
+# The name that user ids end in. It can never be changed.
+server_name: {server_name}
+
+# Where clients reach this server, when that is not https://<server_name>/.
+#public_baseurl: https://matrix.example.com/
+
+pid_file: {pid_file}
+
+# Only programs on this machine reach this port. Put a proxy that speaks TLS in front and set x_forwarded to true; or
+# listen on other addresses, with "tls: true", tls_certificate_path and tls_private_key_path.
+listeners:
+  - port: 8008
+    type: http
+    tls: false
+    x_forwarded: false
+    bind_addresses: ['127.0.0.1']
+    resources:
+      - names: [client, federation]
+        compress: false
+
+# SQLite suits a small server. For a larger one, PostgreSQL:
+#database:
+#  name: psycopg2
+#  args:
+#    user: plexus
+#    password: secret
+#    dbname: plexus
+#    host: localhost
+database:
+  name: sqlite3
+  args:
+    database: {database}
+
+media_store_path: {media}
+signing_key_path: {signing_key}
+
+# Whoever knows this can make accounts: "plexus register" does.
+registration_shared_secret: {registration}
+macaroon_secret_key: {macaroon}
+form_secret: {form}
+
+# Whether anybody may make an account. Ask for a registration token, or spammers will come:
+#enable_registration: true
+#registration_requires_token: true
+
+# Whether statistics are sent to the Matrix.org Foundation.
+report_stats: {report_stats}
+
+# Servers asked for other servers' keys.
+trusted_key_servers:
+  - server_name: matrix.org
+suppress_key_server_warning: true
+
+# Levels and places of logging, in the form of Python's logging.config.dictConfig.
+#log_config: {log_config}
+"#,
+        server_name = quoted(server_name),
+        pid_file = path("homeserver.pid"),
+        database = path("homeserver.db"),
+        media = path("media_store"),
+        signing_key = quoted(&signing_key.to_string_lossy()),
+        registration = secret(),
+        macaroon = secret(),
+        form = secret(),
+        log_config = quoted(&config_dir.join("log.config").to_string_lossy()),
+        report_stats = new.report_stats,
+    )
+}
+
+/// Text as a YAML string, whatever it holds: JSON's strings are YAML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A file with a new secret could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write a new secret to {path}: {source}")]
+pub struct SecretFileError {
+    pub path: PathBuf,
+    pub source: std::io::Error,
+}
+
+impl Config {
+    /// Makes the file of `registration_shared_secret_path` when it does not exist, as Synapse does at its first start, readable
+    /// by its owner alone. Answers with the path of a file that was made.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn generate_missing_secrets(
+        &mut self,
+        random: &Random,
+    ) -> Result<Option<PathBuf>, SecretFileError> {
+        let Some(path) = self.registration.registration_shared_secret_path.clone() else {
+            return Ok(None);
+        };
+        if self.registration.registration_shared_secret.is_some() {
+            return Ok(None);
+        }
+        let secret = random.alphanumeric(SECRET_LENGTH);
+        match write_private(&path, &secret) {
+            Ok(()) => {
+                self.registration.registration_shared_secret = Some(Secret::new(secret));
+                Ok(Some(path))
+            }
+            Err(source) => Err(SecretFileError { path, source }),
+        }
+    }
+}
+
+fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{secret}")?;
+    file.sync_all()
+}
