@@ -2,6 +2,7 @@
 
 mod group_commit;
 mod kill;
+mod lost_connection;
 mod maintenance;
 mod migrations;
 mod statements;
