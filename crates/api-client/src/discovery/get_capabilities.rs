@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plexus_base::config::Config;
+use plexus_base::config::{Config, PasswordLogin};
 use plexus_http::{Auth, JsonBody, State};
 use plexus_protocol::rules::RoomVersion;
 use serde::Serialize;
@@ -56,6 +56,7 @@ pub async fn handle(Auth(_): Auth, State(config): State<Arc<Config>>) -> JsonBod
 fn capabilities(config: &Config) -> Capabilities {
     let set_displayname = config.registration.enable_set_displayname;
     let set_avatar_url = config.registration.enable_set_avatar_url;
+    let passwords = &config.passwords.password_config;
     let mut disallowed = Vec::new();
     if !set_displayname {
         disallowed.push("displayname");
@@ -69,7 +70,7 @@ fn capabilities(config: &Config) -> Capabilities {
             available: RoomVersion::ALL.iter().map(|version| (version.as_str(), "stable")).collect(),
         },
         change_password: Enabled {
-            enabled: config.auth.password_config.enabled && config.auth.password_config.localdb_enabled,
+            enabled: passwords.enabled != PasswordLogin::Disabled && passwords.localdb_enabled,
         },
         set_displayname: Enabled { enabled: set_displayname },
         set_avatar_url: Enabled { enabled: set_avatar_url },
