@@ -1,7 +1,7 @@
 //! Closing accounts.
 
 use plexus_protocol::id::UserId;
-use plexus_store::repo::{device_keys, device_lists, key_backup, users};
+use plexus_store::repo::{device_keys, device_lists, key_backup, pushers, users};
 use plexus_store::{Database, DbError};
 
 use crate::device_changes;
@@ -37,6 +37,7 @@ impl Deactivation {
                     device_keys::delete_cross_signing(tx, user_id.as_str())?;
                     device_changes::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
                 }
+                pushers::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())
             })
             .await

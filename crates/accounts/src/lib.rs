@@ -9,10 +9,16 @@
 //! | [`Sessions`] | devices with tokens: start, refresh, end |
 //! | [`UserInteractiveAuth`] | stages before sensitive requests |
 //! | [`Devices`], [`Deactivation`] | what a user manages |
+//! | [`DeviceKeys`], [`KeyBackups`] | end-to-end encryption |
+//!
+//! [`Accounts::new`] makes them all of a configuration.
 
+pub mod backup;
+mod build;
 mod deactivation;
 mod device_changes;
 mod devices;
+pub mod keys;
 mod last_seen;
 mod login;
 pub mod password;
@@ -26,8 +32,11 @@ mod token_checker;
 pub mod uia;
 mod username;
 
+pub use backup::KeyBackups;
+pub use build::Accounts;
 pub use deactivation::Deactivation;
 pub use devices::{Devices, RenameError};
+pub use keys::DeviceKeys;
 pub use last_seen::Seen;
 pub use login::{ChangePasswordError, LoginError, Logins};
 pub use password::{HashError, PasswordHasher, WeakPassword};

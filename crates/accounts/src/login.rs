@@ -76,14 +76,12 @@ impl Logins {
         }
     }
 
-    /// The account this password belongs to. A bcrypt hash is replaced by argon2id.
+    /// The account this password belongs to. A bcrypt hash is replaced by argon2id. Whether the configuration allows
+    /// passwords is the caller's to check.
     ///
     /// # Errors
     /// See [`LoginError`].
     pub async fn by_password(&self, user_id: &UserId, password: &str) -> Result<UserId, LoginError> {
-        if !self.settings.password.enabled || !self.settings.password.localdb_enabled {
-            return Err(LoginError::WrongPassword);
-        }
         let Some(user) = self.find(user_id).await? else {
             self.hasher.pretend(password).await?;
             return Err(LoginError::WrongPassword);
@@ -154,12 +152,12 @@ impl Logins {
         }
     }
 
-    /// Whether the account has a password that this server can check.
+    /// Whether the account has a password with which it can authorise requests.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn has_password(&self, user_id: &UserId) -> Result<bool, DbError> {
-        if !self.settings.password.enabled || !self.settings.password.localdb_enabled {
+        if !self.settings.password.for_reauth {
             return Ok(false);
         }
         let user_id = user_id.clone();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
-use plexus_store::repo::{registration_tokens, ui_auth, users};
+use plexus_protocol::json::Value;
+use plexus_store::repo::{profiles, registration_tokens, ui_auth, users};
 use plexus_store::{Database, DbError, Tx};
 
 use crate::password::{HashError, PasswordHasher, WeakPassword};
@@ -42,6 +43,8 @@ pub struct NewAccount {
     pub username: Option<String>,
     /// `None`: the user cannot log in with a password.
     pub password: Option<String>,
+    /// `None`: the localpart.
+    pub display_name: Option<String>,
     pub is_admin: bool,
     /// `None`, `"bot"` or `"support"`.
     pub user_type: Option<String>,
@@ -197,9 +200,14 @@ impl Registrar {
             suspended: false,
             shadow_banned: false,
         };
+        // Synapse shows a new user by the localpart until another name is chosen; guests have none.
+        let display_name = account.display_name.clone().or_else(|| (!is_guest).then(|| user_id.localpart().to_owned()));
         let (sessions, stored, ui_auth_session) = (self.sessions.clone(), plan.clone(), account.ui_auth_session.clone());
         self.db
-            .write(move |tx| insert(tx, &user, &sessions, stored.as_ref(), ui_auth_session.as_deref()))
+            .write(move |tx| {
+                let (name, session) = (display_name.as_deref(), ui_auth_session.as_deref());
+                insert(tx, &user, name, &sessions, stored.as_ref(), session)
+            })
             .await?;
         Ok(Registered { user_id, session: plan.map(|plan| plan.session) })
     }
@@ -208,12 +216,16 @@ impl Registrar {
 fn insert(
     tx: &mut Tx,
     user: &users::User,
+    display_name: Option<&str>,
     sessions: &Sessions,
     plan: Option<&Plan>,
     ui_auth_session: Option<&str>,
 ) -> Result<(), RegisterError> {
     if !users::get_ignoring_case(tx, &user.user_id)?.is_empty() || !users::insert(tx, user)? {
         return Err(RegisterError::UserInUse);
+    }
+    if let Some(name) = display_name {
+        profiles::set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
     }
     if let Some(plan) = plan {
         sessions.store(tx, plan)?;

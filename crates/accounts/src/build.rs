@@ -1,0 +1,61 @@
+use std::sync::Arc;
+
+use plexus_base::{Clock, Random};
+use plexus_store::Database;
+
+use crate::{
+    Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions, Settings,
+    SharedSecret, TokenCache, TokenChecker, UserInteractiveAuth,
+};
+
+/// Every service of this crate, for whoever wires the server together. Endpoints take the single services.
+#[derive(Clone)]
+pub struct Accounts {
+    pub settings: Arc<Settings>,
+    pub tokens: Arc<TokenChecker>,
+    pub sessions: Sessions,
+    pub registrar: Registrar,
+    pub logins: Logins,
+    pub uia: UserInteractiveAuth,
+    pub devices: Devices,
+    pub deactivation: Deactivation,
+    pub shared_secret: Arc<SharedSecret>,
+    pub device_keys: DeviceKeys,
+    pub key_backups: KeyBackups,
+    pub hasher: PasswordHasher,
+}
+
+impl Accounts {
+    /// The services over `db`.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, random: Random, settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let cache = TokenCache::default();
+        let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone(), cache.clone()));
+        let hasher = PasswordHasher::new(&settings.password.pepper, random.clone());
+        let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), cache, settings.clone());
+        let logins = Logins::new(db.clone(), clock.clone(), hasher.clone(), sessions.clone(), settings.clone());
+        let secret = settings.registration.registration_shared_secret.clone();
+        Self {
+            registrar: Registrar::new(
+                db.clone(),
+                clock.clone(),
+                random.clone(),
+                hasher.clone(),
+                sessions.clone(),
+                settings.clone(),
+            ),
+            uia: UserInteractiveAuth::new(db.clone(), clock.clone(), random.clone(), logins.clone(), &settings),
+            devices: Devices::new(db.clone(), sessions.clone(), tokens.clone()),
+            deactivation: Deactivation::new(db.clone(), sessions.clone()),
+            shared_secret: Arc::new(SharedSecret::new(clock, random, secret)),
+            device_keys: DeviceKeys::new(db.clone(), settings.server_name.clone()),
+            key_backups: KeyBackups::new(db),
+            settings,
+            tokens,
+            sessions,
+            logins,
+            hasher,
+        }
+    }
+}
