@@ -7,14 +7,15 @@
 pub mod relations;
 pub mod timeline;
 
-mod client_json;
-mod create;
+mod build;
+mod error;
 mod head;
 mod heroes;
+mod interner;
 mod load;
-mod membership;
 mod membership_kind;
 mod memberships;
+mod nids;
 mod persist;
 mod registry;
 mod room;
@@ -22,11 +23,15 @@ mod send;
 mod sorted;
 mod state_map;
 mod timeline_event;
+mod transactions;
 
+pub use build::Sent;
+pub use error::SendError;
 pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
-pub use registry::Rooms;
+pub use registry::{Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};
+pub use send::{EventSender, NewEvent};
 pub use sorted::SortedSet;
 pub use state_map::{StateEntry, StateMap};
-pub use timeline_event::{ClientFormat, Replaced, TimelineEvent, Transaction, push_json_str};
+pub use timeline_event::{ClientFormat, Replaced, TimelineEvent, Transaction};

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use plexus_protocol::event::Pdu;
@@ -12,7 +12,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::Mutex;
 
-use crate::head::Head;
+use crate::head::{Head, Tip};
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::TimelineEvent;
@@ -28,18 +28,27 @@ pub struct Room {
     pub(crate) db: Database,
     pub(crate) head: Mutex<Head>,
     view: ArcSwap<RoomView>,
+    /// The row's revision as of the last commit.
+    pub(crate) revision: AtomicI64,
+    /// Goes up when a commit has failed: what was built on it is void.
+    pub(crate) epoch: AtomicU64,
+    /// About how much memory the room takes.
+    pub(crate) bytes: AtomicUsize,
     used: AtomicU64,
 }
 
 impl Room {
-    pub(crate) fn new(db: Database, nid: RoomNid, id: RoomId, version: RoomVersion, view: RoomView, head: Head) -> Self {
+    pub(crate) fn new(db: Database, nid: RoomNid, id: RoomId, version: RoomVersion, revision: i64, view: RoomView) -> Self {
         Self {
             nid,
             id,
             version,
             db,
-            head: Mutex::new(head),
+            head: Mutex::new(Head::of(&view, 0)),
             view: ArcSwap::from_pointee(view),
+            revision: AtomicI64::new(revision),
+            epoch: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
             used: AtomicU64::new(0),
         }
     }
@@ -63,7 +72,7 @@ impl Room {
     }
 
     /// The event of a state entry, read from the database on a miss.
-    pub async fn state_event(&self, entry: &StateEntry) -> Result<Pdu, DbError> {
+    pub async fn state_event(&self, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
         crate::load::state_event(&self.db, self.version, entry).await
     }
 }
@@ -73,8 +82,7 @@ impl Room {
 pub struct RoomView {
     /// Position of the newest timeline event.
     pub position: Position,
-    /// The forward extremities: what the next event names as `prev_events`.
-    pub extremities: Arc<[EventId]>,
+    pub(crate) tip: Tip,
     /// The current state and what is derived from it.
     pub current: Arc<CurrentState>,
     /// The newest timeline events, newest last: every one with a position above `recent_after`.
@@ -112,7 +120,21 @@ pub struct CurrentState {
     pub invited_count: u64,
 }
 
+impl RoomView {
+    /// The forward extremities: what the next event names as `prev_events`.
+    pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
+        self.tip.extremities.iter().map(|extremity| &extremity.event_id)
+    }
+}
+
 impl CurrentState {
+    /// Derives the join rule, history visibility and guest access anew.
+    pub(crate) fn derive_settings(&mut self) {
+        self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", ""));
+        self.history_visibility = HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", ""));
+        self.guests_can_join = self.content_str("m.room.guest_access", "guest_access") == Some("can_join");
+    }
+
     /// The event that set a state, when it is in memory (create, power levels, join rules, name, topic, canonical
     /// alias, avatar, encryption and history visibility always are).
     #[must_use]

@@ -7,6 +7,7 @@ use plexus_store::EventNid;
 
 use crate::membership_kind::MembershipKind;
 use crate::sorted::SortedSet;
+use crate::timeline_event::TimelineEvent;
 
 /// One state event as the state of a room holds it: light, its event loaded only when needed.
 #[derive(Debug)]
@@ -20,36 +21,43 @@ pub struct StateEntry {
     /// For an `m.room.member` event its `membership`.
     pub membership: Option<MembershipKind>,
     pdu: OnceLock<Pdu>,
+    event: OnceLock<Arc<TimelineEvent>>,
 }
 
 impl StateEntry {
-    /// An entry whose event is in memory.
+    /// An entry for an event that is not committed yet, or that has just been redacted.
     #[must_use]
-    pub fn with_pdu(event_type: Arc<str>, state_key: Arc<str>, nid: EventNid, pdu: Pdu) -> Self {
+    pub(crate) fn with_pdu(event_type: Arc<str>, state_key: Arc<str>, nid: EventNid, pdu: Pdu) -> Self {
         let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&pdu)).flatten();
-        Self { event_type, state_key, nid, membership, pdu: OnceLock::from(pdu) }
+        Self { event_type, state_key, nid, membership, pdu: OnceLock::from(pdu), event: OnceLock::new() }
     }
 
     /// An entry whose event is in the database only.
     #[must_use]
-    pub fn stored(
+    pub(crate) fn stored(
         event_type: Arc<str>,
         state_key: Arc<str>,
         nid: EventNid,
         membership: Option<MembershipKind>,
     ) -> Self {
-        Self { event_type, state_key, nid, membership, pdu: OnceLock::new() }
+        Self { event_type, state_key, nid, membership, pdu: OnceLock::new(), event: OnceLock::new() }
     }
 
     /// The event, when it is in memory. [`crate::Room::state_event`] loads it when not.
     #[must_use]
-    pub fn pdu(&self) -> Option<&Pdu> {
-        self.pdu.get()
+    pub fn event(&self) -> Option<&Arc<TimelineEvent>> {
+        self.event.get()
     }
 
-    /// Remembers the event once it has been loaded.
-    pub(crate) fn remember(&self, pdu: Pdu) -> &Pdu {
-        self.pdu.get_or_init(|| pdu)
+    /// The event as it federates, when it is in memory; redacted when it has been redacted.
+    #[must_use]
+    pub fn pdu(&self) -> Option<&Pdu> {
+        self.pdu.get().or_else(|| self.event.get().map(|event| &event.pdu))
+    }
+
+    /// Remembers the event once it has been loaded or committed.
+    pub(crate) fn remember(&self, event: Arc<TimelineEvent>) -> &Arc<TimelineEvent> {
+        self.event.get_or_init(|| event)
     }
 }
 

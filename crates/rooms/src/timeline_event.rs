@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::event::Pdu;
+use plexus_protocol::event::{Pdu, client, redact};
 use plexus_protocol::id::{EventId, UserId};
+use plexus_protocol::json::write_string;
 use plexus_store::{EventNid, Position};
 
 /// An event with everything a client's copy of it needs but the reader's own point of view.
@@ -58,7 +59,48 @@ pub struct ClientFormat<'a> {
     pub room_id: bool,
 }
 
+impl Replaced {
+    /// What is told of a replaced state event.
+    pub(crate) fn of(pdu: &Pdu) -> Self {
+        Self {
+            event_id: pdu.event_id().clone(),
+            sender: pdu.sender().clone(),
+            content_json: pdu.content_json().into(),
+        }
+    }
+}
+
 impl TimelineEvent {
+    pub(crate) fn new(
+        nid: EventNid,
+        position: Position,
+        pdu: Pdu,
+        replaced: Option<Box<Replaced>>,
+        transaction: Option<Box<Transaction>>,
+    ) -> Self {
+        let client_json = client::client_json(&pdu).into();
+        Self { nid, position, pdu, client_json, replaced, redacted_because: None, transaction }
+    }
+
+    /// The same event after it was redacted.
+    pub(crate) fn redacted(&self, because: Arc<TimelineEvent>) -> Self {
+        Self {
+            redacted_because: Some(because),
+            ..Self::new(
+                self.nid,
+                self.position,
+                redact::redact(&self.pdu),
+                self.replaced.clone(),
+                self.transaction.clone(),
+            )
+        }
+    }
+
+    /// About how much memory the event takes, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        512 + self.pdu.json().len() * 3 + self.client_json.len()
+    }
+
     /// Appends the event's JSON for a client. `membership` is the reader's membership at the event
     /// (`unsigned.membership`), `relations` the JSON of `unsigned.m.relations`.
     pub fn write_client(
@@ -71,30 +113,30 @@ impl TimelineEvent {
         out.push_str(self.client_json.strip_suffix('}').unwrap_or(&self.client_json));
         if format.room_id {
             out.push_str(",\"room_id\":");
-            push_json_str(out, self.pdu.room_id().as_str());
+            write_string(self.pdu.room_id().as_str(), out);
         }
         out.push_str(",\"unsigned\":{\"age\":");
         let age = i128::from(format.now_ms) - i128::from(self.pdu.origin_server_ts());
         out.push_str(&age.to_string());
         if let Some(membership) = membership {
             out.push_str(",\"membership\":");
-            push_json_str(out, membership);
+            write_string(membership, out);
         }
         if let Some(replaced) = &self.replaced {
             out.push_str(",\"prev_content\":");
             out.push_str(&replaced.content_json);
             out.push_str(",\"prev_sender\":");
-            push_json_str(out, replaced.sender.as_str());
+            write_string(replaced.sender.as_str(), out);
             out.push_str(",\"replaces_state\":");
-            push_json_str(out, replaced.event_id.as_str());
+            write_string(replaced.event_id.as_str(), out);
         }
         if let Some(transaction) = self.transaction_for(format) {
             out.push_str(",\"transaction_id\":");
-            push_json_str(out, &transaction.txn_id);
+            write_string(&transaction.txn_id, out);
         }
         if let Some(redaction) = &self.redacted_because {
             out.push_str(",\"redacted_by\":");
-            push_json_str(out, redaction.pdu.event_id().as_str());
+            write_string(redaction.pdu.event_id().as_str(), out);
             out.push_str(",\"redacted_because\":");
             let format = ClientFormat { room_id: true, ..*format };
             redaction.write_client(out, &format, None, None);
@@ -112,21 +154,4 @@ impl TimelineEvent {
             .as_deref()
             .filter(|it| self.pdu.sender() == format.user && format.device_id == Some(&*it.device_id))
     }
-}
-
-/// Appends `text` as a JSON string.
-pub fn push_json_str(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }

@@ -1,0 +1,276 @@
+//! From what a user wants to an event that is allowed, signed and ready to be committed.
+
+use std::sync::Arc;
+
+use plexus_protocol::auth;
+use plexus_protocol::event::build::PduBuilder;
+use plexus_protocol::event::{Pdu, auth_types, client};
+use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::state_snapshots::SnapshotRef;
+use plexus_store::{DbError, EventNid, Position, pdu_json};
+use tokio::sync::MutexGuard;
+
+use crate::error::SendError;
+use crate::head::{self, Extremity, Head, Tip};
+use crate::load;
+use crate::persist::{Append, PendingEvent, PendingState, PersistError};
+use crate::registry::Rooms;
+use crate::room::Room;
+use crate::state_map::{StateEntry, StateMap};
+use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
+use crate::transactions::TransactionKey;
+
+/// How often an event is built anew because the room has changed under it.
+const ATTEMPTS: usize = 8;
+/// More forward extremities than this are joined over several events (server-server API, "PDUs": 20 at most).
+const MAX_PREV_EVENTS: usize = 20;
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub sender: UserId,
+    pub event_type: String,
+    pub state_key: Option<String>,
+    pub content: Object,
+    pub redacts: Option<Redacts>,
+    /// Unix ms; now when `None`.
+    pub origin_server_ts: Option<u64>,
+    pub transaction: Option<(TransactionKey, Transaction)>,
+}
+
+impl Draft {
+    /// A state event.
+    pub fn state(sender: &UserId, event_type: &str, state_key: &str, content: Object) -> Self {
+        Self {
+            sender: sender.clone(),
+            event_type: event_type.to_owned(),
+            state_key: Some(state_key.to_owned()),
+            content,
+            redacts: None,
+            origin_server_ts: None,
+            transaction: None,
+        }
+    }
+}
+
+/// What a redaction redacts.
+#[derive(Clone, Debug)]
+pub(crate) struct Redacts {
+    pub event_id: EventId,
+    /// The event, when it is known: its number, and what is left of it.
+    pub target: Option<(EventNid, Pdu)>,
+}
+
+/// What came of a draft.
+pub(crate) enum Built {
+    /// A new event, and the room after it.
+    Event(Box<PendingEvent>, Head),
+    /// The state is what it was to become: the event that made it so.
+    Unchanged(EventId),
+}
+
+/// An event that has been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The event.
+    pub event_id: EventId,
+    /// Its position; `None` when it had been sent before, or would have changed nothing.
+    pub position: Option<Position>,
+}
+
+impl Rooms {
+    /// Builds, commits, and answers once it is durable.
+    pub(crate) async fn append(&self, room: &Arc<Room>, draft: &Draft) -> Result<Sent, SendError> {
+        for _ in 0..ATTEMPTS {
+            let mut head = self.lock_head(room).await?;
+            let built = self.build(Some(&room.id), room.version, &head, draft).await?;
+            let (pending, next) = match built {
+                Built::Event(pending, next) => (*pending, next),
+                Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+            };
+            let event_id = pending.pdu.event_id().clone();
+            let permit = self.persister.reserve().await?;
+            // From here to the queue nothing waits: a dropped request cannot leave a head whose event is lost.
+            let epoch = head.epoch;
+            *head = next;
+            let append = Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None };
+            let committed = permit.send(append);
+            drop(head);
+            match committed.await {
+                Ok(Ok(position)) => return Ok(Sent { event_id, position: Some(position) }),
+                Ok(Err(PersistError::Stale)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(DbError::Closed.into()),
+            }
+        }
+        Err(SendError::Contended)
+    }
+
+    /// The room's head, to build on. After a failed commit it is taken from the database again.
+    async fn lock_head<'a>(&self, room: &'a Room) -> Result<MutexGuard<'a, Head>, DbError> {
+        let mut head = room.head.lock().await;
+        let epoch = room.epoch.load(std::sync::atomic::Ordering::Acquire);
+        if head.epoch != epoch {
+            let (nid, server_name) = (room.nid, self.server_name.clone());
+            let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
+            let loaded =
+                loaded.ok_or_else(|| DbError::bad_data(format!("rooms, room_nid {nid}"), "the room is gone"))?;
+            room.revision.store(loaded.revision, std::sync::atomic::Ordering::Release);
+            *head = Head::of(&loaded.view, epoch);
+            room.set_view(loaded.view);
+        }
+        Ok(head)
+    }
+
+    /// Builds the next event on `head` and checks that the room allows it. `room_id` is `None` for a create event that
+    /// gives the room its id.
+    pub(crate) async fn build(
+        &self,
+        room_id: Option<&RoomId>,
+        version: RoomVersion,
+        head: &Head,
+        draft: &Draft,
+    ) -> Result<Built, SendError> {
+        let replaced = self.replaced(version, head, draft).await?;
+        if let Some((_, event)) = &replaced
+            && event.pdu.sender() == &draft.sender
+            && event.pdu.content() == &draft.content
+        {
+            return Ok(Built::Unchanged(event.pdu.event_id().clone()));
+        }
+        let auth_state = self.auth_state(version, &head.current.state, draft).await?;
+        let pdu = PduBuilder {
+            room_id: room_id.cloned(),
+            sender: draft.sender.clone(),
+            event_type: draft.event_type.clone(),
+            state_key: draft.state_key.clone(),
+            content: draft.content.clone(),
+            unsigned: None,
+            redacts: draft.redacts.as_ref().map(|redacts| redacts.event_id.clone()),
+            prev_events: prev_events(head),
+            auth_events: auth_state.auth_events,
+            depth: head.tip.depth + 1,
+            origin_server_ts: draft.origin_server_ts.unwrap_or_else(|| self.clock.now_ms()),
+        }
+        .build(version, &self.signing_key, &self.server_name)?;
+        auth::check(version.rules(), &pdu, &|event_type, state_key| {
+            auth_state.state.iter().find(|pdu| pdu.is_state(event_type, state_key)).cloned()
+        })?;
+        let nid = self.nids.take(2).await?;
+        Ok(self.pending(version, head, draft, nid, pdu, replaced))
+    }
+
+    fn pending(
+        &self,
+        version: RoomVersion,
+        head: &Head,
+        draft: &Draft,
+        nid: EventNid,
+        pdu: Pdu,
+        replaced: Option<(EventNid, Arc<TimelineEvent>)>,
+    ) -> Built {
+        let mut next = head.clone();
+        next.tip = Tip {
+            extremities: Arc::new([Extremity { nid, event_id: pdu.event_id().clone() }]),
+            depth: pdu.depth(),
+            snapshot: head.tip.snapshot,
+        };
+        let server_name = self.server_name.as_str();
+        let target = draft.redacts.as_ref().and_then(|redacts| redacts.target.as_ref());
+        if let Some((target, redacted)) = target {
+            next.current = head::with_redaction(&head.current, *target, redacted, version, server_name);
+        }
+        let state = pdu.state_key().map(|state_key| {
+            let snapshot_nid = nid + 1;
+            next.tip.snapshot = SnapshotRef { nid: snapshot_nid, depth: head.tip.snapshot.depth + 1 };
+            let event_type = known_type(&head.current.state, pdu.event_type());
+            let entry = Arc::new(StateEntry::with_pdu(event_type, state_key.into(), nid, pdu.clone()));
+            next.current = Arc::new(head::with_state(&next.current, Arc::clone(&entry), version, server_name));
+            let replaced = replaced.map(|(nid, event)| (nid, Replaced::of(&event.pdu)));
+            PendingState { entry, replaced, snapshot_nid }
+        });
+        let pending = PendingEvent {
+            nid,
+            packed: pdu_json::pack(pdu.json()),
+            client_json: client::client_json(&pdu).into(),
+            snapshot_before: head.tip.snapshot,
+            state,
+            transaction: draft.transaction.clone(),
+            redacts: target.map(|(nid, _)| *nid),
+            tip: next.tip.clone(),
+            current: Arc::clone(&next.current),
+            pdu,
+        };
+        Built::Event(Box::new(pending), next)
+    }
+
+    /// The state event that the draft would replace.
+    async fn replaced(
+        &self,
+        version: RoomVersion,
+        head: &Head,
+        draft: &Draft,
+    ) -> Result<Option<(EventNid, Arc<TimelineEvent>)>, DbError> {
+        let entry = draft.state_key.as_ref().and_then(|key| head.current.state.get(&draft.event_type, key));
+        match entry {
+            None => Ok(None),
+            Some(entry) => Ok(Some((entry.nid, self.entry_event(version, entry).await?))),
+        }
+    }
+
+    /// The event of a state entry, also while it is on its way to the database.
+    async fn entry_event(&self, version: RoomVersion, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
+        match (entry.event(), entry.pdu()) {
+            (None, Some(pdu)) => Ok(Arc::new(TimelineEvent::new(entry.nid, 0, pdu.clone(), None, None))),
+            _ => load::state_event(&self.db, version, entry).await,
+        }
+    }
+
+    /// The state that decides whether the draft is allowed.
+    async fn auth_state(&self, version: RoomVersion, state: &StateMap, draft: &Draft) -> Result<AuthState, DbError> {
+        let keys = auth_types::auth_event_keys(
+            version.rules(),
+            &draft.event_type,
+            &draft.sender,
+            draft.state_key.as_deref(),
+            &draft.content,
+        );
+        let mut found = AuthState { auth_events: Vec::with_capacity(keys.len()), state: Vec::with_capacity(keys.len() + 1) };
+        for (event_type, state_key) in keys {
+            if let Some(entry) = state.get(&event_type, &state_key) {
+                let pdu = self.entry_pdu(version, entry).await?;
+                found.auth_events.push(pdu.event_id().clone());
+                found.state.push(pdu);
+            }
+        }
+        if version.rules().create_event_is_room_id
+            && let Some(create) = state.get("m.room.create", "")
+        {
+            found.state.push(self.entry_pdu(version, create).await?);
+        }
+        Ok(found)
+    }
+
+    async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
+        match entry.pdu() {
+            Some(pdu) => Ok(pdu.clone()),
+            None => Ok(load::state_event(&self.db, version, entry).await?.pdu.clone()),
+        }
+    }
+}
+
+struct AuthState {
+    auth_events: Vec<EventId>,
+    state: Vec<Pdu>,
+}
+
+fn prev_events(head: &Head) -> Vec<EventId> {
+    head.tip.extremities.iter().take(MAX_PREV_EVENTS).map(|extremity| extremity.event_id.clone()).collect()
+}
+
+/// The type's text as the state has it already, so that a room holds each type once.
+fn known_type(state: &StateMap, event_type: &str) -> Arc<str> {
+    state.of_type(event_type).next().map_or_else(|| event_type.into(), |entry| Arc::clone(&entry.event_type))
+}

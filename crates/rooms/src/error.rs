@@ -1,0 +1,78 @@
+//! Why something could not be sent.
+
+use plexus_protocol::auth::AuthRejection;
+use plexus_protocol::event::PduError;
+use plexus_protocol::event::build::BuildError;
+use plexus_store::DbError;
+
+use crate::persist::PersistError;
+
+/// Why an event was not sent. Nothing has been stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// This server does not know the room.
+    #[error("unknown room")]
+    UnknownRoom,
+    /// The room does not allow it.
+    #[error("{0}")]
+    Forbidden(#[from] AuthRejection),
+    /// The event is larger than events may be.
+    #[error("the event is too large: {0}")]
+    TooLarge(BuildError),
+    /// The event would not be well formed.
+    #[error("{0}")]
+    Malformed(BuildError),
+    /// `m.room.redaction` without an event to redact.
+    #[error("the redaction does not say what it redacts")]
+    RedactsNothing,
+    /// The event to be redacted is not known.
+    #[error("the event to be redacted was not found")]
+    UnknownRedactionTarget,
+    /// Events of this type are not to be redacted.
+    #[error("events of this type cannot be redacted")]
+    RedactionOfProtected,
+    /// The redact level is too low.
+    #[error("you do not have permission to redact events of others")]
+    RedactionForbidden,
+    /// The user has reacted so already.
+    #[error("you have already reacted with this")]
+    DuplicateAnnotation,
+    /// `m.relates_to` names what it must not.
+    #[error("{0}")]
+    BadRelation(&'static str),
+    /// An alias of `m.room.canonical_alias` does not point to the room.
+    #[error("alias {0} does not point to this room")]
+    AliasNotOfRoom(String),
+    /// An alias of `m.room.canonical_alias` is no alias.
+    #[error("{0:?} is not a room alias")]
+    InvalidAlias(String),
+    /// The alias of the new room exists.
+    #[error("alias {0} exists already")]
+    AliasTaken(String),
+    /// Other writers were faster, again and again.
+    #[error("the room changed too often; try again")]
+    Contended,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<BuildError> for SendError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Pdu(PduError::TooLarge(_) | PduError::FieldTooLong(_)) => Self::TooLarge(error),
+            other => Self::Malformed(other),
+        }
+    }
+}
+
+impl From<PersistError> for SendError {
+    fn from(error: PersistError) -> Self {
+        match error {
+            // A transaction id seen before is looked up where it is known which.
+            PersistError::Stale | PersistError::DuplicateTransaction => Self::Contended,
+            PersistError::AliasTaken(alias) => Self::AliasTaken(alias),
+            PersistError::Db(error) => Self::Db(error),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Numbers of user ids, event types and state keys, kept in memory once they are committed.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::{interned, user_ids};
+use plexus_store::{DbError, StateKeyNid, Tx, TypeNid, UserNid};
+
+/// How many texts of a kind are remembered; then all are forgotten.
+const KEPT: usize = 20_000;
+
+/// What is known to be committed.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    known: Mutex<Texts>,
+}
+
+#[derive(Debug, Default)]
+struct Texts {
+    users: HashMap<Box<str>, UserNid>,
+    types: HashMap<Box<str>, TypeNid>,
+    state_keys: HashMap<Box<str>, StateKeyNid>,
+}
+
+/// One transaction's lookups; to be kept only when it commits.
+pub(crate) struct Lookups<'a> {
+    interner: &'a Interner,
+    new: Texts,
+}
+
+impl Interner {
+    pub fn lookups(&self) -> Lookups<'_> {
+        Lookups { interner: self, new: Texts::default() }
+    }
+
+    /// Remembers what a committed transaction looked up.
+    pub fn keep(&self, new: NewTexts) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Texts { users, types, state_keys } = new.0;
+        merge(&mut known.users, users);
+        merge(&mut known.types, types);
+        merge(&mut known.state_keys, state_keys);
+    }
+}
+
+/// What a transaction looked up.
+pub(crate) struct NewTexts(Texts);
+
+fn merge(known: &mut HashMap<Box<str>, i64>, new: HashMap<Box<str>, i64>) {
+    if known.len() + new.len() > KEPT {
+        known.clear();
+    }
+    known.extend(new);
+}
+
+impl Lookups<'_> {
+    pub fn user(&mut self, tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
+        let known = |texts: &Texts| texts.users.get(user.as_str()).copied();
+        if let Some(nid) = known(&self.new).or_else(|| self.interner.find(known)) {
+            return Ok(nid);
+        }
+        let nid = user_ids::nid(tx, user)?;
+        self.new.users.insert(user.as_str().into(), nid);
+        Ok(nid)
+    }
+
+    pub fn event_type(&mut self, tx: &mut Tx<'_>, text: &str) -> Result<TypeNid, DbError> {
+        let known = |texts: &Texts| texts.types.get(text).copied();
+        if let Some(nid) = known(&self.new).or_else(|| self.interner.find(known)) {
+            return Ok(nid);
+        }
+        let nid = interned::type_nid(tx, text)?;
+        self.new.types.insert(text.into(), nid);
+        Ok(nid)
+    }
+
+    pub fn state_key(&mut self, tx: &mut Tx<'_>, text: &str) -> Result<StateKeyNid, DbError> {
+        let known = |texts: &Texts| texts.state_keys.get(text).copied();
+        if let Some(nid) = known(&self.new).or_else(|| self.interner.find(known)) {
+            return Ok(nid);
+        }
+        let nid = interned::state_key_nid(tx, text)?;
+        self.new.state_keys.insert(text.into(), nid);
+        Ok(nid)
+    }
+
+    pub fn into_new(self) -> NewTexts {
+        NewTexts(self.new)
+    }
+}
+
+impl Interner {
+    fn find(&self, known: impl Fn(&Texts) -> Option<i64>) -> Option<i64> {
+        known(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,237 @@
+//! From the database into memory: rooms, and events as clients are given them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::power_levels::PowerLevels;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::events::StoredEvent;
+use plexus_store::repo::state_snapshots::SnapshotRef;
+use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, repo};
+
+use crate::head::{Extremity, Tip};
+use crate::membership_kind::MembershipKind;
+use crate::room::{CurrentState, HistoryVisibility, JoinRule, RoomView};
+use crate::sorted::SortedSet;
+use crate::state_map::{StateEntry, StateMap};
+use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
+
+/// How many of the newest events a room brings into memory when it is loaded.
+const LOADED_EVENTS: u64 = 20;
+
+/// State events (with an empty state key) that are in memory as long as their room is.
+const ALWAYS_IN_MEMORY: [&str; 11] = [
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.create",
+    "m.room.encryption",
+    "m.room.guest_access",
+    "m.room.history_visibility",
+    "m.room.join_rules",
+    "m.room.name",
+    "m.room.power_levels",
+    "m.room.tombstone",
+    "m.room.topic",
+];
+
+/// A room's row and everything its view needs.
+pub(crate) struct LoadedRoom {
+    pub nid: RoomNid,
+    pub id: RoomId,
+    pub version: RoomVersion,
+    pub revision: i64,
+    pub view: RoomView,
+}
+
+/// Reads a room; `None` when there is none with this number.
+pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<Option<LoadedRoom>, DbError> {
+    let Some(row) = repo::rooms::by_nid(tx, nid)? else { return Ok(None) };
+    let place = || format!("rooms, room_nid {nid}");
+    let version: RoomVersion = row.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;
+    let id = RoomId::try_from(row.room_id.as_str()).map_err(|error| DbError::bad_data(place(), error))?;
+
+    let newest = repo::events::newest(tx, nid, 0, i64::MAX, LOADED_EVENTS)?;
+    let complete = (newest.len() as u64) < LOADED_EVENTS;
+    let mut recent = hydrate(tx, version, newest)?;
+    recent.sort_by_key(|event| event.position);
+    let recent_after = match recent.first() {
+        Some(first) if !complete => first.position - 1,
+        _ => 0,
+    };
+
+    let state = state(tx, nid, version, &recent)?;
+    let mut extremities = Vec::with_capacity(row.extremities.len());
+    for event in repo::events::by_nids(tx, &row.extremities)? {
+        let pdu = parse(&event, version)?;
+        extremities.push(Extremity { nid: event.event_nid, event_id: pdu.event_id().clone() });
+    }
+    let snapshot =
+        SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
+    let view = RoomView {
+        position: row.position,
+        tip: Tip { extremities: extremities.into(), depth: row.depth.unsigned_abs(), snapshot },
+        current: Arc::new(current_state(version, state, server_name)),
+        recent: recent.into(),
+        recent_after,
+    };
+    Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, view }))
+}
+
+fn state(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    version: RoomVersion,
+    recent: &[Arc<TimelineEvent>],
+) -> Result<StateMap, DbError> {
+    let rows = repo::current_state::all(tx, room)?;
+    let wanted: Vec<EventNid> = rows
+        .iter()
+        .filter(|row| row.state_key.is_empty() && ALWAYS_IN_MEMORY.contains(&row.event_type.as_str()))
+        .map(|row| row.event_nid)
+        .filter(|nid| !recent.iter().any(|event| event.nid == *nid))
+        .collect();
+    let stored = repo::events::by_nids(tx, &wanted)?;
+    let mut events: HashMap<EventNid, Arc<TimelineEvent>> =
+        hydrate(tx, version, stored)?.into_iter().map(|event| (event.nid, event)).collect();
+    events.extend(recent.iter().map(|event| (event.nid, Arc::clone(event))));
+
+    let mut types: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut state = StateMap::default();
+    for row in rows {
+        let event_type = match types.get(row.event_type.as_str()) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let new: Arc<str> = row.event_type.into();
+                types.insert(Arc::clone(&new));
+                new
+            }
+        };
+        let membership = row.membership.and_then(MembershipKind::from_code);
+        let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, membership);
+        if let Some(event) = events.get(&row.event_nid) {
+            entry.remember(Arc::clone(event));
+        }
+        state.insert(Arc::new(entry));
+    }
+    Ok(state)
+}
+
+/// What is derived from a state. The events it is derived from are in memory.
+pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
+    let power_levels = power_levels(version, &state);
+    let mut local_joined = SortedSet::default();
+    let (mut joined_count, mut invited_count) = (0, 0);
+    for entry in state.of_type("m.room.member") {
+        match entry.membership {
+            Some(MembershipKind::Join) => {
+                joined_count += 1;
+                if let Ok(user) = UserId::try_from(&*entry.state_key)
+                    && user.server_name() == server_name
+                {
+                    local_joined.insert(user.clone(), |other: &UserId| other.cmp(&user));
+                }
+            }
+            Some(MembershipKind::Invite) => invited_count += 1,
+            _ => {}
+        }
+    }
+    let mut current = CurrentState {
+        state,
+        power_levels: Arc::new(power_levels),
+        join_rule: JoinRule::default(),
+        history_visibility: HistoryVisibility::default(),
+        guests_can_join: false,
+        local_joined,
+        joined_count,
+        invited_count,
+    };
+    current.derive_settings();
+    current
+}
+
+/// The power levels a state sets.
+pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
+    let pdu = |event_type| state.get(event_type, "").and_then(|entry| entry.pdu());
+    match pdu("m.room.create") {
+        Some(create) => PowerLevels::of_room(create, pdu("m.room.power_levels")),
+        None => PowerLevels::new(version.rules(), &[], None),
+    }
+}
+
+/// The event of a state entry.
+pub(crate) async fn state_event(
+    db: &Database,
+    version: RoomVersion,
+    entry: &StateEntry,
+) -> Result<Arc<TimelineEvent>, DbError> {
+    if let Some(event) = entry.event() {
+        return Ok(Arc::clone(event));
+    }
+    let nid = entry.nid;
+    let events = db.read(move |tx| by_nids(tx, version, &[nid])).await?;
+    let event = events
+        .into_iter()
+        .next()
+        .ok_or_else(|| DbError::bad_data(format!("current_state, event {nid}"), "no such event"))?;
+    Ok(Arc::clone(entry.remember(event)))
+}
+
+/// Timeline events by number, in no particular order.
+pub(crate) fn by_nids(
+    tx: &mut Tx<'_>,
+    version: RoomVersion,
+    nids: &[EventNid],
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let stored = repo::events::by_nids(tx, nids)?;
+    hydrate(tx, version, stored)
+}
+
+/// Completes stored events with what they replaced and what redacted them. Keeps the order.
+pub(crate) fn hydrate(
+    tx: &mut Tx<'_>,
+    version: RoomVersion,
+    rows: Vec<StoredEvent>,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let mut others: Vec<EventNid> =
+        rows.iter().flat_map(|row| row.replaced.into_iter().chain(row.redacted_by)).collect();
+    others.sort_unstable();
+    others.dedup();
+    let mut related = HashMap::with_capacity(others.len());
+    if !others.is_empty() {
+        for row in repo::events::by_nids(tx, &others)? {
+            let pdu = parse(&row, version)?;
+            related.insert(row.event_nid, (row, pdu));
+        }
+    }
+    rows.into_iter()
+        .map(|row| {
+            let mut pdu = parse(&row, version)?;
+            if row.redacted_by.is_some() {
+                pdu = redact::redact(&pdu);
+            }
+            let replaced = row.replaced.and_then(|nid| related.get(&nid)).map(|(row, pdu)| {
+                Box::new(if row.redacted_by.is_some() { Replaced::of(&redact::redact(pdu)) } else { Replaced::of(pdu) })
+            });
+            let redaction = row.redacted_by.and_then(|nid| related.get(&nid));
+            let redacted_because = redaction.map(|(row, pdu)| {
+                Arc::new(TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), pdu.clone(), None, None))
+            });
+            let transaction = row.transaction.and_then(|(device_id, txn_id)| {
+                let txn_id = String::from_utf8(txn_id).ok()?.into();
+                Some(Box::new(Transaction { device_id: device_id.into(), txn_id }))
+            });
+            let mut event = TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), pdu, replaced, transaction);
+            event.redacted_because = redacted_because;
+            Ok(Arc::new(event))
+        })
+        .collect()
+}
+
+/// The event of a row, not redacted.
+pub(crate) fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
+    let place = || format!("events, event_nid {}", row.event_nid);
+    let event_id = event_key::decode(&row.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
+    Pdu::from_stored(&row.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))
+}

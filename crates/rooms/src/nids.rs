@@ -1,0 +1,34 @@
+//! Numbers for events, rooms and snapshots, from blocks that are reserved in the database.
+
+use std::ops::Range;
+
+use plexus_store::{Database, DbError, repo};
+use tokio::sync::Mutex;
+
+/// How many numbers a block has.
+const BLOCK: i64 = 10_000;
+
+/// Gives out numbers that no process has given out before.
+pub(crate) struct Nids {
+    db: Database,
+    left: Mutex<Range<i64>>,
+}
+
+impl Nids {
+    pub fn new(db: Database) -> Self {
+        Self { db, left: Mutex::new(0..0) }
+    }
+
+    /// The first of `count` numbers in a row.
+    pub async fn take(&self, count: i64) -> Result<i64, DbError> {
+        let mut left = self.left.lock().await;
+        if left.end - left.start < count {
+            let size = BLOCK.max(count);
+            let first = self.db.write(move |tx| repo::nids::reserve(tx, size)).await?;
+            *left = first..first + size;
+        }
+        let first = left.start;
+        left.start += count;
+        Ok(first)
+    }
+}

@@ -1,0 +1,129 @@
+//! After the commit: the rooms' views and the memberships move on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use plexus_protocol::id::UserId;
+use plexus_store::{EventNid, Position};
+
+use super::write::Written;
+use super::{Append, PendingEvent};
+use crate::memberships::Membership;
+use crate::registry::Shared;
+use crate::room::{Room, RoomView};
+use crate::timeline_event::TimelineEvent;
+
+/// How many recent events a room keeps in memory.
+const RECENT_EVENTS: usize = 64;
+/// About how many bytes of memory they may take.
+const RECENT_BYTES: usize = 256 * 1024;
+
+/// Takes a committed batch over into memory. Runs on the writer thread.
+pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) {
+    let Written { positions, texts } = written;
+    shared.interner.keep(texts);
+    let mut done: Vec<&Arc<Room>> = Vec::new();
+    for append in appends {
+        if done.iter().any(|room| room.nid == append.room.nid) {
+            continue;
+        }
+        let events: Vec<(&PendingEvent, Position)> = appends
+            .iter()
+            .zip(&positions)
+            .filter(|(other, _)| other.room.nid == append.room.nid)
+            .flat_map(|(other, positions)| other.events.iter().zip(positions.iter().copied()))
+            .collect();
+        apply_to_room(shared, &append.room, &events);
+        done.push(&append.room);
+        if append.creation.is_some() {
+            shared.insert(&append.room);
+        } else {
+            shared.changed(&append.room);
+        }
+    }
+}
+
+fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Position)]) {
+    let Some(&(last, position)) = events.last() else { return };
+    let view = room.view();
+    let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
+    for &(pending, position) in events {
+        let event = Arc::new(timeline_event(pending, position));
+        if let Some(state) = &pending.state {
+            state.entry.remember(Arc::clone(&event));
+            membership(shared, room, pending, position);
+        }
+        if let Some(target) = pending.redacts {
+            recent.redact(target, &event);
+        }
+        recent.events.push(event);
+    }
+    recent.trim();
+    room.set_view(RoomView {
+        position,
+        tip: last.tip.clone(),
+        current: Arc::clone(&last.current),
+        recent_after: recent.after,
+        recent: recent.events.into(),
+    });
+    room.revision.fetch_add(1, Ordering::Release);
+}
+
+fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
+    let replaced = pending.state.as_ref().and_then(|state| state.replaced.as_ref());
+    TimelineEvent {
+        nid: pending.nid,
+        position,
+        pdu: pending.pdu.clone(),
+        client_json: Arc::clone(&pending.client_json),
+        replaced: replaced.map(|(_, replaced)| Box::new(replaced.clone())),
+        redacted_because: None,
+        transaction: pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone())),
+    }
+}
+
+fn membership(shared: &Shared, room: &Room, pending: &PendingEvent, position: Position) {
+    let Some(state) = &pending.state else { return };
+    if let Some(kind) = state.entry.membership
+        && let Ok(user) = UserId::try_from(&*state.entry.state_key)
+    {
+        let change = Membership { room: room.nid, kind, position, event_nid: pending.nid, forgotten: false };
+        shared.memberships.apply(&user, change);
+    }
+}
+
+/// The recent events while they are being changed.
+struct Recent {
+    events: Vec<Arc<TimelineEvent>>,
+    after: Position,
+}
+
+impl Recent {
+    fn redact(&mut self, target: EventNid, because: &Arc<TimelineEvent>) {
+        if let Some(event) = self.events.iter_mut().find(|event| event.nid == target)
+            && event.redacted_because.is_none()
+        {
+            *event = Arc::new(event.redacted(Arc::clone(because)));
+        }
+    }
+
+    fn trim(&mut self) {
+        let mut bytes = 0;
+        let kept = self
+            .events
+            .iter()
+            .rev()
+            .take(RECENT_EVENTS)
+            .take_while(|event| {
+                bytes += event.weight();
+                bytes <= RECENT_BYTES
+            })
+            .count()
+            .max(1);
+        let dropped = self.events.len().saturating_sub(kept);
+        if let Some(last_dropped) = dropped.checked_sub(1).and_then(|at| self.events.get(at)) {
+            self.after = last_dropped.position;
+        }
+        self.events.drain(..dropped);
+    }
+}

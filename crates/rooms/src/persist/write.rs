@@ -1,0 +1,223 @@
+//! Inside the transaction: a batch of events of all rooms becomes rows.
+
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::current_state::Delta;
+use plexus_store::repo::events::NewEvent;
+use plexus_store::repo::memberships::MembershipRow;
+use plexus_store::repo::relations::RelationRow;
+use plexus_store::repo::rooms::{Advance, RoomRow};
+use plexus_store::repo::state_snapshots;
+use plexus_store::repo::transactions::TransactionRow;
+use plexus_store::{Change, DbError, EventNid, Position, Tx, UserNid, event_key, repo};
+
+use super::{Append, PendingEvent, PersistError};
+use crate::interner::{Lookups, NewTexts};
+use crate::registry::Shared;
+use crate::relations::target_of;
+
+/// Why a batch was rolled back.
+pub(crate) struct Refusal {
+    /// The request at fault; `None`: all of them.
+    pub at: Option<usize>,
+    pub error: PersistError,
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Self {
+        Self { at: None, error: error.into() }
+    }
+}
+
+/// What memory needs to know of a written batch.
+pub(crate) struct Written {
+    /// Of each request the positions of its events.
+    pub positions: Vec<Vec<Position>>,
+    pub texts: NewTexts,
+}
+
+impl Written {
+    pub fn last_positions(&self) -> Vec<Position> {
+        self.positions.iter().map(|events| events.last().copied().unwrap_or(0)).collect()
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    events: Vec<NewEvent>,
+    deltas: Vec<Delta>,
+    memberships: Vec<(UserNid, MembershipRow)>,
+    relations: Vec<RelationRow>,
+    redactions: Vec<(EventNid, EventNid)>,
+    snapshots: state_snapshots::Writer,
+}
+
+/// Writes the batch.
+pub(crate) fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: u64) -> Result<Written, Refusal> {
+    transactions(tx, appends, now_ms)?;
+    create_rooms(tx, appends)?;
+    let mut lookups = shared.interner.lookups();
+    let mut rows = Rows::default();
+    let mut positions = Vec::with_capacity(appends.len());
+    for append in appends {
+        let mut own = Vec::with_capacity(append.events.len());
+        for event in &append.events {
+            own.push(rows.add(tx, append, event, &mut lookups)?);
+        }
+        positions.push(own);
+    }
+    repo::events::insert(tx, &rows.events)?;
+    repo::current_state::apply(tx, &rows.deltas)?;
+    rows.snapshots.finish(tx)?;
+    repo::memberships::set(tx, &last_of_each(rows.memberships))?;
+    repo::relations::insert(tx, &rows.relations)?;
+    for (event, redaction) in rows.redactions {
+        repo::events::set_redacted(tx, event, redaction)?;
+    }
+    advance_rooms(tx, appends, &positions)?;
+    Ok(Written { positions, texts: lookups.into_new() })
+}
+
+fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result<(), Refusal> {
+    let keys = || {
+        appends.iter().enumerate().flat_map(|(at, append)| {
+            append.events.iter().filter_map(move |event| Some((at, event.nid, event.transaction.as_ref()?)))
+        })
+    };
+    let rows: Vec<TransactionRow> = keys()
+        .map(|(_, event_nid, (key, transaction))| TransactionRow {
+            event_nid,
+            txn_key: *key,
+            device_id: transaction.device_id.as_ref().to_owned(),
+            txn_id: transaction.txn_id.as_bytes().to_vec(),
+            created_ts: now_ms,
+        })
+        .collect();
+    if repo::transactions::insert(tx, &rows)? {
+        return Ok(());
+    }
+    for (at, _, (key, _)) in keys() {
+        if repo::transactions::find(tx, *key)?.is_some() {
+            return Err(Refusal { at: Some(at), error: PersistError::DuplicateTransaction });
+        }
+    }
+    Err(Refusal { at: None, error: PersistError::DuplicateTransaction })
+}
+
+fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), Refusal> {
+    for (at, append) in appends.iter().enumerate() {
+        let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
+        repo::rooms::insert(
+            tx,
+            &RoomRow {
+                room_nid: append.room.nid,
+                room_id: append.room.id.as_str().to_owned(),
+                room_version: append.room.version.as_str().to_owned(),
+                revision: 0,
+                extremities: Vec::new(),
+                depth: 0,
+                snapshot_nid: state_snapshots::SnapshotRef::EMPTY.nid,
+                position: 0,
+                published: creation.published,
+            },
+        )?;
+        if let Some(alias) = &creation.alias
+            && !repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?
+        {
+            return Err(Refusal { at: Some(at), error: PersistError::AliasTaken(alias.clone()) });
+        }
+    }
+    Ok(())
+}
+
+/// Moves each room's row on, once for all requests that concern it.
+fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Position>]) -> Result<(), Refusal> {
+    for (at, append) in appends.iter().enumerate() {
+        let is_last = !appends.iter().skip(at + 1).any(|later| later.room.nid == append.room.nid);
+        let (true, Some(last)) = (is_last, append.events.last()) else { continue };
+        let extremities: Vec<EventNid> = last.tip.extremities.iter().map(|extremity| extremity.nid).collect();
+        let advance = Advance {
+            room_nid: append.room.nid,
+            expected_revision: append.room.revision.load(std::sync::atomic::Ordering::Acquire),
+            extremities: &extremities,
+            depth: i64::try_from(last.tip.depth).unwrap_or(i64::MAX),
+            snapshot_nid: last.tip.snapshot.nid,
+            position: positions.get(at).and_then(|own| own.last()).copied().unwrap_or(0),
+        };
+        if !repo::rooms::advance(tx, &advance)? {
+            return Err(Refusal { at: Some(at), error: PersistError::Stale });
+        }
+    }
+    Ok(())
+}
+
+impl Rows {
+    fn add(
+        &mut self,
+        tx: &mut Tx<'_>,
+        append: &Append,
+        event: &PendingEvent,
+        lookups: &mut Lookups<'_>,
+    ) -> Result<Position, DbError> {
+        let room_nid = append.room.nid;
+        let pdu = &event.pdu;
+        let position = tx.next_position()?;
+        let type_nid = lookups.event_type(tx, pdu.event_type())?;
+        let state_key_nid = pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?;
+        self.events.push(NewEvent {
+            event_nid: event.nid,
+            event_id: event_key::encode(pdu.event_id()),
+            room_nid,
+            position: Some(position),
+            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+            type_nid,
+            state_key_nid,
+            sender_nid: lookups.user(tx, pdu.sender())?,
+            origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+            snapshot_nid: Some(event.snapshot_before.nid),
+            json: event.packed.clone(),
+        });
+        tx.announce(Change::Event { room: room_nid, position });
+        if let (Some(state), Some(state_key_nid)) = (&event.state, state_key_nid) {
+            let key = (type_nid, state_key_nid);
+            self.snapshots.add(tx, room_nid, event.snapshot_before, state.snapshot_nid, (key, event.nid))?;
+            self.deltas.push(Delta {
+                room_nid,
+                type_nid,
+                state_key_nid,
+                position,
+                event_nid: event.nid,
+                prev_event_nid: state.replaced.as_ref().map(|(nid, _)| *nid),
+                membership: state.entry.membership.map(|kind| kind.code()),
+            });
+            if let Some(kind) = state.entry.membership
+                && let Ok(user) = UserId::try_from(&*state.entry.state_key)
+            {
+                let row = MembershipRow {
+                    room_nid,
+                    kind: kind.code(),
+                    event_nid: event.nid,
+                    position,
+                    forgotten: false,
+                };
+                self.memberships.push((lookups.user(tx, &user)?, row));
+                tx.announce(Change::Membership { user, room: room_nid, position });
+            }
+        } else if let Some((target, rel_type)) = target_of(pdu) {
+            let target = event_key::encode(&target);
+            self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
+        }
+        self.redactions.extend(event.redacts.map(|target| (target, event.nid)));
+        Ok(position)
+    }
+}
+
+/// One statement may name a user and room only once: the last membership counts.
+fn last_of_each(rows: Vec<(UserNid, MembershipRow)>) -> Vec<(UserNid, MembershipRow)> {
+    let mut last = std::collections::BTreeMap::new();
+    for (user, row) in rows {
+        last.insert((user, row.room_nid), row);
+    }
+    last.into_iter().map(|((user, _), row)| (user, row)).collect()
+}

@@ -1,0 +1,234 @@
+//! The rooms in memory.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plexus_base::{Clock, Random};
+use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::id::{RoomId, ServerName};
+use plexus_store::{Database, DbError, RoomNid, repo};
+
+use crate::interner::Interner;
+use crate::load;
+use crate::memberships::Memberships;
+use crate::nids::Nids;
+use crate::persist::Persister;
+use crate::room::{Room, RoomView};
+use crate::transactions::Transactions;
+
+/// Rooms are loaded one at a time within each of these.
+const LOAD_LOCKS: usize = 64;
+
+/// What [`Rooms::start`] is given.
+pub struct RoomsOptions {
+    /// The database.
+    pub db: Database,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness, for the ids of rooms before version 12.
+    pub random: Random,
+    /// This server.
+    pub server_name: ServerName,
+    /// What this server signs with.
+    pub signing_key: Arc<SigningKey>,
+    /// How many bytes rooms in memory may take; more while they are in use.
+    pub cache_bytes: usize,
+}
+
+/// All rooms: loaded when first asked for, evicted when they take too much memory.
+pub struct Rooms {
+    pub(crate) db: Database,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) server_name: ServerName,
+    pub(crate) signing_key: Arc<SigningKey>,
+    pub(crate) nids: Nids,
+    pub(crate) persister: Persister,
+    pub(crate) transactions: Transactions,
+    shared: Arc<Shared>,
+    load_locks: Vec<tokio::sync::Mutex<()>>,
+}
+
+/// What commits update.
+pub(crate) struct Shared {
+    pub memberships: Memberships,
+    pub interner: Interner,
+    registry: Mutex<Registry>,
+    tick: AtomicU64,
+    cache_bytes: usize,
+}
+
+#[derive(Default)]
+struct Registry {
+    rooms: HashMap<RoomNid, Arc<Room>>,
+    nids: HashMap<RoomId, RoomNid>,
+    bytes: usize,
+}
+
+impl Rooms {
+    /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
+    #[must_use]
+    pub fn start(options: RoomsOptions) -> Arc<Self> {
+        let RoomsOptions { db, clock, random, server_name, signing_key, cache_bytes } = options;
+        let shared = Arc::new(Shared {
+            memberships: Memberships::new(db.clone()),
+            interner: Interner::default(),
+            registry: Mutex::default(),
+            tick: AtomicU64::new(1),
+            cache_bytes,
+        });
+        Arc::new(Self {
+            nids: Nids::new(db.clone()),
+            persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&shared)),
+            transactions: Transactions::new(db.clone()),
+            load_locks: (0..LOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            db,
+            clock,
+            random,
+            server_name,
+            signing_key,
+            shared,
+        })
+    }
+
+    /// The room with an id; `None` when this server does not know it.
+    pub async fn get(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
+        if let Some(nid) = self.shared.nid_of(id) {
+            return self.get_nid(nid).await;
+        }
+        let key = id.clone();
+        let nid = self.db.read(move |tx| repo::rooms::by_id(tx, key.as_str())).await?.map(|row| row.room_nid);
+        match nid {
+            Some(nid) => self.get_nid(nid).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The room with a number.
+    pub async fn get_nid(&self, nid: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
+        if let Some(room) = self.loaded(nid) {
+            return Ok(Some(room));
+        }
+        let mut hasher = DefaultHasher::new();
+        nid.hash(&mut hasher);
+        let lock = (hasher.finish() as usize).checked_rem(self.load_locks.len()).unwrap_or(0);
+        let _one_at_a_time = match self.load_locks.get(lock) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        if let Some(room) = self.loaded(nid) {
+            return Ok(Some(room));
+        }
+        let server_name = self.server_name.clone();
+        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
+        Ok(loaded.map(|loaded| {
+            let load::LoadedRoom { nid, id, version, revision, view } = loaded;
+            let room = Arc::new(Room::new(self.db.clone(), nid, id, version, revision, view));
+            self.shared.insert(&room)
+        }))
+    }
+
+    /// The room with a number, when it is in memory.
+    #[must_use]
+    pub fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
+        self.shared.loaded(nid)
+    }
+
+    /// Which rooms each user is in.
+    #[must_use]
+    pub fn memberships(&self) -> &Memberships {
+        &self.shared.memberships
+    }
+
+    /// How many rooms are in memory, and about how many bytes they take.
+    #[must_use]
+    pub fn in_memory(&self) -> (usize, usize) {
+        let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        (registry.rooms.len(), registry.bytes)
+    }
+
+    /// This server's name.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName {
+        &self.server_name
+    }
+
+    /// The database the rooms live in.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.db
+    }
+}
+
+impl Shared {
+    fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = registry.rooms.get(&nid)?;
+        room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
+        Some(Arc::clone(room))
+    }
+
+    fn nid_of(&self, id: &RoomId) -> Option<RoomNid> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).nids.get(id).copied()
+    }
+
+    /// Takes a room into the registry; answers the one that was there before, if any.
+    pub fn insert(&self, room: &Arc<Room>) -> Arc<Room> {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = registry.rooms.get(&room.nid) {
+            return Arc::clone(other);
+        }
+        room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
+        registry.rooms.insert(room.nid, Arc::clone(room));
+        registry.nids.insert(room.id.clone(), room.nid);
+        let bytes = weight(&room.view());
+        room.bytes.store(bytes, Ordering::Relaxed);
+        registry.bytes += bytes;
+        registry.evict(self.cache_bytes);
+        Arc::clone(room)
+    }
+
+    /// Accounts for a room that a commit has changed.
+    pub fn changed(&self, room: &Room) {
+        let bytes = weight(&room.view());
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = room.bytes.swap(bytes, Ordering::Relaxed);
+        registry.bytes = (registry.bytes + bytes).saturating_sub(before);
+        registry.evict(self.cache_bytes);
+    }
+}
+
+impl Registry {
+    /// Over the budget, drops the least recently used rooms that nobody holds until a tenth of the budget is free.
+    fn evict(&mut self, budget: usize) {
+        if self.bytes <= budget {
+            return;
+        }
+        let mut idle: Vec<(u64, RoomNid)> = self
+            .rooms
+            .values()
+            .filter(|room| Arc::strong_count(room) == 1)
+            .map(|room| (room.last_used(), room.nid))
+            .collect();
+        idle.sort_unstable();
+        for (_, nid) in idle {
+            if self.bytes <= budget - budget / 10 {
+                break;
+            }
+            if let Some(room) = self.rooms.remove(&nid) {
+                self.nids.remove(&room.id);
+                self.bytes = self.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
+            }
+        }
+    }
+}
+
+/// About how many bytes a room takes.
+fn weight(view: &RoomView) -> usize {
+    const ROOM: usize = 1_024;
+    const STATE_ENTRY: usize = 192;
+    let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
+    ROOM + view.state.len() * STATE_ENTRY + recent
+}

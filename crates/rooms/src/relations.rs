@@ -1,0 +1,27 @@
+//! Relations between events, and their aggregation (client-server API, "Forming relationships between events").
+
+mod bundle;
+mod list;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_protocol::json::Object;
+
+pub use bundle::bundle;
+pub use list::{RelationFilter, RelationPage, related, threads};
+
+/// The target and type of a content's `m.relates_to`.
+pub(crate) fn relates_to(content: &Object) -> Option<(EventId, &str)> {
+    let relation = content.get_object("m.relates_to")?;
+    let rel_type = relation.get_str("rel_type")?;
+    Some((relation.get_str("event_id")?.parse().ok()?, rel_type))
+}
+
+/// What to store of an event's relation: a target and `rel_type`. State events do
+/// not relate.
+pub(crate) fn target_of(pdu: &Pdu) -> Option<(EventId, String)> {
+    if pdu.state_key().is_some() {
+        return None;
+    }
+    relates_to(pdu.content()).map(|(target, rel_type)| (target, rel_type.to_owned()))
+}

@@ -1,0 +1,130 @@
+//! Bundled aggregations: what clients are told of an event's edits, references and thread along with the event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::write_string;
+use plexus_store::repo::relations::Related;
+use plexus_store::{DbError, EventNid, event_key, repo};
+
+use super::relates_to;
+use crate::load;
+use crate::room::Room;
+use crate::timeline_event::{ClientFormat, TimelineEvent};
+
+/// What an event's `unsigned.m.relations` is made from.
+#[derive(Default)]
+struct Aggregation {
+    /// The newest valid edit.
+    edit: Option<EventNid>,
+    references: Vec<EventNid>,
+    /// The thread's newest event, how many there are, and whether the reader is among their senders.
+    thread: Option<(EventNid, u64, bool)>,
+}
+
+/// For each of `events` that has any, the JSON of its `unsigned.m.relations`.
+pub async fn bundle(
+    room: &Room,
+    format: &ClientFormat<'_>,
+    events: &[Arc<TimelineEvent>],
+) -> Result<HashMap<EventNid, String>, DbError> {
+    let targets: Vec<Vec<u8>> = events
+        .iter()
+        .filter(|event| event.redacted_because.is_none() && event.pdu.state_key().is_none())
+        .map(|event| event_key::encode(event.pdu.event_id()))
+        .collect();
+    if targets.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (nid, version) = (room.nid, room.version);
+    let related = room.db.read(move |tx| repo::relations::of_targets(tx, nid, &targets)).await?;
+    if related.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let aggregations = aggregate(events, &related, format.user);
+    let mut wanted: Vec<EventNid> = Vec::new();
+    for aggregation in aggregations.values() {
+        wanted.extend(aggregation.edit);
+        wanted.extend(&aggregation.references);
+        wanted.extend(aggregation.thread.map(|(latest, ..)| latest));
+    }
+    let others = room.db.read(move |tx| load::by_nids(tx, version, &wanted)).await?;
+    let others: HashMap<EventNid, Arc<TimelineEvent>> = others.into_iter().map(|event| (event.nid, event)).collect();
+    let written = events.iter().filter_map(|event| {
+        let aggregation = aggregations.get(&event.nid)?;
+        Some((event.nid, write(aggregation, event, &others, format)?))
+    });
+    Ok(written.collect())
+}
+
+fn aggregate(
+    events: &[Arc<TimelineEvent>],
+    related: &[Related],
+    reader: &UserId,
+) -> HashMap<EventNid, Aggregation> {
+    let by_key: HashMap<Vec<u8>, &Arc<TimelineEvent>> =
+        events.iter().map(|event| (event_key::encode(event.pdu.event_id()), event)).collect();
+    let mut aggregations: HashMap<EventNid, Aggregation> = HashMap::new();
+    for other in related {
+        let Some(event) = by_key.get(&other.target) else { continue };
+        let aggregation = aggregations.entry(event.nid).or_default();
+        match &*other.rel_type {
+            // "Validity of replacement events": same sender, same type.
+            b"m.replace"
+                if other.sender == event.pdu.sender().as_str()
+                    && other.event_type == event.pdu.event_type().as_bytes() =>
+            {
+                aggregation.edit = Some(other.event_nid);
+            }
+            b"m.reference" => aggregation.references.push(other.event_nid),
+            b"m.thread" => {
+                let own = other.sender == reader.as_str();
+                let (_, count, took_part) =
+                    aggregation.thread.unwrap_or((0, 0, event.pdu.sender() == reader));
+                aggregation.thread = Some((other.event_nid, count + 1, took_part || own));
+            }
+            _ => {}
+        }
+    }
+    aggregations
+}
+
+fn write(
+    aggregation: &Aggregation,
+    event: &TimelineEvent,
+    others: &HashMap<EventNid, Arc<TimelineEvent>>,
+    format: &ClientFormat<'_>,
+) -> Option<String> {
+    let mut members: Vec<String> = Vec::new();
+    let format = ClientFormat { room_id: true, ..*format };
+    let edit = aggregation.edit.and_then(|nid| others.get(&nid)).filter(|edit| {
+        edit.pdu.content().get_object("m.new_content").is_some()
+            && relates_to(event.pdu.content()).is_none_or(|(_, rel_type)| rel_type != "m.replace")
+    });
+    if let Some(edit) = edit {
+        let mut out = String::from("\"m.replace\":");
+        edit.write_client(&mut out, &format, None, None);
+        members.push(out);
+    }
+    let references: Vec<_> = aggregation.references.iter().filter_map(|nid| others.get(nid)).collect();
+    if !references.is_empty() {
+        let mut out = String::from("\"m.reference\":{\"chunk\":[");
+        for (at, reference) in references.iter().enumerate() {
+            out.push_str(if at == 0 { "{\"event_id\":" } else { ",{\"event_id\":" });
+            write_string(reference.pdu.event_id().as_str(), &mut out);
+            out.push('}');
+        }
+        out.push_str("]}");
+        members.push(out);
+    }
+    if let Some((latest, count, took_part)) = aggregation.thread
+        && let Some(latest) = others.get(&latest)
+    {
+        let mut out = String::from("\"m.thread\":{\"latest_event\":");
+        latest.write_client(&mut out, &format, None, None);
+        out.push_str(&format!(",\"count\":{count},\"current_user_participated\":{took_part}}}"));
+        members.push(out);
+    }
+    (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
+}

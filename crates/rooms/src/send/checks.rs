@@ -1,0 +1,80 @@
+//! What is asked of events beyond the room's authorization rules.
+
+use plexus_protocol::id::{EventId, RoomAlias};
+use plexus_protocol::json::{Object, Value};
+use plexus_store::{DbError, event_key, repo};
+
+use super::NewEvent;
+use crate::error::SendError;
+use crate::load;
+use crate::registry::Rooms;
+use crate::relations::relates_to;
+use crate::room::Room;
+use crate::timeline;
+
+/// The longest key of an annotation, in characters (as Synapse).
+const MAX_ANNOTATION_KEY: usize = 500;
+
+/// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
+pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object) -> Result<(), SendError> {
+    let view = room.view();
+    let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
+    let before = before.unwrap_or_default();
+    for alias in aliases_of(content) {
+        if before.contains(&alias) {
+            continue;
+        }
+        let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
+        let found = rooms.database().read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
+        if found.is_none_or(|found| found.room_nid != room.nid) {
+            return Err(SendError::AliasNotOfRoom(alias));
+        }
+    }
+    Ok(())
+}
+
+fn aliases_of(content: &Object) -> Vec<String> {
+    let alias = content.get_str("alias").filter(|alias| !alias.is_empty());
+    let alternatives = content.get_array("alt_aliases").unwrap_or_default();
+    alias.into_iter().chain(alternatives.iter().filter_map(Value::as_str)).map(str::to_owned).collect()
+}
+
+/// `m.relates_to`: no annotation twice, no thread within a thread.
+pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
+    let Some((target, rel_type)) = relates_to(&event.content) else { return Ok(()) };
+    match rel_type {
+        "m.annotation" => annotation(rooms, room, event, &target).await,
+        "m.thread" => {
+            let Some(root) = timeline::event(room, &target).await? else { return Ok(()) };
+            if relates_to(root.pdu.content()).is_some() {
+                return Err(SendError::BadRelation("Cannot start threads from an event with a relation"));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &EventId) -> Result<(), SendError> {
+    let key = |content: &Object| Some(content.get_object("m.relates_to")?.get_str("key")?.to_owned());
+    let Some(new_key) = key(&event.content) else { return Ok(()) };
+    if new_key.chars().count() > MAX_ANNOTATION_KEY {
+        return Err(SendError::BadRelation("Aggregation key is too long"));
+    }
+    let (stored, nid, version) = (event_key::encode(target), room.nid, room.version);
+    let (sender, event_type) = (event.sender.clone(), event.event_type.clone());
+    let duplicate = rooms
+        .database()
+        .read(move |tx| {
+            let same: Vec<_> = repo::relations::of_targets(tx, nid, &[stored])?
+                .into_iter()
+                .filter(|other| other.sender == sender.as_str() && other.event_type == event_type.as_bytes())
+                .filter(|other| other.rel_type == b"m.annotation")
+                .map(|other| other.event_nid)
+                .collect();
+            let others = load::by_nids(tx, version, &same)?;
+            Ok::<_, DbError>(others.iter().any(|other| key(other.pdu.content()).as_ref() == Some(&new_key)))
+        })
+        .await?;
+    if duplicate { Err(SendError::DuplicateAnnotation) } else { Ok(()) }
+}

@@ -1,0 +1,203 @@
+//! Reading a room's history. What memory has is read from memory, the rest from the database.
+//!
+//! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
+//! `p` begins with the event at `p`, reading forward with the one after it.
+
+mod visibility;
+
+use std::sync::Arc;
+
+use plexus_protocol::id::EventId;
+use plexus_store::{DbError, EventNid, Position, repo};
+
+use crate::load;
+use crate::room::Room;
+use crate::state_map::StateEntry;
+use crate::timeline_event::TimelineEvent;
+
+pub use visibility::{Access, VisibleEvent, access, visible};
+
+/// Which way a timeline is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From old to new.
+    Forward,
+    /// From new to old.
+    Backward,
+}
+
+/// Timeline events with `after < position <= upto`: read backward the newest `limit`, newest first; read forward the
+/// oldest `limit`, oldest first.
+pub async fn range(
+    room: &Room,
+    after: Position,
+    upto: Position,
+    limit: usize,
+    direction: Direction,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    if after >= upto || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let view = room.view();
+    let within = |event: &&Arc<TimelineEvent>| event.position > after && event.position <= upto;
+    let (nid, version) = (room.nid, room.version);
+    let limit_rows = u64::try_from(limit).unwrap_or(u64::MAX);
+    match direction {
+        Direction::Backward => {
+            let mut found: Vec<_> = view.recent.iter().rev().filter(within).take(limit).cloned().collect();
+            let missing = limit_rows - u64::try_from(found.len()).unwrap_or(limit_rows);
+            if missing > 0 && after < view.recent_after {
+                let upto = upto.min(view.recent_after);
+                let older = room
+                    .db
+                    .read(move |tx| {
+                        let rows = repo::events::newest(tx, nid, after, upto, missing)?;
+                        load::hydrate(tx, version, rows)
+                    })
+                    .await?;
+                found.extend(older);
+            }
+            Ok(found)
+        }
+        Direction::Forward if after >= view.recent_after => {
+            Ok(view.recent.iter().filter(within).take(limit).cloned().collect())
+        }
+        Direction::Forward => {
+            room.db
+                .read(move |tx| {
+                    let rows = repo::events::oldest(tx, nid, after, upto, limit_rows)?;
+                    load::hydrate(tx, version, rows)
+                })
+                .await
+        }
+    }
+}
+
+/// The state events that changed the current state at `after < position <= upto`, of each key the last; in order of
+/// position.
+pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    if after >= view.position.min(upto) {
+        return Ok(Vec::new());
+    }
+    if after >= view.recent_after {
+        let mut changed: Vec<Arc<TimelineEvent>> = Vec::new();
+        let key = |event: &TimelineEvent| Some((event.pdu.event_type().to_owned(), event.pdu.state_key()?.to_owned()));
+        for event in view.recent.iter().filter(|event| event.position > after && event.position <= upto) {
+            if let Some(own) = key(event) {
+                changed.retain(|other| key(other).as_ref() != Some(&own));
+                changed.push(Arc::clone(event));
+            }
+        }
+        return Ok(changed);
+    }
+    let (nid, version) = (room.nid, room.version);
+    let mut events = room
+        .db
+        .read(move |tx| {
+            let nids = repo::current_state::changed(tx, nid, after, upto)?;
+            load::by_nids(tx, version, &nids)
+        })
+        .await?;
+    events.sort_by_key(|event| event.position);
+    Ok(events)
+}
+
+/// The current state as it was at a position, in no particular order.
+pub async fn state_at(room: &Room, position: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    if position >= room.view().position {
+        return current_state(room).await;
+    }
+    let (nid, version) = (room.nid, room.version);
+    room.db
+        .read(move |tx| {
+            let nids = repo::current_state::at(tx, nid, position)?;
+            load::by_nids(tx, version, &nids)
+        })
+        .await
+}
+
+/// The event of one state as it was at a position.
+pub async fn state_event_at(
+    room: &Room,
+    position: Position,
+    event_type: &str,
+    state_key: &str,
+) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    if position >= room.view().position {
+        let view = room.view();
+        return match view.state.get(event_type, state_key) {
+            Some(entry) => room.state_event(entry).await.map(Some),
+            None => Ok(None),
+        };
+    }
+    let (nid, version) = (room.nid, room.version);
+    let (event_type, state_key) = (event_type.to_owned(), state_key.to_owned());
+    room.db
+        .read(move |tx| {
+            let history = repo::current_state::history(tx, nid, &event_type, &state_key)?;
+            match history.iter().rev().find(|(at, _)| *at <= position) {
+                Some((_, event)) => Ok(load::by_nids(tx, version, &[*event])?.pop()),
+                None => Ok(None),
+            }
+        })
+        .await
+}
+
+/// Every event of the current state, in order of type and state key.
+pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    let entries: Vec<Arc<StateEntry>> = view.state.iter().cloned().collect();
+    state_events(room, &entries).await
+}
+
+/// The events of state entries, in their order; those that memory lacks are read in one go.
+pub async fn state_events(
+    room: &Room,
+    entries: &[Arc<StateEntry>],
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let missing: Vec<EventNid> =
+        entries.iter().filter(|entry| entry.event().is_none()).map(|entry| entry.nid).collect();
+    let mut read = std::collections::HashMap::new();
+    if !missing.is_empty() {
+        let version = room.version;
+        let events = room.db.read(move |tx| load::by_nids(tx, version, &missing)).await?;
+        read.extend(events.into_iter().map(|event| (event.nid, event)));
+    }
+    // Not remembered in the entries: a large room read once must not stay in memory as a whole.
+    Ok(entries.iter().filter_map(|entry| entry.event().or_else(|| read.get(&entry.nid)).cloned()).collect())
+}
+
+/// A timeline event by id, `None` when the room's timeline has no such event.
+pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    if let Some(event) = room.view().recent.iter().find(|event| event.pdu.event_id() == event_id) {
+        return Ok(Some(Arc::clone(event)));
+    }
+    let (key, nid, version) = (plexus_store::event_key::encode(event_id), room.nid, room.version);
+    let found = room
+        .db
+        .read(move |tx| match repo::events::find(tx, &key)? {
+            Some(place) if place.room_nid == nid && place.position.is_some() => {
+                Ok(load::by_nids(tx, version, &[place.event_nid])?.pop())
+            }
+            _ => Ok::<_, DbError>(None),
+        })
+        .await?;
+    Ok(found.filter(|event| event.pdu.event_id() == event_id))
+}
+
+/// The timeline event nearest to a time (Unix ms) in a direction.
+pub async fn event_near(
+    room: &Room,
+    ts: u64,
+    direction: Direction,
+) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    let (nid, version) = (room.nid, room.version);
+    let ts = i64::try_from(ts).unwrap_or(i64::MAX);
+    room.db
+        .read(move |tx| match repo::events::near_time(tx, nid, ts, direction == Direction::Forward)? {
+            Some((event, _)) => Ok(load::by_nids(tx, version, &[event])?.pop()),
+            None => Ok(None),
+        })
+        .await
+}
