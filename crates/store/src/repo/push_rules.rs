@@ -1,0 +1,24 @@
+//! What users changed about their push rules, as JSON; what it means is `delivery`'s business.
+
+use plexus_protocol::id::UserId;
+
+use crate::{Change, DbError, Position, Tx};
+
+/// The stored changes of a user and the position they were written at.
+pub fn get(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<(String, Position)>, DbError> {
+    tx.query_opt("SELECT changes, position FROM push_rules WHERE user_id = $1", &[&user_id], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+/// Replaces the stored changes; announced as account data, because clients learn of it as `m.push_rules`.
+pub fn set(tx: &mut Tx<'_>, user: &UserId, changes: &str) -> Result<Position, DbError> {
+    let position = tx.next_position()?;
+    tx.execute(
+        "INSERT INTO push_rules (user_id, changes, position) VALUES ($1, $2, $3)
+         ON CONFLICT (user_id) DO UPDATE SET changes = excluded.changes, position = excluded.position",
+        &[&user.as_str(), &changes, &position],
+    )?;
+    tx.announce(Change::AccountData { user: user.clone(), room: None, position });
+    Ok(position)
+}

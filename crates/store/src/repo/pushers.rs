@@ -1,0 +1,106 @@
+//! Pushers: where a user's notifications are sent.
+
+use crate::{DbError, Position, Row, Tx};
+
+/// A pusher as its user set it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pusher {
+    pub app_id: String,
+    pub pushkey: String,
+    /// `http` or `email`.
+    pub kind: String,
+    pub app_display_name: String,
+    pub device_display_name: String,
+    pub profile_tag: Option<String>,
+    pub lang: String,
+    /// The pusher's data, a JSON object as text.
+    pub data: String,
+    /// The device whose session set it; the pusher goes when the session goes.
+    pub device_id: Option<String>,
+    /// Unix ms.
+    pub created_ts: u64,
+    /// Everything at or before this position has been pushed or needs no push.
+    pub pushed_to: Position,
+}
+
+fn read(row: &Row<'_>) -> Result<Pusher, DbError> {
+    Ok(Pusher {
+        app_id: row.get(0)?,
+        pushkey: row.get(1)?,
+        kind: row.get(2)?,
+        app_display_name: row.get(3)?,
+        device_display_name: row.get(4)?,
+        profile_tag: row.get(5)?,
+        lang: row.get(6)?,
+        data: row.get(7)?,
+        device_id: row.get(8)?,
+        created_ts: row.get(9)?,
+        pushed_to: row.get(10)?,
+    })
+}
+
+/// A user's pushers, oldest first.
+pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Pusher>, DbError> {
+    tx.query(
+        "SELECT app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, device_id,
+         created_ts, pushed_to FROM pushers WHERE user_id = $1 ORDER BY created_ts, app_id, pushkey",
+        &[&user_id],
+        read,
+    )
+}
+
+/// Adds or replaces a pusher.
+pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO pushers (user_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang,
+         data, device_id, created_ts, pushed_to) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind,
+         app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
+         profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, device_id = excluded.device_id",
+        &[
+            &user_id,
+            &pusher.app_id,
+            &pusher.pushkey,
+            &pusher.kind,
+            &pusher.app_display_name,
+            &pusher.device_display_name,
+            &pusher.profile_tag,
+            &pusher.lang,
+            &pusher.data,
+            &pusher.device_id,
+            &pusher.created_ts,
+            &pusher.pushed_to,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Removes a pusher; absent ones are fine.
+pub fn delete(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
+        &[&user_id, &app_id, &pushkey],
+    )?;
+    Ok(())
+}
+
+/// Removes the pusher with this key from every other user (`append: false`).
+pub fn delete_for_others(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM pushers WHERE user_id <> $1 AND app_id = $2 AND pushkey = $3",
+        &[&user_id, &app_id, &pushkey],
+    )?;
+    Ok(())
+}
+
+/// Removes the pushers that a device's session set.
+pub fn delete_of_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM pushers WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    Ok(())
+}
+
+/// Removes all pushers of a user.
+pub fn delete_all(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM pushers WHERE user_id = $1", &[&user_id])?;
+    Ok(())
+}

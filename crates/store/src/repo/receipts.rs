@@ -1,0 +1,99 @@
+//! Read receipts: the newest of each user, type and thread in a room.
+
+use plexus_protocol::id::UserId;
+
+use crate::{Change, DbError, Position, RoomNid, Row, Tx};
+
+/// The type of receipts that only their owner learns of.
+pub const PRIVATE: &str = "m.read.private";
+
+/// A receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub room: RoomNid,
+    pub user: UserId,
+    /// `m.read` or `m.read.private`.
+    pub receipt_type: String,
+    /// Empty: unthreaded; `main`: the main timeline; otherwise the thread's root event.
+    pub thread_id: String,
+    pub event_id: String,
+    /// Where the event stands in the room's timeline; `None` while this server does not have it.
+    pub event_position: Option<Position>,
+    /// Unix ms.
+    pub ts: u64,
+    pub position: Position,
+}
+
+fn read(row: &Row<'_>) -> Result<Receipt, DbError> {
+    Ok(Receipt {
+        room: row.get(0)?,
+        user: row.get_with(1, |id: String| UserId::try_from(id))?,
+        receipt_type: row.get(2)?,
+        thread_id: row.get(3)?,
+        event_id: row.get(4)?,
+        event_position: row.get(5)?,
+        ts: row.get(6)?,
+        position: row.get(7)?,
+    })
+}
+
+/// Records a receipt unless the one there is for a later event. Gives `receipt` its position and announces it.
+/// Returns false, and changes nothing, when the receipt would move backwards or stay where it is.
+pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, DbError> {
+    let old: Option<(String, Option<Position>)> = tx.query_opt(
+        "SELECT event_id, event_position FROM receipts
+         WHERE room_nid = $1 AND user_id = $2 AND receipt_type = $3 AND thread_id = $4",
+        &[&receipt.room, &receipt.user.as_str(), &receipt.receipt_type, &receipt.thread_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if let Some((event_id, at)) = old {
+        let backwards = matches!((at, receipt.event_position), (Some(old), Some(new)) if new <= old);
+        if backwards || event_id == receipt.event_id {
+            return Ok(false);
+        }
+    }
+    receipt.position = tx.next_position()?;
+    tx.execute(
+        "INSERT INTO receipts (room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (room_nid, user_id, receipt_type, thread_id) DO UPDATE SET event_id = excluded.event_id,
+         event_position = excluded.event_position, ts = excluded.ts, position = excluded.position",
+        &[
+            &receipt.room,
+            &receipt.user.as_str(),
+            &receipt.receipt_type,
+            &receipt.thread_id,
+            &receipt.event_id,
+            &receipt.event_position,
+            &receipt.ts,
+            &receipt.position,
+        ],
+    )?;
+    tx.announce(Change::Receipt {
+        room: receipt.room,
+        user: receipt.user.clone(),
+        position: receipt.position,
+        private: receipt.receipt_type == PRIVATE,
+    });
+    Ok(true)
+}
+
+/// The receipts of a room that were written after `since` and at or before `upto`.
+pub fn in_room(tx: &mut Tx<'_>, room: RoomNid, since: Position, upto: Position) -> Result<Vec<Receipt>, DbError> {
+    tx.query(
+        "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
+         WHERE room_nid = $1 AND position > $2 AND position <= $3 ORDER BY position",
+        &[&room, &since, &upto],
+        read,
+    )
+}
+
+/// A user's own receipts in every room.
+pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Receipt>, DbError> {
+    tx.query(
+        "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
+         WHERE user_id = $1 ORDER BY room_nid",
+        &[&user_id],
+        read,
+    )
+}

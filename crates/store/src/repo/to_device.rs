@@ -1,0 +1,87 @@
+//! Messages waiting for devices.
+
+use plexus_protocol::id::UserId;
+
+use crate::{Change, DbError, Position, Tx};
+
+/// A message for one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub position: Position,
+    /// The event as the device gets it: `{"content":…,"sender":…,"type":…}`.
+    pub message: String,
+}
+
+/// Remembers a client's transaction; false when it was there before, and nothing must be sent again.
+pub fn begin_transaction(
+    tx: &mut Tx<'_>,
+    (user_id, device_id): (&str, &str),
+    event_type: &str,
+    txn_id: &str,
+    now_ms: u64,
+) -> Result<bool, DbError> {
+    let inserted = tx.execute(
+        "INSERT INTO to_device_transactions (user_id, device_id, event_type, txn_id, ts) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (user_id, device_id, event_type, txn_id) DO NOTHING",
+        &[&user_id, &device_id, &event_type, &txn_id, &now_ms],
+    )?;
+    Ok(inserted == 1)
+}
+
+/// Forgets transactions begun before `ts` (Unix ms).
+pub fn forget_transactions(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
+    tx.execute("DELETE FROM to_device_transactions WHERE ts < $1", &[&ts])?;
+    Ok(())
+}
+
+/// Queues one message for a device and announces it.
+pub fn add(tx: &mut Tx<'_>, user: &UserId, device_id: &str, message: &str) -> Result<Position, DbError> {
+    let position = tx.next_position()?;
+    tx.execute(
+        "INSERT INTO to_device_messages (user_id, device_id, position, message) VALUES ($1, $2, $3, $4)",
+        &[&user.as_str(), &device_id, &position, &message],
+    )?;
+    tx.announce(Change::ToDevice { user: user.clone(), device: device_id.to_owned(), position });
+    Ok(position)
+}
+
+/// The oldest messages for a device after `since` and at or before `upto`.
+pub fn waiting(
+    tx: &mut Tx<'_>,
+    user_id: &str,
+    device_id: &str,
+    (since, upto): (Position, Position),
+    limit: i64,
+) -> Result<Vec<Waiting>, DbError> {
+    tx.query(
+        "SELECT position, message FROM to_device_messages
+         WHERE user_id = $1 AND device_id = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5",
+        &[&user_id, &device_id, &since, &upto, &limit],
+        |row| Ok(Waiting { position: row.get(0)?, message: row.get(1)? }),
+    )
+}
+
+/// The positions of the oldest and the newest message for a device.
+pub fn span(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<Option<(Position, Position)>, DbError> {
+    let (oldest, newest): (Option<Position>, Option<Position>) = tx.query_one(
+        "SELECT MIN(position), MAX(position) FROM to_device_messages WHERE user_id = $1 AND device_id = $2",
+        &[&user_id, &device_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(oldest.zip(newest))
+}
+
+/// Deletes what a device has acknowledged: everything at or before `upto`.
+pub fn acknowledge(tx: &mut Tx<'_>, user_id: &str, device_id: &str, upto: Position) -> Result<u64, DbError> {
+    tx.execute(
+        "DELETE FROM to_device_messages WHERE user_id = $1 AND device_id = $2 AND position <= $3",
+        &[&user_id, &device_id, &upto],
+    )
+}
+
+/// Deletes everything of a device that is gone.
+pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM to_device_messages WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute("DELETE FROM to_device_transactions WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    Ok(())
+}
