@@ -78,10 +78,12 @@ pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
 /// Checks that each required server has signed the event with a key that was valid then.
 pub fn verify(pdu: &Pdu, keys: KeyLookup<'_>) -> Result<(), SignatureError> {
     let signatures = signatures(pdu);
-    let mut message = None;
+    let mut to_check = Vec::with_capacity(2);
     for server in required_servers(pdu) {
-        let candidates = candidates(pdu, &signatures, server, keys)?;
-        let message = message.get_or_insert_with(|| pdu.signable_json());
+        to_check.push((server, candidates(pdu, &signatures, server, keys)?));
+    }
+    let message = pdu.signable_json();
+    for (server, candidates) in to_check {
         if !candidates.iter().any(|(key, signature)| key.verify_bytes(message.as_bytes(), signature)) {
             return Err(SignatureError::Invalid(server.to_owned()));
         }

@@ -1,0 +1,15 @@
+//! Generated cases: properties that must always hold, and differences to ruma, the other implementation of these rules.
+//!
+//! A few thousand cases run with the other tests; `PLEXUS_CASES=100000 cargo test -p plexus-protocol --release --test it`
+//! runs that many of each.
+
+mod generate;
+mod properties;
+mod resolution;
+mod room;
+mod signatures;
+
+/// How many cases to generate, unless `PLEXUS_CASES` says.
+fn cases() -> u64 {
+    std::env::var("PLEXUS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
+}
