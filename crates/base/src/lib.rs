@@ -1,8 +1,10 @@
 //! What every other crate stands on: time, randomness, configuration and logging.
 //!
 //! - [`clock`]: the time of day and elapsed time, as an argument
+//! - [`config`]: homeserver.yaml, with all options of Synapse
 //! - [`random`]: randomness, as an argument
 //! - [`shutdown`]: the end of the process, as an argument
+//! - [`telemetry`]: logging
 //! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
 
 pub mod clock;
@@ -10,6 +12,7 @@ pub mod config;
 pub mod random;
 mod schema;
 pub mod shutdown;
+pub mod telemetry;
 pub mod yaml;
 
 pub use clock::Clock;

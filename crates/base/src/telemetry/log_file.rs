@@ -1,0 +1,258 @@
+//! A log file that is set aside from time to time.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::log_config::Rotation;
+use crate::Clock;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// An open log file. Clones write to the same one.
+#[derive(Debug, Clone)]
+pub(super) struct LogFile(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    rotation: Rotation,
+    clock: Clock,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    size: u64,
+    /// Days since 1970 at the last write.
+    day: u64,
+}
+
+impl LogFile {
+    /// Opens the file to append to it.
+    pub(super) fn open(path: &Path, rotation: Rotation, clock: Clock) -> io::Result<Self> {
+        let mut open = append(path, 0)?;
+        let written = open.file.metadata()?.modified()?;
+        let written = written.duration_since(std::time::UNIX_EPOCH);
+        open.day = match written {
+            Ok(written) if open.size > 0 => written.as_secs() / 86_400,
+            _ => clock.now_ms() / DAY_MS,
+        };
+        Ok(Self(Arc::new(Shared {
+            path: path.to_owned(),
+            rotation,
+            clock,
+            open: Mutex::new(open),
+        })))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Opens the file anew, by its name.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        *open = append(&self.0.path, open.day)?;
+        Ok(())
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let shared = &*self.0;
+        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let today = shared.clock.now_ms() / DAY_MS;
+        let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
+        let due = match shared.rotation {
+            Rotation::Never => false,
+            Rotation::Daily { .. } => today != open.day,
+            Rotation::Size { bytes, backups } => {
+                bytes > 0 && backups > 0 && open.size > 0 && open.size + length > bytes
+            }
+        };
+        if due {
+            // A file that cannot be set aside is written on: losing records would be worse.
+            let _ = set_aside(&shared.path, shared.rotation, open.day);
+            *open = append(&shared.path, today)?;
+        }
+        open.file.write_all(record)?;
+        open.size += length;
+        open.day = today;
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn append(path: &Path, day: u64) -> io::Result<Open> {
+    let file = File::options().create(true).append(true).open(path)?;
+    let size = file.metadata()?.len();
+    Ok(Open { file, size, day })
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn set_aside(path: &Path, rotation: Rotation, day: u64) -> io::Result<()> {
+    match rotation {
+        Rotation::Never => Ok(()),
+        Rotation::Daily { backups } => {
+            fs::rename(path, with_ending(path, &format!(".{}", date(day))))?;
+            remove_oldest(path, backups)
+        }
+        Rotation::Size { backups, .. } => {
+            let numbered = |number| with_ending(path, &format!(".{number}"));
+            for number in (1..backups).rev() {
+                if numbered(number).exists() {
+                    fs::rename(numbered(number), numbered(number + 1))?;
+                }
+            }
+            fs::rename(path, numbered(1))
+        }
+    }
+}
+
+/// Keeps the newest `backups` files that were set aside by day; all of them when 0.
+fn remove_oldest(path: &Path, backups: usize) -> io::Result<()> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Ok(());
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut old = Vec::new();
+    for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let ending = file_name.to_str().and_then(|file| file.strip_prefix(name));
+        if ending.is_some_and(is_date_ending) {
+            old.push(entry.path());
+        }
+    }
+    if backups == 0 {
+        return Ok(());
+    }
+    old.sort();
+    let surplus = old.len().saturating_sub(backups);
+    old.iter().take(surplus).try_for_each(fs::remove_file)
+}
+
+/// True for `.2026-11-21`.
+fn is_date_ending(ending: &str) -> bool {
+    ending.len() == 11
+        && ending.bytes().enumerate().all(|(index, byte)| match index {
+            0 => byte == b'.',
+            5 | 8 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+/// The date, as `2026-11-21`, of a number of days since 1970 (Howard Hinnant's `civil_from_days`).
+fn date(days: u64) -> String {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        let cases = [
+            (0, "1970-01-01"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (11_017, "2000-03-01"),
+            (20_778, "2026-11-21"),
+        ];
+        for (days, expected) in cases {
+            assert_eq!(date(days), expected);
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let name = format!("plexus-log-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        folder
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("readable");
+        let name = |entry: io::Result<fs::DirEntry>| entry.expect("readable").file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_daily_file_is_set_aside_at_midnight_and_the_oldest_removed() {
+        let folder = folder("daily");
+        let clock = Clock::manual(20_778 * DAY_MS + 5);
+        let rotation = Rotation::Daily { backups: 2 };
+        let mut log = LogFile::open(&folder.join("log"), rotation, clock.clone()).expect("opens");
+        for _ in 0..5 {
+            log.write_all(b"a record\n").expect("writable");
+            log.write_all(b"another\n").expect("writable");
+            clock.advance(Duration::from_millis(DAY_MS));
+        }
+        assert_eq!(names(&folder), ["log", "log.2026-11-23", "log.2026-11-24"]);
+        let kept = fs::read_to_string(folder.join("log.2026-11-24")).expect("readable");
+        assert_eq!(kept, "a record\nanother\n");
+        fs::remove_dir_all(folder).expect("removable");
+    }
+
+    #[test]
+    fn a_file_bounded_by_size_is_set_aside_before_it_is_too_large() {
+        let folder = folder("size");
+        let rotation = Rotation::Size {
+            bytes: 20,
+            backups: 2,
+        };
+        let path = folder.join("log");
+        let mut log = LogFile::open(&path, rotation, Clock::manual(0)).expect("opens");
+        for record in [&b"111111111\n"[..], b"222222222\n", b"333333333\n"] {
+            log.write_all(record).expect("writable");
+        }
+        assert_eq!(names(&folder), ["log", "log.1"]);
+        assert_eq!(fs::read(&path).expect("readable"), b"333333333\n");
+        fs::remove_dir_all(folder).expect("removable");
+    }
+
+    #[test]
+    fn a_file_moved_away_is_made_anew_when_asked() {
+        let folder = folder("reopen");
+        let path = folder.join("log");
+        let mut log = LogFile::open(&path, Rotation::Never, Clock::manual(0)).expect("opens");
+        fs::rename(&path, folder.join("moved")).expect("movable");
+        log.reopen().expect("opens");
+        log.write_all(b"a record\n").expect("writable");
+        assert_eq!(fs::read(&path).expect("readable"), b"a record\n");
+        fs::remove_dir_all(folder).expect("removable");
+    }
+}
