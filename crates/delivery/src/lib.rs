@@ -1,1 +1,35 @@
-//! delivery
+//! Followers of the clock: what users and devices are told, and what they tell about themselves.
+//!
+//! - [`notifier`]: what changed for whom, and waking those who wait
+//! - [`sync`]: `GET /sync`, on [`token`]s and [`filter`]s
+//! - [`unread`]: unread counts, from push rules ([`settings`]) and [`receipts`]
+//! - [`typing`], [`presence`]: what is not durable, numbered by [`ephemeral`]
+//! - [`to_device`], [`push_rules`]: what clients write that devices are told
+//! - [`history`]: reading timelines, memory first
+
+pub mod ephemeral;
+pub mod filter;
+pub mod history;
+pub mod notifier;
+pub mod presence;
+pub mod push_rules;
+pub mod receipts;
+pub mod settings;
+pub mod sync;
+pub mod to_device;
+pub mod token;
+pub mod typing;
+pub mod unread;
+
+mod json;
+
+pub use filter::Filter;
+pub use notifier::Notifier;
+pub use presence::{Presence, PresenceSettings, PresenceState};
+pub use receipts::{NewReceipt, ReceiptType, Receipts};
+pub use settings::SettingsCache;
+pub use sync::{SyncEngine, SyncError, SyncOptions, SyncParts, SyncRequest};
+pub use to_device::{ToDevice, ToDeviceError};
+pub use token::SyncToken;
+pub use typing::Typing;
+pub use unread::UnreadCounts;

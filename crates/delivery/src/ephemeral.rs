@@ -1,0 +1,36 @@
+//! The serial of what is not durable: typing and presence.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Numbers changes in typing and presence. Starts at the boot time in ms, so that tokens from before a restart are smaller.
+#[derive(Debug)]
+pub struct EphemeralSerial(Mutex<u64>);
+
+/// Held while a change is made; so that whoever reads [`EphemeralSerial::current`] also sees the change.
+pub struct Change<'s>(MutexGuard<'s, u64>);
+
+impl EphemeralSerial {
+    /// Starts at `boot_ms`, Unix ms.
+    #[must_use]
+    pub fn new(boot_ms: u64) -> Self {
+        Self(Mutex::new(boot_ms))
+    }
+
+    /// The serial of the newest change. Every change up to it can be read.
+    pub fn current(&self) -> u64 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a change; it is over when the guard is dropped.
+    pub fn begin(&self) -> Change<'_> {
+        Change(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Change<'_> {
+    /// The next serial.
+    pub fn next(&mut self) -> u64 {
+        *self.0 += 1;
+        *self.0
+    }
+}

@@ -1,0 +1,135 @@
+//! Filters: what a client wants to see (client-server API, Filtering).
+
+mod glob;
+
+use serde::Deserialize;
+
+pub use glob::matches as glob_matches;
+
+/// A filter as clients define it. Unknown members are ignored, as the specification asks.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// Dotted paths of the event members to keep; `None` keeps all.
+    pub event_fields: Option<Vec<String>>,
+    pub event_format: EventFormat,
+    pub presence: EventFilter,
+    pub account_data: EventFilter,
+    pub room: RoomFilter,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventFormat {
+    #[default]
+    Client,
+    /// As they travel between servers.
+    Federation,
+}
+
+/// The part of a filter about rooms.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RoomFilter {
+    pub rooms: Option<Vec<String>>,
+    pub not_rooms: Vec<String>,
+    pub include_leave: bool,
+    pub ephemeral: RoomEventFilter,
+    pub state: RoomEventFilter,
+    pub timeline: RoomEventFilter,
+    pub account_data: RoomEventFilter,
+}
+
+/// A filter over events that are not in rooms.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct EventFilter {
+    pub limit: Option<u64>,
+    pub senders: Option<Vec<String>>,
+    pub not_senders: Vec<String>,
+    pub types: Option<Vec<String>>,
+    pub not_types: Vec<String>,
+}
+
+/// A filter over events in rooms.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RoomEventFilter {
+    #[serde(flatten)]
+    pub event: EventFilter,
+    pub rooms: Option<Vec<String>>,
+    pub not_rooms: Vec<String>,
+    pub contains_url: Option<bool>,
+    pub lazy_load_members: bool,
+    pub include_redundant_members: bool,
+    #[serde(alias = "org.matrix.msc3773.unread_thread_notifications")]
+    pub unread_thread_notifications: bool,
+}
+
+impl EventFilter {
+    /// Whether an event of this type from this sender passes. Senders are compared exactly, types may hold `*`.
+    pub fn allows(&self, event_type: &str, sender: &str) -> bool {
+        self.allows_type(event_type) && self.allows_sender(sender)
+    }
+
+    /// Whether an event of this type passes.
+    pub fn allows_type(&self, event_type: &str) -> bool {
+        let matches = |pattern: &String| glob::matches(pattern, event_type);
+        self.types.as_ref().is_none_or(|types| types.iter().any(matches)) && !self.not_types.iter().any(matches)
+    }
+
+    /// Whether an event from this sender passes.
+    pub fn allows_sender(&self, sender: &str) -> bool {
+        listed(self.senders.as_ref(), &self.not_senders, sender)
+    }
+
+    /// Whether nothing is excluded.
+    pub fn is_open(&self) -> bool {
+        self.types.is_none() && self.senders.is_none() && self.not_types.is_empty() && self.not_senders.is_empty()
+    }
+}
+
+impl RoomEventFilter {
+    /// Whether events of this room pass at all.
+    pub fn allows_room(&self, room_id: &str) -> bool {
+        listed(self.rooms.as_ref(), &self.not_rooms, room_id)
+    }
+
+    /// Whether an event with this type, sender and `content.url` (present or not) passes.
+    pub fn allows(&self, event_type: &str, sender: &str, has_url: impl FnOnce() -> bool) -> bool {
+        self.event.allows(event_type, sender) && self.contains_url.is_none_or(|wanted| wanted == has_url())
+    }
+
+    /// Whether every event of an allowed room passes.
+    pub fn is_open(&self) -> bool {
+        self.event.is_open() && self.contains_url.is_none()
+    }
+}
+
+impl RoomFilter {
+    /// Whether the room is to be shown at all.
+    pub fn allows_room(&self, room_id: &str) -> bool {
+        listed(self.rooms.as_ref(), &self.not_rooms, room_id)
+    }
+}
+
+impl Filter {
+    /// Parses a filter's JSON. The error is serde's, for the client to read.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// Whether state is to leave out the members that no event in the timeline needs.
+    pub fn lazy_load_members(&self) -> bool {
+        self.room.state.lazy_load_members
+    }
+}
+
+/// In the list of wanted ones (absent: all are), and not in the list of unwanted ones, which wins.
+fn listed(wanted: Option<&Vec<String>>, unwanted: &[String], value: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted.iter().any(|one| one == value)) && !unwanted.iter().any(|one| one == value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! What happens to presence as time passes, and telling others in batches.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use plexus_protocol::id::UserId;
+use plexus_store::{DbError, repo};
+
+use super::{Presence, stored};
+
+/// Others are told of changes at most this often, however many there are.
+const BATCH: Duration = Duration::from_secs(1);
+
+impl Presence {
+    /// Lets users become idle and offline, tells others, and stores the last state. Never ends.
+    pub async fn run(&self) {
+        let mut told_at: Option<Duration> = None;
+        loop {
+            let wait = self.next_work(told_at);
+            let changed = self.work.notified();
+            match wait {
+                None => changed.await,
+                Some(Duration::ZERO) => {
+                    self.expire();
+                    if let Err(error) = self.tell().await {
+                        tracing::warn!(%error, "cannot store presence");
+                    }
+                    told_at = Some(self.clock.monotonic());
+                }
+                Some(wait) => tokio::select! {
+                    () = changed => {}
+                    () = self.clock.sleep(wait) => {}
+                },
+            }
+        }
+    }
+
+    /// How long until there is something to do.
+    fn next_work(&self, told_at: Option<Duration>) -> Option<Duration> {
+        let pause = told_at.map_or(Duration::ZERO, |at| (at + BATCH).saturating_sub(self.clock.monotonic()));
+        let book = self.lock();
+        if !book.dirty.is_empty() {
+            return Some(pause);
+        }
+        let deadline = book.timer?;
+        Some(Duration::from_millis(deadline.saturating_sub(self.clock.now_ms())).max(pause))
+    }
+
+    fn expire(&self) {
+        let now = self.clock.now_ms();
+        let mut serial = self.serial.begin();
+        let mut book = self.lock();
+        let changed: Vec<UserId> = book
+            .users
+            .iter_mut()
+            .filter_map(|(user, presence)| presence.expire(&self.settings, now).then(|| user.clone()))
+            .collect();
+        for user in changed {
+            book.log(serial.next(), user);
+        }
+        book.timer = book.users.values().filter_map(|user| user.deadline(&self.settings)).min();
+    }
+
+    async fn tell(&self) -> Result<(), DbError> {
+        let changed: BTreeSet<UserId> = std::mem::take(&mut self.lock().dirty).into_iter().collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        for user in &changed {
+            self.notifier.wake_sharers(user);
+        }
+        let rows: Vec<_> =
+            changed.iter().filter_map(|user| self.view(user).map(|view| stored(user, &view))).collect();
+        self.db.write(move |tx| rows.iter().try_for_each(|row| repo::presence::set(tx, row))).await
+    }
+}

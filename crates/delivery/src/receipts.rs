@@ -1,0 +1,194 @@
+//! Read receipts and read markers.
+
+mod log;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_protocol::id::{EventId, UserId};
+use plexus_rooms::Room;
+use plexus_store::repo::account_data::Scope;
+use plexus_store::repo::receipts::Receipt;
+use plexus_store::{Database, DbError, Position, RoomNid, Tx, event_key, repo};
+
+use crate::json::{self, Members};
+use crate::unread::UnreadCounts;
+use log::ReceiptLog;
+
+/// `thread_id` of receipts for the main timeline.
+pub const MAIN_THREAD: &str = "main";
+
+/// The kinds of receipt that are stored as receipts; `m.fully_read` is account data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptType {
+    /// `m.read`
+    Read,
+    /// `m.read.private`: only its owner learns of it.
+    ReadPrivate,
+}
+
+impl ReceiptType {
+    /// The name in paths and events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "m.read",
+            Self::ReadPrivate => "m.read.private",
+        }
+    }
+}
+
+/// A receipt a user sends.
+#[derive(Debug, Clone)]
+pub struct NewReceipt {
+    pub user: UserId,
+    pub kind: ReceiptType,
+    pub event_id: EventId,
+    /// `None`: unthreaded; otherwise `main` or the thread's root.
+    pub thread: Option<String>,
+}
+
+/// Records receipts and reads those of a room.
+pub struct Receipts {
+    db: Database,
+    clock: Clock,
+    log: Arc<ReceiptLog>,
+    unread: Arc<UnreadCounts>,
+}
+
+impl Receipts {
+    /// Knows the receipts after `db.committed()`; earlier ones are read from the database.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, unread: Arc<UnreadCounts>) -> Self {
+        let log = Arc::new(ReceiptLog::new(db.committed()));
+        Self { db, clock, log, unread }
+    }
+
+    /// Records a receipt; one that is older than the user's last of its kind changes nothing.
+    pub async fn record(&self, room: &Room, new: NewReceipt) -> Result<(), DbError> {
+        let mut receipt = Receipt {
+            room: room.nid,
+            user: new.user.clone(),
+            receipt_type: new.kind.as_str().to_owned(),
+            thread_id: new.thread.unwrap_or_default(),
+            event_id: new.event_id.to_string(),
+            event_position: None,
+            ts: self.clock.now_ms(),
+            position: 0,
+        };
+        let known = position_in_memory(room, &new.event_id);
+        let (log, unread) = (Arc::clone(&self.log), Arc::clone(&self.unread));
+        self.db
+            .write(move |tx| {
+                receipt.event_position = match known {
+                    Some(position) => Some(position),
+                    None => timeline_position(tx, receipt.room, &new.event_id)?,
+                };
+                if repo::receipts::set(tx, &mut receipt)? {
+                    let receipt = Arc::new(receipt);
+                    tx.after_commit(move || {
+                        unread.receipt(&new.user, &receipt);
+                        log.push(receipt);
+                    });
+                }
+                Ok::<_, DbError>(())
+            })
+            .await
+    }
+
+    /// Moves a user's read marker (`m.fully_read`), never backwards.
+    pub async fn set_fully_read(&self, room: &Room, user: &UserId, event_id: &EventId) -> Result<(), DbError> {
+        let known = position_in_memory(room, event_id);
+        let (nid, room_id) = (room.nid, room.id.clone());
+        let (user, event_id) = (user.clone(), event_id.clone());
+        self.db
+            .write(move |tx| {
+                let new = match known {
+                    Some(position) => Some(position),
+                    None => timeline_position(tx, nid, &event_id)?,
+                };
+                let old = match repo::account_data::get(tx, user.as_str(), room_id.as_str(), "m.fully_read")? {
+                    Some(content) => match marked_event(&content) {
+                        Some(marked) => timeline_position(tx, nid, &marked)?,
+                        None => None,
+                    },
+                    None => None,
+                };
+                if old.is_some_and(|old| new.is_none_or(|new| new <= old)) {
+                    return Ok(());
+                }
+                let mut content = String::new();
+                let mut members = Members::open(&mut content);
+                members.text("event_id", event_id.as_str());
+                members.close();
+                let scope = Scope { room_id: room_id.as_str(), room: Some(nid) };
+                repo::account_data::set(tx, &user, scope, "m.fully_read", &content)?;
+                Ok::<_, DbError>(())
+            })
+            .await
+    }
+
+    /// The receipts of a room after `since` and at or before `upto`, when memory has them all.
+    pub fn in_memory(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
+        self.log.range(room, since, upto)
+    }
+}
+
+fn position_in_memory(room: &Room, event_id: &EventId) -> Option<Position> {
+    let view = room.view();
+    view.recent.iter().rev().find(|event| event.pdu.event_id() == event_id).map(|event| event.position)
+}
+
+fn timeline_position(tx: &mut Tx<'_>, room: RoomNid, event_id: &EventId) -> Result<Option<Position>, DbError> {
+    let place = repo::events::find(tx, &event_key::encode(event_id))?;
+    Ok(place.filter(|place| place.room_nid == room).and_then(|place| place.position))
+}
+
+fn marked_event(content: &str) -> Option<EventId> {
+    let content: serde_json::Value = serde_json::from_str(content).ok()?;
+    content.get("event_id")?.as_str()?.try_into().ok()
+}
+
+/// The `m.receipt` event of a room for `reader`, without other users' private receipts; `None` when nothing is left.
+pub fn event<'r>(receipts: impl IntoIterator<Item = &'r Receipt>, reader: &UserId) -> Option<String> {
+    type Users<'r> = BTreeMap<&'r str, &'r Receipt>;
+    let mut events: BTreeMap<&str, BTreeMap<&str, Users<'_>>> = BTreeMap::new();
+    for receipt in receipts {
+        if receipt.receipt_type == ReceiptType::ReadPrivate.as_str() && receipt.user != *reader {
+            continue;
+        }
+        let users = events.entry(&receipt.event_id).or_default().entry(&receipt.receipt_type).or_default();
+        // There is room for one receipt of each user at an event: the unthreaded one says more.
+        let known = users.entry(receipt.user.as_str()).or_insert(receipt);
+        if receipt.thread_id.is_empty() {
+            *known = receipt;
+        }
+    }
+    if events.is_empty() {
+        return None;
+    }
+    let mut content = String::new();
+    let mut by_event = Members::open(&mut content);
+    for (event_id, types) in &events {
+        let mut by_type = Members::open(by_event.key(event_id));
+        for (receipt_type, users) in types {
+            let mut by_user = Members::open(by_type.key(receipt_type));
+            for (user, receipt) in users {
+                let mut data = Members::open(by_user.key(user));
+                if !receipt.thread_id.is_empty() {
+                    data.text("thread_id", &receipt.thread_id);
+                }
+                data.number("ts", receipt.ts);
+                data.close();
+            }
+            by_user.close();
+        }
+        by_type.close();
+    }
+    by_event.close();
+    Some(json::typed_event("m.receipt", &content))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The newest receipts of each room, in memory: a receipt in a room with many waiting members is read once, not by each.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plexus_store::repo::receipts::Receipt;
+use plexus_store::{Position, RoomNid};
+
+/// How many receipts of a room are kept.
+const KEPT: usize = 64;
+/// How many rooms have receipts in memory before it starts afresh.
+const KEPT_ROOMS: usize = 20_000;
+
+pub(super) struct ReceiptLog(Mutex<Inner>);
+
+struct Inner {
+    rooms: HashMap<RoomNid, RoomLog>,
+    /// A room that is not in `rooms` had no receipt after this.
+    complete_after: Position,
+    newest: Position,
+}
+
+struct RoomLog {
+    /// Every receipt after this is in `receipts`.
+    complete_after: Position,
+    receipts: VecDeque<Arc<Receipt>>,
+}
+
+impl ReceiptLog {
+    pub fn new(committed: Position) -> Self {
+        Self(Mutex::new(Inner { rooms: HashMap::new(), complete_after: committed, newest: committed }))
+    }
+
+    pub fn push(&self, receipt: Arc<Receipt>) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.rooms.len() > KEPT_ROOMS {
+            inner.rooms.clear();
+            inner.complete_after = inner.newest;
+        }
+        inner.newest = receipt.position;
+        let complete_after = inner.complete_after;
+        let room = inner
+            .rooms
+            .entry(receipt.room)
+            .or_insert_with(|| RoomLog { complete_after, receipts: VecDeque::new() });
+        if room.receipts.len() == KEPT
+            && let Some(oldest) = room.receipts.pop_front()
+        {
+            room.complete_after = oldest.position;
+        }
+        room.receipts.push_back(receipt);
+    }
+
+    /// The receipts after `since` and at or before `upto`; `None` when memory does not reach back that far.
+    pub fn range(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(room) = inner.rooms.get(&room) else {
+            return (since >= inner.complete_after).then(Vec::new);
+        };
+        let wanted = |receipt: &&Arc<Receipt>| receipt.position > since && receipt.position <= upto;
+        (since >= room.complete_after).then(|| room.receipts.iter().filter(wanted).cloned().collect())
+    }
+}

@@ -1,0 +1,138 @@
+//! What a user set up that every sync asks for: whom they ignore, and their push rules.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::push_rules::{CompiledRuleset, Ruleset, UserRules, default_ruleset_with_legacy_mentions};
+use plexus_store::{Database, DbError, Position, repo};
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+
+use crate::notifier::{Known, Notifier};
+
+/// How many users' settings are kept.
+const KEPT: usize = 20_000;
+
+/// What a user set up, at some position.
+#[derive(Debug)]
+pub struct UserSettings {
+    /// `m.ignored_user_list`
+    pub ignored: HashSet<String>,
+    /// Shared by all users who have equal rules.
+    pub rules: Arc<SharedRules>,
+    /// Everything the user wrote at or before this is in here.
+    read_at: Position,
+}
+
+/// A set of push rules ready for evaluation, told apart from others by number.
+#[derive(Debug)]
+pub struct SharedRules {
+    pub id: u64,
+    pub compiled: CompiledRuleset,
+}
+
+/// Reads settings and keeps them as long as nothing changes them.
+pub struct SettingsCache {
+    db: Database,
+    notifier: Arc<Notifier>,
+    users: Cache<UserId, Arc<UserSettings>>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    next_id: u64,
+    rules: HashMap<CompiledRuleset, Arc<SharedRules>>,
+}
+
+/// What is stored of a user's settings.
+struct Stored {
+    rules: Option<String>,
+    ignored: Option<String>,
+}
+
+impl SettingsCache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(db: Database, notifier: Arc<Notifier>) -> Self {
+        Self { db, notifier, users: Cache::new(KEPT), pool: Mutex::default() }
+    }
+
+    /// A user's settings. Read from the database when they are not in memory or have changed.
+    pub async fn get(&self, user: &UserId) -> Result<Arc<UserSettings>, DbError> {
+        if let Some(settings) = self.users.get(user) {
+            let changed = self.notifier.index().account_data_changed(user, settings.read_at);
+            if changed == Known::Yes(false) {
+                return Ok(settings);
+            }
+        }
+        let read_at = self.db.committed();
+        let key = user.to_string();
+        let stored = self
+            .db
+            .read(move |tx| {
+                Ok::<_, DbError>(Stored {
+                    rules: repo::push_rules::get(tx, &key)?.map(|(rules, _)| rules),
+                    ignored: repo::account_data::get(tx, &key, "", "m.ignored_user_list")?,
+                })
+            })
+            .await?;
+        let ruleset = merged(user, stored.rules.as_deref())?;
+        let settings = Arc::new(UserSettings {
+            ignored: stored.ignored.as_deref().map(ignored_users).unwrap_or_default(),
+            rules: self.share(CompiledRuleset::new(&ruleset, user)),
+            read_at,
+        });
+        self.users.insert(user.clone(), Arc::clone(&settings));
+        Ok(settings)
+    }
+
+    fn share(&self, compiled: CompiledRuleset) -> Arc<SharedRules> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = pool.rules.get(&compiled) {
+            return Arc::clone(rules);
+        }
+        if pool.rules.len() > KEPT {
+            pool.rules.retain(|_, rules| Arc::strong_count(rules) > 1);
+        }
+        pool.next_id += 1;
+        let rules = Arc::new(SharedRules { id: pool.next_id, compiled: compiled.clone() });
+        pool.rules.insert(compiled, Arc::clone(&rules));
+        rules
+    }
+}
+
+/// A user's complete push rules, from what is stored of them.
+pub fn merged(user: &UserId, stored: Option<&str>) -> Result<Ruleset, DbError> {
+    Ok(parse_rules(user, stored)?.merge(default_ruleset_with_legacy_mentions(user)))
+}
+
+/// A user's own part of the push rules, from what is stored.
+pub fn parse_rules(user: &UserId, stored: Option<&str>) -> Result<UserRules, DbError> {
+    let Some(stored) = stored else { return Ok(UserRules::default()) };
+    serde_json::from_str(stored).map_err(|error| DbError::bad_data(format!("push_rules.changes of {user}"), error))
+}
+
+/// The users named in `m.ignored_user_list`; content of the wrong shape ignores nobody.
+fn ignored_users(content: &str) -> HashSet<String> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: HashMap<String, serde::de::IgnoredAny>,
+    }
+    serde_json::from_str::<Content>(content)
+        .map(|content| content.ignored_users.into_keys().collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ignored_are_the_keys() {
+        let ignored = ignored_users(r#"{"ignored_users":{"@a:x":{},"@b:x":{"reason":1}}}"#);
+        assert_eq!(ignored, ["@a:x".to_owned(), "@b:x".to_owned()].into());
+        assert!(ignored_users(r#"{"ignored_users":[]}"#).is_empty());
+    }
+}

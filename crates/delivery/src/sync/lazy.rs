@@ -1,0 +1,50 @@
+//! Which member events each device has been sent, so that lazy loading does not send them again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plexus_protocol::id::UserId;
+use plexus_store::{EventNid, RoomNid};
+use quick_cache::sync::Cache;
+
+/// How many devices are remembered.
+const DEVICES: usize = 10_000;
+/// How many members are remembered for a device before it starts afresh.
+const MEMBERS: usize = 10_000;
+
+/// Per device: which member event of which user was sent last, per room.
+pub(super) struct SentMembers(Cache<(UserId, String), Arc<DeviceMembers>>);
+
+/// What one device has been sent.
+#[derive(Default)]
+pub(super) struct DeviceMembers(Mutex<HashMap<(RoomNid, Arc<str>), EventNid>>);
+
+impl Default for SentMembers {
+    fn default() -> Self {
+        Self(Cache::new(DEVICES))
+    }
+}
+
+impl SentMembers {
+    /// What a device has been sent; nothing, when it starts with an initial sync.
+    pub fn of(&self, user: &UserId, device: &str, initial: bool) -> Arc<DeviceMembers> {
+        let key = (user.clone(), device.to_owned());
+        if !initial && let Some(members) = self.0.get(&key) {
+            return members;
+        }
+        let members = Arc::<DeviceMembers>::default();
+        self.0.insert(key, Arc::clone(&members));
+        members
+    }
+}
+
+impl DeviceMembers {
+    /// Notes that a member event is sent now; false when the device has it already.
+    pub fn send(&self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.len() >= MEMBERS {
+            sent.clear();
+        }
+        sent.insert((room, Arc::clone(user)), event) != Some(event)
+    }
+}

@@ -1,0 +1,39 @@
+//! Presence of the people the user shares rooms with.
+
+use plexus_rooms::MembershipKind;
+use plexus_store::DbError;
+
+use super::build::Build;
+use crate::presence::PresenceState;
+
+impl Build<'_> {
+    /// The `m.presence` events of those whose presence changed since the token.
+    pub async fn presence(&self) -> Result<Vec<String>, DbError> {
+        let (presence, me) = (&self.parts().presence, &self.request.user);
+        let since = self.request.since.map_or(0, |since| since.ephemeral);
+        if !presence.settings().enabled || (since > 0 && since >= self.now.ephemeral) {
+            return Ok(Vec::new());
+        }
+        let mut events = Vec::new();
+        for user in presence.changed(since) {
+            if !self.filter().presence.allows("m.presence", user.as_str()) {
+                continue;
+            }
+            let Some(view) = presence.view(&user) else { continue };
+            let initial_offline = since == 0 && view.state == PresenceState::Offline;
+            if initial_offline && !presence.settings().include_offline {
+                continue;
+            }
+            if user == *me || self.shares_room(&user).await? {
+                events.push(presence.event(&user, &view));
+            }
+        }
+        Ok(events)
+    }
+
+    async fn shares_room(&self, other: &plexus_protocol::id::UserId) -> Result<bool, DbError> {
+        let theirs = self.rooms_of(other).await?;
+        let mine = |room| self.memberships.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
+        Ok(theirs.joined().any(mine))
+    }
+}

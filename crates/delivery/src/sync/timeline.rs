@@ -1,0 +1,81 @@
+//! The timeline of a room in an answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plexus_rooms::{MembershipKind, Room, TimelineEvent};
+use plexus_store::{DbError, EventNid, Position};
+
+use crate::history;
+
+/// How often more events are looked at because the filter left too few.
+const MAX_LOADS: usize = 5;
+
+/// Which events are wanted.
+pub(super) struct Wanted<'w> {
+    /// Only events after this.
+    pub after: Position,
+    /// Only events at or before this.
+    pub upto: Position,
+    /// The most events.
+    pub limit: usize,
+    /// The filter.
+    pub keep: &'w (dyn Fn(&TimelineEvent) -> bool + Sync),
+}
+
+/// The newest events of a room.
+#[derive(Default)]
+pub(super) struct Timeline {
+    /// What is shown, oldest first.
+    pub events: Vec<Arc<TimelineEvent>>,
+    /// Everything after `start`, shown or not, oldest first.
+    pub all: Vec<Arc<TimelineEvent>>,
+    /// The timeline begins after this position.
+    pub start: Position,
+    /// Whether there are more events between what is wanted and what is shown.
+    pub limited: bool,
+    /// At which of the shown events the user was something else than joined.
+    pub away: HashMap<EventNid, MembershipKind>,
+}
+
+impl Timeline {
+    /// Reads events, newest first, until enough pass the filter.
+    pub async fn load(room: &Room, wanted: Wanted<'_>) -> Result<Self, DbError> {
+        let Wanted { after, upto, limit, keep } = wanted;
+        let (mut all, mut kept) = (Vec::new(), Vec::new());
+        let mut reached = upto;
+        let mut exhausted = false;
+        for _ in 0..MAX_LOADS {
+            let missing = limit + 1 - kept.len();
+            let chunk = history::newest(room, after, reached, missing).await?;
+            exhausted = chunk.len() < missing;
+            reached = chunk.first().map_or(after, |event| event.position - 1);
+            for event in chunk.into_iter().rev() {
+                if keep(&event) {
+                    kept.push(Arc::clone(&event));
+                }
+                all.push(event);
+            }
+            if exhausted || kept.len() > limit {
+                break;
+            }
+        }
+        let cut = kept.len() > limit;
+        kept.truncate(limit);
+        let start = match kept.last() {
+            _ if exhausted && !cut => after,
+            Some(oldest) if cut => oldest.position - 1,
+            None if cut => upto,
+            _ => reached,
+        };
+        kept.reverse();
+        all.reverse();
+        all.retain(|event| event.position > start);
+        Ok(Self { events: kept, all, start, limited: cut || !exhausted, away: HashMap::new() })
+    }
+
+    /// Where paging back through the room's history begins.
+    pub fn prev_batch(&self) -> Position {
+        self.events.first().map_or(self.start, |first| first.position - 1)
+    }
+}

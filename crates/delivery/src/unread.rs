@@ -1,0 +1,218 @@
+//! Unread counts: how many events after a user's receipts notify the user.
+//!
+//! Nothing is stored per event: counts are evaluated when a sync asks for them, from where the last evaluation stopped,
+//! and kept in memory. Only a long scan leaves a checkpoint behind, so that a restart need not repeat it.
+
+mod evaluate;
+mod room;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plexus_protocol::id::UserId;
+use plexus_rooms::{Room, TimelineEvent};
+use plexus_store::repo::receipts::Receipt;
+use plexus_store::{Database, DbError, EventNid, Position, RoomNid, repo};
+use quick_cache::sync::Cache;
+
+use crate::history;
+use crate::settings::{SettingsCache, UserSettings};
+pub use evaluate::Outcome;
+pub use room::{Count, RoomCounts};
+use room::{ReadUpTo, RoomUnread};
+
+/// How many users' counts are kept in memory.
+const KEPT_USERS: usize = 20_000;
+/// How many shared outcomes are kept: the events every member of a busy room is about to count.
+const KEPT_OUTCOMES: usize = 8_192;
+/// Scans at least this long leave a checkpoint.
+const LONG_SCAN: u64 = 500;
+
+/// Unread counts of all users.
+pub struct UnreadCounts {
+    db: Database,
+    settings: Arc<SettingsCache>,
+    users: Cache<UserId, Arc<UserUnread>>,
+    /// Per event and rule set: what the event means to everybody with these rules; `None`: ask for each user.
+    outcomes: Cache<(EventNid, u64), Option<Outcome>>,
+}
+
+#[derive(Default)]
+struct UserUnread {
+    /// Receipts committed since somebody last looked.
+    incoming: Mutex<Vec<Arc<Receipt>>>,
+    loaded: tokio::sync::Mutex<Option<Loaded>>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    read: HashMap<RoomNid, ReadUpTo>,
+    rooms: HashMap<RoomNid, RoomUnread>,
+}
+
+impl UnreadCounts {
+    /// Nothing is in memory.
+    #[must_use]
+    pub fn new(db: Database, settings: Arc<SettingsCache>) -> Self {
+        Self { db, settings, users: Cache::new(KEPT_USERS), outcomes: Cache::new(KEPT_OUTCOMES) }
+    }
+
+    /// The counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins for a user
+    /// without a receipt.
+    pub async fn counts(
+        &self,
+        user: &UserId,
+        room: &Room,
+        member_since: Position,
+        upto: Position,
+    ) -> Result<RoomCounts, DbError> {
+        let entry = self.entry(user);
+        let mut loaded = entry.loaded.lock().await;
+        let Loaded { read, rooms } = self.load(user, &entry, &mut loaded).await?;
+        let nobody = ReadUpTo::default();
+        let read = read.get(&room.nid).unwrap_or(&nobody);
+        let start = if read.unthreaded > 0 { read.unthreaded } else { member_since };
+        let unread = rooms.entry(room.nid).or_insert_with(|| RoomUnread::starting_after(start));
+        let upto = upto.min(room.view().position);
+        if unread.evaluated_to() < upto {
+            let scanned = self.scan(user, room, read, unread, upto).await?;
+            if scanned >= LONG_SCAN {
+                self.checkpoint(user, room.nid, unread);
+            }
+        }
+        Ok(unread.counts())
+    }
+
+    /// What one event means to one user.
+    pub async fn outcome(&self, user: &UserId, room: &Room, event: &TimelineEvent) -> Result<Outcome, DbError> {
+        let settings = self.settings.get(user).await?;
+        self.evaluate(user, room, &settings, event).await
+    }
+
+    /// A receipt was committed. Called on the writer thread.
+    pub(crate) fn receipt(&self, user: &UserId, receipt: &Arc<Receipt>) {
+        if let Some(entry) = self.users.get(user) {
+            entry.incoming.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(receipt));
+        }
+    }
+
+    /// The user's entry is in the cache before anything is read, so that no receipt is missed meanwhile.
+    fn entry(&self, user: &UserId) -> Arc<UserUnread> {
+        match self.users.get_value_or_guard(user, None) {
+            quick_cache::sync::GuardResult::Value(entry) => entry,
+            quick_cache::sync::GuardResult::Guard(guard) => {
+                let entry = Arc::<UserUnread>::default();
+                // Refused only when the cache holds no entries at all; then the entry serves this one request.
+                let _ = guard.insert(Arc::clone(&entry));
+                entry
+            }
+            quick_cache::sync::GuardResult::Timeout => Arc::default(),
+        }
+    }
+
+    async fn load<'l>(
+        &self,
+        user: &UserId,
+        entry: &UserUnread,
+        loaded: &'l mut Option<Loaded>,
+    ) -> Result<&'l mut Loaded, DbError> {
+        if loaded.is_none() {
+            let key = user.to_string();
+            let (receipts, checkpoints) = self
+                .db
+                .read(move |tx| {
+                    Ok::<_, DbError>((repo::receipts::of_user(tx, &key)?, repo::unread::of_user(tx, &key)?))
+                })
+                .await?;
+            let mut fresh = Loaded::default();
+            for (room, evaluated_to, counts) in checkpoints {
+                // A checkpoint of a form that is no longer read is only a lost shortcut.
+                if let Some(unread) = RoomUnread::from_checkpoint(evaluated_to, &counts) {
+                    fresh.rooms.insert(room, unread);
+                }
+            }
+            receipts.iter().for_each(|receipt| fresh.receipt(receipt));
+            *loaded = Some(fresh);
+        }
+        let loaded = loaded.get_or_insert_with(Loaded::default);
+        let incoming = std::mem::take(&mut *entry.incoming.lock().unwrap_or_else(PoisonError::into_inner));
+        incoming.iter().for_each(|receipt| loaded.receipt(receipt));
+        Ok(loaded)
+    }
+
+    /// Evaluates the events that came after the last evaluation; answers how many there were.
+    async fn scan(
+        &self,
+        user: &UserId,
+        room: &Room,
+        read: &ReadUpTo,
+        unread: &mut RoomUnread,
+        upto: Position,
+    ) -> Result<u64, DbError> {
+        let settings = self.settings.get(user).await?;
+        let mut scanned = 0;
+        while unread.evaluated_to() < upto {
+            let chunk = history::oldest(room, unread.evaluated_to(), upto).await?;
+            let Some(last) = chunk.last() else { break };
+            let reached = last.position;
+            for event in &chunk {
+                self.count(user, room, &settings, read, unread, event).await?;
+            }
+            scanned += chunk.len() as u64;
+            unread.advance(reached);
+        }
+        unread.advance(upto);
+        Ok(scanned)
+    }
+
+    async fn count(
+        &self,
+        user: &UserId,
+        room: &Room,
+        settings: &UserSettings,
+        read: &ReadUpTo,
+        unread: &mut RoomUnread,
+        event: &TimelineEvent,
+    ) -> Result<(), DbError> {
+        if event.pdu.event_type() == "m.room.redaction"
+            && let Some(redacted) = event.pdu.redacts()
+            && let Some(redacted) = room.view().recent.iter().find(|event| event.pdu.event_id() == redacted)
+        {
+            unread.forget(redacted.position);
+        }
+        let thread = evaluate::thread_of(&event.pdu);
+        if !read.covers(thread, event.position) {
+            let outcome = self.evaluate(user, room, settings, event).await?;
+            if outcome.notify {
+                unread.add(event.position, thread, outcome.highlight);
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, user: &UserId, room: RoomNid, unread: &RoomUnread) {
+        let (db, user) = (self.db.clone(), user.to_string());
+        let (evaluated_to, counts) = (unread.evaluated_to(), unread.to_checkpoint());
+        tokio::spawn(async move {
+            let written =
+                db.write(move |tx| repo::unread::set(tx, &user, room, evaluated_to, &counts)).await;
+            if let Err(error) = written {
+                let error: DbError = error;
+                tracing::warn!(%error, "cannot store a checkpoint of unread counts");
+            }
+        });
+    }
+}
+
+impl Loaded {
+    fn receipt(&mut self, receipt: &Receipt) {
+        let Some(at) = receipt.event_position else { return };
+        self.read.entry(receipt.room).or_default().raise(&receipt.thread_id, at);
+        if let Some(unread) = self.rooms.get_mut(&receipt.room)
+            && !unread.read(&receipt.thread_id, at)
+        {
+            // What lies before is only known in sum: count afresh.
+            self.rooms.remove(&receipt.room);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What an event means to a user.
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::UserId;
+use plexus_protocol::push_rules::{Actions, EventView, Owner, RoomContext};
+use plexus_rooms::{Room, TimelineEvent};
+use plexus_store::DbError;
+
+use super::UnreadCounts;
+use crate::settings::UserSettings;
+
+/// Whether an event notifies, and whether with emphasis.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub notify: bool,
+    pub highlight: bool,
+}
+
+impl From<&Actions> for Outcome {
+    fn from(actions: &Actions) -> Self {
+        Self { notify: actions.notify, highlight: actions.highlight }
+    }
+}
+
+impl UnreadCounts {
+    pub(super) async fn evaluate(
+        &self,
+        user: &UserId,
+        room: &Room,
+        settings: &UserSettings,
+        event: &TimelineEvent,
+    ) -> Result<Outcome, DbError> {
+        let pdu = &event.pdu;
+        if pdu.sender() == user || event.redacted_because.is_some() || settings.ignored.contains(pdu.sender().as_str()) {
+            return Ok(Outcome::default());
+        }
+        let view = room.view();
+        let seen = EventView::new(pdu);
+        let context =
+            RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
+        let rules = &settings.rules;
+        let key = (event.nid, rules.id);
+        let shared = self.outcomes.get(&key).unwrap_or_else(|| {
+            let shared = rules.compiled.evaluate_for_all(&seen, &context).map(Outcome::from);
+            self.outcomes.insert(key, shared);
+            shared
+        });
+        if let Some(outcome) = shared {
+            return Ok(outcome);
+        }
+        let member = match view.state.get("m.room.member", user.as_str()) {
+            Some(entry) => Some(room.state_event(entry).await?),
+            None => None,
+        };
+        let display_name = member.as_ref().and_then(|member| member.pdu.content().get("displayname")?.as_str());
+        let owner = Owner { user_id: user, display_name };
+        Ok(rules.compiled.evaluate(&seen, &context, owner).into())
+    }
+}
+
+/// The root of the thread an event belongs to; `None`: the main timeline.
+pub(super) fn thread_of(pdu: &Pdu) -> Option<&str> {
+    let relation = pdu.content().get("m.relates_to")?.as_object()?;
+    let is_thread = relation.get("rel_type")?.as_str()? == "m.thread";
+    relation.get("event_id")?.as_str().filter(|_| is_thread)
+}

@@ -1,0 +1,235 @@
+//! The unread counts of one user in one room.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use plexus_store::Position;
+use serde::{Deserialize, Serialize};
+
+use crate::receipts::MAIN_THREAD;
+
+/// How many notifying events are remembered one by one; older ones only in sum.
+const KEPT: usize = 1_000;
+
+/// Notifications and, among them, highlights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub notifications: u64,
+    pub highlights: u64,
+}
+
+impl Count {
+    fn add(&mut self, highlight: bool) {
+        self.notifications += 1;
+        self.highlights += u64::from(highlight);
+    }
+
+    /// The sum of two counts.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            notifications: self.notifications + other.notifications,
+            highlights: self.highlights + other.highlights,
+        }
+    }
+}
+
+/// A user's unread counts in a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoomCounts {
+    /// Outside threads.
+    pub main: Count,
+    /// By the thread's root; threads without notifications are absent.
+    pub threads: BTreeMap<String, Count>,
+}
+
+impl RoomCounts {
+    /// Threads included.
+    #[must_use]
+    pub fn total(&self) -> Count {
+        self.threads.values().fold(self.main, |sum, count| sum.plus(*count))
+    }
+}
+
+/// Up to where a user has read a room.
+#[derive(Debug, Default)]
+pub(super) struct ReadUpTo {
+    /// Receipts without a thread: everything at or before is read.
+    pub unthreaded: Position,
+    /// By thread, `main` for outside threads.
+    threads: HashMap<String, Position>,
+}
+
+impl ReadUpTo {
+    pub fn raise(&mut self, thread_id: &str, at: Position) {
+        let position = match thread_id {
+            "" => &mut self.unthreaded,
+            thread => self.threads.entry(thread.to_owned()).or_default(),
+        };
+        *position = at.max(*position);
+    }
+
+    pub fn covers(&self, thread: Option<&str>, position: Position) -> bool {
+        let read = self.threads.get(thread.unwrap_or(MAIN_THREAD)).copied().unwrap_or(0);
+        position <= read.max(self.unthreaded)
+    }
+}
+
+/// Notifying events after a user's receipts.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct RoomUnread {
+    #[serde(skip)]
+    evaluated_to: Position,
+    /// Oldest first.
+    events: VecDeque<Notifying>,
+    /// By thread: events that were too many to keep, all at or before `summed_to`.
+    summed: BTreeMap<String, Count>,
+    summed_to: Position,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Notifying {
+    position: Position,
+    thread: Option<Box<str>>,
+    highlight: bool,
+}
+
+impl RoomUnread {
+    pub fn starting_after(position: Position) -> Self {
+        Self { evaluated_to: position, ..Self::default() }
+    }
+
+    pub fn from_checkpoint(evaluated_to: Position, counts: &str) -> Option<Self> {
+        serde_json::from_str(counts).ok().map(|unread| Self { evaluated_to, ..unread })
+    }
+
+    pub fn to_checkpoint(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub fn evaluated_to(&self) -> Position {
+        self.evaluated_to
+    }
+
+    pub fn advance(&mut self, position: Position) {
+        self.evaluated_to = position.max(self.evaluated_to);
+    }
+
+    pub fn add(&mut self, position: Position, thread: Option<&str>, highlight: bool) {
+        if self.events.len() == KEPT
+            && let Some(oldest) = self.events.pop_front()
+        {
+            let thread = oldest.thread.as_deref().unwrap_or(MAIN_THREAD);
+            self.summed.entry(thread.to_owned()).or_default().add(oldest.highlight);
+            self.summed_to = oldest.position;
+        }
+        self.events.push_back(Notifying { position, thread: thread.map(Into::into), highlight });
+    }
+
+    /// An event that was redacted notifies no longer.
+    pub fn forget(&mut self, position: Position) {
+        self.events.retain(|event| event.position != position);
+    }
+
+    /// Takes over a receipt; false when it lies within what is only known in sum.
+    pub fn read(&mut self, thread_id: &str, at: Position) -> bool {
+        let summed = match thread_id {
+            "" => !self.summed.is_empty(),
+            thread => self.summed.contains_key(thread),
+        };
+        if summed && at < self.summed_to {
+            return false;
+        }
+        match thread_id {
+            "" => {
+                self.summed.clear();
+                self.events.retain(|event| event.position > at);
+                // Everything up to the receipt is read, evaluated or not.
+                self.advance(at);
+            }
+            thread => {
+                self.summed.remove(thread);
+                let read = |event: &Notifying| {
+                    event.position <= at && event.thread.as_deref().unwrap_or(MAIN_THREAD) == thread
+                };
+                self.events.retain(|event| !read(event));
+            }
+        }
+        true
+    }
+
+    pub fn counts(&self) -> RoomCounts {
+        let mut counts = RoomCounts::default();
+        for (thread, count) in &self.summed {
+            match thread.as_str() {
+                MAIN_THREAD => counts.main = *count,
+                thread => _ = counts.threads.insert(thread.to_owned(), *count),
+            }
+        }
+        for event in &self.events {
+            match &event.thread {
+                None => counts.main.add(event.highlight),
+                Some(thread) => match counts.threads.get_mut(&**thread) {
+                    Some(count) => count.add(event.highlight),
+                    None => counts.threads.entry(thread.to_string()).or_default().add(event.highlight),
+                },
+            }
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(notifications: u64, highlights: u64) -> Count {
+        Count { notifications, highlights }
+    }
+
+    #[test]
+    fn a_receipt_reads_its_thread_and_an_unthreaded_one_everything() {
+        let mut unread = RoomUnread::starting_after(0);
+        unread.add(1, None, false);
+        unread.add(2, Some("$t"), true);
+        unread.add(3, None, true);
+        unread.add(4, Some("$t"), false);
+        assert_eq!(unread.counts().main, count(2, 1));
+        assert_eq!(unread.counts().total(), count(4, 2));
+        assert!(unread.read(MAIN_THREAD, 3));
+        assert_eq!(unread.counts().main, count(0, 0));
+        assert!(unread.read("$t", 2));
+        assert_eq!(unread.counts().threads, [("$t".to_owned(), count(1, 0))].into());
+        assert!(unread.read("", 4));
+        assert_eq!(unread.counts(), RoomCounts::default());
+    }
+
+    #[test]
+    fn many_events_are_counted_and_a_receipt_among_the_summed_ones_starts_afresh() {
+        let mut unread = RoomUnread::starting_after(0);
+        (1..=1_500).for_each(|position| unread.add(position, None, position % 2 == 0));
+        assert_eq!(unread.counts().main, count(1_500, 750));
+        assert!(!unread.read("", 499));
+        assert!(unread.read("", 500));
+        assert_eq!(unread.counts().main, count(1_000, 500));
+    }
+
+    #[test]
+    fn checkpoints_come_back() {
+        let mut unread = RoomUnread::starting_after(0);
+        (1..=1_200).for_each(|position| unread.add(position, (position % 3 == 0).then_some("$t"), false));
+        let back = RoomUnread::from_checkpoint(1_200, &unread.to_checkpoint()).expect("a checkpoint");
+        assert_eq!(back.counts(), unread.counts());
+        assert_eq!(back.evaluated_to(), 1_200);
+        assert!(RoomUnread::from_checkpoint(1, "nonsense").is_none());
+    }
+
+    #[test]
+    fn what_is_read_covers_later_evaluations() {
+        let mut read = ReadUpTo::default();
+        read.raise("$t", 5);
+        assert!(read.covers(Some("$t"), 5) && !read.covers(Some("$t"), 6) && !read.covers(None, 1));
+        read.raise("", 7);
+        read.raise("", 6);
+        assert!(read.covers(Some("$t"), 7) && read.covers(None, 7) && !read.covers(None, 8));
+    }
+}
