@@ -1,0 +1,199 @@
+//! Creating rooms: every event of a new room is built in memory and committed as one batch (client-server API,
+//! "Creation").
+
+mod content;
+
+use std::sync::Arc;
+
+use plexus_protocol::id::{RoomAlias, RoomId, UserId};
+use plexus_protocol::json::{Object, Value};
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::DbError;
+
+use crate::build::{Built, Draft};
+use crate::error::SendError;
+use crate::head::{self, Head};
+use crate::persist::{Append, Creation, PendingEvent};
+use crate::profile;
+use crate::registry::Rooms;
+use crate::room::Room;
+
+pub use content::default_power_levels;
+
+/// How many letters the id of a room before version 12 has.
+const ROOM_ID_LENGTH: usize = 18;
+
+/// Named settings for new rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// By invitation; history is shared; guests may join.
+    PrivateChat,
+    /// As private, and whoever is invited has the creator's power.
+    TrustedPrivateChat,
+    /// Anybody may join; no guests.
+    PublicChat,
+}
+
+/// A state event that the creator wants in the new room.
+#[derive(Clone, Debug)]
+pub struct InitialState {
+    /// The `type`.
+    pub event_type: String,
+    /// The state key, empty for most.
+    pub state_key: String,
+    /// The content.
+    pub content: Object,
+}
+
+/// A room to be created.
+#[derive(Clone, Debug)]
+pub struct NewRoom {
+    /// A local user.
+    pub creator: UserId,
+    /// The room's version.
+    pub version: RoomVersion,
+    /// What join rule, history visibility, guest access and power levels begin with.
+    pub preset: Preset,
+    /// Whether the room goes into the room directory.
+    pub published: bool,
+    /// An alias on this server.
+    pub alias: Option<RoomAlias>,
+    /// `m.room.name`
+    pub name: Option<String>,
+    /// `m.room.topic`
+    pub topic: Option<String>,
+    /// More content for `m.room.create`.
+    pub creation_content: Object,
+    /// Replaces members of the `m.room.power_levels` content.
+    pub power_levels: Object,
+    /// More state, set in this order.
+    pub initial_state: Vec<InitialState>,
+    /// Whom to invite.
+    pub invite: Vec<UserId>,
+    /// Whether the invites say `is_direct`.
+    pub is_direct: bool,
+    /// Whether the room is encrypted unless `initial_state` says so itself.
+    pub encrypted: bool,
+    /// Whether invites carry the invited user's profile.
+    pub invite_profiles: bool,
+}
+
+/// Why a room was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// An event of the new room is not allowed: its power levels or initial state contradict themselves.
+    #[error("{event_type} is not possible in the new room: {error}")]
+    InvalidState {
+        /// The event's type.
+        event_type: String,
+        /// Why.
+        error: SendError,
+    },
+    /// The alias exists.
+    #[error("alias {0} exists already")]
+    AliasTaken(String),
+    /// Anything else.
+    #[error(transparent)]
+    Other(SendError),
+}
+
+impl From<DbError> for CreateError {
+    fn from(error: DbError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Creates rooms.
+pub struct RoomCreator {
+    rooms: Arc<Rooms>,
+}
+
+impl RoomCreator {
+    /// A creator of rooms.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms }
+    }
+
+    /// Creates the room; answers once it is durable.
+    pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
+        let version = new.version;
+        let creation = Creation { alias: new.alias.as_ref().map(|it| it.as_str().to_owned()), published: new.published };
+        let mut room_id = if version.rules().create_event_is_room_id { None } else { Some(self.new_room_id()?) };
+        let mut head = Head::of(&head::empty_view(version), 0);
+        let mut events: Vec<PendingEvent> = Vec::new();
+        for draft in self.drafts(&new).await? {
+            let built = self.rooms.build(room_id.as_ref(), version, &head, &draft).await.map_err(|error| match error {
+                SendError::Db(error) => CreateError::Other(error.into()),
+                error => CreateError::InvalidState { event_type: draft.event_type.clone(), error },
+            })?;
+            if let Built::Event(pending, next) = built {
+                room_id.get_or_insert_with(|| pending.pdu.room_id().clone());
+                events.push(*pending);
+                head = next;
+            }
+        }
+        let Some(room_id) = room_id else { return Err(CreateError::Other(SendError::UnknownRoom)) };
+        let nid = self.rooms.nids.take(1).await?;
+        let view = head::empty_view(version);
+        let room = Arc::new(Room::new(self.rooms.db.clone(), nid, room_id, version, 0, view));
+        *room.head.lock().await = head;
+        let permit = self.rooms.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
+        let append = Append { room: Arc::clone(&room), epoch: 0, events, creation: Some(creation) };
+        match permit.send(append).await {
+            Ok(Ok(_)) => Ok(room),
+            Ok(Err(error)) => Err(match error.into() {
+                SendError::AliasTaken(alias) => CreateError::AliasTaken(alias),
+                other => CreateError::Other(other),
+            }),
+            Err(_) => Err(DbError::Closed.into()),
+        }
+    }
+
+    fn new_room_id(&self) -> Result<RoomId, CreateError> {
+        let name = self.rooms.random.alphanumeric(ROOM_ID_LENGTH);
+        RoomId::try_from(format!("!{name}:{}", self.rooms.server_name))
+            .map_err(|error| DbError::bad_data("server_name", error).into())
+    }
+
+    /// The events, in the order of the specification.
+    async fn drafts(&self, new: &NewRoom) -> Result<Vec<Draft>, DbError> {
+        let state = |event_type: &str, content: Object| Draft::state(&new.creator, event_type, "", content);
+        let mut drafts = vec![state("m.room.create", content::create(new))];
+        let own = profile::member_content(&self.rooms.db, "join", Some(&new.creator)).await?;
+        drafts.push(Draft::state(&new.creator, "m.room.member", new.creator.as_str(), own));
+        drafts.push(state("m.room.power_levels", content::power_levels(new)));
+        if let Some(alias) = &new.alias {
+            drafts.push(state("m.room.canonical_alias", Object::from([("alias", alias.as_str())])));
+        }
+        let given = |event_type: &str| {
+            new.initial_state.iter().any(|it| it.event_type == event_type && it.state_key.is_empty())
+        };
+        for (event_type, content) in content::preset(new) {
+            if !given(event_type) {
+                drafts.push(state(event_type, content));
+            }
+        }
+        if new.encrypted && !given("m.room.encryption") {
+            drafts.push(state("m.room.encryption", Object::from([("algorithm", "m.megolm.v1.aes-sha2")])));
+        }
+        for it in &new.initial_state {
+            drafts.push(Draft::state(&new.creator, &it.event_type, &it.state_key, it.content.clone()));
+        }
+        if let Some(name) = &new.name {
+            drafts.push(state("m.room.name", Object::from([("name", name.as_str())])));
+        }
+        if let Some(topic) = &new.topic {
+            drafts.push(state("m.room.topic", content::topic(topic)));
+        }
+        for invited in &new.invite {
+            let shown = new.invite_profiles.then_some(invited);
+            let mut content = profile::member_content(&self.rooms.db, "invite", shown).await?;
+            if new.is_direct {
+                content.insert("is_direct", Value::Bool(true));
+            }
+            drafts.push(Draft::state(&new.creator, "m.room.member", invited.as_str(), content));
+        }
+        Ok(drafts)
+    }
+}

@@ -1,0 +1,147 @@
+//! Profiles of local users, and the copies of them in member events.
+
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::{Object, Value};
+use plexus_store::{Database, DbError, RoomNid, repo};
+use tokio::task::JoinSet;
+
+use crate::build::Draft;
+use crate::error::SendError;
+use crate::registry::Rooms;
+
+/// How many rooms are told of a changed profile at once.
+const AT_ONCE: usize = 32;
+/// The largest profile, in bytes of JSON (client-server API, "Profiles").
+const MAX_PROFILE: usize = 65_536;
+
+/// The content of a member event: `membership`, and of `shown` the name and avatar.
+pub(crate) async fn member_content(
+    db: &Database,
+    membership: &str,
+    shown: Option<&UserId>,
+) -> Result<Object, DbError> {
+    let mut content = Object::from([("membership", membership)]);
+    let Some(user) = shown.cloned() else { return Ok(content) };
+    for (field, value) in db.read(move |tx| repo::profiles::all(tx, user.as_str())).await? {
+        if is_in_member_events(&field)
+            && let Ok(value @ Value::String(_)) = Value::parse(&value)
+        {
+            content.insert(field, value);
+        }
+    }
+    Ok(content)
+}
+
+fn is_in_member_events(field: &str) -> bool {
+    field == "displayname" || field == "avatar_url"
+}
+
+/// Why a profile was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The profile would be larger than 64 KiB.
+    #[error("the profile would be too large")]
+    TooLarge,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Reads and changes profiles of local users.
+pub struct Profiles {
+    rooms: Arc<Rooms>,
+}
+
+impl Profiles {
+    /// The profiles whose copies are in these rooms.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms }
+    }
+
+    /// All fields of a local user: name and JSON value.
+    pub async fn all(&self, user: &UserId) -> Result<Vec<(String, String)>, DbError> {
+        let user = user.clone();
+        self.rooms.db.read(move |tx| repo::profiles::all(tx, user.as_str())).await
+    }
+
+    /// Sets a field, or removes it. Name and avatar are also changed in the rooms the user is joined to; rooms that do
+    /// not allow it keep the old ones.
+    pub async fn set(&self, user: &UserId, field: &str, value: Option<Value>) -> Result<(), ProfileError> {
+        let (key, name, json) = (user.clone(), field.to_owned(), value.as_ref().map(Value::to_json));
+        let changed = self
+            .rooms
+            .db
+            .write(move |tx| {
+                let fields = repo::profiles::all(tx, key.as_str())?;
+                let before = fields.iter().find(|(other, _)| *other == name).map(|(_, value)| value);
+                if before == json.as_ref() {
+                    return Ok(false);
+                }
+                let others: usize =
+                    fields.iter().filter(|(other, _)| *other != name).map(|(k, v)| k.len() + v.len() + 4).sum();
+                match &json {
+                    Some(json) if others + name.len() + json.len() + 4 > MAX_PROFILE => {
+                        return Err(ProfileError::TooLarge);
+                    }
+                    Some(json) => repo::profiles::set(tx, key.as_str(), &name, json)?,
+                    None => repo::profiles::delete(tx, key.as_str(), &name)?,
+                }
+                Ok(true)
+            })
+            .await?;
+        if changed && is_in_member_events(field) {
+            let (rooms, user, field) = (Arc::clone(&self.rooms), user.clone(), field.to_owned());
+            // A task of its own: a request that is dropped half way must not leave half the rooms behind.
+            let pushed = tokio::spawn(async move { push(rooms, user, field, value).await });
+            pushed.await.unwrap_or(Err(DbError::Closed))?;
+        }
+        Ok(())
+    }
+}
+
+/// Changes the field in the user's member events.
+async fn push(rooms: Arc<Rooms>, user: UserId, field: String, value: Option<Value>) -> Result<(), DbError> {
+    let joined: Vec<RoomNid> = rooms.memberships().of(&user).await?.joined().collect();
+    let mut running = JoinSet::new();
+    for room in joined {
+        if running.len() >= AT_ONCE {
+            running.join_next().await;
+        }
+        let (rooms, user, field, value) = (Arc::clone(&rooms), user.clone(), field.clone(), value.clone());
+        running.spawn(async move {
+            if let Err(error) = push_to(&rooms, room, &user, &field, value).await {
+                tracing::warn!(%user, room, "profile not changed in a room: {error}");
+            }
+        });
+    }
+    while running.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn push_to(
+    rooms: &Arc<Rooms>,
+    room: RoomNid,
+    user: &UserId,
+    field: &str,
+    value: Option<Value>,
+) -> Result<(), SendError> {
+    let Some(room) = rooms.get_nid(room).await? else { return Ok(()) };
+    let view = room.view();
+    let Some(entry) = view.state.get("m.room.member", user.as_str()) else { return Ok(()) };
+    let mut content = room.state_event(entry).await?.pdu.content().clone();
+    if content.get_str("membership") != Some("join") {
+        return Ok(());
+    }
+    // A new event is a new consent: it is not authorised by the server that let the user in.
+    content.remove("join_authorised_via_users_server");
+    content.remove("reason");
+    match value {
+        Some(value) => content.insert(field, value),
+        None => content.remove(field),
+    };
+    rooms.append(&room, &Draft::state(user, "m.room.member", user.as_str(), content)).await?;
+    Ok(())
+}
