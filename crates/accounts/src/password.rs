@@ -119,6 +119,10 @@ impl PasswordHasher {
         }
         let peppered = format!("{}{}", normalized(password), self.pepper);
         if stored.starts_with("$2") {
+            // Nobody has such a password: bcrypt ends it at the NUL or refuses it.
+            if peppered.contains('\0') {
+                return Ok(Verdict::Wrong);
+            }
             // Longer input is cut at 72 bytes, as the bcrypt that made these hashes did.
             return match bcrypt::verify(&peppered, stored) {
                 Ok(true) => Ok(Verdict::RightUpgrade(self.hash_blocking(password)?)),

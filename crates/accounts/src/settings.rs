@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use plexus_base::config::{Config, Medium, PasswordLogin};
-use plexus_protocol::id::{IdError, ServerName};
+use plexus_protocol::id::ServerName;
 
 use crate::password::Policy;
 
@@ -84,70 +83,6 @@ pub struct LoginTokenSettings {
 impl Default for LoginTokenSettings {
     fn default() -> Self {
         Self { enabled: false, require_ui_auth: true, token_timeout: Duration::from_secs(300) }
-    }
-}
-
-impl TryFrom<&Config> for Settings {
-    type Error = IdError;
-
-    /// An error when `server_name` is not a server name.
-    fn try_from(config: &Config) -> Result<Self, IdError> {
-        let passwords = &config.passwords.password_config;
-        let sessions = &config.sessions;
-        let existing = &sessions.login_via_existing_session;
-        Ok(Self {
-            server_name: config.server.server_name.parse()?,
-            registration: RegistrationSettings::from(config),
-            password: PasswordSettings {
-                for_login: passwords.localdb_enabled && passwords.enabled == PasswordLogin::Enabled,
-                for_reauth: passwords.localdb_enabled && passwords.enabled != PasswordLogin::Disabled,
-                pepper: passwords.pepper.as_ref().map(|pepper| pepper.expose().to_owned()).unwrap_or_default(),
-                policy: Policy {
-                    enabled: passwords.policy.enabled,
-                    minimum_length: passwords.policy.minimum_length.into(),
-                    require_digit: passwords.policy.require_digit,
-                    require_symbol: passwords.policy.require_symbol,
-                    require_lowercase: passwords.policy.require_lowercase,
-                    require_uppercase: passwords.policy.require_uppercase,
-                },
-            },
-            sessions: SessionSettings {
-                session_lifetime: sessions.session_lifetime,
-                refreshable_access_token_lifetime: sessions.refreshable_access_token_lifetime,
-                refresh_token_lifetime: sessions.refresh_token_lifetime,
-                nonrefreshable_access_token_lifetime: sessions.nonrefreshable_access_token_lifetime,
-            },
-            login_via_existing_session: LoginTokenSettings {
-                enabled: existing.enabled,
-                require_ui_auth: existing.require_ui_auth,
-                token_timeout: existing.token_timeout,
-            },
-            ui_auth_session_timeout: sessions.ui_auth.session_timeout,
-        })
-    }
-}
-
-impl From<&Config> for RegistrationSettings {
-    fn from(config: &Config) -> Self {
-        let registration = &config.registration;
-        let unsupported_verification = if config.captcha.enable_registration_captcha {
-            Some("m.login.recaptcha")
-        } else {
-            registration.registrations_require_3pid.first().map(|medium| match medium {
-                Medium::Email => "m.login.email.identity",
-                Medium::Msisdn => "m.login.msisdn",
-            })
-        };
-        let secret = registration.registration_shared_secret.as_ref();
-        Self {
-            enable_registration: registration.enable_registration,
-            registration_requires_token: registration.registration_requires_token,
-            unsupported_verification,
-            registration_shared_secret: secret.map(|secret| secret.expose().to_owned()),
-            allow_guest_access: registration.allow_guest_access,
-            inhibit_user_in_use_error: registration.inhibit_user_in_use_error,
-            allow_underscore_prefixed_registration: registration.allow_underscore_prefixed_localpart,
-        }
     }
 }
 

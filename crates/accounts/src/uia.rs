@@ -177,12 +177,12 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// Whether a session can still be completed.
+    /// Checks that a session can still be completed, and answers the user that was registered with it already.
     ///
     /// # Errors
     /// `UnknownSession`, or the database's.
-    pub async fn check_session(&self, session_id: &str) -> Result<(), UiaError> {
-        self.load(session_id).await.map(drop)
+    pub async fn registered_user(&self, session_id: &str) -> Result<Option<String>, UiaError> {
+        self.load(session_id).await.map(|session| session.registered_user_id)
     }
 
     async fn begin(&self, attempt: &Attempt<'_>) -> Result<ui_auth::Session, UiaError> {
@@ -244,6 +244,16 @@ impl UserInteractiveAuth {
     pub async fn delete_expired(&self) -> Result<(), DbError> {
         let oldest = self.oldest();
         self.db.write(move |tx| ui_auth::delete_before(tx, oldest)).await
+    }
+
+    /// Calls [`Self::delete_expired`] every half hour, for ever.
+    pub async fn run_housekeeping(self) {
+        loop {
+            self.clock.sleep(LIFETIME / 2).await;
+            if let Err(error) = self.delete_expired().await {
+                tracing::warn!(%error, "could not delete expired authentication sessions");
+            }
+        }
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Duration>> {
