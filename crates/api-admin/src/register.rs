@@ -35,6 +35,7 @@ pub struct Request {
     inhibit_login: bool,
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
+    displayname: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -73,6 +74,7 @@ pub async fn register(
     let account = NewAccount {
         username: Some(request.username),
         password: Some(request.password),
+        display_name: request.displayname,
         is_admin: request.admin,
         user_type: request.user_type,
         ui_auth_session: None,

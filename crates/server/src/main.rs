@@ -1,1 +1,5 @@
-fn main() {}
+//! The `plexus` command.
+
+fn main() -> std::process::ExitCode {
+    plexus_server::cli::main()
+}

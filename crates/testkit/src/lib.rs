@@ -2,11 +2,16 @@
 //!
 //! - [`databases`]: an empty database of each backend; every store test loops over them
 //! - [`postgres`]: the private PostgreSQL cluster behind that
+//! - [`server`]: a whole server in the process, and a small client (feature `server`)
 
 pub mod database;
 pub mod postgres;
+#[cfg(feature = "server")]
+pub mod server;
 
 pub use database::{TestDatabase, TestPlace, databases, places};
+#[cfg(feature = "server")]
+pub use server::{Answer, TestServer, TestServerBuilder, TestUser};
 
 /// A name that no other test, and no other test process, has at the same time.
 pub fn unique_name() -> String {

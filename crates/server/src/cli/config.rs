@@ -1,0 +1,68 @@
+//! `plexus generate-config` and `plexus config check`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use plexus_base::config::{self, Options};
+
+use super::{CommandError, YesNo};
+use crate::data_dir;
+
+/// Arguments of `plexus generate-config`.
+#[derive(Debug, Args)]
+pub struct GenerateConfigArgs {
+    /// The server's name in user and room ids
+    #[arg(short = 'H', long, value_name = "NAME", default_value = data_dir::DEFAULT_SERVER_NAME)]
+    server_name: String,
+    /// Where the configuration goes
+    #[arg(long, value_name = "DIR", default_value = "plexus-data")]
+    config_dir: PathBuf,
+    /// Where the data will be [default: the configuration's folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The file to write [default: homeserver.yaml in the configuration's folder]
+    #[arg(short = 'o', long, alias = "output_file", value_name = "FILE")]
+    output_file: Option<PathBuf>,
+    /// Whether anonymous statistics are reported
+    #[arg(long, value_name = "yes|no", default_value = "no")]
+    report_stats: YesNo,
+    /// Accepted for Synapse's sake: secrets are always generated
+    #[arg(long, hide = true)]
+    generate_secrets: bool,
+}
+
+/// Writes a configuration and its signing key.
+///
+/// # Errors
+/// When a file exists or cannot be written.
+pub fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
+    let target = args.output_file.clone().unwrap_or_else(|| args.config_dir.join("homeserver.yaml"));
+    let data_dir = args.data_dir.as_ref().unwrap_or(&args.config_dir);
+    data_dir::create(&target, data_dir, &args.server_name, args.report_stats == YesNo::Yes)?;
+    println!("wrote {}", target.display());
+    Ok(())
+}
+
+/// What to do with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong, unknown or without effect in a configuration; exits 1 when anything is
+    Check {
+        /// Configuration file or directory; may be repeated
+        #[arg(short = 'c', long = "config-path", value_name = "PATH", default_value = "plexus-data/homeserver.yaml")]
+        config_path: Vec<PathBuf>,
+    },
+}
+
+/// Runs `plexus config ...`.
+pub fn run(command: &ConfigCommand) -> ExitCode {
+    let ConfigCommand::Check { config_path } = command;
+    let report = config::check(config_path, Options::default());
+    print!("{report}");
+    if !report.is_clean() {
+        return ExitCode::FAILURE;
+    }
+    println!("the configuration is fine");
+    ExitCode::SUCCESS
+}

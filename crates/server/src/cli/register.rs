@@ -1,0 +1,235 @@
+//! `plexus register`: makes a user on a running server through /_synapse/admin/v1/register, as register_new_matrix_user does.
+
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::Args;
+use http::{Method, Request, StatusCode};
+use plexus_accounts::{SignedRegistration, shared_secret_mac};
+use plexus_base::config::Config;
+use plexus_net::{Answer, Purpose};
+use serde_json::{Value, json};
+
+use super::{CommandError, ConfigArgs, prompt};
+
+/// Where the server is asked when nothing says otherwise.
+const DEFAULT_URL: &str = "http://localhost:8008";
+
+/// Arguments of `plexus register`.
+#[derive(Debug, Args)]
+pub struct RegisterArgs {
+    /// Name of the new user, without @ and server; asked for when not given
+    #[arg(short = 'u', long, value_name = "NAME")]
+    user: Option<String>,
+    /// Succeed when the user exists already
+    #[arg(long)]
+    exists_ok: bool,
+    /// The password; asked for when not given
+    #[arg(short = 'p', long, value_name = "PASSWORD", conflicts_with = "password_file")]
+    password: Option<String>,
+    /// File with the password; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The user's type, e.g. bot or support
+    #[arg(short = 't', long = "user_type", alias = "user-type", value_name = "TYPE")]
+    user_type: Option<String>,
+    /// Make an administrator
+    #[arg(short = 'a', long, conflicts_with = "no_admin")]
+    admin: bool,
+    /// Do not make an administrator
+    #[arg(long)]
+    no_admin: bool,
+    /// Configuration with registration_shared_secret [default: the data directory's]
+    #[arg(short = 'c', long = "config", value_name = "FILE", conflicts_with = "shared_secret")]
+    config: Vec<PathBuf>,
+    /// The registration_shared_secret itself
+    #[arg(short = 'k', long, value_name = "SECRET")]
+    shared_secret: Option<String>,
+    /// Where the configuration is when neither -c nor -k is given
+    #[arg(long, value_name = "DIR", default_value = "plexus-data")]
+    data_dir: PathBuf,
+    /// The server's address [default: the configuration's first plain listener, or http://localhost:8008]
+    #[arg(value_name = "URL")]
+    server_url: Option<String>,
+}
+
+/// Why no user was made.
+#[derive(Debug, thiserror::Error)]
+enum RegisterError {
+    #[error("no registration_shared_secret in the configuration; add one, or name it with -k")]
+    NoSecret,
+    #[error("cannot read the password file {0}: {1}")]
+    PasswordFile(PathBuf, std::io::Error),
+    #[error("{0} is not an address")]
+    Address(String),
+    #[error("{url} answered {status}: {text}")]
+    Refused { url: String, status: StatusCode, text: String },
+    #[error("{0} did not answer as a Matrix homeserver does")]
+    NotMatrix(String),
+}
+
+/// Makes the user.
+///
+/// # Errors
+/// When something is missing, the server cannot be reached or refuses.
+pub fn run(args: RegisterArgs) -> Result<(), CommandError> {
+    let (secret, configured_url) = secret_and_url(&args)?;
+    let url = args
+        .server_url
+        .clone()
+        .or(configured_url)
+        .unwrap_or_else(|| DEFAULT_URL.to_owned());
+    let user = match &args.user {
+        Some(user) => user.clone(),
+        None => prompt::line("New user: ")?,
+    };
+    let password = password(&args)?;
+    let admin = if args.admin || args.no_admin {
+        args.admin
+    } else if args.user.is_some() && (args.password.is_some() || args.password_file.is_some()) {
+        false
+    } else {
+        matches!(prompt::line("Make admin [no]: ")?.to_lowercase().as_str(), "y" | "yes" | "true")
+    };
+    let request = NewUser {
+        user: &user,
+        password: &password,
+        admin,
+        user_type: args.user_type.as_deref(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(register(url.trim_end_matches('/'), &secret, &request));
+    match result {
+        Ok(user_id) => println!("Made {user_id}{}.", if admin { ", an administrator" } else { "" }),
+        Err(Failure::Exists) if args.exists_ok => println!("{user} exists already."),
+        Err(Failure::Exists) => return Err(format!("the user {user} exists already").into()),
+        Err(Failure::Other(error)) => return Err(error),
+    }
+    Ok(())
+}
+
+struct NewUser<'a> {
+    user: &'a str,
+    password: &'a str,
+    admin: bool,
+    user_type: Option<&'a str>,
+}
+
+enum Failure {
+    Exists,
+    Other(CommandError),
+}
+
+impl<E: Into<CommandError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String, Failure> {
+    let url = format!("{base}/_synapse/admin/v1/register");
+    let answer = ask(Method::GET, &url, Bytes::new()).await?;
+    let nonce = field(&url, &answer, "nonce")?;
+    let signed = SignedRegistration {
+        nonce: &nonce,
+        username: new.user,
+        password: new.password,
+        is_admin: new.admin,
+        user_type: new.user_type,
+    };
+    let mut body = json!({
+        "nonce": nonce,
+        "username": new.user,
+        "password": new.password,
+        "admin": new.admin,
+        "mac": shared_secret_mac(secret, signed),
+    });
+    if let Some(user_type) = new.user_type {
+        body["user_type"] = user_type.into();
+    }
+    let answer = ask(Method::POST, &url, body.to_string().into()).await?;
+    if answer.status == StatusCode::BAD_REQUEST {
+        let errcode = parsed(&answer)["errcode"].clone();
+        if errcode == "M_USER_IN_USE" {
+            return Err(Failure::Exists);
+        }
+    }
+    Ok(field(&url, &answer, "user_id")?)
+}
+
+async fn ask(method: Method, url: &str, body: Bytes) -> Result<Answer, CommandError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(url)
+        .header("Content-Type", "application/json")
+        .body(body)
+        .map_err(|_| RegisterError::Address(url.to_owned()))?;
+    Ok(plexus_net::send(Purpose::OperatorCommand, request).await?)
+}
+
+fn parsed(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+fn field(url: &str, answer: &Answer, name: &str) -> Result<String, RegisterError> {
+    let body = parsed(answer);
+    if !answer.status.is_success() {
+        let text = body["error"].as_str().map_or_else(
+            || String::from_utf8_lossy(&answer.body).trim().to_owned(),
+            ToOwned::to_owned,
+        );
+        return Err(RegisterError::Refused {
+            url: url.to_owned(),
+            status: answer.status,
+            text,
+        });
+    }
+    body[name]
+        .as_str()
+        .map(ToOwned::to_owned)
+        .ok_or_else(|| RegisterError::NotMatrix(url.to_owned()))
+}
+
+/// The shared secret, and the address of the server whose configuration it came from.
+fn secret_and_url(args: &RegisterArgs) -> Result<(String, Option<String>), CommandError> {
+    if let Some(secret) = &args.shared_secret {
+        return Ok((secret.clone(), None));
+    }
+    let config = ConfigArgs {
+        config_path: args.config.clone(),
+        data_dir: args.data_dir.clone(),
+    };
+    let config = crate::data_dir::load(&config)?.config;
+    let secret = config
+        .registration
+        .registration_shared_secret
+        .clone()
+        .ok_or(RegisterError::NoSecret)?;
+    Ok((secret.expose().to_owned(), first_plain_listener(&config)))
+}
+
+fn first_plain_listener(config: &Config) -> Option<String> {
+    let listener = config
+        .server
+        .listeners
+        .iter()
+        .find(|listener| listener.port.is_some() && !listener.tls)?;
+    Some(format!("http://localhost:{}", listener.port?))
+}
+
+fn password(args: &RegisterArgs) -> Result<String, CommandError> {
+    if let Some(password) = &args.password {
+        return Ok(password.clone());
+    }
+    let Some(path) = &args.password_file else {
+        return Ok(prompt::new_password()?);
+    };
+    let text = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = text.map_err(|source| RegisterError::PasswordFile(path.clone(), source))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}

@@ -1,0 +1,177 @@
+//! Finding the configuration, and making one at the first start.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use plexus_base::Random;
+use plexus_base::config::{self, Config, Generate, Loaded, Options};
+
+use crate::cli::ConfigArgs;
+use crate::key_file;
+
+/// The name of the server when nobody says one: only this machine can use it.
+pub const DEFAULT_SERVER_NAME: &str = "localhost";
+
+/// Why the first start could not make its files.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The folder cannot be made or written to.
+    #[error("cannot write to the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration would replace one.
+    #[error("{0} exists already")]
+    Exists(PathBuf),
+    /// The signing key.
+    #[error(transparent)]
+    Key(#[from] key_file::KeyError),
+    /// The server's name.
+    #[error("{0:?} is not a server name: a host name or address, with or without a port, such as example.com")]
+    ServerName(String),
+}
+
+/// The files that make up the configuration.
+fn files(args: &ConfigArgs) -> Vec<PathBuf> {
+    if args.config_path.is_empty() {
+        vec![args.data_dir.join("homeserver.yaml")]
+    } else {
+        args.config_path.clone()
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Something in it is wrong.
+    #[error("the configuration is wrong:\n{0}")]
+    Wrong(String),
+    /// It is not there.
+    #[error("there is no configuration in {0}; `plexus serve` makes one, -c names another")]
+    None(PathBuf),
+}
+
+/// Reads the configuration.
+///
+/// # Errors
+/// When a file cannot be read or an option is wrong; the text names file, line and option.
+pub fn load(args: &ConfigArgs) -> Result<Loaded, LoadError> {
+    load_with(args, false)
+}
+
+/// As [`load`]; with `forbid_secrets`, secrets written in the configuration itself are errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
+    let paths = files(args);
+    if let ([file], true) = (paths.as_slice(), args.config_path.is_empty())
+        && !file.exists()
+    {
+        return Err(LoadError::None(args.data_dir.clone()));
+    }
+    match config::load(&paths, Options { forbid_secrets }) {
+        Ok(loaded) => Ok(loaded),
+        Err(report) => Err(LoadError::Wrong(report.to_string().trim_end().to_owned())),
+    }
+}
+
+/// Makes the data directory with its configuration and signing key, unless a configuration is named or there already.
+/// Answers whether it did.
+///
+/// # Errors
+/// See [`CreateError`].
+pub fn create_if_new(
+    args: &ConfigArgs,
+    server_name: Option<&str>,
+    report_stats: bool,
+) -> Result<bool, CreateError> {
+    if !args.config_path.is_empty() || args.data_dir.join("homeserver.yaml").exists() {
+        return Ok(false);
+    }
+    let target = args.data_dir.join("homeserver.yaml");
+    create(&target, &args.data_dir, server_name.unwrap_or(DEFAULT_SERVER_NAME), report_stats)?;
+    Ok(true)
+}
+
+/// Writes a configuration to `target`, with its data in `data_dir` and a signing key beside it. The configuration comes last
+/// and whole, so that an interrupted start is simply repeated.
+///
+/// # Errors
+/// See [`CreateError`].
+pub fn create(
+    target: &Path,
+    data_dir: &Path,
+    server_name: &str,
+    report_stats: bool,
+) -> Result<(), CreateError> {
+    if plexus_protocol::id::ServerName::try_from(server_name).is_err() {
+        return Err(CreateError::ServerName(server_name.to_owned()));
+    }
+    if target.exists() {
+        return Err(CreateError::Exists(target.to_owned()));
+    }
+    let folder_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CreateError::Folder { path, source }
+    };
+    let config_dir = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for folder in [config_dir, data_dir] {
+        fs::create_dir_all(folder).map_err(folder_error(folder))?;
+    }
+    let data_dir = fs::canonicalize(data_dir).map_err(folder_error(data_dir))?;
+    let config_dir = fs::canonicalize(config_dir).map_err(folder_error(config_dir))?;
+    let key_path = config_dir.join(format!("{server_name}.signing.key"));
+    let random = Random::system();
+    if !key_path.exists() {
+        key_file::write(&key_path, &key_file::make(&random)).map_err(|error| match error {
+            key_file::KeyError::Write { source, .. } => CreateError::Folder { path: config_dir.clone(), source },
+            other => CreateError::Key(other),
+        })?;
+    }
+    let new = Generate { server_name, report_stats, config_dir: &config_dir, data_dir: &data_dir };
+    let text = config::generate(&new, &random);
+    write_whole(&config_dir.join(target.file_name().unwrap_or("homeserver.yaml".as_ref())), &text)
+}
+
+/// Writes a file that is there whole or not at all. It holds secrets: only its owner can read it.
+fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let write_error = |source| CreateError::Write { path: path.to_owned(), source };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let unfinished = PathBuf::from(name);
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .map_err(write_error)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(write_error)?;
+    fs::rename(&unfinished, path).map_err(write_error)
+}
+
+/// Writes the signing key the configuration names, when there is none.
+///
+/// # Errors
+/// See [`CreateError`].
+pub fn create_missing_key(config: &Config) -> Result<(), CreateError> {
+    let path = config.signing_key_path();
+    if !path.exists() {
+        key_file::write(&path, &key_file::make(&Random::system()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The signing key's file, in Synapse's format.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use plexus_base::Random;
+use plexus_protocol::event::sign::{KeyFileError, SigningKey};
+
+/// Why there is no signing key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("cannot read the signing key {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file does not hold a key.
+    #[error("the signing key {path} is broken: {source}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyFileError,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the signing key {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Reads the key.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
+    let text = fs::read_to_string(path).map_err(|source| KeyError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    SigningKey::parse_file(&text).map_err(|source| KeyError::Broken {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A new key with a version as Synapse makes them: `a_` and four letters.
+pub fn make(random: &Random) -> SigningKey {
+    let version = format!("a_{}", random.alphanumeric(4));
+    SigningKey::generate(&random.bytes(), &version)
+}
+
+/// Writes the key to a file that must not exist yet, readable by its owner only.
+///
+/// # Errors
+/// [`KeyError::Write`].
+pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            writeln!(file, "{}", key.to_file_line())?;
+            file.sync_all()
+        })
+        .map_err(|source| KeyError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let key = make(&Random::seeded(1));
+        let line = key.to_file_line();
+        assert!(line.starts_with("ed25519 a_"), "{line}");
+        let read = SigningKey::parse_file(&line).unwrap();
+        assert_eq!(read.key_id(), key.key_id());
+        assert_eq!(read.public_key_base64(), key.public_key_base64());
+    }
+}

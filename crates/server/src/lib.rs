@@ -1,0 +1,23 @@
+//! The `plexus` program.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`cli`] | the command line, also under Synapse's command names |
+//! | [`serve`] | `plexus serve`, from the configuration to a [`Running`] server and its end |
+//! | [`wire`] | builds everything; alone knows every part |
+//! | [`listen`] | listeners and connections |
+//! | [`tls`] | certificates |
+//! | [`data_dir`] | finding the configuration, making one at the first start |
+//! | [`key_file`], [`pid_file`], [`notify`] | signing key, pid file, systemd |
+
+pub mod cli;
+pub mod data_dir;
+pub mod key_file;
+pub mod listen;
+pub mod notify;
+pub mod pid_file;
+pub mod serve;
+pub mod tls;
+pub mod wire;
+
+pub use serve::{Running, StartError};

@@ -1,0 +1,200 @@
+//! Listeners: binding their addresses, accepting connections, ending them.
+
+mod bind;
+mod connection;
+mod resources;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use plexus_base::{Clock, Shutdown};
+use plexus_base::config::{Listener as ListenerConfig, ListenerType, ResourceName};
+use plexus_http::Peer;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+pub use bind::BindError;
+use connection::Connections;
+
+/// How long to wait after the system refused a connection (out of file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// A listener of the configuration with its address taken, not serving yet.
+pub struct Bound {
+    socket: Socket,
+    /// `tls: true`.
+    pub tls: bool,
+    x_forwarded: bool,
+    site: Arc<str>,
+    resources: Vec<ResourceName>,
+    compress: bool,
+}
+
+impl Bound {
+    /// The TCP address; `None` for a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// Where it listens, for people.
+    pub fn describe(&self) -> String {
+        match (&self.socket, self.address()) {
+            (Socket::Unix(_, path), _) => format!("unix socket {}", path.display()),
+            (_, Some(address)) => {
+                format!("{}://{address}", if self.tls { "https" } else { "http" })
+            }
+            (_, None) => "an unknown address".to_owned(),
+        }
+    }
+}
+
+/// Takes the addresses of all `listeners` of type http; all of them or none.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind(listeners: &[ListenerConfig]) -> Result<Vec<Bound>, BindError> {
+    let mut bound = Vec::new();
+    for listener in listeners.iter().filter(|listener| listener.r#type == ListenerType::Http) {
+        if let Some(path) = &listener.path {
+            let socket = bind::unix(path, listener.mode.0)?;
+            bound.push(with_socket(listener, Socket::Unix(socket, path.clone())));
+        } else if let Some(port) = listener.port {
+            for socket in bind::tcp(port, &listener.bind_addresses)? {
+                bound.push(with_socket(listener, Socket::Tcp(socket)));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
+    let place = match &socket {
+        Socket::Tcp(_) => listener.port.unwrap_or_default().to_string(),
+        Socket::Unix(_, path) => path.display().to_string(),
+    };
+    Bound {
+        socket,
+        tls: listener.tls,
+        x_forwarded: listener.trusts_forwarded(),
+        site: listener.tag.clone().unwrap_or(place).into(),
+        resources: listener.resources.iter().flat_map(|resource| resource.names.clone()).collect(),
+        compress: listener.resources.iter().any(|resource| resource.compress),
+    }
+}
+
+/// The accept loops of all listeners, and the connections they opened.
+#[derive(Debug)]
+pub struct Serving {
+    accepting: JoinSet<()>,
+    open: Arc<Semaphore>,
+    limit: u32,
+}
+
+impl Serving {
+    /// Serves `router` on every listener until `shutdown` begins; at most `limit` connections at a time, the others wait
+    /// unaccepted.
+    pub fn start(
+        bound: Vec<Bound>,
+        router: &Router,
+        clock: &Clock,
+        tls: Option<&Arc<rustls::ServerConfig>>,
+        shutdown: &Shutdown,
+        limit: u32,
+    ) -> Self {
+        let open = Arc::new(Semaphore::new(limit as usize));
+        let mut accepting = JoinSet::new();
+        for listener in bound {
+            let router = resources::restrict(router.clone(), listener.resources.clone());
+            let mut router = plexus_http::frame(router, clock.clone());
+            if listener.compress {
+                router = router.layer(tower_http::compression::CompressionLayer::new());
+            }
+            let connections = Connections {
+                router,
+                tls: tls.filter(|_| listener.tls).map(|tls| TlsAcceptor::from(Arc::clone(tls))),
+                shutdown: shutdown.clone(),
+            };
+            accepting.spawn(accept(listener, connections, Arc::clone(&open)));
+        }
+        Self { accepting, open, limit }
+    }
+
+    /// Waits until every connection has ended; to be called once the shutdown has begun. `false` when `grace` was over first.
+    pub async fn finished(mut self, grace: Duration) -> bool {
+        let all_closed = async {
+            while self.accepting.join_next().await.is_some() {}
+            // A connection holds a permit while it is open; the semaphore is never closed.
+            let _ = self.open.acquire_many(self.limit).await;
+        };
+        tokio::time::timeout(grace, all_closed).await.is_ok()
+    }
+}
+
+async fn accept(listener: Bound, connections: Connections, open: Arc<Semaphore>) {
+    let shutdown = connections.shutdown.clone();
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&open).acquire_owned() => permit,
+            () = shutdown.begun() => break,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            accepted = accept_one(&listener) => accepted,
+            () = shutdown.begun() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("cannot accept a connection on {}: {error}", listener.describe());
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connections = connections.clone();
+        tokio::spawn(async move {
+            match stream {
+                Stream::Tcp(stream) => connections.serve_tcp(stream, peer).await,
+                Stream::Unix(stream) => connections.serve_http1(stream, peer).await,
+            }
+            drop(permit);
+        });
+    }
+    if let Socket::Unix(_, path) = &listener.socket {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept_one(listener: &Bound) -> std::io::Result<(Stream, Peer)> {
+    let (stream, address) = match &listener.socket {
+        Socket::Tcp(socket) => {
+            let (stream, address) = socket.accept().await?;
+            (Stream::Tcp(stream), Some(address.ip()))
+        }
+        Socket::Unix(socket, _) => (Stream::Unix(socket.accept().await?.0), None),
+    };
+    let peer = Peer {
+        address,
+        x_forwarded: listener.x_forwarded,
+        site: Arc::clone(&listener.site),
+    };
+    Ok((stream, peer))
+}

@@ -1,0 +1,166 @@
+//! Taking the addresses of the configuration's listeners.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+/// Connections the system keeps waiting until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// `bind_addresses` holds something that is no address.
+    #[error("listener on port {port}: bind address {address:?} is not an IP address")]
+    Address {
+        /// The listener's port.
+        port: u16,
+        /// What was found.
+        address: String,
+    },
+    /// Another process has it.
+    #[error("cannot listen on {address}: the port is in use by another process")]
+    PortTaken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Another server answers on the unix socket.
+    #[error("cannot listen on {path}: another process listens there")]
+    SocketTaken {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Something that is no socket lies at the path.
+    #[error("cannot listen on {path}: a file that is not a socket is in the way")]
+    NotASocket {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot listen on {address}: {source}")]
+    Refused {
+        /// The address or path.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refuses ports below 1024 to those who are not root.
+    #[error("cannot listen on {address}: permission denied (ports below 1024 need CAP_NET_BIND_SERVICE or a proxy in front)")]
+    Privileged {
+        /// The address.
+        address: SocketAddr,
+    },
+}
+
+/// Listens on `port` of each of `addresses`.
+///
+/// `::` takes IPv4 too on most systems; a `0.0.0.0` beside it that then fails is not an error, nor is a missing IPv6 when
+/// `0.0.0.0` is there (as in Synapse).
+///
+/// # Errors
+/// See [`BindError`].
+pub fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
+    let parsed = addresses
+        .iter()
+        .map(|address| parse(port, address))
+        .collect::<Result<Vec<_>, _>>()?;
+    let any_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let both = parsed.contains(&any_v4) && parsed.contains(&any_v6);
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut has_any_v6 = false;
+    // Port 0 means any free one; the second family has to follow the first.
+    let mut port = port;
+    let mut order = parsed;
+    order.sort_by_key(|address| *address != any_v6);
+    for address in order {
+        match listen(SocketAddr::new(address, port)) {
+            Ok(listener) => {
+                has_any_v6 |= address == any_v6;
+                if let Ok(local) = listener.local_addr() {
+                    port = local.port();
+                }
+                listeners.push(listener);
+            }
+            Err(error) if both && address == any_v6 && no_ipv6(&error) => {}
+            Err(error) if has_any_v6 && address == any_v4 && error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => return Err(refused(SocketAddr::new(address, port), error)),
+        }
+    }
+    Ok(listeners)
+}
+
+fn parse(port: u16, address: &str) -> Result<IpAddr, BindError> {
+    if address == "localhost" {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    if address.is_empty() {
+        return Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    }
+    address.parse().map_err(|_| BindError::Address {
+        port,
+        address: address.to_owned(),
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no ErrorKind of its own.
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.kind() == ErrorKind::Unsupported
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn refused(address: SocketAddr, source: io::Error) -> BindError {
+    match source.kind() {
+        ErrorKind::AddrInUse => BindError::PortTaken { address },
+        ErrorKind::PermissionDenied if address.port() < 1024 => BindError::Privileged { address },
+        _ => BindError::Refused {
+            address: address.to_string(),
+            source,
+        },
+    }
+}
+
+/// Listens on the unix socket `path` with the permission bits `mode`; a socket nobody listens on any more is replaced.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
+    let refused = |source| BindError::Refused {
+        address: path.display().to_string(),
+        source,
+    };
+    if let Ok(found) = fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(BindError::NotASocket {
+                path: path.to_owned(),
+            });
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(BindError::SocketTaken {
+                path: path.to_owned(),
+            });
+        }
+        fs::remove_file(path).map_err(refused)?;
+    }
+    let listener = UnixListener::bind(path).map_err(refused)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused)?;
+    Ok(listener)
+}

@@ -1,0 +1,109 @@
+//! The pid file of a server in the background. The server holds a lock on it as long as it lives, so that a file left behind by
+//! a crash is not mistaken for a running server, nor its number for another process.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A pid file with this process in it; removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    /// Held for its lock.
+    _file: File,
+}
+
+/// Why this process cannot have the pid file.
+#[derive(Debug, thiserror::Error)]
+pub enum PidFileError {
+    /// A server runs already.
+    #[error("already running: another process holds {0}")]
+    Running(PathBuf),
+    /// The file cannot be written.
+    #[error("cannot write the pid file {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl PidFile {
+    /// Writes this process's number to `path`.
+    ///
+    /// # Errors
+    /// See [`PidFileError`].
+    pub fn take(path: &Path) -> Result<Self, PidFileError> {
+        let write_error = |source| PidFileError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(write_error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PidFileError::Running(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(write_error(source)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(write_error)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _file: file,
+        })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Nothing to do about a file that is gone already.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The number of the running server that holds the file; `None` when none does.
+///
+/// # Errors
+/// When the file is there but cannot be read.
+pub fn running(path: &Path) -> io::Result<Option<i32>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let pid = text.trim().parse().map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "it does not hold a process id")
+            })?;
+            Ok(Some(pid))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_while_alive() {
+        let path = std::env::temp_dir().join(format!("plexus-pid-{}", std::process::id()));
+        assert_eq!(running(&path).unwrap(), None);
+        let held = PidFile::take(&path).unwrap();
+        assert_eq!(running(&path).unwrap(), i32::try_from(std::process::id()).ok());
+        assert!(matches!(PidFile::take(&path), Err(PidFileError::Running(_))));
+        drop(held);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,328 @@
+//! `plexus serve`: from the configuration to a running server, and to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_base::config::{Config, Loaded};
+use plexus_base::telemetry::{self, Telemetry};
+use plexus_base::{Clock, Random, Shutdown};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{CommandError, ServeArgs, YesNo, control};
+use crate::listen::{self, Bound, Serving};
+use crate::notify::Notifier;
+use crate::pid_file::PidFile;
+use crate::tls::{Certificates, TlsError};
+use crate::wire::{self, Application, Parts};
+use crate::{data_dir, key_file};
+
+/// How long requests in flight may take to finish once the server is stopping.
+const GRACE: Duration = Duration::from_secs(20);
+/// File descriptors kept for everything but client connections: database, media, logs.
+const RESERVED_FILES: u64 = 256;
+
+/// Why the server did not start. Each is one sentence that names the thing.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is not to be had.
+    #[error(transparent)]
+    Bind(#[from] listen::BindError),
+    /// The signing key.
+    #[error(transparent)]
+    Key(#[from] key_file::KeyError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS cannot be set up at all.
+    #[error("TLS cannot be set up: {0}")]
+    TlsSetup(#[from] rustls::Error),
+    /// The `database` section.
+    #[error(transparent)]
+    DatabaseOptions(#[from] plexus_store::db::OptionsError),
+    /// The database.
+    #[error("the database cannot be opened: {0}")]
+    Database(#[from] plexus_store::OpenError),
+    /// The database, later.
+    #[error(transparent)]
+    Db(#[from] plexus_store::DbError),
+    /// The database is another server's.
+    #[error("the database belongs to {stored}, but server_name is {configured}: a server's name cannot be changed")]
+    ServerName {
+        /// The name in the database.
+        stored: String,
+        /// The name in the configuration.
+        configured: String,
+    },
+    /// The server's name is none.
+    #[error("server_name is not valid: {0}")]
+    Name(#[from] plexus_protocol::id::IdError),
+    /// The media store.
+    #[error("the media store cannot be opened: {0}")]
+    Media(#[from] plexus_media::MediaError),
+    /// No listener of type http.
+    #[error("the configuration has no listener of type http: nobody could reach the server")]
+    NoListener,
+    /// A folder cannot be made or written to.
+    #[error("cannot write to the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Signals or threads are not to be had.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A server that answers requests.
+pub struct Running {
+    /// Where it listens, for people.
+    pub places: Vec<String>,
+    /// The TCP addresses it listens on.
+    pub addresses: Vec<SocketAddr>,
+    certificates: Option<Arc<Certificates>>,
+    shutdown: Shutdown,
+    serving: Serving,
+    application: Application,
+}
+
+impl Running {
+    /// Starts a server: takes its addresses, opens its database, serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left behind then.
+    pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let signing_key = key_file::read(&config.signing_key_path())?;
+        let bound = listen::bind(&config.server.listeners)?;
+        if bound.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        let certificates = certificates(&config, &bound)?;
+        let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
+        let shutdown = Shutdown::default();
+        let parts = Parts {
+            config,
+            clock: clock.clone(),
+            random,
+            signing_key,
+            shutdown: shutdown.clone(),
+        };
+        let application = wire::build(parts).await?;
+        let places = bound.iter().map(Bound::describe).collect();
+        let addresses = bound.iter().filter_map(Bound::address).collect();
+        let router = &application.router;
+        let serving = Serving::start(bound, router, &clock, tls.as_ref(), &shutdown, connection_limit());
+        Ok(Self { places, addresses, certificates, shutdown, serving, application })
+    }
+
+    /// Reads again what can be read again while running: TLS certificates.
+    pub fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            match certificates.reload() {
+                Ok(()) => tracing::info!("reread the TLS certificate"),
+                Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+            }
+        }
+    }
+
+    /// Finishes the requests in flight, for a while, and closes the database.
+    pub async fn stop(self) {
+        self.shutdown.begin();
+        if !self.serving.finished(GRACE).await {
+            tracing::warn!("some requests did not finish within {} s", GRACE.as_secs());
+        }
+        self.application.close().await;
+    }
+}
+
+fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certificates>>, StartError> {
+    if !bound.iter().any(|listener| listener.tls) {
+        return Ok(None);
+    }
+    let name = &config.server.server_name;
+    let beside = |ending: &str| config.config_dir.join(format!("{name}.tls.{ending}"));
+    let certificate = config.tls.tls_certificate_path.clone().unwrap_or_else(|| beside("crt"));
+    let key = config.tls.tls_private_key_path.clone().unwrap_or_else(|| beside("key"));
+    Ok(Some(Certificates::open(&certificate, &key, name)?))
+}
+
+/// How many client connections the process can hold under its limit of open files.
+fn connection_limit() -> u32 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
+    let connections = files.saturating_sub(RESERVED_FILES).max(files / 2).max(1);
+    u32::try_from(connections).unwrap_or(u32::MAX).min(1 << 20)
+}
+
+/// Asks for as many open files as the system allows, or `soft_file_limit` when that is set.
+fn raise_file_limit(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let current = if wanted == 0 { limit.maximum } else { Some(wanted) };
+    let raised = Rlimit { current, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration is wrong or the server cannot start.
+pub fn run(args: ServeArgs) -> Result<(), CommandError> {
+    if args.detached {
+        // Fails only for a process group's leader, which then has no terminal to leave anyway.
+        let _ = rustix::process::setsid();
+    }
+    let report_stats = args.report_stats == Some(YesNo::Yes);
+    if args.generate_config {
+        return generate(&args, report_stats);
+    }
+    let new = data_dir::create_if_new(&args.config, args.server_name.as_deref(), report_stats)?;
+    let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
+    loaded.config.generate_missing_secrets(&Random::system())?;
+    if args.generate_missing_configs || args.generate_missing_and_run {
+        data_dir::create_missing_key(&loaded.config)?;
+        if args.generate_missing_configs {
+            return Ok(());
+        }
+    }
+    if args.daemonize {
+        return control::detach(&args.config, &loaded.config);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(&args, loaded, new));
+    // A blocking task (a password hash) may still run; there is nobody left to wait for it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+fn generate(args: &ServeArgs, report_stats: bool) -> Result<(), CommandError> {
+    let target = args
+        .config
+        .config_path
+        .first()
+        .cloned()
+        .unwrap_or_else(|| args.config.data_dir.join("homeserver.yaml"));
+    let data_dir = target.parent().map(PathBuf::from).unwrap_or_default();
+    let name = args.server_name.as_deref().unwrap_or(data_dir::DEFAULT_SERVER_NAME);
+    data_dir::create(&target, &data_dir, name, report_stats)?;
+    println!("wrote {}", target.display());
+    Ok(())
+}
+
+async fn serve(args: &ServeArgs, loaded: Loaded, new: bool) -> Result<(), CommandError> {
+    let Loaded { config, report, .. } = loaded;
+    let log_config = config.logging.log_config.as_deref();
+    let (telemetry, no_effect) = telemetry::start(log_config, &Clock::system())?;
+    log_panics();
+    for line in report.to_string().lines() {
+        tracing::warn!("configuration: {line}");
+    }
+    for line in no_effect {
+        tracing::warn!("log configuration: not in effect: {line}");
+    }
+    // Before the listeners: a SIGTERM from here on ends the server in order.
+    let mut signals = Signals::new()?;
+    let notifier = Notifier::from_env();
+    raise_file_limit(u64::from(config.server.soft_file_limit));
+    let pid_file = match args.detached {
+        true => Some(PidFile::take(&control::pid_path(&config))?),
+        false => None,
+    };
+    let running = Running::start(config.clone(), Clock::system(), Random::system()).await?;
+    banner(args, &config, &running, new);
+    notifier.ready();
+    loop {
+        match signals.next().await {
+            Signal::Reload => {
+                notifier.reloading();
+                running.reload();
+                reload_levels(&telemetry);
+                notifier.ready();
+            }
+            Signal::Stop => break,
+        }
+    }
+    tracing::info!("stopping");
+    notifier.stopping();
+    running.stop().await;
+    drop(pid_file);
+    Ok(())
+}
+
+/// A panic is logged like everything else; whoever it hit is told of it by other means.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
+}
+
+fn reload_levels(telemetry: &Telemetry) {
+    match telemetry.reload() {
+        Ok(no_effect) => {
+            tracing::info!("reread the log levels");
+            for line in no_effect {
+                tracing::warn!("log configuration: not in effect: {line}");
+            }
+        }
+        Err(error) => tracing::error!("the log levels stay as they are: {error}"),
+    }
+}
+
+/// The few lines an operator reads at start.
+fn banner(args: &ServeArgs, config: &Config, running: &Running, new: bool) {
+    let name = &config.server.server_name;
+    println!("Plexus {} serves {name} at {}", env!("CARGO_PKG_VERSION"), running.places.join(", "));
+    let files = match args.config.config_path.as_slice() {
+        [] => args.config.data_dir.display().to_string(),
+        paths => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+    };
+    println!("Its files are in {files}");
+    if new {
+        println!("Make the first user with: {}", register_command(args, running));
+    }
+}
+
+fn register_command(args: &ServeArgs, running: &Running) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "plexus".to_owned());
+    let mut command = format!("{program} register --admin");
+    if args.config.data_dir != PathBuf::from("plexus-data") {
+        command.push_str(&format!(" --data-dir {}", args.config.data_dir.display()));
+    }
+    if let Some(address) = running.addresses.first() {
+        command.push_str(&format!(" http://{address}"));
+    }
+    command
+}
+
+enum Signal {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hang_up.recv() => Signal::Reload,
+        }
+    }
+}

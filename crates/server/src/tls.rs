@@ -1,0 +1,163 @@
+//! Certificates of listeners with `tls: true`: read from files, made when missing, reread on SIGHUP.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file cannot be read or holds no PEM of the right kind.
+    #[error("cannot read the TLS file {path}: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificate and key are not a pair.
+    #[error("the TLS key {key} does not fit the certificate {certificate}: {source}")]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The self-signed certificate cannot be written.
+    #[error("cannot write the TLS file {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The self-signed certificate cannot be made for this name.
+    #[error("cannot make a certificate for {name}: {source}")]
+    Make {
+        /// The server's name.
+        name: String,
+        /// What rcgen said.
+        source: rcgen::Error,
+    },
+}
+
+/// The certificate in use, and where it is reread from.
+#[derive(Debug)]
+pub struct Certificates {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl Certificates {
+    /// Reads `certificate` (a PEM chain) and `key` (PEM); makes a self-signed pair for `server_name` when neither exists.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn open(certificate: &Path, key: &Path, server_name: &str) -> Result<Arc<Self>, TlsError> {
+        if !certificate.exists() && !key.exists() {
+            make_self_signed(certificate, key, server_name)?;
+            tracing::warn!(
+                "made a self-signed certificate in {}: other servers and most clients will not accept it",
+                certificate.display()
+            );
+        }
+        let current = load(certificate, key)?;
+        Ok(Arc::new(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            current: ArcSwap::from_pointee(current),
+        }))
+    }
+
+    /// Reads the files again; on an error the certificate in use stays.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let fresh = load(&self.certificate, &self.key)?;
+        self.current.store(Arc::new(fresh));
+        Ok(())
+    }
+
+    /// rustls's configuration of a listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+    ///
+    /// # Errors
+    /// When rustls refuses its own defaults.
+    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let resolver = Arc::new(Resolver(Arc::clone(self)));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+#[derive(Debug)]
+struct Resolver(Arc<Certificates>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current.load_full())
+    }
+}
+
+fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let read_error = |path: &Path, error: &dyn std::fmt::Display| TlsError::Read {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| read_error(certificate, &error))?;
+    if chain.is_empty() {
+        return Err(read_error(certificate, &"it holds no certificate"));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| read_error(key, &error))?;
+    CertifiedKey::from_der(chain, secret, &aws_lc_rs::default_provider()).map_err(|source| {
+        TlsError::Pair {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            source,
+        }
+    })
+}
+
+fn make_self_signed(certificate: &Path, key: &Path, server_name: &str) -> Result<(), TlsError> {
+    // A server name may carry a port, and an IPv6 literal brackets; a certificate knows neither.
+    let name = plexus_protocol::id::ServerName::try_from(server_name)
+        .map_or_else(|_| server_name.to_owned(), |name| name.host_port().0.to_owned());
+    let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let made = rcgen::generate_simple_self_signed(vec![name.clone()])
+        .map_err(|source| TlsError::Make { name, source })?;
+    write_new(key, &made.signing_key.serialize_pem(), 0o600)?;
+    write_new(certificate, &made.cert.pem(), 0o644)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| TlsError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}

@@ -1,0 +1,137 @@
+//! Builds everything: the only place that knows every part of the program.
+
+mod settings;
+
+use std::sync::Arc;
+
+use axum::Router;
+use plexus_accounts::{Accounts, TokenChecker};
+use plexus_api_client::rate_limits::RateLimits;
+use plexus_base::config::{Config, DatabaseKind};
+use plexus_base::{Clock, Random, Shutdown};
+use plexus_media::MediaStore;
+use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::id::ServerName;
+use plexus_store::{Database, DbError, Options, repo};
+use tokio::task::JoinSet;
+
+use crate::serve::StartError;
+
+/// What the program is built from.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// The key events are signed with.
+    pub signing_key: SigningKey,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+/// The program, built: a router and what works in the background.
+pub struct Application {
+    /// Every route, without what each listener adds.
+    pub router: Router,
+    database: Database,
+    tokens: Arc<TokenChecker>,
+    background: JoinSet<()>,
+}
+
+impl Application {
+    /// Ends the background work, writes what is still in memory only, and closes the database.
+    pub async fn close(mut self) {
+        self.background.shutdown().await;
+        if let Err(error) = self.tokens.flush_last_seen().await {
+            tracing::warn!("could not record when devices were last seen: {error}");
+        }
+        self.database.close().await;
+    }
+}
+
+/// Opens the database and builds every part on it.
+///
+/// # Errors
+/// When the database cannot be opened or belongs to another server.
+pub async fn build(parts: Parts) -> Result<Application, StartError> {
+    let Parts { config, clock, random, signing_key: _, shutdown: _ } = parts;
+    let server_name = ServerName::try_from(config.server.server_name.as_str())?;
+    let database = open_database(&config).await?;
+    let mut background = JoinSet::new();
+
+    let settings_of_accounts = settings::accounts(&config, server_name.clone());
+    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), settings_of_accounts);
+    let tokens = Arc::clone(&accounts.tokens);
+    background.spawn(Arc::clone(&tokens).run_housekeeping());
+    background.spawn(accounts.uia.clone().run_housekeeping());
+
+    let admin = plexus_api_admin::Services {
+        server_name,
+        registrar: accounts.registrar.clone(),
+        shared_secret: accounts.shared_secret.clone(),
+    };
+    let media = settings::media(&config);
+    let media = Arc::new(MediaStore::open(media, database.clone(), clock.clone(), random.clone())?);
+    let client = plexus_api_client::Services {
+        rate_limits: Arc::new(RateLimits::new(&config.ratelimits, &clock)),
+        media,
+        config,
+        clock,
+        random,
+        database: database.clone(),
+        tokens: Arc::clone(&tokens),
+        account_settings: accounts.settings,
+        sessions: accounts.sessions,
+        registrar: accounts.registrar,
+        logins: accounts.logins,
+        uia: accounts.uia,
+        devices: accounts.devices,
+        deactivation: accounts.deactivation,
+        device_keys: accounts.device_keys,
+        key_backups: accounts.key_backups,
+    };
+    let router = plexus_api_client::routes()
+        .build(client.into())
+        .merge(plexus_api_admin::routes().build(admin.into()));
+    Ok(Application { router, database, tokens, background })
+}
+
+/// Where the configuration says the database is; SQLite paths are relative to the current directory, as in Synapse.
+///
+/// # Errors
+/// When `database.args` holds something wrong.
+pub fn database_options(config: &Config) -> Result<Options, StartError> {
+    let Some(database) = &config.database.database else {
+        let path = config.database.database_path.clone();
+        return Ok(Options::sqlite(path.unwrap_or_else(|| "homeserver.db".into())));
+    };
+    let name = match database.name {
+        DatabaseKind::Sqlite => "sqlite3",
+        DatabaseKind::Postgres => "psycopg2",
+    };
+    let unsafe_locale = database.allow_unsafe_locale;
+    Ok(Options::from_config(name, &database.args, unsafe_locale, std::path::Path::new(""))?)
+}
+
+async fn open_database(config: &Config) -> Result<Database, StartError> {
+    let options = database_options(config)?;
+    let configured = config.server.server_name.clone();
+    // Opening blocks: it may have to bring the schema up to date.
+    let opened = tokio::task::spawn_blocking(move || Database::open(&options));
+    let database = opened.await.map_err(std::io::Error::other)??;
+    let name = configured.clone();
+    let stored = database.write(move |tx| repo::server::claim(tx, &name)).await;
+    match stored {
+        Ok(stored) if stored == configured => Ok(database),
+        Ok(stored) => {
+            database.close().await;
+            Err(StartError::ServerName { stored, configured })
+        }
+        Err(error) => {
+            database.close().await;
+            Err(DbError::into(error))
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Whole servers, booted in the process or as the real binary.
+
