@@ -168,7 +168,24 @@ impl Options {
     }
 }
 
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PostgresOptions {
+    /// Ten connections; where to is still to be said in `config`.
+    pub fn new() -> Self {
+        let mut config = ::postgres::Config::new();
+        config
+            .application_name("plexus")
+            .connect_timeout(Duration::from_secs(10))
+            .keepalives_idle(Duration::from_secs(30))
+            .ssl_mode(::postgres::config::SslMode::Disable);
+        Self { config, sslmode: SslMode::Prefer, max_connections: 10, allow_unsafe_locale: false }
+    }
+
     pub(super) fn connect(&self) -> Result<::postgres::Client, DbError> {
         self.config
             .connect(NoTls)
@@ -200,11 +217,8 @@ fn sqlite_options(
 }
 
 fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, OptionsError> {
-    let mut config = ::postgres::Config::new();
-    config.application_name("plexus").connect_timeout(Duration::from_secs(10));
-    config.keepalives_idle(Duration::from_secs(30));
-    let mut sslmode = SslMode::Prefer;
-    let mut max_connections = 10;
+    let PostgresOptions { mut config, mut sslmode, mut max_connections, allow_unsafe_locale } =
+        PostgresOptions::new();
     for (option, value) in args {
         match option.as_str() {
             "user" => drop(config.user(text(option, value)?)),
@@ -233,8 +247,7 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
     if config.get_hosts().is_empty() {
         config.host(["/var/run/postgresql", "/tmp"][usize::from(!Path::new("/var/run/postgresql").is_dir())]);
     }
-    config.ssl_mode(::postgres::config::SslMode::Disable);
-    Ok(PostgresOptions { config, sslmode, max_connections, allow_unsafe_locale: false })
+    Ok(PostgresOptions { config, sslmode, max_connections, allow_unsafe_locale })
 }
 
 fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {

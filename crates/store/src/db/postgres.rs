@@ -209,7 +209,7 @@ impl PostgresConn {
             names.push(column.name().to_owned());
         }
         let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
-        if let Some(bulk) = dialect::postgres_insert_many(sql, &types) {
+        if let Some(bulk) = dialect::postgres_many(sql, &types) {
             session.client.prepare(&bulk).map_err(|error| session.error(&bulk, &error))?;
         }
         Ok(names)
@@ -253,7 +253,7 @@ impl Session {
             return Ok(statement.clone());
         }
         let types: Vec<&str> = single.params().iter().map(Type::name).collect();
-        let statement = dialect::postgres_insert_many(sql, &types)
+        let statement = dialect::postgres_many(sql, &types)
             .map(|text| self.client.prepare(&text).map_err(|error| self.error(&text, &error)))
             .transpose()?;
         self.bulk.insert(sql, statement.clone());

@@ -102,8 +102,8 @@ impl<'c> Tx<'c> {
 
     /// Runs one statement for many rows; answers how many rows it changed.
     ///
-    /// `INSERT ... VALUES ($1, ...)` is one statement and one round trip on PostgreSQL, so there an
-    /// `ON CONFLICT DO UPDATE` must not meet the same key twice in `rows`. Other statements loop.
+    /// `INSERT INTO .. VALUES (..)`, `UPDATE .. SET .. WHERE ..` and `DELETE FROM .. WHERE ..` are one statement
+    /// and one round trip on PostgreSQL: there two of `rows` must not change the same row of the table.
     ///
     /// ```ignore
     /// tx.insert_many(
