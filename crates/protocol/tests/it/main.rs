@@ -4,9 +4,12 @@
 //! runs that many of each.
 
 mod generate;
+mod oracle_rooms;
 mod properties;
+mod random_room;
 mod resolution;
 mod room;
+mod ruma_pdu;
 mod signatures;
 
 /// How many cases to generate, unless `PLEXUS_CASES` says.

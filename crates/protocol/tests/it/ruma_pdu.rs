@@ -1,0 +1,97 @@
+//! Our events as ruma's state resolution sees them.
+
+use std::sync::Arc;
+
+use plexus_protocol::{event::Pdu, id::EventId as Id, rules::RoomVersion};
+use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use ruma_common::room_version_rules::RoomVersionRules;
+use ruma_events::TimelineEventType;
+use ruma_state_res::Event;
+use serde_json::value::RawValue;
+
+pub fn rules(version: RoomVersion) -> RoomVersionRules {
+    RoomVersionId::try_from(version.as_str()).unwrap().rules().unwrap()
+}
+
+pub fn id(id: &Id) -> OwnedEventId {
+    id.as_str().try_into().unwrap()
+}
+
+#[derive(Clone)]
+pub struct RumaPdu(Arc<Inner>);
+
+struct Inner {
+    id: OwnedEventId,
+    room_id: Option<OwnedRoomId>,
+    sender: OwnedUserId,
+    time: MilliSecondsSinceUnixEpoch,
+    event_type: TimelineEventType,
+    content: Box<RawValue>,
+    state_key: Option<String>,
+    prev_events: Vec<OwnedEventId>,
+    auth_events: Vec<OwnedEventId>,
+    redacts: Option<OwnedEventId>,
+}
+
+impl From<&Pdu> for RumaPdu {
+    fn from(pdu: &Pdu) -> Self {
+        let has_room_id = pdu.member_json("room_id").is_some();
+        Self(Arc::new(Inner {
+            id: id(pdu.event_id()),
+            room_id: has_room_id.then(|| pdu.room_id().as_str().try_into().unwrap()),
+            sender: pdu.sender().as_str().try_into().unwrap(),
+            time: MilliSecondsSinceUnixEpoch(pdu.origin_server_ts().try_into().unwrap()),
+            event_type: pdu.event_type().into(),
+            content: RawValue::from_string(pdu.content_json().to_owned()).unwrap(),
+            state_key: pdu.state_key().map(str::to_owned),
+            prev_events: pdu.prev_events().iter().map(id).collect(),
+            auth_events: pdu.auth_events().iter().map(id).collect(),
+            redacts: pdu.redacts().map(id),
+        }))
+    }
+}
+
+impl Event for RumaPdu {
+    type Id = OwnedEventId;
+
+    fn event_id(&self) -> &OwnedEventId {
+        &self.0.id
+    }
+    fn room_id(&self) -> Option<&RoomId> {
+        self.0.room_id.as_deref()
+    }
+    fn sender(&self) -> &UserId {
+        &self.0.sender
+    }
+    fn origin_server_ts(&self) -> MilliSecondsSinceUnixEpoch {
+        self.0.time
+    }
+    fn event_type(&self) -> &TimelineEventType {
+        &self.0.event_type
+    }
+    fn content(&self) -> &RawValue {
+        &self.0.content
+    }
+    fn state_key(&self) -> Option<&str> {
+        self.0.state_key.as_deref()
+    }
+    fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
+        Box::new(self.0.prev_events.iter())
+    }
+    fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
+        Box::new(self.0.auth_events.iter())
+    }
+    fn redacts(&self) -> Option<&OwnedEventId> {
+        self.0.redacts.as_ref()
+    }
+    fn rejected(&self) -> bool {
+        false
+    }
+}
+
+/// Looks up by id, whichever kind.
+pub type Events = std::collections::HashMap<OwnedEventId, RumaPdu>;
+
+pub fn fetch<'a>(events: &'a Events) -> impl Fn(&EventId) -> Option<RumaPdu> + 'a {
+    |id| events.get(id).cloned()
+}
