@@ -3,7 +3,10 @@
 //!
 //! [`routes`] lists every route; [`services`] what endpoints may ask for.
 
+mod authenticated_media;
 mod discovery;
+mod media;
+pub mod rate_limits;
 pub mod routes;
 pub mod services;
 

@@ -15,5 +15,5 @@ pub mod thumbnail;
 pub mod upload;
 
 pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, Reservation};
-pub use thumbnail::{Method, ThumbnailRequest, ThumbnailSize};
+pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

@@ -1,0 +1,22 @@
+//! GET /_matrix/client/v1/media/download/{serverName}/{mediaId}
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::HeaderMap;
+use plexus_base::config::Config;
+use plexus_http::{ApiError, AuthGuest, Path, Query, State};
+use plexus_media::MediaStore;
+
+use crate::media::serve::{self, DownloadQuery};
+
+pub async fn handle(
+    AuthGuest(_): AuthGuest,
+    State(media): State<Arc<MediaStore>>,
+    State(config): State<Arc<Config>>,
+    Path((server_name, media_id)): Path<(String, String)>,
+    Query(query): Query<DownloadQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    serve::content(&media, &config, &headers, (&server_name, &media_id), None, query).await
+}

@@ -1,0 +1,22 @@
+//! GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::HeaderMap;
+use plexus_base::config::Config;
+use plexus_http::{ApiError, Path, Query, State};
+use plexus_media::MediaStore;
+
+use super::serve::{self, DownloadQuery};
+
+pub async fn handle(
+    State(media): State<Arc<MediaStore>>,
+    State(config): State<Arc<Config>>,
+    Path((server_name, media_id, file_name)): Path<(String, String, String)>,
+    Query(query): Query<DownloadQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    serve::check_legacy(&config)?;
+    serve::content(&media, &config, &headers, (&server_name, &media_id), Some(file_name), query).await
+}

@@ -1,0 +1,22 @@
+//! GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::HeaderMap;
+use plexus_base::config::Config;
+use plexus_http::{ApiError, Path, Query, State};
+use plexus_media::MediaStore;
+
+use super::serve::{self, ThumbnailQuery};
+
+pub async fn handle(
+    State(media): State<Arc<MediaStore>>,
+    State(config): State<Arc<Config>>,
+    Path((server_name, media_id)): Path<(String, String)>,
+    Query(query): Query<ThumbnailQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    serve::check_legacy(&config)?;
+    serve::thumbnail(&media, &config, &headers, (&server_name, &media_id), query).await
+}

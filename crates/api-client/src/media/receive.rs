@@ -1,0 +1,79 @@
+//! What the uploads share: the body goes to the disk as it arrives, never whole into memory.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use plexus_http::ApiError;
+use plexus_media::upload::UploadError;
+use plexus_media::{Description, MediaError, MediaStore, ThumbnailError, Upload};
+use serde::Deserialize;
+
+/// How long a client may be silent in the middle of an upload.
+const SILENCE: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize)]
+pub struct Query {
+    filename: Option<String>,
+}
+
+/// What the headers and the query say of the content.
+pub fn description(request: &Request, query: Query) -> Description {
+    let header = request.headers().get(CONTENT_TYPE);
+    let content_type = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Description { content_type, upload_name: query.filename }
+}
+
+/// Writes the request's body to a new upload.
+pub async fn body(media: &MediaStore, request: Request) -> Result<Upload, ApiError> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > media.max_upload_bytes()) {
+        return Err(too_large(media.max_upload_bytes()));
+    }
+    let mut upload = media.begin_upload().await.map_err(media_error)?;
+    let mut body = request.into_body();
+    loop {
+        let Ok(frame) = tokio::time::timeout(SILENCE, body.frame()).await else {
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", "The upload stopped arriving"));
+        };
+        let Some(frame) = frame else {
+            return Ok(upload);
+        };
+        let frame = frame.map_err(|_| ApiError::unknown("The upload broke off"))?;
+        if let Ok(data) = frame.into_data() {
+            upload.write(&data).await.map_err(|error| media_error(error.into()))?;
+        }
+    }
+}
+
+fn too_large(limit: u64) -> ApiError {
+    ApiError::too_large(format!("Uploads may have {limit} bytes at most"))
+}
+
+/// What a client is told of a media store's refusal.
+pub fn media_error(error: MediaError) -> ApiError {
+    match error {
+        MediaError::NotFound => ApiError::not_found("No such media"),
+        MediaError::NotYetUploaded => {
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", "The media has not been uploaded yet")
+        }
+        MediaError::CannotOverwrite => {
+            ApiError::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", "The media has been uploaded already")
+        }
+        MediaError::NotYours => ApiError::forbidden("The media id was handed out to somebody else"),
+        MediaError::TooManyPending { retry_after_ms } => ApiError::limit_exceeded(retry_after_ms),
+        MediaError::Upload(UploadError::TooLarge { limit }) => too_large(limit),
+        MediaError::Thumbnail(ThumbnailError::NotAnImage) => {
+            ApiError::unknown("There are no thumbnails of this kind of media")
+        }
+        MediaError::Thumbnail(ThumbnailError::TooManyPixels { limit, .. }) => {
+            ApiError::too_large(format!("There are no thumbnails of images with more than {limit} pixels"))
+        }
+        MediaError::Thumbnail(ThumbnailError::Unreadable(_)) => ApiError::unknown("The image cannot be read"),
+        MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } | MediaError::Database(_) => {
+            ApiError::internal(&error)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the downloads share: parameters, headers, and the content as a stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use plexus_base::config::Config;
+use plexus_http::ApiError;
+use plexus_media::{MediaStore, Method, OpenMedia, ThumbnailRequest, serving};
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+
+use super::receive::media_error;
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// The specification's default and Synapse's bound for waiting on content that is still being uploaded.
+const DEFAULT_TIMEOUT_MS: u64 = 20_000;
+const MAX_TIMEOUT_MS: u64 = 60_000;
+
+#[derive(Deserialize)]
+pub struct DownloadQuery {
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub struct ThumbnailQuery {
+    width: u32,
+    height: u32,
+    method: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+fn timeout(timeout_ms: Option<u64>) -> Duration {
+    Duration::from_millis(timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(MAX_TIMEOUT_MS))
+}
+
+/// Media is known only by this server's name so far.
+fn check_server(config: &Config, server_name: &str) -> Result<(), ApiError> {
+    if server_name == config.server.server_name.as_str() {
+        Ok(())
+    } else {
+        Err(ApiError::not_found("Media of other servers cannot be fetched"))
+    }
+}
+
+/// Refuses what was asked for without a token when all media asks for one (`enable_authenticated_media`).
+pub fn check_legacy(config: &Config) -> Result<(), ApiError> {
+    if config.media.enable_authenticated_media {
+        return Err(ApiError::not_found("This media needs an access token: /_matrix/client/v1/media"));
+    }
+    Ok(())
+}
+
+/// The content itself; `file_name` replaces the name it was uploaded with.
+pub async fn content(
+    media: &Arc<MediaStore>,
+    config: &Config,
+    headers: &HeaderMap,
+    (server_name, media_id): (&str, &str),
+    file_name: Option<String>,
+    query: DownloadQuery,
+) -> Result<Response, ApiError> {
+    check_server(config, server_name)?;
+    let mut open = media.get(media_id, timeout(query.timeout_ms)).await.map_err(media_error)?;
+    open.upload_name = file_name.or(open.upload_name);
+    Ok(respond(open, headers))
+}
+
+/// A thumbnail of the content.
+pub async fn thumbnail(
+    media: &Arc<MediaStore>,
+    config: &Config,
+    headers: &HeaderMap,
+    (server_name, media_id): (&str, &str),
+    query: ThumbnailQuery,
+) -> Result<Response, ApiError> {
+    check_server(config, server_name)?;
+    let method = match query.method.as_deref() {
+        None | Some("scale") => Method::Scale,
+        Some("crop") => Method::Crop,
+        Some(other) => return Err(ApiError::invalid_param(format!("method must be crop or scale, not {other:?}"))),
+    };
+    let request = ThumbnailRequest { width: query.width, height: query.height, method };
+    let open = media.thumbnail(media_id, request, timeout(query.timeout_ms)).await.map_err(media_error)?;
+    Ok(respond(open, headers))
+}
+
+fn respond(open: OpenMedia, asked: &HeaderMap) -> Response {
+    let tag = format!("\"{}\"", open.tag);
+    let known = asked.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
+    let mut response = if known.is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Response::new(Body::from_stream(ReaderStream::with_capacity(open.file, 64 * 1024)))
+    };
+    let not_modified = response.status() == StatusCode::NOT_MODIFIED;
+    let headers = response.headers_mut();
+    let content_type = serving::content_type(&open.content_type);
+    let disposition = serving::content_disposition(content_type, open.upload_name.as_deref());
+    for (name, value) in [(CONTENT_TYPE, content_type), (CONTENT_DISPOSITION, &disposition), (ETAG, &tag)] {
+        // All three are printable ASCII by construction.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    if !not_modified {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(open.length));
+    }
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(serving::CONTENT_SECURITY_POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    // Content never changes under its id, but access to it may end.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400, s-maxage=0, immutable"));
+    response
+}

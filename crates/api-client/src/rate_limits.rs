@@ -1,0 +1,57 @@
+//! The rate limits of the client-server API (`rc_*`), one limiter per option.
+
+use std::net::IpAddr;
+
+use plexus_base::Clock;
+use plexus_base::config::{RateLimit, RatelimitsSection};
+use plexus_http::RateLimiter;
+use plexus_protocol::id::{RoomId, UserId};
+
+/// Every limiter an endpoint may ask; each is named for its option.
+pub struct RateLimits {
+    pub message: RateLimiter<UserId>,
+    pub registration: RateLimiter<IpAddr>,
+    pub registration_token_validity: RateLimiter<IpAddr>,
+    pub login_address: RateLimiter<IpAddr>,
+    /// By the name the client gave, whether or not there is such an account.
+    pub login_account: RateLimiter<str>,
+    pub login_failed_attempts: RateLimiter<str>,
+    pub joins_local: RateLimiter<UserId>,
+    pub joins_per_room: RateLimiter<RoomId>,
+    pub invites_per_room: RateLimiter<RoomId>,
+    pub invites_per_user: RateLimiter<UserId>,
+    pub invites_per_issuer: RateLimiter<UserId>,
+    pub media_create: RateLimiter<UserId>,
+    pub room_creation: RateLimiter<UserId>,
+    pub reports: RateLimiter<UserId>,
+    pub profile: RateLimiter<UserId>,
+    pub presence: RateLimiter<UserId>,
+}
+
+impl RateLimits {
+    /// The limiters as configured.
+    pub fn new(config: &RatelimitsSection, clock: &Clock) -> Self {
+        Self {
+            message: limiter(config.rc_message, clock),
+            registration: limiter(config.rc_registration, clock),
+            registration_token_validity: limiter(config.rc_registration_token_validity, clock),
+            login_address: limiter(config.rc_login.address, clock),
+            login_account: limiter(config.rc_login.account, clock),
+            login_failed_attempts: limiter(config.rc_login.failed_attempts, clock),
+            joins_local: limiter(config.rc_joins.local, clock),
+            joins_per_room: limiter(config.rc_joins_per_room, clock),
+            invites_per_room: limiter(config.rc_invites.per_room, clock),
+            invites_per_user: limiter(config.rc_invites.per_user, clock),
+            invites_per_issuer: limiter(config.rc_invites.per_issuer, clock),
+            media_create: limiter(config.rc_media_create, clock),
+            room_creation: limiter(config.rc_room_creation, clock),
+            reports: limiter(config.rc_reports, clock),
+            profile: limiter(config.rc_profile, clock),
+            presence: limiter(config.rc_presence.per_user, clock),
+        }
+    }
+}
+
+fn limiter<K: std::hash::Hash + ?Sized>(limit: RateLimit, clock: &Clock) -> RateLimiter<K> {
+    RateLimiter::new(clock.clone(), limit.per_second, f64::from(limit.burst_count))
+}
