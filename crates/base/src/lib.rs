@@ -4,7 +4,7 @@
 //! - [`config`]: homeserver.yaml, with all options of Synapse
 //! - [`random`]: randomness, as an argument
 //! - [`shutdown`]: the end of the process, as an argument
-//! - [`telemetry`]: logging
+//! - [`telemetry`]: what is logged, and where to
 //! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
 
 pub mod clock;

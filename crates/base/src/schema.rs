@@ -14,6 +14,8 @@ pub use problem::{Problem, Report, Setting};
 pub use scalar::{FileMode, IpRange, OneOrMany, Secret};
 
 pub(crate) use reader::{Fields, MapReader, Reader};
+#[cfg(test)]
+pub(crate) use scalar::{parse_duration, parse_size};
 pub(crate) use value::Value;
 
 /// Declares the options of one object of the configuration file.
@@ -78,6 +80,12 @@ macro_rules! options {
 
             fn kind() -> String {
                 "object".to_owned()
+            }
+
+            fn show(&self) -> Option<String> {
+                $crate::schema::describe::object(&[
+                    $((stringify!($name), $crate::schema::Value::show(&self.$name))),*
+                ])
             }
 
             fn nested() -> Option<fn() -> Vec<$crate::schema::Field>> {

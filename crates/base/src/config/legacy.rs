@@ -12,6 +12,7 @@ pub(super) fn explain(option: &str) -> Option<Result<String, String>> {
 }
 
 /// Every name above, for the reference page.
+#[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     REFUSED.iter().chain(IGNORED).copied()
 }

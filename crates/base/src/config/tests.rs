@@ -1,5 +1,9 @@
 use super::*;
 
+mod docs;
+mod names;
+mod values;
+
 #[test]
 fn a_name_is_enough() {
     let config = parse("server_name: example.com\n").expect("valid");
@@ -24,7 +28,7 @@ fn what_is_generated_is_valid_and_wholly_known() {
     let text = generate(&new, &crate::Random::seeded(1));
     let path = folder.join("homeserver.yaml");
     std::fs::write(&path, &text).expect("writable");
-    let loaded = load(&[folder.clone()], Options::default()).expect("valid");
+    let loaded = load(std::slice::from_ref(&folder), Options::default()).expect("valid");
     assert!(loaded.report.unknown.is_empty(), "{}", loaded.report);
     assert!(loaded.report.warnings.is_empty(), "{}", loaded.report);
     let config = loaded.config;

@@ -51,6 +51,18 @@ impl Field {
     }
 }
 
+/// An object as YAML on one line, without the members that are null; `None` when one of them cannot be shown.
+pub(crate) fn object(members: &[(&str, Option<String>)]) -> Option<String> {
+    let mut shown = Vec::new();
+    for (name, value) in members {
+        match value.as_deref()? {
+            "null" => {}
+            value => shown.push(format!("{}: {value}", name.trim_start_matches("r#"))),
+        }
+    }
+    Some(format!("{{{}}}", shown.join(", ")))
+}
+
 /// `one of "a", "b"`, for the allowed words of an option.
 pub(crate) fn one_of(words: &[&str]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();

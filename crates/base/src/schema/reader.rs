@@ -208,7 +208,10 @@ impl<'r, 'n> MapReader<'r, 'n> {
         if entry.node.is_null() {
             return T::null().or(default).or_else(|| self.absent(name));
         }
-        let default_text = default.as_ref().and_then(T::show);
+        let default_text = match &default {
+            Some(default) => default.show(),
+            None => T::absent(&mut Reader::new(Vec::new())).and_then(|value| value.show()),
+        };
         self.reader.path.push(Segment::Name(name.to_owned()));
         self.reader.quiet += usize::from(status != Status::Acts);
         let value = match default {

@@ -177,7 +177,7 @@ impl Value for u64 {
         const UNITS: [(u64, &str); 3] = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
         let unit = UNITS
             .into_iter()
-            .find(|(unit, _)| *self > 0 && self % unit == 0);
+            .find(|(unit, _)| *self > 0 && self.is_multiple_of(*unit));
         Some(unit.map_or(self.to_string(), |(unit, name)| {
             format!("\"{}{name}\"", self / unit)
         }))

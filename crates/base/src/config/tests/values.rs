@@ -1,0 +1,449 @@
+//! What is read from which text, and what is said about mistakes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::{
+    Config, EncryptionByDefault, FileMode, IpRange, ListenerType, Options, PasswordLogin,
+    PresenceMode, RateLimit, Report, check, load, parse,
+};
+use super::tempfile;
+
+const NAME: &str = "server_name: example.com\n";
+
+fn config(text: &str) -> Config {
+    parse(&format!("{NAME}{text}")).unwrap_or_else(|report| panic!("{text}: {report}"))
+}
+
+/// The errors of a text that begins at line 2.
+fn errors(text: &str) -> Vec<String> {
+    let report = match parse(&format!("{NAME}{text}")) {
+        Ok(_) => Report::default(),
+        Err(report) => report,
+    };
+    report.errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn booleans() {
+    for (text, expected) in [
+        ("true", true),
+        ("yes", true),
+        ("On", true),
+        ("NO", false),
+        ("off", false),
+        ("'true'", true),
+    ] {
+        let config = config(&format!("enable_registration: {text}\n"));
+        assert_eq!(config.registration.enable_registration, expected, "{text}");
+    }
+}
+
+#[test]
+fn durations() {
+    for (text, millis) in [
+        ("5000", 5_000),
+        ("'5000'", 5_000),
+        ("0", 0),
+        ("30s", 30_000),
+        ("5m", 300_000),
+        ("2h", 7_200_000),
+        ("3d", 259_200_000),
+        ("1w", 604_800_000),
+        ("1y", 31_536_000_000),
+    ] {
+        let config = config(&format!(
+            "session_lifetime: {text}\nrefreshable_access_token_lifetime: 0\n"
+        ));
+        let lifetime = config.sessions.session_lifetime;
+        assert_eq!(lifetime, Some(Duration::from_millis(millis)), "{text}");
+    }
+    for text in [
+        "1.5h",
+        "5 minutes",
+        "-1",
+        "true",
+        "''",
+        "99999999999y",
+        "[]",
+    ] {
+        assert_eq!(
+            errors(&format!("session_lifetime: {text}\n")).len(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn sizes() {
+    for (text, bytes) in [
+        ("100", 100),
+        ("1K", 1 << 10),
+        ("50M", 50 << 20),
+        ("2G", 2 << 30),
+        ("1T", 1 << 40),
+        ("500MiB", 500 << 20),
+        ("87KiB", 87 << 10),
+    ] {
+        let config = config(&format!("max_upload_size: {text}\n"));
+        assert_eq!(config.media.max_upload_size, bytes, "{text}");
+    }
+    for text in ["1.5M", "50MB", "-1", "no", "{a: 1}", "99999999999T"] {
+        assert_eq!(
+            errors(&format!("max_upload_size: {text}\n")).len(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn numbers_strings_and_words() {
+    let read = config(
+        "rc_message: {per_second: 5}\nrc_joins: {local: {burst_count: 3}}\ndefault_room_version: 11\n\
+         presence: {enabled: no}\nencryption_enabled_by_default_for_room_type: off\n\
+         password_config: {enabled: only_for_reauth}\nfederation_client_minimum_tls_version: 1.2\n",
+    );
+    assert_eq!(read.ratelimits.rc_message, RateLimit::new(5.0, 10));
+    assert_eq!(read.ratelimits.rc_joins.local, RateLimit::new(0.1, 3));
+    assert_eq!(read.ratelimits.rc_joins.remote, RateLimit::new(0.01, 10));
+    assert_eq!(read.server.default_room_version, "11");
+    assert_eq!(read.server.presence.enabled, PresenceMode::Disabled);
+    let encryption = read.rooms.encryption_enabled_by_default_for_room_type;
+    assert_eq!(encryption, EncryptionByDefault::Off);
+    let passwords = read.passwords.password_config.enabled;
+    assert_eq!(passwords, PasswordLogin::OnlyForReauth);
+}
+
+#[test]
+fn null_is_the_default_except_where_it_means_something() {
+    let read = config("presence:\nmax_upload_size: null\nrefreshable_access_token_lifetime: ~\n");
+    assert_eq!(read.server.presence.enabled, PresenceMode::Enabled);
+    assert_eq!(read.media.max_upload_size, 50 << 20);
+    assert_eq!(read.sessions.refreshable_access_token_lifetime, None);
+    let default = config("").sessions.refreshable_access_token_lifetime;
+    assert_eq!(default, Some(Duration::from_secs(300)));
+}
+
+#[test]
+fn listeners() {
+    let read = config(
+        "listeners:\n\
+         - {port: 8008, type: http, resources: [{names: [client, federation]}]}\n\
+         - {path: /run/plexus.sock, mode: 660, type: http}\n\
+         - {path: /run/other.sock, mode: 0o640, type: http}\n\
+         - {path: /run/other.sock, mode: 0600, type: http}\n",
+    );
+    let [tcp, unix, other, last] = read.server.listeners.as_slice() else {
+        panic!("four listeners");
+    };
+    assert_eq!(tcp.r#type, ListenerType::Http);
+    assert_eq!(tcp.bind_addresses, ["::", "0.0.0.0"]);
+    assert!(!tcp.trusts_forwarded() && unix.trusts_forwarded());
+    let modes = [tcp.mode, unix.mode, other.mode, last.mode];
+    assert_eq!(modes, [0o666, 0o660, 0o640, 0o600].map(FileMode));
+}
+
+#[test]
+fn mistakes_are_named_with_line_option_and_what_is_allowed() {
+    let cases = [
+        (
+            "max_upload_size: lots\n",
+            "homeserver.yaml:2: max_upload_size: found the string \"lots\"; allowed is a size: a whole number with or \
+             without K, M, G or T",
+        ),
+        (
+            "listeners:\n  - port: 70000\n    type: http\n",
+            "homeserver.yaml:3: listeners[0].port: found the number 70000; allowed is an integer from 0 to 65535",
+        ),
+        (
+            "listeners:\n  - port: 80\n",
+            "homeserver.yaml:3: listeners[0].type: required, but not set; allowed is one of \"http\", \"manhole\", \
+             \"metrics\"",
+        ),
+        (
+            "listeners:\n  - port: 80\n    type: tcp\n",
+            "homeserver.yaml:4: listeners[0].type: found the string \"tcp\"; allowed is one of \"http\", \"manhole\", \
+             \"metrics\"",
+        ),
+        (
+            "server_name: no\n",
+            "homeserver.yaml:2: server_name: found no, which YAML reads as the boolean false; allowed is a string: put \
+             it in quotes",
+        ),
+        (
+            "rc_message: {per_second: 1e6}\n",
+            "homeserver.yaml:2: rc_message.per_second: found the string \"1e6\"; allowed is a number: without quotes, \
+             and with a dot and a sign when it has an exponent, as in 1.0e+6",
+        ),
+        (
+            "presence: on\n",
+            "homeserver.yaml:2: presence: found on, which YAML reads as the boolean true; allowed is an object",
+        ),
+        (
+            "public_baseurl: matrix.example.com\n",
+            "homeserver.yaml:2: public_baseurl: found \"matrix.example.com\"; allowed is an http or https address \
+             without query",
+        ),
+        (
+            "default_room_version: 13\n",
+            "homeserver.yaml:2: default_room_version: found \"13\"; allowed is a room version from 1 to 12",
+        ),
+        (
+            "ip_range_blacklist: [10.0.0.0/33]\n",
+            "homeserver.yaml:2: ip_range_blacklist[0]: found the string \"10.0.0.0/33\"; allowed is an IP address or \
+             range such as 10.0.0.0/8",
+        ),
+        (
+            "url_preview_enabled: true\n",
+            "homeserver.yaml: url_preview_ip_range_blacklist: required when url_preview_enabled is true, but not set; \
+             otherwise users could look into this server's network",
+        ),
+        (
+            "bind_port: 8448\n",
+            "homeserver.yaml:2: bind_port: replaced by listeners; describe the port there",
+        ),
+        (
+            "account_threepid_delegates: {email: https://example.com}\n",
+            "homeserver.yaml:2: account_threepid_delegates.email: identity servers no longer validate mail addresses; \
+             set email instead",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(errors(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let found = errors("max_upload_size: x\nenable_registration: 5\nrc_login: {address: 3}\n");
+    assert_eq!(found.len(), 3, "{found:#?}");
+    let report = parse("report_stats: yes\n").expect_err("no server_name");
+    assert_eq!(
+        report.errors[0].to_string(),
+        "homeserver.yaml: server_name: required, but not set; allowed is string"
+    );
+}
+
+#[test]
+fn server_names() {
+    for name in [
+        "example.com",
+        "localhost:8448",
+        "1.2.3.4",
+        "'[::1]:8448'",
+        "'[::1]'",
+    ] {
+        parse(&format!("server_name: {name}\n")).unwrap_or_else(|report| panic!("{report}"));
+    }
+    for name in [
+        "''",
+        "https://example.com",
+        "example.com:x",
+        "'[::1'",
+        "ex ample",
+        "a_b",
+    ] {
+        parse(&format!("server_name: {name}\n")).expect_err(name);
+    }
+}
+
+#[test]
+fn secrets_come_from_files_too_and_never_show() {
+    let folder = tempfile("secrets");
+    let file = folder.join("secret");
+    std::fs::write(&file, " hidden \n").expect("writable");
+    let path = format!("macaroon_secret_key_path: {:?}\n", file.to_string_lossy());
+    let read = config(&path);
+    let secret = read.api.macaroon_secret_key.clone().expect("read");
+    assert_eq!(secret.expose(), "hidden");
+    assert!(!format!("{read:?}").contains("hidden"));
+    let both = errors(&format!("macaroon_secret_key: x\n{path}"));
+    assert_eq!(
+        both,
+        [
+            "homeserver.yaml:3: macaroon_secret_key_path: set together with macaroon_secret_key; allowed is one of the two"
+        ]
+    );
+    let missing = errors("form_secret_path: /nowhere/at/all\n");
+    assert!(
+        missing[0].contains("cannot read /nowhere/at/all"),
+        "{missing:?}"
+    );
+    let nested = errors(&format!(
+        "oidc_providers:\n- issuer: x\n  client_id: y\n  client_secret: z\n  client_secret_path: {:?}\n",
+        file.to_string_lossy()
+    ));
+    assert!(
+        nested[0].starts_with("homeserver.yaml:6: oidc_providers[0].client_secret_path:"),
+        "{nested:?}"
+    );
+    let forbidding = Options {
+        forbid_secrets: true,
+    };
+    let main = folder.join("homeserver.yaml");
+    std::fs::write(&main, format!("{NAME}form_secret: x\n{path}")).expect("writable");
+    let report = check(std::slice::from_ref(&main), forbidding);
+    assert_eq!(report.errors.len(), 1, "{report}");
+    assert_eq!(
+        (report.errors[0].line, report.errors[0].option.as_str()),
+        (2, "form_secret")
+    );
+    std::fs::remove_dir_all(folder).expect("removable");
+}
+
+#[test]
+fn a_missing_registration_secret_is_made() {
+    let folder = tempfile("made");
+    let file = folder.join("secret");
+    let mut read = config(&format!(
+        "registration_shared_secret_path: {:?}\n",
+        file.to_string_lossy()
+    ));
+    assert_eq!(read.registration.registration_shared_secret, None);
+    let random = crate::Random::seeded(1);
+    let made = read.generate_missing_secrets(&random).expect("writable");
+    assert_eq!(made.as_ref(), Some(&file));
+    let secret = read
+        .registration
+        .registration_shared_secret
+        .clone()
+        .expect("made");
+    let written = std::fs::read_to_string(&file).expect("readable");
+    assert_eq!(written.trim(), secret.expose());
+    assert_eq!(
+        read.generate_missing_secrets(&random)
+            .expect("nothing to do"),
+        None
+    );
+    std::fs::remove_dir_all(folder).expect("removable");
+}
+
+#[test]
+fn a_later_file_replaces_whole_options() {
+    let folder = tempfile("merge");
+    let files = folder.join("conf.d");
+    std::fs::create_dir_all(&files).expect("writable");
+    let write = |name: &str, text: &str| std::fs::write(files.join(name), text).expect("writable");
+    write(
+        "a.yaml",
+        "server_name: a.example\nrc_message: {per_second: 9, burst_count: 9}\nmax_upload_size: 1M\n",
+    );
+    write(
+        "b.yaml",
+        "rc_message: {per_second: 1}\nmax_upload_size: x\n",
+    );
+    write("c.yaml", "max_upload_size: 3M\n");
+    write("ignored.txt", "server_name: wrong\n");
+    let loaded = load(std::slice::from_ref(&files), Options::default()).expect("valid");
+    assert_eq!(loaded.files.len(), 3);
+    assert_eq!(loaded.config.ratelimits.rc_message, RateLimit::new(1.0, 10));
+    assert_eq!(loaded.config.media.max_upload_size, 3 << 20);
+    assert_eq!(loaded.config.config_dir, files);
+    write("c.yaml", "max_upload_size: [\n");
+    let report = load(std::slice::from_ref(&files), Options::default()).expect_err("not YAML");
+    assert_eq!(report.errors[0].file, Some(files.join("c.yaml")));
+    write("c.yaml", "\nmax_upload_size: y\n");
+    let report = load(std::slice::from_ref(&files), Options::default()).expect_err("not a size");
+    assert_eq!(
+        (report.errors[0].file.clone(), report.errors[0].line),
+        (Some(files.join("c.yaml")), 2)
+    );
+    std::fs::remove_dir_all(folder).expect("removable");
+    let gone = load(&[PathBuf::from("/nowhere.yaml")], Options::default()).expect_err("missing");
+    assert!(
+        gone.to_string().contains("/nowhere.yaml: cannot be read"),
+        "{gone}"
+    );
+    load(&[], Options::default()).expect_err("no file");
+}
+
+fn report(text: &str) -> Report {
+    let folder = tempfile(&format!("report-{}", text.len()));
+    let file = folder.join("homeserver.yaml");
+    std::fs::write(&file, format!("{NAME}{text}")).expect("writable");
+    let report = check(std::slice::from_ref(&file), Options::default());
+    std::fs::remove_dir_all(folder).expect("removable");
+    report
+}
+
+#[test]
+fn unknown_options_get_a_suggestion() {
+    let found = report("max_uplaod_size: 5M\npresence: {enabld: yes}\nwhatever: 1\n");
+    let unknown: Vec<(String, Option<String>)> = found
+        .unknown
+        .iter()
+        .map(|setting| (setting.option.clone(), setting.nearest.clone()))
+        .collect();
+    let expected = [
+        ("presence.enabld", Some("presence.enabled")),
+        ("max_uplaod_size", Some("max_upload_size")),
+        ("whatever", None),
+    ];
+    let expected =
+        expected.map(|(option, nearest)| (option.to_owned(), nearest.map(str::to_owned)));
+    assert_eq!(unknown, expected);
+    assert!(!found.is_clean() && !found.has_errors());
+}
+
+#[test]
+fn options_without_effect_are_listed_once_unless_they_change_nothing() {
+    let found = report(
+        "saml2_config: {idp_name: x}\ncas_config: {enabled: false}\nstats: {enabled: true}\n\
+         event_cache_size: 5K\ngc_thresholds: [1, 2]\nrc_reports: {per_second: 1, burst_count: 5}\n",
+    );
+    let names = |list: &[super::super::Setting]| -> Vec<String> {
+        list.iter().map(|setting| setting.option.clone()).collect()
+    };
+    assert_eq!(names(&found.not_in_effect), ["saml2_config", "cas_config"]);
+    assert_eq!(names(&found.moot), ["gc_thresholds", "event_cache_size"]);
+    assert!(!found.has_errors());
+}
+
+#[test]
+fn a_name_set_twice_is_a_warning_and_the_last_counts() {
+    let found = report("max_upload_size: 1M\nmax_upload_size: 2M\n");
+    assert!(
+        found
+            .warnings
+            .iter()
+            .any(|w| w.line == 3 && w.option == "max_upload_size"),
+        "{found}"
+    );
+    assert_eq!(
+        config("max_upload_size: 1M\nmax_upload_size: 2M\n")
+            .media
+            .max_upload_size,
+        2 << 20
+    );
+}
+
+#[test]
+fn old_forms_still_count() {
+    let read = config(
+        "use_presence: no\ndisable_registration: no\nrc_messages_per_second: 4\nrc_message_burst_count: 7\n",
+    );
+    assert_eq!(read.server.presence.enabled, PresenceMode::Disabled);
+    assert!(read.registration.enable_registration);
+    assert_eq!(read.ratelimits.rc_message, RateLimit::new(4.0, 7));
+}
+
+#[test]
+fn ip_ranges_see_through_embedded_addresses() {
+    let range = IpRange::parse("10.0.0.0/8").expect("valid");
+    for (address, expected) in [
+        ("10.1.2.3", true),
+        ("11.0.0.0", false),
+        ("::ffff:10.1.2.3", true),
+        ("2002:0a01:0203::1", true),
+        ("::ffff:11.1.2.3", false),
+        ("fe80::1", false),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(range.contains(address), expected, "{address}");
+    }
+    let everything = IpRange::parse("::/0").expect("valid");
+    assert!(everything.contains("fe80::1".parse().expect("an address")));
+    assert!(IpRange::parse("10.0.0.0/40").is_none() && IpRange::parse("x").is_none());
+}
