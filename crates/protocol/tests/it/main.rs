@@ -4,6 +4,7 @@
 //! runs that many of each.
 
 mod generate;
+mod oracle_push;
 mod oracle_rooms;
 mod properties;
 mod random_room;

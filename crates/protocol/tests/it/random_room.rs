@@ -58,7 +58,6 @@ impl RandomRoom {
             let levels = format!(r#"{{"users":{{{alice}"@carol:b":50}}}}"#);
             this.attempt(0, attempt("@alice:a", "m.room.power_levels", Some(""), &levels));
         }
-        // Always: a room without join rules is closed to ruma, and by invitation to everyone else.
         let rule = this.join_rule();
         this.attempt(0, attempt("@alice:a", "m.room.join_rules", Some(""), &rule));
         this
@@ -74,7 +73,11 @@ impl RandomRoom {
             2 if self.random.below(4) == 0 => self.damage(branch),
             _ => {
                 let attempt = self.choose();
-                self.attempt(branch, attempt);
+                // A room without join rules is closed to ruma, and by invitation to everyone else.
+                let rules = ("m.room.join_rules".to_owned(), String::new());
+                if attempt.event_type != "m.room.member" || self.branches[branch].state.contains_key(&rules) {
+                    self.attempt(branch, attempt);
+                }
             }
         }
     }
