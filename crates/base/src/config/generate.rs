@@ -74,7 +74,6 @@ signing_key_path: {signing_key}
 # Whoever knows this can make accounts: "plexus register" does.
 registration_shared_secret: {registration}
 macaroon_secret_key: {macaroon}
-form_secret: {form}
 
 # Whether anybody may make an account. Ask for a registration token, or spammers will come:
 #enable_registration: true
@@ -86,7 +85,6 @@ report_stats: {report_stats}
 # Servers asked for other servers' keys.
 trusted_key_servers:
   - server_name: matrix.org
-suppress_key_server_warning: true
 
 # Levels and places of logging, in the form of Python's logging.config.dictConfig.
 #log_config: {log_config}
@@ -98,7 +96,6 @@ suppress_key_server_warning: true
         signing_key = quoted(&signing_key.to_string_lossy()),
         registration = secret(),
         macaroon = secret(),
-        form = secret(),
         log_config = quoted(&config_dir.join("log.config").to_string_lossy()),
         report_stats = new.report_stats,
     )
