@@ -14,6 +14,7 @@ mod postgres;
 mod reader;
 mod row;
 mod sqlite;
+mod tls;
 mod tx;
 pub mod value;
 mod writer;
@@ -26,8 +27,9 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 pub use error::DbError;
-pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions, SslMode};
+pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions};
 pub use row::Row;
+pub use tls::{SslMode, SslOptions};
 pub use tx::Tx;
 pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef, first};
 

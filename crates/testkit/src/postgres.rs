@@ -33,13 +33,25 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster. With `durable`, commits reach the disk; tests do without.
     pub fn start(durable: bool) -> Result<Self, String> {
+        Self::start_with(if durable { "" } else { "-c fsync=off -c full_page_writes=off" }, &[])
+    }
+
+    /// Starts a cluster with settings (`-c name=value ...`) and with files, as names and contents, in the
+    /// folder that is its working directory's parent.
+    pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Result<Self, String> {
         let bin = binaries().ok_or("no PostgreSQL binaries (initdb) were found")?;
         let root = std::fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0);
         let folder = make_folder(root)?;
+        for (name, content) in files {
+            write_file(&folder.join(name), content).map_err(|error| format!("{name}: {error}"))?;
+        }
         // PostgreSQL refuses to run as root.
         let mut command = if root {
             let user = unprivileged_user()?;
-            chown(&folder, Some(user.uid), Some(user.gid)).map_err(|error| error.to_string())?;
+            let paths = files.iter().map(|(name, _)| folder.join(name)).chain([folder.clone()]);
+            for path in paths {
+                chown(path, Some(user.uid), Some(user.gid)).map_err(|error| error.to_string())?;
+            }
             let mut command = Command::new("setpriv");
             command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid));
             command.args(["--clear-groups", "sh"]);
@@ -47,7 +59,6 @@ impl Cluster {
         } else {
             Command::new("sh")
         };
-        let settings = if durable { "" } else { "-c fsync=off -c full_page_writes=off" };
         let path = std::env::var("PATH").unwrap_or_default();
         let mut keeper = command
             .args(["-c", SCRIPT, "sh"])
@@ -128,6 +139,12 @@ fn binaries() -> Option<PathBuf> {
     versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     candidates.extend(versions.into_iter().map(|(_, path)| path));
     candidates.into_iter().find(|path| path.join("initdb").is_file() && path.join("pg_ctl").is_file())
+}
+
+/// Writes a file only its owner may read, as PostgreSQL demands of keys.
+fn write_file(path: &Path, content: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content.as_bytes())
 }
 
 fn make_folder(root: bool) -> Result<PathBuf, String> {

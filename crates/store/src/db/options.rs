@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::postgres::NoTls;
+use ::postgres::config::{Host, SslMode as DriverMode};
 use serde_json::{Map, Value};
 
+use super::tls::{SslMode, SslOptions, Tls};
 use super::{Connection, DbError, OpenError, postgres};
 
 /// The two kinds of database.
@@ -39,21 +41,12 @@ pub struct SqliteOptions {
 pub struct PostgresOptions {
     /// Everything that the driver needs.
     pub config: ::postgres::Config,
-    /// Whether and how the connection is encrypted.
-    pub sslmode: SslMode,
+    /// Whether and how the connection is encrypted; `config`'s own `ssl_mode` is not looked at.
+    pub ssl: SslOptions,
     /// Connections at most, the writer's included.
     pub max_connections: usize,
     /// Accept a database whose locale is not C (`allow_unsafe_locale`).
     pub allow_unsafe_locale: bool,
-}
-
-/// libpq's `sslmode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SslMode {
-    /// Never.
-    Disable,
-    /// When the server offers it. Not implemented: acts as [`SslMode::Disable`].
-    Prefer,
 }
 
 impl std::fmt::Debug for PostgresOptions {
@@ -181,15 +174,22 @@ impl PostgresOptions {
         config
             .application_name("plexus")
             .connect_timeout(Duration::from_secs(10))
-            .keepalives_idle(Duration::from_secs(30))
-            .ssl_mode(::postgres::config::SslMode::Disable);
-        Self { config, sslmode: SslMode::Prefer, max_connections: 10, allow_unsafe_locale: false }
+            .keepalives_idle(Duration::from_secs(30));
+        Self { config, ssl: SslOptions::default(), max_connections: 10, allow_unsafe_locale: false }
     }
 
     pub(super) fn connect(&self) -> Result<::postgres::Client, DbError> {
-        self.config
-            .connect(NoTls)
-            .map_err(|error| DbError::Unavailable(postgres::describe(&error)))
+        let mut config = self.config.clone();
+        // As in libpq, a Unix socket is never encrypted.
+        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let connected = if local || self.ssl.mode == SslMode::Disable {
+            config.ssl_mode(DriverMode::Disable).connect(NoTls)
+        } else {
+            let tls = Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
+            let prefer = self.ssl.mode == SslMode::Prefer;
+            config.ssl_mode(if prefer { DriverMode::Prefer } else { DriverMode::Require }).connect(tls)
+        };
+        connected.map_err(|error| DbError::Unavailable(postgres::describe(&error)))
     }
 }
 
@@ -217,9 +217,10 @@ fn sqlite_options(
 }
 
 fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, OptionsError> {
-    let PostgresOptions { mut config, mut sslmode, mut max_connections, allow_unsafe_locale } =
+    let PostgresOptions { mut config, mut ssl, mut max_connections, allow_unsafe_locale } =
         PostgresOptions::new();
-    for (option, value) in args {
+    let (mut certificate, mut key) = (None, None);
+    for (option, value) in args.iter().filter(|(_, value)| !value.is_null()) {
         match option.as_str() {
             "user" => drop(config.user(text(option, value)?)),
             "password" => drop(config.password(text(option, value)?)),
@@ -238,7 +239,10 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
                 config.keepalives_interval(Duration::from_secs(number::<u32>(option, value)?.into()));
             }
             "keepalives_count" => drop(config.keepalives_retries(number(option, value)?)),
-            "sslmode" => sslmode = ssl_mode(option, value)?,
+            "sslmode" => ssl.mode = ssl_mode(option, value)?,
+            "sslrootcert" => ssl.root = Some(text(option, value)?.into()),
+            "sslcert" => certificate = Some(PathBuf::from(text(option, value)?)),
+            "sslkey" => key = Some(PathBuf::from(text(option, value)?)),
             "cp_max" => max_connections = number::<u16>(option, value)?.max(2).into(),
             "cp_min" | "cp_noisy" | "cp_openfun" | "cp_name" | "cp_reconnect" => {}
             _ => return Err(OptionsError::Unknown(option.clone())),
@@ -247,19 +251,22 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
     if config.get_hosts().is_empty() {
         config.host(["/var/run/postgresql", "/tmp"][usize::from(!Path::new("/var/run/postgresql").is_dir())]);
     }
-    Ok(PostgresOptions { config, sslmode, max_connections, allow_unsafe_locale })
+    ssl.client = certificate.zip(key);
+    Ok(PostgresOptions { config, ssl, max_connections, allow_unsafe_locale })
 }
 
 fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {
-    match text(option, value)? {
-        "disable" => Ok(SslMode::Disable),
-        "allow" | "prefer" => Ok(SslMode::Prefer),
-        other => Err(OptionsError::Argument {
-            option: option.to_owned(),
-            found: other.to_owned(),
-            expected: "disable, allow or prefer (encrypted connections are not supported yet)",
-        }),
-    }
+    Ok(match text(option, value)? {
+        "disable" => SslMode::Disable,
+        "allow" | "prefer" => SslMode::Prefer,
+        "require" => SslMode::Require,
+        "verify-ca" => SslMode::VerifyCa,
+        "verify-full" => SslMode::VerifyFull,
+        _ => {
+            let expected = "disable, allow, prefer, require, verify-ca or verify-full";
+            return Err(argument(option, value, expected));
+        }
+    })
 }
 
 fn text<'v>(option: &str, value: &'v Value) -> Result<&'v str, OptionsError> {

@@ -6,4 +6,5 @@ mod lost_connection;
 mod maintenance;
 mod migrations;
 mod statements;
+mod tls;
 mod values;

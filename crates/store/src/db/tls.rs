@@ -1,0 +1,233 @@
+//! Encrypted connections to PostgreSQL: libpq's `sslmode` and the files that go with it, by rustls.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::postgres::Socket;
+use ::postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never encrypted.
+    Disable,
+    /// Encrypted when the server offers it (`allow` is taken as this too). The certificate is not checked.
+    #[default]
+    Prefer,
+    /// Always encrypted. The certificate is checked only when there is an `sslrootcert`, as in libpq.
+    Require,
+    /// Always encrypted, and the certificate must come from `sslrootcert`.
+    VerifyCa,
+    /// As before, and it must be for this host.
+    VerifyFull,
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, Debug, Default)]
+pub struct SslOptions {
+    /// Whether, and what is checked.
+    pub mode: SslMode,
+    /// `sslrootcert`: a PEM file of the certificates that are trusted.
+    pub root: Option<PathBuf>,
+    /// `sslcert` and `sslkey`: PEM files of the certificate this client shows, and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why no encrypted connection can be configured.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    #[error("{path}: {error}")]
+    File { path: String, error: rustls::pki_types::pem::Error },
+    #[error("sslmode verify-ca and verify-full need sslrootcert")]
+    NoRoot,
+    #[error(transparent)]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// What the driver makes connections with.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    pub(super) fn new(options: &SslOptions) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Verifier::new(options, &provider)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let config = match &options.client {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
+                builder.with_client_auth_cert(certificates(cert)?, key)?
+            }
+        };
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| file_error(path, error))
+}
+
+fn file_error(path: &Path, error: rustls::pki_types::pem::Error) -> TlsError {
+    TlsError::File { path: path.display().to_string(), error }
+}
+
+/// Checks as much of the server's certificate as `sslmode` says.
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// `None`: any certificate will do.
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    check_host: bool,
+}
+
+impl Verifier {
+    fn new(options: &SslOptions, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let must_verify = matches!(options.mode, SslMode::VerifyCa | SslMode::VerifyFull);
+        let chain = match &options.root {
+            None if must_verify => return Err(TlsError::NoRoot),
+            Some(root) if must_verify || options.mode == SslMode::Require => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(root)? {
+                    roots.add(certificate)?;
+                }
+                let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+                Some(builder.build()?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            provider: Arc::clone(provider),
+            chain,
+            check_host: options.mode == SslMode::VerifyFull,
+        })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        // The name is checked last: who fails only there has a good chain.
+        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.check_host => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// One connection's handshake.
+pub(super) struct Connector {
+    config: Arc<ClientConfig>,
+    server: ServerName<'static>,
+}
+
+type Handshake = Pin<Box<dyn Future<Output = std::io::Result<Stream>> + Send>>;
+
+impl MakeTlsConnect<Socket> for Tls {
+    type Stream = Stream;
+    type TlsConnect = Connector;
+    type Error = rustls::pki_types::InvalidDnsNameError;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Connector, Self::Error> {
+        // A Unix socket has no name, and its server never encrypts.
+        let host = if host.is_empty() || host.starts_with('/') { "localhost" } else { host };
+        let server = ServerName::try_from(host.to_owned())?;
+        Ok(Connector { config: Arc::clone(&self.0), server })
+    }
+}
+
+impl TlsConnect<Socket> for Connector {
+    type Stream = Stream;
+    type Error = std::io::Error;
+    type Future = Handshake;
+
+    fn connect(self, socket: Socket) -> Handshake {
+        let handshake = tokio_rustls::TlsConnector::from(self.config).connect(self.server, socket);
+        Box::pin(async move { Ok(Stream(Box::new(handshake.await?))) })
+    }
+}
+
+/// An encrypted connection.
+pub(super) struct Stream(Box<tokio_rustls::client::TlsStream<Socket>>);
+
+impl TlsStream for Stream {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
