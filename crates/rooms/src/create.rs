@@ -4,6 +4,7 @@
 mod content;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plexus_protocol::id::{RoomAlias, RoomId, UserId};
 use plexus_protocol::json::{Object, Value};
@@ -13,13 +14,15 @@ use plexus_store::DbError;
 use crate::build::{Built, Draft};
 use crate::error::SendError;
 use crate::head::{self, Head};
-use crate::persist::{Append, Creation, PendingEvent};
+use crate::persist::{Append, Creation, PendingEvent, PersistError};
 use crate::profile;
 use crate::registry::Rooms;
 use crate::room::Room;
 
 pub use content::default_power_levels;
 
+/// How often another room id is tried.
+const ATTEMPTS: usize = 8;
 /// How many letters the id of a room before version 12 has.
 const ROOM_ID_LENGTH: usize = 18;
 
@@ -117,12 +120,28 @@ impl RoomCreator {
 
     /// Creates the room; answers once it is durable.
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
+        for _ in 0..ATTEMPTS {
+            let (room, append) = self.build(&new).await?;
+            let permit = self.rooms.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
+            match permit.send(append).await {
+                Ok(Ok(_)) => return Ok(room),
+                // There is a room with this id.
+                Ok(Err(PersistError::Stale)) => {}
+                Ok(Err(PersistError::AliasTaken(alias))) => return Err(CreateError::AliasTaken(alias)),
+                Ok(Err(error)) => return Err(CreateError::Other(error.into())),
+                Err(_) => return Err(DbError::Closed.into()),
+            }
+        }
+        Err(CreateError::Other(SendError::Contended))
+    }
+
+    /// The room with all its events, not committed.
+    async fn build(&self, new: &NewRoom) -> Result<(Arc<Room>, Append), CreateError> {
         let version = new.version;
-        let creation = Creation { alias: new.alias.as_ref().map(|it| it.as_str().to_owned()), published: new.published };
         let mut room_id = if version.rules().create_event_is_room_id { None } else { Some(self.new_room_id()?) };
         let mut head = Head::of(&head::empty_view(version), 0);
         let mut events: Vec<PendingEvent> = Vec::new();
-        for draft in self.drafts(&new).await? {
+        for draft in self.drafts(new).await? {
             let built = self.rooms.build(room_id.as_ref(), version, &head, &draft).await.map_err(|error| match error {
                 SendError::Db(error) => CreateError::Other(error.into()),
                 error => CreateError::InvalidState { event_type: draft.event_type.clone(), error },
@@ -138,16 +157,20 @@ impl RoomCreator {
         let view = head::empty_view(version);
         let room = Arc::new(Room::new(self.rooms.db.clone(), nid, room_id, version, 0, view));
         *room.head.lock().await = head;
-        let permit = self.rooms.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
+        let creation =
+            Creation { alias: new.alias.as_ref().map(|it| it.as_str().to_owned()), published: new.published };
         let append = Append { room: Arc::clone(&room), epoch: 0, events, creation: Some(creation) };
-        match permit.send(append).await {
-            Ok(Ok(_)) => Ok(room),
-            Ok(Err(error)) => Err(match error.into() {
-                SendError::AliasTaken(alias) => CreateError::AliasTaken(alias),
-                other => CreateError::Other(other),
-            }),
-            Err(_) => Err(DbError::Closed.into()),
-        }
+        Ok((room, append))
+    }
+
+    /// A moment at which no other room was created: from room version 12 on the id is a hash over the create event, and
+    /// one user's rooms differ in nothing else.
+    fn creation_time(&self) -> u64 {
+        let now = self.rooms.clock.now_ms();
+        let last = self.rooms.last_creation.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+            Some(now.max(last + 1))
+        });
+        now.max(last.unwrap_or(0) + 1)
     }
 
     fn new_room_id(&self) -> Result<RoomId, CreateError> {
@@ -159,7 +182,8 @@ impl RoomCreator {
     /// The events, in the order of the specification.
     async fn drafts(&self, new: &NewRoom) -> Result<Vec<Draft>, DbError> {
         let state = |event_type: &str, content: Object| Draft::state(&new.creator, event_type, "", content);
-        let mut drafts = vec![state("m.room.create", content::create(new))];
+        let create = state("m.room.create", content::create(new));
+        let mut drafts = vec![Draft { origin_server_ts: Some(self.creation_time()), ..create }];
         let own = profile::member_content(&self.rooms.db, "join", Some(&new.creator)).await?;
         drafts.push(Draft::state(&new.creator, "m.room.member", new.creator.as_str(), own));
         drafts.push(state("m.room.power_levels", content::power_levels(new)));

@@ -47,6 +47,8 @@ pub struct Rooms {
     pub(crate) nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
+    /// When the last room was created, Unix ms.
+    pub(crate) last_creation: AtomicU64,
     shared: Arc<Shared>,
     load_locks: Vec<tokio::sync::Mutex<()>>,
 }
@@ -83,6 +85,7 @@ impl Rooms {
             nids: Nids::new(db.clone()),
             persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&shared)),
             transactions: Transactions::new(db.clone()),
+            last_creation: AtomicU64::new(0),
             load_locks: (0..LOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             db,
             clock,

@@ -108,20 +108,20 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
 fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), Refusal> {
     for (at, append) in appends.iter().enumerate() {
         let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
-        repo::rooms::insert(
-            tx,
-            &RoomRow {
-                room_nid: append.room.nid,
-                room_id: append.room.id.as_str().to_owned(),
-                room_version: append.room.version.as_str().to_owned(),
-                revision: 0,
-                extremities: Vec::new(),
-                depth: 0,
-                snapshot_nid: state_snapshots::SnapshotRef::EMPTY.nid,
-                position: 0,
-                published: creation.published,
-            },
-        )?;
+        let row = RoomRow {
+            room_nid: append.room.nid,
+            room_id: append.room.id.as_str().to_owned(),
+            room_version: append.room.version.as_str().to_owned(),
+            revision: 0,
+            extremities: Vec::new(),
+            depth: 0,
+            snapshot_nid: state_snapshots::SnapshotRef::EMPTY.nid,
+            position: 0,
+            published: creation.published,
+        };
+        if !repo::rooms::insert(tx, &row)? {
+            return Err(Refusal { at: Some(at), error: PersistError::Stale });
+        }
         if let Some(alias) = &creation.alias
             && !repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?
         {

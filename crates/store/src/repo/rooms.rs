@@ -35,12 +35,13 @@ fn room(row: &Row<'_>) -> Result<RoomRow, DbError> {
     })
 }
 
-/// Adds a room.
-pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
-    tx.execute(
+/// Adds a room; `false` when there is one with this id.
+pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<bool, DbError> {
+    let added = tx.execute(
         "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position,
              published)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (room_id) DO NOTHING",
         &[
             &row.room_nid,
             &row.room_id,
@@ -53,7 +54,7 @@ pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
             &row.published,
         ],
     )?;
-    Ok(())
+    Ok(added == 1)
 }
 
 /// What a commit to a room changes of its row.

@@ -1,0 +1,67 @@
+use plexus_protocol::id::EventId;
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::{NewEvent, Preset, Room, SendError, Sent, timeline};
+
+use crate::fixture::{Fixture, message, run};
+
+const ALICE: &str = "@alice:localhost";
+const BOB: &str = "@bob:localhost";
+
+async fn redact(fixture: &Fixture, room: &Room, sender: &str, target: &EventId) -> Result<Sent, SendError> {
+    let event = NewEvent {
+        event_type: "m.room.redaction".into(),
+        redacts: Some(target.clone()),
+        content: Object::new(),
+        ..message(&room.id, sender, "")
+    };
+    fixture.sender.send(event).await
+}
+
+#[test]
+fn a_redacted_event_is_redacted_in_memory_and_after_a_restart() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        for version in [RoomVersion::V1, RoomVersion::V6, RoomVersion::V11, RoomVersion::V12] {
+            let room = fixture.room(ALICE, version, Preset::PublicChat).await;
+            fixture.join(&room, BOB).await;
+            let secret = fixture.send(&room, BOB, "secret").await.unwrap().event_id;
+            let own = fixture.send(&room, ALICE, "mine").await.unwrap().event_id;
+            assert!(redact(&fixture, &room, BOB, &own).await.is_err());
+            redact(&fixture, &room, ALICE, &secret).await.unwrap();
+            let name = fixture.set(&room, ALICE, "m.room.name", r#"{"name":"gone"}"#).await.unwrap().event_id;
+            redact(&fixture, &room, ALICE, &name).await.unwrap();
+            assert_eq!(room.view().content_str("m.room.name", "name"), None);
+            let after = Fixture::new(db.clone());
+            let again = after.rooms.get(&room.id).await.unwrap().unwrap();
+            assert_eq!(again.view().content_str("m.room.name", "name"), None);
+            for room in [&room, &again] {
+                for id in [&secret, &name] {
+                    let event = timeline::event(room, id).await.unwrap().unwrap();
+                    assert!(event.client_json.contains("\"content\":{}"), "{}", event.client_json);
+                    let because = event.redacted_because.as_ref().unwrap();
+                    assert_eq!(because.pdu.redacts(), Some(id));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_redacted() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        fixture.join(&room, BOB).await;
+        let create = room.view().event_in_memory("m.room.create", "").unwrap().event_id().clone();
+        assert!(matches!(redact(&fixture, &room, ALICE, &create).await, Err(SendError::RedactionOfProtected)));
+        let unknown = EventId::try_from("$Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5Zg").unwrap();
+        assert!(matches!(redact(&fixture, &room, BOB, &unknown).await, Err(SendError::UnknownRedactionTarget)));
+        let nothing = NewEvent {
+            event_type: "m.room.redaction".into(),
+            content: Object::new(),
+            ..message(&room.id, ALICE, "")
+        };
+        assert!(matches!(fixture.sender.send(nothing).await, Err(SendError::RedactsNothing)));
+    });
+}
