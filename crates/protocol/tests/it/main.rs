@@ -3,6 +3,7 @@
 //! A few thousand cases run with the other tests; `PLEXUS_CASES=100000 cargo test -p plexus-protocol --release --test it`
 //! runs that many of each.
 
+mod auth_rules;
 mod generate;
 mod oracle_push;
 mod oracle_rooms;
