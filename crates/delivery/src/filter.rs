@@ -1,10 +1,12 @@
 //! Filters: what a client wants to see (client-server API, Filtering).
 
 mod glob;
+mod stored;
 
 use serde::Deserialize;
 
 pub use glob::matches as glob_matches;
+pub use stored::{FilterError, Filters};
 
 /// A filter as clients define it. Unknown members are ignored, as the specification asks.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -117,6 +119,10 @@ impl RoomFilter {
 impl Filter {
     /// Parses a filter's JSON. The error is serde's, for the client to read.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        // serde would read a struct from an array too.
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(serde::de::Error::custom("a filter is a JSON object"));
+        }
         serde_json::from_str(json)
     }
 

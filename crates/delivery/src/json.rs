@@ -47,11 +47,6 @@ impl<'o> Members<'o> {
         Self { out, first: true }
     }
 
-    /// Continues an object that already has members and whose closing brace was taken off.
-    pub fn resume(out: &'o mut String) -> Self {
-        Self { out, first: false }
-    }
-
     /// Appends `"name":` and hands out the buffer for its value.
     pub fn key(&mut self, name: &str) -> &mut String {
         if !std::mem::take(&mut self.first) {

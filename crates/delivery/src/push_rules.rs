@@ -40,6 +40,12 @@ pub async fn of_user(db: &Database, user: &UserId) -> Result<Ruleset, DbError> {
     merged(user, stored.as_ref().map(|(rules, _)| rules.as_str()))
 }
 
+/// The content of `m.push_rules`: all rules, under `global`.
+pub fn content(rules: &Ruleset) -> Result<String, DbError> {
+    let rules = serde_json::to_string(rules).map_err(|error| DbError::bad_data("push_rules", error))?;
+    Ok(format!("{{\"global\":{rules}}}"))
+}
+
 /// Changes one rule.
 pub async fn change(
     db: &Database,

@@ -4,6 +4,7 @@
 //! and kept in memory. Only a long scan leaves a checkpoint behind, so that a restart need not repeat it.
 
 mod evaluate;
+mod notified;
 mod room;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use quick_cache::sync::Cache;
 use crate::history;
 use crate::settings::{SettingsCache, UserSettings};
 pub use evaluate::Outcome;
+pub use notified::Notified;
 pub use room::{Count, RoomCounts};
 use room::{ReadUpTo, RoomUnread};
 

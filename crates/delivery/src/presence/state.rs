@@ -57,8 +57,18 @@ impl PresenceView {
         }
     }
 
-    /// Writes the members of an `m.presence` event's content, and of the answer of `GET /presence/{userId}/status`.
-    pub fn write(&self, out: &mut Members<'_>, now_ms: u64) {
+    /// The answer of `GET /presence/{userId}/status`.
+    #[must_use]
+    pub fn status_json(&self, now_ms: u64) -> String {
+        let mut out = String::new();
+        let mut members = Members::open(&mut out);
+        self.write(&mut members, now_ms);
+        members.close();
+        out
+    }
+
+    /// Writes the members of an `m.presence` event's content.
+    pub(crate) fn write(&self, out: &mut Members<'_>, now_ms: u64) {
         out.text("presence", self.state.as_str());
         if let Some(status) = &self.status_msg {
             out.text("status_msg", status);

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use plexus_protocol::push_rules::Ruleset;
 use plexus_store::{DbError, repo};
 
 use super::build::Build;
 use crate::json::typed_event;
 use crate::notifier::Known;
-use crate::settings;
+use crate::{push_rules, settings};
 
 /// Account data events, JSON, as far as the filter wants them.
 #[derive(Default)]
@@ -36,7 +35,7 @@ impl Build<'_> {
         let changed = rules.as_ref().is_some_and(|(_, position)| *position > since && *position <= upto);
         if self.request.since.is_none() || changed {
             let rules = settings::merged(user, rules.as_ref().map(|(rules, _)| rules.as_str()))?;
-            self.push_global(&mut news, "m.push_rules", &push_rules_content(&rules)?);
+            self.push_global(&mut news, "m.push_rules", &push_rules::content(&rules)?);
         }
         for row in rows {
             if row.room_id.is_empty() {
@@ -66,10 +65,4 @@ impl Build<'_> {
             news.global.push(typed_event(event_type, content));
         }
     }
-}
-
-/// The content of `m.push_rules`: all rules, under `global`.
-pub fn push_rules_content(rules: &Ruleset) -> Result<String, DbError> {
-    let rules = serde_json::to_string(rules).map_err(|error| DbError::bad_data("push_rules", error))?;
-    Ok(format!("{{\"global\":{rules}}}"))
 }

@@ -7,7 +7,7 @@ use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::DbError;
 
 use super::UnreadCounts;
-use crate::settings::UserSettings;
+use crate::settings::{SharedRules, UserSettings};
 
 /// Whether an event notifies, and whether with emphasis.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,13 +48,26 @@ impl UnreadCounts {
         if let Some(outcome) = shared {
             return Ok(outcome);
         }
+        Ok(Outcome::from(&self.actions(user, room, rules, pdu).await?))
+    }
+
+    /// The actions of the rule that matches.
+    pub(super) async fn actions(
+        &self,
+        user: &UserId,
+        room: &Room,
+        rules: &SharedRules,
+        pdu: &Pdu,
+    ) -> Result<Actions, DbError> {
+        let view = room.view();
         let member = match view.state.get("m.room.member", user.as_str()) {
             Some(entry) => Some(room.state_event(entry).await?),
             None => None,
         };
         let display_name = member.as_ref().and_then(|member| member.pdu.content().get("displayname")?.as_str());
         let owner = Owner { user_id: user, display_name };
-        Ok(rules.compiled.evaluate(&seen, &context, owner).into())
+        let context = RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
+        Ok(rules.compiled.evaluate(&EventView::new(pdu), &context, owner).clone())
     }
 }
 

@@ -1,0 +1,66 @@
+//! Filters that clients upload once and name by id.
+
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_store::{Database, DbError, repo};
+use quick_cache::sync::Cache;
+
+use super::Filter;
+
+/// How many filters are kept parsed.
+const KEPT: usize = 10_000;
+
+/// Why a filter cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    #[error("the filter is not valid: {0}")]
+    Invalid(#[from] serde_json::Error),
+    #[error("no such filter")]
+    NotFound,
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// The stored filters of all users.
+pub struct Filters {
+    db: Database,
+    parsed: Cache<(UserId, i64), Arc<Filter>>,
+}
+
+impl Filters {
+    /// Nothing is in memory.
+    #[must_use]
+    pub fn new(db: Database) -> Self {
+        Self { db, parsed: Cache::new(KEPT) }
+    }
+
+    /// Stores a filter (JSON); answers its id.
+    pub async fn create(&self, user: &UserId, definition: String) -> Result<i64, FilterError> {
+        Filter::parse(&definition)?;
+        let user = user.to_string();
+        Ok(self.db.write(move |tx| repo::filters::add(tx, &user, &definition)).await?)
+    }
+
+    /// The JSON of a stored filter.
+    pub async fn definition(&self, user: &UserId, id: i64) -> Result<String, FilterError> {
+        let user = user.to_string();
+        let found: Option<String> = self.db.read(move |tx| repo::filters::get(tx, &user, id)).await?;
+        found.ok_or(FilterError::NotFound)
+    }
+
+    /// The filter a request names: JSON, or the id of a stored one.
+    pub async fn resolve(&self, user: &UserId, filter: &str) -> Result<Arc<Filter>, FilterError> {
+        if filter.starts_with('{') {
+            return Ok(Arc::new(Filter::parse(filter)?));
+        }
+        let id: i64 = filter.parse().map_err(|_| FilterError::NotFound)?;
+        let key = (user.clone(), id);
+        if let Some(parsed) = self.parsed.get(&key) {
+            return Ok(parsed);
+        }
+        let parsed = Arc::new(Filter::parse(&self.definition(user, id).await?)?);
+        self.parsed.insert(key, Arc::clone(&parsed));
+        Ok(parsed)
+    }
+}

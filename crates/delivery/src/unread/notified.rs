@@ -1,0 +1,51 @@
+//! The events behind the counts.
+
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::push_rules::Action;
+use plexus_rooms::{Room, TimelineEvent};
+use plexus_store::{DbError, Position};
+
+use super::{UnreadCounts, evaluate};
+use crate::history;
+
+/// An event that notified a user.
+#[derive(Debug)]
+pub struct Notified {
+    pub event: Arc<TimelineEvent>,
+    /// The actions of the rule that matched.
+    pub actions: Vec<Action>,
+    pub highlight: bool,
+    /// Whether a receipt of the user is at or after it.
+    pub read: bool,
+}
+
+impl UnreadCounts {
+    /// Those of the newest `looked_at` events with `after < position <= upto` that notified the user, oldest first.
+    pub async fn notified(
+        &self,
+        user: &UserId,
+        room: &Room,
+        (after, upto): (Position, Position),
+        looked_at: usize,
+    ) -> Result<Vec<Notified>, DbError> {
+        let settings = self.settings.get(user).await?;
+        let mut found = Vec::new();
+        for event in history::newest(room, after, upto, looked_at).await? {
+            let outcome = self.evaluate(user, room, &settings, &event).await?;
+            if outcome.notify {
+                let actions = self.actions(user, room, &settings.rules, &event.pdu).await?.all;
+                found.push(Notified { event, actions, highlight: outcome.highlight, read: false });
+            }
+        }
+        let entry = self.entry(user);
+        let mut loaded = entry.loaded.lock().await;
+        if let Some(read) = self.load(user, &entry, &mut loaded).await?.read.get(&room.nid) {
+            for notified in &mut found {
+                notified.read = read.covers(evaluate::thread_of(&notified.event.pdu), notified.event.position);
+            }
+        }
+        Ok(found)
+    }
+}
