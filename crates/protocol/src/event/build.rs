@@ -87,7 +87,7 @@ pub fn finish(mut event: Object, version: RoomVersion, key: &SigningKey, server:
     event.remove("hashes");
     event.remove("signatures");
     if rules.strict_canonical_json {
-        event.to_canonical_json()?;
+        event.check_canonical()?;
     }
     match rules.event_id_format {
         EventIdFormat::Server => {

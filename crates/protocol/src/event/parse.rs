@@ -42,11 +42,18 @@ pub enum PduError {
 }
 
 pub(super) fn parse(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
-    from_object(Object::parse(json)?, version)
+    let (object, canonical) = Object::parse_with_form(json)?;
+    match canonical {
+        true => from_canonical(object, json.to_owned(), version),
+        false => from_object(object, version),
+    }
 }
 
 pub(super) fn parse_remote(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
-    let mut object = Object::parse(json)?;
+    let (mut object, canonical) = Object::parse_with_form(json)?;
+    if canonical && !object.contains_key("unsigned") {
+        return from_canonical(object, json.to_owned(), version);
+    }
     let is_member = object.get_str("type") == Some("m.room.member");
     match object.get_mut("unsigned") {
         Some(Value::Object(unsigned)) if is_member => {
@@ -65,11 +72,15 @@ pub(super) fn parse_remote(json: &str, version: RoomVersion) -> Result<Pdu, PduE
 
 /// Checks everything and computes the id.
 pub(super) fn from_object(object: Object, version: RoomVersion) -> Result<Pdu, PduError> {
+    let json = object.to_json();
+    from_canonical(object, json, version)
+}
+
+fn from_canonical(object: Object, json: String, version: RoomVersion) -> Result<Pdu, PduError> {
     let rules = version.rules();
-    let json = match rules.strict_canonical_json {
-        true => object.to_canonical_json()?,
-        false => object.to_json(),
-    };
+    if rules.strict_canonical_json {
+        object.check_canonical()?;
+    }
     if json.len() > MAX_PDU {
         return Err(PduError::TooLarge(json.len()));
     }

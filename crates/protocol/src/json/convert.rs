@@ -130,7 +130,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         while let Some((key, value)) = map.next_entry::<String, Value>()? {
             entries.push((key.into(), value));
         }
-        Ok(Object::from_entries(entries))
+        Ok(Object::from_entries(entries).0)
     }
 }
 

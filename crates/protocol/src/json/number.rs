@@ -69,6 +69,11 @@ impl Number {
         self.as_i64().is_some_and(|i| (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&i))
     }
 
+    /// Whether it was written as [`Number::write`] writes it; `false` for what needs a closer look.
+    pub(super) fn is_canonical_text(&self) -> bool {
+        matches!(self.0, Repr::Integer(_))
+    }
+
     /// Appends the form Python's encoder, and so the servers of room versions 1 to 5, gave it.
     pub(super) fn write(&self, out: &mut String) {
         match &self.0 {

@@ -20,8 +20,21 @@ impl Object {
         }
     }
 
-    /// Entries in any order, the last of duplicate keys winning.
-    pub(super) fn from_entries(mut entries: Vec<(Box<str>, Value)>) -> Self {
+    /// As [`Object::parse`]; and whether the text is known to be what [`Object::to_json`] would write.
+    pub(crate) fn parse_with_form(json: &str) -> Result<(Self, bool), ParseError> {
+        match parse::value_and_form(json)? {
+            (Value::Object(object), canonical) => Ok((object, canonical)),
+            _ => Err(ParseError::NotAnObject),
+        }
+    }
+
+    /// Checks that canonical JSON of room versions 6 and later can hold all numbers.
+    pub(crate) fn check_canonical(&self) -> Result<(), NotCanonical> {
+        write::check_object(self)
+    }
+
+    /// Entries in any order, the last of duplicate keys winning; and whether they were in canonical order.
+    pub(super) fn from_entries(mut entries: Vec<(Box<str>, Value)>) -> (Self, bool) {
         let sorted = entries.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
         if !sorted {
             // Stable, so that of equal keys the last written comes last.
@@ -34,7 +47,7 @@ impl Object {
                 duplicate
             });
         }
-        Self(entries)
+        (Self(entries), sorted)
     }
 
     /// The value under `key`.
@@ -154,7 +167,7 @@ impl IntoIterator for Object {
 
 impl<K: Into<Box<str>>, V: Into<Value>> FromIterator<(K, V)> for Object {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self::from_entries(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+        Self::from_entries(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect()).0
     }
 }
 

@@ -21,10 +21,16 @@ pub enum ParseError {
 }
 
 pub(super) fn value(json: &str) -> Result<Value, ParseError> {
+    value_and_form(json).map(|(value, _)| value)
+}
+
+/// The value, and whether the text is known to be canonical already: what canonical servers send need not be written
+/// again. `false` means only that nobody looked closely.
+pub(super) fn value_and_form(json: &str) -> Result<(Value, bool), ParseError> {
     let mut parser = Parser::new(json);
     let value = parser.value(0)?;
     parser.end()?;
-    Ok(value)
+    Ok((value, parser.canonical))
 }
 
 /// One member of an object's text, borrowed from it.
@@ -58,11 +64,13 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    /// No space, escape, odd number or unsorted key so far.
+    canonical: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+        Self { text, bytes: text.as_bytes(), at: 0, canonical: true }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -79,6 +87,7 @@ impl<'a> Parser<'a> {
     fn whitespace(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+            self.canonical = false;
         }
     }
 
@@ -106,7 +115,11 @@ impl<'a> Parser<'a> {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
             Some(b'"') => Ok(Value::String(self.string()?.into())),
-            Some(b'-' | b'0'..=b'9') => Ok(Value::Number(Number::from_valid_text(self.number()?))),
+            Some(b'-' | b'0'..=b'9') => {
+                let number = Number::from_valid_text(self.number()?);
+                self.canonical &= number.is_canonical_text();
+                Ok(Value::Number(number))
+            }
             Some(b't') => self.literal("true", Value::Bool(true)),
             Some(b'f') => self.literal("false", Value::Bool(false)),
             Some(b'n') => self.literal("null", Value::Null),
@@ -149,7 +162,9 @@ impl<'a> Parser<'a> {
             }
         }
         self.at += 1;
-        Ok(Value::Object(Object::from_entries(entries)))
+        let (object, sorted) = Object::from_entries(entries);
+        self.canonical &= sorted;
+        Ok(Value::Object(object))
     }
 
     fn array(&mut self, depth: usize) -> Result<Value, ParseError> {
@@ -219,7 +234,7 @@ impl<'a> Parser<'a> {
     /// Moves to the next quote, backslash or control character inside a string.
     fn plain_run(&mut self) -> Result<u8, ParseError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let length = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).ok_or(ParseError::UnexpectedEnd)?;
+        let length = find_special(rest).ok_or(ParseError::UnexpectedEnd)?;
         self.at += length;
         self.peek().ok_or(ParseError::UnexpectedEnd)
     }
@@ -232,6 +247,7 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(self.slice(start, self.at - 1)?.into());
         }
+        self.canonical = false;
         let mut text = self.slice(start, self.at)?.to_owned();
         loop {
             match self.peek() {
@@ -334,4 +350,23 @@ impl<'a> Parser<'a> {
             }
         }
     }
+}
+
+/// The position of the first quote, backslash or control character. Looks at eight bytes at a time.
+pub(super) fn find_special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // The high bit of each byte that is zero; a borrow can only spoil bytes above one that was found.
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let found = control | zero_bytes(word ^ (ONES * u64::from(b'"'))) | zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(i * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20)?;
+    Some(words.len() * 8 + at)
 }

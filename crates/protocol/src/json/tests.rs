@@ -183,3 +183,46 @@ fn serde_keeps_numbers_as_written() {
     assert!(serde_json::from_str::<Object>("[]").is_err());
     assert_eq!(value.as_object().unwrap().get_object("b").unwrap().deserialize_into::<serde_json::Value>().unwrap()["d"], "é");
 }
+
+#[test]
+fn special_characters_are_found_anywhere() {
+    for length in 0..40 {
+        for at in 0..length {
+            for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
+                for filler in [b'x', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff, 0xa2, 0xdc] {
+                    let mut bytes = vec![filler; length];
+                    assert_eq!(parse::find_special(&bytes), None);
+                    bytes[at] = special;
+                    assert_eq!(parse::find_special(&bytes), Some(at), "{bytes:?}");
+                    bytes[length - 1] = special;
+                    assert_eq!(parse::find_special(&bytes), Some(at));
+                }
+            }
+        }
+    }
+}
+
+/// Text that is called canonical is not written again, so it must be exactly what would be written.
+#[test]
+fn canonical_text_is_recognised() {
+    for (json, canonical) in [
+        (r#"{"a":1,"b":[true,null,"é"],"c":{"d":-5}}"#, true),
+        ("{}", true),
+        (r#"{"b":1,"a":2}"#, false),
+        (r#"{"a":1,"a":2}"#, false),
+        (r#"{"x":{"b":1,"a":2}}"#, false),
+        (r#"{"a": 1}"#, false),
+        ("{\"a\":1}\n", false),
+        (" {}", false),
+        ("{ }", false),
+        (r#"{"a":[ ]}"#, false),
+        (r#"{"a":1.0}"#, false),
+        (r#"{"a":-0}"#, false),
+        (r#"{"a":"\u0041"}"#, false),
+        (r#"{"\u0041":1}"#, false),
+    ] {
+        let (object, known) = Object::parse_with_form(json).unwrap();
+        assert_eq!(known, canonical, "{json}");
+        assert!(!known || object.to_json() == json);
+    }
+}

@@ -1,6 +1,6 @@
 //! The canonical writer.
 
-use super::{Number, Object, Value};
+use super::{Number, Object, Value, parse::find_special};
 
 /// A number that canonical JSON of room versions 6 and later cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +65,7 @@ pub(super) fn object(object: &Object, out: &mut String) {
 pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+    while let Some(at) = find_special(rest.as_bytes()) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = special.chars();
