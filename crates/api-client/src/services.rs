@@ -7,8 +7,10 @@ use plexus_accounts::{
     UserInteractiveAuth,
 };
 use plexus_base::config::Config;
-use plexus_base::{Clock, Random};
+use plexus_base::{Clock, Random, Shutdown};
+use plexus_delivery::{Filters, Notifications, Presence, Receipts, SyncEngine, ToDevice, Typing};
 use plexus_media::MediaStore;
+use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms};
 use plexus_store::Database;
 
 use crate::rate_limits::RateLimits;
@@ -32,5 +34,18 @@ plexus_http::services! {
         pub key_backups: KeyBackups,
         pub rate_limits: Arc<RateLimits>,
         pub media: Arc<MediaStore>,
+        pub rooms: Arc<Rooms>,
+        pub event_sender: Arc<EventSender>,
+        pub room_creator: Arc<RoomCreator>,
+        pub membership_changer: Arc<MembershipChanger>,
+        pub profiles: Arc<Profiles>,
+        pub sync: Arc<SyncEngine>,
+        pub filters: Arc<Filters>,
+        pub receipts: Arc<Receipts>,
+        pub typing: Arc<Typing>,
+        pub presence: Arc<Presence>,
+        pub to_device: Arc<ToDevice>,
+        pub notifications: Arc<Notifications>,
+        pub shutdown: Shutdown,
     }
 }

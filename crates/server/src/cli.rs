@@ -58,6 +58,9 @@ enum Command {
     },
 }
 
+/// Where everything is when nothing is said.
+pub const DEFAULT_DATA_DIR: &str = "plexus-data";
+
 /// Which configuration: files and directories, or the data directory.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
@@ -65,7 +68,7 @@ pub struct ConfigArgs {
     #[arg(short = 'c', long = "config-path", value_name = "PATH")]
     pub config_path: Vec<PathBuf>,
     /// Where configuration, key and database are when no configuration is named
-    #[arg(long, alias = "data-directory", value_name = "DIR", default_value = "plexus-data")]
+    #[arg(long, alias = "data-directory", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub data_dir: PathBuf,
 }
 

@@ -129,7 +129,7 @@ pub fn create(
     };
     let config_dir = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     for folder in [config_dir, data_dir] {
-        fs::create_dir_all(folder).map_err(folder_error(folder))?;
+        make_private_folder(folder).map_err(folder_error(folder))?;
     }
     let data_dir = fs::canonicalize(data_dir).map_err(folder_error(data_dir))?;
     let config_dir = fs::canonicalize(config_dir).map_err(folder_error(config_dir))?;
@@ -144,6 +144,12 @@ pub fn create(
     let new = Generate { server_name, report_stats, config_dir: &config_dir, data_dir: &data_dir };
     let text = config::generate(&new, &random);
     write_whole(&config_dir.join(target.file_name().unwrap_or("homeserver.yaml".as_ref())), &text)
+}
+
+/// Makes a folder that only its owner can look into; one that exists stays as it is.
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Writes a file that is there whole or not at all. It holds secrets: only its owner can read it.

@@ -12,7 +12,7 @@ use plexus_base::{Clock, Random, Shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{CommandError, ServeArgs, YesNo, control};
+use crate::cli::{CommandError, DEFAULT_DATA_DIR, ServeArgs, YesNo, control};
 use crate::listen::{self, Bound, Serving};
 use crate::notify::Notifier;
 use crate::pid_file::PidFile;
@@ -182,7 +182,7 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
     if args.generate_config {
         return generate(&args, report_stats);
     }
-    let new = data_dir::create_if_new(&args.config, args.server_name.as_deref(), report_stats)?;
+    data_dir::create_if_new(&args.config, args.server_name.as_deref(), report_stats)?;
     let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
     loaded.config.generate_missing_secrets(&Random::system())?;
     if args.generate_missing_configs || args.generate_missing_and_run {
@@ -195,7 +195,7 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         return control::detach(&args.config, &loaded.config);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(&args, loaded, new));
+    let result = runtime.block_on(serve(&args, loaded));
     // A blocking task (a password hash) may still run; there is nobody left to wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -215,7 +215,7 @@ fn generate(args: &ServeArgs, report_stats: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-async fn serve(args: &ServeArgs, loaded: Loaded, new: bool) -> Result<(), CommandError> {
+async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
     let Loaded { config, report, .. } = loaded;
     let log_config = config.logging.log_config.as_deref();
     let (telemetry, no_effect) = telemetry::start(log_config, &Clock::system())?;
@@ -235,7 +235,8 @@ async fn serve(args: &ServeArgs, loaded: Loaded, new: bool) -> Result<(), Comman
         false => None,
     };
     let running = Running::start(config.clone(), Clock::system(), Random::system()).await?;
-    banner(args, &config, &running, new);
+    let first_user = running.application.is_empty().await?;
+    banner(args, &config, &running, first_user);
     notifier.ready();
     loop {
         match signals.next().await {
@@ -273,7 +274,7 @@ fn reload_levels(telemetry: &Telemetry) {
 }
 
 /// The few lines an operator reads at start.
-fn banner(args: &ServeArgs, config: &Config, running: &Running, new: bool) {
+fn banner(args: &ServeArgs, config: &Config, running: &Running, first_user: bool) {
     let name = &config.server.server_name;
     println!("Plexus {} serves {name} at {}", env!("CARGO_PKG_VERSION"), running.places.join(", "));
     let files = match args.config.config_path.as_slice() {
@@ -281,7 +282,7 @@ fn banner(args: &ServeArgs, config: &Config, running: &Running, new: bool) {
         paths => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     };
     println!("Its files are in {files}");
-    if new {
+    if first_user {
         println!("Make the first user with: {}", register_command(args, running));
     }
 }
@@ -289,11 +290,16 @@ fn banner(args: &ServeArgs, config: &Config, running: &Running, new: bool) {
 fn register_command(args: &ServeArgs, running: &Running) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "plexus".to_owned());
     let mut command = format!("{program} register --admin");
-    if args.config.data_dir != PathBuf::from("plexus-data") {
+    for path in &args.config.config_path {
+        command.push_str(&format!(" -c {}", path.display()));
+    }
+    if args.config.config_path.is_empty() && args.config.data_dir.as_os_str() != DEFAULT_DATA_DIR {
         command.push_str(&format!(" --data-dir {}", args.config.data_dir.display()));
     }
-    if let Some(address) = running.addresses.first() {
-        command.push_str(&format!(" http://{address}"));
+    if let Some(place) = running.places.iter().find(|place| place.starts_with("http")) {
+        // What listens on all addresses is reached on this machine's own.
+        let url = place.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
+        command.push_str(&format!(" {url}"));
     }
     command
 }

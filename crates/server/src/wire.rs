@@ -1,5 +1,6 @@
 //! Builds everything: the only place that knows every part of the program.
 
+mod delivery;
 mod settings;
 
 use std::sync::Arc;
@@ -12,10 +13,14 @@ use plexus_base::{Clock, Random, Shutdown};
 use plexus_media::MediaStore;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
+use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, RoomsOptions};
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
 
 use crate::serve::StartError;
+
+/// How many bytes rooms in memory may take; rooms in use stay.
+const ROOM_CACHE_BYTES: usize = 256 * 1024 * 1024;
 
 /// What the program is built from.
 pub struct Parts {
@@ -41,6 +46,14 @@ pub struct Application {
 }
 
 impl Application {
+    /// Whether nobody has registered yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_empty(&self) -> Result<bool, DbError> {
+        self.database.read(|tx| Ok(repo::users::count_active(tx)? == 0)).await
+    }
+
     /// Ends the background work, writes what is still in memory only, and closes the database.
     pub async fn close(mut self) {
         self.background.shutdown().await;
@@ -56,10 +69,21 @@ impl Application {
 /// # Errors
 /// When the database cannot be opened or belongs to another server.
 pub async fn build(parts: Parts) -> Result<Application, StartError> {
-    let Parts { config, clock, random, signing_key: _, shutdown: _ } = parts;
+    let Parts { config, clock, random, signing_key, shutdown } = parts;
     let server_name = ServerName::try_from(config.server.server_name.as_str())?;
     let database = open_database(&config).await?;
     let mut background = JoinSet::new();
+
+    let rooms = Rooms::start(RoomsOptions {
+        db: database.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        server_name: server_name.clone(),
+        signing_key: Arc::new(signing_key),
+        cache_bytes: ROOM_CACHE_BYTES,
+    });
+    let followers =
+        delivery::build(&config, &clock, &database, &rooms, server_name.clone(), &mut background);
 
     let settings_of_accounts = settings::accounts(&config, server_name.clone());
     let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), settings_of_accounts);
@@ -74,6 +98,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     };
     let media = settings::media(&config);
     let media = Arc::new(MediaStore::open(media, database.clone(), clock.clone(), random.clone())?);
+    let invite_profiles = config.server.include_profile_data_on_invite;
     let client = plexus_api_client::Services {
         rate_limits: Arc::new(RateLimits::new(&config.ratelimits, &clock)),
         media,
@@ -91,6 +116,19 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         deactivation: accounts.deactivation,
         device_keys: accounts.device_keys,
         key_backups: accounts.key_backups,
+        event_sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
+        room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
+        membership_changer: Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles)),
+        profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
+        rooms,
+        sync: followers.sync,
+        filters: followers.filters,
+        receipts: followers.receipts,
+        typing: followers.typing,
+        presence: followers.presence,
+        to_device: followers.to_device,
+        notifications: followers.notifications,
+        shutdown,
     };
     let router = plexus_api_client::routes()
         .build(client.into())

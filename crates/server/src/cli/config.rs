@@ -16,7 +16,7 @@ pub struct GenerateConfigArgs {
     #[arg(short = 'H', long, value_name = "NAME", default_value = data_dir::DEFAULT_SERVER_NAME)]
     server_name: String,
     /// Where the configuration goes
-    #[arg(long, value_name = "DIR", default_value = "plexus-data")]
+    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DATA_DIR)]
     config_dir: PathBuf,
     /// Where the data will be [default: the configuration's folder]
     #[arg(long, value_name = "DIR")]

@@ -1,0 +1,97 @@
+//! The followers of the clock, and the tasks they need.
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_base::config::{Config, PresenceMode};
+use plexus_delivery::ephemeral::EphemeralSerial;
+use plexus_delivery::{
+    Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions,
+    SyncParts, ToDevice, Typing, UnreadCounts,
+};
+use plexus_protocol::id::ServerName;
+use plexus_rooms::Rooms;
+use plexus_store::Database;
+use tokio::task::JoinSet;
+
+/// Everything that follows the clock.
+pub struct Delivery {
+    pub sync: Arc<SyncEngine>,
+    pub filters: Arc<Filters>,
+    pub receipts: Arc<Receipts>,
+    pub typing: Arc<Typing>,
+    pub presence: Arc<Presence>,
+    pub to_device: Arc<ToDevice>,
+    pub notifications: Arc<Notifications>,
+}
+
+/// Builds the followers and makes them hear of commits. To be called before the first write.
+pub fn build(
+    config: &Config,
+    clock: &Clock,
+    db: &Database,
+    rooms: &Arc<Rooms>,
+    server_name: ServerName,
+    background: &mut JoinSet<()>,
+) -> Delivery {
+    let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
+    db.set_listener(Arc::clone(&notifier) as _);
+    let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
+    let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));
+    let presence = Arc::new(Presence::new(
+        presence_settings(config),
+        clock.clone(),
+        db.clone(),
+        Arc::clone(&serial),
+        Arc::clone(&notifier),
+    ));
+    let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
+    let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings)));
+    let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
+    let (timers, expiry) = (Arc::clone(&presence), Arc::clone(&typing));
+    background.spawn(async move { timers.run().await });
+    background.spawn(async move { expiry.run().await });
+    let notifications =
+        Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
+    let sync = SyncEngine::new(SyncParts {
+        db: db.clone(),
+        clock: clock.clone(),
+        rooms: Arc::clone(rooms),
+        notifier,
+        serial,
+        typing: Arc::clone(&typing),
+        presence: Arc::clone(&presence),
+        receipts: Arc::clone(&receipts),
+        unread,
+        settings,
+        options: sync_options(config),
+    });
+    Delivery {
+        sync: Arc::new(sync),
+        filters: Arc::new(Filters::new(db.clone())),
+        receipts,
+        typing,
+        presence,
+        to_device: Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name)),
+        notifications: Arc::new(notifications),
+    }
+}
+
+fn presence_settings(config: &Config) -> PresenceSettings {
+    let options = &config.server.presence;
+    PresenceSettings {
+        enabled: options.enabled != PresenceMode::Disabled,
+        untracked: options.enabled == PresenceMode::Untracked,
+        include_offline: options.include_offline_users_on_sync,
+        active_for: options.last_active_granularity,
+        offline_after: options.sync_online_timeout,
+        idle_after: options.idle_timeout,
+    }
+}
+
+fn sync_options(config: &Config) -> SyncOptions {
+    SyncOptions {
+        exclude_rooms: config.rooms.exclude_rooms_from_sync.iter().cloned().collect(),
+        timeline_limit: u64::try_from(config.server.filter_timeline_limit).ok(),
+    }
+}

@@ -1,0 +1,172 @@
+//! The real binary, in a folder of its own, on a port of its own.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use plexus_testkit::unique_name;
+
+/// A folder with a configuration made by `plexus generate-config`.
+pub struct Installation {
+    pub folder: PathBuf,
+    pub port: u16,
+}
+
+/// A running `plexus serve`, killed when dropped.
+pub struct Server {
+    child: Child,
+    notify: UnixDatagram,
+}
+
+/// The command, quiet about the terminal.
+pub fn plexus() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plexus"));
+    command.stdin(Stdio::null()).env_remove("NOTIFY_SOCKET");
+    command
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Standard output as text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn temporary_folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("plexus-it-{}", unique_name()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A port nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Installation {
+    pub fn new() -> Self {
+        let folder = temporary_folder();
+        let made = plexus()
+            .args(["generate-config", "--server-name", "it.example", "--config-dir"])
+            .arg(&folder)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", stderr(&made));
+        let port = free_port();
+        let installation = Self { folder, port };
+        installation.edit("port: 8008", &format!("port: {port}"));
+        installation
+    }
+
+    pub fn yaml(&self) -> PathBuf {
+        self.folder.join("homeserver.yaml")
+    }
+
+    /// Replaces text in homeserver.yaml.
+    pub fn edit(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.yaml()).unwrap();
+        assert!(text.contains(old), "homeserver.yaml does not hold {old:?}");
+        fs::write(self.yaml(), text.replace(old, new)).unwrap();
+    }
+
+    /// Adds text to homeserver.yaml.
+    pub fn add(&self, more: &str) {
+        let text = fs::read_to_string(self.yaml()).unwrap();
+        fs::write(self.yaml(), text + more).unwrap();
+    }
+
+    /// `plexus COMMAND --config-path homeserver.yaml`
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = plexus();
+        command.arg(name).arg("--config-path").arg(self.yaml());
+        command
+    }
+
+    /// `plexus register` against this server.
+    pub fn register(&self, arguments: &[&str]) -> Output {
+        plexus().args(["register", "-c"]).arg(self.yaml()).args(arguments).output().unwrap()
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start(&self) -> Server {
+        Server::spawn(self.command("serve"), &self.folder)
+    }
+
+    /// Runs `plexus serve`, which must fail: with exit code 1 and one sentence, that is answered.
+    pub fn refused(&self) -> String {
+        let output = self.command("serve").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let said = stderr(&output);
+        let mut sentences = said.lines().filter(|line| line.starts_with("plexus: "));
+        let sentence = sentences.next().unwrap_or_else(|| panic!("no sentence in {said}"));
+        assert_eq!(sentences.next(), None);
+        sentence.to_owned()
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        // In the temporary folder anyway.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Server {
+    /// Starts `command` and waits until it says READY=1.
+    pub fn spawn(mut command: Command, folder: &Path) -> Self {
+        let socket = folder.join(format!("notify-{}", unique_name()));
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        notify.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let child = command
+            .env("NOTIFY_SOCKET", &socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let server = Self { child, notify };
+        assert_eq!(server.notification(), "READY=1");
+        server
+    }
+
+    /// The next thing the server tells systemd.
+    pub fn notification(&self) -> String {
+        let mut buffer = [0_u8; 256];
+        let length = self.notify.recv(&mut buffer).expect("the server says something within a minute");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Sends SIGTERM and waits for the end; answers the exit status and what was printed.
+    pub fn stop(self) -> Output {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    pub fn wait(mut self) -> Output {
+        let child = std::mem::replace(&mut self.child, dead());
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A child that has ended, to stand in for one that was moved away.
+fn dead() -> Child {
+    plexus().arg("--version").stdout(Stdio::null()).spawn().unwrap()
+}

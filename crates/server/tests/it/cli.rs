@@ -1,0 +1,85 @@
+//! Commands that need no server, under their own and Synapse's names.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
+
+use crate::binary::{Installation, plexus, stderr, stdout, temporary_folder};
+
+#[test]
+fn signing_keys() {
+    let folder = temporary_folder();
+    let path = folder.join("test.signing.key");
+    let made = plexus().args(["generate-signing-key", "-o"]).arg(&path).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(fs::read_to_string(&path).unwrap().starts_with("ed25519 a_"));
+    let again = plexus().args(["generate-signing-key", "-o"]).arg(&path).output().unwrap();
+    assert_eq!(again.status.code(), Some(1), "a key is never overwritten");
+
+    // The same key, in Synapse's own tests: seed and public half.
+    fs::write(&path, "ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1\n").unwrap();
+    let plain = plexus().arg("export-signing-key").arg(&path).output().unwrap();
+    assert_eq!(stdout(&plain), "ed25519:1 XGX0JRS2Af3be3knz2fBiRbApjm2Dh61gXDJA8kcJNI\n");
+    let config = plexus().args(["export-signing-key", "-x", "--expiry-ts", "5"]).arg(&path).output().unwrap();
+    let line = "  \"ed25519:1\": { key: \"XGX0JRS2Af3be3knz2fBiRbApjm2Dh61gXDJA8kcJNI\", expired_ts: 5 }\n";
+    assert_eq!(stdout(&config), line);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn password_hashes() {
+    let hash = plexus().args(["hash-password", "-p", "secret"]).output().unwrap();
+    assert!(stdout(&hash).starts_with("$argon2id$"), "{}", stderr(&hash));
+}
+
+#[test]
+fn synapses_names() {
+    let folder = temporary_folder();
+    let name = |name: &str| {
+        let link = folder.join(name);
+        symlink(env!("CARGO_BIN_EXE_plexus"), &link).unwrap();
+        let mut command = Command::new(link);
+        command.stdin(Stdio::null());
+        command
+    };
+    assert!(stdout(&name("generate_signing_key").output().unwrap()).starts_with("ed25519 a_"));
+    assert!(stdout(&name("hash_password").args(["-p", "x"]).output().unwrap()).starts_with("$argon2id$"));
+    let yaml = folder.join("homeserver.yaml");
+    let made = name("synapse_homeserver")
+        .args(["-H", "old.example", "--report-stats", "no", "--generate-config", "-c"])
+        .arg(&yaml)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(fs::read_to_string(&yaml).unwrap().contains("old.example"));
+    assert_eq!(name("synctl").arg("status").arg(&yaml).output().unwrap().status.code(), Some(3));
+    let refused = name("register_new_matrix_user")
+        .args(["-u", "a", "-p", "b", "--no-admin", "-k", "s", "http://127.0.0.1:1"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("cannot connect to 127.0.0.1:1"), "{}", stderr(&refused));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn config_check() {
+    let installation = Installation::new();
+    let check = || plexus().args(["config", "check", "-c"]).arg(installation.yaml()).output().unwrap();
+    assert!(check().status.success(), "{}", stdout(&check()));
+    installation.add("\nenable_registratoin: true\n");
+    let found = check();
+    assert_eq!(found.status.code(), Some(1));
+    assert!(stdout(&found).contains("did you mean enable_registration"), "{}", stdout(&found));
+}
+
+#[test]
+fn the_database() {
+    let installation = Installation::new();
+    let db = |name: &str| plexus().args(["db", name, "-c"]).arg(installation.yaml()).output().unwrap();
+    let migrated = db("migrate");
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+    assert!(stdout(&db("migrate")).contains("up to date"));
+    assert!(stdout(&db("check")).contains("no damage"));
+    assert!(stdout(&db("stats")).contains("users"));
+}

