@@ -47,9 +47,15 @@ async fn run(count: u32) {
 
 fn postgres() -> Result<(Cluster, Options), String> {
     let cluster = Cluster::start(true)?;
-    cluster.admin(&["CREATE DATABASE bench"]).map_err(|error| error.to_string())?;
+    cluster
+        .admin(&["CREATE DATABASE bench"])
+        .map_err(|error| error.to_string())?;
     let mut config = plexus_store::db::PostgresOptions::new();
-    config.config.host_path(cluster.host()).user(USER).dbname("bench");
+    config
+        .config
+        .host_path(cluster.host())
+        .user(USER)
+        .dbname("bench");
     Ok((cluster, Options::Postgres(Box::new(config))))
 }
 
@@ -65,7 +71,8 @@ async fn report(name: &str, options: &Options, count: u32) {
 }
 
 async fn measure(name: &str, db: &Database, count: u32) -> Result<(), DbError> {
-    db.write(|tx| (1..=ROOMS).try_for_each(|room| new_room(tx, room))).await?;
+    db.write(|tx| (1..=ROOMS).try_for_each(|room| new_room(tx, room)))
+        .await?;
     let clock = Clock::system();
     let mut next = 1;
     for batch in [1, 10, 100] {
@@ -76,11 +83,14 @@ async fn measure(name: &str, db: &Database, count: u32) -> Result<(), DbError> {
             let began = clock.monotonic();
             let first = next;
             next += i64::from(batch);
-            db.write(move |tx| store(tx, first, i64::from(batch))).await?;
+            db.write(move |tx| store(tx, first, i64::from(batch)))
+                .await?;
             figures.add(clock.monotonic() - began);
         }
         figures.finish(clock.monotonic() - start, u64::from(commits * batch));
-        figures.print(&format!("{name}: one writer, {batch} event(s) a transaction"));
+        figures.print(&format!(
+            "{name}: one writer, {batch} event(s) a transaction"
+        ));
     }
     concurrent(name, db, &clock, next, count).await
 }
@@ -111,7 +121,9 @@ async fn concurrent(
     }
     let mut figures = Figures::default();
     for task in tasks {
-        let samples = task.await.map_err(|error| DbError::Panicked(error.to_string()))??;
+        let samples = task
+            .await
+            .map_err(|error| DbError::Panicked(error.to_string()))??;
         samples.into_iter().for_each(|sample| figures.add(sample));
     }
     figures.finish(clock.monotonic() - start, u64::from(SENDERS * each));
@@ -132,7 +144,7 @@ fn new_room(tx: &mut Tx<'_>, room_nid: i64) -> Result<(), DbError> {
         published: false,
     };
     REVISIONS[usize::try_from(room_nid).unwrap_or(0)].store(0, Ordering::Relaxed);
-    rooms::insert(tx, &row)
+    rooms::insert(tx, &row).map(drop)
 }
 
 /// What the room engine writes for messages: the event, the request it answers, the room's row.
@@ -167,7 +179,8 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
     events::insert(tx, &new)?;
     for event in &new {
         // As in the room engine, memory knows the revision; closures run in order.
-        let revision = REVISIONS[usize::try_from(event.room_nid).unwrap_or(0)].fetch_add(1, Ordering::Relaxed);
+        let revision =
+            REVISIONS[usize::try_from(event.room_nid).unwrap_or(0)].fetch_add(1, Ordering::Relaxed);
         let advance = rooms::Advance {
             room_nid: event.room_nid,
             expected_revision: revision,

@@ -26,7 +26,9 @@ pub enum MigrateError {
         binary: i64,
     },
     /// The schema is older than this program.
-    #[error("the database has schema version {database}, this version of Plexus needs {binary}: run `plexus db migrate`")]
+    #[error(
+        "the database has schema version {database}, this version of Plexus needs {binary}: run `plexus db migrate`"
+    )]
     TooOld {
         /// The database's version; 0 when it is empty.
         database: i64,
@@ -50,7 +52,11 @@ pub enum MigrateError {
 
 /// The schema version of this program.
 pub fn latest() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0)
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.number)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Brings a database up to date that no server uses; answers the numbers of the migrations it ran.
@@ -83,9 +89,15 @@ fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         let sql = dialect_schema(conn.backend(), sql);
         conn.batch(&sql)
             .and_then(|()| {
-                conn.batch(&format!("INSERT INTO schema_version (number, name) VALUES ({number}, '{name}')"))
+                conn.batch(&format!(
+                    "INSERT INTO schema_version (number, name) VALUES ({number}, '{name}')"
+                ))
             })
-            .map_err(|error| MigrateError::Failed { number: *number, name, error })?;
+            .map_err(|error| MigrateError::Failed {
+                number: *number,
+                name,
+                error,
+            })?;
         ran.push(*number);
     }
     Ok(ran)
@@ -102,9 +114,16 @@ pub(crate) fn require_current(conn: &mut Connection) -> Result<(), MigrateError>
         exists = true;
         Ok(())
     })?;
-    let database = if exists { applied(conn)?.into_iter().max().unwrap_or(0) } else { 0 };
+    let database = if exists {
+        applied(conn)?.into_iter().max().unwrap_or(0)
+    } else {
+        0
+    };
     if database < latest() {
-        return Err(MigrateError::TooOld { database, binary: latest() });
+        return Err(MigrateError::TooOld {
+            database,
+            binary: latest(),
+        });
     }
     Ok(())
 }
@@ -117,9 +136,10 @@ fn applied(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         Ok(())
     })?;
     match done.iter().copied().max() {
-        Some(database) if database > latest() => {
-            Err(MigrateError::TooNew { database, binary: latest() })
-        }
+        Some(database) if database > latest() => Err(MigrateError::TooNew {
+            database,
+            binary: latest(),
+        }),
         _ => Ok(done),
     }
 }

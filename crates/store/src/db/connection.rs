@@ -27,7 +27,9 @@ impl Connection {
     pub(crate) fn open(options: &Options, writer: bool) -> Result<Self, DbError> {
         match options {
             Options::Sqlite(options) => SqliteConn::open(&options.path, writer).map(Self::Sqlite),
-            Options::Postgres(options) => PostgresConn::open(options, writer).map(Box::new).map(Self::Postgres),
+            Options::Postgres(options) => PostgresConn::open(options, writer)
+                .map(Box::new)
+                .map(Self::Postgres),
         }
     }
 
@@ -38,7 +40,11 @@ impl Connection {
         }
     }
 
-    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
+    pub(super) fn execute(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<u64, DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute(sql, params),
             Self::Postgres(conn) => conn.execute(sql, params),
@@ -173,13 +179,15 @@ impl Connection {
         clock: Option<Position>,
         number: Option<TransactionNumber>,
     ) -> Result<(), CommitError> {
-        let clock = clock.map(|position| format!("UPDATE clock SET position = {position} WHERE id = 1; "));
+        let clock =
+            clock.map(|position| format!("UPDATE clock SET position = {position} WHERE id = 1; "));
         // The leading statement fails in a transaction that has failed; a COMMIT alone would silently
         // roll it back.
         let sql = format!("{}COMMIT", clock.as_deref().unwrap_or("SELECT 1; "));
         match self {
             Self::Sqlite(conn) => {
-                conn.batch(&sql).map_err(|error| CommitError::Failed(error.to_string()))?;
+                conn.batch(&sql)
+                    .map_err(|error| CommitError::Failed(error.to_string()))?;
                 conn.limit_wal();
                 Ok(())
             }

@@ -32,7 +32,14 @@ where
 {
     pub(super) fn pair(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
         let (caller, answer) = oneshot::channel();
-        (Box::new(Self { closure: Some(closure), result: None, caller }), answer)
+        (
+            Box::new(Self {
+                closure: Some(closure),
+                result: None,
+                caller,
+            }),
+            answer,
+        )
     }
 }
 
@@ -47,7 +54,9 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let Some(closure) = self.closure.take() else { return false };
+        let Some(closure) = self.closure.take() else {
+            return false;
+        };
         let result = catch_unwind(AssertUnwindSafe(|| closure(tx))).unwrap_or_else(|panic| {
             let message = panic
                 .downcast_ref::<&str>()

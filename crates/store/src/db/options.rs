@@ -52,7 +52,9 @@ pub struct PostgresOptions {
 impl std::fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The driver's own Debug leaves the password out.
-        f.debug_struct("PostgresOptions").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("PostgresOptions")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +96,10 @@ impl Options {
             "sqlite3" => sqlite_options(args, directory).map(Self::Sqlite),
             "psycopg2" => {
                 let options = postgres_options(args)?;
-                Ok(Self::Postgres(Box::new(PostgresOptions { allow_unsafe_locale, ..options })))
+                Ok(Self::Postgres(Box::new(PostgresOptions {
+                    allow_unsafe_locale,
+                    ..options
+                })))
             }
             other => Err(OptionsError::Name(other.to_owned())),
         }
@@ -118,10 +123,15 @@ impl Options {
 
     /// Keeps a second server off an SQLite file. (PostgreSQL has a lock of its own for that.)
     pub(super) fn lock(&self) -> Result<Option<File>, OpenError> {
-        let Self::Sqlite(SqliteOptions { path }) = self else { return Ok(None) };
+        let Self::Sqlite(SqliteOptions { path }) = self else {
+            return Ok(None);
+        };
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let cannot = |error| OpenError::Lock { path: lock_path.to_string_lossy().into_owned(), error };
+        let cannot = |error| OpenError::Lock {
+            path: lock_path.to_string_lossy().into_owned(),
+            error,
+        };
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -137,7 +147,9 @@ impl Options {
 
     /// Refuses a PostgreSQL database that would sort or store text otherwise than SQLite.
     pub(super) fn check_database(&self, conn: &mut Connection) -> Result<(), DbError> {
-        let Self::Postgres(options) = self else { return Ok(()) };
+        let Self::Postgres(options) = self else {
+            return Ok(());
+        };
         let mut found = (String::new(), String::new());
         conn.query_text(
             "SELECT pg_encoding_to_char(encoding), datcollate::text FROM pg_database
@@ -149,7 +161,9 @@ impl Options {
         )?;
         let (encoding, collate) = found;
         if encoding != "UTF8" {
-            return Err(DbError::Unavailable(format!("its encoding is {encoding}, it must be UTF8")));
+            return Err(DbError::Unavailable(format!(
+                "its encoding is {encoding}, it must be UTF8"
+            )));
         }
         if collate != "C" && !options.allow_unsafe_locale {
             return Err(DbError::Unavailable(format!(
@@ -174,20 +188,36 @@ impl PostgresOptions {
         config
             .application_name("plexus")
             .connect_timeout(Duration::from_secs(10))
-            .keepalives_idle(Duration::from_secs(30));
-        Self { config, ssl: SslOptions::default(), max_connections: 10, allow_unsafe_locale: false }
+            .keepalives_idle(Duration::from_secs(30))
+            .tcp_user_timeout(Duration::from_secs(30));
+        Self {
+            config,
+            ssl: SslOptions::default(),
+            max_connections: 10,
+            allow_unsafe_locale: false,
+        }
     }
 
     pub(super) fn connect(&self) -> Result<::postgres::Client, DbError> {
         let mut config = self.config.clone();
         // As in libpq, a Unix socket is never encrypted.
-        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let local = config
+            .get_hosts()
+            .iter()
+            .all(|host| matches!(host, Host::Unix(_)));
         let connected = if local || self.ssl.mode == SslMode::Disable {
             config.ssl_mode(DriverMode::Disable).connect(NoTls)
         } else {
-            let tls = Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
+            let tls =
+                Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
             let prefer = self.ssl.mode == SslMode::Prefer;
-            config.ssl_mode(if prefer { DriverMode::Prefer } else { DriverMode::Require }).connect(tls)
+            config
+                .ssl_mode(if prefer {
+                    DriverMode::Prefer
+                } else {
+                    DriverMode::Require
+                })
+                .connect(tls)
         };
         connected.map_err(|error| DbError::Unavailable(postgres::describe(&error)))
     }
@@ -212,13 +242,19 @@ fn sqlite_options(
             found: path.unwrap_or("nothing").to_owned(),
             expected: "the path of a file",
         }),
-        Some(path) => Ok(SqliteOptions { path: directory.join(path) }),
+        Some(path) => Ok(SqliteOptions {
+            path: directory.join(path),
+        }),
     }
 }
 
 fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, OptionsError> {
-    let PostgresOptions { mut config, mut ssl, mut max_connections, allow_unsafe_locale } =
-        PostgresOptions::new();
+    let PostgresOptions {
+        mut config,
+        mut ssl,
+        mut max_connections,
+        allow_unsafe_locale,
+    } = PostgresOptions::new();
     let (mut certificate, mut key) = (None, None);
     for (option, value) in args.iter().filter(|(_, value)| !value.is_null()) {
         match option.as_str() {
@@ -236,7 +272,12 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
                 config.keepalives_idle(Duration::from_secs(number::<u32>(option, value)?.into()));
             }
             "keepalives_interval" => {
-                config.keepalives_interval(Duration::from_secs(number::<u32>(option, value)?.into()));
+                config
+                    .keepalives_interval(Duration::from_secs(number::<u32>(option, value)?.into()));
+            }
+            "tcp_user_timeout" => {
+                config
+                    .tcp_user_timeout(Duration::from_millis(number::<u32>(option, value)?.into()));
             }
             "keepalives_count" => drop(config.keepalives_retries(number(option, value)?)),
             "sslmode" => ssl.mode = ssl_mode(option, value)?,
@@ -249,10 +290,18 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
         }
     }
     if config.get_hosts().is_empty() {
-        config.host(["/var/run/postgresql", "/tmp"][usize::from(!Path::new("/var/run/postgresql").is_dir())]);
+        config.host(
+            ["/var/run/postgresql", "/tmp"]
+                [usize::from(!Path::new("/var/run/postgresql").is_dir())],
+        );
     }
     ssl.client = certificate.zip(key);
-    Ok(PostgresOptions { config, ssl, max_connections, allow_unsafe_locale })
+    Ok(PostgresOptions {
+        config,
+        ssl,
+        max_connections,
+        allow_unsafe_locale,
+    })
 }
 
 fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {
@@ -270,10 +319,15 @@ fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {
 }
 
 fn text<'v>(option: &str, value: &'v Value) -> Result<&'v str, OptionsError> {
-    value.as_str().ok_or_else(|| argument(option, value, "a text"))
+    value
+        .as_str()
+        .ok_or_else(|| argument(option, value, "a text"))
 }
 
-fn number<T: TryFrom<u64> + std::str::FromStr>(option: &str, value: &Value) -> Result<T, OptionsError> {
+fn number<T: TryFrom<u64> + std::str::FromStr>(
+    option: &str,
+    value: &Value,
+) -> Result<T, OptionsError> {
     let found = match value {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64().and_then(|number| T::try_from(number).ok()),
@@ -282,5 +336,9 @@ fn number<T: TryFrom<u64> + std::str::FromStr>(option: &str, value: &Value) -> R
 }
 
 fn argument(option: &str, value: &Value, expected: &'static str) -> OptionsError {
-    OptionsError::Argument { option: option.to_owned(), found: value.to_string(), expected }
+    OptionsError::Argument {
+        option: option.to_owned(),
+        found: value.to_string(),
+        expected,
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqliteRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
@@ -11,8 +12,13 @@ use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
 use super::value::{FromSqlError, Param, ValueRef};
 use super::{DbError, Row, dialect};
 
-/// The WAL is written back every 1,000 pages; beyond this size (bytes) a reader kept it from starting over.
+/// SQLite writes the WAL back every 1,000 pages, and starts it over when no reader looks at it just then.
+/// When there is always one it grows; beyond this many bytes the writer waits for a gap between readers.
 const WAL_LIMIT: u64 = 64 << 20;
+/// How long it waits for the gap. A reader that takes longer (`plexus db check`) must not stop the server.
+const GAP_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long to wait for another process's write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection, used by one thread.
 pub(crate) struct SqliteConn {
@@ -20,6 +26,8 @@ pub(crate) struct SqliteConn {
     /// Statements as the repositories wrote them -> as SQLite takes them.
     texts: HashMap<&'static str, Arc<str>>,
     wal: PathBuf,
+    /// The size of the WAL (bytes) beyond which it is made to start over.
+    wal_limit: u64,
 }
 
 impl SqliteConn {
@@ -31,10 +39,10 @@ impl SqliteConn {
         let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
         rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
+        conn.busy_timeout(BUSY_TIMEOUT).map_err(unavailable)?;
         // FULL: what was answered survives a power cut, not only a crash. Caches are in KiB.
         conn.execute_batch(&format!(
-            "PRAGMA busy_timeout = 10000;
-             PRAGMA journal_mode = WAL;
+            "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA temp_store = MEMORY;
              PRAGMA cache_size = -{cache};
@@ -46,11 +54,18 @@ impl SqliteConn {
         .map_err(unavailable)?;
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
-        Ok(Self { conn, texts: HashMap::new(), wal: wal.into() })
+        Ok(Self {
+            conn,
+            texts: HashMap::new(),
+            wal: wal.into(),
+            wal_limit: WAL_LIMIT,
+        })
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
-        self.conn.execute_batch(sql).map_err(|error| statement_error(sql, &error))
+        self.conn
+            .execute_batch(sql)
+            .map_err(|error| statement_error(sql, &error))
     }
 
     /// Whether a transaction is open (SQLite ends it by itself after some errors, such as a full disk).
@@ -58,7 +73,11 @@ impl SqliteConn {
         !self.conn.is_autocommit()
     }
 
-    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
+    pub(super) fn execute(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<u64, DbError> {
         let text = self.text(sql);
         let mut statement = prepare(&self.conn, sql, &text)?;
         execute(&mut statement, sql, params)
@@ -71,7 +90,8 @@ impl SqliteConn {
     ) -> Result<u64, DbError> {
         let text = self.text(sql);
         let mut statement = prepare(&self.conn, sql, &text)?;
-        rows.iter().try_fold(0, |sum, row| Ok(sum + execute(&mut statement, sql, row)?))
+        rows.iter()
+            .try_fold(0, |sum, row| Ok(sum + execute(&mut statement, sql, row)?))
     }
 
     pub(super) fn query(
@@ -107,7 +127,10 @@ impl SqliteConn {
         sql: &str,
         visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        let mut statement = self.conn.prepare(sql).map_err(|error| statement_error(sql, &error))?;
+        let mut statement = self
+            .conn
+            .prepare(sql)
+            .map_err(|error| statement_error(sql, &error))?;
         let mut found = statement.raw_query();
         while let Some(row) = found.next().map_err(|error| statement_error(sql, &error))? {
             visit(&Row::sqlite(row, sql))?;
@@ -118,24 +141,48 @@ impl SqliteConn {
     /// Prepares a statement without running it: the names of its columns.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let text = dialect::sqlite_statement(sql);
-        let statement = self.conn.prepare(&text).map_err(|error| statement_error(sql, &error))?;
+        let statement = self
+            .conn
+            .prepare(&text)
+            .map_err(|error| statement_error(sql, &error))?;
         Ok(statement.column_names().map(str::to_owned).collect())
     }
 
-    /// Called after each commit: starts the WAL over when readers have kept it from being started over for
-    /// so long that it has grown beyond bounds. Waits for readers that are at work, up to the busy timeout.
+    /// Called after each commit: makes an overgrown WAL start over.
     pub(super) fn limit_wal(&mut self) {
         let size = std::fs::metadata(&self.wal).map_or(0, |data| data.len());
-        if size <= WAL_LIMIT {
+        if size <= self.wal_limit {
             return;
         }
-        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, size, "the write-ahead log could not be written back; will try again");
+        match self.truncate_wal() {
+            Ok(true) => self.wal_limit = WAL_LIMIT,
+            // Not at every commit: each try may cost the timeout.
+            Ok(false) => self.wal_limit = size + WAL_LIMIT / 2,
+            Err(error) => {
+                self.wal_limit = size + WAL_LIMIT / 2;
+                tracing::warn!(%error, size, "the write-ahead log could not be written back");
+            }
         }
     }
 
+    /// Whether the WAL is now empty.
+    fn truncate_wal(&mut self) -> Result<bool, rusqlite::Error> {
+        self.conn.busy_timeout(GAP_TIMEOUT)?;
+        let busy = self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            });
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(busy? == 0)
+    }
+
     fn text(&mut self, sql: &'static str) -> Arc<str> {
-        Arc::clone(self.texts.entry(sql).or_insert_with(|| dialect::sqlite_statement(sql).into()))
+        Arc::clone(
+            self.texts
+                .entry(sql)
+                .or_insert_with(|| dialect::sqlite_statement(sql).into()),
+        )
     }
 }
 
@@ -144,7 +191,8 @@ fn prepare<'c>(
     sql: &str,
     text: &str,
 ) -> Result<CachedStatement<'c>, DbError> {
-    conn.prepare_cached(text).map_err(|error| statement_error(sql, &error))
+    conn.prepare_cached(text)
+        .map_err(|error| statement_error(sql, &error))
 }
 
 fn execute(
@@ -175,8 +223,11 @@ fn bind(
     }
     for (index, param) in params.iter().enumerate() {
         let index = index + 1;
-        let value = to_sqlite(*param)
-            .map_err(|problem| DbError::Parameter { sql: sql.to_owned(), index, problem })?;
+        let value = to_sqlite(*param).map_err(|problem| DbError::Parameter {
+            sql: sql.to_owned(),
+            index,
+            problem,
+        })?;
         statement
             .raw_bind_parameter(index, value)
             .map_err(|error| statement_error(sql, &error))?;
@@ -187,7 +238,11 @@ fn bind(
 fn to_sqlite(param: Param<'_>) -> Result<ToSqlOutput<'_>, &'static str> {
     Ok(match param {
         Param::List(list) => {
-            let values = list.params().into_iter().map(to_owned_value).collect::<Result<Vec<_>, _>>()?;
+            let values = list
+                .params()
+                .into_iter()
+                .map(to_owned_value)
+                .collect::<Result<Vec<_>, _>>()?;
             ToSqlOutput::from_rc(Rc::new(values), c"rarray")
         }
         scalar => ToSqlOutput::Borrowed(to_ref(scalar)?),
@@ -218,7 +273,9 @@ pub(super) fn value<'r>(
     row: &'r rusqlite::Row<'_>,
     index: usize,
 ) -> Result<ValueRef<'r>, FromSqlError> {
-    let value = row.get_ref(index).map_err(|error| FromSqlError::Invalid(error.to_string()))?;
+    let value = row
+        .get_ref(index)
+        .map_err(|error| FromSqlError::Invalid(error.to_string()))?;
     Ok(match value {
         SqliteRef::Null => ValueRef::Null,
         SqliteRef::Integer(number) => ValueRef::Int(number),
@@ -227,7 +284,9 @@ pub(super) fn value<'r>(
         ),
         SqliteRef::Blob(bytes) => ValueRef::Blob(bytes),
         SqliteRef::Real(_) => {
-            return Err(FromSqlError::Invalid("floating point numbers are not used".to_owned()));
+            return Err(FromSqlError::Invalid(
+                "floating point numbers are not used".to_owned(),
+            ));
         }
     })
 }
@@ -244,5 +303,9 @@ fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {
                         | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID
                 )
     );
-    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation }
+    DbError::Statement {
+        sql: sql.to_owned(),
+        message: error.to_string(),
+        unique_violation,
+    }
 }

@@ -13,7 +13,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// libpq's `sslmode`.
@@ -47,7 +49,10 @@ pub struct SslOptions {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
     #[error("{path}: {error}")]
-    File { path: String, error: rustls::pki_types::pem::Error },
+    File {
+        path: String,
+        error: rustls::pki_types::pem::Error,
+    },
     #[error("sslmode verify-ca and verify-full need sslrootcert")]
     NoRoot,
     #[error(transparent)]
@@ -71,7 +76,8 @@ impl Tls {
         let config = match &options.client {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
+                let key =
+                    PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
                 builder.with_client_auth_cert(certificates(cert)?, key)?
             }
         };
@@ -86,7 +92,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn file_error(path: &Path, error: rustls::pki_types::pem::Error) -> TlsError {
-    TlsError::File { path: path.display().to_string(), error }
+    TlsError::File {
+        path: path.display().to_string(),
+        error,
+    }
 }
 
 /// Checks as much of the server's certificate as `sslmode` says.
@@ -108,7 +117,10 @@ impl Verifier {
                 for certificate in certificates(root)? {
                     roots.add(certificate)?;
                 }
-                let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+                let builder = WebPkiServerVerifier::builder_with_provider(
+                    Arc::new(roots),
+                    Arc::clone(provider),
+                );
                 Some(builder.build()?)
             }
             _ => None,
@@ -130,7 +142,9 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
         // The name is checked last: who fails only there has a good chain.
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(
@@ -146,7 +160,12 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -155,11 +174,18 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -178,9 +204,16 @@ impl MakeTlsConnect<Socket> for Tls {
 
     fn make_tls_connect(&mut self, host: &str) -> Result<Connector, Self::Error> {
         // A Unix socket has no name, and its server never encrypts.
-        let host = if host.is_empty() || host.starts_with('/') { "localhost" } else { host };
+        let host = if host.is_empty() || host.starts_with('/') {
+            "localhost"
+        } else {
+            host
+        };
         let server = ServerName::try_from(host.to_owned())?;
-        Ok(Connector { config: Arc::clone(&self.0), server })
+        Ok(Connector {
+            config: Arc::clone(&self.0),
+            server,
+        })
     }
 }
 
@@ -223,11 +256,17 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }

@@ -36,7 +36,12 @@ pub(super) struct Effects {
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c mut Connection, batch: Option<&'c mut Batch>) -> Self {
-        Self { conn, batch, effects: Effects::default(), failed: None }
+        Self {
+            conn,
+            batch,
+            effects: Effects::default(),
+            failed: None,
+        }
     }
 
     /// Runs a statement; answers the number of rows it changed.
@@ -85,7 +90,10 @@ impl<'c> Tx<'c> {
         let mut rows = self.query(sql, params, map)?;
         match rows.len() {
             0 | 1 => Ok(rows.pop()),
-            found => Err(DbError::RowCount { sql: sql.to_owned(), found }),
+            found => Err(DbError::RowCount {
+                sql: sql.to_owned(),
+                found,
+            }),
         }
     }
 
@@ -97,7 +105,10 @@ impl<'c> Tx<'c> {
         map: impl FnMut(&Row<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         self.query_opt(sql, params, map)?
-            .ok_or_else(|| DbError::RowCount { sql: sql.to_owned(), found: 0 })
+            .ok_or_else(|| DbError::RowCount {
+                sql: sql.to_owned(),
+                found: 0,
+            })
     }
 
     /// Runs one statement for many rows; answers how many rows it changed.

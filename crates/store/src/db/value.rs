@@ -1,7 +1,7 @@
 //! What goes into a statement and what comes out of a column.
 
-use super::row::Row;
 use super::DbError;
+use super::row::Row;
 
 /// One bound parameter.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +24,9 @@ impl Param<'_> {
     /// What both databases can store, or why this cannot be stored.
     pub(super) fn checked(self) -> Result<Self, &'static str> {
         match self {
-            Self::Unsigned(number) => {
-                i64::try_from(number).map(Self::Int).map_err(|_| "does not fit in 63 bits")
-            }
+            Self::Unsigned(number) => i64::try_from(number)
+                .map(Self::Int)
+                .map_err(|_| "does not fit in 63 bits"),
             Self::Text(text) if text.contains('\0') => Err("contains U+0000"),
             other => Ok(other),
         }
@@ -173,7 +173,10 @@ pub enum FromSqlError {
 
 impl FromSqlError {
     fn expected(expected: &'static str, found: ValueRef<'_>) -> Self {
-        Self::Type { expected, found: found.kind() }
+        Self::Type {
+            expected,
+            found: found.kind(),
+        }
     }
 }
 

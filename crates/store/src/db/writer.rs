@@ -10,11 +10,16 @@ use super::job::Job;
 use super::postgres::{Fate, TransactionNumber};
 use super::reader::Message;
 use super::tx::{Batch, Effects};
-use super::{DbError, Shared, Tx};
+use super::{Backend, DbError, Shared, Tx};
 use crate::Position;
 
-/// PostgreSQL remembers 64 subtransactions of a transaction cheaply; more slow down every reader.
-const MAX_BATCH: usize = 64;
+/// Closures in one commit. PostgreSQL remembers 64 subtransactions cheaply; more slow down every reader.
+fn max_batch(backend: Backend) -> usize {
+    match backend {
+        Backend::Sqlite => 512,
+        Backend::Postgres => 64,
+    }
+}
 
 pub(super) struct Writer {
     conn: Connection,
@@ -56,15 +61,20 @@ enum Savepoint {
 
 impl Writer {
     pub(super) fn new(conn: Connection, shared: Arc<Shared>) -> Self {
-        Self { conn, shared, in_doubt: None }
+        Self {
+            conn,
+            shared,
+            in_doubt: None,
+        }
     }
 
     /// Runs write transactions until told to stop.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let max_batch = max_batch(self.conn.backend());
         while let Some(Message::Run(first)) = queue.blocking_recv() {
             let mut waiting = vec![first];
             let mut stop = false;
-            while waiting.len() < MAX_BATCH {
+            while waiting.len() < max_batch {
                 match queue.try_recv() {
                     Ok(Message::Run(job)) => waiting.push(job),
                     Ok(Message::Stop) => {
@@ -93,14 +103,22 @@ impl Writer {
                 return Vec::new();
             }
         };
-        let savepoint = if waiting.len() == 1 { Savepoint::NotNeeded } else { Savepoint::None };
+        let savepoint = if waiting.len() == 1 {
+            Savepoint::NotNeeded
+        } else {
+            Savepoint::None
+        };
         let mut group = Group::new(number, savepoint);
         let mut done = Vec::with_capacity(waiting.len());
         let mut waiting = waiting.into_iter();
         while let Some(mut job) = waiting.next() {
             let ran = group.set_savepoint(&mut self.conn).and_then(|()| {
                 let kept = group.run(&mut self.conn, &mut *job);
-                if kept { Ok(()) } else { group.undo(&mut self.conn) }
+                if kept {
+                    Ok(())
+                } else {
+                    group.undo(&mut self.conn)
+                }
             });
             done.push(job);
             if let Err(error) = ran {
@@ -116,13 +134,22 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Group, done: Vec<Box<dyn Job>>) {
-        let Group { number, batch, effects, kept, .. } = group;
+        let Group {
+            number,
+            batch,
+            effects,
+            kept,
+            ..
+        } = group;
         if !kept {
             self.conn.rollback();
             answer_all(done, None);
             return;
         }
-        let position = batch.clock.filter(|clock| *clock != batch.last).map(|_| batch.last);
+        let position = batch
+            .clock
+            .filter(|clock| *clock != batch.last)
+            .map(|_| batch.last);
         let outcome = Outcome { effects, position };
         match self.conn.commit(position, number) {
             Ok(()) => self.publish(outcome, done),
@@ -154,7 +181,9 @@ impl Writer {
 
     /// Learns the fate of a batch in doubt before anything else is written.
     fn settle_doubt(&mut self) -> Result<(), DbError> {
-        let Some(doubt) = self.in_doubt.take() else { return Ok(()) };
+        let Some(doubt) = self.in_doubt.take() else {
+            return Ok(());
+        };
         match self.conn.fate(doubt.number) {
             Ok(Fate::Committed) => self.publish(doubt.outcome, Vec::new()),
             Ok(Fate::RolledBack) => {}
@@ -186,7 +215,9 @@ impl Writer {
             && (position.is_some() || !effects.changes.is_empty())
         {
             let position = position.unwrap_or_else(|| self.shared.committed());
-            guard("the commit listener", || listener.published(position, &effects.changes));
+            guard("the commit listener", || {
+                listener.published(position, &effects.changes)
+            });
         }
     }
 }

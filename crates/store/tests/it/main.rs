@@ -8,3 +8,4 @@ mod migrations;
 mod statements;
 mod tls;
 mod values;
+mod wal;

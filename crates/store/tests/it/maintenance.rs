@@ -9,7 +9,10 @@ async fn statistics_name_every_table() {
     for db in databases() {
         db.write(|tx| server::claim(tx, "a.example")).await.unwrap();
         let tables = stats(db.place().options()).unwrap();
-        let server = tables.iter().find(|table| table.table == "server").expect("the table is listed");
+        let server = tables
+            .iter()
+            .find(|table| table.table == "server")
+            .expect("the table is listed");
         assert_eq!(server.rows, 1);
         assert!(server.bytes >= 4096, "{}", server.bytes);
         assert!(tables.iter().any(|table| table.table == "events"));
@@ -37,7 +40,10 @@ async fn contradicting_rows_are_found() {
 
 #[test]
 fn a_database_without_a_schema_is_refused() {
-    for place in places().into_iter().filter(|place| place.options().backend() == plexus_store::Backend::Sqlite) {
+    for place in places()
+        .into_iter()
+        .filter(|place| place.options().backend() == plexus_store::Backend::Sqlite)
+    {
         let error = check(place.options()).unwrap_err().to_string();
         assert!(error.contains("unable to open"), "{error}");
     }
