@@ -23,7 +23,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::Clock;
+use plexus_base::{Clock, Shutdown};
 use plexus_protocol::id::UserId;
 use plexus_rooms::Rooms;
 use plexus_store::{Database, DbError, Position};
@@ -54,6 +54,8 @@ pub struct SyncParts {
     pub unread: Arc<UnreadCounts>,
     pub settings: Arc<SettingsCache>,
     pub options: SyncOptions,
+    /// Ends waiting early when the server stops.
+    pub shutdown: Shutdown,
 }
 
 /// The options of homeserver.yaml that concern syncs.
@@ -143,6 +145,9 @@ impl SyncEngine {
             request.since = Some(now.token());
             tokio::select! {
                 () = woken => {}
+                () = self.parts.shutdown.begun() => {
+                    return Ok(Build::empty_answer(self, &request, now.token()).await?);
+                }
                 () = &mut timeout => return Ok(Build::empty_answer(self, &request, now.token()).await?),
             }
         }

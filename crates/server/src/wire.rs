@@ -82,8 +82,15 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         signing_key: Arc::new(signing_key),
         cache_bytes: ROOM_CACHE_BYTES,
     });
-    let followers =
-        delivery::build(&config, &clock, &database, &rooms, server_name.clone(), &mut background);
+    let followers = delivery::build(delivery::Foundation {
+        config: &config,
+        clock: &clock,
+        db: &database,
+        rooms: &rooms,
+        server_name: server_name.clone(),
+        shutdown: &shutdown,
+        background: &mut background,
+    });
 
     let settings_of_accounts = settings::accounts(&config, server_name.clone());
     let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), settings_of_accounts);

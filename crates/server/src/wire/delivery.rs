@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_base::Clock;
+use plexus_base::{Clock, Shutdown};
 use plexus_base::config::{Config, PresenceMode};
 use plexus_delivery::ephemeral::EphemeralSerial;
 use plexus_delivery::{
@@ -25,15 +25,21 @@ pub struct Delivery {
     pub notifications: Arc<Notifications>,
 }
 
+/// What the followers stand on.
+pub struct Foundation<'a> {
+    pub config: &'a Config,
+    pub clock: &'a Clock,
+    pub db: &'a Database,
+    pub rooms: &'a Arc<Rooms>,
+    pub server_name: ServerName,
+    pub shutdown: &'a Shutdown,
+    /// Where their tasks run.
+    pub background: &'a mut JoinSet<()>,
+}
+
 /// Builds the followers and makes them hear of commits. To be called before the first write.
-pub fn build(
-    config: &Config,
-    clock: &Clock,
-    db: &Database,
-    rooms: &Arc<Rooms>,
-    server_name: ServerName,
-    background: &mut JoinSet<()>,
-) -> Delivery {
+pub fn build(foundation: Foundation<'_>) -> Delivery {
+    let Foundation { config, clock, db, rooms, server_name, shutdown, background } = foundation;
     let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
     db.set_listener(Arc::clone(&notifier) as _);
     let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
@@ -65,6 +71,7 @@ pub fn build(
         unread,
         settings,
         options: sync_options(config),
+        shutdown: shutdown.clone(),
     });
     Delivery {
         sync: Arc::new(sync),
