@@ -114,7 +114,7 @@ impl Connection {
     pub(super) fn begin_write(&mut self) -> Result<Option<TransactionNumber>, DbError> {
         match self {
             // IMMEDIATE: the lock is taken now, so nothing can fail later for want of it.
-            Self::Sqlite(conn) => conn.batch("BEGIN IMMEDIATE").map(|()| None),
+            Self::Sqlite(conn) => conn.execute("BEGIN IMMEDIATE", &[]).map(|_| None),
             Self::Postgres(conn) => {
                 conn.ensure()?;
                 match conn.begin_write() {
@@ -132,7 +132,7 @@ impl Connection {
     /// Opens a read transaction: all its statements see one state of the database.
     pub(super) fn begin_read(&mut self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(conn) => conn.batch("BEGIN"),
+            Self::Sqlite(conn) => conn.execute("BEGIN", &[]).map(drop),
             Self::Postgres(conn) => {
                 conn.ensure()?;
                 match conn.batch("BEGIN") {
@@ -150,7 +150,7 @@ impl Connection {
     pub(super) fn rollback(&mut self) {
         let result = match self {
             Self::Sqlite(conn) if !conn.in_transaction() => Ok(()),
-            Self::Sqlite(conn) => conn.batch("ROLLBACK"),
+            Self::Sqlite(conn) => conn.execute("ROLLBACK", &[]).map(drop),
             Self::Postgres(conn) if conn.is_lost() => Ok(()),
             Self::Postgres(conn) => conn.batch("ROLLBACK"),
         };
@@ -179,22 +179,55 @@ impl Connection {
         clock: Option<Position>,
         number: Option<TransactionNumber>,
     ) -> Result<(), CommitError> {
-        let clock =
-            clock.map(|position| format!("UPDATE clock SET position = {position} WHERE id = 1; "));
-        // The leading statement fails in a transaction that has failed; a COMMIT alone would silently
-        // roll it back.
-        let sql = format!("{}COMMIT", clock.as_deref().unwrap_or("SELECT 1; "));
         match self {
             Self::Sqlite(conn) => {
-                conn.batch(&sql)
+                let sql = "UPDATE clock SET position = $1 WHERE id = 1";
+                clock
+                    .map_or(Ok(0), |position| conn.execute(sql, &[Param::Int(position)]))
+                    .and_then(|_| conn.execute("COMMIT", &[]))
                     .map_err(|error| CommitError::Failed(error.to_string()))?;
                 conn.limit_wal();
                 Ok(())
             }
-            Self::Postgres(conn) => conn.batch(&sql).map_err(|error| match number {
-                Some(number) if conn.is_lost() => CommitError::Unknown(number, error.to_string()),
-                _ => CommitError::Failed(error.to_string()),
+            Self::Postgres(conn) => {
+                let clock = clock.map(|position| {
+                    format!("UPDATE clock SET position = {position} WHERE id = 1; ")
+                });
+                // One round trip. The leading statement fails in a transaction that has failed; a COMMIT
+                // alone would silently roll it back.
+                let sql = format!("{}COMMIT", clock.as_deref().unwrap_or("SELECT 1; "));
+                conn.batch(&sql).map_err(|error| match number {
+                    Some(number) if conn.is_lost() => {
+                        CommitError::Unknown(number, error.to_string())
+                    }
+                    _ => CommitError::Failed(error.to_string()),
+                })
+            }
+        }
+    }
+
+    /// Sets the savepoint `closure`, after releasing the one before if there is one.
+    pub(super) fn savepoint(&mut self, release: bool) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(conn) => {
+                if release {
+                    conn.execute("RELEASE SAVEPOINT closure", &[])?;
+                }
+                conn.execute("SAVEPOINT closure", &[]).map(drop)
+            }
+            Self::Postgres(conn) => conn.batch(if release {
+                "RELEASE SAVEPOINT closure; SAVEPOINT closure"
+            } else {
+                "SAVEPOINT closure"
             }),
+        }
+    }
+
+    /// Undoes what was done since the savepoint, which stays.
+    pub(super) fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(conn) => conn.execute("ROLLBACK TO SAVEPOINT closure", &[]).map(drop),
+            Self::Postgres(conn) => conn.batch("ROLLBACK TO SAVEPOINT closure"),
         }
     }
 

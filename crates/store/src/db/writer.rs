@@ -236,8 +236,8 @@ impl Group {
     fn set_savepoint(&mut self, conn: &mut Connection) -> Result<(), DbError> {
         match self.savepoint {
             Savepoint::NotNeeded | Savepoint::Unused => return Ok(()),
-            Savepoint::None => conn.batch("SAVEPOINT closure")?,
-            Savepoint::Used => conn.batch("RELEASE SAVEPOINT closure; SAVEPOINT closure")?,
+            Savepoint::None => conn.savepoint(false)?,
+            Savepoint::Used => conn.savepoint(true)?,
         }
         self.savepoint = Savepoint::Unused;
         Ok(())
@@ -269,7 +269,7 @@ impl Group {
         if self.savepoint == Savepoint::NotNeeded {
             return Ok(());
         }
-        conn.batch("ROLLBACK TO SAVEPOINT closure")?;
+        conn.rollback_to_savepoint()?;
         self.savepoint = Savepoint::Unused;
         Ok(())
     }
