@@ -1,23 +1,22 @@
 //! Authorization and state resolution beside ruma's, on rooms grown at random, and without it where it has no opinion.
 
-use std::collections::HashMap;
+use std::{borrow::Borrow, collections::HashMap};
 
 use plexus_protocol::{
     auth::{self, AuthEvent},
     id::EventId,
     rules::RoomVersion,
 };
-use ruma_common::OwnedEventId;
 use ruma_events::StateEventType;
 use ruma_state_res::utils::event_id_set::EventIdSet;
 
 use crate::{
     random_room::RandomRoom,
     room::StateMap,
-    ruma_pdu::{Events, RumaPdu, fetch, id, rules},
+    ruma_pdu::{Events, RumaId, RumaPdu, fetch, id, rules},
 };
 
-type RumaState = ruma_state_res::StateMap<OwnedEventId>;
+type RumaState = ruma_state_res::StateMap<RumaId>;
 
 fn grow(version: RoomVersion, seed: u64) -> RandomRoom {
     let mut room = RandomRoom::new(version, seed);
@@ -86,9 +85,9 @@ fn state_independent_checks_agree_with_ruma() {
 }
 
 /// The auth chains of a state's events, with the events themselves, as ruma's callers compute them.
-fn auth_chain(events: &Events, from: impl Iterator<Item = OwnedEventId>) -> EventIdSet<OwnedEventId> {
+fn auth_chain(events: &Events, from: impl Iterator<Item = RumaId>) -> EventIdSet<RumaId> {
     let mut chain = EventIdSet::new();
-    let mut next: Vec<OwnedEventId> = from.collect();
+    let mut next: Vec<RumaId> = from.collect();
     while let Some(event) = next.pop() {
         if chain.insert(event.clone()) {
             next.extend(ruma_state_res::Event::auth_events(&events[&event]).cloned());
@@ -98,17 +97,17 @@ fn auth_chain(events: &Events, from: impl Iterator<Item = OwnedEventId>) -> Even
 }
 
 /// By its definition: for each pair, what is both above the one and below the other.
-fn conflicted_subgraph(events: &Events, conflicted: &RumaStates) -> EventIdSet<OwnedEventId> {
-    let all: Vec<&OwnedEventId> = conflicted.values().flatten().collect();
+fn conflicted_subgraph(events: &Events, conflicted: &RumaStates) -> EventIdSet<RumaId> {
+    let all: Vec<&RumaId> = conflicted.values().flatten().collect();
     let below = auth_chain(events, all.iter().map(|event| (*event).clone()));
-    let leads_back = |event: &OwnedEventId| {
+    let leads_back = |event: &RumaId| {
         let chain = auth_chain(events, [event.clone()].into_iter());
-        all.iter().any(|conflicted| chain.contains(conflicted))
+        all.iter().any(|conflicted| chain.contains((*conflicted).borrow()))
     };
     below.into_iter().filter(leads_back).collect()
 }
 
-type RumaStates = HashMap<(StateEventType, String), Vec<OwnedEventId>>;
+type RumaStates = HashMap<(StateEventType, String), Vec<RumaId>>;
 
 fn resolve_with_ruma(version: RoomVersion, events: &Events, states: &[StateMap]) -> RumaState {
     let rules = rules(version);

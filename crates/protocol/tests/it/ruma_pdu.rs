@@ -1,6 +1,6 @@
 //! Our events as ruma's state resolution sees them.
 
-use std::sync::Arc;
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use plexus_protocol::{event::Pdu, id::EventId as Id, rules::RoomVersion};
 use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
@@ -13,24 +13,40 @@ pub fn rules(version: RoomVersion) -> RoomVersionRules {
     RoomVersionId::try_from(version.as_str()).unwrap().rules().unwrap()
 }
 
-pub fn id(id: &Id) -> OwnedEventId {
-    id.as_str().try_into().unwrap()
+/// An event id as cheap to clone as our own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RumaId(Arc<OwnedEventId>);
+
+impl Borrow<EventId> for RumaId {
+    fn borrow(&self) -> &EventId {
+        &self.0
+    }
+}
+
+impl fmt::Display for RumaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub fn id(id: &Id) -> RumaId {
+    RumaId(Arc::new(id.as_str().try_into().unwrap()))
 }
 
 #[derive(Clone)]
 pub struct RumaPdu(Arc<Inner>);
 
 struct Inner {
-    id: OwnedEventId,
+    id: RumaId,
     room_id: Option<OwnedRoomId>,
     sender: OwnedUserId,
     time: MilliSecondsSinceUnixEpoch,
     event_type: TimelineEventType,
     content: Box<RawValue>,
     state_key: Option<String>,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
-    redacts: Option<OwnedEventId>,
+    prev_events: Vec<RumaId>,
+    auth_events: Vec<RumaId>,
+    redacts: Option<RumaId>,
 }
 
 impl From<&Pdu> for RumaPdu {
@@ -52,9 +68,9 @@ impl From<&Pdu> for RumaPdu {
 }
 
 impl Event for RumaPdu {
-    type Id = OwnedEventId;
+    type Id = RumaId;
 
-    fn event_id(&self) -> &OwnedEventId {
+    fn event_id(&self) -> &RumaId {
         &self.0.id
     }
     fn room_id(&self) -> Option<&RoomId> {
@@ -75,13 +91,13 @@ impl Event for RumaPdu {
     fn state_key(&self) -> Option<&str> {
         self.0.state_key.as_deref()
     }
-    fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
+    fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &RumaId> + '_> {
         Box::new(self.0.prev_events.iter())
     }
-    fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
+    fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &RumaId> + '_> {
         Box::new(self.0.auth_events.iter())
     }
-    fn redacts(&self) -> Option<&OwnedEventId> {
+    fn redacts(&self) -> Option<&RumaId> {
         self.0.redacts.as_ref()
     }
     fn rejected(&self) -> bool {
@@ -90,7 +106,7 @@ impl Event for RumaPdu {
 }
 
 /// Looks up by id, whichever kind.
-pub type Events = std::collections::HashMap<OwnedEventId, RumaPdu>;
+pub type Events = std::collections::HashMap<RumaId, RumaPdu>;
 
 pub fn fetch<'a>(events: &'a Events) -> impl Fn(&EventId) -> Option<RumaPdu> + 'a {
     |id| events.get(id).cloned()
