@@ -2,10 +2,13 @@
 //!
 //! [`Rooms`] is the registry of rooms in use. A [`Room`] hands readers an immutable [`RoomView`] and lets one writer at
 //! a time extend it. [`EventSender`], [`RoomCreator`] and [`MembershipChanger`] write; everything they write goes
-//! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history.
+//! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
+//! [`summary`] looks at rooms from outside, [`upgrade`] replaces them.
 
 pub mod relations;
+pub mod summary;
 pub mod timeline;
+pub mod upgrade;
 
 mod build;
 mod create;

@@ -1,0 +1,198 @@
+//! What a room looks like from outside: the room directory, room summaries, spaces.
+
+use std::sync::Arc;
+
+use plexus_protocol::event::client;
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::Value;
+use plexus_store::DbError;
+use serde::Serialize;
+
+use crate::membership_kind::MembershipKind;
+use crate::memberships::UserRooms;
+use crate::registry::Rooms;
+use crate::room::{HistoryVisibility, JoinRule, Room, RoomView};
+use crate::timeline;
+
+/// A room from outside, as the client-server API writes it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoomSummary {
+    /// `room_id`
+    pub room_id: String,
+    /// `m.room.name`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `m.room.topic`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// `m.room.canonical_alias`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canonical_alias: Option<String>,
+    /// `m.room.avatar`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+    /// How many users are joined.
+    pub num_joined_members: u64,
+    /// Whether anybody may read the history.
+    pub world_readable: bool,
+    /// Whether guests may join.
+    pub guest_can_join: bool,
+    /// `m.room.join_rules`
+    pub join_rule: &'static str,
+    /// `type` of `m.room.create`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_type: Option<String>,
+}
+
+/// What only summaries and hierarchies tell.
+#[derive(Clone, Debug, Serialize)]
+pub struct SummaryDetails {
+    /// The summary.
+    #[serde(flatten)]
+    pub summary: RoomSummary,
+    /// The room's version.
+    pub room_version: &'static str,
+    /// `algorithm` of `m.room.encryption`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
+    /// For a restricted room the rooms whose members it lets in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_room_ids: Vec<String>,
+}
+
+impl RoomSummary {
+    /// The summary of a room as it is now.
+    #[must_use]
+    pub fn of(room: &Room) -> Self {
+        let view = room.view();
+        let text = |event_type, member| {
+            view.content_str(event_type, member).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        Self {
+            room_id: room.id.as_str().to_owned(),
+            name: text("m.room.name", "name"),
+            topic: text("m.room.topic", "topic"),
+            canonical_alias: text("m.room.canonical_alias", "alias"),
+            avatar_url: text("m.room.avatar", "url"),
+            num_joined_members: view.joined_count,
+            world_readable: view.history_visibility == HistoryVisibility::WorldReadable,
+            guest_can_join: view.guests_can_join,
+            join_rule: view.join_rule.as_str(),
+            room_type: text("m.room.create", "type"),
+        }
+    }
+}
+
+impl SummaryDetails {
+    /// The summary of a room as it is now, with its details.
+    #[must_use]
+    pub fn of(room: &Room) -> Self {
+        let view = room.view();
+        Self {
+            summary: RoomSummary::of(room),
+            room_version: room.version.as_str(),
+            encryption: view.content_str("m.room.encryption", "algorithm").map(str::to_owned),
+            allowed_room_ids: allowed_rooms(&view).into_iter().map(String::from).collect(),
+        }
+    }
+}
+
+/// The rooms whose members a restricted room lets in.
+pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
+    if !matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted) {
+        return Vec::new();
+    }
+    let rules = view.event_in_memory("m.room.join_rules", "");
+    let allow = rules.and_then(|pdu| pdu.content().get_array("allow")).unwrap_or_default();
+    allow
+        .iter()
+        .filter_map(Value::as_object)
+        .filter(|rule| rule.get_str("type") == Some("m.room_membership"))
+        .filter_map(|rule| rule.get_str("room_id")?.try_into().ok())
+        .collect()
+}
+
+/// Every room in the room directory, those with the most members first.
+pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
+    let nids = rooms.database().read(|tx| plexus_store::repo::rooms::published(tx)).await?;
+    let mut summaries = Vec::with_capacity(nids.len());
+    for nid in nids {
+        if let Some(room) = rooms.get_nid(nid).await? {
+            summaries.push(RoomSummary::of(&room));
+        }
+    }
+    summaries.sort_by(|a, b| {
+        b.num_joined_members.cmp(&a.num_joined_members).then_with(|| a.room_id.cmp(&b.room_id))
+    });
+    Ok(summaries)
+}
+
+/// Whether the user (or, with `None`, anybody) may be shown the room's summary: members and invited users, and everybody
+/// where the room can be entered or read without an invite (client-server API, "Room summaries", "Spaces").
+pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) -> Result<bool, DbError> {
+    let view = room.view();
+    if matches!(view.join_rule, JoinRule::Public | JoinRule::Knock | JoinRule::KnockRestricted)
+        || view.history_visibility == HistoryVisibility::WorldReadable
+    {
+        return Ok(true);
+    }
+    let Some(user) = user else { return Ok(false) };
+    if matches!(view.state.membership(user.as_str()), Some(MembershipKind::Join | MembershipKind::Invite)) {
+        return Ok(true);
+    }
+    let allowed = allowed_rooms(&view);
+    if allowed.is_empty() {
+        return Ok(false);
+    }
+    is_in_one_of(rooms, &rooms.memberships().of(user).await?, &allowed).await
+}
+
+/// Whether somebody with these memberships is joined to one of the rooms.
+pub(crate) async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> Result<bool, DbError> {
+    for id in ids {
+        if let Some(room) = rooms.get(id).await?
+            && joined.get(room.nid).is_some_and(|membership| membership.kind == MembershipKind::Join)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// One child of a space, from its `m.space.child` event.
+#[derive(Clone, Debug)]
+pub struct SpaceChild {
+    /// The child.
+    pub room_id: RoomId,
+    /// Whether the space suggests it.
+    pub suggested: bool,
+    /// The event as `children_state` has it: stripped, with `origin_server_ts`.
+    pub json: String,
+}
+
+/// A space's children in order: by `order`, then by when the event was sent, then by id (client-server API, "Ordering of
+/// children within a space"). Children without `via` are removed ones.
+pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
+    let view = room.view();
+    let entries: Vec<_> = view.state.of_type("m.space.child").map(Arc::clone).collect();
+    let mut children = Vec::with_capacity(entries.len());
+    for event in timeline::state_events(room, &entries).await? {
+        let pdu = &event.pdu;
+        let has_via = pdu.content().get_array("via").is_some_and(|via| !via.is_empty());
+        let Some(Ok(room_id)) = pdu.state_key().filter(|_| has_via).map(RoomId::try_from) else { continue };
+        let order = pdu.content().get_str("order").filter(|order| is_order(order)).map(str::to_owned);
+        let mut json = client::stripped_json(pdu);
+        json.truncate(json.len().saturating_sub(1));
+        json.push_str(&format!(",\"origin_server_ts\":{}}}", pdu.origin_server_ts()));
+        let suggested = pdu.content().get_bool("suggested") == Some(true);
+        // No order comes last.
+        let key = (order.is_none(), order, pdu.origin_server_ts(), room_id.clone());
+        children.push((key, SpaceChild { room_id, suggested, json }));
+    }
+    children.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(children.into_iter().map(|(_, child)| child).collect())
+}
+
+fn is_order(order: &str) -> bool {
+    order.len() <= 50 && order.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+}
