@@ -67,9 +67,16 @@ pub struct ConfigArgs {
     /// Configuration file, or a directory of *.yaml files; may be repeated, a later file's top-level keys replace earlier ones'
     #[arg(short = 'c', long = "config-path", value_name = "PATH")]
     pub config_path: Vec<PathBuf>,
-    /// Where configuration, key and database are when no configuration is named
-    #[arg(long, alias = "data-directory", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    pub data_dir: PathBuf,
+    /// Where configuration, key and database are when no configuration is named [default: plexus-data]
+    #[arg(long, alias = "data-directory", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The data directory, as it counts when no configuration is named.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR))
+    }
 }
 
 /// yes or no.
@@ -95,6 +102,12 @@ pub struct ServeArgs {
     /// Write the configuration and what it names, then exit
     #[arg(long)]
     pub generate_config: bool,
+    /// Where a configuration made now has its signing key [default: beside the configuration]
+    #[arg(long, alias = "keys-directory", value_name = "DIR")]
+    pub config_directory: Option<PathBuf>,
+    /// Let a configuration made now listen on all addresses instead of 127.0.0.1
+    #[arg(long)]
+    pub open_private_ports: bool,
     /// Write missing files that the configuration names (signing key, log configuration), then exit
     #[arg(long, alias = "generate-keys", conflicts_with = "generate_config")]
     pub generate_missing_configs: bool,
@@ -123,6 +136,8 @@ impl ServeArgs {
             server_name: None,
             report_stats: None,
             generate_config: false,
+            config_directory: None,
+            open_private_ports: false,
             generate_missing_configs: false,
             generate_missing_and_run: false,
             daemonize: false,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use plexus_base::Random;
 use plexus_base::config::{self, Config, Generate, Loaded, Options};
 
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, ServeArgs, YesNo};
 use crate::key_file;
 
 /// The name of the server when nobody says one: only this machine can use it.
@@ -46,7 +46,7 @@ pub enum CreateError {
 /// The files that make up the configuration.
 fn files(args: &ConfigArgs) -> Vec<PathBuf> {
     if args.config_path.is_empty() {
-        vec![args.data_dir.join("homeserver.yaml")]
+        vec![args.data_dir().join("homeserver.yaml")]
     } else {
         args.config_path.clone()
     }
@@ -80,7 +80,7 @@ pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, Load
     if let ([file], true) = (paths.as_slice(), args.config_path.is_empty())
         && !file.exists()
     {
-        return Err(LoadError::None(args.data_dir.clone()));
+        return Err(LoadError::None(args.data_dir().to_owned()));
     }
     match config::load(&paths, Options { forbid_secrets }) {
         Ok(loaded) => Ok(loaded),
@@ -89,50 +89,73 @@ pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, Load
 }
 
 /// Makes the data directory with its configuration and signing key, unless a configuration is named or there already.
-/// Answers whether it did.
 ///
 /// # Errors
 /// See [`CreateError`].
-pub fn create_if_new(
-    args: &ConfigArgs,
-    server_name: Option<&str>,
-    report_stats: bool,
-) -> Result<bool, CreateError> {
-    if !args.config_path.is_empty() || args.data_dir.join("homeserver.yaml").exists() {
-        return Ok(false);
+pub fn create_if_new(args: &ServeArgs) -> Result<(), CreateError> {
+    let target = args.config.data_dir().join("homeserver.yaml");
+    if !args.config.config_path.is_empty() || target.exists() {
+        return Ok(());
     }
-    let target = args.data_dir.join("homeserver.yaml");
-    create(&target, &args.data_dir, server_name.unwrap_or(DEFAULT_SERVER_NAME), report_stats)?;
-    Ok(true)
+    create_for(args, &target)
 }
 
-/// Writes a configuration to `target`, with its data in `data_dir` and a signing key beside it. The configuration comes last
-/// and whole, so that an interrupted start is simply repeated.
+/// Writes the configuration that `plexus serve --generate-config` asks for; answers where it is.
 ///
 /// # Errors
 /// See [`CreateError`].
-pub fn create(
-    target: &Path,
-    data_dir: &Path,
-    server_name: &str,
-    report_stats: bool,
-) -> Result<(), CreateError> {
+pub fn generate(args: &ServeArgs) -> Result<PathBuf, CreateError> {
+    let named = args.config.config_path.first().cloned();
+    let target = named.unwrap_or_else(|| args.config.data_dir().join("homeserver.yaml"));
+    create_for(args, &target)?;
+    Ok(target)
+}
+
+fn create_for(args: &ServeArgs, target: &Path) -> Result<(), CreateError> {
+    let folder = target.parent().unwrap_or(Path::new(""));
+    create(&New {
+        target,
+        config_dir: args.config_directory.as_deref().unwrap_or(folder),
+        data_dir: args.config.data_dir.as_deref().unwrap_or(folder),
+        server_name: args.server_name.as_deref().unwrap_or(DEFAULT_SERVER_NAME),
+        report_stats: args.report_stats == Some(YesNo::Yes),
+        open_ports: args.open_private_ports,
+    })
+}
+
+/// A configuration to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct New<'a> {
+    /// The file.
+    pub target: &'a Path,
+    /// Where the signing key goes.
+    pub config_dir: &'a Path,
+    /// Where the data will be.
+    pub data_dir: &'a Path,
+    /// The server's name.
+    pub server_name: &'a str,
+    /// Whether anonymous statistics are reported.
+    pub report_stats: bool,
+    /// Whether to listen on all addresses.
+    pub open_ports: bool,
+}
+
+/// Writes a configuration and a signing key. The configuration comes last and whole, so that an interrupted start is simply
+/// repeated.
+///
+/// # Errors
+/// See [`CreateError`].
+pub fn create(new: &New<'_>) -> Result<(), CreateError> {
+    let New { target, server_name, report_stats, .. } = *new;
     if plexus_protocol::id::ServerName::try_from(server_name).is_err() {
         return Err(CreateError::ServerName(server_name.to_owned()));
     }
     if target.exists() {
         return Err(CreateError::Exists(target.to_owned()));
     }
-    let folder_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CreateError::Folder { path, source }
-    };
-    let config_dir = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for folder in [config_dir, data_dir] {
-        make_private_folder(folder).map_err(folder_error(folder))?;
-    }
-    let data_dir = fs::canonicalize(data_dir).map_err(folder_error(data_dir))?;
-    let config_dir = fs::canonicalize(config_dir).map_err(folder_error(config_dir))?;
+    let target_dir = folder(target.parent().unwrap_or(Path::new("")))?;
+    let config_dir = folder(new.config_dir)?;
+    let data_dir = folder(new.data_dir)?;
     let key_path = config_dir.join(format!("{server_name}.signing.key"));
     let random = Random::system();
     if !key_path.exists() {
@@ -141,9 +164,20 @@ pub fn create(
             other => CreateError::Key(other),
         })?;
     }
-    let new = Generate { server_name, report_stats, config_dir: &config_dir, data_dir: &data_dir };
-    let text = config::generate(&new, &random);
-    write_whole(&config_dir.join(target.file_name().unwrap_or("homeserver.yaml".as_ref())), &text)
+    let generate = Generate { server_name, report_stats, config_dir: &config_dir, data_dir: &data_dir };
+    let mut text = config::generate(&generate, &random);
+    if new.open_ports {
+        text = text.replace("    bind_addresses: ['127.0.0.1']\n", "");
+    }
+    write_whole(&target_dir.join(target.file_name().unwrap_or("homeserver.yaml".as_ref())), &text)
+}
+
+/// The folder's full path; it is made when missing.
+fn folder(path: &Path) -> Result<PathBuf, CreateError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    make_private_folder(path)
+        .and_then(|()| fs::canonicalize(path))
+        .map_err(|source| CreateError::Folder { path: path.to_owned(), source })
 }
 
 /// Makes a folder that only its owner can look into; one that exists stays as it is.

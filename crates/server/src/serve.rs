@@ -12,7 +12,7 @@ use plexus_base::{Clock, Random, Shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{CommandError, DEFAULT_DATA_DIR, ServeArgs, YesNo, control};
+use crate::cli::{CommandError, ServeArgs, control};
 use crate::listen::{self, Bound, Serving};
 use crate::notify::Notifier;
 use crate::pid_file::PidFile;
@@ -178,11 +178,11 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         // Fails only for a process group's leader, which then has no terminal to leave anyway.
         let _ = rustix::process::setsid();
     }
-    let report_stats = args.report_stats == Some(YesNo::Yes);
     if args.generate_config {
-        return generate(&args, report_stats);
+        println!("wrote {}", data_dir::generate(&args)?.display());
+        return Ok(());
     }
-    data_dir::create_if_new(&args.config, args.server_name.as_deref(), report_stats)?;
+    data_dir::create_if_new(&args)?;
     let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
     loaded.config.generate_missing_secrets(&Random::system())?;
     if args.generate_missing_configs || args.generate_missing_and_run {
@@ -191,7 +191,10 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
             return Ok(());
         }
     }
-    if args.daemonize {
+    if args.print_pidfile || loaded.config.server.print_pidfile {
+        println!("{}", control::pid_path(&loaded.config).display());
+    }
+    if (args.daemonize || loaded.config.server.daemonize) && !args.detached {
         return control::detach(&args.config, &loaded.config);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -199,20 +202,6 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
     // A blocking task (a password hash) may still run; there is nobody left to wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
-}
-
-fn generate(args: &ServeArgs, report_stats: bool) -> Result<(), CommandError> {
-    let target = args
-        .config
-        .config_path
-        .first()
-        .cloned()
-        .unwrap_or_else(|| args.config.data_dir.join("homeserver.yaml"));
-    let data_dir = target.parent().map(PathBuf::from).unwrap_or_default();
-    let name = args.server_name.as_deref().unwrap_or(data_dir::DEFAULT_SERVER_NAME);
-    data_dir::create(&target, &data_dir, name, report_stats)?;
-    println!("wrote {}", target.display());
-    Ok(())
 }
 
 async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
@@ -278,7 +267,7 @@ fn banner(args: &ServeArgs, config: &Config, running: &Running, first_user: bool
     let name = &config.server.server_name;
     println!("Plexus {} serves {name} at {}", env!("CARGO_PKG_VERSION"), running.places.join(", "));
     let files = match args.config.config_path.as_slice() {
-        [] => args.config.data_dir.display().to_string(),
+        [] => args.config.data_dir().display().to_string(),
         paths => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     };
     println!("Its files are in {files}");
@@ -293,8 +282,8 @@ fn register_command(args: &ServeArgs, running: &Running) -> String {
     for path in &args.config.config_path {
         command.push_str(&format!(" -c {}", path.display()));
     }
-    if args.config.config_path.is_empty() && args.config.data_dir.as_os_str() != DEFAULT_DATA_DIR {
-        command.push_str(&format!(" --data-dir {}", args.config.data_dir.display()));
+    if let (true, Some(data_dir)) = (args.config.config_path.is_empty(), &args.config.data_dir) {
+        command.push_str(&format!(" --data-dir {}", data_dir.display()));
     }
     if let Some(place) = running.places.iter().find(|place| place.starts_with("http")) {
         // What listens on all addresses is reached on this machine's own.

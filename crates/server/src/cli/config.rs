@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use plexus_base::config::{self, Options};
 
 use super::{CommandError, YesNo};
-use crate::data_dir;
+use crate::data_dir::{self, New};
 
 /// Arguments of `plexus generate-config`.
 #[derive(Debug, Args)]
@@ -27,6 +27,9 @@ pub struct GenerateConfigArgs {
     /// Whether anonymous statistics are reported
     #[arg(long, value_name = "yes|no", default_value = "no")]
     report_stats: YesNo,
+    /// Listen on all addresses instead of 127.0.0.1
+    #[arg(long)]
+    open_private_ports: bool,
     /// Accepted for Synapse's sake: secrets are always generated
     #[arg(long, hide = true)]
     generate_secrets: bool,
@@ -39,7 +42,14 @@ pub struct GenerateConfigArgs {
 pub fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
     let target = args.output_file.clone().unwrap_or_else(|| args.config_dir.join("homeserver.yaml"));
     let data_dir = args.data_dir.as_ref().unwrap_or(&args.config_dir);
-    data_dir::create(&target, data_dir, &args.server_name, args.report_stats == YesNo::Yes)?;
+    data_dir::create(&New {
+        target: &target,
+        config_dir: &args.config_dir,
+        data_dir,
+        server_name: &args.server_name,
+        report_stats: args.report_stats == YesNo::Yes,
+        open_ports: args.open_private_ports,
+    })?;
     println!("wrote {}", target.display());
     Ok(())
 }

@@ -81,7 +81,7 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
     if args.no_daemonize {
         return crate::serve::run(super::ServeArgs::plain(config));
     }
-    data_dir::create_if_new(&config, None, false)?;
+    data_dir::create_if_new(&super::ServeArgs::plain(config.clone()))?;
     let loaded = data_dir::load(&config)?.config;
     if let Some(pid) = running(&pid_path(&loaded))? {
         return Err(ControlError::Running(pid).into());
@@ -102,7 +102,7 @@ pub fn detach(args: &ConfigArgs, config: &Config) -> Result<(), CommandError> {
     let _ = fs::remove_file(&socket_path);
     let socket = UnixDatagram::bind(&socket_path)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("serve").arg("--detached").arg("--data-dir").arg(&args.data_dir);
+    command.arg("serve").arg("--detached").arg("--data-dir").arg(args.data_dir());
     for path in &args.config_path {
         command.arg("--config-path").arg(path);
     }

@@ -28,7 +28,7 @@ pub fn run(args: &HashPasswordArgs) -> Result<(), CommandError> {
     let pepper = if args.config.is_empty() {
         String::new()
     } else {
-        let config = ConfigArgs { config_path: args.config.clone(), data_dir: PathBuf::new() };
+        let config = ConfigArgs { config_path: args.config.clone(), data_dir: None };
         let pepper = crate::data_dir::load(&config)?.config.passwords.password_config.pepper;
         pepper.map(|pepper| pepper.expose().to_owned()).unwrap_or_default()
     };

@@ -47,8 +47,8 @@ pub struct RegisterArgs {
     #[arg(short = 'k', long, value_name = "SECRET")]
     shared_secret: Option<String>,
     /// Where the configuration is when neither -c nor -k is given
-    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// The server's address [default: the configuration's first plain listener, or http://localhost:8008]
     #[arg(value_name = "URL")]
     server_url: Option<String>,
