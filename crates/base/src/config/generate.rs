@@ -9,6 +9,8 @@ use crate::Random;
 /// How many letters and digits a new secret has: 297 bits.
 const SECRET_LENGTH: usize = 50;
 
+const TEMPLATE: &str = include_str!("generate/homeserver.yaml");
+
 /// What a new installation is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Generate<'a> {
@@ -30,75 +32,29 @@ pub fn generate(new: &Generate<'_>, random: &Random) -> String {
     let config_dir = absolute(new.config_dir);
     let signing_key = config_dir.join(format!("{server_name}.signing.key"));
     let path = |name: &str| quoted(&data_dir.join(name).to_string_lossy());
-    let secret = || quoted(&random.alphanumeric(SECRET_LENGTH));
-    format!(
-        r#"# Options are explained in docs/config.md; docs/homeserver.sample.yaml lists all of them.
-# "plexus config check -c homeserver.yaml" finds mistakes.
+    fill(TEMPLATE, |name| match name {
+        "server_name" => quoted(server_name),
+        "pid_file" => path("homeserver.pid"),
+        "database" => path("homeserver.db"),
+        "media" => path("media_store"),
+        "signing_key" => quoted(&signing_key.to_string_lossy()),
+        "log_config" => quoted(&config_dir.join("log.config").to_string_lossy()),
+        "report_stats" => new.report_stats.to_string(),
+        "secret" => quoted(&random.alphanumeric(SECRET_LENGTH)),
+        _ => unreachable!("the template names nothing else"),
+    })
+}
 
-# The name that user ids end in. It can never be changed.
-server_name: {server_name}
-
-# Where clients reach this server, when that is not https://<server_name>/.
-#public_baseurl: https://matrix.example.com/
-
-pid_file: {pid_file}
-
-# Only programs on this machine reach this port. Put a proxy that speaks TLS in front and set x_forwarded to true; or
-# listen on other addresses, with "tls: true", tls_certificate_path and tls_private_key_path.
-listeners:
-  - port: 8008
-    type: http
-    tls: false
-    x_forwarded: false
-    bind_addresses: ['127.0.0.1']
-    resources:
-      - names: [client, federation]
-        compress: false
-
-# SQLite suits a small server. For a larger one, PostgreSQL:
-#database:
-#  name: psycopg2
-#  args:
-#    user: plexus
-#    password: secret
-#    dbname: plexus
-#    host: localhost
-database:
-  name: sqlite3
-  args:
-    database: {database}
-
-media_store_path: {media}
-signing_key_path: {signing_key}
-
-# Whoever knows this can make accounts: "plexus register" does.
-registration_shared_secret: {registration}
-macaroon_secret_key: {macaroon}
-
-# Whether anybody may make an account. Ask for a registration token, or spammers will come:
-#enable_registration: true
-#registration_requires_token: true
-
-# Whether statistics are sent to the Matrix.org Foundation.
-report_stats: {report_stats}
-
-# Servers asked for other servers' keys.
-trusted_key_servers:
-  - server_name: matrix.org
-
-# Levels and places of logging, in the form of Python's logging.config.dictConfig.
-#log_config: {log_config}
-"#,
-        server_name = quoted(server_name),
-        pid_file = path("homeserver.pid"),
-        database = path("homeserver.db"),
-        media = path("media_store"),
-        signing_key = quoted(&signing_key.to_string_lossy()),
-        registration = secret(),
-        macaroon = secret(),
-        log_config = quoted(&config_dir.join("log.config").to_string_lossy()),
-        report_stats = new.report_stats,
-    )
+/// The template with each `{name}` replaced by its value.
+fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
+    let mut parts = template.split('{');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('}').unwrap_or((part, ""));
+        text.push_str(&value(name));
+        text.push_str(rest);
+    }
+    text
 }
 
 /// Text as a YAML string, whatever it holds: JSON's strings are YAML's.
