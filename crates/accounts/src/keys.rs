@@ -5,8 +5,6 @@ mod claim;
 mod cross_signing;
 mod query;
 mod signatures;
-#[cfg(test)]
-mod tests;
 mod upload;
 
 use plexus_protocol::id::{ServerName, UserId};

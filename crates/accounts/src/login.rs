@@ -7,7 +7,7 @@ use plexus_protocol::id::UserId;
 use plexus_store::repo::{tokens, users};
 use plexus_store::{Database, DbError};
 
-use crate::password::{HashError, PasswordHasher, Verdict, WeakPassword};
+use crate::password::{HashError, MAX_PASSWORD_BYTES, PasswordHasher, Verdict, WeakPassword};
 use crate::secret;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
@@ -77,12 +77,19 @@ impl Logins {
     }
 
     /// The account this password belongs to. A bcrypt hash is replaced by argon2id. Whether the configuration allows
-    /// passwords is the caller's to check.
+    /// passwords is the caller's to check. Without a user id, which is what a wrong name comes to, it only takes its time.
     ///
     /// # Errors
     /// See [`LoginError`].
-    pub async fn by_password(&self, user_id: &UserId, password: &str) -> Result<UserId, LoginError> {
-        let Some(user) = self.find(user_id).await? else {
+    pub async fn by_password(&self, user_id: Option<&UserId>, password: &str) -> Result<UserId, LoginError> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(LoginError::WrongPassword);
+        }
+        let user = match user_id {
+            Some(user_id) => self.find(user_id).await?,
+            None => None,
+        };
+        let Some(user) = user else {
             self.hasher.pretend(password).await?;
             return Err(LoginError::WrongPassword);
         };
@@ -121,6 +128,20 @@ impl Logins {
                 Ok(if found.len() == 1 { found.pop() } else { None })
             })
             .await
+    }
+
+    /// The account that has a third-party identifier.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn by_threepid(&self, medium: &str, address: &str) -> Result<Option<UserId>, LoginError> {
+        if medium.contains('\0') || address.contains('\0') {
+            return Ok(None);
+        }
+        let (medium, address) = (medium.to_owned(), address.to_owned());
+        let found: Option<String> =
+            self.db.read::<_, DbError, _>(move |tx| users::by_threepid(tx, &medium, &address)).await?;
+        found.map(stored_id).transpose()
     }
 
     /// The account a login token was issued for. The token is spent.

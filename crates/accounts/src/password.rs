@@ -12,6 +12,7 @@ use plexus_base::Random;
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
 
+pub(crate) use policy::MAX_PASSWORD_BYTES;
 pub use policy::{Policy, WeakPassword};
 
 /// Memory of one hash in KiB, passes and lanes: OWASP's second recommendation. With one hash per core at a time, a crowd

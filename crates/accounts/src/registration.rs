@@ -112,6 +112,19 @@ impl Registrar {
         username::new_user_id(username, &self.settings.server_name, allow_underscore)
     }
 
+    /// Whether a registration token would be accepted now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_valid_registration_token(&self, token: &str) -> Result<bool, DbError> {
+        if token.contains('\0') {
+            return Ok(false);
+        }
+        let (token, now) = (token.to_owned(), self.clock.now_ms());
+        let stored: Option<_> = self.db.read(move |tx| registration_tokens::get(tx, &token)).await?;
+        Ok(stored.is_some_and(|token| token.is_valid(now)))
+    }
+
     /// Checks a new password against the policy.
     ///
     /// # Errors

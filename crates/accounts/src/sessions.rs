@@ -293,6 +293,15 @@ impl Sessions {
         Ok((token, lifetime))
     }
 
+    /// The user an OpenID token stands for, while it is valid.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn openid_user(&self, token: &str) -> Result<Option<UserId>, DbError> {
+        let (hash, now) = (secret::hash(token), self.clock.now_ms());
+        self.db.read(move |tx| tokens::openid_user(tx, &hash, now)).await
+    }
+
     /// Makes the change to an account in `change` and drops its tokens from memory, so that the next request sees it:
     /// admin, locked, suspended. Answers what `change` answers.
     ///

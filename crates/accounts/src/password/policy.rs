@@ -33,7 +33,8 @@ pub enum WeakPassword {
     Unusable,
 }
 
-const MAX_PASSWORD_BYTES: usize = 512;
+/// Longest password in bytes.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 512;
 
 impl Policy {
     /// Checks a new password.

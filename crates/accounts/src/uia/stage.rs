@@ -71,7 +71,7 @@ impl UserInteractiveAuth {
         if named.is_some_and(|name| !is_requester(name)) {
             return Ok(Some(StageFailure::WrongPassword));
         }
-        match self.logins.by_password(&requester.user_id, password).await {
+        match self.logins.by_password(Some(&requester.user_id), password).await {
             Ok(user_id) if user_id == requester.user_id => {}
             Ok(_) | Err(LoginError::WrongPassword | LoginError::Deactivated | LoginError::Locked) => {
                 return Ok(Some(StageFailure::WrongPassword));

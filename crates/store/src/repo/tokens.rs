@@ -268,10 +268,10 @@ pub fn insert_openid_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_u
 }
 
 /// The user an OpenID token that is valid at `now` was issued for.
-pub fn openid_user(tx: &mut Tx, hash: &TokenHash, now: u64) -> Result<Option<String>, DbError> {
+pub fn openid_user(tx: &mut Tx, hash: &TokenHash, now: u64) -> Result<Option<UserId>, DbError> {
     tx.query_opt(
         "SELECT user_id FROM openid_tokens WHERE token_hash = $1 AND valid_until_ts > $2",
         &[hash, &now],
-        |row| row.get(0),
+        |row| row.get_with(0, |id: String| UserId::try_from(id)),
     )
 }

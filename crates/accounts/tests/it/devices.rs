@@ -1,0 +1,43 @@
+use plexus_accounts::RenameError;
+use plexus_accounts::keys::KeyUpload;
+use plexus_store::DbError;
+use plexus_store::repo::device_lists;
+
+use super::keys::device_keys;
+use super::{Server, server};
+
+async fn changed(server: &Server) -> Vec<String> {
+    server.db.read::<_, DbError, _>(|tx| device_lists::changed_users(tx, 0, i64::MAX)).await.unwrap()
+}
+
+#[tokio::test]
+async fn rename_and_delete() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let session = server.user("alice").await;
+        let (user, device) = (&session.user_id, session.device_id.as_str());
+        let devices = &server.accounts.devices;
+        devices.rename(user, device, "Phone\0").await.unwrap();
+        assert_eq!(devices.list(user).await.unwrap()[0].display_name.as_deref(), Some("Phone"));
+        assert!(matches!(devices.rename(user, "NOPE", "x").await, Err(RenameError::NotFound)));
+        assert!(matches!(devices.rename(user, "a\0", "x").await, Err(RenameError::NotFound)));
+        assert!(matches!(devices.rename(user, device, &"x".repeat(101)).await, Err(RenameError::TooLong)));
+        assert!(devices.get(user, "a\0").await.unwrap().is_none());
+        // Nobody could see the device's keys, so nobody is told.
+        assert!(changed(&server).await.is_empty());
+
+        let upload = KeyUpload { device_keys: Some(device_keys(user, device)), ..KeyUpload::default() };
+        server.accounts.device_keys.upload(user, device, upload).await.unwrap();
+        assert_eq!(changed(&server).await, ["@alice:example.org"]);
+        let before = server.db.committed();
+        devices.rename(user, device, "Laptop").await.unwrap();
+        assert!(server.db.committed() > before);
+
+        devices.delete(user, vec![device.to_owned(), "NOPE".to_owned(), "a\0".to_owned()]).await.unwrap();
+        assert!(devices.list(user).await.unwrap().is_empty());
+        assert!(!server.is_good(&session.tokens.access_token).await);
+        let wanted = [(user.clone(), Vec::new())].into();
+        let found = server.accounts.device_keys.query(user.as_str(), wanted).await.unwrap();
+        assert!(found.device_keys[user].is_empty());
+    }
+}

@@ -1,0 +1,68 @@
+//! The accounts crate on every database this machine has.
+
+mod backup;
+mod devices;
+mod keys;
+mod login;
+mod registration;
+mod tokens;
+mod uia;
+
+use std::time::Duration;
+
+use plexus_accounts::{Accounts, NewAccount, NewSession, Session, Settings};
+use plexus_base::{Clock, Random};
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::Object;
+use plexus_store::Database;
+
+const START: u64 = 1_700_000_000_000;
+
+struct Server {
+    accounts: Accounts,
+    clock: Clock,
+    db: Database,
+}
+
+/// The services of `example.org` on an empty database.
+fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
+    let mut settings = Settings::new("example.org".parse().unwrap());
+    change(&mut settings);
+    let clock = Clock::manual(START);
+    let accounts = Accounts::new(db.clone(), clock.clone(), Random::seeded(7), settings);
+    Server { accounts, clock, db: db.clone() }
+}
+
+impl Server {
+    /// Registers a user with the password "secret of <name>" and logs in.
+    async fn user(&self, name: &str) -> Session {
+        let account = NewAccount {
+            username: Some(name.to_owned()),
+            password: Some(format!("secret of {name}")),
+            session: Some(NewSession::default()),
+            ..NewAccount::default()
+        };
+        self.accounts.registrar.register(account).await.unwrap().session.unwrap()
+    }
+
+    async fn requester(&self, token: &str) -> plexus_accounts::Requester {
+        let seen = plexus_accounts::Seen::default();
+        self.accounts.tokens.check(token, seen).await.unwrap().as_ref().clone()
+    }
+
+    async fn is_good(&self, token: &str) -> bool {
+        self.accounts.tokens.check(token, plexus_accounts::Seen::default()).await.is_ok()
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+fn user_id(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+fn object(json: &str) -> Object {
+    Object::parse(json).unwrap()
+}

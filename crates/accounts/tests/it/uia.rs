@@ -1,0 +1,215 @@
+use std::time::Duration;
+
+use plexus_accounts::uia::{Attempt, Challenge, DUMMY, Flow, PASSWORD, REGISTRATION_TOKEN, StageFailure, UiaError};
+use plexus_accounts::{NewAccount, Requester};
+use plexus_protocol::json::Object;
+use plexus_store::DbError;
+use plexus_store::repo::registration_tokens::{self, RegistrationToken};
+
+use super::{Server, object, server};
+
+fn register(flow: Flow, auth: Option<&str>, params: &str) -> Attempt<'static> {
+    Attempt {
+        operation: "POST /register".to_owned(),
+        requester: None,
+        flows: vec![flow],
+        auth: auth.map(object),
+        params: object(params),
+        can_skip: false,
+    }
+}
+
+fn delete<'a>(requester: &'a Requester, auth: Option<Object>, params: &str) -> Attempt<'a> {
+    Attempt {
+        operation: "POST /delete_devices".to_owned(),
+        requester: Some(requester),
+        flows: vec![vec![PASSWORD]],
+        auth,
+        params: object(params),
+        can_skip: true,
+    }
+}
+
+async fn challenge(server: &Server, attempt: Attempt<'_>) -> Challenge {
+    match server.accounts.uia.authenticate(attempt).await {
+        Err(UiaError::Incomplete(challenge)) => *challenge,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn password(session: Option<&str>, password: &str) -> Option<Object> {
+    let mut auth = object(r#"{"type": "m.login.password"}"#);
+    auth.insert("password", password);
+    auth.insert("identifier", object(r#"{"type": "m.id.user", "user": "alice"}"#));
+    if let Some(session) = session {
+        auth.insert("session", session);
+    }
+    Some(auth)
+}
+
+#[tokio::test]
+async fn a_session_is_bound_to_operation_user_and_parameters() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let uia = &server.accounts.uia;
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let bob = server.requester(&server.user("bob").await.tokens.access_token).await;
+        let first = challenge(&server, delete(&alice, None, r#"{"devices": ["A"]}"#)).await;
+        let session = first.session_id.as_str();
+        assert_eq!((first.flows, first.completed.len(), first.failure), (vec![vec![PASSWORD]], 0, None));
+
+        let wrong = challenge(&server, delete(&alice, password(Some(session), "x"), r#"{"devices": ["A"]}"#)).await;
+        assert_eq!(wrong.failure, Some(StageFailure::WrongPassword));
+        assert_eq!(wrong.session_id, session);
+
+        let other_user = delete(&bob, password(Some(session), "secret of alice"), r#"{"devices": ["A"]}"#);
+        assert!(matches!(uia.authenticate(other_user).await, Err(UiaError::OperationChanged)));
+        let good = || password(Some(session), "secret of alice");
+        let mut other_operation = delete(&alice, good(), r#"{"devices": ["A"]}"#);
+        other_operation.operation = "POST /account/deactivate".to_owned();
+        assert!(matches!(uia.authenticate(other_operation).await, Err(UiaError::OperationChanged)));
+
+        let passed = uia.authenticate(delete(&alice, good(), r#"{"devices": ["A"]}"#)).await.unwrap();
+        assert_eq!(passed.params, object(r#"{"devices": ["A"]}"#));
+        let changed = delete(&alice, good(), r#"{"devices": ["B"]}"#);
+        assert!(matches!(uia.authenticate(changed).await, Err(UiaError::OperationChanged)));
+        // The session alone is enough, and stands for what it was begun with.
+        let auth = object(&format!(r#"{{"session": "{session}"}}"#));
+        let passed = uia.authenticate(delete(&alice, Some(auth), "{}")).await.unwrap();
+        assert_eq!(passed.params, object(r#"{"devices": ["A"]}"#));
+
+        server.pass(Duration::from_secs(3600));
+        let late = uia.authenticate(delete(&alice, good(), r#"{"devices": ["A"]}"#)).await;
+        assert!(matches!(late, Err(UiaError::UnknownSession)));
+        uia.delete_expired().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_of_the_account_and_needs_no_session() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let bob = server.requester(&server.user("bob").await.tokens.access_token).await;
+        let passed = server.accounts.uia.authenticate(delete(&alice, password(None, "secret of alice"), "{}")).await;
+        assert!(passed.is_ok());
+        let other = challenge(&server, delete(&bob, password(None, "secret of alice"), "{}")).await;
+        assert_eq!(other.failure, Some(StageFailure::WrongPassword));
+        for (auth, expected) in [
+            (r#"{"type": "m.login.dummy"}"#, "not offered"),
+            (r#"{"type": 1}"#, "type is missing"),
+            (r#"{"type": "m.login.password"}"#, "password is missing"),
+            (r#"{"session": "a\u0000b"}"#, "Unknown session"),
+            (r#"{"session": "nonsense"}"#, "Unknown session"),
+        ] {
+            let error = server.accounts.uia.authenticate(delete(&alice, Some(object(auth)), "{}")).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{auth}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recent_authentication_can_count() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |settings| settings.ui_auth_session_timeout = Duration::from_secs(15));
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let again = || delete(&alice, None, "{}");
+        challenge(&server, again()).await;
+        let uia = &server.accounts.uia;
+        uia.authenticate(delete(&alice, password(None, "secret of alice"), "{}")).await.unwrap();
+        assert!(uia.authenticate(again()).await.unwrap().session_id.is_none());
+        challenge(&server, Attempt { can_skip: false, ..again() }).await;
+        server.pass(Duration::from_secs(15));
+        challenge(&server, again()).await;
+    }
+}
+
+async fn add_token(server: &Server, token: &str, uses_allowed: u64) {
+    let token = RegistrationToken {
+        token: token.to_owned(),
+        uses_allowed: Some(uses_allowed),
+        pending: 0,
+        completed: 0,
+        expiry_ts: None,
+    };
+    let added = server.db.write::<_, DbError, _>(move |tx| registration_tokens::insert(tx, &token)).await;
+    assert!(added.unwrap());
+}
+
+async fn token(server: &Server, token: &str) -> RegistrationToken {
+    let token = token.to_owned();
+    server.db.read::<_, DbError, _>(move |tx| registration_tokens::get(tx, &token)).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn registration_by_token_counts_its_uses() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let uia = &server.accounts.uia;
+        add_token(&server, "once", 1).await;
+        let flow = || vec![REGISTRATION_TOKEN];
+        let with = |session: &str, token: &str| {
+            let auth = format!(r#"{{"type": "m.login.registration_token", "token": "{token}", "session": "{session}"}}"#);
+            register(flow(), Some(&auth), r#"{"username": "alice"}"#)
+        };
+        let session = challenge(&server, register(flow(), None, "{}")).await.session_id;
+        let refused = challenge(&server, with(&session, "wrong")).await;
+        assert_eq!(refused.failure, Some(StageFailure::InvalidRegistrationToken));
+        let passed = uia.authenticate(with(&session, "once")).await.unwrap();
+        assert_eq!(token(&server, "once").await.pending, 1);
+
+        // While it is reserved nobody else can use it.
+        let other = challenge(&server, register(flow(), None, "{}")).await.session_id;
+        challenge(&server, with(&other, "once")).await;
+        assert!(!server.accounts.registrar.is_valid_registration_token("once").await.unwrap());
+
+        let account = NewAccount {
+            username: Some("alice".to_owned()),
+            ui_auth_session: passed.session_id.clone(),
+            ..NewAccount::default()
+        };
+        server.accounts.registrar.register(account).await.unwrap();
+        let used = token(&server, "once").await;
+        assert_eq!((used.pending, used.completed), (0, 1));
+        let again = uia.authenticate(with(&session, "once")).await.unwrap();
+        assert_eq!(again.registered.as_deref(), Some("@alice:example.org"));
+    }
+}
+
+#[tokio::test]
+async fn a_reserved_token_is_given_back() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let uia = &server.accounts.uia;
+        add_token(&server, "twice", 2).await;
+        let session = challenge(&server, register(vec![REGISTRATION_TOKEN], None, "{}")).await.session_id;
+        // On the fallback page, in a browser.
+        assert!(matches!(
+            uia.complete_by_page(&session, REGISTRATION_TOKEN, None).await,
+            Err(UiaError::MissingField("token"))
+        ));
+        assert!(uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("a\0")).await.unwrap().is_some());
+        assert!(uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("twice")).await.unwrap().is_none());
+        let auth = format!(r#"{{"session": "{session}"}}"#);
+        assert!(uia.authenticate(register(vec![REGISTRATION_TOKEN], Some(&auth), "{}")).await.is_ok());
+        assert_eq!(token(&server, "twice").await.pending, 1);
+        server.pass(Duration::from_secs(3601));
+        uia.delete_expired().await.unwrap();
+        assert_eq!(token(&server, "twice").await.pending, 0);
+        assert!(matches!(uia.complete_by_page(&session, DUMMY, None).await, Err(UiaError::UnknownSession)));
+    }
+}
+
+#[tokio::test]
+async fn passwords_are_not_kept_in_sessions() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let auth = r#"{"type": "m.login.dummy"}"#;
+        let params = r#"{"username": "alice", "password": "secret"}"#;
+        let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(auth), params)).await.unwrap();
+        assert_eq!(passed.params, object(params));
+        let auth = format!(r#"{{"session": "{}"}}"#, passed.session_id.unwrap());
+        let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), "{}")).await.unwrap();
+        assert_eq!(passed.params, object(r#"{"username": "alice"}"#));
+    }
+}
