@@ -18,7 +18,8 @@ pub use self::{
     evaluate::{Owner, RoomContext},
     event_path::EventView,
     model::{
-        Action, ActionName, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar, SetTweak, actions,
+        Action, ActionName, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar,
+        SetTweak, actions,
     },
     user_rules::{NewRule, Placement, UserRules, UserRulesError},
 };

@@ -9,15 +9,27 @@ use crate::{
     rules::RoomVersionRules,
 };
 
-pub(super) fn check(room: &RoomState<'_>, event: &Pdu, sender_level: PowerLevel) -> Result<(), AuthRejection> {
+pub(super) fn check(
+    room: &RoomState<'_>,
+    event: &Pdu,
+    sender_level: PowerLevel,
+) -> Result<(), AuthRejection> {
     let (rules, new) = (room.rules, event.content());
     if rules.auth.integer_power_levels {
         check_integers(rules, new)?;
     }
     check_users(room, new)?;
     // 10.5. No previous power levels.
-    let Some(current) = room.power_levels.map(Pdu::content) else { return Ok(()) };
-    let change = Change { rules, current, new, sender: event.sender().as_str(), sender_level };
+    let Some(current) = room.power_levels.map(Pdu::content) else {
+        return Ok(());
+    };
+    let change = Change {
+        rules,
+        current,
+        new,
+        sender: event.sender().as_str(),
+        sender_level,
+    };
     // 10.6. The seven levels.
     for field in LevelField::ALL {
         let name = field.as_str();
@@ -35,12 +47,17 @@ pub(super) fn check(room: &RoomState<'_>, event: &Pdu, sender_level: PowerLevel)
 /// Rules 10.1 and 10.2.
 fn check_integers(rules: &RoomVersionRules, content: &Object) -> Result<(), AuthRejection> {
     for field in LevelField::ALL {
-        if content.get(field.as_str()).is_some_and(|value| level(rules, value).is_none()) {
+        if content
+            .get(field.as_str())
+            .is_some_and(|value| level(rules, value).is_none())
+        {
             return Err(AuthRejection::InvalidPowerLevel(field.as_str().to_owned()));
         }
     }
     for name in ["events", "notifications"] {
-        let Some(value) = content.get(name) else { continue };
+        let Some(value) = content.get(name) else {
+            continue;
+        };
         let valid = |map: &Object| map.values().all(|value| level(rules, value).is_some());
         if !value.as_object().is_some_and(valid) {
             return Err(AuthRejection::InvalidPowerLevel(name.to_owned()));
@@ -51,8 +68,12 @@ fn check_integers(rules: &RoomVersionRules, content: &Object) -> Result<(), Auth
 
 /// Rules 10.3 and 10.4.
 fn check_users(room: &RoomState<'_>, content: &Object) -> Result<(), AuthRejection> {
-    let Some(users) = content.get("users") else { return Ok(()) };
-    let users = users.as_object().ok_or_else(|| AuthRejection::InvalidPowerLevel("users".to_owned()))?;
+    let Some(users) = content.get("users") else {
+        return Ok(());
+    };
+    let users = users
+        .as_object()
+        .ok_or_else(|| AuthRejection::InvalidPowerLevel("users".to_owned()))?;
     for (user, value) in users.iter() {
         if user.parse::<UserId>().is_err() {
             return Err(AuthRejection::InvalidPowerLevelsUser(user.to_owned()));
@@ -92,7 +113,12 @@ impl Change<'_> {
             _ => Limit::UpToOwn,
         };
         for (entry, value) in current.into_iter().flat_map(Object::iter) {
-            self.check_entry(entry, Some(value), new.and_then(|new| new.get(entry)), limit(entry))?;
+            self.check_entry(
+                entry,
+                Some(value),
+                new.and_then(|new| new.get(entry)),
+                limit(entry),
+            )?;
         }
         for (entry, value) in new.into_iter().flat_map(Object::iter) {
             if !current.is_some_and(|current| current.contains_key(entry)) {

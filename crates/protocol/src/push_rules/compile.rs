@@ -43,8 +43,16 @@ impl Actions {
             Some(Some(value)) => value == &Value::Bool(true),
             None => false,
         };
-        let sound = tweak("sound").flatten().and_then(Value::as_str).map(str::to_owned);
-        Self { notify, highlight: notify && highlight, sound, all: actions.to_vec() }
+        let sound = tweak("sound")
+            .flatten()
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        Self {
+            notify,
+            highlight: notify && highlight,
+            sound,
+            all: actions.to_vec(),
+        }
     }
 }
 
@@ -68,7 +76,12 @@ impl Eq for CompiledRuleset {}
 
 impl Hash for CompiledRuleset {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for rule in self.overrides.iter().chain(&self.contents).chain(&self.underrides) {
+        for rule in self
+            .overrides
+            .iter()
+            .chain(&self.contents)
+            .chain(&self.underrides)
+        {
             rule.rule_id.hash(state);
             rule.tests.hash(state);
         }
@@ -113,7 +126,11 @@ impl CompiledRuleset {
     /// Prepares the enabled rules of `owner`.
     pub fn new(rules: &Ruleset, owner: &UserId) -> Self {
         let in_order = |kind: RuleKind| {
-            rules.rules(kind).iter().filter(|rule| rule.enabled).map(move |r| compile(kind, r, owner))
+            rules
+                .rules(kind)
+                .iter()
+                .filter(|rule| rule.enabled)
+                .map(move |r| compile(kind, r, owner))
         };
         let by_id = |kind: RuleKind| {
             // The first of two rules with one id wins, as it would in order.
@@ -136,11 +153,19 @@ impl CompiledRuleset {
 
 fn compile(kind: RuleKind, rule: &PushRule, owner: &UserId) -> Rule {
     let tests = match kind {
-        RuleKind::Override | RuleKind::Underride => {
-            rule.conditions.iter().flatten().map(|condition| test(condition, owner)).collect()
-        }
+        RuleKind::Override | RuleKind::Underride => rule
+            .conditions
+            .iter()
+            .flatten()
+            .map(|condition| test(condition, owner))
+            .collect(),
         RuleKind::Content => {
-            vec![event_match("content.body", rule.pattern.as_deref(), rule.default, owner)]
+            vec![event_match(
+                "content.body",
+                rule.pattern.as_deref(),
+                rule.default,
+                owner,
+            )]
         }
         RuleKind::Room | RuleKind::Sender => Vec::new(),
     };
@@ -153,22 +178,26 @@ fn compile(kind: RuleKind, rule: &PushRule, owner: &UserId) -> Rule {
 }
 
 fn test(condition: &Condition, owner: &UserId) -> Test {
-    let Condition::Known(condition) = condition else { return Test::Never };
+    let Condition::Known(condition) = condition else {
+        return Test::Never;
+    };
     match condition {
-        KnownCondition::EventMatch { key, pattern } => event_match(key, Some(pattern), false, owner),
-        KnownCondition::EventPropertyIs { key, value } => Test::Is(Path::parse(key), value.clone()),
-        KnownCondition::EventPropertyContains { key, value: Scalar::String(value) }
-            if value == owner.as_str() =>
-        {
-            Test::ContainsOwnId(Path::parse(key))
+        KnownCondition::EventMatch { key, pattern } => {
+            event_match(key, Some(pattern), false, owner)
         }
+        KnownCondition::EventPropertyIs { key, value } => Test::Is(Path::parse(key), value.clone()),
+        KnownCondition::EventPropertyContains {
+            key,
+            value: Scalar::String(value),
+        } if value == owner.as_str() => Test::ContainsOwnId(Path::parse(key)),
         KnownCondition::EventPropertyContains { key, value } => {
             Test::Contains(Path::parse(key), value.clone())
         }
         KnownCondition::ContainsDisplayName => Test::DisplayName,
-        KnownCondition::RoomMemberCount { is } => {
-            member_count(is).map_or(Test::Never, |(comparison, n)| Test::MemberCount(comparison, n))
-        }
+        KnownCondition::RoomMemberCount { is } => member_count(is)
+            .map_or(Test::Never, |(comparison, n)| {
+                Test::MemberCount(comparison, n)
+            }),
         KnownCondition::SenderNotificationPermission { key } => {
             Test::NotificationPermission(key.clone())
         }
@@ -178,7 +207,9 @@ fn test(condition: &Condition, owner: &UserId) -> Test {
 
 /// `own_localpart`: the pattern of a server-default content rule is the owner's localpart, taken literally.
 fn event_match(key: &str, pattern: Option<&str>, own_localpart: bool, owner: &UserId) -> Test {
-    let Some(pattern) = pattern else { return Test::Never };
+    let Some(pattern) = pattern else {
+        return Test::Never;
+    };
     let path = Path::parse(key);
     if own_localpart && pattern == owner.localpart() {
         return Test::MatchOwnLocalpart(path);

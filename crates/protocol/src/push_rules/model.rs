@@ -21,8 +21,13 @@ pub enum RuleKind {
 
 impl RuleKind {
     /// Every kind, in the order in which they are tried.
-    pub const ALL: [Self; 5] =
-        [Self::Override, Self::Content, Self::Room, Self::Sender, Self::Underride];
+    pub const ALL: [Self; 5] = [
+        Self::Override,
+        Self::Content,
+        Self::Room,
+        Self::Sender,
+        Self::Underride,
+    ];
 
     /// The name in paths and JSON.
     pub fn as_str(self) -> &'static str {
@@ -156,12 +161,18 @@ impl Action {
 
     /// The `highlight` tweak.
     pub fn highlight() -> Self {
-        Self::SetTweak(SetTweak { set_tweak: "highlight".to_owned(), value: None })
+        Self::SetTweak(SetTweak {
+            set_tweak: "highlight".to_owned(),
+            value: None,
+        })
     }
 
     /// The `sound` tweak.
     pub fn sound(name: &str) -> Self {
-        Self::SetTweak(SetTweak { set_tweak: "sound".to_owned(), value: Some(name.into()) })
+        Self::SetTweak(SetTweak {
+            set_tweak: "sound".to_owned(),
+            value: Some(name.into()),
+        })
     }
 }
 

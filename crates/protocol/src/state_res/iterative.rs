@@ -17,7 +17,10 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     pub(super) fn get(&self, key: Key) -> Option<Node> {
-        self.changes.get(&key).copied().or_else(|| self.base.get(key))
+        self.changes
+            .get(&key)
+            .copied()
+            .or_else(|| self.base.get(key))
     }
 }
 
@@ -31,7 +34,9 @@ pub(super) fn apply(
     loaded: &Loaded<'_>,
 ) {
     for &node in order {
-        let Some(event) = loaded.get(node) else { continue };
+        let Some(event) = loaded.get(node) else {
+            continue;
+        };
         let state = |event_type: &str, state_key: &str| {
             let key = graph.key(event_type, state_key)?;
             lookup(graph, create, node, key, draft, loaded)
@@ -52,11 +57,19 @@ fn lookup(
     draft: &Draft<'_>,
     loaded: &Loaded<'_>,
 ) -> Option<Pdu> {
-    let accepted = |node: Node| loaded.get(node).filter(|event| !event.rejected).map(|event| event.pdu.clone());
+    let accepted = |node: Node| {
+        loaded
+            .get(node)
+            .filter(|event| !event.rejected)
+            .map(|event| event.pdu.clone())
+    };
     let authorizing = || {
         let auth_events = graph.auth_events(event).iter().copied();
         let of_room = (key == graph.key_of(create)).then_some(create);
-        auth_events.filter(|auth| graph.key_of(*auth) == key).chain(of_room).find_map(accepted)
+        auth_events
+            .filter(|auth| graph.key_of(*auth) == key)
+            .chain(of_room)
+            .find_map(accepted)
     };
     draft.get(key).and_then(accepted).or_else(authorizing)
 }

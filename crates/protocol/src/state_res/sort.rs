@@ -21,10 +21,14 @@ use crate::{
 /// Whether an event might take from someone the ability to do something.
 pub(super) fn is_power_event(event: &Pdu) -> bool {
     match event.event_type() {
-        "m.room.power_levels" | "m.room.join_rules" | "m.room.create" => event.state_key() == Some(""),
+        "m.room.power_levels" | "m.room.join_rules" | "m.room.create" => {
+            event.state_key() == Some("")
+        }
         "m.room.member" => {
-            matches!(Membership::of(event), Some(Membership::Leave | Membership::Ban))
-                && event.state_key() != Some(event.sender().as_str())
+            matches!(
+                Membership::of(event),
+                Some(Membership::Leave | Membership::Ban)
+            ) && event.state_key() != Some(event.sender().as_str())
         }
         _ => false,
     }
@@ -42,13 +46,23 @@ pub(super) fn reverse_topological_power_order(
     let mut chosen = NodeSet::new(graph, []);
     // Numbers descend along auth events, so one pass finds all that is led to.
     for &node in full_conflicted.iter().rev() {
-        if chosen.contains(node) || loaded.get(node).is_some_and(|event| is_power_event(&event.pdu)) {
+        if chosen.contains(node)
+            || loaded
+                .get(node)
+                .is_some_and(|event| is_power_event(&event.pdu))
+        {
             chosen.insert(node);
-            let within = graph.auth_events(node).iter().filter(|auth| in_set.contains(**auth));
+            let within = graph
+                .auth_events(node)
+                .iter()
+                .filter(|auth| in_set.contains(**auth));
             within.for_each(|auth| chosen.insert(*auth));
         }
     }
-    let chosen_nodes = full_conflicted.iter().copied().filter(|node| chosen.contains(*node));
+    let chosen_nodes = full_conflicted
+        .iter()
+        .copied()
+        .filter(|node| chosen.contains(*node));
 
     // Kahn's algorithm, from the events without chosen auth events on.
     let mut waits_for: HashMap<Node, usize> = HashMap::new();
@@ -72,7 +86,9 @@ pub(super) fn reverse_topological_power_order(
     while let Some(Reverse(next)) = ready.pop() {
         order.push(next.node);
         for waiter in waiters.remove(&next.node).unwrap_or_default() {
-            let Some(count) = waits_for.get_mut(&waiter) else { continue };
+            let Some(count) = waits_for.get_mut(&waiter) else {
+                continue;
+            };
             *count -= 1;
             if *count == 0 {
                 ready.push(rank(waiter));
@@ -83,7 +99,11 @@ pub(super) fn reverse_topological_power_order(
 }
 
 fn distinct(nodes: &[Node]) -> impl Iterator<Item = Node> {
-    nodes.iter().enumerate().filter(|(at, node)| !nodes[..*at].contains(node)).map(|(_, node)| *node)
+    nodes
+        .iter()
+        .enumerate()
+        .filter(|(at, node)| !nodes[..*at].contains(node))
+        .map(|(_, node)| *node)
 }
 
 /// What decides between events that are not ordered by their auth events: the smallest comes first.
@@ -105,11 +125,18 @@ impl<'a> Rank<'a> {
         loaded: &Loaded<'_>,
     ) -> Self {
         let event = loaded.get(node).map(|event| &event.pdu);
-        let power_levels = graph.power_levels_of(node).and_then(|node| loaded.get(node));
+        let power_levels = graph
+            .power_levels_of(node)
+            .and_then(|node| loaded.get(node));
         let power = match (event, loaded.get(create)) {
             (Some(event), Some(create)) => {
                 let content = power_levels.map(|event| event.pdu.content());
-                LevelsView { rules, create: &create.pdu, content }.user(event.sender().as_str())
+                LevelsView {
+                    rules,
+                    create: &create.pdu,
+                    content,
+                }
+                .user(event.sender().as_str())
             }
             _ => PowerLevel::Level(0),
         };
@@ -140,7 +167,9 @@ pub(super) fn mainline_order(
     }
     nodes.sort_by_cached_key(|&node| {
         let position = mainline_position(graph, node, &mut positions);
-        let time = loaded.get(node).map_or(0, |event| event.pdu.origin_server_ts());
+        let time = loaded
+            .get(node)
+            .map_or(0, |event| event.pdu.origin_server_ts());
         // Infinity first, then the greatest position.
         (position.map(Reverse), time, graph.id(node))
     });
