@@ -1,4 +1,32 @@
 //! Events as they federate: PDUs, parsed once and immutable (specification: server-server API, "PDUs", and the room versions).
+//!
+//! ```
+//! use plexus_protocol::{event::{Pdu, build::PduBuilder, sign}, json::Object, rules::RoomVersion};
+//!
+//! let server = "example.org".parse()?;
+//! let key = sign::SigningKey::parse_file("ed25519 a_AbCd AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE")?;
+//! let event = PduBuilder {
+//!     room_id: Some("!room:example.org".parse()?),
+//!     sender: "@alice:example.org".parse()?,
+//!     event_type: "m.room.message".to_owned(),
+//!     state_key: None,
+//!     content: Object::from([("msgtype", "m.text"), ("body", "Hello")]),
+//!     unsigned: None,
+//!     redacts: None,
+//!     prev_events: vec![],
+//!     auth_events: vec![],
+//!     depth: 1,
+//!     origin_server_ts: 1_700_000_000_000,
+//! }
+//! .build(RoomVersion::V11, &key, &server)?;
+//!
+//! let received = Pdu::parse_remote(event.json(), RoomVersion::V11)?;
+//! let known = sign::KnownKey { key: key.public_key(), valid_until_ts: u64::MAX };
+//! sign::verify(&received, &|_server, _key_id| Some(known))?;
+//! assert!(received.content_hash_matches());
+//! assert_eq!(received.event_id(), event.event_id());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod auth_types;
 pub mod build;

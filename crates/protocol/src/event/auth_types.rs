@@ -28,7 +28,7 @@ pub fn auth_event_keys(
         keys.push(key("m.room.member", target));
     }
     let membership = content.get_str("membership");
-    if matches!(membership, Some("join" | "invite")) || (membership == Some("knock") && rules.auth.knocking) {
+    if matches!(membership, Some("join" | "invite" | "knock")) {
         keys.push(key("m.room.join_rules", ""));
     }
     if membership == Some("invite")

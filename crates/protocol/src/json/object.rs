@@ -146,6 +146,13 @@ impl Object {
         out
     }
 
+    /// [`Object::to_json`] of the object without some of its keys.
+    pub fn to_json_without(&self, keys: &[&str]) -> String {
+        let mut out = String::new();
+        write::members(self.iter().filter(|(key, _)| !keys.contains(key)), &mut out);
+        out
+    }
+
     /// Canonical JSON as the specification defines it; an error if a number has no such form.
     pub fn to_canonical_json(&self) -> Result<String, NotCanonical> {
         write::check_object(self)?;

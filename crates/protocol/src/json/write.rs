@@ -49,8 +49,13 @@ pub(super) fn value(value: &Value, out: &mut String) {
 }
 
 pub(super) fn object(object: &Object, out: &mut String) {
+    members(object.iter(), out);
+}
+
+/// Writes an object of these members, which must be in canonical order.
+pub(super) fn members<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>, out: &mut String) {
     out.push('{');
-    for (i, (key, value)) in object.iter().enumerate() {
+    for (i, (key, value)) in members.enumerate() {
         if i > 0 {
             out.push(',');
         }

@@ -47,12 +47,7 @@ impl PublicKey {
     pub fn verify_object(&self, object: &Object, entity: &str, key_id: &str) -> bool {
         let signatures = object.get_object("signatures").and_then(|all| all.get_object(entity));
         let Some(signature) = signatures.and_then(|of_entity| of_entity.get_str(key_id)) else { return false };
-        let unsigned: Object = object
-            .iter()
-            .filter(|(key, _)| !matches!(*key, "signatures" | "unsigned"))
-            .map(|(key, value)| (key, value.clone()))
-            .collect();
-        self.verify(unsigned.to_json().as_bytes(), signature)
+        self.verify(object.to_json_without(&["signatures", "unsigned"]).as_bytes(), signature)
     }
 
     pub(super) fn verify_bytes(&self, message: &[u8], signature: &[u8; 64]) -> bool {

@@ -159,15 +159,20 @@ fn reasons() {
     }
 }
 
+/// Unknown and expired keys are passed over; a wrong signature by a key that counts is not made good by another.
 #[test]
-fn one_good_signature_of_a_server_is_enough() {
-    let (good, old) = (SigningKey::generate(&[2; 32], "new"), SigningKey::generate(&[3; 32], "old"));
-    let other = SigningKey::generate(&[4; 32], "old");
-    let pdu = event(RoomVersion::V11, "m.room.message", "{}", &[(&other, "a.org"), (&good, "a.org")]);
-    let keys = known(&[("a.org", &good, 1000), ("a.org", &old, 1000)]);
-    assert_eq!(verify(&pdu, &keys), Ok(()));
-    assert_eq!(verify_all(&vec![pdu.clone(); 200], &keys, [9; 32]), vec![Ok(()); 200]);
-    assert_eq!(required_keys(&pdu), [("a.org".to_owned(), vec!["ed25519:new".to_owned(), "ed25519:old".to_owned()])]);
+fn all_signatures_that_count_must_be_right() {
+    let [good, unknown, expired] = [(2, "new"), (3, "unknown"), (4, "old")].map(|(seed, name)| SigningKey::generate(&[seed; 32], name));
+    let imposter = SigningKey::generate(&[5; 32], "old");
+    let signers = [(&good, "a.org"), (&unknown, "a.org"), (&imposter, "a.org")];
+    let pdu = event(RoomVersion::V11, "m.room.message", "{}", &signers);
+    for (until, expected) in [(999, Ok(())), (1000, Err(SignatureError::Invalid("a.org".into())))] {
+        let keys = known(&[("a.org", &good, 1000), ("a.org", &expired, until)]);
+        assert_eq!(verify(&pdu, &keys), expected);
+        assert_eq!(verify_all(&vec![pdu.clone(); 200], &keys, [9; 32]), vec![expected; 200]);
+    }
+    let ids = ["ed25519:new", "ed25519:old", "ed25519:unknown"].map(str::to_owned).to_vec();
+    assert_eq!(required_keys(&pdu), [("a.org".to_owned(), ids)]);
 }
 
 #[test]

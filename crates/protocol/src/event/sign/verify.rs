@@ -35,7 +35,8 @@ pub enum SignatureError {
 /// The servers that must have signed the event.
 ///
 /// The sender's, except for invites that follow from a third-party invite; the event id's (room versions 1 and 2); and
-/// that of the user who authorised a restricted join (8 and later).
+/// that of the user who authorised a restricted join (8 and later). Room version 8's authorization rule 4.2 names the
+/// last for every membership; Synapse and Dendrite ask it of joins only, and agreeing with them keeps rooms whole.
 pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
     let membership = (pdu.event_type() == "m.room.member").then(|| pdu.content().get_str("membership")).flatten();
     let third_party = membership == Some("invite") && pdu.content().contains_key("third_party_invite");
@@ -75,7 +76,8 @@ pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
     required_servers(pdu).into_iter().map(|server| (server.to_owned(), keys(server))).collect()
 }
 
-/// Checks that each required server has signed the event with a key that was valid then.
+/// Checks that each required server has signed the event with a key that was valid then, and that no signature of theirs
+/// by such a key is wrong. Signatures by keys that are unknown or had expired do not count.
 pub fn verify(pdu: &Pdu, keys: KeyLookup<'_>) -> Result<(), SignatureError> {
     let signatures = signatures(pdu);
     let mut to_check = Vec::with_capacity(2);
@@ -84,7 +86,7 @@ pub fn verify(pdu: &Pdu, keys: KeyLookup<'_>) -> Result<(), SignatureError> {
     }
     let message = pdu.signable_json();
     for (server, candidates) in to_check {
-        if !candidates.iter().any(|(key, signature)| key.verify_bytes(message.as_bytes(), signature)) {
+        if !candidates.iter().all(|(key, signature)| key.verify_bytes(message.as_bytes(), signature)) {
             return Err(SignatureError::Invalid(server.to_owned()));
         }
     }
@@ -101,9 +103,9 @@ pub fn verify_all(pdus: &[Pdu], keys: KeyLookup<'_>, entropy: [u8; 32]) -> Vec<R
         let before = items.len();
         let signatures = signatures(pdu);
         let result = required_servers(pdu).into_iter().try_for_each(|server| {
-            for (key, signature) in candidates(pdu, &signatures, server, keys)?.into_iter().take(1) {
+            for (key, signature) in candidates(pdu, &signatures, server, keys)? {
                 items.push(batch::Item { message: message.as_bytes(), signature, key });
-                owners.push(i);
+                owners.push((i, server));
             }
             Ok(())
         });
@@ -114,16 +116,16 @@ pub fn verify_all(pdus: &[Pdu], keys: KeyLookup<'_>, entropy: [u8; 32]) -> Vec<R
         results.push(result);
     }
     let outcomes = batch::verify(&items, entropy);
-    for (owner, _) in owners.into_iter().zip(outcomes).filter(|(_, valid)| !valid) {
-        // The first signature of a server need not be its only one.
-        if let (Some(pdu), Some(result)) = (pdus.get(owner), results.get_mut(owner)) {
-            *result = verify(pdu, keys);
+    let failed = owners.into_iter().zip(outcomes).filter(|(_, valid)| !valid);
+    for ((event, server), _) in failed {
+        if let Some(result @ Ok(())) = results.get_mut(event) {
+            *result = Err(SignatureError::Invalid(server.to_owned()));
         }
     }
     results
 }
 
-/// The signatures of `server` that could be valid, with their keys; an error if there are none.
+/// The signatures of `server` by keys known and valid at the time, which must all be right; an error if there are none.
 fn candidates(
     pdu: &Pdu,
     signatures: &Object,
@@ -143,10 +145,8 @@ fn candidates(
             error = SignatureError::KeyNotValid(name());
             continue;
         }
-        match signature.as_str().and_then(decode_signature) {
-            Some(signature) => found.push((known.key, signature)),
-            None => error = SignatureError::Invalid(name()),
-        }
+        let signature = signature.as_str().and_then(decode_signature).ok_or_else(|| SignatureError::Invalid(name()))?;
+        found.push((known.key, signature));
     }
     if found.is_empty() { Err(error) } else { Ok(found) }
 }
