@@ -26,10 +26,10 @@ options! {
         acts macaroon_secret_key: Option<Secret>,
         /// A file that holds `macaroon_secret_key`.
         acts macaroon_secret_key_path: Option<PathBuf>,
-        /// The secret by which links in forms are made.
-        later form_secret: Option<Secret>,
+        /// The secret by which links to the terms of `user_consent` are made.
+        acts form_secret: Option<Secret>,
         /// A file that holds `form_secret`.
-        later form_secret_path: Option<PathBuf>,
+        acts form_secret_path: Option<PathBuf>,
     }
 }
 

@@ -53,9 +53,7 @@ options! {
         /// Thresholds of Python's garbage collector.
         moot gc_thresholds: Option<Vec<u32>>,
         /// Least time between runs of Python's garbage collector, for each generation.
-        moot gc_min_interval: Vec<Duration> = vec![
-            Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(30),
-        ],
+        moot gc_min_interval: Option<Value>,
         /// The most events of one room in one answer of /sync or search; -1 for no limit.
         later filter_timeline_limit: i64 = 100,
         /// Whether only server administrators may invite.

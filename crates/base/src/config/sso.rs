@@ -13,7 +13,7 @@ pub use oidc::{
     ClientAuthMethod, JwtHeader, JwtKey, OidcMapping, OidcMappingProvider, OidcProvider,
     PkceMethod, UserProfileMethod,
 };
-pub use saml2::{MxidMapping, Saml2Config, SamlMapping, SamlMappingProvider, SamlSpConfig};
+pub use saml2::{MxidMapping, Saml2Config, SamlMapping, SamlMappingProvider};
 
 options! {
     /// Logging in at another service.

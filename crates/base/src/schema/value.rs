@@ -133,7 +133,20 @@ fn integer(node: &Node, reader: &mut Reader, least: i64, most: i64) -> Option<i6
         {
             Some(*value as i64)
         }
-        _ if most == i64::MAX => reader.wrong(node, "an integer"),
+        Yaml::Scalar(Scalar::String(text)) => match Scalar::plain(text) {
+            Scalar::Int { value, .. } if (least..=most).contains(&value) => {
+                reader.warn(node.place, "", "a number is written without quotes");
+                Some(value)
+            }
+            _ => not_integer(node, reader, least, most),
+        },
+        _ => not_integer(node, reader, least, most),
+    }
+}
+
+fn not_integer(node: &Node, reader: &mut Reader, least: i64, most: i64) -> Option<i64> {
+    match most {
+        i64::MAX => reader.wrong(node, "an integer"),
         _ => reader.wrong(node, &format!("an integer from {least} to {most}")),
     }
 }

@@ -18,7 +18,7 @@ options! {
         /// Its brand, for clients that know it.
         later idp_brand: Option<String>,
         /// Settings in the form of pysaml2.
-        later sp_config: Option<SamlSpConfig>,
+        later sp_config: Option<Map<String, Value>>,
         /// A Python file with such settings.
         later config_path: Option<PathBuf>,
         /// How long a login may take.
@@ -31,40 +31,6 @@ options! {
         later attribute_requirements: Vec<AttributeRequirement>,
         /// The id of the other service, when the metadata names several.
         later idp_entityid: Option<String>,
-    }
-}
-
-options! {
-    /// Settings in the form of pysaml2; those not listed are kept as they are.
-    pub struct SamlSpConfig {
-        /// Where metadata is: `local`, a list of files, or `remote`, a list of addresses.
-        later metadata: Option<Map<String, Value>>,
-        /// By how many seconds clocks may differ.
-        later accepted_time_diff: u32 = 0,
-        /// This server's side.
-        later service: Option<Map<String, Value>>,
-        /// The id of this server there.
-        later entityid: Option<String>,
-        /// The file with the private key.
-        later key_file: Option<PathBuf>,
-        /// The file with the certificate.
-        later cert_file: Option<PathBuf>,
-        /// Keys for encryption.
-        later encryption_keypairs: Vec<Value>,
-        /// What this is.
-        later description: Option<Value>,
-        /// What this is called.
-        later name: Option<Value>,
-        /// Whose this is.
-        later organization: Option<Map<String, Value>>,
-        /// Whom to ask.
-        later contact_person: Vec<Value>,
-        /// How long metadata is valid, in hours.
-        later valid_for: Option<u32>,
-        /// Whether unknown attributes are let through.
-        later allow_unknown_attributes: Option<bool>,
-        /// The program for XML signatures.
-        later xmlsec_binary: Option<PathBuf>,
     }
 }
 
