@@ -14,7 +14,8 @@ fuzz_target!(|data: (u8, &str)| {
     let Ok(pdu) = Pdu::parse(data.1, version) else { return };
     assert_eq!(Pdu::parse(pdu.json(), version).as_ref(), Ok(&pdu));
     assert_eq!(Pdu::from_stored(pdu.json(), pdu.event_id().clone(), version).as_ref(), Ok(&pdu));
-    assert_eq!(Object::parse(pdu.content_json()).as_ref(), Ok(pdu.content()));
+    // Floats of early room versions are kept as they came and written as Python writes them.
+    assert_eq!(pdu.content_json(), pdu.content().to_json());
     let redacted = redact(&pdu);
     assert_eq!(redact(&redacted), redacted);
     assert_eq!(redacted.event_id(), pdu.event_id());

@@ -17,11 +17,11 @@ enum Repr {
 }
 
 impl Number {
-    /// `text` must follow JSON's number grammar.
+    /// `text` must follow JSON's number grammar. `-0` is the integer zero, as in Python.
     pub(super) fn from_valid_text(text: &str) -> Self {
         match text.parse() {
-            Ok(integer) if text != "-0" => Self(Repr::Integer(integer)),
-            _ => Self(Repr::Text(text.into())),
+            Ok(integer) => Self(Repr::Integer(integer)),
+            Err(_) => Self(Repr::Text(text.into())),
         }
     }
 
@@ -42,7 +42,7 @@ impl Number {
     pub fn as_u64(&self) -> Option<u64> {
         match &self.0 {
             Repr::Integer(integer) => u64::try_from(*integer).ok(),
-            Repr::Text(text) => text.parse().ok().or_else(|| (&**text == "-0").then_some(0)),
+            Repr::Text(text) => text.parse().ok(),
         }
     }
 
@@ -65,20 +65,18 @@ impl Number {
 
     /// Whether canonical JSON of room versions 6 and later can hold it: an integer of at most 53 bits.
     pub fn is_canonical(&self) -> bool {
-        // Negative zero is the integer zero and is written as such.
         self.as_i64().is_some_and(|i| (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&i))
     }
 
-    /// Whether it was written as [`Number::write`] writes it; `false` for what needs a closer look.
-    pub(super) fn is_canonical_text(&self) -> bool {
-        matches!(self.0, Repr::Integer(_))
+    /// Whether `text`, which it was read from, is known to be what [`Number::write`] writes.
+    pub(super) fn is_written_as(&self, text: &str) -> bool {
+        matches!(self.0, Repr::Integer(_)) && text != "-0"
     }
 
     /// Appends the form Python's encoder, and so the servers of room versions 1 to 5, gave it.
     pub(super) fn write(&self, out: &mut String) {
         match &self.0 {
             Repr::Integer(integer) => write_integer(*integer, out),
-            Repr::Text(text) if &**text == "-0" => out.push('0'),
             Repr::Text(text) if self.is_integer() => out.push_str(text),
             Repr::Text(text) => match text.parse::<f64>() {
                 Ok(float) if float.is_finite() => out.push_str(&python_float(float)),

@@ -116,8 +116,9 @@ impl<'a> Parser<'a> {
             Some(b'[') => self.array(depth + 1),
             Some(b'"') => Ok(Value::String(self.string()?.into())),
             Some(b'-' | b'0'..=b'9') => {
-                let number = Number::from_valid_text(self.number()?);
-                self.canonical &= number.is_canonical_text();
+                let text = self.number()?;
+                let number = Number::from_valid_text(text);
+                self.canonical &= number.is_written_as(text);
                 Ok(Value::Number(number))
             }
             Some(b't') => self.literal("true", Value::Bool(true)),
