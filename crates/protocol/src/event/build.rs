@@ -1,5 +1,6 @@
 //! Building events of our own: hash, sign, name.
 
+use base64::{Engine, engine::general_purpose};
 use sha2::{Digest, Sha256};
 
 use super::{Pdu, PduError, hash, parse, sign::SigningKey};
@@ -89,20 +90,22 @@ pub fn finish(mut event: Object, version: RoomVersion, key: &SigningKey, server:
     if rules.strict_canonical_json {
         event.check_canonical()?;
     }
-    match rules.event_id_format {
-        EventIdFormat::Server => {
-            // Any unique name will do; the event's own hash needs no randomness.
-            event.remove("event_id");
-            let name = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, Sha256::digest(event.to_json()));
-            event.insert("event_id", format!("${name}:{server}"));
-        }
-        _ => {
-            event.remove("event_id");
-        }
+    event.remove("event_id");
+    let mut json = event.to_json();
+    if rules.event_id_format == EventIdFormat::Server {
+        // Any unique name will do; the event's own hash needs no randomness.
+        let name = general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(&json));
+        set(&mut event, &mut json, "event_id", format!("${name}:{server}").into());
     }
-    let content_hash = base64::Engine::encode(&hash::BASE64, hash::content_hash(&event.to_json()));
-    event.insert("hashes", Object::from([("sha256", content_hash)]));
-    let signable = hash::signable_text(&event, &event.to_json(), rules)?;
-    event.insert("signatures", key.signatures(server, signable.as_bytes()));
-    Ok(parse::from_object(event, version)?)
+    let content_hash = hash::BASE64.encode(hash::content_hash(&json));
+    set(&mut event, &mut json, "hashes", Object::from([("sha256", content_hash)]).into());
+    let signable = hash::signable_text(&event, &json, rules)?;
+    set(&mut event, &mut json, "signatures", key.signatures(server, signable.as_bytes()).into());
+    Ok(parse::from_signable(event, json, &signable, version)?)
+}
+
+/// Sets a member of an event and of its canonical JSON.
+fn set(event: &mut Object, json: &mut String, key: &str, value: Value) {
+    *json = parse::replace_member(json, key, Some(&value.to_json()));
+    event.insert(key, value);
 }

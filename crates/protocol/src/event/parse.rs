@@ -78,16 +78,22 @@ pub(super) fn from_object(object: Object, version: RoomVersion) -> Result<Pdu, P
 
 fn from_canonical(object: Object, json: String, version: RoomVersion) -> Result<Pdu, PduError> {
     let rules = version.rules();
+    check_size(&json)?;
     if rules.strict_canonical_json {
         object.check_canonical()?;
     }
-    if json.len() > MAX_PDU {
-        return Err(PduError::TooLarge(json.len()));
-    }
+    let signable = hash::signable_text(&object, &json, rules)?;
+    from_signable(object, json, &signable, version)
+}
+
+/// Checks what is left to check of an event in canonical JSON whose signable text is known.
+pub(super) fn from_signable(object: Object, json: String, signable: &str, version: RoomVersion) -> Result<Pdu, PduError> {
+    let rules = version.rules();
+    check_size(&json)?;
     check_field_lengths(&object, rules)?;
     let event_id = match rules.event_id_format {
         EventIdFormat::Server => id(&object, "event_id")?,
-        format => hash::event_id(&hash::signable_text(&object, &json, rules)?, format),
+        format => hash::event_id(signable, format),
     };
     finish(object, json, event_id, version)
 }
@@ -173,6 +179,13 @@ pub(super) fn replace_member(json: &str, key: &str, value: Option<&str>) -> Stri
     }
     out.push('}');
     out
+}
+
+fn check_size(json: &str) -> Result<(), PduError> {
+    match json.len() > MAX_PDU {
+        true => Err(PduError::TooLarge(json.len())),
+        false => Ok(()),
+    }
 }
 
 fn check_field_lengths(object: &Object, rules: &RoomVersionRules) -> Result<(), PduError> {

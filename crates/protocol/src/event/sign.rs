@@ -33,7 +33,7 @@ pub enum KeyFileError {
     Empty,
     #[error("the key algorithm {0:?} is not ed25519")]
     Algorithm(String),
-    #[error("the key version {0:?} may only have letters, digits and '_'")]
+    #[error("the key version {0:?} has a character that is not allowed")]
     Version(String),
     #[error("the seed is not 32 bytes of base64")]
     Seed,
@@ -50,7 +50,8 @@ impl SigningKey {
         if algorithm != "ed25519" {
             return Err(KeyFileError::Algorithm(algorithm.to_owned()));
         }
-        if !version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        // The specification has letters, digits and '_'; Synapse never checked, and its files must work.
+        if !version.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\:,".contains(&b)) {
             return Err(KeyFileError::Version(version.to_owned()));
         }
         let seed = BASE64.decode(seed).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(KeyFileError::Seed)?;

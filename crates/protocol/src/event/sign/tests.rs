@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    event::{PduError, build::PduBuilder, hash},
+    event::{build::PduBuilder, hash},
     json::Value,
     rules::RoomVersion,
 };
@@ -73,7 +73,7 @@ fn key_files() {
         ("", KeyFileError::Empty),
         ("ed25519 a_x", KeyFileError::Empty),
         ("rsa a_x AQEB", KeyFileError::Algorithm("rsa".into())),
-        ("ed25519 a-x AQEB", KeyFileError::Version("a-x".into())),
+        ("ed25519 a:x AQEB", KeyFileError::Version("a:x".into())),
         ("ed25519 a_x AQEB", KeyFileError::Seed),
         ("ed25519 a_x !!!!", KeyFileError::Seed),
     ] {
@@ -277,5 +277,4 @@ fn signatures_are_added_not_replaced() {
     assert_eq!(object.get_object("signatures").unwrap().get_object("x").unwrap().len(), 2);
     let mut float = Object::from([("a", Value::parse("1.5").unwrap())]);
     assert!(key.sign_object(&mut float, "x").is_err());
-    assert_eq!(Pdu::parse("{}", RoomVersion::V1), Err(PduError::Missing("event_id")));
 }
