@@ -14,6 +14,7 @@ mod generate;
 mod legacy;
 mod listeners;
 mod load;
+mod whole;
 
 pub use email::{Email, Subjects};
 pub use generate::{Generate, SecretFileError, generate};

@@ -22,7 +22,8 @@ options! {
         later use_appservice_legacy_authorization: bool = false,
         /// Whether account validity is part of an account's status.
         later use_account_validity_in_account_status: bool = false,
-        /// The secret by which short-lived tokens are made.
+        /// The secret by which Synapse makes short-lived tokens. Those here are random and kept in the database:
+        /// nothing depends on it.
         acts macaroon_secret_key: Option<Secret>,
         /// A file that holds `macaroon_secret_key`.
         acts macaroon_secret_key_path: Option<PathBuf>,

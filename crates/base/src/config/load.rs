@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Report, legacy, read};
+use super::{Config, Problem, Report, legacy, read, whole};
 use crate::schema::{MapReader, Reader};
 use crate::yaml::{self, Entry, Place, Value};
 
@@ -86,7 +86,7 @@ fn interpret(
 ) -> Result<(Config, Report), Report> {
     reader.explain = legacy::explain;
     let mut map = MapReader::new(&mut reader, entries, Place::default());
-    let config = read(&mut map, config_dir);
+    let config = read(&mut map, config_dir).map(|config| whole::check(config, &mut map));
     map.finish();
     let report = reader.report;
     match config {

@@ -12,7 +12,7 @@ options! {
         /// Whether media uploaded from now on needs an access token to be read.
         acts enable_authenticated_media: bool = true,
         /// Whether the media API is served at all.
-        acts enable_media_repo: bool = true,
+        later enable_media_repo: bool = true,
         /// Whether media is kept in `media_store_path`, beside the storage providers.
         later enable_local_media_storage: bool = true,
         /// The folder of the media store.

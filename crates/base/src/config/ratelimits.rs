@@ -30,17 +30,17 @@ options! {
         /// Requests of one other server.
         later rc_federation: FederationLimits,
         /// Presence updates.
-        later rc_presence: PresenceLimits,
+        acts rc_presence: PresenceLimits,
         /// Changes of one user to delayed events.
         later rc_delayed_event_mgmt: RateLimit = RateLimit::new(1.0, 5),
         /// Reports of one user about events, rooms and users.
-        later rc_reports: RateLimit = RateLimit::new(1.0, 5),
+        acts rc_reports: RateLimit = RateLimit::new(1.0, 5),
         /// Rooms that one user creates.
         acts rc_room_creation: RateLimit = RateLimit::new(0.016, 10),
         /// Searches of one user in the user directory.
         later rc_user_directory: RateLimit = RateLimit::new(0.016, 200),
         /// Profiles that one user looks up.
-        later rc_profile: RateLimit = RateLimit::new(1.0, 500),
+        acts rc_profile: RateLimit = RateLimit::new(1.0, 500),
         /// Requests of one device for room keys.
         later rc_key_requests: RateLimit = RateLimit::new(20.0, 100),
         /// How many transactions with read receipts of one room are sent in a second.
@@ -171,7 +171,7 @@ options! {
         /// To rooms that this server is in.
         acts local: RateLimit = RateLimit::new(0.1, 10),
         /// To rooms that other servers must let this one into.
-        acts remote: RateLimit = RateLimit::new(0.01, 10),
+        later remote: RateLimit = RateLimit::new(0.01, 10),
     }
 }
 
@@ -207,6 +207,6 @@ options! {
     /// Presence updates.
     pub struct PresenceLimits {
         /// Of one user.
-        later per_user: RateLimit = RateLimit::new(0.1, 1),
+        acts per_user: RateLimit = RateLimit::new(0.1, 1),
     }
 }

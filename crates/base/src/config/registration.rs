@@ -31,17 +31,17 @@ options! {
         /// The cost of Synapse's password hashes. New hashes here are argon2id.
         moot bcrypt_rounds: u32 = 12,
         /// Whether guests may look around without an account.
-        later allow_guest_access: bool = false,
+        acts allow_guest_access: bool = false,
         /// The identity server suggested to clients.
         later default_identity_server: Option<String>,
         /// Identity servers that validate addresses for this server.
         later account_threepid_delegates: ThreepidDelegates,
         /// Whether users may change their display name.
-        later enable_set_displayname: bool = true,
+        acts enable_set_displayname: bool = true,
         /// Whether users may change their avatar.
-        later enable_set_avatar_url: bool = true,
+        acts enable_set_avatar_url: bool = true,
         /// Whether users may change their addresses. False by default when accounts are managed elsewhere.
-        later enable_3pid_changes: bool = true,
+        acts enable_3pid_changes: bool = true,
         /// Rooms, by alias, that new users join.
         later auto_join_rooms: Vec<String>,
         /// Whether such a room is created for the first user when it does not exist.
@@ -55,11 +55,11 @@ options! {
         /// Whether guests join these rooms as well.
         later auto_join_rooms_for_guests: bool = true,
         /// Whether to hide, until the end of registration, that a user name is taken.
-        later inhibit_user_in_use_error: bool = false,
+        acts inhibit_user_in_use_error: bool = false,
         /// Whether user names may begin with an underscore.
-        later allow_underscore_prefixed_localpart: bool = false,
+        acts allow_underscore_prefixed_localpart: bool = false,
         /// The name by which the manual calls `allow_underscore_prefixed_localpart`; Synapse ignores it.
-        later allow_underscore_prefixed_registration: Option<bool>,
+        acts allow_underscore_prefixed_registration: Option<bool>,
         /// Users whose new devices are not announced to others: bots with very many devices.
         later dont_notify_new_devices_for: Vec<String>,
     }

@@ -29,7 +29,7 @@ options! {
         /// Whether leaving a room forgets it, too.
         acts forget_rooms_on_leave: bool = false,
         /// Rooms left out of /sync.
-        later exclude_rooms_from_sync: Vec<String>,
+        acts exclude_rooms_from_sync: Vec<String>,
         /// Rooms whose members do not see each other's presence for being in it.
         later exclude_rooms_from_presence: Vec<String>,
     }

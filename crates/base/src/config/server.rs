@@ -14,24 +14,24 @@ options! {
         /// The file that a daemon writes its process id to.
         acts pid_file: Option<PathBuf>,
         /// Whether to run in the background. `plexus start` does so without it.
-        later daemonize: bool = false,
+        acts daemonize: bool = false,
         /// Whether a daemon prints its process id.
-        later print_pidfile: bool = false,
+        acts print_pidfile: bool = false,
         /// Text appended to the User-Agent header of outgoing requests.
         later user_agent_suffix: Option<String>,
         /// Whether Synapse freezes event dictionaries.
         moot use_frozen_dicts: bool = false,
         /// Where a visit to `/` is redirected to.
-        later web_client_location: Option<String>,
+        acts web_client_location: Option<String>,
         /// The address at which clients reach this server, with a slash at the end. Without it `https://` and the
         /// server's name are assumed.
         acts public_baseurl: Option<String>,
         /// Whether `/.well-known/matrix/server` is answered here: it sends other servers to port 443.
         later serve_server_wellknown: bool = false,
         /// More members for the answer at `/.well-known/matrix/client`.
-        later extra_well_known_client_content: Map<String, Value>,
+        acts extra_well_known_client_content: Map<String, Value>,
         /// The limit of open files to ask the system for; 0 leaves the system's.
-        later soft_file_limit: u32 = 0,
+        acts soft_file_limit: u32 = 0,
         /// Who is online.
         acts presence: Presence,
         /// Whether presence is tracked: the old form of `presence.enabled`.
@@ -41,7 +41,7 @@ options! {
         /// Whether profiles are shown only to users in a common room.
         later limit_profile_requests_to_users_who_share_rooms: bool = false,
         /// Whether an invite carries the invited user's name and avatar.
-        later include_profile_data_on_invite: bool = true,
+        acts include_profile_data_on_invite: bool = true,
         /// Whether /sync tells of changed profiles.
         later include_profile_updates_in_sync: bool = false,
         /// Whether the list of public rooms is shown without an access token.
@@ -55,9 +55,9 @@ options! {
         /// Least time between runs of Python's garbage collector, for each generation.
         moot gc_min_interval: Option<Value>,
         /// The most events of one room in one answer of /sync or search; -1 for no limit.
-        later filter_timeline_limit: i64 = 100,
+        acts filter_timeline_limit: i64 = 100,
         /// Whether only server administrators may invite.
-        later block_non_admin_invites: bool = false,
+        acts block_non_admin_invites: bool = false,
         /// Whether messages can be searched.
         later enable_search: bool = true,
         /// Addresses that outgoing requests must not reach: push gateways, identity servers, other servers.
@@ -200,13 +200,13 @@ options! {
         /// Whether presence is tracked and shown. `untracked` shows what clients set, and tracks nothing itself.
         acts enabled: PresenceMode = PresenceMode::Enabled,
         /// Whether an initial sync includes users who are offline.
-        later include_offline_users_on_sync: bool = false,
+        acts include_offline_users_on_sync: bool = false,
         /// How exact `last_active_ago` is: within this time a user counts as currently active.
-        later last_active_granularity: Duration = Duration::from_secs(60),
+        acts last_active_granularity: Duration = Duration::from_secs(60),
         /// A user without an open sync is offline after this time.
-        later sync_online_timeout: Duration = Duration::from_secs(30),
+        acts sync_online_timeout: Duration = Duration::from_secs(30),
         /// A user who does nothing is idle after this time.
-        later idle_timeout: Duration = Duration::from_secs(300),
+        acts idle_timeout: Duration = Duration::from_secs(300),
         /// A Python module that decides who sees whose presence: the old form of `modules`.
         later presence_router: Option<Map<String, Value>>,
     }

@@ -16,7 +16,7 @@ options! {
         /// Confirming what a user does.
         acts ui_auth: UiAuth,
         /// Logging in a new device with the help of one that is logged in.
-        later login_via_existing_session: LoginViaExistingSession,
+        acts login_via_existing_session: LoginViaExistingSession,
     }
 }
 
@@ -55,10 +55,10 @@ options! {
     /// Logging in a new device with the help of one that is logged in.
     pub struct LoginViaExistingSession {
         /// Whether this is possible.
-        later enabled: bool = false,
+        acts enabled: bool = false,
         /// Whether the user must confirm it.
-        later require_ui_auth: bool = true,
+        acts require_ui_auth: bool = true,
         /// How long the new device may take.
-        later token_timeout: Duration = Duration::from_secs(300),
+        acts token_timeout: Duration = Duration::from_secs(300),
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 
+mod acts;
 mod docs;
 mod names;
 mod values;

@@ -34,8 +34,8 @@ fn booleans() {
         ("off", false),
         ("'true'", true),
     ] {
-        let config = config(&format!("enable_registration: {text}\n"));
-        assert_eq!(config.registration.enable_registration, expected, "{text}");
+        let config = config(&format!("block_non_admin_invites: {text}\n"));
+        assert_eq!(config.server.block_non_admin_invites, expected, "{text}");
     }
 }
 
@@ -199,6 +199,13 @@ fn mistakes_are_named_with_line_option_and_what_is_allowed() {
             "url_preview_enabled: true\n",
             "homeserver.yaml: url_preview_ip_range_blacklist: required when url_preview_enabled is true, but not set; \
              otherwise users could look into this server's network",
+        ),
+        (
+            "enable_registration: yes\n",
+            "homeserver.yaml:2: enable_registration: true without any verification, which spammers look for; allowed is \
+             true together with registration_requires_token, enable_registration_captcha or \
+             registrations_require_3pid, or, for a server that strangers cannot reach, with \
+             enable_registration_without_verification",
         ),
         (
             "bind_port: 8448\n",
@@ -422,7 +429,7 @@ fn a_name_set_twice_is_a_warning_and_the_last_counts() {
 #[test]
 fn old_forms_still_count() {
     let read = config(
-        "use_presence: no\ndisable_registration: no\nrc_messages_per_second: 4\nrc_message_burst_count: 7\n",
+        "use_presence: no\ndisable_registration: no\nregistration_requires_token: yes\nrc_messages_per_second: 4\nrc_message_burst_count: 7\n",
     );
     assert_eq!(read.server.presence.enabled, PresenceMode::Disabled);
     assert!(read.registration.enable_registration);
