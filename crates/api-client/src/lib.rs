@@ -3,12 +3,46 @@
 //!
 //! [`routes`] lists every route; [`services`] what endpoints may ask for.
 
+mod account;
+mod alias;
 mod authenticated_media;
+mod backup;
+mod config;
+mod context;
+mod device;
+mod directory;
 mod discovery;
+mod event_json;
+mod filter;
+mod keys;
+mod knock;
 mod media;
+mod membership;
+mod message;
+mod own;
+mod presence;
+mod profile;
+mod push;
 pub mod rate_limits;
+mod read_marker;
+mod receipt;
+mod redact;
+mod relations;
+mod reporting;
+mod room;
+mod room_errors;
 pub mod routes;
 pub mod services;
+mod session;
+mod space;
+mod state;
+mod sync;
+mod tag;
+mod threads;
+mod to_device;
+mod typing;
+mod uiaa;
+mod welcome;
 
 pub use routes::routes;
 pub use services::{Api, Services};

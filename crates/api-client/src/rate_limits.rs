@@ -12,6 +12,10 @@ pub struct RateLimits {
     pub message: RateLimiter<UserId>,
     pub registration: RateLimiter<IpAddr>,
     pub registration_token_validity: RateLimiter<IpAddr>,
+    /// No option: as Synapse's fixed limit, so that names cannot be collected.
+    pub username_availability: RateLimiter<IpAddr>,
+    /// No option: as Synapse's fixed limit of one a minute.
+    pub login_token: RateLimiter<UserId>,
     pub login_address: RateLimiter<IpAddr>,
     /// By the name the client gave, whether or not there is such an account.
     pub login_account: RateLimiter<str>,
@@ -35,6 +39,8 @@ impl RateLimits {
             message: limiter(config.rc_message, clock),
             registration: limiter(config.rc_registration, clock),
             registration_token_validity: limiter(config.rc_registration_token_validity, clock),
+            username_availability: limiter(RateLimit::new(1.0, 10), clock),
+            login_token: limiter(RateLimit::new(1.0 / 60.0, 1), clock),
             login_address: limiter(config.rc_login.address, clock),
             login_account: limiter(config.rc_login.account, clock),
             login_failed_attempts: limiter(config.rc_login.failed_attempts, clock),

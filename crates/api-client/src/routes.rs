@@ -1,16 +1,31 @@
 //! Every route of the client-server API, grouped as the endpoints' folders are.
 
-use plexus_http::{Client, Routes};
+use plexus_http::{Client, Prefixes, Routes};
 
-use crate::Api;
-use crate::{authenticated_media, media};
+use crate::{Api, alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space, state, threads, welcome};
+use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
+use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
 
 /// The list of routes; `build` it with [`Api`].
 pub fn routes() -> Routes<Api> {
     let mut routes = Routes::new();
     discovery(&mut routes);
+    registration(&mut routes);
+    account_routes(&mut routes);
+    sessions(&mut routes);
+    key_routes(&mut routes);
+    key_backup(&mut routes);
     media_routes(&mut routes);
+    rooms(&mut routes);
+    room_members(&mut routes);
+    room_events(&mut routes);
+    room_addresses(&mut routes);
+    profiles(&mut routes);
+    syncing(&mut routes);
+    account_data(&mut routes);
+    ephemeral(&mut routes);
+    pushing(&mut routes);
     routes
 }
 
@@ -18,6 +33,7 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(Client::ROOT, "/versions", get_supported_versions::handle);
     r.get(Client::V3R0, "/capabilities", get_capabilities::handle);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
+    r.get(Client::FULL, "/", welcome::handle);
 }
 
 fn media_routes(r: &mut Routes<Api>) {
@@ -36,4 +52,201 @@ fn media_routes(r: &mut Routes<Api>) {
         authenticated_media::get_content_as_filename::handle,
     );
     r.get(Client::V1, "/media/thumbnail/{server_name}/{media_id}", authenticated_media::get_content_thumbnail::handle);
+}
+
+const ALL: Prefixes = Client::V3R0_UNSTABLE;
+
+fn registration(r: &mut Routes<Api>) {
+    r.post(ALL, "/register", account::register::handle);
+    r.get(ALL, "/register/available", account::get_username_availability::handle);
+    r.post(ALL, "/register/email/requestToken", account::request_token::by_email);
+    r.post(ALL, "/register/msisdn/requestToken", account::request_token::by_msisdn);
+    r.get(
+        Client::V1,
+        "/register/m.login.registration_token/validity",
+        account::check_registration_token_validity::handle,
+    );
+    r.get(ALL, "/auth/{auth_type}/fallback/web", uiaa::get_uiaa_fallback_page::handle);
+    r.post(ALL, "/auth/{auth_type}/fallback/web", uiaa::get_uiaa_fallback_page::submit);
+    r.get(ALL, "/password_policy", account::password_policy::handle);
+}
+
+fn account_routes(r: &mut Routes<Api>) {
+    r.get(ALL, "/account/whoami", account::whoami::handle);
+    r.post(ALL, "/account/password", account::change_password::handle);
+    r.post(ALL, "/account/password/email/requestToken", account::request_token::by_email);
+    r.post(ALL, "/account/password/msisdn/requestToken", account::request_token::by_msisdn);
+    r.post(ALL, "/account/deactivate", account::deactivate::handle);
+    r.get(ALL, "/account/3pid", account::get_3pids::handle);
+    r.post(ALL, "/account/3pid", account::add_3pid::handle);
+    r.post(ALL, "/account/3pid/add", account::add_3pid::handle);
+    r.post(ALL, "/account/3pid/delete", account::delete_3pid::handle);
+    r.post(ALL, "/account/3pid/unbind", account::unbind_3pid::handle);
+    r.post(ALL, "/account/3pid/email/requestToken", account::request_token::by_email);
+    r.post(ALL, "/account/3pid/msisdn/requestToken", account::request_token::by_msisdn);
+    r.post(ALL, "/user/{user_id}/openid/request_token", account::request_openid_token::handle);
+}
+
+fn sessions(r: &mut Routes<Api>) {
+    r.get(ALL, "/login", session::get_login_types::handle);
+    r.post(ALL, "/login", session::login::handle);
+    r.post(Client::V1, "/login/get_token", session::get_login_token::handle);
+    r.post(ALL, "/logout", session::logout::handle);
+    r.post(ALL, "/logout/all", session::logout_all::handle);
+    r.post(ALL, "/refresh", session::refresh_token::handle);
+    r.get(ALL, "/devices", device::get_devices::handle);
+    r.get(ALL, "/devices/{device_id}", device::get_device::handle);
+    r.put(ALL, "/devices/{device_id}", device::update_device::handle);
+    r.delete(ALL, "/devices/{device_id}", device::delete_device::handle);
+    r.post(ALL, "/delete_devices", device::delete_devices::handle);
+}
+
+fn key_routes(r: &mut Routes<Api>) {
+    r.post(ALL, "/keys/upload", keys::upload_keys::handle);
+    // Before Matrix 1.1 the device was named in the path; it is that of the token, anyway.
+    r.post(ALL, "/keys/upload/{device_id}", keys::upload_keys::handle);
+    r.post(ALL, "/keys/query", keys::get_keys::handle);
+    r.post(ALL, "/keys/claim", keys::claim_keys::handle);
+    r.post(ALL, "/keys/device_signing/upload", keys::upload_signing_keys::handle);
+    r.post(ALL, "/keys/signatures/upload", keys::upload_signatures::handle);
+}
+
+fn key_backup(r: &mut Routes<Api>) {
+    r.post(ALL, "/room_keys/version", backup::create_backup_version::handle);
+    r.get(ALL, "/room_keys/version", backup::get_latest_backup_info::handle);
+    r.get(ALL, "/room_keys/version/{version}", backup::get_backup_info::handle);
+    r.put(ALL, "/room_keys/version/{version}", backup::update_backup_version::handle);
+    r.delete(ALL, "/room_keys/version/{version}", backup::delete_backup_version::handle);
+    r.put(ALL, "/room_keys/keys", backup::add_backup_keys::handle);
+    r.get(ALL, "/room_keys/keys", backup::get_backup_keys::handle);
+    r.delete(ALL, "/room_keys/keys", backup::delete_backup_keys::handle);
+    r.put(ALL, "/room_keys/keys/{room_id}", backup::add_backup_keys_for_room::handle);
+    r.get(ALL, "/room_keys/keys/{room_id}", backup::get_backup_keys_for_room::handle);
+    r.delete(ALL, "/room_keys/keys/{room_id}", backup::delete_backup_keys_for_room::handle);
+    r.put(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::add_backup_keys_for_session::handle);
+    r.get(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::get_backup_keys_for_session::handle);
+    r.delete(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::delete_backup_keys_for_session::handle);
+}
+
+fn syncing(r: &mut Routes<Api>) {
+    r.get(ALL, "/sync", sync::sync_events::v3::handle);
+    r.post(ALL, "/user/{user_id}/filter", filter::create_filter::handle);
+    r.get(ALL, "/user/{user_id}/filter/{filter_id}", filter::get_filter::handle);
+    r.put(ALL, "/sendToDevice/{event_type}/{txn_id}", to_device::send_event_to_device::handle);
+}
+
+fn account_data(r: &mut Routes<Api>) {
+    let global = "/user/{user_id}/account_data/{event_type}";
+    r.get(ALL, global, config::get_global_account_data::handle);
+    r.put(ALL, global, config::set_global_account_data::handle);
+    let of_room = "/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
+    r.get(ALL, of_room, config::get_room_account_data::handle);
+    r.put(ALL, of_room, config::set_room_account_data::handle);
+    r.get(ALL, "/user/{user_id}/rooms/{room_id}/tags", tag::get_tags::handle);
+    r.put(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::create_tag::handle);
+    r.delete(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::delete_tag::handle);
+}
+
+fn ephemeral(r: &mut Routes<Api>) {
+    r.post(ALL, "/rooms/{room_id}/receipt/{receipt_type}/{event_id}", receipt::create_receipt::handle);
+    r.post(ALL, "/rooms/{room_id}/read_markers", read_marker::set_read_marker::handle);
+    r.put(ALL, "/rooms/{room_id}/typing/{user_id}", typing::create_typing_event::handle);
+    r.get(ALL, "/presence/{user_id}/status", presence::get_presence::handle);
+    r.put(ALL, "/presence/{user_id}/status", presence::set_presence::handle);
+}
+
+fn pushing(r: &mut Routes<Api>) {
+    r.get(ALL, "/pushrules/", push::get_pushrules_all::handle);
+    r.get(ALL, "/pushrules", push::get_pushrules_all::handle);
+    r.get(ALL, "/pushrules/global/", push::get_pushrules_global_scope::handle);
+    r.get(ALL, "/pushrules/global", push::get_pushrules_global_scope::handle);
+    let rule = "/pushrules/global/{kind}/{rule_id}";
+    r.get(ALL, rule, push::get_pushrule::handle);
+    r.put(ALL, rule, push::set_pushrule::handle);
+    r.delete(ALL, rule, push::delete_pushrule::handle);
+    r.get(ALL, "/pushrules/global/{kind}/{rule_id}/actions", push::get_pushrule_actions::handle);
+    r.put(ALL, "/pushrules/global/{kind}/{rule_id}/actions", push::set_pushrule_actions::handle);
+    r.get(ALL, "/pushrules/global/{kind}/{rule_id}/enabled", push::get_pushrule_enabled::handle);
+    r.put(ALL, "/pushrules/global/{kind}/{rule_id}/enabled", push::set_pushrule_enabled::handle);
+    r.get(ALL, "/pushers", push::get_pushers::handle);
+    r.post(ALL, "/pushers/set", push::set_pusher::handle);
+    r.get(ALL, "/notifications", push::get_notifications::handle);
+}
+
+fn rooms(r: &mut Routes<Api>) {
+    r.post(ALL, "/createRoom", room::create_room::handle);
+    r.post(ALL, "/rooms/{room_id}/upgrade", room::upgrade_room::handle);
+    r.get(ALL, "/rooms/{room_id}/aliases", room::aliases::handle);
+    r.get(Client::V1, "/room_summary/{room_id_or_alias}", room::get_summary::handle);
+    r.get(Client::UNSTABLE, "/im.nheko.summary/rooms/{room_id_or_alias}/summary", room::get_summary::handle);
+    r.get(Client::UNSTABLE, "/im.nheko.summary/summary/{room_id_or_alias}", room::get_summary::handle);
+    r.get(Client::V1, "/rooms/{room_id}/hierarchy", space::get_hierarchy::handle);
+    r.get(Client::UNSTABLE, "/org.matrix.msc2946/rooms/{room_id}/hierarchy", space::get_hierarchy::handle);
+    r.post(ALL, "/rooms/{room_id}/report", room::report_room::handle);
+    r.post(ALL, "/rooms/{room_id}/report/{event_id}", room::report_content::handle);
+    r.post(ALL, "/users/{user_id}/report", reporting::report_user::handle);
+}
+
+fn room_members(r: &mut Routes<Api>) {
+    r.post(ALL, "/join/{room_id_or_alias}", membership::join_room_by_id_or_alias::handle);
+    r.post(ALL, "/knock/{room_id_or_alias}", knock::knock_room::handle);
+    r.post(ALL, "/rooms/{room_id}/join", membership::join_room_by_id::handle);
+    r.post(ALL, "/rooms/{room_id}/leave", membership::leave_room::handle);
+    r.post(ALL, "/rooms/{room_id}/forget", membership::forget_room::handle);
+    r.post(ALL, "/rooms/{room_id}/invite", membership::invite_user::handle);
+    r.post(ALL, "/rooms/{room_id}/kick", membership::kick_user::handle);
+    r.post(ALL, "/rooms/{room_id}/ban", membership::ban_user::handle);
+    r.post(ALL, "/rooms/{room_id}/unban", membership::unban_user::handle);
+    r.get(ALL, "/rooms/{room_id}/members", membership::get_member_events::handle);
+    r.get(ALL, "/rooms/{room_id}/joined_members", membership::joined_members::handle);
+    r.get(ALL, "/joined_rooms", membership::joined_rooms::handle);
+    r.get(Client::V1, "/mutual_rooms", membership::get_mutual_rooms::handle);
+}
+
+fn room_events(r: &mut Routes<Api>) {
+    r.put(ALL, "/rooms/{room_id}/send/{event_type}/{txn_id}", message::send_message_event::handle);
+    r.put(ALL, "/rooms/{room_id}/redact/{event_id}/{txn_id}", redact::redact_event::handle);
+    r.get(ALL, "/rooms/{room_id}/messages", message::get_message_events::handle);
+    r.get(ALL, "/rooms/{room_id}/event/{event_id}", room::get_room_event::handle);
+    r.get(ALL, "/rooms/{room_id}/context/{event_id}", context::get_context::handle);
+    r.get(ALL, "/rooms/{room_id}/state", state::get_state_events::handle);
+    r.get(ALL, "/rooms/{room_id}/state/{event_type}/{state_key}", state::get_state_event_for_key::handle);
+    r.put(ALL, "/rooms/{room_id}/state/{event_type}/{state_key}", state::send_state_event::handle);
+    // An empty state key may be left out, with or without its slash.
+    for path in ["/rooms/{room_id}/state/{event_type}", "/rooms/{room_id}/state/{event_type}/"] {
+        r.get(ALL, path, state::get_state_event_for_key::without_key);
+        r.put(ALL, path, state::send_state_event::without_key);
+    }
+    r.get(Client::V1, "/rooms/{room_id}/timestamp_to_event", room::get_event_by_timestamp::handle);
+    r.get(Client::V1, "/rooms/{room_id}/threads", threads::get_threads::handle);
+    for prefixes in [Client::V1, Client::UNSTABLE] {
+        r.get(prefixes, "/rooms/{room_id}/relations/{event_id}", relations::get_relating_events::handle);
+        r.get(
+            prefixes,
+            "/rooms/{room_id}/relations/{event_id}/{rel_type}",
+            relations::get_relating_events_with_rel_type::handle,
+        );
+        r.get(
+            prefixes,
+            "/rooms/{room_id}/relations/{event_id}/{rel_type}/{event_type}",
+            relations::get_relating_events_with_rel_type_and_event_type::handle,
+        );
+    }
+}
+
+fn room_addresses(r: &mut Routes<Api>) {
+    r.get(ALL, "/directory/room/{room_alias}", alias::get_alias::handle);
+    r.put(ALL, "/directory/room/{room_alias}", alias::create_alias::handle);
+    r.delete(ALL, "/directory/room/{room_alias}", alias::delete_alias::handle);
+    r.get(ALL, "/directory/list/room/{room_id}", directory::get_room_visibility::handle);
+    r.put(ALL, "/directory/list/room/{room_id}", directory::set_room_visibility::handle);
+    r.get(ALL, "/publicRooms", directory::get_public_rooms::handle);
+    r.post(ALL, "/publicRooms", directory::get_public_rooms_filtered::handle);
+}
+
+fn profiles(r: &mut Routes<Api>) {
+    r.get(ALL, "/profile/{user_id}", profile::get_profile::handle);
+    r.get(ALL, "/profile/{user_id}/{field}", profile::get_profile_field::handle);
+    r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle);
+    r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
 }

@@ -1,0 +1,80 @@
+//! Accounts: registration, password, third-party identifiers, deactivation.
+
+pub mod add_3pid;
+pub mod change_password;
+pub mod check_registration_token_validity;
+pub mod deactivate;
+pub mod delete_3pid;
+pub mod get_3pids;
+pub mod get_username_availability;
+pub mod password_policy;
+pub mod register;
+pub mod request_openid_token;
+pub mod request_token;
+pub mod unbind_3pid;
+pub mod whoami;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::StatusCode;
+use plexus_accounts::{RegisterError, SessionError, Tokens, UsernameError, WeakPassword};
+use plexus_http::ApiError;
+use serde::Serialize;
+
+/// The address a limit counts by. Requests over a unix socket without X-Forwarded-For share one.
+pub(crate) fn address(ip: Option<IpAddr>) -> IpAddr {
+    ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// What login, registration and refreshing answer about a token.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokenFields {
+    pub(crate) access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_in_ms: Option<u64>,
+}
+
+impl From<Tokens> for TokenFields {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            expires_in_ms: tokens.expires_in.map(|lifetime| lifetime.as_millis() as u64),
+        }
+    }
+}
+
+pub(crate) fn weak_password(error: WeakPassword) -> ApiError {
+    let errcode = match error {
+        WeakPassword::TooShort { .. } => "M_PASSWORD_TOO_SHORT",
+        WeakPassword::NoDigit => "M_PASSWORD_NO_DIGIT",
+        WeakPassword::NoSymbol => "M_PASSWORD_NO_SYMBOL",
+        WeakPassword::NoLowercase => "M_PASSWORD_NO_LOWERCASE",
+        WeakPassword::NoUppercase => "M_PASSWORD_NO_UPPERCASE",
+        WeakPassword::Unusable => "M_INVALID_PARAM",
+    };
+    ApiError::new(StatusCode::BAD_REQUEST, errcode, error.to_string())
+}
+
+pub(crate) fn username_error(error: UsernameError) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_USERNAME", error.to_string())
+}
+
+pub(crate) fn register_error(error: RegisterError) -> ApiError {
+    match error {
+        RegisterError::Username(error) => username_error(error),
+        RegisterError::UserInUse => ApiError::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "User ID already taken."),
+        RegisterError::Password(error) => weak_password(error),
+        RegisterError::Session(error) => session_error(error),
+        RegisterError::Hash(_) | RegisterError::Database(_) => ApiError::internal(&error),
+    }
+}
+
+pub(crate) fn session_error(error: SessionError) -> ApiError {
+    match error {
+        SessionError::InvalidDeviceId => ApiError::invalid_param(error.to_string()),
+        SessionError::Database(_) => ApiError::internal(&error),
+    }
+}

@@ -1,0 +1,55 @@
+//! POST /_matrix/client/v3/account/password
+
+use std::sync::Arc;
+
+use plexus_accounts::{ChangePasswordError, Logins, Settings, UserInteractiveAuth};
+use plexus_http::{ApiError, Auth, Empty, Json, State};
+use plexus_protocol::json::Object;
+use serde::Deserialize;
+
+use super::weak_password;
+use crate::rate_limits::RateLimits;
+use crate::uiaa::{self, authenticate};
+
+#[derive(Debug, Deserialize)]
+struct Params {
+    new_password: Option<String>,
+    #[serde(default = "yes")]
+    logout_devices: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(settings): State<Arc<Settings>>,
+    State(uia): State<UserInteractiveAuth>,
+    State(logins): State<Logins>,
+    State(limits): State<Arc<RateLimits>>,
+    Json(body): Json<Object>,
+) -> Result<Empty, ApiError> {
+    if !settings.password.for_reauth {
+        return Err(ApiError::forbidden("Password change disabled"));
+    }
+    let asked: Params = uiaa::parse(&body)?;
+    if let Some(password) = &asked.new_password {
+        settings.password.policy.check(password).map_err(weak_password)?;
+    }
+    let operation = "POST /account/password".to_owned();
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+    let params: Params = authenticate(&uia, &limits, request).await?;
+    let Some(new_password) = params.new_password else {
+        return Err(ApiError::missing_param("new_password"));
+    };
+    let keep = requester.device_id.clone();
+    logins
+        .change_password(&requester.user_id, &new_password, params.logout_devices, keep)
+        .await
+        .map_err(|error| match error {
+            ChangePasswordError::Weak(error) => weak_password(error),
+            ChangePasswordError::Hash(_) | ChangePasswordError::Database(_) => ApiError::internal(&error),
+        })?;
+    Ok(Empty)
+}

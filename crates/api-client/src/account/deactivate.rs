@@ -1,0 +1,40 @@
+//! POST /_matrix/client/v3/account/deactivate
+
+use std::sync::Arc;
+
+use plexus_accounts::{Deactivation, UserInteractiveAuth};
+use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
+use plexus_protocol::json::Object;
+use serde::{Deserialize, Serialize};
+
+use crate::rate_limits::RateLimits;
+use crate::uiaa::{self, authenticate};
+
+#[derive(Debug, Deserialize)]
+struct Params {
+    #[serde(default)]
+    erase: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    id_server_unbind_result: &'static str,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(uia): State<UserInteractiveAuth>,
+    State(deactivation): State<Deactivation>,
+    State(limits): State<Arc<RateLimits>>,
+    JsonOrEmpty(body): JsonOrEmpty<Object>,
+) -> Result<JsonBody<Response>, ApiError> {
+    let operation = "POST /account/deactivate".to_owned();
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+    let params: Params = authenticate(&uia, &limits, request).await?;
+    deactivation
+        .deactivate(&requester.user_id, params.erase)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    // Nothing was ever bound at an identity server.
+    Ok(JsonBody(Response { id_server_unbind_result: "success" }))
+}

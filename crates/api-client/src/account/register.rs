@@ -1,0 +1,190 @@
+//! POST /_matrix/client/v3/register
+
+use std::sync::Arc;
+
+use plexus_accounts::uia::{DUMMY, Flow, REGISTRATION_TOKEN};
+use plexus_accounts::{
+    NewAccount, NewSession, RegisterError, Registered, Registrar, Sessions, Settings, UserInteractiveAuth,
+};
+use plexus_http::{ApiError, ClientIp, JsonBody, JsonOrEmpty, Query, State};
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::Object;
+use serde::{Deserialize, Serialize};
+
+use super::{TokenFields, address, register_error, session_error, weak_password};
+use crate::rate_limits::RateLimits;
+use crate::uiaa::{authenticate_registration, parse, take_auth, uia_error};
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    User,
+    Guest,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct KindQuery {
+    #[serde(default)]
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Params {
+    username: Option<String>,
+    password: Option<String>,
+    device_id: Option<String>,
+    initial_device_display_name: Option<String>,
+    inhibit_login: bool,
+    refresh_token: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    user_id: UserId,
+    /// Deprecated, and still what some clients read.
+    home_server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(flatten)]
+    tokens: Option<TokenFields>,
+}
+
+/// What registration works with.
+struct Register {
+    settings: Arc<Settings>,
+    registrar: Registrar,
+    sessions: Sessions,
+    uia: UserInteractiveAuth,
+}
+
+#[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
+pub async fn handle(
+    ClientIp(ip): ClientIp,
+    Query(query): Query<KindQuery>,
+    State(settings): State<Arc<Settings>>,
+    State(registrar): State<Registrar>,
+    State(sessions): State<Sessions>,
+    State(uia): State<UserInteractiveAuth>,
+    State(limits): State<Arc<RateLimits>>,
+    JsonOrEmpty(body): JsonOrEmpty<Object>,
+) -> Result<JsonBody<Response>, ApiError> {
+    let register = Register { settings, registrar, sessions, uia };
+    let ip = address(ip);
+    limits.registration.peek(&ip)?;
+    let registered = match query.kind {
+        Kind::Guest => register.guest(&body, || limits.registration.check(&ip)).await?,
+        Kind::User => register.user(body, || limits.registration.check(&ip)).await?,
+    };
+    Ok(JsonBody(response(registered)))
+}
+
+fn response(registered: Registered) -> Response {
+    let home_server = registered.user_id.server_name().to_owned();
+    let (device_id, tokens) = match registered.session {
+        Some(session) => (Some(session.device_id), Some(session.tokens.into())),
+        None => (None, None),
+    };
+    Response { user_id: registered.user_id, home_server, device_id, tokens }
+}
+
+impl Register {
+    async fn guest(
+        &self,
+        body: &Object,
+        count: impl FnOnce() -> Result<(), ApiError>,
+    ) -> Result<Registered, ApiError> {
+        if !self.settings.registration.allow_guest_access {
+            return Err(ApiError::forbidden("Guest access is disabled"));
+        }
+        let params: Params = parse(body)?;
+        count()?;
+        // The device of a guest is the server's to choose (client-server API, "Registration").
+        let session =
+            NewSession { initial_device_display_name: params.initial_device_display_name, ..NewSession::default() };
+        self.registrar.register_guest(session).await.map_err(register_error)
+    }
+
+    async fn user(
+        &self,
+        mut body: Object,
+        count: impl FnOnce() -> Result<(), ApiError>,
+    ) -> Result<Registered, ApiError> {
+        let flows = self.flows()?;
+        let auth = take_auth(&mut body)?;
+        let asked: Params = parse(&body)?;
+        let done = self.registered_before(auth.as_ref()).await?;
+        if done.is_none() {
+            self.check(&asked).await?;
+        }
+        let passed = authenticate_registration(&self.uia, flows, auth, body).await?;
+        let params: Params = parse(&passed.params)?;
+        let session = NewSession {
+            device_id: params.device_id,
+            initial_device_display_name: params.initial_device_display_name,
+            refresh_token: params.refresh_token,
+        };
+        let session = (!params.inhibit_login).then_some(session);
+        if let Some(user_id) = passed.registered {
+            return self.again(&user_id, session).await;
+        }
+        let Some(password) = params.password else {
+            return Err(ApiError::missing_param("Missing params: password"));
+        };
+        count()?;
+        let account = NewAccount {
+            username: params.username,
+            password: Some(password),
+            ui_auth_session: passed.session_id,
+            session,
+            ..NewAccount::default()
+        };
+        self.registrar.register(account).await.map_err(register_error)
+    }
+
+    /// How one can register, if at all.
+    fn flows(&self) -> Result<Vec<Flow>, ApiError> {
+        let registration = &self.settings.registration;
+        if !registration.enable_registration {
+            return Err(ApiError::forbidden("Registration has been disabled. Only m.login.application_service registrations are allowed."));
+        }
+        if let Some(stage) = registration.unsupported_verification {
+            tracing::warn!("registration refused: the configuration asks for {stage}, which is not in effect yet");
+            return Err(ApiError::forbidden("Registration needs a verification that this server does not offer yet"));
+        }
+        Ok(match registration.registration_requires_token {
+            true => vec![vec![REGISTRATION_TOKEN]],
+            false => vec![vec![DUMMY]],
+        })
+    }
+
+    /// The user this session has registered already: the client missed the answer and asks again.
+    async fn registered_before(&self, auth: Option<&Object>) -> Result<Option<String>, ApiError> {
+        match auth.and_then(|auth| auth.get_str("session")) {
+            Some(session) => self.uia.registered_user(session).await.map_err(uia_error),
+            None => Ok(None),
+        }
+    }
+
+    async fn check(&self, params: &Params) -> Result<(), ApiError> {
+        if let Some(password) = &params.password {
+            self.registrar.check_password(password).map_err(weak_password)?;
+        }
+        let Some(username) = &params.username else { return Ok(()) };
+        match self.registrar.check_username(username).await {
+            Ok(_) => Ok(()),
+            Err(RegisterError::UserInUse) if self.settings.registration.inhibit_user_in_use_error => Ok(()),
+            Err(error) => Err(register_error(error)),
+        }
+    }
+
+    async fn again(&self, user_id: &str, session: Option<NewSession>) -> Result<Registered, ApiError> {
+        let user_id: UserId = user_id.parse().map_err(|error| ApiError::internal(&error))?;
+        let session = match session {
+            Some(session) => Some(self.sessions.start(&user_id, session).await.map_err(session_error)?),
+            None => None,
+        };
+        Ok(Registered { user_id, session })
+    }
+}

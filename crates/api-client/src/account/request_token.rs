@@ -1,0 +1,30 @@
+//! POST .../requestToken: validation of addresses, for registration, password reset and /account/3pid, by email and by
+//! telephone. This server sends neither yet, and says so as Synapse does when email is not configured.
+
+use http::StatusCode;
+use plexus_http::{ApiError, Empty, Json};
+use plexus_protocol::json::Object;
+
+/// Every `.../email/requestToken`.
+pub async fn by_email(Json(body): Json<Object>) -> Result<Empty, ApiError> {
+    check(&body, &["client_secret", "email", "send_attempt"])?;
+    Err(denied("Email validation is not available on this server"))
+}
+
+/// Every `.../msisdn/requestToken`.
+pub async fn by_msisdn(Json(body): Json<Object>) -> Result<Empty, ApiError> {
+    check(&body, &["client_secret", "country", "phone_number", "send_attempt"])?;
+    Err(denied("Phone number validation is not available on this server"))
+}
+
+fn check(body: &Object, required: &[&str]) -> Result<(), ApiError> {
+    let missing: Vec<&str> = required.iter().copied().filter(|field| !body.contains_key(field)).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::missing_param(format!("Missing params: {}", missing.join(", ")))),
+    }
+}
+
+fn denied(message: &'static str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "M_THREEPID_MEDIUM_NOT_SUPPORTED", message)
+}

@@ -1,0 +1,22 @@
+//! POST /_matrix/client/v3/account/3pid/unbind
+
+use plexus_http::{ApiError, Auth, Json, JsonBody};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    #[serde(rename = "medium")]
+    _medium: String,
+    #[serde(rename = "address")]
+    _address: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    id_server_unbind_result: &'static str,
+}
+
+/// This server binds nothing at identity servers, so it cannot unbind there; the client must do it itself.
+pub async fn handle(Auth(_): Auth, Json(_): Json<Request>) -> Result<JsonBody<Response>, ApiError> {
+    Ok(JsonBody(Response { id_server_unbind_result: "no-support" }))
+}

@@ -1,0 +1,18 @@
+//! DELETE /_matrix/client/v3/room_keys/keys/{room_id}/{session_id}
+
+use plexus_accounts::KeyBackups;
+use plexus_accounts::backup::Part;
+use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
+
+use super::{StampResponse, VersionQuery, backup_error};
+
+pub async fn handle(
+    Auth(requester): Auth,
+    Path((room_id, session_id)): Path<(String, String)>,
+    Query(query): Query<VersionQuery>,
+    State(backups): State<KeyBackups>,
+) -> Result<JsonBody<StampResponse>, ApiError> {
+    let part = Part::Session(room_id, session_id);
+    let stamp = backups.delete_keys(&requester.user_id, query.number()?, part).await.map_err(backup_error)?;
+    Ok(JsonBody(stamp.into()))
+}

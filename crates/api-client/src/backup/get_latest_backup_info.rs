@@ -1,0 +1,14 @@
+//! GET /_matrix/client/v3/room_keys/version
+
+use plexus_accounts::KeyBackups;
+use plexus_http::{ApiError, Auth, JsonBody, State};
+
+use super::{InfoResponse, backup_error};
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(backups): State<KeyBackups>,
+) -> Result<JsonBody<InfoResponse>, ApiError> {
+    let backup = backups.info(&requester.user_id, None).await.map_err(backup_error)?;
+    Ok(JsonBody(backup.try_into()?))
+}

@@ -1,0 +1,30 @@
+//! The user's devices.
+
+pub mod delete_device;
+pub mod delete_devices;
+pub mod get_device;
+pub mod get_devices;
+pub mod update_device;
+
+use serde::Serialize;
+
+/// A device as its owner sees it.
+#[derive(Debug, Serialize)]
+pub struct Device {
+    device_id: String,
+    display_name: Option<String>,
+    last_seen_ip: Option<String>,
+    /// Unix ms.
+    last_seen_ts: Option<u64>,
+}
+
+impl From<plexus_store::repo::devices::Device> for Device {
+    fn from(device: plexus_store::repo::devices::Device) -> Self {
+        Self {
+            device_id: device.device_id,
+            display_name: device.display_name,
+            last_seen_ip: device.last_seen_ip,
+            last_seen_ts: device.last_seen_ts,
+        }
+    }
+}

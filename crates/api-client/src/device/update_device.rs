@@ -1,0 +1,30 @@
+//! PUT /_matrix/client/v3/devices/{device_id}
+
+use http::StatusCode;
+use plexus_accounts::{Devices, RenameError};
+use plexus_http::{ApiError, AuthGuest, Empty, JsonOrEmpty, Path, State};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    display_name: Option<String>,
+}
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    Path(device_id): Path<String>,
+    State(devices): State<Devices>,
+    JsonOrEmpty(request): JsonOrEmpty<Request>,
+) -> Result<Empty, ApiError> {
+    let user_id = &requester.user_id;
+    let Some(name) = request.display_name else {
+        let found = devices.get(user_id, &device_id).await.map_err(|error| ApiError::internal(&error))?;
+        return found.map(|_| Empty).ok_or_else(|| ApiError::not_found("No device found"));
+    };
+    devices.rename(user_id, &device_id, &name).await.map_err(|error| match error {
+        RenameError::NotFound => ApiError::not_found("No device found"),
+        RenameError::TooLong => ApiError::new(StatusCode::BAD_REQUEST, "M_TOO_LARGE", error.to_string()),
+        RenameError::Database(_) => ApiError::internal(&error),
+    })?;
+    Ok(Empty)
+}

@@ -1,0 +1,67 @@
+//! POST /_matrix/client/v3/keys/device_signing/upload
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use plexus_accounts::keys::{CrossSigningError, CrossSigningState, CrossSigningUpload};
+use plexus_accounts::{DeviceKeys, UserInteractiveAuth};
+use plexus_base::Clock;
+use plexus_http::{ApiError, Auth, Empty, Json, State};
+use plexus_protocol::json::Object;
+use serde::Deserialize;
+
+use crate::rate_limits::RateLimits;
+use crate::uiaa::{self, authenticate};
+
+#[derive(Debug, Deserialize)]
+struct Params {
+    master_key: Option<Object>,
+    self_signing_key: Option<Object>,
+    user_signing_key: Option<Object>,
+}
+
+impl From<Params> for CrossSigningUpload {
+    fn from(params: Params) -> Self {
+        Self {
+            master_key: params.master_key,
+            self_signing_key: params.self_signing_key,
+            user_signing_key: params.user_signing_key,
+        }
+    }
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(clock): State<Clock>,
+    State(keys): State<DeviceKeys>,
+    State(uia): State<UserInteractiveAuth>,
+    State(limits): State<Arc<RateLimits>>,
+    Json(body): Json<Object>,
+) -> Result<Empty, ApiError> {
+    let params: Params = uiaa::parse(&body)?;
+    let mut upload = CrossSigningUpload::from(params);
+    let state = keys
+        .cross_signing_state(&requester.user_id, &upload, clock.now_ms())
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    match state {
+        CrossSigningState::Replaces { allowed_without_auth: false } => {
+            let operation = "POST /keys/device_signing/upload".to_owned();
+            let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+            let params: Params = authenticate(&uia, &limits, request).await?;
+            upload = params.into();
+        }
+        // The first keys, or an administrator allowed it: no authentication (MSC3967).
+        CrossSigningState::First | CrossSigningState::Replaces { allowed_without_auth: true } => {}
+        CrossSigningState::Unchanged => return Ok(Empty),
+    }
+    keys.upload_cross_signing(&requester.user_id, upload).await.map_err(|error| match error {
+        CrossSigningError::Invalid { .. } => ApiError::invalid_param(error.to_string()),
+        CrossSigningError::NoMasterKey => ApiError::missing_param(error.to_string()),
+        CrossSigningError::NotSigned(_) => {
+            ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
+        }
+        CrossSigningError::Database(_) => ApiError::internal(&error),
+    })?;
+    Ok(Empty)
+}

@@ -1,0 +1,39 @@
+//! POST /_matrix/client/v1/login/get_token
+
+use std::sync::Arc;
+
+use plexus_accounts::{Sessions, Settings, UserInteractiveAuth};
+use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
+use plexus_protocol::json::Object;
+use serde::Serialize;
+
+use crate::rate_limits::RateLimits;
+use crate::uiaa::{self, authenticate};
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    login_token: String,
+    expires_in_ms: u64,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(settings): State<Arc<Settings>>,
+    State(uia): State<UserInteractiveAuth>,
+    State(sessions): State<Sessions>,
+    State(limits): State<Arc<RateLimits>>,
+    JsonOrEmpty(body): JsonOrEmpty<Object>,
+) -> Result<JsonBody<Response>, ApiError> {
+    if !settings.login_via_existing_session.enabled {
+        return Err(ApiError::unrecognized());
+    }
+    if settings.login_via_existing_session.require_ui_auth {
+        let operation = "POST /login/get_token".to_owned();
+        let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+        let _: Object = authenticate(&uia, &limits, request).await?;
+    }
+    limits.login_token.check(&requester.user_id)?;
+    let (login_token, timeout) =
+        sessions.issue_login_token(&requester.user_id).await.map_err(|error| ApiError::internal(&error))?;
+    Ok(JsonBody(Response { login_token, expires_in_ms: timeout.as_millis() as u64 }))
+}

@@ -1,0 +1,30 @@
+//! GET /_matrix/client/v3/login
+
+use std::sync::Arc;
+
+use plexus_accounts::Settings;
+use plexus_http::{JsonBody, State};
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    flows: Vec<Flow>,
+}
+
+#[derive(Debug, Serialize)]
+struct Flow {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    get_login_token: Option<bool>,
+}
+
+pub async fn handle(State(settings): State<Arc<Settings>>) -> JsonBody<Response> {
+    let mut flows = Vec::new();
+    if settings.login_via_existing_session.enabled {
+        flows.push(Flow { r#type: "m.login.token", get_login_token: Some(true) });
+    }
+    if settings.password.for_login {
+        flows.push(Flow { r#type: "m.login.password", get_login_token: None });
+    }
+    JsonBody(Response { flows })
+}

@@ -1,0 +1,178 @@
+//! POST /_matrix/client/v3/login
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::StatusCode;
+use plexus_accounts::{LoginError, Logins, NewSession, Sessions, Settings};
+use plexus_base::config::Config;
+use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
+use plexus_protocol::id::UserId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::account::{TokenFields, address, session_error};
+use crate::rate_limits::RateLimits;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    r#type: Option<String>,
+    identifier: Option<Identifier>,
+    /// Deprecated form of an identifier of type m.id.user.
+    user: Option<String>,
+    /// Deprecated form of an identifier of type m.id.thirdparty.
+    medium: Option<String>,
+    address: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+    device_id: Option<String>,
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Identifier {
+    r#type: String,
+    user: Option<String>,
+    medium: Option<String>,
+    address: Option<String>,
+    country: Option<String>,
+    phone: Option<String>,
+    number: Option<String>,
+}
+
+/// Whom the client names.
+enum Named {
+    User(String),
+    ThirdParty { medium: String, address: String },
+}
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    user_id: UserId,
+    device_id: String,
+    /// Deprecated, and still what some clients read.
+    home_server: String,
+    #[serde(flatten)]
+    tokens: TokenFields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    well_known: Option<Value>,
+}
+
+pub async fn handle(
+    ClientIp(ip): ClientIp,
+    State(config): State<Arc<Config>>,
+    State(settings): State<Arc<Settings>>,
+    State(logins): State<Logins>,
+    State(sessions): State<Sessions>,
+    State(limits): State<Arc<RateLimits>>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    let ip = address(ip);
+    let user_id = match request.r#type.as_deref() {
+        Some("m.login.password") if settings.password.for_login => by_password(&logins, &limits, ip, &request).await?,
+        Some("m.login.token") if settings.login_via_existing_session.enabled => {
+            limits.login_address.check(&ip)?;
+            let token = request.token.as_deref().ok_or_else(|| missing("token"))?;
+            logins.by_token(token).await.map_err(login_error)?
+        }
+        Some(other) => return Err(ApiError::unknown(format!("Unknown login type {other}"))),
+        None => return Err(missing("type")),
+    };
+    limits.login_account.check(user_id.as_str().to_lowercase().as_str())?;
+    let session = NewSession {
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        refresh_token: request.refresh_token,
+    };
+    let session = sessions.start(&user_id, session).await.map_err(session_error)?;
+    let base_url = config.server.public_baseurl.as_ref();
+    Ok(JsonBody(Response {
+        home_server: user_id.server_name().to_owned(),
+        user_id,
+        device_id: session.device_id,
+        tokens: session.tokens.into(),
+        well_known: base_url.map(|url| json!({ "m.homeserver": { "base_url": url } })),
+    }))
+}
+
+async fn by_password(
+    logins: &Logins,
+    limits: &RateLimits,
+    ip: IpAddr,
+    request: &Request,
+) -> Result<UserId, ApiError> {
+    let named = named(request)?;
+    let password = request.password.as_deref().ok_or_else(|| missing("password"))?;
+    limits.login_address.check(&ip)?;
+    let key = match &named {
+        Named::User(user) => logins.qualified(user).map_or_else(|| user.clone(), String::from),
+        Named::ThirdParty { medium, address } => format!("{medium}:{address}"),
+    };
+    let key = key.to_lowercase();
+    limits.login_failed_attempts.peek(key.as_str())?;
+    let user_id = match named {
+        Named::User(user) => logins.qualified(&user),
+        Named::ThirdParty { medium, address } => {
+            logins.by_threepid(&medium, &address).await.map_err(login_error)?
+        }
+    };
+    let result = logins.by_password(user_id.as_ref(), password).await;
+    if matches!(result, Err(LoginError::WrongPassword)) {
+        limits.login_failed_attempts.record(key.as_str());
+    }
+    result.map_err(login_error)
+}
+
+fn named(request: &Request) -> Result<Named, ApiError> {
+    let Some(identifier) = &request.identifier else {
+        return match (&request.user, &request.medium, &request.address) {
+            (Some(user), _, _) => Ok(Named::User(user.clone())),
+            (None, Some(medium), Some(address)) => Ok(third_party(medium, address)),
+            _ => Err(missing("identifier")),
+        };
+    };
+    match identifier.r#type.as_str() {
+        "m.id.user" => Ok(Named::User(identifier.user.clone().ok_or_else(|| missing("identifier.user"))?)),
+        "m.id.thirdparty" => {
+            let medium = identifier.medium.as_deref().ok_or_else(|| missing("identifier.medium"))?;
+            let address = identifier.address.as_deref().ok_or_else(|| missing("identifier.address"))?;
+            Ok(third_party(medium, address))
+        }
+        "m.id.phone" => {
+            identifier.country.as_deref().ok_or_else(|| missing("identifier.country"))?;
+            let phone = identifier.phone.as_deref().or(identifier.number.as_deref());
+            Ok(third_party("msisdn", phone.ok_or_else(|| missing("identifier.phone"))?))
+        }
+        other => Err(ApiError::unknown(format!("Unknown login identifier type {other}"))),
+    }
+}
+
+fn third_party(medium: &str, address: &str) -> Named {
+    let address = match medium {
+        "email" => address.to_lowercase(),
+        "msisdn" => address.chars().filter(char::is_ascii_digit).collect(),
+        _ => address.to_owned(),
+    };
+    Named::ThirdParty { medium: medium.to_owned(), address }
+}
+
+fn missing(field: &str) -> ApiError {
+    ApiError::missing_param(format!("Missing params: {field}"))
+}
+
+fn login_error(error: LoginError) -> ApiError {
+    match error {
+        LoginError::WrongPassword => ApiError::forbidden("Invalid username or password"),
+        LoginError::WrongToken => ApiError::forbidden("Invalid login token"),
+        LoginError::Deactivated => {
+            ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", "This account has been deactivated")
+        }
+        LoginError::Locked => {
+            ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account has been locked")
+                .with("soft_logout", true)
+        }
+        LoginError::Hash(_) | LoginError::Database(_) => ApiError::internal(&error),
+    }
+}

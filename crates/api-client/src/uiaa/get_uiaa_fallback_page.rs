@@ -1,0 +1,119 @@
+//! GET, POST /_matrix/client/v3/auth/{auth_type}/fallback/web
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{Html, IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use plexus_accounts::UserInteractiveAuth;
+use plexus_accounts::uia::{DUMMY, REGISTRATION_TOKEN, UiaError};
+use plexus_http::{ApiError, ClientIp, Path, Query, State};
+use serde::Deserialize;
+
+use super::uia_error;
+use crate::account::address;
+use crate::rate_limits::RateLimits;
+
+const MAX_FORM_BYTES: usize = 65_536;
+
+#[derive(Debug, Deserialize)]
+pub struct PageQuery {
+    session: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PageForm {
+    session: String,
+    token: Option<String>,
+}
+
+/// The page for a stage: a form.
+pub async fn handle(
+    Path(stage): Path<String>,
+    Query(query): Query<PageQuery>,
+    State(uia): State<UserInteractiveAuth>,
+) -> Result<Response, ApiError> {
+    check_stage(&stage)?;
+    uia.registered_user(&query.session).await.map_err(uia_error)?;
+    Ok(page(StatusCode::OK, &form(&stage, &query.session, None)))
+}
+
+/// The form, sent.
+pub async fn submit(
+    Path(stage): Path<String>,
+    ClientIp(ip): ClientIp,
+    State(uia): State<UserInteractiveAuth>,
+    State(limits): State<Arc<RateLimits>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    check_stage(&stage)?;
+    let body = plexus_http::body::read(request, MAX_FORM_BYTES).await?;
+    let data: PageForm =
+        serde_html_form::from_bytes(&body).map_err(|error| ApiError::invalid_param(error.to_string()))?;
+    if stage == REGISTRATION_TOKEN {
+        limits.registration_token_validity.check(&address(ip))?;
+    }
+    let failure = uia.complete_by_page(&data.session, &stage, data.token.as_deref()).await.map_err(uia_error)?;
+    Ok(match failure {
+        None => page(StatusCode::OK, DONE),
+        Some(failure) => {
+            page(StatusCode::UNAUTHORIZED, &form(&stage, &data.session, Some(&failure.to_string())))
+        }
+    })
+}
+
+fn check_stage(stage: &str) -> Result<(), ApiError> {
+    match stage {
+        DUMMY | REGISTRATION_TOKEN => Ok(()),
+        _ => Err(uia_error(UiaError::UnknownStage)),
+    }
+}
+
+fn page(status: StatusCode, body: &str) -> Response {
+    let html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Authentication</title>\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head><body>{body}</body></html>\n"
+    );
+    let mut response = (status, Html(html)).into_response();
+    // Clients show this page in a frame or window of their own: scripts only from here, nothing from elsewhere.
+    let policy = HeaderValue::from_static("default-src 'none'; script-src 'unsafe-inline'; form-action 'self'");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn form(stage: &str, session: &str, error: Option<&str>) -> String {
+    let error = error.map(|error| format!("<p role=\"alert\">{}</p>", escaped(error))).unwrap_or_default();
+    let session = escaped(session);
+    let field = match stage {
+        REGISTRATION_TOKEN => {
+            "<p>Please enter a registration token.</p><label>Token <input name=\"token\" autofocus required></label>"
+        }
+        _ => "<p>Press continue to go on.</p>",
+    };
+    format!(
+        "<form method=\"post\">{error}{field}<input type=\"hidden\" name=\"session\" value=\"{session}\">\
+         <button type=\"submit\">Continue</button></form>"
+    )
+}
+
+/// Tells the client that opened the page (client-server API, "Fallback").
+const DONE: &str = "<p>You may now close this window and return to the application.</p><script>\
+    if (window.onAuthDone) { window.onAuthDone(); } \
+    else if (window.opener && window.opener.postMessage) { window.opener.postMessage(\"authDone\", \"*\"); }\
+    </script>";
+
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(c),
+        }
+    }
+    html
+}
