@@ -110,7 +110,7 @@ async fn thumbnails_are_made_of_images_and_of_nothing_else() {
     for (content_type, bytes) in [("image/gif", GIF), ("image/webp", WEBP)] {
         let place = place(&upload(&server, &alice, "", content_type, bytes).await);
         let answer = thumbnail(&place, "width=32&height=32&method=crop").await;
-        assert_eq!((answer.status, answer.headers["content-type"].to_str()), (200, Ok("image/png")), "{content_type}");
+        assert_eq!((answer.status, answer.headers["content-type"].as_bytes()), (200, &b"image/png"[..]), "{content_type}");
         assert!(answer.bytes.starts_with(b"\x89PNG"));
         assert_eq!(thumbnail(&place, "width=32").await.refusal(), (400, "M_MISSING_PARAM"));
         assert_eq!(thumbnail(&place, "width=32&height=-1").await.refusal(), (400, "M_INVALID_PARAM"));

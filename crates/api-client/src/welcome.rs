@@ -1,0 +1,30 @@
+//! GET /: what a browser sees that visits the server itself.
+
+use std::sync::Arc;
+
+use axum::response::{Html, IntoResponse as _, Response};
+use http::header::{CONTENT_SECURITY_POLICY, LOCATION};
+use http::{HeaderValue, StatusCode};
+use plexus_base::config::Config;
+use plexus_http::State;
+
+const PAGE: &str = "<!DOCTYPE html>
+<html lang=\"en\">
+<head><meta charset=\"utf-8\"><title>Plexus is running</title></head>
+<body>
+<h1>It works! Plexus is running</h1>
+<p>This is a Matrix homeserver. To use it, give its address to a <a href=\"https://matrix.org/ecosystem/clients/\">Matrix
+client</a>.</p>
+</body>
+</html>
+";
+
+/// Redirects to `web_client_location` when there is one, or says that the server is up.
+pub async fn handle(State(config): State<Arc<Config>>) -> Response {
+    let location = config.server.web_client_location.as_deref();
+    if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
+        return (StatusCode::FOUND, [(LOCATION, location)]).into_response();
+    }
+    let policy = HeaderValue::from_static("default-src 'none'");
+    ([(CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
+}
