@@ -148,6 +148,15 @@ impl MembershipChanger {
         self.set(&room, &change, "leave", None).await
     }
 
+    /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
+    pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        let room = self.room(&change.room_id).await?;
+        if matches!(room.view().state.membership(change.target.as_str()), None | Some(MembershipKind::Leave)) {
+            return Err(MembershipError::TargetNotInRoom);
+        }
+        self.set(&room, &change, "leave", None).await
+    }
+
     /// The user's client no longer lists the room, which the user has left.
     pub async fn forget(&self, room_id: &RoomId, user: &UserId) -> Result<(), MembershipError> {
         let room = self.room(room_id).await?;

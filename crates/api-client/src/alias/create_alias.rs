@@ -1,0 +1,50 @@
+//! PUT /_matrix/client/v3/directory/room/{roomAlias}
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use plexus_base::config::Config;
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_protocol::id::{RoomAlias, RoomId};
+use plexus_rooms::Rooms;
+use plexus_store::repo;
+use serde::Deserialize;
+
+use super::require_local;
+use crate::directory::rules::{allows, may_create_alias};
+use crate::own::require_joined;
+use crate::room_errors::require_not_suspended;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    room_id: RoomId,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(rooms): State<Arc<Rooms>>,
+    State(config): State<Arc<Config>>,
+    Path(alias): Path<RoomAlias>,
+    Json(request): Json<Request>,
+) -> Result<Empty, ApiError> {
+    require_not_suspended(&requester)?;
+    require_local(&alias, rooms.server_name())?;
+    let room = match rooms.get(&request.room_id).await? {
+        Some(room) => room,
+        None => return Err(ApiError::not_found("Unknown room")),
+    };
+    if config.blocking.require_membership_for_aliases && !requester.is_admin {
+        require_joined(&rooms, &request.room_id, &requester.user_id).await?;
+    }
+    if !allows(may_create_alias(&config), &requester.user_id, &[alias.as_str()], room.id.as_str()) {
+        return Err(ApiError::forbidden("Not allowed to create alias"));
+    }
+    let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
+    let added =
+        rooms.database().write(move |tx| repo::aliases::insert(tx, &text, nid, creator.as_str())).await?;
+    if added {
+        Ok(Empty)
+    } else {
+        Err(ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", format!("Room alias {alias} already exists")))
+    }
+}

@@ -1,0 +1,3 @@
+//! Events with what surrounds them.
+
+pub mod get_context;

@@ -1,0 +1,52 @@
+//! PUT /_matrix/client/v3/directory/list/room/{roomId}
+
+use std::sync::Arc;
+
+use plexus_base::config::Config;
+use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State};
+use plexus_protocol::id::RoomId;
+use plexus_rooms::{MembershipKind, Rooms};
+use plexus_store::repo;
+use serde::Deserialize;
+
+use super::rules::{allows, may_publish};
+use crate::room_errors::require_not_suspended;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    visibility: Option<String>,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(rooms): State<Arc<Rooms>>,
+    State(config): State<Arc<Config>>,
+    Path(room_id): Path<RoomId>,
+    JsonOrEmpty(request): JsonOrEmpty<Request>,
+) -> Result<Empty, ApiError> {
+    require_not_suspended(&requester)?;
+    let published = match request.visibility.as_deref() {
+        None | Some("public") => true,
+        Some("private") => false,
+        Some(_) => return Err(ApiError::invalid_param("visibility must be public or private")),
+    };
+    let room = rooms.get(&room_id).await?.ok_or_else(|| ApiError::not_found("Unknown room"))?;
+    let nid = room.nid;
+    let user = &requester.user_id;
+    if !requester.is_admin {
+        let view = room.view();
+        let joined = view.state.membership(user.as_str()) == Some(MembershipKind::Join);
+        if !joined || view.power_levels.user(user) < view.power_levels.event("m.room.canonical_alias", true) {
+            return Err(ApiError::forbidden(
+                "This server requires you to be a moderator in the room to edit its room list entry",
+            ));
+        }
+        let aliases = rooms.database().read(move |tx| repo::aliases::of_room(tx, nid)).await?;
+        let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
+        if published && !allows(may_publish(&config), user, &aliases, room.id.as_str()) {
+            return Err(ApiError::forbidden("Not allowed to publish room"));
+        }
+    }
+    rooms.database().write(move |tx| repo::rooms::set_published(tx, nid, published)).await?;
+    Ok(Empty)
+}

@@ -1,0 +1,3 @@
+//! Knocking.
+
+pub mod knock_room;

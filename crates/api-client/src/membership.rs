@@ -1,0 +1,57 @@
+//! Who is in which room.
+
+pub mod ban_user;
+pub mod forget_room;
+pub mod get_member_events;
+pub mod get_mutual_rooms;
+pub mod invite_user;
+pub mod join_room_by_id;
+pub mod join_room_by_id_or_alias;
+pub mod joined_members;
+pub mod joined_rooms;
+pub mod kick_user;
+pub mod leave_room;
+pub mod unban_user;
+
+use plexus_http::Requester;
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::Object;
+use plexus_rooms::MembershipChange;
+use serde::Deserialize;
+
+/// The body of kick, ban, unban and invite.
+#[derive(Debug, Deserialize)]
+pub struct TargetRequest {
+    user_id: UserId,
+    reason: Option<String>,
+}
+
+/// The body of join, leave and knock.
+#[derive(Debug, Deserialize)]
+pub struct OwnRequest {
+    reason: Option<String>,
+}
+
+impl TargetRequest {
+    fn into_change(self, requester: &Requester, room_id: RoomId) -> MembershipChange {
+        MembershipChange {
+            room_id,
+            sender: requester.user_id.clone(),
+            target: self.user_id,
+            reason: self.reason,
+            content: Object::new(),
+        }
+    }
+}
+
+impl OwnRequest {
+    pub(crate) fn into_change(self, requester: &Requester, room_id: RoomId) -> MembershipChange {
+        MembershipChange {
+            room_id,
+            sender: requester.user_id.clone(),
+            target: requester.user_id.clone(),
+            reason: self.reason,
+            content: Object::new(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! GET /_matrix/client/v3/rooms/{roomId}/members
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
+use plexus_protocol::id::RoomId;
+use plexus_rooms::{MembershipKind, Rooms, StateEntry, TimelineEvent, timeline};
+use serde::Deserialize;
+
+use crate::event_json::{format, position_of, push_state, readable_room};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    at: Option<String>,
+    membership: Option<String>,
+    not_membership: Option<String>,
+}
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(rooms): State<Arc<Rooms>>,
+    State(clock): State<Clock>,
+    Path(room_id): Path<RoomId>,
+    Query(request): Query<Request>,
+) -> Result<RawJson, ApiError> {
+    let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
+    let view = room.view();
+    let at = request.at.as_deref().map(position_of).transpose()?.unwrap_or(view.position);
+    let at = at.min(access.upto(view.position));
+    let mut members: Vec<Arc<TimelineEvent>> = if at >= view.position {
+        let entries: Vec<Arc<StateEntry>> = view.state.of_type("m.room.member").cloned().collect();
+        timeline::state_events(&room, &entries).await?
+    } else {
+        let state = timeline::state_at(&room, at).await?;
+        state.into_iter().filter(|event| event.pdu.event_type() == "m.room.member").collect()
+    };
+    members.retain(|event| {
+        let membership = MembershipKind::of(&event.pdu).map(MembershipKind::as_str);
+        request.membership.as_deref().is_none_or(|wanted| membership == Some(wanted))
+            && request.not_membership.as_deref().is_none_or(|unwanted| membership != Some(unwanted))
+    });
+    let mut out = String::from("{\"chunk\":");
+    push_state(&mut out, &format(&requester, clock.now_ms()), &members);
+    out.push('}');
+    Ok(RawJson(out.into()))
+}

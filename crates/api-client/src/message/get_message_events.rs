@@ -1,0 +1,154 @@
+//! GET /_matrix/client/v3/rooms/{roomId}/messages
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_delivery::filter::RoomEventFilter;
+use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::timeline::{self, Direction, VisibleEvent};
+use plexus_rooms::{Room, Rooms, TimelineEvent};
+use plexus_store::Position;
+use serde::Deserialize;
+
+use crate::event_json::{format, members_of_senders, position_of, push_events, push_state, readable_room, token};
+
+const DEFAULT_LIMIT: usize = 10;
+const MAX_LIMIT: usize = 1_000;
+/// How many pages a strict filter may make the server read for one answer.
+const MAX_READS: usize = 10;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    dir: String,
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<u64>,
+    filter: Option<String>,
+}
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(rooms): State<Arc<Rooms>>,
+    State(clock): State<Clock>,
+    Path(room_id): Path<RoomId>,
+    Query(request): Query<Request>,
+) -> Result<RawJson, ApiError> {
+    let direction = direction(&request.dir)?;
+    let filter = parse_filter(request.filter.as_deref())?;
+    let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
+    let last = access.upto(room.view().position);
+    let from = match &request.from {
+        Some(from) => position_of(from)?,
+        None if direction == Direction::Backward => last,
+        None => 0,
+    };
+    let to = request.to.as_deref().map(position_of).transpose()?;
+    let (after, upto) = match direction {
+        Direction::Backward => (to.unwrap_or(0), from.min(last)),
+        Direction::Forward => (from, to.unwrap_or(last).min(last)),
+    };
+    let limit = request.limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT));
+    let range = Range { after, upto, limit: limit.clamp(1, MAX_LIMIT), direction };
+    let page = read(&room, &requester.user_id, &filter, range).await?;
+
+    let format = format(&requester, clock.now_ms());
+    let mut out = format!("{{\"start\":\"{}\",", token(from));
+    if let Some(end) = page.end {
+        out.push_str(&format!("\"end\":\"{}\",", token(end)));
+    }
+    out.push_str("\"chunk\":");
+    push_events(&mut out, &room, &format, &page.events).await?;
+    if filter.lazy_load_members {
+        out.push_str(",\"state\":");
+        push_state(&mut out, &format, &members_of_senders(&room, &page.events).await?);
+    }
+    out.push('}');
+    Ok(RawJson(out.into()))
+}
+
+/// Which events are to be read: `after < position <= upto`.
+pub(crate) struct Range {
+    pub after: Position,
+    pub upto: Position,
+    pub limit: usize,
+    pub direction: Direction,
+}
+
+/// A page of events.
+pub(crate) struct Page {
+    pub events: Vec<VisibleEvent>,
+    /// Where the next page begins; `None` when there is nothing further.
+    pub end: Option<Position>,
+}
+
+/// Reads events that the user may see and the filter lets through.
+pub(crate) async fn read(
+    room: &Room,
+    user: &UserId,
+    filter: &RoomEventFilter,
+    range: Range,
+) -> Result<Page, ApiError> {
+    let Range { mut after, mut upto, limit, direction } = range;
+    let mut events = Vec::new();
+    if !filter.allows_room(room.id.as_str()) {
+        return Ok(Page { events, end: None });
+    }
+    for _ in 0..MAX_READS {
+        let read = timeline::range(room, after, upto, limit, direction).await?;
+        let exhausted = read.len() < limit;
+        let last_read = read.last().map(|event| event.position);
+        let wanted = read.into_iter().filter(|event| allows(filter, event)).collect();
+        for visible in timeline::visible(user, room, wanted).await? {
+            if events.len() == limit {
+                let next = next_page(direction, events.last().map(|it: &VisibleEvent| it.event.position));
+                return Ok(Page { events, end: next });
+            }
+            events.push(visible);
+        }
+        let next = next_page(direction, last_read);
+        match (exhausted, next) {
+            (false, Some(next)) if events.len() < limit => match direction {
+                Direction::Backward => upto = next,
+                Direction::Forward => after = next,
+            },
+            (false, next) => return Ok(Page { events, end: next }),
+            // The room begins, or ends, here.
+            (true, _) => return Ok(Page { events, end: None }),
+        }
+    }
+    let end = Some(if direction == Direction::Backward { upto } else { after });
+    Ok(Page { events, end })
+}
+
+fn next_page(direction: Direction, last: Option<Position>) -> Option<Position> {
+    match direction {
+        Direction::Backward => last.map(|position| position - 1),
+        Direction::Forward => last,
+    }
+}
+
+/// Whether the filter lets an event through.
+pub(crate) fn allows(filter: &RoomEventFilter, event: &TimelineEvent) -> bool {
+    let pdu = &event.pdu;
+    filter.allows(pdu.event_type(), pdu.sender().as_str(), || pdu.content().get_str("url").is_some())
+}
+
+/// `b` or `f`.
+pub(crate) fn direction(dir: &str) -> Result<Direction, ApiError> {
+    match dir {
+        "b" => Ok(Direction::Backward),
+        "f" => Ok(Direction::Forward),
+        _ => Err(ApiError::invalid_param("dir must be b or f")),
+    }
+}
+
+/// The `filter` parameter: the JSON of a `RoomEventFilter`.
+pub(crate) fn parse_filter(filter: Option<&str>) -> Result<RoomEventFilter, ApiError> {
+    match filter {
+        None => Ok(RoomEventFilter::default()),
+        Some(json) => {
+            serde_json::from_str(json).map_err(|error| ApiError::not_json(format!("filter: {error}")))
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Profiles.
+
+pub mod delete_profile_field;
+pub mod get_profile;
+pub mod get_profile_field;
+pub mod set_profile_field;
+
+use http::StatusCode;
+use plexus_base::config::Config;
+use plexus_http::{ApiError, Requester};
+use plexus_protocol::id::UserId;
+use plexus_rooms::{ProfileError, Rooms};
+
+use crate::room_errors::bad_request;
+
+/// The longest name of a field, in bytes (client-server API, "Profiles").
+const MAX_KEY: usize = 255;
+
+/// Whether the requester may read the profile.
+pub(crate) async fn require_readable(
+    config: &Config,
+    rooms: &Rooms,
+    requester: Option<&Requester>,
+    user: &UserId,
+) -> Result<(), ApiError> {
+    let server = &config.server;
+    if !server.require_auth_for_profile_requests && !server.limit_profile_requests_to_users_who_share_rooms {
+        return Ok(());
+    }
+    let requester = requester.ok_or_else(ApiError::missing_token)?;
+    if !server.limit_profile_requests_to_users_who_share_rooms || requester.user_id == *user {
+        return Ok(());
+    }
+    let own = rooms.memberships().of(&requester.user_id).await?;
+    let theirs = rooms.memberships().of(user).await?;
+    let shared = own.joined().any(|room| theirs.joined().any(|other| other == room));
+    if shared { Ok(()) } else { Err(ApiError::forbidden("Profile isn't available")) }
+}
+
+/// Whether the requester may change the field of the user.
+fn require_writable(
+    config: &Config,
+    requester: &Requester,
+    user: &UserId,
+    field: &str,
+) -> Result<(), ApiError> {
+    crate::room_errors::require_not_suspended(requester)?;
+    if requester.user_id != *user && !requester.is_admin {
+        return Err(ApiError::forbidden("Cannot set another user's profile"));
+    }
+    require_field_name(field)?;
+    let enabled = match field {
+        "displayname" => config.registration.enable_set_displayname,
+        "avatar_url" => config.registration.enable_set_avatar_url,
+        _ => true,
+    };
+    if enabled || requester.is_admin {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("Changing this is disabled on this server"))
+}
+
+/// Field names follow the common namespaced identifier grammar.
+pub(crate) fn require_field_name(field: &str) -> Result<(), ApiError> {
+    if field.len() > MAX_KEY {
+        return Err(bad_request("M_KEY_TOO_LARGE", "The name of the field is too long".to_owned()));
+    }
+    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    let starts_right = field.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts_right || !field.bytes().all(allowed) {
+        return Err(ApiError::invalid_param("The name of the field is not allowed"));
+    }
+    Ok(())
+}
+
+fn profile_error(error: ProfileError) -> ApiError {
+    match error {
+        ProfileError::TooLarge => {
+            ApiError::new(StatusCode::BAD_REQUEST, "M_PROFILE_TOO_LARGE", "The profile would be too large")
+        }
+        ProfileError::Db(error) => ApiError::internal(&error),
+    }
+}

@@ -1,0 +1,49 @@
+//! PUT /_matrix/client/v3/profile/{userId}/{keyName}
+
+use std::sync::Arc;
+
+use plexus_base::config::Config;
+use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, State};
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::{Object, Value};
+use plexus_rooms::Profiles;
+
+use super::{profile_error, require_writable};
+
+/// The longest display name and avatar address, in characters (as Synapse).
+const MAX_DISPLAYNAME: usize = 256;
+const MAX_AVATAR_URL: usize = 1_000;
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(config): State<Arc<Config>>,
+    State(profiles): State<Arc<Profiles>>,
+    Path((user, field)): Path<(UserId, String)>,
+    Json(body): Json<Object>,
+) -> Result<Empty, ApiError> {
+    require_writable(&config, &requester, &user, &field)?;
+    let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("'{field}' is missing")))?;
+    let value = checked(&field, value)?;
+    profiles.set(&user, &field, value).await.map_err(profile_error)?;
+    Ok(Empty)
+}
+
+/// Name and avatar are text; an empty one, or null, removes it.
+fn checked(field: &str, value: &Value) -> Result<Option<Value>, ApiError> {
+    let longest = match field {
+        "displayname" => MAX_DISPLAYNAME,
+        "avatar_url" => MAX_AVATAR_URL,
+        _ => return Ok(Some(value.clone())),
+    };
+    if value.is_null() {
+        return Ok(None);
+    }
+    let text = value.as_str().ok_or_else(|| ApiError::invalid_param(format!("'{field}' must be a string")))?;
+    if text.chars().count() > longest {
+        return Err(ApiError::invalid_param(format!("'{field}' is too long (max {longest})")));
+    }
+    if field == "avatar_url" && !text.is_empty() && !text.starts_with("mxc://") {
+        return Err(ApiError::invalid_param("'avatar_url' must be a valid MXC URI"));
+    }
+    Ok((!text.is_empty()).then(|| value.clone()))
+}

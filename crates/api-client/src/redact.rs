@@ -1,0 +1,3 @@
+//! Redactions.
+
+pub mod redact_event;

@@ -1,0 +1,3 @@
+//! Reports to the administrators.
+
+pub mod report_user;

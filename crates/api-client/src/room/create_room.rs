@@ -1,0 +1,193 @@
+//! POST /_matrix/client/v3/createRoom
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use plexus_base::config::{Config, EncryptionByDefault};
+use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State};
+use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::{InitialState, NewRoom, Preset, RoomCreator, Rooms};
+use plexus_store::repo;
+use serde::{Deserialize, Serialize};
+
+use crate::directory::rules::{allows, may_create_alias, may_publish};
+use crate::rate_limits::RateLimits;
+use crate::room_errors::{bad_request, create_error, require_not_suspended};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    visibility: Option<String>,
+    preset: Option<String>,
+    room_version: Option<String>,
+    room_alias_name: Option<String>,
+    name: Option<String>,
+    topic: Option<String>,
+    #[serde(default)]
+    invite: Vec<UserId>,
+    #[serde(default)]
+    invite_3pid: Vec<Object>,
+    creation_content: Option<Object>,
+    power_level_content_override: Option<Object>,
+    #[serde(default)]
+    initial_state: Vec<InitialEvent>,
+    #[serde(default)]
+    is_direct: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct InitialEvent {
+    #[serde(rename = "type")]
+    event_type: String,
+    #[serde(default)]
+    state_key: String,
+    content: Object,
+}
+
+#[derive(Serialize)]
+pub struct Response {
+    room_id: RoomId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_alias: Option<RoomAlias>,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(rooms): State<Arc<Rooms>>,
+    State(creator): State<Arc<RoomCreator>>,
+    State(config): State<Arc<Config>>,
+    State(limits): State<Arc<RateLimits>>,
+    JsonOrEmpty(request): JsonOrEmpty<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    require_not_suspended(&requester)?;
+    let new = new_room(&requester, &rooms, &config, request)?;
+    limits.room_creation.check(&requester.user_id)?;
+    if !new.invite.is_empty() {
+        let count = u32::try_from(new.invite.len()).unwrap_or(u32::MAX);
+        limits.invites_per_issuer.take(&requester.user_id, count)?;
+        for invited in &new.invite {
+            limits.invites_per_user.check(invited)?;
+        }
+    }
+    if let Some(alias) = &new.alias {
+        require_free(&rooms, alias).await?;
+    }
+    let room_alias = new.alias.clone();
+    let room = creator.create(new).await.map_err(create_error)?;
+    Ok(JsonBody(Response { room_id: room.id.clone(), room_alias }))
+}
+
+/// The request, checked.
+fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Request) -> Result<NewRoom, ApiError> {
+    let user = &requester.user_id;
+    let published = match request.visibility.as_deref() {
+        None | Some("private") => false,
+        Some("public") => true,
+        Some(_) => return Err(ApiError::invalid_param("visibility must be public or private")),
+    };
+    let preset = match request.preset.as_deref() {
+        None if published => Preset::PublicChat,
+        None | Some("private_chat") => Preset::PrivateChat,
+        Some("trusted_private_chat") => Preset::TrustedPrivateChat,
+        Some("public_chat") => Preset::PublicChat,
+        Some(_) => return Err(ApiError::invalid_param("Unknown preset")),
+    };
+    let version = request.room_version.as_deref().unwrap_or(&config.server.default_room_version);
+    let version = supported_version(version)?;
+    if !request.invite_3pid.is_empty() {
+        return Err(ApiError::forbidden("This server does not invite by address: it has no identity server"));
+    }
+    if config.server.block_non_admin_invites && !requester.is_admin && !request.invite.is_empty() {
+        return Err(ApiError::forbidden("Invites have been disabled on this server"));
+    }
+    let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
+    check_rules(config, user, alias.as_ref(), published)?;
+    let mut invite = request.invite;
+    invite.retain(|invited| invited != user);
+    invite.sort();
+    invite.dedup();
+    let initial_state = request.initial_state.into_iter().map(|it| InitialState {
+        event_type: it.event_type,
+        state_key: it.state_key,
+        content: it.content,
+    });
+    let encrypted = match config.rooms.encryption_enabled_by_default_for_room_type {
+        EncryptionByDefault::All => true,
+        EncryptionByDefault::Invite => preset != Preset::PublicChat,
+        EncryptionByDefault::Off => false,
+    };
+    Ok(NewRoom {
+        creator: user.clone(),
+        version,
+        preset,
+        published,
+        alias,
+        name: request.name,
+        topic: request.topic,
+        creation_content: request.creation_content.unwrap_or_default(),
+        power_levels: power_levels(config, preset, request.power_level_content_override),
+        initial_state: initial_state.collect(),
+        invite,
+        is_direct: request.is_direct,
+        encrypted,
+        invite_profiles: config.server.include_profile_data_on_invite,
+    })
+}
+
+/// The room version, when this server makes such rooms.
+pub(super) fn supported_version(version: &str) -> Result<RoomVersion, ApiError> {
+    version.parse().map_err(|_| {
+        bad_request("M_UNSUPPORTED_ROOM_VERSION", "Your homeserver does not support this room version".to_owned())
+    })
+}
+
+fn alias(localpart: &str, server: &ServerName) -> Result<RoomAlias, ApiError> {
+    if localpart.is_empty() || localpart.chars().any(char::is_whitespace) {
+        return Err(ApiError::invalid_param("Invalid characters in room alias"));
+    }
+    RoomAlias::new(localpart, server).map_err(|error| ApiError::invalid_param(format!("room_alias_name {error}")))
+}
+
+fn check_rules(
+    config: &Config,
+    user: &UserId,
+    alias: Option<&RoomAlias>,
+    published: bool,
+) -> Result<(), ApiError> {
+    if let Some(alias) = alias
+        && !allows(may_create_alias(config), user, &[alias.as_str()], "")
+    {
+        return Err(ApiError::forbidden("Not allowed to create alias"));
+    }
+    let aliases: Vec<&str> = alias.iter().map(|alias| alias.as_str()).collect();
+    if published && !allows(may_publish(config), user, &aliases, "") {
+        return Err(ApiError::forbidden("Not allowed to publish room"));
+    }
+    Ok(())
+}
+
+/// The server's overrides for the preset, then the request's.
+fn power_levels(config: &Config, preset: Preset, request: Option<Object>) -> Object {
+    let name = match preset {
+        Preset::PrivateChat => "private_chat",
+        Preset::TrustedPrivateChat => "trusted_private_chat",
+        Preset::PublicChat => "public_chat",
+    };
+    let configured = config.rooms.default_power_level_content_override.get(name);
+    let configured = configured.and_then(|content| Object::from_serialize(content).ok());
+    let mut content = configured.unwrap_or_default();
+    for (key, value) in request.into_iter().flatten() {
+        content.insert(key, value);
+    }
+    content
+}
+
+/// 400 when there is such an alias. Who is faster is decided when the room is committed.
+async fn require_free(rooms: &Rooms, alias: &RoomAlias) -> Result<(), ApiError> {
+    let text = alias.as_str().to_owned();
+    if rooms.database().read(move |tx| repo::aliases::get(tx, &text)).await?.is_some() {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_ROOM_IN_USE", "Room alias already taken"));
+    }
+    Ok(())
+}

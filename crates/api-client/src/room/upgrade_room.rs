@@ -1,0 +1,44 @@
+//! POST /_matrix/client/v3/rooms/{roomId}/upgrade
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, Auth, Json, JsonBody, Path, State};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::upgrade::{Upgrade, upgrade};
+use plexus_rooms::{RoomCreator, Rooms};
+use serde::{Deserialize, Serialize};
+
+use super::create_room::supported_version;
+use crate::rate_limits::RateLimits;
+use crate::room_errors::{create_error, require_not_suspended};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    new_version: String,
+    #[serde(default)]
+    additional_creators: Vec<UserId>,
+}
+
+#[derive(Serialize)]
+pub struct Response {
+    replacement_room: RoomId,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(rooms): State<Arc<Rooms>>,
+    State(creator): State<Arc<RoomCreator>>,
+    State(limits): State<Arc<RateLimits>>,
+    Path(room_id): Path<RoomId>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    require_not_suspended(&requester)?;
+    let version = supported_version(&request.new_version)?;
+    let room = rooms.get(&room_id).await?.ok_or_else(|| ApiError::not_found("Unknown room"))?;
+    limits.room_creation.check(&requester.user_id)?;
+    let additional_creators =
+        if version.rules().auth.privileged_creators { request.additional_creators } else { Vec::new() };
+    let wanted = Upgrade { room, sender: requester.user_id.clone(), version, additional_creators };
+    let new = upgrade(&rooms, &creator, wanted).await.map_err(create_error)?;
+    Ok(JsonBody(Response { replacement_room: new.id.clone() }))
+}

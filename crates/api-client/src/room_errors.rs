@@ -1,0 +1,74 @@
+//! The engine's errors as clients read them.
+
+use http::StatusCode;
+use plexus_http::{ApiError, Requester};
+use plexus_rooms::{CreateError, MembershipError, SendError};
+
+/// Why an event was not sent.
+pub(crate) fn send_error(error: SendError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        SendError::UnknownRoom => ApiError::not_found("Unknown room"),
+        SendError::Forbidden(_) | SendError::RedactionForbidden | SendError::RedactionOfProtected => {
+            ApiError::forbidden(text)
+        }
+        SendError::TooLarge(_) => ApiError::too_large(text),
+        SendError::Malformed(_) => ApiError::bad_json(text),
+        SendError::RedactsNothing => ApiError::missing_param(text),
+        SendError::UnknownRedactionTarget => ApiError::not_found(text),
+        SendError::DuplicateAnnotation => bad_request("M_DUPLICATE_ANNOTATION", text),
+        SendError::BadRelation(_) => ApiError::unknown(text),
+        SendError::AliasNotOfRoom(_) => bad_request("M_BAD_ALIAS", text),
+        SendError::InvalidAlias(_) => ApiError::invalid_param(text),
+        SendError::AliasTaken(_) => bad_request("M_ROOM_IN_USE", text),
+        SendError::Contended => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text),
+        SendError::Db(error) => ApiError::internal(&error),
+    }
+}
+
+/// Why a membership was not changed.
+pub(crate) fn membership_error(error: MembershipError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        MembershipError::TargetNotInRoom | MembershipError::NotInAllowedRoom => ApiError::forbidden(text),
+        MembershipError::NotBanned | MembershipError::Banned => {
+            ApiError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text)
+        }
+        MembershipError::UnableToGrantJoin => bad_request("M_UNABLE_TO_GRANT_JOIN", text),
+        MembershipError::GuestsForbidden => guests_forbidden(),
+        MembershipError::StillInRoom => ApiError::unknown(text),
+        MembershipError::Send(error) => send_error(error),
+    }
+}
+
+/// Why a room was not created.
+pub(crate) fn create_error(error: CreateError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        CreateError::InvalidState { error: SendError::TooLarge(_), .. } => ApiError::too_large(text),
+        CreateError::InvalidState { error: SendError::Malformed(_), .. } => ApiError::bad_json(text),
+        CreateError::InvalidState { .. } => bad_request("M_INVALID_ROOM_STATE", text),
+        CreateError::AliasTaken(_) => bad_request("M_ROOM_IN_USE", text),
+        CreateError::Other(error) => send_error(error),
+    }
+}
+
+pub(crate) fn guests_forbidden() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed")
+}
+
+/// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").
+pub(crate) fn require_not_suspended(requester: &Requester) -> Result<(), ApiError> {
+    if requester.suspended {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "M_USER_SUSPENDED",
+            "This action is not permitted while the account is suspended",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn bad_request(errcode: &'static str, text: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, errcode, text)
+}

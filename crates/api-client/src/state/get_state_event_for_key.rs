@@ -1,0 +1,53 @@
+//! GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
+use plexus_protocol::id::RoomId;
+use plexus_rooms::{Rooms, timeline};
+use serde::Deserialize;
+
+use crate::event_json::{format, readable_room};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    /// `content` (the default) or `event`.
+    format: Option<String>,
+}
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(rooms): State<Arc<Rooms>>,
+    State(clock): State<Clock>,
+    Path((room_id, event_type, state_key)): Path<(RoomId, String, String)>,
+    Query(request): Query<Request>,
+) -> Result<RawJson, ApiError> {
+    let whole = match request.format.as_deref() {
+        None | Some("content") => false,
+        Some("event") => true,
+        Some(_) => return Err(ApiError::invalid_param("format must be content or event")),
+    };
+    let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
+    let at = access.upto(room.view().position);
+    let event = timeline::state_event_at(&room, at, &event_type, &state_key)
+        .await?
+        .ok_or_else(|| ApiError::not_found("Event not found."))?;
+    if !whole {
+        return Ok(RawJson(event.pdu.content_json().to_owned().into()));
+    }
+    let mut out = String::new();
+    event.write_client(&mut out, &format(&requester, clock.now_ms()), None, None);
+    Ok(RawJson(out.into()))
+}
+
+/// The same with an empty state key, which the path may leave out.
+pub async fn without_key(
+    auth: AuthGuest,
+    rooms: State<Arc<Rooms>>,
+    clock: State<Clock>,
+    Path((room_id, event_type)): Path<(RoomId, String)>,
+    query: Query<Request>,
+) -> Result<RawJson, ApiError> {
+    handle(auth, rooms, clock, Path((room_id, event_type, String::new())), query).await
+}

@@ -1,0 +1,23 @@
+//! GET /_matrix/client/v3/rooms/{roomId}/state
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_http::{ApiError, AuthGuest, Path, RawJson, State};
+use plexus_protocol::id::RoomId;
+use plexus_rooms::{Rooms, timeline};
+
+use crate::event_json::{format, push_state, readable_room};
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(rooms): State<Arc<Rooms>>,
+    State(clock): State<Clock>,
+    Path(room_id): Path<RoomId>,
+) -> Result<RawJson, ApiError> {
+    let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
+    let state = timeline::state_at(&room, access.upto(room.view().position)).await?;
+    let mut out = String::new();
+    push_state(&mut out, &format(&requester, clock.now_ms()), &state);
+    Ok(RawJson(out.into()))
+}

@@ -1,0 +1,86 @@
+//! PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
+use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::json::Object;
+use plexus_rooms::{EventSender, MembershipChange, MembershipChanger, NewEvent};
+use serde::Serialize;
+
+use crate::rate_limits::RateLimits;
+use crate::room_errors::{membership_error, require_not_suspended, send_error};
+
+#[derive(Serialize)]
+pub struct Response {
+    event_id: EventId,
+}
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(sender): State<Arc<EventSender>>,
+    State(members): State<Arc<MembershipChanger>>,
+    State(limits): State<Arc<RateLimits>>,
+    Path((room_id, event_type, state_key)): Path<(RoomId, String, String)>,
+    Json(content): Json<Object>,
+) -> Result<JsonBody<Response>, ApiError> {
+    require_not_suspended(&requester)?;
+    limits.message.check(&requester.user_id)?;
+    if event_type == "m.room.member" {
+        let event_id = set_membership(&requester, &members, room_id, &state_key, content).await?;
+        return Ok(JsonBody(Response { event_id }));
+    }
+    let event = NewEvent {
+        room_id,
+        sender: requester.user_id.clone(),
+        event_type,
+        state_key: Some(state_key),
+        content,
+        redacts: None,
+        origin_server_ts: None,
+        transaction: None,
+    };
+    let sent = sender.send(event).await.map_err(send_error)?;
+    Ok(JsonBody(Response { event_id: sent.event_id }))
+}
+
+/// The same with an empty state key, which the path may leave out.
+pub async fn without_key(
+    auth: AuthGuest,
+    sender: State<Arc<EventSender>>,
+    members: State<Arc<MembershipChanger>>,
+    limits: State<Arc<RateLimits>>,
+    Path((room_id, event_type)): Path<(RoomId, String)>,
+    content: Json<Object>,
+) -> Result<JsonBody<Response>, ApiError> {
+    handle(auth, sender, members, limits, Path((room_id, event_type, String::new())), content).await
+}
+
+/// A member event set by hand is the same as the endpoint for what it does.
+async fn set_membership(
+    requester: &Requester,
+    members: &MembershipChanger,
+    room_id: RoomId,
+    state_key: &str,
+    content: Object,
+) -> Result<EventId, ApiError> {
+    let target = UserId::try_from(state_key)
+        .map_err(|error| ApiError::invalid_param(format!("The state key is no user id: {error}")))?;
+    let membership = content
+        .get_str("membership")
+        .ok_or_else(|| ApiError::bad_json("The content has no membership"))?
+        .to_owned();
+    let own = target == requester.user_id;
+    let change = MembershipChange { room_id, sender: requester.user_id.clone(), target, reason: None, content };
+    let changed = match &*membership {
+        "join" if own => members.join(change, requester.is_guest).await,
+        "join" => return Err(ApiError::forbidden("Cannot force another user to join.")),
+        "invite" => members.invite(change).await,
+        "knock" if own => members.knock(change).await,
+        "leave" if own => members.leave(change).await,
+        "leave" => members.remove(change).await,
+        "ban" => members.ban(change).await,
+        _ => return Err(ApiError::bad_json("Unknown membership")),
+    };
+    Ok(changed.map_err(membership_error)?.event_id)
+}

@@ -1,0 +1,3 @@
+//! Threads.
+
+pub mod get_threads;
