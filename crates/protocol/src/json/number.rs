@@ -120,16 +120,27 @@ fn write_integer(integer: i64, out: &mut String) {
 /// What Python's `repr` makes of a finite float: the shortest digits that read back the same, with an exponent when it
 /// is below -4 or at least 16.
 fn python_float(float: f64) -> String {
-    let scientific = format!("{float:e}");
+    let mut scientific = format!("{float:e}");
+    let places = scientific.find('e').map_or(0, |end| end.saturating_sub(usize::from(float.is_sign_negative()) + 2));
+    // Of two shortest forms equally near, Rust takes the upper one and Python the even one, as rounding to so many places
+    // does. Next to powers of two that may be another number.
+    let even = format!("{float:.places$e}");
+    if even.parse() == Ok(float) {
+        scientific = even;
+    }
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let plain = float.to_string();
-        return match plain.contains('.') {
-            true => plain,
-            false => plain + ".0",
-        };
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
+    match (exponent, digits.replace('.', "")) {
+        (0..16, mut all) => {
+            let whole = exponent.unsigned_abs() as usize + 1;
+            while all.len() <= whole {
+                all.push('0');
+            }
+            all.insert(whole, '.');
+            sign.to_owned() + &all
+        }
+        (-4..0, all) => format!("{sign}0.{}{all}", "0".repeat(exponent.unsigned_abs() as usize - 1)),
+        (_, _) => format!("{sign}{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs()),
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
 }

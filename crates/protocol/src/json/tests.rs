@@ -74,6 +74,12 @@ fn early_room_versions_write_numbers_as_python() {
         ("1.25e-7", "1.25e-07"),
         ("1e100", "1e+100"),
         ("5e-324", "5e-324"),
+        ("-7.9544498901719325e+14", "-795444989017193.2"),
+        ("96134048182981.125", "96134048182981.12"),
+        ("9007199254740993.0", "9007199254740992.0"),
+        ("-0.00012", "-0.00012"),
+        ("1.7976931348623157e308", "1.7976931348623157e+308"),
+        ("2.2250738585072014e-308", "2.2250738585072014e-308"),
         ("1e400", "1e400"),
     ] {
         assert_eq!(lax(json), expected, "{json}");
@@ -224,5 +230,14 @@ fn canonical_text_is_recognised() {
         let (object, known) = Object::parse_with_form(json).unwrap();
         assert_eq!(known, canonical, "{json}");
         assert!(!known || object.to_json() == json);
+    }
+}
+
+/// Numbers and what Python 3's `json.dumps(json.loads(number))` makes of them, ties and borders of powers of two among them.
+#[test]
+fn numbers_agree_with_python() {
+    for line in include_str!("../../tests/fixtures/python_numbers.tsv").lines() {
+        let (number, expected) = line.split_once('\t').unwrap();
+        assert_eq!(lax(number), expected, "{number}");
     }
 }
