@@ -179,6 +179,10 @@ impl ApiError {
 
 impl From<plexus_store::DbError> for ApiError {
     fn from(error: plexus_store::DbError) -> Self {
+        // Only what a client sent can be impossible to store: U+0000 in text, or a huge number.
+        if let plexus_store::DbError::Parameter { problem, .. } = error {
+            return Self::invalid_param(format!("a value {problem}"));
+        }
         Self::internal(&error)
     }
 }

@@ -387,7 +387,7 @@ struct Bind<'a>(Param<'a>);
 
 impl ToSql for Bind<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
-        match self.0.checked()? {
+        match self.0 {
             Param::Null => Ok(IsNull::Yes),
             Param::Int(number) => match *ty {
                 Type::INT4 => i32::try_from(number)?.to_sql(ty, out),
@@ -404,12 +404,12 @@ impl ToSql for Bind<'_> {
                 Kind::Array(_) => list
                     .params()
                     .into_iter()
-                    .map(Bind)
-                    .collect::<Vec<_>>()
+                    .map(|param| param.checked().map(Bind))
+                    .collect::<Result<Vec<_>, _>>()?
                     .to_sql(ty, out),
                 _ => Err(mismatch("a list", ty)),
             },
-            Param::Unsigned(_) => Err("does not fit in 63 bits".into()),
+            Param::Unsigned(_) => Err("was not checked".into()),
         }
     }
 

@@ -241,7 +241,7 @@ fn to_sqlite(param: Param<'_>) -> Result<ToSqlOutput<'_>, &'static str> {
             let values = list
                 .params()
                 .into_iter()
-                .map(to_owned_value)
+                .map(|param| to_owned_value(param.checked()?))
                 .collect::<Result<Vec<_>, _>>()?;
             ToSqlOutput::from_rc(Rc::new(values), c"rarray")
         }
@@ -250,22 +250,22 @@ fn to_sqlite(param: Param<'_>) -> Result<ToSqlOutput<'_>, &'static str> {
 }
 
 fn to_ref(param: Param<'_>) -> Result<SqliteRef<'_>, &'static str> {
-    Ok(match param.checked()? {
+    Ok(match param {
         Param::Int(number) => SqliteRef::Integer(number),
         Param::Text(text) => SqliteRef::Text(text.as_bytes()),
         Param::Blob(bytes) => SqliteRef::Blob(bytes),
         Param::Null => SqliteRef::Null,
-        Param::Unsigned(_) | Param::List(_) => return Err("is a list inside a list"),
+        Param::Unsigned(_) | Param::List(_) => return Err("was not checked"),
     })
 }
 
 fn to_owned_value(param: Param<'_>) -> Result<Value, &'static str> {
-    Ok(match param.checked()? {
+    Ok(match param {
         Param::Int(number) => Value::Integer(number),
         Param::Text(text) => Value::Text(text.to_owned()),
         Param::Blob(bytes) => Value::Blob(bytes.to_owned()),
         Param::Null => Value::Null,
-        Param::Unsigned(_) | Param::List(_) => return Err("is a list inside a list"),
+        Param::Unsigned(_) | Param::List(_) => return Err("was not checked"),
     })
 }
 

@@ -47,7 +47,7 @@ impl<'c> Tx<'c> {
     /// Runs a statement; answers the number of rows it changed.
     pub fn execute(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Result<u64, DbError> {
         self.check()?;
-        let params = bind(params);
+        let params = bind(sql, params)?;
         let result = self.conn.execute(sql, &params);
         self.keep_failure(result)
     }
@@ -75,7 +75,7 @@ impl<'c> Tx<'c> {
         mut visit: impl FnMut(&Row<'_>) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
         self.check()?;
-        let params = bind(params);
+        let params = bind(sql, params)?;
         let result = self.conn.query(sql, &params, &mut visit);
         self.keep_failure(result)
     }
@@ -128,7 +128,7 @@ impl<'c> Tx<'c> {
         rows: impl IntoIterator<Item = [Param<'p>; N]>,
     ) -> Result<u64, DbError> {
         self.check()?;
-        let rows: Vec<[Param<'p>; N]> = rows.into_iter().collect();
+        let rows = bind_rows(sql, rows)?;
         let rows: Vec<&[Param<'p>]> = rows.iter().map(<[_; N]>::as_slice).collect();
         let result = self.conn.execute_many(sql, &rows);
         self.keep_failure(result)
@@ -143,7 +143,7 @@ impl<'c> Tx<'c> {
         mut map: impl FnMut(&Row<'_>) -> Result<T, DbError>,
     ) -> Result<Vec<T>, DbError> {
         self.check()?;
-        let rows: Vec<[Param<'p>; N]> = rows.into_iter().collect();
+        let rows = bind_rows(sql, rows)?;
         let rows: Vec<&[Param<'p>]> = rows.iter().map(<[_; N]>::as_slice).collect();
         let mut found = Vec::new();
         let result = self.conn.query_many(sql, &rows, &mut |row| {
@@ -213,6 +213,32 @@ impl<'c> Tx<'c> {
     }
 }
 
-fn bind<'p>(params: &'p [&dyn ToSql]) -> Vec<Param<'p>> {
-    params.iter().map(|param| param.to_param()).collect()
+/// The parameters as both databases can store them. Checked here, so that both refuse the same.
+fn bind<'p>(sql: &str, params: &'p [&dyn ToSql]) -> Result<Vec<Param<'p>>, DbError> {
+    let params = params.iter().zip(1..);
+    params
+        .map(|(param, index)| check(sql, index, param.to_param()))
+        .collect()
+}
+
+fn bind_rows<'p, const N: usize>(
+    sql: &str,
+    rows: impl IntoIterator<Item = [Param<'p>; N]>,
+) -> Result<Vec<[Param<'p>; N]>, DbError> {
+    let mut bound = Vec::new();
+    for mut row in rows {
+        for (param, index) in row.iter_mut().zip(1..) {
+            *param = check(sql, index, *param)?;
+        }
+        bound.push(row);
+    }
+    Ok(bound)
+}
+
+fn check<'p>(sql: &str, index: usize, param: Param<'p>) -> Result<Param<'p>, DbError> {
+    param.checked().map_err(|problem| DbError::Parameter {
+        sql: sql.to_owned(),
+        index,
+        problem,
+    })
 }

@@ -28,6 +28,12 @@ impl Param<'_> {
                 .map(Self::Int)
                 .map_err(|_| "does not fit in 63 bits"),
             Self::Text(text) if text.contains('\0') => Err("contains U+0000"),
+            Self::List(list) => {
+                list.params()
+                    .into_iter()
+                    .try_for_each(|param| param.checked().map(drop))?;
+                Ok(self)
+            }
             other => Ok(other),
         }
     }
