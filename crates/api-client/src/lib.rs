@@ -44,5 +44,6 @@ mod typing;
 mod uiaa;
 mod welcome;
 
+pub use account::parting::Parting;
 pub use routes::routes;
 pub use services::{Api, Services};

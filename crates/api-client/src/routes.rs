@@ -2,7 +2,9 @@
 
 use plexus_http::{Client, Prefixes, Routes};
 
-use crate::{Api, alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space, state, threads, welcome};
+use crate::{Api, welcome};
+use crate::{alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space};
+use crate::{state, threads};
 use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
 use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
@@ -107,6 +109,7 @@ fn key_routes(r: &mut Routes<Api>) {
     r.post(ALL, "/keys/upload/{device_id}", keys::upload_keys::handle);
     r.post(ALL, "/keys/query", keys::get_keys::handle);
     r.post(ALL, "/keys/claim", keys::claim_keys::handle);
+    r.get(ALL, "/keys/changes", keys::get_key_changes::handle);
     r.post(ALL, "/keys/device_signing/upload", keys::upload_signing_keys::handle);
     r.post(ALL, "/keys/signatures/upload", keys::upload_signatures::handle);
 }
