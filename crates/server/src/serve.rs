@@ -205,7 +205,7 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
 }
 
 async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
-    let Loaded { config, report, .. } = loaded;
+    let Loaded { mut config, report, .. } = loaded;
     let log_config = config.logging.log_config.as_deref();
     let (telemetry, no_effect) = telemetry::start(log_config, &Clock::system())?;
     log_panics();
@@ -214,6 +214,9 @@ async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
     }
     for line in no_effect {
         tracing::warn!("log configuration: not in effect: {line}");
+    }
+    if let Some(path) = config.generate_missing_secrets(&Random::system())? {
+        tracing::info!("made a registration secret in {}", path.display());
     }
     // Before the listeners: a SIGTERM from here on ends the server in order.
     let mut signals = Signals::new()?;
