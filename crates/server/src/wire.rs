@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use plexus_accounts::{Accounts, TokenChecker};
+use plexus_api_client::Parting;
 use plexus_api_client::rate_limits::RateLimits;
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
@@ -92,8 +93,8 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         background: &mut background,
     });
 
-    let settings_of_accounts = settings::accounts(&config, server_name.clone());
-    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), settings_of_accounts);
+    let options = settings::accounts(&config, server_name.clone());
+    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), options);
     let tokens = Arc::clone(&accounts.tokens);
     background.spawn(Arc::clone(&tokens).run_housekeeping());
     background.spawn(accounts.uia.clone().run_housekeeping());
@@ -106,6 +107,9 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let media = settings::media(&config);
     let media = Arc::new(MediaStore::open(media, database.clone(), clock.clone(), random.clone())?);
     let invite_profiles = config.server.include_profile_data_on_invite;
+    let memberships = Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles));
+    let parting = Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation.clone());
+    background.spawn(parting.clone().resume());
     let client = plexus_api_client::Services {
         rate_limits: Arc::new(RateLimits::new(&config.ratelimits, &clock)),
         media,
@@ -121,11 +125,12 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         uia: accounts.uia,
         devices: accounts.devices,
         deactivation: accounts.deactivation,
+        parting,
         device_keys: accounts.device_keys,
         key_backups: accounts.key_backups,
         event_sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
         room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
-        membership_changer: Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles)),
+        membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
         rooms,
         sync: followers.sync,

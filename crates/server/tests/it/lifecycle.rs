@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use plexus_store::{Database, Options};
+use plexus_testkit::{TestPlace, TestServer};
 use rustix::process::Signal;
 
 use crate::binary::{Installation, Server, plexus, stderr, stdout, temporary_folder};
@@ -221,4 +222,29 @@ fn killed_and_started_again() {
     let server: Server = installation.start();
     assert_eq!(installation.register(&["-u", "carol", "-p", "secret"]).status.code(), Some(1));
     server.stop();
+}
+
+#[tokio::test]
+async fn a_waiting_sync_is_answered_before_the_end() {
+    // On a clock that stands still the sync would wait for ever.
+    let clock = plexus_base::Clock::manual(1_700_000_000_000);
+    let mut server = TestServer::on(TestPlace::sqlite()).clock(clock).start().await;
+    let alice = server.register("alice").await;
+    let since = server.get("/_matrix/client/v3/sync", &alice.token).await.ok()["next_batch"].clone();
+    let offline = serde_json::json!({ "presence": "offline" });
+    let status = format!("/_matrix/client/v3/presence/{}/status", alice.id);
+    server.put(&status, &alice.token, offline).await.ok();
+
+    let since = since.as_str().unwrap_or_default();
+    let url = format!("{}/_matrix/client/v3/sync?since={since}&timeout=30000&set_presence=online", server.url());
+    let request = http::Request::get(url).header("Authorization", format!("Bearer {}", alice.token));
+    let request = request.body(bytes::Bytes::new()).unwrap();
+    let sync = tokio::spawn(plexus_net::send(plexus_net::Purpose::OperatorCommand, request));
+    // Who syncs is online: the sync has begun.
+    while server.get(&status, &alice.token).await.ok()["presence"] != "online" {
+        tokio::task::yield_now().await;
+    }
+    server.stop().await;
+    let answer = sync.await.unwrap().unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
