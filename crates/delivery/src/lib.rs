@@ -1,7 +1,5 @@
 //! Followers of the clock: what users and devices are told, and what they tell about themselves.
 //!
-//! [`Delivery::start`] builds all of it.
-//!
 //! - [`notifier`]: what changed for whom, and waking those who wait
 //! - [`sync`]: `GET /sync`, on [`token`]s and [`filter`]s
 //! - [`unread`], [`notifications`]: unread counts and what they count, from push rules ([`settings`]) and [`receipts`]
@@ -26,7 +24,6 @@ pub mod typing;
 pub mod unread;
 
 mod json;
-mod start;
 
 pub use filter::{Filter, FilterError, Filters};
 pub use notifications::Notifications;
@@ -34,7 +31,6 @@ pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};
 pub use receipts::{NewReceipt, ReceiptType, Receipts};
 pub use settings::SettingsCache;
-pub use start::{Delivery, DeliveryOptions};
 pub use sync::{SyncEngine, SyncError, SyncOptions, SyncParts, SyncRequest};
 pub use to_device::{ToDevice, ToDeviceError};
 pub use token::SyncToken;

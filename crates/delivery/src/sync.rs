@@ -157,6 +157,3 @@ impl SyncEngine {
         Now { ephemeral: self.parts.serial.current(), position: self.parts.db.committed() }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,25 @@
+//! GET /_matrix/client/v3/user/{userId}/account_data/{type}
+
+use plexus_delivery::push_rules;
+use plexus_http::{ApiError, Auth, Path, RawJson, State};
+use plexus_protocol::id::UserId;
+use plexus_store::{Database, DbError, repo};
+
+use crate::own::{require_self, require_text};
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    Path((user, event_type)): Path<(UserId, String)>,
+) -> Result<RawJson, ApiError> {
+    require_self(&requester, &user)?;
+    require_text("type", &event_type)?;
+    if event_type == "m.push_rules" {
+        let rules = push_rules::of_user(&db, &user).await?;
+        return Ok(RawJson(push_rules::content(&rules)?.into()));
+    }
+    let content = db
+        .read(move |tx| Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), "", &event_type)?))
+        .await?;
+    content.map(|content| RawJson(content.into())).ok_or_else(|| ApiError::not_found("Account data not found"))
+}

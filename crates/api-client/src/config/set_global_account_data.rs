@@ -1,0 +1,29 @@
+//! PUT /_matrix/client/v3/user/{userId}/account_data/{type}
+
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_protocol::id::UserId;
+use plexus_store::repo::account_data::{self, Scope};
+use plexus_store::{Database, DbError};
+use serde_json::value::RawValue;
+
+use super::server_controlled;
+use crate::own::{require_self, require_text};
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    Path((user, event_type)): Path<(UserId, String)>,
+    Json(content): Json<Box<RawValue>>,
+) -> Result<Empty, ApiError> {
+    require_self(&requester, &user)?;
+    require_text("type", &event_type)?;
+    if matches!(event_type.as_str(), "m.push_rules" | "m.fully_read") {
+        return Err(server_controlled(&event_type));
+    }
+    db.write(move |tx| {
+        account_data::set(tx, &user, Scope::default(), &event_type, content.get())?;
+        Ok::<_, DbError>(())
+    })
+    .await?;
+    Ok(Empty)
+}

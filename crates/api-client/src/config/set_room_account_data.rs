@@ -1,0 +1,35 @@
+//! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::Rooms;
+use plexus_store::repo::account_data::{self, Scope};
+use plexus_store::{Database, DbError};
+use serde_json::value::RawValue;
+
+use super::server_controlled;
+use crate::own::{require_self, require_text};
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    State(rooms): State<Arc<Rooms>>,
+    Path((user, room_id, event_type)): Path<(UserId, RoomId, String)>,
+    Json(content): Json<Box<RawValue>>,
+) -> Result<Empty, ApiError> {
+    require_self(&requester, &user)?;
+    require_text("type", &event_type)?;
+    if matches!(event_type.as_str(), "m.push_rules" | "m.fully_read") {
+        return Err(server_controlled(&event_type));
+    }
+    let room = rooms.get(&room_id).await?.map(|room| room.nid);
+    db.write(move |tx| {
+        let scope = Scope { room_id: room_id.as_str(), room };
+        account_data::set(tx, &user, scope, &event_type, content.get())?;
+        Ok::<_, DbError>(())
+    })
+    .await?;
+    Ok(Empty)
+}

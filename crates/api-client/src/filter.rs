@@ -1,0 +1,4 @@
+//! Stored filters.
+
+pub mod create_filter;
+pub mod get_filter;

@@ -1,0 +1,31 @@
+//! POST /_matrix/client/v3/user/{userId}/filter
+
+use std::sync::Arc;
+
+use plexus_delivery::{FilterError, Filters};
+use plexus_http::{ApiError, Auth, Json, JsonBody, Path, State};
+use plexus_protocol::id::UserId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::own::require_self;
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    filter_id: String,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(filters): State<Arc<Filters>>,
+    Path(user): Path<UserId>,
+    Json(definition): Json<Box<RawValue>>,
+) -> Result<JsonBody<Response>, ApiError> {
+    require_self(&requester, &user)?;
+    match filters.create(&user, definition.get().to_owned()).await {
+        Ok(id) => Ok(JsonBody(Response { filter_id: id.to_string() })),
+        Err(FilterError::Invalid(error)) => Err(ApiError::bad_json(error.to_string())),
+        Err(FilterError::NotFound) => Err(ApiError::not_found("No such filter")),
+        Err(FilterError::Database(error)) => Err(ApiError::internal(&error)),
+    }
+}

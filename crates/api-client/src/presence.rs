@@ -1,0 +1,4 @@
+//! Presence.
+
+pub mod get_presence;
+pub mod set_presence;

@@ -1,0 +1,29 @@
+//! GET /_matrix/client/v3/presence/{userId}/status
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_delivery::Presence;
+use plexus_http::{ApiError, Auth, Path, RawJson, State};
+use plexus_protocol::id::UserId;
+use plexus_rooms::{MembershipKind, Rooms};
+
+/// Users see the presence of those they share a room with.
+pub async fn handle(
+    Auth(requester): Auth,
+    State(clock): State<Clock>,
+    State(rooms): State<Arc<Rooms>>,
+    State(presence): State<Arc<Presence>>,
+    Path(user): Path<UserId>,
+) -> Result<RawJson, ApiError> {
+    if user != requester.user_id {
+        let mine = rooms.memberships().of(&requester.user_id).await?;
+        let theirs = rooms.memberships().of(&user).await?;
+        let shared = |room| mine.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
+        if !theirs.joined().any(shared) {
+            return Err(ApiError::forbidden("You are not allowed to see their presence."));
+        }
+    }
+    let view = presence.get(&user).await?;
+    Ok(RawJson(view.status_json(clock.now_ms()).into()))
+}

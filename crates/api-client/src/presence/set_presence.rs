@@ -1,0 +1,32 @@
+//! PUT /_matrix/client/v3/presence/{userId}/status
+
+use std::sync::Arc;
+
+use plexus_delivery::{Presence, PresenceState};
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_protocol::id::UserId;
+use serde::Deserialize;
+
+use crate::own::require_self;
+use crate::rate_limits::RateLimits;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    presence: String,
+    status_msg: Option<String>,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(presence): State<Arc<Presence>>,
+    State(limits): State<Arc<RateLimits>>,
+    Path(user): Path<UserId>,
+    Json(request): Json<Request>,
+) -> Result<Empty, ApiError> {
+    require_self(&requester, &user)?;
+    let state = PresenceState::parse(&request.presence)
+        .ok_or_else(|| ApiError::invalid_param("presence must be one of online, unavailable, offline"))?;
+    limits.presence.check(&user)?;
+    presence.set(&user, state, request.status_msg.filter(|text| !text.is_empty()));
+    Ok(Empty)
+}

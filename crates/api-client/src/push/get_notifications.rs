@@ -1,0 +1,33 @@
+//! GET /_matrix/client/v3/notifications
+
+use std::sync::Arc;
+
+use plexus_delivery::notifications::Notifications;
+use plexus_http::{ApiError, Auth, Query, RawJson, State};
+use serde::Deserialize;
+
+/// How many notifications an answer has at most.
+const MAX_LIMIT: usize = 500;
+
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    from: Option<String>,
+    limit: Option<usize>,
+    /// `highlight`: only those.
+    only: Option<String>,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(notifications): State<Arc<Notifications>>,
+    Query(parameters): Query<Parameters>,
+) -> Result<RawJson, ApiError> {
+    let from = match parameters.from.as_deref() {
+        Some(from) => Some(from.parse().map_err(|_| ApiError::invalid_param("from is not a token"))?),
+        None => None,
+    };
+    let limit = parameters.limit.unwrap_or(50).clamp(1, MAX_LIMIT);
+    let highlights = parameters.only.as_deref() == Some("highlight");
+    let body = notifications.list(&requester.user_id, from, limit, highlights).await?;
+    Ok(RawJson(body.into()))
+}

@@ -1,0 +1,47 @@
+//! GET /_matrix/client/v3/pushers
+
+use plexus_http::{ApiError, Auth, JsonBody, State};
+use plexus_store::repo::pushers::{self, Pusher};
+use plexus_store::{Database, DbError};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    pushers: Vec<Item>,
+}
+
+#[derive(Debug, Serialize)]
+struct Item {
+    app_display_name: String,
+    app_id: String,
+    data: Box<RawValue>,
+    device_display_name: String,
+    kind: String,
+    lang: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_tag: Option<String>,
+    pushkey: String,
+}
+
+pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
+    let user = requester.user_id.to_string();
+    let stored = db.read(move |tx| Ok::<_, DbError>(pushers::of_user(tx, &user)?)).await?;
+    let pushers = stored.into_iter().map(item).collect::<Result<_, _>>()?;
+    Ok(JsonBody(Response { pushers }))
+}
+
+fn item(pusher: Pusher) -> Result<Item, DbError> {
+    let data = RawValue::from_string(pusher.data)
+        .map_err(|error| DbError::bad_data(format!("pushers.data of {}", pusher.app_id), error))?;
+    Ok(Item {
+        app_display_name: pusher.app_display_name,
+        app_id: pusher.app_id,
+        data,
+        device_display_name: pusher.device_display_name,
+        kind: pusher.kind,
+        lang: pusher.lang,
+        profile_tag: pusher.profile_tag,
+        pushkey: pusher.pushkey,
+    })
+}

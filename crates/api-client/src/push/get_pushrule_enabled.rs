@@ -1,0 +1,21 @@
+//! GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled
+
+use plexus_http::{ApiError, Auth, JsonBody, Path, State};
+use plexus_store::Database;
+use serde::Serialize;
+
+use super::find_rule;
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    enabled: bool,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    Path((kind, rule_id)): Path<(String, String)>,
+) -> Result<JsonBody<Response>, ApiError> {
+    let rule = find_rule(&db, &requester, &kind, &rule_id).await?;
+    Ok(JsonBody(Response { enabled: rule.enabled }))
+}

@@ -1,0 +1,16 @@
+//! GET /_matrix/client/v3/pushrules/
+
+use plexus_delivery::push_rules;
+use plexus_http::{ApiError, Auth, JsonBody, State};
+use plexus_protocol::push_rules::Ruleset;
+use plexus_store::Database;
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    global: Ruleset,
+}
+
+pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
+    Ok(JsonBody(Response { global: push_rules::of_user(&db, &requester.user_id).await? }))
+}

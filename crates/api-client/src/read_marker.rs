@@ -1,0 +1,3 @@
+//! Read markers.
+
+pub mod set_read_marker;

@@ -1,0 +1,3 @@
+//! Read receipts.
+
+pub mod create_receipt;

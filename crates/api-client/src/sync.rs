@@ -1,0 +1,3 @@
+//! What is new.
+
+pub mod sync_events;

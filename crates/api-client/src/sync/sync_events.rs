@@ -1,0 +1,3 @@
+//! The two forms of syncing.
+
+pub mod v3;

@@ -1,0 +1,74 @@
+//! GET /_matrix/client/v3/sync
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_delivery::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
+use plexus_http::{ApiError, AuthGuest, Query, RawJson, State};
+use serde::Deserialize;
+
+/// The longest a request may wait, whatever the client asks for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    filter: Option<String>,
+    since: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    set_presence: Option<String>,
+    /// ms
+    #[serde(default)]
+    timeout: u64,
+    #[serde(default)]
+    use_state_after: bool,
+    /// As clients ask that were made before it was in the specification.
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    use_state_after_unstable: bool,
+}
+
+pub async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(engine): State<Arc<SyncEngine>>,
+    State(filters): State<Arc<Filters>>,
+    Query(parameters): Query<Parameters>,
+) -> Result<RawJson, ApiError> {
+    let filter = match parameters.filter.as_deref() {
+        Some(filter) => filters.resolve(&requester.user_id, filter).await.map_err(filter_error)?,
+        None => Arc::<Filter>::default(),
+    };
+    let since = match parameters.since.as_deref().filter(|since| !since.is_empty()) {
+        Some(since) => Some(
+            since.parse::<SyncToken>().map_err(|_| ApiError::invalid_param("since: Invalid stream token"))?,
+        ),
+        None => None,
+    };
+    let set_presence = match parameters.set_presence.as_deref() {
+        Some(text) => PresenceState::parse(text)
+            .ok_or_else(|| ApiError::invalid_param("set_presence must be one of online, unavailable, offline"))?,
+        None => PresenceState::Online,
+    };
+    let request = SyncRequest {
+        user: requester.user_id.clone(),
+        device: requester.device_id.clone(),
+        since,
+        filter,
+        full_state: parameters.full_state,
+        timeout: Duration::from_millis(parameters.timeout).min(MAX_TIMEOUT),
+        set_presence,
+        state_after: parameters.use_state_after || parameters.use_state_after_unstable,
+    };
+    match engine.sync(request).await {
+        Ok(body) => Ok(RawJson(body.into())),
+        Err(SyncError::Database(error)) => Err(ApiError::internal(&error)),
+    }
+}
+
+/// What a client reads when its filter is of no use.
+fn filter_error(error: FilterError) -> ApiError {
+    match error {
+        FilterError::Invalid(error) => ApiError::invalid_param(format!("filter: {error}")),
+        FilterError::NotFound => ApiError::invalid_param("No such filter"),
+        FilterError::Database(error) => ApiError::internal(&error),
+    }
+}

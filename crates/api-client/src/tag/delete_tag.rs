@@ -1,0 +1,23 @@
+//! DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
+
+use std::sync::Arc;
+
+use plexus_delivery::tags;
+use plexus_http::{ApiError, Auth, Empty, Path, State};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::Rooms;
+use plexus_store::Database;
+
+use crate::own::require_self;
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    State(rooms): State<Arc<Rooms>>,
+    Path((user, room_id, tag)): Path<(UserId, RoomId, String)>,
+) -> Result<Empty, ApiError> {
+    require_self(&requester, &user)?;
+    let room = rooms.get(&room_id).await?.ok_or_else(|| ApiError::not_found("Unknown room"))?;
+    tags::remove(&db, &user, &room, tag).await?;
+    Ok(Empty)
+}

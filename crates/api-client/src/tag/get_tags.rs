@@ -1,0 +1,25 @@
+//! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags
+
+use plexus_delivery::tags;
+use plexus_http::{ApiError, Auth, JsonBody, Path, State};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_store::Database;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::own::require_self;
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    tags: Map<String, Value>,
+}
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    Path((user, room)): Path<(UserId, RoomId)>,
+) -> Result<JsonBody<Response>, ApiError> {
+    require_self(&requester, &user)?;
+    let tags = tags::get(&db, &user, room.as_str()).await?;
+    Ok(JsonBody(Response { tags }))
+}

@@ -1,0 +1,3 @@
+//! Messages to devices.
+
+pub mod send_event_to_device;

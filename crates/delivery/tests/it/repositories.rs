@@ -1,0 +1,131 @@
+//! The repositories behind delivery.
+
+use plexus_store::repo::pushers::Pusher;
+use plexus_store::repo::{account_data, filters, presence, pushers, receipts, unread};
+use plexus_store::{Database, DbError, Tx};
+
+use crate::support::{ALICE, BOB, run, user};
+
+async fn write<T: Send + 'static>(
+    db: &Database,
+    write: impl FnOnce(&mut Tx<'_>) -> Result<T, DbError> + Send + 'static,
+) -> T {
+    db.write(write).await.expect("written")
+}
+
+#[test]
+fn account_data_by_position() {
+    run(async |db| {
+        let scope = account_data::Scope { room_id: "!r:localhost", room: None };
+        let first = write(&db, move |tx| account_data::set(tx, &user(ALICE), scope, "a", "{}")).await;
+        let second =
+            write(&db, |tx| account_data::set(tx, &user(ALICE), account_data::Scope::default(), "b", "{}")).await;
+        write(&db, |tx| account_data::set(tx, &user(BOB), account_data::Scope::default(), "b", "{}")).await;
+        assert!(first < second);
+        let since_first = write(&db, move |tx| account_data::changed(tx, ALICE, first, second)).await;
+        assert_eq!(since_first.iter().map(|row| row.event_type.as_str()).collect::<Vec<_>>(), ["b"]);
+        let third = write(&db, move |tx| account_data::set(tx, &user(ALICE), scope, "a", r#"{"n":2}"#)).await;
+        let changed = write(&db, move |tx| account_data::changed(tx, ALICE, second, third)).await;
+        assert_eq!(changed.iter().map(|row| row.content.as_str()).collect::<Vec<_>>(), [r#"{"n":2}"#]);
+        write(&db, |tx| account_data::delete_in_room(tx, ALICE, "!r:localhost")).await;
+        assert!(write(&db, |tx| account_data::in_room(tx, ALICE, "!r:localhost")).await.is_empty());
+        assert!(write(&db, |tx| account_data::get(tx, ALICE, "", "b")).await.is_some());
+    });
+}
+
+#[test]
+fn the_same_filter_has_the_same_id() {
+    run(async |db| {
+        let ids = write(&db, |tx| {
+            Ok([filters::add(tx, ALICE, "{}")?, filters::add(tx, ALICE, r#"{"room":{}}"#)?, filters::add(tx, ALICE, "{}")?])
+        })
+        .await;
+        assert_eq!(ids, [0, 1, 0]);
+        assert_eq!(write(&db, |tx| filters::get(tx, ALICE, 1)).await.as_deref(), Some(r#"{"room":{}}"#));
+        assert_eq!(write(&db, |tx| filters::get(tx, BOB, 1)).await, None);
+    });
+}
+
+#[test]
+fn pushers_are_one_per_key_and_user() {
+    run(async |db| {
+        let pusher = Pusher {
+            app_id: "app".into(),
+            pushkey: "key".into(),
+            kind: "http".into(),
+            app_display_name: "App".into(),
+            device_display_name: "Phone".into(),
+            profile_tag: None,
+            lang: "en".into(),
+            data: "{}".into(),
+            device_id: Some("DEVICE".into()),
+            created_ts: 1,
+            pushed_to: 0,
+        };
+        let renamed = Pusher { app_display_name: "New".into(), ..pusher.clone() };
+        write(&db, move |tx| {
+            pushers::set(tx, ALICE, &pusher)?;
+            pushers::set(tx, BOB, &pusher)?;
+            pushers::set(tx, ALICE, &renamed)
+        })
+        .await;
+        let alices = write(&db, |tx| pushers::of_user(tx, ALICE)).await;
+        assert_eq!(alices.iter().map(|pusher| pusher.app_display_name.as_str()).collect::<Vec<_>>(), ["New"]);
+        write(&db, |tx| pushers::delete_for_others(tx, ALICE, "app", "key")).await;
+        assert!(write(&db, |tx| pushers::of_user(tx, BOB)).await.is_empty());
+        write(&db, |tx| pushers::delete_of_device(tx, ALICE, "DEVICE")).await;
+        assert!(write(&db, |tx| pushers::of_user(tx, ALICE)).await.is_empty());
+    });
+}
+
+#[test]
+fn presence_and_checkpoints_are_replaced() {
+    run(async |db| {
+        let mut stored = presence::StoredPresence {
+            user_id: ALICE.into(),
+            presence: "online".into(),
+            status_msg: Some("hi".into()),
+            last_active_ts: 5,
+        };
+        let first = stored.clone();
+        write(&db, move |tx| presence::set(tx, &first)).await;
+        stored.status_msg = None;
+        let second = stored.clone();
+        write(&db, move |tx| presence::set(tx, &second)).await;
+        assert_eq!(write(&db, |tx| presence::get(tx, ALICE)).await, Some(stored));
+        write(&db, |tx| unread::set(tx, ALICE, 1, 10, "{}")).await;
+        write(&db, |tx| unread::set(tx, ALICE, 1, 11, "{}")).await;
+        assert_eq!(write(&db, |tx| unread::of_user(tx, ALICE)).await, [(1, 11, "{}".to_owned())]);
+        write(&db, |tx| unread::forget_user(tx, ALICE)).await;
+        assert!(write(&db, |tx| unread::of_user(tx, ALICE)).await.is_empty());
+    });
+}
+
+#[test]
+fn receipts_of_one_thread_do_not_move_another() {
+    run(async |db| {
+        let receipt = |thread: &str, event_position| receipts::Receipt {
+            room: 1,
+            user: user(ALICE),
+            receipt_type: "m.read".into(),
+            thread_id: thread.into(),
+            event_id: format!("$e{event_position}:x"),
+            event_position: Some(event_position),
+            ts: 1,
+            position: 0,
+        };
+        let mut all = [receipt("", 5), receipt("main", 3), receipt("", 4), receipt("main", 4)];
+        let moved = write(&db, move |tx| {
+            let mut moved = Vec::new();
+            for receipt in &mut all {
+                moved.push(receipts::set(tx, receipt)?);
+            }
+            Ok(moved)
+        })
+        .await;
+        assert_eq!(moved, [true, true, false, true]);
+        let own = write(&db, |tx| receipts::of_user(tx, ALICE)).await;
+        assert_eq!(own.len(), 2);
+        assert_eq!(write(&db, |tx| receipts::in_room(tx, 1, 0, i64::MAX)).await.len(), 2);
+    });
+}

@@ -1,0 +1,127 @@
+//! Long polling.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use plexus_delivery::PresenceState;
+use serde_json::Value;
+
+use crate::support::*;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Polls until the future waits for something that only the test can bring about.
+async fn poll_until_waiting<T>(server: &Server, mut future: Pin<&mut impl Future<Output = T>>) {
+    while server.notifier.waiting() == 0 {
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "there is something to tell already");
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        assert!(matches!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_message_wakes_the_waiting_and_nobody_else() {
+    run(async |db| {
+        let server = Server::new(db);
+        let (room, other) = (server.shared_room().await, server.room(ALICE).await);
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        let mut waiting = pin!(bob.answer(TIMEOUT));
+        poll_until_waiting(&server, waiting.as_mut()).await;
+        server.send(&other, ALICE, "not for Bob").await;
+        poll_until_waiting(&server, waiting.as_mut()).await;
+        server.send(&room, ALICE, "for Bob").await;
+        let answer: Value = waiting.await;
+        assert_eq!(bodies(joined(&answer, &room)), ["for Bob"]);
+        assert_eq!(server.notifier.waiting(), 0);
+    });
+}
+
+#[test]
+fn an_invite_typing_a_receipt_and_account_data_wake() {
+    run(async |db| {
+        let server = Server::new(db);
+        let (room, other) = (server.shared_room().await, server.room(ALICE).await);
+        let read = server.send(&room, ALICE, "read me").await;
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        {
+            let mut waiting = pin!(bob.answer(TIMEOUT));
+            poll_until_waiting(&server, waiting.as_mut()).await;
+            server.invite(&other, ALICE, BOB).await;
+            assert!(!section(&waiting.await, "invite", &other).is_null());
+        }
+        bob.sync().await;
+        {
+            let mut waiting = pin!(bob.answer(TIMEOUT));
+            poll_until_waiting(&server, waiting.as_mut()).await;
+            server.typing.start(room.nid, &user(ALICE), TIMEOUT);
+            assert!(event(&joined(&waiting.await, &room)["ephemeral"], "m.typing").is_some());
+        }
+        bob.sync().await;
+        {
+            let mut waiting = pin!(bob.answer(TIMEOUT));
+            poll_until_waiting(&server, waiting.as_mut()).await;
+            server.read(&room, CAROL, &read, None).await;
+            assert!(event(&joined(&waiting.await, &room)["ephemeral"], "m.receipt").is_some());
+        }
+        bob.sync().await;
+        let mut waiting = pin!(bob.answer(TIMEOUT));
+        poll_until_waiting(&server, waiting.as_mut()).await;
+        server.account_data(BOB, "org.example", serde_json::json!({})).await;
+        assert!(event(&waiting.await["account_data"], "org.example").is_some());
+    });
+}
+
+#[test]
+fn waiting_ends_with_the_timeout() {
+    run(async |db| {
+        let server = Server::new(db);
+        let (_room, other) = (server.shared_room().await, server.room(ALICE).await);
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        let mut waiting = pin!(bob.answer(TIMEOUT));
+        poll_until_waiting(&server, waiting.as_mut()).await;
+        server.send(&other, ALICE, "not for Bob").await;
+        server.clock.advance(TIMEOUT);
+        let answer = waiting.await;
+        assert!(answer["rooms"].is_null());
+        assert!(answer["next_batch"].is_string());
+    });
+}
+
+#[test]
+fn typing_and_presence_time_out() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.shared_room().await;
+        let (typing, presence) = (server.typing.clone(), server.presence.clone());
+        let timers = tokio::spawn(async move { tokio::join!(typing.run(), presence.run()) });
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        server.typing.start(room.nid, &user(ALICE), Duration::from_secs(20));
+        bob.sync().await;
+        {
+            let mut waiting = pin!(bob.answer(Duration::from_secs(3_600)));
+            poll_until_waiting(&server, waiting.as_mut()).await;
+            server.clock.advance(Duration::from_secs(20));
+            let answer = waiting.await;
+            let typing = event(&joined(&answer, &room)["ephemeral"], "m.typing").expect("a typing event");
+            assert_eq!(typing["content"]["user_ids"], serde_json::json!([]));
+        }
+        server.presence.set(&user(ALICE), PresenceState::Online, None);
+        bob.sync().await;
+        let mut waiting = pin!(bob.answer(Duration::from_secs(3_600)));
+        poll_until_waiting(&server, waiting.as_mut()).await;
+        server.clock.advance(Duration::from_secs(30));
+        let answer = waiting.await;
+        assert_eq!(answer["presence"]["events"][0]["content"]["presence"], "offline");
+        timers.abort();
+    });
+}
