@@ -19,6 +19,7 @@ use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
 
 use crate::serve::StartError;
+use delivery::Delivery;
 
 /// How many bytes rooms in memory may take; rooms in use stay.
 const ROOM_CACHE_BYTES: usize = 256 * 1024 * 1024;
@@ -83,7 +84,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         signing_key: Arc::new(signing_key),
         cache_bytes: ROOM_CACHE_BYTES,
     });
-    let followers = delivery::build(delivery::Foundation {
+    let followers = delivery::build(delivery::Ground {
         config: &config,
         clock: &clock,
         db: &database,
@@ -105,31 +106,56 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         shared_secret: accounts.shared_secret.clone(),
     };
     let media = settings::media(&config);
-    let media = Arc::new(MediaStore::open(media, database.clone(), clock.clone(), random.clone())?);
+    let media = MediaStore::open(media, database.clone(), clock.clone(), random.clone())?;
+    let foundation = Foundation { config, clock, random, database: database.clone(), shutdown };
+    let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
+    background.spawn(client.parting.clone().resume());
+    let router = plexus_api_client::routes()
+        .build(client.into())
+        .merge(plexus_api_admin::routes().build(admin.into()));
+    Ok(Application { router, database, tokens, background })
+}
+
+/// What every endpoint may need, whatever it is about.
+struct Foundation {
+    config: Arc<Config>,
+    clock: Clock,
+    random: Random,
+    database: Database,
+    shutdown: Shutdown,
+}
+
+fn client_services(
+    foundation: Foundation,
+    rooms: Arc<Rooms>,
+    followers: Delivery,
+    accounts: Accounts,
+    media: Arc<MediaStore>,
+) -> plexus_api_client::Services {
+    let Foundation { config, clock, random, database, shutdown } = foundation;
     let invite_profiles = config.server.include_profile_data_on_invite;
     let memberships = Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles));
-    let parting = Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation.clone());
-    background.spawn(parting.clone().resume());
-    let client = plexus_api_client::Services {
+    plexus_api_client::Services {
         rate_limits: Arc::new(RateLimits::new(&config.ratelimits, &clock)),
-        media,
         config,
         clock,
         random,
-        database: database.clone(),
-        tokens: Arc::clone(&tokens),
+        database,
+        shutdown,
+        tokens: accounts.tokens,
         account_settings: accounts.settings,
         sessions: accounts.sessions,
         registrar: accounts.registrar,
         logins: accounts.logins,
         uia: accounts.uia,
         devices: accounts.devices,
-        deactivation: accounts.deactivation,
-        parting,
         device_keys: accounts.device_keys,
         key_backups: accounts.key_backups,
+        media,
         event_sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
         room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
+        parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation.clone()),
+        deactivation: accounts.deactivation,
         membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
         rooms,
@@ -140,12 +166,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         presence: followers.presence,
         to_device: followers.to_device,
         notifications: followers.notifications,
-        shutdown,
-    };
-    let router = plexus_api_client::routes()
-        .build(client.into())
-        .merge(plexus_api_admin::routes().build(admin.into()));
-    Ok(Application { router, database, tokens, background })
+    }
 }
 
 /// Where the configuration says the database is; SQLite paths are relative to the current directory, as in Synapse.

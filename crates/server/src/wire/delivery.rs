@@ -26,7 +26,7 @@ pub struct Delivery {
 }
 
 /// What the followers stand on.
-pub struct Foundation<'a> {
+pub struct Ground<'a> {
     pub config: &'a Config,
     pub clock: &'a Clock,
     pub db: &'a Database,
@@ -38,8 +38,8 @@ pub struct Foundation<'a> {
 }
 
 /// Builds the followers and makes them hear of commits. To be called before the first write.
-pub fn build(foundation: Foundation<'_>) -> Delivery {
-    let Foundation { config, clock, db, rooms, server_name, shutdown, background } = foundation;
+pub fn build(ground: Ground<'_>) -> Delivery {
+    let Ground { config, clock, db, rooms, server_name, shutdown, background } = ground;
     let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
     db.set_listener(Arc::clone(&notifier) as _);
     let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
