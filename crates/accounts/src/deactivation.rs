@@ -1,7 +1,7 @@
 //! Closing accounts.
 
 use plexus_protocol::id::UserId;
-use plexus_store::repo::{device_keys, device_lists, key_backup, pushers, users};
+use plexus_store::repo::{device_keys, device_lists, key_backup, profiles, pushers, users};
 use plexus_store::{Database, DbError};
 
 use crate::device_changes;
@@ -23,7 +23,7 @@ impl Deactivation {
     }
 
     /// Deactivates an account: no login any more, all sessions, devices, keys, backups and third-party identifiers
-    /// are gone. With `erase`, its events are to be hidden from those who had not seen them.
+    /// are gone. With `erase` the profile goes, too, and its events are to be hidden from those who had not seen them.
     ///
     /// # Errors
     /// When the database fails.
@@ -36,6 +36,11 @@ impl Deactivation {
                 if !device_keys::cross_signing_of_users(tx, &[user_id.as_str()])?.is_empty() {
                     device_keys::delete_cross_signing(tx, user_id.as_str())?;
                     device_changes::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
+                }
+                if erase {
+                    for (field, _) in profiles::all(tx, user_id.as_str())? {
+                        profiles::delete(tx, user_id.as_str(), &field)?;
+                    }
                 }
                 pushers::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())

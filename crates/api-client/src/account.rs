@@ -7,6 +7,7 @@ pub mod deactivate;
 pub mod delete_3pid;
 pub mod get_3pids;
 pub mod get_username_availability;
+pub mod parting;
 pub mod password_policy;
 pub mod register;
 pub mod request_openid_token;

@@ -1,6 +1,7 @@
 //! Keys of end-to-end encryption.
 
 pub mod claim_keys;
+pub mod get_key_changes;
 pub mod get_keys;
 pub mod upload_keys;
 pub mod upload_signatures;

@@ -13,6 +13,7 @@ use plexus_media::MediaStore;
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms};
 use plexus_store::Database;
 
+use crate::account::parting::Parting;
 use crate::rate_limits::RateLimits;
 
 plexus_http::services! {
@@ -30,6 +31,7 @@ plexus_http::services! {
         pub uia: UserInteractiveAuth,
         pub devices: Devices,
         pub deactivation: Deactivation,
+        pub parting: Parting,
         pub device_keys: DeviceKeys,
         pub key_backups: KeyBackups,
         pub rate_limits: Arc<RateLimits>,

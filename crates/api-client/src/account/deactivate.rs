@@ -7,6 +7,7 @@ use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
 
+use super::parting::Parting;
 use crate::rate_limits::RateLimits;
 use crate::uiaa::{self, authenticate};
 
@@ -25,6 +26,7 @@ pub async fn handle(
     Auth(requester): Auth,
     State(uia): State<UserInteractiveAuth>,
     State(deactivation): State<Deactivation>,
+    State(parting): State<Parting>,
     State(limits): State<Arc<RateLimits>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
@@ -35,6 +37,9 @@ pub async fn handle(
         .deactivate(&requester.user_id, params.erase)
         .await
         .map_err(|error| ApiError::internal(&error))?;
+    let user_id = requester.user_id.clone();
+    // In its own time: a restart takes it up again.
+    tokio::spawn(async move { parting.part(&user_id).await });
     // Nothing was ever bound at an identity server.
     Ok(JsonBody(Response { id_server_unbind_result: "success" }))
 }

@@ -74,9 +74,9 @@ fn capabilities(config: &Config) -> Capabilities {
         },
         set_displayname: Enabled { enabled: set_displayname },
         set_avatar_url: Enabled { enabled: set_avatar_url },
-        // Neither addresses on accounts nor login tokens exist here yet.
+        // No address can be validated here yet.
         third_party_id_changes: Enabled { enabled: false },
-        get_login_token: Enabled { enabled: false },
+        get_login_token: Enabled { enabled: config.sessions.login_via_existing_session.enabled },
         profile_fields: ProfileFields { enabled: true, disallowed },
     }
 }

@@ -1,6 +1,6 @@
 //! Which users' devices or keys changed, and when.
 
-use crate::{DbError, Position, Tx, first};
+use crate::{DbError, Position, RoomNid, Tx, first};
 
 /// The `device_id` under which changes of a user's cross-signing keys are recorded.
 pub const CROSS_SIGNING: &str = "";
@@ -73,5 +73,17 @@ pub fn signed_by(tx: &mut Tx, user_id: &str, from: Position, to: Position) -> Re
         "SELECT target_user_id FROM user_signature_changes WHERE user_id = $1 AND position > $2 AND position <= $3",
         &[&user_id, &from, &to],
         first,
+    )
+}
+
+/// The users whose membership of a room changed after `from` (a changed name counts).
+pub fn members_changed(tx: &mut Tx, room: RoomNid, from: Position) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT DISTINCT k.state_key FROM current_state_deltas d
+         JOIN event_types t ON t.type_nid = d.type_nid
+         JOIN state_keys k ON k.state_key_nid = d.state_key_nid
+         WHERE d.room_nid = $1 AND d.position > $2 AND t.event_type = $3",
+        &[&room, &from, &b"m.room.member".as_slice()],
+        |row| row.get_with(0, String::from_utf8),
     )
 }

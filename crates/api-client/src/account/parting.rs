@@ -1,0 +1,71 @@
+//! Deactivated users leave their rooms: begun by the request, taken up again after a restart.
+
+use std::sync::Arc;
+
+use plexus_accounts::Deactivation;
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::Object;
+use plexus_rooms::{Membership, MembershipChange, MembershipChanger, MembershipKind, Rooms};
+use plexus_store::{DbError, RoomNid};
+
+/// Takes deactivated users out of their rooms.
+#[derive(Clone)]
+pub struct Parting {
+    rooms: Arc<Rooms>,
+    memberships: Arc<MembershipChanger>,
+    deactivation: Deactivation,
+}
+
+impl Parting {
+    /// Who still has to leave is known to `deactivation`.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>, memberships: Arc<MembershipChanger>, deactivation: Deactivation) -> Self {
+        Self { rooms, memberships, deactivation }
+    }
+
+    /// Finishes what the last shutdown interrupted.
+    pub async fn resume(self) {
+        match self.deactivation.unfinished().await {
+            Ok(users) => {
+                for user in users {
+                    self.part(&user).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "could not read which deactivated users have rooms to leave"),
+        }
+    }
+
+    /// Leaves every room of the user, and declines every invite.
+    pub async fn part(&self, user: &UserId) {
+        if let Err(error) = self.leave_all(user).await {
+            tracing::error!(%user, %error, "could not take a deactivated user out of all rooms");
+        }
+    }
+
+    async fn leave_all(&self, user: &UserId) -> Result<(), DbError> {
+        let of_user = self.rooms.memberships().of(user).await?;
+        let in_it = |membership: &&Membership| {
+            matches!(membership.kind, MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock)
+        };
+        for membership in of_user.iter().filter(in_it) {
+            self.leave(user, membership.room).await?;
+        }
+        self.deactivation.left_rooms(user).await
+    }
+
+    /// A room that cannot be left does not keep the user in the others.
+    async fn leave(&self, user: &UserId, room: RoomNid) -> Result<(), DbError> {
+        let Some(room) = self.rooms.get_nid(room).await? else { return Ok(()) };
+        let change = MembershipChange {
+            room_id: room.id.clone(),
+            sender: user.clone(),
+            target: user.clone(),
+            reason: None,
+            content: Object::new(),
+        };
+        if let Err(error) = self.memberships.leave(change).await {
+            tracing::warn!(%user, room = %room.id, %error, "a deactivated user could not leave a room");
+        }
+        Ok(())
+    }
+}
