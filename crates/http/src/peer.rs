@@ -61,3 +61,26 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
 pub(crate) fn of(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<Peer>()?.client_ip(&parts.headers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_ip(forwarded: &str, x_forwarded: bool) -> String {
+        let peer = Peer { address: "::ffff:127.0.0.1".parse().ok(), x_forwarded, site: "8008".into() };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        peer.client_ip(&headers).map(|ip| ip.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_who_the_client_is() {
+        assert_eq!(client_ip("203.0.113.7", true), "203.0.113.7");
+        assert_eq!(client_ip("203.0.113.7, 10.0.0.1", true), "203.0.113.7");
+        assert_eq!(client_ip("203.0.113.7:4711", true), "203.0.113.7");
+        assert_eq!(client_ip("2001:db8::1", true), "2001:db8::1");
+        assert_eq!(client_ip("[2001:db8::1]:4711", true), "2001:db8::1");
+        assert_eq!(client_ip("unknown", true), "127.0.0.1");
+        assert_eq!(client_ip("203.0.113.7", false), "127.0.0.1");
+    }
+}

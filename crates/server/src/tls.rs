@@ -161,3 +161,35 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
             source,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_made_kept_and_reread() {
+        let folder = std::env::temp_dir().join(format!("plexus-tls-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+        let open = || Certificates::open(&certificate, &key, "example.com:8448");
+        let used = |certificates: &Certificates| certificates.current.load().cert.clone();
+
+        let certificates = open().unwrap();
+        let first = used(&certificates);
+        assert_eq!(used(&open().unwrap()), first, "what is there is kept");
+
+        // A renewal whose key is not there yet must not take effect.
+        let renewed = rcgen::generate_simple_self_signed(vec!["example.com".to_owned()]).unwrap();
+        fs::write(&certificate, renewed.cert.pem()).unwrap();
+        assert!(matches!(certificates.reload(), Err(TlsError::Pair { .. })));
+        assert_eq!(used(&certificates), first);
+
+        fs::write(&key, renewed.signing_key.serialize_pem()).unwrap();
+        certificates.reload().unwrap();
+        assert_eq!(used(&certificates), [renewed.cert.der().clone()]);
+
+        fs::remove_file(&key).unwrap();
+        assert!(matches!(open(), Err(TlsError::Read { path, .. }) if path == key));
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -64,3 +64,16 @@ fn unix_sockets() {
     assert!(!path.exists());
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[tokio::test]
+async fn a_proxy_in_front_says_who_the_client_is() {
+    let proxied = "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, x_forwarded: true, resources: [{names: [client]}]}";
+    let server = with_listener(proxied).await;
+    let alice = server.register("alice").await;
+    let whoami = "/_matrix/client/v3/account/whoami";
+    let forwarded = [("X-Forwarded-For", "203.0.113.7")];
+    server.send(Method::GET, whoami, Some(&alice.token), &forwarded, Default::default()).await.ok();
+    let path = format!("/_matrix/client/v3/devices/{}", alice.device_id);
+    let device = server.send(Method::GET, &path, Some(&alice.token), &forwarded, Default::default()).await;
+    assert_eq!(device.ok()["last_seen_ip"], "203.0.113.7");
+}
