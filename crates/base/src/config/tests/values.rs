@@ -454,3 +454,58 @@ fn ip_ranges_see_through_embedded_addresses() {
     assert!(everything.contains("fe80::1".parse().expect("an address")));
     assert!(IpRange::parse("10.0.0.0/40").is_none() && IpRange::parse("x").is_none());
 }
+
+/// Whatever is in a file: an answer, and no panic.
+#[test]
+fn broken_files_are_answered() {
+    let random = crate::Random::seeded(11);
+    let pieces = [
+        "server_name: a\n",
+        "listeners:\n",
+        "  - port: 1\n",
+        "    type: http\n",
+        "*a",
+        "&a ",
+        "<<: ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\t",
+        "\r\n",
+        "'",
+        "\"",
+        "\\x",
+        "|",
+        ">-\n",
+        "---\n",
+        "...\n",
+        "!!str ",
+        "!x ",
+        "? ",
+        ": ",
+        "- ",
+        "#",
+        "%",
+        "\u{feff}",
+        "é",
+        "0x",
+        "1:2:3",
+        "rc_login:\n",
+        "  address: ",
+        "database:\n",
+        "~",
+        "-",
+        "+",
+        ".5e-",
+        "null",
+    ];
+    let bound = u64::try_from(pieces.len()).expect("small");
+    for _ in 0..3_000 {
+        let length = random.below(12) + 1;
+        let text: String = (0..length)
+            .map(|_| pieces[usize::try_from(random.below(bound)).expect("small")])
+            .collect();
+        let _ = parse(&text);
+    }
+}
