@@ -37,15 +37,15 @@ options! {
         /// Whether presence is tracked: the old form of `presence.enabled`.
         acts use_presence: Option<bool>,
         /// Whether reading a profile needs an access token.
-        later require_auth_for_profile_requests: bool = false,
+        acts require_auth_for_profile_requests: bool = false,
         /// Whether profiles are shown only to users in a common room.
-        later limit_profile_requests_to_users_who_share_rooms: bool = false,
+        acts limit_profile_requests_to_users_who_share_rooms: bool = false,
         /// Whether an invite carries the invited user's name and avatar.
         acts include_profile_data_on_invite: bool = true,
         /// Whether /sync tells of changed profiles.
         later include_profile_updates_in_sync: bool = false,
         /// Whether the list of public rooms is shown without an access token.
-        later allow_public_rooms_without_auth: bool = false,
+        acts allow_public_rooms_without_auth: bool = false,
         /// Whether other servers may read the list of public rooms.
         later allow_public_rooms_over_federation: bool = false,
         /// The version of new rooms.
