@@ -35,7 +35,7 @@ options! {
         /// Joining large rooms of other servers.
         later limit_remote_rooms: LimitRemoteRooms,
         /// Whether making an alias for a room needs membership in it.
-        later require_membership_for_aliases: bool = true,
+        acts require_membership_for_aliases: bool = true,
         /// Whether users may have another name or avatar in a room than elsewhere.
         later allow_per_room_profiles: bool = true,
         /// The largest avatar.

@@ -10,7 +10,7 @@ options! {
         /// The TCP port. Either this or `path` is required.
         acts port: Option<u16>,
         /// A name for this listener in logs.
-        later tag: Option<String>,
+        acts tag: Option<String>,
         /// The addresses to listen on; all of this machine's when empty.
         acts bind_addresses: Vec<String>,
         /// One more address to listen on: the old form of `bind_addresses`.

@@ -18,11 +18,11 @@ options! {
         /// Messages of the server to its users.
         later server_notices: Option<ServerNotices>,
         /// Whether the list of public rooms can be searched.
-        later enable_room_list_search: bool = true,
+        acts enable_room_list_search: bool = true,
         /// Who may create which aliases: the first rule that fits decides. Everybody may when not set.
-        later alias_creation_rules: Option<Vec<DirectoryRule>>,
+        acts alias_creation_rules: Option<Vec<DirectoryRule>>,
         /// Who may publish which rooms: the first rule that fits decides. Nobody may when not set.
-        later room_list_publication_rules: Option<Vec<DirectoryRule>>,
+        acts room_list_publication_rules: Option<Vec<DirectoryRule>>,
         /// Power levels of new rooms, by preset (`private_chat`, `trusted_private_chat`, `public_chat`); they replace
         /// whole members of the usual content.
         acts default_power_level_content_override: Map<String, Value>,
@@ -138,13 +138,13 @@ options! {
     /// A rule about aliases or the list of public rooms. Members are globs.
     pub struct DirectoryRule {
         /// The user who asks.
-        later user_id: String = "*".to_owned(),
+        acts user_id: String = "*".to_owned(),
         /// The alias.
-        later alias: String = "*".to_owned(),
+        acts alias: String = "*".to_owned(),
         /// The room.
-        later room_id: String = "*".to_owned(),
+        acts room_id: String = "*".to_owned(),
         /// What happens when the rule fits.
-        later action: DirectoryAction,
+        acts action: DirectoryAction,
     }
 }
 
