@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use plexus_base::{Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
@@ -20,6 +21,10 @@ use crate::transactions::Transactions;
 
 /// Rooms are loaded one at a time within each of these.
 const LOAD_LOCKS: usize = 64;
+
+/// How long a request may be repeated, in ms: a day.
+const KEPT_TRANSACTIONS_MS: u64 = 86_400_000;
+const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
 
 /// What [`Rooms::start`] is given.
 pub struct RoomsOptions {
@@ -94,6 +99,19 @@ impl Rooms {
             signing_key,
             shared,
         })
+    }
+
+    /// Forgets transaction ids that no client repeats any more, once an hour, without end.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        loop {
+            let before = self.clock.now_ms().saturating_sub(KEPT_TRANSACTIONS_MS);
+            match self.db.write(move |tx| repo::transactions::delete_before(tx, before)).await {
+                Ok(_) => {}
+                Err(DbError::Closed) => return,
+                Err(error) => tracing::warn!("old transaction ids are kept: {error}"),
+            }
+            self.clock.sleep(HOUSEKEEPING).await;
+        }
     }
 
     /// The room with an id; `None` when this server does not know it.

@@ -97,6 +97,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let options = settings::accounts(&config, server_name.clone());
     let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), options);
     let tokens = Arc::clone(&accounts.tokens);
+    background.spawn(Arc::clone(&rooms).run_housekeeping());
     background.spawn(Arc::clone(&tokens).run_housekeeping());
     background.spawn(accounts.uia.clone().run_housekeeping());
 

@@ -1,9 +1,13 @@
 //! Whole servers, booted in the process or as the real binary.
 
+mod accounts;
+mod accounts_keys;
 mod binary;
 mod cli;
 mod clients;
 mod http_basics;
+mod kill;
 mod lifecycle;
 mod listeners;
 mod media;
+mod rooms;

@@ -1,0 +1,110 @@
+use super::*;
+
+/// `(type, state_key)` of every event, oldest first.
+async fn order(server: &TestServer, user: &TestUser, room: &str) -> Vec<String> {
+    let answer = server.get(&path(room, "messages?dir=f&limit=100"), &user.token).await;
+    let chunk = answer.ok()["chunk"].as_array().cloned().unwrap_or_default();
+    chunk.iter().filter_map(|event| event["type"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_events_come_in_the_order_of_the_specification() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let body = json!({
+            "preset": "private_chat", "name": "N", "topic": "T", "room_alias_name": "here", "invite": [bob.id],
+            "is_direct": true,
+            "initial_state": [{ "type": "m.room.encryption", "content": { "algorithm": "m.megolm.v1.aes-sha2" } }],
+            "creation_content": { "type": "m.space" },
+            "power_level_content_override": { "events_default": 10 },
+        });
+        let room = create(&server, &alice, body).await;
+        assert_eq!(
+            order(&server, &alice, &room).await,
+            [
+                "m.room.create", "m.room.member", "m.room.power_levels", "m.room.canonical_alias",
+                "m.room.join_rules", "m.room.history_visibility", "m.room.guest_access", "m.room.encryption",
+                "m.room.name", "m.room.topic", "m.room.member",
+            ]
+        );
+        let create = state(&server, &alice, &room, "m.room.create").await;
+        assert_eq!((create.ok()["type"].as_str(), create.body["room_version"].as_str()), (Some("m.space"), Some("12")));
+        let levels = state(&server, &alice, &room, "m.room.power_levels/").await;
+        assert_eq!(levels.ok()["events_default"], 10);
+        assert_eq!(levels.body["users"], json!({}));
+        let invite = state(&server, &alice, &room, &format!("m.room.member/{}", bob.id)).await;
+        assert_eq!((&invite.ok()["membership"], &invite.body["is_direct"]), (&json!("invite"), &json!(true)));
+        let alias = server.get("/_matrix/client/v3/directory/room/%23here:test.example", &alice.token).await;
+        assert_eq!(alias.ok()["room_id"], room);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_of_all_versions() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    for version in 1..=12 {
+        let body = json!({ "room_version": version.to_string(), "preset": "public_chat" });
+        let room = create(&server, &alice, body).await;
+        assert_eq!(room.contains(':'), version < 12, "{room}");
+        join(&server, &bob, &room).await;
+        let said = say(&server, &bob, &room, "hello").await;
+        // Ids of room version 3 may hold a slash.
+        let event = format!("event/{}", said.replace('/', "%2F").replace('+', "%2B"));
+        let event = server.get(&path(&room, &event), &alice.token).await;
+        assert_eq!(event.ok()["content"]["body"], "hello");
+        assert_eq!(event.body["room_id"], room);
+        let create = state(&server, &alice, &room, "m.room.create").await;
+        assert_eq!(create.ok()["creator"].as_str(), (version < 11).then_some(alice.id.as_str()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_created() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    create(&server, &alice, json!({ "room_alias_name": "taken" })).await;
+    for (body, refusal) in [
+        (json!({ "room_alias_name": "taken" }), (400, "M_ROOM_IN_USE")),
+        (json!({ "room_alias_name": "a b" }), (400, "M_INVALID_PARAM")),
+        (json!({ "room_version": "99" }), (400, "M_UNSUPPORTED_ROOM_VERSION")),
+        (json!({ "room_version": 11 }), (400, "M_BAD_JSON")),
+        (json!({ "preset": "odd" }), (400, "M_INVALID_PARAM")),
+        (json!({ "visibility": "odd" }), (400, "M_INVALID_PARAM")),
+        (json!({ "visibility": "public" }), (403, "M_FORBIDDEN")),
+        (json!({ "invite": ["nobody"] }), (400, "M_BAD_JSON")),
+        (json!({ "power_level_content_override": { "users": { "@alice:test.example": 100 } } }), (400, "M_INVALID_ROOM_STATE")),
+        (json!({ "room_version": "11", "power_level_content_override": { "users": {} } }), (400, "M_INVALID_ROOM_STATE")),
+        (json!({ "name": "x".repeat(70_000) }), (413, "M_TOO_LARGE")),
+        (json!({ "initial_state": [{ "type": "m.room.topic", "content": { "n": 1.5 } }] }), (400, "M_BAD_JSON")),
+        (json!([]), (400, "M_BAD_JSON")),
+    ] {
+        let answer = server.post("/_matrix/client/v3/createRoom", &alice.token, body.clone()).await;
+        assert_eq!(answer.refusal(), refusal, "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgraded_room_points_to_its_successor() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let body = json!({ "room_version": "11", "preset": "public_chat", "name": "Old", "room_alias_name": "moving" });
+    let old = create(&server, &alice, body).await;
+    join(&server, &bob, &old).await;
+    let upgrade = json!({ "new_version": "12" });
+    let refused = server.post(&path(&old, "upgrade"), &bob.token, upgrade.clone()).await;
+    assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"));
+    let odd = server.post(&path(&old, "upgrade"), &alice.token, json!({ "new_version": "x" })).await;
+    assert_eq!(odd.refusal(), (400, "M_UNSUPPORTED_ROOM_VERSION"));
+    let answer = server.post(&path(&old, "upgrade"), &alice.token, upgrade).await;
+    let new = answer.ok()["replacement_room"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(state(&server, &alice, &old, "m.room.tombstone").await.ok()["replacement_room"], new);
+    let create = state(&server, &alice, &new, "m.room.create").await;
+    assert_eq!(create.ok()["predecessor"]["room_id"], old);
+    assert_eq!(state(&server, &alice, &new, "m.room.name").await.ok()["name"], "Old");
+    assert_eq!(state(&server, &alice, &new, "m.room.canonical_alias").await.ok()["alias"], "#moving:test.example");
+    let alias = server.get("/_matrix/client/v3/directory/room/%23moving:test.example", &alice.token).await;
+    assert_eq!(alias.ok()["room_id"], new);
+    assert_eq!(send(&server, &bob, &old, "m.room.message", json!({})).await.refusal(), (403, "M_FORBIDDEN"));
+    join(&server, &bob, &new).await;
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paging_meets_every_event_once() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let mut said = Vec::new();
+        for number in 0..90 {
+            said.push(format!("{number}"));
+            say(&server, &alice, &room, &format!("{number}")).await;
+        }
+        for direction in ["b", "f"] {
+            let mut found: Vec<String> = Vec::new();
+            let mut from = String::new();
+            loop {
+                let query = format!("messages?dir={direction}&limit=7{from}");
+                let page = server.get(&path(&room, &query), &alice.token).await;
+                found.extend(bodies(&page.ok()["chunk"]).into_iter().map(str::to_owned));
+                let Some(end) = page.body["end"].as_str() else { break };
+                from = format!("&from={end}");
+            }
+            if direction == "b" {
+                found.reverse();
+            }
+            assert_eq!(found, said, "{direction}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_and_lazy_members() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = public_room(&server, &alice).await;
+    join(&server, &bob, &room).await;
+    say(&server, &alice, &room, "a").await;
+    for _ in 0..30 {
+        send(&server, &bob, &room, "org.example.noise", json!({})).await.ok();
+    }
+    let filter = "%7B%22types%22:%5B%22m.room.message%22%5D,%22lazy_load_members%22:true%7D";
+    let page = server.get(&path(&room, &format!("messages?dir=b&limit=5&filter={filter}")), &bob.token).await;
+    assert_eq!(bodies(&page.ok()["chunk"]), ["a"]);
+    assert_eq!(page.body["state"].as_array().map(Vec::len), Some(1));
+    assert_eq!(page.body["state"][0]["state_key"], json!(alice.id));
+    for query in ["messages", "messages?dir=x", "messages?dir=b&from=odd", "messages?dir=b&limit=-1"] {
+        assert_eq!(server.get(&path(&room, query), &bob.token).await.status, 400, "{query}");
+    }
+    let odd = server.get(&path(&room, "messages?dir=b&filter=odd"), &bob.token).await;
+    assert_eq!(odd.refusal(), (400, "M_NOT_JSON"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_its_context() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let room = public_room(&server, &alice).await;
+    let mut ids = Vec::new();
+    for number in 0..9 {
+        ids.push(say(&server, &alice, &room, &number.to_string()).await);
+    }
+    let query = format!("context/{}?limit=4", ids[4]);
+    let context = server.get(&path(&room, &query), &alice.token).await;
+    assert_eq!(context.ok()["event"]["content"]["body"], "4");
+    assert_eq!(bodies(&context.body["events_before"]), ["3", "2"]);
+    assert_eq!(bodies(&context.body["events_after"]), ["5", "6"]);
+    assert!(context.body["state"].as_array().is_some_and(|state| state.len() >= 6));
+    let end = context.body["end"].as_str().unwrap_or_default();
+    let page = server.get(&path(&room, &format!("messages?dir=f&limit=1&from={end}")), &alice.token).await;
+    assert_eq!(bodies(&page.ok()["chunk"]), ["7"]);
+    let start = context.body["start"].as_str().unwrap_or_default();
+    let page = server.get(&path(&room, &format!("messages?dir=b&limit=1&from={start}")), &alice.token).await;
+    assert_eq!(bodies(&page.ok()["chunk"]), ["1"]);
+    let missing = server.get(&path(&room, "context/$none"), &alice.token).await;
+    assert_eq!(missing.refusal(), (404, "M_NOT_FOUND"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_and_after() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    for (visibility, expected) in [
+        ("world_readable", vec!["before", "during", "after"]),
+        ("shared", vec!["before", "during"]),
+        ("invited", vec!["during"]),
+        ("joined", vec!["during"]),
+    ] {
+        let body = json!({
+            "preset": "public_chat",
+            "initial_state": [{
+                "type": "m.room.history_visibility", "content": { "history_visibility": visibility },
+            }],
+        });
+        let room = create(&server, &alice, body).await;
+        say(&server, &alice, &room, "before").await;
+        join(&server, &bob, &room).await;
+        say(&server, &alice, &room, "during").await;
+        server.post(&path(&room, "leave"), &bob.token, json!({})).await.ok();
+        let after = say(&server, &alice, &room, "after").await;
+        let upto = if visibility == "world_readable" { 3 } else { expected.len() };
+        let page = server.get(&path(&room, "messages?dir=f&limit=100"), &bob.token).await;
+        let seen = bodies(&page.ok()["chunk"]);
+        // Who has left pages up to where they left, also in a room that they could peek into.
+        assert_eq!(seen, expected[..upto.min(seen.len())], "{visibility}");
+        let event = server.get(&path(&room, &format!("event/{after}")), &bob.token).await;
+        assert_eq!(event.status == 200, visibility == "world_readable", "{visibility}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_nearest_to_a_time() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let room = public_room(&server, &alice).await;
+    let said = say(&server, &alice, &room, "hello").await;
+    let near = |ts: u64, dir: &'static str| {
+        let path = format!("/_matrix/client/v1/rooms/{room}/timestamp_to_event?ts={ts}&dir={dir}");
+        let (server, alice) = (&server, &alice);
+        async move { server.get(&path, &alice.token).await }
+    };
+    let far = 4_000_000_000_000;
+    assert_eq!(near(far, "b").await.ok()["event_id"], json!(said));
+    assert_eq!(near(far, "f").await.refusal(), (404, "M_NOT_FOUND"));
+    near(0, "f").await.ok();
+}

@@ -1,0 +1,127 @@
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_answered_twice_and_made_once() {
+    for mut server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let content = json!({ "msgtype": "m.text", "body": "once" });
+        let send = path(&room, "send/m.room.message/1");
+        let first = server.put(&send, &alice.token, content.clone()).await.ok()["event_id"].clone();
+        assert_eq!(server.put(&send, &alice.token, content.clone()).await.ok()["event_id"], first);
+        server.restart().await;
+        assert_eq!(server.put(&send, &alice.token, content).await.ok()["event_id"], first);
+        let answer = server.get(&path(&room, "messages?dir=b&limit=100"), &alice.token).await;
+        assert_eq!(bodies(&answer.ok()["chunk"]), ["once"]);
+        let event = &answer.body["chunk"][0];
+        assert_eq!(event["unsigned"]["transaction_id"], "1");
+        assert_eq!(event["unsigned"]["membership"], "join");
+        assert!(event["unsigned"]["age"].is_number());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redaction_by_endpoint_and_as_an_event() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    for version in ["10", "12"] {
+        let room = create(&server, &alice, json!({ "preset": "public_chat", "room_version": version })).await;
+        join(&server, &bob, &room).await;
+        let (one, two) = (say(&server, &bob, &room, "one").await, say(&server, &bob, &room, "two").await);
+        let mine = say(&server, &alice, &room, "mine").await;
+        let refused = server.put(&path(&room, &format!("redact/{mine}/1")), &bob.token, json!({})).await;
+        assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"));
+        let redact = path(&room, &format!("redact/{one}/2"));
+        let redaction = server.put(&redact, &alice.token, json!({ "reason": "spam" })).await;
+        let redaction = redaction.ok()["event_id"].clone();
+        send(&server, &bob, &room, "m.room.redaction", json!({ "redacts": two })).await.ok();
+        for id in [&one, &two] {
+            let event = server.get(&path(&room, &format!("event/{id}")), &alice.token).await;
+            assert_eq!(event.ok()["content"], json!({}));
+            assert_eq!(event.body["unsigned"]["redacted_because"]["type"], "m.room.redaction");
+            assert_eq!(event.body["unsigned"]["redacted_because"]["redacts"], json!(id));
+        }
+        let redaction = redaction.as_str().unwrap_or_default();
+        let event = server.get(&path(&room, &format!("event/{redaction}")), &bob.token).await;
+        assert_eq!(event.ok()["content"]["reason"], "spam");
+        let nothing = send(&server, &bob, &room, "m.room.redaction", json!({})).await;
+        assert_eq!(nothing.refusal(), (400, "M_MISSING_PARAM"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_events() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = public_room(&server, &alice).await;
+    let put = |token: String, key: &'static str, content: Value| {
+        let (server, path) = (&server, path(&room, &format!("state/{key}")));
+        async move { server.put(&path, &token, content).await }
+    };
+    let topic = put(alice.token.clone(), "m.room.topic", json!({ "topic": "a" })).await;
+    let same = put(alice.token.clone(), "m.room.topic/", json!({ "topic": "a" })).await;
+    assert_eq!(topic.ok()["event_id"], same.ok()["event_id"]);
+    put(alice.token.clone(), "m.room.topic", json!({ "topic": "b" })).await.ok();
+    let event = server.get(&path(&room, "state/m.room.topic?format=event"), &alice.token).await;
+    assert_eq!(event.ok()["content"]["topic"], "b");
+    assert_eq!(event.body["unsigned"]["prev_content"]["topic"], "a");
+    assert_eq!(event.body["unsigned"]["replaces_state"], topic.body["event_id"]);
+    put(alice.token.clone(), "org.example.thing/a%2Fb", json!({ "n": 9_007_199_254_740_991_i64 })).await.ok();
+    assert_eq!(state(&server, &alice, &room, "org.example.thing/a%2Fb").await.ok()["n"], 9_007_199_254_740_991_i64);
+    assert_eq!(state(&server, &alice, &room, "m.room.avatar").await.refusal(), (404, "M_NOT_FOUND"));
+    assert_eq!(state(&server, &bob, &room, "m.room.topic").await.refusal(), (403, "M_FORBIDDEN"));
+    join(&server, &bob, &room).await;
+    let refused = put(bob.token.clone(), "m.room.topic", json!({ "topic": "c" })).await;
+    assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"));
+    let alias = put(alice.token.clone(), "m.room.canonical_alias", json!({ "alias": "#no:test.example" })).await;
+    assert_eq!(alias.refusal(), (400, "M_BAD_ALIAS"));
+    let alias = put(alice.token.clone(), "m.room.canonical_alias", json!({ "alias": "no" })).await;
+    assert_eq!(alias.refusal(), (400, "M_INVALID_PARAM"));
+    let all = server.get(&path(&room, "state"), &bob.token).await;
+    assert!(all.ok().as_array().is_some_and(|all| all.len() > 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relations_are_bundled_and_listed() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = public_room(&server, &alice).await;
+    join(&server, &bob, &room).await;
+    let root = say(&server, &alice, &room, "root").await;
+    let relate = |user: TestUser, event_type: &'static str, relation: Value| {
+        let (server, room, root) = (&server, room.clone(), root.clone());
+        async move {
+            let mut relation = relation;
+            relation["event_id"] = json!(root);
+            let content = json!({ "body": "*", "m.new_content": { "body": "new" }, "m.relates_to": relation });
+            send(server, &user, &room, event_type, content).await
+        }
+    };
+    relate(alice.clone(), "m.room.message", json!({ "rel_type": "m.replace" })).await.ok();
+    relate(bob.clone(), "m.reaction", json!({ "rel_type": "m.annotation", "key": "+" })).await.ok();
+    let twice = relate(bob.clone(), "m.reaction", json!({ "rel_type": "m.annotation", "key": "+" })).await;
+    assert_eq!(twice.refusal(), (400, "M_DUPLICATE_ANNOTATION"));
+    for _ in 0..3 {
+        relate(bob.clone(), "m.room.message", json!({ "rel_type": "m.thread" })).await.ok();
+    }
+    let event = server.get(&path(&room, &format!("event/{root}")), &bob.token).await;
+    let relations = &event.ok()["unsigned"]["m.relations"];
+    assert_eq!(relations["m.replace"]["content"]["m.new_content"]["body"], "new");
+    assert_eq!(relations["m.thread"]["count"], 3);
+    assert_eq!(relations["m.thread"]["current_user_participated"], true);
+
+    let v1 = format!("/_matrix/client/v1/rooms/{room}");
+    let list = format!("{v1}/relations/{root}/m.thread/m.room.message?limit=2");
+    let page = server.get(&list, &alice.token).await;
+    assert_eq!(page.ok()["chunk"].as_array().map(Vec::len), Some(2));
+    let next = page.body["next_batch"].as_str().unwrap_or_default();
+    let page = server.get(&format!("{list}&from={next}"), &alice.token).await;
+    assert_eq!(page.ok()["chunk"].as_array().map(Vec::len), Some(1));
+    assert!(page.body["next_batch"].is_null());
+    let all = server.get(&format!("{v1}/relations/{root}"), &alice.token).await;
+    assert_eq!(all.ok()["chunk"].as_array().map(Vec::len), Some(5));
+    let threads = server.get(&format!("{v1}/threads?include=participated"), &bob.token).await;
+    assert_eq!(threads.ok()["chunk"][0]["event_id"], json!(root));
+    let missing = server.get(&format!("{v1}/relations/$nothing"), &alice.token).await;
+    assert_eq!(missing.refusal(), (404, "M_NOT_FOUND"));
+}
