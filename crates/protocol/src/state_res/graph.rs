@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use crate::{event::Pdu, id::EventId};
 
 /// A state event in an [`AuthGraph`]. An event has a greater number than all events of its auth chain.
+///
+/// Only the graph that gave it out knows what it means; given to another, functions may panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node(u32);
 
