@@ -1,16 +1,20 @@
 //! Glob patterns, ignoring case: over a whole value (server ACLs, push rules) or between word boundaries (push rules).
 //!
 //! Appendices, "Glob-style matching"; Client-Server API, "Conditions" (`event_match`).
+//!
+//! Patterns and values come from strangers, so the time is linear in the value: what stands between two `*` is searched
+//! for by the shift-and algorithm, which keeps all partial matches in the bits of a few words.
 
-/// Longest pattern that is ever matched, in characters; a longer one matches nothing, so that a hostile rule cannot
-/// buy quadratic time.
+use std::collections::VecDeque;
+
+/// Longest pattern that is ever matched, in characters; a longer one matches nothing.
 const MAX_PATTERN_CHARS: usize = 1024;
 
 /// A compiled glob: `*` is any run of characters, `?` exactly one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
-    /// The text between the `*`s; at least one element, possibly empty ones.
-    segments: Vec<Vec<Token>>,
+    /// What stands between the `*`s; at least one element, possibly empty ones.
+    segments: Vec<Segment>,
     words: bool,
     too_long: bool,
 }
@@ -33,74 +37,65 @@ impl Pattern {
     }
 
     fn compile(glob: &str, words: bool) -> Self {
-        let mut segments = vec![Vec::new()];
-        let mut length = 0;
-        for c in glob.chars() {
-            length += 1;
-            match c {
-                '*' => segments.push(Vec::new()),
-                '?' => push_token(&mut segments, Token::Any),
-                c => push_token(&mut segments, Token::Char(fold(c))),
-            }
-        }
-        Self { segments, words, too_long: length > MAX_PATTERN_CHARS }
+        let too_long = glob.chars().nth(MAX_PATTERN_CHARS).is_some();
+        let token = |c| match c {
+            '?' => Token::Any,
+            c => Token::Char(fold(c)),
+        };
+        let segments = match too_long {
+            true => Vec::new(),
+            false => glob.split('*').map(|segment| Segment::new(segment.chars().map(token).collect())).collect(),
+        };
+        Self { segments, words, too_long }
     }
 
     /// Whether `value` matches.
     pub fn matches(&self, value: &str) -> bool {
-        if self.too_long {
-            return false;
+        match (self.too_long, self.words) {
+            (true, _) => false,
+            (false, true) => self.matches_words(value),
+            (false, false) => self.matches_whole(value),
         }
-        if self.words { self.matches_words(value) } else { self.matches_whole(value) }
     }
 
     fn matches_whole(&self, value: &str) -> bool {
         let Some((first, rest)) = self.segments.split_first() else { return false };
-        let Some(mut position) = match_at(first, value, 0) else { return false };
+        let Some(mut position) = first.match_at(value, 0) else { return false };
         let Some((last, middle)) = rest.split_last() else { return position == value.len() };
         for segment in middle {
-            match find(value, position, |start| match_at(segment, value, start)) {
+            match segment.find(value, position, |_, _| true) {
                 Some(end) => position = end,
                 None => return false,
             }
         }
         // The last segment is anchored at the end: as many characters from the end as it has tokens.
-        let Some(start) = nth_char_from_end(value, last.len()) else { return false };
-        start >= position && match_at(last, value, start) == Some(value.len())
+        let Some(start) = nth_char_from_end(value, last.tokens.len()) else { return false };
+        start >= position && last.match_at(value, start) == Some(value.len())
     }
 
     /// Taking each segment as far left as possible leaves the most room for the next, so no backtracking is needed.
     fn matches_words(&self, value: &str) -> bool {
         let Some((first, rest)) = self.segments.split_first() else { return false };
-        let starting = |start: usize| {
-            is_boundary(value, start).then(|| match_at(first, value, start)).flatten()
-        };
         let Some((last, middle)) = rest.split_last() else {
-            let whole = |start| starting(start).filter(|end| is_boundary(value, *end));
-            return find(value, 0, whole).is_some();
+            return first.find(value, 0, |start, end| is_boundary(value, start) && is_boundary(value, end)).is_some();
         };
-        let Some(mut position) = find(value, 0, starting) else { return false };
+        let Some(mut position) = first.find(value, 0, |start, _| is_boundary(value, start)) else { return false };
         for segment in middle {
-            match find(value, position, |start| match_at(segment, value, start)) {
+            match segment.find(value, position, |_, _| true) {
                 Some(end) => position = end,
                 None => return false,
             }
         }
-        let ending = |start| match_at(last, value, start).filter(|end| is_boundary(value, *end));
-        find(value, position, ending).is_some()
+        last.find(value, position, |_, end| is_boundary(value, end)).is_some()
     }
 }
 
-/// Whether `text`, taken literally, is in `value` between word boundaries, ignoring case (display names).
+/// Whether `text`, taken literally, is in `value` between word boundaries, ignoring case (display names). A `text` of more
+/// than 1,024 characters is not.
 pub fn contains_words(value: &str, text: &str) -> bool {
-    let at = |start: usize| {
-        let tail = value.get(start..).filter(|_| is_boundary(value, start))?;
-        let mut chars = tail.chars();
-        let equal = text.chars().all(|expected| chars.next().is_some_and(|c| fold(c) == fold(expected)));
-        let end = value.len() - chars.as_str().len();
-        (equal && is_boundary(value, end)).then_some(end)
-    };
-    find(value, 0, at).is_some()
+    let segment = Segment::new(text.chars().take(MAX_PATTERN_CHARS + 1).map(|c| Token::Char(fold(c))).collect());
+    let whole = |start, end| is_boundary(value, start) && is_boundary(value, end);
+    segment.tokens.len() <= MAX_PATTERN_CHARS && segment.find(value, 0, whole).is_some()
 }
 
 /// Whether two strings are equal, ignoring case.
@@ -108,30 +103,75 @@ pub fn equal_ignoring_case(a: &str, b: &str) -> bool {
     a.chars().map(fold).eq(b.chars().map(fold))
 }
 
-fn push_token(segments: &mut [Vec<Token>], token: Token) {
-    if let Some(segment) = segments.last_mut() {
-        segment.push(token);
-    }
+/// Tokens that follow each other, and for each character the set of places it may stand at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Segment {
+    tokens: Vec<Token>,
+    /// The characters of the tokens, sorted.
+    chars: Vec<char>,
+    /// For each of `chars`, then for all others: one bit per token, in words of 64.
+    places: Vec<u64>,
 }
 
-/// The end of `segment` in `value` when it matches at byte `start`.
-fn match_at(segment: &[Token], value: &str, start: usize) -> Option<usize> {
-    let mut chars = value.get(start..)?.chars();
-    for token in segment {
-        let c = chars.next()?;
-        match token {
-            Token::Any => {}
-            Token::Char(expected) if fold(c) == *expected => {}
-            Token::Char(_) => return None,
+impl Segment {
+    fn new(tokens: Vec<Token>) -> Self {
+        let mut chars: Vec<char> = tokens.iter().filter_map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect();
+        chars.sort_unstable();
+        chars.dedup();
+        let mut places = Vec::with_capacity((chars.len() + 1) * tokens.len().div_ceil(64));
+        for char in chars.iter().copied().map(Some).chain([None]) {
+            let fits = |token: &Token| matches!(token, Token::Any) || char.is_some_and(|c| *token == Token::Char(c));
+            places.extend(tokens.chunks(64).map(|word| {
+                word.iter().enumerate().filter(|(_, token)| fits(token)).fold(0, |bits, (i, _)| bits | 1_u64 << i)
+            }));
         }
+        Self { tokens, chars, places }
     }
-    Some(value.len() - chars.as_str().len())
-}
 
-/// What `at` answers for the first character position of `value`, at or after `from`, where it answers anything.
-fn find(value: &str, from: usize, at: impl Fn(usize) -> Option<usize>) -> Option<usize> {
-    let tail = value.get(from..)?;
-    tail.char_indices().map(|(offset, _)| from + offset).chain([value.len()]).find_map(at)
+    /// The end of the segment in `value` when it matches at byte `start`.
+    fn match_at(&self, value: &str, start: usize) -> Option<usize> {
+        let mut chars = value.get(start..)?.chars();
+        for token in &self.tokens {
+            let c = chars.next()?;
+            match token {
+                Token::Any => {}
+                Token::Char(expected) if fold(c) == *expected => {}
+                Token::Char(_) => return None,
+            }
+        }
+        Some(value.len() - chars.as_str().len())
+    }
+
+    /// The end of the first match, at or after `from`, whose start and end `accept` takes.
+    fn find(&self, value: &str, from: usize, accept: impl Fn(usize, usize) -> bool) -> Option<usize> {
+        let tail = value.get(from..)?;
+        let length = self.tokens.len();
+        let mut positions = tail.char_indices().map(|(offset, c)| (from + offset, c));
+        if length == 0 {
+            return positions.map(|(at, _)| at).chain([value.len()]).find(|at| accept(*at, *at));
+        }
+        let words = length.div_ceil(64);
+        let last = 1_u64 << ((length - 1) % 64);
+        // Bit i: the last i + 1 characters match the first i + 1 tokens.
+        let mut state = vec![0_u64; words];
+        let mut starts = VecDeque::with_capacity(length + 1);
+        positions.find_map(|(at, c)| {
+            let row = self.chars.binary_search(&fold(c)).unwrap_or(self.chars.len());
+            let mut carry = 1;
+            for (bits, places) in state.iter_mut().zip(self.places.iter().skip(row * words)) {
+                let shifted = *bits << 1 | carry;
+                carry = *bits >> 63;
+                *bits = shifted & places;
+            }
+            starts.push_back(at);
+            if starts.len() > length {
+                starts.pop_front();
+            }
+            let end = at + c.len_utf8();
+            let matched = state.last().is_some_and(|bits| bits & last != 0);
+            (matched && starts.front().is_some_and(|start| accept(*start, end))).then_some(end)
+        })
+    }
 }
 
 /// The byte position `count` characters before the end; `None` when the value is shorter.
@@ -231,6 +271,33 @@ mod tests {
         assert!(contains_words("hi WH?", "wh?"));
         assert!(!contains_words("hi who", "wh?"));
         assert!(!contains_words("whoever", "who"));
+    }
+
+    /// Each would take minutes if partial matches were tried one by one.
+    #[test]
+    fn hostile_patterns_take_linear_time() {
+        let text = "a".repeat(60_000);
+        for pattern in ["a".repeat(1000) + "b", "a?".repeat(500) + "b", "*a".repeat(500) + "*b", "?".repeat(1000) + "b"] {
+            assert!(!Pattern::words(&pattern).matches(&text));
+            assert!(!Pattern::whole(&format!("*{pattern}*")).matches(&text));
+        }
+        let dashes = "-".repeat(60_000);
+        assert!(!contains_words(&dashes, &("-".repeat(1000) + "x")));
+        assert!(contains_words(&dashes, &"-".repeat(1000)));
+        assert!(!contains_words(&dashes, &"-".repeat(1025)));
+    }
+
+    /// Segments longer than a word of bits, and matches on either side of its border.
+    #[test]
+    fn long_segments() {
+        for length in [1, 63, 64, 65, 127, 128, 129, 200] {
+            let glob = "é".repeat(length - 1) + "x";
+            let value = format!("ÉÉ{}X.", "é".repeat(length - 1));
+            assert!(Pattern::whole(&format!("*{glob}.")).matches(&value), "{length}");
+            assert!(Pattern::words(&glob).matches(&value), "{length}");
+            assert!(Pattern::words(&format!("{}x", "?".repeat(length - 1))).matches(&value), "{length}");
+            assert!(!Pattern::words(&format!("y{glob}")).matches(&value), "{length}");
+        }
     }
 
     #[test]
