@@ -143,10 +143,17 @@ fn make_self_signed(certificate: &Path, key: &Path, server_name: &str) -> Result
     let name = plexus_protocol::id::ServerName::try_from(server_name)
         .map_or_else(|_| server_name.to_owned(), |name| name.host_port().0.to_owned());
     let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let made = rcgen::generate_simple_self_signed(vec![name.clone()])
-        .map_err(|source| TlsError::Make { name, source })?;
-    write_new(key, &made.signing_key.serialize_pem(), 0o600)?;
-    write_new(certificate, &made.cert.pem(), 0o644)
+    let (made, secret) = self_signed(&name).map_err(|source| TlsError::Make { name, source })?;
+    write_new(key, &secret.serialize_pem(), 0o600)?;
+    write_new(certificate, &made.pem(), 0o644)
+}
+
+fn self_signed(name: &str) -> Result<(rcgen::Certificate, rcgen::KeyPair), rcgen::Error> {
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()])?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let secret = rcgen::KeyPair::generate()?;
+    Ok((params.self_signed(&secret)?, secret))
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {

@@ -47,9 +47,11 @@ impl Connections {
             return;
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-        let Ok(Ok(stream)) = handshake.await else {
-            return;
+        let outcome = tokio::select! {
+            outcome = handshake => outcome,
+            () = self.shutdown.begun() => return,
         };
+        let Ok(Ok(stream)) = outcome else { return };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.serve_http2(stream, peer).await;
         } else {
