@@ -253,3 +253,6 @@ fn profiles(r: &mut Routes<Api>) {
     r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle);
     r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
 }
+
+#[cfg(test)]
+mod tests;
