@@ -91,7 +91,7 @@ impl SharedSecret {
         let secret = self.secret.as_deref().ok_or(SharedSecretError::Disabled)?;
         let now = self.clock.monotonic();
         let made = self.nonces().remove(registration.nonce);
-        if !made.is_some_and(|made| now.saturating_sub(made) < NONCE_LIFETIME) {
+        if made.is_none_or(|made| now.saturating_sub(made) >= NONCE_LIFETIME) {
             return Err(SharedSecretError::UnknownNonce);
         }
         let SignedRegistration { username, password, .. } = registration;

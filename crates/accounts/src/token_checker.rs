@@ -1,6 +1,6 @@
 //! Access tokens of requests: the hot path, answered from memory.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -173,9 +173,7 @@ impl TokenChecker {
 
     fn record_seen(&self, entry: &Entry, seen: Seen<'_>, now: u64) {
         let Some(device_id) = &entry.requester.device_id else { return };
-        let mut hasher = self.hasher.build_hasher();
-        seen.hash(&mut hasher);
-        let from = hasher.finish();
+        let from = self.hasher.hash_one(seen);
         let recent = now < entry.seen_ts.load(Ordering::Relaxed).saturating_add(LAST_SEEN_GRANULARITY_MS);
         if recent && entry.seen_from.load(Ordering::Relaxed) == from {
             return;

@@ -93,20 +93,20 @@ fn add_cross_signing(
     Ok(())
 }
 
-/// Signatures by what they are on.
+/// Signatures by what they are on: user id, and device id or key.
 #[derive(Debug, Default)]
-struct Signatures(BTreeMap<(String, String), Vec<(String, String, String)>>);
+struct Signatures(BTreeMap<(String, String), Vec<Signature>>);
 
 impl Signatures {
     fn add(&mut self, signature: Signature) {
-        let Signature { target_user_id, target, signer_user_id, signer_key_id, signature } = signature;
-        self.0.entry((target_user_id, target)).or_default().push((signer_user_id, signer_key_id, signature));
+        let on = (signature.target_user_id.clone(), signature.target.clone());
+        self.0.entry(on).or_default().push(signature);
     }
 
     fn apply(&self, object: &mut Object, user_id: &str, target: &str) {
         let on_target = self.0.get(&(user_id.to_owned(), target.to_owned()));
-        for (signer, key_id, signature) in on_target.into_iter().flatten() {
-            add_signature(object, signer, key_id, signature);
+        for one in on_target.into_iter().flatten() {
+            add_signature(object, &one.signer_user_id, &one.signer_key_id, &one.signature);
         }
     }
 }

@@ -70,7 +70,7 @@ async fn locked_and_deactivated_accounts() {
         assert!(matches!(gone, Err(LoginError::Deactivated)));
         assert!(!server.is_good(&session.tokens.access_token).await);
         assert_eq!(stored_hash(&server, "@alice:example.org").await, None);
-        assert_eq!(accounts.deactivation.unfinished().await.unwrap(), [alice.clone()]);
+        assert_eq!(accounts.deactivation.unfinished().await.unwrap(), std::slice::from_ref(&alice));
         accounts.deactivation.left_rooms(&alice).await.unwrap();
         assert!(accounts.deactivation.unfinished().await.unwrap().is_empty());
         assert!(accounts.registrar.check_username("alice").await.is_err());
