@@ -15,7 +15,7 @@ use tokio::sync::MutexGuard;
 use crate::error::SendError;
 use crate::head::{self, Extremity, Head, Tip};
 use crate::load;
-use crate::persist::{Append, PendingEvent, PendingState, PersistError};
+use crate::persist::{Append, PendingEvent, PendingRedaction, PendingState, PersistError};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::{StateEntry, StateMap};
@@ -134,11 +134,11 @@ impl Rooms {
         draft: &Draft,
     ) -> Result<Built, SendError> {
         let replaced = self.replaced(version, head, draft).await?;
-        if let Some((_, event)) = &replaced
-            && event.pdu.sender() == &draft.sender
-            && event.pdu.content() == &draft.content
+        if let Some((_, before)) = &replaced
+            && before.sender() == &draft.sender
+            && before.content() == &draft.content
         {
-            return Ok(Built::Unchanged(event.pdu.event_id().clone()));
+            return Ok(Built::Unchanged(before.event_id().clone()));
         }
         let auth_state = self.auth_state(version, &head.current.state, draft).await?;
         let pdu = PduBuilder {
@@ -169,7 +169,7 @@ impl Rooms {
         draft: &Draft,
         nid: EventNid,
         pdu: Pdu,
-        replaced: Option<(EventNid, Arc<TimelineEvent>)>,
+        replaced: Option<(EventNid, Pdu)>,
     ) -> Built {
         let mut next = head.clone();
         next.tip = Tip {
@@ -179,17 +179,22 @@ impl Rooms {
         };
         let server_name = self.server_name.as_str();
         let target = draft.redacts.as_ref().and_then(|redacts| redacts.target.as_ref());
-        if let Some((target, redacted)) = target {
-            next.current = head::with_redaction(&head.current, *target, redacted, version, server_name);
-        }
+        let redacts = target.map(|(target, redacted)| {
+            let entry = head::redacted_entry(&head.current, *target, redacted);
+            if let Some(entry) = &entry {
+                next.current = Arc::new(head::with_state(&head.current, Arc::clone(entry), version, server_name));
+            }
+            PendingRedaction { target: *target, entry }
+        });
         let state = pdu.state_key().map(|state_key| {
             let snapshot_nid = nid + 1;
             next.tip.snapshot = SnapshotRef { nid: snapshot_nid, depth: head.tip.snapshot.depth + 1 };
             let event_type = known_type(&head.current.state, pdu.event_type());
-            let entry = Arc::new(StateEntry::with_pdu(event_type, state_key.into(), nid, pdu.clone()));
+            let event = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
+            let entry = Arc::new(StateEntry::pending(event_type, state_key.into(), &event));
             next.current = Arc::new(head::with_state(&next.current, Arc::clone(&entry), version, server_name));
-            let replaced = replaced.map(|(nid, event)| (nid, Replaced::of(&event.pdu)));
-            PendingState { entry, replaced, snapshot_nid }
+            let replaced = replaced.map(|(nid, before)| (nid, Replaced::of(&before)));
+            PendingState { entry, _kept_until_committed: event, replaced, snapshot_nid }
         });
         let pending = PendingEvent {
             nid,
@@ -198,7 +203,7 @@ impl Rooms {
             snapshot_before: head.tip.snapshot,
             state,
             transaction: draft.transaction.clone(),
-            redacts: target.map(|(nid, _)| *nid),
+            redacts,
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
             pdu,
@@ -212,19 +217,11 @@ impl Rooms {
         version: RoomVersion,
         head: &Head,
         draft: &Draft,
-    ) -> Result<Option<(EventNid, Arc<TimelineEvent>)>, DbError> {
+    ) -> Result<Option<(EventNid, Pdu)>, DbError> {
         let entry = draft.state_key.as_ref().and_then(|key| head.current.state.get(&draft.event_type, key));
         match entry {
             None => Ok(None),
-            Some(entry) => Ok(Some((entry.nid, self.entry_event(version, entry).await?))),
-        }
-    }
-
-    /// The event of a state entry, also while it is on its way to the database.
-    async fn entry_event(&self, version: RoomVersion, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
-        match (entry.event(), entry.pdu()) {
-            (None, Some(pdu)) => Ok(Arc::new(TimelineEvent::new(entry.nid, 0, pdu.clone(), None, None))),
-            _ => load::state_event(&self.db, version, entry).await,
+            Some(entry) => Ok(Some((entry.nid, self.entry_pdu(version, entry).await?))),
         }
     }
 
@@ -256,7 +253,7 @@ impl Rooms {
     async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
         match entry.pdu() {
             Some(pdu) => Ok(pdu.clone()),
-            None => Ok(load::state_event(&self.db, version, entry).await?.pdu.clone()),
+            None => Ok(self.state_event(version, entry).await?.pdu.clone()),
         }
     }
 }

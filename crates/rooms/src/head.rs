@@ -104,21 +104,9 @@ fn count(current: &mut CurrentState, before: Option<MembershipKind>, entry: &Sta
     }
 }
 
-/// The current state once `target` has been redacted: unchanged unless the event is part of it.
-pub(crate) fn with_redaction(
-    current: &Arc<CurrentState>,
-    target: EventNid,
-    redacted: &Pdu,
-    version: RoomVersion,
-    server_name: &str,
-) -> Arc<CurrentState> {
-    let entry = redacted.state_key().and_then(|key| current.state.get(redacted.event_type(), key));
-    let Some(entry) = entry.filter(|entry| entry.nid == target) else { return Arc::clone(current) };
-    let entry = StateEntry::with_pdu(
-        Arc::clone(&entry.event_type),
-        Arc::clone(&entry.state_key),
-        target,
-        redacted.clone(),
-    );
-    Arc::new(with_state(current, Arc::new(entry), version, server_name))
+/// What becomes of the current state's entry for `target` once it has been redacted; `None` when the event is not part of
+/// the current state.
+pub(crate) fn redacted_entry(current: &CurrentState, target: EventNid, redacted: &Pdu) -> Option<Arc<StateEntry>> {
+    let entry = current.state.get(redacted.event_type(), redacted.state_key()?)?;
+    (entry.nid == target).then(|| Arc::new(entry.redacted(redacted)))
 }

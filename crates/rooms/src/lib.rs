@@ -13,6 +13,7 @@ pub mod upgrade;
 mod build;
 mod create;
 mod error;
+mod event_cache;
 mod head;
 mod heroes;
 mod interner;

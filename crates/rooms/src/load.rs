@@ -11,6 +11,7 @@ use plexus_store::repo::events::StoredEvent;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, repo};
 
+use crate::event_cache::EventCache;
 use crate::head::{Extremity, Tip};
 use crate::membership_kind::MembershipKind;
 use crate::room::{CurrentState, HistoryVisibility, JoinRule, RoomView};
@@ -111,7 +112,7 @@ fn state(
         let membership = row.membership.and_then(MembershipKind::from_code);
         let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, membership);
         if let Some(event) = events.get(&row.event_nid) {
-            entry.remember(Arc::clone(event));
+            entry.remember(event);
         }
         state.insert(Arc::new(entry));
     }
@@ -163,11 +164,12 @@ pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevel
 /// The event of a state entry.
 pub(crate) async fn state_event(
     db: &Database,
+    cache: &EventCache,
     version: RoomVersion,
     entry: &StateEntry,
 ) -> Result<Arc<TimelineEvent>, DbError> {
-    if let Some(event) = entry.event() {
-        return Ok(Arc::clone(event));
+    if let Some(event) = entry.event().or_else(|| cache.get(entry.nid)) {
+        return Ok(event);
     }
     let nid = entry.nid;
     let events = db.read(move |tx| by_nids(tx, version, &[nid])).await?;
@@ -175,7 +177,9 @@ pub(crate) async fn state_event(
         .into_iter()
         .next()
         .ok_or_else(|| DbError::bad_data(format!("current_state, event {nid}"), "no such event"))?;
-    Ok(Arc::clone(entry.remember(event)))
+    cache.insert(&event);
+    entry.remember(&event);
+    Ok(event)
 }
 
 /// Timeline events by number, in no particular order.

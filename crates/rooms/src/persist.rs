@@ -20,7 +20,7 @@ use crate::registry::Shared;
 use crate::room::{CurrentState, Room};
 use crate::transactions::TransactionKey;
 use crate::state_map::StateEntry;
-use crate::timeline_event::{Replaced, Transaction};
+use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 
 /// How many requests may wait for the persister; then writers wait.
 const QUEUE: usize = 1_024;
@@ -38,15 +38,24 @@ pub(crate) struct PendingEvent {
     pub state: Option<PendingState>,
     pub transaction: Option<(TransactionKey, Transaction)>,
     /// The event this redacts.
-    pub redacts: Option<EventNid>,
+    pub redacts: Option<PendingRedaction>,
     /// The room after the event.
     pub tip: Tip,
     pub current: Arc<CurrentState>,
 }
 
+/// What a pending redaction redacts.
+pub(crate) struct PendingRedaction {
+    pub target: EventNid,
+    /// The target's entry in the current state, if it has one.
+    pub entry: Option<Arc<StateEntry>>,
+}
+
 /// What a pending state event sets.
 pub(crate) struct PendingState {
     pub entry: Arc<StateEntry>,
+    /// What the entry refers to until the event is committed.
+    pub _kept_until_committed: Arc<TimelineEvent>,
     pub replaced: Option<(EventNid, Replaced)>,
     pub snapshot_nid: SnapshotNid,
 }

@@ -9,14 +9,18 @@ use std::time::Duration;
 use plexus_base::{Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
+use plexus_protocol::rules::RoomVersion;
 use plexus_store::{Database, DbError, RoomNid, repo};
 
+use crate::event_cache::EventCache;
 use crate::interner::Interner;
 use crate::load;
 use crate::memberships::Memberships;
 use crate::nids::Nids;
 use crate::persist::Persister;
 use crate::room::{Room, RoomView};
+use crate::state_map::StateEntry;
+use crate::timeline_event::TimelineEvent;
 use crate::transactions::Transactions;
 
 /// Rooms are loaded one at a time within each of these.
@@ -38,7 +42,7 @@ pub struct RoomsOptions {
     pub server_name: ServerName,
     /// What this server signs with.
     pub signing_key: Arc<SigningKey>,
-    /// How many bytes rooms in memory may take; more while they are in use.
+    /// About how many bytes rooms in memory may take (more while they are in use); a quarter more for single state events.
     pub cache_bytes: usize,
 }
 
@@ -62,6 +66,7 @@ pub struct Rooms {
 pub(crate) struct Shared {
     pub memberships: Memberships,
     pub interner: Interner,
+    pub events: Arc<EventCache>,
     registry: Mutex<Registry>,
     tick: AtomicU64,
     cache_bytes: usize,
@@ -82,6 +87,7 @@ impl Rooms {
         let shared = Arc::new(Shared {
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
+            events: Arc::new(EventCache::new(cache_bytes / 4)),
             registry: Mutex::default(),
             tick: AtomicU64::new(1),
             cache_bytes,
@@ -146,9 +152,22 @@ impl Rooms {
         let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
         Ok(loaded.map(|loaded| {
             let load::LoadedRoom { nid, id, version, revision, view } = loaded;
-            let room = Arc::new(Room::new(self.db.clone(), nid, id, version, revision, view));
+            let room = Arc::new(self.new_room((nid, id, version), revision, view));
             self.shared.insert(&room)
         }))
+    }
+
+    pub(crate) fn new_room(&self, identity: (RoomNid, RoomId, RoomVersion), revision: i64, view: RoomView) -> Room {
+        Room::new(self.db.clone(), Arc::clone(&self.shared.events), identity, revision, view)
+    }
+
+    /// The event of a state entry, from memory or the database.
+    pub(crate) async fn state_event(
+        &self,
+        version: RoomVersion,
+        entry: &StateEntry,
+    ) -> Result<Arc<TimelineEvent>, DbError> {
+        load::state_event(&self.db, &self.shared.events, version, entry).await
     }
 
     /// The room with a number, when it is in memory.
@@ -248,7 +267,8 @@ impl Registry {
 
 /// About how many bytes a room takes.
 fn weight(view: &RoomView) -> usize {
-    const ROOM: usize = 1_024;
+    // With the dozen state events that a room keeps.
+    const ROOM: usize = 16_384;
     const STATE_ENTRY: usize = 192;
     let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
     ROOM + view.state.len() * STATE_ENTRY + recent

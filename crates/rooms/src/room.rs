@@ -12,6 +12,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::Mutex;
 
+use crate::event_cache::EventCache;
 use crate::head::{Head, Tip};
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
@@ -26,6 +27,7 @@ pub struct Room {
     /// The room's version.
     pub version: RoomVersion,
     pub(crate) db: Database,
+    events: Arc<EventCache>,
     pub(crate) head: Mutex<Head>,
     view: ArcSwap<RoomView>,
     /// The row's revision as of the last commit.
@@ -38,12 +40,19 @@ pub struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(db: Database, nid: RoomNid, id: RoomId, version: RoomVersion, revision: i64, view: RoomView) -> Self {
+    pub(crate) fn new(
+        db: Database,
+        events: Arc<EventCache>,
+        (nid, id, version): (RoomNid, RoomId, RoomVersion),
+        revision: i64,
+        view: RoomView,
+    ) -> Self {
         Self {
             nid,
             id,
             version,
             db,
+            events,
             head: Mutex::new(Head::of(&view, 0)),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
@@ -73,7 +82,7 @@ impl Room {
 
     /// The event of a state entry, read from the database on a miss.
     pub async fn state_event(&self, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
-        crate::load::state_event(&self.db, self.version, entry).await
+        crate::load::state_event(&self.db, &self.events, self.version, entry).await
     }
 }
 

@@ -49,7 +49,7 @@ impl<T: Clone> SortedSet<T> {
     pub fn find(&self, order: impl Fn(&T) -> Ordering) -> Option<&T> {
         let leaf = self.leaf_for(&order)?;
         let leaf = self.leaves.get(leaf)?;
-        leaf.binary_search_by(|item| order(item)).ok().and_then(|at| leaf.get(at))
+        leaf.binary_search_by(order).ok().and_then(|at| leaf.get(at))
     }
 
     /// The elements from the first that `order` does not call less, in order.
@@ -76,7 +76,7 @@ impl<T: Clone> SortedSet<T> {
             return None;
         };
         let items = Arc::make_mut(leaf);
-        match items.binary_search_by(|other| order(other)) {
+        match items.binary_search_by(order) {
             Ok(place) => Some(std::mem::replace(&mut items[place], item)),
             Err(place) => {
                 items.insert(place, item);
@@ -95,7 +95,7 @@ impl<T: Clone> SortedSet<T> {
         let at = self.leaf_for(&order)?;
         let leaves = Arc::make_mut(&mut self.leaves);
         let items = Arc::make_mut(leaves.get_mut(at)?);
-        let place = items.binary_search_by(|other| order(other)).ok()?;
+        let place = items.binary_search_by(order).ok()?;
         let removed = items.remove(place);
         self.len -= 1;
         if items.is_empty() {

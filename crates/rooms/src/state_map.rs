@@ -1,6 +1,6 @@
 //! The state of a room: (event type, state key) to the event that set it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use plexus_protocol::event::Pdu;
 use plexus_store::EventNid;
@@ -10,6 +10,9 @@ use crate::sorted::SortedSet;
 use crate::timeline_event::TimelineEvent;
 
 /// One state event as the state of a room holds it: light, its event loaded only when needed.
+///
+/// Entries with an empty state key keep their event in memory; there are few of them. Others (members, above all) only
+/// know where it is while somebody else keeps it, so that a large room does not stay in memory as a whole.
 #[derive(Debug)]
 pub struct StateEntry {
     /// The event's type.
@@ -21,15 +24,33 @@ pub struct StateEntry {
     /// For an `m.room.member` event its `membership`.
     pub membership: Option<MembershipKind>,
     pdu: OnceLock<Pdu>,
-    event: OnceLock<Arc<TimelineEvent>>,
+    kept: OnceLock<Arc<TimelineEvent>>,
+    elsewhere: Mutex<Weak<TimelineEvent>>,
 }
 
 impl StateEntry {
-    /// An entry for an event that is not committed yet, or that has just been redacted.
+    /// An entry for an event that is not committed yet, which somebody keeps until it is.
     #[must_use]
-    pub(crate) fn with_pdu(event_type: Arc<str>, state_key: Arc<str>, nid: EventNid, pdu: Pdu) -> Self {
-        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&pdu)).flatten();
-        Self { event_type, state_key, nid, membership, pdu: OnceLock::from(pdu), event: OnceLock::new() }
+    pub(crate) fn pending(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
+        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&event.pdu)).flatten();
+        let entry = Self::stored(event_type, state_key, event.nid, membership);
+        if entry.keeps() {
+            entry.pdu.get_or_init(|| event.pdu.clone());
+        } else {
+            entry.remember(event);
+        }
+        entry
+    }
+
+    /// This entry once its event has been redacted.
+    #[must_use]
+    pub(crate) fn redacted(&self, redacted: &Pdu) -> Self {
+        let entry =
+            Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);
+        if entry.keeps() {
+            entry.pdu.get_or_init(|| redacted.clone());
+        }
+        entry
     }
 
     /// An entry whose event is in the database only.
@@ -40,24 +61,48 @@ impl StateEntry {
         nid: EventNid,
         membership: Option<MembershipKind>,
     ) -> Self {
-        Self { event_type, state_key, nid, membership, pdu: OnceLock::new(), event: OnceLock::new() }
+        Self {
+            event_type,
+            state_key,
+            nid,
+            membership,
+            pdu: OnceLock::new(),
+            kept: OnceLock::new(),
+            elsewhere: Mutex::default(),
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        self.state_key.is_empty()
     }
 
     /// The event, when it is in memory. [`crate::Room::state_event`] loads it when not.
     #[must_use]
-    pub fn event(&self) -> Option<&Arc<TimelineEvent>> {
-        self.event.get()
+    pub fn event(&self) -> Option<Arc<TimelineEvent>> {
+        self.kept
+            .get()
+            .cloned()
+            .or_else(|| self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).upgrade())
     }
 
-    /// The event as it federates, when it is in memory; redacted when it has been redacted.
+    /// The event as it federates, of an entry that keeps it; redacted when it has been redacted.
     #[must_use]
     pub fn pdu(&self) -> Option<&Pdu> {
-        self.pdu.get().or_else(|| self.event.get().map(|event| &event.pdu))
+        self.pdu.get().or_else(|| self.kept.get().map(|event| &event.pdu))
     }
 
     /// Remembers the event once it has been loaded or committed.
-    pub(crate) fn remember(&self, event: Arc<TimelineEvent>) -> &Arc<TimelineEvent> {
-        self.event.get_or_init(|| event)
+    pub(crate) fn remember(&self, event: &Arc<TimelineEvent>) {
+        if self.keeps() {
+            self.kept.get_or_init(|| Arc::clone(event));
+        } else {
+            *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(event);
+        }
+    }
+
+    /// Forgets where the event was: it has been redacted.
+    pub(crate) fn forget(&self) {
+        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
     }
 }
 

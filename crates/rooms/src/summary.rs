@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_protocol::event::client;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::Value;
-use plexus_store::DbError;
+use plexus_store::{DbError, repo};
 use serde::Serialize;
 
 use crate::membership_kind::MembershipKind;
@@ -114,7 +114,7 @@ pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
 
 /// Every room in the room directory, those with the most members first.
 pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
-    let nids = rooms.database().read(|tx| plexus_store::repo::rooms::published(tx)).await?;
+    let nids = rooms.database().read(repo::rooms::published).await?;
     let mut summaries = Vec::with_capacity(nids.len());
     for nid in nids {
         if let Some(room) = rooms.get_nid(nid).await? {

@@ -156,16 +156,18 @@ pub async fn state_events(
     room: &Room,
     entries: &[Arc<StateEntry>],
 ) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let in_memory: Vec<Option<Arc<TimelineEvent>>> = entries.iter().map(|entry| entry.event()).collect();
     let missing: Vec<EventNid> =
-        entries.iter().filter(|entry| entry.event().is_none()).map(|entry| entry.nid).collect();
+        entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry.nid).collect();
     let mut read = std::collections::HashMap::new();
     if !missing.is_empty() {
         let version = room.version;
         let events = room.db.read(move |tx| load::by_nids(tx, version, &missing)).await?;
         read.extend(events.into_iter().map(|event| (event.nid, event)));
     }
-    // Not remembered in the entries: a large room read once must not stay in memory as a whole.
-    Ok(entries.iter().filter_map(|entry| entry.event().or_else(|| read.get(&entry.nid)).cloned()).collect())
+    // Not cached: reading a large room once must not drive out what others use.
+    let events = entries.iter().zip(in_memory).filter_map(|(entry, event)| event.or_else(|| read.remove(&entry.nid)));
+    Ok(events.collect())
 }
 
 /// A timeline event by id, `None` when the room's timeline has no such event.

@@ -10,14 +10,19 @@ use plexus_rooms::{Profiles, Rooms};
 use plexus_store::repo;
 
 use super::require_readable;
+use crate::rate_limits::RateLimits;
 
 pub async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(config): State<Arc<Config>>,
     State(rooms): State<Arc<Rooms>>,
     State(profiles): State<Arc<Profiles>>,
+    State(limits): State<Arc<RateLimits>>,
     Path(user): Path<UserId>,
 ) -> Result<RawJson, ApiError> {
+    if let Some(requester) = &requester {
+        limits.profile.check(&requester.user_id)?;
+    }
     require_readable(&config, &rooms, requester.as_deref(), &user).await?;
     require_known(&rooms, &user).await?;
     let mut out = String::from("{");

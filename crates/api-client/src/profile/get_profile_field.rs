@@ -10,15 +10,20 @@ use plexus_rooms::{Profiles, Rooms};
 
 use super::get_profile::require_known;
 use super::{require_field_name, require_readable};
+use crate::rate_limits::RateLimits;
 
 pub async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(config): State<Arc<Config>>,
     State(rooms): State<Arc<Rooms>>,
     State(profiles): State<Arc<Profiles>>,
+    State(limits): State<Arc<RateLimits>>,
     Path((user, field)): Path<(UserId, String)>,
 ) -> Result<RawJson, ApiError> {
     require_field_name(&field)?;
+    if let Some(requester) = &requester {
+        limits.profile.check(&requester.user_id)?;
+    }
     require_readable(&config, &rooms, requester.as_deref(), &user).await?;
     require_known(&rooms, &user).await?;
     let value = profiles.all(&user).await?.into_iter().find(|(name, _)| *name == field);

@@ -75,11 +75,12 @@ pub(super) fn power_levels(new: &NewRoom) -> Object {
     if new.preset != Preset::PublicChat {
         content.insert("invite", 0_i64);
     }
-    if new.preset == Preset::TrustedPrivateChat && !new.version.rules().auth.privileged_creators {
-        if let Some(users) = content.get_mut("users").and_then(Value::as_object_mut) {
-            for invited in &new.invite {
-                users.insert(invited.as_str(), 100_i64);
-            }
+    if new.preset == Preset::TrustedPrivateChat
+        && !new.version.rules().auth.privileged_creators
+        && let Some(users) = content.get_mut("users").and_then(Value::as_object_mut)
+    {
+        for invited in &new.invite {
+            users.insert(invited.as_str(), 100_i64);
         }
     }
     for (key, value) in new.power_levels.iter() {

@@ -50,11 +50,16 @@ fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Positio
     for &(pending, position) in events {
         let event = Arc::new(timeline_event(pending, position));
         if let Some(state) = &pending.state {
-            state.entry.remember(Arc::clone(&event));
+            state.entry.remember(&event);
             membership(shared, room, pending, position);
         }
-        if let Some(target) = pending.redacts {
-            recent.redact(target, &event);
+        if let Some(redaction) = &pending.redacts {
+            shared.events.remove(redaction.target);
+            let redacted = recent.redact(redaction.target, &event);
+            if let Some(entry) = &redaction.entry {
+                entry.forget();
+                redacted.inspect(|event| entry.remember(event));
+            }
         }
         recent.events.push(event);
     }
@@ -99,12 +104,13 @@ struct Recent {
 }
 
 impl Recent {
-    fn redact(&mut self, target: EventNid, because: &Arc<TimelineEvent>) {
-        if let Some(event) = self.events.iter_mut().find(|event| event.nid == target)
-            && event.redacted_because.is_none()
-        {
+    /// Redacts an event and answers it, if it is among them; the first redaction counts.
+    fn redact(&mut self, target: EventNid, because: &Arc<TimelineEvent>) -> Option<Arc<TimelineEvent>> {
+        let event = self.events.iter_mut().find(|event| event.nid == target)?;
+        if event.redacted_because.is_none() {
             *event = Arc::new(event.redacted(Arc::clone(because)));
         }
+        Some(Arc::clone(event))
     }
 
     fn trim(&mut self) {

@@ -208,7 +208,7 @@ impl Rows {
             let target = event_key::encode(&target);
             self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
         }
-        self.redactions.extend(event.redacts.map(|target| (target, event.nid)));
+        self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target, event.nid)));
         Ok(position)
     }
 }

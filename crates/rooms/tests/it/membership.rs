@@ -93,7 +93,7 @@ fn profiles_are_copied_into_member_events() {
         let name = || {
             let view = room.view();
             let entry = view.state.get("m.room.member", BOB)?.clone();
-            entry.pdu()?.content().get_str("displayname").map(str::to_owned)
+            entry.event()?.pdu.content().get_str("displayname").map(str::to_owned)
         };
         assert_eq!(name().as_deref(), Some("Bob"));
         profiles.set(&user(BOB), "displayname", Some("Robert".into())).await.unwrap();
