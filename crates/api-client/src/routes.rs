@@ -2,7 +2,7 @@
 
 use plexus_http::{Client, Prefixes, Routes};
 
-use crate::{Api, welcome};
+use crate::{Api, voip, welcome};
 use crate::{alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space};
 use crate::{state, threads};
 use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
@@ -34,6 +34,7 @@ pub fn routes() -> Routes<Api> {
 fn discovery(r: &mut Routes<Api>) {
     r.get(Client::ROOT, "/versions", get_supported_versions::handle);
     r.get(Client::V3R0, "/capabilities", get_capabilities::handle);
+    r.get(ALL, "/voip/turnServer", voip::get_turn_server_info::handle);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
     r.get(Client::FULL, "/", welcome::handle);
 }
@@ -253,6 +254,3 @@ fn profiles(r: &mut Routes<Api>) {
     r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle);
     r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
 }
-
-#[cfg(test)]
-mod tests;
