@@ -1,0 +1,79 @@
+//! Receipts, read markers, typing and presence.
+
+use plexus_testkit::server::TestServer;
+use serde_json::json;
+
+use super::{CLIENT, event, next_batch, say, sync, two_in_a_room};
+
+#[tokio::test]
+async fn receipts_and_markers() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let sent = say(&server, &alice, &room, "hello").await;
+        let first = sync(&server, &bob, None, "").await;
+        let counts = json!({ "highlight_count": 0, "notification_count": 1 });
+        assert_eq!(first["rooms"]["join"][&room]["unread_notifications"], counts);
+        let receipt = |kind: &str| format!("{CLIENT}/rooms/{room}/receipt/{kind}/{sent}");
+        server.post(&receipt("m.read"), &bob.token, json!({})).await.ok();
+        server.post(&receipt("m.fully_read"), &bob.token, json!({})).await.ok();
+        let answer = sync(&server, &bob, Some(next_batch(&first)), "").await;
+        let told = &answer["rooms"]["join"][&room];
+        let receipts = event(&told["ephemeral"], "m.receipt").expect("a receipt");
+        assert!(receipts["content"][&sent]["m.read"][&bob.id]["ts"].is_u64());
+        assert_eq!(event(&told["account_data"], "m.fully_read").expect("a marker")["content"]["event_id"], sent);
+        assert_eq!(told["unread_notifications"]["notification_count"], 0);
+
+        let next = say(&server, &alice, &room, "more").await;
+        let markers = json!({ "m.fully_read": next, "m.read.private": next });
+        server.post(&format!("{CLIENT}/rooms/{room}/read_markers"), &bob.token, markers).await.ok();
+        let alices = sync(&server, &alice, None, "").await;
+        let shown = event(&alices["rooms"]["join"][&room]["ephemeral"], "m.receipt").expect("receipts");
+        assert!(shown["content"].get(&next).is_none(), "private: {shown}");
+
+        assert_eq!(server.post(&receipt("m.liked"), &bob.token, json!({})).await.refusal(), (400, "M_INVALID_PARAM"));
+        let threaded = json!({ "thread_id": "main" });
+        let refused = server.post(&receipt("m.fully_read"), &bob.token, threaded).await;
+        assert_eq!(refused.refusal(), (400, "M_INVALID_PARAM"));
+        let carol = server.register("carol").await;
+        assert_eq!(server.post(&receipt("m.read"), &carol.token, json!({})).await.refusal(), (403, "M_FORBIDDEN"));
+    }
+}
+
+#[tokio::test]
+async fn typing_is_told_to_the_room() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob, room) = two_in_a_room(&server).await;
+    let first = sync(&server, &bob, None, "").await;
+    let path = format!("{CLIENT}/rooms/{room}/typing/{}", alice.id);
+    server.put(&path, &alice.token, json!({ "typing": true, "timeout": 30_000 })).await.ok();
+    let answer = sync(&server, &bob, Some(next_batch(&first)), "").await;
+    let typing = event(&answer["rooms"]["join"][&room]["ephemeral"], "m.typing").expect("typing");
+    assert_eq!(typing["content"]["user_ids"], json!([alice.id]));
+    assert_eq!(server.put(&path, &bob.token, json!({ "typing": true })).await.refusal(), (403, "M_FORBIDDEN"));
+    assert_eq!(server.put(&path, &alice.token, json!({})).await.refusal(), (400, "M_BAD_JSON"));
+    let carol = server.register("carol").await;
+    let outside = format!("{CLIENT}/rooms/{room}/typing/{}", carol.id);
+    assert_eq!(server.put(&outside, &carol.token, json!({ "typing": true })).await.refusal(), (403, "M_FORBIDDEN"));
+}
+
+#[tokio::test]
+async fn presence_is_set_and_read() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob, room) = two_in_a_room(&server).await;
+    let path = format!("{CLIENT}/presence/{}/status", alice.id);
+    let away = json!({ "presence": "unavailable", "status_msg": "lunch" });
+    server.put(&path, &alice.token, away).await.ok();
+    let status = server.get(&path, &bob.token).await;
+    assert_eq!(status.ok()["presence"], "unavailable");
+    assert_eq!(status.ok()["status_msg"], "lunch");
+    let first = sync(&server, &bob, None, "&set_presence=offline").await;
+    assert_eq!(first["presence"]["events"][0]["content"]["status_msg"], "lunch");
+    let away = json!({ "presence": "away" });
+    assert_eq!(server.put(&path, &alice.token, away).await.refusal(), (400, "M_INVALID_PARAM"));
+    let online = json!({ "presence": "online" });
+    assert_eq!(server.put(&path, &bob.token, online).await.refusal(), (403, "M_FORBIDDEN"));
+    let carol = server.register("carol").await;
+    assert_eq!(server.get(&path, &carol.token).await.refusal(), (403, "M_FORBIDDEN"));
+    super::join(&server, &carol, &room).await;
+    assert_eq!(server.get(&path, &carol.token).await.ok()["presence"], "unavailable");
+}
