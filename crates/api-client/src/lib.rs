@@ -42,6 +42,7 @@ mod threads;
 mod to_device;
 mod typing;
 mod uiaa;
+mod voip;
 mod welcome;
 
 pub use account::parting::Parting;

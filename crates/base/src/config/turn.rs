@@ -8,19 +8,19 @@ options! {
     /// Servers that calls go through.
     pub struct TurnSection checked by check_turn {
         /// The addresses of TURN servers, such as `turn:turn.example.com?transport=udp`.
-        later turn_uris: Vec<String>,
+        acts turn_uris: Vec<String>,
         /// The secret shared with them, from which users' passwords are made.
-        later turn_shared_secret: Option<Secret>,
+        acts turn_shared_secret: Option<Secret>,
         /// A file that holds `turn_shared_secret`.
-        later turn_shared_secret_path: Option<PathBuf>,
+        acts turn_shared_secret_path: Option<PathBuf>,
         /// The name to log in with, for servers without a shared secret.
-        later turn_username: Option<String>,
+        acts turn_username: Option<String>,
         /// The password to log in with, for servers without a shared secret.
-        later turn_password: Option<Secret>,
+        acts turn_password: Option<Secret>,
         /// How long a password made from the shared secret is valid.
-        later turn_user_lifetime: Duration = Duration::from_secs(3600),
+        acts turn_user_lifetime: Duration = Duration::from_secs(3600),
         /// Whether guests may use the servers.
-        later turn_allow_guests: bool = true,
+        acts turn_allow_guests: bool = true,
         /// Conferences.
         later matrix_rtc: MatrixRtc,
     }

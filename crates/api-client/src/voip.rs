@@ -1,0 +1,3 @@
+//! Calls.
+
+pub mod get_turn_server_info;
