@@ -97,6 +97,9 @@ pub enum OpenError {
         /// Why not.
         error: std::io::Error,
     },
+    /// A PostgreSQL database that would store or sort text otherwise than SQLite.
+    #[error("the PostgreSQL database cannot be used: {0}")]
+    Unsuitable(String),
     /// The schema could not be brought up to date.
     #[error(transparent)]
     Migrate(#[from] MigrateError),

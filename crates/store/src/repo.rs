@@ -2,8 +2,8 @@
 
 pub mod account_data;
 pub mod aliases;
-pub mod current_state;
 pub mod checks;
+pub mod current_state;
 pub mod device_keys;
 pub mod device_lists;
 pub mod devices;

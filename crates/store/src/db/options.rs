@@ -146,7 +146,7 @@ impl Options {
     }
 
     /// Refuses a PostgreSQL database that would sort or store text otherwise than SQLite.
-    pub(super) fn check_database(&self, conn: &mut Connection) -> Result<(), DbError> {
+    pub(super) fn check_database(&self, conn: &mut Connection) -> Result<(), OpenError> {
         let Self::Postgres(options) = self else {
             return Ok(());
         };
@@ -161,12 +161,12 @@ impl Options {
         )?;
         let (encoding, collate) = found;
         if encoding != "UTF8" {
-            return Err(DbError::Unavailable(format!(
+            return Err(OpenError::Unsuitable(format!(
                 "its encoding is {encoding}, it must be UTF8"
             )));
         }
         if collate != "C" && !options.allow_unsafe_locale {
-            return Err(DbError::Unavailable(format!(
+            return Err(OpenError::Unsuitable(format!(
                 "its locale is {collate}; create it with LC_COLLATE 'C' and LC_CTYPE 'C' from template0, \
                  or set database.allow_unsafe_locale"
             )));
@@ -219,8 +219,28 @@ impl PostgresOptions {
                 })
                 .connect(tls)
         };
-        connected.map_err(|error| DbError::Unavailable(postgres::describe(&error)))
+        connected.map_err(|error| {
+            let database = config
+                .get_dbname()
+                .or(config.get_user())
+                .unwrap_or_default();
+            let place = format!("PostgreSQL database {database:?} at {}", places(&config));
+            DbError::Unavailable(format!("{place}: {}", postgres::describe(&error)))
+        })
     }
+}
+
+/// The hosts of a configuration, as an operator would name them.
+fn places(config: &::postgres::Config) -> String {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(folder) => folder.display().to_string(),
+        }
+    });
+    hosts.collect::<Vec<_>>().join(", ")
 }
 
 fn sqlite_options(

@@ -39,6 +39,10 @@ impl SqliteConn {
         let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
         rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
+        if writer && conn.is_readonly("main").map_err(unavailable)? {
+            let problem = format!("{} cannot be written", path.display());
+            return Err(DbError::Unavailable(problem));
+        }
         conn.busy_timeout(BUSY_TIMEOUT).map_err(unavailable)?;
         // FULL: what was answered survives a power cut, not only a crash. Caches are in KiB.
         conn.execute_batch(&format!(

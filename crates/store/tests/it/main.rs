@@ -5,6 +5,7 @@ mod kill;
 mod lost_connection;
 mod maintenance;
 mod migrations;
+mod open;
 mod statements;
 mod tls;
 mod values;
