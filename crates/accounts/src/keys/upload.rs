@@ -76,10 +76,8 @@ impl DeviceKeys {
                 if devices::get(tx, user_id.as_str(), &device_id)?.is_none() {
                     return Err(UploadError::NoDevice);
                 }
-                if let Some(json) = &identity
-                    && device_keys::set(tx, user_id.as_str(), &device_id, json)?
-                {
-                    device_changes::record(tx, &user_id, &device_id)?;
+                if let Some(json) = &identity {
+                    store_identity(tx, &user_id, &device_id, json)?;
                 }
                 store_one_time(tx, &user_id, &device_id, one_time)?;
                 for key in &fallback {
@@ -90,6 +88,21 @@ impl DeviceKeys {
             })
             .await
     }
+}
+
+/// Stores a device's identity keys and tells whoever may see them. What was signed with, or is on, the identity keys they
+/// replace is worthless and goes: one-time keys, fallback keys, others' signatures.
+fn store_identity(tx: &mut Tx, user_id: &UserId, device_id: &str, json: &str) -> Result<(), DbError> {
+    let stored = device_keys::get(tx, user_id.as_str(), device_id)?;
+    if !device_keys::set(tx, user_id.as_str(), device_id, json)? {
+        return Ok(());
+    }
+    let identity = |json: &str| Object::parse(json).ok().and_then(|keys| keys.get("keys").cloned());
+    if stored.is_some_and(|stored| identity(&stored) != identity(json)) {
+        device_keys::delete_signatures_on(tx, user_id.as_str(), device_id)?;
+        one_time_keys::delete_of_device(tx, user_id.as_str(), device_id)?;
+    }
+    device_changes::record(tx, user_id, device_id)
 }
 
 /// Stores the keys that are not stored yet; the same key again is fine, another one under its id is not.

@@ -122,6 +122,28 @@ async fn one_time_keys_are_given_out_once_oldest_first_then_the_fallback() {
 }
 
 #[tokio::test]
+async fn other_identity_keys_end_what_belonged_to_the_old_ones() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let session = server.user("alice").await;
+        let (user, device) = (&session.user_id, session.device_id.as_str());
+        let keys = &server.accounts.device_keys;
+        let first = KeyUpload { device_keys: Some(device_keys(user, device)), ..one_time(&["a"]) };
+        keys.upload(user, device, first).await.unwrap();
+        // Other algorithms alone change nothing about the keys.
+        let mut again = device_keys(user, device);
+        again.insert("algorithms", Vec::<&str>::new());
+        let again = KeyUpload { device_keys: Some(again), ..KeyUpload::default() };
+        assert_eq!(keys.upload(user, device, again).await.unwrap()["signed_curve25519"], 1);
+        let mut anew = device_keys(user, device);
+        anew.insert("keys", object(r#"{"ed25519:X": "other"}"#));
+        let anew = KeyUpload { device_keys: Some(anew), ..one_time(&["b"]) };
+        assert_eq!(keys.upload(user, device, anew).await.unwrap()["signed_curve25519"], 1);
+        assert_eq!(claim_one(keys, user, device).await.as_deref(), Some("signed_curve25519:b"));
+    }
+}
+
+#[tokio::test]
 async fn concurrent_claims_get_different_keys() {
     for db in plexus_testkit::databases() {
         let server = server(&db, |_| ());
