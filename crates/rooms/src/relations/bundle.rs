@@ -1,9 +1,9 @@
 //! Bundled aggregations: what clients are told of an event's edits, references and thread along with the event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::write_string;
 use plexus_store::repo::relations::Related;
 use plexus_store::{DbError, EventNid, event_key, repo};
@@ -29,11 +29,7 @@ pub async fn bundle(
     format: &ClientFormat<'_>,
     events: &[Arc<TimelineEvent>],
 ) -> Result<HashMap<EventNid, String>, DbError> {
-    let targets: Vec<Vec<u8>> = events
-        .iter()
-        .filter(|event| event.redacted_because.is_none() && event.pdu.state_key().is_none())
-        .map(|event| event_key::encode(event.pdu.event_id()))
-        .collect();
+    let targets = possible_targets(room, events);
     if targets.is_empty() {
         return Ok(HashMap::new());
     }
@@ -56,6 +52,24 @@ pub async fn bundle(
         Some((event.nid, write(aggregation, event, &others, format)?))
     });
     Ok(written.collect())
+}
+
+/// The stored ids of those events that something may relate to. What relates to an event comes after it: for recent events
+/// memory knows.
+fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Vec<u8>> {
+    let view = room.view();
+    let oldest = events.iter().map(|event| event.position).min().unwrap_or(0);
+    let related_to: Option<HashSet<EventId>> = (oldest >= view.recent_after).then(|| {
+        let later = view.recent.iter().filter(|event| event.position > oldest);
+        later.filter_map(|event| Some(relates_to(event.pdu.content())?.0)).collect()
+    });
+    events
+        .iter()
+        .filter(|event| event.redacted_because.is_none() && event.pdu.state_key().is_none())
+        .map(|event| event.pdu.event_id())
+        .filter(|id| related_to.as_ref().is_none_or(|targets| targets.contains(*id)))
+        .map(event_key::encode)
+        .collect()
 }
 
 fn aggregate(

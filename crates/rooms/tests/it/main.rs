@@ -6,4 +6,5 @@ mod redaction;
 mod reload;
 mod relations;
 mod sending;
+mod snapshots;
 mod visibility;

@@ -118,3 +118,44 @@ fn what_is_not_allowed_is_refused_and_harms_nobody() {
         fixture.send(&room, BOB, "still\0here").await.unwrap();
     });
 }
+
+#[test]
+fn two_writers_of_one_database_lose_nothing() {
+    run(|db| async move {
+        let (one, two) = (Arc::new(Fixture::new(db.clone())), Arc::new(Fixture::new(db)));
+        let room = one.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        let same = two.rooms.get(&room.id).await.unwrap().unwrap();
+        let mut tasks = Vec::new();
+        for (who, fixture, room) in [("one", &one, &room), ("two", &two, &same)] {
+            for task in 0..3 {
+                let (fixture, room) = (Arc::clone(fixture), Arc::clone(room));
+                tasks.push(tokio::spawn(async move {
+                    let mut sent = Vec::new();
+                    for number in 0..5 {
+                        // Both may be too slow too often; nothing is stored then.
+                        match fixture.send(&room, ALICE, &format!("{who} {task} {number}")).await {
+                            Ok(event) => sent.push(event.event_id),
+                            Err(SendError::Contended) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    sent
+                }));
+            }
+        }
+        let mut sent = Vec::new();
+        for task in tasks {
+            sent.extend(task.await.unwrap());
+        }
+        let fresh = Fixture::new(one.rooms.database().clone());
+        let room = fresh.rooms.get(&room.id).await.unwrap().unwrap();
+        let events = timeline::range(&room, 7, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
+        let mut stored: Vec<_> = events.iter().filter(|it| it.pdu.event_type() == "m.room.message").collect();
+        assert_eq!(stored.len(), sent.len());
+        stored.retain(|event| !sent.contains(event.pdu.event_id()));
+        assert!(stored.is_empty());
+        for pair in events.windows(2) {
+            assert_eq!(pair[1].pdu.prev_events(), [pair[0].pdu.event_id().clone()]);
+        }
+    });
+}
