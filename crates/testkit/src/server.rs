@@ -260,7 +260,20 @@ impl TestServer {
             "password": format!("password of {name}"),
             "auth": { "type": "m.login.dummy" },
         });
-        let path = "/_matrix/client/v3/register";
+        self.new_session("/_matrix/client/v3/register", body).await
+    }
+
+    /// Logs in a user whom [`Self::register`] made.
+    pub async fn log_in(&self, name: &str) -> TestUser {
+        let body = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": name },
+            "password": format!("password of {name}"),
+        });
+        self.new_session("/_matrix/client/v3/login", body).await
+    }
+
+    async fn new_session(&self, path: &str, body: Value) -> TestUser {
         let answer = self.request(Method::POST, path, None, Some(body)).await;
         let field = |field: &str| answer.ok()[field].as_str().unwrap_or_default().to_owned();
         TestUser { id: field("user_id"), token: field("access_token"), device_id: field("device_id") }
