@@ -19,6 +19,7 @@ const MADE_HERE: &[&str] = &[
     "registration_shared_secret_path",
     "macaroon_secret_key_path",
     "form_secret_path",
+    "turn_shared_secret_path",
     // Nothing depends on it, and nothing is missing: see its doc comment.
     "macaroon_secret_key",
     // Its effect, links to terms, comes with user_consent.
