@@ -156,11 +156,20 @@ fn whole(what: &str, work: impl FnMut()) -> Duration {
 /// The best of three runs.
 fn best(mut work: impl FnMut()) -> Duration {
     let mut run = || {
-        let start = Instant::now();
+        let (cpu, wall) = (cpu_time(), Instant::now());
         work();
-        start.elapsed()
+        match (cpu, cpu_time()) {
+            (Some(before), Some(after)) => after - before,
+            _ => wall.elapsed(),
+        }
     };
     run().min(run()).min(run())
+}
+
+/// How long this thread has been on a processor, where Linux says so: other programs then disturb the figures less.
+fn cpu_time() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(stat.split(' ').next()?.parse().ok()?))
 }
 
 fn ratio(theirs: Duration, ours: Duration) -> f64 {
