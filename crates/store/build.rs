@@ -17,16 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     names.sort();
     let mut list = String::from("const MIGRATIONS: &[Migration] = &[\n");
     for stem in names {
-        let (number, name) = stem
-            .split_once('_')
-            .ok_or("a migration is named NNNN_subject.sql")?;
+        let (number, name) = stem.split_once('_').ok_or("a migration is named NNNN_subject.sql")?;
         let number: i64 = number.parse()?;
         let path = directory.join(format!("{stem}.sql"));
         println!("cargo::rerun-if-changed={}", path.display());
-        writeln!(
-            list,
-            "Migration {{ number: {number}, name: {name:?}, sql: include_str!({path:?}) }},"
-        )?;
+        writeln!(list, "Migration {{ number: {number}, name: {name:?}, sql: include_str!({path:?}) }},")?;
     }
     list.push_str("];\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("migrations.rs"), list)?;

@@ -285,9 +285,8 @@ fn limited(object: &Object) -> Result<String, BackupError> {
 fn by_room(sessions: Vec<Session>, user_id: &UserId) -> Result<RoomKeys, BackupError> {
     let mut keys = RoomKeys::new();
     for session in sessions {
-        let session_data = Object::parse(&session.session_data).map_err(|error| {
-            DbError::bad_data(format!("key_backup_sessions.session_data of {user_id}"), error)
-        })?;
+        let session_data = Object::parse(&session.session_data)
+            .map_err(|error| DbError::bad_data(format!("key_backup_sessions.session_data of {user_id}"), error))?;
         let key = SessionKey {
             first_message_index: session.first_message_index,
             forwarded_count: session.forwarded_count,

@@ -4,8 +4,8 @@ use plexus_base::{Clock, Random};
 use plexus_store::Database;
 
 use crate::{
-    Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions, Settings,
-    SharedSecret, TokenCache, TokenChecker, UserInteractiveAuth,
+    Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
+    TokenCache, TokenChecker, UserInteractiveAuth,
 };
 
 /// Every service of this crate, for whoever wires the server together. Endpoints take the single services.

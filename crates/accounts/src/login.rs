@@ -214,6 +214,5 @@ impl Logins {
 }
 
 fn stored_id(user_id: String) -> Result<UserId, LoginError> {
-    UserId::try_from(user_id)
-        .map_err(|error| LoginError::Database(DbError::bad_data("users.user_id", error)))
+    UserId::try_from(user_id).map_err(|error| LoginError::Database(DbError::bad_data("users.user_id", error)))
 }

@@ -140,9 +140,8 @@ impl PasswordHasher {
         if argon2.verify_password(normalized(password).as_bytes(), &hash).is_err() {
             return Ok(Verdict::Wrong);
         }
-        let current = Params::try_from(&hash).is_ok_and(|params| {
-            (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES)
-        });
+        let current = Params::try_from(&hash)
+            .is_ok_and(|params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES));
         match current {
             true => Ok(Verdict::Right),
             false => Ok(Verdict::RightUpgrade(self.hash_blocking(password)?)),

@@ -149,10 +149,8 @@ impl Registrar {
             let user_id = self.check_username(username).await?;
             return self.store(user_id, password_hash, &account, false).await;
         }
-        self.retrying(|| self.random_localpart(), |user_id| {
-            self.store(user_id, password_hash.clone(), &account, false)
-        })
-        .await
+        self.retrying(|| self.random_localpart(), |user_id| self.store(user_id, password_hash.clone(), &account, false))
+            .await
     }
 
     /// Stores a guest account, which has a numeric name and no password.
@@ -179,8 +177,7 @@ impl Registrar {
     {
         let mut attempt = 1;
         loop {
-            let user_id =
-                UserId::new(&name(), &self.settings.server_name).map_err(|_| UsernameError::TooLong)?;
+            let user_id = UserId::new(&name(), &self.settings.server_name).map_err(|_| UsernameError::TooLong)?;
             match store(user_id).await {
                 Err(RegisterError::UserInUse) if attempt < ATTEMPTS => attempt += 1,
                 result => return result,
@@ -215,7 +212,8 @@ impl Registrar {
         };
         // Synapse shows a new user by the localpart until another name is chosen; guests have none.
         let display_name = account.display_name.clone().or_else(|| (!is_guest).then(|| user_id.localpart().to_owned()));
-        let (sessions, stored, ui_auth_session) = (self.sessions.clone(), plan.clone(), account.ui_auth_session.clone());
+        let (sessions, stored, ui_auth_session) =
+            (self.sessions.clone(), plan.clone(), account.ui_auth_session.clone());
         self.db
             .write(move |tx| {
                 let (name, session) = (display_name.as_deref(), ui_auth_session.as_deref());

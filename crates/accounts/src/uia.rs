@@ -206,8 +206,7 @@ impl UserInteractiveAuth {
             return Err(UiaError::UnknownSession);
         }
         let id = session_id.to_owned();
-        let session: Option<ui_auth::Session> =
-            self.db.read::<_, DbError, _>(move |tx| ui_auth::get(tx, &id)).await?;
+        let session: Option<ui_auth::Session> = self.db.read::<_, DbError, _>(move |tx| ui_auth::get(tx, &id)).await?;
         let oldest = self.oldest();
         session.filter(|session| session.created_ts > oldest).ok_or(UiaError::UnknownSession)
     }
@@ -297,8 +296,7 @@ fn bound_params(params: &Object) -> String {
 }
 
 fn stored_params(session: &ui_auth::Session) -> Result<Object, DbError> {
-    Object::parse(&session.params)
-        .map_err(|error| DbError::bad_data("ui_auth_sessions.params", error))
+    Object::parse(&session.params).map_err(|error| DbError::bad_data("ui_auth_sessions.params", error))
 }
 
 impl From<LoginError> for UiaError {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_accounts::{
-    NewAccount, NewSession, RegisterError, Registered, Registrar, SharedSecret, SharedSecretError,
-    SignedRegistration,
+    NewAccount, NewSession, RegisterError, Registered, Registrar, SharedSecret, SharedSecretError, SignedRegistration,
 };
 use plexus_http::{ApiError, Json, JsonBody, State};
 use plexus_protocol::id::{ServerName, UserId};
@@ -82,9 +81,7 @@ pub async fn register(
         any_password: true,
     };
     let Registered { user_id, session } = registrar.register(account).await.map_err(failed)?;
-    let (access_token, device_id) = session
-        .map(|session| (session.tokens.access_token, session.device_id))
-        .unzip();
+    let (access_token, device_id) = session.map(|session| (session.tokens.access_token, session.device_id)).unzip();
     Ok(JsonBody(Response { user_id, home_server, access_token, device_id }))
 }
 

@@ -38,12 +38,7 @@ pub(crate) async fn require_readable(
 }
 
 /// Whether the requester may change the field of the user.
-fn require_writable(
-    config: &Config,
-    requester: &Requester,
-    user: &UserId,
-    field: &str,
-) -> Result<(), ApiError> {
+fn require_writable(config: &Config, requester: &Requester, user: &UserId, field: &str) -> Result<(), ApiError> {
     crate::room_errors::require_not_suspended(requester)?;
     if requester.user_id != *user && !requester.is_admin {
         return Err(ApiError::forbidden("Cannot set another user's profile"));

@@ -33,9 +33,9 @@ fn change_error(error: PushRulesError) -> ApiError {
     match error {
         PushRulesError::Refused(error @ UserRulesError::NotFound) => ApiError::not_found(error.to_string()),
         PushRulesError::Refused(error @ UserRulesError::MissingPattern) => ApiError::missing_param(error.to_string()),
-        PushRulesError::Refused(
-            error @ (UserRulesError::InvalidRuleId(_) | UserRulesError::RelativeNotFound(_)),
-        ) => ApiError::invalid_param(error.to_string()),
+        PushRulesError::Refused(error @ (UserRulesError::InvalidRuleId(_) | UserRulesError::RelativeNotFound(_))) => {
+            ApiError::invalid_param(error.to_string())
+        }
         PushRulesError::Database(error) => ApiError::internal(&error),
     }
 }

@@ -2,12 +2,14 @@
 
 use plexus_http::{Client, Prefixes, Routes};
 
-use crate::{Api, voip, welcome};
-use crate::{alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space};
-use crate::{state, threads};
-use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
-use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
+use crate::{Api, voip, welcome};
+use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
+use crate::{
+    alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space,
+};
+use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
+use crate::{state, threads};
 
 /// The list of routes; `build` it with [`Api`].
 pub fn routes() -> Routes<Api> {

@@ -93,14 +93,10 @@ pub(crate) fn uia_error(error: UiaError) -> ApiError {
         UiaError::OperationChanged => {
             ApiError::forbidden("Requested operation has changed during the UI authentication session.")
         }
-        UiaError::MissingField(field) => {
-            ApiError::missing_param(format!("auth: {field} is missing or not a string"))
+        UiaError::MissingField(field) => ApiError::missing_param(format!("auth: {field} is missing or not a string")),
+        UiaError::UnknownStage => {
+            ApiError::new(StatusCode::BAD_REQUEST, "M_UNRECOGNIZED", "This authentication type is not offered here")
         }
-        UiaError::UnknownStage => ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "M_UNRECOGNIZED",
-            "This authentication type is not offered here",
-        ),
         UiaError::NoFlow => ApiError::forbidden("No authentication flow is available for this account"),
         UiaError::Hash(_) | UiaError::Database(_) => ApiError::internal(&error),
     }

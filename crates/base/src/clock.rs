@@ -23,14 +23,9 @@ struct Manual {
 
 impl Clock {
     /// The operating system's time.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock everything else is given"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]
     pub fn system() -> Self {
-        Self(Source::System {
-            started: Instant::now(),
-        })
+        Self(Source::System { started: Instant::now() })
     }
 
     /// A clock for tests: it starts at `start_ms` (Unix milliseconds) and moves only by [`Clock::advance`].
@@ -40,15 +35,10 @@ impl Clock {
     }
 
     /// The time of day, in milliseconds since the Unix epoch. It can jump when an operator sets the system's clock.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock everything else is given"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
-            Source::System { .. } => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, millis),
+            Source::System { .. } => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
             Source::Manual(manual) => manual.start_ms + millis(*manual.elapsed.borrow()),
         }
     }

@@ -66,8 +66,9 @@ impl Random {
 
     fn fill(&self, target: &mut [u8]) {
         match &self.0 {
-            Source::System => getrandom::fill(target)
-                .expect("the operating system must give randomness: secrets depend on it"),
+            Source::System => {
+                getrandom::fill(target).expect("the operating system must give randomness: secrets depend on it")
+            }
             Source::Seeded(state) => {
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 for chunk in target.chunks_mut(8) {

@@ -46,10 +46,7 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// When the file is wrong, a log file cannot be written, or logging was started before.
-pub fn start(
-    log_config: Option<&Path>,
-    clock: &Clock,
-) -> Result<(Telemetry, Vec<String>), TelemetryError> {
+pub fn start(log_config: Option<&Path>, clock: &Clock) -> Result<(Telemetry, Vec<String>), TelemetryError> {
     let config = read(log_config)?;
     let (levels, handle) = reload::Layer::new(config.targets());
     let mut files = Vec::new();
@@ -57,15 +54,8 @@ pub fn start(
     for output in &config.outputs {
         outputs.push(layer(output, clock, &mut files)?);
     }
-    tracing_subscriber::registry()
-        .with(levels)
-        .with(outputs)
-        .try_init()?;
-    let telemetry = Telemetry {
-        log_config: log_config.map(Path::to_owned),
-        levels: handle,
-        files,
-    };
+    tracing_subscriber::registry().with(levels).with(outputs).try_init()?;
+    let telemetry = Telemetry { log_config: log_config.map(Path::to_owned), levels: handle, files };
     Ok((telemetry, config.not_in_effect))
 }
 
@@ -79,10 +69,7 @@ impl Telemetry {
         let config = read(self.log_config.as_deref())?;
         self.levels.reload(config.targets())?;
         for file in &self.files {
-            file.reopen().map_err(|source| TelemetryError::File {
-                path: file.path().to_owned(),
-                source,
-            })?;
+            file.reopen().map_err(|source| TelemetryError::File { path: file.path().to_owned(), source })?;
         }
         Ok(config.not_in_effect)
     }
@@ -97,11 +84,7 @@ fn read(log_config: Option<&Path>) -> Result<LogConfig, LogConfigError> {
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
-fn layer<S>(
-    output: &Output,
-    clock: &Clock,
-    files: &mut Vec<LogFile>,
-) -> Result<BoxedLayer<S>, TelemetryError>
+fn layer<S>(output: &Output, clock: &Clock, files: &mut Vec<LogFile>) -> Result<BoxedLayer<S>, TelemetryError>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
@@ -110,10 +93,7 @@ where
         Destination::Stderr => formatted(io::stderr, output, is_terminal(&io::stderr())),
         Destination::File { path, rotation } => {
             let file = LogFile::open(path, *rotation, clock.clone());
-            let file = file.map_err(|source| TelemetryError::File {
-                path: path.clone(),
-                source,
-            })?;
+            let file = file.map_err(|source| TelemetryError::File { path: path.clone(), source })?;
             files.push(file.clone());
             formatted(move || file.clone(), output, false)
         }
@@ -131,11 +111,7 @@ where
 {
     let level: LevelFilter = output.level;
     let layer = fmt::layer().with_writer(writer).with_ansi(colours);
-    if output.json {
-        layer.json().with_filter(level).boxed()
-    } else {
-        layer.with_filter(level).boxed()
-    }
+    if output.json { layer.json().with_filter(level).boxed() } else { layer.with_filter(level).boxed() }
 }
 
 #[cfg(test)]

@@ -94,9 +94,7 @@ impl Node {
             Value::Scalar(scalar) => scalar.to_json(),
             Value::Sequence(items) => items.iter().map(Node::to_json).collect(),
             Value::Mapping(entries) => {
-                let entries = entries
-                    .iter()
-                    .map(|entry| (entry.key.clone(), entry.node.to_json()));
+                let entries = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
                 serde_json::Value::Object(entries.collect())
             }
         }

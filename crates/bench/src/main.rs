@@ -53,9 +53,7 @@ pub struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = runtime
-        .map_err(TargetError::from)
-        .and_then(|runtime| runtime.block_on(run(&options)));
+    let outcome = runtime.map_err(TargetError::from).and_then(|runtime| runtime.block_on(run(&options)));
     match outcome {
         Ok(report) => {
             println!("{}", if options.json { report.json() } else { report.table() });

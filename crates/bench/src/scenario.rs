@@ -33,12 +33,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// Measures every target `rounds` times.
-    pub async fn measure(
-        self,
-        options: &Options,
-        targets: &[Target],
-        report: &mut Report,
-    ) -> Result<(), TargetError> {
+    pub async fn measure(self, options: &Options, targets: &[Target], report: &mut Report) -> Result<(), TargetError> {
         match self {
             Self::Send => send::measure("send", options.users, options, targets, report).await,
             Self::SendOneRoom => send::measure("send-one-room", 1, options, targets, report).await,
@@ -58,11 +53,7 @@ impl Options {
 
 /// Runs `act` for each user at the same time, again and again until `duration` is over. Returns each act's duration in
 /// milliseconds, and the seconds all of it took.
-async fn repeat<F>(
-    users: Vec<User>,
-    duration: Duration,
-    act: F,
-) -> Result<(Vec<User>, Vec<f64>, f64), TargetError>
+async fn repeat<F>(users: Vec<User>, duration: Duration, act: F) -> Result<(Vec<User>, Vec<f64>, f64), TargetError>
 where
     F: AsyncFn(&mut User, usize) -> Result<(), TargetError> + Clone + 'static,
 {

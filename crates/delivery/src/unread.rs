@@ -196,8 +196,7 @@ impl UnreadCounts {
         let (db, user) = (self.db.clone(), user.to_string());
         let (evaluated_to, counts) = (unread.evaluated_to(), unread.to_checkpoint());
         tokio::spawn(async move {
-            let written =
-                db.write(move |tx| repo::unread::set(tx, &user, room, evaluated_to, &counts)).await;
+            let written = db.write(move |tx| repo::unread::set(tx, &user, room, evaluated_to, &counts)).await;
             if let Err(error) = written {
                 let error: DbError = error;
                 tracing::warn!(%error, "cannot store a checkpoint of unread counts");

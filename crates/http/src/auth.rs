@@ -71,13 +71,7 @@ where
 }
 
 fn seen(parts: &Parts) -> Seen<'_> {
-    Seen {
-        ip: peer::of(parts),
-        user_agent: parts
-            .headers
-            .get(USER_AGENT)
-            .and_then(|agent| agent.to_str().ok()),
-    }
+    Seen { ip: peer::of(parts), user_agent: parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) }
 }
 
 /// Notes the user for the log line. It may be there already: two extractors of one handler.
@@ -108,11 +102,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let AuthGuest(requester) = AuthGuest::from_request_parts(parts, state).await?;
         if requester.is_guest {
-            return Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                "M_GUEST_ACCESS_FORBIDDEN",
-                "Guest access not allowed",
-            ));
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed"));
         }
         Ok(Self(requester))
     }
@@ -143,12 +133,7 @@ fn token_error(error: TokenError) -> ApiError {
 }
 
 fn locked() -> ApiError {
-    ApiError::new(
-        StatusCode::UNAUTHORIZED,
-        "M_USER_LOCKED",
-        "User account has been locked",
-    )
-    .with("soft_logout", true)
+    ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "User account has been locked").with("soft_logout", true)
 }
 
 /// The access token of the Authorization header or of the query parameter `access_token`, if any.
@@ -172,20 +157,12 @@ fn access_token(parts: &Parts) -> Result<Option<String>, ApiError> {
     });
     match token {
         Some(token) => Ok(Some(token.to_owned())),
-        None => Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "M_MISSING_TOKEN",
-            "Invalid Authorization header.",
-        )),
+        None => Err(ApiError::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Invalid Authorization header.")),
     }
 }
 
 fn query_token(query: &str) -> Option<String> {
-    let raw = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("access_token="))?;
-    let decoded = percent_encoding::percent_decode_str(raw)
-        .decode_utf8()
-        .ok()?;
+    let raw = query.split('&').find_map(|pair| pair.strip_prefix("access_token="))?;
+    let decoded = percent_encoding::percent_decode_str(raw).decode_utf8().ok()?;
     (!decoded.is_empty()).then(|| decoded.into_owned())
 }

@@ -52,15 +52,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrEmpty<T> {
 
 /// Reads the whole body, at most `limit` bytes of it (`M_TOO_LARGE` beyond).
 pub async fn read(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(BODY_TIMEOUT, collect(request, limit))
-        .await
-        .unwrap_or_else(|_| {
-            Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "M_UNKNOWN",
-                "The request's body did not arrive in time",
-            ))
-        })
+    tokio::time::timeout(BODY_TIMEOUT, collect(request, limit)).await.unwrap_or_else(|_| {
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", "The request's body did not arrive in time"))
+    })
 }
 
 async fn collect(request: Request, limit: usize) -> Result<Bytes, ApiError> {
@@ -99,16 +93,13 @@ fn oversized() -> ApiError {
 
 /// Parses a JSON object into `T`. serde would read a struct from an array too; Matrix bodies are objects.
 pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|_| ApiError::not_json("The request's body is not valid UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::not_json("The request's body is not valid UTF-8"))?;
     let is_object = text.trim_ascii_start().starts_with('{');
     if !is_object {
-        return Err(
-            match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                Ok(_) => ApiError::bad_json("The request's body must be a JSON object"),
-                Err(error) => ApiError::not_json(format!("Content not JSON: {error}")),
-            },
-        );
+        return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) => ApiError::bad_json("The request's body must be a JSON object"),
+            Err(error) => ApiError::not_json(format!("Content not JSON: {error}")),
+        });
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => ApiError::bad_json(error.to_string()),
@@ -151,9 +142,6 @@ impl IntoResponse for Empty {
 
 fn json_response(body: Bytes) -> Response {
     let mut response = Response::new(body.into());
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

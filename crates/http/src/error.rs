@@ -26,32 +26,18 @@ impl ApiError {
         errcode: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            status,
-            errcode: Some(errcode.into()),
-            message: message.into(),
-            fields: None,
-            retry_after_ms: None,
-        }
+        Self { status, errcode: Some(errcode.into()), message: message.into(), fields: None, retry_after_ms: None }
     }
 
     /// An answer whose body is exactly `fields`, such as the 401 of user-interactive authentication.
     pub fn body(status: StatusCode, fields: Map<String, Value>) -> Self {
-        Self {
-            status,
-            errcode: None,
-            message: Cow::Borrowed(""),
-            fields: Some(Box::new(fields)),
-            retry_after_ms: None,
-        }
+        Self { status, errcode: None, message: Cow::Borrowed(""), fields: Some(Box::new(fields)), retry_after_ms: None }
     }
 
     /// Adds one more field to the body.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.fields
-            .get_or_insert_default()
-            .insert(name.to_owned(), value.into());
+        self.fields.get_or_insert_default().insert(name.to_owned(), value.into());
         self
     }
 
@@ -92,51 +78,31 @@ impl ApiError {
 
     /// 401 `M_MISSING_TOKEN`.
     pub fn missing_token() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "M_MISSING_TOKEN",
-            "Missing access token",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token")
     }
 
     /// 401 `M_UNKNOWN_TOKEN`. With `soft_logout` the client keeps its keys and logs in again (client-server API, soft logout).
     pub fn unknown_token(soft_logout: bool) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "M_UNKNOWN_TOKEN",
-            "Invalid access token passed.",
-        )
-        .with("soft_logout", soft_logout)
+        Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
+            .with("soft_logout", soft_logout)
     }
 
     /// 429 `M_LIMIT_EXCEEDED`, with `retry_after_ms` in the body and the header Retry-After in whole seconds.
     pub fn limit_exceeded(retry_after_ms: u64) -> Self {
-        let mut error = Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "M_LIMIT_EXCEEDED",
-            "Too Many Requests",
-        )
-        .with("retry_after_ms", retry_after_ms);
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", "Too Many Requests")
+            .with("retry_after_ms", retry_after_ms);
         error.retry_after_ms = Some(retry_after_ms);
         error
     }
 
     /// 404 `M_UNRECOGNIZED`: no such endpoint.
     pub fn unrecognized() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "M_UNRECOGNIZED",
-            "Unrecognized request",
-        )
+        Self::new(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "Unrecognized request")
     }
 
     /// 405 `M_UNRECOGNIZED`: the endpoint exists, the method does not.
     pub fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "M_UNRECOGNIZED",
-            "Unrecognized request",
-        )
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "Unrecognized request")
     }
 
     /// 413 `M_TOO_LARGE`.
@@ -159,11 +125,7 @@ impl ApiError {
 
     /// 500 `M_UNKNOWN` for what has been logged already.
     pub(crate) fn internal_silent() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "M_UNKNOWN",
-            "Internal server error",
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "Internal server error")
     }
 
     /// The HTTP status.
@@ -196,14 +158,9 @@ impl IntoResponse for ApiError {
         }
         body.extend(self.fields.map(|fields| *fields).unwrap_or_default());
         let mut response = (self.status, Value::Object(body).to_string()).into_response();
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(ms) = self.retry_after_ms {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
         }
         response
     }

@@ -9,15 +9,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    SERVER, USER_AGENT,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, SERVER, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
-use axum::body::HttpBody as _;
 use plexus_base::Clock;
 use tracing::Instrument as _;
 
@@ -30,10 +29,7 @@ pub const SERVER_TOKEN: &str = concat!("Plexus/", env!("CARGO_PKG_VERSION"));
 /// Adds to `router` what every listener needs: /health, answers for unknown endpoints and methods, CORS, caught panics, request
 /// ids and the log line.
 pub fn frame(router: Router, clock: Clock) -> Router {
-    let requests = Arc::new(Requests {
-        clock,
-        next_id: AtomicU64::new(1),
-    });
+    let requests = Arc::new(Requests { clock, next_id: AtomicU64::new(1) });
     router
         .route("/health", axum::routing::get(async || "OK"))
         .fallback(async || ApiError::unrecognized())
@@ -72,11 +68,9 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
 /// A panic in a handler becomes a 500; the panic hook has logged where it happened.
 async fn catching(handler: impl Future<Output = Response>) -> Response {
     let mut handler = pin!(handler);
-    poll_fn(|context| {
-        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
-            Ok(poll) => poll,
-            Err(_) => Poll::Ready(ApiError::internal_silent().into_response()),
-        }
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
+        Ok(poll) => poll,
+        Err(_) => Poll::Ready(ApiError::internal_silent().into_response()),
     })
     .await
 }
@@ -87,14 +81,8 @@ fn add_headers(headers: &mut HeaderMap) {
         headers.insert(name, HeaderValue::from_static(value));
     };
     add(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    add(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        "GET, POST, PUT, DELETE, OPTIONS",
-    );
-    add(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        "X-Requested-With, Content-Type, Authorization",
-    );
+    add(ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS");
+    add(ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization");
     add(SERVER, SERVER_TOKEN);
 }
 

@@ -63,8 +63,7 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     pub fn peek(&self, key: &K) -> Result<(), ApiError> {
         let hash = self.hasher.hash_one(key);
         let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        self.after(full_at.get(&hash).copied(), self.clock.monotonic(), 1)
-            .map(drop)
+        self.after(full_at.get(&hash).copied(), self.clock.monotonic(), 1).map(drop)
     }
 
     /// Counts one action of `key` that has happened already, allowed or not.
@@ -74,19 +73,12 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     }
 
     /// When the bucket would be full again after `actions` more.
-    fn after(
-        &self,
-        full_at: Option<Duration>,
-        now: Duration,
-        actions: u32,
-    ) -> Result<Duration, ApiError> {
+    fn after(&self, full_at: Option<Duration>, now: Duration, actions: u32) -> Result<Duration, ApiError> {
         if self.per_second <= 0.0 {
             // Nothing ever comes back: Synapse's way to switch an action off.
             return Err(ApiError::limit_exceeded(u64::from(u32::MAX)));
         }
-        let seconds = |actions: f64| {
-            Duration::try_from_secs_f64((actions / self.per_second).max(0.0)).unwrap_or(FAR)
-        };
+        let seconds = |actions: f64| Duration::try_from_secs_f64((actions / self.per_second).max(0.0)).unwrap_or(FAR);
         let after = full_at.unwrap_or_default().max(now) + seconds(f64::from(actions));
         // A rounding slack of a microsecond: 10 actions at 0.1 each must fit a burst of 10.
         let allowed = now + seconds(self.burst_count) + Duration::from_micros(1);
@@ -94,11 +86,7 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
             return Ok(after);
         }
         let wait = after.saturating_sub(now + seconds(self.burst_count));
-        Err(ApiError::limit_exceeded(
-            u64::try_from(wait.as_millis())
-                .unwrap_or(u64::MAX)
-                .max(1),
-        ))
+        Err(ApiError::limit_exceeded(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))
     }
 }
 

@@ -21,18 +21,14 @@ impl Client {
     /// Endpoints of the client-server API as it stands: v3, and r0 as it was called before Matrix 1.1.
     pub const V3R0: Prefixes = Prefixes(&["/_matrix/client/v3", "/_matrix/client/r0"]);
     /// As [`Self::V3R0`], and under unstable, as Synapse serves nearly all of them.
-    pub const V3R0_UNSTABLE: Prefixes = Prefixes(&[
-        "/_matrix/client/v3",
-        "/_matrix/client/r0",
-        "/_matrix/client/unstable",
-    ]);
+    pub const V3R0_UNSTABLE: Prefixes =
+        Prefixes(&["/_matrix/client/v3", "/_matrix/client/r0", "/_matrix/client/unstable"]);
     /// Endpoints that came after Matrix 1.1 and are versioned one by one.
     pub const V1: Prefixes = Prefixes(&["/_matrix/client/v1"]);
     /// Unstable forms; the path then begins with the MSC's name.
     pub const UNSTABLE: Prefixes = Prefixes(&["/_matrix/client/unstable"]);
     /// The media API as it was before Matrix 1.11.
-    pub const MEDIA: Prefixes =
-        Prefixes(&["/_matrix/media/v3", "/_matrix/media/r0", "/_matrix/media/v1"]);
+    pub const MEDIA: Prefixes = Prefixes(&["/_matrix/media/v3", "/_matrix/media/r0", "/_matrix/media/v1"]);
     /// The one media endpoint that is versioned by itself: `POST /_matrix/media/v1/create`.
     pub const MEDIA_V1: Prefixes = Prefixes(&["/_matrix/media/v1"]);
     /// Paths written in full, such as `/.well-known/matrix/client`.
@@ -64,63 +60,34 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// No routes.
     pub fn new() -> Self {
-        Self {
-            paths: BTreeMap::new(),
-            list: Vec::new(),
-        }
+        Self { paths: BTreeMap::new(), list: Vec::new() }
     }
 
     /// `GET` (and HEAD) `path` under each of `prefixes`.
-    pub fn get<T: 'static>(
-        &mut self,
-        prefixes: Prefixes,
-        path: &str,
-        handler: impl Handler<T, S>,
-    ) -> &mut Self {
+    pub fn get<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::GET, handler);
         self.add(Method::GET, prefixes, path, router)
     }
 
     /// `POST path` under each of `prefixes`.
-    pub fn post<T: 'static>(
-        &mut self,
-        prefixes: Prefixes,
-        path: &str,
-        handler: impl Handler<T, S>,
-    ) -> &mut Self {
+    pub fn post<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::POST, handler);
         self.add(Method::POST, prefixes, path, router)
     }
 
     /// `PUT path` under each of `prefixes`.
-    pub fn put<T: 'static>(
-        &mut self,
-        prefixes: Prefixes,
-        path: &str,
-        handler: impl Handler<T, S>,
-    ) -> &mut Self {
+    pub fn put<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::PUT, handler);
         self.add(Method::PUT, prefixes, path, router)
     }
 
     /// `DELETE path` under each of `prefixes`.
-    pub fn delete<T: 'static>(
-        &mut self,
-        prefixes: Prefixes,
-        path: &str,
-        handler: impl Handler<T, S>,
-    ) -> &mut Self {
+    pub fn delete<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::DELETE, handler);
         self.add(Method::DELETE, prefixes, path, router)
     }
 
-    fn add(
-        &mut self,
-        method: Method,
-        prefixes: Prefixes,
-        path: &str,
-        router: MethodRouter<S>,
-    ) -> &mut Self {
+    fn add(&mut self, method: Method, prefixes: Prefixes, path: &str, router: MethodRouter<S>) -> &mut Self {
         for prefix in prefixes.0 {
             let path = format!("{prefix}{path}");
             let merged = match self.paths.remove(&path) {
@@ -128,10 +95,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 None => router.clone(),
             };
             self.paths.insert(path.clone(), merged);
-            self.list.push(Route {
-                method: method.clone(),
-                path,
-            });
+            self.list.push(Route { method: method.clone(), path });
         }
         self
     }

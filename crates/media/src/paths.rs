@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn layout_is_synapses() {
         let root = Path::new("/media");
-        assert_eq!(content(root, "GerZNDnDZVjsOtardLuwfIBg"), Some("/media/local_content/Ge/rZ/NDnDZVjsOtardLuwfIBg".into()));
+        assert_eq!(
+            content(root, "GerZNDnDZVjsOtardLuwfIBg"),
+            Some("/media/local_content/Ge/rZ/NDnDZVjsOtardLuwfIBg".into())
+        );
         let size = ThumbnailSize { width: 32, height: 24, method: Method::Crop };
         assert_eq!(
             thumbnail(root, "GerZNDnDZVjs", &size, Format::Jpeg),

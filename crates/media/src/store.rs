@@ -129,9 +129,7 @@ impl MediaStore {
         let media_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
         let content = self.keep(&media_id, upload, about).await?;
         let (id, user, now) = (media_id.clone(), user.clone(), self.clock.now_ms());
-        self.database
-            .write(move |tx| media::add(tx, &id, user.as_str(), &content, now))
-            .await?;
+        self.database.write(move |tx| media::add(tx, &id, user.as_str(), &content, now)).await?;
         Ok(media_id)
     }
 
@@ -172,7 +170,13 @@ impl MediaStore {
     }
 
     /// Keeps an upload under an id handed out before.
-    pub async fn fill(&self, user: &UserId, media_id: &str, upload: Upload, about: Description) -> Result<(), MediaError> {
+    pub async fn fill(
+        &self,
+        user: &UserId,
+        media_id: &str,
+        upload: Upload,
+        about: Description,
+    ) -> Result<(), MediaError> {
         self.check_fillable(user, media_id).await?;
         // Two uploads to one id: the first to commit wins, and the loser's content must not lie in its place. So the
         // content goes to a name of its own first and moves within the write, which runs one at a time.

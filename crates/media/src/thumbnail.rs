@@ -118,7 +118,8 @@ pub fn choose(sizes: &[ThumbnailSize], request: ThumbnailRequest) -> ThumbnailSi
     let area = |size: &ThumbnailSize| u64::from(size.width) * u64::from(size.height);
     let covers = |size: &&ThumbnailSize| size.width >= request.width && size.height >= request.height;
     let same_method = |size: &&ThumbnailSize| size.method == request.method;
-    let smallest_covering = |candidates: Vec<&ThumbnailSize>| candidates.into_iter().filter(covers).min_by_key(|size| area(size)).copied();
+    let smallest_covering =
+        |candidates: Vec<&ThumbnailSize>| candidates.into_iter().filter(covers).min_by_key(|size| area(size)).copied();
     let of_method: Vec<_> = sizes.iter().filter(same_method).collect();
     smallest_covering(of_method.clone())
         .or_else(|| of_method.into_iter().max_by_key(|size| area(size)).copied())
@@ -152,9 +153,8 @@ pub fn make(
 
 fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError> {
     let io = |error| ThumbnailError::Io { path: source.to_owned(), error };
-    let mut reader = ImageReader::new(BufReader::new(fs::File::open(source).map_err(io)?))
-        .with_guessed_format()
-        .map_err(io)?;
+    let mut reader =
+        ImageReader::new(BufReader::new(fs::File::open(source).map_err(io)?)).with_guessed_format().map_err(io)?;
     let mut limits = Limits::default();
     // Four bytes a pixel, and as much again for the decoder.
     limits.max_alloc = Some(max_pixels.saturating_mul(8));

@@ -66,9 +66,7 @@ pub struct Answer {
 /// # Errors
 /// See [`NetError`]; an HTTP error status is an [`Answer`].
 pub async fn send(purpose: Purpose, request: Request<Bytes>) -> Result<Answer, NetError> {
-    tokio::time::timeout(TIMEOUT, send_untimed(purpose, request))
-        .await
-        .unwrap_or(Err(NetError::Timeout))
+    tokio::time::timeout(TIMEOUT, send_untimed(purpose, request)).await.unwrap_or(Err(NetError::Timeout))
 }
 
 async fn send_untimed(purpose: Purpose, request: Request<Bytes>) -> Result<Answer, NetError> {
@@ -87,15 +85,10 @@ async fn send_untimed(purpose: Purpose, request: Request<Bytes>) -> Result<Answe
     let address = format!("{host}:{port}");
     let stream = TcpStream::connect((host.as_str(), port))
         .await
-        .map_err(|source| NetError::Connect {
-            address: address.clone(),
-            source,
-        })?;
+        .map_err(|source| NetError::Connect { address: address.clone(), source })?;
     let request = on_the_wire(request)?;
     if encrypted {
-        let stream = tls::connect(purpose, &host, stream)
-            .await
-            .map_err(|source| NetError::Tls { address, source })?;
+        let stream = tls::connect(purpose, &host, stream).await.map_err(|source| NetError::Tls { address, source })?;
         exchange(stream, request).await
     } else {
         exchange(stream, request).await
@@ -123,16 +116,8 @@ async fn exchange(
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
         let (parts, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES)
-            .collect()
-            .await
-            .map_err(NetError::Body)?
-            .to_bytes();
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(NetError::Body)?.to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     };
     tokio::pin!(exchange, connection);
     tokio::select! {

@@ -12,11 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::Purpose;
 
-pub(crate) async fn connect(
-    purpose: Purpose,
-    host: &str,
-    stream: TcpStream,
-) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(purpose: Purpose, host: &str, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
     let config = match purpose {
         Purpose::OperatorCommand => unverified().map_err(std::io::Error::other)?,

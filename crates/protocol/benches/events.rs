@@ -65,7 +65,11 @@ fn main() {
     }
     let ours = whole("plexus, one batch (again)", || check_in_batches(&texts, EVENTS, &lookup));
     let theirs = ruma(&servers, &texts);
-    println!("\nplexus is {:.1} times as fast as ruma one by one, {:.1} times in a batch", ratio(theirs, one_by_one), ratio(theirs, ours));
+    println!(
+        "\nplexus is {:.1} times as fast as ruma one by one, {:.1} times in a batch",
+        ratio(theirs, one_by_one),
+        ratio(theirs, ours)
+    );
 }
 
 fn check_in_batches(texts: &[&str], batch: usize, lookup: &dyn Fn(&str, &str) -> Option<KnownKey>) {
@@ -124,7 +128,12 @@ impl Server {
     fn event(&self, n: usize) -> Pdu {
         let id = |n: usize| format!("$31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH{n:05}").parse().unwrap();
         let body = format!("This is message number {n}, about as long as what people say in a chat room.");
-        let content = [("body", body.as_str()), ("msgtype", "m.text"), ("format", "org.matrix.custom.html"), ("formatted_body", body.as_str())];
+        let content = [
+            ("body", body.as_str()),
+            ("msgtype", "m.text"),
+            ("format", "org.matrix.custom.html"),
+            ("formatted_body", body.as_str()),
+        ];
         let builder = PduBuilder {
             room_id: Some(self.room.clone()),
             sender: self.user.clone(),

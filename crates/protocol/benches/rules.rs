@@ -35,13 +35,8 @@ const CHANGES: usize = 50;
 fn main() {
     authorization();
     push_rules();
-    println!(
-        "\nresolving branches that each change {CHANGES} members, the topic and the power levels"
-    );
-    println!(
-        "{:>9} {:>8} {:>14} {:>14} {:>8}",
-        "state", "branches", "plexus", "ruma", "times"
-    );
+    println!("\nresolving branches that each change {CHANGES} members, the topic and the power levels");
+    println!("{:>9} {:>8} {:>14} {:>14} {:>8}", "state", "branches", "plexus", "ruma", "times");
     for members in [1_000, 10_000, 100_000] {
         for branches in [2, 5, 20] {
             resolution(members, branches);
@@ -57,35 +52,11 @@ struct Bench {
 
 impl Bench {
     fn new(members: usize) -> Self {
-        let mut this = Self {
-            room: Room::new(VERSION),
-            state: StateMap::new(),
-            count: 0,
-        };
-        this.send(
-            "@alice:a",
-            "m.room.create",
-            Some(""),
-            r#"{"room_version":"11"}"#,
-        );
-        this.send(
-            "@alice:a",
-            "m.room.member",
-            Some("@alice:a"),
-            r#"{"membership":"join"}"#,
-        );
-        this.send(
-            "@alice:a",
-            "m.room.power_levels",
-            Some(""),
-            r#"{"users":{"@alice:a":100}}"#,
-        );
-        this.send(
-            "@alice:a",
-            "m.room.join_rules",
-            Some(""),
-            r#"{"join_rule":"public"}"#,
-        );
+        let mut this = Self { room: Room::new(VERSION), state: StateMap::new(), count: 0 };
+        this.send("@alice:a", "m.room.create", Some(""), r#"{"room_version":"11"}"#);
+        this.send("@alice:a", "m.room.member", Some("@alice:a"), r#"{"membership":"join"}"#);
+        this.send("@alice:a", "m.room.power_levels", Some(""), r#"{"users":{"@alice:a":100}}"#);
+        this.send("@alice:a", "m.room.join_rules", Some(""), r#"{"join_rule":"public"}"#);
         this.send("@alice:a", "m.room.topic", Some(""), r#"{"topic":"all"}"#);
         for member in 0..members {
             if member % (members / 10) == members / 20 {
@@ -93,29 +64,14 @@ impl Bench {
                 this.send("@alice:a", "m.room.power_levels", Some(""), &levels);
             }
             let user = format!("@user{member}:a");
-            this.send(
-                &user,
-                "m.room.member",
-                Some(&user),
-                r#"{"membership":"join"}"#,
-            );
+            this.send(&user, "m.room.member", Some(&user), r#"{"membership":"join"}"#);
         }
         this
     }
 
-    fn send(
-        &mut self,
-        sender: &str,
-        event_type: &str,
-        state_key: Option<&str>,
-        content: &str,
-    ) -> Pdu {
+    fn send(&mut self, sender: &str, event_type: &str, state_key: Option<&str>, content: &str) -> Pdu {
         let depth = self.count as u64 + 1;
-        let name = if self.count == 0 {
-            "create".to_owned()
-        } else {
-            format!("e{}", self.count)
-        };
+        let name = if self.count == 0 { "create".to_owned() } else { format!("e{}", self.count) };
         let pdu = self.room.add(NewEvent {
             name: &name,
             sender,
@@ -124,20 +80,13 @@ impl Bench {
             content: Object::parse(content).unwrap(),
             time: depth,
             depth,
-            prev: if self.count == 0 {
-                vec![]
-            } else {
-                vec![self.room.id("create"); 2]
-            },
+            prev: if self.count == 0 { vec![] } else { vec![self.room.id("create"); 2] },
             state: &self.state,
             auth: None,
         });
         self.count += 1;
         if let Some(state_key) = state_key {
-            self.state.insert(
-                (event_type.to_owned(), state_key.to_owned()),
-                pdu.event_id().clone(),
-            );
+            self.state.insert((event_type.to_owned(), state_key.to_owned()), pdu.event_id().clone());
         }
         pdu
     }
@@ -147,12 +96,7 @@ impl Bench {
         let before = self.state.clone();
         let levels = format!(r#"{{"users":{{"@alice:a":100,"@user{number}:a":50}}}}"#);
         self.send("@alice:a", "m.room.power_levels", Some(""), &levels);
-        self.send(
-            "@alice:a",
-            "m.room.topic",
-            Some(""),
-            &format!(r#"{{"topic":"{number}"}}"#),
-        );
+        self.send("@alice:a", "m.room.topic", Some(""), &format!(r#"{{"topic":"{number}"}}"#));
         for change in 0..CHANGES {
             let user = format!("@user{}:a", change * 7 + number % 3);
             let content = format!(r#"{{"membership":"join","displayname":"{number}"}}"#);
@@ -165,76 +109,25 @@ impl Bench {
 fn authorization() {
     let mut bench = Bench::new(1_000);
     let events = [
-        (
-            "message",
-            bench.send(
-                "@user5:a",
-                "m.room.message",
-                None,
-                r#"{"body":"hello","msgtype":"m.text"}"#,
-            ),
-        ),
-        (
-            "topic",
-            bench.send("@alice:a", "m.room.topic", Some(""), r#"{"topic":"t"}"#),
-        ),
-        (
-            "join",
-            bench.send(
-                "@new:a",
-                "m.room.member",
-                Some("@new:a"),
-                r#"{"membership":"join"}"#,
-            ),
-        ),
-        (
-            "kick",
-            bench.send(
-                "@alice:a",
-                "m.room.member",
-                Some("@user5:a"),
-                r#"{"membership":"leave"}"#,
-            ),
-        ),
-        (
-            "power levels",
-            bench.send(
-                "@alice:a",
-                "m.room.power_levels",
-                Some(""),
-                r#"{"users":{"@alice:a":100}}"#,
-            ),
-        ),
+        ("message", bench.send("@user5:a", "m.room.message", None, r#"{"body":"hello","msgtype":"m.text"}"#)),
+        ("topic", bench.send("@alice:a", "m.room.topic", Some(""), r#"{"topic":"t"}"#)),
+        ("join", bench.send("@new:a", "m.room.member", Some("@new:a"), r#"{"membership":"join"}"#)),
+        ("kick", bench.send("@alice:a", "m.room.member", Some("@user5:a"), r#"{"membership":"leave"}"#)),
+        ("power levels", bench.send("@alice:a", "m.room.power_levels", Some(""), r#"{"users":{"@alice:a":100}}"#)),
     ];
     // As a room in memory has it: two look-ups by borrowed text.
-    let mut state: std::collections::HashMap<&str, std::collections::HashMap<&str, Pdu>> =
-        Default::default();
+    let mut state: std::collections::HashMap<&str, std::collections::HashMap<&str, Pdu>> = Default::default();
     for ((event_type, state_key), id) in &bench.state {
-        state
-            .entry(event_type)
-            .or_default()
-            .insert(state_key, bench.room.events[id].clone());
+        state.entry(event_type).or_default().insert(state_key, bench.room.events[id].clone());
     }
     let lookup = |event_type: &str, state_key: &str| state.get(event_type)?.get(state_key).cloned();
     println!("authorization, per event");
     for (name, event) in &events {
-        each(name, 200_000, || {
-            _ = black_box(auth::check(VERSION.rules(), event, &lookup))
-        });
+        each(name, 200_000, || _ = black_box(auth::check(VERSION.rules(), event, &lookup)));
     }
-    let by_id = |id: &EventId| {
-        bench.room.events.get(id).map(|pdu| AuthEvent {
-            pdu: pdu.clone(),
-            rejected: false,
-        })
-    };
+    let by_id = |id: &EventId| bench.room.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
     each("message, its auth events", 200_000, || {
-        black_box(auth::check_state_independent(
-            VERSION.rules(),
-            &events[0].1,
-            &by_id,
-        ))
-        .unwrap();
+        black_box(auth::check_state_independent(VERSION.rules(), &events[0].1, &by_id)).unwrap();
     });
 }
 
@@ -242,21 +135,12 @@ fn push_rules() {
     let owner: UserId = "@alice:a".parse().unwrap();
     let rules = CompiledRuleset::new(&default_ruleset(&owner), &owner);
     let message = |content: &str| Object::parse(content).unwrap();
-    let plain = message(
-        r#"{"body":"a message of some length, as people write them","msgtype":"m.text","m.mentions":{}}"#,
-    );
-    let mention = message(
-        r#"{"body":"Alice: hello","msgtype":"m.text","m.mentions":{"user_ids":["@alice:a"]}}"#,
-    );
+    let plain =
+        message(r#"{"body":"a message of some length, as people write them","msgtype":"m.text","m.mentions":{}}"#);
+    let mention = message(r#"{"body":"Alice: hello","msgtype":"m.text","m.mentions":{"user_ids":["@alice:a"]}}"#);
     let levels = PowerLevels::new(VERSION.rules(), &[], None);
-    let room = RoomContext {
-        member_count: 100,
-        power_levels: Some(&levels),
-    };
-    let owner = Owner {
-        user_id: &owner,
-        display_name: Some("Alice"),
-    };
+    let room = RoomContext { member_count: 100, power_levels: Some(&levels) };
+    let owner = Owner { user_id: &owner, display_name: Some("Alice") };
     println!("\npush rules, per event and rule set");
     for (name, content) in [("plain message", &plain), ("mention", &mention)] {
         let event = EventView {
@@ -267,12 +151,8 @@ fn push_rules() {
             state_key: None,
             content,
         };
-        each(name, 200_000, || {
-            _ = black_box(rules.evaluate(&event, &room, owner))
-        });
-        each(&format!("{name}, for all"), 200_000, || {
-            _ = black_box(rules.evaluate_for_all(&event, &room))
-        });
+        each(name, 200_000, || _ = black_box(rules.evaluate(&event, &room, owner)));
+        each(&format!("{name}, for all"), 200_000, || _ = black_box(rules.evaluate_for_all(&event, &room)));
     }
 }
 
@@ -280,69 +160,37 @@ fn resolution(members: usize, branches: usize) {
     let mut bench = Bench::new(members);
     let maps: Vec<StateMap> = (0..branches).map(|number| bench.branch(number)).collect();
     let room = bench.room;
-    let states: Vec<State> = maps
-        .iter()
-        .map(|map| State::new(&room.graph, map.values()).unwrap())
-        .collect();
-    let lookup = |id: &EventId| {
-        room.events.get(id).map(|pdu| AuthEvent {
-            pdu: pdu.clone(),
-            rejected: false,
-        })
-    };
-    let (ours, result) = best(20, || {
-        match resolve(VERSION.rules(), &room.graph, &states, &lookup).unwrap() {
-            Resolution::Resolved(state) => state,
-            Resolution::Need(events) => panic!("needs {events:?}"),
-        }
+    let states: Vec<State> = maps.iter().map(|map| State::new(&room.graph, map.values()).unwrap()).collect();
+    let lookup = |id: &EventId| room.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
+    let (ours, result) = best(20, || match resolve(VERSION.rules(), &room.graph, &states, &lookup).unwrap() {
+        Resolution::Resolved(state) => state,
+        Resolution::Need(events) => panic!("needs {events:?}"),
     });
 
-    let events: ruma_pdu::Events = room
-        .events
-        .values()
-        .map(|pdu| (ruma_pdu::id(pdu.event_id()), ruma_pdu::RumaPdu::from(pdu)))
-        .collect();
-    let entry = |((kind, key), id): (&(String, String), &EventId)| {
-        ((kind.as_str().into(), key.clone()), ruma_pdu::id(id))
-    };
-    let ruma_states: Vec<ruma_state_res::StateMap<ruma_pdu::RumaId>> = maps
-        .iter()
-        .map(|map| map.iter().map(entry).collect())
-        .collect();
+    let events: ruma_pdu::Events =
+        room.events.values().map(|pdu| (ruma_pdu::id(pdu.event_id()), ruma_pdu::RumaPdu::from(pdu))).collect();
+    let entry =
+        |((kind, key), id): (&(String, String), &EventId)| ((kind.as_str().into(), key.clone()), ruma_pdu::id(id));
+    let ruma_states: Vec<ruma_state_res::StateMap<ruma_pdu::RumaId>> =
+        maps.iter().map(|map| map.iter().map(entry).collect()).collect();
     // What ruma wants of its caller, and is not charged for.
     let chains: Vec<EventIdSet<ruma_pdu::RumaId>> = states
         .iter()
         .map(|state| {
             let nodes: Vec<_> = state.iter().map(|(_, node)| node).collect();
-            let chain = room
-                .graph
-                .auth_chain(&nodes)
-                .into_iter()
-                .chain(nodes.iter().copied());
-            chain
-                .map(|node| ruma_pdu::id(room.graph.id(node)))
-                .collect()
+            let chain = room.graph.auth_chain(&nodes).into_iter().chain(nodes.iter().copied());
+            chain.map(|node| ruma_pdu::id(room.graph.id(node))).collect()
         })
         .collect();
     let rules = ruma_pdu::rules(VERSION);
     let v2 = rules.state_res.v2_rules().unwrap();
     let (theirs, ruma_result) = best(if members > 10_000 { 1 } else { 3 }, || {
         let fetch = ruma_pdu::fetch(&events);
-        ruma_state_res::resolve(
-            &rules.authorization,
-            v2,
-            ruma_states.iter(),
-            chains.clone(),
-            fetch,
-            |_| None,
-        )
-        .unwrap()
+        ruma_state_res::resolve(&rules.authorization, v2, ruma_states.iter(), chains.clone(), fetch, |_| None).unwrap()
     });
     let ours_ids: HashSet<&str> = result.event_ids(&room.graph).map(EventId::as_str).collect();
-    let their_ids: HashSet<&str> = ruma_result
-        .values()
-        .map(|id| std::borrow::Borrow::<ruma_common::EventId>::borrow(id).as_str())
-        .collect();
+    let their_ids: HashSet<&str> =
+        ruma_result.values().map(|id| std::borrow::Borrow::<ruma_common::EventId>::borrow(id).as_str()).collect();
     assert_eq!(ours_ids, their_ids, "the results differ");
     let times = theirs.as_secs_f64() / ours.as_secs_f64();
     println!("{members:>9} {branches:>8} {ours:>14.2?} {theirs:>14.2?} {times:>7.1}x");
@@ -367,8 +215,5 @@ fn best<T>(runs: usize, mut work: impl FnMut() -> T) -> (Duration, T) {
         (start.elapsed(), result)
     };
     let first = timed();
-    (1..runs).map(|_| timed()).fold(
-        first,
-        |best, next| if next.0 < best.0 { next } else { best },
-    )
+    (1..runs).map(|_| timed()).fold(first, |best, next| if next.0 < best.0 { next } else { best })
 }

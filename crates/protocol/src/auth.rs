@@ -33,11 +33,7 @@ pub type StateLookup<'a> = dyn Fn(&str, &str) -> Option<Pdu> + 'a;
 ///
 /// # Errors
 /// The rule that rejects the event.
-pub fn check(
-    rules: &RoomVersionRules,
-    event: &Pdu,
-    state: &StateLookup<'_>,
-) -> Result<(), AuthRejection> {
+pub fn check(rules: &RoomVersionRules, event: &Pdu, state: &StateLookup<'_>) -> Result<(), AuthRejection> {
     // 1. If type is `m.room.create`.
     if event.event_type() == "m.room.create" {
         return create::check(rules, event);
@@ -52,20 +48,12 @@ pub fn check(
     // 4 of versions 1 to 5: aliases belong to their server, whoever is in the room.
     if rules.auth.special_case_aliases && event.event_type() == "m.room.aliases" {
         let key = event.state_key().ok_or(AuthRejection::MissingStateKey)?;
-        return if key == event.sender().server_name() {
-            Ok(())
-        } else {
-            Err(AuthRejection::AliasesOfOtherServer)
-        };
+        return if key == event.sender().server_name() { Ok(()) } else { Err(AuthRejection::AliasesOfOtherServer) };
     }
     let power_levels = state("m.room.power_levels", "");
     let room = RoomState {
         rules,
-        levels: LevelsView {
-            rules,
-            create: &create,
-            content: power_levels.as_ref().map(Pdu::content),
-        },
+        levels: LevelsView { rules, create: &create, content: power_levels.as_ref().map(Pdu::content) },
         create: &create,
         power_levels: power_levels.as_ref(),
         state,
@@ -89,56 +77,33 @@ fn check_event_of_member(room: &RoomState<'_>, event: &Pdu) -> Result<(), AuthRe
         return require(sender_level, room.levels.field(LevelField::Invite));
     }
     // 8. Required power level.
-    require(
-        sender_level,
-        room.levels
-            .event(event.event_type(), event.state_key().is_some()),
-    )?;
+    require(sender_level, room.levels.event(event.event_type(), event.state_key().is_some()))?;
     // 9. State keys that are user ids belong to that user.
-    if event
-        .state_key()
-        .is_some_and(|key| key.starts_with('@') && key != event.sender().as_str())
-    {
+    if event.state_key().is_some_and(|key| key.starts_with('@') && key != event.sender().as_str()) {
         return Err(AuthRejection::StateKeyOfOtherUser);
     }
     match event.event_type() {
         // 10. If type is `m.room.power_levels`.
         "m.room.power_levels" => power_levels::check(room, event, sender_level),
         // 11 of versions 1 and 2.
-        "m.room.redaction" if room.rules.auth.check_redaction => {
-            check_redaction(room, event, sender_level)
-        }
+        "m.room.redaction" if room.rules.auth.check_redaction => check_redaction(room, event, sender_level),
         // 11. Otherwise, allow.
         _ => Ok(()),
     }
 }
 
 /// Rule 11 of versions 1 and 2: by level, or within one server.
-fn check_redaction(
-    room: &RoomState<'_>,
-    event: &Pdu,
-    sender_level: PowerLevel,
-) -> Result<(), AuthRejection> {
+fn check_redaction(room: &RoomState<'_>, event: &Pdu, sender_level: PowerLevel) -> Result<(), AuthRejection> {
     if sender_level >= room.levels.field(LevelField::Redact) {
         return Ok(());
     }
     let own_server = event.event_id().server_name();
-    let same_server = event
-        .redacts()
-        .is_some_and(|redacts| redacts.server_name() == own_server);
-    if own_server.is_some() && same_server {
-        Ok(())
-    } else {
-        Err(AuthRejection::RedactionOfOtherServer)
-    }
+    let same_server = event.redacts().is_some_and(|redacts| redacts.server_name() == own_server);
+    if own_server.is_some() && same_server { Ok(()) } else { Err(AuthRejection::RedactionOfOtherServer) }
 }
 
 fn require(has: PowerLevel, needs: PowerLevel) -> Result<(), AuthRejection> {
-    if has >= needs {
-        Ok(())
-    } else {
-        Err(AuthRejection::InsufficientPower { has, needs })
-    }
+    if has >= needs { Ok(()) } else { Err(AuthRejection::InsufficientPower { has, needs }) }
 }
 
 /// What the rules read of the room.

@@ -115,7 +115,8 @@ struct Segment {
 
 impl Segment {
     fn new(tokens: Vec<Token>) -> Self {
-        let mut chars: Vec<char> = tokens.iter().filter_map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect();
+        let mut chars: Vec<char> =
+            tokens.iter().filter_map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect();
         chars.sort_unstable();
         chars.dedup();
         let mut places = Vec::with_capacity((chars.len() + 1) * tokens.len().div_ceil(64));
@@ -213,9 +214,7 @@ mod tests {
     #[test]
     fn whole_value() {
         // Client-Server API, the example under `event_match`.
-        for (value, expected) in
-            [("Lunch plans", true), ("LUNCH", true), (" lunch", false), ("lunc", false)]
-        {
+        for (value, expected) in [("Lunch plans", true), ("LUNCH", true), (" lunch", false), ("lunc", false)] {
             assert_eq!(Pattern::whole("lunc?*").matches(value), expected, "{value:?}");
         }
         for (glob, value, expected) in [
@@ -277,7 +276,8 @@ mod tests {
     #[test]
     fn hostile_patterns_take_linear_time() {
         let text = "a".repeat(60_000);
-        for pattern in ["a".repeat(1000) + "b", "a?".repeat(500) + "b", "*a".repeat(500) + "*b", "?".repeat(1000) + "b"] {
+        for pattern in ["a".repeat(1000) + "b", "a?".repeat(500) + "b", "*a".repeat(500) + "*b", "?".repeat(1000) + "b"]
+        {
             assert!(!Pattern::words(&pattern).matches(&text));
             assert!(!Pattern::whole(&format!("*{pattern}*")).matches(&text));
         }

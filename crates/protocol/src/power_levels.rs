@@ -118,30 +118,19 @@ impl PowerLevels {
     /// `None` when there is none. Values that are not levels in this room version count as absent.
     pub fn new(rules: &RoomVersionRules, creators: &[UserId], content: Option<&Object>) -> Self {
         let field = |field: LevelField| {
-            content
-                .and_then(|content| level(rules, content.get(field.as_str())?))
-                .unwrap_or(field.default_level())
+            content.and_then(|content| level(rules, content.get(field.as_str())?)).unwrap_or(field.default_level())
         };
         let map = |key: &str| -> Vec<(Box<str>, i64)> {
             let entries = content.and_then(|content| content.get_object(key));
             let levels = entries.into_iter().flat_map(Object::iter);
-            levels
-                .filter_map(|(name, value)| Some((name.into(), level(rules, value)?)))
-                .collect()
+            levels.filter_map(|(name, value)| Some((name.into(), level(rules, value)?))).collect()
         };
         let mut users = map("users");
         if content.is_none() && !rules.auth.privileged_creators {
-            users = creators
-                .iter()
-                .map(|creator| (creator.as_str().into(), CREATOR_LEVEL))
-                .collect();
+            users = creators.iter().map(|creator| (creator.as_str().into(), CREATOR_LEVEL)).collect();
             users.sort_unstable();
         }
-        let privileged = if rules.auth.privileged_creators {
-            creators
-        } else {
-            &[]
-        };
+        let privileged = if rules.auth.privileged_creators { creators } else { &[] };
         Self {
             fields: LevelField::ALL.map(field),
             users,
@@ -164,11 +153,7 @@ impl PowerLevels {
 
     /// The power level of a user whose id is at hand as text.
     pub fn user_by_str(&self, user: &str) -> PowerLevel {
-        if self
-            .privileged
-            .iter()
-            .any(|creator| creator.as_str() == user)
-        {
+        if self.privileged.iter().any(|creator| creator.as_str() == user) {
             return PowerLevel::Infinite;
         }
         PowerLevel::Level(find(&self.users, user).unwrap_or(self.field(LevelField::UsersDefault)))
@@ -186,11 +171,7 @@ impl PowerLevels {
 
     /// The level needed to send an event of this type, as state or not. Not for `m.room.member`, which has its own rules.
     pub fn event(&self, event_type: &str, is_state: bool) -> PowerLevel {
-        let default = if is_state {
-            LevelField::StateDefault
-        } else {
-            LevelField::EventsDefault
-        };
+        let default = if is_state { LevelField::StateDefault } else { LevelField::EventsDefault };
         PowerLevel::Level(find(&self.events, event_type).unwrap_or(self.field(default)))
     }
 
@@ -248,20 +229,11 @@ impl PowerLevels {
     /// Whether a redaction that was received takes effect: its sender has the redact level, or is of the same server as the
     /// sender of the event, which answers for its users (room versions 3 and later, "Handling redactions").
     pub fn redaction_takes_effect(&self, redaction_sender: &UserId, event_sender: &UserId) -> bool {
-        self.user(redaction_sender) >= self.redact()
-            || redaction_sender.server_name() == event_sender.server_name()
+        self.user(redaction_sender) >= self.redact() || redaction_sender.server_name() == event_sender.server_name()
     }
 
     fn field(&self, field: LevelField) -> i64 {
-        let [
-            users_default,
-            events_default,
-            state_default,
-            ban,
-            redact,
-            kick,
-            invite,
-        ] = self.fields;
+        let [users_default, events_default, state_default, ban, redact, kick, invite] = self.fields;
         match field {
             LevelField::UsersDefault => users_default,
             LevelField::EventsDefault => events_default,
@@ -275,9 +247,7 @@ impl PowerLevels {
 }
 
 fn find(sorted: &[(Box<str>, i64)], key: &str) -> Option<i64> {
-    let at = sorted
-        .binary_search_by(|(name, _)| (**name).cmp(key))
-        .ok()?;
+    let at = sorted.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;
     sorted.get(at).map(|(_, level)| *level)
 }
 
@@ -286,19 +256,11 @@ fn find(sorted: &[(Box<str>, i64)], key: &str) -> Option<i64> {
 pub fn creators(create: &Pdu) -> Vec<UserId> {
     let auth = &create.room_version().rules().auth;
     if !auth.creator_is_sender {
-        return create
-            .content()
-            .get_str("creator")
-            .and_then(|id| id.parse().ok())
-            .into_iter()
-            .collect();
+        return create.content().get_str("creator").and_then(|id| id.parse().ok()).into_iter().collect();
     }
     let mut creators = vec![create.sender().clone()];
     if auth.privileged_creators {
-        let additional = create
-            .content()
-            .get_array("additional_creators")
-            .unwrap_or_default();
+        let additional = create.content().get_array("additional_creators").unwrap_or_default();
         for creator in additional.iter().filter_map(|id| id.as_str()?.parse().ok()) {
             if !creators.contains(&creator) {
                 creators.push(creator);
@@ -322,35 +284,21 @@ impl LevelsView<'_> {
             return PowerLevel::Infinite;
         }
         let Some(content) = self.content else {
-            return PowerLevel::Level(if is_creator(self.create, user) {
-                CREATOR_LEVEL
-            } else {
-                0
-            });
+            return PowerLevel::Level(if is_creator(self.create, user) { CREATOR_LEVEL } else { 0 });
         };
-        let own = content
-            .get_object("users")
-            .and_then(|users| level(self.rules, users.get(user)?));
+        let own = content.get_object("users").and_then(|users| level(self.rules, users.get(user)?));
         own.map_or_else(|| self.field(LevelField::UsersDefault), PowerLevel::Level)
     }
 
     pub(crate) fn event(&self, event_type: &str, is_state: bool) -> PowerLevel {
-        let events = self
-            .content
-            .and_then(|content| content.get_object("events"));
+        let events = self.content.and_then(|content| content.get_object("events"));
         let own = events.and_then(|events| level(self.rules, events.get(event_type)?));
-        let default = if is_state {
-            LevelField::StateDefault
-        } else {
-            LevelField::EventsDefault
-        };
+        let default = if is_state { LevelField::StateDefault } else { LevelField::EventsDefault };
         own.map_or_else(|| self.field(default), PowerLevel::Level)
     }
 
     pub(crate) fn field(&self, field: LevelField) -> PowerLevel {
-        let own = self
-            .content
-            .and_then(|content| level(self.rules, content.get(field.as_str())?));
+        let own = self.content.and_then(|content| level(self.rules, content.get(field.as_str())?));
         PowerLevel::Level(own.unwrap_or(field.default_level()))
     }
 }
@@ -361,12 +309,7 @@ pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
     if !auth.creator_is_sender {
         return create.content().get_str("creator") == Some(user);
     }
-    let additional = || {
-        create
-            .content()
-            .get_array("additional_creators")
-            .unwrap_or_default()
-    };
+    let additional = || create.content().get_array("additional_creators").unwrap_or_default();
     create.sender().as_str() == user
         || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
 }
@@ -397,10 +340,6 @@ fn level_text(text: &str) -> Option<i64> {
         return None;
     }
     // All digits, so only its size can be wrong, and the nearest level is meant.
-    let out_of_range = if trimmed.starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
+    let out_of_range = if trimmed.starts_with('-') { i64::MIN } else { i64::MAX };
     Some(trimmed.parse().unwrap_or(out_of_range))
 }

@@ -37,7 +37,18 @@ impl RoomVersion {
 
     /// Every version, oldest first.
     pub const ALL: [Self; 12] = [
-        Self::V1, Self::V2, Self::V3, Self::V4, Self::V5, Self::V6, Self::V7, Self::V8, Self::V9, Self::V10, Self::V11, Self::V12,
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::V5,
+        Self::V6,
+        Self::V7,
+        Self::V8,
+        Self::V9,
+        Self::V10,
+        Self::V11,
+        Self::V12,
     ];
 
     /// The version as `m.room.create` names it.

@@ -63,25 +63,11 @@ pub fn resolve(
     events: &EventLookup<'_>,
 ) -> Result<Resolution, ResolveError> {
     let create = graph.create().ok_or(ResolveError::NoCreateEvent)?;
-    let mut loaded = Loaded {
-        graph,
-        events,
-        found: HashMap::new(),
-        missing: Vec::new(),
-    };
+    let mut loaded = Loaded { graph, events, found: HashMap::new(), missing: Vec::new() };
     let resolved = match rules.state_resolution {
         StateResolution::V1 => v1::resolve(rules, graph, states, create, &mut loaded),
-        StateResolution::V2 => {
-            v2::resolve(rules, graph, states, create, &mut loaded, v2::Revision::V2)
-        }
-        StateResolution::V2_1 => v2::resolve(
-            rules,
-            graph,
-            states,
-            create,
-            &mut loaded,
-            v2::Revision::V2_1,
-        ),
+        StateResolution::V2 => v2::resolve(rules, graph, states, create, &mut loaded, v2::Revision::V2),
+        StateResolution::V2_1 => v2::resolve(rules, graph, states, create, &mut loaded, v2::Revision::V2_1),
     };
     Ok(match resolved {
         Ok(state) => Resolution::Resolved(state),
@@ -118,11 +104,7 @@ impl Loaded<'_> {
     }
 
     fn complete(&self) -> Result<(), NeedEvents> {
-        if self.missing.is_empty() {
-            Ok(())
-        } else {
-            Err(NeedEvents)
-        }
+        if self.missing.is_empty() { Ok(()) } else { Err(NeedEvents) }
     }
 
     fn get(&self, node: Node) -> Option<&AuthEvent> {

@@ -67,10 +67,8 @@ pub fn is_visible(before: StateForUser, after: StateForUser, joined_later: bool)
 
 /// Users always see that they are out, be it that they declined an invite to a room whose history they never could see.
 fn is_own_departure(before: StateForUser, after: StateForUser) -> bool {
-    matches!(
-        before.membership,
-        Some(Membership::Join | Membership::Invite)
-    ) && matches!(after.membership, Some(Membership::Leave | Membership::Ban))
+    matches!(before.membership, Some(Membership::Join | Membership::Invite))
+        && matches!(after.membership, Some(Membership::Leave | Membership::Ban))
 }
 
 #[cfg(test)]
@@ -79,22 +77,12 @@ mod tests {
     use crate::auth::Membership as M;
 
     fn at(visibility: V, membership: Option<M>) -> StateForUser {
-        StateForUser {
-            visibility,
-            membership,
-        }
+        StateForUser { visibility, membership }
     }
 
     #[test]
     fn ordinary_events() {
-        let memberships = [
-            None,
-            Some(M::Join),
-            Some(M::Invite),
-            Some(M::Leave),
-            Some(M::Ban),
-            Some(M::Knock),
-        ];
+        let memberships = [None, Some(M::Join), Some(M::Invite), Some(M::Leave), Some(M::Ban), Some(M::Knock)];
         for visibility in [V::WorldReadable, V::Shared, V::Invited, V::Joined] {
             for membership in memberships {
                 for joined_later in [false, true] {
@@ -103,11 +91,7 @@ mod tests {
                         || membership == Some(M::Join)
                         || (visibility == V::Shared && joined_later)
                         || (visibility == V::Invited && membership == Some(M::Invite));
-                    assert_eq!(
-                        is_visible(state, state, joined_later),
-                        expected,
-                        "{state:?} {joined_later}"
-                    );
+                    assert_eq!(is_visible(state, state, joined_later), expected, "{state:?} {joined_later}");
                 }
             }
         }
@@ -116,40 +100,12 @@ mod tests {
     #[test]
     fn changes_are_seen_from_either_side() {
         let out = None;
-        assert!(is_visible(
-            at(V::WorldReadable, out),
-            at(V::Joined, out),
-            false
-        ));
-        assert!(is_visible(
-            at(V::Joined, out),
-            at(V::WorldReadable, out),
-            false
-        ));
-        assert!(is_visible(
-            at(V::Joined, Some(M::Leave)),
-            at(V::Joined, Some(M::Join)),
-            false
-        ));
-        assert!(is_visible(
-            at(V::Joined, Some(M::Join)),
-            at(V::Joined, Some(M::Ban)),
-            false
-        ));
-        assert!(is_visible(
-            at(V::Joined, Some(M::Invite)),
-            at(V::Joined, Some(M::Leave)),
-            false
-        ));
-        assert!(!is_visible(
-            at(V::Joined, out),
-            at(V::Joined, Some(M::Invite)),
-            false
-        ));
-        assert!(!is_visible(
-            at(V::Joined, Some(M::Ban)),
-            at(V::Joined, Some(M::Leave)),
-            false
-        ));
+        assert!(is_visible(at(V::WorldReadable, out), at(V::Joined, out), false));
+        assert!(is_visible(at(V::Joined, out), at(V::WorldReadable, out), false));
+        assert!(is_visible(at(V::Joined, Some(M::Leave)), at(V::Joined, Some(M::Join)), false));
+        assert!(is_visible(at(V::Joined, Some(M::Join)), at(V::Joined, Some(M::Ban)), false));
+        assert!(is_visible(at(V::Joined, Some(M::Invite)), at(V::Joined, Some(M::Leave)), false));
+        assert!(!is_visible(at(V::Joined, out), at(V::Joined, Some(M::Invite)), false));
+        assert!(!is_visible(at(V::Joined, Some(M::Ban)), at(V::Joined, Some(M::Leave)), false));
     }
 }

@@ -103,7 +103,8 @@ impl XMatrix {
     /// Parses a header value (RFC 9110, section 11.4; unquoted values may hold what old servers put there).
     pub fn parse(header: &str) -> Result<Self, XMatrixError> {
         const SCHEME: &str = "x-matrix";
-        let scheme = header.get(..SCHEME.len()).filter(|s| s.eq_ignore_ascii_case(SCHEME)).ok_or(XMatrixError::Scheme)?;
+        let scheme =
+            header.get(..SCHEME.len()).filter(|s| s.eq_ignore_ascii_case(SCHEME)).ok_or(XMatrixError::Scheme)?;
         let mut rest = header.get(scheme.len()..).unwrap_or_default();
         if !rest.starts_with([' ', '\t']) {
             return Err(XMatrixError::Scheme);

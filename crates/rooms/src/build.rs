@@ -234,7 +234,8 @@ impl Rooms {
             draft.state_key.as_deref(),
             &draft.content,
         );
-        let mut found = AuthState { auth_events: Vec::with_capacity(keys.len()), state: Vec::with_capacity(keys.len() + 1) };
+        let mut found =
+            AuthState { auth_events: Vec::with_capacity(keys.len()), state: Vec::with_capacity(keys.len() + 1) };
         for (event_type, state_key) in keys {
             if let Some(entry) = state.get(&event_type, &state_key) {
                 let pdu = self.entry_pdu(version, entry).await?;

@@ -142,10 +142,11 @@ impl RoomCreator {
         let mut head = Head::of(&head::empty_view(version), 0);
         let mut events: Vec<PendingEvent> = Vec::new();
         for draft in self.drafts(new).await? {
-            let built = self.rooms.build(room_id.as_ref(), version, &head, &draft).await.map_err(|error| match error {
-                SendError::Db(error) => CreateError::Other(error.into()),
-                error => CreateError::InvalidState { event_type: draft.event_type.clone(), error },
-            })?;
+            let built =
+                self.rooms.build(room_id.as_ref(), version, &head, &draft).await.map_err(|error| match error {
+                    SendError::Db(error) => CreateError::Other(error.into()),
+                    error => CreateError::InvalidState { event_type: draft.event_type.clone(), error },
+                })?;
             if let Built::Event(pending, next) = built {
                 room_id.get_or_insert_with(|| pending.pdu.room_id().clone());
                 events.push(*pending);
@@ -167,9 +168,8 @@ impl RoomCreator {
     /// one user's rooms differ in nothing else.
     fn creation_time(&self) -> u64 {
         let now = self.rooms.clock.now_ms();
-        let last = self.rooms.last_creation.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-            Some(now.max(last + 1))
-        });
+        let last =
+            self.rooms.last_creation.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
         now.max(last.unwrap_or(0) + 1)
     }
 

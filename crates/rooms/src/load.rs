@@ -68,8 +68,7 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         let pdu = parse(&event, version)?;
         extremities.push(Extremity { nid: event.event_nid, event_id: pdu.event_id().clone() });
     }
-    let snapshot =
-        SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
+    let snapshot = SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
     let view = RoomView {
         position: row.position,
         tip: Tip { extremities: extremities.into(), depth: row.depth.unsigned_abs(), snapshot },

@@ -62,8 +62,14 @@ impl UserRooms {
 
 enum Slot {
     /// Being read; what commits meanwhile is applied afterwards.
-    Loading { changes: Vec<Membership>, done: watch::Receiver<()> },
-    Loaded { rooms: UserRooms, used: AtomicU64 },
+    Loading {
+        changes: Vec<Membership>,
+        done: watch::Receiver<()>,
+    },
+    Loaded {
+        rooms: UserRooms,
+        used: AtomicU64,
+    },
 }
 
 /// user -> rooms. Updated inside the commit, before its position is published.

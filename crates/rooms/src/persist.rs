@@ -18,9 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::head::Tip;
 use crate::registry::Shared;
 use crate::room::{CurrentState, Room};
-use crate::transactions::TransactionKey;
 use crate::state_map::StateEntry;
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
+use crate::transactions::TransactionKey;
 
 /// How many requests may wait for the persister; then writers wait.
 const QUEUE: usize = 1_024;
@@ -192,9 +192,8 @@ impl Task {
 
     /// Answers what was built on something that has failed since.
     fn without_stale(&self, batch: Vec<Request>) -> Vec<Request> {
-        let (fresh, stale): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|it| it.append.epoch == it.append.room.epoch.load(Ordering::Acquire));
+        let (fresh, stale): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|it| it.append.epoch == it.append.room.epoch.load(Ordering::Acquire));
         for request in stale {
             let _ = request.done.send(Err(PersistError::Stale));
         }

@@ -17,11 +17,7 @@ const AT_ONCE: usize = 32;
 const MAX_PROFILE: usize = 65_536;
 
 /// The content of a member event: `membership`, and of `shown` the name and avatar.
-pub(crate) async fn member_content(
-    db: &Database,
-    membership: &str,
-    shown: Option<&UserId>,
-) -> Result<Object, DbError> {
+pub(crate) async fn member_content(db: &Database, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
     let mut content = Object::from([("membership", membership)]);
     let Some(user) = shown.cloned() else { return Ok(content) };
     for (field, value) in db.read(move |tx| repo::profiles::all(tx, user.as_str())).await? {

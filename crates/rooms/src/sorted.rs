@@ -54,13 +54,8 @@ impl<T: Clone> SortedSet<T> {
 
     /// The elements from the first that `order` does not call less, in order.
     pub fn iter_from(&self, order: impl Fn(&T) -> Ordering) -> impl Iterator<Item = &T> {
-        let first = self
-            .leaves
-            .partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
-        let skip = self
-            .leaves
-            .get(first)
-            .map_or(0, |leaf| leaf.partition_point(|item| order(item) == Ordering::Less));
+        let first = self.leaves.partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
+        let skip = self.leaves.get(first).map_or(0, |leaf| leaf.partition_point(|item| order(item) == Ordering::Less));
         self.leaves.iter().skip(first).flat_map(|leaf| leaf.iter()).skip(skip)
     }
 
@@ -105,9 +100,7 @@ impl<T: Clone> SortedSet<T> {
     }
 
     fn leaf_for(&self, order: &impl Fn(&T) -> Ordering) -> Option<usize> {
-        let at = self
-            .leaves
-            .partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
+        let at = self.leaves.partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
         (at < self.leaves.len()).then_some(at)
     }
 }

@@ -45,8 +45,7 @@ impl StateEntry {
     /// This entry once its event has been redacted.
     #[must_use]
     pub(crate) fn redacted(&self, redacted: &Pdu) -> Self {
-        let entry =
-            Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);
+        let entry = Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);
         if entry.keeps() {
             entry.pdu.get_or_init(|| redacted.clone());
         }
@@ -79,10 +78,7 @@ impl StateEntry {
     /// The event, when it is in memory. [`crate::Room::state_event`] loads it when not.
     #[must_use]
     pub fn event(&self) -> Option<Arc<TimelineEvent>> {
-        self.kept
-            .get()
-            .cloned()
-            .or_else(|| self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).upgrade())
+        self.kept.get().cloned().or_else(|| self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).upgrade())
     }
 
     /// The event as it federates, of an entry that keeps it; redacted when it has been redacted.

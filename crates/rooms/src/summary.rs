@@ -121,9 +121,7 @@ pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError>
             summaries.push(RoomSummary::of(&room));
         }
     }
-    summaries.sort_by(|a, b| {
-        b.num_joined_members.cmp(&a.num_joined_members).then_with(|| a.room_id.cmp(&b.room_id))
-    });
+    summaries.sort_by(|a, b| b.num_joined_members.cmp(&a.num_joined_members).then_with(|| a.room_id.cmp(&b.room_id)));
     Ok(summaries)
 }
 

@@ -152,10 +152,7 @@ pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbErr
 }
 
 /// The events of state entries, in their order; those that memory lacks are read in one go.
-pub async fn state_events(
-    room: &Room,
-    entries: &[Arc<StateEntry>],
-) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let in_memory: Vec<Option<Arc<TimelineEvent>>> = entries.iter().map(|entry| entry.event()).collect();
     let missing: Vec<EventNid> =
         entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry.nid).collect();
@@ -189,11 +186,7 @@ pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<Timelin
 }
 
 /// The timeline event nearest to a time (Unix ms) in a direction.
-pub async fn event_near(
-    room: &Room,
-    ts: u64,
-    direction: Direction,
-) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     let (nid, version) = (room.nid, room.version);
     let ts = i64::try_from(ts).unwrap_or(i64::MAX);
     room.db

@@ -62,11 +62,7 @@ pub struct ClientFormat<'a> {
 impl Replaced {
     /// What is told of a replaced state event.
     pub(crate) fn of(pdu: &Pdu) -> Self {
-        Self {
-            event_id: pdu.event_id().clone(),
-            sender: pdu.sender().clone(),
-            content_json: pdu.content_json().into(),
-        }
+        Self { event_id: pdu.event_id().clone(), sender: pdu.sender().clone(), content_json: pdu.content_json().into() }
     }
 }
 

@@ -45,11 +45,7 @@ pub enum CreateError {
 
 /// The files that make up the configuration.
 fn files(args: &ConfigArgs) -> Vec<PathBuf> {
-    if args.config_path.is_empty() {
-        vec![args.data_dir().join("homeserver.yaml")]
-    } else {
-        args.config_path.clone()
-    }
+    if args.config_path.is_empty() { vec![args.data_dir().join("homeserver.yaml")] } else { args.config_path.clone() }
 }
 
 /// Why there is no configuration.
@@ -193,13 +189,8 @@ fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let unfinished = PathBuf::from(name);
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .map_err(write_error)?;
+    let mut file =
+        File::options().create(true).truncate(true).write(true).mode(0o600).open(&unfinished).map_err(write_error)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(write_error)?;
     fs::rename(&unfinished, path).map_err(write_error)
 }

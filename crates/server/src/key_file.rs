@@ -42,14 +42,8 @@ pub enum KeyError {
 /// # Errors
 /// See [`KeyError`].
 pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
-    let text = fs::read_to_string(path).map_err(|source| KeyError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    SigningKey::parse_file(&text).map_err(|source| KeyError::Broken {
-        path: path.to_owned(),
-        source,
-    })
+    let text = fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    SigningKey::parse_file(&text).map_err(|source| KeyError::Broken { path: path.to_owned(), source })
 }
 
 /// A new key with a version as Synapse makes them: `a_` and four letters.
@@ -72,10 +66,7 @@ pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
             writeln!(file, "{}", key.to_file_line())?;
             file.sync_all()
         })
-        .map_err(|source| KeyError::Write {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| KeyError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

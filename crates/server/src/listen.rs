@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use plexus_base::{Clock, Shutdown};
 use plexus_base::config::{Listener as ListenerConfig, ListenerType, ResourceName};
+use plexus_base::{Clock, Shutdown};
 use plexus_http::Peer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -191,10 +191,6 @@ async fn accept_one(listener: &Bound) -> std::io::Result<(Stream, Peer)> {
         }
         Socket::Unix(socket, _) => (Stream::Unix(socket.accept().await?.0), None),
     };
-    let peer = Peer {
-        address,
-        x_forwarded: listener.x_forwarded,
-        site: Arc::clone(&listener.site),
-    };
+    let peer = Peer { address, x_forwarded: listener.x_forwarded, site: Arc::clone(&listener.site) };
     Ok((stream, peer))
 }

@@ -13,9 +13,7 @@ pub struct Notifier {
 impl Notifier {
     /// Reads NOTIFY_SOCKET.
     pub fn from_env() -> Self {
-        Self {
-            socket: std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()),
-        }
+        Self { socket: std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) }
     }
 
     /// The server listens.

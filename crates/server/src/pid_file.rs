@@ -35,16 +35,8 @@ impl PidFile {
     /// # Errors
     /// See [`PidFileError`].
     pub fn take(path: &Path) -> Result<Self, PidFileError> {
-        let write_error = |source| PidFileError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(write_error)?;
+        let write_error = |source| PidFileError::Write { path: path.to_owned(), source };
+        let mut file = File::options().create(true).truncate(false).write(true).open(path).map_err(write_error)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(PidFileError::Running(path.to_owned())),
@@ -54,10 +46,7 @@ impl PidFile {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(write_error)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _file: file,
-        })
+        Ok(Self { path: path.to_owned(), _file: file })
     }
 }
 
@@ -83,9 +72,10 @@ pub fn running(path: &Path) -> io::Result<Option<i32>> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
-            let pid = text.trim().parse().map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidData, "it does not hold a process id")
-            })?;
+            let pid = text
+                .trim()
+                .parse()
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it does not hold a process id"))?;
             Ok(Some(pid))
         }
         Err(TryLockError::Error(error)) => Err(error),

@@ -106,13 +106,7 @@ impl Running {
         let certificates = certificates(&config, &bound)?;
         let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
         let shutdown = Shutdown::default();
-        let parts = Parts {
-            config,
-            clock: clock.clone(),
-            random,
-            signing_key,
-            shutdown: shutdown.clone(),
-        };
+        let parts = Parts { config, clock: clock.clone(), random, signing_key, shutdown: shutdown.clone() };
         let application = wire::build(parts).await?;
         let places = bound.iter().map(Bound::describe).collect();
         let addresses = bound.iter().filter_map(Bound::address).collect();

@@ -129,12 +129,10 @@ fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
         return Err(read_error(certificate, &"it holds no certificate"));
     }
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| read_error(key, &error))?;
-    CertifiedKey::from_der(chain, secret, &aws_lc_rs::default_provider()).map_err(|source| {
-        TlsError::Pair {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            source,
-        }
+    CertifiedKey::from_der(chain, secret, &aws_lc_rs::default_provider()).map_err(|source| TlsError::Pair {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        source,
     })
 }
 
@@ -163,10 +161,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
         .mode(mode)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| TlsError::Write {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| TlsError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

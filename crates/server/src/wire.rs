@@ -111,9 +111,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown };
     let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
     background.spawn(client.parting.clone().resume());
-    let router = plexus_api_client::routes()
-        .build(client.into())
-        .merge(plexus_api_admin::routes().build(admin.into()));
+    let router = plexus_api_client::routes().build(client.into()).merge(plexus_api_admin::routes().build(admin.into()));
     Ok(Application { router, database, tokens, background })
 }
 

@@ -76,10 +76,7 @@ impl Shared {
     }
 
     fn listener(&self) -> Option<Arc<dyn CommitListener>> {
-        self.listener
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.listener.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -114,16 +111,8 @@ pub enum OpenError {
 impl Database {
     /// Opens the database as its only server, brings its schema up to date and starts its threads. Blocks.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let Prepared {
-            conn,
-            lock,
-            position,
-            ..
-        } = prepare(options)?;
-        let shared = Arc::new(Shared {
-            committed: AtomicI64::new(position),
-            listener: RwLock::new(None),
-        });
+        let Prepared { conn, lock, position, .. } = prepare(options)?;
+        let shared = Arc::new(Shared { committed: AtomicI64::new(position), listener: RwLock::new(None) });
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         let (readers, read_queue) = mpsc::channel(READ_QUEUE);
         let mut threads = Vec::new();
@@ -137,9 +126,7 @@ impl Database {
         for number in 0..reader_count {
             let queue = Arc::clone(&read_queue);
             let options = options.clone();
-            threads.push(spawn(format!("db-reader-{number}"), move || {
-                reader::run(&options, &queue)
-            })?);
+            threads.push(spawn(format!("db-reader-{number}"), move || reader::run(&options, &queue))?);
         }
         Ok(Self(Arc::new(Inner {
             shared,
@@ -186,9 +173,7 @@ impl Database {
     {
         let (job, answer) = TypedJob::pair(f);
         send_blocking(&self.0.readers, job)?;
-        answer
-            .blocking_recv()
-            .unwrap_or_else(|_| Err(DbError::Closed.into()))
+        answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
     /// [`Database::write`] for threads outside the async runtime; panics inside it.
@@ -200,9 +185,7 @@ impl Database {
     {
         let (job, answer) = TypedJob::pair(f);
         send_blocking(&self.0.writer, job)?;
-        answer
-            .blocking_recv()
-            .unwrap_or_else(|_| Err(DbError::Closed.into()))
+        answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
     /// Everything at or below this position is committed and applied to memory.
@@ -212,12 +195,7 @@ impl Database {
 
     /// Sets who is told about commits; replaces the one before. To be called before the first write.
     pub fn set_listener(&self, listener: Arc<dyn CommitListener>) {
-        *self
-            .0
-            .shared
-            .listener
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(listener);
+        *self.0.shared.listener.write().unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 
     /// Which database this is.
@@ -234,10 +212,7 @@ impl Database {
             drop(self.0.readers.send(Message::Stop).await);
         }
         let inner = Arc::clone(&self.0);
-        if tokio::task::spawn_blocking(move || inner.join())
-            .await
-            .is_err()
-        {
+        if tokio::task::spawn_blocking(move || inner.join()).await.is_err() {
             tracing::error!("waiting for the database threads panicked");
         }
     }
@@ -254,8 +229,7 @@ impl Database {
 
 impl Inner {
     fn join(&self) {
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a database thread ended by a panic");
@@ -282,12 +256,7 @@ fn prepare(options: &Options) -> Result<Prepared, OpenError> {
         options.check_database(&mut conn)?;
         let migrations = migrate::migrate(&mut conn)?;
         let position = conn.position()?;
-        Ok(Prepared {
-            conn,
-            lock,
-            position,
-            migrations,
-        })
+        Ok(Prepared { conn, lock, position, migrations })
     })
 }
 
@@ -309,38 +278,24 @@ pub(crate) fn inspect<T: Send>(
 }
 
 /// Runs `f` on a thread that has no async runtime and waits for it.
-pub(crate) fn on_own_thread<T: Send>(
-    f: impl FnOnce() -> Result<T, OpenError> + Send,
-) -> Result<T, OpenError> {
+pub(crate) fn on_own_thread<T: Send>(f: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<T, OpenError> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("db-open".to_owned())
-            .spawn_scoped(scope, f)
-            .map_err(OpenError::Thread)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread =
+            std::thread::Builder::new().name("db-open".to_owned()).spawn_scoped(scope, f).map_err(OpenError::Thread)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 fn spawn(name: String, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(f)
-        .map_err(OpenError::Thread)
+    std::thread::Builder::new().name(name).spawn(f).map_err(OpenError::Thread)
 }
 
 async fn send(queue: &mpsc::Sender<Message>, job: Box<dyn Job>) -> Result<(), DbError> {
-    queue
-        .send(Message::Run(job))
-        .await
-        .map_err(|_| DbError::Closed)
+    queue.send(Message::Run(job)).await.map_err(|_| DbError::Closed)
 }
 
 fn send_blocking(queue: &mpsc::Sender<Message>, job: Box<dyn Job>) -> Result<(), DbError> {
-    queue
-        .blocking_send(Message::Run(job))
-        .map_err(|_| DbError::Closed)
+    queue.blocking_send(Message::Run(job)).map_err(|_| DbError::Closed)
 }
 
 /// A migration's text for one backend.

@@ -11,9 +11,10 @@ use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 #[must_use]
 pub fn encode(id: &EventId) -> Vec<u8> {
     let text = id.as_str();
-    let hash = text.strip_prefix('$').filter(|hash| hash.len() == 43).and_then(|hash| {
-        URL_SAFE_NO_PAD.decode(hash).or_else(|_| STANDARD_NO_PAD.decode(hash)).ok()
-    });
+    let hash = text
+        .strip_prefix('$')
+        .filter(|hash| hash.len() == 43)
+        .and_then(|hash| URL_SAFE_NO_PAD.decode(hash).or_else(|_| STANDARD_NO_PAD.decode(hash)).ok());
     hash.unwrap_or_else(|| text.as_bytes().to_vec())
 }
 

@@ -41,11 +41,7 @@ pub fn stats(options: &Options) -> Result<Vec<TableStats>, OpenError> {
         };
         let mut tables = Vec::new();
         conn.query_text(sizes, &mut |row| {
-            tables.push(TableStats {
-                table: row.get(0)?,
-                rows: 0,
-                bytes: row.get(1)?,
-            });
+            tables.push(TableStats { table: row.get(0)?, rows: 0, bytes: row.get(1)? });
             Ok(())
         })?;
         for table in &mut tables {
@@ -70,10 +66,7 @@ pub fn check(options: &Options) -> Result<Vec<Problem>, OpenError> {
         }
         for check in CHECKS {
             conn.query_text(&format!("{} LIMIT 10", check.sql), &mut |row| {
-                problems.push(Problem {
-                    rule: check.rule.to_owned(),
-                    found: row.get(0)?,
-                });
+                problems.push(Problem { rule: check.rule.to_owned(), found: row.get(0)? });
                 Ok(())
             })?;
         }
@@ -85,10 +78,7 @@ fn integrity(conn: &mut Connection, problems: &mut Vec<Problem>) -> Result<(), D
     conn.query_text("PRAGMA integrity_check(10)", &mut |row| {
         let found: String = row.get(0)?;
         if found != "ok" {
-            problems.push(Problem {
-                rule: "integrity".to_owned(),
-                found,
-            });
+            problems.push(Problem { rule: "integrity".to_owned(), found });
         }
         Ok(())
     })

@@ -52,11 +52,7 @@ pub enum MigrateError {
 
 /// The schema version of this program.
 pub fn latest() -> i64 {
-    MIGRATIONS
-        .iter()
-        .map(|migration| migration.number)
-        .max()
-        .unwrap_or(0)
+    MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0)
 }
 
 /// Brings a database up to date that no server uses; answers the numbers of the migrations it ran.
@@ -77,9 +73,7 @@ pub(crate) fn migrate(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
 }
 
 fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
-    conn.batch(
-        "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)",
-    )?;
+    conn.batch("CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)")?;
     let done = applied(conn)?;
     let mut ran = Vec::new();
     for Migration { number, name, sql } in MIGRATIONS {
@@ -89,15 +83,9 @@ fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         let sql = dialect_schema(conn.backend(), sql);
         conn.batch(&sql)
             .and_then(|()| {
-                conn.batch(&format!(
-                    "INSERT INTO schema_version (number, name) VALUES ({number}, '{name}')"
-                ))
+                conn.batch(&format!("INSERT INTO schema_version (number, name) VALUES ({number}, '{name}')"))
             })
-            .map_err(|error| MigrateError::Failed {
-                number: *number,
-                name,
-                error,
-            })?;
+            .map_err(|error| MigrateError::Failed { number: *number, name, error })?;
         ran.push(*number);
     }
     Ok(ran)
@@ -114,16 +102,9 @@ pub(crate) fn require_current(conn: &mut Connection) -> Result<(), MigrateError>
         exists = true;
         Ok(())
     })?;
-    let database = if exists {
-        applied(conn)?.into_iter().max().unwrap_or(0)
-    } else {
-        0
-    };
+    let database = if exists { applied(conn)?.into_iter().max().unwrap_or(0) } else { 0 };
     if database < latest() {
-        return Err(MigrateError::TooOld {
-            database,
-            binary: latest(),
-        });
+        return Err(MigrateError::TooOld { database, binary: latest() });
     }
     Ok(())
 }
@@ -136,10 +117,7 @@ fn applied(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         Ok(())
     })?;
     match done.iter().copied().max() {
-        Some(database) if database > latest() => Err(MigrateError::TooNew {
-            database,
-            binary: latest(),
-        }),
+        Some(database) if database > latest() => Err(MigrateError::TooNew { database, binary: latest() }),
         _ => Ok(done),
     }
 }

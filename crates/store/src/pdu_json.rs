@@ -72,8 +72,7 @@ pub fn unpack(bytes: &[u8]) -> Result<String, UnpackError> {
         FIRST => {
             let length = varint::take(&mut rest).ok_or(UnpackError::Short)?.min(MAX_BYTES);
             DECOMPRESSOR.with_borrow_mut(|decompressor| {
-                let decompressor =
-                    decompressor.as_mut().ok_or_else(|| UnpackError::Zstd("no memory".to_owned()))?;
+                let decompressor = decompressor.as_mut().ok_or_else(|| UnpackError::Zstd("no memory".to_owned()))?;
                 decompressor
                     .decompress(rest, usize::try_from(length).unwrap_or(0))
                     .map_err(|error| UnpackError::Zstd(error.to_string()))

@@ -22,9 +22,7 @@ pub fn databases() -> Vec<TestDatabase> {
 
 /// As [`databases`], but not opened: for tests that start a server on them.
 pub fn places() -> Vec<TestPlace> {
-    std::iter::once(TestPlace::sqlite())
-        .chain(TestPlace::postgres())
-        .collect()
+    std::iter::once(TestPlace::sqlite()).chain(TestPlace::postgres()).collect()
 }
 
 /// Where a test's own database is; removed when dropped.
@@ -61,40 +59,21 @@ impl TestPlace {
         static TEMPLATE: OnceLock<()> = OnceLock::new();
         let cluster = cluster()?;
         TEMPLATE.get_or_init(|| {
-            cluster
-                .admin(&["CREATE DATABASE plexus_template"])
-                .expect("a template can be made");
-            let options = Options::from_config(
-                "psycopg2",
-                &arguments(cluster, "plexus_template"),
-                false,
-                "".as_ref(),
-            )
-            .expect("the arguments are right");
+            cluster.admin(&["CREATE DATABASE plexus_template"]).expect("a template can be made");
+            let options = Options::from_config("psycopg2", &arguments(cluster, "plexus_template"), false, "".as_ref())
+                .expect("the arguments are right");
             plexus_store::migrate::migrate_database(&options).expect("the migrations run");
         });
         let database = format!("t_{}", crate::unique_name().replace('-', "_"));
         cluster
-            .admin(&[&format!(
-                "CREATE DATABASE {database} TEMPLATE plexus_template"
-            )])
+            .admin(&[&format!("CREATE DATABASE {database} TEMPLATE plexus_template")])
             .expect("a database can be made");
-        Some(Self::new(
-            "psycopg2",
-            arguments(cluster, &database),
-            Remove::Database(cluster, database),
-        ))
+        Some(Self::new("psycopg2", arguments(cluster, &database), Remove::Database(cluster, database)))
     }
 
     fn new(name: &'static str, args: Map<String, serde_json::Value>, remove: Remove) -> Self {
-        let options =
-            Options::from_config(name, &args, false, "".as_ref()).expect("the arguments are right");
-        Self {
-            options,
-            name,
-            args,
-            remove,
-        }
+        let options = Options::from_config(name, &args, false, "".as_ref()).expect("the arguments are right");
+        Self { options, name, args, remove }
     }
 
     /// How the store is told about it.
@@ -109,19 +88,13 @@ impl TestPlace {
 
     /// The `database:` section of homeserver.yaml for it (JSON is YAML).
     pub fn homeserver_yaml(&self) -> String {
-        format!(
-            "database: {}\n",
-            json!({ "name": self.name, "args": self.args })
-        )
+        format!("database: {}\n", json!({ "name": self.name, "args": self.args }))
     }
 
     /// Opens it.
     pub fn open(self) -> TestDatabase {
         let db = Database::open(&self.options).expect("the database opens");
-        TestDatabase {
-            db: Some(db),
-            place: self,
-        }
+        TestDatabase { db: Some(db), place: self }
     }
 }
 

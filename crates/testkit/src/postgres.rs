@@ -33,14 +33,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster. With `durable`, commits reach the disk; tests do without.
     pub fn start(durable: bool) -> Result<Self, String> {
-        Self::start_with(
-            if durable {
-                ""
-            } else {
-                "-c fsync=off -c full_page_writes=off"
-            },
-            &[],
-        )
+        Self::start_with(if durable { "" } else { "-c fsync=off -c full_page_writes=off" }, &[])
     }
 
     /// Starts a cluster with settings (`-c name=value ...`) and with files, as names and contents, in the
@@ -55,17 +48,12 @@ impl Cluster {
         // PostgreSQL refuses to run as root.
         let mut command = if root {
             let user = unprivileged_user()?;
-            let paths = files
-                .iter()
-                .map(|(name, _)| folder.join(name))
-                .chain([folder.clone()]);
+            let paths = files.iter().map(|(name, _)| folder.join(name)).chain([folder.clone()]);
             for path in paths {
                 chown(path, Some(user.uid), Some(user.gid)).map_err(|error| error.to_string())?;
             }
             let mut command = Command::new("setpriv");
-            command
-                .arg(format!("--reuid={}", user.uid))
-                .arg(format!("--regid={}", user.gid));
+            command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid));
             command.args(["--clear-groups", "sh"]);
             command
         } else {
@@ -86,17 +74,12 @@ impl Cluster {
             .map_err(|error| format!("cannot start a shell for PostgreSQL: {error}"))?;
         let mut line = String::new();
         if let Some(stdout) = keeper.stdout.take() {
-            BufReader::new(stdout)
-                .read_line(&mut line)
-                .map_err(|error| error.to_string())?;
+            BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
         }
         if line.trim() != "ready" {
             return Err(format!("{} (binaries: {})", line.trim(), bin.display()));
         }
-        Ok(Self {
-            folder,
-            _keeper: keeper,
-        })
+        Ok(Self { folder, _keeper: keeper })
     }
 
     /// The folder of its socket: what `host` is.
@@ -112,12 +95,9 @@ impl Cluster {
         std::thread::scope(|scope| {
             let run = scope.spawn(|| {
                 let mut client = config.connect(postgres::NoTls)?;
-                statements
-                    .iter()
-                    .try_for_each(|statement| client.batch_execute(statement))
+                statements.iter().try_for_each(|statement| client.batch_execute(statement))
             });
-            run.join()
-                .expect("the administrator's thread does not panic")
+            run.join().expect("the administrator's thread does not panic")
         })
     }
 }
@@ -145,52 +125,32 @@ pub fn cluster() -> Option<&'static Cluster> {
 
 /// The folder with `initdb` and `pg_ctl`: on PATH, where pg_config says, or where Debian puts it (newest first).
 fn binaries() -> Option<PathBuf> {
-    let mut candidates: Vec<PathBuf> =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    let mut candidates: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        candidates.push(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ));
+        candidates.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     candidates.extend(versions.into_iter().map(|(_, path)| path));
-    candidates
-        .into_iter()
-        .find(|path| path.join("initdb").is_file() && path.join("pg_ctl").is_file())
+    candidates.into_iter().find(|path| path.join("initdb").is_file() && path.join("pg_ctl").is_file())
 }
 
 /// Writes a file only its owner may read, as PostgreSQL demands of keys.
 fn write_file(path: &Path, content: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?
-        .write_all(content.as_bytes())
+    std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content.as_bytes())
 }
 
 fn make_folder(root: bool) -> Result<PathBuf, String> {
     // Another user must be able to reach it.
-    let parent = if root {
-        PathBuf::from("/tmp")
-    } else {
-        std::env::temp_dir()
-    };
+    let parent = if root { PathBuf::from("/tmp") } else { std::env::temp_dir() };
     let folder = parent.join(format!("plexus-pg-{}", crate::unique_name()));
-    std::fs::create_dir(&folder)
-        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    std::fs::create_dir(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     Ok(folder)
 }
 
@@ -209,7 +169,5 @@ fn unprivileged_user() -> Result<User, String> {
             (name == wanted).then_some(User { uid, gid })
         })
     };
-    find("postgres")
-        .or_else(|| find("nobody"))
-        .ok_or_else(|| "there is no user to run PostgreSQL as".to_owned())
+    find("postgres").or_else(|| find("nobody")).ok_or_else(|| "there is no user to run PostgreSQL as".to_owned())
 }

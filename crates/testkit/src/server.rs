@@ -152,12 +152,7 @@ impl TestServer {
 
     /// A server on the database at `place`, to be started with [`TestServerBuilder::start`].
     pub fn on(place: TestPlace) -> TestServerBuilder {
-        TestServerBuilder {
-            place,
-            clock: Clock::system(),
-            random: Random::system(),
-            overrides: String::new(),
-        }
+        TestServerBuilder { place, clock: Clock::system(), random: Random::system(), overrides: String::new() }
     }
 
     async fn boot(&mut self) {
@@ -222,9 +217,8 @@ impl TestServer {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         let request = request.body(body).expect("the test's request is one");
-        let answer = plexus_net::send(Purpose::OperatorCommand, request)
-            .await
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let answer =
+            plexus_net::send(Purpose::OperatorCommand, request).await.unwrap_or_else(|error| panic!("{path}: {error}"));
         Answer {
             status: answer.status.as_u16(),
             headers: answer.headers,

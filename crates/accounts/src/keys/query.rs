@@ -26,11 +26,7 @@ impl DeviceKeys {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn query(
-        &self,
-        viewer: &str,
-        wanted: BTreeMap<UserId, Vec<String>>,
-    ) -> Result<QueriedKeys, DbError> {
+    pub async fn query(&self, viewer: &str, wanted: BTreeMap<UserId, Vec<String>>) -> Result<QueriedKeys, DbError> {
         let wanted: BTreeMap<UserId, Vec<String>> =
             wanted.into_iter().filter(|(user_id, _)| self.is_local(user_id) && user_id.is_compliant()).collect();
         if wanted.is_empty() {

@@ -67,8 +67,7 @@ impl DeviceKeys {
         let fallback = keys(&upload.fallback_keys)?;
         let (user_id, device_id) = (user_id.clone(), device_id.to_owned());
         if identity.is_none() && one_time.is_empty() && fallback.is_empty() {
-            let counts =
-                self.db.read(move |tx| one_time_keys::counts(tx, user_id.as_str(), &device_id)).await;
+            let counts = self.db.read(move |tx| one_time_keys::counts(tx, user_id.as_str(), &device_id)).await;
             return counts.map_err(UploadError::Database);
         }
         self.db
@@ -172,9 +171,8 @@ fn checked_device_keys(user_id: &UserId, device_id: &str, keys: &Object) -> Resu
     if !keys.get_object("keys").is_some_and(|all| all.values().all(|one| one.as_str().is_some())) {
         return refuse("keys must be an object of strings");
     }
-    let is_signatures = |value: &Value| {
-        value.as_object().is_some_and(|of_user| of_user.values().all(|one| one.as_str().is_some()))
-    };
+    let is_signatures =
+        |value: &Value| value.as_object().is_some_and(|of_user| of_user.values().all(|one| one.as_str().is_some()));
     if !keys.get_object("signatures").is_some_and(|all| all.values().all(is_signatures)) {
         return refuse("signatures must be an object of objects of strings");
     }

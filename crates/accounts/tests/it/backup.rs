@@ -97,7 +97,8 @@ async fn parts() {
             let refused = backups.put_keys(&alice, version, keys(bad, key(true, 0, 0))).await;
             assert!(matches!(refused, Err(BackupError::Invalid(_))), "{bad:?}");
         }
-        let huge = SessionKey { session_data: object(&format!(r#"{{"c": "{}"}}"#, "x".repeat(70_000))), ..key(true, 0, 0) };
+        let huge =
+            SessionKey { session_data: object(&format!(r#"{{"c": "{}"}}"#, "x".repeat(70_000))), ..key(true, 0, 0) };
         assert!(matches!(backups.put_keys(&alice, version, keys("s", huge)).await, Err(BackupError::TooLarge)));
         let refused = backups.put_keys(&alice, version, keys("s", key(true, u64::MAX, 0))).await;
         assert!(matches!(refused, Err(BackupError::Invalid(_))));

@@ -30,7 +30,8 @@ fn key_of(name: &str) -> SigningKey {
 }
 
 fn one_time(names: &[&str]) -> KeyUpload {
-    let keys = names.iter().map(|name| (format!("signed_curve25519:{name}"), object(&format!(r#"{{"key": "{name}"}}"#))));
+    let keys =
+        names.iter().map(|name| (format!("signed_curve25519:{name}"), object(&format!(r#"{{"key": "{name}"}}"#))));
     KeyUpload { one_time_keys: keys.collect(), ..KeyUpload::default() }
 }
 
@@ -64,7 +65,9 @@ async fn uploads_are_checked() {
         // All or nothing.
         assert_eq!(keys.upload(user, device, KeyUpload::default()).await.unwrap()["signed_curve25519"], 2);
 
-        for (name, value) in [("nocolon", "\"x\""), (":x", "\"x\""), ("a:", "\"x\""), ("a:\\u0000", "\"x\""), ("a:b", "1")] {
+        for (name, value) in
+            [("nocolon", "\"x\""), (":x", "\"x\""), ("a:", "\"x\""), ("a:\\u0000", "\"x\""), ("a:b", "1")]
+        {
             let upload =
                 KeyUpload { one_time_keys: object(&format!(r#"{{"{name}": {value}}}"#)), ..KeyUpload::default() };
             let error = keys.upload(user, device, upload).await.unwrap_err();
@@ -98,7 +101,8 @@ async fn one_time_keys_are_given_out_once_oldest_first_then_the_fallback() {
         assert_eq!(claim_one(keys, user, "a\0").await, None);
         assert_eq!(claim_one(keys, &user_id("@a:elsewhere"), device).await, None);
 
-        let fallback = |name: &str| KeyUpload { fallback_keys: one_time(&[name]).one_time_keys, ..KeyUpload::default() };
+        let fallback =
+            |name: &str| KeyUpload { fallback_keys: one_time(&[name]).one_time_keys, ..KeyUpload::default() };
         keys.upload(user, device, fallback("f")).await.unwrap();
         let unused = || async {
             let (user, device) = (user.clone(), device.to_owned());
@@ -219,7 +223,8 @@ async fn cross_signing_keys() {
 
         let no_master = CrossSigningUpload { master_key: None, ..upload.clone() };
         assert!(matches!(keys.upload_cross_signing(&alice, no_master).await, Err(CrossSigningError::NoMasterKey)));
-        let unsigned = CrossSigningUpload { self_signing_key: upload_of(&alice, "b").self_signing_key, ..upload.clone() };
+        let unsigned =
+            CrossSigningUpload { self_signing_key: upload_of(&alice, "b").self_signing_key, ..upload.clone() };
         let refused = keys.upload_cross_signing(&alice, unsigned).await;
         assert!(matches!(refused, Err(CrossSigningError::NotSigned("self_signing"))));
         let foreign = keys.upload_cross_signing(&alice, upload_of(&bob, "b")).await;

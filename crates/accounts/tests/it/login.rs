@@ -21,7 +21,9 @@ async fn by_password() {
             let found = logins.by_password(named.as_ref(), "secret of alice").await.unwrap();
             assert_eq!(found, "@alice:example.org");
         }
-        for (name, password) in [("alice", "wrong"), ("bob", "x"), ("@alice:other.org", "secret of alice"), ("a:b", "x")] {
+        for (name, password) in
+            [("alice", "wrong"), ("bob", "x"), ("@alice:other.org", "secret of alice"), ("a:b", "x")]
+        {
             let named = logins.qualified(name);
             let refused = logins.by_password(named.as_ref(), password).await;
             assert!(matches!(refused, Err(LoginError::WrongPassword)), "{name}");

@@ -149,7 +149,8 @@ async fn registration_by_token_counts_its_uses() {
         add_token(&server, "once", 1).await;
         let flow = || vec![REGISTRATION_TOKEN];
         let with = |session: &str, token: &str| {
-            let auth = format!(r#"{{"type": "m.login.registration_token", "token": "{token}", "session": "{session}"}}"#);
+            let auth =
+                format!(r#"{{"type": "m.login.registration_token", "token": "{token}", "session": "{session}"}}"#);
             register(flow(), Some(&auth), r#"{"username": "alice"}"#)
         };
         let session = challenge(&server, register(flow(), None, "{}")).await.session_id;

@@ -44,12 +44,11 @@ pub async fn handle(
         return Err(ApiError::missing_param("new_password"));
     };
     let keep = requester.device_id.clone();
-    logins
-        .change_password(&requester.user_id, &new_password, params.logout_devices, keep)
-        .await
-        .map_err(|error| match error {
+    logins.change_password(&requester.user_id, &new_password, params.logout_devices, keep).await.map_err(|error| {
+        match error {
             ChangePasswordError::Weak(error) => weak_password(error),
             ChangePasswordError::Hash(_) | ChangePasswordError::Database(_) => ApiError::internal(&error),
-        })?;
+        }
+    })?;
     Ok(Empty)
 }

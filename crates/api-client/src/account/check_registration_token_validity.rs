@@ -30,9 +30,7 @@ pub async fn handle(
     if !settings.registration.enable_registration {
         return Err(ApiError::forbidden("Registration has been disabled"));
     }
-    let valid = registrar
-        .is_valid_registration_token(&query.token)
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    let valid =
+        registrar.is_valid_registration_token(&query.token).await.map_err(|error| ApiError::internal(&error))?;
     Ok(JsonBody(Response { valid }))
 }

@@ -33,10 +33,7 @@ pub async fn handle(
     let operation = "POST /account/deactivate".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
     let params: Params = authenticate(&uia, &limits, request).await?;
-    deactivation
-        .deactivate(&requester.user_id, params.erase)
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    deactivation.deactivate(&requester.user_id, params.erase).await.map_err(|error| ApiError::internal(&error))?;
     let user_id = requester.user_id.clone();
     // In its own time: a restart takes it up again.
     tokio::spawn(async move { parting.part(&user_id).await });

@@ -90,11 +90,7 @@ fn response(registered: Registered) -> Response {
 }
 
 impl Register {
-    async fn guest(
-        &self,
-        body: &Object,
-        count: impl FnOnce() -> Result<(), ApiError>,
-    ) -> Result<Registered, ApiError> {
+    async fn guest(&self, body: &Object, count: impl FnOnce() -> Result<(), ApiError>) -> Result<Registered, ApiError> {
         if !self.settings.registration.allow_guest_access {
             return Err(ApiError::forbidden("Guest access is disabled"));
         }
@@ -147,7 +143,9 @@ impl Register {
     fn flows(&self) -> Result<Vec<Flow>, ApiError> {
         let registration = &self.settings.registration;
         if !registration.enable_registration {
-            return Err(ApiError::forbidden("Registration has been disabled. Only m.login.application_service registrations are allowed."));
+            return Err(ApiError::forbidden(
+                "Registration has been disabled. Only m.login.application_service registrations are allowed.",
+            ));
         }
         if let Some(stage) = registration.unsupported_verification {
             tracing::warn!("registration refused: the configuration asks for {stage}, which is not in effect yet");

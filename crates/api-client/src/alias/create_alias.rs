@@ -40,8 +40,7 @@ pub async fn handle(
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
     let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
-    let added =
-        rooms.database().write(move |tx| repo::aliases::insert(tx, &text, nid, creator.as_str())).await?;
+    let added = rooms.database().write(move |tx| repo::aliases::insert(tx, &text, nid, creator.as_str())).await?;
     if added {
         Ok(Empty)
     } else {

@@ -41,12 +41,7 @@ pub async fn handle(
 }
 
 /// Takes the alias out of `m.room.canonical_alias`. The alias is gone either way.
-async fn remove_from_canonical(
-    sender: &EventSender,
-    room: &Room,
-    user: &plexus_protocol::id::UserId,
-    alias: &str,
-) {
+async fn remove_from_canonical(sender: &EventSender, room: &Room, user: &plexus_protocol::id::UserId, alias: &str) {
     let view = room.view();
     let Some(event) = view.event_in_memory("m.room.canonical_alias", "") else { return };
     let mut content: Object = event.content().clone();

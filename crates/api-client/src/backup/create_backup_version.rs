@@ -23,9 +23,7 @@ pub async fn handle(
     State(backups): State<KeyBackups>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let version = backups
-        .create(&requester.user_id, request.algorithm, &request.auth_data)
-        .await
-        .map_err(backup_error)?;
+    let version =
+        backups.create(&requester.user_id, request.algorithm, &request.auth_data).await.map_err(backup_error)?;
     Ok(JsonBody(Response { version: version.to_string() }))
 }

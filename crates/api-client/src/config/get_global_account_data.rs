@@ -18,8 +18,7 @@ pub async fn handle(
         let rules = push_rules::of_user(&db, &user).await?;
         return Ok(RawJson(push_rules::content(&rules)?.into()));
     }
-    let content = db
-        .read(move |tx| Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), "", &event_type)?))
-        .await?;
+    let content =
+        db.read(move |tx| Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), "", &event_type)?)).await?;
     content.map(|content| RawJson(content.into())).ok_or_else(|| ApiError::not_found("Account data not found"))
 }

@@ -14,9 +14,7 @@ pub async fn handle(
     require_self(&requester, &user)?;
     require_text("type", &event_type)?;
     let content = db
-        .read(move |tx| {
-            Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), room.as_str(), &event_type)?)
-        })
+        .read(move |tx| Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), room.as_str(), &event_type)?))
         .await?;
     content.map(|content| RawJson(content.into())).ok_or_else(|| ApiError::not_found("Room account data not found"))
 }

@@ -23,9 +23,6 @@ pub async fn handle(
     let operation = format!("DELETE /devices/{device_id}");
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: true };
     let _: Object = authenticate(&uia, &limits, request).await?;
-    devices
-        .delete(&requester.user_id, vec![device_id])
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    devices.delete(&requester.user_id, vec![device_id]).await.map_err(|error| ApiError::internal(&error))?;
     Ok(Empty)
 }

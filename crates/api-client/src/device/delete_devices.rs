@@ -26,9 +26,6 @@ pub async fn handle(
     let operation = "POST /delete_devices".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: true };
     let params: Params = authenticate(&uia, &limits, request).await?;
-    devices
-        .delete(&requester.user_id, params.devices)
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    devices.delete(&requester.user_id, params.devices).await.map_err(|error| ApiError::internal(&error))?;
     Ok(Empty)
 }

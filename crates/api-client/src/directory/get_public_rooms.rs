@@ -57,8 +57,7 @@ pub(super) async fn list(
     if page.server.as_deref().is_some_and(|server| server != rooms.server_name().as_str()) {
         return Err(ApiError::not_found("The directories of other servers cannot be asked yet"));
     }
-    let mut chunk =
-        if config.rooms.enable_room_list_search { published_rooms(rooms).await? } else { Vec::new() };
+    let mut chunk = if config.rooms.enable_room_list_search { published_rooms(rooms).await? } else { Vec::new() };
     chunk.retain(wanted);
     let total = chunk.len();
     let start = match page.since.as_deref() {

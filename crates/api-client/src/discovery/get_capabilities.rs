@@ -69,9 +69,7 @@ fn capabilities(config: &Config) -> Capabilities {
             default: config.server.default_room_version.as_str().to_owned(),
             available: RoomVersion::ALL.iter().map(|version| (version.as_str(), "stable")).collect(),
         },
-        change_password: Enabled {
-            enabled: passwords.enabled != PasswordLogin::Disabled && passwords.localdb_enabled,
-        },
+        change_password: Enabled { enabled: passwords.enabled != PasswordLogin::Disabled && passwords.localdb_enabled },
         set_displayname: Enabled { enabled: set_displayname },
         set_avatar_url: Enabled { enabled: set_avatar_url },
         // No address can be validated here yet.

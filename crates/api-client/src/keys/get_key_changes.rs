@@ -34,8 +34,7 @@ pub async fn handle(
 ) -> Result<JsonBody<Response>, ApiError> {
     let from = position(&span.from, "from")?;
     position(&span.to, "to")?;
-    let memberships =
-        rooms.memberships().of(&requester.user_id).await.map_err(|error| ApiError::internal(&error))?;
+    let memberships = rooms.memberships().of(&requester.user_id).await.map_err(|error| ApiError::internal(&error))?;
     let changes = Changes { rooms, db, user: &requester.user_id, memberships, from };
     let response = changes.collect().await.map_err(|error| ApiError::internal(&error))?;
     Ok(JsonBody(response))
@@ -104,8 +103,7 @@ impl Changes<'_> {
 
     async fn changed_members(&self, room: RoomNid) -> Result<Vec<UserId>, DbError> {
         let from = self.from;
-        let changed: Vec<String> =
-            self.db.read(move |tx| repo::device_lists::members_changed(tx, room, from)).await?;
+        let changed: Vec<String> = self.db.read(move |tx| repo::device_lists::members_changed(tx, room, from)).await?;
         Ok(changed.into_iter().filter_map(|user| user.try_into().ok()).collect())
     }
 

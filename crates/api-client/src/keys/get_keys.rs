@@ -36,8 +36,7 @@ pub async fn handle(
     let wanted: BTreeMap<UserId, Vec<String>> =
         wanted.into_iter().map(|(user_id, devices)| (user_id, devices.unwrap_or_default())).collect();
     let failures = unreachable(wanted.keys().filter(|user_id| !keys.is_local(user_id)));
-    let found =
-        keys.query(requester.user_id.as_str(), wanted).await.map_err(|error| ApiError::internal(&error))?;
+    let found = keys.query(requester.user_id.as_str(), wanted).await.map_err(|error| ApiError::internal(&error))?;
     Ok(JsonBody(Response {
         device_keys: found.device_keys,
         master_keys: found.master_keys,

@@ -43,10 +43,9 @@ pub async fn handle(
 
 fn upload_error(error: UploadError) -> ApiError {
     match error {
-        UploadError::DeviceKeys(_)
-        | UploadError::KeyName(_)
-        | UploadError::KeyValue(_)
-        | UploadError::Conflict(_) => ApiError::invalid_param(error.to_string()),
+        UploadError::DeviceKeys(_) | UploadError::KeyName(_) | UploadError::KeyValue(_) | UploadError::Conflict(_) => {
+            ApiError::invalid_param(error.to_string())
+        }
         UploadError::TooLarge => ApiError::too_large(error.to_string()),
         UploadError::NoDevice => ApiError::unknown(error.to_string()),
         UploadError::Database(_) => ApiError::internal(&error),

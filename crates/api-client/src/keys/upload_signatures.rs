@@ -25,10 +25,8 @@ pub async fn handle(
     State(keys): State<DeviceKeys>,
     Json(uploads): Json<BTreeMap<UserId, Object>>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let failures = keys
-        .upload_signatures(&requester.user_id, uploads)
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    let failures =
+        keys.upload_signatures(&requester.user_id, uploads).await.map_err(|error| ApiError::internal(&error))?;
     let failures = failures.into_iter().map(|(user_id, failed)| {
         (user_id, failed.into_iter().map(|(key, failure)| (key, failure_body(failure))).collect())
     });

@@ -26,7 +26,9 @@ pub async fn handle(
 ) -> Result<JsonBody<Response>, ApiError> {
     require_not_suspended(&requester)?;
     if rooms.get(&room_id).await?.is_none() {
-        return Err(ApiError::not_found("Can't join remote room because no servers that are in the room have been provided."));
+        return Err(ApiError::not_found(
+            "Can't join remote room because no servers that are in the room have been provided.",
+        ));
     }
     limits.joins_local.check(&requester.user_id)?;
     limits.joins_per_room.check(&room_id)?;

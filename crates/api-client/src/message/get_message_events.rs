@@ -83,12 +83,7 @@ pub(crate) struct Page {
 }
 
 /// Reads events that the user may see and the filter lets through.
-pub(crate) async fn read(
-    room: &Room,
-    user: &UserId,
-    filter: &RoomEventFilter,
-    range: Range,
-) -> Result<Page, ApiError> {
+pub(crate) async fn read(room: &Room, user: &UserId, filter: &RoomEventFilter, range: Range) -> Result<Page, ApiError> {
     let Range { mut after, mut upto, limit, direction } = range;
     let mut events = Vec::new();
     if !filter.allows_room(room.id.as_str()) {
@@ -147,8 +142,6 @@ pub(crate) fn direction(dir: &str) -> Result<Direction, ApiError> {
 pub(crate) fn parse_filter(filter: Option<&str>) -> Result<RoomEventFilter, ApiError> {
     match filter {
         None => Ok(RoomEventFilter::default()),
-        Some(json) => {
-            serde_json::from_str(json).map_err(|error| ApiError::not_json(format!("filter: {error}")))
-        }
+        Some(json) => serde_json::from_str(json).map_err(|error| ApiError::not_json(format!("filter: {error}"))),
     }
 }

@@ -24,10 +24,8 @@ pub async fn handle(
     JsonOrEmpty(content): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let user = &requester.user_id;
-    let transaction = requester
-        .device_id
-        .as_deref()
-        .map(|device| Transaction { device_id: device.into(), txn_id: txn_id.into() });
+    let transaction =
+        requester.device_id.as_deref().map(|device| Transaction { device_id: device.into(), txn_id: txn_id.into() });
     if let Some(event_id) = transaction.as_ref().and_then(|it| sender.replayed(&room_id, user, it)) {
         return Ok(JsonBody(Response { event_id }));
     }

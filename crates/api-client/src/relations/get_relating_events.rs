@@ -5,9 +5,9 @@ use std::sync::Arc;
 use plexus_base::Clock;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
+use plexus_rooms::Rooms;
 use plexus_rooms::relations::{RelationFilter, related};
 use plexus_rooms::timeline::{self, Direction};
-use plexus_rooms::Rooms;
 use serde::Deserialize;
 
 use crate::event_json::{format, position_of, push_events, readable_room, token};

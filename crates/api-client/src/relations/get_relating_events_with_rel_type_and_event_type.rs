@@ -17,7 +17,6 @@ pub async fn handle(
     Path((room_id, event_id, rel_type, event_type)): Path<(RoomId, EventId, String, String)>,
     Query(request): Query<Request>,
 ) -> Result<RawJson, ApiError> {
-    let filter =
-        RelationFilter { rel_type: Some(rel_type), event_type: Some(event_type), ..RelationFilter::default() };
+    let filter = RelationFilter { rel_type: Some(rel_type), event_type: Some(event_type), ..RelationFilter::default() };
     list(auth, rooms, clock, (room_id, event_id), filter, request).await
 }

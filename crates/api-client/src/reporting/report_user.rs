@@ -5,8 +5,8 @@ use std::sync::Arc;
 use plexus_base::Clock;
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
-use plexus_store::repo::{self, reports::Report};
 use plexus_store::Database;
+use plexus_store::repo::{self, reports::Report};
 use serde::Deserialize;
 
 use crate::rate_limits::RateLimits;

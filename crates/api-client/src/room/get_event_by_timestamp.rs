@@ -31,7 +31,8 @@ pub async fn handle(
 ) -> Result<JsonBody<Response>, ApiError> {
     let direction = direction(&request.dir)?;
     let (room, _) = readable_room(&rooms, &room_id, &requester.user_id).await?;
-    let not_found = || ApiError::not_found(format!("Unable to find event from {} in direction {}", request.ts, request.dir));
+    let not_found =
+        || ApiError::not_found(format!("Unable to find event from {} in direction {}", request.ts, request.dir));
     let event = timeline::event_near(&room, request.ts, direction).await?.ok_or_else(not_found)?;
     let visible = timeline::visible(&requester.user_id, &room, vec![event]).await?.pop().ok_or_else(not_found)?;
     let pdu = &visible.event.pdu;

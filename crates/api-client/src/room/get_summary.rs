@@ -28,8 +28,7 @@ pub async fn handle(
     if !is_accessible(&rooms, &room, user).await? {
         return Err(ApiError::not_found("Room not found or not accessible"));
     }
-    let membership = user.map(|user| {
-        room.view().state.membership(user.as_str()).map_or("leave", |membership| membership.as_str())
-    });
+    let membership =
+        user.map(|user| room.view().state.membership(user.as_str()).map_or("leave", |membership| membership.as_str()));
     Ok(JsonBody(Response { room: SummaryDetails::of(&room), membership }))
 }

@@ -97,12 +97,7 @@ pub async fn handle(
     }))
 }
 
-async fn by_password(
-    logins: &Logins,
-    limits: &RateLimits,
-    ip: IpAddr,
-    request: &Request,
-) -> Result<UserId, ApiError> {
+async fn by_password(logins: &Logins, limits: &RateLimits, ip: IpAddr, request: &Request) -> Result<UserId, ApiError> {
     let named = named(request)?;
     let password = request.password.as_deref().ok_or_else(|| missing("password"))?;
     limits.login_address.check(&ip)?;
@@ -114,9 +109,7 @@ async fn by_password(
     limits.login_failed_attempts.peek(key.as_str())?;
     let user_id = match named {
         Named::User(user) => logins.qualified(&user),
-        Named::ThirdParty { medium, address } => {
-            logins.by_threepid(&medium, &address).await.map_err(login_error)?
-        }
+        Named::ThirdParty { medium, address } => logins.by_threepid(&medium, &address).await.map_err(login_error)?,
     };
     let result = logins.by_password(user_id.as_ref(), password).await;
     if matches!(result, Err(LoginError::WrongPassword)) {
@@ -169,10 +162,8 @@ fn login_error(error: LoginError) -> ApiError {
         LoginError::Deactivated => {
             ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", "This account has been deactivated")
         }
-        LoginError::Locked => {
-            ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account has been locked")
-                .with("soft_logout", true)
-        }
+        LoginError::Locked => ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account has been locked")
+            .with("soft_logout", true),
         LoginError::Hash(_) | LoginError::Database(_) => ApiError::internal(&error),
     }
 }

@@ -105,8 +105,7 @@ impl Walk<'_> {
 }
 
 fn written(room: &Room, children: &[SpaceChild]) -> Result<String, ApiError> {
-    let mut out =
-        serde_json::to_string(&SummaryDetails::of(room)).map_err(|error| ApiError::internal(&error))?;
+    let mut out = serde_json::to_string(&SummaryDetails::of(room)).map_err(|error| ApiError::internal(&error))?;
     out.truncate(out.len().saturating_sub(1));
     let children: Vec<&str> = children.iter().map(|child| child.json.as_str()).collect();
     out.push_str(&format!(",\"children_state\":[{}]}}", children.join(",")));

@@ -66,10 +66,8 @@ async fn set_membership(
 ) -> Result<EventId, ApiError> {
     let target = UserId::try_from(state_key)
         .map_err(|error| ApiError::invalid_param(format!("The state key is no user id: {error}")))?;
-    let membership = content
-        .get_str("membership")
-        .ok_or_else(|| ApiError::bad_json("The content has no membership"))?
-        .to_owned();
+    let membership =
+        content.get_str("membership").ok_or_else(|| ApiError::bad_json("The content has no membership"))?.to_owned();
     let own = target == requester.user_id;
     let change = MembershipChange { room_id, sender: requester.user_id.clone(), target, reason: None, content };
     let changed = match &*membership {

@@ -57,9 +57,7 @@ pub async fn submit(
     let failure = uia.complete_by_page(&data.session, &stage, data.token.as_deref()).await.map_err(uia_error)?;
     Ok(match failure {
         None => page(StatusCode::OK, DONE),
-        Some(failure) => {
-            page(StatusCode::UNAUTHORIZED, &form(&stage, &data.session, Some(&failure.to_string())))
-        }
+        Some(failure) => page(StatusCode::UNAUTHORIZED, &form(&stage, &data.session, Some(&failure.to_string()))),
     })
 }
 

@@ -91,10 +91,7 @@ fn check_email(mut email: Email, map: &mut MapReader<'_, '_>) -> Email {
         map.error("notif_from", "required when email is set, but not set");
     }
     if email.force_tls && map.sets("enable_tls") && !email.enable_tls {
-        map.error(
-            "enable_tls",
-            "found false together with force_tls; allowed is one of the two",
-        );
+        map.error("enable_tls", "found false together with force_tls; allowed is one of the two");
     }
     if let Some(old) = email.riot_base_url.take() {
         map.warn("riot_base_url", "the name is old; use client_base_url");

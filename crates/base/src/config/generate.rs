@@ -76,10 +76,7 @@ impl Config {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn generate_missing_secrets(
-        &mut self,
-        random: &Random,
-    ) -> Result<Option<PathBuf>, SecretFileError> {
+    pub fn generate_missing_secrets(&mut self, random: &Random) -> Result<Option<PathBuf>, SecretFileError> {
         let Some(path) = self.registration.registration_shared_secret_path.clone() else {
             return Ok(None);
         };

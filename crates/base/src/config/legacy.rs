@@ -26,30 +26,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("unsecure_port", BEFORE_LISTENERS),
     ("no_tls", BEFORE_LISTENERS),
     ("gzip_responses", BEFORE_LISTENERS),
-    (
-        "log_file",
-        "replaced by log_config; name the file in a handler there",
-    ),
-    (
-        "invite_3pid_guest",
-        "guests can no longer be invited by address; remove it",
-    ),
-    (
-        "trust_identity_server_for_password_resets",
-        "identity servers no longer reset passwords; set email instead",
-    ),
-    (
-        "account_threepid_delegates.email",
-        "identity servers no longer validate mail addresses; set email instead",
-    ),
+    ("log_file", "replaced by log_config; name the file in a handler there"),
+    ("invite_3pid_guest", "guests can no longer be invited by address; remove it"),
+    ("trust_identity_server_for_password_resets", "identity servers no longer reset passwords; set email instead"),
+    ("account_threepid_delegates.email", "identity servers no longer validate mail addresses; set email instead"),
     ("worker_replication_host", MAIN_IN_INSTANCE_MAP),
     ("worker_replication_port", MAIN_IN_INSTANCE_MAP),
     ("worker_replication_http_port", MAIN_IN_INSTANCE_MAP),
     ("worker_replication_http_tls", MAIN_IN_INSTANCE_MAP),
-    (
-        "experimental_features.msc3861",
-        "replaced by matrix_authentication_service",
-    ),
+    ("experimental_features.msc3861", "replaced by matrix_authentication_service"),
 ];
 
 const IGNORED: &[(&str, &str)] = &[
@@ -58,8 +43,5 @@ const IGNORED: &[(&str, &str)] = &[
         "ignored: it is the default now; see allow_public_rooms_without_auth and allow_public_rooms_over_federation",
     ),
     ("perspectives", "ignored: replaced by trusted_key_servers"),
-    (
-        "no_redirect_stdio",
-        "ignored: output is not redirected here",
-    ),
+    ("no_redirect_stdio", "ignored: output is not redirected here"),
 ];

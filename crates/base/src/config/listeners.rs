@@ -90,31 +90,21 @@ impl Listener {
 
     /// True when one of the resources is `name`.
     pub fn serves(&self, name: ResourceName) -> bool {
-        self.resources
-            .iter()
-            .any(|resource| resource.names.contains(&name))
+        self.resources.iter().any(|resource| resource.names.contains(&name))
     }
 }
 
 fn check_listener(mut listener: Listener, map: &mut MapReader<'_, '_>) -> Listener {
     match (listener.port, &listener.path) {
-        (Some(_), Some(_)) => {
-            map.error("path", "set together with port; allowed is one of the two")
-        }
+        (Some(_), Some(_)) => map.error("path", "set together with port; allowed is one of the two"),
         (None, None) => map.error("port", "required, but neither it nor path is set"),
         (Some(0), None) => {
-            map.error(
-                "port",
-                "found the number 0; allowed is an integer from 1 to 65535",
-            );
+            map.error("port", "found the number 0; allowed is an integer from 1 to 65535");
         }
         _ => {}
     }
     if listener.tls && listener.path.is_some() {
-        map.error(
-            "tls",
-            "found true on a unix socket; allowed is TLS on a port",
-        );
+        map.error("tls", "found true on a unix socket; allowed is TLS on a port");
     }
     listener.bind_addresses.extend(listener.bind_address.take());
     if listener.bind_addresses.is_empty() && listener.port.is_some() {

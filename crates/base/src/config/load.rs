@@ -50,11 +50,7 @@ pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let mut reader = Reader::new(files.clone());
     reader.forbid_secrets = options.forbid_secrets;
     let (config, report) = interpret(reader, &entries, config_dir)?;
-    Ok(Loaded {
-        config,
-        report,
-        files,
-    })
+    Ok(Loaded { config, report, files })
 }
 
 /// Reads a configuration from text.
@@ -63,10 +59,7 @@ pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
 /// The report, when it holds errors.
 pub fn parse(text: &str) -> Result<Config, Report> {
     let file = Path::new("homeserver.yaml");
-    let entries = parse_file(text, file, 0).map_err(|problem| Report {
-        errors: vec![problem],
-        ..Report::default()
-    })?;
+    let entries = parse_file(text, file, 0).map_err(|problem| Report { errors: vec![problem], ..Report::default() })?;
     let reader = Reader::new(vec![file.to_owned()]);
     Ok(interpret(reader, &entries, PathBuf::new())?.0)
 }
@@ -79,11 +72,7 @@ pub fn check(paths: &[PathBuf], options: Options) -> Report {
     }
 }
 
-fn interpret(
-    mut reader: Reader,
-    entries: &[Entry],
-    config_dir: PathBuf,
-) -> Result<(Config, Report), Report> {
+fn interpret(mut reader: Reader, entries: &[Entry], config_dir: PathBuf) -> Result<(Config, Report), Report> {
     reader.explain = legacy::explain;
     let mut map = MapReader::new(&mut reader, entries, Place::default());
     let config = read(&mut map, config_dir).map(|config| whole::check(config, &mut map));
@@ -96,12 +85,7 @@ fn interpret(
 }
 
 fn problem(file: &Path, line: u32, message: String) -> Problem {
-    Problem {
-        file: Some(file.to_owned()),
-        line,
-        option: String::new(),
-        message,
-    }
+    Problem { file: Some(file.to_owned()), line, option: String::new(), message }
 }
 
 /// The files that `paths` name, in order.
@@ -136,21 +120,14 @@ fn find_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Report> {
     if errors.is_empty() {
         return Ok(files);
     }
-    Err(Report {
-        errors,
-        ..Report::default()
-    })
+    Err(Report { errors, ..Report::default() })
 }
 
 fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-            && path.is_file()
-        {
+        if path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
             files.push(path);
         }
     }
@@ -171,8 +148,7 @@ fn read_file(file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
 
 fn parse_file(text: &str, file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
     let number = u16::try_from(index).unwrap_or(u16::MAX);
-    let root =
-        yaml::parse(text, number).map_err(|error| problem(file, error.line, error.message))?;
+    let root = yaml::parse(text, number).map_err(|error| problem(file, error.line, error.message))?;
     match root.value {
         Value::Mapping(entries) => Ok(entries),
         _ if root.is_null() => Ok(Vec::new()),

@@ -11,10 +11,7 @@ fn a_name_is_enough() {
     assert_eq!(config.server.server_name, "example.com");
     assert_eq!(config.server.base_url(), "https://example.com/");
     assert_eq!(config.ratelimits.rc_message, RateLimit::new(0.2, 10));
-    assert_eq!(
-        config.signing_key_path(),
-        std::path::Path::new("example.com.signing.key")
-    );
+    assert_eq!(config.signing_key_path(), std::path::Path::new("example.com.signing.key"));
 }
 
 #[test]
@@ -34,10 +31,7 @@ fn what_is_generated_is_valid_and_wholly_known() {
     assert!(loaded.report.warnings.is_empty(), "{}", loaded.report);
     let config = loaded.config;
     assert_eq!(config.server.server_name, "example.com:8448");
-    assert_eq!(
-        config.signing_key_path(),
-        folder.join("example.com:8448.signing.key")
-    );
+    assert_eq!(config.signing_key_path(), folder.join("example.com:8448.signing.key"));
     assert_eq!(config.server.listeners.len(), 1);
     assert!(config.server.listeners[0].serves(ResourceName::Federation));
     let secret = config.api.macaroon_secret_key.expect("generated");

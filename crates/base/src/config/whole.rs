@@ -29,10 +29,7 @@ fn check_open_registration(config: &Config, map: &mut MapReader<'_, '_>) {
     let verified = registration.registration_requires_token
         || config.captcha.enable_registration_captcha
         || !registration.registrations_require_3pid.is_empty();
-    if registration.enable_registration
-        && !verified
-        && !registration.enable_registration_without_verification
-    {
+    if registration.enable_registration && !verified && !registration.enable_registration_without_verification {
         map.error(
             "enable_registration",
             "true without any verification, which spammers look for; allowed is true together with \

@@ -67,12 +67,7 @@ impl Reader {
     }
 
     fn problem(&self, place: Place, name: &str, message: impl Into<String>) -> Problem {
-        Problem {
-            file: self.files.name(place),
-            line: place.line,
-            option: self.option(name),
-            message: message.into(),
-        }
+        Problem { file: self.files.name(place), line: place.line, option: self.option(name), message: message.into() }
     }
 
     /// Notes an error at `place` about the option being read, or its member `name` when that is not empty.
@@ -96,9 +91,7 @@ impl Reader {
     /// The index in `words` of the word written; unquoted `off` and `true` count as the words they are.
     pub(crate) fn word(&mut self, node: &Node, words: &[&str]) -> Option<usize> {
         let (text, also) = match &node.value {
-            Yaml::Scalar(Scalar::Bool { value, text }) => {
-                (text.as_str(), if *value { "true" } else { "false" })
-            }
+            Yaml::Scalar(Scalar::Bool { value, text }) => (text.as_str(), if *value { "true" } else { "false" }),
             _ => (node.as_text().unwrap_or_default(), ""),
         };
         let found = words.iter().position(|word| *word == text);
@@ -142,12 +135,7 @@ pub(crate) struct MapReader<'r, 'n> {
 
 impl<'r, 'n> MapReader<'r, 'n> {
     pub(crate) fn new(reader: &'r mut Reader, entries: &'n [Entry], place: Place) -> Self {
-        Self {
-            reader,
-            entries,
-            place,
-            known: Vec::new(),
-        }
+        Self { reader, entries, place, known: Vec::new() }
     }
 
     /// Reads a whole object; names it does not know are reported.
@@ -194,12 +182,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
         self.reader.warn(place, name, message);
     }
 
-    pub(crate) fn field<T: Value>(
-        &mut self,
-        name: &'static str,
-        status: Status,
-        default: Option<T>,
-    ) -> Option<T> {
+    pub(crate) fn field<T: Value>(&mut self, name: &'static str, status: Status, default: Option<T>) -> Option<T> {
         let name = name.trim_start_matches("r#");
         self.known.push(name);
         let Some(entry) = self.entry(name) else {
@@ -234,10 +217,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
         self.reader.path.pop();
         if value.is_none() {
             self.reader.report.errors.truncate(errors);
-            self.error(
-                name,
-                format!("required, but not set; allowed is {}", T::kind()),
-            );
+            self.error(name, format!("required, but not set; allowed is {}", T::kind()));
         }
         value
     }
@@ -266,19 +246,13 @@ impl<'r, 'n> MapReader<'r, 'n> {
             return inline;
         };
         if inline.is_some() {
-            self.error(
-                path_name,
-                format!("set together with {name}; allowed is one of the two"),
-            );
+            self.error(path_name, format!("set together with {name}; allowed is one of the two"));
             return None;
         }
         match std::fs::read_to_string(path) {
             Ok(text) => Some(Secret::new(text.trim())),
             Err(error) => {
-                self.error(
-                    path_name,
-                    format!("cannot read {}: {error}", path.display()),
-                );
+                self.error(path_name, format!("cannot read {}: {error}", path.display()));
                 None
             }
         }
@@ -286,12 +260,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
 
     /// Reports names that are not known and names set twice.
     pub(crate) fn finish(self) {
-        let Self {
-            reader,
-            entries,
-            known,
-            ..
-        } = self;
+        let Self { reader, entries, known, .. } = self;
         for (index, entry) in entries.iter().enumerate() {
             let name = entry.key.as_str();
             if entries[..index].iter().any(|earlier| earlier.key == name) {

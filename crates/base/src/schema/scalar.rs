@@ -24,21 +24,15 @@ fn whole_number(text: &str) -> Option<u64> {
 
 /// Whole milliseconds, or a whole number with a unit: s, m, h, d, w, y (365 days).
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = DURATION_UNITS
-        .iter()
-        .find_map(|(suffix, millis)| Some((text.strip_suffix(suffix)?, *millis)));
+    let unit = DURATION_UNITS.iter().find_map(|(suffix, millis)| Some((text.strip_suffix(suffix)?, *millis)));
     let (number, millis) = unit.unwrap_or((text, 1));
-    whole_number(number)?
-        .checked_mul(millis)
-        .map(Duration::from_millis)
+    whole_number(number)?.checked_mul(millis).map(Duration::from_millis)
 }
 
 /// A duration in its largest whole unit.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let unit = DURATION_UNITS
-        .iter()
-        .find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
+    let unit = DURATION_UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
     match unit {
         Some((suffix, unit)) => format!("\"{}{suffix}\"", millis / unit),
         None => millis.to_string(),
@@ -49,9 +43,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
     const UNITS: [(&str, u32); 4] = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
     let bare = text.strip_suffix("iB").unwrap_or(text);
-    let unit = UNITS
-        .iter()
-        .find_map(|(suffix, shift)| Some((bare.strip_suffix(suffix)?, *shift)));
+    let unit = UNITS.iter().find_map(|(suffix, shift)| Some((bare.strip_suffix(suffix)?, *shift)));
     match unit {
         Some((number, shift)) => whole_number(number)?.checked_mul(1 << shift),
         None => whole_number(text),
@@ -90,11 +82,7 @@ impl Value for Secret {
             Some(text) => Some(Self::new(text)),
             None => {
                 // What was found is not repeated: it may be most of the secret.
-                reader.error(
-                    node.place,
-                    "",
-                    "not a string; allowed is a string, in quotes",
-                );
+                reader.error(node.place, "", "not a string; allowed is a string, in quotes");
                 None
             }
         }
@@ -128,8 +116,7 @@ impl IpRange {
     /// True when the address lies in the range. An IPv6 address that stands for an IPv4 address (mapped, or 6to4) counts as
     /// both.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.contains_exactly(address)
-            || embedded_v4(address).is_some_and(|v4| self.contains_exactly(IpAddr::V4(v4)))
+        self.contains_exactly(address) || embedded_v4(address).is_some_and(|v4| self.contains_exactly(IpAddr::V4(v4)))
     }
 
     fn contains_exactly(&self, address: IpAddr) -> bool {

@@ -70,9 +70,7 @@ impl Value for String {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match node.as_text() {
             Some(text) => Some(text.to_owned()),
-            None if matches!(node.value, Yaml::Scalar(_)) => {
-                reader.wrong(node, "a string: put it in quotes")
-            }
+            None if matches!(node.value, Yaml::Scalar(_)) => reader.wrong(node, "a string: put it in quotes"),
             None => reader.wrong(node, "a string"),
         }
     }
@@ -188,12 +186,8 @@ impl Value for u64 {
 
     fn show(&self) -> Option<String> {
         const UNITS: [(u64, &str); 3] = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
-        let unit = UNITS
-            .into_iter()
-            .find(|(unit, _)| *self > 0 && self.is_multiple_of(*unit));
-        Some(unit.map_or(self.to_string(), |(unit, name)| {
-            format!("\"{}{name}\"", self / unit)
-        }))
+        let unit = UNITS.into_iter().find(|(unit, _)| *self > 0 && self.is_multiple_of(*unit));
+        Some(unit.map_or(self.to_string(), |(unit, name)| format!("\"{}{name}\"", self / unit)))
     }
 }
 
@@ -201,10 +195,7 @@ impl Value for Duration {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match node.as_text().and_then(parse_duration) {
             Some(duration) => Some(duration),
-            None => reader.wrong(
-                node,
-                "a duration: whole milliseconds, or a whole number with s, m, h, d, w or y",
-            ),
+            None => reader.wrong(node, "a duration: whole milliseconds, or a whole number with s, m, h, d, w or y"),
         }
     }
 
@@ -288,11 +279,7 @@ impl<T: Value> Value for Vec<T> {
         let Yaml::Sequence(items) = &node.value else {
             return reader.wrong(node, &format!("a {}", Self::kind()));
         };
-        let items: Vec<Option<T>> = items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| reader.item(index, item))
-            .collect();
+        let items: Vec<Option<T>> = items.iter().enumerate().map(|(index, item)| reader.item(index, item)).collect();
         items.into_iter().collect()
     }
 
@@ -319,10 +306,8 @@ impl<T: Value> Value for BTreeMap<String, T> {
         let Yaml::Mapping(entries) = &node.value else {
             return reader.wrong(node, "an object");
         };
-        let members: Vec<Option<(String, T)>> = entries
-            .iter()
-            .map(|entry| Some((entry.key.clone(), reader.member(entry)?)))
-            .collect();
+        let members: Vec<Option<(String, T)>> =
+            entries.iter().map(|entry| Some((entry.key.clone(), reader.member(entry)?))).collect();
         members.into_iter().collect()
     }
 
@@ -335,13 +320,8 @@ impl<T: Value> Value for BTreeMap<String, T> {
     }
 
     fn show(&self) -> Option<String> {
-        let member = |(name, value): (&String, &T)| {
-            Some(format!(
-                "{}: {}",
-                super::describe::quoted(name),
-                value.show()?
-            ))
-        };
+        let member =
+            |(name, value): (&String, &T)| Some(format!("{}: {}", super::describe::quoted(name), value.show()?));
         let members: Option<Vec<String>> = self.iter().map(member).collect();
         Some(format!("{{{}}}", members?.join(", ")))
     }

@@ -67,10 +67,7 @@ const LOGGERS: &[(&str, &[&str])] = &[
     ("synapse.http", &["plexus_net", "plexus_http"]),
     ("synapse.crypto", &["plexus_net"]),
     ("synapse.federation.sender", &["plexus_delivery"]),
-    (
-        "synapse.federation",
-        &["plexus_net", "plexus_api_federation"],
-    ),
+    ("synapse.federation", &["plexus_net", "plexus_api_federation"]),
     ("synapse.rest.admin", &["plexus_api_admin"]),
     ("synapse.rest", &["plexus_api_client", "plexus_api_admin"]),
     ("synapse.media", &["plexus_media"]),
@@ -92,11 +89,7 @@ impl Default for LogConfig {
         Self {
             root: LevelFilter::INFO,
             targets: Vec::new(),
-            outputs: vec![Output {
-                destination: Destination::Stderr,
-                level: LevelFilter::TRACE,
-                json: false,
-            }],
+            outputs: vec![Output { destination: Destination::Stderr, level: LevelFilter::TRACE, json: false }],
             not_in_effect: Vec::new(),
         }
     }
@@ -108,13 +101,8 @@ impl LogConfig {
     /// # Errors
     /// Names the line when the file is not YAML, a level is not known, or a handler does not exist.
     pub fn read(path: &Path) -> Result<Self, LogConfigError> {
-        let error = |(line, message)| LogConfigError {
-            path: path.to_owned(),
-            line,
-            message,
-        };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| error((0, format!("cannot be read: {source}"))))?;
+        let error = |(line, message)| LogConfigError { path: path.to_owned(), line, message };
+        let text = std::fs::read_to_string(path).map_err(|source| error((0, format!("cannot be read: {source}"))))?;
         Self::parse(&text).map_err(error)
     }
 
@@ -122,8 +110,7 @@ impl LogConfig {
     pub(super) fn parse(text: &str) -> Result<Self, (u32, String)> {
         let file = yaml::parse(text, 0).map_err(|error| (error.line, error.message))?;
         if let Some(structured) = file.get("structured") {
-            let message =
-                "structured: replaced by formatters of class synapse.logging.JsonFormatter";
+            let message = "structured: replaced by formatters of class synapse.logging.JsonFormatter";
             return Err((structured.place.line, message.to_owned()));
         }
         let mut reading = Reading {
@@ -143,9 +130,7 @@ impl LogConfig {
     }
 
     pub(super) fn targets(&self) -> Targets {
-        Targets::new()
-            .with_default(self.root)
-            .with_targets(self.targets.iter().cloned())
+        Targets::new().with_default(self.root).with_targets(self.targets.iter().cloned())
     }
 }
 
@@ -174,20 +159,15 @@ impl Reading<'_> {
     fn logger(&mut self, logger: &Entry) -> Result<(), (u32, String)> {
         let name = logger.key.as_str();
         if logger.node.get("handlers").is_some() {
-            self.ignored(format!(
-                "loggers.{name}.handlers: records go to the handlers of root"
-            ));
+            self.ignored(format!("loggers.{name}.handlers: records go to the handlers of root"));
         }
         let Some(level) = level_of(&logger.node)? else {
             return Ok(());
         };
         let own = name == "plexus" || name.starts_with("plexus_") || name.starts_with("plexus.");
-        let known = LOGGERS.iter().find(|(prefix, _)| {
-            name == *prefix
-                || name
-                    .strip_prefix(prefix)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        });
+        let known = LOGGERS
+            .iter()
+            .find(|(prefix, _)| name == *prefix || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')));
         if own {
             self.target(&name.replace('.', "::"), level);
         } else if name == "synapse" {
@@ -232,19 +212,16 @@ impl Reading<'_> {
             },
             "FileHandler" | "WatchedFileHandler" => file(Rotation::Never),
             "TimedRotatingFileHandler" => file(Rotation::Daily { backups }),
-            "RotatingFileHandler" => file(Rotation::Size {
-                bytes: u64::try_from(number(handler, "maxBytes")).unwrap_or(0),
-                backups,
-            }),
+            "RotatingFileHandler" => {
+                file(Rotation::Size { bytes: u64::try_from(number(handler, "maxBytes")).unwrap_or(0), backups })
+            }
             "MemoryHandler" | "PeriodicallyFlushingMemoryHandler" if depth < 8 => {
                 let target = text(handler, "target").unwrap_or_default();
                 return self.handler(target, handler.place.line, depth + 1);
             }
             "NullHandler" => None,
             _ => {
-                self.ignored(format!(
-                    "handlers.{name}: the class {class} is not known here"
-                ));
+                self.ignored(format!("handlers.{name}: the class {class} is not known here"));
                 None
             }
         };
@@ -262,8 +239,7 @@ impl Reading<'_> {
     fn is_json(&self, handler: &Node) -> bool {
         let name = text(handler, "formatter").unwrap_or_default();
         let formatter = self.file.get("formatters").and_then(|all| all.get(name));
-        let class = formatter
-            .and_then(|formatter| text(formatter, "class").or_else(|| text(formatter, "()")));
+        let class = formatter.and_then(|formatter| text(formatter, "class").or_else(|| text(formatter, "()")));
         class.is_some_and(|class| class.ends_with("JsonFormatter"))
     }
 }
@@ -273,9 +249,7 @@ fn text<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
 }
 
 fn number(node: &Node, name: &str) -> usize {
-    text(node, name)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    text(node, name).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The member `level`: a word of Python's, or a number.

@@ -40,12 +40,7 @@ impl LogFile {
             Ok(written) if open.size > 0 => written.as_secs() / 86_400,
             _ => clock.now_ms() / DAY_MS,
         };
-        Ok(Self(Arc::new(Shared {
-            path: path.to_owned(),
-            rotation,
-            clock,
-            open: Mutex::new(open),
-        })))
+        Ok(Self(Arc::new(Shared { path: path.to_owned(), rotation, clock, open: Mutex::new(open) })))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -125,9 +120,7 @@ fn remove_oldest(path: &Path, backups: usize) -> io::Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Ok(());
     };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut old = Vec::new();
     for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
         let entry = entry?;
@@ -159,16 +152,11 @@ fn is_date_ending(ending: &str) -> bool {
 fn date(days: u64) -> String {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -203,9 +191,7 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("readable");
         let name = |entry: io::Result<fs::DirEntry>| entry.expect("readable").file_name();
-        let mut names: Vec<String> = entries
-            .map(|entry| name(entry).into_string().expect("text"))
-            .collect();
+        let mut names: Vec<String> = entries.map(|entry| name(entry).into_string().expect("text")).collect();
         names.sort();
         names
     }
@@ -230,10 +216,7 @@ mod tests {
     #[test]
     fn a_file_bounded_by_size_is_set_aside_before_it_is_too_large() {
         let folder = folder("size");
-        let rotation = Rotation::Size {
-            bytes: 20,
-            backups: 2,
-        };
+        let rotation = Rotation::Size { bytes: 20, backups: 2 };
         let path = folder.join("log");
         let mut log = LogFile::open(&path, rotation, Clock::manual(0)).expect("opens");
         for record in [&b"111111111\n"[..], b"222222222\n", b"333333333\n"] {

@@ -25,10 +25,7 @@ pub fn parse(text: &str, file: u16) -> Result<Node, YamlError> {
         })?;
         builder.event(event, &span.start)?;
     }
-    Ok(builder.root.unwrap_or(Node {
-        place: Place { file, line: 0 },
-        value: Value::Scalar(Scalar::Null),
-    }))
+    Ok(builder.root.unwrap_or(Node { place: Place { file, line: 0 }, value: Value::Scalar(Scalar::Null) }))
 }
 
 struct Builder {
@@ -50,10 +47,7 @@ struct Open {
 
 enum Content {
     Sequence(Vec<Node>),
-    Mapping {
-        entries: Vec<Entry>,
-        key: Option<Key>,
-    },
+    Mapping { entries: Vec<Entry>, key: Option<Key> },
 }
 
 struct Key {
@@ -71,29 +65,17 @@ struct Anchored {
 
 impl Builder {
     fn new(file: u16) -> Self {
-        Self {
-            file,
-            root: None,
-            open: Vec::new(),
-            anchors: HashMap::new(),
-            nodes: 0,
-        }
+        Self { file, root: None, open: Vec::new(), anchors: HashMap::new(), nodes: 0 }
     }
 
     fn event(&mut self, event: Event<'_>, at: &Marker) -> Result<(), YamlError> {
-        let place = Place {
-            file: self.file,
-            line: line(at),
-        };
+        let place = Place { file: self.file, line: line(at) };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
                 let scalar = resolve(text, plain, tag.as_deref(), place)?;
                 let merges = plain && matches!(&scalar, Scalar::String(text) if text == "<<");
-                let node = Node {
-                    place,
-                    value: Value::Scalar(scalar),
-                };
+                let node = Node { place, value: Value::Scalar(scalar) };
                 self.count(1, 1, place)?;
                 self.remember(anchor, &node, 1, 1);
                 self.add(node, 1, merges)
@@ -102,38 +84,22 @@ impl Builder {
                 self.start(Content::Sequence(Vec::new()), anchor, tag.as_deref(), place)
             }
             Event::MappingStart(_, anchor, tag) => {
-                let content = Content::Mapping {
-                    entries: Vec::new(),
-                    key: None,
-                };
+                let content = Content::Mapping { entries: Vec::new(), key: None };
                 self.start(content, anchor, tag.as_deref(), place)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.alias(anchor, place),
-            Event::DocumentStart(..) if self.root.is_some() => Err(error(
-                place,
-                "a second document starts here; only one is read",
-            )),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                Err(error(place, "a second document starts here; only one is read"))
+            }
             _ => Ok(()),
         }
     }
 
-    fn start(
-        &mut self,
-        content: Content,
-        anchor: usize,
-        tag: Option<&Tag>,
-        place: Place,
-    ) -> Result<(), YamlError> {
+    fn start(&mut self, content: Content, anchor: usize, tag: Option<&Tag>, place: Place) -> Result<(), YamlError> {
         check_tag(tag, place)?;
         self.count(1, 1, place)?;
-        self.open.push(Open {
-            anchor,
-            place,
-            nodes_before: self.nodes - 1,
-            height: 1,
-            content,
-        });
+        self.open.push(Open { anchor, place, nodes_before: self.nodes - 1, height: 1, content });
         Ok(())
     }
 
@@ -145,16 +111,8 @@ impl Builder {
             Content::Sequence(items) => Value::Sequence(items),
             Content::Mapping { entries, .. } => Value::Mapping(entries),
         };
-        let node = Node {
-            place: open.place,
-            value,
-        };
-        self.remember(
-            open.anchor,
-            &node,
-            self.nodes - open.nodes_before,
-            open.height,
-        );
+        let node = Node { place: open.place, value };
+        self.remember(open.anchor, &node, self.nodes - open.nodes_before, open.height);
         self.add(node, open.height, false)
     }
 
@@ -185,14 +143,7 @@ impl Builder {
     fn remember(&mut self, anchor: usize, node: &Node, nodes: usize, height: usize) {
         if anchor != 0 {
             let node = node.clone();
-            self.anchors.insert(
-                anchor,
-                Anchored {
-                    node,
-                    nodes,
-                    height,
-                },
-            );
+            self.anchors.insert(anchor, Anchored { node, nodes, height });
         }
     }
 
@@ -207,11 +158,7 @@ impl Builder {
             Content::Mapping { entries, key } => match key.take() {
                 None => *key = Some(as_key(&node, merges)?),
                 Some(key) if key.merges => merge(entries, &node)?,
-                Some(key) => entries.push(Entry {
-                    key: key.text,
-                    place: key.place,
-                    node,
-                }),
+                Some(key) => entries.push(Entry { key: key.text, place: key.place, node }),
             },
         }
         Ok(())
@@ -223,10 +170,7 @@ fn line(at: &Marker) -> u32 {
 }
 
 fn error(place: Place, message: &str) -> YamlError {
-    YamlError {
-        line: place.line,
-        message: message.to_owned(),
-    }
+    YamlError { line: place.line, message: message.to_owned() }
 }
 
 fn as_key(node: &Node, merges: bool) -> Result<Key, YamlError> {
@@ -235,17 +179,10 @@ fn as_key(node: &Node, merges: bool) -> Result<Key, YamlError> {
         Value::Scalar(Scalar::Bool { text, .. }) => text,
         Value::Scalar(scalar) => scalar.text().unwrap_or_default(),
         Value::Sequence(_) | Value::Mapping(_) => {
-            return Err(error(
-                node.place,
-                "a list or object cannot be the name of an option",
-            ));
+            return Err(error(node.place, "a list or object cannot be the name of an option"));
         }
     };
-    Ok(Key {
-        text: text.to_owned(),
-        place: node.place,
-        merges,
-    })
+    Ok(Key { text: text.to_owned(), place: node.place, merges })
 }
 
 /// `<<: *defaults`: what the mapping sets itself wins over what it merges, whichever is written first.
@@ -257,10 +194,7 @@ fn merge(entries: &mut Vec<Entry>, source: &Node) -> Result<(), YamlError> {
             Ok(())
         }
         Value::Sequence(items) => items.iter().try_for_each(|item| merge(entries, item)),
-        Value::Scalar(_) => Err(error(
-            source.place,
-            "only an object can be merged with \"<<\"",
-        )),
+        Value::Scalar(_) => Err(error(source.place, "only an object can be merged with \"<<\"")),
     }
 }
 
@@ -274,12 +208,7 @@ fn check_tag(tag: Option<&Tag>, place: Place) -> Result<(), YamlError> {
     }
 }
 
-fn resolve(
-    text: Cow<'_, str>,
-    plain: bool,
-    tag: Option<&Tag>,
-    place: Place,
-) -> Result<Scalar, YamlError> {
+fn resolve(text: Cow<'_, str>, plain: bool, tag: Option<&Tag>, place: Place) -> Result<Scalar, YamlError> {
     check_tag(tag, place)?;
     match tag.and_then(Tag::core_suffix) {
         Some("str") => Ok(Scalar::String(text.into_owned())),

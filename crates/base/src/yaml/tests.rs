@@ -77,11 +77,7 @@ fn alias_bombs_are_refused_before_they_are_built() {
     for level in 1..100 {
         let before = level - 1;
         let alias = format!("*a{before}");
-        let _ = writeln!(
-            wide,
-            "a{level}: &a{level} [{}]",
-            [alias.as_str(); 10].join(", ")
-        );
+        let _ = writeln!(wide, "a{level}: &a{level} [{}]", [alias.as_str(); 10].join(", "));
         let _ = writeln!(deep, "a{level}: &a{level} [{alias}]");
     }
     let error = parse(&wide, 0).expect_err("too many nodes");

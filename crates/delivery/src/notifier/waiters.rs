@@ -31,9 +31,7 @@ pub struct Wait {
 impl Waiters {
     pub(super) fn wait(self: &Arc<Self>, user: &UserId) -> Wait {
         let mut users = self.lock();
-        let entry = users
-            .entry(user.clone())
-            .or_insert_with(|| Entry { notify: Arc::new(Notify::new()), requests: 0 });
+        let entry = users.entry(user.clone()).or_insert_with(|| Entry { notify: Arc::new(Notify::new()), requests: 0 });
         entry.requests += 1;
         let notify = Arc::clone(&entry.notify);
         self.len.store(users.len(), Ordering::Release);

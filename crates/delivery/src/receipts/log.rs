@@ -39,10 +39,8 @@ impl ReceiptLog {
         }
         inner.newest = receipt.position;
         let complete_after = inner.complete_after;
-        let room = inner
-            .rooms
-            .entry(receipt.room)
-            .or_insert_with(|| RoomLog { complete_after, receipts: VecDeque::new() });
+        let room =
+            inner.rooms.entry(receipt.room).or_insert_with(|| RoomLog { complete_after, receipts: VecDeque::new() });
         if room.receipts.len() == KEPT
             && let Some(oldest) = room.receipts.pop_front()
         {

@@ -24,16 +24,13 @@ fn private_receipts_are_for_their_owner_alone() {
     assert_eq!(event([&theirs], &reader()), None);
     assert_eq!(
         event([&theirs, &mine], &reader()).as_deref(),
-        Some(
-            r#"{"content":{"$e:x":{"m.read.private":{"@me:x":{"thread_id":"main","ts":1000}}}},"type":"m.receipt"}"#
-        )
+        Some(r#"{"content":{"$e:x":{"m.read.private":{"@me:x":{"thread_id":"main","ts":1000}}}},"type":"m.receipt"}"#)
     );
 }
 
 #[test]
 fn an_unthreaded_receipt_wins_over_a_threaded_one_at_the_same_event() {
-    let receipts =
-        [receipt(5, "@you:x", ReceiptType::Read, ""), receipt(6, "@you:x", ReceiptType::Read, "main")];
+    let receipts = [receipt(5, "@you:x", ReceiptType::Read, ""), receipt(6, "@you:x", ReceiptType::Read, "main")];
     let expected = r#"{"content":{"$e:x":{"m.read":{"@you:x":{"ts":1000}}}},"type":"m.receipt"}"#;
     assert_eq!(event(&receipts, &reader()).as_deref(), Some(expected));
     assert_eq!(event(receipts.iter().rev(), &reader()).as_deref(), Some(expected));

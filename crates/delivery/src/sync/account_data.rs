@@ -51,12 +51,10 @@ impl Build<'_> {
     /// All account data of a room, for a room that is sent in full.
     pub async fn room_account_data(&self, room_id: &str) -> Result<Vec<String>, DbError> {
         let (user, room) = (self.request.user.to_string(), room_id.to_owned());
-        let rows =
-            self.parts().db.read(move |tx| repo::account_data::in_room(tx, &user, &room)).await?;
+        let rows = self.parts().db.read(move |tx| repo::account_data::in_room(tx, &user, &room)).await?;
         let filter = &self.filter().room.account_data;
-        let wanted = rows.into_iter().filter(|row| {
-            filter.allows(&row.event_type, self.request.user.as_str(), || false)
-        });
+        let wanted =
+            rows.into_iter().filter(|row| filter.allows(&row.event_type, self.request.user.as_str(), || false));
         Ok(wanted.map(|row| typed_event(&row.event_type, &row.content)).collect())
     }
 

@@ -60,11 +60,7 @@ pub(super) struct Hints {
 
 impl<'b> Build<'b> {
     /// Everything from the request's token up to `now`, or a little later.
-    pub async fn answer(
-        engine: &'b SyncEngine,
-        request: &'b SyncRequest,
-        now: Now,
-    ) -> Result<(Answer, Now), DbError> {
+    pub async fn answer(engine: &'b SyncEngine, request: &'b SyncRequest, now: Now) -> Result<(Answer, Now), DbError> {
         let parts = &engine.parts;
         let mut build = Self {
             engine,
@@ -269,7 +265,8 @@ impl<'b> Build<'b> {
         let next_batch = SyncToken { to_device: messages.told_to, ..self.now.token() };
         members.text("next_batch", &next_batch.to_string());
         let mut has_news = false;
-        for (name, events) in [("account_data", account_data), ("presence", presence), ("to_device", &messages.events)] {
+        for (name, events) in [("account_data", account_data), ("presence", presence), ("to_device", &messages.events)]
+        {
             if !events.is_empty() {
                 has_news = true;
                 members.events(name, events.iter().map(String::as_str));

@@ -67,11 +67,7 @@ impl KeyCounts {
         let Some(device) = &request.device else { return Ok(()) };
         let key = (request.user.clone(), device.clone());
         let counted = match self.0.get(&key) {
-            Some(counted)
-                if index.device_keys_changed(&key.0, &key.1, counted.read_at) == Known::Yes(false) =>
-            {
-                counted
-            }
+            Some(counted) if index.device_keys_changed(&key.0, &key.1, counted.read_at) == Known::Yes(false) => counted,
             _ => {
                 let counted = Arc::new(count(db, &key).await?);
                 self.0.insert(key, Arc::clone(&counted));
@@ -146,9 +142,7 @@ impl Build<'_> {
             return Ok(Messages::default());
         }
         let (key, device) = (user.to_string(), device.clone());
-        let read = move |tx: &mut Tx<'_>| {
-            repo::to_device::waiting(tx, &key, &device, (since, upto), MESSAGES + 1)
-        };
+        let read = move |tx: &mut Tx<'_>| repo::to_device::waiting(tx, &key, &device, (since, upto), MESSAGES + 1);
         let mut waiting: Vec<repo::to_device::Waiting> = self.parts().db.read(read).await?;
         let more = waiting.len() as i64 > MESSAGES;
         waiting.truncate(MESSAGES as usize);

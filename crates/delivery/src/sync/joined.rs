@@ -52,8 +52,8 @@ impl Build<'_> {
         timeline.limited |= whole && self.request.since.is_some();
         let view = room.view();
         let members_changed = timeline.all.iter().any(|event| event.pdu.event_type() == "m.room.member");
-        let summed = self.filter().lazy_load_members()
-            && (extent != Extent::News || timeline.limited || members_changed);
+        let summed =
+            self.filter().lazy_load_members() && (extent != Extent::News || timeline.limited || members_changed);
         let heroes = if summed { summary::heroes(&view, &self.request.user) } else { Vec::new() };
         let of = StateOf { room, view: &view, timeline: &timeline, heroes: &heroes };
         let state = match extent {
@@ -71,11 +71,8 @@ impl Build<'_> {
         if empty && extent == Extent::News && !timeline.limited {
             return Ok(None);
         }
-        let counts = self
-            .parts()
-            .unread
-            .counts(&self.request.user, room, membership.position, self.now.position)
-            .await?;
+        let counts =
+            self.parts().unread.counts(&self.request.user, room, membership.position, self.now.position).await?;
         let mut out = String::with_capacity(2048);
         let mut members = Members::open(&mut out);
         if summed {
@@ -263,9 +260,8 @@ impl Build<'_> {
 fn maybe_related(view: &RoomView, events: &[Arc<TimelineEvent>]) -> Vec<Arc<TimelineEvent>> {
     let Some(first) = events.first() else { return Vec::new() };
     let later = view.recent.iter().rev().take_while(|event| event.position > first.position);
-    let targets: HashSet<&str> = later
-        .filter_map(|event| event.pdu.content().get_object("m.relates_to")?.get_str("event_id"))
-        .collect();
+    let targets: HashSet<&str> =
+        later.filter_map(|event| event.pdu.content().get_object("m.relates_to")?.get_str("event_id")).collect();
     let related = |event: &&Arc<TimelineEvent>| {
         event.position <= view.recent_after || targets.contains(event.pdu.event_id().as_str())
     };

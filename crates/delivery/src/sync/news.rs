@@ -30,8 +30,7 @@ impl SyncEngine {
                 .device
                 .as_ref()
                 .is_some_and(|device| index.to_device_changed(user, device, since.to_device_position()) != nothing)
-            || index.rooms_changed(position, |room| is_joined(rooms, room), || rooms.joined())
-                != Known::Yes(Vec::new())
+            || index.rooms_changed(position, |room| is_joined(rooms, room), || rooms.joined()) != Known::Yes(Vec::new())
     }
 
     fn ephemeral_news(&self, since: u64, rooms: &UserRooms) -> bool {

@@ -135,7 +135,11 @@ impl Build<'_> {
     }
 
     /// The state when the user left a room.
-    pub(super) async fn state_at_leave(&self, of: &StateOf<'_>, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    pub(super) async fn state_at_leave(
+        &self,
+        of: &StateOf<'_>,
+        upto: Position,
+    ) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let position = if self.request.state_after { upto } else { of.timeline.start };
         let events = timeline::state_at(of.room, position).await?;
         self.load(of, Picked { events, ..Picked::default() }).await

@@ -31,13 +31,13 @@ impl UnreadCounts {
         event: &TimelineEvent,
     ) -> Result<Outcome, DbError> {
         let pdu = &event.pdu;
-        if pdu.sender() == user || event.redacted_because.is_some() || settings.ignored.contains(pdu.sender().as_str()) {
+        if pdu.sender() == user || event.redacted_because.is_some() || settings.ignored.contains(pdu.sender().as_str())
+        {
             return Ok(Outcome::default());
         }
         let view = room.view();
         let seen = EventView::new(pdu);
-        let context =
-            RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
+        let context = RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
         let rules = &settings.rules;
         let key = (event.nid, rules.id);
         let shared = self.outcomes.get(&key).unwrap_or_else(|| {

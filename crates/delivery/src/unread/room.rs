@@ -26,10 +26,7 @@ impl Count {
     /// The sum of two counts.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        Self {
-            notifications: self.notifications + other.notifications,
-            highlights: self.highlights + other.highlights,
-        }
+        Self { notifications: self.notifications + other.notifications, highlights: self.highlights + other.highlights }
     }
 }
 

@@ -35,7 +35,8 @@ fn the_sending_device_is_told_its_transaction_id() {
         sending.sync().await;
         other.sync().await;
         server.send_from_device(&room, ALICE, DEVICE, "txn1").await;
-        let txn_id = |answer: &Value| events(&joined(answer, &room)["timeline"])[0]["unsigned"]["transaction_id"].clone();
+        let txn_id =
+            |answer: &Value| events(&joined(answer, &room)["timeline"])[0]["unsigned"]["transaction_id"].clone();
         assert_eq!(txn_id(&sending.sync().await), "txn1");
         assert_eq!(txn_id(&other.sync().await), Value::Null);
     });
@@ -210,8 +211,7 @@ fn threads_are_counted_apart_on_request() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.shared_room().await;
-        let mut bob =
-            server.client(BOB).filter(json!({"room": {"timeline": {"unread_thread_notifications": true}}}));
+        let mut bob = server.client(BOB).filter(json!({"room": {"timeline": {"unread_thread_notifications": true}}}));
         bob.sync().await;
         let root = server.send(&room, ALICE, "root").await;
         let relation = json!({"rel_type": "m.thread", "event_id": root});
@@ -267,7 +267,10 @@ fn account_data_tags_markers_and_push_rules() {
         let change = push_rules::RuleChange::Enable(true);
         push_rules::change(&db, &user(BOB), RuleKind::Override, ".m.rule.master", change).await.expect("changed");
         let answer = bob.sync().await;
-        assert_eq!(event(&answer["account_data"], "org.example").map(|event| &event["content"]), Some(&json!({"a": 1})));
+        assert_eq!(
+            event(&answer["account_data"], "org.example").map(|event| &event["content"]),
+            Some(&json!({"a": 1}))
+        );
         let rules = event(&answer["account_data"], "m.push_rules").expect("push rules");
         assert_eq!(rules["content"]["global"]["override"][0]["enabled"], true);
         let room_data = &joined(&answer, &room)["account_data"];

@@ -14,8 +14,8 @@ use plexus_protocol::id::{EventId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
-    EventSender, InitialState, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator, Rooms,
-    RoomsOptions, Transaction,
+    EventSender, InitialState, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator,
+    Rooms, RoomsOptions, Transaction,
 };
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::{Database, DbError, repo};

@@ -92,7 +92,8 @@ async fn an_upload_that_broke_off_with_the_process_is_deleted_at_the_next_start(
         let fixture = fixture(database.db());
         let leftover = paths::incoming(fixture.folder.path()).join("leftover");
         std::fs::write(&leftover, b"half").expect("written");
-        MediaStore::open(settings(fixture.folder.path()), database.db(), Clock::manual(0), Random::seeded(2)).expect("opens");
+        MediaStore::open(settings(fixture.folder.path()), database.db(), Clock::manual(0), Random::seeded(2))
+            .expect("opens");
         assert!(!leftover.exists());
     }
 }
@@ -149,7 +150,8 @@ async fn ids_are_limited_and_expire() {
 
         fixture.clock.advance(HOUR);
         fixture.store.reserve(&fixture.user).await.expect("the old ones have expired");
-        let late = fixture.store.fill(&fixture.user, &reserved.media_id, fixture.upload(b"late").await, text("l")).await;
+        let late =
+            fixture.store.fill(&fixture.user, &reserved.media_id, fixture.upload(b"late").await, text("l")).await;
         assert!(matches!(late, Err(MediaError::NotFound)), "{late:?}");
     }
 }

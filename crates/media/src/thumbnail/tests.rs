@@ -13,13 +13,8 @@ fn request(width: u32, height: u32, method: Method) -> ThumbnailRequest {
 #[test]
 fn the_smallest_size_that_covers_the_request_is_chosen() {
     use Method::{Crop, Scale};
-    let sizes = [
-        size(32, 32, Crop),
-        size(96, 96, Crop),
-        size(320, 240, Scale),
-        size(640, 480, Scale),
-        size(800, 600, Scale),
-    ];
+    let sizes =
+        [size(32, 32, Crop), size(96, 96, Crop), size(320, 240, Scale), size(640, 480, Scale), size(800, 600, Scale)];
     for (asked, expected) in [
         (request(20, 20, Crop), sizes[0]),
         (request(33, 20, Crop), sizes[1]),

@@ -33,9 +33,7 @@ pub fn check_state_independent(
     // 2. The room id names an accepted create event.
     if rules.create_event_is_room_id {
         let create = event.room_id().create_event_id().and_then(|id| lookup(&id));
-        if !create
-            .is_some_and(|create| !create.rejected && create.pdu.event_type() == "m.room.create")
-        {
+        if !create.is_some_and(|create| !create.rejected && create.pdu.event_type() == "m.room.create") {
             return Err(AuthRejection::UnknownRoom);
         }
     }
@@ -48,17 +46,10 @@ fn check_auth_events(
     event: &Pdu,
     lookup: &dyn Fn(&EventId) -> Option<AuthEvent>,
 ) -> Result<(), AuthRejection> {
-    let mut expected = auth_event_keys(
-        rules,
-        event.event_type(),
-        event.sender(),
-        event.state_key(),
-        event.content(),
-    );
+    let mut expected = auth_event_keys(rules, event.event_type(), event.sender(), event.state_key(), event.content());
     let mut seen: Vec<(String, String)> = Vec::with_capacity(expected.len());
     for id in event.auth_events() {
-        let AuthEvent { pdu, rejected } =
-            lookup(id).ok_or_else(|| AuthRejection::UnknownAuthEvent(id.clone()))?;
+        let AuthEvent { pdu, rejected } = lookup(id).ok_or_else(|| AuthRejection::UnknownAuthEvent(id.clone()))?;
         let matches = |(event_type, state_key): &(String, String)| {
             event_type == pdu.event_type() && Some(state_key.as_str()) == pdu.state_key()
         };
@@ -68,9 +59,7 @@ fn check_auth_events(
         }
         // 3.2. Entries that the auth events selection does not choose.
         let at = expected.iter().position(matches);
-        seen.push(
-            expected.swap_remove(at.ok_or_else(|| AuthRejection::UnexpectedAuthEvent(id.clone()))?),
-        );
+        seen.push(expected.swap_remove(at.ok_or_else(|| AuthRejection::UnexpectedAuthEvent(id.clone()))?));
         // 3.3. Rejected entries.
         if rejected {
             return Err(AuthRejection::RejectedAuthEvent(id.clone()));
@@ -81,11 +70,7 @@ fn check_auth_events(
         }
     }
     // 3.4 until version 11.
-    if !rules.create_event_is_room_id
-        && !seen
-            .iter()
-            .any(|(event_type, _)| event_type == "m.room.create")
-    {
+    if !rules.create_event_is_room_id && !seen.iter().any(|(event_type, _)| event_type == "m.room.create") {
         return Err(AuthRejection::AuthEventsWithoutCreate);
     }
     Ok(())

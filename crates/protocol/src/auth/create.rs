@@ -24,11 +24,7 @@ pub(super) fn check(rules: &RoomVersionRules, event: &Pdu) -> Result<(), AuthRej
     }
     // 1.3. Room version.
     let version = content.get("room_version");
-    let known = |version: &Value| {
-        version
-            .as_str()
-            .is_some_and(|v| v.parse::<RoomVersion>().is_ok())
-    };
+    let known = |version: &Value| version.as_str().is_some_and(|v| v.parse::<RoomVersion>().is_ok());
     if version.is_some_and(|version| !known(version)) {
         return Err(AuthRejection::UnknownRoomVersion);
     }
@@ -38,16 +34,8 @@ pub(super) fn check(rules: &RoomVersionRules, event: &Pdu) -> Result<(), AuthRej
     }
     // 1.4. Additional creators.
     let is_user_id = |id: &Value| id.as_str().is_some_and(|id| id.parse::<UserId>().is_ok());
-    let valid = |creators: &Value| {
-        creators
-            .as_array()
-            .is_some_and(|ids| ids.iter().all(is_user_id))
-    };
-    if rules.auth.privileged_creators
-        && content
-            .get("additional_creators")
-            .is_some_and(|ids| !valid(ids))
-    {
+    let valid = |creators: &Value| creators.as_array().is_some_and(|ids| ids.iter().all(is_user_id));
+    if rules.auth.privileged_creators && content.get("additional_creators").is_some_and(|ids| !valid(ids)) {
         return Err(AuthRejection::InvalidAdditionalCreators);
     }
     // 1.5. Otherwise, allow.

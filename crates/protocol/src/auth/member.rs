@@ -29,12 +29,7 @@ pub(super) fn check(room: &RoomState<'_>, event: &Pdu) -> Result<(), AuthRejecti
         return Err(AuthRejection::InvalidTarget);
     }
     // 5.2, the signature of the authorising server, is checked with the other signatures.
-    let change = Change {
-        event,
-        sender: event.sender().as_str(),
-        target,
-        target_membership: room.membership(target),
-    };
+    let change = Change { event, sender: event.sender().as_str(), target, target_membership: room.membership(target) };
     match membership {
         Membership::Join => check_join(room, &change),
         Membership::Invite => check_invite(room, &change),
@@ -62,19 +57,14 @@ fn check_join(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejec
     if change.target_membership == Some(Membership::Ban) {
         return Err(AuthRejection::Banned);
     }
-    let invited_or_joined = matches!(
-        change.target_membership,
-        Some(Membership::Invite | Membership::Join)
-    );
+    let invited_or_joined = matches!(change.target_membership, Some(Membership::Invite | Membership::Join));
     match JoinRule::of(room) {
         // 5.3.4. Invite and knock.
         JoinRule::Invite | JoinRule::Knock if invited_or_joined => Ok(()),
         JoinRule::Invite | JoinRule::Knock => Err(AuthRejection::NotInvited),
         // 5.3.5. Restricted and knock_restricted.
         JoinRule::Restricted | JoinRule::KnockRestricted if invited_or_joined => Ok(()),
-        JoinRule::Restricted | JoinRule::KnockRestricted => {
-            check_authorised_join(room, change.event)
-        }
+        JoinRule::Restricted | JoinRule::KnockRestricted => check_authorised_join(room, change.event),
         // 5.3.6. Public.
         JoinRule::Public => Ok(()),
         // 5.3.7. Otherwise, reject.
@@ -117,17 +107,11 @@ fn check_invite(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRej
     // 5.4.2. The sender has to be in the room.
     require_joined_sender(room, change)?;
     // 5.4.3. The target must be neither in it nor banned.
-    if matches!(
-        change.target_membership,
-        Some(Membership::Join | Membership::Ban)
-    ) {
+    if matches!(change.target_membership, Some(Membership::Join | Membership::Ban)) {
         return Err(AuthRejection::TargetJoinedOrBanned);
     }
     // 5.4.4. Invite level.
-    require(
-        room.levels.user(change.sender),
-        room.levels.field(LevelField::Invite),
-    )
+    require(room.levels.user(change.sender), room.levels.field(LevelField::Invite))
 }
 
 /// Rule 5.5.
@@ -157,20 +141,14 @@ fn check_ban(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthReject
     // 5.6.1. The sender has to be in the room.
     require_joined_sender(room, change)?;
     // 5.6.2. Ban level, over someone less powerful.
-    require(
-        room.levels.user(change.sender),
-        room.levels.field(LevelField::Ban),
-    )?;
+    require(room.levels.user(change.sender), room.levels.field(LevelField::Ban))?;
     require_power_over_target(room, change)
 }
 
 /// Rule 5.7.
 fn check_knock(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
     // 5.7.1. Join rule.
-    if !matches!(
-        JoinRule::of(room),
-        JoinRule::Knock | JoinRule::KnockRestricted
-    ) {
+    if !matches!(JoinRule::of(room), JoinRule::Knock | JoinRule::KnockRestricted) {
         return Err(AuthRejection::KnockingNotAllowed);
     }
     // 5.7.2. Nobody knocks for another.
@@ -179,9 +157,7 @@ fn check_knock(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthReje
     }
     // 5.7.3. Membership so far.
     match change.target_membership {
-        Some(Membership::Ban | Membership::Invite | Membership::Join) => {
-            Err(AuthRejection::CannotKnock)
-        }
+        Some(Membership::Ban | Membership::Invite | Membership::Join) => Err(AuthRejection::CannotKnock),
         _ => Ok(()),
     }
 }
@@ -193,19 +169,9 @@ fn require_joined_sender(room: &RoomState<'_>, change: &Change<'_>) -> Result<()
     }
 }
 
-fn require_power_over_target(
-    room: &RoomState<'_>,
-    change: &Change<'_>,
-) -> Result<(), AuthRejection> {
-    let (sender, target) = (
-        room.levels.user(change.sender),
-        room.levels.user(change.target),
-    );
-    if target < sender {
-        Ok(())
-    } else {
-        Err(AuthRejection::TargetTooPowerful { sender, target })
-    }
+fn require_power_over_target(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
+    let (sender, target) = (room.levels.user(change.sender), room.levels.user(change.target));
+    if target < sender { Ok(()) } else { Err(AuthRejection::TargetTooPowerful { sender, target }) }
 }
 
 /// The join rule, as far as the room version knows it.
@@ -223,11 +189,7 @@ impl JoinRule {
         let auth = &room.rules.auth;
         let event = (room.state)("m.room.join_rules", "");
         // Without the event, or a value in it, the default is `invite`.
-        match event
-            .as_ref()
-            .and_then(|event| event.content().get("join_rule"))
-            .map(|rule| rule.as_str())
-        {
+        match event.as_ref().and_then(|event| event.content().get("join_rule")).map(|rule| rule.as_str()) {
             None => Self::Invite,
             Some(Some("public")) => Self::Public,
             Some(Some("invite")) => Self::Invite,

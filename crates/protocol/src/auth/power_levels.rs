@@ -9,11 +9,7 @@ use crate::{
     rules::RoomVersionRules,
 };
 
-pub(super) fn check(
-    room: &RoomState<'_>,
-    event: &Pdu,
-    sender_level: PowerLevel,
-) -> Result<(), AuthRejection> {
+pub(super) fn check(room: &RoomState<'_>, event: &Pdu, sender_level: PowerLevel) -> Result<(), AuthRejection> {
     let (rules, new) = (room.rules, event.content());
     if rules.auth.integer_power_levels {
         check_integers(rules, new)?;
@@ -23,13 +19,7 @@ pub(super) fn check(
     let Some(current) = room.power_levels.map(Pdu::content) else {
         return Ok(());
     };
-    let change = Change {
-        rules,
-        current,
-        new,
-        sender: event.sender().as_str(),
-        sender_level,
-    };
+    let change = Change { rules, current, new, sender: event.sender().as_str(), sender_level };
     // 10.6. The seven levels.
     for field in LevelField::ALL {
         let name = field.as_str();
@@ -47,10 +37,7 @@ pub(super) fn check(
 /// Rules 10.1 and 10.2.
 fn check_integers(rules: &RoomVersionRules, content: &Object) -> Result<(), AuthRejection> {
     for field in LevelField::ALL {
-        if content
-            .get(field.as_str())
-            .is_some_and(|value| level(rules, value).is_none())
-        {
+        if content.get(field.as_str()).is_some_and(|value| level(rules, value).is_none()) {
             return Err(AuthRejection::InvalidPowerLevel(field.as_str().to_owned()));
         }
     }
@@ -71,9 +58,7 @@ fn check_users(room: &RoomState<'_>, content: &Object) -> Result<(), AuthRejecti
     let Some(users) = content.get("users") else {
         return Ok(());
     };
-    let users = users
-        .as_object()
-        .ok_or_else(|| AuthRejection::InvalidPowerLevel("users".to_owned()))?;
+    let users = users.as_object().ok_or_else(|| AuthRejection::InvalidPowerLevel("users".to_owned()))?;
     for (user, value) in users.iter() {
         if user.parse::<UserId>().is_err() {
             return Err(AuthRejection::InvalidPowerLevelsUser(user.to_owned()));
@@ -113,12 +98,7 @@ impl Change<'_> {
             _ => Limit::UpToOwn,
         };
         for (entry, value) in current.into_iter().flat_map(Object::iter) {
-            self.check_entry(
-                entry,
-                Some(value),
-                new.and_then(|new| new.get(entry)),
-                limit(entry),
-            )?;
+            self.check_entry(entry, Some(value), new.and_then(|new| new.get(entry)), limit(entry))?;
         }
         for (entry, value) in new.into_iter().flat_map(Object::iter) {
             if !current.is_some_and(|current| current.contains_key(entry)) {

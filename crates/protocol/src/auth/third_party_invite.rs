@@ -27,9 +27,7 @@ pub(super) fn check(
 ) -> Result<(), AuthRejection> {
     // 5.4.1.2 and 3. `signed` with `mxid` and `token`.
     let malformed = || AuthRejection::InvalidThirdPartyInvite;
-    let signed = third_party_invite
-        .as_object()
-        .and_then(|invite| invite.get_object("signed"));
+    let signed = third_party_invite.as_object().and_then(|invite| invite.get_object("signed"));
     let signed = signed.ok_or_else(malformed)?;
     let mxid = signed.get_str("mxid").ok_or_else(malformed)?;
     let token = signed.get_str("token").ok_or_else(malformed)?;
@@ -38,8 +36,7 @@ pub(super) fn check(
         return Err(AuthRejection::ThirdPartyInviteForOtherUser);
     }
     // 5.4.1.5. Known in the room.
-    let invite = (room.state)("m.room.third_party_invite", token)
-        .ok_or(AuthRejection::UnknownThirdPartyInvite)?;
+    let invite = (room.state)("m.room.third_party_invite", token).ok_or(AuthRejection::UnknownThirdPartyInvite)?;
     // 5.4.1.6. By the same sender.
     if invite.sender() != event.sender() {
         return Err(AuthRejection::ThirdPartyInviteOfOtherUser);
@@ -55,12 +52,9 @@ pub(super) fn check(
 /// `public_key`, and each `public_key` in the list `public_keys`; what is not a key is left out.
 fn public_keys(content: &Object) -> Vec<VerifyingKey> {
     let listed = content.get_array("public_keys").unwrap_or_default();
-    let listed = listed
-        .iter()
-        .filter_map(|entry| entry.as_object()?.get_str("public_key"));
+    let listed = listed.iter().filter_map(|entry| entry.as_object()?.get_str("public_key"));
     let keys = content.get_str("public_key").into_iter().chain(listed);
-    keys.filter_map(|key| VerifyingKey::from_bytes(&decode(key)?.try_into().ok()?).ok())
-        .collect()
+    keys.filter_map(|key| VerifyingKey::from_bytes(&decode(key)?.try_into().ok()?).ok()).collect()
 }
 
 /// Whether one of the signatures (Appendices, "Checking for a Signature") is by one of the keys.
@@ -71,26 +65,16 @@ fn signed_by_any(signed: &Object, keys: &[VerifyingKey]) -> bool {
     let Ok(message) = unsigned.to_canonical_json() else {
         return false;
     };
-    let servers = signed
-        .get_object("signatures")
-        .into_iter()
-        .flat_map(Object::values);
+    let servers = signed.get_object("signatures").into_iter().flat_map(Object::values);
     let signatures = servers
         .filter_map(Value::as_object)
         .flat_map(Object::iter)
         .filter(|(key_id, _)| key_id.starts_with("ed25519:"))
         .filter_map(|(_, signature)| Signature::from_slice(&decode(signature.as_str()?)?).ok());
     let signatures = signatures.collect::<Vec<_>>();
-    keys.iter().any(|key| {
-        signatures
-            .iter()
-            .any(|s| key.verify_strict(message.as_bytes(), s).is_ok())
-    })
+    keys.iter().any(|key| signatures.iter().any(|s| key.verify_strict(message.as_bytes(), s).is_ok()))
 }
 
 fn decode(base64: &str) -> Option<Vec<u8>> {
-    STANDARD
-        .decode(base64)
-        .or_else(|_| URL_SAFE.decode(base64))
-        .ok()
+    STANDARD.decode(base64).or_else(|_| URL_SAFE.decode(base64)).ok()
 }

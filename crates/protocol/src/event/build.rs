@@ -83,7 +83,12 @@ impl PduBuilder {
 }
 
 /// Names, hashes and signs an event template, such as another server answered to `make_join`.
-pub fn finish(mut event: Object, version: RoomVersion, key: &SigningKey, server: &ServerName) -> Result<Pdu, BuildError> {
+pub fn finish(
+    mut event: Object,
+    version: RoomVersion,
+    key: &SigningKey,
+    server: &ServerName,
+) -> Result<Pdu, BuildError> {
     let rules = version.rules();
     event.remove("hashes");
     event.remove("signatures");

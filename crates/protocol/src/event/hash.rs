@@ -2,8 +2,7 @@
 //! "Calculating the reference hash").
 
 use base64::{
-    Engine,
-    alphabet,
+    Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose},
 };
 use sha2::{Digest, Sha256};

@@ -87,7 +87,12 @@ fn from_canonical(object: Object, json: String, version: RoomVersion) -> Result<
 }
 
 /// Checks what is left to check of an event in canonical JSON whose signable text is known.
-pub(super) fn from_signable(object: Object, json: String, signable: &str, version: RoomVersion) -> Result<Pdu, PduError> {
+pub(super) fn from_signable(
+    object: Object,
+    json: String,
+    signable: &str,
+    version: RoomVersion,
+) -> Result<Pdu, PduError> {
     let rules = version.rules();
     check_size(&json)?;
     check_field_lengths(&object, rules)?;
@@ -164,7 +169,9 @@ pub(super) fn replace_member(json: &str, key: &str, value: Option<&str>) -> Stri
         out.push_str(value);
     };
     for field in top_level(json) {
-        if field.key >= key && let Some(value) = pending.take() {
+        if field.key >= key
+            && let Some(value) = pending.take()
+        {
             push(&|out| new_member(value, out));
         }
         if field.key != key {

@@ -66,9 +66,13 @@ pub fn redacted_content(event_type: &str, content: &Object, rules: &RedactionRul
         "m.room.member" => redacted_member(content, rules),
         "m.room.create" if rules.keep_create_content => content.clone(),
         "m.room.create" => pick(content, |key| key == "creator"),
-        "m.room.join_rules" => pick(content, |key| key == "join_rule" || (key == "allow" && rules.keep_join_rules_allow)),
+        "m.room.join_rules" => {
+            pick(content, |key| key == "join_rule" || (key == "allow" && rules.keep_join_rules_allow))
+        }
         "m.room.power_levels" => pick(content, |key| match key {
-            "ban" | "events" | "events_default" | "kick" | "redact" | "state_default" | "users" | "users_default" => true,
+            "ban" | "events" | "events_default" | "kick" | "redact" | "state_default" | "users" | "users_default" => {
+                true
+            }
             "invite" => rules.keep_power_levels_invite,
             _ => false,
         }),
@@ -83,7 +87,9 @@ fn redacted_member(content: &Object, rules: &RedactionRules) -> Object {
     let mut kept = pick(content, |key| {
         key == "membership" || (key == "join_authorised_via_users_server" && rules.keep_member_authorised_via)
     });
-    if rules.keep_member_third_party_signed && let Some(invite) = content.get_object("third_party_invite") {
+    if rules.keep_member_third_party_signed
+        && let Some(invite) = content.get_object("third_party_invite")
+    {
         kept.insert("third_party_invite", Value::Object(pick(invite, |key| key == "signed")));
     }
     kept

@@ -54,7 +54,8 @@ impl SigningKey {
         if !version.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\:,".contains(&b)) {
             return Err(KeyFileError::Version(version.to_owned()));
         }
-        let seed = BASE64.decode(seed).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(KeyFileError::Seed)?;
+        let seed =
+            BASE64.decode(seed).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(KeyFileError::Seed)?;
         Ok(Self::generate(&seed, version))
     }
 

@@ -104,7 +104,14 @@ fn the_id_covers_what_redaction_keeps() {
     assert_eq!(altered(V11, "signatures", "{}").unwrap().event_id(), base.event_id());
     assert_eq!(altered(V11, "content", "{\"body\":\"other\"}").unwrap().event_id(), base.event_id());
     assert_eq!(altered(V11, "origin", "\"a.org\"").unwrap().event_id(), base.event_id());
-    for (member, value) in [("depth", "2"), ("hashes", "{}"), ("origin_server_ts", "2"), ("sender", "\"@b:a.org\""), ("type", "\"y\""), ("state_key", "\"\"")] {
+    for (member, value) in [
+        ("depth", "2"),
+        ("hashes", "{}"),
+        ("origin_server_ts", "2"),
+        ("sender", "\"@b:a.org\""),
+        ("type", "\"y\""),
+        ("state_key", "\"\""),
+    ] {
         assert_ne!(altered(V11, member, value).unwrap().event_id(), base.event_id(), "{member}");
     }
     assert_ne!(altered(V10, "origin", "\"a.org\"").unwrap().event_id(), altered(V10, "x", "1").unwrap().event_id());
@@ -168,7 +175,8 @@ fn the_whole_event_has_64_kib() {
     let body = |length: usize| format!(r#"{{"body":"{}"}}"#, "x".repeat(length));
     let largest = build(V11, "m.room.message", None, &body(MAX_PDU - base));
     assert_eq!(largest.json().len(), MAX_PDU);
-    let larger = builder(V11, "m.room.message", None, &body(MAX_PDU - base + 1)).build(V11, &key(), &"a.org".parse().unwrap());
+    let larger =
+        builder(V11, "m.room.message", None, &body(MAX_PDU - base + 1)).build(V11, &key(), &"a.org".parse().unwrap());
     assert_eq!(larger, Err(BuildError::Pdu(PduError::TooLarge(MAX_PDU + 1))));
     // What canonical JSON shortens does not count.
     let spaced = largest.json().replace("\":", "\" : ");
@@ -249,7 +257,10 @@ fn client_formats() {
             r#"{{"content":{{"topic":"é\n"}},"event_id":"{id}","origin_server_ts":1000000,"sender":"@alice:a.org","state_key":"a\"b","type":"m.room.topic"}}"#
         )
     );
-    assert_eq!(stripped_json(&pdu), r#"{"content":{"topic":"é\n"},"sender":"@alice:a.org","state_key":"a\"b","type":"m.room.topic"}"#);
+    assert_eq!(
+        stripped_json(&pdu),
+        r#"{"content":{"topic":"é\n"},"sender":"@alice:a.org","state_key":"a\"b","type":"m.room.topic"}"#
+    );
     let message = client_json(&build(V1, "m.room.message", None, "{}"));
     assert!(!message.contains("state_key"));
     let more = with_members(&message, &[("room_id", "\"!r:a.org\""), ("unsigned", "{\"age\":1}")]);
@@ -262,7 +273,8 @@ fn client_formats() {
 
 #[test]
 fn templates_of_other_servers() {
-    let mut template = builder(V11, "m.room.member", Some("@alice:a.org"), r#"{"membership":"join"}"#).into_template(V11);
+    let mut template =
+        builder(V11, "m.room.member", Some("@alice:a.org"), r#"{"membership":"join"}"#).into_template(V11);
     assert!(!template.contains_key("hashes") && !template.contains_key("signatures"));
     template.insert("event_id", "$made_up:a.org");
     template.insert("hashes", Object::from([("sha256", "wrong")]));
@@ -298,7 +310,8 @@ fn auth_event_selection() {
     let keys = |version: RoomVersion, event_type: &str, state_key: Option<&str>, content: &str| {
         let content = Object::parse(content).unwrap();
         let keys = auth_event_keys(version.rules(), event_type, &"@a:x".parse().unwrap(), state_key, &content);
-        let short = |(event_type, state_key): (String, String)| format!("{} {state_key}", event_type.replace("m.room.", ""));
+        let short =
+            |(event_type, state_key): (String, String)| format!("{} {state_key}", event_type.replace("m.room.", ""));
         keys.into_iter().map(short).map(|s| s.trim_end().to_owned()).collect::<Vec<_>>().join(", ")
     };
     let base = "create, power_levels, member @a:x";

@@ -3,16 +3,42 @@ use super::*;
 #[test]
 fn server_names() {
     let valid = [
-        "matrix.org", "matrix.org:8888", "1.2.3.4", "1.2.3.4:1234", "[1234:5678::abcd]", "[1234:5678::abcd]:5678", "localhost",
-        "UPPER.example", "a-b.c", "[::ffff:1.2.3.4]:1", "256.256.256.256", "x:00080",
+        "matrix.org",
+        "matrix.org:8888",
+        "1.2.3.4",
+        "1.2.3.4:1234",
+        "[1234:5678::abcd]",
+        "[1234:5678::abcd]:5678",
+        "localhost",
+        "UPPER.example",
+        "a-b.c",
+        "[::ffff:1.2.3.4]:1",
+        "256.256.256.256",
+        "x:00080",
     ];
     for name in valid {
         assert!(name.parse::<ServerName>().is_ok(), "{name}");
     }
     let long = "a".repeat(256);
     let invalid = [
-        "", ":80", "matrix.org:", "matrix.org:99999", "matrix.org:123456", "matrix.org:8a", "[1::2", "1::2]", "::1", "[::1]x", "[::1]:",
-        "[example]", "a_b", "é.org", "a b", "a:1:2", "[fe80::1%1]", long.as_str(),
+        "",
+        ":80",
+        "matrix.org:",
+        "matrix.org:99999",
+        "matrix.org:123456",
+        "matrix.org:8a",
+        "[1::2",
+        "1::2]",
+        "::1",
+        "[::1]x",
+        "[::1]:",
+        "[example]",
+        "a_b",
+        "é.org",
+        "a b",
+        "a:1:2",
+        "[fe80::1%1]",
+        long.as_str(),
     ];
     for name in invalid {
         assert!(name.parse::<ServerName>().is_err(), "{name}");

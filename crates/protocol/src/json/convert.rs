@@ -76,7 +76,9 @@ impl Serialize for Number {
         match self.as_i64() {
             Some(integer) => serializer.serialize_i64(integer),
             // Exactly as written: a float or a big integer must not pass through a type that rounds it.
-            None => serde_json::value::RawValue::from_string(self.to_string()).map_err(S::Error::custom)?.serialize(serializer),
+            None => serde_json::value::RawValue::from_string(self.to_string())
+                .map_err(S::Error::custom)?
+                .serialize(serializer),
         }
     }
 }

@@ -89,9 +89,14 @@ fn early_room_versions_write_numbers_as_python() {
 
 #[test]
 fn strings() {
-    assert_eq!(lax(r#""\u0000\u001f\b\t\n\f\r\"\\\/\u007f\ud83d\ude00é""#), "\"\\u0000\\u001f\\b\\t\\n\\f\\r\\\"\\\\/\u{7f}😀é\"");
+    assert_eq!(
+        lax(r#""\u0000\u001f\b\t\n\f\r\"\\\/\u007f\ud83d\ude00é""#),
+        "\"\\u0000\\u001f\\b\\t\\n\\f\\r\\\"\\\\/\u{7f}😀é\""
+    );
     assert_eq!(lax(r#""""#), r#""""#);
-    for json in [r#""\ud800""#, r#""\udc00""#, r#""\ud800x""#, r#""\ud800\n""#, r#""\ud800\ud800""#, r#""\udc00\ud800""#] {
+    for json in
+        [r#""\ud800""#, r#""\udc00""#, r#""\ud800x""#, r#""\ud800\n""#, r#""\ud800\ud800""#, r#""\udc00\ud800""#]
+    {
         assert!(matches!(Value::parse(json), Err(ParseError::LoneSurrogate(_))), "{json}");
     }
     for json in ["\"a\nb\"", "\"\t\"", r#""\x""#, r#""\u12""#, r#""\u12g4""#, r#"""#, r#""\"#, r#""\""#] {
@@ -102,9 +107,42 @@ fn strings() {
 #[test]
 fn not_json() {
     for json in [
-        "", " ", "{", "}", "[", "[1", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "01", "-", "+1", ".5", "1.",
-        "1e", "1e+", "0x1", "NaN", "Infinity", "-Infinity", "tru", "nul", "truex", "1 2", "[] []", "{\"a\":1 \"b\":2}", "\u{feff}{}",
-        "{\"a\":1}x", "[1}", "{\"a\":[}", "/**/1", "\u{a0}1",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "[1",
+        "[1,]",
+        "[,1]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{'a':1}",
+        "01",
+        "-",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "1e+",
+        "0x1",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "tru",
+        "nul",
+        "truex",
+        "1 2",
+        "[] []",
+        "{\"a\":1 \"b\":2}",
+        "\u{feff}{}",
+        "{\"a\":1}x",
+        "[1}",
+        "{\"a\":[}",
+        "/**/1",
+        "\u{a0}1",
     ] {
         assert!(Value::parse(json).is_err(), "{json:?}");
     }
@@ -121,7 +159,10 @@ fn last_of_duplicate_keys_wins() {
 #[test]
 fn keys_sort_by_code_point() {
     // UTF-16 order, which some encoders use, would put the emoji first.
-    assert_eq!(lax("{\"\u{ff5e}\":1,\"😀\":2,\"é\":3,\"z\":4,\"\":5}"), "{\"\":5,\"z\":4,\"é\":3,\"\u{ff5e}\":1,\"😀\":2}");
+    assert_eq!(
+        lax("{\"\u{ff5e}\":1,\"😀\":2,\"é\":3,\"z\":4,\"\":5}"),
+        "{\"\":5,\"z\":4,\"é\":3,\"\u{ff5e}\":1,\"😀\":2}"
+    );
 }
 
 #[test]
@@ -166,7 +207,10 @@ fn objects() {
 fn top_level_members() {
     let text = r#"{"a\"b":"x\\","c":{"d":[1,"}"]},"e":-1.5,"f":[],"g":null}"#;
     let members: Vec<_> = top_level(text).map(|f| (f.key, f.value)).collect();
-    assert_eq!(members, [(r#"a\"b"#, r#""x\\""#), ("c", r#"{"d":[1,"}"]}"#), ("e", "-1.5"), ("f", "[]"), ("g", "null")]);
+    assert_eq!(
+        members,
+        [(r#"a\"b"#, r#""x\\""#), ("c", r#"{"d":[1,"}"]}"#), ("e", "-1.5"), ("f", "[]"), ("g", "null")]
+    );
     assert_eq!(top_level(text).map(|f| f.member).collect::<Vec<_>>().join(","), text[1..text.len() - 1]);
     assert_eq!(top_level("{}").count(), 0);
     for broken in ["", "{", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":1", "[1]", "x", "{\"a\\"] {
@@ -187,7 +231,10 @@ fn serde_keeps_numbers_as_written() {
     assert_eq!(body.content.to_json(), r#"{"a":[18446744073709551615,null],"b":1.5}"#);
     assert_eq!(Object::from_serialize(&body.content).unwrap(), body.content);
     assert!(serde_json::from_str::<Object>("[]").is_err());
-    assert_eq!(value.as_object().unwrap().get_object("b").unwrap().deserialize_into::<serde_json::Value>().unwrap()["d"], "é");
+    assert_eq!(
+        value.as_object().unwrap().get_object("b").unwrap().deserialize_into::<serde_json::Value>().unwrap()["d"],
+        "é"
+    );
 }
 
 #[test]

@@ -14,21 +14,12 @@ fn levels(version: RoomVersion, content: Option<&str>) -> PowerLevels {
 fn without_an_event() {
     for version in RoomVersion::ALL {
         let levels = levels(version, None);
-        let creator = if version < RoomVersion::V12 {
-            PowerLevel::Level(100)
-        } else {
-            PowerLevel::Infinite
-        };
+        let creator = if version < RoomVersion::V12 { PowerLevel::Level(100) } else { PowerLevel::Infinite };
         assert_eq!(levels.user(&user("@creator:a")), creator);
         assert_eq!(levels.user(&user("@bob:a")), 0);
         assert_eq!(levels.invite(), 0);
-        for level in [
-            levels.kick(),
-            levels.ban(),
-            levels.redact(),
-            levels.state_default(),
-            levels.notifications_room(),
-        ] {
+        for level in [levels.kick(), levels.ban(), levels.redact(), levels.state_default(), levels.notifications_room()]
+        {
             assert_eq!(level, 50);
         }
         assert_eq!(levels.event("m.room.message", false), 0);
@@ -47,22 +38,12 @@ fn with_an_event() {
         let levels = levels(version, Some(content));
         assert_eq!(levels.user(&user("@alice:a")), 70);
         assert_eq!(levels.user(&user("@bob:a")), 1);
-        let creator = if version < RoomVersion::V12 {
-            PowerLevel::Level(5)
-        } else {
-            PowerLevel::Infinite
-        };
+        let creator = if version < RoomVersion::V12 { PowerLevel::Level(5) } else { PowerLevel::Infinite };
         assert_eq!(levels.user(&user("@creator:a")), creator);
         assert_eq!(levels.event("m.room.topic", true), 3);
         assert_eq!(levels.event("m.room.name", true), 60);
         assert_eq!(levels.event("m.room.message", false), 2);
-        let named = [
-            levels.ban(),
-            levels.kick(),
-            levels.redact(),
-            levels.invite(),
-            levels.notifications_room(),
-        ];
+        let named = [levels.ban(), levels.kick(), levels.redact(), levels.invite(), levels.notifications_room()];
         assert_eq!(named, [61, 62, 63, 64, 65].map(PowerLevel::Level));
         assert!(levels.can_redact(&user("@alice:a"), &user("@bob:a")));
         assert!(!levels.can_redact(&user("@bob:a"), &user("@alice:a")));
@@ -97,11 +78,7 @@ fn strings_and_floats() {
         let value = Value::parse(json).unwrap();
         for version in RoomVersion::ALL {
             let expected = expected.filter(|_| version < RoomVersion::V10 || since_v10);
-            assert_eq!(
-                level(version.rules(), &value),
-                expected,
-                "{json} in version {version}"
-            );
+            assert_eq!(level(version.rules(), &value), expected, "{json} in version {version}");
         }
     }
 }

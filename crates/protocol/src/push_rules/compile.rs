@@ -43,16 +43,8 @@ impl Actions {
             Some(Some(value)) => value == &Value::Bool(true),
             None => false,
         };
-        let sound = tweak("sound")
-            .flatten()
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        Self {
-            notify,
-            highlight: notify && highlight,
-            sound,
-            all: actions.to_vec(),
-        }
+        let sound = tweak("sound").flatten().and_then(Value::as_str).map(str::to_owned);
+        Self { notify, highlight: notify && highlight, sound, all: actions.to_vec() }
     }
 }
 
@@ -76,12 +68,7 @@ impl Eq for CompiledRuleset {}
 
 impl Hash for CompiledRuleset {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for rule in self
-            .overrides
-            .iter()
-            .chain(&self.contents)
-            .chain(&self.underrides)
-        {
+        for rule in self.overrides.iter().chain(&self.contents).chain(&self.underrides) {
             rule.rule_id.hash(state);
             rule.tests.hash(state);
         }
@@ -125,13 +112,8 @@ pub(super) enum Comparison {
 impl CompiledRuleset {
     /// Prepares the enabled rules of `owner`.
     pub fn new(rules: &Ruleset, owner: &UserId) -> Self {
-        let in_order = |kind: RuleKind| {
-            rules
-                .rules(kind)
-                .iter()
-                .filter(|rule| rule.enabled)
-                .map(move |r| compile(kind, r, owner))
-        };
+        let in_order =
+            |kind: RuleKind| rules.rules(kind).iter().filter(|rule| rule.enabled).map(move |r| compile(kind, r, owner));
         let by_id = |kind: RuleKind| {
             // The first of two rules with one id wins, as it would in order.
             let mut map = HashMap::new();
@@ -153,19 +135,11 @@ impl CompiledRuleset {
 
 fn compile(kind: RuleKind, rule: &PushRule, owner: &UserId) -> Rule {
     let tests = match kind {
-        RuleKind::Override | RuleKind::Underride => rule
-            .conditions
-            .iter()
-            .flatten()
-            .map(|condition| test(condition, owner))
-            .collect(),
+        RuleKind::Override | RuleKind::Underride => {
+            rule.conditions.iter().flatten().map(|condition| test(condition, owner)).collect()
+        }
         RuleKind::Content => {
-            vec![event_match(
-                "content.body",
-                rule.pattern.as_deref(),
-                rule.default,
-                owner,
-            )]
+            vec![event_match("content.body", rule.pattern.as_deref(), rule.default, owner)]
         }
         RuleKind::Room | RuleKind::Sender => Vec::new(),
     };
@@ -182,25 +156,17 @@ fn test(condition: &Condition, owner: &UserId) -> Test {
         return Test::Never;
     };
     match condition {
-        KnownCondition::EventMatch { key, pattern } => {
-            event_match(key, Some(pattern), false, owner)
-        }
+        KnownCondition::EventMatch { key, pattern } => event_match(key, Some(pattern), false, owner),
         KnownCondition::EventPropertyIs { key, value } => Test::Is(Path::parse(key), value.clone()),
-        KnownCondition::EventPropertyContains {
-            key,
-            value: Scalar::String(value),
-        } if value == owner.as_str() => Test::ContainsOwnId(Path::parse(key)),
-        KnownCondition::EventPropertyContains { key, value } => {
-            Test::Contains(Path::parse(key), value.clone())
+        KnownCondition::EventPropertyContains { key, value: Scalar::String(value) } if value == owner.as_str() => {
+            Test::ContainsOwnId(Path::parse(key))
         }
+        KnownCondition::EventPropertyContains { key, value } => Test::Contains(Path::parse(key), value.clone()),
         KnownCondition::ContainsDisplayName => Test::DisplayName,
-        KnownCondition::RoomMemberCount { is } => member_count(is)
-            .map_or(Test::Never, |(comparison, n)| {
-                Test::MemberCount(comparison, n)
-            }),
-        KnownCondition::SenderNotificationPermission { key } => {
-            Test::NotificationPermission(key.clone())
+        KnownCondition::RoomMemberCount { is } => {
+            member_count(is).map_or(Test::Never, |(comparison, n)| Test::MemberCount(comparison, n))
         }
+        KnownCondition::SenderNotificationPermission { key } => Test::NotificationPermission(key.clone()),
         KnownCondition::RoomVersionSupports { .. } => Test::Never,
     }
 }

@@ -8,11 +8,8 @@ pub(super) const MASTER: &str = ".m.rule.master";
 
 /// The rules that older versions of the specification had for mentions in the body. They do not apply to an event that
 /// has `m.mentions` (Client-Server API 1.7 to 1.16, "Predefined Rules").
-pub(super) const LEGACY_MENTION_RULES: [&str; 3] = [
-    ".m.rule.contains_display_name",
-    ".m.rule.contains_user_name",
-    ".m.rule.roomnotif",
-];
+pub(super) const LEGACY_MENTION_RULES: [&str; 3] =
+    [".m.rule.contains_display_name", ".m.rule.contains_user_name", ".m.rule.roomnotif"];
 
 /// The server-default rules of a user, without the user's own.
 pub fn default_ruleset(user: &UserId) -> Ruleset {
@@ -30,29 +27,18 @@ pub fn default_ruleset(user: &UserId) -> Ruleset {
 pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
     let mut rules = default_ruleset(user);
     let [display_name, user_name, room] = LEGACY_MENTION_RULES;
-    let mention = vec![
-        Action::NOTIFY,
-        Action::sound("default"),
-        Action::highlight(),
-    ];
+    let mention = vec![Action::NOTIFY, Action::sound("default"), Action::highlight()];
     insert_after(
         &mut rules.override_,
         ".m.rule.is_user_mention",
-        rule(
-            display_name,
-            vec![known(KnownCondition::ContainsDisplayName)],
-            mention.clone(),
-        ),
+        rule(display_name, vec![known(KnownCondition::ContainsDisplayName)], mention.clone()),
     );
     insert_after(
         &mut rules.override_,
         ".m.rule.is_room_mention",
         rule(
             room,
-            vec![
-                notification_permission("room"),
-                event_match("content.body", "@room"),
-            ],
+            vec![notification_permission("room"), event_match("content.body", "@room")],
             vec![Action::NOTIFY, Action::highlight()],
         ),
     );
@@ -74,25 +60,15 @@ pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
 }
 
 fn insert_after(rules: &mut Vec<PushRule>, after: &str, rule: PushRule) {
-    let position = rules
-        .iter()
-        .position(|r| r.rule_id == after)
-        .map_or(rules.len(), |at| at + 1);
+    let position = rules.iter().position(|r| r.rule_id == after).map_or(rules.len(), |at| at + 1);
     rules.insert(position, rule);
 }
 
 fn override_rules(user: &UserId) -> Vec<PushRule> {
     let me = || user.as_str().to_owned();
     vec![
-        PushRule {
-            enabled: false,
-            ..rule(MASTER, Vec::new(), Vec::new())
-        },
-        rule(
-            ".m.rule.suppress_notices",
-            vec![event_match("content.msgtype", "m.notice")],
-            vec![],
-        ),
+        PushRule { enabled: false, ..rule(MASTER, Vec::new(), Vec::new()) },
+        rule(".m.rule.suppress_notices", vec![event_match("content.msgtype", "m.notice")], vec![]),
         rule(
             ".m.rule.invite_for_me",
             vec![
@@ -102,58 +78,34 @@ fn override_rules(user: &UserId) -> Vec<PushRule> {
             ],
             vec![Action::NOTIFY, Action::sound("default")],
         ),
-        rule(
-            ".m.rule.member_event",
-            vec![event_match("type", "m.room.member")],
-            vec![],
-        ),
+        rule(".m.rule.member_event", vec![event_match("type", "m.room.member")], vec![]),
         rule(
             ".m.rule.is_user_mention",
             vec![known(KnownCondition::EventPropertyContains {
                 key: r"content.m\.mentions.user_ids".to_owned(),
                 value: Scalar::String(me()),
             })],
-            vec![
-                Action::NOTIFY,
-                Action::sound("default"),
-                Action::highlight(),
-            ],
+            vec![Action::NOTIFY, Action::sound("default"), Action::highlight()],
         ),
         rule(
             ".m.rule.is_room_mention",
-            vec![
-                property_is(r"content.m\.mentions.room", Scalar::Bool(true)),
-                notification_permission("room"),
-            ],
+            vec![property_is(r"content.m\.mentions.room", Scalar::Bool(true)), notification_permission("room")],
             vec![Action::NOTIFY, Action::highlight()],
         ),
         rule(
             ".m.rule.tombstone",
-            vec![
-                event_match("type", "m.room.tombstone"),
-                event_match("state_key", ""),
-            ],
+            vec![event_match("type", "m.room.tombstone"), event_match("state_key", "")],
             vec![Action::NOTIFY, Action::highlight()],
         ),
-        rule(
-            ".m.rule.reaction",
-            vec![event_match("type", "m.reaction")],
-            vec![],
-        ),
+        rule(".m.rule.reaction", vec![event_match("type", "m.reaction")], vec![]),
         rule(
             ".m.rule.room.server_acl",
-            vec![
-                event_match("type", "m.room.server_acl"),
-                event_match("state_key", ""),
-            ],
+            vec![event_match("type", "m.room.server_acl"), event_match("state_key", "")],
             vec![],
         ),
         rule(
             ".m.rule.suppress_edits",
-            vec![property_is(
-                r"content.m\.relates_to.rel_type",
-                Scalar::String("m.replace".to_owned()),
-            )],
+            vec![property_is(r"content.m\.relates_to.rel_type", Scalar::String("m.replace".to_owned()))],
             vec![],
         ),
     ]
@@ -162,11 +114,7 @@ fn override_rules(user: &UserId) -> Vec<PushRule> {
 fn underride_rules() -> Vec<PushRule> {
     let two_members = || known(KnownCondition::RoomMemberCount { is: "2".to_owned() });
     vec![
-        rule(
-            ".m.rule.call",
-            vec![event_match("type", "m.call.invite")],
-            vec![Action::NOTIFY, Action::sound("ring")],
-        ),
+        rule(".m.rule.call", vec![event_match("type", "m.call.invite")], vec![Action::NOTIFY, Action::sound("ring")]),
         rule(
             ".m.rule.encrypted_room_one_to_one",
             vec![two_members(), event_match("type", "m.room.encrypted")],
@@ -177,16 +125,8 @@ fn underride_rules() -> Vec<PushRule> {
             vec![two_members(), event_match("type", "m.room.message")],
             vec![Action::NOTIFY, Action::sound("default")],
         ),
-        rule(
-            ".m.rule.message",
-            vec![event_match("type", "m.room.message")],
-            vec![Action::NOTIFY],
-        ),
-        rule(
-            ".m.rule.encrypted",
-            vec![event_match("type", "m.room.encrypted")],
-            vec![Action::NOTIFY],
-        ),
+        rule(".m.rule.message", vec![event_match("type", "m.room.message")], vec![Action::NOTIFY]),
+        rule(".m.rule.encrypted", vec![event_match("type", "m.room.encrypted")], vec![Action::NOTIFY]),
     ]
 }
 
@@ -206,21 +146,13 @@ fn known(condition: KnownCondition) -> Condition {
 }
 
 fn event_match(key: &str, pattern: &str) -> Condition {
-    known(KnownCondition::EventMatch {
-        key: key.to_owned(),
-        pattern: pattern.to_owned(),
-    })
+    known(KnownCondition::EventMatch { key: key.to_owned(), pattern: pattern.to_owned() })
 }
 
 fn property_is(key: &str, value: Scalar) -> Condition {
-    known(KnownCondition::EventPropertyIs {
-        key: key.to_owned(),
-        value,
-    })
+    known(KnownCondition::EventPropertyIs { key: key.to_owned(), value })
 }
 
 fn notification_permission(key: &str) -> Condition {
-    known(KnownCondition::SenderNotificationPermission {
-        key: key.to_owned(),
-    })
+    known(KnownCondition::SenderNotificationPermission { key: key.to_owned() })
 }

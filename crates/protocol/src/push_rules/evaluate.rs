@@ -46,14 +46,8 @@ impl From<bool> for Answer {
 impl CompiledRuleset {
     /// The actions of the first rule that matches, or empty ones. Whether the user wants to hear of this event at all
     /// (own events, ignored senders) is the caller's matter.
-    pub fn evaluate(
-        &self,
-        event: &EventView<'_>,
-        room: &RoomContext<'_>,
-        owner: Owner<'_>,
-    ) -> &Actions {
-        self.first_match(event, room, owner)
-            .map_or(&self.nothing, |(_, rule)| &rule.actions)
+    pub fn evaluate(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Owner<'_>) -> &Actions {
+        self.first_match(event, room, owner).map_or(&self.nothing, |(_, rule)| &rule.actions)
     }
 
     /// The kind and id of the rule that [`CompiledRuleset::evaluate`] takes its actions from.
@@ -63,17 +57,12 @@ impl CompiledRuleset {
         room: &RoomContext<'_>,
         owner: Owner<'_>,
     ) -> Option<(RuleKind, &str)> {
-        self.first_match(event, room, owner)
-            .map(|(kind, rule)| (kind, rule.rule_id.as_str()))
+        self.first_match(event, room, owner).map(|(kind, rule)| (kind, rule.rule_id.as_str()))
     }
 
     /// The actions for everyone who has these rules, when they are the same for all of them; `None` when the event
     /// mentions or concerns somebody, so that each owner has to be asked about with [`CompiledRuleset::evaluate`].
-    pub fn evaluate_for_all(
-        &self,
-        event: &EventView<'_>,
-        room: &RoomContext<'_>,
-    ) -> Option<&Actions> {
+    pub fn evaluate_for_all(&self, event: &EventView<'_>, room: &RoomContext<'_>) -> Option<&Actions> {
         for (_, rule) in self.candidates(event) {
             match rule.answer(event, room, None) {
                 Answer::Yes => return Some(&rule.actions),
@@ -90,8 +79,7 @@ impl CompiledRuleset {
         room: &RoomContext<'_>,
         owner: Owner<'_>,
     ) -> Option<(RuleKind, &Rule)> {
-        self.candidates(event)
-            .find(|(_, rule)| rule.answer(event, room, Some(owner)) == Answer::Yes)
+        self.candidates(event).find(|(_, rule)| rule.answer(event, room, Some(owner)) == Answer::Yes)
     }
 
     fn candidates(&self, event: &EventView<'_>) -> impl Iterator<Item = (RuleKind, &Rule)> {
@@ -110,12 +98,7 @@ impl CompiledRuleset {
 }
 
 impl Rule {
-    fn answer(
-        &self,
-        event: &EventView<'_>,
-        room: &RoomContext<'_>,
-        owner: Option<Owner<'_>>,
-    ) -> Answer {
+    fn answer(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Answer {
         let mut answer = Answer::Yes;
         for test in &self.tests {
             match test.answer(event, room, owner) {
@@ -129,53 +112,35 @@ impl Rule {
 }
 
 impl Test {
-    fn answer(
-        &self,
-        event: &EventView<'_>,
-        room: &RoomContext<'_>,
-        owner: Option<Owner<'_>>,
-    ) -> Answer {
+    fn answer(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Answer {
         match self {
-            Self::Match(path, pattern) => path
-                .text(event)
-                .is_some_and(|value| pattern.matches(value))
-                .into(),
+            Self::Match(path, pattern) => path.text(event).is_some_and(|value| pattern.matches(value)).into(),
             Self::Is(path, value) => path.is(event, value).into(),
             Self::Contains(path, value) => contains(path, event, value).into(),
-            Self::MemberCount(comparison, count) => {
-                comparison.holds(room.member_count, *count).into()
-            }
+            Self::MemberCount(comparison, count) => comparison.holds(room.member_count, *count).into(),
             Self::NotificationPermission(key) => may_notify(event, room, key).into(),
             Self::Never => Answer::No,
-            Self::MatchOwnId(path) => personal(path.text(event), owner, |value, owner| {
-                equal_ignoring_case(value, owner.user_id.as_str())
-            }),
-            Self::MatchOwnLocalpart(path) => personal(path.text(event), owner, |value, owner| {
-                contains_words(value, owner.user_id.localpart())
-            }),
+            Self::MatchOwnId(path) => {
+                personal(path.text(event), owner, |value, owner| equal_ignoring_case(value, owner.user_id.as_str()))
+            }
+            Self::MatchOwnLocalpart(path) => {
+                personal(path.text(event), owner, |value, owner| contains_words(value, owner.user_id.localpart()))
+            }
             Self::DisplayName => personal(body(event), owner, |body, owner| {
                 // An empty name would be in every text.
-                owner
-                    .display_name
-                    .is_some_and(|name| !name.is_empty() && contains_words(body, name))
+                owner.display_name.is_some_and(|name| !name.is_empty() && contains_words(body, name))
             }),
             Self::ContainsOwnId(path) => {
                 let values = path.array(event).filter(|values| !values.is_empty());
                 personal(values, owner, |values, owner| {
-                    values
-                        .iter()
-                        .any(|value| value.as_str() == Some(owner.user_id.as_str()))
+                    values.iter().any(|value| value.as_str() == Some(owner.user_id.as_str()))
                 })
             }
         }
     }
 }
 
-fn personal<T>(
-    value: Option<T>,
-    owner: Option<Owner<'_>>,
-    test: impl Fn(T, Owner<'_>) -> bool,
-) -> Answer {
+fn personal<T>(value: Option<T>, owner: Option<Owner<'_>>, test: impl Fn(T, Owner<'_>) -> bool) -> Answer {
     match (value, owner) {
         (None, _) => Answer::No,
         (Some(_), None) => Answer::DependsOnOwner,
@@ -188,8 +153,7 @@ fn body<'a>(event: &EventView<'a>) -> Option<&'a str> {
 }
 
 fn contains(path: &Path, event: &EventView<'_>, expected: &Scalar) -> bool {
-    path.array(event)
-        .is_some_and(|values| values.iter().any(|value| scalar_equals(value, expected)))
+    path.array(event).is_some_and(|values| values.iter().any(|value| scalar_equals(value, expected)))
 }
 
 fn may_notify(event: &EventView<'_>, room: &RoomContext<'_>, key: &str) -> bool {

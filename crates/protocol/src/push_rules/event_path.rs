@@ -136,9 +136,7 @@ fn split(key: &str) -> Vec<String> {
                 segments.push(String::new());
                 continue;
             }
-            '\\' => chars
-                .next_if(|next| matches!(next, '.' | '\\'))
-                .unwrap_or('\\'),
+            '\\' => chars.next_if(|next| matches!(next, '.' | '\\')).unwrap_or('\\'),
             c => c,
         };
         if let Some(segment) = segments.last_mut() {
@@ -155,10 +153,7 @@ mod tests {
     #[test]
     fn escapes() {
         assert_eq!(split("content.body"), ["content", "body"]);
-        assert_eq!(
-            split(r"content.m\.mentions.room"),
-            ["content", "m.mentions", "room"]
-        );
+        assert_eq!(split(r"content.m\.mentions.room"), ["content", "m.mentions", "room"]);
         assert_eq!(split(r"a\\.b"), [r"a\", "b"]);
         assert_eq!(split(r"a\x"), [r"a\x"]);
         assert_eq!(split(""), [""]);

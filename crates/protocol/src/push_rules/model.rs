@@ -21,13 +21,7 @@ pub enum RuleKind {
 
 impl RuleKind {
     /// Every kind, in the order in which they are tried.
-    pub const ALL: [Self; 5] = [
-        Self::Override,
-        Self::Content,
-        Self::Room,
-        Self::Sender,
-        Self::Underride,
-    ];
+    pub const ALL: [Self; 5] = [Self::Override, Self::Content, Self::Room, Self::Sender, Self::Underride];
 
     /// The name in paths and JSON.
     pub fn as_str(self) -> &'static str {
@@ -93,9 +87,7 @@ impl Ruleset {
 
     /// Every rule in the order of evaluation.
     pub fn iter(&self) -> impl Iterator<Item = (RuleKind, &PushRule)> {
-        RuleKind::ALL
-            .into_iter()
-            .flat_map(move |kind| self.rules(kind).iter().map(move |rule| (kind, rule)))
+        RuleKind::ALL.into_iter().flat_map(move |kind| self.rules(kind).iter().map(move |rule| (kind, rule)))
     }
 }
 
@@ -161,18 +153,12 @@ impl Action {
 
     /// The `highlight` tweak.
     pub fn highlight() -> Self {
-        Self::SetTweak(SetTweak {
-            set_tweak: "highlight".to_owned(),
-            value: None,
-        })
+        Self::SetTweak(SetTweak { set_tweak: "highlight".to_owned(), value: None })
     }
 
     /// The `sound` tweak.
     pub fn sound(name: &str) -> Self {
-        Self::SetTweak(SetTweak {
-            set_tweak: "sound".to_owned(),
-            value: Some(name.into()),
-        })
+        Self::SetTweak(SetTweak { set_tweak: "sound".to_owned(), value: Some(name.into()) })
     }
 }
 

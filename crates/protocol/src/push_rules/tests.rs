@@ -8,11 +8,7 @@ fn user(id: &str) -> UserId {
 }
 
 fn levels(content: &str) -> PowerLevels {
-    PowerLevels::new(
-        RoomVersion::V11.rules(),
-        &[],
-        Some(&Object::parse(content).unwrap()),
-    )
+    PowerLevels::new(RoomVersion::V11.rules(), &[], Some(&Object::parse(content).unwrap()))
 }
 
 /// An event of a type with a content, in a room of `members`, evaluated for @alice:a named "Alice".
@@ -25,12 +21,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn message(content: &'a str) -> Self {
-        Self {
-            event_type: "m.room.message",
-            state_key: None,
-            content,
-            members: 10,
-        }
+        Self { event_type: "m.room.message", state_key: None, content, members: 10 }
     }
 
     fn rule(&self, rules: &Ruleset) -> (Option<String>, Actions) {
@@ -46,24 +37,13 @@ impl<'a> Case<'a> {
             content: &content,
         };
         let levels = levels(r#"{"users":{"@bob:b":50}}"#);
-        let room = RoomContext {
-            member_count: self.members,
-            power_levels: Some(&levels),
-        };
-        let owner = Owner {
-            user_id: &alice,
-            display_name: Some("Alice"),
-        };
+        let room = RoomContext { member_count: self.members, power_levels: Some(&levels) };
+        let owner = Owner { user_id: &alice, display_name: Some("Alice") };
         let actions = compiled.evaluate(&event, &room, owner).clone();
         if let Some(shared) = compiled.evaluate_for_all(&event, &room) {
             assert_eq!(*shared, actions, "shared evaluation differs");
         }
-        (
-            compiled
-                .matching_rule(&event, &room, owner)
-                .map(|(_, id)| id.to_owned()),
-            actions,
-        )
+        (compiled.matching_rule(&event, &room, owner).map(|(_, id)| id.to_owned()), actions)
     }
 
     fn default_rule(&self) -> (Option<String>, Actions) {
@@ -74,8 +54,7 @@ impl<'a> Case<'a> {
 /// The server-default rules as the specification prints them.
 #[test]
 fn defaults_are_those_of_the_specification() {
-    let expected: serde_json::Value =
-        serde_json::from_str(include_str!("defaults_1.19.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(include_str!("defaults_1.19.json")).unwrap();
     let actual = serde_json::to_value(default_ruleset(&user("@alice:example.org"))).unwrap();
     assert_eq!(actual, expected);
     let read: Ruleset = serde_json::from_value(expected).unwrap();
@@ -85,95 +64,36 @@ fn defaults_are_those_of_the_specification() {
 #[test]
 fn default_rules_match() {
     let message = Case::message;
-    let of_type = |event_type, content| Case {
-        event_type,
-        ..Case::message(content)
-    };
-    let state = |event_type, state_key, content| Case {
-        event_type,
-        state_key: Some(state_key),
-        ..Case::message(content)
-    };
+    let of_type = |event_type, content| Case { event_type, ..Case::message(content) };
+    let state =
+        |event_type, state_key, content| Case { event_type, state_key: Some(state_key), ..Case::message(content) };
     let cases = [
-        (
-            message(r#"{"msgtype":"m.text","body":"hi"}"#),
-            Some(".m.rule.message"),
-        ),
-        (
-            message(r#"{"msgtype":"m.notice","body":"hi"}"#),
-            Some(".m.rule.suppress_notices"),
-        ),
-        (
-            Case {
-                members: 2,
-                ..message(r#"{"body":"hi"}"#)
-            },
-            Some(".m.rule.room_one_to_one"),
-        ),
+        (message(r#"{"msgtype":"m.text","body":"hi"}"#), Some(".m.rule.message")),
+        (message(r#"{"msgtype":"m.notice","body":"hi"}"#), Some(".m.rule.suppress_notices")),
+        (Case { members: 2, ..message(r#"{"body":"hi"}"#) }, Some(".m.rule.room_one_to_one")),
         (of_type("m.room.encrypted", "{}"), Some(".m.rule.encrypted")),
-        (
-            Case {
-                members: 2,
-                ..of_type("m.room.encrypted", "{}")
-            },
-            Some(".m.rule.encrypted_room_one_to_one"),
-        ),
+        (Case { members: 2, ..of_type("m.room.encrypted", "{}") }, Some(".m.rule.encrypted_room_one_to_one")),
         (of_type("m.call.invite", "{}"), Some(".m.rule.call")),
         (of_type("m.reaction", "{}"), Some(".m.rule.reaction")),
         (of_type("org.example", "{}"), None),
-        (
-            message(r#"{"body":"x","m.mentions":{"user_ids":["@bob:b","@alice:a"]}}"#),
-            Some(".m.rule.is_user_mention"),
-        ),
-        (
-            message(r#"{"body":"@alice:a","m.mentions":{"user_ids":["@bob:b"]}}"#),
-            Some(".m.rule.message"),
-        ),
-        (
-            message(r#"{"body":"x","m.mentions":{"room":true}}"#),
-            Some(".m.rule.is_room_mention"),
-        ),
-        (
-            message(r#"{"body":"x","m.mentions":{"room":"true"}}"#),
-            Some(".m.rule.message"),
-        ),
-        (
-            message(r#"{"body":"* x","m.relates_to":{"rel_type":"m.replace"}}"#),
-            Some(".m.rule.suppress_edits"),
-        ),
+        (message(r#"{"body":"x","m.mentions":{"user_ids":["@bob:b","@alice:a"]}}"#), Some(".m.rule.is_user_mention")),
+        (message(r#"{"body":"@alice:a","m.mentions":{"user_ids":["@bob:b"]}}"#), Some(".m.rule.message")),
+        (message(r#"{"body":"x","m.mentions":{"room":true}}"#), Some(".m.rule.is_room_mention")),
+        (message(r#"{"body":"x","m.mentions":{"room":"true"}}"#), Some(".m.rule.message")),
+        (message(r#"{"body":"* x","m.relates_to":{"rel_type":"m.replace"}}"#), Some(".m.rule.suppress_edits")),
         // An edit that mentions is a mention.
         (
-            message(
-                r#"{"m.mentions":{"user_ids":["@alice:a"]},"m.relates_to":{"rel_type":"m.replace"}}"#,
-            ),
+            message(r#"{"m.mentions":{"user_ids":["@alice:a"]},"m.relates_to":{"rel_type":"m.replace"}}"#),
             Some(".m.rule.is_user_mention"),
         ),
-        (
-            state("m.room.member", "@alice:a", r#"{"membership":"invite"}"#),
-            Some(".m.rule.invite_for_me"),
-        ),
-        (
-            state("m.room.member", "@carol:c", r#"{"membership":"invite"}"#),
-            Some(".m.rule.member_event"),
-        ),
-        (
-            state("m.room.tombstone", "", "{}"),
-            Some(".m.rule.tombstone"),
-        ),
+        (state("m.room.member", "@alice:a", r#"{"membership":"invite"}"#), Some(".m.rule.invite_for_me")),
+        (state("m.room.member", "@carol:c", r#"{"membership":"invite"}"#), Some(".m.rule.member_event")),
+        (state("m.room.tombstone", "", "{}"), Some(".m.rule.tombstone")),
         (of_type("m.room.tombstone", "{}"), None),
-        (
-            state("m.room.server_acl", "", "{}"),
-            Some(".m.rule.room.server_acl"),
-        ),
+        (state("m.room.server_acl", "", "{}"), Some(".m.rule.room.server_acl")),
     ];
     for (case, expected) in cases {
-        assert_eq!(
-            case.default_rule().0.as_deref(),
-            expected,
-            "{} {}",
-            case.event_type,
-            case.content
-        );
+        assert_eq!(case.default_rule().0.as_deref(), expected, "{} {}", case.event_type, case.content);
     }
 }
 
@@ -200,62 +120,20 @@ fn actions() {
 #[test]
 fn conditions() {
     let cases = [
-        (
-            json!({"kind": "event_match", "key": "content.body", "pattern": "tea*"}),
-            true,
-        ),
-        (
-            json!({"kind": "event_match", "key": "content.topic", "pattern": "time"}),
-            false,
-        ),
-        (
-            json!({"kind": "event_match", "key": "content.topic", "pattern": "Tea T*"}),
-            true,
-        ),
-        (
-            json!({"kind": "event_match", "key": "content.missing", "pattern": "*"}),
-            false,
-        ),
-        (
-            json!({"kind": "event_match", "key": "content.n", "pattern": "*"}),
-            false,
-        ),
-        (
-            json!({"kind": "event_match", "key": "room_id", "pattern": "!room:a"}),
-            true,
-        ),
-        (
-            json!({"kind": "event_property_is", "key": "content.n", "value": 3}),
-            true,
-        ),
-        (
-            json!({"kind": "event_property_is", "key": "content.n", "value": "3"}),
-            false,
-        ),
-        (
-            json!({"kind": "event_property_is", "key": "content.null", "value": null}),
-            true,
-        ),
-        (
-            json!({"kind": "event_property_is", "key": "content.missing", "value": null}),
-            false,
-        ),
-        (
-            json!({"kind": "event_property_is", "key": "type", "value": "m.room.message"}),
-            true,
-        ),
-        (
-            json!({"kind": "event_property_is", "key": "content.list", "value": 1}),
-            false,
-        ),
-        (
-            json!({"kind": "event_property_contains", "key": "content.list", "value": 1}),
-            true,
-        ),
-        (
-            json!({"kind": "event_property_contains", "key": "content.list", "value": "one"}),
-            false,
-        ),
+        (json!({"kind": "event_match", "key": "content.body", "pattern": "tea*"}), true),
+        (json!({"kind": "event_match", "key": "content.topic", "pattern": "time"}), false),
+        (json!({"kind": "event_match", "key": "content.topic", "pattern": "Tea T*"}), true),
+        (json!({"kind": "event_match", "key": "content.missing", "pattern": "*"}), false),
+        (json!({"kind": "event_match", "key": "content.n", "pattern": "*"}), false),
+        (json!({"kind": "event_match", "key": "room_id", "pattern": "!room:a"}), true),
+        (json!({"kind": "event_property_is", "key": "content.n", "value": 3}), true),
+        (json!({"kind": "event_property_is", "key": "content.n", "value": "3"}), false),
+        (json!({"kind": "event_property_is", "key": "content.null", "value": null}), true),
+        (json!({"kind": "event_property_is", "key": "content.missing", "value": null}), false),
+        (json!({"kind": "event_property_is", "key": "type", "value": "m.room.message"}), true),
+        (json!({"kind": "event_property_is", "key": "content.list", "value": 1}), false),
+        (json!({"kind": "event_property_contains", "key": "content.list", "value": 1}), true),
+        (json!({"kind": "event_property_contains", "key": "content.list", "value": "one"}), false),
         (json!({"kind": "contains_display_name"}), true),
         (json!({"kind": "room_member_count", "is": "10"}), true),
         (json!({"kind": "room_member_count", "is": "==10"}), true),
@@ -265,14 +143,8 @@ fn conditions() {
         (json!({"kind": "room_member_count", "is": "<=10"}), true),
         (json!({"kind": "room_member_count", "is": "~10"}), false),
         (json!({"kind": "room_member_count", "is": ">"}), false),
-        (
-            json!({"kind": "sender_notification_permission", "key": "room"}),
-            true,
-        ),
-        (
-            json!({"kind": "org.matrix.msc3931.room_version_supports", "feature": "x"}),
-            false,
-        ),
+        (json!({"kind": "sender_notification_permission", "key": "room"}), true),
+        (json!({"kind": "org.matrix.msc3931.room_version_supports", "feature": "x"}), false),
         (json!({"kind": "org.example.unknown"}), false),
         (json!({"kind": "event_match", "key": "content.body"}), false),
         (json!("nonsense"), false),
@@ -280,18 +152,10 @@ fn conditions() {
     for (condition, expected) in cases {
         let rules = json!({"override": [{"rule_id": "r", "conditions": [condition], "actions": ["notify"]}]});
         let rules: Ruleset = serde_json::from_value(rules).unwrap();
-        let content =
-            r#"{"body":"Tea, alice?","topic":"tea time","n":3,"null":null,"list":[{},1,true]}"#;
-        assert_eq!(
-            Case::message(content).rule(&rules).1.notify,
-            expected,
-            "{condition}"
-        );
+        let content = r#"{"body":"Tea, alice?","topic":"tea time","n":3,"null":null,"list":[{},1,true]}"#;
+        assert_eq!(Case::message(content).rule(&rules).1.notify, expected, "{condition}");
         // What is not understood is given back as it came.
-        assert_eq!(
-            serde_json::to_value(&rules).unwrap()["override"][0]["conditions"][0],
-            condition
-        );
+        assert_eq!(serde_json::to_value(&rules).unwrap()["override"][0]["conditions"][0], condition);
     }
 }
 
@@ -321,14 +185,8 @@ fn kinds_in_order() {
 fn legacy_mentions_step_back_for_mentions() {
     let rules = default_ruleset_with_legacy_mentions(&user("@alice:a"));
     let matching = |content| Case::message(content).rule(&rules).0.unwrap();
-    assert_eq!(
-        matching(r#"{"body":"hey Alice!"}"#),
-        ".m.rule.contains_display_name"
-    );
-    assert_eq!(
-        matching(r#"{"body":"hey Alice!","m.mentions":{}}"#),
-        ".m.rule.message"
-    );
+    assert_eq!(matching(r#"{"body":"hey Alice!"}"#), ".m.rule.contains_display_name");
+    assert_eq!(matching(r#"{"body":"hey Alice!","m.mentions":{}}"#), ".m.rule.message");
     assert_eq!(matching(r#"{"body":"@room"}"#), ".m.rule.roomnotif");
     let renamed = CompiledRuleset::new(&rules, &user("@alice:a"));
     let content = Object::parse(r#"{"body":"alice?"}"#).unwrap();
@@ -340,27 +198,16 @@ fn legacy_mentions_step_back_for_mentions() {
         state_key: None,
         content: &content,
     };
-    let room = RoomContext {
-        member_count: 3,
-        power_levels: None,
-    };
+    let room = RoomContext { member_count: 3, power_levels: None };
     let alice = user("@alice:a");
-    let owner = Owner {
-        user_id: &alice,
-        display_name: Some(""),
-    };
-    assert_eq!(
-        renamed.matching_rule(&event, &room, owner),
-        Some((RuleKind::Content, ".m.rule.contains_user_name"))
-    );
+    let owner = Owner { user_id: &alice, display_name: Some("") };
+    assert_eq!(renamed.matching_rule(&event, &room, owner), Some((RuleKind::Content, ".m.rule.contains_user_name")));
     assert!(renamed.evaluate_for_all(&event, &room).is_none());
 }
 
 #[test]
 fn users_with_the_same_rules_share_a_compiled_set() {
-    let compiled = |id: &str| {
-        CompiledRuleset::new(&default_ruleset_with_legacy_mentions(&user(id)), &user(id))
-    };
+    let compiled = |id: &str| CompiledRuleset::new(&default_ruleset_with_legacy_mentions(&user(id)), &user(id));
     assert_eq!(compiled("@alice:a"), compiled("@bob:b"));
 }
 
@@ -369,97 +216,37 @@ fn user_changes() {
     let alice = user("@alice:a");
     let defaults = default_ruleset(&alice);
     let mut rules = UserRules::default();
-    let new = |actions: serde_json::Value| -> NewRule {
-        serde_json::from_value(json!({"actions": actions})).unwrap()
-    };
-    let put = |rules: &mut UserRules, id, placement| {
-        rules.put(RuleKind::Override, id, new(json!([])), placement)
-    };
+    let new = |actions: serde_json::Value| -> NewRule { serde_json::from_value(json!({"actions": actions})).unwrap() };
+    let put = |rules: &mut UserRules, id, placement| rules.put(RuleKind::Override, id, new(json!([])), placement);
     put(&mut rules, "one", Placement::Unspecified).unwrap();
     put(&mut rules, "two", Placement::Unspecified).unwrap();
     put(&mut rules, "three", Placement::After("two")).unwrap();
     put(&mut rules, "four", Placement::Before("one")).unwrap();
     let ids = |rules: &UserRules| -> Vec<String> {
         let merged = rules.merge(defaults.clone());
-        merged
-            .override_
-            .iter()
-            .take(5)
-            .map(|rule| rule.rule_id.clone())
-            .collect()
+        merged.override_.iter().take(5).map(|rule| rule.rule_id.clone()).collect()
     };
-    assert_eq!(
-        ids(&rules),
-        [".m.rule.master", "two", "three", "four", "one"]
-    );
-    rules
-        .set_enabled(&defaults, RuleKind::Override, "one", false)
-        .unwrap();
+    assert_eq!(ids(&rules), [".m.rule.master", "two", "three", "four", "one"]);
+    rules.set_enabled(&defaults, RuleKind::Override, "one", false).unwrap();
     put(&mut rules, "one", Placement::Before("two")).unwrap();
-    assert_eq!(
-        ids(&rules),
-        [".m.rule.master", "one", "two", "three", "four"]
-    );
-    assert!(
-        !rules
-            .merge(defaults.clone())
-            .get(RuleKind::Override, "one")
-            .unwrap()
-            .enabled
-    );
+    assert_eq!(ids(&rules), [".m.rule.master", "one", "two", "three", "four"]);
+    assert!(!rules.merge(defaults.clone()).get(RuleKind::Override, "one").unwrap().enabled);
     rules.remove(RuleKind::Override, "two").unwrap();
-    assert_eq!(
-        rules.remove(RuleKind::Override, "two"),
-        Err(UserRulesError::NotFound)
-    );
-    assert_eq!(
-        put(&mut rules, "x", Placement::After("two")),
-        Err(UserRulesError::RelativeNotFound("two".to_owned()))
-    );
-    assert!(matches!(
-        put(&mut rules, ".x", Placement::Unspecified),
-        Err(UserRulesError::InvalidRuleId(_))
-    ));
-    assert!(matches!(
-        put(&mut rules, "a/b", Placement::Unspecified),
-        Err(UserRulesError::InvalidRuleId(_))
-    ));
-    let content = rules.put(
-        RuleKind::Content,
-        "c",
-        new(json!([])),
-        Placement::Unspecified,
-    );
+    assert_eq!(rules.remove(RuleKind::Override, "two"), Err(UserRulesError::NotFound));
+    assert_eq!(put(&mut rules, "x", Placement::After("two")), Err(UserRulesError::RelativeNotFound("two".to_owned())));
+    assert!(matches!(put(&mut rules, ".x", Placement::Unspecified), Err(UserRulesError::InvalidRuleId(_))));
+    assert!(matches!(put(&mut rules, "a/b", Placement::Unspecified), Err(UserRulesError::InvalidRuleId(_))));
+    let content = rules.put(RuleKind::Content, "c", new(json!([])), Placement::Unspecified);
     assert_eq!(content, Err(UserRulesError::MissingPattern));
 
     // Server-default rules.
-    rules
-        .set_enabled(&defaults, RuleKind::Override, ".m.rule.master", true)
-        .unwrap();
-    rules
-        .set_actions(
-            &defaults,
-            RuleKind::Underride,
-            ".m.rule.message",
-            Vec::new(),
-        )
-        .unwrap();
+    rules.set_enabled(&defaults, RuleKind::Override, ".m.rule.master", true).unwrap();
+    rules.set_actions(&defaults, RuleKind::Underride, ".m.rule.message", Vec::new()).unwrap();
     let unknown = rules.set_enabled(&defaults, RuleKind::Underride, ".m.rule.nope", true);
     assert_eq!(unknown, Err(UserRulesError::NotFound));
     let merged = rules.merge(defaults.clone());
-    assert!(
-        merged
-            .get(RuleKind::Override, ".m.rule.master")
-            .unwrap()
-            .enabled
-    );
-    assert!(
-        merged
-            .get(RuleKind::Underride, ".m.rule.message")
-            .unwrap()
-            .actions
-            .is_empty()
-    );
+    assert!(merged.get(RuleKind::Override, ".m.rule.master").unwrap().enabled);
+    assert!(merged.get(RuleKind::Underride, ".m.rule.message").unwrap().actions.is_empty());
 
     let stored = serde_json::to_string(&rules).unwrap();
     assert_eq!(serde_json::from_str::<UserRules>(&stored).unwrap(), rules);

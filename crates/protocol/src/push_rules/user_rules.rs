@@ -79,20 +79,14 @@ impl UserRules {
         for kind in RuleKind::ALL {
             let rules = defaults.rules_mut(kind);
             for rule in rules.iter_mut() {
-                let change = self
-                    .changes
-                    .get(&kind)
-                    .and_then(|changes| changes.get(&rule.rule_id));
+                let change = self.changes.get(&kind).and_then(|changes| changes.get(&rule.rule_id));
                 let Some(change) = change else { continue };
                 rule.enabled = change.enabled.unwrap_or(rule.enabled);
                 if let Some(actions) = &change.actions {
                     rule.actions.clone_from(actions);
                 }
             }
-            let at = rules
-                .iter()
-                .take_while(|rule| rule.rule_id == MASTER)
-                .count();
+            let at = rules.iter().take_while(|rule| rule.rule_id == MASTER).count();
             rules.splice(at..at, self.rules.rules(kind).iter().cloned());
         }
         defaults
@@ -126,9 +120,7 @@ impl UserRules {
         let rule = PushRule {
             rule_id: rule_id.to_owned(),
             default: false,
-            enabled: previous
-                .and_then(|at| rules.get(at))
-                .is_none_or(|rule| rule.enabled),
+            enabled: previous.and_then(|at| rules.get(at)).is_none_or(|rule| rule.enabled),
             conditions: conditional.then(|| new.conditions.unwrap_or_default()),
             pattern: new.pattern.filter(|_| kind == RuleKind::Content),
             actions: new.actions,
@@ -156,10 +148,7 @@ impl UserRules {
     /// [`UserRulesError::NotFound`], also for a server-default rule.
     pub fn remove(&mut self, kind: RuleKind, rule_id: &str) -> Result<(), UserRulesError> {
         let rules = self.rules.rules_mut(kind);
-        let at = rules
-            .iter()
-            .position(|rule| rule.rule_id == rule_id)
-            .ok_or(UserRulesError::NotFound)?;
+        let at = rules.iter().position(|rule| rule.rule_id == rule_id).ok_or(UserRulesError::NotFound)?;
         rules.remove(at);
         Ok(())
     }
@@ -203,10 +192,7 @@ impl UserRules {
     }
 
     fn own(&mut self, kind: RuleKind, rule_id: &str) -> Option<&mut PushRule> {
-        self.rules
-            .rules_mut(kind)
-            .iter_mut()
-            .find(|rule| rule.rule_id == rule_id)
+        self.rules.rules_mut(kind).iter_mut().find(|rule| rule.rule_id == rule_id)
     }
 
     fn change(
@@ -215,14 +201,7 @@ impl UserRules {
         kind: RuleKind,
         rule_id: &str,
     ) -> Result<&mut DefaultRuleChange, UserRulesError> {
-        defaults
-            .get(kind, rule_id)
-            .ok_or(UserRulesError::NotFound)?;
-        Ok(self
-            .changes
-            .entry(kind)
-            .or_default()
-            .entry(rule_id.to_owned())
-            .or_default())
+        defaults.get(kind, rule_id).ok_or(UserRulesError::NotFound)?;
+        Ok(self.changes.entry(kind).or_default().entry(rule_id.to_owned()).or_default())
     }
 }

@@ -45,10 +45,7 @@ impl AuthGraph {
             }
         }
         let nodes = self.nodes().zip(in_some.into_iter().zip(in_all));
-        nodes
-            .filter(|(_, (in_some, in_all))| *in_some && !in_all)
-            .map(|(node, _)| node)
-            .collect()
+        nodes.filter(|(_, (in_some, in_all))| *in_some && !in_all).map(|(node, _)| node).collect()
     }
 
     /// The conflicted state subgraph: all events on paths along auth events between two of these, those included.
@@ -57,39 +54,23 @@ impl AuthGraph {
         let mut above = below.clone();
         for node in self.nodes().rev() {
             if below.contains(node) {
-                self.auth_events(node)
-                    .iter()
-                    .for_each(|auth| below.insert(*auth));
+                self.auth_events(node).iter().for_each(|auth| below.insert(*auth));
             }
         }
         for node in self.nodes() {
-            if self
-                .auth_events(node)
-                .iter()
-                .any(|auth| above.contains(*auth))
-            {
+            if self.auth_events(node).iter().any(|auth| above.contains(*auth)) {
                 above.insert(node);
             }
         }
-        self.nodes()
-            .filter(|node| below.contains(*node) && above.contains(*node))
-            .collect()
+        self.nodes().filter(|node| below.contains(*node) && above.contains(*node)).collect()
     }
 
     /// The auth chain of events, without the events that are not in the chain of another, in order of number.
     pub fn auth_chain(&self, events: &[Node]) -> Vec<Node> {
-        let mut chain = NodeSet::new(
-            self,
-            events
-                .iter()
-                .flat_map(|node| self.auth_events(*node))
-                .copied(),
-        );
+        let mut chain = NodeSet::new(self, events.iter().flat_map(|node| self.auth_events(*node)).copied());
         for node in self.nodes().rev() {
             if chain.contains(node) {
-                self.auth_events(node)
-                    .iter()
-                    .for_each(|auth| chain.insert(*auth));
+                self.auth_events(node).iter().for_each(|auth| chain.insert(*auth));
             }
         }
         self.nodes().filter(|node| chain.contains(*node)).collect()

@@ -60,31 +60,17 @@ impl AuthGraph {
     /// Adds a state event; an event that is not one is ignored, as it authorizes nothing.
     pub fn add(&mut self, event: &Pdu) {
         if let Some(state_key) = event.state_key() {
-            self.add_parts(
-                event.event_id(),
-                event.event_type(),
-                state_key,
-                event.auth_events(),
-            );
+            self.add_parts(event.event_id(), event.event_type(), state_key, event.auth_events());
         }
     }
 
     /// Adds a state event given by its parts.
-    pub fn add_parts(
-        &mut self,
-        id: &EventId,
-        event_type: &str,
-        state_key: &str,
-        auth_events: &[EventId],
-    ) {
+    pub fn add_parts(&mut self, id: &EventId, event_type: &str, state_key: &str, auth_events: &[EventId]) {
         if self.nodes.contains_key(id) || self.waiting.contains_key(id) {
             return;
         }
         let key = self.intern(event_type, state_key);
-        let mut unknown = auth_events
-            .iter()
-            .filter(|auth| !self.nodes.contains_key(*auth))
-            .collect::<Vec<_>>();
+        let mut unknown = auth_events.iter().filter(|auth| !self.nodes.contains_key(*auth)).collect::<Vec<_>>();
         unknown.sort_unstable();
         unknown.dedup();
         if unknown.is_empty() {
@@ -93,27 +79,15 @@ impl AuthGraph {
             return;
         }
         for auth in &unknown {
-            self.waiters
-                .entry((*auth).clone())
-                .or_default()
-                .push(id.clone());
+            self.waiters.entry((*auth).clone()).or_default().push(id.clone());
         }
-        let waiting = Waiting {
-            key,
-            auth_events: auth_events.into(),
-            unknown: unknown.len(),
-        };
+        let waiting = Waiting { key, auth_events: auth_events.into(), unknown: unknown.len() };
         self.waiting.insert(id.clone(), waiting);
     }
 
     /// The events that have to be added for those that were to be complete.
     pub fn missing(&self) -> Vec<EventId> {
-        let mut missing: Vec<_> = self
-            .waiters
-            .keys()
-            .filter(|id| !self.waiting.contains_key(*id))
-            .cloned()
-            .collect();
+        let mut missing: Vec<_> = self.waiters.keys().filter(|id| !self.waiting.contains_key(*id)).cloned().collect();
         missing.sort_unstable();
         missing
     }
@@ -181,10 +155,7 @@ impl AuthGraph {
         }
         let key = Key(number(self.key_names.len()));
         self.key_names.push((event_type.into(), state_key.into()));
-        self.keys
-            .entry(event_type.into())
-            .or_default()
-            .insert(state_key.into(), key);
+        self.keys.entry(event_type.into()).or_default().insert(state_key.into(), key);
         key
     }
 
@@ -193,18 +164,15 @@ impl AuthGraph {
         if self.edge_starts.is_empty() {
             self.edge_starts.push(0);
         }
-        self.edges
-            .extend(auth_events.iter().filter_map(|auth| self.nodes.get(auth)));
+        self.edges.extend(auth_events.iter().filter_map(|auth| self.nodes.get(auth)));
         self.edge_starts.push(number(self.edges.len()));
         let is = |key: Key, event_type: &str| {
             let (key_type, state_key) = &self.key_names[key.0 as usize];
             **key_type == *event_type && state_key.is_empty()
         };
         let start = self.edge_starts[node.index()] as usize;
-        let power_levels = self.edges[start..]
-            .iter()
-            .find(|auth| is(self.node_keys[auth.index()], "m.room.power_levels"))
-            .copied();
+        let power_levels =
+            self.edges[start..].iter().find(|auth| is(self.node_keys[auth.index()], "m.room.power_levels")).copied();
         if self.create.is_none() && is(key, "m.room.create") {
             self.create = Some(node);
         }

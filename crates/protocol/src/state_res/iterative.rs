@@ -17,10 +17,7 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     pub(super) fn get(&self, key: Key) -> Option<Node> {
-        self.changes
-            .get(&key)
-            .copied()
-            .or_else(|| self.base.get(key))
+        self.changes.get(&key).copied().or_else(|| self.base.get(key))
     }
 }
 
@@ -57,19 +54,11 @@ fn lookup(
     draft: &Draft<'_>,
     loaded: &Loaded<'_>,
 ) -> Option<Pdu> {
-    let accepted = |node: Node| {
-        loaded
-            .get(node)
-            .filter(|event| !event.rejected)
-            .map(|event| event.pdu.clone())
-    };
+    let accepted = |node: Node| loaded.get(node).filter(|event| !event.rejected).map(|event| event.pdu.clone());
     let authorizing = || {
         let auth_events = graph.auth_events(event).iter().copied();
         let of_room = (key == graph.key_of(create)).then_some(create);
-        auth_events
-            .filter(|auth| graph.key_of(*auth) == key)
-            .chain(of_room)
-            .find_map(accepted)
+        auth_events.filter(|auth| graph.key_of(*auth) == key).chain(of_room).find_map(accepted)
     };
     draft.get(key).and_then(accepted).or_else(authorizing)
 }

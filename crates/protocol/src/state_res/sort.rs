@@ -21,14 +21,10 @@ use crate::{
 /// Whether an event might take from someone the ability to do something.
 pub(super) fn is_power_event(event: &Pdu) -> bool {
     match event.event_type() {
-        "m.room.power_levels" | "m.room.join_rules" | "m.room.create" => {
-            event.state_key() == Some("")
-        }
+        "m.room.power_levels" | "m.room.join_rules" | "m.room.create" => event.state_key() == Some(""),
         "m.room.member" => {
-            matches!(
-                Membership::of(event),
-                Some(Membership::Leave | Membership::Ban)
-            ) && event.state_key() != Some(event.sender().as_str())
+            matches!(Membership::of(event), Some(Membership::Leave | Membership::Ban))
+                && event.state_key() != Some(event.sender().as_str())
         }
         _ => false,
     }
@@ -46,23 +42,13 @@ pub(super) fn reverse_topological_power_order(
     let mut chosen = NodeSet::new(graph, []);
     // Numbers descend along auth events, so one pass finds all that is led to.
     for &node in full_conflicted.iter().rev() {
-        if chosen.contains(node)
-            || loaded
-                .get(node)
-                .is_some_and(|event| is_power_event(&event.pdu))
-        {
+        if chosen.contains(node) || loaded.get(node).is_some_and(|event| is_power_event(&event.pdu)) {
             chosen.insert(node);
-            let within = graph
-                .auth_events(node)
-                .iter()
-                .filter(|auth| in_set.contains(**auth));
+            let within = graph.auth_events(node).iter().filter(|auth| in_set.contains(**auth));
             within.for_each(|auth| chosen.insert(*auth));
         }
     }
-    let chosen_nodes = full_conflicted
-        .iter()
-        .copied()
-        .filter(|node| chosen.contains(*node));
+    let chosen_nodes = full_conflicted.iter().copied().filter(|node| chosen.contains(*node));
 
     // Kahn's algorithm, from the events without chosen auth events on.
     let mut waits_for: HashMap<Node, usize> = HashMap::new();
@@ -99,11 +85,7 @@ pub(super) fn reverse_topological_power_order(
 }
 
 fn distinct(nodes: &[Node]) -> impl Iterator<Item = Node> {
-    nodes
-        .iter()
-        .enumerate()
-        .filter(|(at, node)| !nodes[..*at].contains(node))
-        .map(|(_, node)| *node)
+    nodes.iter().enumerate().filter(|(at, node)| !nodes[..*at].contains(node)).map(|(_, node)| *node)
 }
 
 /// What decides between events that are not ordered by their auth events: the smallest comes first.
@@ -117,26 +99,13 @@ struct Rank<'a> {
 }
 
 impl<'a> Rank<'a> {
-    fn of(
-        rules: &RoomVersionRules,
-        graph: &'a AuthGraph,
-        create: Node,
-        node: Node,
-        loaded: &Loaded<'_>,
-    ) -> Self {
+    fn of(rules: &RoomVersionRules, graph: &'a AuthGraph, create: Node, node: Node, loaded: &Loaded<'_>) -> Self {
         let event = loaded.get(node).map(|event| &event.pdu);
-        let power_levels = graph
-            .power_levels_of(node)
-            .and_then(|node| loaded.get(node));
+        let power_levels = graph.power_levels_of(node).and_then(|node| loaded.get(node));
         let power = match (event, loaded.get(create)) {
             (Some(event), Some(create)) => {
                 let content = power_levels.map(|event| event.pdu.content());
-                LevelsView {
-                    rules,
-                    create: &create.pdu,
-                    content,
-                }
-                .user(event.sender().as_str())
+                LevelsView { rules, create: &create.pdu, content }.user(event.sender().as_str())
             }
             _ => PowerLevel::Level(0),
         };
@@ -167,9 +136,7 @@ pub(super) fn mainline_order(
     }
     nodes.sort_by_cached_key(|&node| {
         let position = mainline_position(graph, node, &mut positions);
-        let time = loaded
-            .get(node)
-            .map_or(0, |event| event.pdu.origin_server_ts());
+        let time = loaded.get(node).map_or(0, |event| event.pdu.origin_server_ts());
         // Infinity first, then the greatest position.
         (position.map(Reverse), time, graph.id(node))
     });
@@ -177,11 +144,7 @@ pub(super) fn mainline_order(
 }
 
 /// Follows the power levels events until one of the mainline; remembers the answer for all that were passed.
-fn mainline_position(
-    graph: &AuthGraph,
-    event: Node,
-    positions: &mut HashMap<Node, Option<u32>>,
-) -> Option<u32> {
+fn mainline_position(graph: &AuthGraph, event: Node, positions: &mut HashMap<Node, Option<u32>>) -> Option<u32> {
     let mut passed = Vec::new();
     let mut next = Some(event);
     let position = loop {

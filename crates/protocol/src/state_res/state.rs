@@ -15,10 +15,7 @@ impl State {
     ///
     /// # Errors
     /// The events that are not in the graph.
-    pub fn new<'a>(
-        graph: &AuthGraph,
-        events: impl IntoIterator<Item = &'a EventId>,
-    ) -> Result<Self, Vec<EventId>> {
+    pub fn new<'a>(graph: &AuthGraph, events: impl IntoIterator<Item = &'a EventId>) -> Result<Self, Vec<EventId>> {
         let mut unknown = Vec::new();
         let mut nodes = Vec::new();
         for id in events {
@@ -27,21 +24,12 @@ impl State {
                 None => unknown.push(id.clone()),
             }
         }
-        if unknown.is_empty() {
-            Ok(Self::from_nodes(graph, nodes))
-        } else {
-            Err(unknown)
-        }
+        if unknown.is_empty() { Ok(Self::from_nodes(graph, nodes)) } else { Err(unknown) }
     }
 
     /// The state made of these events; of several with the same type and state key the last counts.
     pub fn from_nodes(graph: &AuthGraph, nodes: impl IntoIterator<Item = Node>) -> Self {
-        Self::from_entries(
-            nodes
-                .into_iter()
-                .map(|node| (graph.key_of(node), node))
-                .collect(),
-        )
+        Self::from_entries(nodes.into_iter().map(|node| (graph.key_of(node), node)).collect())
     }
 
     pub(super) fn from_entries(mut entries: Vec<(Key, Node)>) -> Self {
@@ -58,10 +46,7 @@ impl State {
 
     /// The event of a type and state key.
     pub fn get(&self, key: Key) -> Option<Node> {
-        let at = self
-            .entries
-            .binary_search_by_key(&key, |(key, _)| *key)
-            .ok()?;
+        let at = self.entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         self.entries.get(at).map(|(_, node)| *node)
     }
 
@@ -87,10 +72,7 @@ impl State {
 
     /// The result of a resolution: `self` wins over `resolved`.
     pub(super) fn merged_over(self, resolved: impl IntoIterator<Item = (Key, Node)>) -> Self {
-        let mut entries: Vec<_> = resolved
-            .into_iter()
-            .filter(|(key, _)| self.get(*key).is_none())
-            .collect();
+        let mut entries: Vec<_> = resolved.into_iter().filter(|(key, _)| self.get(*key).is_none()).collect();
         entries.extend(self.entries);
         Self::from_entries(entries)
     }
@@ -107,16 +89,9 @@ pub(super) struct Split {
 /// Walks all states at once, in order of key.
 pub(super) fn split(states: &[State]) -> Split {
     let mut result = Split::default();
-    let mut rest: Vec<&[(Key, Node)]> = states
-        .iter()
-        .map(|state| state.entries.as_slice())
-        .collect();
+    let mut rest: Vec<&[(Key, Node)]> = states.iter().map(|state| state.entries.as_slice()).collect();
     let mut values: Vec<Node> = Vec::with_capacity(states.len());
-    while let Some(key) = rest
-        .iter()
-        .filter_map(|entries| entries.first().map(|(key, _)| *key))
-        .min()
-    {
+    while let Some(key) = rest.iter().filter_map(|entries| entries.first().map(|(key, _)| *key)).min() {
         values.clear();
         for entries in &mut rest {
             if let [(first, node), tail @ ..] = entries
@@ -131,9 +106,7 @@ pub(super) fn split(states: &[State]) -> Split {
         values.dedup();
         match values.as_slice() {
             [only] if everywhere => result.unconflicted.entries.push((key, *only)),
-            several => result
-                .conflicted
-                .extend(several.iter().map(|node| (key, *node))),
+            several => result.conflicted.extend(several.iter().map(|node| (key, *node))),
         }
     }
     result

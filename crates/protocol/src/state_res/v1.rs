@@ -23,31 +23,15 @@ pub(super) fn resolve(
     create: Node,
     loaded: &mut Loaded<'_>,
 ) -> Result<State, NeedEvents> {
-    let Split {
-        unconflicted,
-        conflicted,
-    } = split(states);
+    let Split { unconflicted, conflicted } = split(states);
     // A conflict is between different events; a key that some states lack is none.
-    let (single, conflicts): (Vec<_>, Vec<_>) = conflicted
-        .chunk_by(|a, b| a.0 == b.0)
-        .partition(|values| values.len() == 1);
+    let (single, conflicts): (Vec<_>, Vec<_>) =
+        conflicted.chunk_by(|a, b| a.0 == b.0).partition(|values| values.len() == 1);
     let agreed = unconflicted.merged_over(single.into_iter().flatten().copied());
     load(rules, graph, &agreed, &conflicts, create, loaded)?;
 
-    let mut room = Room {
-        rules,
-        graph,
-        loaded,
-        draft: Draft {
-            base: &agreed,
-            changes: HashMap::new(),
-        },
-    };
-    let kind = |values: &&[(Key, Node)]| {
-        values
-            .first()
-            .map_or(Kind::Other, |(key, _)| Kind::of(graph, *key))
-    };
+    let mut room = Room { rules, graph, loaded, draft: Draft { base: &agreed, changes: HashMap::new() } };
+    let kind = |values: &&[(Key, Node)]| values.first().map_or(Kind::Other, |(key, _)| Kind::of(graph, *key));
     for current in [Kind::PowerLevels, Kind::JoinRules, Kind::Member] {
         let resolved: Vec<_> = conflicts
             .iter()
@@ -56,12 +40,8 @@ pub(super) fn resolve(
             .collect();
         room.draft.changes.extend(resolved);
     }
-    let others = conflicts
-        .iter()
-        .filter(|values| kind(values) == Kind::Other);
-    let resolved: Vec<_> = others
-        .filter_map(|values| room.resolve_other_events(values))
-        .collect();
+    let others = conflicts.iter().filter(|values| kind(values) == Kind::Other);
+    let resolved: Vec<_> = others.filter_map(|values| room.resolve_other_events(values)).collect();
     room.draft.changes.extend(resolved);
 
     let changes = std::mem::take(&mut room.draft.changes);
@@ -85,17 +65,8 @@ fn load(
             continue;
         };
         let pdu = &event.pdu;
-        let keys = auth_event_keys(
-            rules,
-            pdu.event_type(),
-            pdu.sender(),
-            pdu.state_key(),
-            pdu.content(),
-        );
-        wanted.extend(
-            keys.iter()
-                .filter_map(|(event_type, key)| agreed.get(graph.key(event_type, key)?)),
-        );
+        let keys = auth_event_keys(rules, pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
+        wanted.extend(keys.iter().filter_map(|(event_type, key)| agreed.get(graph.key(event_type, key)?)));
     }
     loaded.load(wanted);
     loaded.complete()
@@ -147,10 +118,7 @@ impl Room<'_> {
     /// The deepest that is allowed, or the least deep when none is.
     fn resolve_other_events(&self, values: &[(Key, Node)]) -> Option<(Key, Node)> {
         let order = self.ordered(values);
-        let allowed = order
-            .iter()
-            .find(|event| self.allows(**event, None))
-            .copied();
+        let allowed = order.iter().find(|event| self.allows(**event, None)).copied();
         allowed.or_else(|| order.last().copied())
     }
 

@@ -29,10 +29,7 @@ pub(super) fn resolve(
     loaded: &mut Loaded<'_>,
     revision: Revision,
 ) -> Result<State, NeedEvents> {
-    let Split {
-        unconflicted,
-        conflicted,
-    } = split(states);
+    let Split { unconflicted, conflicted } = split(states);
     if conflicted.is_empty() {
         return Ok(unconflicted);
     }
@@ -53,23 +50,14 @@ pub(super) fn resolve(
     load_authorizing_state(rules, graph, base, &full_conflicted, loaded)?;
 
     // 1. Power events, and those of their auth chains that are conflicted.
-    let power_events =
-        reverse_topological_power_order(rules, graph, create, &full_conflicted, loaded);
+    let power_events = reverse_topological_power_order(rules, graph, create, &full_conflicted, loaded);
     // 2. A partially resolved state.
-    let mut draft = Draft {
-        base,
-        changes: HashMap::new(),
-    };
+    let mut draft = Draft { base, changes: HashMap::new() };
     iterative::apply(rules, graph, create, &power_events, &mut draft, loaded);
     // 3. The remaining events, ordered by the power levels found.
     let picked = NodeSet::new(graph, power_events);
-    let remaining = full_conflicted
-        .into_iter()
-        .filter(|node| !picked.contains(*node))
-        .collect();
-    let power_levels = graph
-        .key("m.room.power_levels", "")
-        .and_then(|key| draft.get(key));
+    let remaining = full_conflicted.into_iter().filter(|node| !picked.contains(*node)).collect();
+    let power_levels = graph.key("m.room.power_levels", "").and_then(|key| draft.get(key));
     let remaining = mainline_order(graph, power_levels, remaining, loaded);
     // 4. Applied to that state.
     iterative::apply(rules, graph, create, &remaining, &mut draft, loaded);
@@ -79,12 +67,7 @@ pub(super) fn resolve(
 }
 
 /// The conflicted state set, the auth difference and, in room version 12, the conflicted state subgraph; in order of number.
-fn full_conflicted_set(
-    graph: &AuthGraph,
-    states: &[State],
-    conflicted: &[Node],
-    revision: Revision,
-) -> Vec<Node> {
+fn full_conflicted_set(graph: &AuthGraph, states: &[State], conflicted: &[Node], revision: Revision) -> Vec<Node> {
     let mut set = graph.auth_difference(states);
     set.extend(conflicted);
     if revision == Revision::V2_1 {
@@ -106,16 +89,8 @@ fn load_authorizing_state(
     let mut wanted = Vec::new();
     for event in events.iter().filter_map(|node| loaded.get(*node)) {
         let pdu = &event.pdu;
-        let keys = auth_event_keys(
-            rules,
-            pdu.event_type(),
-            pdu.sender(),
-            pdu.state_key(),
-            pdu.content(),
-        );
-        let nodes = keys
-            .iter()
-            .filter_map(|(event_type, key)| base.get(graph.key(event_type, key)?));
+        let keys = auth_event_keys(rules, pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
+        let nodes = keys.iter().filter_map(|(event_type, key)| base.get(graph.key(event_type, key)?));
         wanted.extend(nodes);
     }
     loaded.load(wanted);

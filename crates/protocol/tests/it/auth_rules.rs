@@ -31,10 +31,7 @@ struct Built {
 
 impl Built {
     fn new(version: RoomVersion) -> Self {
-        let mut built = Self {
-            room: Room::new(version),
-            state: StateMap::new(),
-        };
+        let mut built = Self { room: Room::new(version), state: StateMap::new() };
         BASE.iter().for_each(|line| built.put(line));
         built
     }
@@ -49,20 +46,12 @@ impl Built {
         // A user of another server, and a state key that stays as it is.
         let (line, other_server) = (line.replace("zoe:b", "zoe"), line.contains("zoe:b"));
         let literal_key = line.contains("member!");
-        let EventLine {
-            sender,
-            event_type,
-            state_key,
-            mut content,
-            ..
-        } = parse_event(&format!("x <- - : {}", line.replace("member!", "member")));
+        let EventLine { sender, event_type, state_key, mut content, .. } =
+            parse_event(&format!("x <- - : {}", line.replace("member!", "member")));
         if !line.contains("keep-creator") {
             adapt(&mut content, &event_type, version);
         }
-        let option = |name: &str| {
-            line.split_whitespace()
-                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-        };
+        let option = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let name = match event_type.as_str() {
             "m.room.create" => "create".to_owned(),
             _ => format!("e{}", self.room.events.len()),
@@ -76,11 +65,7 @@ impl Built {
         if let (Some(redacts), true) = (&redacts, version >= RoomVersion::V11) {
             content.insert("redacts", redacts.as_str());
         }
-        let sender = if other_server {
-            "@zoe:b".to_owned()
-        } else {
-            sender
-        };
+        let sender = if other_server { "@zoe:b".to_owned() } else { sender };
         let key = match &state_key {
             Some(key) if literal_key => Some(key.trim_start_matches('@').trim_end_matches(":a")),
             key => key.as_deref(),
@@ -121,11 +106,7 @@ fn with_redacts(pdu: &Pdu, redacts: &EventId) -> Pdu {
 fn name(result: &Result<(), AuthRejection>) -> String {
     match result {
         Ok(()) => "ok".to_owned(),
-        Err(rejection) => format!("{rejection:?}")
-            .split([' ', '('])
-            .next()
-            .unwrap()
-            .to_owned(),
+        Err(rejection) => format!("{rejection:?}").split([' ', '(']).next().unwrap().to_owned(),
     }
 }
 
@@ -139,22 +120,14 @@ struct Case<'a> {
 
 fn cases(text: &str) -> Vec<Case<'_>> {
     let mut cases: Vec<Case<'_>> = Vec::new();
-    for line in text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (word, rest) = line.split_once(' ').unwrap();
         match word {
-            "case" => cases.push(Case {
-                title: rest,
-                ..Case::default()
-            }),
+            "case" => cases.push(Case { title: rest, ..Case::default() }),
             "state" | "without" => cases.last_mut().unwrap().setup.push((word, rest)),
             "event" => cases.last_mut().unwrap().event = rest,
             versions => {
-                let versions = version_range(versions)
-                    .into_iter()
-                    .map(|version| (version, rest));
+                let versions = version_range(versions).into_iter().map(|version| (version, rest));
                 cases.last_mut().unwrap().expected.extend(versions);
             }
         }
@@ -176,21 +149,14 @@ fn rule_by_rule() {
                     built.put(rest);
                 } else {
                     let (kind, key) = rest.split_once(' ').unwrap_or((rest, ""));
-                    let key = if kind == "member" {
-                        format!("@{key}:a")
-                    } else {
-                        key.to_owned()
-                    };
+                    let key = if kind == "member" { format!("@{key}:a") } else { key.to_owned() };
                     built.state.remove(&(event_type(kind), key)).unwrap();
                 }
             }
             let event = built.event(case.event);
             let actual = name(&built.check(&event));
             if actual != *expected {
-                wrong.push(format!(
-                    "{} in version {version}: {actual}, not {expected}",
-                    case.title
-                ));
+                wrong.push(format!("{} in version {version}: {actual}, not {expected}", case.title));
             }
             checked += 1;
         }
@@ -202,16 +168,9 @@ fn rule_by_rule() {
 #[test]
 fn create_without_creator() {
     for version in RoomVersion::ALL {
-        let mut built = Built {
-            room: Room::new(version),
-            state: StateMap::new(),
-        };
+        let mut built = Built { room: Room::new(version), state: StateMap::new() };
         let event = built.event(r#"alice create {"x":1} keep-creator"#);
-        let expected = if version < RoomVersion::V11 {
-            "MissingCreator"
-        } else {
-            "ok"
-        };
+        let expected = if version < RoomVersion::V11 { "MissingCreator" } else { "ok" };
         assert_eq!(name(&built.check(&event)), expected, "version {version}");
     }
 }
@@ -221,17 +180,9 @@ fn create_with_previous_events_or_of_another_server() {
     for version in RoomVersion::ALL {
         let mut built = Built::new(version);
         let event = built.event("alice create {} prev=e0");
-        assert_eq!(
-            built.check(&event),
-            Err(AuthRejection::CreateHasPrevEvents),
-            "version {version}"
-        );
+        assert_eq!(built.check(&event), Err(AuthRejection::CreateHasPrevEvents), "version {version}");
         let event = built.event("zoe:b create {}");
-        let expected = if version < RoomVersion::V12 {
-            "CreateRoomIdOfOtherServer"
-        } else {
-            "ok"
-        };
+        let expected = if version < RoomVersion::V12 { "CreateRoomIdOfOtherServer" } else { "ok" };
         assert_eq!(name(&built.check(&event)), expected, "version {version}");
     }
 }
@@ -246,23 +197,14 @@ fn auth_events() {
         let check = |built: &Built, event: &Pdu, rejected: Option<&EventId>| {
             let lookup = |id: &EventId| {
                 let pdu = built.room.events.get(id)?.clone();
-                Some(AuthEvent {
-                    pdu,
-                    rejected: Some(id) == rejected,
-                })
+                Some(AuthEvent { pdu, rejected: Some(id) == rejected })
             };
             name(&auth::check_state_independent(rules, event, &lookup))
         };
-        let id = |built: &Built, kind: &str, key: &str| {
-            built.state[&(kind.to_owned(), key.to_owned())].clone()
-        };
+        let id = |built: &Built, kind: &str, key: &str| built.state[&(kind.to_owned(), key.to_owned())].clone();
         let levels = id(&built, "m.room.power_levels", "");
         assert_eq!(check(&built, &event, None), "ok", "version {version}");
-        assert_eq!(
-            check(&built, &event, Some(&levels)),
-            "RejectedAuthEvent",
-            "version {version}"
-        );
+        assert_eq!(check(&built, &event, Some(&levels)), "RejectedAuthEvent", "version {version}");
 
         let with_auth = |built: &mut Built, auth: Vec<EventId>| {
             let state = built.state.clone();
@@ -284,64 +226,21 @@ fn auth_events() {
         let without_create: Vec<_> = auth.iter().filter(|id| **id != create).cloned().collect();
         // 3.4 until version 11, 3.2 from version 12 on.
         let missing = with_auth(&mut built, without_create.clone());
-        let present = with_auth(
-            &mut built,
-            without_create
-                .iter()
-                .cloned()
-                .chain([create.clone()])
-                .collect(),
-        );
-        let expected = if version < RoomVersion::V12 {
-            ["AuthEventsWithoutCreate", "ok"]
-        } else {
-            ["ok", "UnexpectedAuthEvent"]
-        };
-        assert_eq!(
-            [check(&built, &missing, None), check(&built, &present, None)],
-            expected,
-            "version {version}"
-        );
+        let present = with_auth(&mut built, without_create.iter().cloned().chain([create.clone()]).collect());
+        let expected =
+            if version < RoomVersion::V12 { ["AuthEventsWithoutCreate", "ok"] } else { ["ok", "UnexpectedAuthEvent"] };
+        assert_eq!([check(&built, &missing, None), check(&built, &present, None)], expected, "version {version}");
         // 3.1, 3.2.
         let twice = with_auth(&mut built, auth.iter().cloned().chain([levels]).collect());
-        assert_eq!(
-            check(&built, &twice, None),
-            "DuplicateAuthEvent",
-            "version {version}"
-        );
+        assert_eq!(check(&built, &twice, None), "DuplicateAuthEvent", "version {version}");
         let rules_event = id(&built, "m.room.join_rules", "");
-        let unexpected = with_auth(
-            &mut built,
-            auth.iter().cloned().chain([rules_event]).collect(),
-        );
-        assert_eq!(
-            check(&built, &unexpected, None),
-            "UnexpectedAuthEvent",
-            "version {version}"
-        );
-        let unknown = with_auth(
-            &mut built,
-            auth.iter()
-                .cloned()
-                .chain(["$unknown:a".parse().unwrap()])
-                .collect(),
-        );
-        assert_eq!(
-            check(&built, &unknown, None),
-            "UnknownAuthEvent",
-            "version {version}"
-        );
+        let unexpected = with_auth(&mut built, auth.iter().cloned().chain([rules_event]).collect());
+        assert_eq!(check(&built, &unexpected, None), "UnexpectedAuthEvent", "version {version}");
+        let unknown = with_auth(&mut built, auth.iter().cloned().chain(["$unknown:a".parse().unwrap()]).collect());
+        assert_eq!(check(&built, &unknown, None), "UnknownAuthEvent", "version {version}");
         // 2.
-        let expected = if version < RoomVersion::V12 {
-            "RejectedAuthEvent"
-        } else {
-            "UnknownRoom"
-        };
-        assert_eq!(
-            check(&built, &event, Some(&create)),
-            expected,
-            "version {version}"
-        );
+        let expected = if version < RoomVersion::V12 { "RejectedAuthEvent" } else { "UnknownRoom" };
+        assert_eq!(check(&built, &event, Some(&create)), expected, "version {version}");
     }
 }
 
@@ -355,18 +254,12 @@ fn auth_events_of_another_room() {
             let pdu = built.room.events.get(id)?;
             let mut json = Object::parse(pdu.json()).unwrap();
             if pdu.event_type() == "m.room.power_levels" {
-                let other = if version < RoomVersion::V12 {
-                    "!other:a".to_owned()
-                } else {
-                    format!("!{:B<43}", "other")
-                };
+                let other =
+                    if version < RoomVersion::V12 { "!other:a".to_owned() } else { format!("!{:B<43}", "other") };
                 json.insert("room_id", other);
             }
             let pdu = Pdu::from_stored(&json.to_json(), id.clone(), version).unwrap();
-            Some(AuthEvent {
-                pdu,
-                rejected: false,
-            })
+            Some(AuthEvent { pdu, rejected: false })
         };
         let result = auth::check_state_independent(version.rules(), &event, &lookup);
         assert_eq!(name(&result), "AuthEventOfOtherRoom", "version {version}");
@@ -381,50 +274,25 @@ fn third_party_invites() {
     let invite = |signer: &SigningKey| {
         let mut signed = Object::parse(r#"{"mxid":"@dave:a","token":"t"}"#).unwrap();
         signer.sign_object(&mut signed, "id.example.org").unwrap();
-        format!(
-            r#"bob member dave {{"membership":"invite","third_party_invite":{{"signed":{}}}}}"#,
-            signed.to_json()
-        )
+        format!(r#"bob member dave {{"membership":"invite","third_party_invite":{{"signed":{}}}}}"#, signed.to_json())
     };
     let (good, bad) = (key.public_key_base64(), other.public_key_base64());
     let cases = [
         (format!(r#"{{"public_key":"{good}"}}"#), "ok"),
-        (
-            format!(r#"{{"public_key":"{bad}"}}"#),
-            "ThirdPartyInviteNotSigned",
-        ),
-        (
-            format!(r#"{{"public_key":"{bad}","public_keys":[{{"public_key":"{good}"}}]}}"#),
-            "ok",
-        ),
-        (
-            format!(r#"{{"public_keys":[{{"public_key":"{bad}"}},{{"public_key":"{good}="}}]}}"#),
-            "ok",
-        ),
-        (
-            r#"{"public_key":"nonsense","public_keys":[1]}"#.to_owned(),
-            "ThirdPartyInviteNotSigned",
-        ),
+        (format!(r#"{{"public_key":"{bad}"}}"#), "ThirdPartyInviteNotSigned"),
+        (format!(r#"{{"public_key":"{bad}","public_keys":[{{"public_key":"{good}"}}]}}"#), "ok"),
+        (format!(r#"{{"public_keys":[{{"public_key":"{bad}"}},{{"public_key":"{good}="}}]}}"#), "ok"),
+        (r#"{"public_key":"nonsense","public_keys":[1]}"#.to_owned(), "ThirdPartyInviteNotSigned"),
     ];
     for version in RoomVersion::ALL {
         for (content, expected) in &cases {
             let mut built = Built::new(version);
             built.put(&format!("bob third_party_invite t {content}"));
             let event = built.event(&invite(&key));
-            assert_eq!(
-                name(&built.check(&event)),
-                *expected,
-                "{content} in version {version}"
-            );
+            assert_eq!(name(&built.check(&event)), *expected, "{content} in version {version}");
             // The sender needs no power, and need not be in the room any more.
-            built
-                .state
-                .remove(&("m.room.member".to_owned(), "@bob:a".to_owned()));
-            assert_eq!(
-                name(&built.check(&event)),
-                *expected,
-                "{content} in version {version}"
-            );
+            built.state.remove(&("m.room.member".to_owned(), "@bob:a".to_owned()));
+            assert_eq!(name(&built.check(&event)), *expected, "{content} in version {version}");
         }
     }
 }

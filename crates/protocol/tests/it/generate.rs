@@ -55,8 +55,24 @@ const KEYS: &[&str] = &[
 ];
 
 const STRINGS: &[&str] = &[
-    "join", "invite", "leave", "knock", "@bob:b.org", "@carol:c.org:8448", "bob", "$x:y", "public", "", "\u{0}\u{7}\u{1f}", "\u{7f}\u{80}",
-    "quote\" back\\ slash/", "日本語", "😀\u{10ffff}", "\t\r\n\u{8}\u{c}", "e\u{301}", "12",
+    "join",
+    "invite",
+    "leave",
+    "knock",
+    "@bob:b.org",
+    "@carol:c.org:8448",
+    "bob",
+    "$x:y",
+    "public",
+    "",
+    "\u{0}\u{7}\u{1f}",
+    "\u{7f}\u{80}",
+    "quote\" back\\ slash/",
+    "日本語",
+    "😀\u{10ffff}",
+    "\t\r\n\u{8}\u{c}",
+    "e\u{301}",
+    "12",
 ];
 
 impl Generator {
@@ -150,7 +166,10 @@ impl Generator {
             content.insert(self.pick(KEYS), value);
         }
         if self.one_in(3) {
-            content.insert("third_party_invite", Object::from([("signed", self.object(1)), ("display_name", self.object(0))]));
+            content.insert(
+                "third_party_invite",
+                Object::from([("signed", self.object(1)), ("display_name", self.object(0))]),
+            );
         }
         content
     }
@@ -229,7 +248,14 @@ impl Generator {
         self.space(out);
     }
 
-    fn list(&mut self, out: &mut String, open: char, close: char, n: usize, each: &mut dyn FnMut(&mut Self, usize, &mut String)) {
+    fn list(
+        &mut self,
+        out: &mut String,
+        open: char,
+        close: char,
+        n: usize,
+        each: &mut dyn FnMut(&mut Self, usize, &mut String),
+    ) {
         out.push(open);
         for i in 0..n {
             if i > 0 {

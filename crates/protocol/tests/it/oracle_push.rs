@@ -146,11 +146,7 @@ fn condition(random: &mut Generator) -> Value {
 }
 
 fn actions(random: &mut Generator) -> Value {
-    let all = [
-        json!("notify"),
-        json!({"set_tweak": "highlight"}),
-        json!({"set_tweak": "sound", "value": "x"}),
-    ];
+    let all = [json!("notify"), json!({"set_tweak": "highlight"}), json!({"set_tweak": "sound", "value": "x"})];
     all.into_iter().filter(|_| random.one_in(2)).collect()
 }
 
@@ -174,33 +170,18 @@ fn rules(random: &mut Generator, owner: &UserId) -> push_rules::Ruleset {
         });
         own["content"].as_array_mut().unwrap().push(rule);
     }
-    for (kind, id) in [
-        ("room", "!room:a"),
-        ("room", "!other:a"),
-        ("sender", "@bob:b"),
-    ] {
+    for (kind, id) in [("room", "!room:a"), ("room", "!other:a"), ("sender", "@bob:b")] {
         if random.one_in(3) {
             let rule = json!({"rule_id": id, "actions": actions(random), "enabled": true, "default": false});
             own[kind].as_array_mut().unwrap().push(rule);
         }
     }
     let own: UserRules = serde_json::from_value(own).unwrap();
-    own.merge(if random.one_in(2) {
-        default_ruleset(owner)
-    } else {
-        default_ruleset_with_legacy_mentions(owner)
-    })
+    own.merge(if random.one_in(2) { default_ruleset(owner) } else { default_ruleset_with_legacy_mentions(owner) })
 }
 
 fn event(random: &mut Generator) -> Value {
-    let types = [
-        "m.room.message",
-        "m.room.member",
-        "m.room.encrypted",
-        "m.reaction",
-        "m.room.tombstone",
-        "org.x",
-    ];
+    let types = ["m.room.message", "m.room.member", "m.room.encrypted", "m.reaction", "m.room.tombstone", "org.x"];
     let mut content = json!({"body": random.pick(BODIES)});
     for key in ["a", "n", "membership", "deep", "body"] {
         if random.one_in(3) {
@@ -238,12 +219,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn ruma_match(
-    rules: &push_rules::Ruleset,
-    event: &Value,
-    members: u64,
-    level: i32,
-) -> Option<(String, Value)> {
+fn ruma_match(rules: &push_rules::Ruleset, event: &Value, members: u64, level: i32) -> Option<(String, Value)> {
     let rules: Ruleset = serde_json::from_value(serde_json::to_value(rules).unwrap()).unwrap();
     let mut context = PushConditionRoomCtx::new(
         "!room:a".try_into().unwrap(),
@@ -259,10 +235,7 @@ fn ruma_match(
     ));
     let raw: Raw<Value> = Raw::from_json(RawValue::from_string(event.to_string()).unwrap());
     let found = ready(rules.get_match(&raw, &context))?;
-    Some((
-        found.rule_id().to_owned(),
-        serde_json::to_value(found.actions()).unwrap(),
-    ))
+    Some((found.rule_id().to_owned(), serde_json::to_value(found.actions()).unwrap()))
 }
 
 #[test]
@@ -288,30 +261,17 @@ fn push_rules_agree_with_ruma() {
         };
         let levels = Object::parse(&format!(r#"{{"users":{{"@bob:b":{level}}}}}"#)).unwrap();
         let levels = PowerLevels::new(RoomVersion::V11.rules(), &[], Some(&levels));
-        let room = RoomContext {
-            member_count: members,
-            power_levels: Some(&levels),
-        };
-        let who = Owner {
-            user_id: &owner,
-            display_name: Some("Alice"),
-        };
+        let room = RoomContext { member_count: members, power_levels: Some(&levels) };
+        let who = Owner { user_id: &owner, display_name: Some("Alice") };
         let actions = compiled.evaluate(&view, &room, who);
         let ours = compiled.matching_rule(&view, &room, who);
         let ours = ours.map(|(_, id)| (id.to_owned(), serde_json::to_value(&actions.all).unwrap()));
         let theirs = ruma_match(&rules, &event, members, level);
-        assert_eq!(
-            ours,
-            theirs,
-            "seed {seed}: {event} against {}",
-            serde_json::to_string(&rules).unwrap()
-        );
+        assert_eq!(ours, theirs, "seed {seed}: {event} against {}", serde_json::to_string(&rules).unwrap());
         if let Some(shared) = compiled.evaluate_for_all(&view, &room) {
             assert_eq!(shared, actions, "seed {seed}");
         }
-        *kinds
-            .entry(ours.map_or("none".to_owned(), |(id, _)| id))
-            .or_default() += 1;
+        *kinds.entry(ours.map_or("none".to_owned(), |(id, _)| id)).or_default() += 1;
     }
     assert!(kinds.len() > 10, "{kinds:?}");
 }

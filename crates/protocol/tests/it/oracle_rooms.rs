@@ -33,18 +33,11 @@ fn grow(version: RoomVersion, seed: u64) -> RandomRoom {
 }
 
 fn ruma_events(room: &RandomRoom) -> Events {
-    room.room
-        .events
-        .values()
-        .map(|pdu| (id(pdu.event_id()), RumaPdu::from(pdu)))
-        .collect()
+    room.room.events.values().map(|pdu| (id(pdu.event_id()), RumaPdu::from(pdu))).collect()
 }
 
 fn ruma_state(state: &StateMap) -> RumaState {
-    state
-        .iter()
-        .map(|((kind, key), event)| ((kind.as_str().into(), key.clone()), id(event)))
-        .collect()
+    state.iter().map(|((kind, key), event)| ((kind.as_str().into(), key.clone()), id(event))).collect()
 }
 
 /// Every event tried in a room, allowed or not, gets the same answer.
@@ -70,22 +63,11 @@ fn authorization_agrees_with_ruma() {
             } else {
                 theirs
             };
-            assert_eq!(
-                ours.is_ok(),
-                theirs.is_ok(),
-                "seed {seed} version {version}: {ours:?}, ruma {theirs:?}"
-            );
-            if ours.is_ok() {
-                allowed += 1
-            } else {
-                refused += 1
-            }
+            assert_eq!(ours.is_ok(), theirs.is_ok(), "seed {seed} version {version}: {ours:?}, ruma {theirs:?}");
+            if ours.is_ok() { allowed += 1 } else { refused += 1 }
         }
     }
-    assert!(
-        allowed > 100 && refused > 100,
-        "{allowed} allowed, {refused} refused"
-    );
+    assert!(allowed > 100 && refused > 100, "{allowed} allowed, {refused} refused");
 }
 
 /// Events that were allowed at their state name auth events that suffice.
@@ -95,12 +77,7 @@ fn state_independent_checks_agree_with_ruma() {
         let version = RoomVersion::ALL[seed as usize % RoomVersion::ALL.len()];
         let room = grow(version, seed);
         let events = ruma_events(&room);
-        let lookup = |id: &EventId| {
-            room.room.events.get(id).map(|pdu| AuthEvent {
-                pdu: pdu.clone(),
-                rejected: false,
-            })
-        };
+        let lookup = |id: &EventId| room.room.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
         for (event, _, _) in &room.attempts {
             let ours = auth::check_state_independent(version.rules(), event, &lookup);
             let theirs = ruma_state_res::check_state_independent_auth_rules(
@@ -108,11 +85,7 @@ fn state_independent_checks_agree_with_ruma() {
                 &events[&id(event.event_id())],
                 fetch(&events),
             );
-            assert_eq!(
-                ours.is_ok(),
-                theirs.is_ok(),
-                "seed {seed} version {version}: {ours:?}, ruma {theirs:?}"
-            );
+            assert_eq!(ours.is_ok(), theirs.is_ok(), "seed {seed} version {version}: {ours:?}, ruma {theirs:?}");
         }
     }
 }
@@ -135,8 +108,7 @@ fn conflicted_subgraph(events: &Events, conflicted: &RumaStates) -> EventIdSet<R
     let below = auth_chain(events, all.iter().map(|event| (*event).clone()));
     let leads_back = |event: &RumaId| {
         let chain = auth_chain(events, [event.clone()].into_iter());
-        all.iter()
-            .any(|conflicted| chain.contains((*conflicted).borrow()))
+        all.iter().any(|conflicted| chain.contains((*conflicted).borrow()))
     };
     below.into_iter().filter(leads_back).collect()
 }
@@ -146,19 +118,11 @@ type RumaStates = HashMap<(StateEventType, String), Vec<RumaId>>;
 fn resolve_with_ruma(version: RoomVersion, events: &Events, states: &[StateMap]) -> RumaState {
     let rules = rules(version);
     let states: Vec<RumaState> = states.iter().map(ruma_state).collect();
-    let chains = states
-        .iter()
-        .map(|state| auth_chain(events, state.values().cloned()))
-        .collect();
+    let chains = states.iter().map(|state| auth_chain(events, state.values().cloned())).collect();
     let v2 = rules.state_res.v2_rules().unwrap();
-    ruma_state_res::resolve(
-        &rules.authorization,
-        v2,
-        states.iter(),
-        chains,
-        fetch(events),
-        |conflicted| Some(conflicted_subgraph(events, conflicted)),
-    )
+    ruma_state_res::resolve(&rules.authorization, v2, states.iter(), chains, fetch(events), |conflicted| {
+        Some(conflicted_subgraph(events, conflicted))
+    })
     .unwrap()
 }
 
@@ -191,19 +155,11 @@ fn resolution_does_not_depend_on_order() {
             if turn % 2 == 0 {
                 states.reverse();
             }
-            assert_eq!(
-                room.room.resolve(&states),
-                resolved,
-                "seed {seed} version {version}"
-            );
+            assert_eq!(room.room.resolve(&states), resolved, "seed {seed} version {version}");
         }
         // Saying a thing twice changes nothing.
         states.extend(states.clone());
-        assert_eq!(
-            room.room.resolve(&states),
-            resolved,
-            "seed {seed} version {version}"
-        );
+        assert_eq!(room.room.resolve(&states), resolved, "seed {seed} version {version}");
         // And what is resolved stays.
         assert_eq!(room.room.resolve(std::slice::from_ref(&resolved)), resolved);
     }

@@ -78,7 +78,8 @@ fn strict_versions_refuse_odd_numbers_anywhere() {
         let mut event = generator.event(version);
         let number = Value::parse(&generator.odd_number()).unwrap();
         let target = generator.pick(&["content", "unsigned", "hashes"]);
-        event.insert(target, Object::from([("deep", Value::Array(vec![Object::from([("n", number.clone())]).into()]))]));
+        event
+            .insert(target, Object::from([("deep", Value::Array(vec![Object::from([("n", number.clone())]).into()]))]));
         let parsed = Pdu::parse(&event.to_json(), version);
         match version >= RoomVersion::V6 {
             true => assert!(matches!(parsed, Err(PduError::NotCanonical(_))), "{version} {number:?}"),

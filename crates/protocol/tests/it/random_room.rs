@@ -13,9 +13,7 @@ use crate::{
     room::{NewEvent, Room, StateMap},
 };
 
-const USERS: [&str; 6] = [
-    "@alice:a", "@bob:a", "@carol:b", "@dave:b", "@erin:c", "@frank:c",
-];
+const USERS: [&str; 6] = ["@alice:a", "@bob:a", "@carol:b", "@dave:b", "@erin:c", "@frank:c"];
 
 pub struct RandomRoom {
     pub room: Room,
@@ -42,11 +40,7 @@ struct Attempt {
 
 impl RandomRoom {
     pub fn new(version: RoomVersion, seed: u64) -> Self {
-        let first = Branch {
-            state: StateMap::new(),
-            head: Vec::new(),
-            depth: 0,
-        };
+        let first = Branch { state: StateMap::new(), head: Vec::new(), depth: 0 };
         let mut this = Self {
             room: Room::new(version),
             branches: vec![first],
@@ -54,38 +48,15 @@ impl RandomRoom {
             random: Generator::new(seed),
             count: 0,
         };
-        let creator = if version < RoomVersion::V11 {
-            r#""creator":"@alice:a","#
-        } else {
-            ""
-        };
-        let additional = if this.random.below(4) == 0 {
-            r#""additional_creators":["@bob:a"],"#
-        } else {
-            ""
-        };
+        let creator = if version < RoomVersion::V11 { r#""creator":"@alice:a","# } else { "" };
+        let additional = if this.random.below(4) == 0 { r#""additional_creators":["@bob:a"],"# } else { "" };
         let create = format!(r#"{{{creator}{additional}"room_version":"{version}"}}"#);
         this.attempt(0, attempt("@alice:a", "m.room.create", Some(""), &create));
-        this.attempt(
-            0,
-            attempt(
-                "@alice:a",
-                "m.room.member",
-                Some("@alice:a"),
-                r#"{"membership":"join"}"#,
-            ),
-        );
+        this.attempt(0, attempt("@alice:a", "m.room.member", Some("@alice:a"), r#"{"membership":"join"}"#));
         if this.random.below(8) > 0 {
-            let alice = if version < RoomVersion::V12 {
-                r#""@alice:a":100,"#
-            } else {
-                ""
-            };
+            let alice = if version < RoomVersion::V12 { r#""@alice:a":100,"# } else { "" };
             let levels = format!(r#"{{"users":{{{alice}"@carol:b":50}}}}"#);
-            this.attempt(
-                0,
-                attempt("@alice:a", "m.room.power_levels", Some(""), &levels),
-            );
+            this.attempt(0, attempt("@alice:a", "m.room.power_levels", Some(""), &levels));
         }
         let rule = this.join_rule();
         this.attempt(0, attempt("@alice:a", "m.room.join_rules", Some(""), &rule));
@@ -104,9 +75,7 @@ impl RandomRoom {
                 let attempt = self.choose();
                 // A room without join rules is closed to ruma, and by invitation to everyone else.
                 let rules = ("m.room.join_rules".to_owned(), String::new());
-                if attempt.event_type != "m.room.member"
-                    || self.branches[branch].state.contains_key(&rules)
-                {
+                if attempt.event_type != "m.room.member" || self.branches[branch].state.contains_key(&rules) {
                     self.attempt(branch, attempt);
                 }
             }
@@ -114,18 +83,13 @@ impl RandomRoom {
     }
 
     pub fn states(&self) -> Vec<StateMap> {
-        self.branches
-            .iter()
-            .map(|branch| branch.state.clone())
-            .collect()
+        self.branches.iter().map(|branch| branch.state.clone()).collect()
     }
 
     fn merge(&mut self, branch: usize) {
         let other = self.branches.swap_remove(branch);
         let into = self.random.below(self.branches.len() as u64) as usize;
-        let state = self
-            .room
-            .resolve(&[self.branches[into].state.clone(), other.state]);
+        let state = self.room.resolve(&[self.branches[into].state.clone(), other.state]);
         let branch = &mut self.branches[into];
         branch.state = state;
         branch.head.extend(other.head);
@@ -151,11 +115,7 @@ impl RandomRoom {
     fn attempt(&mut self, branch: usize, attempt: Attempt) {
         let Branch { state, head, depth } = self.branches[branch].clone();
         self.count += 1;
-        let name = if attempt.event_type == "m.room.create" {
-            "create".to_owned()
-        } else {
-            format!("e{}", self.count)
-        };
+        let name = if attempt.event_type == "m.room.create" { "create".to_owned() } else { format!("e{}", self.count) };
         let time = 1000 + self.count * 10 + self.random.below(4) * 7 - self.random.below(40);
         let event = self.room.add(NewEvent {
             name: &name,
@@ -177,21 +137,14 @@ impl RandomRoom {
         let result = auth::check(rules, &event, &lookup);
         if result.is_ok() {
             let state = Room::after(&state, &event);
-            self.branches[branch] = Branch {
-                state,
-                head: vec![event.event_id().clone()],
-                depth: depth + 1,
-            };
+            self.branches[branch] = Branch { state, head: vec![event.event_id().clone()], depth: depth + 1 };
         }
         self.attempts.push((event, state, result));
     }
 
     fn user(&mut self) -> &'static str {
         // The powerful act more often.
-        let at = self
-            .random
-            .below(USERS.len() as u64)
-            .min(self.random.below(USERS.len() as u64));
+        let at = self.random.below(USERS.len() as u64).min(self.random.below(USERS.len() as u64));
         USERS[at as usize]
     }
 
@@ -200,15 +153,7 @@ impl RandomRoom {
     }
 
     fn join_rule(&mut self) -> String {
-        let rules = [
-            "public",
-            "public",
-            "invite",
-            "knock",
-            "restricted",
-            "knock_restricted",
-            "private",
-        ];
+        let rules = ["public", "public", "invite", "knock", "restricted", "knock_restricted", "private"];
         format!(r#"{{"join_rule":"{}"}}"#, self.pick(&rules))
     }
 
@@ -242,11 +187,7 @@ impl RandomRoom {
     fn choose_member(&mut self, sender: &'static str) -> Attempt {
         let other = self.user();
         let membership = self.pick(&["join", "join", "join", "invite", "leave", "ban", "knock"]);
-        let target = if membership == "join" && self.random.below(10) > 0 {
-            sender
-        } else {
-            other
-        };
+        let target = if membership == "join" && self.random.below(10) > 0 { sender } else { other };
         let authorised = match self.random.below(3) {
             0 => format!(r#","join_authorised_via_users_server":"{}""#, self.user()),
             _ => String::new(),
@@ -275,24 +216,15 @@ impl RandomRoom {
             ("kick", 50),
             ("invite", 0),
         ] {
-            let value = if self.random.below(12) == 0 {
-                self.level()
-            } else {
-                Value::from(usual)
-            };
+            let value = if self.random.below(12) == 0 { self.level() } else { Value::from(usual) };
             content.insert(field, value);
         }
         let mut users = Object::new();
         for user in USERS {
             let creator = user == "@alice:a" && self.room.version >= RoomVersion::V12;
-            if (user == "@alice:a" || self.random.below(3) == 0)
-                && !(creator && self.random.below(10) > 0)
-            {
-                let level = if user == "@alice:a" && self.random.below(10) > 0 {
-                    Value::from(100_i64)
-                } else {
-                    self.level()
-                };
+            if (user == "@alice:a" || self.random.below(3) == 0) && !(creator && self.random.below(10) > 0) {
+                let level =
+                    if user == "@alice:a" && self.random.below(10) > 0 { Value::from(100_i64) } else { self.level() };
                 users.insert(user, level);
             }
         }
@@ -313,16 +245,6 @@ impl RandomRoom {
     }
 }
 
-fn attempt(
-    sender: &'static str,
-    event_type: &'static str,
-    state_key: Option<&str>,
-    content: &str,
-) -> Attempt {
-    Attempt {
-        sender,
-        event_type,
-        state_key: state_key.map(str::to_owned),
-        content: content.to_owned(),
-    }
+fn attempt(sender: &'static str, event_type: &'static str, state_key: Option<&str>, content: &str) -> Attempt {
+    Attempt { sender, event_type, state_key: state_key.map(str::to_owned), content: content.to_owned() }
 }

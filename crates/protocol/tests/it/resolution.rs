@@ -51,11 +51,7 @@ struct BranchLine {
 }
 
 pub fn event_type(short: &str) -> String {
-    if short.contains('.') {
-        short.to_owned()
-    } else {
-        format!("m.room.{short}")
-    }
+    if short.contains('.') { short.to_owned() } else { format!("m.room.{short}") }
 }
 
 fn user(short: &str) -> String {
@@ -64,34 +60,19 @@ fn user(short: &str) -> String {
 
 impl Fixture {
     fn parse(text: String) -> Self {
-        let mut fixture = Self {
-            text: text.clone(),
-            events: vec![],
-            branches: vec![],
-            expected: vec![],
-        };
+        let mut fixture = Self { text: text.clone(), events: vec![], branches: vec![], expected: vec![] };
         for line in text.lines() {
             let words = line.split_whitespace().collect::<Vec<_>>();
             match words.as_slice() {
                 [] | ["#", ..] => {}
                 ["expect", versions @ ..] => {
-                    fixture.expected.push((
-                        versions.iter().flat_map(|v| version_range(v)).collect(),
-                        BTreeMap::new(),
-                    ));
+                    fixture.expected.push((versions.iter().flat_map(|v| version_range(v)).collect(), BTreeMap::new()));
                 }
                 [_, "<-", ..] => fixture.events.push(parse_event(line)),
-                ["branch", "=", after, options @ ..] => {
-                    fixture.branches.push(parse_branch(after, options))
-                }
+                ["branch", "=", after, options @ ..] => fixture.branches.push(parse_branch(after, options)),
                 words => {
                     let (name, key) = words.split_last().unwrap();
-                    fixture
-                        .expected
-                        .last_mut()
-                        .unwrap()
-                        .1
-                        .insert(key.join(" "), (*name).to_owned());
+                    fixture.expected.last_mut().unwrap().1.insert(key.join(" "), (*name).to_owned());
                 }
             }
         }
@@ -99,24 +80,17 @@ impl Fixture {
     }
 
     fn versions(&self) -> Vec<RoomVersion> {
-        self.expected
-            .iter()
-            .flat_map(|(versions, _)| versions.clone())
-            .collect()
+        self.expected.iter().flat_map(|(versions, _)| versions.clone()).collect()
     }
 
     fn build(&self, version: RoomVersion) -> (Room, Vec<StateMap>) {
         let mut room = Room::new(version);
         let mut states: BTreeMap<&str, (StateMap, u64)> = BTreeMap::new();
         for (number, line) in self.events.iter().enumerate() {
-            let (before, depth) = line
-                .previous
-                .as_deref()
-                .map_or((StateMap::new(), 0), |p| states[p].clone());
+            let (before, depth) = line.previous.as_deref().map_or((StateMap::new(), 0), |p| states[p].clone());
             let mut content = line.content.clone();
             adapt(&mut content, &line.event_type, version);
-            let ids =
-                |room: &Room, names: &[String]| names.iter().map(|name| room.id(name)).collect();
+            let ids = |room: &Room, names: &[String]| names.iter().map(|name| room.id(name)).collect();
             let pdu = room.add(NewEvent {
                 name: &line.name,
                 sender: &line.sender,
@@ -128,9 +102,7 @@ impl Fixture {
                 prev: line.previous.iter().map(|name| room.id(name)).collect(),
                 state: &before,
                 auth: line.auth.as_ref().map(|names| {
-                    let selected = names
-                        .iter()
-                        .filter(|name| version < RoomVersion::V12 || *name != "create");
+                    let selected = names.iter().filter(|name| version < RoomVersion::V12 || *name != "create");
                     ids(&room, &selected.cloned().collect::<Vec<_>>())
                 }),
             });
@@ -161,10 +133,7 @@ pub fn adapt(content: &mut Object, event_type: &str, version: RoomVersion) {
             }
         }
         "m.room.power_levels" if version >= RoomVersion::V12 => {
-            if let Some(users) = content
-                .get_mut("users")
-                .and_then(|users| users.as_object_mut())
-            {
+            if let Some(users) = content.get_mut("users").and_then(|users| users.as_object_mut()) {
                 users.remove("@alice:a");
             }
         }
@@ -175,29 +144,17 @@ pub fn adapt(content: &mut Object, event_type: &str, version: RoomVersion) {
 pub fn version_range(range: &str) -> Vec<RoomVersion> {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (first, last): (RoomVersion, RoomVersion) = (first.parse().unwrap(), last.parse().unwrap());
-    RoomVersion::ALL
-        .into_iter()
-        .filter(|version| (first..=last).contains(version))
-        .collect()
+    RoomVersion::ALL.into_iter().filter(|version| (first..=last).contains(version)).collect()
 }
 
 pub fn parse_event(line: &str) -> EventLine {
     let (head, content, tail) = match (line.find('{'), line.rfind('}')) {
-        (Some(start), Some(end)) => (
-            &line[..start],
-            Object::parse(&line[start..=end]).unwrap(),
-            &line[end + 1..],
-        ),
+        (Some(start), Some(end)) => (&line[..start], Object::parse(&line[start..=end]).unwrap(), &line[end + 1..]),
         _ => (line, Object::new(), ""),
     };
     let words = head.split_whitespace().collect::<Vec<_>>();
-    let [name, "<-", previous, ":", sender, kind, state_key @ ..] = words.as_slice() else {
-        panic!("{line}")
-    };
-    let option = |name: &str| {
-        tail.split_whitespace()
-            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-    };
+    let [name, "<-", previous, ":", sender, kind, state_key @ ..] = words.as_slice() else { panic!("{line}") };
+    let option = |name: &str| tail.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let event_type = event_type(kind);
     let state_key = match state_key {
         ["-"] => None,
@@ -219,11 +176,7 @@ pub fn parse_event(line: &str) -> EventLine {
 }
 
 fn parse_branch(after: &str, options: &[&str]) -> BranchLine {
-    let mut branch = BranchLine {
-        after: after.to_owned(),
-        with: vec![],
-        without: vec![],
-    };
+    let mut branch = BranchLine { after: after.to_owned(), with: vec![], without: vec![] };
     let mut with = true;
     for word in options {
         match *word {
@@ -241,10 +194,7 @@ fn readable(state: &StateMap) -> BTreeMap<String, String> {
     let entry = |((event_type, key), id): (&(String, String), &EventId)| {
         let short = event_type.strip_prefix("m.room.").unwrap_or(event_type);
         let key = key.trim_start_matches('@').trim_end_matches(":a");
-        (
-            format!("{short} {key}").trim_end().to_owned(),
-            Room::name(id).to_owned(),
-        )
+        (format!("{short} {key}").trim_end().to_owned(), Room::name(id).to_owned())
     };
     state.iter().map(entry).collect()
 }
@@ -256,47 +206,27 @@ fn check(path: &Path) {
         let (room, mut branches) = fixture.build(version);
         let resolved = readable(&room.resolve(&branches));
         branches.reverse();
-        assert_eq!(
-            readable(&room.resolve(&branches)),
-            resolved,
-            "{} depends on order",
-            path.display()
-        );
+        assert_eq!(readable(&room.resolve(&branches)), resolved, "{} depends on order", path.display());
         match results.iter_mut().find(|(_, state)| *state == resolved) {
             Some((versions, _)) => versions.push(version),
             None => results.push((vec![version], resolved)),
         }
     }
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        let room: Vec<&str> = fixture
-            .text
-            .lines()
-            .take_while(|line| !line.starts_with("expect"))
-            .collect();
+        let room: Vec<&str> = fixture.text.lines().take_while(|line| !line.starts_with("expect")).collect();
         let mut text = room.join("\n").trim_end().to_owned() + "\n";
         for (versions, state) in &results {
             text += &format!("\nexpect {}\n", ranges(versions));
             let width = state.keys().map(String::len).max().unwrap_or(0);
-            state
-                .iter()
-                .for_each(|(key, name)| text += &format!("  {key:width$}  {name}\n"));
+            state.iter().for_each(|(key, name)| text += &format!("  {key:width$}  {name}\n"));
         }
         fs::write(path, text).unwrap();
         return;
     }
     for (versions, state) in results {
         for version in versions {
-            let (_, expected) = fixture
-                .expected
-                .iter()
-                .find(|(versions, _)| versions.contains(&version))
-                .unwrap();
-            assert_eq!(
-                state,
-                *expected,
-                "{} in room version {version}",
-                path.display()
-            );
+            let (_, expected) = fixture.expected.iter().find(|(versions, _)| versions.contains(&version)).unwrap();
+            assert_eq!(state, *expected, "{} in room version {version}", path.display());
         }
     }
 }
@@ -315,10 +245,7 @@ fn ranges(versions: &[RoomVersion]) -> String {
 #[test]
 fn scenarios() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state_res");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() > 10);
     paths.iter().for_each(|path| check(path));
@@ -327,33 +254,23 @@ fn scenarios() {
 /// The caller is asked for what it does not give, and given it, gets the answer.
 #[test]
 fn asks_for_what_it_needs() {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state_res/ban-and-join.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state_res/ban-and-join.txt");
     let fixture = Fixture::parse(fs::read_to_string(path).unwrap());
     for version in fixture.versions() {
         let (room, branches) = fixture.build(version);
-        let states: Vec<_> = branches
-            .iter()
-            .map(|branch| State::new(&room.graph, branch.values()).unwrap())
-            .collect();
+        let states: Vec<_> = branches.iter().map(|branch| State::new(&room.graph, branch.values()).unwrap()).collect();
         let mut given = StateMap::new();
         let mut rounds = 0;
         let resolved = loop {
             let lookup = |id: &EventId| {
                 let known = given.values().any(|known| known == id);
-                known.then(|| AuthEvent {
-                    pdu: room.events[id].clone(),
-                    rejected: false,
-                })
+                known.then(|| AuthEvent { pdu: room.events[id].clone(), rejected: false })
             };
             match resolve(version.rules(), &room.graph, &states, &lookup).unwrap() {
                 Resolution::Resolved(state) => break room.map(&state),
                 Resolution::Need(ids) => {
                     assert!(!ids.is_empty());
-                    given.extend(
-                        ids.into_iter()
-                            .map(|id| ((id.to_string(), String::new()), id)),
-                    );
+                    given.extend(ids.into_iter().map(|id| ((id.to_string(), String::new()), id)));
                     rounds += 1;
                 }
             }
@@ -375,13 +292,7 @@ fn graph_takes_events_in_any_order() {
     graph.add_parts(&id("a"), "m.room.create", "", &[]);
     assert!(graph.missing().is_empty());
     let chain = graph.auth_chain(&[graph.node(&id("c")).unwrap()]);
-    assert_eq!(
-        chain
-            .into_iter()
-            .map(|node| graph.id(node).clone())
-            .collect::<Vec<_>>(),
-        [id("a"), id("b")]
-    );
+    assert_eq!(chain.into_iter().map(|node| graph.id(node).clone()).collect::<Vec<_>>(), [id("a"), id("b")]);
     graph.add_parts(&id("x"), "m.room.name", "", &[id("y")]);
     graph.add_parts(&id("y"), "m.room.name", "", &[id("x")]);
     graph.add_parts(&id("z"), "m.room.name", "", &[id("z")]);

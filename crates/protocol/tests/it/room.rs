@@ -37,11 +37,7 @@ pub struct NewEvent<'a> {
 
 impl Room {
     pub fn new(version: RoomVersion) -> Self {
-        Self {
-            version,
-            events: HashMap::new(),
-            graph: AuthGraph::new(),
-        }
+        Self { version, events: HashMap::new(), graph: AuthGraph::new() }
     }
 
     /// The id of the event of this name.
@@ -59,11 +55,7 @@ impl Room {
     /// The name of the event of this id.
     pub fn name(id: &EventId) -> &str {
         let name = id.as_str().trim_start_matches('$').trim_end_matches(":a");
-        if name.starts_with("createA") {
-            "create"
-        } else {
-            name
-        }
+        if name.starts_with("createA") { "create" } else { name }
     }
 
     pub fn add(&mut self, new: NewEvent<'_>) -> Pdu {
@@ -71,15 +63,11 @@ impl Room {
         let sender: UserId = new.sender.parse().unwrap();
         let auth = new.auth.unwrap_or_else(|| {
             let keys = auth_event_keys(rules, new.event_type, &sender, new.state_key, &new.content);
-            keys.iter()
-                .filter_map(|key| new.state.get(key).cloned())
-                .collect()
+            keys.iter().filter_map(|key| new.state.get(key).cloned()).collect()
         });
         let references = |ids: &[EventId]| -> Vec<Value> {
             let reference = |id: &EventId| match rules.event_id_format {
-                EventIdFormat::Server => {
-                    Value::Array(vec![id.as_str().into(), Object::new().into()])
-                }
+                EventIdFormat::Server => Value::Array(vec![id.as_str().into(), Object::new().into()]),
                 _ => id.as_str().into(),
             };
             ids.iter().map(reference).collect()
@@ -102,10 +90,7 @@ impl Room {
                 event.insert("event_id", id.as_str());
             }
         } else if new.event_type != "m.room.create" {
-            event.insert(
-                "room_id",
-                self.id("create").as_str().replace('$', "!").as_str(),
-            );
+            event.insert("room_id", self.id("create").as_str().replace('$', "!").as_str());
         }
         let pdu = Pdu::from_stored(&event.to_json(), id.clone(), self.version).unwrap();
         self.graph.add(&pdu);
@@ -117,26 +102,15 @@ impl Room {
     pub fn after(state: &StateMap, event: &Pdu) -> StateMap {
         let mut state = state.clone();
         if let Some(state_key) = event.state_key() {
-            state.insert(
-                (event.event_type().to_owned(), state_key.to_owned()),
-                event.event_id().clone(),
-            );
+            state.insert((event.event_type().to_owned(), state_key.to_owned()), event.event_id().clone());
         }
         state
     }
 
     /// Resolves with everything at hand.
     pub fn resolve(&self, states: &[StateMap]) -> StateMap {
-        let states = states
-            .iter()
-            .map(|state| State::new(&self.graph, state.values()).unwrap())
-            .collect::<Vec<_>>();
-        let lookup = |id: &EventId| {
-            self.events.get(id).map(|pdu| AuthEvent {
-                pdu: pdu.clone(),
-                rejected: false,
-            })
-        };
+        let states = states.iter().map(|state| State::new(&self.graph, state.values()).unwrap()).collect::<Vec<_>>();
+        let lookup = |id: &EventId| self.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
         match resolve(self.version.rules(), &self.graph, &states, &lookup).unwrap() {
             Resolution::Resolved(state) => self.map(&state),
             Resolution::Need(events) => panic!("needs {events:?}"),
@@ -146,10 +120,7 @@ impl Room {
     pub fn map(&self, state: &State) -> StateMap {
         let entry = |(key, node)| {
             let (event_type, state_key) = self.graph.key_name(key);
-            (
-                (event_type.to_owned(), state_key.to_owned()),
-                self.graph.id(node).clone(),
-            )
+            ((event_type.to_owned(), state_key.to_owned()), self.graph.id(node).clone())
         };
         state.iter().map(entry).collect()
     }

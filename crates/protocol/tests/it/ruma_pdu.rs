@@ -5,18 +5,14 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 use plexus_protocol::{event::Pdu, id::EventId as Id, rules::RoomVersion};
 use ruma_common::room_version_rules::RoomVersionRules;
 use ruma_common::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
-    RoomVersionId, UserId,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId,
 };
 use ruma_events::TimelineEventType;
 use ruma_state_res::Event;
 use serde_json::value::RawValue;
 
 pub fn rules(version: RoomVersion) -> RoomVersionRules {
-    RoomVersionId::try_from(version.as_str())
-        .unwrap()
-        .rules()
-        .unwrap()
+    RoomVersionId::try_from(version.as_str()).unwrap().rules().unwrap()
 }
 
 /// An event id as cheap to clone as our own.

@@ -137,11 +137,17 @@ fn verification() {
             let our_result = verify(&pdu, &lookup);
             let content = pdu.content();
             let is_join = pdu.event_type() == "m.room.member" && content.get_str("membership") == Some("join");
-            let known_difference = version >= RoomVersion::V8 && !is_join && content.contains_key("join_authorised_via_users_server");
+            let known_difference =
+                version >= RoomVersion::V8 && !is_join && content.contains_key("join_authorised_via_users_server");
             // ruma calls a member event without a membership malformed.
             let malformed = pdu.event_type() == "m.room.member" && content.get_str("membership").is_none();
             if !known_difference && !malformed && !odd_third_party_invite(&pdu) {
-                assert_eq!(our_result.is_ok(), their_result.is_ok(), "{version} {:?} {our_result:?} {their_result:?} {pdu:?}", required_servers(&pdu));
+                assert_eq!(
+                    our_result.is_ok(),
+                    their_result.is_ok(),
+                    "{version} {:?} {our_result:?} {their_result:?} {pdu:?}",
+                    required_servers(&pdu)
+                );
                 if let Ok(verified) = their_result {
                     assert_eq!(pdu.content_hash_matches(), verified == ruma_signatures::Verified::All);
                 }
@@ -178,7 +184,11 @@ fn signed(generator: &mut Generator, version: RoomVersion, keys: &[SigningKey], 
     if generator.one_in(3) {
         // A second key of the same server: known, unknown, or somebody else's.
         let (seed, name) = generator.pick(&[(9, "k2"), (9, "k2"), (8, "k3"), (7, "k2")]);
-        pdu = plexus_protocol::event::sign::add_signature(&pdu, &SigningKey::generate(&[seed; 32], name), &server(names[0]));
+        pdu = plexus_protocol::event::sign::add_signature(
+            &pdu,
+            &SigningKey::generate(&[seed; 32], name),
+            &server(names[0]),
+        );
     }
     match generator.below(6) {
         0 => altered(&pdu, "depth", 1.into()),

@@ -9,11 +9,7 @@ use crate::room::{JoinRule, Room};
 use crate::summary;
 
 /// The local user in whose name the server lets `user` in; `None` when the room is not restricted or the user is invited.
-pub(super) async fn authoriser(
-    rooms: &Rooms,
-    room: &Room,
-    user: &UserId,
-) -> Result<Option<UserId>, MembershipError> {
+pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, MembershipError> {
     let view = room.view();
     if !matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted)
         || matches!(

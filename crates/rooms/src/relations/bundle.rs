@@ -72,11 +72,7 @@ fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Vec<u8>> 
         .collect()
 }
 
-fn aggregate(
-    events: &[Arc<TimelineEvent>],
-    related: &[Related],
-    reader: &UserId,
-) -> HashMap<EventNid, Aggregation> {
+fn aggregate(events: &[Arc<TimelineEvent>], related: &[Related], reader: &UserId) -> HashMap<EventNid, Aggregation> {
     let by_key: HashMap<Vec<u8>, &Arc<TimelineEvent>> =
         events.iter().map(|event| (event_key::encode(event.pdu.event_id()), event)).collect();
     let mut aggregations: HashMap<EventNid, Aggregation> = HashMap::new();
@@ -94,8 +90,7 @@ fn aggregate(
             b"m.reference" => aggregation.references.push(other.event_nid),
             b"m.thread" => {
                 let own = other.sender == reader.as_str();
-                let (_, count, took_part) =
-                    aggregation.thread.unwrap_or((0, 0, event.pdu.sender() == reader));
+                let (_, count, took_part) = aggregation.thread.unwrap_or((0, 0, event.pdu.sender() == reader));
                 aggregation.thread = Some((other.event_nid, count + 1, took_part || own));
             }
             _ => {}

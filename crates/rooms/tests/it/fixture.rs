@@ -57,7 +57,12 @@ impl Fixture {
 
     pub async fn set(&self, room: &Room, sender: &str, event_type: &str, content: &str) -> Result<Sent, SendError> {
         let content = Object::parse(content).unwrap();
-        let event = NewEvent { event_type: event_type.into(), state_key: Some(String::new()), content, ..message(&room.id, sender, "") };
+        let event = NewEvent {
+            event_type: event_type.into(),
+            state_key: Some(String::new()),
+            content,
+            ..message(&room.id, sender, "")
+        };
         self.sender.send(event).await
     }
 

@@ -3,8 +3,8 @@
 mod fixture;
 mod membership;
 mod redaction;
-mod reload;
 mod relations;
+mod reload;
 mod sending;
 mod snapshots;
 mod visibility;

@@ -57,11 +57,8 @@ fn what_cannot_be_redacted() {
         assert!(matches!(redact(&fixture, &room, ALICE, &create).await, Err(SendError::RedactionOfProtected)));
         let unknown = EventId::try_from("$Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5Zg").unwrap();
         assert!(matches!(redact(&fixture, &room, BOB, &unknown).await, Err(SendError::UnknownRedactionTarget)));
-        let nothing = NewEvent {
-            event_type: "m.room.redaction".into(),
-            content: Object::new(),
-            ..message(&room.id, ALICE, "")
-        };
+        let nothing =
+            NewEvent { event_type: "m.room.redaction".into(), content: Object::new(), ..message(&room.id, ALICE, "") };
         assert!(matches!(fixture.sender.send(nothing).await, Err(SendError::RedactsNothing)));
     });
 }

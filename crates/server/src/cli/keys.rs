@@ -51,9 +51,7 @@ pub struct ExportSigningKeyArgs {
 /// # Errors
 /// When a file cannot be read or holds no key.
 pub fn export(args: &ExportSigningKeyArgs) -> Result<(), CommandError> {
-    let expiry = args
-        .expiry_ts
-        .unwrap_or_else(|| Clock::system().now_ms() + EXPORT_EXPIRY_MS);
+    let expiry = args.expiry_ts.unwrap_or_else(|| Clock::system().now_ms() + EXPORT_EXPIRY_MS);
     for path in &args.key_file {
         let key = key_file::read(path)?;
         let (id, public) = (key.key_id(), key.public_key_base64());

@@ -75,11 +75,7 @@ enum RegisterError {
 /// When something is missing, the server cannot be reached or refuses.
 pub fn run(args: RegisterArgs) -> Result<(), CommandError> {
     let (secret, configured_url) = secret_and_url(&args)?;
-    let url = args
-        .server_url
-        .clone()
-        .or(configured_url)
-        .unwrap_or_else(|| DEFAULT_URL.to_owned());
+    let url = args.server_url.clone().or(configured_url).unwrap_or_else(|| DEFAULT_URL.to_owned());
     let user = match &args.user {
         Some(user) => user.clone(),
         None => prompt::line("New user: ")?,
@@ -92,12 +88,7 @@ pub fn run(args: RegisterArgs) -> Result<(), CommandError> {
     } else {
         matches!(prompt::line("Make admin [no]: ")?.to_lowercase().as_str(), "y" | "yes" | "true")
     };
-    let request = NewUser {
-        user: &user,
-        password: &password,
-        admin,
-        user_type: args.user_type.as_deref(),
-    };
+    let request = NewUser { user: &user, password: &password, admin, user_type: args.user_type.as_deref() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(register(url.trim_end_matches('/'), &secret, &request));
     match result {
@@ -175,20 +166,12 @@ fn parsed(answer: &Answer) -> Value {
 fn field(url: &str, answer: &Answer, name: &str) -> Result<String, RegisterError> {
     let body = parsed(answer);
     if !answer.status.is_success() {
-        let text = body["error"].as_str().map_or_else(
-            || String::from_utf8_lossy(&answer.body).trim().to_owned(),
-            ToOwned::to_owned,
-        );
-        return Err(RegisterError::Refused {
-            url: url.to_owned(),
-            status: answer.status,
-            text,
-        });
+        let text = body["error"]
+            .as_str()
+            .map_or_else(|| String::from_utf8_lossy(&answer.body).trim().to_owned(), ToOwned::to_owned);
+        return Err(RegisterError::Refused { url: url.to_owned(), status: answer.status, text });
     }
-    body[name]
-        .as_str()
-        .map(ToOwned::to_owned)
-        .ok_or_else(|| RegisterError::NotMatrix(url.to_owned()))
+    body[name].as_str().map(ToOwned::to_owned).ok_or_else(|| RegisterError::NotMatrix(url.to_owned()))
 }
 
 /// The shared secret, and the address of the server whose configuration it came from.
@@ -196,25 +179,14 @@ fn secret_and_url(args: &RegisterArgs) -> Result<(String, Option<String>), Comma
     if let Some(secret) = &args.shared_secret {
         return Ok((secret.clone(), None));
     }
-    let config = ConfigArgs {
-        config_path: args.config.clone(),
-        data_dir: args.data_dir.clone(),
-    };
+    let config = ConfigArgs { config_path: args.config.clone(), data_dir: args.data_dir.clone() };
     let config = crate::data_dir::load(&config)?.config;
-    let secret = config
-        .registration
-        .registration_shared_secret
-        .clone()
-        .ok_or(RegisterError::NoSecret)?;
+    let secret = config.registration.registration_shared_secret.clone().ok_or(RegisterError::NoSecret)?;
     Ok((secret.expose().to_owned(), first_plain_listener(&config)))
 }
 
 fn first_plain_listener(config: &Config) -> Option<String> {
-    let listener = config
-        .server
-        .listeners
-        .iter()
-        .find(|listener| listener.port.is_some() && !listener.tls)?;
+    let listener = config.server.listeners.iter().find(|listener| listener.port.is_some() && !listener.tls)?;
     Some(format!("http://localhost:{}", listener.port?))
 }
 
@@ -225,11 +197,8 @@ fn password(args: &RegisterArgs) -> Result<String, CommandError> {
     let Some(path) = &args.password_file else {
         return Ok(prompt::new_password()?);
     };
-    let text = if path.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        fs::read_to_string(path)
-    };
+    let text =
+        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
     let text = text.map_err(|source| RegisterError::PasswordFile(path.clone(), source))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -49,7 +49,9 @@ pub enum BindError {
         source: io::Error,
     },
     /// The system refuses ports below 1024 to those who are not root.
-    #[error("cannot listen on {address}: permission denied (ports below 1024 need CAP_NET_BIND_SERVICE or a proxy in front)")]
+    #[error(
+        "cannot listen on {address}: permission denied (ports below 1024 need CAP_NET_BIND_SERVICE or a proxy in front)"
+    )]
     Privileged {
         /// The address.
         address: SocketAddr,
@@ -64,10 +66,7 @@ pub enum BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
-    let parsed = addresses
-        .iter()
-        .map(|address| parse(port, address))
-        .collect::<Result<Vec<_>, _>>()?;
+    let parsed = addresses.iter().map(|address| parse(port, address)).collect::<Result<Vec<_>, _>>()?;
     let any_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let both = parsed.contains(&any_v4) && parsed.contains(&any_v6);
@@ -101,18 +100,11 @@ fn parse(port: u16, address: &str) -> Result<IpAddr, BindError> {
     if address.is_empty() {
         return Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     }
-    address.parse().map_err(|_| BindError::Address {
-        port,
-        address: address.to_owned(),
-    })
+    address.parse().map_err(|_| BindError::Address { port, address: address.to_owned() })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -131,10 +123,7 @@ fn refused(address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
         ErrorKind::AddrInUse => BindError::PortTaken { address },
         ErrorKind::PermissionDenied if address.port() < 1024 => BindError::Privileged { address },
-        _ => BindError::Refused {
-            address: address.to_string(),
-            source,
-        },
+        _ => BindError::Refused { address: address.to_string(), source },
     }
 }
 
@@ -143,20 +132,13 @@ fn refused(address: SocketAddr, source: io::Error) -> BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
-    let refused = |source| BindError::Refused {
-        address: path.display().to_string(),
-        source,
-    };
+    let refused = |source| BindError::Refused { address: path.display().to_string(), source };
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
-            return Err(BindError::NotASocket {
-                path: path.to_owned(),
-            });
+            return Err(BindError::NotASocket { path: path.to_owned() });
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(BindError::SocketTaken {
-                path: path.to_owned(),
-            });
+            return Err(BindError::SocketTaken { path: path.to_owned() });
         }
         fs::remove_file(path).map_err(refused)?;
     }

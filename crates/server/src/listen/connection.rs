@@ -115,11 +115,9 @@ impl Connections {
     > {
         let peer = Arc::new(peer);
         let router = self.router.clone();
-        TowerToHyperService::new(router.map_request(
-            move |mut request: http::Request<hyper::body::Incoming>| {
-                request.extensions_mut().insert(Peer::clone(&peer));
-                request.map(axum::body::Body::new)
-            },
-        ))
+        TowerToHyperService::new(router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Peer::clone(&peer));
+            request.map(axum::body::Body::new)
+        }))
     }
 }

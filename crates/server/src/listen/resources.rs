@@ -6,9 +6,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use plexus_base::config::ResourceName::{
-    self, Client, Consent, Federation, Keys, Media, Metrics, Openid, Static,
-};
+use plexus_base::config::ResourceName::{self, Client, Consent, Federation, Keys, Media, Metrics, Openid, Static};
 use plexus_http::ApiError;
 
 /// Path prefixes and the resources that serve them; the first that fits decides. /health is served by every listener.
@@ -37,18 +35,13 @@ fn serves(resources: &[ResourceName], path: &str) -> bool {
 
 /// Whether `path` is `prefix` or lies below it.
 fn under(prefix: &str, path: &str) -> bool {
-    prefix == "/"
-        || path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// `router`, answering `M_UNRECOGNIZED` to what `resources` do not serve.
 pub fn restrict(router: Router, resources: Vec<ResourceName>) -> Router {
     let resources: Arc<[ResourceName]> = resources.into();
-    router.layer(from_fn(move |request: Request, next: Next| {
-        answer(Arc::clone(&resources), request, next)
-    }))
+    router.layer(from_fn(move |request: Request, next: Next| answer(Arc::clone(&resources), request, next)))
 }
 
 async fn answer(resources: Arc<[ResourceName]>, request: Request, next: Next) -> Response {

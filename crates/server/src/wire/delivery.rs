@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use plexus_base::{Clock, Shutdown};
 use plexus_base::config::{Config, PresenceMode};
+use plexus_base::{Clock, Shutdown};
 use plexus_delivery::ephemeral::EphemeralSerial;
 use plexus_delivery::{
     Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions,
@@ -57,8 +57,7 @@ pub fn build(ground: Ground<'_>) -> Delivery {
     let (timers, expiry) = (Arc::clone(&presence), Arc::clone(&typing));
     background.spawn(async move { timers.run().await });
     background.spawn(async move { expiry.run().await });
-    let notifications =
-        Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
+    let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
     let sync = SyncEngine::new(SyncParts {
         db: db.clone(),
         clock: clock.clone(),

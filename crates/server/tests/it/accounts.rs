@@ -108,7 +108,10 @@ async fn what_registration_refuses() {
         let available = get(&server, &format!("{REGISTER}/available?username=carol")).await;
         assert_eq!(available.ok(), &json!({ "available": true }));
         assert_eq!(get(&server, &format!("{REGISTER}/available")).await.refusal(), (400, "M_MISSING_PARAM"));
-        assert_eq!(get(&server, &format!("{REGISTER}/available?username=a%20b")).await.refusal().1, "M_INVALID_USERNAME");
+        assert_eq!(
+            get(&server, &format!("{REGISTER}/available?username=a%20b")).await.refusal().1,
+            "M_INVALID_USERNAME"
+        );
         let email = post(&server, &format!("{REGISTER}/email/requestToken"), json!({})).await;
         assert_eq!(email.refusal(), (400, "M_MISSING_PARAM"));
     }
@@ -314,7 +317,8 @@ async fn deactivation_leaves_the_rooms() {
 
 #[tokio::test]
 async fn a_session_can_let_another_device_in() {
-    for server in on_each("login_via_existing_session: {enabled: true, require_ui_auth: true, token_timeout: 2m}").await {
+    for server in on_each("login_via_existing_session: {enabled: true, require_ui_auth: true, token_timeout: 2m}").await
+    {
         let alice = server.register("alice").await;
         let flows = get(&server, LOGIN).await;
         assert_eq!(flows.ok()["flows"][0], json!({ "type": "m.login.token", "get_login_token": true }));

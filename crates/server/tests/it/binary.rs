@@ -123,12 +123,8 @@ impl Server {
         let socket = folder.join(format!("notify-{}", unique_name()));
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let child = command
-            .env("NOTIFY_SOCKET", &socket)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child =
+            command.env("NOTIFY_SOCKET", &socket).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let server = Self { child, notify };
         assert_eq!(server.notification(), "READY=1");
         server

@@ -7,10 +7,8 @@ const UNSERVED: &str = include_str!("../data/client-server-unserved.tsv");
 
 /// Method and path, the latter with every parameter named alike.
 fn endpoint(method: &str, path: &str) -> String {
-    let segments: Vec<_> = path
-        .split('/')
-        .map(|segment| if segment.starts_with('{') { "{}" } else { segment })
-        .collect();
+    let segments: Vec<_> =
+        path.split('/').map(|segment| if segment.starts_with('{') { "{}" } else { segment }).collect();
     format!("{method} {}", segments.join("/"))
 }
 
@@ -23,8 +21,7 @@ fn listed(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_endpoint_of_the_specification_is_served_or_listed_as_not() {
     let routes = plexus_api_client::routes();
-    let served: BTreeSet<_> =
-        routes.list().iter().map(|route| endpoint(route.method.as_str(), &route.path)).collect();
+    let served: BTreeSet<_> = routes.list().iter().map(|route| endpoint(route.method.as_str(), &route.path)).collect();
     let unserved: BTreeSet<_> = listed(SPECIFIED).difference(&served).cloned().collect();
     let excused = listed(UNSERVED);
     let missing: Vec<_> = unserved.difference(&excused).collect();

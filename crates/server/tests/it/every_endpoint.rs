@@ -70,7 +70,8 @@ async fn what_needs_a_token_is_refused_without_one() {
 
 /// What no path parameter should be.
 const STRANGE: [&str; 5] = ["%00", "x", "%20%2F..%2F%F0%9F%98%80", "%21x%3Ay", "%40x%3Ay"];
-const QUERIES: [&str; 2] = ["", "?limit=-1&from=x&dir=z&since=x&filter={&ts=a&width=x&timeout=99999999999999999999&via=%00"];
+const QUERIES: [&str; 2] =
+    ["", "?limit=-1&from=x&dir=z&since=x&filter={&ts=a&width=x&timeout=99999999999999999999&via=%00"];
 const BODIES: [&[u8]; 10] = [
     b"",
     b"{",
@@ -101,7 +102,9 @@ async fn nonsense_is_the_clients_fault() {
         let room = room.ok()["room_id"].as_str().unwrap_or_default().to_owned();
         let mut failed = Vec::new();
         // The same handlers are served under r0 and unstable, too.
-        for (method, path) in endpoints().iter().filter(|(_, path)| !path.contains("/r0/") && !path.contains("/unstable/")) {
+        for (method, path) in
+            endpoints().iter().filter(|(_, path)| !path.contains("/r0/") && !path.contains("/unstable/"))
+        {
             for (path, body) in nonsense(path, |name| fitting(name, &user, &room)) {
                 let answer = server.send(method.clone(), &path, Some(&user.token), &[], body.clone()).await;
                 if answer.status >= 500 || (answer.status >= 400 && !answer.body.is_object()) {

@@ -273,7 +273,8 @@ async fn nothing_a_client_was_told_is_lost() {
         assert_eq!(distinct.len(), record.keys.len(), "{backend:?}: a one-time key was given out twice");
         assert_eq!(check(victim.place.options()).unwrap(), [], "{backend:?}");
         let (events, keys) = (record.events.len(), record.keys.len());
-        let line = format!("{backend:?}: {ROUNDS} kills, {events} messages and {keys} one-time keys, none lost or twice\n");
+        let line =
+            format!("{backend:?}: {ROUNDS} kills, {events} messages and {keys} one-time keys, none lost or twice\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
 }

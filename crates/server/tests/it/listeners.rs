@@ -27,7 +27,8 @@ async fn resources_restrict_what_is_served() {
 
 #[tokio::test]
 async fn compression() {
-    let client = "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{names: [client], compress: true}]}";
+    let client =
+        "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{names: [client], compress: true}]}";
     let server = with_listener(client).await;
     let path = "/_matrix/client/versions";
     let plain = server.request(Method::GET, path, None, None).await;
@@ -67,7 +68,8 @@ fn unix_sockets() {
 
 #[tokio::test]
 async fn a_proxy_in_front_says_who_the_client_is() {
-    let proxied = "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, x_forwarded: true, resources: [{names: [client]}]}";
+    let proxied =
+        "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, x_forwarded: true, resources: [{names: [client]}]}";
     let server = with_listener(proxied).await;
     let alice = server.register("alice").await;
     let whoami = "/_matrix/client/v3/account/whoami";

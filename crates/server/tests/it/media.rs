@@ -2,8 +2,8 @@
 
 use axum::body::Bytes;
 use http::Method;
-use plexus_testkit::server::{Answer, TestServer, TestUser};
 use plexus_testkit::TestPlace;
+use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::json;
 
 async fn upload(server: &TestServer, user: &TestUser, query: &str, content_type: &str, bytes: &'static [u8]) -> Answer {
@@ -87,7 +87,9 @@ async fn an_id_can_be_had_before_its_content() {
         assert_eq!(server.get(&download, &bob.token).await.refusal(), (504, "M_NOT_YET_UPLOADED"));
         let fill = format!("/_matrix/media/v3/upload/{place}");
         let put = async |token| {
-            server.send(Method::PUT, &fill, Some(token), &[("Content-Type", "text/plain")], Bytes::from_static(b"late")).await
+            server
+                .send(Method::PUT, &fill, Some(token), &[("Content-Type", "text/plain")], Bytes::from_static(b"late"))
+                .await
         };
         assert_eq!(put(&bob.token).await.refusal(), (403, "M_FORBIDDEN"));
         put(&alice.token).await.ok();
@@ -98,7 +100,8 @@ async fn an_id_can_be_had_before_its_content() {
 
 /// A red GIF of 4x2 pixels and a red WebP of 1x1.
 const GIF: &[u8] = b"GIF87a\x04\x00\x02\x00\x81\x00\x00\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x04\x00\x02\x00\x00\x08\x07\x00\x01\x08\x1c(0 \x00;";
-const WEBP: &[u8] = b"RIFF\x1c\x00\x00\x00WEBPVP8L\x0f\x00\x00\x00/\x00\x00\x00\x00\x07\x10\xfd\x8f\xfe\x07\x22\xa2\xff\x01\x00";
+const WEBP: &[u8] =
+    b"RIFF\x1c\x00\x00\x00WEBPVP8L\x0f\x00\x00\x00/\x00\x00\x00\x00\x07\x10\xfd\x8f\xfe\x07\x22\xa2\xff\x01\x00";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thumbnails_are_made_of_images_and_of_nothing_else() {
@@ -110,7 +113,11 @@ async fn thumbnails_are_made_of_images_and_of_nothing_else() {
     for (content_type, bytes) in [("image/gif", GIF), ("image/webp", WEBP)] {
         let place = place(&upload(&server, &alice, "", content_type, bytes).await);
         let answer = thumbnail(&place, "width=32&height=32&method=crop").await;
-        assert_eq!((answer.status, answer.headers["content-type"].as_bytes()), (200, &b"image/png"[..]), "{content_type}");
+        assert_eq!(
+            (answer.status, answer.headers["content-type"].as_bytes()),
+            (200, &b"image/png"[..]),
+            "{content_type}"
+        );
         assert!(answer.bytes.starts_with(b"\x89PNG"));
         assert_eq!(thumbnail(&place, "width=32").await.refusal(), (400, "M_MISSING_PARAM"));
         assert_eq!(thumbnail(&place, "width=32&height=-1").await.refusal(), (400, "M_INVALID_PARAM"));

@@ -27,9 +27,7 @@ impl Connection {
     pub(crate) fn open(options: &Options, writer: bool) -> Result<Self, DbError> {
         match options {
             Options::Sqlite(options) => SqliteConn::open(&options.path, writer).map(Self::Sqlite),
-            Options::Postgres(options) => PostgresConn::open(options, writer)
-                .map(Box::new)
-                .map(Self::Postgres),
+            Options::Postgres(options) => PostgresConn::open(options, writer).map(Box::new).map(Self::Postgres),
         }
     }
 
@@ -40,34 +38,21 @@ impl Connection {
         }
     }
 
-    pub(super) fn execute(
-        &mut self,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<u64, DbError> {
+    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute(sql, params),
             Self::Postgres(conn) => conn.execute(sql, params),
         }
     }
 
-    pub(super) fn query(
-        &mut self,
-        sql: &'static str,
-        params: &[Param<'_>],
-        visit: Visit<'_>,
-    ) -> Result<(), DbError> {
+    pub(super) fn query(&mut self, sql: &'static str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.query(sql, params, visit),
             Self::Postgres(conn) => conn.query(sql, params, visit),
         }
     }
 
-    pub(super) fn execute_many(
-        &mut self,
-        sql: &'static str,
-        rows: &[&[Param<'_>]],
-    ) -> Result<u64, DbError> {
+    pub(super) fn execute_many(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<u64, DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute_many(sql, rows),
             Self::Postgres(conn) => conn.query_many(sql, rows, &mut |_| Ok(())),
@@ -190,16 +175,12 @@ impl Connection {
                 Ok(())
             }
             Self::Postgres(conn) => {
-                let clock = clock.map(|position| {
-                    format!("UPDATE clock SET position = {position} WHERE id = 1; ")
-                });
+                let clock = clock.map(|position| format!("UPDATE clock SET position = {position} WHERE id = 1; "));
                 // One round trip. The leading statement fails in a transaction that has failed; a COMMIT
                 // alone would silently roll it back.
                 let sql = format!("{}COMMIT", clock.as_deref().unwrap_or("SELECT 1; "));
                 conn.batch(&sql).map_err(|error| match number {
-                    Some(number) if conn.is_lost() => {
-                        CommitError::Unknown(number, error.to_string())
-                    }
+                    Some(number) if conn.is_lost() => CommitError::Unknown(number, error.to_string()),
                     _ => CommitError::Failed(error.to_string()),
                 })
             }
@@ -215,11 +196,9 @@ impl Connection {
                 }
                 conn.execute("SAVEPOINT closure", &[]).map(drop)
             }
-            Self::Postgres(conn) => conn.batch(if release {
-                "RELEASE SAVEPOINT closure; SAVEPOINT closure"
-            } else {
-                "SAVEPOINT closure"
-            }),
+            Self::Postgres(conn) => {
+                conn.batch(if release { "RELEASE SAVEPOINT closure; SAVEPOINT closure" } else { "SAVEPOINT closure" })
+            }
         }
     }
 

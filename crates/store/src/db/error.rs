@@ -76,31 +76,16 @@ pub enum DbError {
 impl DbError {
     /// Whether a unique index or primary key was violated.
     pub fn is_unique_violation(&self) -> bool {
-        matches!(
-            self,
-            Self::Statement {
-                unique_violation: true,
-                ..
-            }
-        )
+        matches!(self, Self::Statement { unique_violation: true, .. })
     }
 
     /// Whether the database itself failed, rather than the reading of what it answered.
     pub(super) fn breaks_transaction(&self) -> bool {
-        !matches!(
-            self,
-            Self::Column { .. }
-                | Self::BadData { .. }
-                | Self::RowCount { .. }
-                | Self::Parameter { .. }
-        )
+        !matches!(self, Self::Column { .. } | Self::BadData { .. } | Self::RowCount { .. } | Self::Parameter { .. })
     }
 
     /// A stored value that is not what it must be; `place` names table, column and row.
     pub fn bad_data(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
-        Self::BadData {
-            place: place.into(),
-            problem: problem.to_string(),
-        }
+        Self::BadData { place: place.into(), problem: problem.to_string() }
     }
 }

@@ -32,14 +32,7 @@ where
 {
     pub(super) fn pair(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
         let (caller, answer) = oneshot::channel();
-        (
-            Box::new(Self {
-                closure: Some(closure),
-                result: None,
-                caller,
-            }),
-            answer,
-        )
+        (Box::new(Self { closure: Some(closure), result: None, caller }), answer)
     }
 }
 

@@ -52,9 +52,7 @@ pub struct PostgresOptions {
 impl std::fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The driver's own Debug leaves the password out.
-        f.debug_struct("PostgresOptions")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("PostgresOptions").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -96,10 +94,7 @@ impl Options {
             "sqlite3" => sqlite_options(args, directory).map(Self::Sqlite),
             "psycopg2" => {
                 let options = postgres_options(args)?;
-                Ok(Self::Postgres(Box::new(PostgresOptions {
-                    allow_unsafe_locale,
-                    ..options
-                })))
+                Ok(Self::Postgres(Box::new(PostgresOptions { allow_unsafe_locale, ..options })))
             }
             other => Err(OptionsError::Name(other.to_owned())),
         }
@@ -128,16 +123,8 @@ impl Options {
         };
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let cannot = |error| OpenError::Lock {
-            path: lock_path.to_string_lossy().into_owned(),
-            error,
-        };
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(cannot)?;
+        let cannot = |error| OpenError::Lock { path: lock_path.to_string_lossy().into_owned(), error };
+        let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.display().to_string())),
@@ -161,9 +148,7 @@ impl Options {
         )?;
         let (encoding, collate) = found;
         if encoding != "UTF8" {
-            return Err(OpenError::Unsuitable(format!(
-                "its encoding is {encoding}, it must be UTF8"
-            )));
+            return Err(OpenError::Unsuitable(format!("its encoding is {encoding}, it must be UTF8")));
         }
         if collate != "C" && !options.allow_unsafe_locale {
             return Err(OpenError::Unsuitable(format!(
@@ -190,40 +175,22 @@ impl PostgresOptions {
             .connect_timeout(Duration::from_secs(10))
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(Duration::from_secs(30));
-        Self {
-            config,
-            ssl: SslOptions::default(),
-            max_connections: 10,
-            allow_unsafe_locale: false,
-        }
+        Self { config, ssl: SslOptions::default(), max_connections: 10, allow_unsafe_locale: false }
     }
 
     pub(super) fn connect(&self) -> Result<::postgres::Client, DbError> {
         let mut config = self.config.clone();
         // As in libpq, a Unix socket is never encrypted.
-        let local = config
-            .get_hosts()
-            .iter()
-            .all(|host| matches!(host, Host::Unix(_)));
+        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let connected = if local || self.ssl.mode == SslMode::Disable {
             config.ssl_mode(DriverMode::Disable).connect(NoTls)
         } else {
-            let tls =
-                Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
+            let tls = Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
             let prefer = self.ssl.mode == SslMode::Prefer;
-            config
-                .ssl_mode(if prefer {
-                    DriverMode::Prefer
-                } else {
-                    DriverMode::Require
-                })
-                .connect(tls)
+            config.ssl_mode(if prefer { DriverMode::Prefer } else { DriverMode::Require }).connect(tls)
         };
         connected.map_err(|error| {
-            let database = config
-                .get_dbname()
-                .or(config.get_user())
-                .unwrap_or_default();
+            let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
             let place = format!("PostgreSQL database {database:?} at {}", places(&config));
             DbError::Unavailable(format!("{place}: {}", postgres::describe(&error)))
         })
@@ -243,10 +210,7 @@ fn places(config: &::postgres::Config) -> String {
     hosts.collect::<Vec<_>>().join(", ")
 }
 
-fn sqlite_options(
-    args: &Map<String, Value>,
-    directory: &Path,
-) -> Result<SqliteOptions, OptionsError> {
+fn sqlite_options(args: &Map<String, Value>, directory: &Path) -> Result<SqliteOptions, OptionsError> {
     let mut path = None;
     for (option, value) in args {
         match option.as_str() {
@@ -262,19 +226,12 @@ fn sqlite_options(
             found: path.unwrap_or("nothing").to_owned(),
             expected: "the path of a file",
         }),
-        Some(path) => Ok(SqliteOptions {
-            path: directory.join(path),
-        }),
+        Some(path) => Ok(SqliteOptions { path: directory.join(path) }),
     }
 }
 
 fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, OptionsError> {
-    let PostgresOptions {
-        mut config,
-        mut ssl,
-        mut max_connections,
-        allow_unsafe_locale,
-    } = PostgresOptions::new();
+    let PostgresOptions { mut config, mut ssl, mut max_connections, allow_unsafe_locale } = PostgresOptions::new();
     let (mut certificate, mut key) = (None, None);
     for (option, value) in args.iter().filter(|(_, value)| !value.is_null()) {
         match option.as_str() {
@@ -292,12 +249,10 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
                 config.keepalives_idle(Duration::from_secs(number::<u32>(option, value)?.into()));
             }
             "keepalives_interval" => {
-                config
-                    .keepalives_interval(Duration::from_secs(number::<u32>(option, value)?.into()));
+                config.keepalives_interval(Duration::from_secs(number::<u32>(option, value)?.into()));
             }
             "tcp_user_timeout" => {
-                config
-                    .tcp_user_timeout(Duration::from_millis(number::<u32>(option, value)?.into()));
+                config.tcp_user_timeout(Duration::from_millis(number::<u32>(option, value)?.into()));
             }
             "keepalives_count" => drop(config.keepalives_retries(number(option, value)?)),
             "sslmode" => ssl.mode = ssl_mode(option, value)?,
@@ -310,18 +265,10 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
         }
     }
     if config.get_hosts().is_empty() {
-        config.host(
-            ["/var/run/postgresql", "/tmp"]
-                [usize::from(!Path::new("/var/run/postgresql").is_dir())],
-        );
+        config.host(["/var/run/postgresql", "/tmp"][usize::from(!Path::new("/var/run/postgresql").is_dir())]);
     }
     ssl.client = certificate.zip(key);
-    Ok(PostgresOptions {
-        config,
-        ssl,
-        max_connections,
-        allow_unsafe_locale,
-    })
+    Ok(PostgresOptions { config, ssl, max_connections, allow_unsafe_locale })
 }
 
 fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {
@@ -339,15 +286,10 @@ fn ssl_mode(option: &str, value: &Value) -> Result<SslMode, OptionsError> {
 }
 
 fn text<'v>(option: &str, value: &'v Value) -> Result<&'v str, OptionsError> {
-    value
-        .as_str()
-        .ok_or_else(|| argument(option, value, "a text"))
+    value.as_str().ok_or_else(|| argument(option, value, "a text"))
 }
 
-fn number<T: TryFrom<u64> + std::str::FromStr>(
-    option: &str,
-    value: &Value,
-) -> Result<T, OptionsError> {
+fn number<T: TryFrom<u64> + std::str::FromStr>(option: &str, value: &Value) -> Result<T, OptionsError> {
     let found = match value {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64().and_then(|number| T::try_from(number).ok()),
@@ -356,9 +298,5 @@ fn number<T: TryFrom<u64> + std::str::FromStr>(
 }
 
 fn argument(option: &str, value: &Value, expected: &'static str) -> OptionsError {
-    OptionsError::Argument {
-        option: option.to_owned(),
-        found: value.to_string(),
-        expected,
-    }
+    OptionsError::Argument { option: option.to_owned(), found: value.to_string(), expected }
 }

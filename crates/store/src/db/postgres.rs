@@ -41,50 +41,31 @@ pub(super) enum Fate {
 
 impl PostgresConn {
     pub(super) fn open(options: &PostgresOptions, writer: bool) -> Result<Self, DbError> {
-        let mut conn = Self {
-            options: options.clone(),
-            writer,
-            session: None,
-            process: None,
-        };
+        let mut conn = Self { options: options.clone(), writer, session: None, process: None };
         conn.connect()?;
         Ok(conn)
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_none_or(|session| session.client.is_closed())
+        self.session.as_ref().is_none_or(|session| session.client.is_closed())
     }
 
     /// Connects again if the connection is lost.
     pub(super) fn ensure(&mut self) -> Result<(), DbError> {
-        if self.is_lost() {
-            self.connect()
-        } else {
-            Ok(())
-        }
+        if self.is_lost() { self.connect() } else { Ok(()) }
     }
 
     fn connect(&mut self) -> Result<(), DbError> {
         self.session = None;
         let mut client = self.options.connect()?;
-        let result = if self.writer {
-            self.become_writer(&mut client)
-        } else {
-            become_reader(&mut client)
-        };
+        let result = if self.writer { self.become_writer(&mut client) } else { become_reader(&mut client) };
         result.map_err(|error| match error.code() {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
                 DbError::Unavailable("another Plexus server is using this database".to_owned())
             }
             _ => DbError::Unavailable(describe(&error)),
         })?;
-        self.session = Some(Session {
-            client,
-            statements: HashMap::new(),
-            bulk: HashMap::new(),
-        });
+        self.session = Some(Session { client, statements: HashMap::new(), bulk: HashMap::new() });
         Ok(())
     }
 
@@ -107,36 +88,26 @@ impl PostgresConn {
              SELECT pg_advisory_lock(7308898);
              SET lock_timeout = 0;",
         )?;
-        let row = client.query_one(
-            "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-            &[],
-        )?;
+        let row = client
+            .query_one("SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])?;
         self.process = Some((row.try_get(0)?, row.try_get(1)?));
         Ok(())
     }
 
     fn session(&mut self) -> Result<&mut Session, DbError> {
-        self.session
-            .as_mut()
-            .ok_or_else(|| DbError::Unavailable("not connected".to_owned()))
+        self.session.as_mut().ok_or_else(|| DbError::Unavailable("not connected".to_owned()))
     }
 
     /// Runs text without parameters: transaction control and schema.
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
         let session = self.session()?;
-        session
-            .client
-            .batch_execute(sql)
-            .map_err(|error| session.error(sql, &error))
+        session.client.batch_execute(sql).map_err(|error| session.error(sql, &error))
     }
 
     pub(super) fn begin_write(&mut self) -> Result<TransactionNumber, DbError> {
         let sql = "BEGIN; SELECT txid_current()";
         let session = self.session()?;
-        let answer = session
-            .client
-            .simple_query(sql)
-            .map_err(|error| session.error(sql, &error))?;
+        let answer = session.client.simple_query(sql).map_err(|error| session.error(sql, &error))?;
         answer
             .iter()
             .find_map(|message| match message {
@@ -150,16 +121,11 @@ impl PostgresConn {
     pub(super) fn fate(&mut self, number: TransactionNumber) -> Result<Fate, DbError> {
         self.ensure()?;
         let session = self.session()?;
-        match session
-            .client
-            .query_one("SELECT txid_status($1)", &[&number.0])
-        {
+        match session.client.query_one("SELECT txid_status($1)", &[&number.0]) {
             Ok(row) => match row.get::<_, Option<&str>>(0) {
                 Some("committed") => Ok(Fate::Committed),
                 Some("aborted") => Ok(Fate::RolledBack),
-                other => Err(DbError::Unavailable(format!(
-                    "the transaction's status is {other:?}"
-                ))),
+                other => Err(DbError::Unavailable(format!("the transaction's status is {other:?}"))),
             },
             // A number from the future: a standby that never saw the transaction was promoted.
             Err(error) if error.as_db_error().is_some() => Ok(Fate::RolledBack),
@@ -167,19 +133,10 @@ impl PostgresConn {
         }
     }
 
-    pub(super) fn execute(
-        &mut self,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<u64, DbError> {
+    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
         let session = self.session()?;
         let statement = session.prepare(sql)?;
-        session.run(
-            sql,
-            &statement,
-            params.iter().map(|param| Bind(*param)),
-            &mut |_| Ok(()),
-        )
+        session.run(sql, &statement, params.iter().map(|param| Bind(*param)), &mut |_| Ok(()))
     }
 
     pub(super) fn query(
@@ -190,12 +147,7 @@ impl PostgresConn {
     ) -> Result<(), DbError> {
         let session = self.session()?;
         let statement = session.prepare(sql)?;
-        session.run(
-            sql,
-            &statement,
-            params.iter().map(|param| Bind(*param)),
-            visit,
-        )?;
+        session.run(sql, &statement, params.iter().map(|param| Bind(*param)), visit)?;
         Ok(())
     }
 
@@ -221,9 +173,8 @@ impl PostgresConn {
             let columns = (0..width).map(|column| BindColumn { rows, column });
             return session.run(sql, &bulk, columns, visit);
         }
-        rows.iter().try_fold(0, |sum, row| {
-            Ok(sum + session.run(sql, &single, row.iter().map(|param| Bind(*param)), visit)?)
-        })
+        rows.iter()
+            .try_fold(0, |sum, row| Ok(sum + session.run(sql, &single, row.iter().map(|param| Bind(*param)), visit)?))
     }
 
     /// Runs text that is not known when the program is compiled (schema, statistics).
@@ -233,10 +184,7 @@ impl PostgresConn {
         visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
         let session = self.session()?;
-        let statement = session
-            .client
-            .prepare(sql)
-            .map_err(|error| session.error(sql, &error))?;
+        let statement = session.client.prepare(sql).map_err(|error| session.error(sql, &error))?;
         session.run(sql, &statement, std::iter::empty::<Bind<'_>>(), visit)?;
         Ok(())
     }
@@ -245,10 +193,7 @@ impl PostgresConn {
     /// read is an error. The form for many rows is prepared too.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let session = self.session()?;
-        let statement = session
-            .client
-            .prepare(sql)
-            .map_err(|error| session.error(sql, &error))?;
+        let statement = session.client.prepare(sql).map_err(|error| session.error(sql, &error))?;
         let mut names = Vec::new();
         for column in statement.columns() {
             if !readable(column.type_()) {
@@ -262,10 +207,7 @@ impl PostgresConn {
         }
         let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
         if let Some(bulk) = dialect::postgres_many(sql, &types) {
-            session
-                .client
-                .prepare(&bulk)
-                .map_err(|error| session.error(&bulk, &error))?;
+            session.client.prepare(&bulk).map_err(|error| session.error(&bulk, &error))?;
         }
         Ok(names)
     }
@@ -273,17 +215,13 @@ impl PostgresConn {
 
 /// All statements of a transaction see one state of the database.
 fn become_reader(client: &mut Client) -> Result<(), ::postgres::Error> {
-    client.batch_execute(
-        "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'",
-    )
+    client
+        .batch_execute("SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'")
 }
 
 impl Session {
     fn error(&self, sql: &str, error: &::postgres::Error) -> DbError {
-        if self.client.is_closed()
-            || error.is_closed()
-            || error.as_db_error().is_some_and(is_shutdown)
-        {
+        if self.client.is_closed() || error.is_closed() || error.as_db_error().is_some_and(is_shutdown) {
             return DbError::Unavailable(describe(error));
         }
         DbError::Statement {
@@ -297,29 +235,18 @@ impl Session {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self
-            .client
-            .prepare(sql)
-            .map_err(|error| self.error(sql, &error))?;
+        let statement = self.client.prepare(sql).map_err(|error| self.error(sql, &error))?;
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }
 
-    fn prepare_bulk(
-        &mut self,
-        sql: &'static str,
-        single: &Statement,
-    ) -> Result<Option<Statement>, DbError> {
+    fn prepare_bulk(&mut self, sql: &'static str, single: &Statement) -> Result<Option<Statement>, DbError> {
         if let Some(statement) = self.bulk.get(sql) {
             return Ok(statement.clone());
         }
         let types: Vec<&str> = single.params().iter().map(Type::name).collect();
         let statement = dialect::postgres_many(sql, &types)
-            .map(|text| {
-                self.client
-                    .prepare(&text)
-                    .map_err(|error| self.error(&text, &error))
-            })
+            .map(|text| self.client.prepare(&text).map_err(|error| self.error(&text, &error)))
             .transpose()?;
         self.bulk.insert(sql, statement.clone());
         Ok(statement)
@@ -367,10 +294,7 @@ fn is_shutdown(error: &::postgres::error::DbError) -> bool {
 /// PostgreSQL's message with its detail, or the chain of causes.
 pub(super) fn describe(error: &::postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
-        let detail = error
-            .detail()
-            .map(|detail| format!(" ({detail})"))
-            .unwrap_or_default();
+        let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         return format!("{}{detail}", error.message());
     }
     let mut text = error.to_string();
@@ -429,12 +353,8 @@ struct BindColumn<'a> {
 
 impl ToSql for BindColumn<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
-        let values: Vec<Bind<'_>> = self
-            .rows
-            .iter()
-            .filter_map(|row| row.get(self.column))
-            .map(|param| Bind(*param))
-            .collect();
+        let values: Vec<Bind<'_>> =
+            self.rows.iter().filter_map(|row| row.get(self.column)).map(|param| Bind(*param)).collect();
         values.to_sql(ty, out)
     }
 
@@ -450,16 +370,7 @@ fn mismatch(given: &str, ty: &Type) -> BoxError {
 }
 
 fn readable(ty: &Type) -> bool {
-    matches!(
-        *ty,
-        Type::INT8
-            | Type::INT4
-            | Type::INT2
-            | Type::BOOL
-            | Type::TEXT
-            | Type::VARCHAR
-            | Type::BYTEA
-    )
+    matches!(*ty, Type::INT8 | Type::INT4 | Type::INT2 | Type::BOOL | Type::TEXT | Type::VARCHAR | Type::BYTEA)
 }
 
 impl<'a> FromSql<'a> for ValueRef<'a> {
@@ -484,6 +395,5 @@ impl<'a> FromSql<'a> for ValueRef<'a> {
 }
 
 pub(super) fn value(row: &::postgres::Row, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
-    row.try_get(index)
-        .map_err(|error| FromSqlError::Invalid(describe(&error)))
+    row.try_get(index).map_err(|error| FromSqlError::Invalid(describe(&error)))
 }

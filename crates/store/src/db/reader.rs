@@ -20,10 +20,7 @@ pub(super) type SharedReceiver = Arc<Mutex<mpsc::Receiver<Message>>>;
 pub(super) fn run(options: &Options, queue: &SharedReceiver) {
     let mut conn = None;
     loop {
-        let message = queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .blocking_recv();
+        let message = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(Message::Run(mut job)) = message else {
             return;
         };

@@ -16,24 +16,16 @@ enum Inner<'r> {
 
 impl<'r> Row<'r> {
     pub(super) fn sqlite(row: &'r rusqlite::Row<'r>, sql: &'r str) -> Self {
-        Self {
-            inner: Inner::Sqlite(row),
-            sql,
-        }
+        Self { inner: Inner::Sqlite(row), sql }
     }
 
     pub(super) fn postgres(row: &'r ::postgres::Row, sql: &'r str) -> Self {
-        Self {
-            inner: Inner::Postgres(row),
-            sql,
-        }
+        Self { inner: Inner::Postgres(row), sql }
     }
 
     /// Column `index` (from 0). An error names the statement and the column.
     pub fn get<T: FromSql>(&self, index: usize) -> Result<T, DbError> {
-        let value = self
-            .value(index)
-            .map_err(|error| self.error(index, error))?;
+        let value = self.value(index).map_err(|error| self.error(index, error))?;
         T::from_value(value).map_err(|error| self.error(index, error))
     }
 
@@ -48,8 +40,7 @@ impl<'r> Row<'r> {
         index: usize,
         convert: impl FnOnce(R) -> Result<T, E>,
     ) -> Result<T, DbError> {
-        convert(self.get(index)?)
-            .map_err(|error| self.error(index, FromSqlError::Invalid(error.to_string())))
+        convert(self.get(index)?).map_err(|error| self.error(index, FromSqlError::Invalid(error.to_string())))
     }
 
     fn value(&self, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
@@ -62,16 +53,8 @@ impl<'r> Row<'r> {
     fn error(&self, index: usize, error: FromSqlError) -> DbError {
         let column = match self.inner {
             Inner::Sqlite(row) => row.as_ref().column_name(index).ok().map(str::to_owned),
-            Inner::Postgres(row) => row
-                .columns()
-                .get(index)
-                .map(|column| column.name().to_owned()),
+            Inner::Postgres(row) => row.columns().get(index).map(|column| column.name().to_owned()),
         };
-        DbError::Column {
-            sql: self.sql.to_owned(),
-            column: column.unwrap_or_default(),
-            index,
-            error,
-        }
+        DbError::Column { sql: self.sql.to_owned(), column: column.unwrap_or_default(), index, error }
     }
 }

@@ -32,8 +32,7 @@ pub(crate) struct SqliteConn {
 
 impl SqliteConn {
     pub(super) fn open(path: &Path, writer: bool) -> Result<Self, DbError> {
-        let unavailable =
-            |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
+        let unavailable = |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, writer);
         let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
@@ -58,18 +57,11 @@ impl SqliteConn {
         .map_err(unavailable)?;
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
-        Ok(Self {
-            conn,
-            texts: HashMap::new(),
-            wal: wal.into(),
-            wal_limit: WAL_LIMIT,
-        })
+        Ok(Self { conn, texts: HashMap::new(), wal: wal.into(), wal_limit: WAL_LIMIT })
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
-        self.conn
-            .execute_batch(sql)
-            .map_err(|error| statement_error(sql, &error))
+        self.conn.execute_batch(sql).map_err(|error| statement_error(sql, &error))
     }
 
     /// Whether a transaction is open (SQLite ends it by itself after some errors, such as a full disk).
@@ -77,25 +69,16 @@ impl SqliteConn {
         !self.conn.is_autocommit()
     }
 
-    pub(super) fn execute(
-        &mut self,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<u64, DbError> {
+    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
         let text = self.text(sql);
         let mut statement = prepare(&self.conn, sql, &text)?;
         execute(&mut statement, sql, params)
     }
 
-    pub(super) fn execute_many(
-        &mut self,
-        sql: &'static str,
-        rows: &[&[Param<'_>]],
-    ) -> Result<u64, DbError> {
+    pub(super) fn execute_many(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<u64, DbError> {
         let text = self.text(sql);
         let mut statement = prepare(&self.conn, sql, &text)?;
-        rows.iter()
-            .try_fold(0, |sum, row| Ok(sum + execute(&mut statement, sql, row)?))
+        rows.iter().try_fold(0, |sum, row| Ok(sum + execute(&mut statement, sql, row)?))
     }
 
     pub(super) fn query(
@@ -131,10 +114,7 @@ impl SqliteConn {
         sql: &str,
         visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        let mut statement = self
-            .conn
-            .prepare(sql)
-            .map_err(|error| statement_error(sql, &error))?;
+        let mut statement = self.conn.prepare(sql).map_err(|error| statement_error(sql, &error))?;
         let mut found = statement.raw_query();
         while let Some(row) = found.next().map_err(|error| statement_error(sql, &error))? {
             visit(&Row::sqlite(row, sql))?;
@@ -145,10 +125,7 @@ impl SqliteConn {
     /// Prepares a statement without running it: the names of its columns.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let text = dialect::sqlite_statement(sql);
-        let statement = self
-            .conn
-            .prepare(&text)
-            .map_err(|error| statement_error(sql, &error))?;
+        let statement = self.conn.prepare(&text).map_err(|error| statement_error(sql, &error))?;
         Ok(statement.column_names().map(str::to_owned).collect())
     }
 
@@ -172,51 +149,27 @@ impl SqliteConn {
     /// Whether the WAL is now empty.
     fn truncate_wal(&mut self) -> Result<bool, rusqlite::Error> {
         self.conn.busy_timeout(GAP_TIMEOUT)?;
-        let busy = self
-            .conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                row.get::<_, i64>(0)
-            });
+        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         self.conn.busy_timeout(BUSY_TIMEOUT)?;
         Ok(busy? == 0)
     }
 
     fn text(&mut self, sql: &'static str) -> Arc<str> {
-        Arc::clone(
-            self.texts
-                .entry(sql)
-                .or_insert_with(|| dialect::sqlite_statement(sql).into()),
-        )
+        Arc::clone(self.texts.entry(sql).or_insert_with(|| dialect::sqlite_statement(sql).into()))
     }
 }
 
-fn prepare<'c>(
-    conn: &'c rusqlite::Connection,
-    sql: &str,
-    text: &str,
-) -> Result<CachedStatement<'c>, DbError> {
-    conn.prepare_cached(text)
-        .map_err(|error| statement_error(sql, &error))
+fn prepare<'c>(conn: &'c rusqlite::Connection, sql: &str, text: &str) -> Result<CachedStatement<'c>, DbError> {
+    conn.prepare_cached(text).map_err(|error| statement_error(sql, &error))
 }
 
-fn execute(
-    statement: &mut CachedStatement<'_>,
-    sql: &str,
-    params: &[Param<'_>],
-) -> Result<u64, DbError> {
+fn execute(statement: &mut CachedStatement<'_>, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
     bind(statement, sql, params)?;
     // raw_execute refuses statements that return rows; RETURNING belongs in a query.
-    statement
-        .raw_execute()
-        .map(|changed| changed as u64)
-        .map_err(|error| statement_error(sql, &error))
+    statement.raw_execute().map(|changed| changed as u64).map_err(|error| statement_error(sql, &error))
 }
 
-fn bind(
-    statement: &mut CachedStatement<'_>,
-    sql: &str,
-    params: &[Param<'_>],
-) -> Result<(), DbError> {
+fn bind(statement: &mut CachedStatement<'_>, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
     let expected = statement.parameter_count();
     if expected != params.len() {
         return Err(DbError::Statement {
@@ -227,14 +180,8 @@ fn bind(
     }
     for (index, param) in params.iter().enumerate() {
         let index = index + 1;
-        let value = to_sqlite(*param).map_err(|problem| DbError::Parameter {
-            sql: sql.to_owned(),
-            index,
-            problem,
-        })?;
-        statement
-            .raw_bind_parameter(index, value)
-            .map_err(|error| statement_error(sql, &error))?;
+        let value = to_sqlite(*param).map_err(|problem| DbError::Parameter { sql: sql.to_owned(), index, problem })?;
+        statement.raw_bind_parameter(index, value).map_err(|error| statement_error(sql, &error))?;
     }
     Ok(())
 }
@@ -273,24 +220,17 @@ fn to_owned_value(param: Param<'_>) -> Result<Value, &'static str> {
     })
 }
 
-pub(super) fn value<'r>(
-    row: &'r rusqlite::Row<'_>,
-    index: usize,
-) -> Result<ValueRef<'r>, FromSqlError> {
-    let value = row
-        .get_ref(index)
-        .map_err(|error| FromSqlError::Invalid(error.to_string()))?;
+pub(super) fn value<'r>(row: &'r rusqlite::Row<'_>, index: usize) -> Result<ValueRef<'r>, FromSqlError> {
+    let value = row.get_ref(index).map_err(|error| FromSqlError::Invalid(error.to_string()))?;
     Ok(match value {
         SqliteRef::Null => ValueRef::Null,
         SqliteRef::Integer(number) => ValueRef::Int(number),
-        SqliteRef::Text(text) => ValueRef::Text(
-            std::str::from_utf8(text).map_err(|error| FromSqlError::Invalid(error.to_string()))?,
-        ),
+        SqliteRef::Text(text) => {
+            ValueRef::Text(std::str::from_utf8(text).map_err(|error| FromSqlError::Invalid(error.to_string()))?)
+        }
         SqliteRef::Blob(bytes) => ValueRef::Blob(bytes),
         SqliteRef::Real(_) => {
-            return Err(FromSqlError::Invalid(
-                "floating point numbers are not used".to_owned(),
-            ));
+            return Err(FromSqlError::Invalid("floating point numbers are not used".to_owned()));
         }
     })
 }
@@ -307,9 +247,5 @@ fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {
                         | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID
                 )
     );
-    DbError::Statement {
-        sql: sql.to_owned(),
-        message: error.to_string(),
-        unique_violation,
-    }
+    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation }
 }

@@ -13,9 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// libpq's `sslmode`.
@@ -49,10 +47,7 @@ pub struct SslOptions {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
     #[error("{path}: {error}")]
-    File {
-        path: String,
-        error: rustls::pki_types::pem::Error,
-    },
+    File { path: String, error: rustls::pki_types::pem::Error },
     #[error("sslmode verify-ca and verify-full need sslrootcert")]
     NoRoot,
     #[error(transparent)]
@@ -76,8 +71,7 @@ impl Tls {
         let config = match &options.client {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
-                let key =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
                 builder.with_client_auth_cert(certificates(cert)?, key)?
             }
         };
@@ -86,16 +80,11 @@ impl Tls {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| file_error(path, error))
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| file_error(path, error))
 }
 
 fn file_error(path: &Path, error: rustls::pki_types::pem::Error) -> TlsError {
-    TlsError::File {
-        path: path.display().to_string(),
-        error,
-    }
+    TlsError::File { path: path.display().to_string(), error }
 }
 
 /// Checks as much of the server's certificate as `sslmode` says.
@@ -117,19 +106,12 @@ impl Verifier {
                 for certificate in certificates(root)? {
                     roots.add(certificate)?;
                 }
-                let builder = WebPkiServerVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    Arc::clone(provider),
-                );
+                let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
                 Some(builder.build()?)
             }
             _ => None,
         };
-        Ok(Self {
-            provider: Arc::clone(provider),
-            chain,
-            check_host: options.mode == SslMode::VerifyFull,
-        })
+        Ok(Self { provider: Arc::clone(provider), chain, check_host: options.mode == SslMode::VerifyFull })
     }
 }
 
@@ -160,12 +142,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -174,18 +151,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -204,16 +174,9 @@ impl MakeTlsConnect<Socket> for Tls {
 
     fn make_tls_connect(&mut self, host: &str) -> Result<Connector, Self::Error> {
         // A Unix socket has no name, and its server never encrypts.
-        let host = if host.is_empty() || host.starts_with('/') {
-            "localhost"
-        } else {
-            host
-        };
+        let host = if host.is_empty() || host.starts_with('/') { "localhost" } else { host };
         let server = ServerName::try_from(host.to_owned())?;
-        Ok(Connector {
-            config: Arc::clone(&self.0),
-            server,
-        })
+        Ok(Connector { config: Arc::clone(&self.0), server })
     }
 }
 
@@ -248,25 +211,15 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }

@@ -36,12 +36,7 @@ pub(super) struct Effects {
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c mut Connection, batch: Option<&'c mut Batch>) -> Self {
-        Self {
-            conn,
-            batch,
-            effects: Effects::default(),
-            failed: None,
-        }
+        Self { conn, batch, effects: Effects::default(), failed: None }
     }
 
     /// Runs a statement; answers the number of rows it changed.
@@ -90,10 +85,7 @@ impl<'c> Tx<'c> {
         let mut rows = self.query(sql, params, map)?;
         match rows.len() {
             0 | 1 => Ok(rows.pop()),
-            found => Err(DbError::RowCount {
-                sql: sql.to_owned(),
-                found,
-            }),
+            found => Err(DbError::RowCount { sql: sql.to_owned(), found }),
         }
     }
 
@@ -104,11 +96,7 @@ impl<'c> Tx<'c> {
         params: &[&dyn ToSql],
         map: impl FnMut(&Row<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.query_opt(sql, params, map)?
-            .ok_or_else(|| DbError::RowCount {
-                sql: sql.to_owned(),
-                found: 0,
-            })
+        self.query_opt(sql, params, map)?.ok_or_else(|| DbError::RowCount { sql: sql.to_owned(), found: 0 })
     }
 
     /// Runs one statement for many rows; answers how many rows it changed.
@@ -216,9 +204,7 @@ impl<'c> Tx<'c> {
 /// The parameters as both databases can store them. Checked here, so that both refuse the same.
 fn bind<'p>(sql: &str, params: &'p [&dyn ToSql]) -> Result<Vec<Param<'p>>, DbError> {
     let params = params.iter().zip(1..);
-    params
-        .map(|(param, index)| check(sql, index, param.to_param()))
-        .collect()
+    params.map(|(param, index)| check(sql, index, param.to_param())).collect()
 }
 
 fn bind_rows<'p, const N: usize>(
@@ -236,9 +222,5 @@ fn bind_rows<'p, const N: usize>(
 }
 
 fn check<'p>(sql: &str, index: usize, param: Param<'p>) -> Result<Param<'p>, DbError> {
-    param.checked().map_err(|problem| DbError::Parameter {
-        sql: sql.to_owned(),
-        index,
-        problem,
-    })
+    param.checked().map_err(|problem| DbError::Parameter { sql: sql.to_owned(), index, problem })
 }

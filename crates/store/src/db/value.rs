@@ -24,14 +24,10 @@ impl Param<'_> {
     /// What both databases can store, or why this cannot be stored.
     pub(super) fn checked(self) -> Result<Self, &'static str> {
         match self {
-            Self::Unsigned(number) => i64::try_from(number)
-                .map(Self::Int)
-                .map_err(|_| "does not fit in 63 bits"),
+            Self::Unsigned(number) => i64::try_from(number).map(Self::Int).map_err(|_| "does not fit in 63 bits"),
             Self::Text(text) if text.contains('\0') => Err("contains U+0000"),
             Self::List(list) => {
-                list.params()
-                    .into_iter()
-                    .try_for_each(|param| param.checked().map(drop))?;
+                list.params().into_iter().try_for_each(|param| param.checked().map(drop))?;
                 Ok(self)
             }
             other => Ok(other),
@@ -179,10 +175,7 @@ pub enum FromSqlError {
 
 impl FromSqlError {
     fn expected(expected: &'static str, found: ValueRef<'_>) -> Self {
-        Self::Type {
-            expected,
-            found: found.kind(),
-        }
+        Self::Type { expected, found: found.kind() }
     }
 }
 
@@ -246,9 +239,9 @@ impl FromSql for Vec<u8> {
 impl<const N: usize> FromSql for [u8; N] {
     fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
         match value {
-            ValueRef::Blob(bytes) => bytes.try_into().map_err(|_| {
-                FromSqlError::Invalid(format!("expected {N} bytes, found {}", bytes.len()))
-            }),
+            ValueRef::Blob(bytes) => bytes
+                .try_into()
+                .map_err(|_| FromSqlError::Invalid(format!("expected {N} bytes, found {}", bytes.len()))),
             other => Err(FromSqlError::expected("bytes", other)),
         }
     }

@@ -61,11 +61,7 @@ enum Savepoint {
 
 impl Writer {
     pub(super) fn new(conn: Connection, shared: Arc<Shared>) -> Self {
-        Self {
-            conn,
-            shared,
-            in_doubt: None,
-        }
+        Self { conn, shared, in_doubt: None }
     }
 
     /// Runs write transactions until told to stop.
@@ -103,22 +99,14 @@ impl Writer {
                 return Vec::new();
             }
         };
-        let savepoint = if waiting.len() == 1 {
-            Savepoint::NotNeeded
-        } else {
-            Savepoint::None
-        };
+        let savepoint = if waiting.len() == 1 { Savepoint::NotNeeded } else { Savepoint::None };
         let mut group = Group::new(number, savepoint);
         let mut done = Vec::with_capacity(waiting.len());
         let mut waiting = waiting.into_iter();
         while let Some(mut job) = waiting.next() {
             let ran = group.set_savepoint(&mut self.conn).and_then(|()| {
                 let kept = group.run(&mut self.conn, &mut *job);
-                if kept {
-                    Ok(())
-                } else {
-                    group.undo(&mut self.conn)
-                }
+                if kept { Ok(()) } else { group.undo(&mut self.conn) }
             });
             done.push(job);
             if let Err(error) = ran {
@@ -134,22 +122,13 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Group, done: Vec<Box<dyn Job>>) {
-        let Group {
-            number,
-            batch,
-            effects,
-            kept,
-            ..
-        } = group;
+        let Group { number, batch, effects, kept, .. } = group;
         if !kept {
             self.conn.rollback();
             answer_all(done, None);
             return;
         }
-        let position = batch
-            .clock
-            .filter(|clock| *clock != batch.last)
-            .map(|_| batch.last);
+        let position = batch.clock.filter(|clock| *clock != batch.last).map(|_| batch.last);
         let outcome = Outcome { effects, position };
         match self.conn.commit(position, number) {
             Ok(()) => self.publish(outcome, done),
@@ -215,22 +194,14 @@ impl Writer {
             && (position.is_some() || !effects.changes.is_empty())
         {
             let position = position.unwrap_or_else(|| self.shared.committed());
-            guard("the commit listener", || {
-                listener.published(position, &effects.changes)
-            });
+            guard("the commit listener", || listener.published(position, &effects.changes));
         }
     }
 }
 
 impl Group {
     fn new(number: Option<TransactionNumber>, savepoint: Savepoint) -> Self {
-        Self {
-            number,
-            batch: Batch::default(),
-            effects: Effects::default(),
-            savepoint,
-            kept: false,
-        }
+        Self { number, batch: Batch::default(), effects: Effects::default(), savepoint, kept: false }
     }
 
     fn set_savepoint(&mut self, conn: &mut Connection) -> Result<(), DbError> {

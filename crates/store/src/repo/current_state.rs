@@ -87,12 +87,7 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
 
 /// The events that changed the current state at `after < position <= upto` and that a later change in that range has
 /// not replaced, in order of position.
-pub fn changed(
-    tx: &mut Tx<'_>,
-    room: RoomNid,
-    after: Position,
-    upto: Position,
-) -> Result<Vec<EventNid>, DbError> {
+pub fn changed(tx: &mut Tx<'_>, room: RoomNid, after: Position, upto: Position) -> Result<Vec<EventNid>, DbError> {
     tx.query(
         "SELECT d.event_nid FROM current_state_deltas d
          WHERE d.room_nid = $1 AND d.position > $2 AND d.position <= $3 AND d.event_nid IS NOT NULL

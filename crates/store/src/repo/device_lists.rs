@@ -45,20 +45,11 @@ pub fn changes_after(tx: &mut Tx, from: Position, limit: u32) -> Result<Vec<Devi
 
 /// When anything about a user's devices changed last; 0 when never.
 pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
-    tx.query_one(
-        "SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1",
-        &[&user_id],
-        first,
-    )
+    tx.query_one("SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1", &[&user_id], first)
 }
 
 /// Records that `user_id` signed a key of `target_user_id`.
-pub fn record_signature(
-    tx: &mut Tx,
-    user_id: &str,
-    target_user_id: &str,
-    position: Position,
-) -> Result<(), DbError> {
+pub fn record_signature(tx: &mut Tx, user_id: &str, target_user_id: &str, position: Position) -> Result<(), DbError> {
     tx.execute(
         "INSERT INTO user_signature_changes (user_id, target_user_id, position) VALUES ($1, $2, $3)
          ON CONFLICT (user_id, target_user_id) DO UPDATE SET position = excluded.position",

@@ -76,8 +76,7 @@ pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbErr
     super::one_time_keys::delete_of_device(tx, user_id, device_id)?;
     super::to_device::delete_device(tx, user_id, device_id)?;
     super::pushers::delete_of_device(tx, user_id, device_id)?;
-    let deleted =
-        tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    let deleted = tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     Ok(deleted == 1)
 }
 

@@ -177,12 +177,7 @@ pub fn find_many(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>,
 }
 
 /// The timeline event nearest to a time: the first at or after it, or the last at or before it.
-pub fn near_time(
-    tx: &mut Tx<'_>,
-    room: RoomNid,
-    ts: i64,
-    forward: bool,
-) -> Result<Option<(EventNid, i64)>, DbError> {
+pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<(EventNid, i64)>, DbError> {
     let map = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     if forward {
         tx.query_opt(

@@ -12,11 +12,10 @@ pub fn add(tx: &mut Tx<'_>, user_id: &str, definition: &str) -> Result<i64, DbEr
     if let Some(id) = known {
         return Ok(id);
     }
-    let id: i64 = tx.query_one(
-        "SELECT COALESCE(MAX(filter_id) + 1, 0) FROM filters WHERE user_id = $1",
-        &[&user_id],
-        |row| row.get(0),
-    )?;
+    let id: i64 =
+        tx.query_one("SELECT COALESCE(MAX(filter_id) + 1, 0) FROM filters WHERE user_id = $1", &[&user_id], |row| {
+            row.get(0)
+        })?;
     tx.execute(
         "INSERT INTO filters (user_id, filter_id, definition) VALUES ($1, $2, $3)",
         &[&user_id, &id, &definition],

@@ -16,9 +16,7 @@ pub fn type_nid(tx: &mut Tx<'_>, event_type: &str) -> Result<TypeNid, DbError> {
 
 /// The number of an event type; `None` for one never seen.
 pub fn find_type(tx: &mut Tx<'_>, event_type: &str) -> Result<Option<TypeNid>, DbError> {
-    tx.query_opt("SELECT type_nid FROM event_types WHERE event_type = $1", &[&event_type.as_bytes()], |row| {
-        row.get(0)
-    })
+    tx.query_opt("SELECT type_nid FROM event_types WHERE event_type = $1", &[&event_type.as_bytes()], |row| row.get(0))
 }
 
 /// The number of a state key, given one if it has none yet.

@@ -46,12 +46,9 @@ pub fn get(tx: &mut Tx<'_>, media_id: &str) -> Result<Option<LocalMedia>, DbErro
 fn read(row: &Row<'_>) -> Result<LocalMedia, DbError> {
     let content = match row.get::<Option<String>>(2)? {
         None => None,
-        Some(content_type) => Some(Content {
-            content_type,
-            upload_name: row.get(3)?,
-            length: row.get(4)?,
-            sha256: row.get(5)?,
-        }),
+        Some(content_type) => {
+            Some(Content { content_type, upload_name: row.get(3)?, length: row.get(4)?, sha256: row.get(5)? })
+        }
     };
     Ok(LocalMedia { user_id: row.get(0)?, expires_ms: row.get(1)?, content })
 }
@@ -61,27 +58,13 @@ pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, no
     tx.execute(
         "INSERT INTO local_media (media_id, user_id, created_ms, content_type, upload_name, length, sha256) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        &[
-            &media_id,
-            &user_id,
-            &now_ms,
-            &content.content_type,
-            &content.upload_name,
-            &content.length,
-            &content.sha256,
-        ],
+        &[&media_id, &user_id, &now_ms, &content.content_type, &content.upload_name, &content.length, &content.sha256],
     )?;
     Ok(())
 }
 
 /// Hands out an id to upload to later.
-pub fn reserve(
-    tx: &mut Tx<'_>,
-    media_id: &str,
-    user_id: &str,
-    now_ms: u64,
-    expires_ms: u64,
-) -> Result<(), DbError> {
+pub fn reserve(tx: &mut Tx<'_>, media_id: &str, user_id: &str, now_ms: u64, expires_ms: u64) -> Result<(), DbError> {
     tx.execute(
         "INSERT INTO local_media (media_id, user_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4)",
         &[&media_id, &user_id, &now_ms, &expires_ms],
@@ -100,13 +83,7 @@ pub fn pending(tx: &mut Tx<'_>, user_id: &str, now_ms: u64) -> Result<(u64, Opti
 }
 
 /// Records what a user uploaded to an id handed out before.
-pub fn fill(
-    tx: &mut Tx<'_>,
-    media_id: &str,
-    user_id: &str,
-    content: &Content,
-    now_ms: u64,
-) -> Result<Filled, DbError> {
+pub fn fill(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<Filled, DbError> {
     let Some(known) = get(tx, media_id)?.filter(|media| media.user_id == user_id) else {
         return Ok(Filled::Unknown);
     };

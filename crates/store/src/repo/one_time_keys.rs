@@ -57,12 +57,7 @@ pub fn counts(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<BTreeMap<St
 
 /// Takes the oldest one-time key of an algorithm: it is deleted in this transaction and never given out again. `None`
 /// when the device has none left.
-pub fn take_oldest(
-    tx: &mut Tx,
-    user_id: &str,
-    device_id: &str,
-    algorithm: &str,
-) -> Result<Option<Key>, DbError> {
+pub fn take_oldest(tx: &mut Tx, user_id: &str, device_id: &str, algorithm: &str) -> Result<Option<Key>, DbError> {
     loop {
         let oldest = tx.query_opt(
             "SELECT key_id, key_json FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3

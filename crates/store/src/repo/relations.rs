@@ -18,7 +18,12 @@ pub fn insert(tx: &mut Tx<'_>, rows: &[RelationRow]) -> Result<(), DbError> {
     tx.insert_many(
         "INSERT INTO event_relations (event_nid, room_nid, target, rel_type) VALUES ($1, $2, $3, $4)",
         rows.iter().map(|row| {
-            [row.event_nid.to_param(), row.room_nid.to_param(), row.target.to_param(), row.rel_type.as_bytes().to_param()]
+            [
+                row.event_nid.to_param(),
+                row.room_nid.to_param(),
+                row.target.to_param(),
+                row.rel_type.as_bytes().to_param(),
+            ]
         }),
     )?;
     Ok(())

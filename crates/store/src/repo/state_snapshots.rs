@@ -70,11 +70,8 @@ impl Writer {
 
     /// Writes what was added.
     pub fn finish(self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        let rows: Vec<(SnapshotNid, &Node, Vec<u8>)> = self
-            .order
-            .iter()
-            .filter_map(|nid| self.new.get(nid).map(|node| (*nid, node, pack(&node.delta))))
-            .collect();
+        let rows: Vec<(SnapshotNid, &Node, Vec<u8>)> =
+            self.order.iter().filter_map(|nid| self.new.get(nid).map(|node| (*nid, node, pack(&node.delta)))).collect();
         tx.insert_many(
             "INSERT INTO state_snapshots (snapshot_nid, room_nid, depth, base_nid, delta) VALUES ($1, $2, $3, $4, $5)",
             rows.iter().map(|(nid, node, delta)| {

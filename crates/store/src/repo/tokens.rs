@@ -220,10 +220,7 @@ pub fn insert_refresh(tx: &mut Tx, token: &NewRefreshToken) -> Result<i64, DbErr
 /// Points a refresh token to the one it was exchanged for. A successor from an earlier exchange whose answer the
 /// client never used is deleted with its access token; returns the hashes of such access tokens.
 pub fn exchange_refresh(tx: &mut Tx, old: &RefreshToken, next_token_id: i64) -> Result<Vec<TokenHash>, DbError> {
-    tx.execute(
-        "UPDATE refresh_tokens SET next_token_id = $1 WHERE token_id = $2",
-        &[&next_token_id, &old.token_id],
-    )?;
+    tx.execute("UPDATE refresh_tokens SET next_token_id = $1 WHERE token_id = $2", &[&next_token_id, &old.token_id])?;
     let Some(superseded) = old.next_token_id else { return Ok(Vec::new()) };
     tx.execute("DELETE FROM refresh_tokens WHERE token_id = $1", &[&superseded])?;
     tx.query("DELETE FROM access_tokens WHERE refresh_token_id = $1 RETURNING token_hash", &[&superseded], first)
@@ -251,11 +248,9 @@ pub fn insert_login_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_un
 
 /// Takes a login token: it is gone afterwards. Returns its user and until when it was valid (Unix ms).
 pub fn take_login_token(tx: &mut Tx, hash: &TokenHash) -> Result<Option<(UserId, u64)>, DbError> {
-    tx.query_opt(
-        "DELETE FROM login_tokens WHERE token_hash = $1 RETURNING user_id, valid_until_ts",
-        &[hash],
-        |row| Ok((row.get_with(0, |id: String| UserId::try_from(id))?, row.get(1)?)),
-    )
+    tx.query_opt("DELETE FROM login_tokens WHERE token_hash = $1 RETURNING user_id, valid_until_ts", &[hash], |row| {
+        Ok((row.get_with(0, |id: String| UserId::try_from(id))?, row.get(1)?))
+    })
 }
 
 /// Stores an OpenID token.

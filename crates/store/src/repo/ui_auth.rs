@@ -33,11 +33,8 @@ pub fn insert(tx: &mut Tx, session: &Session) -> Result<(), DbError> {
 
 /// The session with this id, with its completed stages.
 pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
-    let completed = tx.query(
-        "SELECT stage FROM ui_auth_completed WHERE session_id = $1 ORDER BY stage",
-        &[&session_id],
-        first,
-    )?;
+    let completed =
+        tx.query("SELECT stage FROM ui_auth_completed WHERE session_id = $1 ORDER BY stage", &[&session_id], first)?;
     let session = tx.query_opt(
         "SELECT session_id, created_ts, operation, user_id, params, registration_token, registered_user_id
          FROM ui_auth_sessions WHERE session_id = $1",

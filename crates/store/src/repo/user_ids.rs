@@ -9,11 +9,11 @@ use crate::{DbError, Tx, UserNid};
 pub fn nid(tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
     match find(tx, user.as_str())? {
         Some(nid) => Ok(nid),
-        None => tx.query_one(
-            "INSERT INTO user_ids (user_id) VALUES ($1) RETURNING user_nid",
-            &[&user.as_str()],
-            |row| row.get(0),
-        ),
+        None => {
+            tx.query_one("INSERT INTO user_ids (user_id) VALUES ($1) RETURNING user_nid", &[&user.as_str()], |row| {
+                row.get(0)
+            })
+        }
     }
 }
 

@@ -161,11 +161,9 @@ pub fn threepids(tx: &mut Tx, user_id: &str) -> Result<Vec<ThreePid>, DbError> {
 
 /// The user who has a third-party identifier.
 pub fn by_threepid(tx: &mut Tx, medium: &str, address: &str) -> Result<Option<String>, DbError> {
-    tx.query_opt(
-        "SELECT user_id FROM user_threepids WHERE medium = $1 AND address = $2",
-        &[&medium, &address],
-        |row| row.get(0),
-    )
+    tx.query_opt("SELECT user_id FROM user_threepids WHERE medium = $1 AND address = $2", &[&medium, &address], |row| {
+        row.get(0)
+    })
 }
 
 /// Removes a third-party identifier of a user. `false` when the user did not have it.

@@ -9,23 +9,14 @@ use plexus_testkit::databases;
 const ROOM: i64 = 7;
 
 fn create(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    tx.execute(
-        "CREATE TABLE notes (position BIGINT NOT NULL UNIQUE, note TEXT NOT NULL)",
-        &[],
-    )?;
+    tx.execute("CREATE TABLE notes (position BIGINT NOT NULL UNIQUE, note TEXT NOT NULL)", &[])?;
     Ok(())
 }
 
 fn note(tx: &mut Tx<'_>, note: &str) -> Result<Position, DbError> {
     let position = tx.next_position()?;
-    tx.execute(
-        "INSERT INTO notes (position, note) VALUES ($1, $2)",
-        &[&position, &note],
-    )?;
-    tx.announce(Change::Event {
-        room: ROOM,
-        position,
-    });
+    tx.execute("INSERT INTO notes (position, note) VALUES ($1, $2)", &[&position, &note])?;
+    tx.announce(Change::Event { room: ROOM, position });
     Ok(position)
 }
 
@@ -34,12 +25,7 @@ fn notes(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
 }
 
 /// Keeps the writer busy until the guard is dropped, so that what is written meanwhile becomes one batch.
-fn hold(
-    db: &Database,
-) -> (
-    mpsc::Sender<()>,
-    tokio::task::JoinHandle<Result<(), DbError>>,
-) {
+fn hold(db: &Database) -> (mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), DbError>>) {
     let (release, wait) = mpsc::channel::<()>();
     let (started, running) = mpsc::channel();
     let db = db.clone();
@@ -69,10 +55,7 @@ async fn a_failing_or_panicking_closure_fails_alone() {
         let ok2 = db.write(|tx| note(tx, "second"));
         let duplicate = db.write(|tx| {
             let position = note(tx, "undone too")?;
-            tx.execute(
-                "INSERT INTO notes (position, note) VALUES ($1, $2)",
-                &[&position, &"twice"],
-            )
+            tx.execute("INSERT INTO notes (position, note) VALUES ($1, $2)", &[&position, &"twice"])
         });
         let panicking = db.write(|tx| {
             note(tx, "undone as well")?;
@@ -82,28 +65,20 @@ async fn a_failing_or_panicking_closure_fails_alone() {
         });
         let hiding = db.write(|tx| {
             note(tx, "undone for hiding an error")?;
-            let _ = tx.execute(
-                "INSERT INTO notes (position, note) VALUES (NULL, $1)",
-                &[&"x"],
-            );
+            let _ = tx.execute("INSERT INTO notes (position, note) VALUES (NULL, $1)", &[&"x"]);
             Ok::<_, DbError>(())
         });
         let ok3 = db.write(|tx| note(tx, "third"));
         // `join!` polls in order, so all wait in the queue when the writer is released.
         let release = async move { drop(release) };
-        let (first, failing, second, duplicate, panicking, hiding, third, ()) = tokio::join!(
-            ok1, failing, ok2, duplicate, panicking, hiding, ok3, release
-        );
+        let (first, failing, second, duplicate, panicking, hiding, third, ()) =
+            tokio::join!(ok1, failing, ok2, duplicate, panicking, hiding, ok3, release);
         held.await.unwrap().unwrap();
         assert!(matches!(failing, Err(DbError::BadData { .. })));
         assert!(duplicate.unwrap_err().is_unique_violation());
         assert!(matches!(panicking, Err(DbError::Panicked(message)) if message == "on purpose"));
         assert!(matches!(hiding, Err(DbError::Statement { .. })));
-        assert_eq!(
-            (first.unwrap(), second.unwrap(), third.unwrap()),
-            (1, 2, 3),
-            "no position is lost"
-        );
+        assert_eq!((first.unwrap(), second.unwrap(), third.unwrap()), (1, 2, 3), "no position is lost");
         assert_eq!(db.read(notes).await.unwrap(), ["first", "second", "third"]);
         assert_eq!(db.committed(), 3);
     }
@@ -121,27 +96,14 @@ impl CommitListener for Follower {
         let db = self.db.lock().unwrap();
         for change in changes {
             let before = self.applied.swap(change.position(), Ordering::SeqCst);
-            assert_eq!(
-                change.position(),
-                before + 1,
-                "changes come in order and without gaps"
-            );
+            assert_eq!(change.position(), before + 1, "changes come in order and without gaps");
             let committed = db.as_ref().map(Database::committed).unwrap();
-            assert!(
-                committed < change.position(),
-                "applied before it is published"
-            );
+            assert!(committed < change.position(), "applied before it is published");
         }
     }
 
     fn published(&self, position: Position, changes: &[Change]) {
-        let committed = self
-            .db
-            .lock()
-            .unwrap()
-            .as_ref()
-            .map(Database::committed)
-            .unwrap();
+        let committed = self.db.lock().unwrap().as_ref().map(Database::committed).unwrap();
         assert_eq!(committed, position);
         assert_eq!(changes.last().map(Change::position), Some(position));
         self.published.store(position, Ordering::SeqCst);
@@ -176,10 +138,7 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
                         })
                         .await
                         .unwrap();
-                    assert!(
-                        db.committed() >= position,
-                        "an answer comes after publication"
-                    );
+                    assert!(db.committed() >= position, "an answer comes after publication");
                     assert!(memory.lock().unwrap().contains(&position));
                 }
             }));
@@ -192,11 +151,7 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
                     let upto = db.committed();
                     let found = db
                         .read(move |tx| {
-                            tx.query_one(
-                                "SELECT COUNT(*) FROM notes WHERE position <= $1",
-                                &[&upto],
-                                first::<i64>,
-                            )
+                            tx.query_one("SELECT COUNT(*) FROM notes WHERE position <= $1", &[&upto], first::<i64>)
                         })
                         .await
                         .unwrap();
@@ -236,10 +191,7 @@ async fn a_read_transaction_sees_one_state_and_cannot_write() {
         assert_eq!(db.read(notes).await.unwrap(), ["meanwhile"]);
         let refused = db.read(|tx| tx.execute("DELETE FROM notes", &[])).await;
         assert!(matches!(refused, Err(DbError::Statement { .. })));
-        assert!(matches!(
-            db.read(|tx| tx.next_position()).await,
-            Err(DbError::ReadOnly(_))
-        ));
+        assert!(matches!(db.read(|tx| tx.next_position()).await, Err(DbError::ReadOnly(_))));
     }
 }
 
@@ -250,10 +202,7 @@ async fn positions_go_on_after_a_restart_and_a_closed_database_answers() {
         assert_eq!(db.write(|tx| note(tx, "a")).await.unwrap(), 1);
         let old = db.db();
         db.reopen().await;
-        assert!(matches!(
-            old.write(|tx| note(tx, "lost")).await,
-            Err(DbError::Closed)
-        ));
+        assert!(matches!(old.write(|tx| note(tx, "lost")).await, Err(DbError::Closed)));
         assert!(matches!(old.read(notes).await, Err(DbError::Closed)));
         assert_eq!(db.committed(), 1);
         assert_eq!(db.write(|tx| note(tx, "b")).await.unwrap(), 2);

@@ -30,10 +30,7 @@ fn write(tx: &mut Tx<'_>, round: i64, writer: i64, number: i64) -> Result<Positi
         "INSERT INTO told (position, round, writer, number) VALUES ($1, $2, $3, $4)",
         &[&position, &round, &writer, &number],
     )?;
-    tx.execute(
-        "INSERT INTO twin (position, data) VALUES ($1, $2)",
-        &[&position, &vec![0xA5u8; 600]],
-    )?;
+    tx.execute("INSERT INTO twin (position, data) VALUES ($1, $2)", &[&position, &vec![0xA5u8; 600]])?;
     tx.announce(Change::Event { room: 1, position });
     Ok(position)
 }
@@ -48,23 +45,14 @@ async fn writer_process() {
     let place: serde_json::Value = serde_json::from_str(&place).unwrap();
     let name = place["name"].as_str().unwrap();
     let round = place["round"].as_i64().unwrap();
-    let options = Options::from_config(
-        name,
-        place["args"].as_object().unwrap(),
-        false,
-        "/".as_ref(),
-    )
-    .unwrap();
+    let options = Options::from_config(name, place["args"].as_object().unwrap(), false, "/".as_ref()).unwrap();
     let db = Database::open(&options).unwrap();
     let mut tasks = Vec::new();
     for writer in 0..WRITERS {
         let db = db.clone();
         tasks.push(tokio::spawn(async move {
             for number in 0.. {
-                let position = db
-                    .write(move |tx| write(tx, round, writer, number))
-                    .await
-                    .unwrap();
+                let position = db.write(move |tx| write(tx, round, writer, number)).await.unwrap();
                 // Past the harness, which would keep it. One write a line: a line is told whole or not at all.
                 let line = format!("told {position} {round} {writer} {number}\n");
                 if std::io::stdout().write_all(line.as_bytes()).is_err() {
@@ -81,12 +69,7 @@ async fn writer_process() {
 /// Starts the process, kills it after `limit` acknowledged writes, answers all that it told.
 fn run_and_kill(place: &str, limit: usize) -> Vec<[i64; 4]> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--exact",
-            "kill::writer_process",
-            "--nocapture",
-        ])
+        .args(["--ignored", "--exact", "kill::writer_process", "--nocapture"])
         .env(TELL, place)
         .stdout(Stdio::piped())
         .spawn()
@@ -97,10 +80,7 @@ fn run_and_kill(place: &str, limit: usize) -> Vec<[i64; 4]> {
         let Some(numbers) = line.strip_prefix("told ") else {
             continue;
         };
-        let numbers: Vec<i64> = numbers
-            .split(' ')
-            .filter_map(|number| number.parse().ok())
-            .collect();
+        let numbers: Vec<i64> = numbers.split(' ').filter_map(|number| number.parse().ok()).collect();
         // The last line may be cut off.
         let Ok(numbers) = <[i64; 4]>::try_from(numbers) else {
             continue;
@@ -111,10 +91,7 @@ fn run_and_kill(place: &str, limit: usize) -> Vec<[i64; 4]> {
         }
     }
     child.wait().unwrap();
-    assert!(
-        told.len() >= limit,
-        "the process ended before it was killed"
-    );
+    assert!(told.len() >= limit, "the process ended before it was killed");
     told
 }
 
@@ -140,33 +117,20 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         db.close_blocking();
         let mut told: Vec<[i64; 4]> = Vec::new();
         for round in 0..ROUNDS {
-            let text = serde_json::json!({ "name": name, "args": place.args(), "round": round })
-                .to_string();
-            told.extend(run_and_kill(
-                &text,
-                1 + usize::try_from(random.below(150)).unwrap(),
-            ));
+            let text = serde_json::json!({ "name": name, "args": place.args(), "round": round }).to_string();
+            told.extend(run_and_kill(&text, 1 + usize::try_from(random.below(150)).unwrap()));
             let db = Database::open(place.options()).unwrap();
             let rows = db.read_blocking(stored).unwrap();
             let positions: Vec<i64> = rows.iter().map(|row| row[0]).collect();
             let all: Vec<i64> = (1..=db.committed()).collect();
-            assert_eq!(
-                positions, all,
-                "{name}, round {round}: a write is there whole or not at all"
-            );
+            assert_eq!(positions, all, "{name}, round {round}: a write is there whole or not at all");
             let rows: HashSet<[i64; 4]> = rows.into_iter().collect();
             let lost: Vec<_> = told.iter().filter(|write| !rows.contains(*write)).collect();
-            assert!(
-                lost.is_empty(),
-                "{name}, round {round}: acknowledged, but lost: {lost:?}"
-            );
+            assert!(lost.is_empty(), "{name}, round {round}: acknowledged, but lost: {lost:?}");
             db.close_blocking();
         }
         assert_eq!(check(place.options()).unwrap(), []);
-        let line = format!(
-            "{name}: {ROUNDS} kills, {} acknowledged writes, none lost\n",
-            told.len()
-        );
+        let line = format!("{name}: {ROUNDS} kills, {} acknowledged writes, none lost\n", told.len());
         std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
 }

@@ -30,17 +30,12 @@ struct Proxy {
 
 impl Proxy {
     fn start(target: &Path) -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("plexus-proxy-{}", plexus_testkit::unique_name()));
+        let folder = std::env::temp_dir().join(format!("plexus-proxy-{}", plexus_testkit::unique_name()));
         std::fs::create_dir(&folder).unwrap();
         let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
         let mode = Arc::new(AtomicU8::new(PASS));
         let open = Arc::new(Mutex::new(Vec::new()));
-        let proxy = Self {
-            folder,
-            mode: Arc::clone(&mode),
-            open: Arc::clone(&open),
-        };
+        let proxy = Self { folder, mode: Arc::clone(&mode), open: Arc::clone(&open) };
         let target = target.join(".s.PGSQL.5432");
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -48,9 +43,7 @@ impl Proxy {
                     continue;
                 }
                 let server = UnixStream::connect(&target).unwrap();
-                open.lock()
-                    .unwrap()
-                    .extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let mode = Arc::clone(&mode);
                 std::thread::spawn(move || forward(&client, &server, &mode));
             }
@@ -77,8 +70,7 @@ impl Drop for Proxy {
 }
 
 fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>) {
-    let (mut to_client, mut from_server) =
-        (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let (mut to_client, mut from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let cut = Arc::new(AtomicU8::new(0));
     let swallow = Arc::clone(&cut);
     let down = Arc::clone(mode);
@@ -87,11 +79,7 @@ fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>) {
         while let Ok(length @ 1..) = from_server.read(&mut buffer) {
             if swallow.load(Ordering::SeqCst) != 0 {
                 // The server has answered the COMMIT: it is stored. The client will not hear of it.
-                let after = if swallow.load(Ordering::SeqCst) == 2 {
-                    DOWN
-                } else {
-                    PASS
-                };
+                let after = if swallow.load(Ordering::SeqCst) == 2 { DOWN } else { PASS };
                 down.store(after, Ordering::SeqCst);
                 break;
             }
@@ -105,10 +93,7 @@ fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>) {
     let (mut from_client, mut to_server) = (client, server);
     let mut buffer = [0; 8192];
     while let Ok(length @ 1..) = from_client.read(&mut buffer) {
-        if buffer[..length]
-            .windows(6)
-            .any(|window| window == b"COMMIT")
-        {
+        if buffer[..length].windows(6).any(|window| window == b"COMMIT") {
             match mode.load(Ordering::SeqCst) {
                 CUT_AFTER_COMMIT => cut.store(1, Ordering::SeqCst),
                 CUT_AFTER_COMMIT_AND_STAY_DOWN => cut.store(2, Ordering::SeqCst),
@@ -145,15 +130,8 @@ impl Fixture {
         args.insert("host".to_owned(), json!(proxy.folder));
         let options = Options::from_config("psycopg2", &args, false, "".as_ref()).unwrap();
         let db = Database::open(&options).unwrap();
-        db.write(|tx| tx.execute("CREATE TABLE notes (position BIGINT NOT NULL)", &[]))
-            .await
-            .unwrap();
-        Some(Self {
-            proxy,
-            db,
-            memory: Arc::default(),
-            _place: place,
-        })
+        db.write(|tx| tx.execute("CREATE TABLE notes (position BIGINT NOT NULL)", &[])).await.unwrap();
+        Some(Self { proxy, db, memory: Arc::default(), _place: place })
     }
 
     async fn write(&self) -> Result<Position, DbError> {
@@ -169,8 +147,7 @@ impl Fixture {
     }
 
     async fn stored(&self) -> Vec<Position> {
-        let query =
-            |tx: &mut Tx<'_>| tx.query("SELECT position FROM notes ORDER BY position", &[], first);
+        let query = |tx: &mut Tx<'_>| tx.query("SELECT position FROM notes ORDER BY position", &[], first);
         self.db.read(query).await.unwrap()
     }
 
@@ -219,20 +196,12 @@ async fn a_commit_whose_answer_is_lost_is_asked_about() {
         return;
     };
     test.proxy.set(CUT_AFTER_COMMIT);
-    assert_eq!(
-        test.write().await.unwrap(),
-        1,
-        "it was stored, and that is what the caller hears"
-    );
+    assert_eq!(test.write().await.unwrap(), 1, "it was stored, and that is what the caller hears");
     assert_eq!((test.memory(), test.db.committed()), (vec![1], 1));
     test.proxy.set(CUT_BEFORE_COMMIT);
     let failed = test.write().await;
     assert!(matches!(failed, Err(DbError::Commit(_))), "{failed:?}");
-    assert_eq!(
-        test.write().await.unwrap(),
-        2,
-        "nothing was stored, so its position is given again"
-    );
+    assert_eq!(test.write().await.unwrap(), 2, "nothing was stored, so its position is given again");
     assert_eq!(test.stored().await, [1, 2]);
     assert_eq!(test.memory(), [1, 2]);
 }
@@ -244,22 +213,12 @@ async fn what_memory_missed_while_the_database_was_away_is_made_good() {
     };
     test.proxy.set(CUT_AFTER_COMMIT_AND_STAY_DOWN);
     let unknown = test.write().await;
-    assert!(
-        matches!(unknown, Err(DbError::CommitUnknown(_))),
-        "{unknown:?}"
-    );
+    assert!(matches!(unknown, Err(DbError::CommitUnknown(_))), "{unknown:?}");
     let refused = test.write().await;
-    assert!(
-        matches!(refused, Err(DbError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DbError::Unavailable(_))), "{refused:?}");
     assert_eq!((test.memory(), test.db.committed()), (vec![], 0));
     test.proxy.set(PASS);
     assert_eq!(test.write().await.unwrap(), 2);
-    assert_eq!(
-        test.memory(),
-        [1, 2],
-        "the batch in doubt was stored: memory learns of it first"
-    );
+    assert_eq!(test.memory(), [1, 2], "the batch in doubt was stored: memory learns of it first");
     assert_eq!(test.stored().await, [1, 2]);
 }

@@ -9,10 +9,7 @@ async fn statistics_name_every_table() {
     for db in databases() {
         db.write(|tx| server::claim(tx, "a.example")).await.unwrap();
         let tables = stats(db.place().options()).unwrap();
-        let server = tables
-            .iter()
-            .find(|table| table.table == "server")
-            .expect("the table is listed");
+        let server = tables.iter().find(|table| table.table == "server").expect("the table is listed");
         assert_eq!(server.rows, 1);
         assert!(server.bytes >= 4096, "{}", server.bytes);
         assert!(tables.iter().any(|table| table.table == "events"));
@@ -24,10 +21,7 @@ async fn contradicting_rows_are_found() {
     for db in databases() {
         assert_eq!(check(db.place().options()).unwrap(), []);
         db.write(|tx| {
-            tx.execute(
-                "INSERT INTO devices (user_id, device_id, created_ts) VALUES ('@nobody:a', 'D', 1)",
-                &[],
-            )
+            tx.execute("INSERT INTO devices (user_id, device_id, created_ts) VALUES ('@nobody:a', 'D', 1)", &[])
         })
         .await
         .unwrap();
@@ -40,10 +34,7 @@ async fn contradicting_rows_are_found() {
 
 #[test]
 fn a_database_without_a_schema_is_refused() {
-    for place in places()
-        .into_iter()
-        .filter(|place| place.options().backend() == plexus_store::Backend::Sqlite)
-    {
+    for place in places().into_iter().filter(|place| place.options().backend() == plexus_store::Backend::Sqlite) {
         let error = check(place.options()).unwrap_err().to_string();
         assert!(error.contains("unable to open"), "{error}");
     }

@@ -11,22 +11,12 @@ use plexus_testkit::{databases, places};
 #[tokio::test]
 async fn a_newer_database_is_refused_with_a_sentence() {
     for test in databases() {
-        test.write(|tx| {
-            tx.execute(
-                "INSERT INTO schema_version (number, name) VALUES (9999, 'future')",
-                &[],
-            )
-        })
-        .await
-        .unwrap();
+        test.write(|tx| tx.execute("INSERT INTO schema_version (number, name) VALUES (9999, 'future')", &[]))
+            .await
+            .unwrap();
         test.close().await;
-        let error = Database::open(test.place().options())
-            .err()
-            .expect("it is refused");
-        assert!(matches!(
-            error,
-            OpenError::Migrate(MigrateError::TooNew { database: 9999, .. })
-        ));
+        let error = Database::open(test.place().options()).err().expect("it is refused");
+        assert!(matches!(error, OpenError::Migrate(MigrateError::TooNew { database: 9999, .. })));
         assert!(error.to_string().contains("newer Plexus"), "{error}");
     }
 }
@@ -35,10 +25,7 @@ async fn a_newer_database_is_refused_with_a_sentence() {
 fn migrating_twice_changes_nothing() {
     for place in places() {
         migrate_database(place.options()).unwrap();
-        assert_eq!(
-            migrate_database(place.options()).unwrap(),
-            Vec::<i64>::new()
-        );
+        assert_eq!(migrate_database(place.options()).unwrap(), Vec::<i64>::new());
     }
 }
 
@@ -46,21 +33,10 @@ fn migrating_twice_changes_nothing() {
 async fn the_server_name_is_recorded_once() {
     for db in databases() {
         assert_eq!(db.read(server::name).await.unwrap(), None);
-        assert_eq!(
-            db.write(|tx| server::claim(tx, "a.example")).await.unwrap(),
-            "a.example"
-        );
-        assert_eq!(
-            db.write(|tx| server::claim(tx, "b.example")).await.unwrap(),
-            "a.example"
-        );
-        assert_eq!(
-            db.read(server::name).await.unwrap().as_deref(),
-            Some("a.example")
-        );
-        let error = db
-            .write(|tx| tx.query("SELECT nope FROM server", &[], |row| row.get::<i64>(0)))
-            .await;
+        assert_eq!(db.write(|tx| server::claim(tx, "a.example")).await.unwrap(), "a.example");
+        assert_eq!(db.write(|tx| server::claim(tx, "b.example")).await.unwrap(), "a.example");
+        assert_eq!(db.read(server::name).await.unwrap().as_deref(), Some("a.example"));
+        let error = db.write(|tx| tx.query("SELECT nope FROM server", &[], |row| row.get::<i64>(0))).await;
         assert!(matches!(error, Err(DbError::Statement { .. })));
     }
 }
@@ -89,8 +65,7 @@ fn migrations_are_numbered_and_use_the_allowed_types() {
                 let (Some(name), Some(ty)) = (words.next(), words.next()) else {
                     continue;
                 };
-                let constraint =
-                    ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT"].contains(&name);
+                let constraint = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT"].contains(&name);
                 if !constraint && !TYPES.contains(&ty) {
                     problems.push(format!("{file}: {}.{name} is {ty}", head.trim()));
                 }
@@ -99,15 +74,8 @@ fn migrations_are_numbered_and_use_the_allowed_types() {
     }
     numbers.sort_unstable();
     assert_eq!(numbers.iter().max().copied(), Some(latest()));
-    assert!(
-        numbers.windows(2).all(|pair| pair[0] < pair[1]),
-        "a number is used twice: {numbers:?}"
-    );
-    assert!(
-        problems.is_empty(),
-        "types other than {TYPES:?}:\n{}",
-        problems.join("\n")
-    );
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "a number is used twice: {numbers:?}");
+    assert!(problems.is_empty(), "types other than {TYPES:?}:\n{}", problems.join("\n"));
 }
 
 /// The column definitions of a CREATE TABLE, from after its opening parenthesis.

@@ -12,18 +12,12 @@ async fn every_statement_is_accepted_by_every_database() {
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repo")) {
         let text = std::fs::read_to_string(&path).unwrap();
         for (line, literal) in literals(&text) {
-            if VERBS
-                .iter()
-                .any(|verb| literal.trim_start().starts_with(verb))
-            {
+            if VERBS.iter().any(|verb| literal.trim_start().starts_with(verb)) {
                 statements.push((format!("{}:{line}", path.display()), literal));
             }
         }
     }
-    assert!(
-        statements.len() > 1,
-        "no statement was found: the search is broken"
-    );
+    assert!(statements.len() > 1, "no statement was found: the search is broken");
     let mut problems = Vec::new();
     for db in databases() {
         for (place, sql) in statements.clone() {
@@ -33,12 +27,7 @@ async fn every_statement_is_accepted_by_every_database() {
             }
         }
     }
-    assert!(
-        problems.is_empty(),
-        "{} statements are refused:\n{}",
-        problems.len(),
-        problems.join("\n")
-    );
+    assert!(problems.is_empty(), "{} statements are refused:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[test]

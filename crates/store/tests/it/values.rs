@@ -4,10 +4,7 @@ use plexus_store::{Any, DbError, ToSql, Tx, first};
 use plexus_testkit::databases;
 
 fn create(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    tx.execute(
-        "CREATE TABLE things (nid BIGINT NOT NULL PRIMARY KEY, name TEXT UNIQUE, data BYTEA)",
-        &[],
-    )?;
+    tx.execute("CREATE TABLE things (nid BIGINT NOT NULL PRIMARY KEY, name TEXT UNIQUE, data BYTEA)", &[])?;
     Ok(())
 }
 
@@ -21,35 +18,17 @@ async fn values_survive() {
                     "INSERT INTO things (data, name, nid) VALUES ($3, $2, $1)",
                     &[&u64::from(true), &Some("żółw 🐢"), &vec![0u8, 255]],
                 )?;
-                tx.query_one(
-                    "SELECT nid, name, data FROM things WHERE nid = $1",
-                    &[&true],
-                    |row| {
-                        Ok::<_, DbError>((
-                            row.get::<bool>(0)?,
-                            row.get::<String>(1)?,
-                            row.get::<Vec<u8>>(2)?,
-                        ))
-                    },
-                )
+                tx.query_one("SELECT nid, name, data FROM things WHERE nid = $1", &[&true], |row| {
+                    Ok::<_, DbError>((row.get::<bool>(0)?, row.get::<String>(1)?, row.get::<Vec<u8>>(2)?))
+                })
             })
             .await
             .unwrap();
-        assert_eq!(
-            (flag, name.as_str(), data.as_slice()),
-            (true, "żółw 🐢", &[0u8, 255][..])
-        );
+        assert_eq!((flag, name.as_str(), data.as_slice()), (true, "żółw 🐢", &[0u8, 255][..]));
         let none = db
             .write(|tx| {
-                tx.execute(
-                    "INSERT INTO things (nid, name) VALUES ($1, $2)",
-                    &[&2, &None::<&str>],
-                )?;
-                tx.query_opt(
-                    "SELECT name FROM things WHERE nid = 2",
-                    &[],
-                    first::<Option<String>>,
-                )
+                tx.execute("INSERT INTO things (nid, name) VALUES ($1, $2)", &[&2, &None::<&str>])?;
+                tx.query_opt("SELECT name FROM things WHERE nid = 2", &[], first::<Option<String>>)
             })
             .await
             .unwrap();
@@ -89,10 +68,7 @@ async fn many_rows_and_lists() {
             .write(|tx| {
                 tx.insert_many(
                     "UPDATE things SET name = $2 WHERE nid = $1",
-                    [
-                        [1i64.to_param(), "a".to_param()],
-                        [2i64.to_param(), "b".to_param()],
-                    ],
+                    [[1i64.to_param(), "a".to_param()], [2i64.to_param(), "b".to_param()]],
                 )
             })
             .await
@@ -115,11 +91,8 @@ async fn many_rows_and_lists() {
                     &[&Any(&[b"name 4".to_vec()])],
                     first::<i64>,
                 )?;
-                let nothing = tx.query(
-                    "SELECT nid FROM things WHERE nid = ANY($1)",
-                    &[&Any::<i64>(&[])],
-                    first::<i64>,
-                )?;
+                let nothing =
+                    tx.query("SELECT nid FROM things WHERE nid = ANY($1)", &[&Any::<i64>(&[])], first::<i64>)?;
                 Ok::<_, DbError>((numbers, texts, bytes, nothing))
             })
             .await
@@ -132,9 +105,7 @@ async fn many_rows_and_lists() {
 async fn errors_name_their_place() {
     for db in databases() {
         db.write(create).await.unwrap();
-        db.write(|tx| tx.execute("INSERT INTO things (nid, name) VALUES (1, 'x')", &[]))
-            .await
-            .unwrap();
+        db.write(|tx| tx.execute("INSERT INTO things (nid, name) VALUES (1, 'x')", &[])).await.unwrap();
         let error = db
             .read(|tx| tx.query_one("SELECT nid, name FROM things", &[], |row| row.get::<i64>(1)))
             .await
@@ -144,37 +115,23 @@ async fn errors_name_their_place() {
             error,
             "column \"name\" (number 1): expected a number, found text; in: SELECT nid, name FROM things"
         );
-        for (value, problem) in [
-            (&"a\0b" as &(dyn ToSql + Sync), "U+0000"),
-            (&u64::MAX, "63 bits"),
-        ] {
+        for (value, problem) in [(&"a\0b" as &(dyn ToSql + Sync), "U+0000"), (&u64::MAX, "63 bits")] {
             let error = db
                 .read(move |tx| {
                     // A column of each type, so that the value's own problem is what is found.
                     match value.to_param() {
-                        plexus_store::Param::Text(_) => tx.query(
-                            "SELECT nid FROM things WHERE name = $1",
-                            &[&value],
-                            first::<i64>,
-                        ),
-                        _ => tx.query(
-                            "SELECT nid FROM things WHERE nid = $1",
-                            &[&value],
-                            first::<i64>,
-                        ),
+                        plexus_store::Param::Text(_) => {
+                            tx.query("SELECT nid FROM things WHERE name = $1", &[&value], first::<i64>)
+                        }
+                        _ => tx.query("SELECT nid FROM things WHERE nid = $1", &[&value], first::<i64>),
                     }
                 })
                 .await
                 .unwrap_err()
                 .to_string();
-            assert!(
-                error.contains(problem) && error.contains("SELECT nid"),
-                "{error}"
-            );
+            assert!(error.contains(problem) && error.contains("SELECT nid"), "{error}");
         }
-        let error = db
-            .read(|tx| tx.query_one("SELECT nid FROM things WHERE nid = 5", &[], first::<i64>))
-            .await;
+        let error = db.read(|tx| tx.query_one("SELECT nid FROM things WHERE nid = 5", &[], first::<i64>)).await;
         assert!(matches!(error, Err(DbError::RowCount { found: 0, .. })));
     }
 }

@@ -9,9 +9,7 @@ use plexus_testkit::TestPlace;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_write_ahead_log_does_not_grow_for_ever() {
     let test = TestPlace::sqlite().open();
-    test.write(|tx| tx.execute("CREATE TABLE big (data BYTEA)", &[]))
-        .await
-        .unwrap();
+    test.write(|tx| tx.execute("CREATE TABLE big (data BYTEA)", &[])).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
     // Two readers that overlap all the time.
     let readers: Vec<_> = (0..2)
@@ -32,9 +30,7 @@ async fn the_write_ahead_log_does_not_grow_for_ever() {
         })
         .collect();
     for _ in 0..150 {
-        test.write(|tx| tx.execute("INSERT INTO big (data) VALUES ($1)", &[&vec![7u8; 2 << 20]]))
-            .await
-            .unwrap();
+        test.write(|tx| tx.execute("INSERT INTO big (data) VALUES ($1)", &[&vec![7u8; 2 << 20]])).await.unwrap();
     }
     done.store(true, Ordering::Relaxed);
     for reader in readers {

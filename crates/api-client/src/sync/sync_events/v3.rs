@@ -38,9 +38,9 @@ pub async fn handle(
         None => Arc::<Filter>::default(),
     };
     let since = match parameters.since.as_deref().filter(|since| !since.is_empty()) {
-        Some(since) => Some(
-            since.parse::<SyncToken>().map_err(|_| ApiError::invalid_param("since: Invalid stream token"))?,
-        ),
+        Some(since) => {
+            Some(since.parse::<SyncToken>().map_err(|_| ApiError::invalid_param("since: Invalid stream token"))?)
+        }
         None => None,
     };
     let set_presence = match parameters.set_presence.as_deref() {

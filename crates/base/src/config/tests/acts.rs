@@ -41,10 +41,7 @@ fn options_that_act_are_read() {
     for section in sections() {
         find_unread(&section.fields, "", &words, &mut unread);
     }
-    assert!(
-        unread.is_empty(),
-        "said to act, but read nowhere: {unread:#?}"
-    );
+    assert!(unread.is_empty(), "said to act, but read nowhere: {unread:#?}");
 }
 
 fn collect(folder: &Path, field: &Regex, words: &mut HashSet<String>) {

@@ -51,9 +51,7 @@ fn the_sample_file_is_valid_once_required_options_are_set() {
     let mut text = String::new();
     for line in sample().lines() {
         // "# Text" explains; "#option" and "#  member" are options.
-        let option = line
-            .strip_prefix('#')
-            .filter(|rest| !rest.starts_with(' ') || rest.starts_with("  "));
+        let option = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') || rest.starts_with("  "));
         let _ = writeln!(text, "{}", option.unwrap_or(""));
     }
     let node = crate::yaml::parse(&text, 0).expect("the sample is YAML");
@@ -61,16 +59,8 @@ fn the_sample_file_is_valid_once_required_options_are_set() {
     assert_eq!(node.entries().len(), options);
     let report = super::super::parse(&text).expect_err("required options are missing");
     for error in &report.errors {
-        let expected = [
-            "required",
-            "together with",
-            "allowed is either",
-            "is missing",
-        ];
-        assert!(
-            expected.iter().any(|part| error.message.contains(part)),
-            "{error}"
-        );
+        let expected = ["required", "together with", "allowed is either", "is missing"];
+        assert!(expected.iter().any(|part| error.message.contains(part)), "{error}");
     }
 }
 
@@ -141,9 +131,10 @@ fn prose(doc: &[&str]) -> String {
 }
 
 fn sample() -> String {
-    let mut text = "# Every option of homeserver.yaml with its default. docs/config.md explains how they are written.\n\
+    let mut text =
+        "# Every option of homeserver.yaml with its default. docs/config.md explains how they are written.\n\
         # Made from the doc comments in crates/base/src/config by UPDATE_DOCS=1 cargo test -p plexus-base.\n"
-        .to_owned();
+            .to_owned();
     for section in sections() {
         let _ = write!(text, "\n\n# {}\n#\n", section.title.to_uppercase());
         comment(&mut text, "# ", &prose(section.doc));
@@ -170,11 +161,7 @@ fn sentence(field: &Field, with_status: bool) -> String {
 fn option(text: &mut String, field: &Field, first: &str, indent: &str) {
     let members = listed_members(field);
     if members.is_empty() {
-        let value = if field.required {
-            "null"
-        } else {
-            field.default.as_deref().unwrap_or("null")
-        };
+        let value = if field.required { "null" } else { field.default.as_deref().unwrap_or("null") };
         let _ = writeln!(text, "{first}{}: {value}", field.name);
         return;
     }
@@ -188,11 +175,7 @@ fn option(text: &mut String, field: &Field, first: &str, indent: &str) {
     for (index, member) in members.iter().enumerate() {
         let item = format!("{inner}  ");
         let deeper = if list { &item } else { &inner };
-        comment(
-            text,
-            &format!("{deeper}# "),
-            &sentence(member, field.status == Status::Acts),
-        );
+        comment(text, &format!("{deeper}# "), &sentence(member, field.status == Status::Acts));
         let first = match (list, index) {
             (true, 0) => format!("{inner}- "),
             _ => deeper.clone(),

@@ -15,10 +15,7 @@ fn known() -> BTreeMap<String, Field> {
             let path = format!("{before}{}", field.name);
             let members = field.members.map(|members| members()).unwrap_or_default();
             add(known, &format!("{path}."), members);
-            assert!(
-                known.insert(path.clone(), field).is_none(),
-                "{path} is declared twice"
-            );
+            assert!(known.insert(path.clone(), field).is_none(), "{path} is declared twice");
         }
     }
     let mut known = BTreeMap::new();
@@ -33,9 +30,7 @@ fn every_option_of_synapse_is_known() {
     let known = known();
     // Members of an object of any content are not declared.
     let free = |name: &str| {
-        let parent = name
-            .rsplit_once('.')
-            .and_then(|(parent, _)| known.get(parent));
+        let parent = name.rsplit_once('.').and_then(|(parent, _)| known.get(parent));
         parent.is_some_and(|parent| parent.kind == "object" && parent.members.is_none())
     };
     let missing: Vec<&str> = OPTIONS
@@ -78,9 +73,7 @@ fn normal(kind: &str, text: &str) -> String {
             None => bare.to_owned(),
         },
         "size" => parse_size(bare).map_or(bare.to_owned(), |bytes| bytes.to_string()),
-        "number" | "integer" => bare
-            .parse::<f64>()
-            .map_or(bare.to_owned(), |n| n.to_string()),
+        "number" | "integer" => bare.parse::<f64>().map_or(bare.to_owned(), |n| n.to_string()),
         _ => bare.to_lowercase(),
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Config, EncryptionByDefault, FileMode, IpRange, ListenerType, Options, PasswordLogin,
-    PresenceMode, RateLimit, Report, check, load, parse,
+    Config, EncryptionByDefault, FileMode, IpRange, ListenerType, Options, PasswordLogin, PresenceMode, RateLimit,
+    Report, check, load, parse,
 };
 use super::tempfile;
 
@@ -26,14 +26,9 @@ fn errors(text: &str) -> Vec<String> {
 
 #[test]
 fn booleans() {
-    for (text, expected) in [
-        ("true", true),
-        ("yes", true),
-        ("On", true),
-        ("NO", false),
-        ("off", false),
-        ("'true'", true),
-    ] {
+    for (text, expected) in
+        [("true", true), ("yes", true), ("On", true), ("NO", false), ("off", false), ("'true'", true)]
+    {
         let config = config(&format!("block_non_admin_invites: {text}\n"));
         assert_eq!(config.server.block_non_admin_invites, expected, "{text}");
     }
@@ -52,26 +47,12 @@ fn durations() {
         ("1w", 604_800_000),
         ("1y", 31_536_000_000),
     ] {
-        let config = config(&format!(
-            "session_lifetime: {text}\nrefreshable_access_token_lifetime: 0\n"
-        ));
+        let config = config(&format!("session_lifetime: {text}\nrefreshable_access_token_lifetime: 0\n"));
         let lifetime = config.sessions.session_lifetime;
         assert_eq!(lifetime, Some(Duration::from_millis(millis)), "{text}");
     }
-    for text in [
-        "1.5h",
-        "5 minutes",
-        "-1",
-        "true",
-        "''",
-        "99999999999y",
-        "[]",
-    ] {
-        assert_eq!(
-            errors(&format!("session_lifetime: {text}\n")).len(),
-            1,
-            "{text}"
-        );
+    for text in ["1.5h", "5 minutes", "-1", "true", "''", "99999999999y", "[]"] {
+        assert_eq!(errors(&format!("session_lifetime: {text}\n")).len(), 1, "{text}");
     }
 }
 
@@ -90,11 +71,7 @@ fn sizes() {
         assert_eq!(config.media.max_upload_size, bytes, "{text}");
     }
     for text in ["1.5M", "50MB", "-1", "no", "{a: 1}", "99999999999T"] {
-        assert_eq!(
-            errors(&format!("max_upload_size: {text}\n")).len(),
-            1,
-            "{text}"
-        );
+        assert_eq!(errors(&format!("max_upload_size: {text}\n")).len(), 1, "{text}");
     }
 }
 
@@ -207,10 +184,7 @@ fn mistakes_are_named_with_line_option_and_what_is_allowed() {
              registrations_require_3pid, or, for a server that strangers cannot reach, with \
              enable_registration_without_verification",
         ),
-        (
-            "bind_port: 8448\n",
-            "homeserver.yaml:2: bind_port: replaced by listeners; describe the port there",
-        ),
+        ("bind_port: 8448\n", "homeserver.yaml:2: bind_port: replaced by listeners; describe the port there"),
         (
             "account_threepid_delegates: {email: https://example.com}\n",
             "homeserver.yaml:2: account_threepid_delegates.email: identity servers no longer validate mail addresses; \
@@ -227,31 +201,15 @@ fn all_mistakes_are_reported_at_once() {
     let found = errors("max_upload_size: x\nenable_registration: 5\nrc_login: {address: 3}\n");
     assert_eq!(found.len(), 3, "{found:#?}");
     let report = parse("report_stats: yes\n").expect_err("no server_name");
-    assert_eq!(
-        report.errors[0].to_string(),
-        "homeserver.yaml: server_name: required, but not set; allowed is string"
-    );
+    assert_eq!(report.errors[0].to_string(), "homeserver.yaml: server_name: required, but not set; allowed is string");
 }
 
 #[test]
 fn server_names() {
-    for name in [
-        "example.com",
-        "localhost:8448",
-        "1.2.3.4",
-        "'[::1]:8448'",
-        "'[::1]'",
-    ] {
+    for name in ["example.com", "localhost:8448", "1.2.3.4", "'[::1]:8448'", "'[::1]'"] {
         parse(&format!("server_name: {name}\n")).unwrap_or_else(|report| panic!("{report}"));
     }
-    for name in [
-        "''",
-        "https://example.com",
-        "example.com:x",
-        "'[::1'",
-        "ex ample",
-        "a_b",
-    ] {
+    for name in ["''", "https://example.com", "example.com:x", "'[::1'", "ex ample", "a_b"] {
         parse(&format!("server_name: {name}\n")).expect_err(name);
     }
 }
@@ -274,29 +232,18 @@ fn secrets_come_from_files_too_and_never_show() {
         ]
     );
     let missing = errors("form_secret_path: /nowhere/at/all\n");
-    assert!(
-        missing[0].contains("cannot read /nowhere/at/all"),
-        "{missing:?}"
-    );
+    assert!(missing[0].contains("cannot read /nowhere/at/all"), "{missing:?}");
     let nested = errors(&format!(
         "oidc_providers:\n- issuer: x\n  client_id: y\n  client_secret: z\n  client_secret_path: {:?}\n",
         file.to_string_lossy()
     ));
-    assert!(
-        nested[0].starts_with("homeserver.yaml:6: oidc_providers[0].client_secret_path:"),
-        "{nested:?}"
-    );
-    let forbidding = Options {
-        forbid_secrets: true,
-    };
+    assert!(nested[0].starts_with("homeserver.yaml:6: oidc_providers[0].client_secret_path:"), "{nested:?}");
+    let forbidding = Options { forbid_secrets: true };
     let main = folder.join("homeserver.yaml");
     std::fs::write(&main, format!("{NAME}form_secret: x\n{path}")).expect("writable");
     let report = check(std::slice::from_ref(&main), forbidding);
     assert_eq!(report.errors.len(), 1, "{report}");
-    assert_eq!(
-        (report.errors[0].line, report.errors[0].option.as_str()),
-        (2, "form_secret")
-    );
+    assert_eq!((report.errors[0].line, report.errors[0].option.as_str()), (2, "form_secret"));
     std::fs::remove_dir_all(folder).expect("removable");
 }
 
@@ -304,26 +251,15 @@ fn secrets_come_from_files_too_and_never_show() {
 fn a_missing_registration_secret_is_made() {
     let folder = tempfile("made");
     let file = folder.join("secret");
-    let mut read = config(&format!(
-        "registration_shared_secret_path: {:?}\n",
-        file.to_string_lossy()
-    ));
+    let mut read = config(&format!("registration_shared_secret_path: {:?}\n", file.to_string_lossy()));
     assert_eq!(read.registration.registration_shared_secret, None);
     let random = crate::Random::seeded(1);
     let made = read.generate_missing_secrets(&random).expect("writable");
     assert_eq!(made.as_ref(), Some(&file));
-    let secret = read
-        .registration
-        .registration_shared_secret
-        .clone()
-        .expect("made");
+    let secret = read.registration.registration_shared_secret.clone().expect("made");
     let written = std::fs::read_to_string(&file).expect("readable");
     assert_eq!(written.trim(), secret.expose());
-    assert_eq!(
-        read.generate_missing_secrets(&random)
-            .expect("nothing to do"),
-        None
-    );
+    assert_eq!(read.generate_missing_secrets(&random).expect("nothing to do"), None);
     std::fs::remove_dir_all(folder).expect("removable");
 }
 
@@ -333,14 +269,8 @@ fn a_later_file_replaces_whole_options() {
     let files = folder.join("conf.d");
     std::fs::create_dir_all(&files).expect("writable");
     let write = |name: &str, text: &str| std::fs::write(files.join(name), text).expect("writable");
-    write(
-        "a.yaml",
-        "server_name: a.example\nrc_message: {per_second: 9, burst_count: 9}\nmax_upload_size: 1M\n",
-    );
-    write(
-        "b.yaml",
-        "rc_message: {per_second: 1}\nmax_upload_size: x\n",
-    );
+    write("a.yaml", "server_name: a.example\nrc_message: {per_second: 9, burst_count: 9}\nmax_upload_size: 1M\n");
+    write("b.yaml", "rc_message: {per_second: 1}\nmax_upload_size: x\n");
     write("c.yaml", "max_upload_size: 3M\n");
     write("ignored.txt", "server_name: wrong\n");
     let loaded = load(std::slice::from_ref(&files), Options::default()).expect("valid");
@@ -353,16 +283,10 @@ fn a_later_file_replaces_whole_options() {
     assert_eq!(report.errors[0].file, Some(files.join("c.yaml")));
     write("c.yaml", "\nmax_upload_size: y\n");
     let report = load(std::slice::from_ref(&files), Options::default()).expect_err("not a size");
-    assert_eq!(
-        (report.errors[0].file.clone(), report.errors[0].line),
-        (Some(files.join("c.yaml")), 2)
-    );
+    assert_eq!((report.errors[0].file.clone(), report.errors[0].line), (Some(files.join("c.yaml")), 2));
     std::fs::remove_dir_all(folder).expect("removable");
     let gone = load(&[PathBuf::from("/nowhere.yaml")], Options::default()).expect_err("missing");
-    assert!(
-        gone.to_string().contains("/nowhere.yaml: cannot be read"),
-        "{gone}"
-    );
+    assert!(gone.to_string().contains("/nowhere.yaml: cannot be read"), "{gone}");
     load(&[], Options::default()).expect_err("no file");
 }
 
@@ -378,18 +302,14 @@ fn report(text: &str) -> Report {
 #[test]
 fn unknown_options_get_a_suggestion() {
     let found = report("max_uplaod_size: 5M\npresence: {enabld: yes}\nwhatever: 1\n");
-    let unknown: Vec<(String, Option<String>)> = found
-        .unknown
-        .iter()
-        .map(|setting| (setting.option.clone(), setting.nearest.clone()))
-        .collect();
+    let unknown: Vec<(String, Option<String>)> =
+        found.unknown.iter().map(|setting| (setting.option.clone(), setting.nearest.clone())).collect();
     let expected = [
         ("presence.enabld", Some("presence.enabled")),
         ("max_uplaod_size", Some("max_upload_size")),
         ("whatever", None),
     ];
-    let expected =
-        expected.map(|(option, nearest)| (option.to_owned(), nearest.map(str::to_owned)));
+    let expected = expected.map(|(option, nearest)| (option.to_owned(), nearest.map(str::to_owned)));
     assert_eq!(unknown, expected);
     assert!(!found.is_clean() && !found.has_errors());
 }
@@ -400,9 +320,8 @@ fn options_without_effect_are_listed_once_unless_they_change_nothing() {
         "saml2_config: {idp_name: x}\ncas_config: {enabled: false}\nstats: {enabled: true}\n\
          event_cache_size: 5K\ngc_thresholds: [1, 2]\nrc_reports: {per_second: 1, burst_count: 5}\n",
     );
-    let names = |list: &[super::super::Setting]| -> Vec<String> {
-        list.iter().map(|setting| setting.option.clone()).collect()
-    };
+    let names =
+        |list: &[super::super::Setting]| -> Vec<String> { list.iter().map(|setting| setting.option.clone()).collect() };
     assert_eq!(names(&found.not_in_effect), ["saml2_config", "cas_config"]);
     assert_eq!(names(&found.moot), ["gc_thresholds", "event_cache_size"]);
     assert!(!found.has_errors());
@@ -411,19 +330,8 @@ fn options_without_effect_are_listed_once_unless_they_change_nothing() {
 #[test]
 fn a_name_set_twice_is_a_warning_and_the_last_counts() {
     let found = report("max_upload_size: 1M\nmax_upload_size: 2M\n");
-    assert!(
-        found
-            .warnings
-            .iter()
-            .any(|w| w.line == 3 && w.option == "max_upload_size"),
-        "{found}"
-    );
-    assert_eq!(
-        config("max_upload_size: 1M\nmax_upload_size: 2M\n")
-            .media
-            .max_upload_size,
-        2 << 20
-    );
+    assert!(found.warnings.iter().any(|w| w.line == 3 && w.option == "max_upload_size"), "{found}");
+    assert_eq!(config("max_upload_size: 1M\nmax_upload_size: 2M\n").media.max_upload_size, 2 << 20);
 }
 
 #[test]
@@ -503,9 +411,7 @@ fn broken_files_are_answered() {
     let bound = u64::try_from(pieces.len()).expect("small");
     for _ in 0..3_000 {
         let length = random.below(12) + 1;
-        let text: String = (0..length)
-            .map(|_| pieces[usize::try_from(random.below(bound)).expect("small")])
-            .collect();
+        let text: String = (0..length).map(|_| pieces[usize::try_from(random.below(bound)).expect("small")]).collect();
         let _ = parse(&text);
     }
 }

@@ -49,10 +49,7 @@ fn the_usual_file_is_understood() {
     assert_eq!(config.root, LevelFilter::INFO);
     assert_eq!(
         config.targets,
-        [
-            ("plexus_store".to_owned(), LevelFilter::DEBUG),
-            ("plexus_net::federation".to_owned(), LevelFilter::ERROR),
-        ]
+        [("plexus_store".to_owned(), LevelFilter::DEBUG), ("plexus_net::federation".to_owned(), LevelFilter::ERROR),]
     );
     let file = Output {
         destination: Destination::File {
@@ -62,11 +59,7 @@ fn the_usual_file_is_understood() {
         level: LevelFilter::TRACE,
         json: false,
     };
-    let console = Output {
-        destination: Destination::Stdout,
-        level: LevelFilter::WARN,
-        json: true,
-    };
+    let console = Output { destination: Destination::Stdout, level: LevelFilter::WARN, json: true };
     assert_eq!(config.outputs, [file, console]);
     assert_eq!(config.not_in_effect.len(), 3, "{:?}", config.not_in_effect);
     let targets = config.targets();

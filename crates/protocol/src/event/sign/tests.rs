@@ -26,7 +26,10 @@ fn specification_json_vectors() {
     ] {
         let mut object = Object::parse(json).unwrap();
         key.sign_object(&mut object, "domain").unwrap();
-        assert_eq!(object.get_object("signatures").unwrap().get_object("domain").unwrap().get_str("ed25519:1"), Some(signature));
+        assert_eq!(
+            object.get_object("signatures").unwrap().get_object("domain").unwrap().get_str("ed25519:1"),
+            Some(signature)
+        );
         assert!(key.public_key().verify_object(&object, "domain", "ed25519:1"));
         object.insert("unsigned", Object::from([("x", 1)]));
         assert!(key.public_key().verify_object(&object, "domain", "ed25519:1"));
@@ -83,10 +86,19 @@ fn key_files() {
 
 #[test]
 fn public_keys_that_libsodium_refuses() {
-    let order_one = { let mut bytes = [0; 32]; bytes[0] = 1; bytes };
+    let order_one = {
+        let mut bytes = [0; 32];
+        bytes[0] = 1;
+        bytes
+    };
     let order_four = [0; 32];
     // y = 2^255 - 19 + 1, the identity once more, and y = 2^255 - 1.
-    let not_canonical = { let mut bytes = [0xff; 32]; bytes[0] = 0xee; bytes[31] = 0x7f; bytes };
+    let not_canonical = {
+        let mut bytes = [0xff; 32];
+        bytes[0] = 0xee;
+        bytes[31] = 0x7f;
+        bytes
+    };
     for bytes in [order_one, order_four, not_canonical, [0xff; 32]] {
         assert_eq!(PublicKey::parse(&BASE64.encode(bytes)), Err(InvalidPublicKey));
     }
@@ -162,7 +174,8 @@ fn reasons() {
 /// Unknown and expired keys are passed over; a wrong signature by a key that counts is not made good by another.
 #[test]
 fn all_signatures_that_count_must_be_right() {
-    let [good, unknown, expired] = [(2, "new"), (3, "unknown"), (4, "old")].map(|(seed, name)| SigningKey::generate(&[seed; 32], name));
+    let [good, unknown, expired] =
+        [(2, "new"), (3, "unknown"), (4, "old")].map(|(seed, name)| SigningKey::generate(&[seed; 32], name));
     let imposter = SigningKey::generate(&[5; 32], "old");
     let signers = [(&good, "a.org"), (&unknown, "a.org"), (&imposter, "a.org")];
     let pdu = event(RoomVersion::V11, "m.room.message", "{}", &signers);

@@ -1,10 +1,7 @@
 //! Who must have signed an event, and whether they did (server-server API, "Validating hashes and signatures on received
 //! events").
 
-use super::{
-    PublicKey, batch,
-    public_key::decode_signature,
-};
+use super::{PublicKey, batch, public_key::decode_signature};
 use crate::{event::Pdu, id::UserId, json::Object, rules::EventIdFormat};
 
 /// A server's key, as a key ring knows it.

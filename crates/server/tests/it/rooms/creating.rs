@@ -22,9 +22,17 @@ async fn the_events_come_in_the_order_of_the_specification() {
         assert_eq!(
             order(&server, &alice, &room).await,
             [
-                "m.room.create", "m.room.member", "m.room.power_levels", "m.room.canonical_alias",
-                "m.room.join_rules", "m.room.history_visibility", "m.room.guest_access", "m.room.encryption",
-                "m.room.name", "m.room.topic", "m.room.member",
+                "m.room.create",
+                "m.room.member",
+                "m.room.power_levels",
+                "m.room.canonical_alias",
+                "m.room.join_rules",
+                "m.room.history_visibility",
+                "m.room.guest_access",
+                "m.room.encryption",
+                "m.room.name",
+                "m.room.topic",
+                "m.room.member",
             ]
         );
         let create = state(&server, &alice, &room, "m.room.create").await;
@@ -73,8 +81,14 @@ async fn what_cannot_be_created() {
         (json!({ "visibility": "odd" }), (400, "M_INVALID_PARAM")),
         (json!({ "visibility": "public" }), (403, "M_FORBIDDEN")),
         (json!({ "invite": ["nobody"] }), (400, "M_BAD_JSON")),
-        (json!({ "power_level_content_override": { "users": { "@alice:test.example": 100 } } }), (400, "M_INVALID_ROOM_STATE")),
-        (json!({ "room_version": "11", "power_level_content_override": { "users": {} } }), (400, "M_INVALID_ROOM_STATE")),
+        (
+            json!({ "power_level_content_override": { "users": { "@alice:test.example": 100 } } }),
+            (400, "M_INVALID_ROOM_STATE"),
+        ),
+        (
+            json!({ "room_version": "11", "power_level_content_override": { "users": {} } }),
+            (400, "M_INVALID_ROOM_STATE"),
+        ),
         (json!({ "name": "x".repeat(70_000) }), (413, "M_TOO_LARGE")),
         (json!({ "initial_state": [{ "type": "m.room.topic", "content": { "n": 1.5 } }] }), (400, "M_BAD_JSON")),
         (json!([]), (400, "M_BAD_JSON")),

@@ -87,8 +87,7 @@ async fn summaries_and_spaces() {
         async move {
             let answer = server.get(&path, &token).await;
             let names = answer.ok()["rooms"].as_array().cloned().unwrap_or_default();
-            let names: Vec<String> =
-                names.iter().filter_map(|room| room["name"].as_str().map(str::to_owned)).collect();
+            let names: Vec<String> = names.iter().filter_map(|room| room["name"].as_str().map(str::to_owned)).collect();
             (names.join(" "), answer.body["next_batch"].clone())
         }
     };

@@ -78,7 +78,8 @@ async fn filters_are_stored_and_used_by_id() {
 async fn wrong_requests_are_refused() {
     let server = TestServer::sqlite().await;
     let alice = server.register("alice").await;
-    for parameters in ["since=nonsense", "filter=77", "filter={", "timeout=soon", "set_presence=bored", "full_state=3"] {
+    for parameters in ["since=nonsense", "filter=77", "filter={", "timeout=soon", "set_presence=bored", "full_state=3"]
+    {
         let answer = server.get(&format!("{CLIENT}/sync?{parameters}"), &alice.token).await;
         assert_eq!(answer.refusal(), (400, "M_INVALID_PARAM"), "{parameters}");
     }
