@@ -1,6 +1,7 @@
 //! Storing events: the rows that sending one message writes, committed for real, on every database this
 //! machine has. `cargo bench -p plexus-store`; figures, not a test.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -47,15 +48,9 @@ async fn run(count: u32) {
 
 fn postgres() -> Result<(Cluster, Options), String> {
     let cluster = Cluster::start(true)?;
-    cluster
-        .admin(&["CREATE DATABASE bench"])
-        .map_err(|error| error.to_string())?;
+    cluster.admin(&["CREATE DATABASE bench"]).map_err(|error| error.to_string())?;
     let mut config = plexus_store::db::PostgresOptions::new();
-    config
-        .config
-        .host_path(cluster.host())
-        .user(USER)
-        .dbname("bench");
+    config.config.host_path(cluster.host()).user(USER).dbname("bench");
     Ok((cluster, Options::Postgres(Box::new(config))))
 }
 
@@ -71,8 +66,7 @@ async fn report(name: &str, options: &Options, count: u32) {
 }
 
 async fn measure(name: &str, db: &Database, count: u32) -> Result<(), DbError> {
-    db.write(|tx| (1..=ROOMS).try_for_each(|room| new_room(tx, room)))
-        .await?;
+    db.write(|tx| (1..=ROOMS).try_for_each(|room| new_room(tx, room))).await?;
     let clock = Clock::system();
     let mut next = 1;
     for batch in [1, 10, 100] {
@@ -83,26 +77,17 @@ async fn measure(name: &str, db: &Database, count: u32) -> Result<(), DbError> {
             let began = clock.monotonic();
             let first = next;
             next += i64::from(batch);
-            db.write(move |tx| store(tx, first, i64::from(batch)))
-                .await?;
+            db.write(move |tx| store(tx, first, i64::from(batch))).await?;
             figures.add(clock.monotonic() - began);
         }
         figures.finish(clock.monotonic() - start, u64::from(commits * batch));
-        figures.print(&format!(
-            "{name}: one writer, {batch} event(s) a transaction"
-        ));
+        figures.print(&format!("{name}: one writer, {batch} event(s) a transaction"));
     }
     concurrent(name, db, &clock, next, count).await
 }
 
 /// Many writers of one event each: what group commit makes of them.
-async fn concurrent(
-    name: &str,
-    db: &Database,
-    clock: &Clock,
-    first: i64,
-    count: u32,
-) -> Result<(), DbError> {
+async fn concurrent(name: &str, db: &Database, clock: &Clock, first: i64, count: u32) -> Result<(), DbError> {
     let each = (count / SENDERS).max(1);
     let start = clock.monotonic();
     let mut tasks = Vec::new();
@@ -121,9 +106,7 @@ async fn concurrent(
     }
     let mut figures = Figures::default();
     for task in tasks {
-        let samples = task
-            .await
-            .map_err(|error| DbError::Panicked(error.to_string()))??;
+        let samples = task.await.map_err(|error| DbError::Panicked(error.to_string()))??;
         samples.into_iter().for_each(|sample| figures.add(sample));
     }
     figures.finish(clock.monotonic() - start, u64::from(SENDERS * each));
@@ -177,20 +160,22 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
     }
     transactions::insert(tx, &requests)?;
     events::insert(tx, &new)?;
-    for event in &new {
-        // As in the room engine, memory knows the revision; closures run in order.
-        let revision =
-            REVISIONS[usize::try_from(event.room_nid).unwrap_or(0)].fetch_add(1, Ordering::Relaxed);
-        let advance = rooms::Advance {
+    // A room may come up several times in a batch: its last event is where it stands.
+    let last: BTreeMap<i64, &events::NewEvent> = new.iter().map(|event| (event.room_nid, event)).collect();
+    let rows: Vec<rooms::Advance> = last
+        .values()
+        .map(|event| rooms::Advance {
             room_nid: event.room_nid,
-            expected_revision: revision,
-            extremities: &[event.event_nid],
+            // As in the room engine, memory knows the revision; closures run in order.
+            expected_revision: REVISIONS[usize::try_from(event.room_nid).unwrap_or(0)].fetch_add(1, Ordering::Relaxed),
+            extremities: vec![event.event_nid],
             depth: event.depth,
             snapshot_nid: 0,
             position: event.depth,
-        };
-        assert!(rooms::advance(tx, &advance)?, "the revision is right");
-    }
+        })
+        .collect();
+    let moved = rooms::advance(tx, &rows)?;
+    assert_eq!(moved.len(), rows.len(), "the revisions are right");
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Inside the transaction: a batch of events of all rooms becomes rows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plexus_protocol::id::UserId;
 use plexus_store::repo::current_state::Delta;
@@ -10,7 +12,7 @@ use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
-use plexus_store::{Change, DbError, EventNid, Position, Tx, UserNid, event_key, repo};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
 
 use super::{Append, PendingEvent, PersistError};
 use crate::interner::{Lookups, NewTexts};
@@ -54,7 +56,12 @@ struct Rows {
 }
 
 /// Writes the batch.
-pub(crate) fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: u64) -> Result<Written, Refusal> {
+pub(crate) fn batch(
+    tx: &mut Tx<'_>,
+    shared: &Shared,
+    appends: &[Arc<Append>],
+    now_ms: u64,
+) -> Result<Written, Refusal> {
     transactions(tx, appends, now_ms)?;
     create_rooms(tx, appends)?;
     let mut lookups = shared.interner.lookups();
@@ -133,23 +140,33 @@ fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), Refusal>
 
 /// Moves each room's row on, once for all requests that concern it.
 fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Position>]) -> Result<(), Refusal> {
-    for (at, append) in appends.iter().enumerate() {
-        let is_last = !appends.iter().skip(at + 1).any(|later| later.room.nid == append.room.nid);
-        let (true, Some(last)) = (is_last, append.events.last()) else { continue };
-        let extremities: Vec<EventNid> = last.tip.extremities.iter().map(|extremity| extremity.nid).collect();
-        let advance = Advance {
-            room_nid: append.room.nid,
-            expected_revision: append.room.revision.load(std::sync::atomic::Ordering::Acquire),
-            extremities: &extremities,
-            depth: i64::try_from(last.tip.depth).unwrap_or(i64::MAX),
-            snapshot_nid: last.tip.snapshot.nid,
-            position: positions.get(at).and_then(|own| own.last()).copied().unwrap_or(0),
-        };
-        if !repo::rooms::advance(tx, &advance)? {
-            return Err(Refusal { at: Some(at), error: PersistError::Stale });
-        }
+    // Of each room the last request, which knows where the room stands.
+    let mut last: HashMap<RoomNid, usize> = HashMap::new();
+    for (at, append) in appends.iter().enumerate().filter(|(_, append)| !append.events.is_empty()) {
+        last.insert(append.room.nid, at);
     }
-    Ok(())
+    let rows: Vec<Advance> = last
+        .values()
+        .filter_map(|at| {
+            let append = appends.get(*at)?;
+            let tip = &append.events.last()?.tip;
+            Some(Advance {
+                room_nid: append.room.nid,
+                expected_revision: append.room.revision.load(Ordering::Acquire),
+                extremities: tip.extremities.iter().map(|extremity| extremity.nid).collect(),
+                depth: i64::try_from(tip.depth).unwrap_or(i64::MAX),
+                snapshot_nid: tip.snapshot.nid,
+                position: positions.get(*at).and_then(|own| own.last()).copied().unwrap_or(0),
+            })
+        })
+        .collect();
+    for moved in repo::rooms::advance(tx, &rows)? {
+        last.remove(&moved);
+    }
+    match last.into_values().next() {
+        Some(stale) => Err(Refusal { at: Some(stale), error: PersistError::Stale }),
+        None => Ok(()),
+    }
 }
 
 impl Rows {
@@ -194,13 +211,8 @@ impl Rows {
             if let Some(kind) = state.entry.membership
                 && let Ok(user) = UserId::try_from(&*state.entry.state_key)
             {
-                let row = MembershipRow {
-                    room_nid,
-                    kind: kind.code(),
-                    event_nid: event.nid,
-                    position,
-                    forgotten: false,
-                };
+                let row =
+                    MembershipRow { room_nid, kind: kind.code(), event_nid: event.nid, position, forgotten: false };
                 self.memberships.push((lookups.user(tx, &user)?, row));
                 tx.announce(Change::Membership { user, room: room_nid, position });
             }

@@ -1,6 +1,6 @@
 //! Rooms: one row each, replaced by compare and swap on its revision.
 
-use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, Tx, varint};
+use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, first, varint};
 
 /// A room's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,31 +59,34 @@ pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<bool, DbError> {
 
 /// What a commit to a room changes of its row.
 #[derive(Debug, Clone)]
-pub struct Advance<'a> {
+pub struct Advance {
     pub room_nid: RoomNid,
     /// The revision the writer started from.
     pub expected_revision: i64,
-    pub extremities: &'a [EventNid],
+    pub extremities: Vec<EventNid>,
     pub depth: i64,
     pub snapshot_nid: SnapshotNid,
     pub position: Position,
 }
 
-/// Moves the room's row on; `false` when somebody else has moved it since.
-pub fn advance(tx: &mut Tx<'_>, to: &Advance<'_>) -> Result<bool, DbError> {
-    let changed = tx.execute(
+/// Moves the rows of different rooms on. Answers the rooms that were moved: somebody else has moved the others since.
+pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<Vec<RoomNid>, DbError> {
+    let extremities: Vec<Vec<u8>> = rooms.iter().map(|to| varint::pack_list(&to.extremities)).collect();
+    tx.insert_many_returning(
         "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5, position = $6
-         WHERE room_nid = $1 AND revision = $2",
-        &[
-            &to.room_nid,
-            &to.expected_revision,
-            &varint::pack_list(to.extremities),
-            &to.depth,
-            &to.snapshot_nid,
-            &to.position,
-        ],
-    )?;
-    Ok(changed == 1)
+         WHERE room_nid = $1 AND revision = $2 RETURNING room_nid",
+        rooms.iter().zip(&extremities).map(|(to, extremities)| {
+            [
+                to.room_nid.to_param(),
+                to.expected_revision.to_param(),
+                extremities.to_param(),
+                to.depth.to_param(),
+                to.snapshot_nid.to_param(),
+                to.position.to_param(),
+            ]
+        }),
+        first,
+    )
 }
 
 /// The room with an id.
@@ -104,6 +107,13 @@ pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError>
         &[&nid],
         room,
     )
+}
+
+/// The ids of rooms; unknown numbers are left out.
+pub fn ids(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<(RoomNid, String)>, DbError> {
+    tx.query("SELECT room_nid, room_id FROM rooms WHERE room_nid = ANY($1)", &[&Any(nids)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
 }
 
 /// Puts a room into the room directory or takes it out.
