@@ -52,6 +52,9 @@ pub enum MembershipError {
     /// The room has no place for guests.
     #[error("guest access is not allowed in this room")]
     GuestsForbidden,
+    /// Users of other servers cannot be invited: this server does not federate yet.
+    #[error("users of other servers cannot be invited")]
+    RemoteUser,
     /// A room the user is in cannot be forgotten.
     #[error("the user is in the room")]
     StillInRoom,
@@ -104,6 +107,9 @@ impl MembershipChanger {
         let room = self.room(&change.room_id).await?;
         if room.view().state.membership(change.target.as_str()) == Some(MembershipKind::Ban) {
             return Err(MembershipError::Banned);
+        }
+        if change.target.server_name() != self.rooms.server_name().as_str() {
+            return Err(MembershipError::RemoteUser);
         }
         let shown = self.invite_profiles.then_some(&change.target);
         self.set(&room, &change, "invite", shown).await

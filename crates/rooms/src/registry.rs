@@ -1,6 +1,6 @@
 //! The rooms in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,6 +155,26 @@ impl Rooms {
             let room = Arc::new(self.new_room((nid, id, version), revision, view));
             self.shared.insert(&room)
         }))
+    }
+
+    /// The ids of rooms, in the order of their numbers; the rooms themselves are not loaded.
+    pub async fn ids(&self, nids: &[RoomNid]) -> Result<Vec<RoomId>, DbError> {
+        let mut ids = BTreeMap::new();
+        let mut missing = Vec::new();
+        for &nid in nids {
+            match self.loaded(nid) {
+                Some(room) => _ = ids.insert(nid, room.id.clone()),
+                None => missing.push(nid),
+            }
+        }
+        if !missing.is_empty() {
+            for (nid, id) in self.db.read(move |tx| repo::rooms::ids(tx, &missing)).await? {
+                let id =
+                    RoomId::try_from(id).map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error))?;
+                ids.insert(nid, id);
+            }
+        }
+        Ok(ids.into_values().collect())
     }
 
     pub(crate) fn new_room(&self, identity: (RoomNid, RoomId, RoomVersion), revision: i64, view: RoomView) -> Room {

@@ -28,11 +28,8 @@ pub async fn handle(
         return Err(ApiError::invalid_param("You cannot request a list of shared rooms with yourself"));
     }
     let own: HashSet<RoomNid> = rooms.memberships().of(&requester.user_id).await?.joined().collect();
-    let mut joined = Vec::new();
-    for nid in rooms.memberships().of(&request.user_id).await?.joined().filter(|nid| own.contains(nid)) {
-        if let Some(room) = rooms.get_nid(nid).await? {
-            joined.push(room.id.clone());
-        }
-    }
+    let theirs = rooms.memberships().of(&request.user_id).await?;
+    let shared: Vec<RoomNid> = theirs.joined().filter(|nid| own.contains(nid)).collect();
+    let joined = rooms.ids(&shared).await?;
     Ok(JsonBody(Response { joined }))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plexus_http::{ApiError, AuthGuest, JsonBody, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::Rooms;
+use plexus_store::RoomNid;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -16,11 +17,7 @@ pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let mut joined_rooms = Vec::new();
-    for nid in rooms.memberships().of(&requester.user_id).await?.joined() {
-        if let Some(room) = rooms.get_nid(nid).await? {
-            joined_rooms.push(room.id.clone());
-        }
-    }
+    let joined: Vec<RoomNid> = rooms.memberships().of(&requester.user_id).await?.joined().collect();
+    let joined_rooms = rooms.ids(&joined).await?;
     Ok(JsonBody(Response { joined_rooms }))
 }

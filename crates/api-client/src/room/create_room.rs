@@ -101,6 +101,9 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     if config.server.block_non_admin_invites && !requester.is_admin && !request.invite.is_empty() {
         return Err(ApiError::forbidden("Invites have been disabled on this server"));
     }
+    if request.invite.iter().any(|invited| invited.server_name() != rooms.server_name().as_str()) {
+        return Err(ApiError::forbidden("Users of other servers cannot be invited"));
+    }
     let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
     check_rules(config, user, alias.as_ref(), published)?;
     let mut invite = request.invite;
@@ -149,12 +152,7 @@ fn alias(localpart: &str, server: &ServerName) -> Result<RoomAlias, ApiError> {
     RoomAlias::new(localpart, server).map_err(|error| ApiError::invalid_param(format!("room_alias_name {error}")))
 }
 
-fn check_rules(
-    config: &Config,
-    user: &UserId,
-    alias: Option<&RoomAlias>,
-    published: bool,
-) -> Result<(), ApiError> {
+fn check_rules(config: &Config, user: &UserId, alias: Option<&RoomAlias>, published: bool) -> Result<(), ApiError> {
     if let Some(alias) = alias
         && !allows(may_create_alias(config), user, &[alias.as_str()], "")
     {

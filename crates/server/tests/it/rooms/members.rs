@@ -50,6 +50,7 @@ async fn wrong_requests() {
         (path(&room, "invite"), json!({}), (400, "M_MISSING_PARAM")),
         (path(&room, "invite"), json!({ "user_id": "bob" }), (400, "M_BAD_JSON")),
         (path(&room, "invite"), json!({ "user_id": 5 }), (400, "M_BAD_JSON")),
+        (path(&room, "invite"), json!({ "user_id": "@x:elsewhere.example" }), (403, "M_FORBIDDEN")),
         (path(&room, "kick"), json!({}), (400, "M_BAD_JSON")),
         (path(&room, "kick"), json!({ "user_id": "@x:test.example" }), (403, "M_FORBIDDEN")),
         (path("!unknown:test.example", "join"), json!({}), (404, "M_NOT_FOUND")),
