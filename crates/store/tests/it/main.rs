@@ -1,5 +1,6 @@
 //! Tests of the store on every database this machine has.
 
+mod crash;
 mod group_commit;
 mod kill;
 mod lost_connection;
