@@ -29,7 +29,7 @@ impl EphemeralSerial {
 
 impl Change<'_> {
     /// The next serial.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         *self.0 += 1;
         *self.0
     }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_rooms::{RoomView, Rooms};
-use plexus_store::{Change, CommitListener, Position, RoomNid};
+use plexus_store::{Change, CommitListener, DbError, Position, RoomNid};
+use tokio::runtime::Handle;
 
 pub use index::{ChangeIndex, Known};
 pub use waiters::{Wait, Waiters};
@@ -15,16 +16,27 @@ pub use waiters::{Wait, Waiters};
 /// Learns of every commit. The index is brought up to date before a commit's position is published, waiting syncs are
 /// woken after it.
 pub struct Notifier {
-    rooms: Arc<Rooms>,
     index: ChangeIndex,
+    wakers: Wakers,
+    runtime: Handle,
+}
+
+/// Finds out who waits for a change.
+#[derive(Clone)]
+struct Wakers {
+    rooms: Arc<Rooms>,
     waiters: Arc<Waiters>,
 }
 
 impl Notifier {
     /// Knows every change after `committed`, the database's position at this moment.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, committed: Position) -> Self {
-        Self { rooms, index: ChangeIndex::new(committed), waiters: Arc::default() }
+        let wakers = Wakers { rooms, waiters: Arc::default() };
+        Self { index: ChangeIndex::new(committed), wakers, runtime: Handle::current() }
     }
 
     /// What changed, by user and by room.
@@ -34,21 +46,27 @@ impl Notifier {
 
     /// Registers a waiting user. Register first, then read what is there, then wait: nothing is missed.
     pub fn wait(&self, user: &UserId) -> Wait {
-        self.waiters.wait(user)
+        self.wakers.waiters.wait(user)
     }
 
     /// How many users are waiting.
     pub fn waiting(&self) -> usize {
-        self.waiters.len()
+        self.wakers.waiters.len()
     }
 
-    /// Wakes one user.
-    pub fn wake_user(&self, user: &UserId) {
-        self.waiters.wake(user.as_str());
-    }
-
-    /// Wakes the local members of a room. A room that is not in memory has nobody who waits for it.
+    /// Wakes the local members of a room that is in memory, as a room is to which something happens.
     pub fn wake_room(&self, room: RoomNid) {
+        self.wakers.wake_room(room);
+    }
+
+    /// Wakes whoever shares a room with `user`, and the user.
+    pub async fn wake_sharers(&self, user: &UserId) -> Result<(), DbError> {
+        self.wakers.wake_sharers(user).await
+    }
+}
+
+impl Wakers {
+    fn wake_room(&self, room: RoomNid) {
         if self.waiters.is_empty() {
             return;
         }
@@ -57,15 +75,17 @@ impl Notifier {
         }
     }
 
-    /// Wakes whoever shares a room with `user`, and the user.
-    pub fn wake_sharers(&self, user: &UserId) {
-        if self.waiters.is_empty() {
-            return;
-        }
+    async fn wake_sharers(&self, user: &UserId) -> Result<(), DbError> {
         self.waiters.wake(user.as_str());
-        if let Some(rooms) = self.rooms.memberships().loaded(user) {
-            rooms.joined().for_each(|room| self.wake_room(room));
+        if self.waiters.is_empty() {
+            return Ok(());
         }
+        for room in self.rooms.memberships().of(user).await?.joined() {
+            if let Some(room) = self.rooms.get_nid(room).await? {
+                self.wake_members(&room.view());
+            }
+        }
+        Ok(())
     }
 
     /// The smaller of the two sets is walked, and looked up in the larger.
@@ -78,15 +98,21 @@ impl Notifier {
         }
     }
 
-    fn wake_for(&self, change: &Change) {
+    fn wake_for(&self, change: &Change, runtime: &Handle) {
         match change {
-            Change::Event { room, .. } => self.wake_room(*room),
-            Change::Receipt { room, private: false, .. } => self.wake_room(*room),
+            Change::Event { room, .. } | Change::Receipt { room, private: false, .. } => self.wake_room(*room),
             Change::Receipt { user, .. }
             | Change::Membership { user, .. }
             | Change::AccountData { user, .. }
-            | Change::ToDevice { user, .. } => self.wake_user(user),
-            Change::DeviceList { user, .. } => self.wake_sharers(user),
+            | Change::ToDevice { user, .. } => self.waiters.wake(user.as_str()),
+            Change::DeviceList { user, .. } => {
+                let (wakers, user) = (self.clone(), user.clone());
+                runtime.spawn(async move {
+                    if let Err(error) = wakers.wake_sharers(&user).await {
+                        tracing::warn!(%error, "cannot tell who shares a room with {user}");
+                    }
+                });
+            }
             // Told with the next answer, as in Synapse; not worth one of its own.
             Change::OneTimeKeys { .. } => {}
         }
@@ -99,8 +125,8 @@ impl CommitListener for Notifier {
     }
 
     fn published(&self, _position: Position, changes: &[Change]) {
-        if !self.waiters.is_empty() {
-            changes.iter().for_each(|change| self.wake_for(change));
+        if !self.wakers.waiters.is_empty() {
+            changes.iter().for_each(|change| self.wakers.wake_for(change, &self.runtime));
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::ephemeral::EphemeralSerial;
 use crate::json::Members;
 use crate::notifier::Notifier;
 
-pub use state::{PresenceState, PresenceView};
 use state::UserPresence;
+pub use state::{PresenceState, PresenceView};
 
 /// How many changes are remembered for syncs that are behind.
 const LOGGED: usize = 16_384;
@@ -178,7 +178,7 @@ impl Presence {
             let told = change(presence);
             let deadline = presence.deadline(&self.settings);
             if told {
-                book.log(serial.next(), user.clone());
+                book.log(serial.number(), user.clone());
             }
             book.set_timer(deadline) || told
         };

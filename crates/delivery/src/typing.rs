@@ -49,7 +49,7 @@ impl Typing {
             let mut state = self.lock();
             let new = state.rooms.entry(room).or_default().insert(user.clone(), until).is_none();
             if new {
-                state.log(serial.next(), room);
+                state.log(serial.number(), room);
             }
             new
         };
@@ -121,7 +121,7 @@ impl Typing {
             state.rooms.remove(&room);
         }
         if changed {
-            state.log(serial.next(), room);
+            state.log(serial.number(), room);
         }
         changed
     }

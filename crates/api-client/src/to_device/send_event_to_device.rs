@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_delivery::to_device::{MessagesByDevice, NewMessages};
 use plexus_delivery::{ToDevice, ToDeviceError};
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, State};
 use serde::Deserialize;
 
 use crate::own::require_text;
@@ -15,7 +15,7 @@ pub struct Request {
 }
 
 pub async fn handle(
-    Auth(requester): Auth,
+    AuthGuest(requester): AuthGuest,
     State(to_device): State<Arc<ToDevice>>,
     Path((event_type, txn_id)): Path<(String, String)>,
     Json(request): Json<Request>,

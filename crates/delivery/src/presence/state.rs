@@ -86,6 +86,8 @@ impl PresenceView {
 #[derive(Debug, Default)]
 pub(super) struct UserPresence {
     pub view: PresenceView,
+    /// Whether the status message is known, or still to be read from the database.
+    pub status_known: bool,
     /// Sync requests under way.
     syncing: u32,
     /// When the last one ended, Unix ms.
@@ -100,6 +102,7 @@ impl UserPresence {
             view.last_active_ms = Some(now);
         }
         view.currently_active = state == PresenceState::Online;
+        self.status_known = true;
         // A user without a sync request goes offline after the same time as one whose last has ended.
         self.last_sync_ms = now;
         self.replace(view)
@@ -137,6 +140,14 @@ impl UserPresence {
     pub fn sync_ended(&mut self, now: u64) {
         self.syncing = self.syncing.saturating_sub(1);
         self.last_sync_ms = now;
+    }
+
+    /// Takes over the status message of an earlier run of the server.
+    pub fn learn(&mut self, status_msg: Option<String>) {
+        if !self.status_known {
+            self.view.status_msg = status_msg;
+            self.status_known = true;
+        }
     }
 
     /// Lets time pass.

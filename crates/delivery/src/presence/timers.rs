@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plexus_protocol::id::UserId;
-use plexus_store::{DbError, repo};
+use plexus_store::{DbError, Tx, repo};
 
 use super::{Presence, stored};
 
@@ -56,7 +56,7 @@ impl Presence {
             .filter_map(|(user, presence)| presence.expire(&self.settings, now).then(|| user.clone()))
             .collect();
         for user in changed {
-            book.log(serial.next(), user);
+            book.log(serial.number(), user);
         }
         book.timer = book.users.values().filter_map(|user| user.deadline(&self.settings)).min();
     }
@@ -66,11 +66,35 @@ impl Presence {
         if changed.is_empty() {
             return Ok(());
         }
+        self.learn_statuses(&changed).await?;
         for user in &changed {
-            self.notifier.wake_sharers(user);
+            self.notifier.wake_sharers(user).await?;
         }
-        let rows: Vec<_> =
-            changed.iter().filter_map(|user| self.view(user).map(|view| stored(user, &view))).collect();
+        let rows: Vec<_> = changed.iter().filter_map(|user| self.view(user).map(|view| stored(user, &view))).collect();
         self.db.write(move |tx| rows.iter().try_for_each(|row| repo::presence::set(tx, row))).await
+    }
+
+    /// Reads the status messages of users who are seen for the first time since the start.
+    async fn learn_statuses(&self, users: &BTreeSet<UserId>) -> Result<(), DbError> {
+        let unknown: Vec<UserId> = {
+            let book = self.lock();
+            let known = |user: &&UserId| book.users.get(*user).is_none_or(|presence| presence.status_known);
+            users.iter().filter(|user| !known(user)).cloned().collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let read = move |tx: &mut Tx<'_>| {
+            unknown
+                .into_iter()
+                .map(|user| Ok((repo::presence::get(tx, user.as_str())?, user)))
+                .collect::<Result<Vec<_>, DbError>>()
+        };
+        for (stored, user) in self.db.read(read).await? {
+            if let Some(presence) = self.lock().users.get_mut(&user) {
+                presence.learn(stored.and_then(|stored| stored.status_msg));
+            }
+        }
+        Ok(())
     }
 }

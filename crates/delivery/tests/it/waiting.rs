@@ -129,3 +129,43 @@ fn typing_and_presence_time_out() {
         timers.abort();
     });
 }
+
+#[test]
+fn status_messages_survive_a_restart() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.room(ALICE).await;
+        server.join(&room, BOB).await;
+        let presence = server.presence.clone();
+        let timers = tokio::spawn(async move { presence.run().await });
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        server.presence.set(&user(ALICE), PresenceState::Online, Some("hi".into()));
+        // Told after the wake-up, stored before the next one.
+        bob.sync().await;
+        let answer = pass_time(&server, pin!(bob.answer(Duration::MAX))).await;
+        assert_eq!(answer["presence"]["events"][0]["content"]["presence"], "offline");
+        server.presence.set(&user(ALICE), PresenceState::Online, Some("hello".into()));
+        let stored = || server.db.read(|tx| plexus_store::repo::presence::get(tx, ALICE));
+        let mut status = None;
+        while status.as_deref() != Some("hello") {
+            server.clock.advance(Duration::from_millis(100));
+            tokio::task::yield_now().await;
+            let row = stored().await.map_err(|error: plexus_store::DbError| error).expect("read");
+            status = row.and_then(|row| row.status_msg);
+        }
+        timers.abort();
+
+        let server = server.restarted();
+        let presence = server.presence.clone();
+        let timers = tokio::spawn(async move { presence.run().await });
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        let mut waiting = pin!(bob.answer(Duration::MAX));
+        poll_until_waiting(&server, waiting.as_mut()).await;
+        server.presence.active(&user(ALICE));
+        let answer = waiting.await;
+        assert_eq!(answer["presence"]["events"][0]["content"]["status_msg"], "hello");
+        timers.abort();
+    });
+}

@@ -72,15 +72,3 @@ pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<Acco
         read,
     )
 }
-
-/// Deletes the room account data of a user who forgets the room.
-pub fn delete_in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM account_data WHERE user_id = $1 AND room_id = $2 AND room_id <> ''", &[&user_id, &room_id])?;
-    Ok(())
-}
-
-/// Deletes all account data of a user (deactivation with erasure).
-pub fn delete_all(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM account_data WHERE user_id = $1", &[&user_id])?;
-    Ok(())
-}

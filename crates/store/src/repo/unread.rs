@@ -4,11 +4,9 @@ use crate::{DbError, Position, RoomNid, Tx};
 
 /// All checkpoints of a user: room, evaluated up to, counts as JSON.
 pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<(RoomNid, Position, String)>, DbError> {
-    tx.query(
-        "SELECT room_nid, evaluated_to, counts FROM unread_checkpoints WHERE user_id = $1",
-        &[&user_id],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-    )
+    tx.query("SELECT room_nid, evaluated_to, counts FROM unread_checkpoints WHERE user_id = $1", &[&user_id], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })
 }
 
 /// Writes a checkpoint.
@@ -18,11 +16,5 @@ pub fn set(tx: &mut Tx<'_>, user_id: &str, room: RoomNid, evaluated_to: Position
          ON CONFLICT (user_id, room_nid) DO UPDATE SET evaluated_to = excluded.evaluated_to, counts = excluded.counts",
         &[&user_id, &room, &evaluated_to, &counts],
     )?;
-    Ok(())
-}
-
-/// Drops the checkpoints of a user whose push rules changed: they no longer say what a fresh evaluation would.
-pub fn forget_user(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM unread_checkpoints WHERE user_id = $1", &[&user_id])?;
     Ok(())
 }
