@@ -4,6 +4,7 @@
 mod stage;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,13 @@ pub use stage::{DUMMY, PASSWORD, REGISTRATION_TOKEN, StageFailure};
 
 /// How long a session can be completed.
 const LIFETIME: Duration = Duration::from_secs(3600);
+/// Largest parameters that are kept, in bytes of JSON: of somebody unknown, and of a user.
+const MAX_UNKNOWN_PARAMS: usize = 8 * 1024;
+const MAX_PARAMS: usize = 256 * 1024;
+/// Sessions kept, newest first, of people unknown: nobody needs an account to begin one.
+const KEPT_UNKNOWN: u64 = 10_000;
+/// The older ones are deleted whenever so many were begun.
+const BEGUN_PER_CLEANUP: u64 = 256;
 /// Tokens remembered as recently authenticated, for `ui_auth.session_timeout`.
 const MAX_RECENT: usize = 10_000;
 
@@ -47,7 +55,7 @@ pub struct Attempt<'a> {
 /// A request may go on.
 #[derive(Debug, Clone)]
 pub struct Passed {
-    /// `None`: authentication was recent enough to be skipped.
+    /// `None`: it took one request, or authentication was recent enough to be skipped.
     pub session_id: Option<String>,
     /// The body to act on: what this request sent or, if that was nothing, what the session was begun with
     /// (without passwords, which are not kept).
@@ -84,6 +92,9 @@ pub enum UiaError {
     /// 400 `M_UNRECOGNIZED`
     #[error("this authentication type is not offered here")]
     UnknownStage,
+    /// 413 `M_TOO_LARGE`
+    #[error("the request is too large to be authenticated")]
+    TooLarge,
     /// 403 `M_FORBIDDEN`: the account has nothing to authenticate with.
     #[error("no authentication flow is available for this account")]
     NoFlow,
@@ -101,6 +112,8 @@ pub struct UserInteractiveAuth {
     random: Random,
     logins: Logins,
     skip_within: Duration,
+    /// Sessions begun since the start.
+    begun: Arc<AtomicU64>,
     /// Token -> when its owner completed a flow, on the monotonic clock.
     recent: Arc<Mutex<HashMap<i64, Duration>>>,
 }
@@ -110,7 +123,7 @@ impl UserInteractiveAuth {
     #[must_use]
     pub fn new(db: Database, clock: Clock, random: Random, logins: Logins, settings: &Settings) -> Self {
         let skip_within = settings.ui_auth_session_timeout;
-        Self { db, clock, random, logins, skip_within, recent: Arc::default() }
+        Self { db, clock, random, logins, skip_within, begun: Arc::default(), recent: Arc::default() }
     }
 
     /// The flows by which an existing account can authenticate itself.
@@ -136,13 +149,30 @@ impl UserInteractiveAuth {
             let session = self.begin(&attempt).await?;
             return Err(incomplete(&session, &attempt, None));
         };
-        let session = match auth.get_str("session") {
-            Some(id) => self.resume(id, &attempt).await?,
-            None => self.begin(&attempt).await?,
-        };
-        let failure = match auth.get("type") {
-            None => None,
-            Some(_) => self.try_stage(&session, &attempt, auth).await?,
+        let stage = stage::offered(&attempt.flows, auth)?;
+        let (session, failure) = match (auth.get_str("session"), stage) {
+            (Some(id), Some(stage)) => {
+                let session = self.resume(id, &attempt).await?;
+                let failure = self.try_stage(&session, stage, &attempt, auth).await?;
+                (session, failure)
+            }
+            (Some(id), None) => (self.resume(id, &attempt).await?, None),
+            // All in one request: nothing needs to be kept.
+            (None, Some(stage @ (DUMMY | PASSWORD))) if attempt.flows.iter().any(|flow| flow == &[stage]) => {
+                match self.failure_without_session(stage, &attempt, auth).await? {
+                    None => {
+                        self.remember(attempt.requester);
+                        return Ok(Passed { session_id: None, params: attempt.params, registered: None });
+                    }
+                    failure => (self.begin(&attempt).await?, failure),
+                }
+            }
+            (None, Some(stage)) => {
+                let session = self.begin(&attempt).await?;
+                let failure = self.try_stage(&session, stage, &attempt, auth).await?;
+                (session, failure)
+            }
+            (None, None) => (self.begin(&attempt).await?, None),
         };
         // Read again: this stage, or one completed on the fallback page meanwhile.
         let session = self.load(&session.session_id).await?;
@@ -170,7 +200,7 @@ impl UserInteractiveAuth {
     ) -> Result<Option<StageFailure>, UiaError> {
         let session = self.load(session_id).await?;
         match (stage, token) {
-            (DUMMY, _) => self.complete_dummy(&session).await.map(|()| None),
+            (DUMMY, _) => self.complete(&session, DUMMY).await.map(|()| None),
             (REGISTRATION_TOKEN, Some(token)) => self.use_registration_token(&session, token).await,
             (REGISTRATION_TOKEN, None) => Err(UiaError::MissingField("token")),
             _ => Err(UiaError::UnknownStage),
@@ -191,14 +221,29 @@ impl UserInteractiveAuth {
             created_ts: self.clock.now_ms(),
             operation: attempt.operation.clone(),
             user_id: attempt.requester.map(|requester| requester.user_id.as_str().to_owned()),
-            params: bound_params(&attempt.params),
+            params: self.bound_params(attempt)?,
             registration_token: None,
             registered_user_id: None,
             completed: Vec::new(),
         };
         let stored = session.clone();
-        self.db.write::<_, DbError, _>(move |tx| ui_auth::insert(tx, &stored)).await?;
+        let cleanup = self.begun.fetch_add(1, Ordering::Relaxed) % BEGUN_PER_CLEANUP == BEGUN_PER_CLEANUP - 1;
+        self.db
+            .write::<_, DbError, _>(move |tx| {
+                ui_auth::insert(tx, &stored)?;
+                if cleanup { ui_auth::keep_newest_of_unknown(tx, KEPT_UNKNOWN) } else { Ok(()) }
+            })
+            .await?;
         Ok(session)
+    }
+
+    /// What a session is bound to. Passwords stay out of the database.
+    fn bound_params(&self, attempt: &Attempt<'_>) -> Result<String, UiaError> {
+        let mut params = attempt.params.clone();
+        params.retain(|key, _| key != "password" && key != "new_password");
+        let params = params.to_json();
+        let limit = if attempt.requester.is_some() { MAX_PARAMS } else { MAX_UNKNOWN_PARAMS };
+        if params.len() <= limit { Ok(params) } else { Err(UiaError::TooLarge) }
     }
 
     async fn load(&self, session_id: &str) -> Result<ui_auth::Session, UiaError> {
@@ -219,7 +264,7 @@ impl UserInteractiveAuth {
         if session.operation != attempt.operation || session.user_id.as_deref() != user_id {
             return Err(UiaError::OperationChanged);
         }
-        let params = bound_params(&attempt.params);
+        let params = self.bound_params(attempt)?;
         if attempt.params.is_empty() || params == session.params {
             return Ok(session);
         }
@@ -286,13 +331,6 @@ fn incomplete(session: &ui_auth::Session, attempt: &Attempt<'_>, failure: Option
         completed: session.completed.clone(),
         failure,
     }))
-}
-
-/// What a session is bound to. Passwords stay out of the database.
-fn bound_params(params: &Object) -> String {
-    let mut params = params.clone();
-    params.retain(|key, _| key != "password" && key != "new_password");
-    params.to_json()
 }
 
 fn stored_params(session: &ui_auth::Session) -> Result<Object, DbError> {

@@ -97,6 +97,7 @@ pub(crate) fn uia_error(error: UiaError) -> ApiError {
         UiaError::UnknownStage => {
             ApiError::new(StatusCode::BAD_REQUEST, "M_UNRECOGNIZED", "This authentication type is not offered here")
         }
+        UiaError::TooLarge => ApiError::too_large("The request is too large to be authenticated"),
         UiaError::NoFlow => ApiError::forbidden("No authentication flow is available for this account"),
         UiaError::Hash(_) | UiaError::Database(_) => ApiError::internal(&error),
     }

@@ -4,7 +4,7 @@ use plexus_protocol::json::Object;
 use plexus_store::DbError;
 use plexus_store::repo::{registration_tokens, ui_auth};
 
-use super::{Attempt, UiaError, UserInteractiveAuth};
+use super::{Attempt, Flow, UiaError, UserInteractiveAuth};
 use crate::login::LoginError;
 
 /// Nothing to do.
@@ -25,21 +25,33 @@ pub enum StageFailure {
     InvalidRegistrationToken,
 }
 
+/// The stage that `auth` tries, if it tries any.
+pub(super) fn offered(flows: &[Flow], auth: &Object) -> Result<Option<&'static str>, UiaError> {
+    if !auth.contains_key("type") {
+        return Ok(None);
+    }
+    let named = auth.get_str("type").ok_or(UiaError::MissingField("type"))?;
+    let stage = flows.iter().flatten().find(|offered| **offered == named);
+    stage.copied().map(Some).ok_or(UiaError::UnknownStage)
+}
+
 impl UserInteractiveAuth {
     /// Tries the stage that `auth` names. A client's wrong answer is `Some`.
     pub(super) async fn try_stage(
         &self,
         session: &ui_auth::Session,
+        stage: &'static str,
         attempt: &Attempt<'_>,
         auth: &Object,
     ) -> Result<Option<StageFailure>, UiaError> {
-        let stage = auth.get_str("type").ok_or(UiaError::MissingField("type"))?;
-        if !attempt.flows.iter().flatten().any(|offered| *offered == stage) {
-            return Err(UiaError::UnknownStage);
-        }
         match stage {
-            DUMMY => self.complete_dummy(session).await.map(|()| None),
-            PASSWORD => self.check_password(session, attempt, auth).await,
+            DUMMY | PASSWORD => {
+                let failure = self.failure_without_session(stage, attempt, auth).await?;
+                if failure.is_none() {
+                    self.complete(session, stage).await?;
+                }
+                Ok(failure)
+            }
             REGISTRATION_TOKEN => {
                 let token = auth.get_str("token").ok_or(UiaError::MissingField("token"))?;
                 self.use_registration_token(session, token).await
@@ -48,18 +60,27 @@ impl UserInteractiveAuth {
         }
     }
 
-    pub(super) async fn complete_dummy(&self, session: &ui_auth::Session) -> Result<(), UiaError> {
+    pub(super) async fn complete(&self, session: &ui_auth::Session, stage: &'static str) -> Result<(), UiaError> {
         let id = session.session_id.clone();
-        self.db.write::<_, DbError, _>(move |tx| ui_auth::complete_stage(tx, &id, DUMMY)).await?;
+        self.db.write::<_, DbError, _>(move |tx| ui_auth::complete_stage(tx, &id, stage)).await?;
         Ok(())
     }
 
-    async fn check_password(
+    /// Whether a stage that needs to remember nothing fails.
+    pub(super) async fn failure_without_session(
         &self,
-        session: &ui_auth::Session,
+        stage: &'static str,
         attempt: &Attempt<'_>,
         auth: &Object,
     ) -> Result<Option<StageFailure>, UiaError> {
+        match stage {
+            DUMMY => Ok(None),
+            PASSWORD => self.check_password(attempt, auth).await,
+            _ => Err(UiaError::UnknownStage),
+        }
+    }
+
+    async fn check_password(&self, attempt: &Attempt<'_>, auth: &Object) -> Result<Option<StageFailure>, UiaError> {
         let password = auth.get_str("password").ok_or(UiaError::MissingField("password"))?;
         let Some(requester) = attempt.requester else { return Err(UiaError::UnknownStage) };
         // The name is optional here, as the access token tells it; another user's is refused.
@@ -72,15 +93,12 @@ impl UserInteractiveAuth {
             return Ok(Some(StageFailure::WrongPassword));
         }
         match self.logins.by_password(Some(&requester.user_id), password).await {
-            Ok(user_id) if user_id == requester.user_id => {}
+            Ok(user_id) if user_id == requester.user_id => Ok(None),
             Ok(_) | Err(LoginError::WrongPassword | LoginError::Deactivated | LoginError::Locked) => {
-                return Ok(Some(StageFailure::WrongPassword));
+                Ok(Some(StageFailure::WrongPassword))
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        let id = session.session_id.clone();
-        self.db.write::<_, DbError, _>(move |tx| ui_auth::complete_stage(tx, &id, PASSWORD)).await?;
-        Ok(None)
     }
 
     /// Reserves a use of the token for the session: it counts as used only once the account is registered.

@@ -5,6 +5,7 @@ use plexus_accounts::{NewAccount, Requester};
 use plexus_protocol::json::Object;
 use plexus_store::DbError;
 use plexus_store::repo::registration_tokens::{self, RegistrationToken};
+use plexus_store::repo::ui_auth;
 
 use super::{Server, object, server};
 
@@ -205,12 +206,37 @@ async fn a_reserved_token_is_given_back() {
 async fn passwords_are_not_kept_in_sessions() {
     for db in plexus_testkit::databases() {
         let server = server(&db, |_| ());
-        let auth = r#"{"type": "m.login.dummy"}"#;
         let params = r#"{"username": "alice", "password": "secret"}"#;
-        let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(auth), params)).await.unwrap();
+        let session = challenge(&server, register(vec![DUMMY], None, params)).await.session_id;
+        let auth = format!(r#"{{"type": "m.login.dummy", "session": "{session}"}}"#);
+        let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), params)).await.unwrap();
         assert_eq!(passed.params, object(params));
         let auth = format!(r#"{{"session": "{}"}}"#, passed.session_id.unwrap());
         let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), "{}")).await.unwrap();
         assert_eq!(passed.params, object(r#"{"username": "alice"}"#));
+
+        let auth = r#"{"type": "m.login.dummy"}"#;
+        let at_once = server.accounts.uia.authenticate(register(vec![DUMMY], Some(auth), params)).await.unwrap();
+        assert_eq!(at_once.session_id, None);
+        let huge = register(vec![DUMMY], None, &format!(r#"{{"username": "{}"}}"#, "x".repeat(10_000)));
+        assert!(matches!(server.accounts.uia.authenticate(huge).await, Err(UiaError::TooLarge)));
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_people_unknown_are_bounded() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let first = challenge(&server, register(vec![DUMMY], None, "{}")).await.session_id;
+        let kept = challenge(&server, register(vec![DUMMY], None, "{}")).await.session_id;
+        server.accounts.uia.complete_by_page(&kept, DUMMY, None).await.unwrap();
+        for _ in 0..3 {
+            server.pass(Duration::from_millis(1));
+            challenge(&server, register(vec![DUMMY], None, "{}")).await;
+        }
+        server.db.write::<_, DbError, _>(|tx| ui_auth::keep_newest_of_unknown(tx, 2)).await.unwrap();
+        let uia = &server.accounts.uia;
+        assert!(matches!(uia.registered_user(&first).await, Err(UiaError::UnknownSession)));
+        assert!(uia.registered_user(&kept).await.is_ok());
     }
 }

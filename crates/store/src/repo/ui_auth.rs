@@ -89,6 +89,18 @@ pub fn delete(tx: &mut Tx, session_id: &str) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Deletes the oldest sessions that are for no user, completed nothing and reserve nothing, beyond the newest `keep`.
+pub fn keep_newest_of_unknown(tx: &mut Tx, keep: u64) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM ui_auth_sessions WHERE user_id IS NULL AND registration_token IS NULL
+         AND registered_user_id IS NULL AND created_ts < COALESCE(
+             (SELECT created_ts FROM ui_auth_sessions WHERE user_id IS NULL ORDER BY created_ts DESC LIMIT 1 OFFSET $1), 0)
+         AND NOT EXISTS (SELECT 1 FROM ui_auth_completed c WHERE c.session_id = ui_auth_sessions.session_id)",
+        &[&keep],
+    )?;
+    Ok(())
+}
+
 /// Deletes the sessions created before `before` (Unix ms) and gives the registration token uses they had reserved back.
 pub fn delete_before(tx: &mut Tx, before: u64) -> Result<(), DbError> {
     let reserved: Vec<String> = tx.query(
