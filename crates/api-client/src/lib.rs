@@ -42,6 +42,7 @@ mod threads;
 mod to_device;
 mod typing;
 mod uiaa;
+mod user_directory;
 mod voip;
 mod welcome;
 

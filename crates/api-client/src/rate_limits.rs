@@ -29,6 +29,7 @@ pub struct RateLimits {
     pub room_creation: RateLimiter<UserId>,
     pub reports: RateLimiter<UserId>,
     pub profile: RateLimiter<UserId>,
+    pub user_directory: RateLimiter<UserId>,
     pub presence: RateLimiter<UserId>,
 }
 
@@ -53,6 +54,7 @@ impl RateLimits {
             room_creation: limiter(config.rc_room_creation, clock),
             reports: limiter(config.rc_reports, clock),
             profile: limiter(config.rc_profile, clock),
+            user_directory: limiter(config.rc_user_directory, clock),
             presence: limiter(config.rc_presence.per_user, clock),
         }
     }

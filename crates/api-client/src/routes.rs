@@ -9,7 +9,7 @@ use crate::{
     alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space,
 };
 use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
-use crate::{state, threads};
+use crate::{state, threads, user_directory};
 
 /// The list of routes; `build` it with [`Api`].
 pub fn routes() -> Routes<Api> {
@@ -255,4 +255,5 @@ fn profiles(r: &mut Routes<Api>) {
     r.get(ALL, "/profile/{user_id}/{field}", profile::get_profile_field::handle);
     r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle);
     r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
+    r.post(ALL, "/user_directory/search", user_directory::search_users::handle);
 }

@@ -31,5 +31,6 @@ pub mod tokens;
 pub mod transactions;
 pub mod ui_auth;
 pub mod unread;
+pub mod user_directory;
 pub mod user_ids;
 pub mod users;

@@ -35,6 +35,7 @@ rc_media_create: *many
 rc_room_creation: *many
 rc_reports: *many
 rc_profile: *many
+rc_user_directory: *many
 rc_presence: {per_user: *many}
 ";
 

@@ -38,7 +38,7 @@ options! {
         /// Rooms that one user creates.
         acts rc_room_creation: RateLimit = RateLimit::new(0.016, 10),
         /// Searches of one user in the user directory.
-        later rc_user_directory: RateLimit = RateLimit::new(0.016, 200),
+        acts rc_user_directory: RateLimit = RateLimit::new(0.016, 200),
         /// Profiles that one user looks up.
         acts rc_profile: RateLimit = RateLimit::new(1.0, 500),
         /// Requests of one device for room keys.

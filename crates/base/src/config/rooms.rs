@@ -10,7 +10,7 @@ options! {
         /// Which new rooms are encrypted without anybody asking for it.
         acts encryption_enabled_by_default_for_room_type: EncryptionByDefault = EncryptionByDefault::Off,
         /// Finding users.
-        later user_directory: UserDirectory,
+        acts user_directory: UserDirectory,
         /// Terms that users must agree to.
         later user_consent: Option<UserConsent>,
         /// Statistics of rooms and users.
@@ -64,15 +64,15 @@ options! {
     /// Finding users.
     pub struct UserDirectory {
         /// Whether users can be searched for.
-        later enabled: bool = true,
+        acts enabled: bool = true,
         /// Whether all users are found, and not only those in public or common rooms.
-        later search_all_users: bool = false,
+        acts search_all_users: bool = false,
         /// Whether users of this server come first.
         later prefer_local_users: bool = false,
         /// Whether users of other servers are left out.
         later exclude_remote_users: bool = false,
         /// Whether locked users are found.
-        later show_locked_users: bool = false,
+        acts show_locked_users: bool = false,
     }
 }
 

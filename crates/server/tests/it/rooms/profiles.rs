@@ -45,3 +45,26 @@ async fn a_profile_and_its_copies() {
         assert_eq!(missing.refusal(), (404, "M_NOT_FOUND"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finding_users() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let search = |term: &'static str| {
+            let (server, alice) = (&server, &alice);
+            async move {
+                let body = json!({ "search_term": term });
+                server.post("/_matrix/client/v3/user_directory/search", &alice.token, body).await.ok().clone()
+            }
+        };
+        assert_eq!(search("bob").await["results"], json!([]));
+        public_room(&server, &bob).await;
+        assert_eq!(search("@BO").await["results"][0]["user_id"], json!(bob.id));
+        let name = format!("/_matrix/client/v3/profile/{}/displayname", bob.id);
+        server.put(&name, &bob.token, json!({ "displayname": "Robert 100%" })).await.ok();
+        assert_eq!(search("rob").await["results"][0]["display_name"], "Robert 100%");
+        assert_eq!(search("100%").await["results"].as_array().map(Vec::len), Some(1));
+        assert_eq!(search("1_0%").await["results"], json!([]));
+        assert_eq!(search("alice").await, json!({ "results": [], "limited": false }));
+    }
+}

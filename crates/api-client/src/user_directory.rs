@@ -1,0 +1,3 @@
+//! Finding users.
+
+pub mod search_users;
