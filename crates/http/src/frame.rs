@@ -43,14 +43,24 @@ struct Requests {
     next_id: AtomicU64,
 }
 
+impl Requests {
+    /// The id a proxy gave the request, or its method and a number, as in Synapse.
+    fn id(&self, request: &Request) -> String {
+        let given = request.extensions().get::<Peer>().and_then(|peer| peer.request_id(request.headers()));
+        match given {
+            Some(id) => id.to_owned(),
+            None => format!("{}-{}", request.method(), self.next_id.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
 async fn around(State(requests): State<Arc<Requests>>, mut request: Request, next: Next) -> Response {
     let silent = request.uri().path() == "/health";
     let started = requests.clock.monotonic();
     let line = Line::of(&request);
     let user = LoggedUser::default();
     request.extensions_mut().insert(user.clone());
-    let id = requests.next_id.fetch_add(1, Ordering::Relaxed);
-    let span = tracing::info_span!("request", id = %format_args!("{}-{id}", line.method));
+    let span = tracing::info_span!("request", id = requests.id(&request));
     let mut response = if request.method() == Method::OPTIONS {
         // "Servers MUST ... respond to all OPTIONS requests without authentication" (client-server API, web browser clients)
         StatusCode::OK.into_response()

@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
+use http::header::HeaderName;
 use http::request::Parts;
+
+/// The longest request id taken over from a proxy, in bytes.
+const MAX_REQUEST_ID: usize = 128;
 
 /// What the listener knows of a connection; put into each request's extensions.
 #[derive(Debug, Clone)]
@@ -15,11 +19,19 @@ pub struct Peer {
     pub address: Option<IpAddr>,
     /// Whether X-Forwarded-For is to be believed (the listener's `x_forwarded`).
     pub x_forwarded: bool,
+    /// The header in which a trusted proxy gives each request an id (the listener's `request_id_header`).
+    pub request_id_header: Option<HeaderName>,
     /// The listener's name in the log: its `tag`, port or path.
     pub site: Arc<str>,
 }
 
 impl Peer {
+    /// The id a proxy gave the request, if it gave one that can be logged.
+    pub(crate) fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let id = headers.get(self.request_id_header.as_ref()?)?.to_str().ok()?;
+        (!id.is_empty() && id.len() <= MAX_REQUEST_ID).then_some(id)
+    }
+
     /// The client's address: the first of X-Forwarded-For behind a proxy, as in Synapse, else the socket's.
     pub fn client_ip(&self, headers: &HeaderMap) -> Option<IpAddr> {
         if self.x_forwarded {
@@ -67,7 +79,12 @@ mod tests {
     use super::*;
 
     fn client_ip(forwarded: &str, x_forwarded: bool) -> String {
-        let peer = Peer { address: "::ffff:127.0.0.1".parse().ok(), x_forwarded, site: "8008".into() };
+        let peer = Peer {
+            address: "::ffff:127.0.0.1".parse().ok(),
+            x_forwarded,
+            request_id_header: None,
+            site: "8008".into(),
+        };
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", forwarded.parse().unwrap());
         peer.client_ip(&headers).map(|ip| ip.to_string()).unwrap_or_default()

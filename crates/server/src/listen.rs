@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::HeaderName;
 use plexus_base::config::{Listener as ListenerConfig, ListenerType, ResourceName};
 use plexus_base::{Clock, Shutdown};
 use plexus_http::Peer;
@@ -35,6 +36,7 @@ pub struct Bound {
     /// `tls: true`.
     pub tls: bool,
     x_forwarded: bool,
+    request_id_header: Option<HeaderName>,
     site: Arc<str>,
     resources: Vec<ResourceName>,
     compress: bool,
@@ -89,6 +91,8 @@ fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
         socket,
         tls: listener.tls,
         x_forwarded: listener.trusts_forwarded(),
+        // A name that cannot be a header's is in no request.
+        request_id_header: listener.request_id_header.as_ref().and_then(|name| name.parse().ok()),
         site: listener.tag.clone().unwrap_or(place).into(),
         resources: listener.resources.iter().flat_map(|resource| resource.names.clone()).collect(),
         compress: listener.resources.iter().any(|resource| resource.compress),
@@ -191,6 +195,11 @@ async fn accept_one(listener: &Bound) -> std::io::Result<(Stream, Peer)> {
         }
         Socket::Unix(socket, _) => (Stream::Unix(socket.accept().await?.0), None),
     };
-    let peer = Peer { address, x_forwarded: listener.x_forwarded, site: Arc::clone(&listener.site) };
+    let peer = Peer {
+        address,
+        x_forwarded: listener.x_forwarded,
+        request_id_header: listener.request_id_header.clone(),
+        site: Arc::clone(&listener.site),
+    };
     Ok((stream, peer))
 }

@@ -224,16 +224,11 @@ async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
     let first_user = running.application.is_empty().await?;
     banner(args, &config, &running, first_user);
     notifier.ready();
-    loop {
-        match signals.next().await {
-            Signal::Reload => {
-                notifier.reloading();
-                running.reload();
-                reload_levels(&telemetry);
-                notifier.ready();
-            }
-            Signal::Stop => break,
-        }
+    while let Signal::Reload = signals.next().await {
+        notifier.reloading();
+        running.reload();
+        reload_levels(&telemetry);
+        notifier.ready();
     }
     tracing::info!("stopping");
     notifier.stopping();
