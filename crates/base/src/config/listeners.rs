@@ -22,7 +22,7 @@ options! {
         /// Whether a proxy in front tells the client's address in X-Forwarded-For. True for unix sockets when not set.
         acts x_forwarded: Option<bool>,
         /// The header in which a proxy in front hands over an id for each request.
-        later request_id_header: Option<String>,
+        acts request_id_header: Option<String>,
         /// What is served here.
         acts resources: Vec<ListenerResource>,
         /// Python modules that answer at paths of their own.
