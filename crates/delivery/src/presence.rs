@@ -143,15 +143,22 @@ impl Presence {
     pub fn changed(&self, since: u64) -> Vec<UserId> {
         let book = self.lock();
         if since < book.log_after {
-            let shown = |view: &PresenceView| self.settings.include_offline || view.state != PresenceState::Offline;
-            let users = book.users.iter().filter(|(_, presence)| shown(&presence.view));
-            return users.map(|(user, _)| user.clone()).collect();
+            drop(book);
+            return self.not_offline();
         }
         let start = book.log.partition_point(|(serial, _)| *serial <= since);
         let mut users: Vec<UserId> = book.log.range(start..).map(|(_, user)| user.clone()).collect();
         users.sort_unstable();
         users.dedup();
         users
+    }
+
+    /// Everybody who is not offline; with `include_offline` everybody known.
+    pub fn not_offline(&self) -> Vec<UserId> {
+        let shown = |view: &PresenceView| self.settings.include_offline || view.state != PresenceState::Offline;
+        let book = self.lock();
+        let users = book.users.iter().filter(|(_, presence)| shown(&presence.view));
+        users.map(|(user, _)| user.clone()).collect()
     }
 
     /// The `m.presence` event of a user.

@@ -82,10 +82,10 @@ impl<'b> Build<'b> {
         }
         let account_data = build.account_data().await?;
         let AccountDataNews { global, rooms } = account_data;
-        let mut sections = build.rooms(rooms).await?;
+        let sections = build.rooms(rooms).await?;
         let messages = build.messages().await?;
-        let lists = build.device_lists(std::mem::take(&mut sections.encounters)).await?;
-        let presence = build.presence().await?;
+        let lists = build.device_lists(&sections.encounters).await?;
+        let presence = build.presence(&sections.encounters).await?;
         let now = build.now;
         Ok((build.write(&global, &presence, &messages, &lists, &sections).await?, now))
     }

@@ -35,11 +35,13 @@ pub(super) struct Messages {
     pub told_to: Option<Position>,
 }
 
-/// With whom the user has come together in an encrypted room, and who left one.
+/// With whom the user has come together, in an encrypted room or in any, and who left an encrypted one.
 #[derive(Default)]
 pub(super) struct Encounters {
     pub joined: BTreeSet<UserId>,
     pub left: BTreeSet<UserId>,
+    /// In any room: whose presence the user has not been told.
+    pub met: BTreeSet<UserId>,
 }
 
 /// `device_lists`
@@ -151,7 +153,7 @@ impl Build<'_> {
     }
 
     /// Whose devices changed, and who is no longer of interest. An initial sync tells none: the client asks for all.
-    pub async fn device_lists(&self, encounters: Encounters) -> Result<DeviceLists, DbError> {
+    pub async fn device_lists(&self, encounters: &Encounters) -> Result<DeviceLists, DbError> {
         let mut lists = DeviceLists::default();
         if self.request.since.is_none() {
             return Ok(lists);
@@ -161,10 +163,10 @@ impl Build<'_> {
                 lists.changed.insert(user);
             }
         }
-        lists.changed.extend(encounters.joined.into_iter().filter(|user| *user != self.request.user));
-        for user in encounters.left {
-            if user != self.request.user && !self.shares_encrypted_room(&user).await? {
-                lists.left.insert(user);
+        lists.changed.extend(encounters.joined.iter().filter(|user| **user != self.request.user).cloned());
+        for user in &encounters.left {
+            if *user != self.request.user && !self.shares_encrypted_room(user).await? {
+                lists.left.insert(user.clone());
             }
         }
         Ok(lists)

@@ -141,7 +141,7 @@ impl Build<'_> {
         !ignored && self.filter().room.timeline.allows(pdu.event_type(), sender, has_url)
     }
 
-    /// For device lists: whom the user has come together with in an encrypted room, and who left it.
+    /// Whom the user has come together with, for presence, and in encrypted rooms, for device lists; and who left those.
     fn note_encounters<'e>(
         &self,
         room: &Room,
@@ -150,23 +150,28 @@ impl Build<'_> {
         events: impl Iterator<Item = &'e Arc<TimelineEvent>>,
         encounters: &mut Encounters,
     ) {
-        if self.request.since.is_none() || !is_encrypted(room) {
+        if self.request.since.is_none() {
             return;
         }
-        if extent == Extent::Whole {
-            let members = view.state.of_type("m.room.member");
-            let joined = members.filter(|entry| entry.membership == Some(MembershipKind::Join));
-            encounters.joined.extend(joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok()));
-            return;
-        }
+        let encrypted = is_encrypted(room);
         let is_in = |user: &UserId| view.state.membership(user.as_str()) == Some(MembershipKind::Join);
+        if extent == Extent::Whole {
+            encounters.met.extend(self.parts().presence.not_offline().into_iter().filter(is_in));
+            if encrypted {
+                encounters.joined.extend(joined_members(view));
+            }
+            return;
+        }
         for event in events.filter(|event| event.pdu.event_type() == "m.room.member") {
             let Some(user) = event.pdu.state_key().and_then(|user| UserId::try_from(user).ok()) else { continue };
             match MembershipKind::of(&event.pdu) {
                 Some(MembershipKind::Join) if !was_member(event) && is_in(&user) => {
-                    encounters.joined.insert(user);
+                    if encrypted {
+                        encounters.joined.insert(user.clone());
+                    }
+                    encounters.met.insert(user);
                 }
-                Some(MembershipKind::Leave | MembershipKind::Ban) => _ = encounters.left.insert(user),
+                Some(MembershipKind::Leave | MembershipKind::Ban) if encrypted => _ = encounters.left.insert(user),
                 _ => {}
             }
         }
@@ -273,6 +278,13 @@ fn write_count(out: &mut String, count: Count) {
     members.number("highlight_count", count.highlights);
     members.number("notification_count", count.notifications);
     members.close();
+}
+
+/// Everybody who is in the room.
+pub(super) fn joined_members(view: &RoomView) -> impl Iterator<Item = UserId> {
+    let members = view.state.of_type("m.room.member");
+    let joined = members.filter(|entry| entry.membership == Some(MembershipKind::Join));
+    joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok())
 }
 
 /// Whether the user of a member event was in the room before it.

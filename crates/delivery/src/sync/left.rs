@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::id::UserId;
-use plexus_rooms::{Membership, MembershipKind, Room};
+use plexus_rooms::{Membership, Room};
 use plexus_store::DbError;
 
 use super::build::{Build, Hints};
 use super::devices::{Encounters, is_encrypted};
+use super::joined::joined_members;
 use super::state::StateOf;
 use super::timeline::Timeline;
 use crate::history;
@@ -37,9 +37,7 @@ impl Build<'_> {
         };
         let view = room.view();
         if was_joined && is_encrypted(room) {
-            let members = view.state.of_type("m.room.member");
-            let joined = members.filter(|entry| entry.membership == Some(MembershipKind::Join));
-            encounters.left.extend(joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok()));
+            encounters.left.extend(joined_members(&view));
         }
         let of = StateOf { room, view: &view, timeline: &timeline, heroes: &[] };
         let state = match self.request.since {

@@ -170,5 +170,7 @@ fn presence_is_told_to_those_who_share_a_room() {
         assert!(bob.sync().await["presence"].is_null());
         assert!(carol.sync().await["presence"].is_null());
         assert_eq!(server.client(BOB).sync().await["presence"]["events"], expected);
+        server.join(&room, CAROL).await;
+        assert_eq!(carol.sync().await["presence"]["events"], expected);
     });
 }
