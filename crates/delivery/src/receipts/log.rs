@@ -1,6 +1,6 @@
 //! The newest receipts of each room, in memory: a receipt in a room with many waiting members is read once, not by each.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plexus_store::repo::receipts::Receipt;
@@ -49,13 +49,17 @@ impl ReceiptLog {
         room.receipts.push_back(receipt);
     }
 
-    /// The receipts after `since` and at or before `upto`; `None` when memory does not reach back that far.
+    /// The receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when memory does not reach back that far.
     pub fn range(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(room) = inner.rooms.get(&room) else {
             return (since >= inner.complete_after).then(Vec::new);
         };
-        let wanted = |receipt: &&Arc<Receipt>| receipt.position > since && receipt.position <= upto;
-        (since >= room.complete_after).then(|| room.receipts.iter().filter(wanted).cloned().collect())
+        if since < room.complete_after {
+            return None;
+        }
+        let mut seen = HashSet::new();
+        let within = room.receipts.iter().rev().filter(|it| it.position > since && it.position <= upto);
+        Some(within.filter(move |it| seen.insert((&it.user, &it.receipt_type, &it.thread_id))).cloned().collect())
     }
 }
