@@ -165,8 +165,8 @@ impl Task {
                     refuse(batch.remove(at), error);
                     waiting.push_front(batch);
                 }
-                // Nobody knows whose fault it is: each by itself, so that no room suffers for another.
-                Err(_) if batch.len() > 1 => waiting.extend(batch.into_iter().map(|request| vec![request])),
+                // One of them is at fault, nobody knows which: each by itself, so that no room suffers for another.
+                Err(refusal) if batch.len() > 1 && refusal.is_of_one() => waiting.extend(batch.into_iter().map(|request| vec![request])),
                 Err(write::Refusal { error, .. }) => {
                     for request in batch {
                         refuse(request, error.clone());

@@ -112,12 +112,14 @@ pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
         .collect()
 }
 
-/// Every room in the room directory, those with the most members first.
+/// Every room in the room directory that has members, those with the most members first.
 pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
     let nids = rooms.database().read(repo::rooms::published).await?;
     let mut summaries = Vec::with_capacity(nids.len());
     for nid in nids {
-        if let Some(room) = rooms.get_nid(nid).await? {
+        if let Some(room) = rooms.get_nid(nid).await?
+            && room.view().joined_count > 0
+        {
             summaries.push(RoomSummary::of(&room));
         }
     }

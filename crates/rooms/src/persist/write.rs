@@ -26,6 +26,24 @@ pub(crate) struct Refusal {
     pub error: PersistError,
 }
 
+impl Refusal {
+    /// Whether what was to be written is at fault, and not the database.
+    pub fn is_of_one(&self) -> bool {
+        match &self.error {
+            PersistError::Db(error) => matches!(
+                error,
+                DbError::Statement { .. }
+                    | DbError::Column { .. }
+                    | DbError::Parameter { .. }
+                    | DbError::RowCount { .. }
+                    | DbError::BadData { .. }
+                    | DbError::Panicked(_)
+            ),
+            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken(_) => true,
+        }
+    }
+}
+
 impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
         Self { at: None, error: error.into() }

@@ -108,7 +108,8 @@ fn write(
     let mut members: Vec<String> = Vec::new();
     let format = ClientFormat { room_id: true, ..*format };
     let edit = aggregation.edit.and_then(|nid| others.get(&nid)).filter(|edit| {
-        edit.pdu.content().get_object("m.new_content").is_some()
+        // What is encrypted has its new content inside.
+        (edit.pdu.event_type() == "m.room.encrypted" || edit.pdu.content().get_object("m.new_content").is_some())
             && relates_to(event.pdu.content()).is_none_or(|(_, rel_type)| rel_type != "m.replace")
     });
     if let Some(edit) = edit {

@@ -45,20 +45,14 @@ impl Access {
 /// Whether and how far the user may read the room; `None`: not at all.
 pub async fn access(room: &Room, user: &UserId) -> Result<Option<Access>, DbError> {
     let view = room.view();
-    let entry = view.state.get("m.room.member", user.as_str());
-    let membership = entry.and_then(|entry| entry.membership);
+    let membership = view.state.membership(user.as_str());
     if membership == Some(MembershipKind::Join) {
         return Ok(Some(Access::Joined));
     }
-    if let (Some(entry), Some(MembershipKind::Leave | MembershipKind::Ban)) = (entry, membership) {
-        let event = room.state_event(entry).await?;
-        let was_joined = event.replaced.as_ref().is_some_and(|replaced| {
-            plexus_protocol::json::Object::parse(&replaced.content_json)
-                .is_ok_and(|content| content.get_str("membership") == Some("join"))
-        });
-        if was_joined {
-            return Ok(Some(Access::Until(event.position)));
-        }
+    if matches!(membership, Some(MembershipKind::Leave | MembershipKind::Ban))
+        && let Some(last) = History::read(room, user).await?.last_joined
+    {
+        return Ok(Some(Access::Until(last)));
     }
     Ok((view.history_visibility == HistoryVisibility::WorldReadable).then_some(Access::Peek))
 }

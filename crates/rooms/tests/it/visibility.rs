@@ -2,7 +2,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::timeline::{self, Access};
 use plexus_rooms::{Preset, Room};
 
-use crate::fixture::{Fixture, run, user};
+use crate::fixture::{Fixture, change, run, user};
 
 const ALICE: &str = "@alice:localhost";
 const BOB: &str = "@bob:localhost";
@@ -65,5 +65,18 @@ fn an_invite_rejected_opens_nothing() {
         fixture.leave(&room, BOB).await;
         assert_eq!(timeline::access(&room, &user(BOB)).await.unwrap(), None);
         assert_eq!(timeline::access(&room, &user(ALICE)).await.unwrap(), Some(Access::Joined));
+    });
+}
+
+#[test]
+fn who_was_kicked_and_banned_reads_up_to_the_kick() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = history(&fixture, "shared").await;
+        fixture.members.kick(change(&room.id, ALICE, BOB)).await.unwrap();
+        fixture.send(&room, ALICE, "kicked").await.unwrap();
+        fixture.members.ban(change(&room.id, ALICE, BOB)).await.unwrap();
+        fixture.send(&room, ALICE, "banned").await.unwrap();
+        assert_eq!(seen(&room, BOB).await, "before invited joined");
     });
 }
