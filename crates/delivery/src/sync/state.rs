@@ -11,6 +11,8 @@ use super::build::Build;
 use super::timeline::Timeline;
 
 const MEMBER: &str = "m.room.member";
+/// So few state events are read one by one, and stay in memory.
+const FEW: usize = 3;
 
 /// A room whose state is being picked.
 pub(super) struct StateOf<'s> {
@@ -147,7 +149,14 @@ impl Build<'_> {
 
     async fn load(&self, of: &StateOf<'_>, picked: Picked) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let Picked { mut events, entries, older } = picked;
-        events.extend(timeline::state_events(of.room, &entries).await?);
+        if entries.len() <= FEW {
+            // Remembered by the room: the next device to be told of a message needs its sender's member event too.
+            for entry in &entries {
+                events.push(of.room.state_event(entry).await?);
+            }
+        } else {
+            events.extend(timeline::state_events(of.room, &entries).await?);
+        }
         for event_id in older {
             events.extend(timeline::event(of.room, &event_id).await?);
         }
