@@ -11,6 +11,7 @@ pub mod timeline;
 pub mod upgrade;
 
 mod build;
+mod censor;
 mod create;
 mod error;
 mod event_cache;

@@ -107,14 +107,20 @@ impl Rooms {
         })
     }
 
-    /// Forgets transaction ids that no client repeats any more, once an hour, without end.
-    pub async fn run_housekeeping(self: Arc<Self>) {
+    /// Once an hour, without end: forgets transaction ids that no client repeats any more, and the content of events
+    /// that were redacted longer than `redaction_retention` ago (`None`: it is kept).
+    pub async fn run_housekeeping(self: Arc<Self>, redaction_retention: Option<Duration>) {
         loop {
             let before = self.clock.now_ms().saturating_sub(KEPT_TRANSACTIONS_MS);
             match self.db.write(move |tx| repo::transactions::delete_before(tx, before)).await {
                 Ok(_) => {}
                 Err(DbError::Closed) => return,
                 Err(error) => tracing::warn!("old transaction ids are kept: {error}"),
+            }
+            if let Some(retention) = redaction_retention
+                && let Err(error) = self.censor_redacted(retention).await
+            {
+                tracing::warn!("redacted events are not censored: {error}");
             }
             self.clock.sleep(HOUSEKEEPING).await;
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use plexus_accounts::{Accounts, TokenChecker};
 use plexus_api_client::Parting;
+use plexus_api_client::own_echoes::OwnEchoes;
 use plexus_api_client::rate_limits::RateLimits;
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
@@ -97,7 +98,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let options = settings::accounts(&config, server_name.clone());
     let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), options);
     let tokens = Arc::clone(&accounts.tokens);
-    background.spawn(Arc::clone(&rooms).run_housekeeping());
+    background.spawn(Arc::clone(&rooms).run_housekeeping(config.blocking.redaction_retention_period));
     background.spawn(Arc::clone(&tokens).run_housekeeping());
     background.spawn(accounts.uia.clone().run_housekeeping());
 
@@ -136,6 +137,7 @@ fn client_services(
     let memberships = Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles));
     plexus_api_client::Services {
         rate_limits: Arc::new(RateLimits::new(&config.ratelimits, &clock)),
+        own_echoes: Arc::new(OwnEchoes::default()),
         config,
         clock,
         random,

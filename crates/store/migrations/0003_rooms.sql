@@ -63,6 +63,13 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_timeline ON events (room_nid, position);
 CREATE INDEX events_by_time ON events (room_nid, origin_server_ts);
 
+-- Redacted events whose original content is still stored.
+CREATE TABLE uncensored_redactions (
+    event_nid BIGINT PRIMARY KEY,
+    redacted_ts BIGINT NOT NULL
+);
+CREATE INDEX uncensored_redactions_ts ON uncensored_redactions (redacted_ts);
+
 -- A snapshot is its ancestor base_nid with a packed delta on top. The ancestor of a snapshot at depth d is the one at
 -- d & (d - 1), so that a chain from any snapshot to the empty state is at most log2(d) long.
 CREATE TABLE state_snapshots (

@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod push_rules;
 pub mod pushers;
 pub mod receipts;
+pub mod redactions;
 pub mod registration_tokens;
 pub mod relations;
 pub mod reports;

@@ -43,7 +43,7 @@ options! {
         /// The kinds of files that avatars may be; any when not set.
         later allowed_avatar_mimetypes: Option<Vec<String>>,
         /// How long the content of redacted events is kept; for ever when null.
-        later redaction_retention_period: Option<Duration> = Some(Duration::from_secs(7 * 86_400)),
+        acts redaction_retention_period: Option<Duration> = Some(Duration::from_secs(7 * 86_400)),
         /// For how long after sending an event its sender may redact it; for ever when null.
         later redaction_allowed_period: Option<Duration>,
         /// How long after all its local users forgot a room it is deleted; never when null.

@@ -97,6 +97,8 @@ pub(crate) fn batch(
     rows.snapshots.finish(tx)?;
     repo::memberships::set(tx, &last_of_each(rows.memberships))?;
     repo::relations::insert(tx, &rows.relations)?;
+    let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
+    repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }

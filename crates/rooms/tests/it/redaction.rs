@@ -62,3 +62,24 @@ fn what_cannot_be_redacted() {
         assert!(matches!(fixture.sender.send(nothing).await, Err(SendError::RedactsNothing)));
     });
 }
+
+#[test]
+fn redacted_content_is_gone_for_good_after_a_while() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        let day = std::time::Duration::from_secs(86_400);
+        let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
+        let secret = fixture.send(&room, ALICE, "secret").await.unwrap().event_id;
+        redact(&fixture, &room, ALICE, &secret).await.unwrap();
+        let nid = timeline::event(&room, &secret).await.unwrap().unwrap().nid;
+        for (days, kept) in [(6, true), (2, false), (2, false)] {
+            fixture.clock.advance(day * days);
+            fixture.rooms.censor_redacted(7 * day).await.unwrap();
+            let stored = db.read(move |tx| plexus_store::repo::events::by_nids(tx, &[nid])).await.unwrap();
+            assert_eq!(stored[0].json.contains("secret"), kept);
+        }
+        let again = Fixture::new(db).rooms.get(&room.id).await.unwrap().unwrap();
+        let event = timeline::event(&again, &secret).await.unwrap().unwrap();
+        assert!(event.redacted_because.is_some() && event.pdu.event_id() == &secret);
+    });
+}

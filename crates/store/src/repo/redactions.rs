@@ -1,0 +1,51 @@
+//! Redacted events whose original content is still stored, for as long as `redaction_retention_period` says.
+
+use crate::db::ToSql;
+use crate::{DbError, EventNid, Tx, pdu_json};
+
+/// Notes that events have been redacted at `now_ms` (Unix ms).
+pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbError> {
+    tx.insert_many(
+        "INSERT INTO uncensored_redactions (event_nid, redacted_ts) VALUES ($1, $2) ON CONFLICT (event_nid) DO NOTHING",
+        events.iter().map(|event| [event.to_param(), now_ms.to_param()]),
+    )?;
+    Ok(())
+}
+
+/// An event that is due.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub event_nid: EventNid,
+    /// See [`crate::event_key`].
+    pub event_id: Vec<u8>,
+    pub room_version: String,
+    /// The whole JSON.
+    pub json: String,
+}
+
+/// Events redacted before `before` (Unix ms), the first `limit` of them.
+pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError> {
+    tx.query(
+        "SELECT e.event_nid, e.event_id, r.room_version, e.json
+         FROM uncensored_redactions u
+         JOIN events e ON e.event_nid = u.event_nid
+         JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE u.redacted_ts < $1 ORDER BY u.redacted_ts LIMIT $2",
+        &[&before, &limit],
+        |row| {
+            Ok(Due {
+                event_nid: row.get(0)?,
+                event_id: row.get(1)?,
+                room_version: row.get(2)?,
+                json: row.get_with(3, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+            })
+        },
+    )
+}
+
+/// Stores what redaction leaves of an event instead of the whole.
+pub fn censor(tx: &mut Tx<'_>, event: EventNid, redacted_json: &str) -> Result<(), DbError> {
+    tx.execute("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)])?;
+    tx.execute("DELETE FROM uncensored_redactions WHERE event_nid = $1", &[&event])?;
+    Ok(())
+}
