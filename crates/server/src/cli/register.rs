@@ -1,13 +1,14 @@
 //! `plexus register`: makes a user on a running server through /_synapse/admin/v1/register, as register_new_matrix_user does.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
 use http::{Method, Request, StatusCode};
 use plexus_accounts::{SignedRegistration, shared_secret_mac};
-use plexus_base::config::Config;
+use plexus_base::config::{Config, Listener, ListenerType, ResourceName};
 use plexus_net::{Answer, Purpose};
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ pub struct RegisterArgs {
     /// Where the configuration is when neither -c nor -k is given
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The server's address [default: the configuration's first plain listener, or http://localhost:8008]
+    /// The server's address [default: the configuration's first listener for clients, or http://localhost:8008]
     #[arg(value_name = "URL")]
     server_url: Option<String>,
 }
@@ -182,12 +183,32 @@ fn secret_and_url(args: &RegisterArgs) -> Result<(String, Option<String>), Comma
     let config = ConfigArgs { config_path: args.config.clone(), data_dir: args.data_dir.clone() };
     let config = crate::data_dir::load(&config)?.config;
     let secret = config.registration.registration_shared_secret.clone().ok_or(RegisterError::NoSecret)?;
-    Ok((secret.expose().to_owned(), first_plain_listener(&config)))
+    Ok((secret.expose().to_owned(), listener_url(&config)))
 }
 
-fn first_plain_listener(config: &Config) -> Option<String> {
-    let listener = config.server.listeners.iter().find(|listener| listener.port.is_some() && !listener.tls)?;
-    Some(format!("http://localhost:{}", listener.port?))
+/// The address of the first listener that serves clients on a port, one without TLS if there is one.
+fn listener_url(config: &Config) -> Option<String> {
+    let serving = |listener: &&Listener| {
+        listener.r#type == ListenerType::Http && listener.port.is_some() && listener.serves(ResourceName::Client)
+    };
+    let mut listeners: Vec<&Listener> = config.server.listeners.iter().filter(serving).collect();
+    listeners.sort_by_key(|listener| listener.tls);
+    let listener = listeners.first()?;
+    let scheme = if listener.tls { "https" } else { "http" };
+    Some(format!("{scheme}://{}:{}", reachable_host(&listener.bind_addresses), listener.port?))
+}
+
+/// What a program on this machine reaches a listener under.
+fn reachable_host(addresses: &[String]) -> String {
+    let mut parsed = addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+    let own = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    match parsed.next() {
+        Some(first) if !own(first) && !parsed.any(own) => match first {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        },
+        _ => "localhost".to_owned(),
+    }
 }
 
 fn password(args: &RegisterArgs) -> Result<String, CommandError> {
@@ -201,4 +222,20 @@ fn password(args: &RegisterArgs) -> Result<String, CommandError> {
         if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
     let text = text.map_err(|source| RegisterError::PasswordFile(path.clone(), source))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_reached_from_this_machine() {
+        let host =
+            |addresses: &[&str]| reachable_host(&addresses.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+        assert_eq!(host(&["::", "0.0.0.0"]), "localhost");
+        assert_eq!(host(&["localhost"]), "localhost");
+        assert_eq!(host(&["192.0.2.1", "127.0.0.1"]), "localhost");
+        assert_eq!(host(&["192.0.2.1"]), "192.0.2.1");
+        assert_eq!(host(&["2001:db8::1"]), "[2001:db8::1]");
+    }
 }
