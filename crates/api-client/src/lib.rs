@@ -20,6 +20,7 @@ mod media;
 mod membership;
 mod message;
 mod own;
+pub mod own_echoes;
 mod presence;
 mod profile;
 mod push;

@@ -14,6 +14,7 @@ use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms}
 use plexus_store::Database;
 
 use crate::account::parting::Parting;
+use crate::own_echoes::OwnEchoes;
 use crate::rate_limits::RateLimits;
 
 plexus_http::services! {
@@ -35,6 +36,7 @@ plexus_http::services! {
         pub device_keys: DeviceKeys,
         pub key_backups: KeyBackups,
         pub rate_limits: Arc<RateLimits>,
+        pub own_echoes: Arc<OwnEchoes>,
         pub media: Arc<MediaStore>,
         pub rooms: Arc<Rooms>,
         pub event_sender: Arc<EventSender>,

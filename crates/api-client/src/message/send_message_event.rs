@@ -8,6 +8,7 @@ use plexus_protocol::json::Object;
 use plexus_rooms::{EventSender, NewEvent, Transaction};
 use serde::Serialize;
 
+use crate::own_echoes::OwnEchoes;
 use crate::rate_limits::RateLimits;
 use crate::room_errors::{require_not_suspended, send_error};
 
@@ -20,6 +21,7 @@ pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(sender): State<Arc<EventSender>>,
     State(limits): State<Arc<RateLimits>>,
+    State(echoes): State<Arc<OwnEchoes>>,
     Path((room_id, event_type, txn_id)): Path<(RoomId, String, String)>,
     Json(content): Json<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
@@ -41,6 +43,7 @@ pub async fn handle(
         origin_server_ts: None,
         transaction,
     };
+    let _answered_first = echoes.sending(&requester);
     let sent = sender.send(event).await.map_err(send_error)?;
     Ok(JsonBody(Response { event_id: sent.event_id }))
 }

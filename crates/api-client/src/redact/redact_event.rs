@@ -8,6 +8,7 @@ use plexus_protocol::json::Object;
 use plexus_rooms::{EventSender, NewEvent, Transaction};
 use serde::Serialize;
 
+use crate::own_echoes::OwnEchoes;
 use crate::rate_limits::RateLimits;
 use crate::room_errors::send_error;
 
@@ -20,6 +21,7 @@ pub async fn handle(
     Auth(requester): Auth,
     State(sender): State<Arc<EventSender>>,
     State(limits): State<Arc<RateLimits>>,
+    State(echoes): State<Arc<OwnEchoes>>,
     Path((room_id, event_id, txn_id)): Path<(RoomId, EventId, String)>,
     JsonOrEmpty(content): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
@@ -40,6 +42,7 @@ pub async fn handle(
         origin_server_ts: None,
         transaction,
     };
+    let _answered_first = echoes.sending(&requester);
     let sent = sender.send(event).await.map_err(send_error)?;
     Ok(JsonBody(Response { event_id: sent.event_id }))
 }

@@ -7,6 +7,8 @@ use plexus_delivery::{Filter, FilterError, Filters, PresenceState, SyncEngine, S
 use plexus_http::{ApiError, AuthGuest, Query, RawJson, State};
 use serde::Deserialize;
 
+use crate::own_echoes::OwnEchoes;
+
 /// The longest a request may wait, whatever the client asks for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -31,6 +33,7 @@ pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(engine): State<Arc<SyncEngine>>,
     State(filters): State<Arc<Filters>>,
+    State(echoes): State<Arc<OwnEchoes>>,
     Query(parameters): Query<Parameters>,
 ) -> Result<RawJson, ApiError> {
     let filter = match parameters.filter.as_deref() {
@@ -58,7 +61,9 @@ pub async fn handle(
         set_presence,
         state_after: parameters.use_state_after || parameters.use_state_after_unstable,
     };
-    match engine.sync(request).await {
+    let answer = engine.sync(request).await;
+    echoes.answered(&requester).await;
+    match answer {
         Ok(body) => Ok(RawJson(body.into())),
         Err(SyncError::Database(error)) => Err(ApiError::internal(&error)),
     }
