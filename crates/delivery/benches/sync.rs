@@ -77,7 +77,9 @@ async fn fan_out(users: usize) {
     // Everybody's first look at the joins of those who came later.
     for round in ["first", "second"] {
         let (first, median, last) = one_message(&server, &room, &mut tokens).await;
-        println!("fan-out to {users} waiting users, {round} message: {first:.2?}, {median:.2?}, {last:.2?} (first, median, last)");
+        println!(
+            "fan-out to {users} waiting users, {round} message: {first:.2?}, {median:.2?}, {last:.2?} (first, median, last)"
+        );
     }
 }
 

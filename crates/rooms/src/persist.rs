@@ -166,7 +166,9 @@ impl Task {
                     waiting.push_front(batch);
                 }
                 // One of them is at fault, nobody knows which: each by itself, so that no room suffers for another.
-                Err(refusal) if batch.len() > 1 && refusal.is_of_one() => waiting.extend(batch.into_iter().map(|request| vec![request])),
+                Err(refusal) if batch.len() > 1 && refusal.is_of_one() => {
+                    waiting.extend(batch.into_iter().map(|request| vec![request]))
+                }
                 Err(write::Refusal { error, .. }) => {
                     for request in batch {
                         refuse(request, error.clone());

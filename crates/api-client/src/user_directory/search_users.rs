@@ -62,10 +62,8 @@ pub async fn handle(
     let mut after = String::new();
     for _ in 0..ROUNDS {
         let (term, from) = (term.clone(), after.clone());
-        let found = rooms
-            .database()
-            .read(move |tx| user_directory::containing(tx, &term, &from, CANDIDATES, locked))
-            .await?;
+        let found =
+            rooms.database().read(move |tx| user_directory::containing(tx, &term, &from, CANDIDATES, locked)).await?;
         let Some(last) = found.last() else { return Ok(JsonBody(response)) };
         after.clone_from(&last.user_id);
         for user in found {
