@@ -3,7 +3,7 @@
 use plexus_delivery::push_rules;
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::UserId;
-use plexus_store::{Database, DbError, repo};
+use plexus_store::{Database, repo};
 
 use crate::own::{require_self, require_text};
 
@@ -18,7 +18,6 @@ pub async fn handle(
         let rules = push_rules::of_user(&db, &user).await?;
         return Ok(RawJson(push_rules::content(&rules)?.into()));
     }
-    let content =
-        db.read(move |tx| Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), "", &event_type)?)).await?;
+    let content = db.read(move |tx| repo::account_data::get(tx, user.as_str(), "", &event_type)).await?;
     content.map(|content| RawJson(content.into())).ok_or_else(|| ApiError::not_found("Account data not found"))
 }

@@ -2,7 +2,7 @@
 
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
-use plexus_store::{Database, DbError, repo};
+use plexus_store::{Database, repo};
 
 use crate::own::{require_self, require_text};
 
@@ -13,8 +13,6 @@ pub async fn handle(
 ) -> Result<RawJson, ApiError> {
     require_self(&requester, &user)?;
     require_text("type", &event_type)?;
-    let content = db
-        .read(move |tx| Ok::<_, DbError>(repo::account_data::get(tx, user.as_str(), room.as_str(), &event_type)?))
-        .await?;
+    let content = db.read(move |tx| repo::account_data::get(tx, user.as_str(), room.as_str(), &event_type)).await?;
     content.map(|content| RawJson(content.into())).ok_or_else(|| ApiError::not_found("Room account data not found"))
 }

@@ -26,7 +26,7 @@ struct Item {
 
 pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
     let user = requester.user_id.to_string();
-    let stored = db.read(move |tx| Ok::<_, DbError>(pushers::of_user(tx, &user)?)).await?;
+    let stored = db.read(move |tx| pushers::of_user(tx, &user)).await?;
     let pushers = stored.into_iter().map(item).collect::<Result<_, _>>()?;
     Ok(JsonBody(Response { pushers }))
 }

@@ -37,7 +37,7 @@ fn relations_are_aggregated() {
         let event = timeline::event(&room, &root).await.unwrap().unwrap();
         let reader = user(BOB);
         let format = ClientFormat { user: &reader, device_id: None, now_ms: START_MS, room_id: true };
-        let bundled = bundle(&room, &format, &[event.clone()]).await.unwrap();
+        let bundled = bundle(&room, &format, std::slice::from_ref(&event)).await.unwrap();
         let bundled = Object::parse(&bundled[&event.nid]).unwrap();
         let edit = bundled.get_object("m.replace").unwrap();
         assert_eq!(edit.get_str("sender"), Some(ALICE));
