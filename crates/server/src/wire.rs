@@ -23,7 +23,7 @@ use crate::serve::StartError;
 use delivery::Delivery;
 
 /// How many bytes rooms in memory may take; rooms in use stay.
-const ROOM_CACHE_BYTES: usize = 256 * 1024 * 1024;
+const ROOM_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the program is built from.
 pub struct Parts {
