@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::{Clock, Random};
@@ -45,7 +46,7 @@ pub struct MediaStore {
     clock: Clock,
     random: Random,
     filled: Notify,
-    thumbnails: Semaphore,
+    thumbnails: Arc<Semaphore>,
 }
 
 /// An id handed out in advance.
@@ -109,7 +110,7 @@ impl MediaStore {
             clock,
             random,
             filled: Notify::new(),
-            thumbnails: Semaphore::new(CONCURRENT_THUMBNAILS),
+            thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
         })
     }
 
@@ -281,9 +282,13 @@ impl MediaStore {
         let source = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
         let target = paths::thumbnail(&self.settings.folder, media_id, &size, format).ok_or(MediaError::NotFound)?;
         if !fs::try_exists(&target).await.unwrap_or(false) {
-            let _permit = self.thumbnails.acquire().await.map_err(|_| MediaError::NotFound)?;
+            let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
             let (most, made, spare) = (self.settings.max_image_pixels, target.clone(), self.random.alphanumeric(8));
-            let work = move || thumbnail::make(&source, &made, &spare, size, format, most);
+            let work = move || {
+                // Held by the work, not by who waits for it: the work goes on when a client hangs up.
+                let _permit = permit;
+                if made.exists() { Ok(()) } else { thumbnail::make(&source, &made, &spare, size, format, most) }
+            };
             tokio::task::spawn_blocking(work)
                 .await
                 .map_err(|panic| MediaError::Io { path: target.clone(), error: io::Error::other(panic) })??;

@@ -180,3 +180,35 @@ async fn thumbnails_are_made_once_and_only_of_images() {
         assert!(matches!(refused, Err(MediaError::Thumbnail(ThumbnailError::NotAnImage))), "{refused:?}");
     }
 }
+
+/// A client that hangs up does not end the work, so it must not make room for more of it either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_nobody_waits_for_still_counts() {
+    let database = plexus_testkit::database::TestPlace::sqlite().open();
+    let fixture = fixture(database.db());
+    let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
+    let upload = fixture.upload(b"replaced below").await;
+    let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
+    // Opening a pipe waits for a writer: the work lasts as long as the test wants.
+    let pipe = paths::content(fixture.folder.path(), &media_id).expect("a path");
+    std::fs::remove_file(&pipe).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+
+    let store = std::sync::Arc::new(fixture.store);
+    let asked = std::sync::Arc::clone(&store);
+    let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop };
+    let client = tokio::spawn(async move { asked.thumbnail(&media_id, request, HOUR).await.map(drop) });
+    while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
+        tokio::task::yield_now().await;
+    }
+    client.abort();
+    assert!(client.await.is_err_and(|error| error.is_cancelled()));
+    let free_meanwhile = store.thumbnails.available_permits();
+
+    let finish = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe));
+    drop(finish.await.expect("not cancelled").expect("opened"));
+    assert_eq!(free_meanwhile, CONCURRENT_THUMBNAILS - 1);
+    let all = u32::try_from(CONCURRENT_THUMBNAILS).expect("small");
+    drop(store.thumbnails.acquire_many(all).await.expect("open"));
+}
