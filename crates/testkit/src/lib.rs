@@ -19,3 +19,17 @@ pub fn unique_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
+
+/// Says, past the test harness, that tests are skipped because something is not installed.
+///
+/// # Panics
+/// When `PLEXUS_REQUIRE_SERVICES=1`: then nothing may be skipped.
+pub fn skip(what: &str, reason: &dyn std::fmt::Display) {
+    use std::io::Write as _;
+    assert!(
+        std::env::var_os("PLEXUS_REQUIRE_SERVICES").is_none_or(|value| value != "1"),
+        "PLEXUS_REQUIRE_SERVICES=1, but {what} cannot run: {reason}"
+    );
+    // Nothing to do if even standard error is closed.
+    drop(std::io::stderr().write_all(format!("\nSKIPPED: {what}: {reason}\n").as_bytes()));
+}

@@ -110,13 +110,7 @@ pub fn cluster() -> Option<&'static Cluster> {
         .get_or_init(|| match Cluster::start(false) {
             Ok(cluster) => Some(cluster),
             Err(reason) => {
-                assert!(
-                    std::env::var_os("PLEXUS_REQUIRE_SERVICES").is_none_or(|value| value != "1"),
-                    "PLEXUS_REQUIRE_SERVICES=1, but the PostgreSQL tests cannot run: {reason}"
-                );
-                let text = format!("\nSKIPPED: the PostgreSQL half of these tests: {reason}\n");
-                // Nothing to do if even standard error is closed.
-                drop(std::io::stderr().write_all(text.as_bytes()));
+                crate::skip("the PostgreSQL half of these tests", &reason);
                 None
             }
         })
