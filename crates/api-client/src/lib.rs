@@ -7,6 +7,7 @@ mod account;
 mod alias;
 mod authenticated_media;
 mod backup;
+pub mod client_events;
 mod config;
 mod context;
 mod device;

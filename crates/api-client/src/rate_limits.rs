@@ -10,6 +10,10 @@ use plexus_protocol::id::{RoomId, UserId};
 /// Every limiter an endpoint may ask; each is named for its option.
 pub struct RateLimits {
     pub message: RateLimiter<UserId>,
+    /// Redactions of what others sent; with `None` they count as messages.
+    pub admin_redaction: Option<RateLimiter<UserId>>,
+    /// By user and device.
+    pub key_requests: RateLimiter<(UserId, Option<String>)>,
     pub registration: RateLimiter<IpAddr>,
     pub registration_token_validity: RateLimiter<IpAddr>,
     /// No option: as Synapse's fixed limit, so that names cannot be collected.
@@ -38,6 +42,8 @@ impl RateLimits {
     pub fn new(config: &RatelimitsSection, clock: &Clock) -> Self {
         Self {
             message: limiter(config.rc_message, clock),
+            admin_redaction: config.rc_admin_redaction.map(|limit| limiter(limit, clock)),
+            key_requests: limiter(config.rc_key_requests, clock),
             registration: limiter(config.rc_registration, clock),
             registration_token_validity: limiter(config.rc_registration_token_validity, clock),
             username_availability: limiter(RateLimit::new(1.0, 10), clock),

@@ -14,6 +14,7 @@ use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms}
 use plexus_store::Database;
 
 use crate::account::parting::Parting;
+use crate::client_events::ClientEvents;
 use crate::own_echoes::OwnEchoes;
 use crate::rate_limits::RateLimits;
 
@@ -40,6 +41,7 @@ plexus_http::services! {
         pub media: Arc<MediaStore>,
         pub rooms: Arc<Rooms>,
         pub event_sender: Arc<EventSender>,
+        pub client_events: Arc<ClientEvents>,
         pub room_creator: Arc<RoomCreator>,
         pub membership_changer: Arc<MembershipChanger>,
         pub profiles: Arc<Profiles>,

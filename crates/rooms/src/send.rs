@@ -7,6 +7,7 @@ use std::sync::Arc;
 use plexus_protocol::event::redact;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
+use plexus_store::DbError;
 
 use crate::build::{Draft, Redacts, Sent};
 use crate::error::SendError;
@@ -55,6 +56,15 @@ impl EventSender {
         self.rooms.transactions.recent(&transactions::key(sender, room, transaction))
     }
 
+    /// Whether the event redacts what somebody else sent, and that is known here.
+    pub async fn redacts_another(&self, event: &NewEvent) -> Result<bool, DbError> {
+        let (Some(redacted), Some(room)) = (redacted(event), self.rooms.get(&event.room_id).await?) else {
+            return Ok(false);
+        };
+        let target = timeline::event(&room, &redacted).await?;
+        Ok(target.is_some_and(|target| target.pdu.sender() != &event.sender))
+    }
+
     /// Sends an event; answers once it is durable. A state event that would change nothing is not sent: the answer is
     /// the event that set the state.
     pub async fn send(&self, event: NewEvent) -> Result<Sent, SendError> {
@@ -86,11 +96,7 @@ impl EventSender {
         event: NewEvent,
         transaction: Option<([u8; 16], Transaction)>,
     ) -> Result<Sent, SendError> {
-        let redacts = if event.event_type == "m.room.redaction" && event.state_key.is_none() {
-            Some(self.redaction(room, &event).await?)
-        } else {
-            None
-        };
+        let redacts = if is_redaction(&event) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
             ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event.content).await?,
             (_, None) => checks::relation(&self.rooms, room, &event).await?,
@@ -110,11 +116,7 @@ impl EventSender {
 
     /// Finds what a redaction redacts, and whether its sender may.
     async fn redaction(&self, room: &Arc<Room>, event: &NewEvent) -> Result<Redacts, SendError> {
-        let event_id = event
-            .redacts
-            .clone()
-            .or_else(|| event.content.get_str("redacts")?.parse().ok())
-            .ok_or(SendError::RedactsNothing)?;
+        let event_id = redacted(event).ok_or(SendError::RedactsNothing)?;
         let view = room.view();
         let Some(target) = timeline::event(room, &event_id).await? else {
             // An event we may yet receive: only who may redact anything may redact it.
@@ -133,4 +135,16 @@ impl EventSender {
         }
         Ok(Redacts { event_id, target: Some((target.nid, redact::redact(pdu))) })
     }
+}
+
+fn is_redaction(event: &NewEvent) -> bool {
+    event.event_type == "m.room.redaction" && event.state_key.is_none()
+}
+
+/// What a redaction redacts.
+fn redacted(event: &NewEvent) -> Option<EventId> {
+    if !is_redaction(event) {
+        return None;
+    }
+    event.redacts.clone().or_else(|| event.content.get_str("redacts")?.parse().ok())
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use plexus_accounts::{Accounts, TokenChecker};
 use plexus_api_client::Parting;
+use plexus_api_client::client_events::ClientEvents;
 use plexus_api_client::own_echoes::OwnEchoes;
 use plexus_api_client::rate_limits::RateLimits;
 use plexus_base::config::{Config, DatabaseKind};
@@ -135,9 +136,13 @@ fn client_services(
     let Foundation { config, clock, random, database, shutdown } = foundation;
     let invite_profiles = config.server.include_profile_data_on_invite;
     let memberships = Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles));
+    let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
+    let own_echoes = Arc::new(OwnEchoes::default());
+    let sender = Arc::new(EventSender::new(Arc::clone(&rooms)));
     plexus_api_client::Services {
-        rate_limits: Arc::new(RateLimits::new(&config.ratelimits, &clock)),
-        own_echoes: Arc::new(OwnEchoes::default()),
+        client_events: Arc::new(ClientEvents::new(Arc::clone(&sender), Arc::clone(&limits), Arc::clone(&own_echoes))),
+        rate_limits: limits,
+        own_echoes,
         config,
         clock,
         random,
@@ -153,7 +158,7 @@ fn client_services(
         device_keys: accounts.device_keys,
         key_backups: accounts.key_backups,
         media,
-        event_sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
+        event_sender: sender,
         room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
         parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation.clone()),
         deactivation: accounts.deactivation,

@@ -5,30 +5,25 @@ use std::sync::Arc;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
-use plexus_rooms::{EventSender, MembershipChange, MembershipChanger, NewEvent};
-use serde::Serialize;
+use plexus_rooms::{MembershipChange, MembershipChanger, NewEvent};
 
+use crate::client_events::{ClientEvents, EventSent};
 use crate::rate_limits::RateLimits;
-use crate::room_errors::{membership_error, require_not_suspended, send_error};
-
-#[derive(Serialize)]
-pub struct Response {
-    event_id: EventId,
-}
+use crate::room_errors::{membership_error, require_not_suspended};
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
-    State(sender): State<Arc<EventSender>>,
+    State(events): State<Arc<ClientEvents>>,
     State(members): State<Arc<MembershipChanger>>,
     State(limits): State<Arc<RateLimits>>,
     Path((room_id, event_type, state_key)): Path<(RoomId, String, String)>,
     Json(content): Json<Object>,
-) -> Result<JsonBody<Response>, ApiError> {
-    require_not_suspended(&requester)?;
-    limits.message.check(&requester.user_id)?;
+) -> Result<JsonBody<EventSent>, ApiError> {
     if event_type == "m.room.member" {
+        require_not_suspended(&requester)?;
+        limits.message.check(&requester.user_id)?;
         let event_id = set_membership(&requester, &members, room_id, &state_key, content).await?;
-        return Ok(JsonBody(Response { event_id }));
+        return Ok(JsonBody(EventSent { event_id }));
     }
     let event = NewEvent {
         room_id,
@@ -40,20 +35,19 @@ pub async fn handle(
         origin_server_ts: None,
         transaction: None,
     };
-    let sent = sender.send(event).await.map_err(send_error)?;
-    Ok(JsonBody(Response { event_id: sent.event_id }))
+    events.send(&requester, event, require_not_suspended).await.map(JsonBody)
 }
 
 /// The same with an empty state key, which the path may leave out.
 pub async fn without_key(
     auth: AuthGuest,
-    sender: State<Arc<EventSender>>,
+    events: State<Arc<ClientEvents>>,
     members: State<Arc<MembershipChanger>>,
     limits: State<Arc<RateLimits>>,
     Path((room_id, event_type)): Path<(RoomId, String)>,
     content: Json<Object>,
-) -> Result<JsonBody<Response>, ApiError> {
-    handle(auth, sender, members, limits, Path((room_id, event_type, String::new())), content).await
+) -> Result<JsonBody<EventSent>, ApiError> {
+    handle(auth, events, members, limits, Path((room_id, event_type, String::new())), content).await
 }
 
 /// A member event set by hand is the same as the endpoint for what it does.

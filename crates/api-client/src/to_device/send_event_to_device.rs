@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use plexus_delivery::to_device::{MessagesByDevice, NewMessages};
 use plexus_delivery::{ToDevice, ToDeviceError};
-use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, State};
+use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, Requester, State};
 use serde::Deserialize;
 
 use crate::own::require_text;
+use crate::rate_limits::RateLimits;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -17,12 +18,16 @@ pub struct Request {
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(to_device): State<Arc<ToDevice>>,
+    State(limits): State<Arc<RateLimits>>,
     Path((event_type, txn_id)): Path<(String, String)>,
     Json(request): Json<Request>,
 ) -> Result<Empty, ApiError> {
     require_text("eventType", &event_type)?;
     require_text("txnId", &txn_id)?;
-    let messages = request.messages.ok_or_else(|| ApiError::missing_param("Missing params: ['messages']"))?;
+    let mut messages = request.messages.ok_or_else(|| ApiError::missing_param("Missing params: ['messages']"))?;
+    if event_type == "m.room_key_request" {
+        drop_key_requests_over_the_limit(&limits, &requester, &mut messages);
+    }
     let new = NewMessages {
         sender: requester.user_id.clone(),
         device: requester.device_id.clone(),
@@ -36,4 +41,18 @@ pub async fn handle(
         Err(error @ ToDeviceError::NotAnObject) => Err(ApiError::bad_json(error.to_string())),
         Err(ToDeviceError::Database(error)) => Err(ApiError::internal(&error)),
     }
+}
+
+/// A device may ask its own user's devices as often as it likes. Who is asked too often by others is not told of it, as in
+/// Synapse; a refusal would make clients ask again.
+fn drop_key_requests_over_the_limit(limits: &RateLimits, requester: &Requester, messages: &mut MessagesByDevice) {
+    let sender = &requester.user_id;
+    let key = (sender.clone(), requester.device_id.clone());
+    messages.retain(|user, _| {
+        let allowed = user == sender || limits.key_requests.check(&key).is_ok();
+        if !allowed {
+            tracing::info!(%sender, %user, "a room key request over rc_key_requests is dropped");
+        }
+        allowed
+    });
 }

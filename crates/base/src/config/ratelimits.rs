@@ -13,8 +13,8 @@ options! {
         acts rc_registration_token_validity: RateLimit = RateLimit::new(0.1, 5),
         /// Logins.
         acts rc_login: LoginLimits,
-        /// Redactions by a server administrator; counted as messages when not set.
-        later rc_admin_redaction: Option<RateLimit>,
+        /// Redactions of what others sent; counted as messages when not set.
+        acts rc_admin_redaction: Option<RateLimit>,
         /// Joins of one user.
         acts rc_joins: JoinLimits,
         /// Joins to one room.
@@ -41,8 +41,8 @@ options! {
         acts rc_user_directory: RateLimit = RateLimit::new(0.016, 200),
         /// Profiles that one user looks up.
         acts rc_profile: RateLimit = RateLimit::new(1.0, 500),
-        /// Requests of one device for room keys.
-        later rc_key_requests: RateLimit = RateLimit::new(20.0, 100),
+        /// Requests of one device for the room keys of other users; what is over the limit is dropped.
+        acts rc_key_requests: RateLimit = RateLimit::new(20.0, 100),
         /// How many transactions with read receipts of one room are sent in a second.
         later federation_rr_transactions_per_room_per_second: u32 = 50,
         /// The old form of `rc_message.per_second`.

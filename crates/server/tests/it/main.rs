@@ -12,5 +12,6 @@ mod kill;
 mod lifecycle;
 mod listeners;
 mod media;
+mod rate_limits;
 mod rooms;
 mod sync;
