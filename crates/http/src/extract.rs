@@ -1,5 +1,7 @@
 //! Path and query extractors with Matrix error bodies.
 
+pub mod x_matrix;
+
 use axum::extract::FromRequestParts;
 use axum::extract::rejection::PathRejection;
 use http::request::Parts;

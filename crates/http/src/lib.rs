@@ -5,7 +5,7 @@
 //! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: who makes the request |
 //! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
-//! | [`extract`] | [`Path`] and [`Query`] |
+//! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | [`peer`] | [`ClientIp`] |
 //! | [`ratelimit`] | [`RateLimiter`] |
@@ -28,8 +28,9 @@ pub use plexus_accounts::Requester;
 pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
 pub use body::{Empty, Json, JsonBody, JsonOrEmpty, RawJson};
 pub use error::ApiError;
+pub use extract::x_matrix::{Origin, OtherServers, SignedRequests, signed};
 pub use extract::{Path, Query};
 pub use frame::{SERVER_TOKEN, frame};
 pub use peer::{ClientIp, Peer};
 pub use ratelimit::RateLimiter;
-pub use routes::{Client, Prefixes, Route, Routes};
+pub use routes::{Client, Federation, Prefixes, Route, Routes};

@@ -35,6 +35,21 @@ impl Client {
     pub const FULL: Prefixes = Prefixes(&[""]);
 }
 
+/// The server-server API's prefixes.
+#[derive(Debug)]
+pub struct Federation;
+
+impl Federation {
+    /// Version 1, which most endpoints have.
+    pub const V1: Prefixes = Prefixes(&["/_matrix/federation/v1"]);
+    /// Version 2: sending a join or leave, and inviting.
+    pub const V2: Prefixes = Prefixes(&["/_matrix/federation/v2"]);
+    /// Unstable forms; the path then begins with the MSC's name.
+    pub const UNSTABLE: Prefixes = Prefixes(&["/_matrix/federation/unstable"]);
+    /// The keys that servers sign with.
+    pub const KEYS: Prefixes = Prefixes(&["/_matrix/key/v2"]);
+}
+
 /// One method of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

@@ -1,6 +1,7 @@
 //! Builds everything: the only place that knows every part of the program.
 
 mod delivery;
+mod federation;
 mod settings;
 
 use std::sync::Arc;
@@ -78,12 +79,14 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let database = open_database(&config).await?;
     let mut background = JoinSet::new();
 
+    let signing_key = Arc::new(signing_key);
+    let federation = federation::build(&config, &clock, &server_name, &signing_key);
     let rooms = Rooms::start(RoomsOptions {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
         server_name: server_name.clone(),
-        signing_key: Arc::new(signing_key),
+        signing_key,
         cache_bytes: ROOM_CACHE_BYTES,
     });
     let followers = delivery::build(delivery::Ground {
@@ -113,7 +116,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown };
     let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
     background.spawn(client.parting.clone().resume());
-    let router = plexus_api_client::routes().build(client.into()).merge(plexus_api_admin::routes().build(admin.into()));
+    let router = plexus_api_client::routes()
+        .build(client.into())
+        .merge(plexus_api_admin::routes().build(admin.into()))
+        .merge(plexus_api_federation::router(federation.into()));
     Ok(Application { router, database, tokens, background })
 }
 

@@ -13,7 +13,7 @@ options! {
         /// The signing key itself, as in its file.
         later signing_key: Option<Secret>,
         /// Keys this server signed with before.
-        later old_signing_keys: BTreeMap<String, OldSigningKey>,
+        acts old_signing_keys: BTreeMap<String, OldSigningKey>,
         /// How long other servers may keep this server's keys; half of that passes until this server fetches theirs anew.
         later key_refresh_interval: Duration = Duration::from_secs(24 * 3600),
         /// Servers asked for other servers' keys.
@@ -39,9 +39,9 @@ options! {
     /// A key this server signed with before.
     pub struct OldSigningKey {
         /// The public key, in base64.
-        later key: String,
+        acts key: String,
         /// When it was last used, in milliseconds since 1970.
-        later expired_ts: i64,
+        acts expired_ts: i64,
     }
 }
 

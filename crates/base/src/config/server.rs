@@ -27,7 +27,7 @@ options! {
         /// server's name are assumed.
         acts public_baseurl: Option<String>,
         /// Whether `/.well-known/matrix/server` is answered here: it sends other servers to port 443.
-        later serve_server_wellknown: bool = false,
+        acts serve_server_wellknown: bool = false,
         /// More members for the answer at `/.well-known/matrix/client`.
         acts extra_well_known_client_content: Map<String, Value>,
         /// The limit of open files to ask the system for; 0 leaves the system's.

@@ -10,7 +10,7 @@ use plexus_base::config::ResourceName::{self, Client, Consent, Federation, Keys,
 use plexus_http::ApiError;
 
 /// Path prefixes and the resources that serve them; the first that fits decides. /health is served by every listener.
-const SERVED_BY: [(&str, &[ResourceName]); 12] = [
+const SERVED_BY: [(&str, &[ResourceName]); 13] = [
     ("/_matrix/media", &[Media, Client, Federation]),
     ("/_matrix/client/v1/media", &[Media, Client]),
     ("/_matrix/federation/v1/media", &[Media, Federation]),
@@ -22,6 +22,7 @@ const SERVED_BY: [(&str, &[ResourceName]); 12] = [
     ("/_synapse/metrics", &[Metrics]),
     ("/_matrix/client", &[Client]),
     ("/_synapse", &[Client]),
+    ("/.well-known/matrix/server", &[Client, Federation]),
     ("/", &[Client]),
 ];
 
@@ -62,10 +63,13 @@ mod tests {
         assert!(serves(&[Client], "/_matrix/media/v3/config"));
         assert!(serves(&[Client], "/_synapse/admin/v1/register"));
         assert!(serves(&[Client], "/.well-known/matrix/client"));
+        assert!(serves(&[Federation], "/.well-known/matrix/server"));
         assert!(!serves(&[Federation], "/_matrix/client/versions"));
         assert!(serves(&[Federation], "/_matrix/key/v2/server"));
         assert!(serves(&[Media], "/_matrix/client/v1/media/config"));
         assert!(!serves(&[Media], "/_matrix/client/v1/mediate"));
+        assert!(serves(&[Keys], "/_matrix/key/v2/query/a.example"));
+        assert!(!serves(&[Keys], "/_matrix/federation/v1/version"));
         assert!(serves(&[Openid], "/_matrix/federation/v1/openid/userinfo"));
         assert!(!serves(&[Openid], "/_matrix/federation/v1/version"));
         assert!(!serves(&[Metrics], "/"));

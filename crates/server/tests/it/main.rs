@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod coverage;
 mod every_endpoint;
+mod federation;
 mod http_basics;
 mod kill;
 mod lifecycle;

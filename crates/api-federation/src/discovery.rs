@@ -1,0 +1,6 @@
+//! Finding this server, and its keys.
+
+pub mod discover_homeserver;
+pub mod get_server_keys;
+pub mod get_server_version;
+pub mod own_keys;

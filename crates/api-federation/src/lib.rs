@@ -1,0 +1,13 @@
+//! The server-server API: thin endpoints, one per file; a file's path is ruma's module path, so that
+//! `PUT /_matrix/federation/v1/send/{txn_id}` is found in `transactions/send_transaction_message.rs`.
+//!
+//! [`routes`] lists every route; [`services`] what endpoints may ask for.
+
+mod discovery;
+mod query;
+pub mod routes;
+pub mod services;
+
+pub use discovery::own_keys::OwnKeys;
+pub use routes::router;
+pub use services::{Api, Services};

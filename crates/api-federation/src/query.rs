@@ -1,0 +1,3 @@
+//! Questions about users, rooms and whatever else.
+
+pub mod get_custom_information;

@@ -1,0 +1,130 @@
+//! Which requests are taken for whose.
+
+use std::future::ready;
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, put};
+use http_body_util::BodyExt as _;
+use plexus_protocol::event::sign::SigningKey;
+use serde_json::{Value as Json, json};
+use tower::ServiceExt as _;
+
+use super::*;
+
+/// One server that is known, another that is not allowed.
+#[derive(Default)]
+struct Known {
+    heard_from: Mutex<Vec<String>>,
+}
+
+impl OtherServers for Known {
+    fn key<'a>(
+        &'a self,
+        server: &'a ServerName,
+        key_id: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Option<PublicKey>> + Send + 'a>> {
+        let known = server.as_str() == "there.example" && key_id == "ed25519:1";
+        Box::pin(ready(known.then(|| key().public_key())))
+    }
+
+    fn is_allowed(&self, server: &ServerName) -> bool {
+        server.as_str() != "denied.example"
+    }
+
+    fn heard_from(&self, server: &ServerName) {
+        self.heard_from.lock().unwrap().push(server.to_string());
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::generate(&[1; 32], "1")
+}
+
+fn name(name: &str) -> ServerName {
+    ServerName::try_from(name).unwrap()
+}
+
+/// A PUT whose signature `origin` makes with `key` for `destination`, over `signed`.
+fn header(origin: &str, destination: &str, key: &SigningKey, signed: &str) -> String {
+    let request = x_matrix::Request {
+        method: "PUT",
+        uri: "/a%20b?c=%2F",
+        destination: &name(destination),
+        content: Some(&Value::parse(signed).unwrap()),
+    };
+    XMatrix::sign(&request, &name(origin), key).to_string()
+}
+
+struct Answer {
+    status: u16,
+    body: Json,
+    heard_from: Vec<String>,
+}
+
+async fn put_with(headers: &[String], body: &str) -> Answer {
+    let known = Arc::new(Known::default());
+    let requests = Arc::new(SignedRequests::new(name("here.example"), Arc::clone(&known) as _));
+    let echo = async |Origin(origin): Origin, crate::Json(body): crate::Json<Json>| {
+        crate::JsonBody(json!([origin.as_str(), body]))
+    };
+    let router = Router::new()
+        .route("/{path}", put(echo).merge(get(async |Origin(origin): Origin| origin.to_string())))
+        .route_layer(from_fn_with_state(requests, signed));
+    let mut request = Request::put("/a%20b?c=%2F");
+    for header in headers {
+        request = request.header("Authorization", header);
+    }
+    let answer = router.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let heard_from = known.heard_from.lock().unwrap().clone();
+    Answer { status, body: serde_json::from_slice(&body).unwrap(), heard_from }
+}
+
+async fn refusal(headers: &[String], body: &str) -> (u16, String) {
+    let answer = put_with(headers, body).await;
+    assert_eq!(answer.heard_from, [""; 0]);
+    (answer.status, answer.body["errcode"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn what_is_signed_is_handed_on() {
+    let body = r#"{"b": 1, "a": [1.0e3, "é"]}"#;
+    let answer = put_with(&[header("there.example", "here.example", &key(), body)], body).await;
+    assert_eq!((answer.status, answer.body), (200, json!(["there.example", { "a": [1000.0, "é"], "b": 1 }])));
+    assert_eq!(answer.heard_from, ["there.example"]);
+}
+
+#[tokio::test]
+async fn one_right_signature_of_several_is_enough() {
+    let unknown = SigningKey::generate(&[2; 32], "2");
+    let headers = [&unknown, &key()].map(|key| header("there.example", "here.example", key, "{}"));
+    assert_eq!(put_with(&headers, "{}").await.status, 200);
+    let others = ["there.example", "denied.example"].map(|origin| header(origin, "here.example", &key(), "{}"));
+    assert_eq!(refusal(&others, "{}").await, (401, "M_UNAUTHORIZED".into()));
+}
+
+#[tokio::test]
+async fn what_is_not_signed_rightly_is_refused() {
+    let unauthorized = (401, "M_UNAUTHORIZED".to_owned());
+    let ours = |key: &SigningKey| header("there.example", "here.example", key, "{}");
+    assert_eq!(refusal(&[], "{}").await, unauthorized);
+    assert_eq!(refusal(&["Bearer x".to_owned()], "{}").await, unauthorized);
+    assert_eq!(refusal(&[ours(&SigningKey::generate(&[2; 32], "1"))], "{}").await, unauthorized);
+    assert_eq!(refusal(&[ours(&SigningKey::generate(&[1; 32], "2"))], "{}").await, unauthorized);
+    assert_eq!(refusal(&[ours(&key())], r#"{"a":1}"#).await, unauthorized);
+    assert_eq!(refusal(&[header("there.example", "else.example", &key(), "{}")], "{}").await, unauthorized);
+    assert_eq!(refusal(&[header("other.example", "here.example", &key(), "{}")], "{}").await, unauthorized);
+    let denied = header("denied.example", "here.example", &key(), "{}");
+    assert_eq!(refusal(&[denied], "{}").await, (403, "M_FORBIDDEN".into()));
+}
+
+#[tokio::test]
+async fn bodies_are_objects() {
+    let header = [header("there.example", "here.example", &key(), "{}")];
+    for body in ["", "[]", "{", "null"] {
+        assert_eq!(refusal(&header, body).await, (400, "M_NOT_JSON".into()), "{body}");
+    }
+}

@@ -1,0 +1,4 @@
+//! The server-server API.
+
+mod discovery;
+mod every_endpoint;
