@@ -8,14 +8,14 @@ use plexus_protocol::event::{Pdu, auth_types, client};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{DbError, EventNid, Position, pdu_json};
+use plexus_store::repo::events::Verdict;
+use plexus_store::{DbError, EventNid, Position, SnapshotNid, pdu_json};
 use tokio::sync::MutexGuard;
 
 use crate::error::SendError;
-use crate::head::{self, Extremity, Head, Tip};
+use crate::head::{self, Extremity, Head, StateChange, Tip};
 use crate::load;
-use crate::persist::{Append, PendingEvent, PendingRedaction, PendingState, PersistError};
+use crate::persist::{Append, PendingEvent, PendingRedaction, PendingSnapshot, PersistError};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::{StateEntry, StateMap};
@@ -182,26 +182,38 @@ impl Rooms {
         let redacts = target.map(|(target, redacted)| {
             let entry = head::redacted_entry(&head.current, *target, redacted);
             if let Some(entry) = &entry {
-                next.current = Arc::new(head::with_state(&head.current, Arc::clone(entry), version, server_name));
+                let change = StateChange::set(Arc::clone(entry), None);
+                next.current = Arc::new(head::with_changes(&head.current, [&change], version, server_name));
             }
             PendingRedaction { target: *target, entry }
         });
-        let state = pdu.state_key().map(|state_key| {
-            let snapshot_nid = nid + 1;
-            next.tip.snapshot = SnapshotRef { nid: snapshot_nid, depth: head.tip.snapshot.depth + 1 };
+        let mut event = None;
+        let (mut changes, mut snapshots) = (Vec::new(), Vec::new());
+        if let Some(state_key) = pdu.state_key() {
             let event_type = known_type(&head.current.state, pdu.event_type());
-            let event = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
-            let entry = Arc::new(StateEntry::pending(event_type, state_key.into(), &event));
-            next.current = Arc::new(head::with_state(&next.current, Arc::clone(&entry), version, server_name));
-            let replaced = replaced.map(|(nid, before)| (nid, Replaced::of(&before)));
-            PendingState { entry, _kept_until_committed: event, replaced, snapshot_nid }
-        });
+            let kept = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
+            let entry = Arc::new(StateEntry::pending(event_type, state_key.into(), &kept));
+            let own = (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), nid);
+            let change = StateChange::set(entry, replaced.as_ref().map(|(nid, _)| *nid));
+            next.tip.snapshot = head.tip.snapshot.child(snapshot_after(nid), 1);
+            next.current = Arc::new(head::with_changes(&next.current, [&change], version, server_name));
+            snapshots =
+                vec![PendingSnapshot { parent: head.tip.snapshot, snapshot: next.tip.snapshot, changes: vec![own] }];
+            changes = vec![change];
+            event = Some(kept);
+        }
         let pending = PendingEvent {
             nid,
             packed: pdu_json::pack(pdu.json()),
             client_json: client::client_json(&pdu).into(),
-            snapshot_before: head.tip.snapshot,
-            state,
+            stored: false,
+            in_timeline: true,
+            verdict: Verdict::Accepted,
+            snapshot_before: Some(head.tip.snapshot),
+            snapshots,
+            changes,
+            replaced: replaced.map(|(_, before)| Replaced::of(&before)),
+            _kept: event,
             transaction: draft.transaction.clone(),
             redacts,
             tip: next.tip.clone(),
@@ -257,6 +269,11 @@ impl Rooms {
             None => Ok(self.state_event(version, entry).await?.pdu.clone()),
         }
     }
+}
+
+/// The number of the state after a state event: that of the event and one more.
+pub(crate) fn snapshot_after(event: EventNid) -> SnapshotNid {
+    event + 1
 }
 
 struct AuthState {

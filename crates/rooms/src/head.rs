@@ -61,46 +61,108 @@ pub(crate) fn empty_view(version: RoomVersion) -> RoomView {
         current: Arc::new(load::current_state(version, StateMap::default(), "")),
         recent: Arc::new([]),
         recent_after: 0,
+        merged: 0,
     }
 }
 
-/// The current state once `entry` (whose event is in memory) has been set.
-pub(crate) fn with_state(
+/// One key of the current state that changes.
+#[derive(Clone, Debug)]
+pub(crate) struct StateChange {
+    pub event_type: Arc<str>,
+    pub state_key: Arc<str>,
+    /// What it becomes, its event in memory; `None`: it goes.
+    pub entry: Option<Arc<StateEntry>>,
+    /// The event that stood there.
+    pub replaced: Option<EventNid>,
+}
+
+impl StateChange {
+    /// The change that sets `entry`.
+    pub fn set(entry: Arc<StateEntry>, replaced: Option<EventNid>) -> Self {
+        Self {
+            event_type: Arc::clone(&entry.event_type),
+            state_key: Arc::clone(&entry.state_key),
+            entry: Some(entry),
+            replaced,
+        }
+    }
+
+    /// The membership that changes with it: whose, to what, by which event. Who drops out of the state has left.
+    pub fn membership(&self) -> Option<(UserId, MembershipKind, EventNid)> {
+        if &*self.event_type != "m.room.member" {
+            return None;
+        }
+        let user = UserId::try_from(&*self.state_key).ok()?;
+        match &self.entry {
+            Some(entry) => Some((user, entry.membership?, entry.nid)),
+            None => Some((user, MembershipKind::Leave, self.replaced?)),
+        }
+    }
+}
+
+/// The current state once some keys have changed.
+pub(crate) fn with_changes<'a>(
     current: &CurrentState,
-    entry: Arc<StateEntry>,
+    changes: impl IntoIterator<Item = &'a StateChange>,
     version: RoomVersion,
     server_name: &str,
 ) -> CurrentState {
     let mut next = current.clone();
-    let replaced = next.state.insert(Arc::clone(&entry));
-    if &*entry.event_type == "m.room.member" {
-        count(&mut next, replaced.as_deref().and_then(|old| old.membership), &entry, server_name);
-    } else if entry.state_key.is_empty() {
-        match &*entry.event_type {
-            "m.room.power_levels" | "m.room.create" => {
-                next.power_levels = Arc::new(load::power_levels(version, &next.state));
+    let (mut powers, mut settings) = (false, false);
+    for change in changes {
+        let replaced = match &change.entry {
+            Some(entry) => next.state.insert(Arc::clone(entry)),
+            None => next.state.remove(&change.event_type, &change.state_key),
+        };
+        if &*change.event_type == "m.room.member" {
+            let before = replaced.as_deref().and_then(|old| old.membership);
+            let after = change.entry.as_ref().and_then(|entry| entry.membership);
+            count(&mut next, &change.state_key, before, after, server_name);
+        } else if change.state_key.is_empty() {
+            match &*change.event_type {
+                "m.room.power_levels" | "m.room.create" => powers = true,
+                "m.room.join_rules" | "m.room.history_visibility" | "m.room.guest_access" => settings = true,
+                _ => {}
             }
-            "m.room.join_rules" | "m.room.history_visibility" | "m.room.guest_access" => next.derive_settings(),
-            _ => {}
         }
+    }
+    if powers {
+        next.power_levels = Arc::new(load::power_levels(version, &next.state));
+    }
+    if settings {
+        next.derive_settings();
     }
     next
 }
 
-fn count(current: &mut CurrentState, before: Option<MembershipKind>, entry: &StateEntry, server_name: &str) {
+fn count(
+    current: &mut CurrentState,
+    user: &str,
+    before: Option<MembershipKind>,
+    after: Option<MembershipKind>,
+    server_name: &str,
+) {
     let is = |kind: Option<MembershipKind>, wanted| u64::from(kind == Some(wanted));
-    current.joined_count += is(entry.membership, MembershipKind::Join);
+    current.joined_count += is(after, MembershipKind::Join);
     current.joined_count -= is(before, MembershipKind::Join);
-    current.invited_count += is(entry.membership, MembershipKind::Invite);
+    current.invited_count += is(after, MembershipKind::Invite);
     current.invited_count -= is(before, MembershipKind::Invite);
-    let Ok(user) = UserId::try_from(&*entry.state_key) else { return };
-    if user.server_name() != server_name {
+    let (was_in, is_in) = (before == Some(MembershipKind::Join), after == Some(MembershipKind::Join));
+    let Ok(user) = UserId::try_from(user) else { return };
+    if was_in == is_in {
         return;
     }
-    if entry.membership == Some(MembershipKind::Join) {
-        current.local_joined.insert(user.clone(), |other: &UserId| other.cmp(&user));
+    let local = user.server_name() == server_name;
+    if is_in {
+        current.servers.add(user.server_name());
+        if local {
+            current.local_joined.insert(user.clone(), |other: &UserId| other.cmp(&user));
+        }
     } else {
-        current.local_joined.remove(|other: &UserId| other.cmp(&user));
+        current.servers.remove(user.server_name());
+        if local {
+            current.local_joined.remove(|other: &UserId| other.cmp(&user));
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::event_cache::EventCache;
 use crate::head::{Extremity, Tip};
 use crate::membership_kind::MembershipKind;
 use crate::room::{CurrentState, HistoryVisibility, JoinRule, RoomView};
+use crate::servers::Servers;
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
@@ -75,6 +76,7 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         current: Arc::new(current_state(version, state, server_name)),
         recent: recent.into(),
         recent_after,
+        merged: repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0),
     };
     Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, view }))
 }
@@ -122,15 +124,17 @@ fn state(
 pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
     let power_levels = power_levels(version, &state);
     let mut local_joined = SortedSet::default();
+    let mut servers = Servers::default();
     let (mut joined_count, mut invited_count) = (0, 0);
     for entry in state.of_type("m.room.member") {
         match entry.membership {
             Some(MembershipKind::Join) => {
                 joined_count += 1;
-                if let Ok(user) = UserId::try_from(&*entry.state_key)
-                    && user.server_name() == server_name
-                {
-                    local_joined.insert(user.clone(), |other: &UserId| other.cmp(&user));
+                if let Ok(user) = UserId::try_from(&*entry.state_key) {
+                    servers.add(user.server_name());
+                    if user.server_name() == server_name {
+                        local_joined.insert(user.clone(), |other: &UserId| other.cmp(&user));
+                    }
                 }
             }
             Some(MembershipKind::Invite) => invited_count += 1,
@@ -144,6 +148,7 @@ pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: 
         history_visibility: HistoryVisibility::default(),
         guests_can_join: false,
         local_joined,
+        servers,
         joined_count,
         invited_count,
     };

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 
 use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
+use plexus_store::repo::events::Verdict;
 use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{Database, DbError, EventNid, Position, SnapshotNid};
+use plexus_store::{Database, DbError, EventNid, Position};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::head::Tip;
+use crate::head::{StateChange, Tip};
 use crate::registry::Shared;
 use crate::room::{CurrentState, Room};
 use crate::state_map::StateEntry;
@@ -27,15 +28,28 @@ const QUEUE: usize = 1_024;
 /// How many requests go into one commit.
 const BATCH: usize = 256;
 
-/// An event that is built, signed and allowed, but not committed.
+/// An event that is signed and judged, but not committed.
 pub(crate) struct PendingEvent {
     pub nid: EventNid,
     pub pdu: Pdu,
-    /// The JSON as the database stores it.
+    /// The JSON as the database stores it; not needed when it is stored already.
     pub packed: Vec<u8>,
     pub client_json: Arc<str>,
-    pub snapshot_before: SnapshotRef,
-    pub state: Option<PendingState>,
+    /// There is a row of it: it was an outlier.
+    pub stored: bool,
+    /// Whether clients see it; else it was soft-failed or rejected, or is an invite to a room this server is not in.
+    pub in_timeline: bool,
+    pub verdict: Verdict,
+    /// State before the event; `None` for an outlier.
+    pub snapshot_before: Option<SnapshotRef>,
+    /// Snapshots it brings: merged states, and the state after a state event. Parents come first.
+    pub snapshots: Vec<PendingSnapshot>,
+    /// What becomes of the current state.
+    pub changes: Vec<StateChange>,
+    /// What a state event replaced in the current state.
+    pub replaced: Option<Replaced>,
+    /// What entries of `changes` refer to until the event is committed.
+    pub _kept: Option<Arc<TimelineEvent>>,
     pub transaction: Option<(TransactionKey, Transaction)>,
     /// The event this redacts.
     pub redacts: Option<PendingRedaction>,
@@ -51,13 +65,14 @@ pub(crate) struct PendingRedaction {
     pub entry: Option<Arc<StateEntry>>,
 }
 
-/// What a pending state event sets.
-pub(crate) struct PendingState {
-    pub entry: Arc<StateEntry>,
-    /// What the entry refers to until the event is committed.
-    pub _kept_until_committed: Arc<TimelineEvent>,
-    pub replaced: Option<(EventNid, Replaced)>,
-    pub snapshot_nid: SnapshotNid,
+/// A state to be stored as its difference to another.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingSnapshot {
+    pub parent: SnapshotRef,
+    /// `parent.child(nid, changes.len())`.
+    pub snapshot: SnapshotRef,
+    /// Type, state key and event, or [`plexus_store::repo::state_snapshots::REMOVED`].
+    pub changes: Vec<(Arc<str>, Arc<str>, EventNid)>,
 }
 
 /// What the first commit of a room brings besides events.

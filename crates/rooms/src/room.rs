@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::event_cache::EventCache;
 use crate::head::{Head, Tip};
+use crate::servers::Servers;
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::TimelineEvent;
@@ -98,6 +99,9 @@ pub struct RoomView {
     pub recent: Arc<[Arc<TimelineEvent>]>,
     /// See `recent`; 0 when `recent` reaches back to the room's first event.
     pub recent_after: Position,
+    /// Position of the newest change of the current state that was not made by the event at that position but by state
+    /// resolution, or by joining; 0 when there was none since `recent_after`.
+    pub(crate) merged: Position,
 }
 
 impl Deref for RoomView {
@@ -123,6 +127,8 @@ pub struct CurrentState {
     pub guests_can_join: bool,
     /// Users of this server who are joined.
     pub local_joined: SortedSet<UserId>,
+    /// The servers of the joined users.
+    pub servers: Servers,
     /// How many users are joined.
     pub joined_count: u64,
     /// How many users are invited.

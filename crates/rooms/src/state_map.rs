@@ -145,6 +145,11 @@ impl StateMap {
         self.entries.insert(entry, |other| (&*other.event_type, &*other.state_key).cmp(&(&*key.0, &*key.1)))
     }
 
+    /// Takes an entry out and answers it.
+    pub fn remove(&mut self, event_type: &str, state_key: &str) -> Option<Arc<StateEntry>> {
+        self.entries.remove(|entry| (&*entry.event_type, &*entry.state_key).cmp(&(event_type, state_key)))
+    }
+
     /// The membership of a user in this state, `None` when there is no member event.
     #[must_use]
     pub fn membership(&self, user: &str) -> Option<MembershipKind> {

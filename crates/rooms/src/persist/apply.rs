@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plexus_protocol::id::UserId;
 use plexus_store::{EventNid, Position};
 
 use super::write::Written;
 use super::{Append, PendingEvent};
+use crate::head::StateChange;
 use crate::memberships::Membership;
 use crate::registry::Shared;
 use crate::room::{Room, RoomView};
@@ -27,7 +27,7 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
         if done.iter().any(|room| room.nid == append.room.nid) {
             continue;
         }
-        let events: Vec<(&PendingEvent, Position)> = appends
+        let events: Vec<(&PendingEvent, Option<Position>)> = appends
             .iter()
             .zip(&positions)
             .filter(|(other, _)| other.room.nid == append.room.nid)
@@ -43,15 +43,20 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
     }
 }
 
-fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Position)]) {
-    let Some(&(last, position)) = events.last() else { return };
+fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Option<Position>)]) {
+    let Some(&(last, _)) = events.last() else { return };
     let view = room.view();
+    let mut next = RoomView { tip: last.tip.clone(), current: Arc::clone(&last.current), ..RoomView::clone(&view) };
     let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
     for &(pending, position) in events {
+        let Some(position) = position else { continue };
         let event = Arc::new(timeline_event(pending, position));
-        if let Some(state) = &pending.state {
-            state.entry.remember(&event);
-            membership(shared, room, pending, position);
+        for change in &pending.changes {
+            match &change.entry {
+                Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event),
+                _ => next.merged = position,
+            }
+            membership(shared, room, change, position);
         }
         if let Some(redaction) = &pending.redacts {
             shared.events.remove(redaction.target);
@@ -61,38 +66,33 @@ fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Positio
                 redacted.inspect(|event| entry.remember(event));
             }
         }
-        recent.events.push(event);
+        if pending.in_timeline {
+            next.position = position;
+            recent.events.push(event);
+        }
     }
     recent.trim();
-    room.set_view(RoomView {
-        position,
-        tip: last.tip.clone(),
-        current: Arc::clone(&last.current),
-        recent_after: recent.after,
-        recent: recent.events.into(),
-    });
+    next.recent_after = recent.after;
+    next.recent = recent.events.into();
+    room.set_view(next);
     room.revision.fetch_add(1, Ordering::Release);
 }
 
 fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
-    let replaced = pending.state.as_ref().and_then(|state| state.replaced.as_ref());
     TimelineEvent {
         nid: pending.nid,
         position,
         pdu: pending.pdu.clone(),
         client_json: Arc::clone(&pending.client_json),
-        replaced: replaced.map(|(_, replaced)| Box::new(replaced.clone())),
+        replaced: pending.replaced.clone().map(Box::new),
         redacted_because: None,
         transaction: pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone())),
     }
 }
 
-fn membership(shared: &Shared, room: &Room, pending: &PendingEvent, position: Position) {
-    let Some(state) = &pending.state else { return };
-    if let Some(kind) = state.entry.membership
-        && let Ok(user) = UserId::try_from(&*state.entry.state_key)
-    {
-        let change = Membership { room: room.nid, kind, position, event_nid: pending.nid, forgotten: false };
+fn membership(shared: &Shared, room: &Room, change: &StateChange, position: Position) {
+    if let Some((user, kind, event_nid)) = change.membership() {
+        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: false };
         shared.memberships.apply(&user, change);
     }
 }
@@ -126,6 +126,7 @@ impl Recent {
             })
             .count()
             .max(1);
+        let kept = kept.min(self.events.len());
         let dropped = self.events.len().saturating_sub(kept);
         if let Some(last_dropped) = dropped.checked_sub(1).and_then(|at| self.events.get(at)) {
             self.after = last_dropped.position;

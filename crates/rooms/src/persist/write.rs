@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plexus_protocol::id::UserId;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::memberships::MembershipRow;
@@ -15,6 +14,7 @@ use plexus_store::repo::transactions::TransactionRow;
 use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
 
 use super::{Append, PendingEvent, PersistError};
+use crate::head::StateChange;
 use crate::interner::{Lookups, NewTexts};
 use crate::registry::Shared;
 use crate::relations::target_of;
@@ -52,20 +52,22 @@ impl From<DbError> for Refusal {
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
-    /// Of each request the positions of its events.
-    pub positions: Vec<Vec<Position>>,
+    /// Of each request the positions of its events; of those that neither clients see nor change the state there are none.
+    pub positions: Vec<Vec<Option<Position>>>,
     pub texts: NewTexts,
 }
 
 impl Written {
     pub fn last_positions(&self) -> Vec<Position> {
-        self.positions.iter().map(|events| events.last().copied().unwrap_or(0)).collect()
+        self.positions.iter().map(|events| events.iter().rev().find_map(|at| *at).unwrap_or(0)).collect()
     }
 }
 
 #[derive(Default)]
 struct Rows {
     events: Vec<NewEvent>,
+    /// Events that were outliers.
+    placed: Vec<NewEvent>,
     deltas: Vec<Delta>,
     memberships: Vec<(UserNid, MembershipRow)>,
     relations: Vec<RelationRow>,
@@ -93,6 +95,7 @@ pub(crate) fn batch(
         positions.push(own);
     }
     repo::events::insert(tx, &rows.events)?;
+    repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
     rows.snapshots.finish(tx)?;
     repo::memberships::set(tx, &last_of_each(rows.memberships))?;
@@ -159,11 +162,15 @@ fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), Refusal>
 }
 
 /// Moves each room's row on, once for all requests that concern it.
-fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Position>]) -> Result<(), Refusal> {
-    // Of each room the last request, which knows where the room stands.
+fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> Result<(), Refusal> {
+    // Of each room the last request, which knows where the room stands, and the position of its last event that clients see.
     let mut last: HashMap<RoomNid, usize> = HashMap::new();
+    let mut newest: HashMap<RoomNid, Position> = HashMap::new();
     for (at, append) in appends.iter().enumerate().filter(|(_, append)| !append.events.is_empty()) {
         last.insert(append.room.nid, at);
+        let own = append.events.iter().zip(positions.get(at).into_iter().flatten());
+        let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position);
+        newest.extend(seen.map(|position| (append.room.nid, position)));
     }
     let rows: Vec<Advance> = last
         .values()
@@ -176,7 +183,7 @@ fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Posi
                 extremities: tip.extremities.iter().map(|extremity| extremity.nid).collect(),
                 depth: i64::try_from(tip.depth).unwrap_or(i64::MAX),
                 snapshot_nid: tip.snapshot.nid,
-                position: positions.get(*at).and_then(|own| own.last()).copied().unwrap_or(0),
+                position: newest.get(&append.room.nid).copied(),
             })
         })
         .collect();
@@ -196,52 +203,77 @@ impl Rows {
         append: &Append,
         event: &PendingEvent,
         lookups: &mut Lookups<'_>,
-    ) -> Result<Position, DbError> {
+    ) -> Result<Option<Position>, DbError> {
         let room_nid = append.room.nid;
         let pdu = &event.pdu;
-        let position = tx.next_position()?;
-        let type_nid = lookups.event_type(tx, pdu.event_type())?;
-        let state_key_nid = pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?;
-        self.events.push(NewEvent {
+        let position = if event.in_timeline || !event.changes.is_empty() { Some(tx.next_position()?) } else { None };
+        let row = NewEvent {
             event_nid: event.nid,
             event_id: event_key::encode(pdu.event_id()),
             room_nid,
-            position: Some(position),
+            position: position.filter(|_| event.in_timeline),
             depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
-            type_nid,
-            state_key_nid,
+            type_nid: lookups.event_type(tx, pdu.event_type())?,
+            state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
             sender_nid: lookups.user(tx, pdu.sender())?,
             origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
-            snapshot_nid: Some(event.snapshot_before.nid),
+            snapshot_nid: event.snapshot_before.map(|snapshot| snapshot.nid),
+            verdict: event.verdict,
             json: event.packed.clone(),
-        });
-        tx.announce(Change::Event { room: room_nid, position });
-        if let (Some(state), Some(state_key_nid)) = (&event.state, state_key_nid) {
-            let key = (type_nid, state_key_nid);
-            self.snapshots.add(tx, room_nid, event.snapshot_before, state.snapshot_nid, (key, event.nid))?;
-            self.deltas.push(Delta {
-                room_nid,
-                type_nid,
-                state_key_nid,
-                position,
-                event_nid: event.nid,
-                prev_event_nid: state.replaced.as_ref().map(|(nid, _)| *nid),
-                membership: state.entry.membership.map(|kind| kind.code()),
-            });
-            if let Some(kind) = state.entry.membership
-                && let Ok(user) = UserId::try_from(&*state.entry.state_key)
-            {
-                let row =
-                    MembershipRow { room_nid, kind: kind.code(), event_nid: event.nid, position, forgotten: false };
-                self.memberships.push((lookups.user(tx, &user)?, row));
-                tx.announce(Change::Membership { user, room: room_nid, position });
+        };
+        if event.stored {
+            self.placed.push(row)
+        } else {
+            self.events.push(row)
+        }
+        for snapshot in &event.snapshots {
+            let mut changes = Vec::with_capacity(snapshot.changes.len());
+            for (event_type, state_key, event) in &snapshot.changes {
+                changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
             }
-        } else if let Some((target, rel_type)) = target_of(pdu) {
-            let target = event_key::encode(&target);
-            self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
+            self.snapshots.add(tx, room_nid, snapshot.parent, snapshot.snapshot.nid, changes)?;
+        }
+        if let Some(position) = position {
+            for change in &event.changes {
+                self.change(tx, room_nid, position, change, lookups)?;
+            }
+        }
+        if let Some(position) = position.filter(|_| event.in_timeline) {
+            tx.announce(Change::Event { room: room_nid, position });
+            if let Some((target, rel_type)) = target_of(pdu) {
+                let target = event_key::encode(&target);
+                self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
+            }
         }
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target, event.nid)));
         Ok(position)
+    }
+
+    /// A change of the current state, and of a membership when it is one.
+    fn change(
+        &mut self,
+        tx: &mut Tx<'_>,
+        room_nid: RoomNid,
+        position: Position,
+        change: &StateChange,
+        lookups: &mut Lookups<'_>,
+    ) -> Result<(), DbError> {
+        let entry = change.entry.as_ref();
+        self.deltas.push(Delta {
+            room_nid,
+            type_nid: lookups.event_type(tx, &change.event_type)?,
+            state_key_nid: lookups.state_key(tx, &change.state_key)?,
+            position,
+            event_nid: entry.map(|entry| entry.nid),
+            prev_event_nid: change.replaced,
+            membership: entry.and_then(|entry| entry.membership).map(|kind| kind.code()),
+        });
+        if let Some((user, kind, event_nid)) = change.membership() {
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
+            self.memberships.push((lookups.user(tx, &user)?, row));
+            tx.announce(Change::Membership { user, room: room_nid, position });
+        }
+        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ fn a_tree_of_snapshots_reads_as_plain_maps() {
                 db.write(move |tx| {
                     let mut writer = Writer::default();
                     for (parent, nid, change) in batch {
-                        writer.add(tx, 1, parent, nid, change)?;
+                        writer.add(tx, 1, parent, nid, [change])?;
                     }
                     writer.finish(tx)
                 })

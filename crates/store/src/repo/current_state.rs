@@ -40,7 +40,8 @@ pub struct Delta {
     pub type_nid: TypeNid,
     pub state_key_nid: StateKeyNid,
     pub position: Position,
-    pub event_nid: EventNid,
+    /// `None`: the key is no longer in the state.
+    pub event_nid: Option<EventNid>,
     pub prev_event_nid: Option<EventNid>,
     /// For `m.room.member`.
     pub membership: Option<i64>,
@@ -72,7 +73,7 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (room_nid, type_nid, state_key_nid)
          DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership",
-        last.values().map(|delta| {
+        last.values().filter(|delta| delta.event_nid.is_some()).map(|delta| {
             [
                 delta.room_nid.to_param(),
                 delta.type_nid.to_param(),
@@ -82,7 +83,25 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
             ]
         }),
     )?;
+    tx.insert_many(
+        "DELETE FROM current_state WHERE room_nid = $1 AND type_nid = $2 AND state_key_nid = $3",
+        last.values()
+            .filter(|delta| delta.event_nid.is_none())
+            .map(|delta| [delta.room_nid.to_param(), delta.type_nid.to_param(), delta.state_key_nid.to_param()]),
+    )?;
     Ok(())
+}
+
+/// Position of the newest change after `after` that was not made by the event at that position; `None` when there is none.
+pub fn last_merge(tx: &mut Tx<'_>, room: RoomNid, after: Position) -> Result<Option<Position>, DbError> {
+    tx.query_opt(
+        "SELECT d.position FROM current_state_deltas d
+         LEFT JOIN events e ON e.event_nid = d.event_nid
+         WHERE d.room_nid = $1 AND d.position > $2 AND (e.position IS NULL OR e.position <> d.position)
+         ORDER BY d.position DESC LIMIT 1",
+        &[&room, &after],
+        |row| row.get(0),
+    )
 }
 
 /// The events that changed the current state at `after < position <= upto` and that a later change in that range has

@@ -1,6 +1,6 @@
 //! Events.
 
-use crate::db::{Any, ToSql};
+use crate::db::{Any, Param, ToSql};
 use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, pdu_json};
 
 /// An event to be stored.
@@ -17,18 +17,49 @@ pub struct NewEvent {
     pub sender_nid: UserNid,
     /// Unix ms; what other servers write may be anything, so it is clamped to 63 bits.
     pub origin_server_ts: i64,
-    /// State before the event.
+    /// State before the event; `None` for an outlier.
     pub snapshot_nid: Option<SnapshotNid>,
+    pub verdict: Verdict,
     /// See [`pdu_json`].
     pub json: Vec<u8>,
 }
 
-/// Stores accepted events.
+/// What the authorization rules made of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    /// Allowed where it was sent, not by the current state (server-server API, "Soft failure").
+    SoftFailed,
+    Rejected,
+}
+
+impl Verdict {
+    /// What was stored; anything unknown counts as rejected.
+    fn from_code(code: i64) -> Self {
+        match code {
+            0 => Self::Accepted,
+            1 => Self::SoftFailed,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+impl ToSql for Verdict {
+    fn to_param(&self) -> Param<'_> {
+        Param::Int(match self {
+            Self::Accepted => 0,
+            Self::SoftFailed => 1,
+            Self::Rejected => 2,
+        })
+    }
+}
+
+/// Stores events of which there is no row yet.
 pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
     tx.insert_many(
         "INSERT INTO events (event_nid, event_id, room_nid, position, depth, type_nid, state_key_nid, sender_nid,
-             origin_server_ts, snapshot_nid, json)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             origin_server_ts, snapshot_nid, verdict, json)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         events.iter().map(|event| {
             [
                 event.event_nid.to_param(),
@@ -41,7 +72,24 @@ pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
                 event.sender_nid.to_param(),
                 event.origin_server_ts.to_param(),
                 event.snapshot_nid.to_param(),
+                event.verdict.to_param(),
                 event.json.to_param(),
+            ]
+        }),
+    )?;
+    Ok(())
+}
+
+/// Gives events that were stored as outliers their place in the graph. What else their rows hold stays.
+pub fn place(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
+    tx.insert_many(
+        "UPDATE events SET position = $2, snapshot_nid = $3, verdict = $4 WHERE event_nid = $1",
+        events.iter().map(|event| {
+            [
+                event.event_nid.to_param(),
+                event.position.to_param(),
+                event.snapshot_nid.to_param(),
+                event.verdict.to_param(),
             ]
         }),
     )?;
@@ -174,6 +222,82 @@ pub fn find_many(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>,
     tx.query("SELECT event_id, event_nid FROM events WHERE event_id = ANY($1)", &[&Any(event_ids)], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })
+}
+
+/// What is known of an event's place in its room's graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub event_nid: EventNid,
+    /// See [`crate::event_key`].
+    pub event_id: Vec<u8>,
+    pub room_nid: RoomNid,
+    pub position: Option<Position>,
+    pub depth: i64,
+    pub is_state: bool,
+    /// State before the event; `None` for an outlier.
+    pub snapshot_nid: Option<SnapshotNid>,
+    pub verdict: Verdict,
+}
+
+/// Finds events by their stored ids; unknown ones are left out.
+pub fn known(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<Known>, DbError> {
+    tx.query(
+        "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict
+         FROM events WHERE event_id = ANY($1)",
+        &[&Any(event_ids)],
+        |row| {
+            Ok(Known {
+                event_nid: row.get(0)?,
+                event_id: row.get(1)?,
+                room_nid: row.get(2)?,
+                position: row.get(3)?,
+                depth: row.get(4)?,
+                is_state: row.get::<Option<StateKeyNid>>(5)?.is_some(),
+                snapshot_nid: row.get(6)?,
+                verdict: Verdict::from_code(row.get(7)?),
+            })
+        },
+    )
+}
+
+/// An event without what a timeline knows of it.
+#[derive(Debug, Clone)]
+pub struct BareEvent {
+    pub event_nid: EventNid,
+    /// See [`crate::event_key`].
+    pub event_id: Vec<u8>,
+    pub room_nid: RoomNid,
+    pub verdict: Verdict,
+    /// The exact JSON.
+    pub json: String,
+}
+
+fn bare(row: &Row<'_>) -> Result<BareEvent, DbError> {
+    Ok(BareEvent {
+        event_nid: row.get(0)?,
+        event_id: row.get(1)?,
+        room_nid: row.get(2)?,
+        verdict: Verdict::from_code(row.get(3)?),
+        json: row.get_with(4, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+    })
+}
+
+/// Events by number, outliers too, in no particular order; unknown numbers are left out.
+pub fn bare_by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<BareEvent>, DbError> {
+    tx.query(
+        "SELECT event_nid, event_id, room_nid, verdict, json FROM events WHERE event_nid = ANY($1)",
+        &[&Any(nids)],
+        bare,
+    )
+}
+
+/// Events by stored id, outliers too, in no particular order; unknown ids are left out.
+pub fn bare_by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<BareEvent>, DbError> {
+    tx.query(
+        "SELECT event_nid, event_id, room_nid, verdict, json FROM events WHERE event_id = ANY($1)",
+        &[&Any(event_ids)],
+        bare,
+    )
 }
 
 /// The timeline event nearest to a time: the first at or after it, or the last at or before it.

@@ -66,14 +66,16 @@ pub struct Advance {
     pub extremities: Vec<EventNid>,
     pub depth: i64,
     pub snapshot_nid: SnapshotNid,
-    pub position: Position,
+    /// Position of the newest timeline event; `None`: as before.
+    pub position: Option<Position>,
 }
 
 /// Moves the rows of different rooms on. Answers the rooms that were moved: somebody else has moved the others since.
 pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<Vec<RoomNid>, DbError> {
     let extremities: Vec<Vec<u8>> = rooms.iter().map(|to| varint::pack_list(&to.extremities)).collect();
     tx.insert_many_returning(
-        "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5, position = $6
+        "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5,
+             position = COALESCE($6, position)
          WHERE room_nid = $1 AND revision = $2 RETURNING room_nid",
         rooms.iter().zip(&extremities).map(|(to, extremities)| {
             [

@@ -1,6 +1,6 @@
 //! State snapshots: the state before any event, as chains of packed deltas.
 //!
-//! Snapshots form a tree: each is its parent with one change on top, and `depth` counts the steps from the empty
+//! Snapshots form a tree: each is its parent with a few changes on top, and `depth` counts the steps from the empty
 //! state. What is stored of the snapshot at depth d is the difference to its ancestor at `d & (d - 1)`, so that reading
 //! one follows as many rows as d has bits set, and each change is stored log2(d) / 2 times on average.
 
@@ -22,7 +22,18 @@ pub struct SnapshotRef {
 impl SnapshotRef {
     /// The state before a room's create event; it has no row.
     pub const EMPTY: Self = Self { nid: 0, depth: 0 };
+
+    /// The snapshot `nid` that makes `changes` changes to this one. A state that begins with many entries at once stands as deep
+    /// as if they had come one by one: the next copy of all of them is due only when there are twice as many.
+    #[must_use]
+    pub fn child(self, nid: SnapshotNid, changes: usize) -> Self {
+        let first = u64::try_from(changes).unwrap_or(u64::MAX).clamp(1, 1 << 40).next_power_of_two();
+        Self { nid, depth: if self == Self::EMPTY { first } else { self.depth + 1 } }
+    }
 }
+
+/// The event number that takes a key out of the state.
+pub const REMOVED: EventNid = 0;
 
 #[derive(Debug, Clone)]
 struct Node {
@@ -40,18 +51,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Adds the snapshot `nid`: `parent` with one key changed.
+    /// Adds the snapshot `nid`: `parent` with some keys changed, or [`REMOVED`].
     pub fn add(
         &mut self,
         tx: &mut Tx<'_>,
         room_nid: RoomNid,
         parent: SnapshotRef,
         nid: SnapshotNid,
-        change: (Key, EventNid),
+        changes: impl IntoIterator<Item = (Key, EventNid)>,
     ) -> Result<SnapshotRef, DbError> {
-        let depth = parent.depth + 1;
-        let base_depth = depth & parent.depth;
-        let mut delta = BTreeMap::from([change]);
+        let mut delta: BTreeMap<Key, EventNid> = changes.into_iter().collect();
+        let SnapshotRef { depth, .. } = parent.child(nid, delta.len());
+        let base_depth = depth & (depth - 1);
         let mut at = parent;
         while at.depth > base_depth {
             let (base, older) = match self.new.get(&at.nid) {
@@ -107,6 +118,7 @@ pub fn read(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<BTreeMap<Key, EventNid>
         }
         at = base;
     }
+    state.retain(|_, event| *event != REMOVED);
     Ok(state)
 }
 
