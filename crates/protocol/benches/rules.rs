@@ -3,6 +3,9 @@
 //! `cargo bench -p plexus-protocol --bench rules`; docs/benchmarks.md holds figures and the machine they came from.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+#[path = "../tests/it/linear.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod linear;
 #[path = "../tests/it/room.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod room;
@@ -23,7 +26,7 @@ use plexus_protocol::{
     power_levels::PowerLevels,
     push_rules::{CompiledRuleset, EventView, Owner, RoomContext, default_ruleset},
     rules::RoomVersion,
-    state_res::{Resolution, State, resolve},
+    state_res::{AuthGraph, Key, Node, Resolution, State, resolve},
 };
 use room::{NewEvent, Room, StateMap};
 use ruma_state_res::utils::event_id_set::EventIdSet;
@@ -33,15 +36,53 @@ const VERSION: RoomVersion = RoomVersion::V11;
 const CHANGES: usize = 50;
 
 fn main() {
+    memory();
     authorization();
     push_rules();
     println!("\nresolving branches that each change {CHANGES} members, the topic and the power levels");
-    println!("{:>9} {:>8} {:>14} {:>14} {:>8}", "state", "branches", "plexus", "ruma", "times");
+    println!("{:>9} {:>8} {:>12} {:>12} {:>12} {:>8}", "state", "branches", "plexus", "sharing", "ruma", "times");
     for members in [1_000, 10_000, 100_000] {
         for branches in [2, 5, 20] {
             resolution(members, branches);
         }
     }
+    println!(
+        "\nby passes over the whole graph, and by chains: of the same branches, and where they change all members"
+    );
+    print!("{:>9} {:>8} {:>8}", "state", "branches", "changes");
+    println!("{:>12} {:>10} {:>8} {:>12} {:>10} {:>8}", "difference", "chains", "", "subgraph", "chains", "");
+    for members in [1_000, 10_000, 100_000] {
+        for branches in [2, 5, 20] {
+            reachability(members, branches, CHANGES);
+        }
+    }
+    for branches in [2, 5, 20] {
+        reachability(10_000, branches, 10_000);
+    }
+}
+
+/// What an auth graph takes, by how much the process grows.
+fn memory() {
+    const EVENTS: usize = 100_000;
+    let resident = || -> Option<usize> {
+        let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+        Some(pages.split(' ').nth(1)?.parse::<usize>().ok()? * 4096)
+    };
+    let before = resident();
+    let id = |n: usize| -> EventId { format!("$31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH{n:05}").parse().unwrap() };
+    let mut graph = AuthGraph::new();
+    graph.add_parts(&id(0), "m.room.create", "", &[]);
+    graph.add_parts(&id(1), "m.room.power_levels", "", &[id(0)]);
+    graph.add_parts(&id(2), "m.room.join_rules", "", &[id(0), id(1)]);
+    for n in 3..EVENTS {
+        graph.add_parts(&id(n), "m.room.member", &format!("@user{n}:example.org"), &[id(0), id(1), id(2)]);
+    }
+    let graph_made = resident();
+    let state = State::from_nodes(&graph, graph.nodes());
+    let state_made = resident();
+    let each = |from: Option<usize>, to: Option<usize>| to.unwrap_or(0).saturating_sub(from.unwrap_or(0)) / EVENTS;
+    println!("memory: {} bytes an event in an auth graph of {EVENTS} members", each(before, graph_made));
+    println!("memory: {} bytes an entry in a state of {}\n", each(graph_made, state_made), state.len());
 }
 
 struct Bench {
@@ -92,17 +133,35 @@ impl Bench {
     }
 
     /// The state after a few changes, leaving that of the room as it is.
-    fn branch(&mut self, number: usize) -> StateMap {
+    fn branch(&mut self, number: usize, changes: usize) -> StateMap {
         let before = self.state.clone();
         let levels = format!(r#"{{"users":{{"@alice:a":100,"@user{number}:a":50}}}}"#);
         self.send("@alice:a", "m.room.power_levels", Some(""), &levels);
         self.send("@alice:a", "m.room.topic", Some(""), &format!(r#"{{"topic":"{number}"}}"#));
-        for change in 0..CHANGES {
-            let user = format!("@user{}:a", change * 7 + number % 3);
+        for change in 0..changes {
+            let user = match changes {
+                CHANGES => format!("@user{}:a", change * 7 + number % 3),
+                _ => format!("@user{change}:a"),
+            };
             let content = format!(r#"{{"membership":"join","displayname":"{number}"}}"#);
             self.send(&user, "m.room.member", Some(&user), &content);
         }
         std::mem::replace(&mut self.state, before)
+    }
+
+    /// Branches as states that share what they have in common.
+    fn states(&mut self, branches: usize, changes: usize) -> Vec<State> {
+        let base = State::new(&self.room.graph, self.state.values()).unwrap();
+        let before = self.state.clone();
+        let mut state = |number| {
+            let branch = self.branch(number, changes);
+            let mut state = base.clone();
+            for (_, id) in branch.iter().filter(|(key, id)| before.get(*key) != Some(id)) {
+                state.set(&self.room.graph, self.room.graph.node(id).unwrap());
+            }
+            state
+        };
+        (0..branches).map(&mut state).collect()
     }
 }
 
@@ -158,14 +217,18 @@ fn push_rules() {
 
 fn resolution(members: usize, branches: usize) {
     let mut bench = Bench::new(members);
-    let maps: Vec<StateMap> = (0..branches).map(|number| bench.branch(number)).collect();
+    let sharing = bench.states(branches, CHANGES);
     let room = bench.room;
+    let maps: Vec<StateMap> = sharing.iter().map(|state| room.map(state)).collect();
     let states: Vec<State> = maps.iter().map(|map| State::new(&room.graph, map.values()).unwrap()).collect();
     let lookup = |id: &EventId| room.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
-    let (ours, result) = best(20, || match resolve(VERSION.rules(), &room.graph, &states, &lookup).unwrap() {
+    let resolved = |states: &[State]| match resolve(VERSION.rules(), &room.graph, states, &lookup).unwrap() {
         Resolution::Resolved(state) => state,
         Resolution::Need(events) => panic!("needs {events:?}"),
-    });
+    };
+    let (ours, result) = best(20, || resolved(&states));
+    let (ours_sharing, same) = best(20, || resolved(&sharing));
+    assert_eq!(result, same);
 
     let events: ruma_pdu::Events =
         room.events.values().map(|pdu| (ruma_pdu::id(pdu.event_id()), ruma_pdu::RumaPdu::from(pdu))).collect();
@@ -193,7 +256,30 @@ fn resolution(members: usize, branches: usize) {
         ruma_result.values().map(|id| std::borrow::Borrow::<ruma_common::EventId>::borrow(id).as_str()).collect();
     assert_eq!(ours_ids, their_ids, "the results differ");
     let times = theirs.as_secs_f64() / ours.as_secs_f64();
-    println!("{members:>9} {branches:>8} {ours:>14.2?} {theirs:>14.2?} {times:>7.1}x");
+    println!("{members:>9} {branches:>8} {ours:>12.2?} {ours_sharing:>12.2?} {theirs:>12.2?} {times:>7.1}x");
+}
+
+fn reachability(members: usize, branches: usize, changes: usize) {
+    let mut bench = Bench::new(members);
+    let states = bench.states(branches, changes);
+    let graph = &bench.room.graph;
+    let conflicted: Vec<Node> = {
+        let changed = states.iter().flat_map(|state| states[0].changed_keys(state));
+        let keys: HashSet<Key> = changed.collect();
+        let nodes: HashSet<Node> =
+            keys.iter().flat_map(|key| states.iter().filter_map(|state| state.get(*key))).collect();
+        nodes.into_iter().collect()
+    };
+    let (linear_difference, expected) = best(10, || linear::auth_difference(graph, &states));
+    let (difference, found) = best(10, || graph.auth_difference(&states));
+    assert_eq!(found, expected);
+    let (linear_subgraph, expected) = best(10, || linear::conflicted_subgraph(graph, &conflicted));
+    let (subgraph, found) = best(10, || graph.conflicted_subgraph(&conflicted));
+    assert_eq!(found, expected);
+    let times = |linear: Duration, chains: Duration| linear.as_secs_f64() / chains.as_secs_f64();
+    print!("{members:>9} {branches:>8} {changes:>8} {linear_difference:>11.2?} {difference:>10.2?}");
+    print!("{:>8.1}x {linear_subgraph:>11.2?}", times(linear_difference, difference));
+    println!(" {subgraph:>10.2?} {:>7.1}x", times(linear_subgraph, subgraph));
 }
 
 /// The mean of the best batch: a batch is short enough to run without interruption even on a busy machine.

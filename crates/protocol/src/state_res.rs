@@ -10,9 +10,11 @@
 //! - a power event is followed to earlier events only along events of the full conflicted set;
 //! - `m.room.create` counts as a power event.
 
+mod chains;
 mod difference;
 mod graph;
 mod iterative;
+mod numbers;
 mod sort;
 mod state;
 mod v1;
@@ -27,6 +29,7 @@ use crate::{
 };
 
 pub use self::{
+    chains::{ChainLink, ChainPosition},
     graph::{AuthGraph, Key, Node},
     state::State,
 };

@@ -1,97 +1,185 @@
-//! Auth difference and conflicted state subgraph (room version 12, "Definitions").
-//!
-//! As an event has a greater number than its auth events, one pass over the numbers answers reachability for all events.
+//! Auth chains, auth difference and conflicted state subgraph (room version 12, "Definitions"), by the chains of
+//! [`chains`](super::chains). Events are looked at from the greatest number down, so that all that leads to an event has been seen
+//! before it.
 
-use super::{
-    graph::{AuthGraph, Node},
-    state::State,
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, hash_map::Entry},
 };
 
-/// A set of events.
-#[derive(Debug, Clone)]
-pub(super) struct NodeSet(Vec<bool>);
-
-impl NodeSet {
-    pub(super) fn new(graph: &AuthGraph, nodes: impl IntoIterator<Item = Node>) -> Self {
-        let mut set = Self(vec![false; graph.len()]);
-        for node in nodes {
-            set.insert(node);
-        }
-        set
-    }
-
-    pub(super) fn contains(&self, node: Node) -> bool {
-        self.0.get(node.index()).is_some_and(|contained| *contained)
-    }
-
-    pub(super) fn insert(&mut self, node: Node) {
-        if let Some(contained) = self.0.get_mut(node.index()) {
-            *contained = true;
-        }
-    }
-}
+use super::{
+    chains::ChainMap,
+    graph::{AuthGraph, Children, Node},
+    numbers::NumberMap,
+    state::{Conflict, Split, State, StateSet, split},
+};
 
 impl AuthGraph {
-    /// The auth difference: the events in the auth chain of some states and not in that of all.
+    /// The auth difference: the events in the auth chain of some states and not in that of all. In order of number.
+    ///
+    /// Costs what the states differ in and what events have come on top of that, but for comparing the states.
     pub fn auth_difference(&self, states: &[State]) -> Vec<Node> {
-        let mut in_some = vec![false; self.len()];
-        let mut in_all = vec![true; self.len()];
-        for chunk in states.chunks(u64::BITS as usize) {
-            let everyone = u64::MAX >> (u64::BITS as usize - chunk.len());
-            let reached = self.reached_by(chunk);
-            for ((reached, in_some), in_all) in reached.iter().zip(&mut in_some).zip(&mut in_all) {
-                *in_some |= *reached != 0;
-                *in_all &= *reached == everyone;
-            }
-        }
-        let nodes = self.nodes().zip(in_some.into_iter().zip(in_all));
-        nodes.filter(|(_, (in_some, in_all))| *in_some && !in_all).map(|(node, _)| node).collect()
+        let Split { agreed, conflicts } = split(states);
+        self.difference(&agreed, &conflicts, states.len())
     }
 
-    /// The conflicted state subgraph: all events on paths along auth events between two of these, those included.
+    /// The auth difference of so many states that agree on a part.
+    pub(super) fn difference(&self, agreed: &State, conflicts: &[Conflict], states: usize) -> Vec<Node> {
+        let mut descent = Descent {
+            graph: self,
+            agreed,
+            all: StateSet::all(states),
+            pending: NumberMap::default(),
+            order: BinaryHeap::new(),
+            partial: 0,
+            common: ChainMap::default(),
+            led_to: NumberMap::default(),
+        };
+        for conflict in conflicts {
+            descent.push(conflict.node, &conflict.states);
+        }
+        let mut difference = descent.run();
+        difference.reverse();
+        difference
+    }
+
+    /// The conflicted state subgraph: all events on paths along auth events between two of these, those included. In order of
+    /// number.
+    ///
+    /// On each chain it is what lies between the first event that leads to one of these and the last that one leads to.
     pub fn conflicted_subgraph(&self, conflicted: &[Node]) -> Vec<Node> {
-        let mut below = NodeSet::new(self, conflicted.iter().copied());
-        let mut above = below.clone();
-        for node in self.nodes().rev() {
-            if below.contains(node) {
-                self.auth_events(node).iter().for_each(|auth| below.insert(*auth));
-            }
-        }
-        for node in self.nodes() {
-            if self.auth_events(node).iter().any(|auth| above.contains(*auth)) {
-                above.insert(node);
-            }
-        }
-        self.nodes().filter(|node| below.contains(*node) && above.contains(*node)).collect()
+        let last = self.reach(conflicted.iter().copied(), conflicted.iter().copied().min());
+        let first = self.first_leading_to(conflicted, &last);
+        let on_chain = |(chain, last): (&u32, &Node)| {
+            let first = first.get(chain).copied();
+            let down = std::iter::successors(Some(*last), |node| self.previous_on_chain(*node));
+            down.take_while(move |node| first.is_some_and(|first| *node >= first))
+        };
+        let mut nodes: Vec<Node> = last.iter().flat_map(on_chain).collect();
+        nodes.sort_unstable();
+        nodes
     }
 
     /// The auth chain of events, without the events that are not in the chain of another, in order of number.
     pub fn auth_chain(&self, events: &[Node]) -> Vec<Node> {
-        let mut chain = NodeSet::new(self, events.iter().flat_map(|node| self.auth_events(*node)).copied());
-        for node in self.nodes().rev() {
-            if chain.contains(node) {
-                self.auth_events(node).iter().for_each(|auth| chain.insert(*auth));
-            }
-        }
-        self.nodes().filter(|node| chain.contains(*node)).collect()
+        let last = self.reach(events.iter().flat_map(|node| self.auth_events(*node)).copied(), None);
+        let down = |node: &Node| std::iter::successors(Some(*node), |node| self.previous_on_chain(*node));
+        let mut nodes: Vec<Node> = last.values().flat_map(down).collect();
+        nodes.sort_unstable();
+        nodes
     }
 
-    /// For each event, a bit for each state that holds it or has it in its auth chain.
-    fn reached_by(&self, states: &[State]) -> Vec<u64> {
-        let mut reached = vec![0_u64; self.len()];
-        for (bit, state) in states.iter().enumerate() {
-            for (_, node) in state.iter() {
-                reached[node.index()] |= 1 << bit;
+    /// On each of these chains, of which `last` is as far as it goes, the first event that is or leads to one of `targets`.
+    fn first_leading_to(&self, targets: &[Node], last: &ChainMap) -> ChainMap {
+        let links = last.values().flat_map(|node| self.links_up_to(*node));
+        let mut links: Vec<(u32, Node, Node)> = links.map(|(from, to)| (self.chain_of(to), to, from)).collect();
+        links.sort_unstable();
+        let mut next: BinaryHeap<Reverse<Node>> = targets.iter().copied().map(Reverse).collect();
+        let mut first = ChainMap::default();
+        while let Some(Reverse(node)) = next.pop() {
+            let chain = self.chain_of(node);
+            if let Entry::Vacant(vacant) = first.entry(chain) {
+                vacant.insert(node);
+                let at = links.partition_point(|(to_chain, to, _)| (*to_chain, *to) < (chain, node));
+                let leading_here = links[at..].iter().take_while(|(to_chain, ..)| *to_chain == chain);
+                next.extend(leading_here.map(|(_, _, from)| Reverse(*from)));
             }
         }
-        for node in self.nodes().rev() {
-            let by = reached[node.index()];
-            if by != 0 {
-                for auth in self.auth_events(node) {
-                    reached[auth.index()] |= by;
+        first
+    }
+}
+
+/// Goes down from conflicted events, along single auth events as long as not all states lead there, and along whole chains from
+/// there on, until nothing is left that some states lead to and others may not.
+struct Descent<'a> {
+    graph: &'a AuthGraph,
+    /// What leads to an event from here leads to it from all states.
+    agreed: &'a State,
+    all: StateSet,
+    /// The states that lead to events yet to be visited, as far as is known.
+    pending: NumberMap<Node, StateSet>,
+    order: BinaryHeap<Node>,
+    /// How many are pending that not all states are known to lead to.
+    partial: usize,
+    /// On each chain, the last event that all states lead to.
+    common: ChainMap,
+    /// Whether what the states agree on is or leads to an event.
+    led_to: NumberMap<Node, bool>,
+}
+
+impl Descent<'_> {
+    fn push(&mut self, node: Node, states: &StateSet) {
+        let was_partial = match self.pending.entry(node) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(states.clone());
+                self.order.push(node);
+                self.partial += usize::from(*states != self.all);
+                return;
+            }
+            Entry::Occupied(mut known) => {
+                let was_partial = *known.get() != self.all;
+                known.get_mut().add(states);
+                was_partial && *known.get() == self.all
+            }
+        };
+        self.partial -= usize::from(was_partial);
+    }
+
+    /// From the greatest number down.
+    fn run(&mut self) -> Vec<Node> {
+        let mut difference = Vec::new();
+        while self.partial > 0
+            && let Some(node) = self.order.pop()
+        {
+            let states = self.pending.remove(&node).unwrap_or_default();
+            let partial = states != self.all;
+            self.partial -= usize::from(partial);
+            let graph = self.graph;
+            let chain = graph.chain_of(node);
+            if self.common.contains_key(&chain) {
+                continue;
+            }
+            if partial && !self.agreed_leads_to(node) {
+                difference.push(node);
+                graph.auth_events(node).iter().for_each(|auth| self.push(*auth, &states));
+            } else {
+                self.common.insert(chain, node);
+                let all = self.all.clone();
+                graph.for_each_link(node, |to| self.push(to, &all));
+            }
+        }
+        difference
+    }
+
+    /// Whether an event has one of those that all states agree on above it. What is found out on the way is kept, so that no
+    /// event is looked at twice.
+    fn agreed_leads_to(&mut self, node: Node) -> bool {
+        if let Some(known) = self.known(node) {
+            return known;
+        }
+        let mut path: Vec<(Node, Children<'_>)> = vec![(node, self.graph.children(node))];
+        while let Some((current, children)) = path.last_mut() {
+            match children.next().map(|child| (child, self.known(child))) {
+                Some((_, Some(true))) => {
+                    self.led_to.extend(path.iter().map(|(node, _)| (*node, true)));
+                    return true;
+                }
+                Some((_, Some(false))) => {}
+                Some((child, None)) => path.push((child, self.graph.children(child))),
+                None => {
+                    self.led_to.insert(*current, false);
+                    path.pop();
                 }
             }
         }
-        reached
+        false
+    }
+
+    /// What can be said of an event without looking at those above it.
+    fn known(&self, node: Node) -> Option<bool> {
+        let graph = self.graph;
+        let agreed = self.agreed.get(graph.key_of(node));
+        let above = |agreed: Node| agreed >= node && graph.chain_of(agreed) == graph.chain_of(node);
+        if agreed.is_some_and(above) { Some(true) } else { self.led_to.get(&node).copied() }
     }
 }

@@ -1,22 +1,39 @@
 //! The auth events of a room as a graph of small numbers.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
+use super::chains::Chains;
 use crate::{event::Pdu, id::EventId};
 
 /// A state event in an [`AuthGraph`]. An event has a greater number than all events of its auth chain.
 ///
 /// Only the graph that gave it out knows what it means; given to another, functions may panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Node(u32);
+pub struct Node(NonZeroU32);
 
 /// An event type and state key in an [`AuthGraph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(u32);
 
 impl Node {
-    pub(super) fn index(self) -> usize {
-        self.0 as usize
+    fn at(index: usize) -> Self {
+        // From 1 on, so that `Option<Node>` is no larger.
+        Self(NonZeroU32::MIN.saturating_add(number(index)))
+    }
+
+    /// How many events of the graph have a smaller number.
+    pub fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+impl Key {
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn from_number(number: u32) -> Self {
+        Self(number)
     }
 }
 
@@ -33,15 +50,40 @@ pub struct AuthGraph {
     /// Where the auth events of each event start in `edges`; one longer than `ids`, or empty.
     edge_starts: Vec<u32>,
     edges: Vec<Node>,
+    /// The latest edge that leads to each event.
+    last_edge_to: Vec<Option<Edge>>,
+    /// For each edge, the one before that leads to the same event.
+    edge_before: Vec<Option<Edge>>,
     /// The `m.room.power_levels` event among the auth events.
     power_levels: Vec<Option<Node>>,
-    keys: HashMap<Box<str>, HashMap<Box<str>, Key>>,
-    key_names: Vec<(Box<str>, Box<str>)>,
+    keys: HashMap<Arc<str>, HashMap<Arc<str>, Key>>,
+    key_names: Vec<(Arc<str>, Arc<str>)>,
+    pub(super) chains: Chains,
     create: Option<Node>,
     /// Events with unknown auth events.
     waiting: HashMap<EventId, Waiting>,
     /// Who waits for an event.
     waiters: HashMap<EventId, Vec<EventId>>,
+}
+
+/// The number of an edge, from 1 on.
+type Edge = NonZeroU32;
+
+/// See [`AuthGraph::children`].
+pub(super) struct Children<'a> {
+    graph: &'a AuthGraph,
+    next: Option<Edge>,
+}
+
+impl Iterator for Children<'_> {
+    type Item = Node;
+
+    fn next(&mut self) -> Option<Node> {
+        let edge = self.next?.get() as usize - 1;
+        self.next = self.graph.edge_before[edge];
+        let ends_before = |start: &u32| *start as usize <= edge;
+        Some(Node::at(self.graph.edge_starts.partition_point(ends_before) - 1))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -140,8 +182,13 @@ impl AuthGraph {
     }
 
     /// Every event, in order of number.
-    pub(super) fn nodes(&self) -> impl DoubleEndedIterator<Item = Node> + use<> {
-        (0..number(self.ids.len())).map(Node)
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = Node> + use<> {
+        (0..self.ids.len()).map(Node::at)
+    }
+
+    /// The events that have an event among their auth events, latest first.
+    pub(super) fn children(&self, node: Node) -> Children<'_> {
+        Children { graph: self, next: self.last_edge_to[node.index()] }
     }
 
     /// The power levels event among the auth events of an event.
@@ -154,17 +201,25 @@ impl AuthGraph {
             return key;
         }
         let key = Key(number(self.key_names.len()));
-        self.key_names.push((event_type.into(), state_key.into()));
-        self.keys.entry(event_type.into()).or_default().insert(state_key.into(), key);
+        let state_key: Arc<str> = state_key.into();
+        let event_type: Arc<str> =
+            self.keys.get_key_value(event_type).map_or_else(|| event_type.into(), |known| known.0.clone());
+        self.key_names.push((event_type.clone(), state_key.clone()));
+        self.keys.entry(event_type).or_default().insert(state_key, key);
         key
     }
 
     fn insert(&mut self, id: EventId, key: Key, auth_events: &[EventId]) {
-        let node = Node(number(self.ids.len()));
+        let node = Node::at(self.ids.len());
         if self.edge_starts.is_empty() {
             self.edge_starts.push(0);
         }
-        self.edges.extend(auth_events.iter().filter_map(|auth| self.nodes.get(auth)));
+        self.last_edge_to.push(None);
+        for auth in auth_events.iter().filter_map(|auth| self.nodes.get(auth)) {
+            let before = self.last_edge_to[auth.index()].replace(Node::at(self.edges.len()).0);
+            self.edge_before.push(before);
+            self.edges.push(*auth);
+        }
         self.edge_starts.push(number(self.edges.len()));
         let is = |key: Key, event_type: &str| {
             let (key_type, state_key) = &self.key_names[key.0 as usize];
@@ -180,6 +235,7 @@ impl AuthGraph {
         self.node_keys.push(key);
         self.nodes.insert(id.clone(), node);
         self.ids.push(id);
+        self.place(node);
     }
 
     /// Adds everything that only waited for this event, and so on.

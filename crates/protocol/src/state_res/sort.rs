@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     Loaded,
-    difference::NodeSet,
     graph::{AuthGraph, Node},
+    numbers::NumberMap,
 };
 use crate::{
     auth::Membership,
@@ -17,6 +17,30 @@ use crate::{
     power_levels::{LevelsView, PowerLevel},
     rules::RoomVersionRules,
 };
+
+/// A part of the full conflicted set.
+pub(super) struct Chosen<'a> {
+    /// Sorted.
+    of: &'a [Node],
+    chosen: Vec<bool>,
+}
+
+impl<'a> Chosen<'a> {
+    pub(super) fn none_of(of: &'a [Node]) -> Self {
+        Self { of, chosen: vec![false; of.len()] }
+    }
+
+    pub(super) fn contains(&self, node: Node) -> bool {
+        self.of.binary_search(&node).is_ok_and(|at| self.chosen[at])
+    }
+
+    /// Chooses an event, if it is of the set.
+    pub(super) fn insert(&mut self, node: Node) {
+        if let Ok(at) = self.of.binary_search(&node) {
+            self.chosen[at] = true;
+        }
+    }
+}
 
 /// Whether an event might take from someone the ability to do something.
 pub(super) fn is_power_event(event: &Pdu) -> bool {
@@ -38,14 +62,12 @@ pub(super) fn reverse_topological_power_order(
     full_conflicted: &[Node],
     loaded: &Loaded<'_>,
 ) -> Vec<Node> {
-    let in_set = NodeSet::new(graph, full_conflicted.iter().copied());
-    let mut chosen = NodeSet::new(graph, []);
+    let mut chosen = Chosen::none_of(full_conflicted);
     // Numbers descend along auth events, so one pass finds all that is led to.
     for &node in full_conflicted.iter().rev() {
         if chosen.contains(node) || loaded.get(node).is_some_and(|event| is_power_event(&event.pdu)) {
             chosen.insert(node);
-            let within = graph.auth_events(node).iter().filter(|auth| in_set.contains(**auth));
-            within.for_each(|auth| chosen.insert(*auth));
+            graph.auth_events(node).iter().for_each(|auth| chosen.insert(*auth));
         }
     }
     let chosen_nodes = full_conflicted.iter().copied().filter(|node| chosen.contains(*node));
@@ -125,17 +147,9 @@ pub(super) fn mainline_order(
     mut nodes: Vec<Node>,
     loaded: &Loaded<'_>,
 ) -> Vec<Node> {
-    // `None` is behind all positions: infinity.
-    let mut positions: HashMap<Node, Option<u32>> = HashMap::new();
-    let mut next = power_levels;
-    let mut position = 0;
-    while let Some(node) = next {
-        positions.insert(node, Some(position));
-        position += 1;
-        next = graph.power_levels_of(node);
-    }
+    let mut mainline = Mainline { graph, next: power_levels, length: 0, positions: NumberMap::default() };
     nodes.sort_by_cached_key(|&node| {
-        let position = mainline_position(graph, node, &mut positions);
+        let position = mainline.position(node);
         let time = loaded.get(node).map_or(0, |event| event.pdu.origin_server_ts());
         // Infinity first, then the greatest position.
         (position.map(Reverse), time, graph.id(node))
@@ -143,18 +157,39 @@ pub(super) fn mainline_order(
     nodes
 }
 
-/// Follows the power levels events until one of the mainline; remembers the answer for all that were passed.
-fn mainline_position(graph: &AuthGraph, event: Node, positions: &mut HashMap<Node, Option<u32>>) -> Option<u32> {
-    let mut passed = Vec::new();
-    let mut next = Some(event);
-    let position = loop {
-        let Some(node) = next else { break None };
-        if let Some(position) = positions.get(&node) {
-            break *position;
+/// The power levels, those among their auth events and so on, as far back as was asked for.
+struct Mainline<'a> {
+    graph: &'a AuthGraph,
+    next: Option<Node>,
+    length: u32,
+    /// Of events on the mainline and others. `None` is behind all positions: infinity.
+    positions: NumberMap<Node, Option<u32>>,
+}
+
+impl Mainline<'_> {
+    /// Follows the power levels events until one of the mainline; remembers the answer for all that were passed.
+    fn position(&mut self, event: Node) -> Option<u32> {
+        let mut passed = Vec::new();
+        let mut next = Some(event);
+        let position = loop {
+            let Some(node) = next else { break None };
+            self.extend_to(node);
+            if let Some(position) = self.positions.get(&node) {
+                break *position;
+            }
+            passed.push(node);
+            next = self.graph.power_levels_of(node);
+        };
+        self.positions.extend(passed.into_iter().map(|node| (node, position)));
+        position
+    }
+
+    /// Follows the mainline to an event, if that is on it: its events have ever smaller numbers.
+    fn extend_to(&mut self, event: Node) {
+        while let Some(node) = self.next.filter(|node| *node >= event) {
+            self.positions.insert(node, Some(self.length));
+            self.length += 1;
+            self.next = self.graph.power_levels_of(node);
         }
-        passed.push(node);
-        next = graph.power_levels_of(node);
-    };
-    positions.extend(passed.into_iter().map(|node| (node, position)));
-    position
+    }
 }

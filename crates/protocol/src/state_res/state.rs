@@ -1,13 +1,34 @@
-//! A room state over an [`AuthGraph`].
+//! A room state over an [`AuthGraph`], and what several states have in common.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::graph::{AuthGraph, Key, Node};
 use crate::id::EventId;
 
+/// How many entries each node of the tree has, as a power of two.
+const BITS: u32 = 5;
+const WIDTH: usize = 1 << BITS;
+
 /// One event for each type and state key, by number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Cloning is cheap. A clone that is changed with [`State::set`] shares all but a few hundred bytes with the original, and what
+/// two states share costs nothing when they are compared or resolved: of a room's states, make the first from events and the
+/// others from it.
+#[derive(Debug, Clone, Default)]
 pub struct State {
-    /// Sorted by key.
-    entries: Vec<(Key, Node)>,
+    /// By key, the most significant digits first.
+    root: Option<Tree>,
+    /// How many digits a key has.
+    height: u32,
+    len: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Tree {
+    Leaf(Arc<[Option<Node>; WIDTH]>),
+    Branch(Arc<[Option<Tree>; WIDTH]>),
 }
 
 impl State {
@@ -17,97 +38,291 @@ impl State {
     /// The events that are not in the graph.
     pub fn new<'a>(graph: &AuthGraph, events: impl IntoIterator<Item = &'a EventId>) -> Result<Self, Vec<EventId>> {
         let mut unknown = Vec::new();
-        let mut nodes = Vec::new();
+        let mut state = Self::default();
         for id in events {
             match graph.node(id) {
-                Some(node) => nodes.push(node),
+                Some(node) => _ = state.set(graph, node),
                 None => unknown.push(id.clone()),
             }
         }
-        if unknown.is_empty() { Ok(Self::from_nodes(graph, nodes)) } else { Err(unknown) }
+        if unknown.is_empty() { Ok(state) } else { Err(unknown) }
     }
 
     /// The state made of these events; of several with the same type and state key the last counts.
     pub fn from_nodes(graph: &AuthGraph, nodes: impl IntoIterator<Item = Node>) -> Self {
-        Self::from_entries(nodes.into_iter().map(|node| (graph.key_of(node), node)).collect())
+        let mut state = Self::default();
+        for node in nodes {
+            state.set(graph, node);
+        }
+        state
     }
 
-    pub(super) fn from_entries(mut entries: Vec<(Key, Node)>) -> Self {
-        entries.sort_by_key(|(key, _)| *key);
-        entries.dedup_by(|later, earlier| {
-            let same = later.0 == earlier.0;
-            if same {
-                earlier.1 = later.1;
-            }
-            same
-        });
-        Self { entries }
+    /// Puts an event in, and answers the one of the same type and state key that was there before.
+    pub fn set(&mut self, graph: &AuthGraph, node: Node) -> Option<Node> {
+        self.put(graph.key_of(node), node)
+    }
+
+    pub(super) fn put(&mut self, key: Key, node: Node) -> Option<Node> {
+        while self.height == 0 || u64::from(key.number()) >= 1 << (BITS * self.height) {
+            self.root = Self::lift(self.root.take(), self.height);
+            self.height += 1;
+        }
+        let before = replace(&mut self.root, self.height, key.number(), Some(node));
+        self.len += usize::from(before.is_none());
+        before
+    }
+
+    /// Takes the event of a type and state key out.
+    pub fn unset(&mut self, key: Key) -> Option<Node> {
+        self.get(key)?;
+        self.len -= 1;
+        replace(&mut self.root, self.height, key.number(), None)
     }
 
     /// The event of a type and state key.
     pub fn get(&self, key: Key) -> Option<Node> {
-        let at = self.entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        self.entries.get(at).map(|(_, node)| *node)
+        if u64::from(key.number()) >= 1 << (BITS * self.height) {
+            return None;
+        }
+        let mut tree = self.root.as_ref()?;
+        let mut level = self.height;
+        loop {
+            level -= 1;
+            match tree {
+                Tree::Leaf(values) => return values[digit(key.number(), level)],
+                Tree::Branch(children) => tree = children[digit(key.number(), level)].as_ref()?,
+            }
+        }
     }
 
     /// All entries, in order of key number.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Key, Node)> {
-        self.entries.iter().copied()
+        let path = self.root.iter().map(|root| (root, 0, 0)).collect();
+        Entries { path, height: self.height, left: self.len }
     }
 
     /// The ids of all events.
     pub fn event_ids<'a>(&'a self, graph: &'a AuthGraph) -> impl Iterator<Item = &'a EventId> {
-        self.entries.iter().map(|(_, node)| graph.id(*node))
+        self.iter().map(|(_, node)| graph.id(node))
+    }
+
+    /// The types and state keys for which the two have different events, or one has none; in order of number. What the two share
+    /// costs nothing.
+    pub fn changed_keys(&self, other: &Self) -> Vec<Key> {
+        let mut keys: Vec<Key> = conflicts(&[self, other]).into_iter().map(|conflict| conflict.key).collect();
+        keys.dedup();
+        keys
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     /// The result of a resolution: `self` wins over `resolved`.
-    pub(super) fn merged_over(self, resolved: impl IntoIterator<Item = (Key, Node)>) -> Self {
-        let mut entries: Vec<_> = resolved.into_iter().filter(|(key, _)| self.get(*key).is_none()).collect();
-        entries.extend(self.entries);
-        Self::from_entries(entries)
+    pub(super) fn merged_over(mut self, resolved: impl IntoIterator<Item = (Key, Node)>) -> Self {
+        for (key, node) in resolved {
+            if self.get(key).is_none() {
+                self.put(key, node);
+            }
+        }
+        self
     }
+
+    /// A tree of one more digit.
+    fn lift(tree: Option<Tree>, height: u32) -> Option<Tree> {
+        let tree = tree.filter(|_| height > 0)?;
+        let mut children = <[Option<Tree>; WIDTH]>::default();
+        children[0] = Some(tree);
+        Some(Tree::Branch(Arc::new(children)))
+    }
+}
+
+impl Tree {
+    fn value(&self, at: usize) -> Option<Node> {
+        match self {
+            Self::Leaf(values) => values[at],
+            Self::Branch(_) => None,
+        }
+    }
+
+    fn child(&self, at: usize) -> Option<&Self> {
+        match self {
+            Self::Leaf(_) => None,
+            Self::Branch(children) => children[at].as_ref(),
+        }
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && conflicts(&[self, other]).is_empty()
+    }
+}
+
+impl Eq for State {}
+
+fn digit(key: u32, level: u32) -> usize {
+    (key >> (BITS * level)) as usize % WIDTH
+}
+
+/// Replaces an entry of a tree of so many levels.
+fn replace(tree: &mut Option<Tree>, levels: u32, key: u32, value: Option<Node>) -> Option<Node> {
+    let level = levels - 1;
+    let tree = tree.get_or_insert_with(|| match level {
+        0 => Tree::Leaf(Arc::default()),
+        _ => Tree::Branch(Arc::default()),
+    });
+    match tree {
+        Tree::Leaf(values) => std::mem::replace(&mut Arc::make_mut(values)[digit(key, level)], value),
+        Tree::Branch(children) => replace(&mut Arc::make_mut(children)[digit(key, level)], level, key, value),
+    }
+}
+
+struct Entries<'a> {
+    /// From the root down: a tree, the number of its first key, and which of its entries comes next.
+    path: SmallVec<[(&'a Tree, u32, usize); 4]>,
+    height: u32,
+    left: usize,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = (Key, Node);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let depth = u32::try_from(self.path.len()).unwrap_or(u32::MAX);
+            let (tree, first, next) = self.path.last_mut()?;
+            let at = *next;
+            *next += 1;
+            if at == WIDTH {
+                self.path.pop();
+                continue;
+            }
+            let number = *first + ((at as u32) << (BITS * (self.height - depth)));
+            match tree {
+                Tree::Leaf(values) => {
+                    if let Some(node) = values[at] {
+                        self.left -= 1;
+                        return Some((Key::from_number(number), node));
+                    }
+                }
+                Tree::Branch(children) => self.path.extend(children[at].as_ref().map(|child| (child, number, 0))),
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+/// Some of the states at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct StateSet(SmallVec<[u64; 2]>);
+
+impl StateSet {
+    fn none(of: usize) -> Self {
+        Self(SmallVec::from_elem(0, of.div_ceil(64)))
+    }
+
+    pub(super) fn all(of: usize) -> Self {
+        let mut set = Self::none(of);
+        (0..of).for_each(|state| set.insert(state));
+        set
+    }
+
+    fn insert(&mut self, state: usize) {
+        self.0[state / 64] |= 1 << (state % 64);
+    }
+
+    pub(super) fn add(&mut self, others: &Self) {
+        self.0.iter_mut().zip(&others.0).for_each(|(own, other)| *own |= other);
+    }
+}
+
+/// A value of a key on which states differ, and the states that have it.
+#[derive(Debug, Clone)]
+pub(super) struct Conflict {
+    pub(super) key: Key,
+    pub(super) node: Node,
+    pub(super) states: StateSet,
 }
 
 /// What several states agree on, and the rest.
 #[derive(Debug, Default)]
 pub(super) struct Split {
-    pub(super) unconflicted: State,
-    /// Every value of every other key, without repetition, in order of key.
-    pub(super) conflicted: Vec<(Key, Node)>,
+    pub(super) agreed: State,
+    /// Every value of every other key, without repetition, in order of key and number.
+    pub(super) conflicts: Vec<Conflict>,
 }
 
-/// Walks all states at once, in order of key.
+/// Compares states. What they share is passed over.
 pub(super) fn split(states: &[State]) -> Split {
-    let mut result = Split::default();
-    let mut rest: Vec<&[(Key, Node)]> = states.iter().map(|state| state.entries.as_slice()).collect();
-    let mut values: Vec<Node> = Vec::with_capacity(states.len());
-    while let Some(key) = rest.iter().filter_map(|entries| entries.first().map(|(key, _)| *key)).min() {
-        values.clear();
-        for entries in &mut rest {
-            if let [(first, node), tail @ ..] = entries
-                && *first == key
-            {
-                values.push(*node);
-                *entries = tail;
-            }
-        }
-        let everywhere = values.len() == states.len();
-        values.sort_unstable();
-        values.dedup();
-        match values.as_slice() {
-            [only] if everywhere => result.unconflicted.entries.push((key, *only)),
-            several => result.conflicted.extend(several.iter().map(|node| (key, *node))),
+    let conflicts = conflicts(&states.iter().collect::<Vec<_>>());
+    let mut agreed = states.first().cloned().unwrap_or_default();
+    for conflict in &conflicts {
+        agreed.unset(conflict.key);
+    }
+    Split { agreed, conflicts }
+}
+
+fn conflicts(states: &[&State]) -> Vec<Conflict> {
+    let height = states.iter().map(|state| state.height).max().unwrap_or(0);
+    let lifted = |state: &&State| (state.height..height).fold(state.root.clone(), State::lift);
+    let roots: Vec<Option<Tree>> = states.iter().map(lifted).collect();
+    let roots: Vec<Option<&Tree>> = roots.iter().map(Option::as_ref).collect();
+    let mut found = Vec::new();
+    compare(&roots, 0, height, &mut found);
+    found
+}
+
+/// Adds the differences of trees of so many levels, whose first key is `first`.
+fn compare(trees: &[Option<&Tree>], first: u32, levels: u32, found: &mut Vec<Conflict>) {
+    if trees.windows(2).all(|pair| same(pair[0], pair[1])) {
+        return;
+    }
+    for at in 0..WIDTH {
+        let number = first + ((at as u32) << (BITS * (levels - 1)));
+        if levels == 1 {
+            compare_entry(trees, at, Key::from_number(number), found);
+        } else {
+            let children: SmallVec<[Option<&Tree>; 8]> =
+                trees.iter().map(|tree| tree.and_then(|tree| tree.child(at))).collect();
+            compare(&children, number, levels - 1, found);
         }
     }
-    result
+}
+
+/// Whether it is known without going further down that two trees have the same entries.
+fn same(one: Option<&Tree>, other: Option<&Tree>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(Tree::Leaf(one)), Some(Tree::Leaf(other))) => Arc::ptr_eq(one, other) || one == other,
+        (Some(Tree::Branch(one)), Some(Tree::Branch(other))) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
+}
+
+fn compare_entry(leaves: &[Option<&Tree>], at: usize, key: Key, found: &mut Vec<Conflict>) {
+    let value = |leaf: &Option<&Tree>| leaf.and_then(|leaf| leaf.value(at));
+    let one = leaves.first().and_then(value);
+    if leaves.iter().all(|leaf| value(leaf) == one) {
+        return;
+    }
+    let mut values: SmallVec<[(Node, usize); 8]> =
+        leaves.iter().enumerate().filter_map(|(state, leaf)| Some((value(leaf)?, state))).collect();
+    values.sort_unstable();
+    for same in values.chunk_by(|a, b| a.0 == b.0) {
+        let mut states = StateSet::none(leaves.len());
+        same.iter().for_each(|(_, state)| states.insert(*state));
+        found.extend(same.first().map(|(node, _)| Conflict { key, node: *node, states }));
+    }
 }

@@ -23,11 +23,12 @@ pub(super) fn resolve(
     create: Node,
     loaded: &mut Loaded<'_>,
 ) -> Result<State, NeedEvents> {
-    let Split { unconflicted, conflicted } = split(states);
+    let Split { agreed, conflicts } = split(states);
+    let values: Vec<(Key, Node)> = conflicts.into_iter().map(|conflict| (conflict.key, conflict.node)).collect();
     // A conflict is between different events; a key that some states lack is none.
     let (single, conflicts): (Vec<_>, Vec<_>) =
-        conflicted.chunk_by(|a, b| a.0 == b.0).partition(|values| values.len() == 1);
-    let agreed = unconflicted.merged_over(single.into_iter().flatten().copied());
+        values.chunk_by(|a, b| a.0 == b.0).partition(|values| values.len() == 1);
+    let agreed = agreed.merged_over(single.into_iter().flatten().copied());
     load(rules, graph, &agreed, &conflicts, create, loaded)?;
 
     let mut room = Room { rules, graph, loaded, draft: Draft { base: &agreed, changes: HashMap::new() } };

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use super::{
     Loaded, NeedEvents,
-    difference::NodeSet,
     graph::{AuthGraph, Node},
     iterative::{self, Draft},
-    sort::{mainline_order, reverse_topological_power_order},
-    state::{Split, State, split},
+    sort::{Chosen, mainline_order, reverse_topological_power_order},
+    state::{Conflict, Split, State, split},
 };
 use crate::{event::auth_types::auth_event_keys, rules::RoomVersionRules};
 
@@ -29,12 +28,11 @@ pub(super) fn resolve(
     loaded: &mut Loaded<'_>,
     revision: Revision,
 ) -> Result<State, NeedEvents> {
-    let Split { unconflicted, conflicted } = split(states);
-    if conflicted.is_empty() {
+    let Split { agreed: unconflicted, conflicts } = split(states);
+    if conflicts.is_empty() {
         return Ok(unconflicted);
     }
-    let conflicted: Vec<Node> = conflicted.into_iter().map(|(_, node)| node).collect();
-    let full_conflicted = full_conflicted_set(graph, states, &conflicted, revision);
+    let full_conflicted = full_conflicted_set(graph, &unconflicted, &conflicts, states.len(), revision);
 
     loaded.load([create]);
     for &node in &full_conflicted {
@@ -55,8 +53,9 @@ pub(super) fn resolve(
     let mut draft = Draft { base, changes: HashMap::new() };
     iterative::apply(rules, graph, create, &power_events, &mut draft, loaded);
     // 3. The remaining events, ordered by the power levels found.
-    let picked = NodeSet::new(graph, power_events);
-    let remaining = full_conflicted.into_iter().filter(|node| !picked.contains(*node)).collect();
+    let mut picked = Chosen::none_of(&full_conflicted);
+    power_events.iter().for_each(|node| picked.insert(*node));
+    let remaining = full_conflicted.iter().copied().filter(|node| !picked.contains(*node)).collect();
     let power_levels = graph.key("m.room.power_levels", "").and_then(|key| draft.get(key));
     let remaining = mainline_order(graph, power_levels, remaining, loaded);
     // 4. Applied to that state.
@@ -67,12 +66,19 @@ pub(super) fn resolve(
 }
 
 /// The conflicted state set, the auth difference and, in room version 12, the conflicted state subgraph; in order of number.
-fn full_conflicted_set(graph: &AuthGraph, states: &[State], conflicted: &[Node], revision: Revision) -> Vec<Node> {
-    let mut set = graph.auth_difference(states);
-    set.extend(conflicted);
+fn full_conflicted_set(
+    graph: &AuthGraph,
+    unconflicted: &State,
+    conflicts: &[Conflict],
+    states: usize,
+    revision: Revision,
+) -> Vec<Node> {
+    let conflicted: Vec<Node> = conflicts.iter().map(|conflict| conflict.node).collect();
+    let mut set = graph.difference(unconflicted, conflicts, states);
     if revision == Revision::V2_1 {
-        set.extend(graph.conflicted_subgraph(conflicted));
+        set.extend(graph.conflicted_subgraph(&conflicted));
     }
+    set.extend(conflicted);
     set.sort_unstable();
     set.dedup();
     set

@@ -5,10 +5,12 @@
 
 mod auth_rules;
 mod generate;
+mod linear;
 mod oracle_push;
 mod oracle_rooms;
 mod properties;
 mod random_room;
+mod reachability;
 mod resolution;
 mod room;
 mod ruma_pdu;
