@@ -10,6 +10,7 @@ pub mod summary;
 pub mod timeline;
 pub mod upgrade;
 
+mod auth_index;
 mod build;
 mod censor;
 mod create;
@@ -30,6 +31,7 @@ mod room;
 mod send;
 mod servers;
 mod sorted;
+mod state_at;
 mod state_map;
 mod timeline_event;
 mod transactions;

@@ -12,6 +12,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::Mutex;
 
+use crate::auth_index::AuthIndex;
 use crate::event_cache::EventCache;
 use crate::head::{Head, Tip};
 use crate::servers::Servers;
@@ -30,6 +31,7 @@ pub struct Room {
     pub(crate) db: Database,
     events: Arc<EventCache>,
     pub(crate) head: Mutex<Head>,
+    pub(crate) auth: Mutex<AuthIndex>,
     view: ArcSwap<RoomView>,
     /// The row's revision as of the last commit.
     pub(crate) revision: AtomicI64,
@@ -55,6 +57,7 @@ impl Room {
             db,
             events,
             head: Mutex::new(Head::of(&view, 0)),
+            auth: Mutex::default(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             epoch: AtomicU64::new(0),

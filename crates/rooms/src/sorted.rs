@@ -4,6 +4,7 @@
 //! list of leaves, so a room of 10,000 members costs a few hundred reference counts a change.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 const LEAF: usize = 128;
@@ -99,6 +100,19 @@ impl<T: Clone> SortedSet<T> {
         Some(removed)
     }
 
+    /// The elements of two sets without the leaves that both have: what may differ.
+    pub fn unshared<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> (impl Iterator<Item = &'a T> + 'a, impl Iterator<Item = &'a T> + 'a) {
+        let addresses = |set: &Self| set.leaves.iter().map(Arc::as_ptr).collect::<HashSet<_>>();
+        let (ours, theirs) = (addresses(self), addresses(other));
+        let of = |set: &'a Self, shared: HashSet<*const Vec<T>>| {
+            set.leaves.iter().filter(move |leaf| !shared.contains(&Arc::as_ptr(leaf))).flat_map(|leaf| leaf.iter())
+        };
+        (of(self, theirs), of(other, ours))
+    }
+
     fn leaf_for(&self, order: &impl Fn(&T) -> Ordering) -> Option<usize> {
         let at = self.leaves.partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
         (at < self.leaves.len()).then_some(at)
@@ -143,5 +157,8 @@ mod tests {
         assert_eq!(before.len(), 500);
         assert!(before.find(|x| x.cmp(&250)).is_some());
         assert!(ours.find(|x| x.cmp(&250)).is_none());
+        let (more, fewer) = before.unshared(&ours);
+        let (more, fewer): (BTreeSet<_>, BTreeSet<_>) = (more.collect(), fewer.collect());
+        assert!(more.len() <= LEAF && more.difference(&fewer).eq([&&250]) && fewer.is_subset(&more));
     }
 }

@@ -1,5 +1,6 @@
 //! The state of a room: (event type, state key) to the event that set it.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use plexus_protocol::event::Pdu;
@@ -39,6 +40,15 @@ impl StateEntry {
         } else {
             entry.remember(event);
         }
+        entry
+    }
+
+    /// An entry for an event that is in memory.
+    #[must_use]
+    pub(crate) fn of(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
+        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&event.pdu)).flatten();
+        let entry = Self::stored(event_type, state_key, event.nid, membership);
+        entry.remember(event);
         entry
     }
 
@@ -125,6 +135,40 @@ impl StateMap {
         self.entries
             .iter_from(move |entry| (&*entry.event_type, &*entry.state_key).cmp(&(event_type, "")))
             .take_while(move |entry| &*entry.event_type == event_type)
+    }
+
+    /// The types and state keys for which two states name different events, in order.
+    #[must_use]
+    pub(crate) fn difference(&self, other: &Self) -> Vec<(Arc<str>, Arc<str>)> {
+        let (mut ours, mut theirs) = self.entries.unshared(&other.entries);
+        let key = |entry: &Arc<StateEntry>| (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key));
+        let mut found = Vec::new();
+        let (mut our, mut their) = (ours.next(), theirs.next());
+        while let Some(entry) = our.or(their) {
+            let order = match (our, their) {
+                (Some(our), Some(their)) => {
+                    (&our.event_type, &our.state_key).cmp(&(&their.event_type, &their.state_key))
+                }
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            match order {
+                Ordering::Less => found.push(key(entry)),
+                Ordering::Greater => found.extend(their.map(key)),
+                Ordering::Equal => {
+                    if our.map(|entry| entry.nid) != their.map(|entry| entry.nid) {
+                        found.push(key(entry));
+                    }
+                }
+            }
+            if order != Ordering::Greater {
+                our = ours.next();
+            }
+            if order != Ordering::Less {
+                their = theirs.next();
+            }
+        }
+        found
     }
 
     /// How many entries there are.

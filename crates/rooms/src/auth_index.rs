@@ -1,0 +1,116 @@
+//! The auth events of a room in memory: what state resolution walks.
+//!
+//! Filled on demand: a room whose graph never forks needs none of it.
+
+use std::collections::{HashMap, HashSet};
+
+use plexus_protocol::auth::AuthEvent;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_protocol::rules::RoomVersion;
+use plexus_protocol::state_res::{AuthGraph, Node};
+use plexus_store::repo::events::{BareEvent, Verdict};
+use plexus_store::{Database, DbError, EventNid, event_key, repo};
+
+/// How many events are read at a time.
+const READ_AT_ONCE: usize = 2_000;
+
+/// State events and their auth chains.
+#[derive(Default)]
+pub(crate) struct AuthIndex {
+    graph: AuthGraph,
+    nodes: HashMap<EventNid, Node>,
+    nids: HashMap<Node, EventNid>,
+    ids: HashMap<EventId, EventNid>,
+    seen: HashSet<EventNid>,
+}
+
+impl AuthIndex {
+    /// The graph.
+    pub fn graph(&self) -> &AuthGraph {
+        &self.graph
+    }
+
+    /// An event's place in the graph; `None` when it is not included, or its auth chain is not complete.
+    pub fn node(&self, nid: EventNid) -> Option<Node> {
+        self.nodes.get(&nid).copied()
+    }
+
+    /// The number of an event in the graph.
+    pub fn nid(&self, node: Node) -> Option<EventNid> {
+        self.nids.get(&node).copied()
+    }
+
+    /// Reads state events and their auth chains, as far as they are not included yet.
+    pub async fn include(
+        &mut self,
+        db: &Database,
+        version: RoomVersion,
+        events: impl IntoIterator<Item = EventNid>,
+    ) -> Result<(), DbError> {
+        let wanted: Vec<EventNid> = events.into_iter().filter(|nid| !self.seen.contains(nid)).collect();
+        for chunk in wanted.chunks(READ_AT_ONCE) {
+            let nids = chunk.to_vec();
+            let rows = db.read(move |tx| repo::events::bare_by_nids(tx, &nids)).await?;
+            self.add(version, &rows)?;
+        }
+        let mut in_vain: HashSet<EventId> = HashSet::new();
+        loop {
+            let missing: Vec<EventId> =
+                self.graph.missing().into_iter().filter(|id| !in_vain.contains(id)).take(READ_AT_ONCE).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let rows = by_ids(db, &missing).await?;
+            in_vain.extend(missing);
+            self.add(version, &rows)?;
+        }
+        for (id, nid) in &self.ids {
+            if let Some(node) = self.graph.node(id) {
+                self.nodes.insert(*nid, node);
+                self.nids.insert(node, *nid);
+            }
+        }
+        self.ids.retain(|_, nid| !self.nodes.contains_key(nid));
+        Ok(())
+    }
+
+    fn add(&mut self, version: RoomVersion, rows: &[BareEvent]) -> Result<(), DbError> {
+        for row in rows {
+            if self.seen.insert(row.event_nid) {
+                let pdu = parse(row, version)?;
+                self.graph.add(&pdu);
+                self.ids.insert(pdu.event_id().clone(), row.event_nid);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Events by id, outliers and rejected ones too; unknown ids are left out.
+pub(crate) async fn auth_events(
+    db: &Database,
+    version: RoomVersion,
+    ids: &[EventId],
+) -> Result<HashMap<EventId, AuthEvent>, DbError> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(READ_AT_ONCE) {
+        for row in by_ids(db, chunk).await? {
+            let pdu = parse(&row, version)?;
+            found.insert(pdu.event_id().clone(), AuthEvent { pdu, rejected: row.verdict == Verdict::Rejected });
+        }
+    }
+    Ok(found)
+}
+
+async fn by_ids(db: &Database, ids: &[EventId]) -> Result<Vec<BareEvent>, DbError> {
+    let keys: Vec<Vec<u8>> = ids.iter().map(event_key::encode).collect();
+    db.read(move |tx| repo::events::bare_by_ids(tx, &keys)).await
+}
+
+/// The event of a row, as it federates.
+pub(crate) fn parse(row: &BareEvent, version: RoomVersion) -> Result<Pdu, DbError> {
+    let place = || format!("events, event_nid {}", row.event_nid);
+    let event_id = event_key::decode(&row.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
+    Pdu::from_stored(&row.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))
+}
