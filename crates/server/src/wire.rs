@@ -143,7 +143,7 @@ fn client_services(
     let invite_profiles = config.server.include_profile_data_on_invite;
     let memberships = Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles));
     let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
-    let own_echoes = Arc::new(OwnEchoes::default());
+    let own_echoes = Arc::new(OwnEchoes::new(Clock::system()));
     let sender = Arc::new(EventSender::new(Arc::clone(&rooms)));
     plexus_api_client::Services {
         client_events: Arc::new(ClientEvents::new(Arc::clone(&sender), Arc::clone(&limits), Arc::clone(&own_echoes))),
