@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_delivery::Presence;
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::EventId;
 use plexus_rooms::{EventSender, NewEvent, Transaction};
@@ -16,6 +17,7 @@ pub struct ClientEvents {
     sender: Arc<EventSender>,
     limits: Arc<RateLimits>,
     echoes: Arc<OwnEchoes>,
+    presence: Arc<Presence>,
 }
 
 /// What the endpoints answer.
@@ -27,8 +29,13 @@ pub struct EventSent {
 impl ClientEvents {
     /// A sender for clients.
     #[must_use]
-    pub fn new(sender: Arc<EventSender>, limits: Arc<RateLimits>, echoes: Arc<OwnEchoes>) -> Self {
-        Self { sender, limits, echoes }
+    pub fn new(
+        sender: Arc<EventSender>,
+        limits: Arc<RateLimits>,
+        echoes: Arc<OwnEchoes>,
+        presence: Arc<Presence>,
+    ) -> Self {
+        Self { sender, limits, echoes, presence }
     }
 
     /// Sends the event, unless the requester's device has made the same request before: then it only answers again.
@@ -48,6 +55,7 @@ impl ClientEvents {
         self.count(&event).await?;
         let _answered_first = event.transaction.as_ref().and_then(|_| self.echoes.sending(requester));
         let sent = self.sender.send(event).await.map_err(send_error)?;
+        self.presence.active(user);
         Ok(EventSent { event_id: sent.event_id })
     }
 

@@ -145,8 +145,14 @@ fn client_services(
     let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
     let own_echoes = Arc::new(OwnEchoes::new(Clock::system()));
     let sender = Arc::new(EventSender::new(Arc::clone(&rooms)));
+    let client_events = ClientEvents::new(
+        Arc::clone(&sender),
+        Arc::clone(&limits),
+        Arc::clone(&own_echoes),
+        Arc::clone(&followers.presence),
+    );
     plexus_api_client::Services {
-        client_events: Arc::new(ClientEvents::new(Arc::clone(&sender), Arc::clone(&limits), Arc::clone(&own_echoes))),
+        client_events: Arc::new(client_events),
         rate_limits: limits,
         own_echoes,
         config,

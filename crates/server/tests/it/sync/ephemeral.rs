@@ -77,3 +77,22 @@ async fn presence_is_set_and_read() {
     super::join(&server, &carol, &room).await;
     assert_eq!(server.get(&path, &carol.token).await.ok()["presence"], "unavailable");
 }
+
+#[tokio::test]
+async fn sending_counts_as_activity() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob, room) = two_in_a_room(&server).await;
+    let path = format!("{CLIENT}/presence/{}/status", alice.id);
+    let topic = format!("{CLIENT}/rooms/{room}/state/m.room.topic");
+    for state_event in [false, true] {
+        server.put(&path, &alice.token, json!({ "presence": "unavailable" })).await.ok();
+        assert_eq!(server.get(&path, &bob.token).await.ok()["currently_active"], false);
+        if state_event {
+            server.put(&topic, &alice.token, json!({ "topic": "a" })).await.ok();
+        } else {
+            say(&server, &alice, &room, "back").await;
+        }
+        let status = server.get(&path, &bob.token).await;
+        assert_eq!((&status.ok()["presence"], &status.body["currently_active"]), (&json!("online"), &json!(true)));
+    }
+}
