@@ -15,6 +15,7 @@ mod difference;
 mod graph;
 mod iterative;
 mod numbers;
+mod passes;
 mod sort;
 mod state;
 mod v1;

@@ -1,5 +1,5 @@
 //! Auth chains, auth difference and conflicted state subgraph (room version 12, "Definitions"), by the chains of
-//! [`chains`](super::chains). Events are looked at from the greatest number down, so that all that leads to an event has been seen
+//! [`chains`](super::chains), or, where the conflict is a good part of the room, by [`passes`](super::passes) over it. Events are looked at from the greatest number down, so that all that leads to an event has been seen
 //! before it.
 
 use std::{
@@ -14,6 +14,10 @@ use super::{
     state::{Conflict, Split, State, StateSet, split},
 };
 
+/// By chains, a conflicted event costs as much as so many events of the room in passes over all of them (measured).
+const PASSED_FOR_ONE_IN_DIFFERENCE: usize = 32;
+const PASSED_FOR_ONE_IN_SUBGRAPH: usize = 64;
+
 impl AuthGraph {
     /// The auth difference: the events in the auth chain of some states and not in that of all. In order of number.
     ///
@@ -25,6 +29,9 @@ impl AuthGraph {
 
     /// The auth difference of so many states that agree on a part.
     pub(super) fn difference(&self, agreed: &State, conflicts: &[Conflict], states: usize) -> Vec<Node> {
+        if conflicts.len() * PASSED_FOR_ONE_IN_DIFFERENCE > self.len() {
+            return self.difference_by_passes(agreed, conflicts, states);
+        }
         let mut descent = Descent {
             graph: self,
             agreed,
@@ -48,6 +55,9 @@ impl AuthGraph {
     ///
     /// On each chain it is what lies between the first event that leads to one of these and the last that one leads to.
     pub fn conflicted_subgraph(&self, conflicted: &[Node]) -> Vec<Node> {
+        if conflicted.len() * PASSED_FOR_ONE_IN_SUBGRAPH > self.len() {
+            return self.subgraph_by_passes(conflicted);
+        }
         let last = self.reach(conflicted.iter().copied(), conflicted.iter().copied().min());
         let first = self.first_leading_to(conflicted, &last);
         let on_chain = |(chain, last): (&u32, &Node)| {

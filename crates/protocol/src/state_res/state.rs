@@ -243,6 +243,11 @@ impl StateSet {
         self.0[state / 64] |= 1 << (state % 64);
     }
 
+    /// 64 states each.
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+
     pub(super) fn add(&mut self, others: &Self) {
         self.0.iter_mut().zip(&others.0).for_each(|(own, other)| *own |= other);
     }
@@ -268,8 +273,8 @@ pub(super) struct Split {
 pub(super) fn split(states: &[State]) -> Split {
     let conflicts = conflicts(&states.iter().collect::<Vec<_>>());
     let mut agreed = states.first().cloned().unwrap_or_default();
-    for conflict in &conflicts {
-        agreed.unset(conflict.key);
+    for values in conflicts.chunk_by(|a, b| a.key == b.key) {
+        values.first().map(|conflict| agreed.unset(conflict.key));
     }
     Split { agreed, conflicts }
 }
