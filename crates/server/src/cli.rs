@@ -154,7 +154,7 @@ const SYNAPSE_NAMES: [(&str, &[&str]); 7] = [
     ("synctl", &[]),
     ("register_new_matrix_user", &["register"]),
     ("hash_password", &["hash-password"]),
-    ("generate_config", &["generate-config"]),
+    ("generate_config", &["generate-config", "--config-only"]),
     ("generate_signing_key", &["generate-signing-key"]),
     ("export_signing_key", &["export-signing-key"]),
 ];

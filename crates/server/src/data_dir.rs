@@ -142,10 +142,8 @@ pub struct New<'a> {
 /// # Errors
 /// See [`CreateError`].
 pub fn create(new: &New<'_>) -> Result<(), CreateError> {
-    let New { target, server_name, report_stats, .. } = *new;
-    if plexus_protocol::id::ServerName::try_from(server_name).is_err() {
-        return Err(CreateError::ServerName(server_name.to_owned()));
-    }
+    let New { target, server_name, .. } = *new;
+    require_server_name(server_name)?;
     if target.exists() {
         return Err(CreateError::Exists(target.to_owned()));
     }
@@ -160,12 +158,41 @@ pub fn create(new: &New<'_>) -> Result<(), CreateError> {
             other => CreateError::Key(other),
         })?;
     }
-    let generate = Generate { server_name, report_stats, config_dir: &config_dir, data_dir: &data_dir };
-    let mut text = config::generate(&generate, &random);
-    if new.open_ports {
-        text = text.replace("    bind_addresses: ['127.0.0.1']\n", "");
-    }
+    let text = text(&New { config_dir: &config_dir, data_dir: &data_dir, ..*new }, &random);
     write_whole(&target_dir.join(target.file_name().unwrap_or("homeserver.yaml".as_ref())), &text)
+}
+
+/// The configuration alone, without its file or a signing key.
+///
+/// # Errors
+/// When the server's name is none.
+pub fn configuration(new: &New<'_>) -> Result<String, CreateError> {
+    require_server_name(new.server_name)?;
+    Ok(text(new, &Random::system()))
+}
+
+/// Writes a configuration made by [`configuration`].
+///
+/// # Errors
+/// When the file exists or cannot be written.
+pub fn write_configuration(target: &Path, text: &str) -> Result<(), CreateError> {
+    if target.exists() {
+        return Err(CreateError::Exists(target.to_owned()));
+    }
+    write_whole(target, text)
+}
+
+fn require_server_name(name: &str) -> Result<(), CreateError> {
+    match plexus_protocol::id::ServerName::try_from(name) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(CreateError::ServerName(name.to_owned())),
+    }
+}
+
+fn text(new: &New<'_>, random: &Random) -> String {
+    let New { server_name, report_stats, config_dir, data_dir, .. } = *new;
+    let text = config::generate(&Generate { server_name, report_stats, config_dir, data_dir }, random);
+    if new.open_ports { text.replace("    bind_addresses: ['127.0.0.1']\n", "") } else { text }
 }
 
 /// The folder's full path; it is made when missing.

@@ -1,5 +1,6 @@
 //! `plexus generate-config` and `plexus config check`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,27 +31,52 @@ pub struct GenerateConfigArgs {
     /// Listen on all addresses instead of 127.0.0.1
     #[arg(long)]
     open_private_ports: bool,
+    /// Make the configuration alone, without the signing key; it is printed when no file is named (as generate_config)
+    #[arg(long)]
+    config_only: bool,
+    /// With --config-only: a file whose text comes before the configuration
+    #[arg(long, value_name = "FILE", requires = "config_only")]
+    header_file: Option<PathBuf>,
     /// Accepted for Synapse's sake: secrets are always generated
     #[arg(long, hide = true)]
     generate_secrets: bool,
 }
 
-/// Writes a configuration and its signing key.
+/// Writes a configuration and its signing key, or makes the configuration alone.
 ///
 /// # Errors
-/// When a file exists or cannot be written.
+/// When a file exists, cannot be read or cannot be written.
 pub fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
     let target = args.output_file.clone().unwrap_or_else(|| args.config_dir.join("homeserver.yaml"));
     let data_dir = args.data_dir.as_ref().unwrap_or(&args.config_dir);
-    data_dir::create(&New {
+    let new = New {
         target: &target,
         config_dir: &args.config_dir,
         data_dir,
         server_name: &args.server_name,
         report_stats: args.report_stats == YesNo::Yes,
         open_ports: args.open_private_ports,
-    })?;
+    };
+    if args.config_only {
+        return configuration_only(args, &new);
+    }
+    data_dir::create(&new)?;
     println!("wrote {}", target.display());
+    Ok(())
+}
+
+fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), CommandError> {
+    let header = match &args.header_file {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
+        }
+        None => String::new(),
+    };
+    let text = header + &data_dir::configuration(new)?;
+    match &args.output_file {
+        Some(path) => data_dir::write_configuration(path, &text)?,
+        None => std::io::stdout().write_all(text.as_bytes())?,
+    }
     Ok(())
 }
 

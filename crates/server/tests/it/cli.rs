@@ -1,8 +1,6 @@
-//! Commands that need no server, under their own and Synapse's names.
+//! Commands that need no server.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
 
 use crate::binary::{Installation, plexus, stderr, stdout, temporary_folder};
 
@@ -30,36 +28,6 @@ fn signing_keys() {
 fn password_hashes() {
     let hash = plexus().args(["hash-password", "-p", "secret"]).output().unwrap();
     assert!(stdout(&hash).starts_with("$argon2id$"), "{}", stderr(&hash));
-}
-
-#[test]
-fn synapses_names() {
-    let folder = temporary_folder();
-    let name = |name: &str| {
-        let link = folder.join(name);
-        symlink(env!("CARGO_BIN_EXE_plexus"), &link).unwrap();
-        let mut command = Command::new(link);
-        command.stdin(Stdio::null());
-        command
-    };
-    assert!(stdout(&name("generate_signing_key").output().unwrap()).starts_with("ed25519 a_"));
-    assert!(stdout(&name("hash_password").args(["-p", "x"]).output().unwrap()).starts_with("$argon2id$"));
-    let yaml = folder.join("homeserver.yaml");
-    let made = name("synapse_homeserver")
-        .args(["-H", "old.example", "--report-stats", "no", "--generate-config", "-c"])
-        .arg(&yaml)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", stderr(&made));
-    assert!(fs::read_to_string(&yaml).unwrap().contains("old.example"));
-    assert_eq!(name("synctl").arg("status").arg(&yaml).output().unwrap().status.code(), Some(3));
-    let refused = name("register_new_matrix_user")
-        .args(["-u", "a", "-p", "b", "--no-admin", "-k", "s", "http://127.0.0.1:1"])
-        .output()
-        .unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(stderr(&refused).contains("cannot connect to 127.0.0.1:1"), "{}", stderr(&refused));
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

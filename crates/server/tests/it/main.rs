@@ -15,4 +15,6 @@ mod listeners;
 mod media;
 mod rate_limits;
 mod rooms;
+mod synapse_names;
 mod sync;
+mod terminal;
