@@ -1,5 +1,6 @@
 //! One HTTP/1.1 request over a connection of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,9 +9,11 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
-use crate::{Purpose, tls};
+use crate::Purpose;
+use crate::dial::{AddressGuard, DialError, Dialer};
+use crate::dns::SystemLookup;
+use crate::tls::{Tls, TlsSetupError};
 
 /// How long a whole request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,13 +27,11 @@ pub enum NetError {
     #[error("{0} is not an http:// or https:// address")]
     Address(Uri),
     /// Nobody listens there, or the name does not resolve.
-    #[error("cannot connect to {address}: {source}")]
-    Connect {
-        /// host:port
-        address: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Connect(#[from] DialError),
+    /// TLS cannot be set up at all.
+    #[error("TLS cannot be set up: {0}")]
+    TlsSetup(#[from] TlsSetupError),
     /// TLS could not be set up.
     #[error("TLS with {address} failed: {source}")]
     Tls {
@@ -83,12 +84,12 @@ async fn send_untimed(purpose: Purpose, request: Request<Bytes>) -> Result<Answe
     // The brackets of an IPv6 literal belong to the address, not to the name.
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let address = format!("{host}:{port}");
-    let stream = TcpStream::connect((host.as_str(), port))
-        .await
-        .map_err(|source| NetError::Connect { address: address.clone(), source })?;
+    let dialer = Dialer::new(Arc::new(SystemLookup), AddressGuard::default());
+    let stream = dialer.dial(purpose, &host, port).await?;
     let request = on_the_wire(request)?;
     if encrypted {
-        let stream = tls::connect(purpose, &host, stream).await.map_err(|source| NetError::Tls { address, source })?;
+        let tls = Tls::unverified()?;
+        let stream = tls.connect(&host, stream).await.map_err(|source| NetError::Tls { address, source })?;
         exchange(stream, request).await
     } else {
         exchange(stream, request).await

@@ -1,70 +1,175 @@
 //! TLS as a client.
 
-use std::sync::Arc;
+mod any_certificate;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use plexus_protocol::glob::Pattern;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::Purpose;
+use any_certificate::AnyCertificate;
 
-pub(crate) async fn connect(purpose: Purpose, host: &str, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-    let config = match purpose {
-        Purpose::OperatorCommand => unverified().map_err(std::io::Error::other)?,
-    };
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+/// How other servers' certificates are checked.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// Whether certificates are checked at all.
+    pub verify: bool,
+    /// Globs of the hosts whose certificates are not checked.
+    pub unverified_hosts: Vec<String>,
+    /// Whether TLS 1.2 is refused; older versions are never spoken.
+    pub only_tls_1_3: bool,
+    /// PEM files of the authorities that are trusted; empty: the system's.
+    pub authorities: Vec<PathBuf>,
 }
 
-fn unverified() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsSetupError {
+    /// A file of `federation_custom_ca_list`.
+    #[error("federation_custom_ca_list: {path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: rustls::pki_types::pem::Error,
+    },
+    /// A certificate in such a file.
+    #[error("federation_custom_ca_list: {path} holds a certificate that cannot be used: {error}")]
+    Certificate {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: rustls::Error,
+    },
+    /// A file of `federation_custom_ca_list` without one.
+    #[error("federation_custom_ca_list: {0} holds no certificate")]
+    NoCertificate(String),
+    /// rustls refuses.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+static NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
+static NEW: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
+/// Encrypts connections to other servers.
+pub(crate) struct Tls {
+    /// `None`: the system's authorities are trusted; reading them takes a while, so it waits for the first connection.
+    verified: Option<Arc<ClientConfig>>,
+    system: OnceLock<Arc<ClientConfig>>,
+    unverified: Arc<ClientConfig>,
+    verify: bool,
+    unverified_hosts: Vec<Pattern>,
+    versions: &'static [&'static SupportedProtocolVersion],
+}
+
+impl Tls {
+    pub(crate) fn new(settings: &TlsSettings) -> Result<Self, TlsSetupError> {
+        let versions = if settings.only_tls_1_3 { NEWEST } else { NEW };
+        let verified = match settings.authorities.as_slice() {
+            [] => None,
+            files => Some(verified(authorities(files)?, versions)?),
+        };
+        Ok(Self {
+            verified,
+            system: OnceLock::new(),
+            unverified: unverified(versions)?,
+            verify: settings.verify,
+            unverified_hosts: settings.unverified_hosts.iter().map(|glob| Pattern::whole(glob)).collect(),
+            versions,
+        })
+    }
+
+    /// For a command of the operator, who knows the server: any certificate will do.
+    pub(crate) fn unverified() -> Result<Self, TlsSetupError> {
+        let (unverified_hosts, authorities) = (Vec::new(), Vec::new());
+        Self::new(&TlsSettings { verify: false, unverified_hosts, only_tls_1_3: false, authorities })
+    }
+
+    /// Encrypts `stream`. The other side must show a certificate for `host`: a name, or an address without brackets, which
+    /// is then not sent as SNI (RFC 6066, section 3).
+    pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let exempt = || self.unverified_hosts.iter().any(|pattern| pattern.matches(host));
+        let config = match &self.verified {
+            _ if !self.verify || exempt() => Arc::clone(&self.unverified),
+            Some(verified) => Arc::clone(verified),
+            None => self.system().map_err(io::Error::other)?,
+        };
+        TlsConnector::from(config).connect(name, stream).await
+    }
+
+    fn system(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        if let Some(config) = self.system.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = verified(system_authorities(), self.versions)?;
+        Ok(Arc::clone(self.system.get_or_init(|| config)))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn verified(
+    authorities: RootCertStore,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+    Ok(Arc::new(builder.with_root_certificates(authorities).with_no_client_auth()))
+}
+
+fn unverified(versions: &[&'static SupportedProtocolVersion]) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider = provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(versions)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    Ok(config)
+    Ok(Arc::new(config))
 }
 
-/// Takes any certificate, but checks that the other side holds its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+fn authorities(files: &[PathBuf]) -> Result<RootCertStore, TlsSetupError> {
+    let mut roots = RootCertStore::empty();
+    for file in files {
+        let path = || file.display().to_string();
+        let found = certificates(file).map_err(|error| TlsSetupError::File { path: path(), error })?;
+        if found.is_empty() {
+            return Err(TlsSetupError::NoCertificate(path()));
+        }
+        for certificate in found {
+            roots.add(certificate).map_err(|error| TlsSetupError::Certificate { path: path(), error })?;
+        }
     }
+    Ok(roots)
+}
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+    CertificateDer::pem_file_iter(file)?.collect()
+}
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+fn system_authorities() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!("a certificate authority of the system cannot be read: {error}");
     }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::error!(
+            "the system has no certificate authorities: no other server can be reached; install them \
+             (ca-certificates) or set federation_custom_ca_list"
+        );
     }
+    roots
 }

@@ -1,0 +1,146 @@
+//! Opens TCP connections: the only place that does.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_base::config::IpRange;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::Purpose;
+use crate::dns::{DnsError, Resolve};
+
+/// How long one address has before the next one is tried beside it (RFC 8305, "Connection Attempt Delay").
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long one address has altogether.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most attempts under way at once: each takes a file descriptor.
+const ATTEMPTS_AT_ONCE: usize = 2;
+/// The most addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 8;
+
+/// Which addresses may be connected to.
+#[derive(Debug, Clone, Default)]
+pub struct AddressGuard {
+    /// Never, but for the exceptions.
+    pub blocked: Vec<IpRange>,
+    /// The exceptions.
+    pub exceptions: Vec<IpRange>,
+}
+
+impl AddressGuard {
+    /// Whether `address` may be connected to.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
+        !within(&self.blocked) || within(&self.exceptions)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The lookup failed.
+    #[error("cannot look up {host}: {source}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// What the name servers said.
+        source: DnsError,
+    },
+    /// The name does not exist.
+    #[error("{0} has no address")]
+    NoAddress(String),
+    /// Every address is one that must not be reached.
+    #[error("{0} has only addresses that ip_range_blacklist forbids")]
+    Forbidden(String),
+    /// Nobody answers there.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// host:port
+        address: String,
+        /// What the system said of the last address.
+        source: io::Error,
+    },
+}
+
+/// Opens connections to the addresses of names.
+pub(crate) struct Dialer {
+    names: Arc<dyn Resolve>,
+    guard: AddressGuard,
+}
+
+impl Dialer {
+    pub(crate) fn new(names: Arc<dyn Resolve>, guard: AddressGuard) -> Self {
+        Self { names, guard }
+    }
+
+    pub(crate) fn names(&self) -> &dyn Resolve {
+        &*self.names
+    }
+
+    /// Connects to `host` (a name, or an address without brackets). The guard sees the very addresses that are connected
+    /// to: a name that changes its address between check and connection gains nothing.
+    pub(crate) async fn dial(&self, purpose: Purpose, host: &str, port: u16) -> Result<TcpStream, DialError> {
+        let found = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => self
+                .names
+                .addresses(host, port)
+                .await
+                .map_err(|source| DialError::Lookup { host: host.to_owned(), source })?,
+        };
+        if found.is_empty() {
+            return Err(DialError::NoAddress(host.to_owned()));
+        }
+        let mut allowed = found;
+        allowed.retain(|address| self.guard.permits(address.ip()));
+        if allowed.is_empty() {
+            return Err(DialError::Forbidden(host.to_owned()));
+        }
+        tracing::trace!(?purpose, host, port, addresses = allowed.len(), "connecting");
+        let stream = race(interleaved(allowed)).await;
+        stream.map_err(|source| DialError::Connect { address: format!("{host}:{port}"), source })
+    }
+}
+
+/// IPv6 and IPv4 in turn, IPv6 first, otherwise in the order given (RFC 8305, "Sorting Addresses").
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
+    let longest = v6.len().max(v4.len());
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let turns = (0..longest).flat_map(|_| [v6.next(), v4.next()]);
+    turns.flatten().take(MOST_ADDRESSES).collect()
+}
+
+/// The first of the addresses that answers; each gets a head start over the next.
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        if attempts.len() < ATTEMPTS_AT_ONCE
+            && let Some(address) = waiting.next()
+        {
+            attempts.spawn(attempt(address));
+        }
+        let may_start_more = attempts.len() < ATTEMPTS_AT_ONCE && waiting.len() > 0;
+        tokio::select! {
+            ended = attempts.join_next() => match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(error)) => last = io::Error::other(error),
+                None => return Err(last),
+            },
+            () = tokio::time::sleep(ATTEMPT_DELAY), if may_start_more => {}
+        }
+    }
+}
+
+async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
+    let connected = tokio::time::timeout(ATTEMPT_TIMEOUT, TcpStream::connect(address)).await;
+    let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,291 @@
+//! Requests to other servers.
+//!
+//! - [`FederationClient`]: sends signed requests to servers by their names
+//! - [`KeyRing`]: the keys that other servers sign with
+
+mod answer;
+mod call;
+mod connector;
+mod destinations;
+mod discovery;
+mod error;
+mod exchange;
+mod gates;
+mod keys;
+mod lease;
+mod pool;
+mod settings;
+mod web;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Uri};
+use plexus_base::{Clock, Random};
+use plexus_protocol::id::ServerName;
+use serde::de::DeserializeOwned;
+
+use crate::Purpose;
+use crate::dial::Dialer;
+use crate::tls::{Tls, TlsSetupError};
+use connector::Connector;
+use destinations::Destinations;
+use discovery::Discovery;
+use exchange::{Exchange, Signed};
+use gates::{Gates, Pass};
+use lease::Lease;
+use plexus_store::DbError;
+use pool::Pool;
+use web::Web;
+
+pub use answer::StreamedAnswer;
+pub use call::{Call, Patience};
+pub use error::{ConnectError, FederationError};
+pub use keys::{KeyRing, KeyRingParts, NotSigned, TrustedKeyServer, WantedKey};
+pub use settings::{Backoff, FederationParts, FederationSettings, Retries};
+
+/// The most requests to one server at once; more wait.
+const PER_SERVER: usize = 8;
+/// The most bytes of an error's body that are read.
+const MOST_ERROR_BYTES: usize = 64 * 1024;
+
+/// Why the client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum FederationSetupError {
+    /// The certificate authorities.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// What is known of other servers cannot be read.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Sends requests to other servers.
+pub struct FederationClient {
+    settings: FederationSettings,
+    clock: Clock,
+    random: Random,
+    discovery: Discovery,
+    exchange: Exchange,
+    web: Web,
+    pool: Arc<Pool>,
+    per_server: Gates,
+    destinations: Arc<Destinations>,
+}
+
+impl FederationClient {
+    /// Builds the client; nothing is connected to yet.
+    ///
+    /// # Errors
+    /// When a file of certificate authorities cannot be used, or the database cannot be read.
+    pub async fn start(parts: FederationParts) -> Result<Self, FederationSetupError> {
+        let FederationParts { settings, signing_key, names, db, clock, random } = parts;
+        let tls = Tls::new(&settings.tls)?;
+        let dialer = Dialer::new(names, settings.guard.clone());
+        let connector = Arc::new(Connector::new(dialer, tls, random.clone()));
+        let pool = Arc::new(Pool::new(settings.max_connections, clock.clone()));
+        let user_agent = HeaderValue::from_str(&settings.user_agent);
+        let user_agent = user_agent.unwrap_or(HeaderValue::from_static("Plexus"));
+        let destinations = Destinations::load(db, clock.clone(), random.clone(), settings.backoff.clone()).await?;
+        let web = || Web::new(Arc::clone(&connector), Arc::clone(&pool), user_agent.clone());
+        Ok(Self {
+            discovery: Discovery::new(web(), clock.clone()),
+            web: web(),
+            exchange: Exchange {
+                server_name: settings.server_name.clone(),
+                signing_key,
+                user_agent,
+                connector: Arc::clone(&connector),
+                pool: Arc::clone(&pool),
+            },
+            pool,
+            per_server: Gates::new(PER_SERVER),
+            destinations,
+            settings,
+            clock,
+            random,
+        })
+    }
+
+    /// The body of a 2xx answer of `destination`.
+    ///
+    /// # Errors
+    /// See [`FederationError`].
+    pub async fn call(&self, destination: &ServerName, call: Call) -> Result<Bytes, FederationError> {
+        let signed = self.prepare(destination, &call)?;
+        let attempt = async || {
+            let answer = self.attempt(destination, &call, &signed).await?;
+            answer.whole().await
+        };
+        self.patiently(destination, &call, attempt).await
+    }
+
+    /// As [`Self::call`], the answer read as JSON.
+    ///
+    /// # Errors
+    /// See [`FederationError`].
+    pub async fn call_json<T: DeserializeOwned>(
+        &self,
+        destination: &ServerName,
+        call: Call,
+    ) -> Result<T, FederationError> {
+        let body = self.call(destination, call).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| FederationError::NotJson { destination: destination.clone(), problem: error.to_string() })
+    }
+
+    /// The head of a 2xx answer of `destination`, its body to be read piece by piece.
+    ///
+    /// # Errors
+    /// See [`FederationError`].
+    pub async fn stream(&self, destination: &ServerName, call: Call) -> Result<StreamedAnswer, FederationError> {
+        let signed = self.prepare(destination, &call)?;
+        self.patiently(destination, &call, async || self.attempt(destination, &call, &signed).await).await
+    }
+
+    /// GETs `location`, an absolute http or https address that `from` named as the place of its media; unsigned, with
+    /// redirects followed. Waits `timeout` for the head of the answer, and for each piece of its body.
+    ///
+    /// # Errors
+    /// See [`FederationError`]; `from` stands for wherever the address leads.
+    pub async fn fetch(
+        &self,
+        from: &ServerName,
+        location: &str,
+        timeout: Duration,
+        max_answer_bytes: usize,
+    ) -> Result<StreamedAnswer, FederationError> {
+        let uri: Uri = location
+            .parse()
+            .map_err(|_| FederationError::unreachable(from, ConnectError::Address(location.to_owned())))?;
+        let answer = tokio::time::timeout(timeout, self.web.get(Purpose::RemoteMedia, uri)).await;
+        let answer = answer.map_err(|_| FederationError::Timeout(from.clone()))?;
+        let answer = answer.map_err(|error| error.of_fetch(from))?;
+        let (head, body) = answer.into_parts();
+        let streamed = |limit| StreamedAnswer::new(from.clone(), head.headers, body, limit, timeout, (None, None));
+        if head.status.is_success() {
+            return Ok(streamed(max_answer_bytes));
+        }
+        let body = streamed(MOST_ERROR_BYTES).whole().await.unwrap_or_default();
+        Err(FederationError::of_status(from.clone(), head.status, body))
+    }
+
+    /// Whether `federation_domain_whitelist` lets us speak with `server`.
+    pub fn is_allowed(&self, server: &ServerName) -> bool {
+        self.settings.allowed.as_ref().is_none_or(|allowed| allowed.contains(server.as_str()))
+    }
+
+    /// `server` has just talked to us: it is not left alone any longer.
+    pub fn heard_from(&self, server: &ServerName) {
+        self.destinations.heard_from(server);
+    }
+
+    /// Until when (unix ms) `server` is left alone because it failed; `None` if it may be tried.
+    pub fn backing_off_until(&self, server: &ServerName) -> Option<u64> {
+        self.destinations.until(server)
+    }
+
+    /// Waits for the next server that failed and is worth trying again: it answered or talked to us, or has been left alone
+    /// for long enough. Each is told once, to one caller, for each time that it failed.
+    pub async fn came_back(&self) -> ServerName {
+        self.destinations.came_back().await
+    }
+
+    /// Closes connections that have been idle for long, for ever.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        self.pool.run_housekeeping().await;
+    }
+
+    fn prepare(&self, destination: &ServerName, call: &Call) -> Result<Signed, FederationError> {
+        if *destination == self.settings.server_name {
+            return Err(FederationError::OwnServer);
+        }
+        if !self.is_allowed(destination) {
+            return Err(FederationError::NotAllowed(destination.clone()));
+        }
+        self.exchange.sign(destination, call)
+    }
+
+    fn timeout(&self, call: &Call) -> Duration {
+        call.timeout.unwrap_or(self.settings.timeout)
+    }
+
+    /// One attempt: the head of a 2xx answer.
+    async fn attempt(
+        &self,
+        destination: &ServerName,
+        call: &Call,
+        signed: &Signed,
+    ) -> Result<StreamedAnswer, FederationError> {
+        let timeout = self.timeout(call);
+        let pass = self.per_server.enter(destination.as_str()).await;
+        let sending = async {
+            let authority = self.discovery.delegated(destination).await;
+            self.exchange.send(destination, &authority, signed).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        let (answer, lease) = sent.unwrap_or_else(|_| Err(FederationError::Timeout(destination.clone())))?;
+        let (head, body) = answer.into_parts();
+        let streamed = |limit, holds: (Option<Lease>, Option<Pass>)| {
+            StreamedAnswer::new(destination.clone(), head.headers, body, limit, timeout, holds)
+        };
+        if head.status.is_success() {
+            return Ok(streamed(call.max_answer_bytes, (Some(lease), Some(pass))));
+        }
+        // What cannot be read of an error is missing from it.
+        let body = streamed(MOST_ERROR_BYTES, (Some(lease), Some(pass))).whole().await.unwrap_or_default();
+        Err(FederationError::of_status(destination.clone(), head.status, body))
+    }
+
+    /// Attempts as often as the call's patience says, and keeps account of how the destination fares.
+    async fn patiently<T>(
+        &self,
+        destination: &ServerName,
+        call: &Call,
+        attempt: impl AsyncFn() -> Result<T, FederationError>,
+    ) -> Result<T, FederationError> {
+        let retries = &self.settings.retries;
+        let backed_off = self.destinations.until(destination);
+        let tries = match (call.patience, backed_off) {
+            (Patience::Background | Patience::Persistent, Some(until_ms)) => {
+                return Err(FederationError::BackingOff { destination: destination.clone(), until_ms });
+            }
+            (Patience::Now, Some(_)) => 0,
+            _ if call.timeout.is_some() => 0,
+            (Patience::Now | Patience::Background, None) => retries.short,
+            (Patience::Persistent, None) => retries.long,
+        };
+        let began = self.clock.now_ms();
+        let mut tried = 0;
+        let result = loop {
+            match attempt().await {
+                Err(error) if tried < tries && error.is_worth_another_try() => {
+                    tracing::debug!("trying again: {error}");
+                    self.clock.sleep(self.pause(call.patience, tried)).await;
+                    tried += 1;
+                }
+                result => break result,
+            }
+        };
+        match &result {
+            Ok(_) => self.destinations.answered(destination).await,
+            // Who waits must not make a server that is left alone be left alone for longer.
+            Err(error) if error.is_outage() && backed_off.is_none() => {
+                self.destinations.failed(destination, began).await
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// How long to wait after failure number `tried` (from 0), with jitter.
+    fn pause(&self, patience: Patience, tried: u32) -> Duration {
+        let retries = &self.settings.retries;
+        let pause = match patience {
+            Patience::Persistent => Duration::from_secs(4u64.saturating_pow(tried + 1)).min(retries.long_delay),
+            _ => Duration::from_millis(500u64.saturating_mul(2u64.saturating_pow(tried))).min(retries.short_delay),
+        };
+        pause.mul_f64(0.8 + 0.6 * (self.random.below(1000) as f64 / 1000.0))
+    }
+}

@@ -1,0 +1,78 @@
+//! What is asked of another server.
+
+use std::time::Duration;
+
+use http::Method;
+
+/// The largest answer read when nothing else is said, in bytes.
+const MOST_ANSWER_BYTES: usize = 100 * 1024 * 1024;
+
+/// How much trouble a request is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A user waits, or the destination has just talked to us: tried even while the destination is backed off, but then only
+    /// once and without a longer backoff when it fails.
+    Now,
+    /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds.
+    Background,
+    /// As [`Self::Background`], but tried again `max_long_retries` times within minutes: what must arrive in the end.
+    Persistent,
+}
+
+/// A request to another server.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// Path and query from `/_matrix` on, percent-encoded.
+    pub path: String,
+    /// The body: the text of a JSON object.
+    pub body: Option<String>,
+    /// How long to wait for the head of the answer, and then again for its body; `client_timeout` when `None`. A request
+    /// with a timeout of its own is not tried again.
+    pub timeout: Option<Duration>,
+    /// The largest body of an answer that is read, in bytes.
+    pub max_answer_bytes: usize,
+    /// How much trouble it is worth.
+    pub patience: Patience,
+}
+
+impl Call {
+    /// GET, for somebody who waits.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path.into(), None)
+    }
+
+    /// PUT with a JSON object, for somebody who waits.
+    pub fn put(path: impl Into<String>, body: String) -> Self {
+        Self::new(Method::PUT, path.into(), Some(body))
+    }
+
+    /// POST with a JSON object, for somebody who waits.
+    pub fn post(path: impl Into<String>, body: String) -> Self {
+        Self::new(Method::POST, path.into(), Some(body))
+    }
+
+    fn new(method: Method, path: String, body: Option<String>) -> Self {
+        let patience = Patience::Now;
+        Self { method, path, body, timeout: None, max_answer_bytes: MOST_ANSWER_BYTES, patience }
+    }
+
+    /// With another patience.
+    #[must_use]
+    pub fn patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// With a timeout of its own.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// With another bound for the answer, in bytes.
+    #[must_use]
+    pub fn max_answer_bytes(self, max_answer_bytes: usize) -> Self {
+        Self { max_answer_bytes, ..self }
+    }
+}

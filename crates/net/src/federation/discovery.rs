@@ -1,0 +1,208 @@
+//! Which name a server is reached under: `/.well-known/matrix/server` and its cache (server-server API, "Resolving server
+//! names", step 3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, EXPIRES};
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use plexus_base::Clock;
+use plexus_protocol::id::{Host, ServerName};
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+
+use super::gates::Gates;
+use super::web::{Web, WebError};
+use crate::Purpose;
+
+/// How many servers' answers are kept.
+const KEPT: usize = 10_000;
+/// How long an answer is kept that says nothing about it.
+const KEPT_BY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// The longest that an answer is kept.
+const KEPT_AT_MOST: Duration = Duration::from_secs(48 * 3600);
+/// The shortest: a server that forbids caching is asked every five minutes, not for every request.
+const KEPT_AT_LEAST: Duration = Duration::from_secs(300);
+/// How long the first failure is remembered; each further one twice as long.
+const FAILURE_KEPT: Duration = Duration::from_secs(120);
+/// The longest that a failure is remembered.
+const FAILURE_KEPT_AT_MOST: Duration = Duration::from_secs(3600);
+/// How long the answer may take altogether.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest answer read, in bytes.
+const MOST_BYTES: usize = 50 * 1024;
+
+/// Finds out which name a server is reached under.
+pub(super) struct Discovery {
+    web: Web,
+    clock: Clock,
+    known: Cache<String, Arc<Known>>,
+    /// One request at a time for each server.
+    asking: Gates,
+}
+
+/// What is known of one host. Times are on the clock's monotonic time.
+struct Known {
+    /// The last valid answer, and when it is worthless.
+    delegated: Option<(ServerName, Duration)>,
+    /// When to ask again.
+    ask_at: Duration,
+    /// How often in a row no valid answer came.
+    failures: u32,
+}
+
+#[derive(Deserialize)]
+struct WellKnown {
+    #[serde(rename = "m.server")]
+    server: ServerName,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WellKnownError {
+    #[error(transparent)]
+    Web(#[from] WebError),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("the body cannot be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    #[error("it is not what it should be: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Discovery {
+    pub(super) fn new(web: Web, clock: Clock) -> Self {
+        Self { web, clock, known: Cache::new(KEPT), asking: Gates::new(1) }
+    }
+
+    /// The name that `server` is reached under: itself, unless its .well-known says otherwise.
+    pub(super) async fn delegated(&self, server: &ServerName) -> ServerName {
+        let (host, port) = server.host_port();
+        if port.is_some() || matches!(server.host(), Host::Address(_)) {
+            return server.clone();
+        }
+        let known = match self.fresh(host) {
+            Some(known) => known,
+            None => {
+                let _pass = self.asking.enter(host).await;
+                match self.fresh(host) {
+                    Some(known) => known,
+                    None => self.ask(host).await,
+                }
+            }
+        };
+        let now = self.clock.monotonic();
+        let valid = known.delegated.as_ref().filter(|(_, until)| *until > now);
+        valid.map_or_else(|| server.clone(), |(delegated, _)| delegated.clone())
+    }
+
+    fn fresh(&self, host: &str) -> Option<Arc<Known>> {
+        self.known.get(host).filter(|known| known.ask_at > self.clock.monotonic())
+    }
+
+    async fn ask(&self, host: &str) -> Arc<Known> {
+        let answer = tokio::time::timeout(TIMEOUT, self.fetch(host)).await.unwrap_or(Err(WellKnownError::Timeout));
+        let before = self.known.get(host);
+        let now = self.clock.monotonic();
+        let known = match answer {
+            Ok((delegated, keep)) => {
+                let delegated = Some((delegated, now + KEPT_AT_MOST));
+                Known { delegated, ask_at: now + keep, failures: 0 }
+            }
+            Err(error) => {
+                tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
+                // A server that cannot be asked for a while is still where it was.
+                let delegated = before.as_ref().and_then(|before| before.delegated.clone());
+                let failures = before.map_or(0, |before| before.failures);
+                Known { delegated, ask_at: now + failure_kept(failures), failures: failures.saturating_add(1) }
+            }
+        };
+        let known = Arc::new(known);
+        self.known.insert(host.to_owned(), Arc::clone(&known));
+        known
+    }
+
+    async fn fetch(&self, host: &str) -> Result<(ServerName, Duration), WellKnownError> {
+        let uri = format!("https://{host}/.well-known/matrix/server");
+        let uri: Uri = uri.parse().map_err(|_| WebError::Redirect)?;
+        let answer = self.web.get(Purpose::WellKnown, uri).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(WellKnownError::Status(answer.status()));
+        }
+        let keep = kept(answer.headers(), self.clock.now_ms());
+        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(WellKnownError::Body)?;
+        let body: Bytes = body.to_bytes();
+        Ok((serde_json::from_slice::<WellKnown>(&body)?.server, keep))
+    }
+}
+
+fn failure_kept(failures_before: u32) -> Duration {
+    let factor = 2u32.saturating_pow(failures_before);
+    FAILURE_KEPT.saturating_mul(factor).min(FAILURE_KEPT_AT_MOST)
+}
+
+/// How long an answer is good for (RFC 9111, sections 5.2.2 and 5.3), within our own bounds.
+fn kept(headers: &HeaderMap, now_ms: u64) -> Duration {
+    let stated = cache_control(headers).or_else(|| expires(headers, now_ms));
+    stated.unwrap_or(KEPT_BY_DEFAULT).clamp(KEPT_AT_LEAST, KEPT_AT_MOST)
+}
+
+fn cache_control(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in values.flat_map(|value| value.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(Duration::ZERO),
+            "max-age" => max_age = value.trim().trim_matches('"').parse().ok().map(Duration::from_secs).or(max_age),
+            _ => {}
+        }
+    }
+    max_age
+}
+
+fn expires(headers: &HeaderMap, now_ms: u64) -> Option<Duration> {
+    let value = headers.get(EXPIRES)?.to_str().ok()?;
+    // "0" and other dates that are none mean the past (RFC 9111, section 5.3).
+    let at = httpdate::parse_http_date(value).ok();
+    let at = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+    Some(at.saturating_sub(Duration::from_millis(now_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn kept_by(headers: &[(&'static str, &'static str)]) -> u64 {
+        let headers =
+            headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        kept(&headers.collect(), 1_445_412_480_000).as_secs()
+    }
+
+    #[test]
+    fn answers_are_kept_as_they_say_within_bounds() {
+        assert_eq!(kept_by(&[]), 24 * 3600);
+        assert_eq!(kept_by(&[("cache-control", "public, max-age=7200")]), 7200);
+        assert_eq!(kept_by(&[("cache-control", "max-age=10")]), 300);
+        assert_eq!(kept_by(&[("cache-control", "max-age=99999999")]), 48 * 3600);
+        assert_eq!(kept_by(&[("cache-control", "max-age=7200, no-store")]), 300);
+        assert_eq!(kept_by(&[("cache-control", "max-age=much")]), 24 * 3600);
+        // 2015-10-21T07:28:00Z is the moment of the test; an hour later:
+        assert_eq!(kept_by(&[("expires", "Wed, 21 Oct 2015 08:28:00 GMT")]), 3600);
+        assert_eq!(kept_by(&[("expires", "Wed, 21 Oct 2015 06:28:00 GMT")]), 300);
+        assert_eq!(kept_by(&[("expires", "0")]), 300);
+        let both = [("expires", "0"), ("cache-control", "max-age=600")];
+        assert_eq!(kept_by(&both), 600);
+    }
+
+    #[test]
+    fn failures_are_remembered_longer_each_time_up_to_an_hour() {
+        let minutes = (0..7).map(|failures| failure_kept(failures).as_secs() / 60);
+        assert_eq!(minutes.collect::<Vec<_>>(), [2, 4, 8, 16, 32, 60, 60]);
+    }
+}

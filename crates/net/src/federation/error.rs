@@ -1,0 +1,180 @@
+//! Why another server gave no answer, or not the one that was hoped for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use plexus_protocol::id::ServerName;
+use serde::Deserialize;
+
+use crate::dial::DialError;
+use crate::dns::DnsError;
+
+/// Why a request to another server has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FederationError {
+    /// `federation_domain_whitelist` does not have it.
+    #[error("federation with {0} is not allowed here")]
+    NotAllowed(ServerName),
+    /// The destination is this server.
+    #[error("a request to this server itself")]
+    OwnServer,
+    /// The request cannot be sent as it is: path or body are no such thing.
+    #[error("the request is malformed: {0}")]
+    Malformed(String),
+    /// The destination failed before and is left alone.
+    #[error("{destination} did not answer before and is left alone for now")]
+    BackingOff {
+        /// Whom.
+        destination: ServerName,
+        /// Until when, in unix milliseconds.
+        until_ms: u64,
+    },
+    /// No connection.
+    #[error("{destination} cannot be reached: {cause}")]
+    Unreachable {
+        /// Whom.
+        destination: ServerName,
+        /// Why not.
+        cause: Arc<ConnectError>,
+    },
+    /// The connection broke, or what came was not HTTP.
+    #[error("the exchange with {destination} failed: {cause}")]
+    Broken {
+        /// With whom.
+        destination: ServerName,
+        /// What happened.
+        cause: Arc<hyper::Error>,
+    },
+    /// No answer in time, or not all of it.
+    #[error("{0} did not answer in time")]
+    Timeout(ServerName),
+    /// An answer other than 2xx.
+    #[error("{destination} answered {status}: {} {}", errcode.as_deref().unwrap_or("-"), error.as_deref().unwrap_or(""))]
+    Status {
+        /// Who.
+        destination: ServerName,
+        /// The status.
+        status: StatusCode,
+        /// `errcode`, if the answer has one.
+        errcode: Option<String>,
+        /// `error`, if the answer has one.
+        error: Option<String>,
+        /// The body; empty if it is longer than an error has any reason to be (64 KiB).
+        body: Bytes,
+    },
+    /// The answer is larger than allowed.
+    #[error("the answer of {destination} is larger than {limit} bytes")]
+    TooLarge {
+        /// Whose.
+        destination: ServerName,
+        /// What was allowed.
+        limit: usize,
+    },
+    /// The answer is not the JSON that was asked for.
+    #[error("the answer of {destination} is not what it should be: {problem}")]
+    NotJson {
+        /// Whose.
+        destination: ServerName,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The network.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// SRV records could not be looked up.
+    #[error("cannot look up the SRV records of {name}: {source}")]
+    Services {
+        /// Whose.
+        name: String,
+        /// What the name servers said.
+        source: DnsError,
+    },
+    /// The SRV records say that there is no such service (RFC 2782, a target of ".").
+    #[error("{0} says that it has no federation service")]
+    NoService(String),
+    /// The TLS handshake failed.
+    #[error("TLS with {host} failed: {source}")]
+    Tls {
+        /// With whom.
+        host: String,
+        /// What rustls said.
+        source: std::io::Error,
+    },
+    /// The HTTP handshake failed.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    /// Not an address of the web.
+    #[error("{0} is not an http or https address")]
+    Address(String),
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    errcode: Option<String>,
+    error: Option<String>,
+}
+
+impl FederationError {
+    pub(super) fn unreachable(destination: &ServerName, cause: ConnectError) -> Self {
+        Self::Unreachable { destination: destination.clone(), cause: Arc::new(cause) }
+    }
+
+    pub(super) fn broken(destination: &ServerName, cause: hyper::Error) -> Self {
+        Self::Broken { destination: destination.clone(), cause: Arc::new(cause) }
+    }
+
+    /// The error of an answer other than 2xx.
+    pub(super) fn of_status(destination: ServerName, status: StatusCode, body: Bytes) -> Self {
+        let stated = serde_json::from_slice::<ErrorBody>(&body);
+        let ErrorBody { errcode, error } = stated.unwrap_or(ErrorBody { errcode: None, error: None });
+        Self::Status { destination, status, errcode, error, body }
+    }
+
+    /// The status that the destination answered with, if it answered.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The `errcode` that the destination answered with, if any.
+    pub fn errcode(&self) -> Option<&str> {
+        match self {
+            Self::Status { errcode, .. } => errcode.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the destination itself is in trouble, or will have nothing to do with us: it had better be left alone for a
+    /// while. Other errors are about the request.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Timeout(_) => true,
+            Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 401 | 429),
+            _ => false,
+        }
+    }
+
+    /// Whether the same request may succeed seconds later.
+    pub(super) fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => !matches!(
+                **cause,
+                ConnectError::Dial(DialError::Lookup { .. } | DialError::NoAddress(_) | DialError::Forbidden(_))
+                    | ConnectError::Services { .. }
+                    | ConnectError::NoService(_)
+                    | ConnectError::Address(_)
+            ),
+            Self::Broken { .. } | Self::Timeout(_) => true,
+            Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Asking for keys: the server itself, and trusted key servers about many at once (server-server API, "Retrieving server
+//! keys").
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bytes::Bytes;
+use plexus_protocol::event::sign::PublicKey;
+use plexus_protocol::id::ServerName;
+use plexus_protocol::json::{Object, Value};
+use plexus_store::DbError;
+use plexus_store::repo::server_keys::{self, StoredServerKey};
+
+use super::KeyRing;
+use super::response::KeyResponse;
+use crate::federation::{Call, Patience};
+
+/// How long a server may take to tell its keys.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a key server may take, which has to ask others.
+const NOTARY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer of a server about itself, in bytes.
+const MOST_BYTES: usize = 128 * 1024;
+/// The most servers that a key server is asked about at once.
+pub(super) const BATCH: usize = 100;
+/// The largest answer of a key server, in bytes.
+const MOST_NOTARY_BYTES: usize = 8 * 1024 * 1024;
+
+/// A server whose answers about other servers are believed.
+#[derive(Debug, Clone)]
+pub struct TrustedKeyServer {
+    /// Its name.
+    pub server_name: ServerName,
+    /// The keys of which one must have signed its answers; if there are none, TLS has to do.
+    pub verify_keys: BTreeMap<String, PublicKey>,
+}
+
+/// Keys that are wanted: by server, by key id, since when they must be valid (unix ms).
+pub(super) type Wanted = HashMap<ServerName, HashMap<String, u64>>;
+
+impl KeyRing {
+    /// Asks the server itself.
+    pub(super) async fn ask_itself(&self, server: &ServerName, patience: Patience) {
+        let call = Call::get("/_matrix/key/v2/server").timeout(TIMEOUT).max_answer_bytes(MOST_BYTES).patience(patience);
+        let body = match self.client.call(server, call).await {
+            Ok(body) => body,
+            Err(error) => return tracing::debug!("{server} does not tell its keys: {error}"),
+        };
+        let now = self.clock.now_ms();
+        let checked = object(&body).and_then(|object| Ok(KeyResponse::check(&object, server, server, now)?));
+        match checked {
+            Ok(response) => self.keep(vec![response]).await,
+            Err(error) => tracing::warn!("what {server} says of its keys is not believed: {error}"),
+        }
+    }
+
+    /// Asks the trusted key servers, one after the other, about what is still missing.
+    pub(super) async fn ask_trusted(&self, wanted: &Wanted) {
+        for trusted in &self.trusted {
+            let missing = self.still_missing(wanted);
+            let missing: Vec<_> = missing.iter().collect();
+            for batch in missing.chunks(BATCH) {
+                self.ask_one_trusted(trusted, batch).await;
+            }
+        }
+    }
+
+    async fn ask_one_trusted(&self, trusted: &TrustedKeyServer, wanted: &[(&ServerName, &HashMap<String, u64>)]) {
+        let call = Call::post("/_matrix/key/v2/query", query(wanted))
+            .timeout(NOTARY_TIMEOUT)
+            .max_answer_bytes(MOST_NOTARY_BYTES)
+            .patience(Patience::Background);
+        let name = &trusted.server_name;
+        let body = match self.client.call(name, call).await {
+            Ok(body) => body,
+            Err(error) => return tracing::debug!("the key server {name} does not answer: {error}"),
+        };
+        let answer = match object(&body) {
+            Ok(answer) => answer,
+            Err(error) => return tracing::warn!("the answer of the key server {name} is not JSON: {error}"),
+        };
+        let now = self.clock.now_ms();
+        let mut believed = Vec::new();
+        for response in answer.get_array("server_keys").unwrap_or_default().iter().filter_map(Value::as_object) {
+            let of = response.get_str("server_name");
+            let Some((server, _)) = wanted.iter().find(|(server, _)| of == Some(server.as_str())) else { continue };
+            if !trusted.has_signed(response) {
+                tracing::warn!("the key server {name} did not sign, or not rightly, what it says of {server}");
+                continue;
+            }
+            match KeyResponse::check(response, server, name, now) {
+                Ok(response) => believed.push(response),
+                Err(error) => tracing::warn!("what the key server {name} says of {server} is not believed: {error}"),
+            }
+        }
+        self.keep(believed).await;
+    }
+
+    /// Writes and remembers keys.
+    async fn keep(&self, responses: Vec<KeyResponse>) {
+        // A key server may give several responses of one server; the statement takes each key once.
+        let mut keys: HashMap<(String, String), StoredServerKey> = HashMap::new();
+        for key in responses.iter().flat_map(|response| &response.keys) {
+            let name = (key.server_name.clone(), key.key_id.clone());
+            if keys.get(&name).is_none_or(|other| other.stated_until_ts <= key.stated_until_ts) {
+                keys.insert(name, key.clone());
+            }
+        }
+        let keys: Vec<_> = keys.into_values().collect();
+        let written: Result<(), DbError> = self.db.write(move |tx| server_keys::put(tx, &keys)).await;
+        if let Err(error) = written {
+            tracing::warn!("cannot write the keys of other servers: {error}");
+        }
+        for response in &responses {
+            self.memory.add(response.server.as_str(), &response.keys);
+        }
+    }
+
+    /// What of `wanted` is not in memory.
+    pub(super) fn still_missing(&self, wanted: &Wanted) -> Wanted {
+        let mut missing = wanted.clone();
+        missing.retain(|server, keys| {
+            keys.retain(|key_id, at_ms| !self.memory.has(server.as_str(), key_id, *at_ms));
+            !keys.is_empty()
+        });
+        missing
+    }
+}
+
+impl TrustedKeyServer {
+    fn has_signed(&self, response: &Object) -> bool {
+        let name = self.server_name.as_str();
+        self.verify_keys.is_empty() || self.verify_keys.iter().any(|(id, key)| key.verify_object(response, name, id))
+    }
+}
+
+/// The body of the query.
+fn query(wanted: &[(&ServerName, &HashMap<String, u64>)]) -> String {
+    let mut servers = Object::new();
+    for (server, keys) in wanted {
+        let mut criteria = Object::new();
+        for (key_id, at_ms) in *keys {
+            let at_ms = i64::try_from(*at_ms).unwrap_or(i64::MAX);
+            criteria.insert(key_id.as_str(), Object::from([("minimum_valid_until_ts", at_ms)]));
+        }
+        servers.insert(server.as_str(), criteria);
+    }
+    Object::from([("server_keys", servers)]).to_json()
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AnswerError {
+    #[error(transparent)]
+    Response(#[from] super::response::ResponseError),
+    #[error("it is not UTF-8")]
+    Text(#[from] std::str::Utf8Error),
+}
+
+fn object(body: &Bytes) -> Result<Object, AnswerError> {
+    let text = std::str::from_utf8(body)?;
+    Ok(Object::parse(text).map_err(super::response::ResponseError::from)?)
+}

@@ -1,0 +1,78 @@
+//! What the federation client is built from.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_base::{Clock, Random};
+use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::id::ServerName;
+use plexus_store::Database;
+
+use crate::dial::AddressGuard;
+use crate::dns::Resolve;
+use crate::tls::TlsSettings;
+
+/// What the federation client takes from the configuration.
+#[derive(Debug, Clone)]
+pub struct FederationSettings {
+    /// This server's name.
+    pub server_name: ServerName,
+    /// The only servers to speak with; all when `None`.
+    pub allowed: Option<HashSet<String>>,
+    /// The addresses that are never connected to.
+    pub guard: AddressGuard,
+    /// How certificates are checked.
+    pub tls: TlsSettings,
+    /// The `User-Agent` of requests.
+    pub user_agent: String,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// How often and when requests are tried again.
+    pub retries: Retries,
+    /// How long servers that fail are left alone.
+    pub backoff: Backoff,
+    /// The most connections open at once, each a file descriptor.
+    pub max_connections: usize,
+}
+
+/// How often and when requests are tried again.
+#[derive(Debug, Clone)]
+pub struct Retries {
+    /// How often [`Patience::Background`](crate::Patience::Background) tries again.
+    pub short: u32,
+    /// The longest pause then.
+    pub short_delay: Duration,
+    /// How often [`Patience::Persistent`](crate::Patience::Persistent) tries again.
+    pub long: u32,
+    /// The longest pause then.
+    pub long_delay: Duration,
+}
+
+/// How long servers that fail are left alone.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    /// After the first failure.
+    pub shortest: Duration,
+    /// By how much that grows with each failure.
+    pub multiplier: u32,
+    /// How long it can become.
+    pub longest: Duration,
+}
+
+/// What the federation client works with.
+#[derive(Clone)]
+pub struct FederationParts {
+    /// What it takes from the configuration.
+    pub settings: FederationSettings,
+    /// The key that requests are signed with.
+    pub signing_key: Arc<SigningKey>,
+    /// Who looks names up: [`SystemNames`](crate::dns::SystemNames), but in tests.
+    pub names: Arc<dyn Resolve>,
+    /// Where it is kept which servers fail.
+    pub db: Database,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+}

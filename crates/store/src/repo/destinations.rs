@@ -1,0 +1,52 @@
+//! Other servers that fail, and how long they are left alone.
+
+use crate::{DbError, Tx};
+
+/// A server that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailingDestination {
+    pub server_name: String,
+    /// When it began to fail, in unix ms.
+    pub failure_ts: u64,
+    /// When it was last tried, in unix ms.
+    pub retry_last_ts: u64,
+    /// How long it is left alone since then, in ms.
+    pub retry_interval_ms: u64,
+}
+
+/// Every server that fails.
+pub fn failing(tx: &mut Tx<'_>) -> Result<Vec<FailingDestination>, DbError> {
+    tx.query(
+        "SELECT server_name, failure_ts, retry_last_ts, retry_interval_ms FROM destinations
+         WHERE failure_ts IS NOT NULL",
+        &[],
+        |row| {
+            Ok(FailingDestination {
+                server_name: row.get(0)?,
+                failure_ts: row.get(1)?,
+                retry_last_ts: row.get(2)?,
+                retry_interval_ms: row.get(3)?,
+            })
+        },
+    )
+}
+
+/// Records that a server fails.
+pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO destinations (server_name, failure_ts, retry_last_ts, retry_interval_ms) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (server_name) DO UPDATE SET failure_ts = excluded.failure_ts,
+         retry_last_ts = excluded.retry_last_ts, retry_interval_ms = excluded.retry_interval_ms",
+        &[&failing.server_name, &failing.failure_ts, &failing.retry_last_ts, &failing.retry_interval_ms],
+    )?;
+    Ok(())
+}
+
+/// Records that a server works again.
+pub fn set_working(tx: &mut Tx<'_>, server_name: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE destinations SET failure_ts = NULL, retry_last_ts = 0, retry_interval_ms = 0 WHERE server_name = $1",
+        &[&server_name],
+    )?;
+    Ok(())
+}
