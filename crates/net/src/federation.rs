@@ -39,6 +39,7 @@ use plexus_store::DbError;
 use pool::Pool;
 use web::Web;
 
+use answer::FromAnswer;
 pub use answer::StreamedAnswer;
 pub use call::{Call, Patience};
 pub use error::{ConnectError, FederationError};
@@ -114,11 +115,7 @@ impl FederationClient {
     /// See [`FederationError`].
     pub async fn call(&self, destination: &ServerName, call: Call) -> Result<Bytes, FederationError> {
         let signed = self.prepare(destination, &call)?;
-        let attempt = async || {
-            let answer = self.attempt(destination, &call, &signed).await?;
-            answer.whole().await
-        };
-        self.patiently(destination, &call, attempt).await
+        self.patiently(destination, &call, &signed).await
     }
 
     /// As [`Self::call`], the answer read as JSON.
@@ -141,7 +138,7 @@ impl FederationClient {
     /// See [`FederationError`].
     pub async fn stream(&self, destination: &ServerName, call: Call) -> Result<StreamedAnswer, FederationError> {
         let signed = self.prepare(destination, &call)?;
-        self.patiently(destination, &call, async || self.attempt(destination, &call, &signed).await).await
+        self.patiently(destination, &call, &signed).await
     }
 
     /// GETs `location`, an absolute http or https address that `from` named as the place of its media; unsigned, with
@@ -239,11 +236,11 @@ impl FederationClient {
     }
 
     /// Attempts as often as the call's patience says, and keeps account of how the destination fares.
-    async fn patiently<T>(
+    async fn patiently<T: FromAnswer>(
         &self,
         destination: &ServerName,
         call: &Call,
-        attempt: impl AsyncFn() -> Result<T, FederationError>,
+        signed: &Signed,
     ) -> Result<T, FederationError> {
         let retries = &self.settings.retries;
         let backed_off = self.destinations.until(destination);
@@ -259,7 +256,11 @@ impl FederationClient {
         let began = self.clock.now_ms();
         let mut tried = 0;
         let result = loop {
-            match attempt().await {
+            let answer = match self.attempt(destination, call, signed).await {
+                Ok(answer) => T::from_answer(answer).await,
+                Err(error) => Err(error),
+            };
+            match answer {
                 Err(error) if tried < tries && error.is_worth_another_try() => {
                     tracing::debug!("trying again: {error}");
                     self.clock.sleep(self.pause(call.patience, tried)).await;
