@@ -41,6 +41,19 @@ impl AuthIndex {
         self.nids.get(&node).copied()
     }
 
+    /// Takes in an event that is not stored yet.
+    pub fn include_new(&mut self, nid: EventNid, pdu: &Pdu) {
+        self.graph.add(pdu);
+        self.seen.insert(nid);
+        match self.graph.node(pdu.event_id()) {
+            Some(node) => {
+                self.nodes.insert(nid, node);
+                self.nids.insert(node, nid);
+            }
+            None => _ = self.ids.insert(pdu.event_id().clone(), nid),
+        }
+    }
+
     /// Reads state events and their auth chains, as far as they are not included yet.
     pub async fn include(
         &mut self,

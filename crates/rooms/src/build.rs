@@ -26,6 +26,8 @@ use crate::transactions::TransactionKey;
 const ATTEMPTS: usize = 8;
 /// More forward extremities than this are joined over several events (server-server API, "PDUs": 20 at most).
 const MAX_PREV_EVENTS: usize = 20;
+/// The greatest depth canonical JSON can say; other servers may have been there already.
+const MAX_DEPTH: u64 = (1 << 53) - 1;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
@@ -109,7 +111,7 @@ impl Rooms {
     }
 
     /// The room's head, to build on. After a failed commit it is taken from the database again.
-    async fn lock_head<'a>(&self, room: &'a Room) -> Result<MutexGuard<'a, Head>, DbError> {
+    pub(crate) async fn lock_head<'a>(&self, room: &'a Room) -> Result<MutexGuard<'a, Head>, DbError> {
         let mut head = room.head.lock().await;
         let epoch = room.epoch.load(std::sync::atomic::Ordering::Acquire);
         if head.epoch != epoch {
@@ -122,6 +124,21 @@ impl Rooms {
             room.set_view(loaded.view);
         }
         Ok(head)
+    }
+
+    /// The room's head when nothing is on its way to the database.
+    pub(crate) async fn settled_head<'a>(&self, room: &'a Arc<Room>) -> Result<MutexGuard<'a, Head>, PersistError> {
+        loop {
+            let head = self.lock_head(room).await?;
+            let view = room.view();
+            if head.tip == view.tip && Arc::ptr_eq(&head.current, &view.current) {
+                return Ok(head);
+            }
+            let permit = self.persister.reserve().await?;
+            let nothing = Append { room: Arc::clone(room), epoch: head.epoch, events: Vec::new(), creation: None };
+            // What is before it in the queue is committed, or has failed and the head is read anew.
+            let _ = permit.send(nothing).await.map_err(|_| DbError::Closed)?;
+        }
     }
 
     /// Builds the next event on `head` and checks that the room allows it. `room_id` is `None` for a create event that
@@ -140,7 +157,14 @@ impl Rooms {
         {
             return Ok(Built::Unchanged(before.event_id().clone()));
         }
-        let auth_state = self.auth_state(version, &head.current.state, draft).await?;
+        let keys = auth_types::auth_event_keys(
+            version.rules(),
+            &draft.event_type,
+            &draft.sender,
+            draft.state_key.as_deref(),
+            &draft.content,
+        );
+        let auth_state = self.auth_state_of(version, &head.current.state, keys).await?;
         let pdu = PduBuilder {
             room_id: room_id.cloned(),
             sender: draft.sender.clone(),
@@ -150,14 +174,12 @@ impl Rooms {
             unsigned: None,
             redacts: draft.redacts.as_ref().map(|redacts| redacts.event_id.clone()),
             prev_events: prev_events(head),
-            auth_events: auth_state.auth_events,
-            depth: head.tip.depth + 1,
+            auth_events: auth_state.auth_events.clone(),
+            depth: (head.tip.depth + 1).min(MAX_DEPTH),
             origin_server_ts: draft.origin_server_ts.unwrap_or_else(|| self.clock.now_ms()),
         }
         .build(version, &self.signing_key, &self.server_name)?;
-        auth::check(version.rules(), &pdu, &|event_type, state_key| {
-            auth_state.state.iter().find(|pdu| pdu.is_state(event_type, state_key)).cloned()
-        })?;
+        auth::check(version.rules(), &pdu, &auth_state.lookup())?;
         let nid = self.nids.take(2).await?;
         Ok(self.pending(version, head, draft, nid, pdu, replaced))
     }
@@ -237,15 +259,29 @@ impl Rooms {
         }
     }
 
-    /// The state that decides whether the draft is allowed.
-    async fn auth_state(&self, version: RoomVersion, state: &StateMap, draft: &Draft) -> Result<AuthState, DbError> {
+    /// Of a state what decides whether an event is allowed.
+    pub(crate) async fn auth_state(
+        &self,
+        version: RoomVersion,
+        state: &StateMap,
+        pdu: &Pdu,
+    ) -> Result<AuthState, DbError> {
         let keys = auth_types::auth_event_keys(
             version.rules(),
-            &draft.event_type,
-            &draft.sender,
-            draft.state_key.as_deref(),
-            &draft.content,
+            pdu.event_type(),
+            pdu.sender(),
+            pdu.state_key(),
+            pdu.content(),
         );
+        self.auth_state_of(version, state, keys).await
+    }
+
+    async fn auth_state_of(
+        &self,
+        version: RoomVersion,
+        state: &StateMap,
+        keys: Vec<(String, String)>,
+    ) -> Result<AuthState, DbError> {
         let mut found =
             AuthState { auth_events: Vec::with_capacity(keys.len()), state: Vec::with_capacity(keys.len() + 1) };
         for (event_type, state_key) in keys {
@@ -263,7 +299,7 @@ impl Rooms {
         Ok(found)
     }
 
-    async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
+    pub(crate) async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
         match entry.pdu() {
             Some(pdu) => Ok(pdu.clone()),
             None => Ok(self.state_event(version, entry).await?.pdu.clone()),
@@ -276,9 +312,17 @@ pub(crate) fn snapshot_after(event: EventNid) -> SnapshotNid {
     event + 1
 }
 
-struct AuthState {
-    auth_events: Vec<EventId>,
-    state: Vec<Pdu>,
+/// The part of a state that the authorization rules look at.
+pub(crate) struct AuthState {
+    pub auth_events: Vec<EventId>,
+    pub state: Vec<Pdu>,
+}
+
+impl AuthState {
+    /// As `auth::check` asks for it.
+    pub fn lookup(&self) -> impl Fn(&str, &str) -> Option<Pdu> {
+        |event_type, state_key| self.state.iter().find(|pdu| pdu.is_state(event_type, state_key)).cloned()
+    }
 }
 
 fn prev_events(head: &Head) -> Vec<EventId> {
@@ -286,6 +330,6 @@ fn prev_events(head: &Head) -> Vec<EventId> {
 }
 
 /// The type's text as the state has it already, so that a room holds each type once.
-fn known_type(state: &StateMap, event_type: &str) -> Arc<str> {
+pub(crate) fn known_type(state: &StateMap, event_type: &str) -> Arc<str> {
     state.of_type(event_type).next().map_or_else(|| event_type.into(), |entry| Arc::clone(&entry.event_type))
 }

@@ -5,6 +5,7 @@
 //! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
 //! [`summary`] looks at rooms from outside, [`upgrade`] replaces them.
 
+pub mod peers;
 pub mod relations;
 pub mod summary;
 pub mod timeline;
@@ -19,13 +20,16 @@ mod event_cache;
 mod head;
 mod heroes;
 mod interner;
+mod known;
 mod load;
 mod membership;
 mod membership_kind;
 mod memberships;
 mod nids;
+mod outliers;
 mod persist;
 mod profile;
+mod receive;
 mod registry;
 mod room;
 mod send;
@@ -43,6 +47,7 @@ pub use membership::{MembershipChange, MembershipChanger, MembershipError};
 pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
 pub use profile::{ProfileError, Profiles};
+pub use receive::{Accepted, PduReceiver, ReceiveError};
 pub use registry::{Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};
 pub use send::{EventSender, NewEvent};

@@ -58,7 +58,7 @@ pub struct Rooms {
     pub(crate) transactions: Transactions,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     load_locks: Vec<tokio::sync::Mutex<()>>,
 }
 

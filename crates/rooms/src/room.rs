@@ -32,6 +32,8 @@ pub struct Room {
     events: Arc<EventCache>,
     pub(crate) head: Mutex<Head>,
     pub(crate) auth: Mutex<AuthIndex>,
+    /// Held while events that may be stored already are looked up and written.
+    pub(crate) intake: Mutex<()>,
     view: ArcSwap<RoomView>,
     /// The row's revision as of the last commit.
     pub(crate) revision: AtomicI64,
@@ -58,6 +60,7 @@ impl Room {
             events,
             head: Mutex::new(Head::of(&view, 0)),
             auth: Mutex::default(),
+            intake: Mutex::default(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             epoch: AtomicU64::new(0),

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use plexus_protocol::auth::AuthEvent;
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_protocol::state_res::{self, Resolution, State};
 use plexus_store::repo::state_snapshots::REMOVED;
@@ -27,25 +28,31 @@ pub(crate) struct Merged {
 type Key = (Arc<str>, Arc<str>);
 
 impl Rooms {
-    /// Resolves the states of several branches into one.
-    pub(crate) async fn merge(&self, room: &Room, mut branches: Vec<StateAt>) -> Result<Merged, DbError> {
+    /// Resolves the states of several branches into one. `new`: an event of theirs that is not stored yet.
+    pub(crate) async fn merge(
+        &self,
+        room: &Room,
+        mut branches: Vec<StateAt>,
+        new: Option<(EventNid, &Pdu)>,
+    ) -> Result<Merged, DbError> {
         branches.sort_by_key(|branch| branch.snapshot.nid);
         branches.dedup_by_key(|branch| branch.snapshot.nid);
         let place = || format!("rooms, room_nid {}", room.nid);
         let Some((first, others)) = branches.split_first() else {
             return Err(DbError::bad_data(place(), "there is no state to merge"));
         };
-        let mut conflicted: BTreeSet<Key> = BTreeSet::new();
-        for other in others {
-            conflicted.extend(first.state.difference(&other.state));
-        }
+        let differences: Vec<Vec<Key>> = others.iter().map(|other| first.state.difference(&other.state)).collect();
+        let conflicted: BTreeSet<Key> = differences.iter().flatten().cloned().collect();
         if conflicted.is_empty() {
             return Ok(Merged { at: first.clone(), new: None });
         }
         let mut index = room.auth.lock().await;
         let all = branches.iter().flat_map(|branch| branch.state.iter()).map(|entry| entry.nid);
+        if let Some((nid, pdu)) = new {
+            index.include_new(nid, pdu);
+        }
         index.include(&self.db, room.version, all).await?;
-        let resolved = self.resolve(room, &index, &branches).await?;
+        let resolved = self.resolve(room, &index, states(&index, &branches, &differences), new).await?;
         let graph = index.graph();
         let outcome: HashMap<Key, Option<EventNid>> = conflicted
             .into_iter()
@@ -58,14 +65,17 @@ impl Rooms {
         self.outcome(room, &branches, outcome).await
     }
 
-    async fn resolve(&self, room: &Room, index: &AuthIndex, branches: &[StateAt]) -> Result<State, DbError> {
-        let states: Vec<State> = branches
-            .iter()
-            .map(|branch| {
-                State::from_nodes(index.graph(), branch.state.iter().filter_map(|entry| index.node(entry.nid)))
-            })
-            .collect();
+    async fn resolve(
+        &self,
+        room: &Room,
+        index: &AuthIndex,
+        states: Vec<State>,
+        new: Option<(EventNid, &Pdu)>,
+    ) -> Result<State, DbError> {
         let mut events: HashMap<EventId, AuthEvent> = HashMap::new();
+        if let Some((_, pdu)) = new {
+            events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected: false });
+        }
         loop {
             let resolution =
                 state_res::resolve(room.version.rules(), index.graph(), &states, &|id| events.get(id).cloned());
@@ -128,6 +138,25 @@ impl Rooms {
         let new = PendingSnapshot { parent, snapshot, changes: stored };
         Ok(Merged { at: StateAt { snapshot, state }, new: Some(new) })
     }
+}
+
+/// The branches over the auth graph: the first, and the others as what they differ from it in.
+fn states(index: &AuthIndex, branches: &[StateAt], differences: &[Vec<Key>]) -> Vec<State> {
+    let graph = index.graph();
+    let Some((first, others)) = branches.split_first() else { return Vec::new() };
+    let first = State::from_nodes(graph, first.state.iter().filter_map(|entry| index.node(entry.nid)));
+    let mut states = vec![first.clone()];
+    for (branch, difference) in others.iter().zip(differences) {
+        let mut state = first.clone();
+        for (event_type, state_key) in difference {
+            match nid_of(&branch.state, event_type, state_key).and_then(|nid| index.node(nid)) {
+                Some(node) => _ = state.set(graph, node),
+                None => _ = graph.key(event_type, state_key).and_then(|key| state.unset(key)),
+            }
+        }
+        states.push(state);
+    }
+    states
 }
 
 fn nid_of(state: &StateMap, event_type: &str, state_key: &str) -> Option<EventNid> {

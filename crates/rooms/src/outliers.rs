@@ -1,0 +1,186 @@
+//! Events that are known only because others rest on them: auth chains and states that other servers told.
+//!
+//! They are judged by the auth events they name and stored without a place in the graph. One that names an event nobody
+//! could give is not stored at all.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use plexus_protocol::auth::{self, AuthEvent};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::events::{NewEvent, Verdict};
+use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, pdu_json, repo};
+
+use crate::auth_index;
+use crate::interner::{Lookups, NewTexts};
+use crate::registry::Rooms;
+use crate::room::Room;
+
+/// How many are written in one transaction, so that other writers need not wait for all.
+const WRITTEN_AT_ONCE: usize = 1_000;
+
+struct Outlier {
+    nid: EventNid,
+    pdu: Pdu,
+    verdict: Verdict,
+}
+
+impl Rooms {
+    /// Judges and stores events (whose signatures are right) of a room; those that are known stay as they are.
+    pub(crate) async fn store_outliers(&self, room: &Room, pdus: Vec<Pdu>) -> Result<(), DbError> {
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = self.known(&ids).await?;
+        let mut pdus: Vec<Pdu> =
+            pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
+        if pdus.is_empty() {
+            return Ok(());
+        }
+        pdus = auth_events_first(pdus);
+        let judged = self.judge_outliers(room.version, pdus).await?;
+        let first = self.nids.take(2 * i64::try_from(judged.len()).unwrap_or(i64::MAX / 2)).await?;
+        let mut outliers: Vec<Outlier> = judged
+            .into_iter()
+            .zip((0_i64..).map(|at| first + 2 * at))
+            .map(|((pdu, verdict), nid)| Outlier { nid, pdu, verdict })
+            .collect();
+        while !outliers.is_empty() {
+            let rest = outliers.split_off(outliers.len().min(WRITTEN_AT_ONCE));
+            self.write_outliers(room.nid, std::mem::replace(&mut outliers, rest)).await?;
+        }
+        Ok(())
+    }
+
+    /// What the auth events of each allow. Given in an order in which auth events come first.
+    async fn judge_outliers(&self, version: RoomVersion, pdus: Vec<Pdu>) -> Result<Vec<(Pdu, Verdict)>, DbError> {
+        let among: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
+        let mut elsewhere: Vec<EventId> = pdus
+            .iter()
+            .flat_map(|pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)))
+            .filter(|id| !among.contains(id))
+            .collect();
+        elsewhere.sort_unstable();
+        elsewhere.dedup();
+        let mut known = auth_index::auth_events(&self.db, version, &elsewhere).await?;
+        let mut judged = Vec::with_capacity(pdus.len());
+        for pdu in pdus {
+            let Some(verdict) = by_auth_events(version, &pdu, &known) else { continue };
+            let rejected = verdict == Verdict::Rejected;
+            known.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
+            judged.push((pdu, verdict));
+        }
+        Ok(judged)
+    }
+
+    async fn write_outliers(&self, room: RoomNid, outliers: Vec<Outlier>) -> Result<(), DbError> {
+        let shared = Arc::clone(&self.shared);
+        self.db
+            .write(move |tx| {
+                let texts = write(tx, room, &outliers, shared.interner.lookups())?;
+                tx.after_commit(move || shared.interner.keep(texts));
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Whether the auth events that an event names allow it; `None` when one of them is not known.
+pub(crate) fn by_auth_events(version: RoomVersion, pdu: &Pdu, known: &HashMap<EventId, AuthEvent>) -> Option<Verdict> {
+    if pdu.auth_events().iter().any(|id| !known.contains_key(id)) {
+        return None;
+    }
+    let rules = version.rules();
+    let checked = auth::check_state_independent(rules, pdu, &|id| known.get(id).cloned()).and_then(|()| {
+        let named = || pdu.auth_events().iter().cloned().chain(create_of(pdu));
+        auth::check(rules, pdu, &|event_type, state_key| {
+            named()
+                .filter_map(|id| known.get(&id))
+                .find(|it| it.pdu.is_state(event_type, state_key))
+                .map(|it| it.pdu.clone())
+        })
+    });
+    Some(match checked {
+        Ok(()) => Verdict::Accepted,
+        Err(reason) => {
+            tracing::info!(event = %pdu.event_id(), room = %pdu.room_id(), "rejected by its auth events: {reason}");
+            Verdict::Rejected
+        }
+    })
+}
+
+/// The create event that the room id names (room version 12).
+pub(crate) fn create_of(pdu: &Pdu) -> Option<EventId> {
+    pdu.room_id().create_event_id().filter(|id| id != pdu.event_id())
+}
+
+/// Orders events so that each comes after those of its auth events that are among them. What goes in a circle, which hashes
+/// make impossible from room version 3 on, is left out.
+pub(crate) fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
+    in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect())
+}
+
+/// Orders events so that each comes after those of its prev events that are among them.
+pub(crate) fn prev_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
+    in_order(pdus, |pdu| pdu.prev_events().to_vec())
+}
+
+fn in_order(pdus: Vec<Pdu>, before: impl Fn(&Pdu) -> Vec<EventId>) -> Vec<Pdu> {
+    let mut left: HashMap<EventId, Pdu> = pdus.iter().map(|pdu| (pdu.event_id().clone(), pdu.clone())).collect();
+    let mut after: HashMap<EventId, Vec<EventId>> = HashMap::new();
+    let mut waiting: HashMap<EventId, usize> = HashMap::new();
+    let mut ready = Vec::new();
+    for pdu in &pdus {
+        let mut among: Vec<EventId> = before(pdu).into_iter().filter(|id| left.contains_key(id)).collect();
+        among.sort_unstable();
+        among.dedup();
+        if among.is_empty() {
+            ready.push(pdu.event_id().clone());
+        }
+        waiting.insert(pdu.event_id().clone(), among.len());
+        for id in among {
+            after.entry(id).or_default().push(pdu.event_id().clone());
+        }
+    }
+    ready.reverse();
+    let mut ordered = Vec::with_capacity(left.len());
+    while let Some(id) = ready.pop() {
+        ordered.extend(left.remove(&id));
+        for next in after.remove(&id).unwrap_or_default() {
+            let Some(count) = waiting.get_mut(&next) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                ready.push(next);
+            }
+        }
+    }
+    ordered
+}
+
+fn write(tx: &mut Tx<'_>, room: RoomNid, outliers: &[Outlier], mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+    let keys: Vec<Vec<u8>> = outliers.iter().map(|outlier| event_key::encode(outlier.pdu.event_id())).collect();
+    // Another task may have stored some of them meanwhile.
+    let known: HashSet<Vec<u8>> = repo::events::known(tx, &keys)?.into_iter().map(|known| known.event_id).collect();
+    let mut rows = Vec::with_capacity(outliers.len());
+    for (Outlier { nid, pdu, verdict }, event_id) in outliers.iter().zip(keys) {
+        if known.contains(&event_id) {
+            continue;
+        }
+        rows.push(NewEvent {
+            event_nid: *nid,
+            event_id,
+            room_nid: room,
+            position: None,
+            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+            type_nid: lookups.event_type(tx, pdu.event_type())?,
+            state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
+            sender_nid: lookups.user(tx, pdu.sender())?,
+            origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+            snapshot_nid: None,
+            verdict: *verdict,
+            json: pdu_json::pack(pdu.json()),
+        });
+    }
+    repo::events::insert(tx, &rows)?;
+    Ok(lookups.into_new())
+}

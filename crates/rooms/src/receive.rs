@@ -1,0 +1,127 @@
+//! Events that other servers made (server-server API, "Checks performed on receipt of a PDU"), one step a file:
+//! `verify` (signatures and hashes), `fetch_missing` (what comes before), `auth_events`, `state_before`, `place` (the
+//! authorization rules, and the event's place in the room).
+
+mod auth_events;
+mod fetch_missing;
+mod place;
+mod state_before;
+mod verify;
+
+use std::sync::Arc;
+
+use plexus_protocol::auth::AuthRejection;
+use plexus_protocol::event::sign::SignatureError;
+use plexus_protocol::event::{Pdu, PduError};
+use plexus_protocol::id::ServerName;
+use plexus_store::repo::events::Verdict;
+use plexus_store::{DbError, Position};
+
+use crate::outliers;
+use crate::peers::Peers;
+use crate::persist::PersistError;
+use crate::registry::Rooms;
+use crate::room::Room;
+
+/// How often an event is placed anew because the room has changed under it.
+const ATTEMPTS: usize = 8;
+
+/// Takes in what other servers send.
+pub struct PduReceiver {
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) peers: Arc<dyn Peers>,
+}
+
+/// What became of an event that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is in the room's timeline, at this position.
+    Timeline(Position),
+    /// It was known already.
+    Known,
+    /// It was allowed where it was sent but not by the current state: it is kept, and nobody is shown it.
+    SoftFailed,
+    /// It was not allowed.
+    Rejected,
+}
+
+/// Why an event was not taken in. Nothing of it is stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// Not an event of its room's version.
+    #[error("malformed event: {0}")]
+    Malformed(#[from] PduError),
+    /// Not signed by who must have signed it.
+    #[error("{0}")]
+    Signature(#[from] SignatureError),
+    /// Of another room.
+    #[error("the event belongs to another room")]
+    OtherRoom,
+    /// This server has nobody in the room.
+    #[error("this server is not in the room")]
+    NotInRoom,
+    /// The room's `m.room.server_acl` keeps the sending server out.
+    #[error("the room's access control list does not let your server in")]
+    DeniedByAcl,
+    /// Nobody could give events that it rests on.
+    #[error("events that it refers to could not be found")]
+    MissingEvents,
+    /// Other writers were faster, again and again.
+    #[error("the room changed too often; try again")]
+    Contended,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Why an event is not allowed.
+pub(crate) type Rejection = AuthRejection;
+
+impl PduReceiver {
+    /// A receiver into these rooms.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>, peers: Arc<dyn Peers>) -> Self {
+        Self { rooms, peers }
+    }
+
+    /// Takes in one event of a room whose signatures and hash have been checked, with what it needs from `origin`.
+    ///
+    /// # Errors
+    /// When what it rests on cannot be found, or the database fails.
+    pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<Accepted, ReceiveError> {
+        let id = pdu.event_id().clone();
+        let outcomes = self.process(origin, room, vec![pdu]).await?;
+        let own = outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id);
+        own.map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
+    }
+
+    /// Takes in events of one room, and what comes before them. Answers what became of each that was tried.
+    pub(crate) async fn process(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        pdus: Vec<Pdu>,
+    ) -> Result<Vec<(plexus_protocol::id::EventId, Result<Accepted, ReceiveError>)>, ReceiveError> {
+        let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus)).await?;
+        self.complete_auth_events(origin, room, &pdus).await?;
+        let told = self.told_states(origin, room, &pdus).await?;
+        self.place_all(room, &pdus, &told).await
+    }
+}
+
+impl From<PersistError> for ReceiveError {
+    fn from(error: PersistError) -> Self {
+        match error {
+            PersistError::Db(error) => Self::Db(error),
+            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken(_) => Self::Contended,
+        }
+    }
+}
+
+fn accepted(verdict: Verdict, position: Position) -> Accepted {
+    match verdict {
+        Verdict::Accepted => Accepted::Timeline(position),
+        Verdict::SoftFailed => Accepted::SoftFailed,
+        Verdict::Rejected => Accepted::Rejected,
+    }
+}

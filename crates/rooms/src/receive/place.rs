@@ -1,0 +1,238 @@
+//! An event's place in its room: the authorization rules decide whether it gets one (server-server API, "Checks performed on
+//! receipt of a PDU", 4 to 6), its predecessors decide where.
+
+mod advance;
+mod before;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plexus_protocol::auth::{self, AuthEvent};
+use plexus_protocol::event::{Pdu, client};
+use plexus_protocol::id::EventId;
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::{DbError, EventNid, pdu_json};
+
+use super::state_before::ToldStates;
+use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
+use crate::auth_index;
+use crate::head::Head;
+use crate::outliers;
+use crate::persist::{Append, Committed, PendingEvent};
+use crate::registry::Rooms;
+use crate::room::Room;
+use crate::state_at::StateAt;
+use crate::timeline_event::Replaced;
+
+use before::Before;
+
+/// What became of events, in the order they were tried.
+pub(super) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
+
+/// An event about to be placed.
+struct Candidate<'a> {
+    pdu: &'a Pdu,
+    /// Its row, when it is stored as an outlier.
+    stored: Option<&'a Known>,
+    /// What its auth events make of it.
+    by_auth_events: Verdict,
+    /// The state before it, when its predecessors are not known.
+    told: Option<&'a Vec<EventNid>>,
+    /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
+    entering: bool,
+}
+
+impl PduReceiver {
+    /// Places events, prev events first.
+    pub(super) async fn place_all(
+        &self,
+        room: &Arc<Room>,
+        pdus: &[Pdu],
+        told: &ToldStates,
+    ) -> Result<Outcomes, ReceiveError> {
+        for _ in 0..ATTEMPTS {
+            match self.rooms.try_place_all(room, pdus, told, false).await {
+                Err(ReceiveError::Contended) => {}
+                done => return done,
+            }
+        }
+        Err(ReceiveError::Contended)
+    }
+}
+
+impl Rooms {
+    /// Places the event by which this server comes into a room, with the state before it.
+    pub(crate) async fn enter(
+        &self,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+        state: Vec<EventNid>,
+    ) -> Result<Accepted, ReceiveError> {
+        let told = ToldStates::from([(pdu.event_id().clone(), state)]);
+        for _ in 0..ATTEMPTS {
+            match self.try_place_all(room, std::slice::from_ref(pdu), &told, true).await {
+                Err(ReceiveError::Contended) => {}
+                Err(error) => return Err(error),
+                Ok(outcomes) => {
+                    return outcomes.into_iter().next().map_or(Ok(Accepted::Known), |(_, outcome)| outcome);
+                }
+            }
+        }
+        Err(ReceiveError::Contended)
+    }
+
+    async fn try_place_all(
+        &self,
+        room: &Arc<Room>,
+        pdus: &[Pdu],
+        told: &ToldStates,
+        entering: bool,
+    ) -> Result<Outcomes, ReceiveError> {
+        let _one_at_a_time = room.intake.lock().await;
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = self.known(&ids).await?;
+        let mut auth_events = self.auth_events_of(room, pdus).await?;
+        let mut outcomes = Outcomes::with_capacity(pdus.len());
+        let mut running: Vec<(usize, Verdict, Committed)> = Vec::new();
+        for pdu in pdus {
+            let stored = known.get(pdu.event_id());
+            let outcome = if stored.is_some_and(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
+                Ok(Accepted::Known)
+            } else if let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) {
+                let told = told.get(pdu.event_id());
+                let candidate = Candidate { pdu, stored, by_auth_events, told, entering };
+                match self.place(room, &candidate).await {
+                    Ok((verdict, committed)) => {
+                        running.push((outcomes.len(), verdict, committed));
+                        let rejected = verdict == Verdict::Rejected;
+                        auth_events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
+                        Ok(accepted(verdict, 0))
+                    }
+                    Err(error) => Err(error),
+                }
+            } else {
+                Err(ReceiveError::MissingEvents)
+            };
+            outcomes.push((pdu.event_id().clone(), outcome));
+        }
+        for (at, verdict, committed) in running {
+            let position = committed.await.map_err(|_| DbError::Closed)??;
+            if let Some((_, outcome)) = outcomes.get_mut(at) {
+                *outcome = Ok(accepted(verdict, position));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The auth events that these name and that are stored.
+    async fn auth_events_of(&self, room: &Room, pdus: &[Pdu]) -> Result<HashMap<EventId, AuthEvent>, DbError> {
+        let mut named: Vec<EventId> =
+            pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu))).collect();
+        named.sort_unstable();
+        named.dedup();
+        auth_index::auth_events(&self.db, room.version, &named).await
+    }
+
+    /// Judges an event and hands it to the persister.
+    async fn place(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<(Verdict, Committed), ReceiveError> {
+        let pdu = candidate.pdu;
+        let mut head = self.lock_head(room).await?;
+        if candidate.told.is_some() || !before::follows(&head, pdu) {
+            drop(head);
+            head = self.settled_head(room).await?;
+        }
+        let before = self.before(room, &head, candidate).await?;
+        let verdict = self.judge(room, &head, candidate, &before.at).await?;
+        let nid = match candidate.stored {
+            Some(known) => known.event_nid,
+            None => self.nids.take(2).await?,
+        };
+        let (pending, next) = self.pending_received(room, &head, candidate, (nid, verdict), before).await?;
+        let permit = self.persister.reserve().await?;
+        let epoch = head.epoch;
+        *head = next;
+        let append = Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None };
+        Ok((verdict, permit.send(append)))
+    }
+
+    async fn judge(
+        &self,
+        room: &Room,
+        head: &Head,
+        candidate: &Candidate<'_>,
+        before: &StateAt,
+    ) -> Result<Verdict, DbError> {
+        let pdu = candidate.pdu;
+        // 4. Its auth events.
+        if candidate.by_auth_events == Verdict::Rejected {
+            return Ok(Verdict::Rejected);
+        }
+        // 5. The state before it.
+        let state = self.auth_state(room.version, &before.state, pdu).await?;
+        if let Err(reason) = auth::check(room.version.rules(), pdu, &state.lookup()) {
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "rejected by the state before it: {reason}");
+            return Ok(Verdict::Rejected);
+        }
+        // 6. The current state.
+        if candidate.entering || before.snapshot.nid == head.tip.snapshot.nid {
+            return Ok(Verdict::Accepted);
+        }
+        let state = self.auth_state(room.version, &head.current.state, pdu).await?;
+        if let Err(reason) = auth::check(room.version.rules(), pdu, &state.lookup()) {
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "soft-failed: {reason}");
+            return Ok(Verdict::SoftFailed);
+        }
+        Ok(Verdict::Accepted)
+    }
+
+    /// The event as the persister takes it, and the room after it.
+    async fn pending_received(
+        &self,
+        room: &Room,
+        head: &Head,
+        candidate: &Candidate<'_>,
+        (nid, verdict): (EventNid, Verdict),
+        before: Before,
+    ) -> Result<(PendingEvent, Head), ReceiveError> {
+        let pdu = candidate.pdu;
+        let snapshot_before = before.at.snapshot;
+        let mut after = before::behind(nid, pdu, verdict, before);
+        let mut next = head.clone();
+        let mut changes = Vec::new();
+        let mut redacts = None;
+        let mut replaced = None;
+        if verdict == Verdict::Accepted {
+            redacts = self.redaction(room, &after.at, pdu).await?;
+            changes = self.advance(room, head, &mut next, candidate, nid, &mut after).await?;
+            if let Some(redaction) = &mut redacts {
+                self.redact_in_state(room, &mut next, redaction);
+            }
+            let own = changes.iter().find(|change| change.entry.as_ref().is_some_and(|entry| entry.nid == nid));
+            if let Some(own) = own
+                && let Some(entry) = head.current.state.get(&own.event_type, &own.state_key)
+            {
+                replaced = Some(Replaced::of(&self.entry_pdu(room.version, entry).await?));
+            }
+        }
+        let in_timeline = verdict == Verdict::Accepted;
+        let pending = PendingEvent {
+            nid,
+            pdu: pdu.clone(),
+            packed: if candidate.stored.is_some() { Vec::new() } else { pdu_json::pack(pdu.json()) },
+            client_json: if in_timeline { client::client_json(pdu).into() } else { "".into() },
+            stored: candidate.stored.is_some(),
+            in_timeline,
+            verdict,
+            snapshot_before: Some(snapshot_before),
+            snapshots: after.new,
+            changes,
+            replaced,
+            _kept: after.kept,
+            transaction: None,
+            redacts: redacts.map(|redaction| redaction.pending),
+            tip: next.tip.clone(),
+            current: Arc::clone(&next.current),
+        };
+        Ok((pending, next))
+    }
+}

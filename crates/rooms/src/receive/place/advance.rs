@@ -1,0 +1,138 @@
+//! The room after an event: its forward extremities and its current state.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::id::EventId;
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::{DbError, EventNid};
+
+use super::Candidate;
+use super::before::Behind;
+use crate::auth_index;
+use crate::head::{self, Extremity, Head, StateChange, Tip};
+use crate::load;
+use crate::persist::PendingRedaction;
+use crate::registry::Rooms;
+use crate::room::Room;
+use crate::state_at::StateAt;
+use crate::timeline;
+
+/// How many events that nobody is shown are looked behind for forward extremities.
+const HIDDEN: usize = 100;
+
+/// A redaction, and what it leaves of its target.
+pub(super) struct Redaction {
+    pub pending: PendingRedaction,
+    pub redacted: Pdu,
+}
+
+impl Rooms {
+    /// Moves `next` behind the event; answers what becomes of the current state. `after` is the state behind the event and
+    /// gets what state resolution adds.
+    pub(super) async fn advance(
+        &self,
+        room: &Room,
+        head: &Head,
+        next: &mut Head,
+        candidate: &Candidate<'_>,
+        nid: EventNid,
+        after: &mut Behind,
+    ) -> Result<Vec<StateChange>, DbError> {
+        let pdu = candidate.pdu;
+        let followed = self.followed(room, pdu, head).await?;
+        let mut extremities: Vec<Extremity> = head
+            .tip
+            .extremities
+            .iter()
+            .filter(|extremity| !candidate.entering && !followed.contains(&extremity.event_id))
+            .cloned()
+            .collect();
+        let state = if extremities.is_empty() {
+            after.at.clone()
+        } else {
+            let ids: Vec<EventId> = extremities.iter().map(|extremity| extremity.event_id.clone()).collect();
+            let known = self.known(&ids).await?;
+            let known: Vec<&Known> = known.values().collect();
+            let mut branches = self.states_behind(room, &after.at, &known).await?;
+            branches.push(after.at.clone());
+            let merged = self.merge(room, branches, Some((nid, pdu))).await?;
+            after.new.extend(merged.new);
+            merged.at
+        };
+        let depth = if extremities.is_empty() { pdu.depth() } else { pdu.depth().max(head.tip.depth) };
+        extremities.push(Extremity { nid, event_id: pdu.event_id().clone() });
+        next.tip = Tip { extremities: extremities.into(), depth, snapshot: state.snapshot };
+        let changes = changes(head, &state);
+        if !changes.is_empty() {
+            let server_name = self.server_name.as_str();
+            next.current = Arc::new(head::with_changes(&head.current, &changes, room.version, server_name));
+        }
+        Ok(changes)
+    }
+
+    /// The events that an event follows: its prev events, and what comes before those of them that nobody is shown.
+    async fn followed(&self, room: &Room, pdu: &Pdu, head: &Head) -> Result<HashSet<EventId>, DbError> {
+        let mut followed: HashSet<EventId> = pdu.prev_events().iter().cloned().collect();
+        if head.tip.extremities.iter().all(|extremity| followed.contains(&extremity.event_id)) {
+            return Ok(followed);
+        }
+        let mut open: Vec<EventId> = pdu.prev_events().to_vec();
+        while !open.is_empty() && followed.len() < HIDDEN {
+            let known = self.known(&open).await?;
+            let hidden: Vec<EventId> = known
+                .into_iter()
+                .filter(|(_, known)| known.snapshot_nid.is_some() && known.verdict != Verdict::Accepted)
+                .map(|(id, _)| id)
+                .collect();
+            let events = auth_index::auth_events(&self.db, room.version, &hidden).await?;
+            open = events.values().flat_map(|event| event.pdu.prev_events().to_vec()).collect();
+            open.retain(|id| followed.insert(id.clone()));
+        }
+        Ok(followed)
+    }
+
+    /// What a redaction redacts, when that is in the timeline and may be redacted by its sender: until room version 2 the
+    /// authorization rules say so, from 3 on the sender's server or its power (room version 3, "Handling redactions").
+    pub(super) async fn redaction(
+        &self,
+        room: &Room,
+        state: &StateAt,
+        pdu: &Pdu,
+    ) -> Result<Option<Redaction>, DbError> {
+        let target = pdu.redacts().filter(|_| pdu.event_type() == "m.room.redaction" && pdu.state_key().is_none());
+        let Some(target) = target else { return Ok(None) };
+        let Some(event) = timeline::event(room, target).await? else { return Ok(None) };
+        let by_server = event.pdu.sender().server_name() == pdu.sender().server_name();
+        let levels = load::power_levels(room.version, &state.state);
+        if !by_server && levels.user(pdu.sender()) < levels.redact() {
+            return Ok(None);
+        }
+        let pending = PendingRedaction { target: event.nid, entry: None };
+        Ok(Some(Redaction { pending, redacted: redact::redact(&event.pdu) }))
+    }
+
+    /// Redacts the entry of the current state that a redaction concerns, if there is one.
+    pub(super) fn redact_in_state(&self, room: &Room, next: &mut Head, redaction: &mut Redaction) {
+        let entry = head::redacted_entry(&next.current, redaction.pending.target, &redaction.redacted);
+        if let Some(entry) = &entry {
+            let change = StateChange::set(Arc::clone(entry), None);
+            let server_name = self.server_name.as_str();
+            next.current = Arc::new(head::with_changes(&next.current, [&change], room.version, server_name));
+        }
+        redaction.pending.entry = entry;
+    }
+}
+
+/// How the current state becomes another.
+fn changes(head: &Head, state: &StateAt) -> Vec<StateChange> {
+    let current = &head.current.state;
+    let change = |(event_type, state_key): (Arc<str>, Arc<str>)| StateChange {
+        entry: state.state.get(&event_type, &state_key).cloned(),
+        replaced: current.get(&event_type, &state_key).map(|entry| entry.nid),
+        event_type,
+        state_key,
+    };
+    current.difference(&state.state).into_iter().map(change).collect()
+}

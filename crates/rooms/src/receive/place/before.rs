@@ -1,0 +1,135 @@
+//! The state before an event, and behind it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::state_snapshots::REMOVED;
+use plexus_store::{DbError, EventNid};
+
+use super::Candidate;
+use crate::build::{known_type, snapshot_after};
+use crate::head::Head;
+use crate::persist::PendingSnapshot;
+use crate::receive::ReceiveError;
+use crate::registry::Rooms;
+use crate::room::Room;
+use crate::state_at::{self, StateAt};
+use crate::state_map::StateEntry;
+use crate::timeline_event::TimelineEvent;
+
+/// A state, and what of it is not stored yet.
+pub(super) struct Before {
+    pub at: StateAt,
+    /// Parents first.
+    pub new: Vec<PendingSnapshot>,
+}
+
+/// The state behind an event.
+pub(super) struct Behind {
+    pub at: StateAt,
+    pub new: Vec<PendingSnapshot>,
+    /// What the state's entry for the event refers to.
+    pub kept: Option<Arc<TimelineEvent>>,
+}
+
+/// Whether an event follows exactly the forward extremities.
+pub(super) fn follows(head: &Head, pdu: &Pdu) -> bool {
+    let extremities = &head.tip.extremities;
+    pdu.prev_events().len() == extremities.len()
+        && extremities.iter().all(|extremity| pdu.prev_events().contains(&extremity.event_id))
+}
+
+/// The state behind an event with the number `nid`, given the one before it.
+pub(super) fn behind(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: Before) -> Behind {
+    let Before { at, mut new } = before;
+    let Some(state_key) = pdu.state_key().filter(|_| verdict != Verdict::Rejected) else {
+        return Behind { at, new, kept: None };
+    };
+    let event = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
+    let entry = Arc::new(StateEntry::pending(known_type(&at.state, pdu.event_type()), state_key.into(), &event));
+    let own = (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), nid);
+    let snapshot = at.snapshot.child(snapshot_after(nid), 1);
+    new.push(PendingSnapshot { parent: at.snapshot, snapshot, changes: vec![own] });
+    let mut state = at.state;
+    state.insert(entry);
+    Behind { at: StateAt { snapshot, state }, new, kept: Some(event) }
+}
+
+impl Rooms {
+    /// The state before an event: the current one when it follows the forward extremities, else that behind its
+    /// predecessors, resolved; of unknown predecessors what was told.
+    pub(super) async fn before(
+        &self,
+        room: &Room,
+        head: &Head,
+        candidate: &Candidate<'_>,
+    ) -> Result<Before, ReceiveError> {
+        let current = StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() };
+        if candidate.told.is_none() && follows(head, candidate.pdu) {
+            return Ok(Before { at: current, new: Vec::new() });
+        }
+        let prev_events = candidate.pdu.prev_events();
+        let known = self.known(prev_events).await?;
+        let placed: Vec<&Known> =
+            known.values().filter(|known| known.room_nid == room.nid && known.snapshot_nid.is_some()).collect();
+        let mut new = Vec::new();
+        let mut branches = Vec::new();
+        match candidate.told {
+            Some(told) => {
+                let told = self.told(room, &current, told).await?;
+                new.extend(told.new);
+                branches.push(told.at);
+            }
+            None if placed.is_empty() || placed.len() < prev_events.len() => return Err(ReceiveError::MissingEvents),
+            None => {}
+        }
+        if !candidate.entering {
+            branches.extend(self.states_behind(room, &current, &placed).await?);
+        }
+        let merged = self.merge(room, branches, None).await?;
+        new.extend(merged.new);
+        Ok(Before { at: merged.at, new })
+    }
+
+    /// The states behind events of the graph, each once.
+    pub(super) async fn states_behind(
+        &self,
+        room: &Room,
+        near: &StateAt,
+        events: &[&Known],
+    ) -> Result<Vec<StateAt>, DbError> {
+        let mut snapshots: Vec<_> = events.iter().filter_map(|known| state_at::snapshot_behind(known)).collect();
+        snapshots.sort_unstable();
+        snapshots.dedup();
+        let (version, near) = (room.version, near.clone());
+        self.db.read(move |tx| snapshots.into_iter().map(|nid| state_at::read(tx, version, &near, nid)).collect()).await
+    }
+
+    /// A state given by its events, as its difference to `near`.
+    async fn told(&self, room: &Room, near: &StateAt, events: &[EventNid]) -> Result<Before, DbError> {
+        let wanted: HashSet<EventNid> = events.iter().copied().collect();
+        let have: HashSet<EventNid> = near.state.iter().map(|entry| entry.nid).collect();
+        let missing: Vec<EventNid> = wanted.difference(&have).copied().collect();
+        let version = room.version;
+        let entries = self.db.read(move |tx| state_at::entries(tx, version, &missing)).await?;
+        let mut state = near.state.clone();
+        let mut changes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            changes.push((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), entry.nid));
+            state.insert(entry);
+        }
+        let gone: Vec<Arc<StateEntry>> = state.iter().filter(|entry| !wanted.contains(&entry.nid)).cloned().collect();
+        for entry in gone {
+            state.remove(&entry.event_type, &entry.state_key);
+            changes.push((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), REMOVED));
+        }
+        if changes.is_empty() {
+            return Ok(Before { at: near.clone(), new: Vec::new() });
+        }
+        let snapshot = near.snapshot.child(self.nids.take(1).await?, changes.len());
+        let new = vec![PendingSnapshot { parent: near.snapshot, snapshot, changes }];
+        Ok(Before { at: StateAt { snapshot, state }, new })
+    }
+}

@@ -1,0 +1,98 @@
+//! Signatures and hashes.
+
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use plexus_protocol::event::sign::{self, SignatureError};
+use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::rules::RoomVersion;
+
+use super::{PduReceiver, ReceiveError};
+use crate::peers::{RawPdu, SignedBy};
+use crate::room::Room;
+
+/// Fewer events are checked where they are; more are spread over all cores.
+const SPREAD: usize = 64;
+
+impl PduReceiver {
+    /// Checks that those have signed who must have, and the content's hash: an event whose hash is wrong comes back redacted
+    /// (server-server API, "Validating hashes and signatures on received events"). In the order given.
+    pub async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
+        let keys = Arc::new(self.peers.keys(keys_of(&pdus)).await);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let share = if pdus.len() < SPREAD { pdus.len() } else { pdus.len().div_ceil(cores) };
+        let mut parts = Vec::new();
+        let mut pdus = pdus.into_iter().peekable();
+        while pdus.peek().is_some() {
+            let part: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
+            let (keys, entropy) = (Arc::clone(&keys), self.rooms.random.bytes::<32>());
+            let check = move || {
+                let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
+                let results = sign::verify_all(&part, &found, entropy);
+                part.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect::<Vec<_>>()
+            };
+            parts.push(match share {
+                few if few < SPREAD => Ok(check()),
+                _ => Err(tokio::task::spawn_blocking(check)),
+            });
+        }
+        let mut checked: Vec<Result<Pdu, SignatureError>> = Vec::new();
+        for part in parts {
+            match part {
+                Ok(done) => checked.extend(done),
+                Err(running) => checked.extend(running.await.unwrap_or_default()),
+            }
+        }
+        checked.into_iter().map(|result| result.map_err(ReceiveError::from)).collect()
+    }
+
+    /// Reads and checks events of a room that another server handed over. Those that are of no use are left out.
+    pub(crate) async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
+        let pdus = parse_all(raw, room.version);
+        let pdus: Vec<Pdu> = pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id).collect();
+        let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let mut sound = Vec::with_capacity(pdus.len());
+        for (id, result) in ids.into_iter().zip(self.verify(pdus).await) {
+            match result {
+                Ok(pdu) => sound.push(pdu),
+                Err(error) => {
+                    tracing::info!(event = %id, room = %room.id, "an event of another server is dropped: {error}")
+                }
+            }
+        }
+        sound
+    }
+}
+
+/// Parses events, each once; what is malformed is left out.
+fn parse_all(raw: Vec<RawPdu>, version: RoomVersion) -> Vec<Pdu> {
+    let mut seen = HashSet::new();
+    let mut pdus = Vec::with_capacity(raw.len());
+    for raw in raw {
+        match Pdu::parse_remote(raw.get(), version) {
+            Ok(pdu) => {
+                if seen.insert(pdu.event_id().clone()) {
+                    pdus.push(pdu);
+                }
+            }
+            Err(error) => tracing::info!("a malformed event of another server is dropped: {error}"),
+        }
+    }
+    pdus
+}
+
+fn keys_of(pdus: &[Pdu]) -> Vec<SignedBy> {
+    let mut wanted = HashSet::new();
+    for pdu in pdus {
+        let at_ms = if pdu.rules().enforce_key_validity { pdu.origin_server_ts() } else { 0 };
+        for (server, ids) in sign::required_keys(pdu) {
+            wanted.extend(ids.into_iter().map(|key_id| SignedBy { server: server.clone(), key_id, at_ms }));
+        }
+    }
+    wanted.into_iter().collect()
+}
+
+fn sound(pdu: &Pdu) -> Pdu {
+    if pdu.content_hash_matches() { pdu.clone() } else { redact::redact(pdu) }
+}
