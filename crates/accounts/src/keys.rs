@@ -13,7 +13,7 @@ use plexus_store::{Database, DbError};
 
 pub use claim::{Claimed, DeviceClaims};
 pub use cross_signing::{CrossSigningError, CrossSigningState, CrossSigningUpload};
-pub use query::QueriedKeys;
+pub use query::{DeviceList, QueriedKeys};
 pub use signatures::{SignatureFailure, SignatureFailures};
 pub use upload::{KeyUpload, UploadError};
 

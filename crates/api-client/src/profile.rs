@@ -7,14 +7,30 @@ pub mod set_profile_field;
 
 use http::StatusCode;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, Requester};
+use plexus_http::{ApiError, RawJson, Requester};
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::write_string;
 use plexus_rooms::{ProfileError, Rooms};
 
 use crate::room_errors::bad_request;
 
 /// The longest name of a field, in bytes (client-server API, "Profiles").
 const MAX_KEY: usize = 255;
+
+/// The fields, each with its JSON value, as an object.
+fn written(fields: Vec<(String, String)>) -> RawJson {
+    let mut out = String::from("{");
+    for (at, (field, value)) in fields.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write_string(&field, &mut out);
+        out.push(':');
+        out.push_str(&value);
+    }
+    out.push('}');
+    RawJson(out.into())
+}
 
 /// Whether the requester may read the profile.
 pub(crate) async fn require_readable(

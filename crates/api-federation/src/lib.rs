@@ -3,7 +3,12 @@
 //!
 //! [`routes`] lists every route; [`services`] what endpoints may ask for.
 
+mod authenticated_media;
+mod device;
+mod directory;
 mod discovery;
+mod keys;
+mod openid;
 mod query;
 pub mod routes;
 pub mod services;

@@ -6,13 +6,14 @@ use axum::middleware::from_fn_with_state;
 use plexus_http::{Client, Federation, Routes, SignedRequests, signed};
 
 use crate::discovery::{discover_homeserver, get_server_keys, get_server_version};
-use crate::{Api, query};
+use crate::{Api, authenticated_media, device, directory, keys, openid, query};
 
 /// What anybody may ask, without a signature.
 pub fn open() -> Routes<Api> {
     let mut r = Routes::new();
     r.get(Client::FULL, "/.well-known/matrix/server", discover_homeserver::handle);
     r.get(Federation::V1, "/version", get_server_version::handle);
+    r.get(Federation::V1, "/openid/userinfo", openid::get_openid_userinfo::handle);
     // Servers of old asked for one key by its id; all are answered (key ids in the path are deprecated).
     for path in ["/server", "/server/", "/server/{key_id}"] {
         r.get(Federation::KEYS, path, get_server_keys::handle);
@@ -24,11 +25,28 @@ pub fn open() -> Routes<Api> {
 pub fn for_servers() -> Routes<Api> {
     let mut routes = Routes::new();
     queries(&mut routes);
+    users(&mut routes);
+    media(&mut routes);
     routes
 }
 
 fn queries(r: &mut Routes<Api>) {
+    r.get(Federation::V1, "/query/profile", query::get_profile_information::handle);
+    r.get(Federation::V1, "/query/directory", query::get_room_information::handle);
     r.get(Federation::V1, "/query/{query_type}", query::get_custom_information::handle);
+    r.get(Federation::V1, "/publicRooms", directory::get_public_rooms::handle);
+    r.post(Federation::V1, "/publicRooms", directory::get_public_rooms_filtered::handle);
+}
+
+fn users(r: &mut Routes<Api>) {
+    r.get(Federation::V1, "/user/devices/{user_id}", device::get_devices::handle);
+    r.post(Federation::V1, "/user/keys/query", keys::get_keys::handle);
+    r.post(Federation::V1, "/user/keys/claim", keys::claim_keys::handle);
+}
+
+fn media(r: &mut Routes<Api>) {
+    r.get(Federation::V1, "/media/download/{media_id}", authenticated_media::get_content::handle);
+    r.get(Federation::V1, "/media/thumbnail/{media_id}", authenticated_media::get_content_thumbnail::handle);
 }
 
 /// All of it, with its services.

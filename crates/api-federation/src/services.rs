@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use plexus_base::Clock;
+use plexus_accounts::{DeviceKeys, Sessions};
+use plexus_base::Random;
 use plexus_base::config::Config;
 use plexus_http::SignedRequests;
+use plexus_media::MediaStore;
 use plexus_protocol::id::ServerName;
+use plexus_rooms::{Profiles, Rooms};
 
 use crate::OwnKeys;
 
@@ -13,9 +16,14 @@ plexus_http::services! {
     /// Everything the server-server API's endpoints stand on; built by the server's `wire.rs`.
     pub struct Services {
         pub config: Arc<Config>,
-        pub clock: Clock,
+        pub random: Random,
         pub server_name: ServerName,
         pub signed_requests: Arc<SignedRequests>,
         pub own_keys: Arc<OwnKeys>,
+        pub sessions: Sessions,
+        pub device_keys: DeviceKeys,
+        pub rooms: Arc<Rooms>,
+        pub profiles: Arc<Profiles>,
+        pub media: Arc<MediaStore>,
     }
 }

@@ -7,6 +7,7 @@
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
+//! | [`media`] | what media endpoints share |
 //! | [`peer`] | [`ClientIp`] |
 //! | [`ratelimit`] | [`RateLimiter`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
@@ -16,6 +17,7 @@ pub mod body;
 pub mod error;
 pub mod extract;
 pub mod frame;
+pub mod media;
 pub mod peer;
 pub mod ratelimit;
 pub mod routes;

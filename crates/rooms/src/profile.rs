@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
-use plexus_store::{Database, DbError, RoomNid, repo};
+use plexus_store::{Database, DbError, RoomNid, Tx, repo};
 use tokio::task::JoinSet;
 
 use crate::build::Draft;
@@ -61,6 +61,16 @@ impl Profiles {
     pub async fn all(&self, user: &UserId) -> Result<Vec<(String, String)>, DbError> {
         let user = user.clone();
         self.rooms.db.read(move |tx| repo::profiles::all(tx, user.as_str())).await
+    }
+
+    /// All fields of a local user; `None` unless there is such an account.
+    pub async fn find(&self, user: &UserId) -> Result<Option<Vec<(String, String)>>, DbError> {
+        let user = user.clone();
+        let find = move |tx: &mut Tx<'_>| {
+            let account = repo::users::get(tx, user.as_str())?.filter(|account| !account.deactivated);
+            account.map(|_| repo::profiles::all(tx, user.as_str())).transpose()
+        };
+        self.rooms.db.read(find).await
     }
 
     /// Sets a field, or removes it. Name and avatar are also changed in the rooms the user is joined to; rooms that do

@@ -1,11 +1,12 @@
-//! POST /keys/query, for users of this server.
+//! POST /keys/query, for users of this server, and what other servers may know of their devices.
 
 use std::collections::BTreeMap;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::device_keys::{self, CrossSigningKey, Signature};
-use plexus_store::{DbError, Tx};
+use plexus_store::repo::{device_lists, users};
+use plexus_store::{DbError, Position, Tx};
 
 use super::{DeviceKeys, add_signature, stored};
 
@@ -22,7 +23,7 @@ pub struct QueriedKeys {
 
 impl DeviceKeys {
     /// The keys of local users: of all their devices where the list is empty. Users of other servers are passed over.
-    /// `viewer` is who asks: a local user, or a user id of another server (which sees what its users may see).
+    /// `viewer` is who asks.
     ///
     /// # Errors
     /// When the database fails.
@@ -34,6 +35,76 @@ impl DeviceKeys {
         }
         let viewer = viewer.to_owned();
         self.db.read(move |tx| query(tx, &viewer, &wanted)).await
+    }
+}
+
+/// A user's devices as other servers see them.
+#[derive(Debug)]
+pub struct DeviceList {
+    /// The position of the newest change: whoever knows the list as of there has nothing to ask.
+    pub stream_id: Position,
+    /// Device to keys. Devices without keys are nobody's business.
+    pub devices: BTreeMap<String, Object>,
+    pub master_key: Option<Object>,
+    pub self_signing_key: Option<Object>,
+}
+
+impl DeviceKeys {
+    /// As [`Self::query`], for another server: without the names of devices unless `with_names`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn query_for_server(
+        &self,
+        wanted: BTreeMap<UserId, Vec<String>>,
+        with_names: bool,
+    ) -> Result<QueriedKeys, DbError> {
+        let mut found = self.query(NOBODY, wanted).await?;
+        if !with_names {
+            found.device_keys.values_mut().for_each(remove_names);
+        }
+        Ok(found)
+    }
+
+    /// All devices of a local user with their keys, for another server; `None` if there is no such account.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn device_list(&self, user_id: &UserId, with_names: bool) -> Result<Option<DeviceList>, DbError> {
+        if !self.is_local(user_id) {
+            return Ok(None);
+        }
+        let user_id = user_id.clone();
+        let list = self.db.read(move |tx| device_list(tx, &user_id)).await?;
+        Ok(list.map(|mut list| {
+            if !with_names {
+                remove_names(&mut list.devices);
+            }
+            list
+        }))
+    }
+}
+
+/// Another server sees what it can show to any of its users: no signatures but those the users made on their own keys.
+const NOBODY: &str = "";
+
+fn device_list(tx: &mut Tx, user_id: &UserId) -> Result<Option<DeviceList>, DbError> {
+    if users::get(tx, user_id.as_str())?.is_none_or(|account| account.deactivated) {
+        return Ok(None);
+    }
+    let stream_id = device_lists::newest_of_user(tx, user_id.as_str())?;
+    let mut found = query(tx, NOBODY, &BTreeMap::from([(user_id.clone(), Vec::new())]))?;
+    Ok(Some(DeviceList {
+        stream_id,
+        devices: found.device_keys.remove(user_id).unwrap_or_default(),
+        master_key: found.master_keys.remove(user_id),
+        self_signing_key: found.self_signing_keys.remove(user_id),
+    }))
+}
+
+fn remove_names(devices: &mut BTreeMap<String, Object>) {
+    for keys in devices.values_mut() {
+        keys.remove("unsigned");
     }
 }
 

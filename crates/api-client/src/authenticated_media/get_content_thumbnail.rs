@@ -8,7 +8,8 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, AuthGuest, Path, Query, State};
 use plexus_media::MediaStore;
 
-use crate::media::serve::{self, ThumbnailQuery};
+use crate::media::serve;
+use plexus_http::media::ThumbnailQuery;
 
 pub async fn handle(
     AuthGuest(_): AuthGuest,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Query, State};
 use plexus_rooms::Rooms;
-use plexus_rooms::summary::RoomSummary;
+use plexus_rooms::directory::{DirectoryFilter, DirectoryPage, DirectoryQuery};
 use serde::Deserialize;
 
-use super::get_public_rooms::{Page, Response, list};
+use super::page;
 
 #[derive(Debug, Deserialize)]
 pub struct QueryParameters {
@@ -20,37 +20,16 @@ pub struct Request {
     limit: Option<u64>,
     since: Option<String>,
     #[serde(default)]
-    filter: Filter,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Filter {
-    generic_search_term: Option<String>,
-    /// `null` stands for rooms without a type.
-    room_types: Option<Vec<Option<String>>>,
+    filter: DirectoryFilter,
 }
 
 pub async fn handle(
     AuthGuest(_): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,
-    Query(query): Query<QueryParameters>,
+    Query(parameters): Query<QueryParameters>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
-) -> Result<JsonBody<Response>, ApiError> {
-    let term = request.filter.generic_search_term.unwrap_or_default().to_lowercase();
-    let types = request.filter.room_types;
-    let page = Page { limit: request.limit, since: request.since, server: query.server };
-    list(&rooms, &config, page, |room| {
-        types.as_ref().is_none_or(|types| types.contains(&room.room_type)) && mentions(room, &term)
-    })
-    .await
-}
-
-/// Whether name, topic or alias contain the term, whatever the case.
-fn mentions(room: &RoomSummary, term: &str) -> bool {
-    [&room.name, &room.topic, &room.canonical_alias]
-        .into_iter()
-        .flatten()
-        .any(|text| text.to_lowercase().contains(term))
-        || term.is_empty()
+) -> Result<JsonBody<DirectoryPage>, ApiError> {
+    let query = DirectoryQuery { limit: request.limit, since: request.since, filter: request.filter };
+    page(&rooms, &config, parameters.server.as_deref(), query).await
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use plexus_base::config::Config;
+use plexus_http::media::media_error;
 use plexus_http::{ApiError, Auth, JsonBody, Query, State};
 use plexus_media::MediaStore;
 use serde::Serialize;
 
-use super::receive::{self, media_error};
+use super::receive;
 
 #[derive(Serialize)]
 pub struct Response {

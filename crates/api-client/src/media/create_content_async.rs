@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use plexus_base::config::Config;
+use plexus_http::media::media_error;
 use plexus_http::{ApiError, Auth, Empty, Path, Query, State};
 use plexus_media::MediaStore;
 
-use super::receive::{self, media_error};
+use super::receive;
 
 pub async fn handle(
     Auth(requester): Auth,

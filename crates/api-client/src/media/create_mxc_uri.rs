@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use plexus_base::config::Config;
+use plexus_http::media::media_error;
 use plexus_http::{ApiError, Auth, JsonBody, State};
 use plexus_media::MediaStore;
 use plexus_protocol::id::UserId;
 use serde::Serialize;
 
-use super::receive::media_error;
 use crate::rate_limits::RateLimits;
 
 #[derive(Serialize)]

@@ -8,7 +8,8 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, Path, Query, State};
 use plexus_media::MediaStore;
 
-use super::serve::{self, ThumbnailQuery};
+use super::serve;
+use plexus_http::media::ThumbnailQuery;
 
 pub async fn handle(
     State(media): State<Arc<MediaStore>>,

@@ -7,8 +7,8 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use plexus_http::ApiError;
-use plexus_media::upload::UploadError;
-use plexus_media::{Description, MediaError, MediaStore, ThumbnailError, Upload};
+use plexus_http::media::{media_error, upload_too_large};
+use plexus_media::{Description, MediaStore, Upload};
 use serde::Deserialize;
 
 /// How long a client may be silent in the middle of an upload.
@@ -30,7 +30,7 @@ pub fn description(request: &Request, query: Query) -> Description {
 pub async fn body(media: &MediaStore, request: Request) -> Result<Upload, ApiError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > media.max_upload_bytes()) {
-        return Err(too_large(media.max_upload_bytes()));
+        return Err(upload_too_large(media.max_upload_bytes()));
     }
     let mut upload = media.begin_upload().await.map_err(media_error)?;
     let mut body = request.into_body();
@@ -44,36 +44,6 @@ pub async fn body(media: &MediaStore, request: Request) -> Result<Upload, ApiErr
         let frame = frame.map_err(|_| ApiError::unknown("The upload broke off"))?;
         if let Ok(data) = frame.into_data() {
             upload.write(&data).await.map_err(|error| media_error(error.into()))?;
-        }
-    }
-}
-
-fn too_large(limit: u64) -> ApiError {
-    ApiError::too_large(format!("Uploads may have {limit} bytes at most"))
-}
-
-/// What a client is told of a media store's refusal.
-pub fn media_error(error: MediaError) -> ApiError {
-    match error {
-        MediaError::NotFound => ApiError::not_found("No such media"),
-        MediaError::NotYetUploaded => {
-            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", "The media has not been uploaded yet")
-        }
-        MediaError::CannotOverwrite => {
-            ApiError::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", "The media has been uploaded already")
-        }
-        MediaError::NotYours => ApiError::forbidden("The media id was handed out to somebody else"),
-        MediaError::TooManyPending { retry_after_ms } => ApiError::limit_exceeded(retry_after_ms),
-        MediaError::Upload(UploadError::TooLarge { limit }) => too_large(limit),
-        MediaError::Thumbnail(ThumbnailError::NotAnImage) => {
-            ApiError::unknown("There are no thumbnails of this kind of media")
-        }
-        MediaError::Thumbnail(ThumbnailError::TooManyPixels { limit, .. }) => {
-            ApiError::too_large(format!("There are no thumbnails of images with more than {limit} pixels"))
-        }
-        MediaError::Thumbnail(ThumbnailError::Unreadable(_)) => ApiError::unknown("The image cannot be read"),
-        MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } | MediaError::Database(_) => {
-            ApiError::internal(&error)
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What the downloads share: parameters, headers, and the content as a stream.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
@@ -12,34 +11,11 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use plexus_base::config::Config;
 use plexus_http::ApiError;
-use plexus_media::{MediaStore, Method, OpenMedia, ThumbnailRequest, serving};
-use serde::Deserialize;
+use plexus_http::media::{DownloadQuery, ThumbnailQuery, media_error};
+use plexus_media::{MediaStore, OpenMedia, serving};
 use tokio_util::io::ReaderStream;
 
-use super::receive::media_error;
-
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
-/// The specification's default and Synapse's bound for waiting on content that is still being uploaded.
-const DEFAULT_TIMEOUT_MS: u64 = 20_000;
-const MAX_TIMEOUT_MS: u64 = 60_000;
-
-#[derive(Deserialize)]
-pub struct DownloadQuery {
-    timeout_ms: Option<u64>,
-}
-
-#[derive(Deserialize)]
-pub struct ThumbnailQuery {
-    width: u32,
-    height: u32,
-    method: Option<String>,
-    timeout_ms: Option<u64>,
-}
-
-fn timeout(timeout_ms: Option<u64>) -> Duration {
-    Duration::from_millis(timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(MAX_TIMEOUT_MS))
-}
 
 /// Media is known only by this server's name so far.
 fn check_server(config: &Config, server_name: &str) -> Result<(), ApiError> {
@@ -68,7 +44,7 @@ pub async fn content(
     query: DownloadQuery,
 ) -> Result<Response, ApiError> {
     check_server(config, server_name)?;
-    let mut open = media.get(media_id, timeout(query.timeout_ms)).await.map_err(media_error)?;
+    let mut open = media.get(media_id, query.timeout()).await.map_err(media_error)?;
     open.upload_name = file_name.or(open.upload_name);
     Ok(respond(open, headers))
 }
@@ -82,13 +58,7 @@ pub async fn thumbnail(
     query: ThumbnailQuery,
 ) -> Result<Response, ApiError> {
     check_server(config, server_name)?;
-    let method = match query.method.as_deref() {
-        None | Some("scale") => Method::Scale,
-        Some("crop") => Method::Crop,
-        Some(other) => return Err(ApiError::invalid_param(format!("method must be crop or scale, not {other:?}"))),
-    };
-    let request = ThumbnailRequest { width: query.width, height: query.height, method };
-    let open = media.thumbnail(media_id, request, timeout(query.timeout_ms)).await.map_err(media_error)?;
+    let open = media.thumbnail(media_id, query.request()?, query.timeout()).await.map_err(media_error)?;
     Ok(respond(open, headers))
 }
 

@@ -1,0 +1,3 @@
+//! Devices of this server's users.
+
+pub mod get_devices;

@@ -1,0 +1,24 @@
+//! The room directory of this server.
+
+pub mod get_public_rooms;
+pub mod get_public_rooms_filtered;
+
+use plexus_base::config::Config;
+use plexus_http::{ApiError, JsonBody};
+use plexus_rooms::Rooms;
+use plexus_rooms::directory::{DirectoryError, DirectoryPage, DirectoryQuery};
+
+/// A part of the directory, if other servers may see it.
+async fn page(rooms: &Rooms, config: &Config, query: DirectoryQuery) -> Result<JsonBody<DirectoryPage>, ApiError> {
+    if !config.server.allow_public_rooms_over_federation {
+        return Err(ApiError::forbidden("The room directory is not shown to other servers"));
+    }
+    if !config.rooms.enable_room_list_search {
+        return Ok(JsonBody(DirectoryPage::empty()));
+    }
+    let page = DirectoryPage::of(rooms, query).await;
+    page.map(JsonBody).map_err(|error| match error {
+        DirectoryError::Since => ApiError::invalid_param(error.to_string()),
+        DirectoryError::Db(error) => error.into(),
+    })
+}

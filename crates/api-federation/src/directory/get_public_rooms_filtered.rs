@@ -1,0 +1,28 @@
+//! POST /_matrix/federation/v1/publicRooms
+
+use std::sync::Arc;
+
+use plexus_base::config::Config;
+use plexus_http::{ApiError, Json, JsonBody, State};
+use plexus_rooms::Rooms;
+use plexus_rooms::directory::{DirectoryFilter, DirectoryPage, DirectoryQuery};
+use serde::Deserialize;
+
+use super::page;
+
+#[derive(Deserialize)]
+pub struct Request {
+    limit: Option<u64>,
+    since: Option<String>,
+    #[serde(default)]
+    filter: DirectoryFilter,
+}
+
+pub async fn handle(
+    State(rooms): State<Arc<Rooms>>,
+    State(config): State<Arc<Config>>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<DirectoryPage>, ApiError> {
+    let query = DirectoryQuery { limit: request.limit, since: request.since, filter: request.filter };
+    page(&rooms, &config, query).await
+}

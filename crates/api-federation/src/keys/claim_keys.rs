@@ -1,0 +1,24 @@
+//! POST /_matrix/federation/v1/user/keys/claim
+
+use plexus_accounts::DeviceKeys;
+use plexus_accounts::keys::{Claimed, DeviceClaims};
+use plexus_http::{ApiError, Json, JsonBody, State};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize)]
+pub struct Request {
+    one_time_keys: DeviceClaims,
+}
+
+#[derive(Serialize)]
+pub struct Response {
+    one_time_keys: Claimed,
+}
+
+pub async fn handle(
+    State(keys): State<DeviceKeys>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    let one_time_keys = keys.claim(request.one_time_keys).await?;
+    Ok(JsonBody(Response { one_time_keys }))
+}

@@ -1,0 +1,93 @@
+//! What the media endpoints of clients and of other servers share.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use plexus_media::upload::UploadError;
+use plexus_media::{MediaError, Method, ThumbnailError, ThumbnailRequest};
+use serde::Deserialize;
+
+use crate::ApiError;
+
+/// The specification's default and Synapse's bound for waiting on content that is still being uploaded.
+const DEFAULT_TIMEOUT_MS: u64 = 20_000;
+const MAX_TIMEOUT_MS: u64 = 60_000;
+
+/// The query of a download.
+#[derive(Deserialize)]
+pub struct DownloadQuery {
+    timeout_ms: Option<u64>,
+}
+
+/// The query of a thumbnail.
+#[derive(Deserialize)]
+pub struct ThumbnailQuery {
+    width: u32,
+    height: u32,
+    method: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+impl DownloadQuery {
+    /// How long to wait for content that is still being uploaded.
+    pub fn timeout(&self) -> Duration {
+        timeout(self.timeout_ms)
+    }
+}
+
+impl ThumbnailQuery {
+    /// How long to wait for content that is still being uploaded.
+    pub fn timeout(&self) -> Duration {
+        timeout(self.timeout_ms)
+    }
+
+    /// The thumbnail that is wanted.
+    ///
+    /// # Errors
+    /// `M_INVALID_PARAM` for an unknown method.
+    pub fn request(&self) -> Result<ThumbnailRequest, ApiError> {
+        let method = match self.method.as_deref() {
+            None | Some("scale") => Method::Scale,
+            Some("crop") => Method::Crop,
+            Some(other) => {
+                return Err(ApiError::invalid_param(format!("method must be crop or scale, not {other:?}")));
+            }
+        };
+        Ok(ThumbnailRequest { width: self.width, height: self.height, method })
+    }
+}
+
+fn timeout(timeout_ms: Option<u64>) -> Duration {
+    Duration::from_millis(timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(MAX_TIMEOUT_MS))
+}
+
+/// 413: uploads of more than `limit` bytes are not taken.
+pub fn upload_too_large(limit: u64) -> ApiError {
+    ApiError::too_large(format!("Uploads may have {limit} bytes at most"))
+}
+
+/// What a client is told of a media store's refusal.
+pub fn media_error(error: MediaError) -> ApiError {
+    match error {
+        MediaError::NotFound => ApiError::not_found("No such media"),
+        MediaError::NotYetUploaded => {
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", "The media has not been uploaded yet")
+        }
+        MediaError::CannotOverwrite => {
+            ApiError::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", "The media has been uploaded already")
+        }
+        MediaError::NotYours => ApiError::forbidden("The media id was handed out to somebody else"),
+        MediaError::TooManyPending { retry_after_ms } => ApiError::limit_exceeded(retry_after_ms),
+        MediaError::Upload(UploadError::TooLarge { limit }) => upload_too_large(limit),
+        MediaError::Thumbnail(ThumbnailError::NotAnImage) => {
+            ApiError::unknown("There are no thumbnails of this kind of media")
+        }
+        MediaError::Thumbnail(ThumbnailError::TooManyPixels { limit, .. }) => {
+            ApiError::too_large(format!("There are no thumbnails of images with more than {limit} pixels"))
+        }
+        MediaError::Thumbnail(ThumbnailError::Unreadable(_)) => ApiError::unknown("The image cannot be read"),
+        MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } | MediaError::Database(_) => {
+            ApiError::internal(&error)
+        }
+    }
+}
