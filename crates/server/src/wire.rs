@@ -80,13 +80,12 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let mut background = JoinSet::new();
 
     let signing_key = Arc::new(signing_key);
-    let federation = federation::build(&config, &clock, &server_name, &signing_key);
     let rooms = Rooms::start(RoomsOptions {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
         server_name: server_name.clone(),
-        signing_key,
+        signing_key: Arc::clone(&signing_key),
         cache_bytes: ROOM_CACHE_BYTES,
     });
     let followers = delivery::build(delivery::Ground {
@@ -107,7 +106,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     background.spawn(accounts.uia.clone().run_housekeeping());
 
     let admin = plexus_api_admin::Services {
-        server_name,
+        server_name: server_name.clone(),
         registrar: accounts.registrar.clone(),
         shared_secret: accounts.shared_secret.clone(),
     };
@@ -116,6 +115,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown };
     let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
     background.spawn(client.parting.clone().resume());
+    let federation = federation::services(&client, server_name, signing_key);
     let router = plexus_api_client::routes()
         .build(client.into())
         .merge(plexus_api_admin::routes().build(admin.into()))

@@ -3,13 +3,18 @@
 //! - [`databases`]: an empty database of each backend; every store test loops over them
 //! - [`postgres`]: the private PostgreSQL cluster behind that
 //! - [`server`]: a whole server in the process, and a small client (feature `server`)
+//! - [`peer`]: another server, for federation (feature `server`)
 
 pub mod database;
+#[cfg(feature = "server")]
+pub mod peer;
 pub mod postgres;
 #[cfg(feature = "server")]
 pub mod server;
 
 pub use database::{TestDatabase, TestPlace, databases, places};
+#[cfg(feature = "server")]
+pub use peer::{Peer, Received};
 #[cfg(feature = "server")]
 pub use server::{Answer, TestServer, TestServerBuilder, TestUser};
 

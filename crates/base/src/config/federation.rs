@@ -12,9 +12,9 @@ options! {
         /// Servers for which the age of the last transaction is measured.
         later federation_metrics_domains: Vec<String>,
         /// Whether other servers may read profiles.
-        later allow_profile_lookup_over_federation: bool = true,
+        acts allow_profile_lookup_over_federation: bool = true,
         /// Whether other servers may read the names of devices.
-        later allow_device_name_lookup_over_federation: bool = false,
+        acts allow_device_name_lookup_over_federation: bool = false,
         /// How patiently requests are made.
         later federation: Federation,
     }

@@ -47,7 +47,7 @@ options! {
         /// Whether the list of public rooms is shown without an access token.
         acts allow_public_rooms_without_auth: bool = false,
         /// Whether other servers may read the list of public rooms.
-        later allow_public_rooms_over_federation: bool = false,
+        acts allow_public_rooms_over_federation: bool = false,
         /// The version of new rooms.
         acts default_room_version: String = "12".to_owned(),
         /// Thresholds of Python's garbage collector.

@@ -5,24 +5,32 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use plexus_api_federation::{OwnKeys, Services};
-use plexus_base::Clock;
-use plexus_base::config::Config;
+use plexus_api_federation::OwnKeys;
 use plexus_http::{OtherServers, SignedRequests};
 use plexus_protocol::event::sign::{PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 
-/// Builds what the server-server API stands on.
-pub fn build(config: &Arc<Config>, clock: &Clock, server_name: &ServerName, signing_key: &Arc<SigningKey>) -> Services {
+/// What the server-server API stands on: mostly what the client-server API does.
+pub fn services(
+    shared: &plexus_api_client::Services,
+    server_name: ServerName,
+    signing_key: Arc<SigningKey>,
+) -> plexus_api_federation::Services {
+    let config = Arc::clone(&shared.config);
     let whitelist = &config.federation.federation_domain_whitelist;
     let others = Others { whitelist: whitelist.as_ref().map(|names| names.iter().cloned().collect()) };
-    let own_keys = OwnKeys::new(server_name.clone(), Arc::clone(signing_key), &config.keys, clock.clone());
-    Services {
-        config: Arc::clone(config),
-        clock: clock.clone(),
-        server_name: server_name.clone(),
+    let own_keys = OwnKeys::new(server_name.clone(), signing_key, &config.keys, shared.clock.clone());
+    plexus_api_federation::Services {
+        random: shared.random.clone(),
         signed_requests: Arc::new(SignedRequests::new(server_name.clone(), Arc::new(others))),
+        server_name,
         own_keys: Arc::new(own_keys),
+        sessions: shared.sessions.clone(),
+        device_keys: shared.device_keys.clone(),
+        rooms: Arc::clone(&shared.rooms),
+        profiles: Arc::clone(&shared.profiles),
+        media: Arc::clone(&shared.media),
+        config,
     }
 }
 

@@ -1,0 +1,207 @@
+//! Another server: it has a name, a key and a certificate, makes signed requests, and answers what a test makes it answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::id::ServerName;
+use plexus_protocol::json;
+use plexus_protocol::x_matrix::{self, XMatrix};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::server::{Answer, TestServer};
+
+/// Until when a peer's keys are good: the year 2100.
+const VALID_UNTIL_TS: u64 = 4_102_444_800_000;
+
+/// Another server, at an address of this machine, over TLS with a certificate of its own making.
+pub struct Peer {
+    name: ServerName,
+    key: SigningKey,
+    received: Arc<Log>,
+    serving: JoinHandle<()>,
+}
+
+/// A request that a [`Peer`] received.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub uri: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+#[derive(Default)]
+struct Log {
+    requests: Mutex<Vec<Received>>,
+    more: Notify,
+}
+
+impl Peer {
+    /// A server that publishes its key and answers nothing else.
+    pub async fn start() -> Self {
+        Self::answering(|_| Router::new()).await
+    }
+
+    /// A server that publishes its key, and answers what the router that `routes` makes for its name answers.
+    pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let name = ServerName::try_from(address.to_string()).expect("an address is a server name");
+        let mut seed = [9; 32];
+        seed[..2].copy_from_slice(&address.port().to_be_bytes());
+        let key = SigningKey::generate(&seed, "p_1");
+        let keys = keys(&name, &key).to_json();
+        let received = Arc::new(Log::default());
+        let router = routes(&name)
+            .route("/_matrix/key/v2/server", get(async move || keys))
+            .fallback(async || (StatusCode::NOT_FOUND, r#"{"errcode":"M_UNRECOGNIZED","error":""}"#))
+            .layer(from_fn_with_state(Arc::clone(&received), record));
+        let serving = tokio::spawn(serve(listener, acceptor(), router));
+        Self { name, key, received, serving }
+    }
+
+    /// Its name: the address and port it listens on.
+    pub fn name(&self) -> &ServerName {
+        &self.name
+    }
+
+    /// The key it signs with.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// A user of it.
+    pub fn user(&self, localpart: &str) -> String {
+        format!("@{localpart}:{}", self.name)
+    }
+
+    /// What it received so far, oldest first.
+    pub fn received(&self) -> Vec<Received> {
+        self.received.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a request that `wanted` accepts, and answers the first.
+    pub async fn receives(&self, wanted: impl Fn(&Received) -> bool) -> Received {
+        loop {
+            let more = self.received.more.notified();
+            if let Some(found) = self.received().into_iter().find(&wanted) {
+                return found;
+            }
+            more.await;
+        }
+    }
+
+    /// The value of the header with which it signs a request to `server`.
+    pub fn authorization(&self, server: &TestServer, method: &Method, path: &str, body: Option<&Value>) -> String {
+        let content = body.map(|body| json::Value::parse(&body.to_string()).expect("serde_json writes JSON"));
+        let destination = server.config().server.server_name.as_str();
+        let request = x_matrix::Request {
+            method: method.as_str(),
+            uri: path,
+            destination: &ServerName::try_from(destination).expect("a server's name is one"),
+            content: content.as_ref(),
+        };
+        XMatrix::sign(&request, &self.name, &self.key).to_string()
+    }
+
+    /// Sends a signed request to `server`.
+    pub async fn request(&self, server: &TestServer, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let authorization = self.authorization(server, &method, path, body.as_ref());
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let body = body.map(|body| body.to_string().into()).unwrap_or_default();
+        server.send(method, path, None, &headers, body).await
+    }
+
+    /// A signed GET.
+    pub async fn get(&self, server: &TestServer, path: &str) -> Answer {
+        self.request(server, Method::GET, path, None).await
+    }
+
+    /// A signed POST.
+    pub async fn post(&self, server: &TestServer, path: &str, body: Value) -> Answer {
+        self.request(server, Method::POST, path, Some(body)).await
+    }
+
+    /// A signed PUT.
+    pub async fn put(&self, server: &TestServer, path: &str, body: Value) -> Answer {
+        self.request(server, Method::PUT, path, Some(body)).await
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// What `/_matrix/key/v2/server` answers.
+fn keys(name: &ServerName, key: &SigningKey) -> json::Object {
+    let verify_key = json::Object::from([("key", key.public_key_base64())]);
+    let mut keys = json::Object::from([
+        ("server_name", json::Value::from(name.as_str())),
+        ("valid_until_ts", json::Value::from(VALID_UNTIL_TS)),
+        ("verify_keys", json::Object::from([(key.key_id(), verify_key)]).into()),
+        ("old_verify_keys", json::Object::new().into()),
+    ]);
+    key.sign_object(&mut keys, name.as_str()).expect("the answer is canonical");
+    keys
+}
+
+async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let received = Received {
+        method: parts.method.clone(),
+        uri: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: parts.headers.clone(),
+        body: body.clone(),
+    };
+    log.requests.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+    log.more.notify_waiters();
+    next.run(Request::from_parts(parts, body.into())).await
+}
+
+fn acceptor() -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the default versions exist")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("the certificate fits its key");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: Router) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            // A client that hangs up early is none of the peer's business.
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
