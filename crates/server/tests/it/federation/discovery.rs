@@ -31,7 +31,7 @@ async fn delegation_to_port_443() {
 async fn keys_are_published_signed_and_renewed() {
     let config = "
 key_refresh_interval: 1h
-old_signing_keys: {'ed25519:old': {key: 'AAAA', expired_ts: 1576767829750}}";
+old_signing_keys: {'ed25519:old': {key: 'Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw', expired_ts: 1576767829750}}";
     let clock = Clock::manual(1_700_000_000_000);
     let server = TestServer::on(TestPlace::sqlite()).config(config).clock(clock.clone()).start().await;
     let ask = async |path: &str| {
@@ -46,7 +46,10 @@ old_signing_keys: {'ed25519:old': {key: 'AAAA', expired_ts: 1576767829750}}";
     let key = PublicKey::parse(key.as_object().unwrap().get_str("key").unwrap()).unwrap();
     assert!(key.verify_object(&keys, "test.example", key_id));
     let old = keys.get_object("old_verify_keys").unwrap().get_object("ed25519:old").unwrap();
-    assert_eq!((old.get_str("key"), old.get_i64("expired_ts")), (Some("AAAA"), Some(1_576_767_829_750)));
+    assert_eq!(
+        (old.get_str("key"), old.get_i64("expired_ts")),
+        (Some("Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw"), Some(1_576_767_829_750))
+    );
 
     clock.advance(Duration::from_secs(31 * 60));
     let later = ask("/_matrix/key/v2/server/ed25519:anything").await;
