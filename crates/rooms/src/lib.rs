@@ -6,6 +6,7 @@
 //! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them.
 
 pub mod directory;
+pub mod inbox;
 pub mod peers;
 pub mod relations;
 pub mod summary;

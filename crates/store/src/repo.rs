@@ -21,6 +21,7 @@ pub mod profiles;
 pub mod push_rules;
 pub mod pushers;
 pub mod receipts;
+pub mod received;
 pub mod redactions;
 pub mod registration_tokens;
 pub mod relations;

@@ -1,0 +1,198 @@
+//! Transactions of other servers (server-server API, "Transactions"). Their events are checked, staged durably, and
+//! acknowledged; then each room's events are placed one after the other, different rooms at the same time.
+
+mod lanes;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use plexus_protocol::acl::ServerAcl;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, RoomId, ServerName};
+use plexus_store::repo::received::NewStaged;
+use plexus_store::{DbError, event_key, pdu_json, repo};
+use serde::{Deserialize, Serialize};
+
+use crate::peers::RawPdu;
+use crate::receive::{PduReceiver, ReceiveError};
+use crate::room::{Room, RoomView};
+
+use lanes::Lanes;
+
+/// Transactions of one origin are taken in one after the other, within each of these.
+const ORIGIN_LOCKS: usize = 256;
+
+/// Takes transactions in.
+pub struct Inbox {
+    receiver: Arc<PduReceiver>,
+    lanes: Lanes,
+    origins: Vec<tokio::sync::Mutex<()>>,
+}
+
+/// What became of each event of a transaction, as it is answered.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TransactionAnswer {
+    /// Event id to outcome. Events of which not even the id can be told are left out.
+    pub pdus: BTreeMap<EventId, PduAnswer>,
+}
+
+/// What became of an event.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PduAnswer {
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// An event that passed the checks, on its way to the staging area.
+struct Checked {
+    room: Arc<Room>,
+    pdu: Pdu,
+}
+
+impl Inbox {
+    /// An inbox whose events `receiver` places.
+    #[must_use]
+    pub fn new(receiver: Arc<PduReceiver>) -> Arc<Self> {
+        Arc::new(Self {
+            receiver,
+            lanes: Lanes::default(),
+            origins: (0..ORIGIN_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+        })
+    }
+
+    /// Goes on with what a former run of the program acknowledged and did not place.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
+        for room in self.receiver.rooms.db.read(repo::received::staged_rooms).await? {
+            self.wake(room);
+        }
+        Ok(())
+    }
+
+    /// Takes a transaction in; answers the JSON for its sender once it is durable. One that was taken in before gets the
+    /// answer of then. `others` does the rest of a new transaction first: its EDUs.
+    ///
+    /// # Errors
+    /// When the database fails: nothing is acknowledged.
+    pub async fn receive(
+        self: &Arc<Self>,
+        origin: &ServerName,
+        txn_id: &str,
+        pdus: Vec<RawPdu>,
+        others: impl Future<Output = ()> + Send,
+    ) -> Result<String, DbError> {
+        let mut hasher = DefaultHasher::new();
+        origin.hash(&mut hasher);
+        let lock = self.origins.get((hasher.finish() as usize) % ORIGIN_LOCKS);
+        let _one_at_a_time = match lock {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        let db = &self.receiver.rooms.db;
+        let (name, txn) = (origin.clone(), txn_id.to_owned());
+        if let Some(answer) = db.read(move |tx| repo::received::answer(tx, name.as_str(), &txn)).await? {
+            return Ok(answer);
+        }
+        others.await;
+        let (answer, checked) = self.check(origin, pdus).await?;
+        let answer = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+        let staged: Vec<NewStaged> = checked
+            .iter()
+            .map(|Checked { room, pdu }| NewStaged {
+                room_nid: room.nid,
+                origin: origin.to_string(),
+                event_id: event_key::encode(pdu.event_id()),
+                json: pdu_json::pack(pdu.json()),
+            })
+            .collect();
+        let (name, txn, told) = (origin.clone(), txn_id.to_owned(), answer.clone());
+        let now_ms = self.receiver.rooms.clock.now_ms();
+        db.write(move |tx| {
+            repo::received::stage(tx, &staged)?;
+            repo::received::set_answer(tx, name.as_str(), &txn, now_ms, &told)
+        })
+        .await?;
+        for Checked { room, .. } in checked {
+            self.wake(room.nid);
+        }
+        Ok(answer)
+    }
+
+    /// The checks that need no more than the event: format, room, access control list, signatures and hash.
+    async fn check(
+        &self,
+        origin: &ServerName,
+        raw: Vec<RawPdu>,
+    ) -> Result<(TransactionAnswer, Vec<Checked>), DbError> {
+        let mut answer = TransactionAnswer::default();
+        let mut candidates: Vec<Checked> = Vec::new();
+        for raw in raw {
+            let Some(room) = self.room_of(&raw).await? else {
+                tracing::debug!("{origin} sent an event of a room that is not known");
+                continue;
+            };
+            let pdu = match Pdu::parse_remote(raw.get(), room.version) {
+                Ok(pdu) => pdu,
+                Err(error) => {
+                    tracing::info!(room = %room.id, "{origin} sent a malformed event: {error}");
+                    continue;
+                }
+            };
+            let view = room.view();
+            let refused = if pdu.room_id() != &room.id {
+                Some(ReceiveError::OtherRoom)
+            } else if view.local_joined.is_empty() {
+                Some(ReceiveError::NotInRoom)
+            } else if !allows(&view, origin) {
+                Some(ReceiveError::DeniedByAcl)
+            } else {
+                None
+            };
+            match refused {
+                Some(error) => _ = answer.pdus.insert(pdu.event_id().clone(), refusal(&error)),
+                None => candidates.push(Checked { room, pdu }),
+            }
+        }
+        let results = self.receiver.verify(candidates.iter().map(|it| it.pdu.clone()).collect()).await;
+        let mut checked = Vec::with_capacity(candidates.len());
+        for (candidate, result) in candidates.into_iter().zip(results) {
+            let id = candidate.pdu.event_id().clone();
+            match result {
+                Ok(pdu) => {
+                    answer.pdus.insert(id, PduAnswer::default());
+                    checked.push(Checked { pdu, ..candidate });
+                }
+                Err(error) => {
+                    tracing::info!(event = %id, room = %candidate.room.id, "an event of {origin} is refused: {error}");
+                    answer.pdus.insert(id, refusal(&error));
+                }
+            }
+        }
+        Ok((answer, checked))
+    }
+
+    async fn room_of(&self, raw: &RawPdu) -> Result<Option<Arc<Room>>, DbError> {
+        #[derive(Deserialize)]
+        struct InRoom {
+            room_id: RoomId,
+        }
+        match serde_json::from_str::<InRoom>(raw.get()) {
+            Ok(InRoom { room_id }) => self.receiver.rooms.get(&room_id).await,
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Whether the room's access control list lets a server take part.
+#[must_use]
+pub fn allows(view: &RoomView, server: &ServerName) -> bool {
+    view.event_in_memory("m.room.server_acl", "").is_none_or(|acl| ServerAcl::from_content(acl.content()).allows(server))
+}
+
+fn refusal(error: &ReceiveError) -> PduAnswer {
+    PduAnswer { error: Some(error.to_string()) }
+}
