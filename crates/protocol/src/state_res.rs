@@ -8,7 +8,10 @@
 //! Where the specification's prose and the servers in use differ, the servers are followed, as rooms would split otherwise:
 //! - a state event counts as part of its own state's auth chain, so an unconflicted event is never in the auth difference;
 //! - a power event is followed to earlier events only along events of the full conflicted set;
-//! - `m.room.create` counts as a power event.
+//! - `m.room.create` counts as a power event;
+//! - events that were rejected for the state they were sent at are authorized again like others (room version 2, "Rejected events";
+//!   Synapse leaves them out, and says that this is not what is specified), but do not authorize: not as auth events, as
+//!   specified, and not as part of a state either.
 
 mod chains;
 mod difference;

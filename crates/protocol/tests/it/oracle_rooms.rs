@@ -8,11 +8,7 @@
 
 use std::{borrow::Borrow, collections::HashMap};
 
-use plexus_protocol::{
-    auth::{self, AuthEvent},
-    id::EventId,
-    rules::RoomVersion,
-};
+use plexus_protocol::{auth, event::Pdu, rules::RoomVersion};
 use ruma_events::StateEventType;
 use ruma_state_res::utils::event_id_set::EventIdSet;
 
@@ -33,7 +29,12 @@ fn grow(version: RoomVersion, seed: u64) -> RandomRoom {
 }
 
 fn ruma_events(room: &RandomRoom) -> Events {
-    room.room.events.values().map(|pdu| (id(pdu.event_id()), RumaPdu::from(pdu))).collect()
+    let event = |pdu: &Pdu| {
+        let mut event = RumaPdu::from(pdu);
+        event.rejected = room.room.rejected.contains(pdu.event_id());
+        event
+    };
+    room.room.events.values().map(|pdu| (id(pdu.event_id()), event(pdu))).collect()
 }
 
 fn ruma_state(state: &StateMap) -> RumaState {
@@ -77,9 +78,8 @@ fn state_independent_checks_agree_with_ruma() {
         let version = RoomVersion::ALL[seed as usize % RoomVersion::ALL.len()];
         let room = grow(version, seed);
         let events = ruma_events(&room);
-        let lookup = |id: &EventId| room.room.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
         for (event, _, _) in &room.attempts {
-            let ours = auth::check_state_independent(version.rules(), event, &lookup);
+            let ours = auth::check_state_independent(version.rules(), event, &|id| room.room.lookup(id));
             let theirs = ruma_state_res::check_state_independent_auth_rules(
                 &rules(version).authorization,
                 &events[&id(event.event_id())],
@@ -128,7 +128,7 @@ fn resolve_with_ruma(version: RoomVersion, events: &Events, states: &[StateMap])
 
 #[test]
 fn resolution_agrees_with_ruma() {
-    let mut conflicts = 0;
+    let (mut conflicts, mut rejected) = (0, 0);
     for seed in 0..crate::cases() / 5 {
         // Version 1 has an algorithm of its own, which ruma lacks.
         let version = RoomVersion::ALL[1 + seed as usize % (RoomVersion::ALL.len() - 1)];
@@ -138,7 +138,9 @@ fn resolution_agrees_with_ruma() {
         let theirs = resolve_with_ruma(version, &ruma_events(&room), &states);
         assert_eq!(ours, theirs, "seed {seed} version {version}");
         conflicts += usize::from(states.windows(2).any(|pair| pair[0] != pair[1]));
+        rejected += usize::from(states.iter().flat_map(StateMap::values).any(|id| room.room.rejected.contains(id)));
     }
+    assert!(rejected > 20, "only {rejected} rooms with rejected events in their states");
     assert!(conflicts > 50, "only {conflicts} conflicts");
 }
 

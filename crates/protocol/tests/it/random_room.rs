@@ -139,6 +139,11 @@ impl RandomRoom {
             let state = Room::after(&state, &event);
             self.branches[branch] = Branch { state, head: vec![event.event_id().clone()], depth: depth + 1 };
         }
+        if result.is_err() && attempt.event_type != "m.room.join_rules" && self.random.below(12) == 0 {
+            // A server that got its state from another, which took what is to be rejected.
+            self.room.rejected.insert(event.event_id().clone());
+            self.branches[branch].state = Room::after(&state, &event);
+        }
         self.attempts.push((event, state, result));
     }
 

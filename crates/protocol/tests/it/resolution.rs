@@ -4,20 +4,19 @@
 //!
 //! ```text
 //! # Comment
-//! name <- previous : sender type [state key] {content} [at=time] [auth=name,name]
+//! name <- previous : sender type [state key] {content} [at=time] [auth=name,name] [rejected]
 //! branch = name [with name name...] [without type...]
 //! expect 1 2-11
 //!   type state_key name
 //! ```
 //!
 //! `alice` is `@alice:a`; event types without a dot are `m.room.` ones. A branch is the state after an event, with entries
-//! replaced or taken out. In room version 12 the creator is taken out of `users`. With `UPDATE_FIXTURES=1` the expected
+//! replaced or taken out; an event that was rejected is not part of it unless it is put in. In room version 12 the creator is taken out of `users`. With `UPDATE_FIXTURES=1` the expected
 //! states are written anew.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use plexus_protocol::{
-    auth::AuthEvent,
     id::EventId,
     json::Object,
     rules::RoomVersion,
@@ -42,6 +41,7 @@ pub struct EventLine {
     pub content: Object,
     pub time: Option<u64>,
     pub auth: Option<Vec<String>>,
+    pub rejected: bool,
 }
 
 struct BranchLine {
@@ -106,7 +106,11 @@ impl Fixture {
                     ids(&room, &selected.cloned().collect::<Vec<_>>())
                 }),
             });
-            states.insert(&line.name, (Room::after(&before, &pdu), depth + 1));
+            let after = if line.rejected { before } else { Room::after(&before, &pdu) };
+            if line.rejected {
+                room.rejected.insert(pdu.event_id().clone());
+            }
+            states.insert(&line.name, (after, depth + 1));
         }
         let branch = |line: &BranchLine| {
             let mut state = states[line.after.as_str()].0.clone();
@@ -172,6 +176,7 @@ pub fn parse_event(line: &str) -> EventLine {
         content,
         time: option("at").map(|time| time.parse().unwrap()),
         auth: option("auth").map(|names| names.split(',').map(str::to_owned).collect()),
+        rejected: tail.split_whitespace().any(|word| word == "rejected"),
     }
 }
 
@@ -264,7 +269,7 @@ fn asks_for_what_it_needs() {
         let resolved = loop {
             let lookup = |id: &EventId| {
                 let known = given.values().any(|known| known == id);
-                known.then(|| AuthEvent { pdu: room.events[id].clone(), rejected: false })
+                known.then(|| room.lookup(id))?
             };
             match resolve(version.rules(), &room.graph, &states, &lookup).unwrap() {
                 Resolution::Resolved(state) => break room.map(&state),

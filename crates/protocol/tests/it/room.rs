@@ -1,6 +1,6 @@
 //! Rooms whose events have readable ids: built without hashing and signing, which the rules of a room do not look at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use plexus_protocol::{
     auth::AuthEvent,
@@ -19,6 +19,8 @@ pub struct Room {
     pub version: RoomVersion,
     pub events: HashMap<EventId, Pdu>,
     pub graph: AuthGraph,
+    /// The events that were rejected when they were received.
+    pub rejected: HashSet<EventId>,
 }
 
 /// What is to be said of an event; its auth events are selected from `state`, unless given.
@@ -37,7 +39,7 @@ pub struct NewEvent<'a> {
 
 impl Room {
     pub fn new(version: RoomVersion) -> Self {
-        Self { version, events: HashMap::new(), graph: AuthGraph::new() }
+        Self { version, events: HashMap::new(), graph: AuthGraph::new(), rejected: HashSet::new() }
     }
 
     /// The id of the event of this name.
@@ -107,11 +109,15 @@ impl Room {
         state
     }
 
+    /// As a store would answer.
+    pub fn lookup(&self, id: &EventId) -> Option<AuthEvent> {
+        self.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: self.rejected.contains(id) })
+    }
+
     /// Resolves with everything at hand.
     pub fn resolve(&self, states: &[StateMap]) -> StateMap {
         let states = states.iter().map(|state| State::new(&self.graph, state.values()).unwrap()).collect::<Vec<_>>();
-        let lookup = |id: &EventId| self.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: false });
-        match resolve(self.version.rules(), &self.graph, &states, &lookup).unwrap() {
+        match resolve(self.version.rules(), &self.graph, &states, &|id| self.lookup(id)).unwrap() {
             Resolution::Resolved(state) => self.map(&state),
             Resolution::Need(events) => panic!("needs {events:?}"),
         }

@@ -36,7 +36,10 @@ pub fn id(id: &Id) -> RumaId {
 }
 
 #[derive(Clone)]
-pub struct RumaPdu(Arc<Inner>);
+pub struct RumaPdu {
+    inner: Arc<Inner>,
+    pub rejected: bool,
+}
 
 struct Inner {
     id: RumaId,
@@ -54,7 +57,7 @@ struct Inner {
 impl From<&Pdu> for RumaPdu {
     fn from(pdu: &Pdu) -> Self {
         let has_room_id = pdu.member_json("room_id").is_some();
-        Self(Arc::new(Inner {
+        let inner = Inner {
             id: id(pdu.event_id()),
             room_id: has_room_id.then(|| pdu.room_id().as_str().try_into().unwrap()),
             sender: pdu.sender().as_str().try_into().unwrap(),
@@ -65,7 +68,8 @@ impl From<&Pdu> for RumaPdu {
             prev_events: pdu.prev_events().iter().map(id).collect(),
             auth_events: pdu.auth_events().iter().map(id).collect(),
             redacts: pdu.redacts().map(id),
-        }))
+        };
+        Self { inner: Arc::new(inner), rejected: false }
     }
 }
 
@@ -73,37 +77,37 @@ impl Event for RumaPdu {
     type Id = RumaId;
 
     fn event_id(&self) -> &RumaId {
-        &self.0.id
+        &self.inner.id
     }
     fn room_id(&self) -> Option<&RoomId> {
-        self.0.room_id.as_deref()
+        self.inner.room_id.as_deref()
     }
     fn sender(&self) -> &UserId {
-        &self.0.sender
+        &self.inner.sender
     }
     fn origin_server_ts(&self) -> MilliSecondsSinceUnixEpoch {
-        self.0.time
+        self.inner.time
     }
     fn event_type(&self) -> &TimelineEventType {
-        &self.0.event_type
+        &self.inner.event_type
     }
     fn content(&self) -> &RawValue {
-        &self.0.content
+        &self.inner.content
     }
     fn state_key(&self) -> Option<&str> {
-        self.0.state_key.as_deref()
+        self.inner.state_key.as_deref()
     }
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &RumaId> + '_> {
-        Box::new(self.0.prev_events.iter())
+        Box::new(self.inner.prev_events.iter())
     }
     fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &RumaId> + '_> {
-        Box::new(self.0.auth_events.iter())
+        Box::new(self.inner.auth_events.iter())
     }
     fn redacts(&self) -> Option<&RumaId> {
-        self.0.redacts.as_ref()
+        self.inner.redacts.as_ref()
     }
     fn rejected(&self) -> bool {
-        false
+        self.rejected
     }
 }
 

@@ -25,10 +25,11 @@ pub(super) struct Item<'a> {
     pub key: PublicKey,
 }
 
-/// Below this the fixed costs are more than what a batch saves.
-const SMALLEST: usize = 64;
-/// A failed batch is split into parts of the next size, so that a few bad signatures do not make the rest expensive.
+/// Below this the fixed costs, which are those of [`TORSION_ROUNDS`], are more than what a batch saves (measured: docs/benchmarks.md).
+const SMALLEST: usize = 35;
 const LARGEST: usize = 4096;
+/// A failed batch is split into parts of this size, so that a few bad signatures do not make the rest expensive.
+const PART: usize = 128;
 /// Each round misses a point with a component of small order with a probability of at most one half.
 const TORSION_ROUNDS: usize = 32;
 
@@ -45,7 +46,7 @@ pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
 }
 
 fn verify_parts(items: &[Item<'_>], entropy: [u8; 32], valid: &mut Vec<bool>) {
-    for part in items.chunks(SMALLEST * 2) {
+    for part in items.chunks(PART) {
         match part.len() < items.len() && part.len() >= SMALLEST && all_valid(part, entropy) {
             true => valid.resize(valid.len() + part.len(), true),
             false => valid.extend(part.iter().map(|item| item.key.verify_bytes(item.message, &item.signature))),
@@ -123,7 +124,9 @@ fn torsion_free(points: &[EdwardsPoint], random: &mut Stream) -> bool {
             choices >>= 4;
         }
     }
-    rounds.iter().all(EdwardsPoint::is_torsion_free)
+    // The order of the group less one, times the point, is the point's opposite. `is_torsion_free` computes the same in
+    // constant time, which takes longer.
+    rounds.iter().all(|round| EdwardsPoint::vartime_multiscalar_mul([-Scalar::ONE], [round]) == -round)
 }
 
 /// Random numbers from a seed: SHA-512 in counter mode.
