@@ -2,7 +2,7 @@
 
 use super::{AuthRejection, create};
 use crate::{
-    event::{Pdu, auth_types::auth_event_keys},
+    event::{MAX_FIELD, Pdu, auth_types::auth_event_keys},
     id::EventId,
     rules::RoomVersionRules,
 };
@@ -16,7 +16,7 @@ pub struct AuthEvent {
     pub rejected: bool,
 }
 
-/// Checks what does not depend on a room state: the create event, or the auth events of any other. `lookup` finds an event by
+/// Checks what does not depend on a room state: sizes, and the create event, or the auth events of any other. `lookup` finds an event by
 /// id; in room version 12 and later it is also asked for the create event.
 ///
 /// # Errors
@@ -26,6 +26,7 @@ pub fn check_state_independent(
     event: &Pdu,
     lookup: &dyn Fn(&EventId) -> Option<AuthEvent>,
 ) -> Result<(), AuthRejection> {
+    check_field_lengths(event)?;
     // 1. If type is `m.room.create`.
     if event.event_type() == "m.room.create" {
         return create::check(rules, event);
@@ -38,6 +39,15 @@ pub fn check_state_independent(
         }
     }
     check_auth_events(rules, event, lookup)
+}
+
+/// In early room versions an event is still an event when a field has no more than 255 characters but more than 255 bytes
+/// ("Size limits" has bytes for all versions; servers once counted characters). As in Synapse it can then be stored and referred
+/// to, but is rejected.
+fn check_field_lengths(event: &Pdu) -> Result<(), AuthRejection> {
+    let fields = [("type", Some(event.event_type())), ("state_key", event.state_key())];
+    let long = fields.into_iter().find(|(_, text)| text.is_some_and(|text| text.len() > MAX_FIELD));
+    long.map_or(Ok(()), |(field, _)| Err(AuthRejection::FieldTooLong(field)))
 }
 
 /// Rule 3.

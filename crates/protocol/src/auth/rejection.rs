@@ -7,6 +7,9 @@ use crate::{id::EventId, power_levels::PowerLevel};
 /// The rule an event fails.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthRejection {
+    /// Longer than 255 bytes, though not than 255 characters (client-server API, "Size limits").
+    #[error("{0} of the event is longer than 255 bytes")]
+    FieldTooLong(&'static str),
     /// A create event has to be the first.
     #[error("the create event has previous events")]
     CreateHasPrevEvents,

@@ -106,7 +106,14 @@ pub fn finish(
     set(&mut event, &mut json, "hashes", Object::from([("sha256", content_hash)]).into());
     let signable = hash::signable_text(&event, &json, rules)?;
     set(&mut event, &mut json, "signatures", key.signatures(server, signable.as_bytes()).into());
-    Ok(parse::from_signable(event, json, &signable, version)?)
+    let pdu = parse::from_signable(event, json, &signable, version)?;
+    // What servers still take from others is not for new events.
+    for (field, text) in [("type", Some(pdu.event_type())), ("state_key", pdu.state_key())] {
+        if text.is_some_and(|text| text.len() > parse::MAX_FIELD) {
+            return Err(PduError::FieldTooLong(field).into());
+        }
+    }
+    Ok(pdu)
 }
 
 /// Sets a member of an event and of its canonical JSON.

@@ -11,7 +11,9 @@ use crate::{
 
 /// The largest event, in bytes of canonical JSON with signatures.
 pub const MAX_PDU: usize = 65_536;
-/// The longest `type`, `state_key`, `sender`, `room_id` and `event_id`: bytes, or characters in early room versions.
+/// The longest `type`, `state_key`, `sender`, `room_id` and `event_id`, in bytes. In room versions 1 to 10 a `type` or `state_key`
+/// received may have as many characters instead: such an event is one, but
+/// [`check_state_independent`](crate::auth::check_state_independent) rejects it. Identifiers have bytes everywhere.
 pub const MAX_FIELD: usize = 255;
 /// The most events that one event may follow.
 pub const MAX_PREV_EVENTS: usize = 20;

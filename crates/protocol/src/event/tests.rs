@@ -161,16 +161,58 @@ fn shape() {
     }
     assert_eq!(altered(V1, "event_id", ""), Err(Missing("event_id")));
     assert!(matches!(altered(V1, "event_id", "\"x\""), Err(InvalidId("event_id", _))));
-    // Field sizes were characters before they were bytes.
-    let state_key = format!("\"{}\"", "é".repeat(255));
-    assert!(altered(V10, "state_key", &state_key).is_ok());
-    assert_eq!(altered(V11, "state_key", &state_key), Err(FieldTooLong("state_key")));
     assert!(matches!(Pdu::parse("[]", V11), Err(PduError::Json(_))));
     assert_eq!(Pdu::parse("{}", V11), Err(Missing("type")));
 }
 
+/// Field sizes were characters before they were bytes: what is between is an event, but rejected, and none is made anew.
+#[test]
+fn fields_have_255_bytes() {
+    use crate::auth::{AuthRejection, check_state_independent};
+    for version in RoomVersion::ALL {
+        for field in ["type", "state_key"] {
+            let of = |characters: usize| altered(version, field, &format!("\"{}\"", "é".repeat(characters)));
+            let check = |pdu: &Pdu| check_state_independent(version.rules(), pdu, &|_| None);
+            let fits = of(127).unwrap();
+            assert_ne!(check(&fits), Err(AuthRejection::FieldTooLong(field)), "{version}");
+            assert_eq!(of(256), Err(PduError::FieldTooLong(field)), "{version}");
+            if version >= V11 {
+                assert_eq!(of(128), Err(PduError::FieldTooLong(field)), "{version}");
+            } else {
+                assert_eq!(check(&of(128).unwrap()), Err(AuthRejection::FieldTooLong(field)), "{version}");
+                assert_eq!(check(&of(255).unwrap()), Err(AuthRejection::FieldTooLong(field)), "{version}");
+            }
+            let mut event = builder(version, "m.room.topic", Some(""), "{}");
+            match field {
+                "type" => event.event_type = "é".repeat(128),
+                _ => event.state_key = Some("é".repeat(128)),
+            }
+            let made = event.build(version, &key(), &"a.org".parse().unwrap());
+            assert_eq!(made, Err(BuildError::Pdu(PduError::FieldTooLong(field))), "{version}");
+        }
+        // Identifiers: as a server name is ASCII, only a local part could be longer in bytes than in characters.
+        let sender = format!("\"@{}:a.org\"", "é".repeat(125));
+        let too_long = altered(version, "sender", &sender);
+        assert!(
+            matches!(too_long, Err(PduError::InvalidId("sender", _) | PduError::FieldTooLong("sender"))),
+            "{version}"
+        );
+    }
+}
+
 #[test]
 fn the_whole_event_has_64_kib() {
+    for version in RoomVersion::ALL {
+        // Bytes in every version, whatever the characters: `é` has two.
+        let base = build(version, "m.room.message", None, r#"{"body":""}"#).json().len();
+        let body = |bytes: usize| format!(r#"{{"body":"{}{}"}}"#, "é".repeat(bytes / 2), "x".repeat(bytes % 2));
+        let event = |bytes| builder(version, "m.room.message", None, &body(bytes));
+        let largest = event(MAX_PDU - base).build(version, &key(), &"a.org".parse().unwrap()).unwrap();
+        assert_eq!(largest.json().len(), MAX_PDU);
+        assert!(Pdu::parse(largest.json(), version).is_ok());
+        let larger = largest.json().replacen("é", "éx", 1);
+        assert_eq!(Pdu::parse(&larger, version), Err(PduError::TooLarge(MAX_PDU + 1)), "{version}");
+    }
     let base = build(V11, "m.room.message", None, r#"{"body":""}"#).json().len();
     let body = |length: usize| format!(r#"{{"body":"{}"}}"#, "x".repeat(length));
     let largest = build(V11, "m.room.message", None, &body(MAX_PDU - base));

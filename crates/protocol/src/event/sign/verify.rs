@@ -32,8 +32,13 @@ pub enum SignatureError {
 /// The servers that must have signed the event.
 ///
 /// The sender's, except for invites that follow from a third-party invite; the event id's (room versions 1 and 2); and
-/// that of the user who authorised a restricted join (8 and later). Room version 8's authorization rule 4.2 names the
-/// last for every membership; Synapse and Dendrite ask it of joins only, and agreeing with them keeps rooms whole.
+/// that of the user who authorised a restricted join (8 and later).
+///
+/// The last is decided thus. Room version 8, "Authorisation rules" 4.2 (5.2 in room version 12), asks for that signature whenever
+/// a member event has `join_authorised_via_users_server`, whatever the membership. The server-server API, "Validating hashes and
+/// signatures on received events", asks for none but the sender's, and "Restricted rooms" lets servers sign joins only. Synapse
+/// (`_check_sigs_on_pdu`) and Dendrite ask it of joins; a leave that kept the key from the join before is sent without the
+/// signature and accepted by them, and refusing it would split the room. So it is asked of joins.
 pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
     let membership = (pdu.event_type() == "m.room.member").then(|| pdu.content().get_str("membership")).flatten();
     let third_party = membership == Some("invite") && pdu.content().contains_key("third_party_invite");
