@@ -17,6 +17,7 @@ mod pool;
 mod settings;
 mod web;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,6 @@ use plexus_store::DbError;
 use pool::Pool;
 use web::Web;
 
-use answer::FromAnswer;
 pub use answer::StreamedAnswer;
 pub use call::{Call, Patience};
 pub use error::{ConnectError, FederationError};
@@ -73,6 +73,16 @@ pub struct FederationClient {
     pool: Arc<Pool>,
     per_server: Gates,
     destinations: Arc<Destinations>,
+}
+
+/// The tries of one call.
+struct Tries {
+    left: u32,
+    tried: u32,
+    /// Unix ms.
+    began: u64,
+    /// Whether the destination was left alone when it began.
+    backed_off: bool,
 }
 
 impl FederationClient {
@@ -115,7 +125,16 @@ impl FederationClient {
     /// See [`FederationError`].
     pub async fn call(&self, destination: &ServerName, call: Call) -> Result<Bytes, FederationError> {
         let signed = self.prepare(destination, &call)?;
-        self.patiently(destination, &call, &signed).await
+        let mut tries = self.begin(destination, &call)?;
+        loop {
+            let answer = match self.attempt(destination, &call, &signed).await {
+                Ok(answer) => answer.whole().await,
+                Err(error) => Err(error),
+            };
+            if let ControlFlow::Break(result) = self.settle(destination, &call, &mut tries, answer).await {
+                return result;
+            }
+        }
     }
 
     /// As [`Self::call`], the answer read as JSON.
@@ -138,7 +157,13 @@ impl FederationClient {
     /// See [`FederationError`].
     pub async fn stream(&self, destination: &ServerName, call: Call) -> Result<StreamedAnswer, FederationError> {
         let signed = self.prepare(destination, &call)?;
-        self.patiently(destination, &call, &signed).await
+        let mut tries = self.begin(destination, &call)?;
+        loop {
+            let answer = self.attempt(destination, &call, &signed).await;
+            if let ControlFlow::Break(result) = self.settle(destination, &call, &mut tries, answer).await {
+                return result;
+            }
+        }
     }
 
     /// GETs `location`, an absolute http or https address that `from` named as the place of its media; unsigned, with
@@ -235,16 +260,11 @@ impl FederationClient {
         Err(FederationError::of_status(destination.clone(), head.status, body))
     }
 
-    /// Attempts as often as the call's patience says, and keeps account of how the destination fares.
-    async fn patiently<T: FromAnswer>(
-        &self,
-        destination: &ServerName,
-        call: &Call,
-        signed: &Signed,
-    ) -> Result<T, FederationError> {
+    /// How often `call` may be tried: not at all while the destination is left alone, unless somebody waits.
+    fn begin(&self, destination: &ServerName, call: &Call) -> Result<Tries, FederationError> {
         let retries = &self.settings.retries;
         let backed_off = self.destinations.until(destination);
-        let tries = match (call.patience, backed_off) {
+        let left = match (call.patience, backed_off) {
             (Patience::Background | Patience::Persistent, Some(until_ms)) => {
                 return Err(FederationError::BackingOff { destination: destination.clone(), until_ms });
             }
@@ -253,31 +273,34 @@ impl FederationClient {
             (Patience::Now | Patience::Background, None) => retries.short,
             (Patience::Persistent, None) => retries.long,
         };
-        let began = self.clock.now_ms();
-        let mut tried = 0;
-        let result = loop {
-            let answer = match self.attempt(destination, call, signed).await {
-                Ok(answer) => T::from_answer(answer).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Err(error) if tried < tries && error.is_worth_another_try() => {
-                    tracing::debug!("trying again: {error}");
-                    self.clock.sleep(self.pause(call.patience, tried)).await;
-                    tried += 1;
-                }
-                result => break result,
-            }
-        };
+        Ok(Tries { left, tried: 0, began: self.clock.now_ms(), backed_off: backed_off.is_some() })
+    }
+
+    /// Waits for the next try and answers `Continue`, or keeps account of how the destination fares and hands the result
+    /// back.
+    async fn settle<T>(
+        &self,
+        destination: &ServerName,
+        call: &Call,
+        tries: &mut Tries,
+        result: Result<T, FederationError>,
+    ) -> ControlFlow<Result<T, FederationError>> {
         match &result {
             Ok(_) => self.destinations.answered(destination).await,
+            Err(error) if tries.left > 0 && error.is_worth_another_try() => {
+                tracing::debug!("trying again: {error}");
+                self.clock.sleep(self.pause(call.patience, tries.tried)).await;
+                tries.left -= 1;
+                tries.tried += 1;
+                return ControlFlow::Continue(());
+            }
             // Who waits must not make a server that is left alone be left alone for longer.
-            Err(error) if error.is_outage() && backed_off.is_none() => {
-                self.destinations.failed(destination, began).await
+            Err(error) if error.is_outage() && !tries.backed_off => {
+                self.destinations.failed(destination, tries.began).await;
             }
             Err(_) => {}
         }
-        result
+        ControlFlow::Break(result)
     }
 
     /// How long to wait after failure number `tried` (from 0), with jitter.
@@ -288,5 +311,21 @@ impl FederationClient {
             _ => Duration::from_millis(500u64.saturating_mul(2u64.saturating_pow(tried))).min(retries.short_delay),
         };
         pause.mul_f64(0.8 + 0.6 * (self.random.below(1000) as f64 / 1000.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compiles, or whoever spawns such a call does not.
+    #[expect(dead_code, reason = "it is there to be compiled")]
+    fn calls_can_be_spawned(client: &FederationClient, keys: &KeyRing, server: &ServerName) {
+        fn boxed<'a>(_: impl Future<Output: Send> + Send + 'a) {}
+        boxed(client.call(server, Call::get("/")));
+        boxed(client.stream(server, Call::get("/")));
+        boxed(client.fetch(server, "", Duration::ZERO, 0));
+        boxed(keys.keys(&[]));
+        boxed(keys.key_of_request(server, ""));
     }
 }

@@ -60,6 +60,20 @@ pub enum StartError {
     /// The server's name is none.
     #[error("server_name is not valid: {0}")]
     Name(#[from] plexus_protocol::id::IdError),
+    /// The federation client.
+    #[error(transparent)]
+    Federation(#[from] plexus_net::federation::FederationSetupError),
+    /// A trusted key server.
+    #[error("trusted_key_servers: {server}: {problem}")]
+    KeyServer {
+        /// What it is called.
+        server: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An old signing key.
+    #[error("old_signing_keys: {0}: this is not an ed25519 key in base64")]
+    OldKey(String),
     /// The media store.
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),
@@ -148,9 +162,24 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
 
 /// How many client connections the process can hold under its limit of open files.
 fn connection_limit() -> u32 {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
-    let connections = files.saturating_sub(RESERVED_FILES).max(files / 2).max(1);
+    let files = open_files();
+    // A connection to another server may take two while it is opened.
+    let reserved = RESERVED_FILES + 2 * federation_share(files);
+    let connections = files.saturating_sub(reserved).max(files / 2).max(1);
     u32::try_from(connections).unwrap_or(u32::MAX).min(1 << 20)
+}
+
+/// How many connections to other servers may be open.
+pub(crate) fn federation_connections() -> usize {
+    usize::try_from(federation_share(open_files())).unwrap_or(usize::MAX)
+}
+
+fn federation_share(files: u64) -> u64 {
+    (files / 8).clamp(16, 1024)
+}
+
+fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
 }
 
 /// Asks for as many open files as the system allows, or `soft_file_limit` when that is set.

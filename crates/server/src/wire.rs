@@ -80,6 +80,16 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let mut background = JoinSet::new();
 
     let signing_key = Arc::new(signing_key);
+    let outgoing = federation::outgoing(federation::Ground {
+        config: &config,
+        clock: &clock,
+        random: &random,
+        db: &database,
+        server_name: &server_name,
+        signing_key: &signing_key,
+        background: &mut background,
+    });
+    let outgoing = outgoing.await?;
     let rooms = Rooms::start(RoomsOptions {
         db: database.clone(),
         clock: clock.clone(),
@@ -115,7 +125,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown };
     let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
     background.spawn(client.parting.clone().resume());
-    let federation = federation::services(&client, server_name, signing_key);
+    let federation = federation::services(&client, server_name, signing_key, &outgoing);
     let router = plexus_api_client::routes()
         .build(client.into())
         .merge(plexus_api_admin::routes().build(admin.into()))

@@ -6,7 +6,7 @@ options! {
     /// Other servers.
     pub struct FederationSection {
         /// The only servers to speak with; all when not set, none when empty.
-        later federation_domain_whitelist: Option<Vec<String>>,
+        acts federation_domain_whitelist: Option<Vec<String>>,
         /// Whether users may read that list.
         later federation_whitelist_endpoint_enabled: bool = false,
         /// Servers for which the age of the last transaction is measured.
@@ -16,7 +16,7 @@ options! {
         /// Whether other servers may read the names of devices.
         acts allow_device_name_lookup_over_federation: bool = false,
         /// How patiently requests are made.
-        later federation: Federation,
+        acts federation: Federation,
     }
 }
 
@@ -24,20 +24,20 @@ options! {
     /// How patiently requests are made.
     pub struct Federation {
         /// How long to wait for an answer.
-        later client_timeout: Duration = Duration::from_secs(60),
+        acts client_timeout: Duration = Duration::from_secs(60),
         /// The longest pause between attempts while a user waits.
-        later max_short_retry_delay: Duration = Duration::from_secs(2),
+        acts max_short_retry_delay: Duration = Duration::from_secs(2),
         /// The longest pause between attempts otherwise.
-        later max_long_retry_delay: Duration = Duration::from_secs(60),
+        acts max_long_retry_delay: Duration = Duration::from_secs(60),
         /// How often to try again while a user waits.
-        later max_short_retries: u32 = 3,
+        acts max_short_retries: u32 = 3,
         /// How often to try again otherwise.
-        later max_long_retries: u32 = 10,
+        acts max_long_retries: u32 = 10,
         /// How long a server that failed is left alone at first.
-        later destination_min_retry_interval: Duration = Duration::from_secs(600),
+        acts destination_min_retry_interval: Duration = Duration::from_secs(600),
         /// By how much that time grows with each failure.
-        later destination_retry_multiplier: u32 = 2,
+        acts destination_retry_multiplier: u32 = 2,
         /// How long it can become.
-        later destination_max_retry_interval: Duration = Duration::from_secs(7 * 86_400),
+        acts destination_max_retry_interval: Duration = Duration::from_secs(7 * 86_400),
     }
 }

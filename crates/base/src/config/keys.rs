@@ -17,9 +17,9 @@ options! {
         /// How long other servers may keep this server's keys; half of that passes until this server fetches theirs anew.
         later key_refresh_interval: Duration = Duration::from_secs(24 * 3600),
         /// Servers asked for other servers' keys.
-        later trusted_key_servers: Vec<TrustedKeyServer> = vec![TrustedKeyServer::matrix_org()],
+        acts trusted_key_servers: Vec<TrustedKeyServer> = vec![TrustedKeyServer::matrix_org()],
         /// Whether not to warn that matrix.org is trusted.
-        later suppress_key_server_warning: bool = false,
+        acts suppress_key_server_warning: bool = false,
         /// The file with the keys with which this server answers for others, as a trusted key server.
         later key_server_signing_keys_path: Option<PathBuf>,
     }
@@ -49,11 +49,11 @@ options! {
     /// A server asked for other servers' keys.
     pub struct TrustedKeyServer {
         /// Its name.
-        later server_name: String,
+        acts server_name: String,
         /// Its keys, by key id, in base64. Without them its TLS certificate is trusted.
-        later verify_keys: BTreeMap<String, String>,
+        acts verify_keys: BTreeMap<String, String>,
         /// Whether its answers are believed without any check.
-        later accept_keys_insecurely: bool = false,
+        acts accept_keys_insecurely: bool = false,
     }
 }
 

@@ -18,7 +18,7 @@ options! {
         /// Whether a daemon prints its process id.
         acts print_pidfile: bool = false,
         /// Text appended to the User-Agent header of outgoing requests.
-        later user_agent_suffix: Option<String>,
+        acts user_agent_suffix: Option<String>,
         /// Whether Synapse freezes event dictionaries.
         moot use_frozen_dicts: bool = false,
         /// Where a visit to `/` is redirected to.
@@ -61,15 +61,15 @@ options! {
         /// Whether messages can be searched.
         later enable_search: bool = true,
         /// Addresses that outgoing requests must not reach: push gateways, identity servers, other servers.
-        later ip_range_blacklist: Vec<IpRange> = private_ranges(),
+        acts ip_range_blacklist: Vec<IpRange> = private_ranges(),
         /// Exceptions from `ip_range_blacklist`.
-        later ip_range_whitelist: Vec<IpRange>,
+        acts ip_range_whitelist: Vec<IpRange>,
         /// The ports and unix sockets the server listens on.
         acts listeners: Vec<Listener>,
         /// How mail is sent. Without it no mail is sent.
         later email: Option<Email>,
         /// Addresses that requests to other servers must not reach, when they are others than `ip_range_blacklist`.
-        later federation_ip_range_blacklist: Option<Vec<IpRange>>,
+        acts federation_ip_range_blacklist: Option<Vec<IpRange>>,
         /// The port of Synapse's interactive Python console.
         moot manhole: Option<u16>,
         /// How to log in to Synapse's interactive Python console.

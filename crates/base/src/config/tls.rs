@@ -10,13 +10,13 @@ options! {
         /// The file with the certificate's private key, in PEM form.
         acts tls_private_key_path: Option<PathBuf>,
         /// Whether the certificates of other servers are checked.
-        later federation_verify_certificates: bool = true,
+        acts federation_verify_certificates: bool = true,
         /// The oldest version of TLS to speak with other servers; older than 1.2 is never spoken here.
-        later federation_client_minimum_tls_version: TlsVersion = TlsVersion::V1,
+        acts federation_client_minimum_tls_version: TlsVersion = TlsVersion::V1,
         /// Servers whose certificates are not checked; `*` stands for any text.
-        later federation_certificate_verification_whitelist: Vec<String>,
+        acts federation_certificate_verification_whitelist: Vec<String>,
         /// Files with authorities that other servers' certificates may be from, instead of the system's.
-        later federation_custom_ca_list: Vec<PathBuf>,
+        acts federation_custom_ca_list: Vec<PathBuf>,
     }
 }
 

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use plexus_base::Clock;
-use plexus_protocol::event::sign::KnownKey;
+use plexus_protocol::event::sign::{KnownKey, PublicKey};
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::Object;
-use plexus_protocol::x_matrix::{self, XMatrix};
 use plexus_store::repo::server_keys::{self, StoredServerKey};
 use plexus_store::{Database, DbError};
 
@@ -129,23 +128,13 @@ impl KeyRing {
         Err(error)
     }
 
-    /// Checks the signature of a request that came in just now (server-server API, "Request Authentication"). Whether it is
-    /// meant for this server is for the caller to check.
-    ///
-    /// # Errors
-    /// See [`NotSigned`].
-    pub async fn verify_request(&self, header: &XMatrix, request: &x_matrix::Request<'_>) -> Result<(), NotSigned> {
-        let name = header.origin.as_str();
+    /// The key `key_id` of `server`, which has just sent us a request signed with it, if it is valid now.
+    pub async fn key_of_request(&self, server: &ServerName, key_id: &str) -> Option<PublicKey> {
         let now = self.clock.now_ms();
-        let wanted = WantedKey { server: name.to_owned(), key_id: header.key.clone(), at_ms: now };
-        // It has just talked to us: it may be asked even if it did not answer before.
-        self.find(std::slice::from_ref(&wanted), Patience::Now).await;
-        let known = self.known(name, &header.key).filter(|known| known.valid_until_ts >= now);
-        let known = known.ok_or_else(|| NotSigned::UnknownKey(name.to_owned()))?;
-        match header.verify(request, &known.key) {
-            true => Ok(()),
-            false => Err(NotSigned::Invalid(name.to_owned())),
-        }
+        let wanted = WantedKey { server: server.as_str().to_owned(), key_id: key_id.to_owned(), at_ms: now };
+        // It is up: it may be asked even if it did not answer before.
+        self.find(&[wanted], Patience::Now).await;
+        self.known(server.as_str(), key_id).filter(|known| known.valid_until_ts >= now).map(|known| known.key)
     }
 
     /// What is known of a key.
@@ -184,7 +173,7 @@ impl KeyRing {
             (server, keys, pass)
         });
         futures_util::stream::iter(asked)
-            .for_each_concurrent(AT_ONCE, async |(server, keys, _pass)| {
+            .for_each_concurrent(AT_ONCE, |(server, keys, _pass)| async move {
                 self.ask_itself(&server, patience).await;
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {

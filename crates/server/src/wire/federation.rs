@@ -1,24 +1,77 @@
-//! What other servers may ask, and what is known of them.
+//! Other servers: what they may ask, what is asked of them, and what is known of them.
 
-use std::collections::HashSet;
-use std::future::{Future, ready};
+use std::collections::HashMap;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use plexus_api_federation::OwnKeys;
+use plexus_base::config::Config;
+use plexus_base::{Clock, Random};
 use plexus_http::{OtherServers, SignedRequests};
-use plexus_protocol::event::sign::{PublicKey, SigningKey};
+use plexus_net::dns::SystemNames;
+use plexus_net::federation::{FederationParts, KeyRingParts};
+use plexus_net::{FederationClient, KeyRing};
+use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
+use plexus_store::Database;
+use tokio::task::JoinSet;
+
+use super::settings;
+use crate::serve::StartError;
+
+/// What federation is built from.
+pub(super) struct Ground<'a> {
+    pub(super) config: &'a Arc<Config>,
+    pub(super) clock: &'a Clock,
+    pub(super) random: &'a Random,
+    pub(super) db: &'a Database,
+    pub(super) server_name: &'a ServerName,
+    pub(super) signing_key: &'a Arc<SigningKey>,
+    pub(super) background: &'a mut JoinSet<()>,
+}
+
+/// What asks other servers.
+pub(super) struct Outgoing {
+    /// Sends requests to other servers.
+    pub(super) client: Arc<FederationClient>,
+    /// Finds their keys.
+    pub(super) key_ring: Arc<KeyRing>,
+}
+
+/// Builds what asks other servers.
+pub(super) async fn outgoing(ground: Ground<'_>) -> Result<Outgoing, StartError> {
+    let Ground { config, clock, random, db, server_name, signing_key, background } = ground;
+    let parts = FederationParts {
+        settings: settings::federation(config, server_name.clone()),
+        signing_key: Arc::clone(signing_key),
+        names: Arc::new(SystemNames::default()),
+        db: db.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+    };
+    let client = Arc::new(FederationClient::start(parts).await?);
+    background.spawn(Arc::clone(&client).run_housekeeping());
+    let key_ring = KeyRing::new(KeyRingParts {
+        server_name: server_name.clone(),
+        own_keys: own_keys(config, signing_key)?,
+        trusted: settings::trusted_key_servers(config)?,
+        client: Arc::clone(&client),
+        db: db.clone(),
+        clock: clock.clone(),
+    });
+    Ok(Outgoing { client, key_ring: Arc::new(key_ring) })
+}
 
 /// What the server-server API stands on: mostly what the client-server API does.
 pub fn services(
     shared: &plexus_api_client::Services,
     server_name: ServerName,
     signing_key: Arc<SigningKey>,
+    outgoing: &Outgoing,
 ) -> plexus_api_federation::Services {
     let config = Arc::clone(&shared.config);
-    let whitelist = &config.federation.federation_domain_whitelist;
-    let others = Others { whitelist: whitelist.as_ref().map(|names| names.iter().cloned().collect()) };
+    let others = Others { client: Arc::clone(&outgoing.client), key_ring: Arc::clone(&outgoing.key_ring) };
     let own_keys = OwnKeys::new(server_name.clone(), signing_key, &config.keys, shared.clock.clone());
     plexus_api_federation::Services {
         random: shared.random.clone(),
@@ -34,23 +87,38 @@ pub fn services(
     }
 }
 
-/// Servers whose keys are not known: none of their requests is believed.
+/// This server's keys, with which its own events are checked when they come back.
+fn own_keys(config: &Config, signing_key: &SigningKey) -> Result<HashMap<String, KnownKey>, StartError> {
+    let current = KnownKey { key: signing_key.public_key(), valid_until_ts: u64::MAX };
+    let mut keys = HashMap::from([(signing_key.key_id().to_owned(), current)]);
+    for (key_id, old) in &config.keys.old_signing_keys {
+        let key = PublicKey::parse(&old.key).map_err(|_| StartError::OldKey(key_id.clone()))?;
+        let valid_until_ts = u64::try_from(old.expired_ts).unwrap_or(0);
+        keys.entry(key_id.clone()).or_insert(KnownKey { key, valid_until_ts });
+    }
+    Ok(keys)
+}
+
+/// Other servers, as checking their requests sees them.
 struct Others {
-    whitelist: Option<HashSet<String>>,
+    client: Arc<FederationClient>,
+    key_ring: Arc<KeyRing>,
 }
 
 impl OtherServers for Others {
     fn key<'a>(
         &'a self,
-        _server: &'a ServerName,
-        _key_id: &'a str,
+        server: &'a ServerName,
+        key_id: &'a str,
     ) -> Pin<Box<dyn Future<Output = Option<PublicKey>> + Send + 'a>> {
-        Box::pin(ready(None))
+        Box::pin(self.key_ring.key_of_request(server, key_id))
     }
 
     fn is_allowed(&self, server: &ServerName) -> bool {
-        self.whitelist.as_ref().is_none_or(|allowed| allowed.contains(server.as_str()))
+        self.client.is_allowed(server)
     }
 
-    fn heard_from(&self, _server: &ServerName) {}
+    fn heard_from(&self, server: &ServerName) {
+        self.client.heard_from(server);
+    }
 }

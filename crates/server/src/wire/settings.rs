@@ -4,9 +4,14 @@ use plexus_accounts::password::Policy;
 use plexus_accounts::settings::{
     LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
-use plexus_base::config::{Config, PasswordLogin, ThumbnailMethod};
+use plexus_base::config::{Config, IpRange, PasswordLogin, ThumbnailMethod, TlsVersion};
 use plexus_media::{MediaSettings, Method, ThumbnailSize};
+use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
+use plexus_net::{AddressGuard, TlsSettings};
+use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
+
+use crate::serve::{StartError, federation_connections};
 
 /// What accounts take.
 pub fn accounts(config: &Config, server_name: ServerName) -> Settings {
@@ -91,4 +96,82 @@ pub fn media(config: &Config) -> MediaSettings {
         max_pending_uploads: options.max_pending_media_uploads.into(),
         unused_expiration: options.unused_expiration_time,
     }
+}
+
+/// How other servers are asked.
+pub fn federation(config: &Config, server_name: ServerName) -> FederationSettings {
+    let options = &config.federation;
+    let patience = &options.federation;
+    let suffix = config.server.user_agent_suffix.as_ref();
+    FederationSettings {
+        server_name,
+        allowed: options.federation_domain_whitelist.as_ref().map(|names| names.iter().cloned().collect()),
+        guard: federation_guard(config),
+        tls: TlsSettings {
+            verify: config.tls.federation_verify_certificates,
+            unverified_hosts: config.tls.federation_certificate_verification_whitelist.clone(),
+            only_tls_1_3: matches!(config.tls.federation_client_minimum_tls_version, TlsVersion::V13),
+            authorities: config.tls.federation_custom_ca_list.clone(),
+        },
+        user_agent: format!(
+            "Plexus/{}{}",
+            env!("CARGO_PKG_VERSION"),
+            suffix.map(|suffix| format!(" {suffix}")).unwrap_or_default()
+        ),
+        timeout: patience.client_timeout,
+        retries: Retries {
+            short: patience.max_short_retries,
+            short_delay: patience.max_short_retry_delay,
+            long: patience.max_long_retries,
+            long_delay: patience.max_long_retry_delay,
+        },
+        backoff: Backoff {
+            shortest: patience.destination_min_retry_interval,
+            multiplier: patience.destination_retry_multiplier,
+            longest: patience.destination_max_retry_interval,
+        },
+        max_connections: federation_connections(),
+    }
+}
+
+/// As in Synapse, the exceptions go with `ip_range_blacklist` only, and the unspecified addresses are always blocked.
+fn federation_guard(config: &Config) -> AddressGuard {
+    let options = &config.server;
+    let (mut blocked, exceptions) = match &options.federation_ip_range_blacklist {
+        Some(blocked) => (blocked.clone(), Vec::new()),
+        None => (options.ip_range_blacklist.clone(), options.ip_range_whitelist.clone()),
+    };
+    blocked.extend(["0.0.0.0", "::"].into_iter().filter_map(IpRange::parse));
+    AddressGuard { blocked, exceptions }
+}
+
+/// The trusted key servers.
+///
+/// # Errors
+/// When one of them is described wrongly, or could tell anything: nothing vouches for what it says.
+pub fn trusted_key_servers(config: &Config) -> Result<Vec<TrustedKeyServer>, StartError> {
+    let options = &config.keys;
+    let mut trusted = Vec::new();
+    for server in &options.trusted_key_servers {
+        let problem = |problem| StartError::KeyServer { server: server.server_name.clone(), problem };
+        let server_name = ServerName::try_from(server.server_name.as_str());
+        let server_name = server_name.map_err(|_| problem("this is not the name of a server"))?;
+        let keys = server.verify_keys.iter().map(|(id, key)| Some((id.clone(), PublicKey::parse(key).ok()?)));
+        let verify_keys = keys.collect::<Option<std::collections::BTreeMap<_, _>>>();
+        let verify_keys = verify_keys.ok_or_else(|| problem("verify_keys holds what is not an ed25519 key"))?;
+        if verify_keys.is_empty() && !config.tls.federation_verify_certificates && !server.accept_keys_insecurely {
+            return Err(problem(
+                "its certificate is not checked (federation_verify_certificates) and it has no verify_keys: anybody could \
+                 answer for it; set verify_keys, or accept_keys_insecurely to accept that",
+            ));
+        }
+        if server.server_name == "matrix.org" && !options.suppress_key_server_warning {
+            tracing::warn!(
+                "matrix.org is a trusted key server: it is asked for other servers' keys; set trusted_key_servers, or \
+                 suppress_key_server_warning if that is meant"
+            );
+        }
+        trusted.push(TrustedKeyServer { server_name, verify_keys });
+    }
+    Ok(trusted)
 }
