@@ -90,21 +90,3 @@ impl StreamedAnswer {
         Ok(whole.freeze())
     }
 }
-
-/// What a caller wants of an answer.
-pub(super) trait FromAnswer: Sized {
-    fn from_answer(answer: StreamedAnswer) -> impl Future<Output = Result<Self, FederationError>> + Send;
-}
-
-impl FromAnswer for StreamedAnswer {
-    async fn from_answer(answer: StreamedAnswer) -> Result<Self, FederationError> {
-        Ok(answer)
-    }
-}
-
-/// The whole body.
-impl FromAnswer for Bytes {
-    async fn from_answer(answer: StreamedAnswer) -> Result<Self, FederationError> {
-        answer.whole().await
-    }
-}
