@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use plexus_protocol::{
     auth::{self, AuthEvent, AuthRejection},
-    event::{Pdu, sign::SigningKey},
+    event::{
+        Pdu,
+        build::PduBuilder,
+        sign::{self, KnownKey, SignatureError, SigningKey},
+    },
     id::EventId,
     json::Object,
     rules::RoomVersion,
@@ -241,6 +245,45 @@ fn auth_events() {
         // 2.
         let expected = if version < RoomVersion::V12 { "RejectedAuthEvent" } else { "UnknownRoom" };
         assert_eq!(check(&built, &event, Some(&create)), expected, "version {version}");
+    }
+}
+
+/// Rule 5.2.1, which is that of signatures: checked before the others, and of joins only.
+#[test]
+fn restricted_joins_are_signed_by_who_authorised_them() {
+    let dave = SigningKey::generate(&[1; 32], "d");
+    let carol = SigningKey::generate(&[2; 32], "c");
+    let keys = |server: &str, id: &str| {
+        let key =
+            [("b", &dave), ("a", &carol)].into_iter().find(|(name, key)| *name == server && key.key_id() == id)?.1;
+        Some(KnownKey { key: key.public_key(), valid_until_ts: u64::MAX })
+    };
+    for version in RoomVersion::ALL {
+        for (membership, asked) in [("join", version >= RoomVersion::V8), ("leave", false)] {
+            let content = [("membership", membership), ("join_authorised_via_users_server", "@carol:a")];
+            let room_id = if version < RoomVersion::V12 { "!room:a".to_owned() } else { format!("!{:A<43}", "create") };
+            let builder = PduBuilder {
+                room_id: Some(room_id.parse().unwrap()),
+                sender: "@dave:b".parse().unwrap(),
+                event_type: "m.room.member".to_owned(),
+                state_key: Some("@dave:b".to_owned()),
+                content: Object::from(content),
+                unsigned: None,
+                redacts: None,
+                prev_events: vec![],
+                auth_events: vec![],
+                depth: 1,
+                origin_server_ts: 1,
+            };
+            let event = builder.build(version, &dave, &"b".parse().unwrap()).unwrap();
+            let expected = if asked { Err(SignatureError::Missing("a".to_owned())) } else { Ok(()) };
+            assert_eq!(sign::verify(&event, &keys), expected, "{membership} in version {version}");
+            let signed = sign::add_signature(&event, &carol, &"a".parse().unwrap());
+            assert_eq!(sign::verify(&signed, &keys), Ok(()), "{membership} in version {version}");
+            let forged = sign::add_signature(&event, &SigningKey::generate(&[3; 32], "c"), &"a".parse().unwrap());
+            let expected = if asked { Err(SignatureError::Invalid("a".to_owned())) } else { Ok(()) };
+            assert_eq!(sign::verify(&forged, &keys), expected, "{membership} in version {version}");
+        }
     }
 }
 
