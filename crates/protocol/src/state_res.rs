@@ -2,8 +2,9 @@
 //!
 //! The algorithms read no storage. The caller keeps an [`AuthGraph`] of the room, in which events and state keys are small
 //! numbers, makes a [`State`] of each branch, and calls [`resolve`], which answers the resolved state or the events it has yet
-//! to be given. Nothing recurses; what is linear in the size of the room is arithmetic on those numbers, and only conflicted
-//! events are looked at.
+//! to be given. States that were made from one another share structure, and what they share is passed over; auth differences come
+//! from chains of events that the graph keeps; only conflicted events and what authorizes them are looked up. So the work follows
+//! the conflict and not the size of the room.
 //!
 //! Where the specification's prose and the servers in use differ, the servers are followed, as rooms would split otherwise:
 //! - a state event counts as part of its own state's auth chain, so an unconflicted event is never in the auth difference;
