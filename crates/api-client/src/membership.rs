@@ -40,6 +40,7 @@ impl TargetRequest {
             target: self.user_id,
             reason: self.reason,
             content: Object::new(),
+            via: Vec::new(),
         }
     }
 }
@@ -52,6 +53,7 @@ impl OwnRequest {
             target: requester.user_id.clone(),
             reason: self.reason,
             content: Object::new(),
+            via: Vec::new(),
         }
     }
 }

@@ -39,6 +39,13 @@ pub(crate) fn membership_error(error: MembershipError) -> ApiError {
         MembershipError::UnableToGrantJoin => bad_request("M_UNABLE_TO_GRANT_JOIN", text),
         MembershipError::GuestsForbidden => guests_forbidden(),
         MembershipError::StillInRoom => ApiError::unknown(text),
+        MembershipError::NoServer => {
+            ApiError::not_found("Can't join remote room because no servers that are in the room have been provided.")
+        }
+        MembershipError::BadState | MembershipError::Receive(_) => {
+            ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text)
+        }
+        MembershipError::Remote(error) => remote_error(&error),
         MembershipError::Send(error) => send_error(error),
     }
 }
@@ -57,6 +64,25 @@ pub(crate) fn create_error(error: CreateError) -> ApiError {
 
 pub(crate) fn guests_forbidden() -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed")
+}
+
+/// What another server said when it was needed, as far as it is for the client to know: a refusal is passed on.
+pub(crate) fn remote_error(error: &FederationError) -> ApiError {
+    match error {
+        FederationError::Status { status, errcode: Some(errcode), error: message, .. } if status.is_client_error() => {
+            let message = message.clone().unwrap_or_default();
+            ApiError::new(*status, errcode.clone(), message)
+        }
+        FederationError::NotAllowed(_) => ApiError::forbidden(error.to_string()),
+        error => {
+            tracing::info!("{error}");
+            ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                "M_UNKNOWN",
+                "The other server could not be reached or did not answer as it should",
+            )
+        }
+    }
 }
 
 /// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").

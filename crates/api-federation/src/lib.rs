@@ -12,6 +12,7 @@ mod openid;
 mod query;
 pub mod routes;
 pub mod services;
+mod transactions;
 
 pub use discovery::own_keys::OwnKeys;
 pub use routes::router;

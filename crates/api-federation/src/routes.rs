@@ -6,7 +6,7 @@ use axum::middleware::from_fn_with_state;
 use plexus_http::{Client, Federation, Routes, SignedRequests, signed};
 
 use crate::discovery::{discover_homeserver, get_server_keys, get_server_version};
-use crate::{Api, authenticated_media, device, directory, keys, openid, query};
+use crate::{Api, authenticated_media, device, directory, keys, openid, query, transactions};
 
 /// What anybody may ask, without a signature.
 pub fn open() -> Routes<Api> {
@@ -24,10 +24,15 @@ pub fn open() -> Routes<Api> {
 /// What only other servers may ask: every request is signed.
 pub fn for_servers() -> Routes<Api> {
     let mut routes = Routes::new();
+    rooms(&mut routes);
     queries(&mut routes);
     users(&mut routes);
     media(&mut routes);
     routes
+}
+
+fn rooms(r: &mut Routes<Api>) {
+    r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle);
 }
 
 fn queries(r: &mut Routes<Api>) {

@@ -8,6 +8,7 @@ use plexus_base::config::Config;
 use plexus_http::SignedRequests;
 use plexus_media::MediaStore;
 use plexus_protocol::id::ServerName;
+use plexus_rooms::inbox::Inbox;
 use plexus_rooms::{Profiles, Rooms};
 
 use crate::OwnKeys;
@@ -23,6 +24,7 @@ plexus_http::services! {
         pub sessions: Sessions,
         pub device_keys: DeviceKeys,
         pub rooms: Arc<Rooms>,
+        pub inbox: Arc<Inbox>,
         pub profiles: Arc<Profiles>,
         pub media: Arc<MediaStore>,
     }

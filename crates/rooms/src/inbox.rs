@@ -15,7 +15,7 @@ use plexus_store::{DbError, event_key, pdu_json, repo};
 use serde::{Deserialize, Serialize};
 
 use crate::peers::RawPdu;
-use crate::receive::{PduReceiver, ReceiveError};
+use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite};
 use crate::room::{Room, RoomView};
 
 use lanes::Lanes;
@@ -100,6 +100,14 @@ impl Inbox {
         others.await;
         let (answer, checked) = self.check(origin, pdus).await?;
         let answer = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+        let mut staged = Vec::with_capacity(checked.len());
+        for Checked { room, pdu } in checked {
+            match room.view().local_joined.is_empty() {
+                true => self.end_invite(&room, &pdu).await?,
+                false => staged.push(Checked { room, pdu }),
+            }
+        }
+        let checked = staged;
         let staged: Vec<NewStaged> = checked
             .iter()
             .map(|Checked { room, pdu }| NewStaged {
@@ -123,11 +131,7 @@ impl Inbox {
     }
 
     /// The checks that need no more than the event: format, room, access control list, signatures and hash.
-    async fn check(
-        &self,
-        origin: &ServerName,
-        raw: Vec<RawPdu>,
-    ) -> Result<(TransactionAnswer, Vec<Checked>), DbError> {
+    async fn check(&self, origin: &ServerName, raw: Vec<RawPdu>) -> Result<(TransactionAnswer, Vec<Checked>), DbError> {
         let mut answer = TransactionAnswer::default();
         let mut candidates: Vec<Checked> = Vec::new();
         for raw in raw {
@@ -145,7 +149,7 @@ impl Inbox {
             let view = room.view();
             let refused = if pdu.room_id() != &room.id {
                 Some(ReceiveError::OtherRoom)
-            } else if view.local_joined.is_empty() {
+            } else if view.local_joined.is_empty() && !is_end_of_invite(&room, &pdu) {
                 Some(ReceiveError::NotInRoom)
             } else if !allows(&view, origin) {
                 Some(ReceiveError::DeniedByAcl)
@@ -175,6 +179,18 @@ impl Inbox {
         Ok((answer, checked))
     }
 
+    /// Our user is not invited any more to a room that this server is not in.
+    async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
+        match self.receiver.rooms.set_from_outside(room, pdu).await {
+            Err(ReceiveError::Db(error)) => Err(error),
+            Err(error) => {
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     async fn room_of(&self, raw: &RawPdu) -> Result<Option<Arc<Room>>, DbError> {
         #[derive(Deserialize)]
         struct InRoom {
@@ -190,7 +206,8 @@ impl Inbox {
 /// Whether the room's access control list lets a server take part.
 #[must_use]
 pub fn allows(view: &RoomView, server: &ServerName) -> bool {
-    view.event_in_memory("m.room.server_acl", "").is_none_or(|acl| ServerAcl::from_content(acl.content()).allows(server))
+    view.event_in_memory("m.room.server_acl", "")
+        .is_none_or(|acl| ServerAcl::from_content(acl.content()).allows(server))
 }
 
 fn refusal(error: &ReceiveError) -> PduAnswer {

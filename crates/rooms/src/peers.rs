@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use plexus_net::federation::FederationError;
+use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
-use plexus_protocol::id::{EventId, RoomId, ServerName};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
 use serde_json::value::RawValue;
 
 pub use federation::FederationPeers;
@@ -53,6 +56,53 @@ pub struct MissingEvents {
     pub min_depth: u64,
 }
 
+/// An event to be completed and signed, as `make_join` and its kin answer it.
+#[derive(Debug)]
+pub struct Template {
+    /// The room's version.
+    pub room_version: RoomVersion,
+    /// The event without id, hashes and signatures.
+    pub event: Object,
+}
+
+/// What `make_join` and its kin make a template for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// `make_join`, `send_join`
+    Join,
+    /// `make_knock`, `send_knock`
+    Knock,
+    /// `make_leave`, `send_leave`
+    Leave,
+}
+
+impl Entrance {
+    /// As paths name it, and `membership`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+        }
+    }
+}
+
+/// A room as a server tells it whose user has joined.
+#[derive(Debug, Default)]
+pub struct JoinedRoom {
+    /// The join with the signature of the server that let the user in, where one is needed.
+    pub event: Option<RawPdu>,
+    /// The state before the join.
+    pub state: Vec<RawPdu>,
+    /// What allowed it.
+    pub auth_chain: Vec<RawPdu>,
+    /// Whether member events are missing from the state.
+    pub members_omitted: bool,
+    /// With `members_omitted`: the servers in the room.
+    pub servers_in_room: Vec<ServerName>,
+}
+
 /// The key of a server that signed something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignedBy {
@@ -95,6 +145,27 @@ pub trait Peers: Send + Sync {
     /// `GET /event_auth/{roomId}/{eventId}`
     fn event_auth<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId)
     -> Asked<'a, Vec<RawPdu>>;
+
+    /// `GET /make_join/{roomId}/{userId}` and its kin.
+    fn template<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        user: &'a UserId,
+        entrance: Entrance,
+    ) -> Asked<'a, Template>;
+
+    /// `PUT /send_join/{roomId}/{eventId}`
+    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit_members: bool) -> Asked<'a, JoinedRoom>;
+
+    /// `PUT /send_knock/{roomId}/{eventId}`: stripped state that describes the room, each as JSON.
+    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>>;
+
+    /// `PUT /send_leave/{roomId}/{eventId}`
+    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()>;
+
+    /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's server.
+    fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
 
     /// The keys that are known or can be found; others are left out. Server and key id to key.
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>>;

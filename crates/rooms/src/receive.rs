@@ -4,13 +4,13 @@
 
 mod auth_events;
 mod fetch_missing;
+mod invites;
 mod place;
 mod state_before;
 mod verify;
 
 use std::sync::Arc;
 
-use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::sign::SignatureError;
 use plexus_protocol::event::{Pdu, PduError};
 use plexus_protocol::id::ServerName;
@@ -22,6 +22,8 @@ use crate::peers::Peers;
 use crate::persist::PersistError;
 use crate::registry::Rooms;
 use crate::room::Room;
+
+pub(crate) use invites::is_end_of_invite;
 
 /// How often an event is placed anew because the room has changed under it.
 const ATTEMPTS: usize = 8;
@@ -54,6 +56,9 @@ pub enum ReceiveError {
     /// Not signed by who must have signed it.
     #[error("{0}")]
     Signature(#[from] SignatureError),
+    /// Not an invite of one of our users.
+    #[error("not an invite of a user of this server")]
+    NotAnInvite,
     /// Of another room.
     #[error("the event belongs to another room")]
     OtherRoom,
@@ -74,9 +79,6 @@ pub enum ReceiveError {
     Db(#[from] DbError),
 }
 
-/// Why an event is not allowed.
-pub(crate) type Rejection = AuthRejection;
-
 impl PduReceiver {
     /// A receiver into these rooms.
     #[must_use]
@@ -93,6 +95,12 @@ impl PduReceiver {
         let outcomes = self.process(origin, room, vec![pdu]).await?;
         let own = outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id);
         own.map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
+    }
+
+    /// Takes in an event that this server has made itself on what it knew of the room at the time.
+    pub(crate) async fn place_own(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<Accepted, ReceiveError> {
+        let outcomes = self.place_all(room, std::slice::from_ref(pdu), &state_before::ToldStates::new()).await?;
+        outcomes.into_iter().next().map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
     }
 
     /// Takes in events of one room, and what comes before them. Answers what became of each that was tried.

@@ -256,6 +256,15 @@ impl Shared {
         Arc::clone(room)
     }
 
+    /// Drops a room from memory: it is read anew when it is asked for.
+    pub fn forget(&self, nid: RoomNid) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(room) = registry.rooms.remove(&nid) {
+            registry.nids.remove(&room.id);
+            registry.bytes = registry.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
+        }
+    }
+
     /// Accounts for a room that a commit has changed.
     pub fn changed(&self, room: &Room) {
         let bytes = weight(&room.view());

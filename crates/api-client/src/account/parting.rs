@@ -62,6 +62,7 @@ impl Parting {
             target: user.clone(),
             reason: None,
             content: Object::new(),
+            via: Vec::new(),
         };
         if let Err(error) = self.memberships.leave(change).await {
             tracing::warn!(%user, room = %room.id, %error, "a deactivated user could not leave a room");

@@ -47,6 +47,7 @@ pub async fn handle(
         target,
         reason: request.reason,
         content: Object::new(),
+        via: Vec::new(),
     };
     members.invite(change).await.map_err(membership_error)?;
     Ok(Empty)

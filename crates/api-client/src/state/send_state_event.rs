@@ -63,7 +63,8 @@ async fn set_membership(
     let membership =
         content.get_str("membership").ok_or_else(|| ApiError::bad_json("The content has no membership"))?.to_owned();
     let own = target == requester.user_id;
-    let change = MembershipChange { room_id, sender: requester.user_id.clone(), target, reason: None, content };
+    let change =
+        MembershipChange { room_id, sender: requester.user_id.clone(), target, reason: None, content, via: Vec::new() };
     let changed = match &*membership {
         "join" if own => members.join(change, requester.is_guest).await,
         "join" => return Err(ApiError::forbidden("Cannot force another user to join.")),

@@ -304,6 +304,7 @@ pub fn change(room: &Room, sender: &str, target: &str) -> MembershipChange {
         target: user(target),
         reason: None,
         content: Object::new(),
+        via: Vec::new(),
     }
 }
 

@@ -3,15 +3,26 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_net::federation::{Call, FederationClient, FederationError, KeyRing, WantedKey};
+use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
-use plexus_protocol::id::{EventId, RoomId, ServerName};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::{Asked, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Waiting};
+use super::{
+    Asked, Entrance, JoinedRoom, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Template, Waiting,
+};
 
 const PREFIX: &str = "/_matrix/federation";
+/// How long a large room may take to be told.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(300);
+/// The largest room that is joined, in bytes of its state and auth chain.
+const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
 
 /// [`Peers`] by the server-server API.
 pub struct FederationPeers {
@@ -57,6 +68,44 @@ fn encode(text: &str, out: &mut String) {
             let _ = write!(out, "%{byte:02X}");
         }
     }
+}
+
+fn send_path(version: &str, name: &str, pdu: &Pdu) -> String {
+    path(&[version, name, pdu.room_id().as_str(), pdu.event_id().as_str()])
+}
+
+#[derive(Deserialize)]
+struct TemplateAnswer {
+    room_version: Option<String>,
+    event: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct SendJoinAnswer {
+    event: Option<RawPdu>,
+    state: Vec<RawPdu>,
+    auth_chain: Vec<RawPdu>,
+    #[serde(default)]
+    members_omitted: bool,
+    #[serde(default)]
+    servers_in_room: Vec<ServerName>,
+}
+
+#[derive(Deserialize)]
+struct SendKnockAnswer {
+    knock_room_state: Vec<RawPdu>,
+}
+
+#[derive(Deserialize)]
+struct InviteAnswer {
+    event: RawPdu,
+}
+
+#[derive(Serialize)]
+struct InviteBody<'a> {
+    room_version: &'a str,
+    event: &'a RawValue,
+    invite_room_state: Vec<RawPdu>,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +218,74 @@ impl Peers for FederationPeers {
             let call = Call::get(path(&["v1", "event_auth", room.as_str(), event.as_str()]));
             let answer: AuthChain = self.client.call_json(server, call).await?;
             Ok(answer.auth_chain)
+        })
+    }
+
+    fn template<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        user: &'a UserId,
+        entrance: Entrance,
+    ) -> Asked<'a, Template> {
+        Box::pin(async move {
+            let make = format!("make_{}", entrance.as_str());
+            let versions: Vec<(&str, &str)> = match entrance {
+                Entrance::Leave => Vec::new(),
+                Entrance::Join | Entrance::Knock => RoomVersion::ALL.iter().map(|it| ("ver", it.as_str())).collect(),
+            };
+            let path = with_query(path(&["v1", &make, room.as_str(), user.as_str()]), &versions);
+            let answer: TemplateAnswer = self.client.call_json(server, Call::get(path)).await?;
+            let malformed = |problem: String| FederationError::NotJson { destination: server.clone(), problem };
+            // Servers of before room versions do not name one.
+            let version = answer.room_version.as_deref().unwrap_or("1");
+            let room_version = version.parse().map_err(|_| malformed(format!("room version {version:?}")))?;
+            let event = Object::parse(answer.event.get()).map_err(|error| malformed(error.to_string()))?;
+            Ok(Template { room_version, event })
+        })
+    }
+
+    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit_members: bool) -> Asked<'a, JoinedRoom> {
+        Box::pin(async move {
+            let omit = if omit_members { "true" } else { "false" };
+            let path = with_query(send_path("v2", "send_join", join), &[("omit_members", omit)]);
+            let call = Call::put(path, join.json().to_owned()).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
+            let answer: SendJoinAnswer = self.client.call_json(server, call).await?;
+            Ok(JoinedRoom {
+                event: answer.event,
+                state: answer.state,
+                auth_chain: answer.auth_chain,
+                members_omitted: answer.members_omitted,
+                servers_in_room: answer.servers_in_room,
+            })
+        })
+    }
+
+    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move {
+            let call = Call::put(send_path("v1", "send_knock", knock), knock.json().to_owned());
+            let answer: SendKnockAnswer = self.client.call_json(server, call).await?;
+            Ok(answer.knock_room_state)
+        })
+    }
+
+    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let call = Call::put(send_path("v2", "send_leave", leave), leave.json().to_owned());
+            self.client.call(server, call).await.map(|_| ())
+        })
+    }
+
+    fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu> {
+        Box::pin(async move {
+            let malformed = |error: serde_json::Error| FederationError::Malformed(error.to_string());
+            let event = RawValue::from_string(invite.json().to_owned()).map_err(malformed)?;
+            let body =
+                InviteBody { room_version: invite.room_version().as_str(), event: &event, invite_room_state: stripped };
+            let body = serde_json::to_string(&body).map_err(malformed)?;
+            let call = Call::put(send_path("v2", "invite", invite), body);
+            let answer: InviteAnswer = self.client.call_json(server, call).await?;
+            Ok(answer.event)
         })
     }
 

@@ -126,6 +126,7 @@ pub fn change(room: &RoomId, sender: &str, target: &str) -> MembershipChange {
         target: user(target),
         reason: None,
         content: Object::new(),
+        via: Vec::new(),
     }
 }
 

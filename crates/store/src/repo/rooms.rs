@@ -111,6 +111,12 @@ pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError>
     )
 }
 
+/// Corrects the version of a room of which no event is known.
+pub fn set_version(tx: &mut Tx<'_>, nid: RoomNid, version: &str) -> Result<(), DbError> {
+    tx.execute("UPDATE rooms SET room_version = $2 WHERE room_nid = $1", &[&nid, &version])?;
+    Ok(())
+}
+
 /// The ids of rooms; unknown numbers are left out.
 pub fn ids(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<(RoomNid, String)>, DbError> {
     tx.query("SELECT room_nid, room_id FROM rooms WHERE room_nid = ANY($1)", &[&Any(nids)], |row| {

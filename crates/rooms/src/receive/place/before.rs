@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_store::repo::events::{Known, Verdict};
-use plexus_store::repo::state_snapshots::REMOVED;
+use plexus_store::repo::state_snapshots::{REMOVED, SnapshotRef};
 use plexus_store::{DbError, EventNid};
 
 use super::Candidate;
@@ -16,7 +16,7 @@ use crate::receive::ReceiveError;
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::{self, StateAt};
-use crate::state_map::StateEntry;
+use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::TimelineEvent;
 
 /// A state, and what of it is not stored yet.
@@ -66,7 +66,11 @@ impl Rooms {
         head: &Head,
         candidate: &Candidate<'_>,
     ) -> Result<Before, ReceiveError> {
-        let current = StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() };
+        let current = match candidate.entering {
+            // What is in memory of a room from outside is in no snapshot.
+            true => StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() },
+            false => StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() },
+        };
         if candidate.told.is_none() && follows(head, candidate.pdu) {
             return Ok(Before { at: current, new: Vec::new() });
         }

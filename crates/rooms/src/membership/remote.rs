@@ -1,0 +1,244 @@
+//! Memberships of rooms this server is not in: another server, which is in the room, makes the template of the event, and takes
+//! the signed event in (server-server API, "Joining Rooms", "Knocking upon a room", "Leaving Rooms (Rejecting Invites)").
+
+use std::sync::Arc;
+
+use plexus_net::federation::FederationError;
+use plexus_protocol::event::build::{self, PduBuilder};
+use plexus_protocol::event::{Pdu, sign};
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::json::{Object, Value};
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::EventNid;
+use plexus_store::repo::events::Verdict;
+
+use super::{MembershipChange, MembershipError};
+use crate::build::Sent;
+use crate::error::SendError;
+use crate::peers::{Entrance, JoinedRoom, RawPdu};
+use crate::profile;
+use crate::receive::{Accepted, PduReceiver, ReceiveError};
+use crate::registry::Rooms;
+use crate::room::Room;
+
+/// How many servers are asked to let a user in before giving up.
+const SERVERS: usize = 10;
+
+/// Changes memberships by way of other servers.
+pub(super) struct Remote<'a> {
+    pub rooms: &'a Arc<Rooms>,
+    pub receiver: &'a PduReceiver,
+}
+
+/// A template, completed and signed.
+struct Signed {
+    version: RoomVersion,
+    pdu: Pdu,
+}
+
+impl Remote<'_> {
+    /// `change.target` joins by way of the first of `servers` that lets them.
+    pub async fn join(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+        let mut last = MembershipError::NoServer;
+        for server in servers.iter().take(SERVERS) {
+            match self.join_via(change, server).await {
+                Ok(sent) => return Ok(sent),
+                Err(error) => {
+                    tracing::info!(room = %change.room_id, "joining by way of {server} failed: {error}");
+                    last = worse(last, error);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn join_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
+        let signed = self.signed(change, server, Entrance::Join).await?;
+        let answer = self.receiver.peers.send_join(server, &signed.pdu, false).await?;
+        let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
+        let join = self.joined_event(&room, &signed.pdu, answer.event).await?;
+        let state = self.take_in(&room, signed.version, answer.state, answer.auth_chain).await?;
+        let event_id = join.event_id().clone();
+        let accepted = match room.view().local_joined.is_empty() {
+            true => self.rooms.enter(&room, &join, state).await?,
+            // In the room already: it was needed to let the user in.
+            false => self.receiver.accept(server, &room, join).await?,
+        };
+        match accepted {
+            Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
+            Accepted::Known => Ok(Sent { event_id, position: None }),
+            Accepted::SoftFailed | Accepted::Rejected => {
+                Err(malformed(server, "the state it told does not allow the join"))
+            }
+        }
+    }
+
+    /// The join as its server completed it: with one more signature where a member vouches for the user.
+    async fn joined_event(&self, room: &Room, ours: &Pdu, theirs: Option<RawPdu>) -> Result<Pdu, MembershipError> {
+        if sign::required_servers(ours).len() < 2 {
+            return Ok(ours.clone());
+        }
+        let theirs = self.receiver.open(room, theirs.into_iter().collect()).await;
+        let same = theirs.into_iter().find(|pdu| pdu.event_id() == ours.event_id());
+        same.ok_or(MembershipError::UnableToGrantJoin)
+    }
+
+    /// Checks and stores a room's state; answers the numbers of its events.
+    async fn take_in(
+        &self,
+        room: &Room,
+        version: RoomVersion,
+        state: Vec<RawPdu>,
+        auth_chain: Vec<RawPdu>,
+    ) -> Result<Vec<EventNid>, MembershipError> {
+        let state = self.receiver.open(room, state).await;
+        let ids: Vec<_> = state.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let create = state.iter().find(|pdu| pdu.is_state("m.room.create", ""));
+        let of_version = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
+        if !create.is_some_and(of_version) {
+            return Err(MembershipError::BadState);
+        }
+        let mut all = self.receiver.open(room, auth_chain).await;
+        all.extend(state);
+        self.rooms.store_outliers(room, all).await?;
+        let known = self.rooms.known(&ids).await?;
+        let usable = known.values().filter(|known| known.verdict != Verdict::Rejected && known.is_state);
+        Ok(usable.map(|known| known.event_nid).collect())
+    }
+
+    /// `change.target` knocks by way of the first of `servers` that lets them.
+    pub async fn knock(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+        let mut last = MembershipError::NoServer;
+        for server in servers.iter().take(SERVERS) {
+            match self.knock_via(change, server).await {
+                Ok(sent) => return Ok(sent),
+                Err(error) => last = worse(last, error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn knock_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
+        let signed = self.signed(change, server, Entrance::Knock).await?;
+        let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
+        let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
+        let knock = along(&signed.pdu, "knock_room_state", &described);
+        self.rooms.set_from_outside(&room, &knock).await?;
+        Ok(Sent { event_id: knock.event_id().clone(), position: None })
+    }
+
+    /// `change.target` declines an invite or takes back a knock. When no server answers, the room is left for this server
+    /// alone: an invite from a server that is gone must not stay for ever.
+    pub async fn leave(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        servers: &[ServerName],
+    ) -> Result<Sent, MembershipError> {
+        for server in servers.iter().take(SERVERS) {
+            match self.leave_via(change, server).await {
+                Ok(leave) => {
+                    self.rooms.set_from_outside(room, &leave).await?;
+                    return Ok(Sent { event_id: leave.event_id().clone(), position: None });
+                }
+                Err(error) => tracing::info!(room = %room.id, "leaving by way of {server} failed: {error}"),
+            }
+        }
+        let leave = self.leave_alone(room, change)?;
+        self.rooms.set_from_outside(room, &leave).await?;
+        Ok(Sent { event_id: leave.event_id().clone(), position: None })
+    }
+
+    async fn leave_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Pdu, MembershipError> {
+        let signed = self.signed(change, server, Entrance::Leave).await?;
+        self.receiver.peers.send_leave(server, &signed.pdu).await?;
+        Ok(signed.pdu)
+    }
+
+    /// A leave event that nobody else is told.
+    fn leave_alone(&self, room: &Room, change: &MembershipChange) -> Result<Pdu, MembershipError> {
+        let invite = room.view().state.get("m.room.member", change.target.as_str()).and_then(|entry| entry.event());
+        let before: Vec<_> = invite.iter().map(|event| event.pdu.event_id().clone()).collect();
+        let pdu = PduBuilder {
+            room_id: Some(room.id.clone()),
+            sender: change.target.clone(),
+            event_type: "m.room.member".to_owned(),
+            state_key: Some(change.target.to_string()),
+            content: content(change, Object::from([("membership", "leave")])),
+            unsigned: None,
+            redacts: None,
+            prev_events: before.clone(),
+            auth_events: before,
+            depth: invite.map_or(1, |event| event.pdu.depth().saturating_add(1)),
+            origin_server_ts: self.rooms.clock.now_ms(),
+        };
+        Ok(pdu.build(room.version, &self.rooms.signing_key, &self.rooms.server_name).map_err(SendError::from)?)
+    }
+
+    /// Has `server` make a template for the change, completes and signs it.
+    async fn signed(
+        &self,
+        change: &MembershipChange,
+        server: &ServerName,
+        entrance: Entrance,
+    ) -> Result<Signed, MembershipError> {
+        let user = &change.target;
+        let template = self.receiver.peers.template(server, &change.room_id, user, entrance).await?;
+        let mut event = template.event;
+        let is = |name: &str, value: &str| event.get_str(name) == Some(value);
+        let in_room = event.get_str("room_id").is_none_or(|room| room == change.room_id.as_str());
+        let stated = event.get_object("content").cloned().unwrap_or_default();
+        if !is("type", "m.room.member")
+            || !is("state_key", user.as_str())
+            || !is("sender", user.as_str())
+            || !in_room
+            || stated.get_str("membership") != Some(entrance.as_str())
+        {
+            return Err(malformed(server, "the template is not for what was asked"));
+        }
+        let shown = (entrance != Entrance::Leave).then_some(user);
+        let mut own = profile::member_content(&self.rooms.db, entrance.as_str(), shown).await?;
+        if let Some(authoriser) = stated.get_str("join_authorised_via_users_server") {
+            own.insert("join_authorised_via_users_server", authoriser);
+        }
+        event.insert("content", content(change, own));
+        event.insert("origin_server_ts", self.rooms.clock.now_ms());
+        event.insert("room_id", change.room_id.as_str());
+        let version = template.room_version;
+        let pdu = build::finish(event, version, &self.rooms.signing_key, &self.rooms.server_name);
+        Ok(Signed { version, pdu: pdu.map_err(SendError::from)? })
+    }
+}
+
+/// An invite or knock with the stripped state that came with it in `unsigned`.
+pub(crate) fn along(pdu: &Pdu, name: &str, described: &[RawPdu]) -> Pdu {
+    let state: Vec<Value> = described.iter().filter_map(|event| Value::parse(event.get()).ok()).collect();
+    pdu.with_unsigned(Some(Object::from([(name, Value::Array(state))])))
+}
+
+/// What the client wants in the event, over what it has anyway.
+fn content(change: &MembershipChange, mut content: Object) -> Object {
+    for (key, value) in change.content.iter().filter(|(key, _)| *key != "membership") {
+        content.insert(key, value.clone());
+    }
+    if let Some(reason) = &change.reason {
+        content.insert("reason", reason.as_str());
+    }
+    content
+}
+
+/// Of two failures the one to tell: a refusal says more than silence.
+fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
+    match (&before, &now) {
+        (MembershipError::Remote(FederationError::Status { .. }), MembershipError::Remote(error))
+            if !matches!(error, FederationError::Status { .. }) =>
+        {
+            before
+        }
+        _ => now,
+    }
+}
+
+fn malformed(server: &ServerName, problem: &str) -> MembershipError {
+    MembershipError::Remote(FederationError::NotJson { destination: server.clone(), problem: problem.to_owned() })
+}

@@ -1,0 +1,47 @@
+//! Invites of our users to rooms of other servers, and their end.
+
+use plexus_protocol::event::{Pdu, sign};
+use plexus_protocol::id::{ServerName, UserId};
+
+use super::{PduReceiver, ReceiveError};
+use crate::membership::along;
+use crate::membership_kind::MembershipKind;
+use crate::peers::RawPdu;
+use crate::room::Room;
+
+impl PduReceiver {
+    /// Takes in an invite of one of our users (server-server API, "Inviting to a room") with the stripped state that came with
+    /// it; answers it with our signature. In a room this server is in already, the invite itself comes like any other event.
+    ///
+    /// # Errors
+    /// When it is not an invite of one of our users by a user of `origin`, or not signed.
+    pub async fn invited(&self, origin: &ServerName, invite: Pdu, stripped: &[RawPdu]) -> Result<Pdu, ReceiveError> {
+        let rooms = &self.rooms;
+        let ours = invite.state_key().and_then(|key| UserId::try_from(key).ok());
+        let ours = ours.filter(|user| user.server_name() == rooms.server_name.as_str());
+        if ours.is_none()
+            || invite.event_type() != "m.room.member"
+            || MembershipKind::of(&invite) != Some(MembershipKind::Invite)
+            || invite.sender().server_name() != origin.as_str()
+        {
+            return Err(ReceiveError::NotAnInvite);
+        }
+        let mut checked = self.verify(vec![invite]).await;
+        let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
+        let signed = sign::add_signature(&invite, &rooms.signing_key, &rooms.server_name);
+        let room = rooms.known_or_new(invite.room_id(), invite.room_version()).await?;
+        if room.view().local_joined.is_empty() {
+            rooms.set_from_outside(&room, &along(&signed, "invite_room_state", stripped)).await?;
+        }
+        Ok(signed)
+    }
+}
+
+/// Whether an event ends the invite or knock of one of our users in a room that this server is not in.
+pub(crate) fn is_end_of_invite(room: &Room, pdu: &Pdu) -> bool {
+    let view = room.view();
+    let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { return false };
+    let waits = matches!(view.state.membership(user), Some(MembershipKind::Invite | MembershipKind::Knock));
+    let ends = matches!(MembershipKind::of(pdu), Some(MembershipKind::Leave | MembershipKind::Ban));
+    view.local_joined.is_empty() && waits && ends
+}
