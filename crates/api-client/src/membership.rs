@@ -14,10 +14,26 @@ pub mod leave_room;
 pub mod unban_user;
 
 use plexus_http::Requester;
-use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::MembershipChange;
 use serde::Deserialize;
+
+/// Servers that may be in a room. `server_name` is the old name of `via`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Via {
+    #[serde(default)]
+    via: Vec<ServerName>,
+    #[serde(default)]
+    server_name: Vec<ServerName>,
+}
+
+impl Via {
+    /// The servers, to be asked in this order.
+    pub(crate) fn servers(self) -> Vec<ServerName> {
+        if self.via.is_empty() { self.server_name } else { self.via }
+    }
+}
 
 /// The body of kick, ban, unban and invite.
 #[derive(Debug, Deserialize)]

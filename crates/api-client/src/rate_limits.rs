@@ -25,6 +25,8 @@ pub struct RateLimits {
     pub login_account: RateLimiter<str>,
     pub login_failed_attempts: RateLimiter<str>,
     pub joins_local: RateLimiter<UserId>,
+    /// Joins by way of other servers.
+    pub joins_remote: RateLimiter<UserId>,
     pub joins_per_room: RateLimiter<RoomId>,
     pub invites_per_room: RateLimiter<RoomId>,
     pub invites_per_user: RateLimiter<UserId>,
@@ -52,6 +54,7 @@ impl RateLimits {
             login_account: limiter(config.rc_login.account, clock),
             login_failed_attempts: limiter(config.rc_login.failed_attempts, clock),
             joins_local: limiter(config.rc_joins.local, clock),
+            joins_remote: limiter(config.rc_joins.remote, clock),
             joins_per_room: limiter(config.rc_joins_per_room, clock),
             invites_per_room: limiter(config.rc_invites.per_room, clock),
             invites_per_user: limiter(config.rc_invites.per_user, clock),

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use plexus_http::{ApiError, Requester};
+use plexus_net::federation::FederationError;
 use plexus_rooms::{CreateError, MembershipError, SendError};
 
 /// Why an event was not sent.

@@ -17,7 +17,9 @@ use plexus_base::{Clock, Random, Shutdown};
 use plexus_media::MediaStore;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
-use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, RoomsOptions};
+use plexus_rooms::inbox::Inbox;
+use plexus_rooms::peers::FederationPeers;
+use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions};
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
 
@@ -98,6 +100,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         signing_key: Arc::clone(&signing_key),
         cache_bytes: ROOM_CACHE_BYTES,
     });
+    let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
+    let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(peers)));
+    let inbox = Inbox::new(Arc::clone(&receiver));
+    inbox.resume().await?;
     let followers = delivery::build(delivery::Ground {
         config: &config,
         clock: &clock,
@@ -122,10 +128,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     };
     let media = settings::media(&config);
     let media = MediaStore::open(media, database.clone(), clock.clone(), random.clone())?;
-    let foundation = Foundation { config, clock, random, database: database.clone(), shutdown };
+    let foundation = Foundation { config, clock, random, database: database.clone(), shutdown, receiver };
     let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
     background.spawn(client.parting.clone().resume());
-    let federation = federation::services(&client, server_name, signing_key, &outgoing);
+    let federation = federation::services(&client, server_name, signing_key, &outgoing, inbox);
     let router = plexus_api_client::routes()
         .build(client.into())
         .merge(plexus_api_admin::routes().build(admin.into()))
@@ -140,6 +146,7 @@ struct Foundation {
     random: Random,
     database: Database,
     shutdown: Shutdown,
+    receiver: Arc<PduReceiver>,
 }
 
 fn client_services(
@@ -149,9 +156,10 @@ fn client_services(
     accounts: Accounts,
     media: Arc<MediaStore>,
 ) -> plexus_api_client::Services {
-    let Foundation { config, clock, random, database, shutdown } = foundation;
+    let Foundation { config, clock, random, database, shutdown, receiver } = foundation;
     let invite_profiles = config.server.include_profile_data_on_invite;
-    let memberships = Arc::new(MembershipChanger::new(Arc::clone(&rooms), invite_profiles));
+    let memberships = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(receiver);
+    let memberships = Arc::new(memberships);
     let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
     let own_echoes = Arc::new(OwnEchoes::new(Clock::system()));
     let sender = Arc::new(EventSender::new(Arc::clone(&rooms)));

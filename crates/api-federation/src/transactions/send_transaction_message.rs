@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use axum::body::Bytes;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_rooms::inbox::Inbox;
 use serde::Deserialize;

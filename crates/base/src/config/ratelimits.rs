@@ -171,7 +171,7 @@ options! {
         /// To rooms that this server is in.
         acts local: RateLimit = RateLimit::new(0.1, 10),
         /// To rooms that other servers must let this one into.
-        later remote: RateLimit = RateLimit::new(0.01, 10),
+        acts remote: RateLimit = RateLimit::new(0.01, 10),
     }
 }
 

@@ -14,6 +14,7 @@ use plexus_net::federation::{FederationParts, KeyRingParts};
 use plexus_net::{FederationClient, KeyRing};
 use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
+use plexus_rooms::inbox::Inbox;
 use plexus_store::Database;
 use tokio::task::JoinSet;
 
@@ -69,6 +70,7 @@ pub fn services(
     server_name: ServerName,
     signing_key: Arc<SigningKey>,
     outgoing: &Outgoing,
+    inbox: Arc<Inbox>,
 ) -> plexus_api_federation::Services {
     let config = Arc::clone(&shared.config);
     let others = Others { client: Arc::clone(&outgoing.client), key_ring: Arc::clone(&outgoing.key_ring) };
@@ -81,6 +83,7 @@ pub fn services(
         sessions: shared.sessions.clone(),
         device_keys: shared.device_keys.clone(),
         rooms: Arc::clone(&shared.rooms),
+        inbox,
         profiles: Arc::clone(&shared.profiles),
         media: Arc::clone(&shared.media),
         config,
