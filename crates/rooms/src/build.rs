@@ -15,7 +15,7 @@ use tokio::sync::MutexGuard;
 use crate::error::SendError;
 use crate::head::{self, Extremity, Head, StateChange, Tip};
 use crate::load;
-use crate::persist::{Append, PendingEvent, PendingRedaction, PendingSnapshot, PersistError};
+use crate::persist::{Append, PendingEvent, PendingRedaction, PendingSnapshot, PersistError, Sending};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::{StateEntry, StateMap};
@@ -240,6 +240,7 @@ impl Rooms {
             redacts,
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
+            sending: Sending::Own,
             pdu,
         };
         Built::Event(Box::new(pending), next)

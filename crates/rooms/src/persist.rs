@@ -3,6 +3,7 @@
 //! A batch is one `Database::write`. Memory is updated after the commit and before its position is published.
 
 mod apply;
+mod outgoing;
 mod write;
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
+use plexus_protocol::id::ServerName;
 use plexus_store::repo::events::Verdict;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{Database, DbError, EventNid, Position};
@@ -56,6 +58,19 @@ pub(crate) struct PendingEvent {
     /// The room after the event.
     pub tip: Tip,
     pub current: Arc<CurrentState>,
+    /// Whether other servers get it from this one.
+    pub sending: Sending,
+}
+
+/// Whether other servers get an event from this one.
+#[derive(Clone, Debug)]
+pub(crate) enum Sending {
+    /// No: they get it from its sender's server.
+    No,
+    /// A user of this server sent it.
+    Own,
+    /// The server handed it to this one to be passed on (`send_join` and its like).
+    HandedBy(ServerName),
 }
 
 /// What a pending redaction redacts.

@@ -22,6 +22,7 @@ use crate::peers::Peers;
 use crate::persist::PersistError;
 use crate::registry::Rooms;
 use crate::room::Room;
+use place::{Handed, Outcomes};
 
 pub(crate) use invites::is_end_of_invite;
 
@@ -86,13 +87,15 @@ impl PduReceiver {
         Self { rooms, peers }
     }
 
-    /// Takes in one event of a room whose signatures and hash have been checked, with what it needs from `origin`.
+    /// Takes in one event that `origin` hands to this server to be passed on (`send_join`, `send_leave`, `send_knock`), with
+    /// what it needs from there. Its signatures and hash have been checked.
     ///
     /// # Errors
     /// When what it rests on cannot be found, or the database fails.
     pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<Accepted, ReceiveError> {
         let id = pdu.event_id().clone();
-        let outcomes = self.process(origin, room, vec![pdu]).await?;
+        let handed = Handed { event: &id, by: origin };
+        let outcomes = self.process_handed(origin, room, vec![pdu], Some(handed)).await?;
         let own = outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id);
         own.map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
     }
@@ -109,11 +112,21 @@ impl PduReceiver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
-    ) -> Result<Vec<(plexus_protocol::id::EventId, Result<Accepted, ReceiveError>)>, ReceiveError> {
+    ) -> Result<Outcomes, ReceiveError> {
+        self.process_handed(origin, room, pdus, None).await
+    }
+
+    async fn process_handed(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        pdus: Vec<Pdu>,
+        handed: Option<Handed<'_>>,
+    ) -> Result<Outcomes, ReceiveError> {
         let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus)).await?;
         self.complete_auth_events(origin, room, &pdus).await?;
         let told = self.told_states(origin, room, &pdus).await?;
-        self.place_all(room, &pdus, &told).await
+        self.place_all(room, &pdus, &told, handed).await
     }
 }
 

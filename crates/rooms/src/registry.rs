@@ -64,6 +64,7 @@ pub struct Rooms {
 
 /// What commits update.
 pub(crate) struct Shared {
+    pub server_name: ServerName,
     pub memberships: Memberships,
     pub interner: Interner,
     pub events: Arc<EventCache>,
@@ -85,6 +86,7 @@ impl Rooms {
     pub fn start(options: RoomsOptions) -> Arc<Self> {
         let RoomsOptions { db, clock, random, server_name, signing_key, cache_bytes } = options;
         let shared = Arc::new(Shared {
+            server_name: server_name.clone(),
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),

@@ -185,6 +185,18 @@ pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<Timelin
     Ok(found.filter(|event| event.pdu.event_id() == event_id))
 }
 
+/// Timeline events of a room by number, in no particular order; unknown numbers are left out.
+pub async fn by_nids(room: &Room, mut nids: Vec<EventNid>) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    let mut found: Vec<_> = view.recent.iter().filter(|event| nids.contains(&event.nid)).cloned().collect();
+    nids.retain(|nid| found.iter().all(|event| event.nid != *nid));
+    if !nids.is_empty() {
+        let version = room.version;
+        found.extend(room.db.read(move |tx| load::by_nids(tx, version, &nids)).await?);
+    }
+    Ok(found)
+}
+
 /// The timeline event nearest to a time (Unix ms) in a direction.
 pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     let (nid, version) = (room.nid, room.version);

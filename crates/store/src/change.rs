@@ -13,6 +13,8 @@ pub enum Change {
         room: RoomNid,
         /// The event's position.
         position: Position,
+        /// Whether other servers are to get it from this one.
+        outgoing: bool,
     },
     /// A user's membership of a room changed (joined, invited, left, banned, knocked, forgot).
     Membership {

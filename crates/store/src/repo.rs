@@ -9,6 +9,7 @@ pub mod device_keys;
 pub mod device_lists;
 pub mod devices;
 pub mod events;
+pub mod federation_out;
 pub mod filters;
 pub mod interned;
 pub mod key_backup;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
+use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::repo::memberships::MembershipRow;
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
@@ -13,11 +14,13 @@ use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
 use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
 
+use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
 use crate::head::StateChange;
 use crate::interner::{Lookups, NewTexts};
 use crate::registry::Shared;
 use crate::relations::target_of;
+use crate::room::CurrentState;
 
 /// Why a batch was rolled back.
 pub(crate) struct Refusal {
@@ -73,6 +76,9 @@ struct Rows {
     relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
     snapshots: state_snapshots::Writer,
+    outgoing: Vec<Outgoing>,
+    /// Each room as of the last event so far.
+    current: HashMap<RoomNid, Arc<CurrentState>>,
 }
 
 /// Writes the batch.
@@ -90,7 +96,7 @@ pub(crate) fn batch(
     for append in appends {
         let mut own = Vec::with_capacity(append.events.len());
         for event in &append.events {
-            own.push(rows.add(tx, append, event, &mut lookups)?);
+            own.push(rows.add(tx, (append, shared.server_name.as_str()), event, &mut lookups)?);
         }
         positions.push(own);
     }
@@ -101,6 +107,7 @@ pub(crate) fn batch(
     repo::memberships::set(tx, &last_of_each(rows.memberships))?;
     repo::relations::insert(tx, &rows.relations)?;
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
+    repo::federation_out::add(tx, &rows.outgoing)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
@@ -200,7 +207,7 @@ impl Rows {
     fn add(
         &mut self,
         tx: &mut Tx<'_>,
-        append: &Append,
+        (append, own_server): (&Append, &str),
         event: &PendingEvent,
         lookups: &mut Lookups<'_>,
     ) -> Result<Option<Position>, DbError> {
@@ -239,12 +246,16 @@ impl Rows {
             }
         }
         if let Some(position) = position.filter(|_| event.in_timeline) {
-            tx.announce(Change::Event { room: room_nid, position });
+            let before = self.current.get(&room_nid).map_or_else(|| append.room.view().current.clone(), Arc::clone);
+            let outgoing = outgoing(own_server, room_nid, position, event, &before);
+            tx.announce(Change::Event { room: room_nid, position, outgoing: outgoing.is_some() });
+            self.outgoing.extend(outgoing);
             if let Some((target, rel_type)) = target_of(pdu) {
                 let target = event_key::encode(&target);
                 self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
             }
         }
+        self.current.insert(room_nid, Arc::clone(&event.current));
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target, event.nid)));
         Ok(position)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::{Pdu, client};
-use plexus_protocol::id::EventId;
+use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::{DbError, EventNid, pdu_json};
 
@@ -18,7 +18,7 @@ use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
 use crate::auth_index;
 use crate::head::Head;
 use crate::outliers;
-use crate::persist::{Append, Committed, PendingEvent};
+use crate::persist::{Append, Committed, PendingEvent, Sending};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
@@ -27,7 +27,7 @@ use crate::timeline_event::Replaced;
 use before::Before;
 
 /// What became of events, in the order they were tried.
-pub(super) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
+pub(crate) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
 
 /// An event about to be placed.
 struct Candidate<'a> {
@@ -40,6 +40,34 @@ struct Candidate<'a> {
     told: Option<&'a Vec<EventNid>>,
     /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
     entering: bool,
+    /// The server that handed it to this one to be passed on.
+    handed_by: Option<&'a ServerName>,
+}
+
+/// An event that a server hands to this one to be passed on.
+#[derive(Clone, Copy)]
+pub(super) struct Handed<'a> {
+    pub event: &'a EventId,
+    pub by: &'a ServerName,
+}
+
+/// How events come here.
+#[derive(Clone, Copy)]
+enum Arrival<'a> {
+    /// Another server sent them; one of them perhaps to be passed on.
+    Sent(Option<Handed<'a>>),
+    /// By joining a room elsewhere.
+    Entering,
+}
+
+impl<'a> Arrival<'a> {
+    /// The server that handed this event to us to be passed on.
+    fn handed_by(self, pdu: &Pdu) -> Option<&'a ServerName> {
+        match self {
+            Self::Sent(Some(handed)) if handed.event == pdu.event_id() => Some(handed.by),
+            _ => None,
+        }
+    }
 }
 
 impl PduReceiver {
@@ -49,9 +77,10 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: &[Pdu],
         told: &ToldStates,
+        handed: Option<Handed<'_>>,
     ) -> Result<Outcomes, ReceiveError> {
         for _ in 0..ATTEMPTS {
-            match self.rooms.try_place_all(room, pdus, told, false).await {
+            match self.rooms.try_place_all(room, pdus, told, Arrival::Sent(handed)).await {
                 Err(ReceiveError::Contended) => {}
                 done => return done,
             }
@@ -70,7 +99,7 @@ impl Rooms {
     ) -> Result<Accepted, ReceiveError> {
         let told = ToldStates::from([(pdu.event_id().clone(), state)]);
         for _ in 0..ATTEMPTS {
-            match self.try_place_all(room, std::slice::from_ref(pdu), &told, true).await {
+            match self.try_place_all(room, std::slice::from_ref(pdu), &told, Arrival::Entering).await {
                 Err(ReceiveError::Contended) => {}
                 Err(error) => return Err(error),
                 Ok(outcomes) => {
@@ -86,7 +115,7 @@ impl Rooms {
         room: &Arc<Room>,
         pdus: &[Pdu],
         told: &ToldStates,
-        entering: bool,
+        arrival: Arrival<'_>,
     ) -> Result<Outcomes, ReceiveError> {
         let _one_at_a_time = room.intake.lock().await;
         let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
@@ -100,7 +129,9 @@ impl Rooms {
                 Ok(Accepted::Known)
             } else if let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) {
                 let told = told.get(pdu.event_id());
-                let candidate = Candidate { pdu, stored, by_auth_events, told, entering };
+                let entering = matches!(arrival, Arrival::Entering);
+                let handed_by = arrival.handed_by(pdu);
+                let candidate = Candidate { pdu, stored, by_auth_events, told, entering, handed_by };
                 match self.place(room, &candidate).await {
                     Ok((verdict, committed)) => {
                         running.push((outcomes.len(), verdict, committed));
@@ -232,6 +263,7 @@ impl Rooms {
             redacts: redacts.map(|redaction| redaction.pending),
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
+            sending: candidate.handed_by.map_or(Sending::No, |server| Sending::HandedBy(server.clone())),
         };
         Ok((pending, next))
     }

@@ -16,7 +16,7 @@ fn create(tx: &mut Tx<'_>) -> Result<(), DbError> {
 fn note(tx: &mut Tx<'_>, note: &str) -> Result<Position, DbError> {
     let position = tx.next_position()?;
     tx.execute("INSERT INTO notes (position, note) VALUES ($1, $2)", &[&position, &note])?;
-    tx.announce(Change::Event { room: ROOM, position });
+    tx.announce(Change::Event { room: ROOM, position, outgoing: false });
     Ok(position)
 }
 

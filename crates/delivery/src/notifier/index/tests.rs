@@ -5,7 +5,7 @@ fn user(id: &str) -> UserId {
 }
 
 fn event(room: RoomNid, position: Position) -> Change {
-    Change::Event { room, position }
+    Change::Event { room, position, outgoing: false }
 }
 
 fn changed(index: &ChangeIndex, since: Position, rooms: &[RoomNid]) -> Known<Vec<RoomNid>> {

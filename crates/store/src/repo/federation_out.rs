@@ -1,0 +1,166 @@
+//! What goes to other servers, and how far each has come.
+
+use plexus_protocol::id::ServerName;
+
+use crate::db::ToSql;
+use crate::{DbError, EventNid, Position, RoomNid, Row, Tx, first};
+
+/// An event that other servers get from this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub position: Position,
+    pub room_nid: RoomNid,
+    pub event_nid: EventNid,
+    /// The server that handed it to this one to be passed on.
+    pub handed_by: Option<String>,
+    /// Servers that it concerns and that are not in the room after it, separated by spaces.
+    pub also_to: Option<String>,
+}
+
+impl Outgoing {
+    /// Servers that it concerns and that are not in the room after it.
+    pub fn also_to(&self) -> impl Iterator<Item = &str> {
+        self.also_to.as_deref().unwrap_or_default().split_ascii_whitespace()
+    }
+}
+
+fn outgoing(row: &Row<'_>) -> Result<Outgoing, DbError> {
+    Ok(Outgoing {
+        position: row.get(0)?,
+        room_nid: row.get(1)?,
+        event_nid: row.get(2)?,
+        handed_by: row.get(3)?,
+        also_to: row.get(4)?,
+    })
+}
+
+/// Adds events.
+pub fn add(tx: &mut Tx<'_>, rows: &[Outgoing]) -> Result<(), DbError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    tx.insert_many(
+        "INSERT INTO outgoing_events (position, room_nid, event_nid, handed_by, also_to) VALUES ($1, $2, $3, $4, $5)",
+        rows.iter().map(|row| {
+            [
+                row.position.to_param(),
+                row.room_nid.to_param(),
+                row.event_nid.to_param(),
+                row.handed_by.to_param(),
+                row.also_to.to_param(),
+            ]
+        }),
+    )?;
+    Ok(())
+}
+
+/// The events with `after < position <= upto`, the oldest `limit`, oldest first.
+pub fn after(tx: &mut Tx<'_>, after: Position, upto: Position, limit: u64) -> Result<Vec<Outgoing>, DbError> {
+    tx.query(
+        "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events
+         WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
+        &[&after, &upto, &limit],
+        outgoing,
+    )
+}
+
+/// Of each room the newest event with `after < position <= upto`, and the events of that range that concern servers which
+/// are not in the room; in order of position.
+pub fn newest_of_rooms(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Vec<Outgoing>, DbError> {
+    tx.query(
+        "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events o
+         WHERE position > $1 AND position <= $2
+             AND (also_to IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outgoing_events later
+                 WHERE later.room_nid = o.room_nid AND later.position > o.position AND later.position <= $2))
+         ORDER BY position",
+        &[&after, &upto],
+        outgoing,
+    )
+}
+
+/// Forgets events at or before `upto`, which everybody has.
+pub fn forget(tx: &mut Tx<'_>, upto: Position) -> Result<u64, DbError> {
+    tx.execute("DELETE FROM outgoing_events WHERE position <= $1", &[&upto])
+}
+
+/// Of the events at or before `upto`, forgets all but the newest of each room: who has been away for so long gets no more.
+pub fn thin_out(tx: &mut Tx<'_>, upto: Position) -> Result<u64, DbError> {
+    tx.execute(
+        "DELETE FROM outgoing_events WHERE position <= $1 AND also_to IS NULL
+             AND EXISTS (SELECT 1 FROM outgoing_events later
+                 WHERE later.room_nid = outgoing_events.room_nid AND later.position > outgoing_events.position)",
+        &[&upto],
+    )
+}
+
+/// Every server without a cursor has got everything up to here.
+pub fn position(tx: &mut Tx<'_>) -> Result<Position, DbError> {
+    tx.query_one("SELECT position FROM federation_position WHERE id = 1", &[], first)
+}
+
+/// The servers that are behind, and what they have got.
+pub fn cursors(tx: &mut Tx<'_>) -> Result<Vec<(String, Position)>, DbError> {
+    tx.query("SELECT server_name, position FROM federation_cursors", &[], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Writes how far everybody is: `position` those without a cursor, `behind` those with one; `caught_up` need none any more.
+pub fn set_progress(
+    tx: &mut Tx<'_>,
+    position: Position,
+    behind: &[(ServerName, Position)],
+    caught_up: &[ServerName],
+) -> Result<(), DbError> {
+    tx.execute("UPDATE federation_position SET position = $1 WHERE id = 1", &[&position])?;
+    if !behind.is_empty() {
+        tx.insert_many(
+            "INSERT INTO federation_cursors (server_name, position) VALUES ($1, $2)
+             ON CONFLICT (server_name) DO UPDATE SET position = excluded.position",
+            behind.iter().map(|(server, position)| [server.as_str().to_param(), position.to_param()]),
+        )?;
+    }
+    if !caught_up.is_empty() {
+        tx.insert_many(
+            "DELETE FROM federation_cursors WHERE server_name = $1",
+            caught_up.iter().map(|server| [server.as_str().to_param()]),
+        )?;
+    }
+    Ok(())
+}
+
+/// A message to devices of another server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToDevice {
+    pub position: Position,
+    /// The content of the `m.direct_to_device` EDU.
+    pub content: String,
+}
+
+/// Queues a message for the devices of a server.
+pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: &str) -> Result<(), DbError> {
+    let position = tx.next_position()?;
+    tx.execute(
+        "INSERT INTO federation_to_device (server_name, position, content) VALUES ($1, $2, $3)",
+        &[&server, &position, &content],
+    )?;
+    Ok(())
+}
+
+/// The oldest messages for a server.
+pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64) -> Result<Vec<ToDevice>, DbError> {
+    tx.query(
+        "SELECT position, content FROM federation_to_device WHERE server_name = $1 ORDER BY position LIMIT $2",
+        &[&server, &limit],
+        |row| Ok(ToDevice { position: row.get(0)?, content: row.get(1)? }),
+    )
+}
+
+/// Deletes the messages at or before `upto`, which the server has acknowledged.
+pub fn delete_to_device(tx: &mut Tx<'_>, server: &str, upto: Position) -> Result<(), DbError> {
+    tx.execute("DELETE FROM federation_to_device WHERE server_name = $1 AND position <= $2", &[&server, &upto])?;
+    Ok(())
+}
+
+/// The servers for which messages wait.
+pub fn to_device_servers(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
+    tx.query("SELECT DISTINCT server_name FROM federation_to_device", &[], first)
+}
