@@ -3,13 +3,14 @@
 mod fetch;
 mod known;
 mod response;
+mod vouch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use plexus_base::Clock;
-use plexus_protocol::event::sign::{KnownKey, PublicKey};
+use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::Object;
 use plexus_store::repo::server_keys::{self, StoredServerKey};
@@ -56,6 +57,8 @@ pub enum NotSigned {
 pub struct KeyRingParts {
     /// This server's name.
     pub server_name: ServerName,
+    /// The key this server signs with.
+    pub signing_key: Arc<SigningKey>,
     /// This server's own keys by id, those of earlier times too.
     pub own_keys: HashMap<String, KnownKey>,
     /// The trusted key servers.
@@ -71,6 +74,7 @@ pub struct KeyRingParts {
 /// Finds the keys of other servers.
 pub struct KeyRing {
     server_name: ServerName,
+    signing_key: Arc<SigningKey>,
     own_keys: HashMap<String, KnownKey>,
     trusted: Vec<TrustedKeyServer>,
     client: Arc<FederationClient>,
@@ -84,9 +88,9 @@ pub struct KeyRing {
 impl KeyRing {
     /// Builds the key ring; nothing is read or asked yet.
     pub fn new(parts: KeyRingParts) -> Self {
-        let KeyRingParts { server_name, own_keys, trusted, client, db, clock } = parts;
+        let KeyRingParts { server_name, signing_key, own_keys, trusted, client, db, clock } = parts;
         let memory = Memory::new(clock.clone());
-        Self { server_name, own_keys, trusted, client, db, clock, memory, searching: Gates::new(1) }
+        Self { server_name, signing_key, own_keys, trusted, client, db, clock, memory, searching: Gates::new(1) }
     }
 
     /// Finds keys: in memory, in the database, at the servers themselves (unless they are left alone because they fail) and at
@@ -173,13 +177,14 @@ impl KeyRing {
             (server, keys, pass)
         });
         futures_util::stream::iter(asked)
-            .for_each_concurrent(AT_ONCE, |(server, keys, _pass)| async move {
+            .for_each_concurrent(AT_ONCE, |(server, keys, pass)| async move {
                 self.ask_itself(&server, patience).await;
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {
                     self.ask_trusted(&wanted).await;
                 }
                 self.note_missing(&wanted);
+                drop(pass);
             })
             .await;
     }

@@ -55,6 +55,7 @@ pub(super) async fn outgoing(ground: Ground<'_>) -> Result<Outgoing, StartError>
     background.spawn(Arc::clone(&client).run_housekeeping());
     let key_ring = KeyRing::new(KeyRingParts {
         server_name: server_name.clone(),
+        signing_key: Arc::clone(signing_key),
         own_keys: own_keys(config, signing_key)?,
         trusted: settings::trusted_key_servers(config)?,
         client: Arc::clone(&client),

@@ -1,7 +1,7 @@
 //! The keys in memory, and which ones were looked for in vain.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use plexus_base::Clock;
@@ -41,12 +41,14 @@ struct Missing {
 pub(super) struct Memory {
     servers: Cache<String, Arc<ServerKeys>>,
     missing: Cache<(String, String), Missing>,
+    /// Held while keys are added to those of a server.
+    adding: Mutex<()>,
     clock: Clock,
 }
 
 impl Memory {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { servers: Cache::new(SERVERS), missing: Cache::new(MISSING), clock }
+        Self { servers: Cache::new(SERVERS), missing: Cache::new(MISSING), adding: Mutex::new(()), clock }
     }
 
     /// All keys known of the server; `None` if the database has to be asked.
@@ -66,6 +68,7 @@ impl Memory {
 
     /// Adds keys of one server; one that a response with a later `valid_until_ts` told of stays as it is.
     pub(super) fn add(&self, server: &str, keys: &[StoredServerKey]) {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.of(server).map(|known| ServerKeys::clone(&known)).unwrap_or_default();
         for stored in keys {
             // A row that holds no key can be of no use.

@@ -1,0 +1,172 @@
+//! What is sent, and what comes back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::Response;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use plexus_net::{Call, FederationError};
+use plexus_protocol::json::{Object, Value};
+use plexus_protocol::x_matrix::{Request, XMatrix};
+
+use crate::support::{Body, OURS, Server, World, json, our_key, server, status};
+
+const SEND: &str = "/_matrix/federation/v1/send/1?a=%2F";
+
+/// A body that goes on for ever, as fast as it is read.
+fn endless() -> Response<Body> {
+    let chunks = futures_util::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 8192]))));
+    Response::new(BodyExt::boxed(StreamBody::new(chunks)))
+}
+
+/// A body that begins and never goes on.
+fn stuck() -> Response<Body> {
+    let begun = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
+    Response::new(BodyExt::boxed(StreamBody::new(begun.chain(futures_util::stream::pending()))))
+}
+
+#[tokio::test]
+async fn requests_are_signed_for_their_destination() {
+    let world = World::new();
+    let at = Server::start(&world.authority, &["a.example"], |_| json("{\"ok\":true}")).await;
+    world.names.host("a.example:5", at.address);
+    let name = server("a.example:5");
+    let body = r#"{ "b": [1.50, 100000000000000000001], "a": "é" }"#;
+    let answer = world.client().await.call(&name, Call::put(SEND, body.to_owned())).await.unwrap();
+    assert_eq!(answer, "{\"ok\":true}");
+
+    let seen = &at.seen()[0];
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("PUT", SEND));
+    assert_eq!(seen.headers["content-type"], "application/json");
+    assert_eq!(seen.headers["user-agent"], "Plexus/test");
+    let header = XMatrix::parse(seen.headers["authorization"].to_str().unwrap()).unwrap();
+    assert_eq!((header.origin.as_str(), header.destination.as_ref()), (OURS, Some(&name)));
+    let content = Value::Object(Object::parse(std::str::from_utf8(&seen.body).unwrap()).unwrap());
+    let request = Request { method: "PUT", uri: SEND, destination: &name, content: Some(&content) };
+    assert!(header.verify(&request, &our_key().public_key()));
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_the_other() {
+    let world = World::new();
+    let at = Server::start(&world.authority, &["a.example"], |_| json("{}")).await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    for _ in 0..5 {
+        client.call(&server("a.example:5"), Call::get("/x")).await.unwrap();
+    }
+    assert_eq!(at.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_error_answer_says_what_it_is() {
+    let world = World::new();
+    let at = Server::start(&world.authority, &["a.example"], |seen| match seen.path.as_str() {
+        "/json" => status(403, r#"{"errcode":"M_FORBIDDEN","error":"no","extra":1}"#),
+        _ => status(404, "<html>"),
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    let error = client.call(&server("a.example:5"), Call::get("/json")).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 403);
+    assert_eq!(error.errcode(), Some("M_FORBIDDEN"));
+    let FederationError::Status { body, .. } = error else { panic!("{error}") };
+    assert!(std::str::from_utf8(&body).unwrap().contains("extra"));
+    let error = client.call(&server("a.example:5"), Call::get("/html")).await.unwrap_err();
+    assert_eq!((error.status().unwrap().as_u16(), error.errcode()), (404, None));
+    // Neither is a reason to leave the server alone.
+    assert_eq!(client.backing_off_until(&server("a.example:5")), None);
+}
+
+#[tokio::test]
+async fn this_server_and_servers_that_are_not_allowed_are_not_asked() {
+    let mut world = World::new();
+    world.settings.allowed = Some(["friend.example".to_owned()].into());
+    let client = world.client().await;
+    let own = client.call(&server(OURS), Call::get("/")).await;
+    assert!(matches!(own, Err(FederationError::OwnServer)));
+    let other = client.call(&server("a.example"), Call::get("/")).await;
+    assert!(matches!(other, Err(FederationError::NotAllowed(_))));
+    assert!(client.is_allowed(&server("friend.example")));
+}
+
+#[tokio::test]
+async fn what_is_not_a_request_is_refused_before_anything_is_sent() {
+    let world = World::new();
+    let client = world.client().await;
+    for call in [Call::get("/with space"), Call::put("/x", "[]".to_owned()), Call::put("/x", "{".to_owned())] {
+        let refused = client.call(&server("a.example:5"), call).await;
+        assert!(matches!(refused, Err(FederationError::Malformed(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn endless_and_stuck_bodies_are_cut_off() {
+    let world = World::new();
+    let at = Server::start(&world.authority, &["a.example"], |seen| match seen.path.as_str() {
+        "/endless" => endless(),
+        _ => stuck(),
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    let name = server("a.example:5");
+    let endless = client.call(&name, Call::get("/endless").max_answer_bytes(100_000)).await;
+    assert!(matches!(endless, Err(FederationError::TooLarge { limit: 100_000, .. })), "{endless:?}");
+    let quick = || Call::get("/stuck").timeout(Duration::from_millis(300));
+    let stuck = client.call(&name, quick()).await;
+    assert!(matches!(stuck, Err(FederationError::Timeout(_))), "{stuck:?}");
+    let mut streamed = client.stream(&name, Call::get("/endless").max_answer_bytes(20_000)).await.unwrap();
+    let mut read = 0;
+    let end = loop {
+        match streamed.chunk().await {
+            Ok(Some(chunk)) => read += chunk.len(),
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Err(FederationError::TooLarge { .. })) && read <= 20_000);
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {
+    let mut world = World::new();
+    world.settings.timeout = Duration::from_millis(300);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.names.host("a.example:5", silent.local_addr().unwrap());
+    let answer = world.client().await.call(&server("a.example:5"), Call::get("/")).await;
+    assert!(matches!(answer, Err(FederationError::Timeout(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_location_is_fetched_with_its_redirects_and_bounds() {
+    let world = World::new();
+    let at = Server::start(&world.authority, &["cdn.example"], |seen| match seen.path.as_str() {
+        "/first?x" => {
+            let mut answer = status(307, "");
+            answer.headers_mut().insert("location", http::HeaderValue::from_static("second"));
+            answer
+        }
+        "/second" => json("media"),
+        _ => status(404, "{}"),
+    })
+    .await;
+    world.names.host("cdn.example:443", at.address);
+    let client = world.client().await;
+    let from = server("a.example");
+    let second = Duration::from_secs(60);
+    let mut answer = client.fetch(&from, "https://cdn.example/first?x", second, 10).await.unwrap();
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "media");
+    assert!(answer.chunk().await.unwrap().is_none());
+    // Not signed: it is not a server of Matrix.
+    assert!(at.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+    let mut large = client.fetch(&from, "https://cdn.example/second", second, 4).await.unwrap();
+    assert!(matches!(large.chunk().await, Err(FederationError::TooLarge { .. })));
+    let missing = client.fetch(&from, "https://cdn.example/third", second, 10).await;
+    assert_eq!(missing.err().and_then(|error| error.status()).unwrap(), 404);
+    for nowhere in ["ftp://cdn.example/", "/x", "https://me@cdn.example/"] {
+        assert!(client.fetch(&from, nowhere, second, 10).await.is_err(), "{nowhere}");
+    }
+}

@@ -1,0 +1,127 @@
+//! Servers that fail are left alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use plexus_net::{Call, FederationError, Patience};
+use plexus_testkit::databases;
+
+use crate::support::{NOW, Server, World, json, server, status};
+
+const MINUTES_10: u64 = 600_000;
+
+fn background() -> Call {
+    Call::get("/").patience(Patience::Background)
+}
+
+fn until(result: Result<bytes::Bytes, FederationError>) -> u64 {
+    match result {
+        Err(FederationError::BackingOff { until_ms, .. }) => until_ms,
+        other => panic!("not backing off: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_left_alone_for_longer_each_time_also_after_a_restart() {
+    for db in databases() {
+        let mut world = World::on(db);
+        let name = server("down.example:5");
+        let client = world.client().await;
+        client.call(&name, background()).await.unwrap_err();
+        assert_eq!(until(client.call(&name, background()).await), NOW + MINUTES_10);
+        assert_eq!(client.backing_off_until(&name), Some(NOW + MINUTES_10));
+
+        world.place.reopen().await;
+        let client = world.client().await;
+        assert_eq!(until(client.call(&name, background()).await), NOW + MINUTES_10);
+
+        world.clock.advance(Duration::from_millis(MINUTES_10));
+        assert_eq!(client.backing_off_until(&name), None);
+        client.call(&name, background()).await.unwrap_err();
+        let pause = until(client.call(&name, background()).await) - world.clock.now_ms();
+        assert!((2 * MINUTES_10 * 8 / 10..=2 * MINUTES_10 * 14 / 10).contains(&pause), "{pause}");
+        for _ in 0..30 {
+            world.clock.advance(Duration::from_secs(7 * 86_400));
+            client.call(&name, background()).await.unwrap_err();
+        }
+        let pause = client.backing_off_until(&name).unwrap() - world.clock.now_ms();
+        assert_eq!(pause, 7 * 86_400_000);
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_let_through_and_does_not_make_it_worse() {
+    let world = World::new();
+    let up = Arc::new(AtomicBool::new(false));
+    let up_now = Arc::clone(&up);
+    let at = Server::start(&world.authority, &["a.example"], move |_| match up_now.load(Ordering::SeqCst) {
+        true => json("{}"),
+        false => status(502, "{}"),
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let name = server("a.example:5");
+    let client = world.client().await;
+    client.call(&name, background()).await.unwrap_err();
+    client.call(&name, Call::get("/")).await.unwrap_err();
+    assert_eq!(client.backing_off_until(&name), Some(NOW + MINUTES_10));
+    up.store(true, Ordering::SeqCst);
+    client.call(&name, background()).await.unwrap_err();
+    client.call(&name, Call::get("/")).await.unwrap();
+    client.call(&name, background()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_talks_to_us_is_not_left_alone_any_longer() {
+    let mut world = World::new();
+    let name = server("down.example:5");
+    let client = world.client().await;
+    client.call(&name, background()).await.unwrap_err();
+    client.heard_from(&name);
+    assert_eq!(client.backing_off_until(&name), None);
+    assert_eq!(client.came_back().await, name);
+    // The write that followed is in the database's queue before it closes.
+    tokio::task::yield_now().await;
+    world.place.reopen().await;
+    assert_eq!(world.client().await.backing_off_until(&name), None);
+}
+
+#[tokio::test]
+async fn who_delivers_is_told_once_when_a_server_is_worth_trying_again() {
+    let world = World::new();
+    let client = world.client().await;
+    let names = [server("a.example:5"), server("b.example:5")];
+    client.call(&names[0], background()).await.unwrap_err();
+    world.clock.advance(Duration::from_secs(60));
+    client.call(&names[1], background()).await.unwrap_err();
+    let waiting = tokio::spawn({
+        let client = Arc::clone(&client);
+        async move { (client.came_back().await, client.came_back().await) }
+    });
+    world.clock.advance(Duration::from_secs(540));
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(waiting.await.unwrap(), names.into());
+    // Nothing more: not one of them has failed again.
+    assert_eq!(client.came_back().now_or_never(), None);
+}
+
+#[tokio::test]
+async fn a_request_is_tried_again_as_often_as_its_patience_says() {
+    let mut world = World::new();
+    world.settings.retries.short = 2;
+    world.settings.retries.long = 4;
+    let at = Server::start(&world.authority, &["a.example"], |_| status(503, "{}")).await;
+    for (patience, tries) in [(Patience::Now, 3), (Patience::Background, 3), (Patience::Persistent, 5)] {
+        let name = format!("{}.example:5", format!("{patience:?}").to_lowercase());
+        world.names.every_host(at.address);
+        world.settings.tls.verify = false;
+        let path = format!("/{patience:?}");
+        world.client().await.call(&server(&name), Call::get(path.as_str()).patience(patience)).await.unwrap_err();
+        assert_eq!(at.count(&path), tries);
+        let impatient = Call::get(path.as_str()).timeout(Duration::from_secs(60));
+        world.client().await.call(&server(&name), impatient).await.unwrap_err();
+        assert_eq!(at.count(&path), tries + 1);
+    }
+}

@@ -1,0 +1,260 @@
+//! The keys of other servers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_net::federation::{KeyRingParts, TrustedKeyServer};
+use plexus_net::{KeyRing, NotSigned, WantedKey};
+use plexus_protocol::event::sign::{KnownKey, SigningKey};
+use plexus_protocol::json::{Object, Value};
+use plexus_testkit::databases;
+
+use crate::support::{NOW, OURS, Server, World, json, our_key, server, status};
+
+const DAY: u64 = 86_400_000;
+const OWN_KEYS: &str = "/_matrix/key/v2/server";
+const QUERY: &str = "/_matrix/key/v2/query";
+const NAME: &str = "a.example:5";
+const NOTARY: &str = "notary.example:5";
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::generate(&[seed; 32], &format!("k{seed}"))
+}
+
+/// What a server says of its keys.
+fn statement(name: &str, current: &SigningKey, valid_until: u64, old: Option<(&SigningKey, u64)>) -> Object {
+    let public = |key: &SigningKey| ("key", Value::from(key.public_key_base64()));
+    let old = old.map(|(key, expired)| {
+        (key.key_id().to_owned(), Object::from([public(key), ("expired_ts", Value::from(expired))]))
+    });
+    let mut object = Object::from([
+        ("server_name", Value::from(name)),
+        ("valid_until_ts", Value::from(valid_until)),
+        ("verify_keys", Object::from([(current.key_id(), Object::from([public(current)]))]).into()),
+        ("old_verify_keys", old.into_iter().collect::<Object>().into()),
+    ]);
+    current.sign_object(&mut object, name).unwrap();
+    object
+}
+
+fn answer_of_notary(statements: Vec<Object>, notary: &SigningKey) -> String {
+    let signed = statements.into_iter().map(|mut statement| {
+        notary.sign_object(&mut statement, NOTARY).unwrap();
+        Value::Object(statement)
+    });
+    Object::from([("server_keys", Value::Array(signed.collect()))]).to_json()
+}
+
+fn wanted(name: &str, key: &SigningKey, at_ms: u64) -> WantedKey {
+    WantedKey { server: name.to_owned(), key_id: key.key_id().to_owned(), at_ms }
+}
+
+async fn ring(world: &World, trusted: Vec<TrustedKeyServer>) -> Arc<KeyRing> {
+    let own = our_key();
+    let own_key = KnownKey { key: own.public_key(), valid_until_ts: u64::MAX };
+    Arc::new(KeyRing::new(KeyRingParts {
+        server_name: server(OURS),
+        own_keys: HashMap::from([(own.key_id().to_owned(), own_key)]),
+        signing_key: own,
+        trusted,
+        client: world.client().await,
+        db: world.db(),
+        clock: world.clock.clone(),
+    }))
+}
+
+fn trusting(notary: &SigningKey) -> Vec<TrustedKeyServer> {
+    let verify_keys = BTreeMap::from([(notary.key_id().to_owned(), notary.public_key())]);
+    vec![TrustedKeyServer { server_name: server(NOTARY), verify_keys }]
+}
+
+/// What the ring knows of one key.
+async fn find(ring: &KeyRing, wanted: WantedKey) -> Option<KnownKey> {
+    let name = (wanted.server.clone(), wanted.key_id.clone());
+    ring.keys(&[wanted]).await.remove(&name)
+}
+
+async fn serve(world: &World, name: &str, path: &'static str, answer: String) -> Server {
+    let host = name.split(':').next().unwrap();
+    let at = Server::start(&world.authority, &[host], move |seen| match seen.path == path {
+        true => json(answer.clone()),
+        false => status(404, "{}"),
+    })
+    .await;
+    world.names.host(name, at.address);
+    at
+}
+
+#[tokio::test]
+async fn a_server_tells_its_keys_once_and_they_survive_a_restart() {
+    for db in databases() {
+        let mut world = World::on(db);
+        let (current, old) = (key(1), key(2));
+        let text = statement(NAME, &current, NOW + 30 * DAY, Some((&old, NOW - 5 * DAY))).to_json();
+        let at = serve(&world, NAME, OWN_KEYS, text).await;
+        let keys = ring(&world, Vec::new()).await;
+        let (one, two) =
+            tokio::join!(find(&keys, wanted(NAME, &current, NOW)), find(&keys, wanted(NAME, &current, NOW)));
+        assert_eq!(one, two);
+        let expected = KnownKey { key: current.public_key(), valid_until_ts: NOW + 7 * DAY };
+        assert_eq!(one, Some(expected), "it is believed for at most seven days");
+        assert_eq!(at.count(OWN_KEYS), 1);
+
+        world.place.reopen().await;
+        let keys = ring(&world, Vec::new()).await;
+        assert_eq!(find(&keys, wanted(NAME, &current, NOW)).await, Some(expected));
+        let retired = find(&keys, wanted(NAME, &old, 0)).await.unwrap();
+        assert_eq!(retired, KnownKey { key: old.public_key(), valid_until_ts: NOW - 5 * DAY });
+        assert_eq!(at.count(OWN_KEYS), 1);
+
+        // Once it is too old for what is wanted, it is fetched again.
+        world.clock.advance(Duration::from_millis(8 * DAY));
+        let again = find(&keys, wanted(NAME, &current, NOW + 8 * DAY)).await.unwrap();
+        assert_eq!((again.valid_until_ts, at.count(OWN_KEYS)), (NOW + 15 * DAY, 2));
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_is_told_with_its_time_and_not_sought_over_and_over() {
+    let world = World::new();
+    let at = serve(&world, NAME, OWN_KEYS, statement(NAME, &key(1), NOW - DAY, None).to_json()).await;
+    let keys = ring(&world, Vec::new()).await;
+    for _ in 0..3 {
+        let found = find(&keys, wanted(NAME, &key(1), NOW)).await.unwrap();
+        assert_eq!(found.valid_until_ts, NOW - DAY);
+        assert_eq!(at.count(OWN_KEYS), 1);
+    }
+    assert!(keys.key_of_request(&server(NAME), key(1).key_id()).await.is_none());
+    world.clock.advance(Duration::from_secs(61));
+    find(&keys, wanted(NAME, &key(1), NOW)).await.unwrap();
+    assert_eq!(at.count(OWN_KEYS), 2);
+}
+
+#[tokio::test]
+async fn what_a_server_says_is_not_believed_unless_it_is_of_itself_and_signed() {
+    let (right, wrong) = (key(1), key(2));
+    let of_another = statement("b.example", &right, NOW + DAY, None);
+    let mut changed = statement(NAME, &right, NOW + DAY, None);
+    changed.insert("valid_until_ts", NOW + 2 * DAY);
+    let mut unsigned = statement(NAME, &right, NOW + DAY, None);
+    unsigned.remove("signatures");
+    let mut by_another = statement(NAME, &right, NOW + DAY, None);
+    by_another.remove("signatures");
+    wrong.sign_object(&mut by_another, NAME).unwrap();
+    let mut timeless = statement(NAME, &right, NOW + DAY, None);
+    timeless.remove("valid_until_ts");
+    right.sign_object(&mut timeless, NAME).unwrap();
+    let texts = [of_another, changed, unsigned, by_another, timeless].map(|object| object.to_json());
+    for text in texts.into_iter().chain(["no JSON".to_owned(), "{}".to_owned()]) {
+        let world = World::new();
+        let at = serve(&world, NAME, OWN_KEYS, text.clone()).await;
+        let keys = ring(&world, Vec::new()).await;
+        assert_eq!(find(&keys, wanted(NAME, &right, 0)).await, None, "{text}");
+        assert_eq!(at.count(OWN_KEYS), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_key_server_knows_the_keys_of_servers_that_are_down() {
+    let world = World::new();
+    let (down, notary) = (key(1), key(9));
+    let text = answer_of_notary(vec![statement(NAME, &down, NOW + DAY, None)], &notary);
+    let at = serve(&world, NOTARY, QUERY, text).await;
+    let keys = ring(&world, trusting(&notary)).await;
+    let found = find(&keys, wanted(NAME, &down, NOW)).await.unwrap();
+    assert_eq!(found, KnownKey { key: down.public_key(), valid_until_ts: NOW + DAY });
+    let asked = Object::parse(std::str::from_utf8(&at.seen()[0].body).unwrap()).unwrap();
+    let criteria = asked.get_object("server_keys").and_then(|all| all.get_object(NAME)).unwrap();
+    let least = criteria.get_object(down.key_id()).unwrap().get_i64("minimum_valid_until_ts").unwrap();
+    assert_eq!(u64::try_from(least).unwrap(), NOW);
+}
+
+#[tokio::test]
+async fn a_lying_key_server_is_not_believed() {
+    let (victim, liar, notary) = (key(1), key(2), key(9));
+    let honest = || statement(NAME, &victim, NOW + DAY, None);
+    // Not signed by the key server's key; not signed by the server; about a server that nobody asked about.
+    let mut forged = honest();
+    forged.insert("valid_until_ts", NOW + 2 * DAY);
+    let texts = [
+        answer_of_notary(vec![honest()], &liar),
+        answer_of_notary(vec![forged], &notary),
+        answer_of_notary(vec![statement("b.example", &victim, NOW + DAY, None)], &notary),
+        r#"{"server_keys":[1,{}]}"#.to_owned(),
+    ];
+    for text in texts {
+        let world = World::new();
+        serve(&world, "unrelated.example:5", QUERY, String::new()).await;
+        let at = serve(&world, NOTARY, QUERY, text.clone()).await;
+        let keys = ring(&world, trusting(&notary)).await;
+        assert_eq!(find(&keys, wanted(NAME, &victim, NOW)).await, None, "{text}");
+        assert_eq!(at.count(QUERY), 1);
+    }
+}
+
+#[tokio::test]
+async fn many_servers_are_asked_about_in_one_question() {
+    let world = World::new();
+    let notary = key(9);
+    let name = |number: u8| format!("s{number}.example:5");
+    let statements = (1..=8).map(|n| statement(&name(n), &key(n), NOW + DAY, None)).collect();
+    let at = serve(&world, NOTARY, QUERY, answer_of_notary(statements, &notary)).await;
+    let keys = ring(&world, trusting(&notary)).await;
+    let all: Vec<_> = (1..=8).map(|n| wanted(&name(n), &key(n), NOW)).collect();
+    assert_eq!(keys.keys(&all).await.len(), 8);
+    assert_eq!(at.count(QUERY), 1);
+}
+
+#[tokio::test]
+async fn our_own_keys_need_nobody() {
+    let world = World::new();
+    let keys = ring(&world, Vec::new()).await;
+    assert!(find(&keys, wanted(OURS, &our_key(), NOW)).await.is_some());
+    assert_eq!(find(&keys, wanted(OURS, &key(3), NOW)).await, None);
+}
+
+#[tokio::test]
+async fn signed_objects_are_checked() {
+    let world = World::new();
+    let theirs = key(1);
+    serve_forever(&world, &theirs).await;
+    let keys = ring(&world, Vec::new()).await;
+    let mut object = Object::from([("a", 1i64)]);
+    let name = server(NAME);
+    let missing = keys.verify_json(&name, &object, NOW).await;
+    assert_eq!(missing, Err(NotSigned::Missing(NAME.to_owned())));
+    theirs.sign_object(&mut object, NAME).unwrap();
+    assert_eq!(keys.verify_json(&name, &object, NOW).await, Ok(()));
+    let late = keys.verify_json(&name, &object, NOW + 8 * DAY).await;
+    assert_eq!(late, Err(NotSigned::UnknownKey(NAME.to_owned())));
+    object.insert("a", 2i64);
+    assert_eq!(keys.verify_json(&name, &object, NOW).await, Err(NotSigned::Invalid(NAME.to_owned())));
+}
+
+/// As [`serve`], kept up to the end of the test's runtime.
+async fn serve_forever(world: &World, theirs: &SigningKey) {
+    let text = statement(NAME, theirs, NOW + DAY, None).to_json();
+    std::mem::forget(serve(world, NAME, OWN_KEYS, text).await);
+}
+
+#[tokio::test]
+async fn what_we_vouch_for_bears_both_signatures() {
+    let world = World::new();
+    let theirs = key(1);
+    let at = serve(&world, NAME, OWN_KEYS, statement(NAME, &theirs, NOW + DAY, None).to_json()).await;
+    let keys = ring(&world, Vec::new()).await;
+    let name = server(NAME);
+    for ask in [HashMap::new(), HashMap::from([(theirs.key_id().to_owned(), NOW)])] {
+        let vouched = keys.vouch_for(&name, &ask).await.unwrap();
+        let [vouched] = vouched.as_slice() else { panic!("{vouched:?}") };
+        assert!(theirs.public_key().verify_object(vouched, NAME, theirs.key_id()));
+        assert!(our_key().public_key().verify_object(vouched, OURS, our_key().key_id()));
+        assert_eq!(at.count(OWN_KEYS), 1);
+    }
+    let unknown = HashMap::from([("ed25519:unknown".to_owned(), NOW)]);
+    for _ in 0..2 {
+        assert!(keys.vouch_for(&name, &unknown).await.unwrap().is_empty());
+        assert_eq!(at.count(OWN_KEYS), 2);
+    }
+}
