@@ -114,19 +114,21 @@ pub(crate) fn create_of(pdu: &Pdu) -> Option<EventId> {
     pdu.room_id().create_event_id().filter(|id| id != pdu.event_id())
 }
 
-/// Orders events so that each comes after those of its auth events that are among them. What goes in a circle, which hashes
+/// Orders events, each once, so that each comes after those of its auth events that are among them. What goes in a circle, which hashes
 /// make impossible from room version 3 on, is left out.
 pub(crate) fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
     in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect())
 }
 
-/// Orders events so that each comes after those of its prev events that are among them.
+/// Orders events, each once, so that each comes after those of its prev events that are among them.
 pub(crate) fn prev_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
     in_order(pdus, |pdu| pdu.prev_events().to_vec())
 }
 
 fn in_order(pdus: Vec<Pdu>, before: impl Fn(&Pdu) -> Vec<EventId>) -> Vec<Pdu> {
-    let mut left: HashMap<EventId, Pdu> = pdus.iter().map(|pdu| (pdu.event_id().clone(), pdu.clone())).collect();
+    let mut left: HashMap<EventId, Pdu> = HashMap::with_capacity(pdus.len());
+    let pdus: Vec<Pdu> =
+        pdus.into_iter().filter(|pdu| left.insert(pdu.event_id().clone(), pdu.clone()).is_none()).collect();
     let mut after: HashMap<EventId, Vec<EventId>> = HashMap::new();
     let mut waiting: HashMap<EventId, usize> = HashMap::new();
     let mut ready = Vec::new();
@@ -148,7 +150,7 @@ fn in_order(pdus: Vec<Pdu>, before: impl Fn(&Pdu) -> Vec<EventId>) -> Vec<Pdu> {
         ordered.extend(left.remove(&id));
         for next in after.remove(&id).unwrap_or_default() {
             let Some(count) = waiting.get_mut(&next) else { continue };
-            *count -= 1;
+            *count = count.saturating_sub(1);
             if *count == 0 {
                 ready.push(next);
             }
