@@ -144,3 +144,26 @@ async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_take_turns() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let given = ["1.1.1.1:1", "1.1.1.2:1", "[2::1]:1", "1.1.1.3:1"].map(address);
+        let order = ["[2::1]:1", "1.1.1.1:1", "1.1.1.2:1", "1.1.1.3:1"].map(address);
+        assert_eq!(interleaved(given.into()), order);
+    }
+
+    #[tokio::test]
+    async fn addresses_that_refuse_are_passed_over() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let somebody = listener.local_addr().unwrap();
+        let stream = race(vec![nobody, nobody, nobody, somebody]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), somebody);
+        assert_eq!(race(vec![nobody]).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

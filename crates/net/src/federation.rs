@@ -26,15 +26,17 @@ use http::{HeaderValue, Uri};
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::ServerName;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use crate::Purpose;
 use crate::dial::Dialer;
 use crate::tls::{Tls, TlsSetupError};
+use answer::Admission;
 use connector::Connector;
 use destinations::Destinations;
 use discovery::Discovery;
 use exchange::{Exchange, Signed};
-use gates::{Gates, Pass};
+use gates::Gates;
 use lease::Lease;
 use plexus_store::DbError;
 use pool::Pool;
@@ -72,6 +74,8 @@ pub struct FederationClient {
     web: Web,
     pool: Arc<Pool>,
     per_server: Gates,
+    /// As many as connections: who has a permit waits for a connection only until an idle one is closed.
+    all_servers: Arc<Semaphore>,
     destinations: Arc<Destinations>,
 }
 
@@ -112,6 +116,7 @@ impl FederationClient {
             },
             pool,
             per_server: Gates::new(PER_SERVER),
+            all_servers: Arc::new(Semaphore::new(settings.max_connections.max(1))),
             destinations,
             settings,
             clock,
@@ -181,11 +186,12 @@ impl FederationClient {
         let uri: Uri = location
             .parse()
             .map_err(|_| FederationError::unreachable(from, ConnectError::Address(location.to_owned())))?;
+        let admission = self.admission(None).await;
         let answer = tokio::time::timeout(timeout, self.web.get(Purpose::RemoteMedia, uri)).await;
         let answer = answer.map_err(|_| FederationError::Timeout(from.clone()))?;
         let answer = answer.map_err(|error| error.of_fetch(from))?;
         let (head, body) = answer.into_parts();
-        let streamed = |limit| StreamedAnswer::new(from.clone(), head.headers, body, limit, timeout, (None, None));
+        let streamed = |limit| StreamedAnswer::new(from.clone(), head.headers, body, limit, timeout, (None, admission));
         if head.status.is_success() {
             return Ok(streamed(max_answer_bytes));
         }
@@ -229,6 +235,17 @@ impl FederationClient {
         self.exchange.sign(destination, call)
     }
 
+    /// Waits for one's turn.
+    async fn admission(&self, server: Option<&ServerName>) -> Admission {
+        let of_server = match server {
+            Some(server) => Some(self.per_server.enter(server.as_str()).await),
+            None => None,
+        };
+        // Nobody closes the semaphore.
+        let of_all = Arc::clone(&self.all_servers).acquire_owned().await.ok();
+        Admission { _of_server: of_server, _of_all: of_all }
+    }
+
     fn timeout(&self, call: &Call) -> Duration {
         call.timeout.unwrap_or(self.settings.timeout)
     }
@@ -241,7 +258,8 @@ impl FederationClient {
         signed: &Signed,
     ) -> Result<StreamedAnswer, FederationError> {
         let timeout = self.timeout(call);
-        let pass = self.per_server.enter(destination.as_str()).await;
+        // Waiting for one's turn says nothing about the destination.
+        let admission = self.admission(Some(destination)).await;
         let sending = async {
             let authority = self.discovery.delegated(destination).await;
             self.exchange.send(destination, &authority, signed).await
@@ -249,14 +267,14 @@ impl FederationClient {
         let sent = tokio::time::timeout(timeout, sending).await;
         let (answer, lease) = sent.unwrap_or_else(|_| Err(FederationError::Timeout(destination.clone())))?;
         let (head, body) = answer.into_parts();
-        let streamed = |limit, holds: (Option<Lease>, Option<Pass>)| {
+        let streamed = |limit, holds: (Option<Lease>, Admission)| {
             StreamedAnswer::new(destination.clone(), head.headers, body, limit, timeout, holds)
         };
         if head.status.is_success() {
-            return Ok(streamed(call.max_answer_bytes, (Some(lease), Some(pass))));
+            return Ok(streamed(call.max_answer_bytes, (Some(lease), admission)));
         }
         // What cannot be read of an error is missing from it.
-        let body = streamed(MOST_ERROR_BYTES, (Some(lease), Some(pass))).whole().await.unwrap_or_default();
+        let body = streamed(MOST_ERROR_BYTES, (Some(lease), admission)).whole().await.unwrap_or_default();
         Err(FederationError::of_status(destination.clone(), head.status, body))
     }
 

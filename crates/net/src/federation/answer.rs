@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use plexus_protocol::id::ServerName;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::FederationError;
 use super::gates::Pass;
@@ -14,6 +15,14 @@ use super::lease::Lease;
 
 /// How much longer than one wait the whole body may keep us waiting, when it is read in pieces.
 const WAITS: u32 = 10;
+
+/// The right to speak with a server: held until the answer has been read.
+pub(super) struct Admission {
+    /// As one of few who speak with that server.
+    pub(super) _of_server: Option<Pass>,
+    /// As one of those who have a connection at all.
+    pub(super) _of_all: Option<OwnedSemaphorePermit>,
+}
 
 /// The head of a 2xx answer, and its body piece by piece.
 pub struct StreamedAnswer {
@@ -28,7 +37,7 @@ pub struct StreamedAnswer {
     /// How long to wait for all of them together; what the reader does in between does not count.
     patience: Duration,
     lease: Option<Lease>,
-    _pass: Option<Pass>,
+    _admission: Admission,
 }
 
 impl StreamedAnswer {
@@ -38,11 +47,11 @@ impl StreamedAnswer {
         body: Incoming,
         limit: usize,
         timeout: Duration,
-        holds: (Option<Lease>, Option<Pass>),
+        holds: (Option<Lease>, Admission),
     ) -> Self {
-        let (lease, pass) = holds;
+        let (lease, admission) = holds;
         let patience = timeout.saturating_mul(WAITS);
-        Self { headers, body, from, limit, left: limit, timeout, patience, lease, _pass: pass }
+        Self { headers, body, from, limit, left: limit, timeout, patience, lease, _admission: admission }
     }
 
     /// The next piece of the body; `None` at its end.

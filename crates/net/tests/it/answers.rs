@@ -170,3 +170,26 @@ async fn a_location_is_fetched_with_its_redirects_and_bounds() {
         assert!(client.fetch(&from, nowhere, second, 10).await.is_err(), "{nowhere}");
     }
 }
+
+#[tokio::test]
+async fn waiting_for_ones_turn_is_not_held_against_the_destination() {
+    let mut world = World::new();
+    world.settings.max_connections = 1;
+    world.settings.timeout = Duration::from_secs(2);
+    let at = Server::start(&world.authority, &["a.example", "b.example"], |seen| match seen.path.as_str() {
+        "/endless" => endless(),
+        _ => json("{}"),
+    })
+    .await;
+    world.names.every_host(at.address);
+    let client = world.client().await;
+    let held = client.stream(&server("a.example:5"), Call::get("/endless")).await.unwrap();
+    let second = tokio::spawn({
+        let client = std::sync::Arc::clone(&client);
+        async move { client.call(&server("b.example:5"), Call::get("/")).await }
+    });
+    // Longer than the timeout: real time has to pass, since the network's is real.
+    assert!(tokio::time::timeout(Duration::from_millis(2500), std::future::pending::<()>()).await.is_err());
+    drop(held);
+    assert_eq!(second.await.unwrap().unwrap(), "{}");
+}
