@@ -3,17 +3,21 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`store`] | [`MediaStore`]: upload, download, ids handed out in advance |
+//! | [`remote`] | [`Downloads`]: media of this server and of others |
 //! | [`upload`] | [`Upload`]: content on its way to the disk |
 //! | [`thumbnail`] | choosing and making thumbnails |
 //! | [`paths`] | where a piece of media lies |
 //! | [`serving`] | what a browser may be told about content |
 
+mod multipart;
 pub mod paths;
+pub mod remote;
 pub mod serving;
 pub mod store;
 pub mod thumbnail;
 pub mod upload;
 
+pub use remote::{Downloads, FetchError, Wanted};
 pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, Reservation};
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

@@ -25,10 +25,30 @@ pub fn content(root: &Path, media_id: &str) -> Option<PathBuf> {
     folder(root, "local_content", media_id)
 }
 
-/// The file of a thumbnail of local content; `None` when the id can't name one.
-pub fn thumbnail(root: &Path, media_id: &str, size: &ThumbnailSize, format: Format) -> Option<PathBuf> {
-    let name = format!("{}-{}-image-{}-{}", size.width, size.height, format.subtype(), size.method.as_str());
-    Some(folder(root, "local_thumbnails", media_id)?.join(name))
+/// The folder of the thumbnails of local content; `None` when the id can't name one.
+pub fn thumbnails(root: &Path, media_id: &str) -> Option<PathBuf> {
+    folder(root, "local_thumbnails", media_id)
+}
+
+/// The file of other servers' content; `None` when the names can't be a path's.
+pub fn remote_content(root: &Path, server: &str, file_id: &str) -> Option<PathBuf> {
+    of_server(root, "remote_content", server, file_id)
+}
+
+/// The folder of the thumbnails of other servers' content; `None` when the names can't be a path's.
+pub fn remote_thumbnails(root: &Path, server: &str, file_id: &str) -> Option<PathBuf> {
+    of_server(root, "remote_thumbnail", server, file_id)
+}
+
+fn of_server(root: &Path, kind: &str, server: &str, file_id: &str) -> Option<PathBuf> {
+    // A server's name has no slashes, but it can be made of dots.
+    let named = server.bytes().any(|byte| byte != b'.') && !server.contains('/');
+    if named { folder(&root.join(kind), server, file_id) } else { None }
+}
+
+/// The name of a thumbnail's file.
+pub fn thumbnail_name(size: &ThumbnailSize, format: Format) -> String {
+    format!("{}-{}-image-{}-{}", size.width, size.height, format.subtype(), size.method.as_str())
 }
 
 /// The folder where uploads are written before they have their name.
@@ -48,10 +68,16 @@ mod tests {
             content(root, "GerZNDnDZVjsOtardLuwfIBg"),
             Some("/media/local_content/Ge/rZ/NDnDZVjsOtardLuwfIBg".into())
         );
+        assert_eq!(thumbnails(root, "GerZNDnDZVjs"), Some("/media/local_thumbnails/Ge/rZ/NDnDZVjs".into()));
         let size = ThumbnailSize { width: 32, height: 24, method: Method::Crop };
+        assert_eq!(thumbnail_name(&size, Format::Jpeg), "32-24-image-jpeg-crop");
         assert_eq!(
-            thumbnail(root, "GerZNDnDZVjs", &size, Format::Jpeg),
-            Some("/media/local_thumbnails/Ge/rZ/NDnDZVjs/32-24-image-jpeg-crop".into())
+            remote_content(root, "[::1]:8448", "GerZNDnDZVjs"),
+            Some("/media/remote_content/[::1]:8448/Ge/rZ/NDnDZVjs".into())
+        );
+        assert_eq!(
+            remote_thumbnails(root, "a.example", "GerZNDnDZVjs"),
+            Some("/media/remote_thumbnail/a.example/Ge/rZ/NDnDZVjs".into())
         );
     }
 
@@ -59,6 +85,9 @@ mod tests {
     fn an_id_never_leaves_the_folder() {
         for id in ["", "abcd", "../../../etc/passwd", "ab/cd/efgh", "abcd\0ef", "äöüab", "....."] {
             assert_eq!(content(Path::new("/media"), id), None, "{id:?}");
+        }
+        for server in ["", ".", "..", "../a", "/"] {
+            assert_eq!(remote_content(Path::new("/media"), server, "GerZNDnDZVjs"), None, "{server:?}");
         }
     }
 }

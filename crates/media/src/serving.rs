@@ -78,6 +78,50 @@ pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> Strin
     value
 }
 
+/// The file name in a Content-Disposition, without any folders in front of it: the extended form (RFC 8187) if it is there.
+pub fn file_name(disposition: &str) -> Option<String> {
+    let parameter = |wanted: &str| {
+        disposition.split(';').skip(1).find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
+        })
+    };
+    let extended = parameter("filename*").and_then(|value| {
+        let (charset, rest) = value.split_once('\'')?;
+        let (_, encoded) = rest.split_once('\'')?;
+        let bytes = charset.eq_ignore_ascii_case("utf-8").then(|| percent_decoded(encoded))?;
+        String::from_utf8(bytes).ok()
+    });
+    let name = extended.or_else(|| {
+        let plain = parameter("filename")?;
+        let inner = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        Some(inner.map_or_else(|| plain.to_owned(), |inner| inner.replace("\\\"", "\"").replace("\\\\", "\\")))
+    })?;
+    let name = name.rsplit(['/', '\\']).next().unwrap_or_default().replace('\0', "");
+    (!name.is_empty()).then_some(name)
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        let escaped = rest.get(1..3).filter(|_| first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let taken = match escaped {
+            Some(byte) => {
+                bytes.push(byte);
+                3
+            }
+            None => {
+                let char = rest.chars().next().map_or(1, char::len_utf8);
+                bytes.extend_from_slice(rest.get(..char).unwrap_or_default().as_bytes());
+                char
+            }
+        };
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +146,17 @@ mod tests {
         assert_eq!(content_disposition("image/png", Some("red.png")), "inline; filename=red.png");
         assert_eq!(content_disposition("image/png", Some("a \"b\".png")), r#"inline; filename="a \"b\".png""#);
         assert_eq!(content_disposition("image/png", Some("ü\n.png")), "inline; filename*=utf-8''%C3%BC%0A.png");
+    }
+
+    #[test]
+    fn file_names_survive_the_header() {
+        for name in ["red.png", "a \"b\".png", "ü\n.png", "100%25.txt"] {
+            assert_eq!(file_name(&content_disposition("image/png", Some(name))).as_deref(), Some(name));
+        }
+        assert_eq!(file_name("attachment; FileName=plain.txt; filename*=UTF-8'en'%e2%82%ac"), Some("€".to_owned()));
+        assert_eq!(file_name("attachment; filename=../../etc/passwd"), Some("passwd".to_owned()));
+        assert_eq!(file_name("attachment; filename*=utf-8''%ff"), None);
+        assert_eq!(file_name("inline"), None);
     }
 
     #[test]

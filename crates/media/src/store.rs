@@ -1,7 +1,7 @@
 //! The media store: a table of what there is, and a folder with the content.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::fs::{self, File};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::paths;
+use crate::remote::FetchError;
 use crate::thumbnail::{self, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 use crate::upload::{Description, Upload, UploadError, sync_folders};
 
@@ -39,7 +40,7 @@ pub struct MediaSettings {
     pub unused_expiration: Duration,
 }
 
-/// Media uploaded to this server.
+/// Media uploaded to this server, and the folder for all media.
 pub struct MediaStore {
     settings: MediaSettings,
     database: Database,
@@ -86,6 +87,8 @@ pub enum MediaError {
     Upload(#[from] UploadError),
     #[error(transparent)]
     Thumbnail(#[from] ThumbnailError),
+    #[error("media of another server: {0}")]
+    Fetch(Arc<FetchError>),
     #[error("media store: {}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
     #[error(transparent)]
@@ -119,6 +122,23 @@ impl MediaStore {
         self.settings.max_upload_bytes
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.settings.folder
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// A media id, or a file's name, that nobody has yet.
+    pub(crate) fn new_id(&self) -> String {
+        self.random.alphanumeric(MEDIA_ID_LENGTH)
+    }
+
     /// A file to write new content to.
     pub async fn begin_upload(&self) -> Result<Upload, MediaError> {
         let path = paths::incoming(&self.settings.folder).join(self.random.alphanumeric(MEDIA_ID_LENGTH));
@@ -127,7 +147,7 @@ impl MediaStore {
 
     /// Keeps an upload under a new id, which it returns; durable when it returns.
     pub async fn store(&self, user: &UserId, upload: Upload, about: Description) -> Result<String, MediaError> {
-        let media_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
+        let media_id = self.new_id();
         let content = self.keep(&media_id, upload, about).await?;
         let (id, user, now) = (media_id.clone(), user.clone(), self.clock.now_ms());
         self.database.write(move |tx| media::add(tx, &id, user.as_str(), &content, now)).await?;
@@ -230,14 +250,7 @@ impl MediaStore {
     pub async fn get(&self, media_id: &str, timeout: Duration) -> Result<OpenMedia, MediaError> {
         let content = self.content(media_id, timeout).await?;
         let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let file = open(&path).await?;
-        Ok(OpenMedia {
-            content_type: content.content_type,
-            upload_name: content.upload_name,
-            length: content.length,
-            tag: hex(&content.sha256),
-            file,
-        })
+        opened(&path, &content).await
     }
 
     async fn content(&self, media_id: &str, timeout: Duration) -> Result<Content, MediaError> {
@@ -273,14 +286,26 @@ impl MediaStore {
         timeout: Duration,
     ) -> Result<OpenMedia, MediaError> {
         let content = self.content(media_id, timeout).await?;
+        let source = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
+        let thumbnails = paths::thumbnails(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
+        self.thumbnail_of(source, thumbnails, &content, request).await
+    }
+
+    /// A thumbnail of the image at `source`, kept in the folder `thumbnails`.
+    pub(crate) async fn thumbnail_of(
+        &self,
+        source: PathBuf,
+        thumbnails: PathBuf,
+        content: &Content,
+        request: ThumbnailRequest,
+    ) -> Result<OpenMedia, MediaError> {
         let format = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
         let size = if self.settings.dynamic_thumbnails {
             request.exact()
         } else {
             thumbnail::choose(&self.settings.thumbnail_sizes, request)
         };
-        let source = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let target = paths::thumbnail(&self.settings.folder, media_id, &size, format).ok_or(MediaError::NotFound)?;
+        let target = thumbnails.join(paths::thumbnail_name(&size, format));
         if !fs::try_exists(&target).await.unwrap_or(false) {
             let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
             let (most, made, spare) = (self.settings.max_image_pixels, target.clone(), self.random.alphanumeric(8));
@@ -305,7 +330,18 @@ impl MediaStore {
     }
 }
 
-async fn open(path: &std::path::Path) -> Result<File, MediaError> {
+/// The content at `path`, ready to be served.
+pub(crate) async fn opened(path: &Path, content: &Content) -> Result<OpenMedia, MediaError> {
+    Ok(OpenMedia {
+        content_type: content.content_type.clone(),
+        upload_name: content.upload_name.clone(),
+        length: content.length,
+        tag: hex(&content.sha256),
+        file: open(path).await?,
+    })
+}
+
+async fn open(path: &Path) -> Result<File, MediaError> {
     File::open(path).await.map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             tracing::error!("media store: {} is in the database but not in the folder", path.display());
@@ -316,7 +352,7 @@ async fn open(path: &std::path::Path) -> Result<File, MediaError> {
     })
 }
 
-async fn remove(path: &std::path::Path) {
+async fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path).await {
         tracing::warn!("media store: cannot delete {}: {error}", path.display());
     }

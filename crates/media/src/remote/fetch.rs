@@ -1,0 +1,150 @@
+//! Fetching media: from the authenticated endpoint, or from the old one that older servers have (server-server API, "Content
+//! Repository").
+
+use std::time::Duration;
+
+use plexus_net::{Call, FederationError, StreamedAnswer};
+use plexus_store::repo::media::Content;
+use plexus_store::repo::remote_media::{self, RemoteMedia};
+
+use super::{Downloads, FetchError, Key};
+use crate::multipart::{Multipart, NotMultipart, Piece};
+use crate::paths;
+use crate::serving;
+use crate::store::MediaError;
+use crate::upload::{Description, Upload, UploadError};
+
+/// How much longer than the other server waits for an upload we wait for its answer.
+const ALLOWANCE: Duration = Duration::from_secs(20);
+/// What surrounds the content in a multipart answer, at most.
+const MAX_AROUND: usize = 128 * 1024;
+
+/// The content of an answer, on the disk.
+struct Fetched {
+    upload: Upload,
+    about: Description,
+}
+
+/// What the second part of a multipart answer turned out to be.
+enum Second {
+    Content(Fetched),
+    /// It lies elsewhere.
+    Location(String),
+}
+
+impl Downloads {
+    /// Fetches the media and keeps it.
+    pub(super) async fn fetch(&self, key: &Key, timeout: Duration) -> Result<RemoteMedia, FetchError> {
+        let Fetched { upload, about } = match self.authenticated(key, timeout).await {
+            Err(FetchError::Server(error)) if is_unknown_endpoint(&error) => self.legacy(key, timeout).await?,
+            fetched => fetched?,
+        };
+        let (server, media_id) = key;
+        let file_id = self.local.new_id();
+        let path = paths::remote_content(self.local.folder(), server.as_str(), &file_id);
+        let path = path.ok_or_else(|| Box::new(MediaError::NotFound))?;
+        let (length, sha256) = upload.keep_as(&path).await.map_err(kept)?;
+        let content_type = about.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+        let content = Content { content_type, upload_name: about.upload_name, length, sha256 };
+        let media = RemoteMedia { file_id, content };
+        let (server, media_id, row, now) = (server.clone(), media_id.clone(), media.clone(), self.local.now_ms());
+        let written =
+            self.local.database().write(move |tx| remote_media::set(tx, server.as_str(), &media_id, &row, now));
+        written.await.map_err(|error| Box::new(MediaError::Database(error)))?;
+        Ok(media)
+    }
+
+    fn limit(&self) -> usize {
+        usize::try_from(self.local.max_upload_bytes()).unwrap_or(usize::MAX)
+    }
+
+    fn call(&self, path: String, timeout: Duration) -> Call {
+        let limit = self.limit().saturating_add(MAX_AROUND);
+        Call::get(path).timeout(timeout.saturating_add(ALLOWANCE)).max_answer_bytes(limit)
+    }
+
+    async fn authenticated(&self, (server, media_id): &Key, timeout: Duration) -> Result<Fetched, FetchError> {
+        let waits = timeout.as_millis();
+        let path = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={waits}");
+        let answer = self.client.stream(server, self.call(path, timeout)).await?;
+        match self.second_part(answer).await? {
+            Second::Content(fetched) => Ok(fetched),
+            Second::Location(location) => {
+                let patience = timeout.saturating_add(ALLOWANCE);
+                let answer = self.client.fetch(server, &location, patience, self.limit()).await?;
+                self.whole(answer).await
+            }
+        }
+    }
+
+    async fn legacy(&self, (server, media_id): &Key, timeout: Duration) -> Result<Fetched, FetchError> {
+        let waits = timeout.as_millis();
+        let path = format!("/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&timeout_ms={waits}");
+        let answer = self.client.stream(server, self.call(path, timeout)).await?;
+        self.whole(answer).await
+    }
+
+    /// The whole answer is the content.
+    async fn whole(&self, mut answer: StreamedAnswer) -> Result<Fetched, FetchError> {
+        let about = {
+            let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
+            described(header("content-type"), header("content-disposition"))
+        };
+        let mut upload = self.local.begin_upload().await.map_err(Box::new)?;
+        while let Some(chunk) = answer.chunk().await? {
+            upload.write(&chunk).await.map_err(kept)?;
+        }
+        Ok(Fetched { upload, about })
+    }
+
+    /// The second part of a multipart answer; the first is about the media, and there is nothing known to be in it.
+    async fn second_part(&self, mut answer: StreamedAnswer) -> Result<Second, FetchError> {
+        let content_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let mut reader = Multipart::of(content_type.unwrap_or_default())?;
+        let mut upload = self.local.begin_upload().await.map_err(Box::new)?;
+        let mut about = None;
+        let mut parts = 0;
+        while let Some(chunk) = answer.chunk().await? {
+            reader.push(&chunk);
+            while let Some(piece) = reader.next()? {
+                match (piece, parts) {
+                    (Piece::Part(_), 0) => parts = 1,
+                    (Piece::Part(headers), 1) => {
+                        let header =
+                            |wanted| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+                        if let Some(location) = header("location") {
+                            return Ok(Second::Location(location.to_owned()));
+                        }
+                        about = Some(described(header("content-type"), header("content-disposition")));
+                        parts = 2;
+                    }
+                    (Piece::Content(content), 2) => upload.write(&content).await.map_err(kept)?,
+                    (Piece::Content(_), _) => {}
+                    // What comes after the second part is nothing we know of.
+                    (Piece::Part(_) | Piece::End, _) => {
+                        let about = about.ok_or(NotMultipart)?;
+                        return Ok(Second::Content(Fetched { upload, about }));
+                    }
+                }
+            }
+        }
+        Err(FetchError::BrokeOff)
+    }
+}
+
+fn described(content_type: Option<&str>, disposition: Option<&str>) -> Description {
+    Description { content_type: content_type.map(str::to_owned), upload_name: disposition.and_then(serving::file_name) }
+}
+
+fn kept(error: UploadError) -> FetchError {
+    FetchError::Media(Box::new(error.into()))
+}
+
+/// Whether the answer says that there is no such endpoint, and not that there is no such media.
+fn is_unknown_endpoint(error: &FederationError) -> bool {
+    let Some(status) = error.status() else { return false };
+    match error.errcode() {
+        Some(errcode) => errcode == "M_UNRECOGNIZED" && matches!(status.as_u16(), 400 | 404 | 405),
+        None => matches!(status.as_u16(), 404 | 405),
+    }
+}
