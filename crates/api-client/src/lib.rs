@@ -30,6 +30,7 @@ mod read_marker;
 mod receipt;
 mod redact;
 mod relations;
+mod remote;
 mod reporting;
 mod room;
 mod room_errors;

@@ -7,13 +7,18 @@ pub mod set_profile_field;
 
 use http::StatusCode;
 use plexus_base::config::Config;
+use plexus_http::federation::federation_error;
 use plexus_http::{ApiError, RawJson, Requester};
-use plexus_protocol::id::UserId;
-use plexus_protocol::json::write_string;
+use plexus_net::{Call, FederationClient};
+use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::json::{Object, write_string};
 use plexus_rooms::{ProfileError, Rooms};
 
+use crate::remote::percent_encoded;
 use crate::room_errors::bad_request;
 
+/// The most of another server's answer about a profile that is read, in bytes: more than a profile may have.
+const MAX_REMOTE_PROFILE: usize = 128 * 1024;
 /// The longest name of a field, in bytes (client-server API, "Profiles").
 const MAX_KEY: usize = 255;
 
@@ -30,6 +35,25 @@ fn written(fields: Vec<(String, String)>) -> RawJson {
     }
     out.push('}');
     RawJson(out.into())
+}
+
+/// What the user's server tells of the profile, or of one field of it.
+async fn remote(others: &FederationClient, user: &UserId, field: Option<&str>) -> Result<RawJson, ApiError> {
+    let server = ServerName::try_from(user.server_name()).map_err(|_| ApiError::not_found("Profile was not found"))?;
+    let field_query = field.map(|field| format!("&field={}", percent_encoded(field))).unwrap_or_default();
+    let user = percent_encoded(user.as_str());
+    let path = format!("/_matrix/federation/v1/query/profile?user_id={user}{field_query}");
+    let call = Call::get(path).max_answer_bytes(MAX_REMOTE_PROFILE);
+    let mut profile: Object = others.call_json(&server, call).await.map_err(|error| federation_error(&error))?;
+    if let Some(field) = field {
+        profile.retain(|name, _| name == field);
+        if profile.is_empty() && field != "displayname" && field != "avatar_url" {
+            return Err(ApiError::not_found("The profile has no such field"));
+        }
+    }
+    // Some servers write that there is none in this way.
+    profile.retain(|name, value| !(value.is_null() && matches!(name, "displayname" | "avatar_url")));
+    Ok(RawJson(profile.to_json().into()))
 }
 
 /// Whether the requester may read the profile.

@@ -9,7 +9,8 @@ use plexus_accounts::{
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::{Filters, Notifications, Presence, Receipts, SyncEngine, ToDevice, Typing};
-use plexus_media::MediaStore;
+use plexus_media::{Downloads, MediaStore};
+use plexus_net::FederationClient;
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms};
 use plexus_store::Database;
 
@@ -39,6 +40,8 @@ plexus_http::services! {
         pub rate_limits: Arc<RateLimits>,
         pub own_echoes: Arc<OwnEchoes>,
         pub media: Arc<MediaStore>,
+        pub downloads: Arc<Downloads>,
+        pub other_servers: Arc<FederationClient>,
         pub rooms: Arc<Rooms>,
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEvents>,

@@ -6,6 +6,7 @@
 //! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
+//! | [`federation`] | what clients are told when another server was asked in vain |
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | [`media`] | what media endpoints share |
 //! | [`peer`] | [`ClientIp`] |
@@ -16,6 +17,7 @@ pub mod auth;
 pub mod body;
 pub mod error;
 pub mod extract;
+pub mod federation;
 pub mod frame;
 pub mod media;
 pub mod peer;

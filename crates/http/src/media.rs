@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use plexus_media::upload::UploadError;
-use plexus_media::{MediaError, Method, ThumbnailError, ThumbnailRequest};
+use plexus_media::{FetchError, MediaError, Method, ThumbnailError, ThumbnailRequest};
+use plexus_net::FederationError;
 use serde::Deserialize;
 
 use crate::ApiError;
+use crate::federation::federation_error;
 
 /// The specification's default and Synapse's bound for waiting on content that is still being uploaded.
 const DEFAULT_TIMEOUT_MS: u64 = 20_000;
@@ -17,6 +19,7 @@ const MAX_TIMEOUT_MS: u64 = 60_000;
 #[derive(Deserialize)]
 pub struct DownloadQuery {
     timeout_ms: Option<u64>,
+    allow_remote: Option<bool>,
 }
 
 /// The query of a thumbnail.
@@ -26,6 +29,7 @@ pub struct ThumbnailQuery {
     height: u32,
     method: Option<String>,
     timeout_ms: Option<u64>,
+    allow_remote: Option<bool>,
 }
 
 impl DownloadQuery {
@@ -33,12 +37,22 @@ impl DownloadQuery {
     pub fn timeout(&self) -> Duration {
         timeout(self.timeout_ms)
     }
+
+    /// Whether another server may be asked.
+    pub fn allow_remote(&self) -> bool {
+        self.allow_remote.unwrap_or(true)
+    }
 }
 
 impl ThumbnailQuery {
     /// How long to wait for content that is still being uploaded.
     pub fn timeout(&self) -> Duration {
         timeout(self.timeout_ms)
+    }
+
+    /// Whether another server may be asked.
+    pub fn allow_remote(&self) -> bool {
+        self.allow_remote.unwrap_or(true)
     }
 
     /// The thumbnail that is wanted.
@@ -86,8 +100,33 @@ pub fn media_error(error: MediaError) -> ApiError {
             ApiError::too_large(format!("There are no thumbnails of images with more than {limit} pixels"))
         }
         MediaError::Thumbnail(ThumbnailError::Unreadable(_)) => ApiError::unknown("The image cannot be read"),
+        MediaError::Fetch(error) => fetch_error(&error),
         MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } | MediaError::Database(_) => {
             ApiError::internal(&error)
         }
     }
+}
+
+/// What a client is told when media of another server could not be fetched.
+fn fetch_error(error: &FetchError) -> ApiError {
+    match error {
+        FetchError::Server(FederationError::Status { status: StatusCode::GATEWAY_TIMEOUT, errcode, .. })
+            if errcode.as_deref() == Some("M_NOT_YET_UPLOADED") =>
+        {
+            media_error(MediaError::NotYetUploaded)
+        }
+        FetchError::Server(FederationError::TooLarge { .. }) => too_large_elsewhere(),
+        FetchError::Server(error) => federation_error(error),
+        FetchError::Media(error) => match &**error {
+            MediaError::Upload(UploadError::TooLarge { .. }) => too_large_elsewhere(),
+            error => ApiError::internal(error),
+        },
+        FetchError::Answer(_) | FetchError::BrokeOff | FetchError::Abandoned => {
+            ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", "The media could not be fetched from its server")
+        }
+    }
+}
+
+fn too_large_elsewhere() -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", "The media is larger than this server fetches")
 }

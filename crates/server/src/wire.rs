@@ -15,6 +15,7 @@ use plexus_api_client::rate_limits::RateLimits;
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_media::MediaStore;
+use plexus_net::FederationClient;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
@@ -129,7 +130,8 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let media = settings::media(&config);
     let media = MediaStore::open(media, database.clone(), clock.clone(), random.clone())?;
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown, receiver };
-    let client = client_services(foundation, rooms, followers, accounts, Arc::new(media));
+    let others = Arc::clone(&outgoing.client);
+    let client = client_services(foundation, rooms, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
     let federation = federation::services(&client, server_name, signing_key, &outgoing, inbox);
     let router = plexus_api_client::routes()
@@ -155,6 +157,7 @@ fn client_services(
     followers: Delivery,
     accounts: Accounts,
     media: Arc<MediaStore>,
+    other_servers: Arc<FederationClient>,
 ) -> plexus_api_client::Services {
     let Foundation { config, clock, random, database, shutdown, receiver } = foundation;
     let invite_profiles = config.server.include_profile_data_on_invite;
@@ -169,7 +172,11 @@ fn client_services(
         Arc::clone(&own_echoes),
         Arc::clone(&followers.presence),
     );
+    let downloads =
+        settings::downloads(&config, rooms.server_name().clone(), Arc::clone(&media), Arc::clone(&other_servers));
     plexus_api_client::Services {
+        downloads: Arc::new(downloads),
+        other_servers,
         client_events: Arc::new(client_events),
         rate_limits: limits,
         own_echoes,

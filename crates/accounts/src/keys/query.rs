@@ -1,6 +1,6 @@
 //! POST /keys/query, for users of this server, and what other servers may know of their devices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
@@ -35,6 +35,36 @@ impl DeviceKeys {
         }
         let viewer = viewer.to_owned();
         self.db.read(move |tx| query(tx, &viewer, &wanted)).await
+    }
+}
+
+impl DeviceKeys {
+    /// `found` with the signatures that `viewer` made on keys of users of other servers, which those servers do not know.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn with_own_signatures(&self, viewer: &UserId, mut found: QueriedKeys) -> Result<QueriedKeys, DbError> {
+        let users = found.device_keys.keys().chain(found.master_keys.keys()).filter(|user_id| !self.is_local(user_id));
+        let users: BTreeSet<UserId> = users.cloned().collect();
+        if users.is_empty() {
+            return Ok(found);
+        }
+        let viewer = viewer.clone();
+        let signatures = self.db.read(move |tx| {
+            let user_ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            device_keys::signatures_on_users(tx, &user_ids, viewer.as_str())
+        });
+        let mut by_target = Signatures::default();
+        signatures.await?.into_iter().for_each(|signature: Signature| by_target.add(signature));
+        for (user_id, devices) in &mut found.device_keys {
+            devices.iter_mut().for_each(|(device, keys)| by_target.apply(keys, user_id.as_str(), device));
+        }
+        for (user_id, key) in &mut found.master_keys {
+            if let Some(public) = super::cross_signing::public_part(key).map(str::to_owned) {
+                by_target.apply(key, user_id.as_str(), &public);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -4,20 +4,18 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::HeaderMap;
-use plexus_base::config::Config;
 use plexus_http::{ApiError, AuthGuest, Path, Query, State};
-use plexus_media::MediaStore;
+use plexus_media::Downloads;
 
 use crate::media::serve;
 use plexus_http::media::DownloadQuery;
 
 pub async fn handle(
     AuthGuest(_): AuthGuest,
-    State(media): State<Arc<MediaStore>>,
-    State(config): State<Arc<Config>>,
+    State(media): State<Arc<Downloads>>,
     Path((server_name, media_id)): Path<(String, String)>,
     Query(query): Query<DownloadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    serve::content(&media, &config, &headers, (&server_name, &media_id), None, query).await
+    serve::content(&media, &headers, (&server_name, &media_id), None, query).await
 }

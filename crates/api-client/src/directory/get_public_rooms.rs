@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, JsonBody, MaybeAuth, Query, State};
+use plexus_http::{ApiError, MaybeAuth, Query, State};
+use plexus_net::FederationClient;
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::{DirectoryFilter, DirectoryPage, DirectoryQuery};
+use plexus_rooms::directory::{DirectoryFilter, DirectoryQuery};
 use serde::Deserialize;
 
 use super::page;
@@ -21,11 +23,12 @@ pub async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,
+    State(others): State<Arc<FederationClient>>,
     Query(request): Query<Request>,
-) -> Result<JsonBody<DirectoryPage>, ApiError> {
+) -> Result<Response, ApiError> {
     if requester.is_none() && !config.server.allow_public_rooms_without_auth {
         return Err(ApiError::missing_token());
     }
     let query = DirectoryQuery { limit: request.limit, since: request.since, filter: DirectoryFilter::default() };
-    page(&rooms, &config, request.server.as_deref(), query).await
+    page(&rooms, &config, &others, request.server.as_deref(), query).await
 }

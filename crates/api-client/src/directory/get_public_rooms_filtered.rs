@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Query, State};
+use plexus_net::FederationClient;
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::{DirectoryFilter, DirectoryPage, DirectoryQuery};
+use plexus_rooms::directory::{DirectoryFilter, DirectoryQuery};
 use serde::Deserialize;
 
 use super::page;
@@ -27,9 +29,10 @@ pub async fn handle(
     AuthGuest(_): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,
+    State(others): State<Arc<FederationClient>>,
     Query(parameters): Query<QueryParameters>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
-) -> Result<JsonBody<DirectoryPage>, ApiError> {
+) -> Result<Response, ApiError> {
     let query = DirectoryQuery { limit: request.limit, since: request.since, filter: request.filter };
-    page(&rooms, &config, parameters.server.as_deref(), query).await
+    page(&rooms, &config, &others, parameters.server.as_deref(), query).await
 }

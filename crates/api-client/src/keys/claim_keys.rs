@@ -1,35 +1,39 @@
 //! POST /_matrix/client/v3/keys/claim
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plexus_accounts::DeviceKeys;
 use plexus_accounts::keys::{Claimed, DeviceClaims};
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
+use plexus_net::FederationClient;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::unreachable;
+use super::remote::{self, Failures};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
+    /// How long to wait for other servers, in ms.
+    timeout: Option<u64>,
     one_time_keys: Option<DeviceClaims>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Response {
     one_time_keys: Claimed,
-    failures: BTreeMap<String, Value>,
+    failures: Failures,
 }
 
 pub async fn handle(
     AuthGuest(_): AuthGuest,
     State(keys): State<DeviceKeys>,
+    State(others): State<Arc<FederationClient>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let Some(claims) = request.one_time_keys else {
         return Err(ApiError::missing_param("Missing params: one_time_keys"));
     };
-    let failures = unreachable(claims.keys().filter(|user_id| !keys.is_local(user_id)));
-    let one_time_keys = keys.claim(claims).await.map_err(|error| ApiError::internal(&error))?;
+    let (local, remote) = claims.into_iter().partition(|(user_id, _)| keys.is_local(user_id));
+    let mut one_time_keys = keys.claim(local).await?;
+    let failures = remote::claim(&others, remote, remote::timeout(request.timeout), &mut one_time_keys).await;
     Ok(JsonBody(Response { one_time_keys, failures }))
 }

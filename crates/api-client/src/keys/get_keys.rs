@@ -1,18 +1,21 @@
 //! POST /_matrix/client/v3/keys/query
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plexus_accounts::DeviceKeys;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
+use plexus_net::FederationClient;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::unreachable;
+use super::remote::{self, Failures};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
+    /// How long to wait for other servers, in ms.
+    timeout: Option<u64>,
     device_keys: Option<BTreeMap<UserId, Option<Vec<String>>>>,
 }
 
@@ -22,12 +25,13 @@ pub struct Response {
     master_keys: BTreeMap<UserId, Object>,
     self_signing_keys: BTreeMap<UserId, Object>,
     user_signing_keys: BTreeMap<UserId, Object>,
-    failures: BTreeMap<String, Value>,
+    failures: Failures,
 }
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(keys): State<DeviceKeys>,
+    State(others): State<Arc<FederationClient>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let Some(wanted) = request.device_keys else {
@@ -35,8 +39,10 @@ pub async fn handle(
     };
     let wanted: BTreeMap<UserId, Vec<String>> =
         wanted.into_iter().map(|(user_id, devices)| (user_id, devices.unwrap_or_default())).collect();
-    let failures = unreachable(wanted.keys().filter(|user_id| !keys.is_local(user_id)));
-    let found = keys.query(requester.user_id.as_str(), wanted).await.map_err(|error| ApiError::internal(&error))?;
+    let (local, remote) = wanted.into_iter().partition(|(user_id, _)| keys.is_local(user_id));
+    let mut found = keys.query(requester.user_id.as_str(), local).await?;
+    let failures = remote::query(&others, remote, remote::timeout(request.timeout), &mut found).await;
+    let found = keys.with_own_signatures(&requester.user_id, found).await?;
     Ok(JsonBody(Response {
         device_keys: found.device_keys,
         master_keys: found.master_keys,

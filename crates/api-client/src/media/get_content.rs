@@ -6,18 +6,18 @@ use axum::response::Response;
 use http::HeaderMap;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Path, Query, State};
-use plexus_media::MediaStore;
+use plexus_media::Downloads;
 
 use super::serve;
 use plexus_http::media::DownloadQuery;
 
 pub async fn handle(
-    State(media): State<Arc<MediaStore>>,
+    State(media): State<Arc<Downloads>>,
     State(config): State<Arc<Config>>,
     Path((server_name, media_id)): Path<(String, String)>,
     Query(query): Query<DownloadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     serve::check_legacy(&config)?;
-    serve::content(&media, &config, &headers, (&server_name, &media_id), None, query).await
+    serve::content(&media, &headers, (&server_name, &media_id), None, query).await
 }

@@ -6,18 +6,18 @@ use axum::response::Response;
 use http::HeaderMap;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Path, Query, State};
-use plexus_media::MediaStore;
+use plexus_media::Downloads;
 
 use super::serve;
 use plexus_http::media::ThumbnailQuery;
 
 pub async fn handle(
-    State(media): State<Arc<MediaStore>>,
+    State(media): State<Arc<Downloads>>,
     State(config): State<Arc<Config>>,
     Path((server_name, media_id)): Path<(String, String)>,
     Query(query): Query<ThumbnailQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     serve::check_legacy(&config)?;
-    serve::thumbnail(&media, &config, &headers, (&server_name, &media_id), query).await
+    serve::thumbnail(&media, &headers, (&server_name, &media_id), query).await
 }

@@ -12,19 +12,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use plexus_base::config::Config;
 use plexus_http::ApiError;
 use plexus_http::media::{DownloadQuery, ThumbnailQuery, media_error};
-use plexus_media::{MediaStore, OpenMedia, serving};
+use plexus_media::{Downloads, OpenMedia, Wanted, serving};
 use tokio_util::io::ReaderStream;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
-/// Media is known only by this server's name so far.
-fn check_server(config: &Config, server_name: &str) -> Result<(), ApiError> {
-    if server_name == config.server.server_name.as_str() {
-        Ok(())
-    } else {
-        Err(ApiError::not_found("Media of other servers cannot be fetched"))
-    }
-}
 
 /// Refuses what was asked for without a token when all media asks for one (`enable_authenticated_media`).
 pub fn check_legacy(config: &Config) -> Result<(), ApiError> {
@@ -36,29 +27,27 @@ pub fn check_legacy(config: &Config) -> Result<(), ApiError> {
 
 /// The content itself; `file_name` replaces the name it was uploaded with.
 pub async fn content(
-    media: &Arc<MediaStore>,
-    config: &Config,
+    media: &Arc<Downloads>,
     headers: &HeaderMap,
     (server_name, media_id): (&str, &str),
     file_name: Option<String>,
     query: DownloadQuery,
 ) -> Result<Response, ApiError> {
-    check_server(config, server_name)?;
-    let mut open = media.get(media_id, query.timeout()).await.map_err(media_error)?;
+    let wanted = Wanted { server_name, media_id, timeout: query.timeout(), allow_remote: query.allow_remote() };
+    let mut open = media.get(wanted).await.map_err(media_error)?;
     open.upload_name = file_name.or(open.upload_name);
     Ok(respond(open, headers))
 }
 
 /// A thumbnail of the content.
 pub async fn thumbnail(
-    media: &Arc<MediaStore>,
-    config: &Config,
+    media: &Arc<Downloads>,
     headers: &HeaderMap,
     (server_name, media_id): (&str, &str),
     query: ThumbnailQuery,
 ) -> Result<Response, ApiError> {
-    check_server(config, server_name)?;
-    let open = media.thumbnail(media_id, query.request()?, query.timeout()).await.map_err(media_error)?;
+    let wanted = Wanted { server_name, media_id, timeout: query.timeout(), allow_remote: query.allow_remote() };
+    let open = media.thumbnail(wanted, query.request()?).await.map_err(media_error)?;
     Ok(respond(open, headers))
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use plexus_base::config::Config;
 use plexus_http::{ApiError, MaybeAuth, Path, RawJson, State};
+use plexus_net::FederationClient;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{Profiles, Rooms};
 
-use super::{require_field_name, require_readable, written};
+use super::{remote, require_field_name, require_readable, written};
 use crate::rate_limits::RateLimits;
 
 pub async fn handle(
@@ -15,6 +16,7 @@ pub async fn handle(
     State(config): State<Arc<Config>>,
     State(rooms): State<Arc<Rooms>>,
     State(profiles): State<Arc<Profiles>>,
+    State(others): State<Arc<FederationClient>>,
     State(limits): State<Arc<RateLimits>>,
     Path((user, field)): Path<(UserId, String)>,
 ) -> Result<RawJson, ApiError> {
@@ -23,6 +25,9 @@ pub async fn handle(
         limits.profile.check(&requester.user_id)?;
     }
     require_readable(&config, &rooms, requester.as_deref(), &user).await?;
+    if user.server_name() != rooms.server_name().as_str() {
+        return remote(&others, &user, Some(&field)).await;
+    }
     let fields = profiles.find(&user).await?.ok_or_else(|| ApiError::not_found("Profile was not found"))?;
     let fields: Vec<_> = fields.into_iter().filter(|(name, _)| *name == field).collect();
     // Clients have always been given an empty object for these two.

@@ -34,7 +34,7 @@ options! {
         /// How much media of other servers one address may fetch in a second, in the long run.
         later remote_media_download_per_second: u64 = 87 << 10,
         /// Servers whose media is not fetched.
-        later prevent_media_downloads_from: Vec<String>,
+        acts prevent_media_downloads_from: Vec<String>,
         /// Whether thumbnails are made in the size asked for, not in the nearest of `thumbnail_sizes`.
         acts dynamic_thumbnails: bool = false,
         /// The sizes thumbnails are made in.

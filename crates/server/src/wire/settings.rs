@@ -1,13 +1,15 @@
 //! What each part takes from the configuration.
 
+use std::sync::Arc;
+
 use plexus_accounts::password::Policy;
 use plexus_accounts::settings::{
     LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
 use plexus_base::config::{Config, IpRange, PasswordLogin, ThumbnailMethod, TlsVersion};
-use plexus_media::{MediaSettings, Method, ThumbnailSize};
+use plexus_media::{Downloads, MediaSettings, MediaStore, Method, ThumbnailSize};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
-use plexus_net::{AddressGuard, TlsSettings};
+use plexus_net::{AddressGuard, FederationClient, TlsSettings};
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
 
@@ -96,6 +98,17 @@ pub fn media(config: &Config) -> MediaSettings {
         max_pending_uploads: options.max_pending_media_uploads.into(),
         unused_expiration: options.unused_expiration_time,
     }
+}
+
+/// Media of this server and of others, as configured.
+pub fn downloads(
+    config: &Config,
+    server_name: ServerName,
+    media: Arc<MediaStore>,
+    others: Arc<FederationClient>,
+) -> Downloads {
+    let refused = config.media.prevent_media_downloads_from.iter().cloned().collect();
+    Downloads::new(server_name, media, others, refused)
 }
 
 /// How other servers are asked.
