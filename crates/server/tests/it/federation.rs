@@ -1,4 +1,7 @@
 //! The server-server API.
 
+mod asking;
 mod discovery;
 mod every_endpoint;
+mod media;
+mod queries;
