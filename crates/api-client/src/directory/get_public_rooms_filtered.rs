@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Query, State};
+use plexus_http::{ApiError, AuthGuest, JsonOrEmpty, Query, State};
 use plexus_net::FederationClient;
 use plexus_rooms::Rooms;
 use plexus_rooms::directory::{DirectoryFilter, DirectoryQuery};

@@ -27,7 +27,7 @@ struct Fetched {
 
 /// What the second part of a multipart answer turned out to be.
 enum Second {
-    Content(Fetched),
+    Content(Box<Fetched>),
     /// It lies elsewhere.
     Location(String),
 }
@@ -68,7 +68,7 @@ impl Downloads {
         let path = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={waits}");
         let answer = self.client.stream(server, self.call(path, timeout)).await?;
         match self.second_part(answer).await? {
-            Second::Content(fetched) => Ok(fetched),
+            Second::Content(fetched) => Ok(*fetched),
             Second::Location(location) => {
                 let patience = timeout.saturating_add(ALLOWANCE);
                 let answer = self.client.fetch(server, &location, patience, self.limit()).await?;
@@ -123,7 +123,7 @@ impl Downloads {
                     // What comes after the second part is nothing we know of.
                     (Piece::Part(_) | Piece::End, _) => {
                         let about = about.ok_or(NotMultipart)?;
-                        return Ok(Second::Content(Fetched { upload, about }));
+                        return Ok(Second::Content(Box::new(Fetched { upload, about })));
                     }
                 }
             }
