@@ -13,7 +13,7 @@ use plexus_store::{DbError, pdu_json, repo};
 
 use crate::build::known_type;
 use crate::head::{self, StateChange};
-use crate::persist::{Append, PendingEvent};
+use crate::persist::{Append, PendingEvent, Sending};
 use crate::receive::ReceiveError;
 use crate::registry::Rooms;
 use crate::room::Room;
@@ -90,6 +90,7 @@ impl Rooms {
             redacts: None,
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
+            sending: Sending::No,
         };
         let permit = self.persister.reserve().await?;
         let epoch = head.epoch;

@@ -22,7 +22,7 @@ use crate::peers::Peers;
 use crate::persist::PersistError;
 use crate::registry::Rooms;
 use crate::room::Room;
-use place::{Handed, Outcomes};
+use place::{Arrival, Outcomes};
 
 pub(crate) use invites::is_end_of_invite;
 
@@ -94,15 +94,18 @@ impl PduReceiver {
     /// When what it rests on cannot be found, or the database fails.
     pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<Accepted, ReceiveError> {
         let id = pdu.event_id().clone();
-        let handed = Handed { event: &id, by: origin };
-        let outcomes = self.process_handed(origin, room, vec![pdu], Some(handed)).await?;
+        let is_own = pdu.sender().server_name() == self.rooms.server_name().as_str();
+        // Our own join by way of a server: that server passes it on.
+        let arrival = if is_own { Arrival::Sent } else { Arrival::Handed { event: &id, by: origin } };
+        let outcomes = self.process_arrival(origin, room, vec![pdu], arrival).await?;
         let own = outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id);
         own.map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
     }
 
     /// Takes in an event that this server has made itself on what it knew of the room at the time.
     pub(crate) async fn place_own(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<Accepted, ReceiveError> {
-        let outcomes = self.place_all(room, std::slice::from_ref(pdu), &state_before::ToldStates::new()).await?;
+        let outcomes =
+            self.place_all(room, std::slice::from_ref(pdu), &state_before::ToldStates::new(), Arrival::Own).await?;
         outcomes.into_iter().next().map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
     }
 
@@ -113,20 +116,20 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
     ) -> Result<Outcomes, ReceiveError> {
-        self.process_handed(origin, room, pdus, None).await
+        self.process_arrival(origin, room, pdus, Arrival::Sent).await
     }
 
-    async fn process_handed(
+    async fn process_arrival(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
-        handed: Option<Handed<'_>>,
+        arrival: Arrival<'_>,
     ) -> Result<Outcomes, ReceiveError> {
         let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus)).await?;
         self.complete_auth_events(origin, room, &pdus).await?;
         let told = self.told_states(origin, room, &pdus).await?;
-        self.place_all(room, &pdus, &told, handed).await
+        self.place_all(room, &pdus, &told, arrival).await
     }
 }
 

@@ -40,32 +40,29 @@ struct Candidate<'a> {
     told: Option<&'a Vec<EventNid>>,
     /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
     entering: bool,
-    /// The server that handed it to this one to be passed on.
-    handed_by: Option<&'a ServerName>,
-}
-
-/// An event that a server hands to this one to be passed on.
-#[derive(Clone, Copy)]
-pub(super) struct Handed<'a> {
-    pub event: &'a EventId,
-    pub by: &'a ServerName,
+    /// Whether other servers get it from this one.
+    sending: Sending,
 }
 
 /// How events come here.
 #[derive(Clone, Copy)]
-enum Arrival<'a> {
-    /// Another server sent them; one of them perhaps to be passed on.
-    Sent(Option<Handed<'a>>),
+pub(super) enum Arrival<'a> {
+    /// Another server sent them.
+    Sent,
+    /// A server handed over this one of them, to be passed on.
+    Handed { event: &'a EventId, by: &'a ServerName },
+    /// This server made them.
+    Own,
     /// By joining a room elsewhere.
     Entering,
 }
 
-impl<'a> Arrival<'a> {
-    /// The server that handed this event to us to be passed on.
-    fn handed_by(self, pdu: &Pdu) -> Option<&'a ServerName> {
+impl Arrival<'_> {
+    fn sending(self, pdu: &Pdu) -> Sending {
         match self {
-            Self::Sent(Some(handed)) if handed.event == pdu.event_id() => Some(handed.by),
-            _ => None,
+            Self::Handed { event, by } if event == pdu.event_id() => Sending::HandedBy(by.clone()),
+            Self::Own => Sending::Own,
+            Self::Handed { .. } | Self::Sent | Self::Entering => Sending::No,
         }
     }
 }
@@ -77,10 +74,10 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: &[Pdu],
         told: &ToldStates,
-        handed: Option<Handed<'_>>,
+        arrival: Arrival<'_>,
     ) -> Result<Outcomes, ReceiveError> {
         for _ in 0..ATTEMPTS {
-            match self.rooms.try_place_all(room, pdus, told, Arrival::Sent(handed)).await {
+            match self.rooms.try_place_all(room, pdus, told, arrival).await {
                 Err(ReceiveError::Contended) => {}
                 done => return done,
             }
@@ -130,8 +127,8 @@ impl Rooms {
             } else if let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) {
                 let told = told.get(pdu.event_id());
                 let entering = matches!(arrival, Arrival::Entering);
-                let handed_by = arrival.handed_by(pdu);
-                let candidate = Candidate { pdu, stored, by_auth_events, told, entering, handed_by };
+                let sending = arrival.sending(pdu);
+                let candidate = Candidate { pdu, stored, by_auth_events, told, entering, sending };
                 match self.place(room, &candidate).await {
                     Ok((verdict, committed)) => {
                         running.push((outcomes.len(), verdict, committed));
@@ -263,7 +260,7 @@ impl Rooms {
             redacts: redacts.map(|redaction| redaction.pending),
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
-            sending: candidate.handed_by.map_or(Sending::No, |server| Sending::HandedBy(server.clone())),
+            sending: candidate.sending.clone(),
         };
         Ok((pending, next))
     }
