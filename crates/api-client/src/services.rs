@@ -11,7 +11,7 @@ use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::{Filters, Notifications, Presence, Receipts, SyncEngine, ToDevice, Typing};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
-use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms};
+use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms};
 use plexus_store::Database;
 
 use crate::account::parting::Parting;
@@ -43,6 +43,7 @@ plexus_http::services! {
         pub downloads: Arc<Downloads>,
         pub other_servers: Arc<FederationClient>,
         pub rooms: Arc<Rooms>,
+        pub receiver: Arc<PduReceiver>,
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEvents>,
         pub room_creator: Arc<RoomCreator>,

@@ -3,6 +3,7 @@
 //! authorization rules, and the event's place in the room).
 
 mod auth_events;
+mod backfill;
 mod fetch_missing;
 mod invites;
 mod place;

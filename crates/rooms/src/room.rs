@@ -32,6 +32,8 @@ pub struct Room {
     events: Arc<EventCache>,
     pub(crate) head: Mutex<Head>,
     pub(crate) auth: Mutex<AuthIndex>,
+    /// Held while history is fetched from other servers.
+    pub(crate) backfilling: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
     view: ArcSwap<RoomView>,
@@ -60,6 +62,7 @@ impl Room {
             events,
             head: Mutex::new(Head::of(&view, 0)),
             auth: Mutex::default(),
+            backfilling: Mutex::default(),
             intake: Mutex::default(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),

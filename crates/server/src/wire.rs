@@ -161,7 +161,7 @@ fn client_services(
 ) -> plexus_api_client::Services {
     let Foundation { config, clock, random, database, shutdown, receiver } = foundation;
     let invite_profiles = config.server.include_profile_data_on_invite;
-    let memberships = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(receiver);
+    let memberships = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
     let memberships = Arc::new(memberships);
     let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
     let own_echoes = Arc::new(OwnEchoes::new(Clock::system()));
@@ -202,6 +202,7 @@ fn client_services(
         membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
         rooms,
+        receiver,
         sync: followers.sync,
         filters: followers.filters,
         receipts: followers.receipts,

@@ -7,6 +7,7 @@ use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{Rooms, TimelineEvent};
+use plexus_store::Position;
 use serde::Deserialize;
 
 use crate::event_json::{format, members_of_senders, push_event, push_events, push_state, readable_room, token};
@@ -38,10 +39,10 @@ pub async fn handle(
     let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let limit = usize::try_from(limit).unwrap_or(0);
     let last = access.upto(room.view().position);
-    let older = Range { after: 0, upto: at - 1, limit: limit / 2, direction: Direction::Backward };
+    let older = Range { after: Position::MIN, upto: at - 1, limit: limit / 2, direction: Direction::Backward };
     let newer = Range { after: at, upto: last, limit: limit - limit / 2, direction: Direction::Forward };
-    let before = read(&room, user, &filter, older).await?;
-    let after = read(&room, user, &filter, newer).await?;
+    let before = read(&room, user, &filter, older, None).await?;
+    let after = read(&room, user, &filter, newer, None).await?;
 
     let oldest = before.events.last().map_or(at, |visible| visible.event.position);
     let newest = after.events.last().map_or(at, |visible| visible.event.position);

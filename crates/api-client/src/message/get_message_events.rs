@@ -7,7 +7,7 @@ use plexus_delivery::filter::RoomEventFilter;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
-use plexus_rooms::{Room, Rooms, TimelineEvent};
+use plexus_rooms::{PduReceiver, Room, Rooms, TimelineEvent};
 use plexus_store::Position;
 use serde::Deserialize;
 
@@ -30,6 +30,7 @@ pub struct Request {
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
+    State(receiver): State<Arc<PduReceiver>>,
     State(clock): State<Clock>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
@@ -41,16 +42,16 @@ pub async fn handle(
     let from = match &request.from {
         Some(from) => position_of(from)?,
         None if direction == Direction::Backward => last,
-        None => 0,
+        None => Position::MIN,
     };
     let to = request.to.as_deref().map(position_of).transpose()?;
     let (after, upto) = match direction {
-        Direction::Backward => (to.unwrap_or(0), from.min(last)),
+        Direction::Backward => (to.unwrap_or(Position::MIN), from.min(last)),
         Direction::Forward => (from, to.unwrap_or(last).min(last)),
     };
     let limit = request.limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT));
     let range = Range { after, upto, limit: limit.clamp(1, MAX_LIMIT), direction };
-    let page = read(&room, &requester.user_id, &filter, range).await?;
+    let page = read(&room, &requester.user_id, &filter, range, Some(&receiver)).await?;
 
     let format = format(&requester, clock.now_ms());
     let mut out = format!("{{\"start\":\"{}\",", token(from));
@@ -82,8 +83,15 @@ pub(crate) struct Page {
     pub end: Option<Position>,
 }
 
-/// Reads events that the user may see and the filter lets through.
-pub(crate) async fn read(room: &Room, user: &UserId, filter: &RoomEventFilter, range: Range) -> Result<Page, ApiError> {
+/// Reads events that the user may see and the filter lets through. What this server has never had of the room's past is
+/// fetched by `history`.
+pub(crate) async fn read(
+    room: &Arc<Room>,
+    user: &UserId,
+    filter: &RoomEventFilter,
+    range: Range,
+    history: Option<&PduReceiver>,
+) -> Result<Page, ApiError> {
     let Range { mut after, mut upto, limit, direction } = range;
     let mut events = Vec::new();
     if !filter.allows_room(room.id.as_str()) {
@@ -108,8 +116,26 @@ pub(crate) async fn read(room: &Room, user: &UserId, filter: &RoomEventFilter, r
                 Direction::Forward => after = next,
             },
             (false, next) => return Ok(Page { events, end: next }),
-            // The room begins, or ends, here.
-            (true, _) => return Ok(Page { events, end: None }),
+            (true, next) => {
+                let Some(history) = history.filter(|_| direction == Direction::Backward && after == Position::MIN)
+                else {
+                    // The room begins, or ends, here.
+                    return Ok(Page { events, end: None });
+                };
+                // That the past cannot be had is no reason to withhold what is there.
+                match history.backfill(room).await {
+                    Ok(true) => upto = next.unwrap_or(upto),
+                    Ok(false) => return Ok(Page { events, end: None }),
+                    Err(error) => {
+                        tracing::warn!(room = %room.id, "cannot page back: {error}");
+                        return Ok(Page { events, end: None });
+                    }
+                }
+                if events.len() == limit {
+                    let last = events.last().map(|it: &VisibleEvent| it.event.position);
+                    return Ok(Page { events, end: next_page(direction, last) });
+                }
+            }
         }
     }
     let end = Some(if direction == Direction::Backward { upto } else { after });

@@ -26,22 +26,24 @@ use crate::timeline_event::Replaced;
 
 use before::Before;
 
+pub(super) use before::behind;
+
 /// What became of events, in the order they were tried.
 pub(crate) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
 
 /// An event about to be placed.
-struct Candidate<'a> {
-    pdu: &'a Pdu,
+pub(super) struct Candidate<'a> {
+    pub pdu: &'a Pdu,
     /// Its row, when it is stored as an outlier.
-    stored: Option<&'a Known>,
+    pub stored: Option<&'a Known>,
     /// What its auth events make of it.
-    by_auth_events: Verdict,
+    pub by_auth_events: Verdict,
     /// The state before it, when its predecessors are not known.
-    told: Option<&'a Vec<EventNid>>,
+    pub told: Option<&'a Vec<EventNid>>,
     /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
-    entering: bool,
+    pub entering: bool,
     /// Whether other servers get it from this one.
-    sending: Sending,
+    pub sending: Sending,
 }
 
 /// How events come here.

@@ -147,8 +147,10 @@ impl History {
         }
     }
 
+    /// Of the time before this server came into the room, what held when it came counts.
     fn visibility_at(&self, position: Position) -> HistoryVisibility {
-        last_at(&self.visibility, position).unwrap_or_default()
+        let first = || self.visibility.first().map(|(_, first)| *first).filter(|_| position < 0);
+        last_at(&self.visibility, position).or_else(first).unwrap_or_default()
     }
 
     fn membership_at(&self, position: Position) -> MembershipKind {

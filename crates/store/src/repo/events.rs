@@ -1,7 +1,9 @@
 //! Events.
 
 use crate::db::{Any, Param, ToSql};
-use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, pdu_json};
+use crate::{
+    DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, first, pdu_json,
+};
 
 /// An event to be stored.
 #[derive(Debug, Clone)]
@@ -298,6 +300,34 @@ pub fn bare_by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<BareEve
         &[&Any(event_ids)],
         bare,
     )
+}
+
+/// The lowest position in a room's timeline; 0 when it has none.
+pub fn lowest_position(tx: &mut Tx<'_>, room: RoomNid) -> Result<Position, DbError> {
+    let lowest = tx.query_opt(
+        "SELECT position FROM events WHERE room_nid = $1 AND position IS NOT NULL ORDER BY position LIMIT 1",
+        &[&room],
+        first,
+    )?;
+    Ok(lowest.unwrap_or(0))
+}
+
+/// The depth of the first event of a room's timeline that arrived live.
+pub fn first_depth(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError> {
+    tx.query_opt(
+        "SELECT depth FROM events WHERE room_nid = $1 AND position > 0 ORDER BY position LIMIT 1",
+        &[&room],
+        first,
+    )
+}
+
+/// Puts events into the timeline, at these positions.
+pub fn set_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
+    tx.insert_many(
+        "UPDATE events SET position = $2 WHERE event_nid = $1",
+        positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
+    )?;
+    Ok(())
 }
 
 /// The timeline event nearest to a time: the first at or after it, or the last at or before it.

@@ -20,14 +20,14 @@ use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::TimelineEvent;
 
 /// A state, and what of it is not stored yet.
-pub(super) struct Before {
+pub(in crate::receive) struct Before {
     pub at: StateAt,
     /// Parents first.
     pub new: Vec<PendingSnapshot>,
 }
 
 /// The state behind an event.
-pub(super) struct Behind {
+pub(in crate::receive) struct Behind {
     pub at: StateAt,
     pub new: Vec<PendingSnapshot>,
     /// What the state's entry for the event refers to.
@@ -42,7 +42,7 @@ pub(super) fn follows(head: &Head, pdu: &Pdu) -> bool {
 }
 
 /// The state behind an event with the number `nid`, given the one before it.
-pub(super) fn behind(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: Before) -> Behind {
+pub(in crate::receive) fn behind(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: Before) -> Behind {
     let Before { at, mut new } = before;
     let Some(state_key) = pdu.state_key().filter(|_| verdict != Verdict::Rejected) else {
         return Behind { at, new, kept: None };
@@ -60,7 +60,7 @@ pub(super) fn behind(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: Before)
 impl Rooms {
     /// The state before an event: the current one when it follows the forward extremities, else that behind its
     /// predecessors, resolved; of unknown predecessors what was told.
-    pub(super) async fn before(
+    pub(in crate::receive) async fn before(
         &self,
         room: &Room,
         head: &Head,

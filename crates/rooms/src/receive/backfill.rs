@@ -1,0 +1,226 @@
+//! What a room held before this server came into it, fetched when somebody pages back that far (server-server API,
+//! "Backfilling and retrieving missing events").
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_protocol::auth;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, ServerName};
+use plexus_store::repo::events::{NewEvent, Verdict};
+use plexus_store::repo::relations::RelationRow;
+use plexus_store::repo::state_snapshots;
+use plexus_store::{DbError, EventNid, Tx, event_key, pdu_json, repo};
+
+use super::place::{Candidate, behind};
+use super::{PduReceiver, ReceiveError};
+use crate::auth_index;
+use crate::interner::{Lookups, NewTexts};
+use crate::outliers;
+use crate::persist::{PendingSnapshot, Sending};
+use crate::registry::Rooms;
+use crate::relations::target_of;
+use crate::room::Room;
+
+/// How many events are asked for at once.
+const LIMIT: u32 = 100;
+/// How many servers are asked.
+const SERVERS: usize = 3;
+/// How many of the oldest events are looked at for what came before them.
+const OLDEST: u64 = 20;
+
+/// An event of the past, judged.
+struct Past {
+    nid: EventNid,
+    stored: bool,
+    pdu: Pdu,
+    verdict: Verdict,
+    snapshot_nid: i64,
+    snapshots: Vec<PendingSnapshot>,
+}
+
+impl PduReceiver {
+    /// Fetches events from before the oldest of the timeline; `false` when there is nothing more, or nobody gives it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn backfill(&self, room: &Arc<Room>) -> Result<bool, ReceiveError> {
+        let before = self.oldest(room).await?;
+        let _one_at_a_time = room.backfilling.lock().await;
+        let oldest = self.oldest(room).await?;
+        if oldest.first() != before.first() {
+            return Ok(true);
+        }
+        let unknown: Vec<EventId> = self.unknown_prev_events(&oldest).await?.into_iter().collect();
+        if unknown.is_empty() {
+            return Ok(false);
+        }
+        let ends: Vec<Pdu> =
+            oldest.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
+        let ids: Vec<EventId> = ends.iter().map(|pdu| pdu.event_id().clone()).collect();
+        for server in ways_back(&self.rooms, room, &ends) {
+            let raw = match self.peers.backfill(&server, &room.id, &ids, LIMIT).await {
+                Ok(raw) => raw,
+                Err(error) => {
+                    tracing::info!(room = %room.id, "paging back by way of {server} failed: {error}");
+                    continue;
+                }
+            };
+            let found = self.open(room, raw).await;
+            let found = self.not_placed(found).await?;
+            let pdus = outliers::prev_events_first(super::fetch_missing::connected(&ends, found));
+            if !pdus.is_empty() && self.place_past(&server, room, pdus).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The oldest events of the timeline.
+    async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
+        let (nid, version) = (room.nid, room.version);
+        let rows = self.rooms.db.read(move |tx| repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)).await?;
+        rows.iter().map(|row| crate::load::parse(row, version)).collect()
+    }
+
+    /// Judges events, prev events first, by the state before each, and puts them before everything else in the timeline.
+    async fn place_past(&self, server: &ServerName, room: &Arc<Room>, pdus: Vec<Pdu>) -> Result<bool, ReceiveError> {
+        self.complete_auth_events(server, room, &pdus).await?;
+        let told = self.told_states(server, room, &pdus).await?;
+        let _one_at_a_time = room.intake.lock().await;
+        let mut placed = 0;
+        for pdu in &pdus {
+            let ids = [pdu.event_id().clone()];
+            let known = self.rooms.known(&ids).await?;
+            let stored = known.get(pdu.event_id());
+            if stored.is_some_and(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
+                continue;
+            }
+            let mut named = pdu.auth_events().to_vec();
+            named.extend(outliers::create_of(pdu));
+            let auth_events = auth_index::auth_events(&self.rooms.db, room.version, &named).await?;
+            let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
+            let told = told.get(pdu.event_id());
+            let candidate = Candidate { pdu, stored, by_auth_events, told, entering: false, sending: Sending::No };
+            match self.rooms.past(room, &candidate).await {
+                Ok(past) => {
+                    self.rooms.write_past(room, past).await?;
+                    placed += 1;
+                }
+                Err(ReceiveError::MissingEvents) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.rooms.order_past(room, &pdus).await?;
+        Ok(placed > 0)
+    }
+}
+
+impl Rooms {
+    async fn past(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<Past, ReceiveError> {
+        let pdu = candidate.pdu;
+        let head = self.settled_head(room).await?;
+        let before = self.before(room, &head, candidate).await?;
+        drop(head);
+        let state = self.auth_state(room.version, &before.at.state, pdu).await?;
+        let allowed = auth::check(room.version.rules(), pdu, &state.lookup()).is_ok();
+        let verdict = match candidate.by_auth_events {
+            Verdict::Accepted if allowed => Verdict::Accepted,
+            _ => Verdict::Rejected,
+        };
+        let nid = match candidate.stored {
+            Some(known) => known.event_nid,
+            None => self.nids.take(2).await?,
+        };
+        let snapshot_nid = before.at.snapshot.nid;
+        let snapshots = behind(nid, pdu, verdict, before).new;
+        Ok(Past { nid, stored: candidate.stored.is_some(), pdu: pdu.clone(), verdict, snapshot_nid, snapshots })
+    }
+
+    async fn write_past(&self, room: &Room, past: Past) -> Result<(), DbError> {
+        let (nid, shared) = (room.nid, Arc::clone(&self.shared));
+        self.db
+            .write(move |tx| {
+                let texts = write(tx, nid, &past, shared.interner.lookups())?;
+                tx.after_commit(move || shared.interner.keep(texts));
+                Ok(())
+            })
+            .await
+    }
+
+    /// Gives events their places before the oldest of the timeline; the last of them is the newest.
+    async fn order_past(&self, room: &Room, pdus: &[Pdu]) -> Result<(), DbError> {
+        let keys: Vec<Vec<u8>> = pdus.iter().map(|pdu| event_key::encode(pdu.event_id())).collect();
+        let nid = room.nid;
+        self.db
+            .write(move |tx| {
+                let known = repo::events::known(tx, &keys)?;
+                let unplaced: HashSet<(Vec<u8>, EventNid)> = known
+                    .into_iter()
+                    .filter(|known| known.position.is_none() && known.verdict == Verdict::Accepted)
+                    .filter(|known| known.room_nid == nid && known.snapshot_nid.is_some())
+                    .map(|known| (known.event_id, known.event_nid))
+                    .collect();
+                let first = repo::events::lowest_position(tx, nid)?.min(0);
+                let newest_first =
+                    keys.iter().rev().filter_map(|key| unplaced.iter().find(|(id, _)| id == key).map(|(_, nid)| *nid));
+                let positions: Vec<(EventNid, i64)> =
+                    newest_first.zip(1_i64..).map(|(event, back)| (event, first - back)).collect();
+                repo::events::set_positions(tx, &positions)
+            })
+            .await
+    }
+}
+
+/// The servers to ask: those of who sent the oldest events, then others in the room.
+fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
+    let view = room.view();
+    let senders = oldest.iter().map(|pdu| pdu.sender().server_name());
+    let of_room = room.id.server_name();
+    let mut seen = HashSet::new();
+    senders
+        .chain(of_room)
+        .filter(|name| view.servers.contains(name))
+        .chain(view.servers.names())
+        .filter(|name| *name != rooms.server_name.as_str() && seen.insert(name.to_string()))
+        .filter_map(|name| ServerName::try_from(name).ok())
+        .take(SERVERS)
+        .collect()
+}
+
+fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+    let pdu = &past.pdu;
+    let row = NewEvent {
+        event_nid: past.nid,
+        event_id: event_key::encode(pdu.event_id()),
+        room_nid: room,
+        position: None,
+        depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+        type_nid: lookups.event_type(tx, pdu.event_type())?,
+        state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
+        sender_nid: lookups.user(tx, pdu.sender())?,
+        origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+        snapshot_nid: Some(past.snapshot_nid),
+        verdict: past.verdict,
+        json: if past.stored { Vec::new() } else { pdu_json::pack(pdu.json()) },
+    };
+    if past.stored {
+        repo::events::place(tx, &[row])?;
+    } else {
+        repo::events::insert(tx, &[row])?;
+    }
+    let mut snapshots = state_snapshots::Writer::default();
+    for snapshot in &past.snapshots {
+        let mut changes = Vec::with_capacity(snapshot.changes.len());
+        for (event_type, state_key, event) in &snapshot.changes {
+            changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
+        }
+        snapshots.add(tx, room, snapshot.parent, snapshot.snapshot.nid, changes)?;
+    }
+    snapshots.finish(tx)?;
+    if let Some((target, rel_type)) = target_of(pdu).filter(|_| past.verdict == Verdict::Accepted) {
+        let target = event_key::encode(&target);
+        repo::relations::insert(tx, &[RelationRow { event_nid: past.nid, room_nid: room, target, rel_type }])?;
+    }
+    Ok(lookups.into_new())
+}
