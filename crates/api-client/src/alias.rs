@@ -33,6 +33,23 @@ pub(crate) struct Resolved {
     pub(crate) servers: Vec<ServerName>,
 }
 
+/// The room that a path names by id or by alias, with servers that may be in it: those of the request, else those the alias
+/// came with.
+pub(crate) async fn room_named(
+    rooms: &Rooms,
+    others: &FederationClient,
+    id_or_alias: &str,
+    via: Vec<ServerName>,
+) -> Result<Resolved, ApiError> {
+    if let Ok(room_id) = RoomId::try_from(id_or_alias) {
+        return Ok(Resolved { room_id, servers: via });
+    }
+    let alias =
+        RoomAlias::try_from(id_or_alias).map_err(|error| ApiError::invalid_param(format!("{id_or_alias}: {error}")))?;
+    let resolved = resolve(rooms, others, &alias).await?;
+    Ok(if via.is_empty() { resolved } else { Resolved { servers: via, ..resolved } })
+}
+
 /// Resolves an alias of this server, or has another one resolve its own.
 pub(crate) async fn resolve(rooms: &Rooms, others: &FederationClient, alias: &RoomAlias) -> Result<Resolved, ApiError> {
     let own = rooms.server_name();

@@ -103,14 +103,6 @@ pub(crate) fn position_of(token: &str) -> Result<Position, ApiError> {
     Ok(token.position)
 }
 
-/// The id of the room that a path names by id or by alias; 404 when there is no such alias.
-pub(crate) async fn room_id(rooms: &Rooms, id_or_alias: &str) -> Result<RoomId, ApiError> {
-    match RoomId::try_from(id_or_alias) {
-        Ok(id) => Ok(id),
-        Err(_) => Ok(room_by_id_or_alias(rooms, id_or_alias).await?.id.clone()),
-    }
-}
-
 /// The room that a path names by id or by alias; 404 when there is none.
 pub(crate) async fn room_by_id_or_alias(rooms: &Rooms, id_or_alias: &str) -> Result<Arc<Room>, ApiError> {
     let room = if id_or_alias.starts_with('#') {

@@ -29,6 +29,11 @@ pub struct Via {
 }
 
 impl Via {
+    /// These servers.
+    pub(crate) fn of(servers: Vec<ServerName>) -> Self {
+        Self { via: servers, server_name: Vec::new() }
+    }
+
     /// The servers, to be asked in this order.
     pub(crate) fn servers(self) -> Vec<ServerName> {
         if self.via.is_empty() { self.server_name } else { self.via }

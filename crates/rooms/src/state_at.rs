@@ -14,8 +14,6 @@ use crate::build::snapshot_after;
 use crate::load;
 use crate::state_map::{StateEntry, StateMap};
 
-pub(crate) use merge::Merged;
-
 /// A state, in memory and in the database.
 #[derive(Clone, Debug)]
 pub(crate) struct StateAt {

@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Path, Query, State};
+use plexus_net::FederationClient;
 use plexus_rooms::{MembershipChanger, Rooms};
 
 use super::join_room_by_id::{self, Response};
 use super::{OwnRequest, Via};
-use crate::event_json::room_id;
+use crate::alias;
 use crate::rate_limits::RateLimits;
 
 pub async fn handle(
     auth: AuthGuest,
     State(rooms): State<Arc<Rooms>>,
+    State(others): State<Arc<FederationClient>>,
     members: State<Arc<MembershipChanger>>,
     limits: State<Arc<RateLimits>>,
     Path(id_or_alias): Path<String>,
-    via: Query<Via>,
+    Query(via): Query<Via>,
     body: JsonOrEmpty<OwnRequest>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let id = room_id(&rooms, &id_or_alias).await?;
-    join_room_by_id::handle(auth, State(rooms), members, limits, Path(id), via, body).await
+    let named = alias::room_named(&rooms, &others, &id_or_alias, via.servers()).await?;
+    let via = Query(Via::of(named.servers));
+    join_room_by_id::handle(auth, State(rooms), members, limits, Path(named.room_id), via, body).await
 }
