@@ -1,5 +1,6 @@
 //! The media store: a table of what there is, and a folder with the content.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +11,21 @@ use plexus_protocol::id::UserId;
 use plexus_store::repo::media::{self, Content, Filled};
 use plexus_store::{Database, DbError};
 use tokio::fs::{self, File};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore};
 
 use crate::paths;
 use crate::remote::FetchError;
 use crate::thumbnail::{self, ThumbnailError, ThumbnailRequest, ThumbnailSize};
-use crate::upload::{Description, Upload, UploadError, sync_folders};
+use crate::upload::{Description, Upload, UploadError};
 
 /// The letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
 
 /// Thumbnails made at the same time: each may hold two decoded images in memory.
 const CONCURRENT_THUMBNAILS: usize = 2;
+
+/// Ids are filled one at a time within each of these.
+const FILL_LOCKS: usize = 64;
 
 /// How a media store behaves.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub struct MediaStore {
     clock: Clock,
     random: Random,
     filled: Notify,
+    /// Whose turn it is to fill an id, by its hash.
+    filling: Vec<Arc<Mutex<()>>>,
     thumbnails: Arc<Semaphore>,
 }
 
@@ -113,6 +119,7 @@ impl MediaStore {
             clock,
             random,
             filled: Notify::new(),
+            filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
         })
     }
@@ -198,41 +205,41 @@ impl MediaStore {
         upload: Upload,
         about: Description,
     ) -> Result<(), MediaError> {
+        // Two uploads to one id: the second waits until the first has committed or failed, and is refused before its
+        // content takes the first's place.
+        let turn = self.turn_to_fill(media_id).await;
         self.check_fillable(user, media_id).await?;
-        // Two uploads to one id: the first to commit wins, and the loser's content must not lie in its place. So the
-        // content goes to a name of its own first and moves within the write, which runs one at a time.
         let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let spare_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
-        let content = self.keep(&spare_id, upload, about).await?;
-        let spare = paths::content(&self.settings.folder, &spare_id).ok_or(MediaError::NotFound)?;
+        let content = self.keep(media_id, upload, about).await?;
         let (id, user, now) = (media_id.to_owned(), user.clone(), self.clock.now_ms());
-        let (from, target) = (spare.clone(), path.clone());
         let filled = self
             .database
             .write(move |tx| -> Result<Filled, MediaError> {
                 let filled = media::fill(tx, &id, user.as_str(), &content, now)?;
-                if filled == Filled::Now {
-                    let moved = target
-                        .parent()
-                        .map_or(Ok(()), std::fs::create_dir_all)
-                        .and_then(|()| std::fs::rename(&from, &target));
-                    moved.map_err(|error| MediaError::Io { path: target, error })?;
-                }
+                // Also when nobody waits for the answer any more.
+                tx.after_commit(move || drop(turn));
                 Ok(filled)
             })
             .await;
-        if !matches!(filled, Ok(Filled::Now)) {
-            remove(&spare).await;
-        }
         match filled? {
             Filled::Now => {
-                sync_folders(&path).await.map_err(|error| MediaError::Io { path, error })?;
                 self.filled.notify_waiters();
                 Ok(())
             }
             Filled::Already => Err(MediaError::CannotOverwrite),
-            Filled::Unknown | Filled::Expired => Err(MediaError::NotFound),
+            Filled::Unknown | Filled::Expired => {
+                remove(&path).await;
+                Err(MediaError::NotFound)
+            }
         }
+    }
+
+    /// The right to fill an id, until it is dropped.
+    async fn turn_to_fill(&self, media_id: &str) -> Option<OwnedMutexGuard<()>> {
+        let mut hasher = DefaultHasher::new();
+        media_id.hash(&mut hasher);
+        let lock = self.filling.get((hasher.finish() % FILL_LOCKS as u64) as usize)?;
+        Some(Arc::clone(lock).lock_owned().await)
     }
 
     async fn keep(&self, media_id: &str, upload: Upload, about: Description) -> Result<Content, MediaError> {

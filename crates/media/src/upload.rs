@@ -76,7 +76,7 @@ impl Upload {
 }
 
 /// Makes a rename to `target` durable: its folder, and the two that may have been made above it.
-pub(crate) async fn sync_folders(target: &Path) -> io::Result<()> {
+async fn sync_folders(target: &Path) -> io::Result<()> {
     for folder in target.ancestors().skip(1).take(3) {
         File::open(folder).await?.sync_all().await?;
     }
