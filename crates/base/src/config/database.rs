@@ -80,12 +80,11 @@ choice! {
 
 fn check_args(database: Database, map: &mut MapReader<'_, '_>) -> Database {
     let file = database.args.get("database");
-    if database.name == DatabaseKind::Sqlite && map.sets("name") && !file.is_some_and(Value::is_string)
-    {
-        map.error(
-            "args",
-            "the member database is missing; allowed is the path of the SQLite file, or \":memory:\"",
-        );
+    // Several connections share the file, which a database in memory cannot offer.
+    let is_file = file.and_then(Value::as_str).is_some_and(|file| file != ":memory:");
+    if database.name == DatabaseKind::Sqlite && map.sets("name") && !is_file {
+        let found = file.map_or_else(|| "missing".to_owned(), Value::to_string);
+        map.error("args", format!("the member database is {found}; allowed is the path of the SQLite file"));
     }
     database
 }
