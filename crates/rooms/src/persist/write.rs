@@ -100,6 +100,8 @@ pub(crate) fn batch(
         }
         positions.push(own);
     }
+    // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
+    advance_rooms(tx, appends, &positions)?;
     repo::events::insert(tx, &rows.events)?;
     repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
@@ -112,7 +114,6 @@ pub(crate) fn batch(
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }
-    advance_rooms(tx, appends, &positions)?;
     Ok(Written { positions, texts: lookups.into_new() })
 }
 

@@ -120,6 +120,25 @@ fn what_is_not_allowed_is_refused_and_harms_nobody() {
 }
 
 #[test]
+fn two_writers_may_build_the_same_event() {
+    run(|db| async move {
+        let (one, two) = (Fixture::new(db.clone()), Fixture::new(db));
+        let room = one.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        // In memory before the other sends: the same message on the same room, at the same time, has the same id.
+        two.rooms.get(&room.id).await.unwrap().unwrap();
+        let first = one.send(&room, ALICE, "same").await.unwrap();
+        let second = two.send(&room, ALICE, "same").await.unwrap();
+        assert_ne!(first.event_id, second.event_id);
+        let fresh = Fixture::new(one.rooms.database().clone());
+        let room = fresh.rooms.get(&room.id).await.unwrap().unwrap();
+        let events = timeline::range(&room, 0, i64::MAX, 2, timeline::Direction::Backward).await.unwrap();
+        let ids: Vec<_> = events.iter().map(|event| event.pdu.event_id()).collect();
+        assert_eq!(ids, [&second.event_id, &first.event_id]);
+        assert_eq!(events[0].pdu.prev_events(), [first.event_id]);
+    });
+}
+
+#[test]
 fn two_writers_of_one_database_lose_nothing() {
     run(|db| async move {
         let (one, two) = (Arc::new(Fixture::new(db.clone())), Arc::new(Fixture::new(db)));
