@@ -304,9 +304,13 @@ impl Registry {
 
 /// About how many bytes a room takes.
 fn weight(view: &RoomView) -> usize {
-    // With the dozen state events that a room keeps.
-    const ROOM: usize = 16_384;
+    const ROOM: usize = 3_072;
+    // The state events that a room keeps when they are no longer among the recent ones.
+    const KEPT: usize = 14_000;
     const STATE_ENTRY: usize = 192;
+    let kept = if view.recent_after > 0 { KEPT } else { 0 };
     let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
-    ROOM + view.state.len() * STATE_ENTRY + recent
+    let asked_for = ROOM + kept + view.state.len() * STATE_ENTRY + recent;
+    // What an allocator takes beyond what it is asked for.
+    asked_for + asked_for / 8
 }
