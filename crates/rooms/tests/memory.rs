@@ -17,7 +17,8 @@ use plexus_testkit::TestPlace;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-const ROOMS: usize = 100;
+/// About how many events are sent for each kind of room.
+const EVENTS: usize = 800;
 
 /// How much of what is allocated the weights of rooms of one kind account for: of rooms in use, and of rooms just loaded.
 async fn accounted(members: usize, messages: usize, text: &str) -> [f64; 2] {
@@ -26,8 +27,9 @@ async fn accounted(members: usize, messages: usize, text: &str) -> [f64; 2] {
     // What the first room brings into memory with it stays out.
     make(&hot, members, messages, text).await;
     let before = Usage::of(&hot);
-    let mut nids = Vec::with_capacity(ROOMS);
-    for _ in 0..ROOMS {
+    let rooms = (EVENTS / (members + messages)).min(100);
+    let mut nids = Vec::with_capacity(rooms);
+    for _ in 0..rooms {
         nids.push(make(&hot, members, messages, text).await.nid);
     }
     let of_hot = Usage::of(&hot).accounted_since(before);
