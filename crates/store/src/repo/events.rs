@@ -37,7 +37,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// What was stored; anything unknown counts as rejected.
-    fn from_code(code: i64) -> Self {
+    pub(super) fn from_code(code: i64) -> Self {
         match code {
             0 => Self::Accepted,
             1 => Self::SoftFailed,

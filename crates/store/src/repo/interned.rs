@@ -1,5 +1,6 @@
 //! Event types and state keys by number. Stored as bytes: other servers may put U+0000 into them.
 
+use crate::db::Any;
 use crate::{DbError, StateKeyNid, Tx, TypeNid};
 
 /// The number of an event type, given one if it has none yet.
@@ -36,4 +37,9 @@ pub fn find_state_key(tx: &mut Tx<'_>, state_key: &str) -> Result<Option<StateKe
     tx.query_opt("SELECT state_key_nid FROM state_keys WHERE state_key = $1", &[&state_key.as_bytes()], |row| {
         row.get(0)
     })
+}
+
+/// The numbers of state keys, in no particular order; those never seen are left out.
+pub fn find_state_keys(tx: &mut Tx<'_>, state_keys: &[Vec<u8>]) -> Result<Vec<StateKeyNid>, DbError> {
+    tx.query("SELECT state_key_nid FROM state_keys WHERE state_key = ANY($1)", &[&Any(state_keys)], |row| row.get(0))
 }

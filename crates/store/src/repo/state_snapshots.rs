@@ -4,6 +4,7 @@
 //! state. What is stored of the snapshot at depth d is the difference to its ancestor at `d & (d - 1)`, so that reading
 //! one follows as many rows as d has bits set, and each change is stored log2(d) / 2 times on average.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::db::ToSql;
@@ -120,6 +121,30 @@ pub fn read(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<BTreeMap<Key, EventNid>
     }
     state.retain(|_, event| *event != REMOVED);
     Ok(state)
+}
+
+/// Looks up single keys in several snapshots; what they share is read once.
+#[derive(Debug, Default)]
+pub struct Reader {
+    rows: HashMap<SnapshotNid, (SnapshotNid, BTreeMap<Key, EventNid>)>,
+}
+
+impl Reader {
+    /// The event that stands under `key` in the snapshot.
+    pub fn get(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid, key: Key) -> Result<Option<EventNid>, DbError> {
+        let mut at = snapshot;
+        while at != SnapshotRef::EMPTY.nid {
+            let (base, delta) = match self.rows.entry(at) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(load(tx, at)?),
+            };
+            if let Some(event) = delta.get(&key) {
+                return Ok(Some(*event).filter(|event| *event != REMOVED));
+            }
+            at = *base;
+        }
+        Ok(None)
+    }
 }
 
 /// The state before an event, by its number; `None` for an outlier or an unknown event.

@@ -1,0 +1,56 @@
+//! Events as other servers are given them: with their place in the room's graph.
+
+use super::events::{Known, Verdict};
+use crate::db::Any;
+use crate::{DbError, EventNid, Row, StateKeyNid, Tx, pdu_json};
+
+/// An event and its place in its room's graph.
+#[derive(Debug, Clone)]
+pub struct GraphEvent {
+    pub known: Known,
+    pub redacted_by: Option<EventNid>,
+    /// The exact JSON.
+    pub json: String,
+}
+
+fn graph_event(row: &Row<'_>) -> Result<GraphEvent, DbError> {
+    Ok(GraphEvent {
+        known: Known {
+            event_nid: row.get(0)?,
+            event_id: row.get(1)?,
+            room_nid: row.get(2)?,
+            position: row.get(3)?,
+            depth: row.get(4)?,
+            is_state: row.get::<Option<StateKeyNid>>(5)?.is_some(),
+            snapshot_nid: row.get(6)?,
+            verdict: Verdict::from_code(row.get(7)?),
+        },
+        redacted_by: row.get(8)?,
+        json: row.get_with(9, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+    })
+}
+
+/// Events by stored id (see [`crate::event_key`]), outliers too, in no particular order; unknown ids are left out.
+pub fn by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<GraphEvent>, DbError> {
+    tx.query(
+        "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict, redacted_by, json
+         FROM events WHERE event_id = ANY($1)",
+        &[&Any(event_ids)],
+        graph_event,
+    )
+}
+
+/// Events by number, outliers too, in no particular order; unknown numbers are left out.
+pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<GraphEvent>, DbError> {
+    tx.query(
+        "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict, redacted_by, json
+         FROM events WHERE event_nid = ANY($1)",
+        &[&Any(nids)],
+        graph_event,
+    )
+}
+
+/// The stored ids of events (see [`crate::event_key`]), in no particular order; unknown numbers are left out.
+pub fn ids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<Vec<u8>>, DbError> {
+    tx.query("SELECT event_id FROM events WHERE event_nid = ANY($1)", &[&Any(nids)], |row| row.get(0))
+}
