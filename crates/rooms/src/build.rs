@@ -157,6 +157,31 @@ impl Rooms {
         {
             return Ok(Built::Unchanged(before.event_id().clone()));
         }
+        let (builder, auth_state) = self.compose(room_id, version, head, draft).await?;
+        let pdu = builder.build(version, &self.signing_key, &self.server_name)?;
+        auth::check(version.rules(), &pdu, &auth_state.lookup())?;
+        let nid = self.nids.take(2).await?;
+        Ok(self.pending(version, head, draft, nid, pdu, replaced))
+    }
+
+    /// The event that a user of another server may complete and sign, checked as if it were (server-server API,
+    /// `GET /make_join` and its kin).
+    pub(crate) async fn template(&self, room: &Room, draft: &Draft) -> Result<Object, SendError> {
+        let head = Head::of(&room.view(), 0);
+        let (builder, auth_state) = self.compose(Some(&room.id), room.version, &head, draft).await?;
+        let pdu = builder.clone().build(room.version, &self.signing_key, &self.server_name)?;
+        auth::check(room.version.rules(), &pdu, &auth_state.lookup())?;
+        Ok(builder.into_template(room.version))
+    }
+
+    /// The draft as the event that comes after `head`, and what decides whether it is allowed there.
+    async fn compose(
+        &self,
+        room_id: Option<&RoomId>,
+        version: RoomVersion,
+        head: &Head,
+        draft: &Draft,
+    ) -> Result<(PduBuilder, AuthState), SendError> {
         let keys = auth_types::auth_event_keys(
             version.rules(),
             &draft.event_type,
@@ -165,7 +190,7 @@ impl Rooms {
             &draft.content,
         );
         let auth_state = self.auth_state_of(version, &head.current.state, keys).await?;
-        let pdu = PduBuilder {
+        let builder = PduBuilder {
             room_id: room_id.cloned(),
             sender: draft.sender.clone(),
             event_type: draft.event_type.clone(),
@@ -177,11 +202,8 @@ impl Rooms {
             auth_events: auth_state.auth_events.clone(),
             depth: (head.tip.depth + 1).min(MAX_DEPTH),
             origin_server_ts: draft.origin_server_ts.unwrap_or_else(|| self.clock.now_ms()),
-        }
-        .build(version, &self.signing_key, &self.server_name)?;
-        auth::check(version.rules(), &pdu, &auth_state.lookup())?;
-        let nid = self.nids.take(2).await?;
-        Ok(self.pending(version, head, draft, nid, pdu, replaced))
+        };
+        Ok((builder, auth_state))
     }
 
     fn pending(

@@ -62,6 +62,12 @@ impl Inbox {
         })
     }
 
+    /// What places the events.
+    #[must_use]
+    pub fn receiver(&self) -> &Arc<PduReceiver> {
+        &self.receiver
+    }
+
     /// Goes on with what a former run of the program acknowledged and did not place.
     ///
     /// # Errors

@@ -3,12 +3,13 @@
 //! [`Rooms`] is the registry of rooms in use. A [`Room`] hands readers an immutable [`RoomView`] and lets one writer at
 //! a time extend it. [`EventSender`], [`RoomCreator`] and [`MembershipChanger`] write; everything they write goes
 //! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
-//! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them.
+//! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them, [`serve`] answers other servers.
 
 pub mod directory;
 pub mod inbox;
 pub mod peers;
 pub mod relations;
+pub mod serve;
 pub mod stripped;
 pub mod summary;
 pub mod timeline;

@@ -1,7 +1,7 @@
 //! Joining, inviting, leaving, knocking, kicking, banning, forgetting.
 
 mod remote;
-mod restricted;
+pub(crate) mod restricted;
 
 use std::sync::Arc;
 

@@ -7,7 +7,8 @@ use plexus_store::DbError;
 
 use crate::room::Room;
 
-const DESCRIBING: [&str; 7] = [
+/// The state, all with an empty state key, that describes a room.
+pub(crate) const DESCRIBING: [&str; 7] = [
     "m.room.create",
     "m.room.name",
     "m.room.avatar",

@@ -97,6 +97,15 @@ impl SummaryDetails {
     }
 }
 
+/// The summary of a room with the events that make it a space, as hierarchies have it; JSON.
+pub fn with_children(room: &Room, children: &[SpaceChild]) -> Result<String, serde_json::Error> {
+    let mut out = serde_json::to_string(&SummaryDetails::of(room))?;
+    out.truncate(out.len().saturating_sub(1));
+    let children: Vec<&str> = children.iter().map(|child| child.json.as_str()).collect();
+    out.push_str(&format!(",\"children_state\":[{}]}}", children.join(",")));
+    Ok(out)
+}
+
 /// The rooms whose members a restricted room lets in.
 pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
     if !matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_http::{ApiError, Auth, Path, Query, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
-use plexus_rooms::summary::{SpaceChild, SummaryDetails, is_accessible, space_children};
+use plexus_rooms::summary::{SpaceChild, is_accessible, space_children, with_children};
 use plexus_rooms::{Room, Rooms};
 use serde::Deserialize;
 
@@ -81,7 +81,7 @@ impl Walk<'_> {
                 children.retain(|child| child.suggested);
             }
             if number >= from {
-                page.push(written(&room, &children)?);
+                page.push(with_children(&room, &children).map_err(|error| ApiError::internal(&error))?);
             }
             number += 1;
             if depth < self.max_depth {
@@ -102,12 +102,4 @@ impl Walk<'_> {
         let Some(room) = self.rooms.get(&child.room_id).await? else { return Ok(None) };
         Ok(is_accessible(self.rooms, &room, Some(self.user)).await?.then_some(room))
     }
-}
-
-fn written(room: &Room, children: &[SpaceChild]) -> Result<String, ApiError> {
-    let mut out = serde_json::to_string(&SummaryDetails::of(room)).map_err(|error| ApiError::internal(&error))?;
-    out.truncate(out.len().saturating_sub(1));
-    let children: Vec<&str> = children.iter().map(|child| child.json.as_str()).collect();
-    out.push_str(&format!(",\"children_state\":[{}]}}", children.join(",")));
-    Ok(out)
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use plexus_base::Random;
 use plexus_store::DbError;
-use plexus_store::repo::state_snapshots::{self, Key, SnapshotRef, Writer};
+use plexus_store::repo::state_snapshots::{self, Key, Reader, SnapshotRef, Writer};
 
 use crate::fixture::run;
 
@@ -39,13 +39,21 @@ fn a_tree_of_snapshots_reads_as_plain_maps() {
                 .unwrap();
             }
             for (snapshot, expected) in all {
-                let (state, depth) = db
+                let (state, depth, singly) = db
                     .read(move |tx| {
                         let depth = state_snapshots::depth(tx, snapshot.nid)?;
-                        Ok::<_, DbError>((state_snapshots::read(tx, snapshot.nid)?, depth))
+                        let mut reader = Reader::default();
+                        let mut singly = State::new();
+                        for key in (0..3).flat_map(|event_type| (0..30).map(move |key| (event_type, key))) {
+                            if let Some(event) = reader.get(tx, snapshot.nid, key)? {
+                                singly.insert(key, event);
+                            }
+                        }
+                        Ok::<_, DbError>((state_snapshots::read(tx, snapshot.nid)?, depth, singly))
                     })
                     .await
                     .unwrap();
+                assert_eq!(singly, state, "key by key");
                 assert_eq!((state, depth), (expected, snapshot.depth), "seed {seed}, {snapshot:?}");
             }
         }

@@ -1,0 +1,50 @@
+//! Who may ask about a room at all.
+
+use std::sync::Arc;
+
+use plexus_protocol::acl::ServerAcl;
+use plexus_protocol::id::{RoomId, ServerName};
+use plexus_store::DbError;
+
+use super::ServeError;
+use crate::registry::Rooms;
+use crate::room::Room;
+
+/// Whether the room's `m.room.server_acl` lets a server take part (client-server API, "Server Access Control Lists").
+pub async fn allows_server(room: &Room, server: &ServerName) -> Result<bool, DbError> {
+    let view = room.view();
+    match view.state.get("m.room.server_acl", "") {
+        Some(entry) => Ok(ServerAcl::from_content(room.state_event(entry).await?.pdu.content()).allows(server)),
+        None => Ok(true),
+    }
+}
+
+/// A room for a server that has joined users in it.
+pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
+    // As if nobody were in a room that this server does not know: who may not ask is not told more.
+    let room = rooms.get(room).await?.ok_or(ServeError::NotInRoom)?;
+    admit_member(&room, origin).await?;
+    Ok(room)
+}
+
+/// Refuses a server that has no joined users in the room, or that the room keeps out.
+pub(super) async fn admit_member(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
+    if !room.view().servers.contains(origin.as_str()) {
+        return Err(ServeError::NotInRoom);
+    }
+    admit(room, origin).await
+}
+
+/// A room that this server is in, for a server that wants something of it from outside.
+pub(super) async fn for_stranger(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
+    let room = rooms.get(room).await?.ok_or(ServeError::UnknownRoom)?;
+    admit(&room, origin).await?;
+    if room.view().local_joined.is_empty() {
+        return Err(ServeError::UnknownRoom);
+    }
+    Ok(room)
+}
+
+async fn admit(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
+    if allows_server(room, origin).await? { Ok(()) } else { Err(ServeError::DeniedByAcl) }
+}

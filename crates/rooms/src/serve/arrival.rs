@@ -1,0 +1,139 @@
+//! Users of other servers who join, leave and knock by way of this one (server-server API, "Joining Rooms", "Leaving Rooms",
+//! "Knocking upon a room").
+
+use std::sync::Arc;
+
+use plexus_protocol::event::{Pdu, PduError, sign};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_store::repo::events::{Known, Verdict};
+
+use super::admission::for_stranger;
+use super::{ServeError, handshake};
+use crate::membership_kind::MembershipKind;
+use crate::receive::{Accepted, PduReceiver, ReceiveError};
+use crate::registry::Rooms;
+use crate::room::Room;
+
+/// A member event that another server sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The server that sends it.
+    pub origin: &'a ServerName,
+    /// The room it says it is for.
+    pub room_id: &'a RoomId,
+    /// The id it says the event has.
+    pub event_id: &'a EventId,
+    /// The event.
+    pub json: &'a str,
+}
+
+/// A member event of another server that has its place in the room now.
+pub struct Arrived {
+    /// The room.
+    pub room: Arc<Room>,
+    /// The event, with this server's signature where it needs that.
+    pub pdu: Pdu,
+    /// The servers that were in the room before.
+    pub servers: Vec<String>,
+}
+
+/// Why a member event of another server was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrivalError {
+    /// The server has no business there, or the user may not do that.
+    #[error(transparent)]
+    Refused(#[from] ServeError),
+    /// Not an event of the room's version.
+    #[error("malformed event: {0}")]
+    Malformed(#[from] PduError),
+    /// Not the event that it has to be.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// The room does not allow it.
+    #[error("the room does not allow it")]
+    NotAllowed,
+    /// It could not be taken in.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+}
+
+/// `PUT /send_join/{roomId}/{eventId}`
+pub async fn join(receiver: &PduReceiver, arrival: Arrival<'_>) -> Result<Arrived, ArrivalError> {
+    arrive(receiver, arrival, MembershipKind::Join).await
+}
+
+/// `PUT /send_leave/{roomId}/{eventId}`
+pub async fn leave(receiver: &PduReceiver, arrival: Arrival<'_>) -> Result<Arrived, ArrivalError> {
+    arrive(receiver, arrival, MembershipKind::Leave).await
+}
+
+/// `PUT /send_knock/{roomId}/{eventId}`
+pub async fn knock(receiver: &PduReceiver, arrival: Arrival<'_>) -> Result<Arrived, ArrivalError> {
+    arrive(receiver, arrival, MembershipKind::Knock).await
+}
+
+async fn arrive(
+    receiver: &PduReceiver,
+    arrival: Arrival<'_>,
+    membership: MembershipKind,
+) -> Result<Arrived, ArrivalError> {
+    let Arrival { origin, room_id, event_id, json } = arrival;
+    let rooms = &receiver.rooms;
+    let room = for_stranger(rooms, origin, room_id).await?;
+    let pdu = Pdu::parse_remote(json, room.version)?;
+    check_fits(&pdu, &arrival, membership)?;
+    let mut pdu = receiver.verify(vec![vouched(rooms, &room, pdu).await?]).await;
+    let pdu = pdu.pop().ok_or(ArrivalError::Unfit("the event cannot be checked"))??;
+    let servers = room.view().servers.names().map(str::to_owned).collect();
+    let is_allowed = match verdict_so_far(rooms, &room, event_id).await? {
+        // Sent once more: the answer was lost.
+        Some(verdict) => verdict == Verdict::Accepted,
+        None => {
+            let accepted = receiver.accept(origin, &room, pdu.clone()).await?;
+            !matches!(accepted, Accepted::SoftFailed | Accepted::Rejected)
+        }
+    };
+    if is_allowed { Ok(Arrived { room, pdu, servers }) } else { Err(ArrivalError::NotAllowed) }
+}
+
+/// What became of an event that has its place in the room already.
+async fn verdict_so_far(rooms: &Rooms, room: &Room, event_id: &EventId) -> Result<Option<Verdict>, ServeError> {
+    let known = rooms.known(std::slice::from_ref(event_id)).await?;
+    let placed = |known: &&Known| known.snapshot_nid.is_some() && known.room_nid == room.nid;
+    Ok(known.get(event_id).filter(placed).map(|known| known.verdict))
+}
+
+/// What the specification lists under `PUT /send_join` and its kin.
+fn check_fits(pdu: &Pdu, arrival: &Arrival<'_>, membership: MembershipKind) -> Result<(), ArrivalError> {
+    let unfit = if pdu.room_id() != arrival.room_id {
+        "the event is of another room"
+    } else if pdu.event_id() != arrival.event_id {
+        "the event has another id"
+    } else if pdu.event_type() != "m.room.member" {
+        "the event is not of type m.room.member"
+    } else if MembershipKind::of(pdu) != Some(membership) {
+        "the event is of another membership"
+    } else if pdu.sender().server_name() != arrival.origin.as_str() {
+        "the sender is not on your server"
+    } else if pdu.state_key() != Some(pdu.sender().as_str()) {
+        "the event is about somebody else than its sender"
+    } else if !pdu.content_hash_matches() {
+        "the content's hash does not match"
+    } else {
+        return Ok(());
+    };
+    Err(ArrivalError::Unfit(unfit))
+}
+
+/// The event, signed by this server when it joins a user in the name of one of ours (client-server API, "Restricted rooms").
+async fn vouched(rooms: &Rooms, room: &Room, pdu: Pdu) -> Result<Pdu, ArrivalError> {
+    let named = pdu.content().get_str("join_authorised_via_users_server");
+    let ours = named.and_then(|user| UserId::try_from(user).ok());
+    let ours = ours.filter(|user| user.server_name() == rooms.server_name.as_str());
+    if ours.is_none() || MembershipKind::of(&pdu) != Some(MembershipKind::Join) || !pdu.rules().auth.restricted_joins {
+        return Ok(pdu);
+    }
+    // Where nobody has to vouch for the user, a signature does no harm.
+    handshake::authoriser(rooms, room, pdu.sender()).await?;
+    Ok(sign::add_signature(&pdu, &rooms.signing_key, &rooms.server_name))
+}

@@ -1,0 +1,102 @@
+//! Templates of the events by which users of other servers join, leave and knock (server-server API, "Joining Rooms",
+//! "Leaving Rooms", "Knocking upon a room").
+
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
+
+use super::ServeError;
+use super::admission::for_stranger;
+use crate::build::Draft;
+use crate::membership::restricted;
+use crate::membership_kind::MembershipKind;
+use crate::registry::Rooms;
+use crate::room::Room;
+use crate::summary;
+
+/// An event for another server to complete and to sign.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// The room's version.
+    pub version: RoomVersion,
+    /// The event, without hashes and signatures.
+    pub event: Object,
+}
+
+/// `GET /make_join/{roomId}/{userId}`; `versions` are those that the asking server supports.
+pub async fn make_join(
+    rooms: &Rooms,
+    origin: &ServerName,
+    room: &RoomId,
+    user: &UserId,
+    versions: &[String],
+) -> Result<Template, ServeError> {
+    make(rooms, origin, (room, user), "join", Some(versions)).await
+}
+
+/// `GET /make_leave/{roomId}/{userId}`
+pub async fn make_leave(
+    rooms: &Rooms,
+    origin: &ServerName,
+    room: &RoomId,
+    user: &UserId,
+) -> Result<Template, ServeError> {
+    make(rooms, origin, (room, user), "leave", None).await
+}
+
+/// `GET /make_knock/{roomId}/{userId}`; `versions` are those that the asking server supports.
+pub async fn make_knock(
+    rooms: &Rooms,
+    origin: &ServerName,
+    room: &RoomId,
+    user: &UserId,
+    versions: &[String],
+) -> Result<Template, ServeError> {
+    make(rooms, origin, (room, user), "knock", Some(versions)).await
+}
+
+async fn make(
+    rooms: &Rooms,
+    origin: &ServerName,
+    (room, user): (&RoomId, &UserId),
+    membership: &str,
+    versions: Option<&[String]>,
+) -> Result<Template, ServeError> {
+    if user.server_name() != origin.as_str() {
+        return Err(ServeError::UserOfOtherServer);
+    }
+    let room = for_stranger(rooms, origin, room).await?;
+    if versions.is_some_and(|known| !known.iter().any(|version| version == room.version.as_str())) {
+        return Err(ServeError::IncompatibleVersion(room.version));
+    }
+    let mut content = Object::from([("membership", membership)]);
+    if membership == "join"
+        && let Some(authoriser) = authoriser(rooms, &room, user).await?
+    {
+        content.insert("join_authorised_via_users_server", authoriser.as_str());
+    }
+    let draft = Draft::state(user, "m.room.member", user.as_str(), content);
+    Ok(Template { version: room.version, event: rooms.template(&room, &draft).await? })
+}
+
+/// The local user in whose name the server lets `user` in; `None` when nobody has to (client-server API, "Restricted
+/// rooms"). Users of other servers are known in those rooms only that this server is in.
+pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, ServeError> {
+    let view = room.view();
+    if !restricted::needs_authoriser(&view, user) {
+        return Ok(None);
+    }
+    let mut refusal = ServeError::UnableToAuthoriseJoin;
+    for allowed in summary::allowed_rooms(&view) {
+        let Some(allowed) = rooms.get(&allowed).await? else { continue };
+        let allowed = allowed.view();
+        if allowed.local_joined.is_empty() {
+            continue;
+        }
+        if allowed.state.membership(user.as_str()) == Some(MembershipKind::Join) {
+            return restricted::can_authorise(&view).map(Some).ok_or(ServeError::UnableToGrantJoin);
+        }
+        refusal = ServeError::NotInAllowedRoom;
+    }
+    Err(refusal)
+}

@@ -1,0 +1,139 @@
+//! What of a room's history a server's users may see (client-server API, "Room History Visibility"), by the state at each
+//! event.
+
+use std::collections::HashMap;
+
+use plexus_protocol::id::{ServerName, UserId};
+use plexus_store::repo::event_graph;
+use plexus_store::repo::interned::{find_state_key, find_state_keys, find_type};
+use plexus_store::repo::state_snapshots::{Key, Reader};
+use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
+
+use super::answer::{Found, parse};
+use crate::membership_kind::MembershipKind;
+use crate::room::{HistoryVisibility, Room};
+use crate::state_at::snapshot_behind;
+
+/// A server that looks at a room.
+pub(super) struct Onlooker {
+    room: std::sync::Arc<Room>,
+    server: String,
+    reader: Reader,
+    /// Keys of the state that matter, once they are looked up.
+    keys: Option<Keys>,
+    visibilities: HashMap<EventNid, HistoryVisibility>,
+    memberships: HashMap<EventNid, Option<MembershipKind>>,
+    verdicts: HashMap<SnapshotNid, bool>,
+}
+
+struct Keys {
+    visibility: Option<Key>,
+    /// The member events of the server's users, those who are joined now first.
+    members: Vec<Key>,
+}
+
+impl Onlooker {
+    /// `server` looks at `room`.
+    pub fn new(room: std::sync::Arc<Room>, server: &ServerName) -> Self {
+        Self {
+            room,
+            server: server.as_str().to_owned(),
+            reader: Reader::default(),
+            keys: None,
+            visibilities: HashMap::new(),
+            memberships: HashMap::new(),
+            verdicts: HashMap::new(),
+        }
+    }
+
+    /// The event's JSON, redacted when none of the server's users may see it.
+    pub fn json(&mut self, tx: &mut Tx<'_>, event: Found) -> Result<String, DbError> {
+        let visible = self.sees(tx, &event)?;
+        Ok(event.into_json(visible))
+    }
+
+    /// An outlier is told to every member server, as auth chains and states tell it.
+    fn sees(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
+        let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
+        if self.permits(tx, before)? {
+            return Ok(true);
+        }
+        // An event that changes what decides about it is seen by whom either side lets see it.
+        match snapshot_behind(&event.row.known) {
+            Some(after) if after != before => self.permits(tx, after),
+            _ => Ok(false),
+        }
+    }
+
+    fn permits(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<bool, DbError> {
+        if let Some(known) = self.verdicts.get(&snapshot) {
+            return Ok(*known);
+        }
+        let verdict = match self.visibility(tx, snapshot)? {
+            HistoryVisibility::WorldReadable | HistoryVisibility::Shared => true,
+            HistoryVisibility::Invited => {
+                self.has_member(tx, snapshot, &[MembershipKind::Join, MembershipKind::Invite])?
+            }
+            HistoryVisibility::Joined => self.has_member(tx, snapshot, &[MembershipKind::Join])?,
+        };
+        self.verdicts.insert(snapshot, verdict);
+        Ok(verdict)
+    }
+
+    fn visibility(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<HistoryVisibility, DbError> {
+        let Some(key) = self.keys(tx)?.visibility else { return Ok(HistoryVisibility::default()) };
+        let Some(event) = self.reader.get(tx, snapshot, key)? else { return Ok(HistoryVisibility::default()) };
+        if let Some(known) = self.visibilities.get(&event) {
+            return Ok(*known);
+        }
+        let row = event_graph::by_nids(tx, &[event])?.pop();
+        let pdu = row.map(|row| parse(&row, self.room.version)).transpose()?;
+        let visibility = HistoryVisibility::of(pdu.as_ref());
+        self.visibilities.insert(event, visibility);
+        Ok(visibility)
+    }
+
+    fn has_member(
+        &mut self,
+        tx: &mut Tx<'_>,
+        snapshot: SnapshotNid,
+        kinds: &[MembershipKind],
+    ) -> Result<bool, DbError> {
+        let members = self.keys(tx)?.members.clone();
+        let mut unknown = Vec::new();
+        for key in members {
+            let Some(event) = self.reader.get(tx, snapshot, key)? else { continue };
+            match self.memberships.get(&event) {
+                Some(kind) if kind.is_some_and(|kind| kinds.contains(&kind)) => return Ok(true),
+                Some(_) => {}
+                None => unknown.push(event),
+            }
+        }
+        let mut found = false;
+        for row in event_graph::by_nids(tx, &unknown)? {
+            let kind = MembershipKind::of(&parse(&row, self.room.version)?);
+            found |= kind.is_some_and(|kind| kinds.contains(&kind));
+            self.memberships.insert(row.known.event_nid, kind);
+        }
+        Ok(found)
+    }
+
+    /// Who left stays part of the state, so that the current state names everybody who ever was a member.
+    fn keys(&mut self, tx: &mut Tx<'_>) -> Result<&Keys, DbError> {
+        if self.keys.is_none() {
+            let view = self.room.view();
+            let of_server = |key: &str| UserId::try_from(key).is_ok_and(|user| user.server_name() == self.server);
+            let entries: Vec<_> =
+                view.state.of_type("m.room.member").filter(|entry| of_server(&entry.state_key)).collect();
+            self.memberships.extend(entries.iter().map(|entry| (entry.nid, entry.membership)));
+            let texts: Vec<Vec<u8>> = entries.iter().map(|entry| entry.state_key.as_bytes().to_vec()).collect();
+            let member = find_type(tx, "m.room.member")?;
+            let nids = if texts.is_empty() { Vec::new() } else { find_state_keys(tx, &texts)? };
+            let members = member.map(|member| nids.into_iter().map(|key| (member, key)).collect());
+            let visibility = find_type(tx, "m.room.history_visibility")?.zip(find_state_key(tx, "")?);
+            self.keys = Some(Keys { visibility, members: members.unwrap_or_default() });
+        }
+        // Filled just above.
+        self.keys.as_ref().ok_or_else(|| DbError::bad_data("state_keys", "not looked up"))
+    }
+}
