@@ -3,15 +3,21 @@
 //!
 //! [`routes`] lists every route; [`services`] what endpoints may ask for.
 
+mod answers;
 mod authenticated_media;
+mod authorization;
+mod backfill;
 mod device;
 mod directory;
 mod discovery;
+mod event;
 mod keys;
+mod membership;
 mod openid;
 mod query;
 pub mod routes;
 pub mod services;
+mod space;
 mod transactions;
 
 pub use discovery::own_keys::OwnKeys;

@@ -6,7 +6,10 @@ use axum::middleware::from_fn_with_state;
 use plexus_http::{Client, Federation, Routes, SignedRequests, signed};
 
 use crate::discovery::{discover_homeserver, get_server_keys, get_server_version};
-use crate::{Api, authenticated_media, device, directory, keys, openid, query, transactions};
+use crate::{
+    Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query,
+    space, transactions,
+};
 
 /// What anybody may ask, without a signature.
 pub fn open() -> Routes<Api> {
@@ -25,6 +28,7 @@ pub fn open() -> Routes<Api> {
 pub fn for_servers() -> Routes<Api> {
     let mut routes = Routes::new();
     rooms(&mut routes);
+    handshakes(&mut routes);
     queries(&mut routes);
     users(&mut routes);
     media(&mut routes);
@@ -33,6 +37,25 @@ pub fn for_servers() -> Routes<Api> {
 
 fn rooms(r: &mut Routes<Api>) {
     r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle);
+    r.get(Federation::V1, "/event/{event_id}", event::get_event::handle);
+    r.get(Federation::V1, "/state/{room_id}", event::get_room_state::handle);
+    r.get(Federation::V1, "/state_ids/{room_id}", event::get_room_state_ids::handle);
+    r.get(Federation::V1, "/event_auth/{room_id}/{event_id}", authorization::get_event_authorization::handle);
+    r.get(Federation::V1, "/backfill/{room_id}", backfill::get_backfill::handle);
+    r.post(Federation::V1, "/get_missing_events/{room_id}", event::get_missing_events::handle);
+    r.get(Federation::V1, "/timestamp_to_event/{room_id}", event::get_event_by_timestamp::v1::handle);
+    r.get(Federation::V1, "/hierarchy/{room_id}", space::get_hierarchy::v1::handle);
+}
+
+fn handshakes(r: &mut Routes<Api>) {
+    r.get(Federation::V1, "/make_join/{room_id}/{user_id}", membership::prepare_join_event::handle);
+    r.get(Federation::V1, "/make_leave/{room_id}/{user_id}", membership::prepare_leave_event::handle);
+    r.get(Federation::V1, "/make_knock/{room_id}/{user_id}", membership::prepare_knock_event::v1::handle);
+    r.put(Federation::V2, "/send_join/{room_id}/{event_id}", membership::create_join_event::v2::handle);
+    r.put(Federation::V2, "/send_leave/{room_id}/{event_id}", membership::create_leave_event::v2::handle);
+    r.put(Federation::V1, "/send_knock/{room_id}/{event_id}", membership::create_knock_event::v1::handle);
+    r.put(Federation::V1, "/invite/{room_id}/{event_id}", membership::create_invite::v1::handle);
+    r.put(Federation::V2, "/invite/{room_id}/{event_id}", membership::create_invite::v2::handle);
 }
 
 fn queries(r: &mut Routes<Api>) {

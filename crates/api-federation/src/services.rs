@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use plexus_accounts::{DeviceKeys, Sessions};
-use plexus_base::Random;
 use plexus_base::config::Config;
+use plexus_base::{Clock, Random};
 use plexus_http::SignedRequests;
 use plexus_media::MediaStore;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
-use plexus_rooms::{Profiles, Rooms};
+use plexus_rooms::{PduReceiver, Profiles, Rooms};
 
 use crate::OwnKeys;
 
@@ -17,6 +17,7 @@ plexus_http::services! {
     /// Everything the server-server API's endpoints stand on; built by the server's `wire.rs`.
     pub struct Services {
         pub config: Arc<Config>,
+        pub clock: Clock,
         pub random: Random,
         pub server_name: ServerName,
         pub signed_requests: Arc<SignedRequests>,
@@ -24,6 +25,7 @@ plexus_http::services! {
         pub sessions: Sessions,
         pub device_keys: DeviceKeys,
         pub rooms: Arc<Rooms>,
+        pub receiver: Arc<PduReceiver>,
         pub inbox: Arc<Inbox>,
         pub profiles: Arc<Profiles>,
         pub media: Arc<MediaStore>,

@@ -77,6 +77,7 @@ pub fn services(
     let others = Others { client: Arc::clone(&outgoing.client), key_ring: Arc::clone(&outgoing.key_ring) };
     let own_keys = OwnKeys::new(server_name.clone(), signing_key, &config.keys, shared.clock.clone());
     plexus_api_federation::Services {
+        clock: shared.clock.clone(),
         random: shared.random.clone(),
         signed_requests: Arc::new(SignedRequests::new(server_name.clone(), Arc::new(others))),
         server_name,
@@ -84,6 +85,7 @@ pub fn services(
         sessions: shared.sessions.clone(),
         device_keys: shared.device_keys.clone(),
         rooms: Arc::clone(&shared.rooms),
+        receiver: Arc::clone(inbox.receiver()),
         inbox,
         profiles: Arc::clone(&shared.profiles),
         media: Arc::clone(&shared.media),

@@ -1,0 +1,106 @@
+//! What the endpoints about rooms have in common: events as JSON, and refusals.
+
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use plexus_http::{ApiError, RawJson};
+use plexus_protocol::id::ServerName;
+use plexus_rooms::serve::{self, ArrivalError, ServeError};
+use plexus_rooms::{ReceiveError, Room, SendError};
+use plexus_store::{DbError, EventNid};
+use serde_json::json;
+use std::sync::Arc;
+
+/// How many events of a long answer are in memory at a time.
+const EVENTS_AT_ONCE: usize = 500;
+
+/// Events as a transaction (server-server API, "Transactions").
+pub fn transaction(origin: &ServerName, now_ms: u64, pdus: &[String]) -> RawJson {
+    let origin = json!(origin.as_str());
+    let pdus = pdus.join(",");
+    RawJson(format!("{{\"origin\":{origin},\"origin_server_ts\":{now_ms},\"pdus\":[{pdus}]}}").into())
+}
+
+/// A part of an answer that is written while it is sent.
+#[derive(Debug)]
+pub enum Part {
+    /// JSON as it is.
+    Text(String),
+    /// Events, with commas between.
+    Events(Vec<EventNid>),
+}
+
+/// A 200 answer of many events, which are read from the database while it is sent. When that fails, it breaks off.
+pub fn streamed(room: Arc<Room>, parts: Vec<Part>) -> Response {
+    let mut pieces = Vec::new();
+    for part in parts {
+        match part {
+            Part::Text(text) => pieces.push((true, Part::Text(text))),
+            Part::Events(events) => {
+                let chunks = events.chunks(EVENTS_AT_ONCE).enumerate();
+                pieces.extend(chunks.map(|(number, chunk)| (number == 0, Part::Events(chunk.to_vec()))));
+            }
+        }
+    }
+    let body = stream::try_unfold((room, pieces.into_iter()), async |(room, mut pieces)| {
+        let Some((first, piece)) = pieces.next() else { return Ok::<_, DbError>(None) };
+        let text = match piece {
+            Part::Text(text) => text,
+            Part::Events(events) => {
+                let pdus = serve::pdus(&room, &events).await.inspect_err(|error| tracing::error!("{error}"))?.join(",");
+                if first { pdus } else { format!(",{pdus}") }
+            }
+        };
+        Ok(Some((Bytes::from(text), (room, pieces))))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The answer to a server that is not told what it asked.
+pub fn refused(error: ServeError) -> ApiError {
+    let bad_request = |code, error: ServeError| ApiError::new(http::StatusCode::BAD_REQUEST, code, error.to_string());
+    match error {
+        ServeError::UnknownRoom | ServeError::UnknownEvent => ApiError::not_found(error.to_string()),
+        ServeError::NotInRoom
+        | ServeError::DeniedByAcl
+        | ServeError::UserOfOtherServer
+        | ServeError::NotInAllowedRoom
+        | ServeError::Forbidden(_) => ApiError::forbidden(error.to_string()),
+        ServeError::IncompatibleVersion(version) => {
+            bad_request("M_INCOMPATIBLE_ROOM_VERSION", error).with("room_version", version.as_str())
+        }
+        ServeError::UnableToAuthoriseJoin => bad_request("M_UNABLE_TO_AUTHORISE_JOIN", error),
+        ServeError::UnableToGrantJoin => bad_request("M_UNABLE_TO_GRANT_JOIN", error),
+        ServeError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => bad_request("M_INVALID_PARAM", error),
+        ServeError::Send(error) => ApiError::internal(&error),
+        ServeError::Db(error) => error.into(),
+    }
+}
+
+/// The answer to a server whose member event or invite was not taken in.
+pub fn not_taken(error: ArrivalError) -> ApiError {
+    match error {
+        ArrivalError::Refused(error) => refused(error),
+        ArrivalError::Malformed(_) | ArrivalError::Unfit(_) => ApiError::invalid_param(error.to_string()),
+        ArrivalError::NotAllowed => ApiError::forbidden(error.to_string()),
+        ArrivalError::Receive(error) => not_received(error),
+    }
+}
+
+/// The answer to a server whose event was not taken in.
+pub fn not_received(error: ReceiveError) -> ApiError {
+    match error {
+        ReceiveError::Malformed(_) | ReceiveError::Signature(_) | ReceiveError::NotAnInvite => {
+            ApiError::invalid_param(error.to_string())
+        }
+        ReceiveError::OtherRoom => ApiError::invalid_param(error.to_string()),
+        ReceiveError::NotInRoom => ApiError::not_found(error.to_string()),
+        ReceiveError::DeniedByAcl => ApiError::forbidden(error.to_string()),
+        ReceiveError::MissingEvents => ApiError::unknown(error.to_string()),
+        ReceiveError::Contended => ApiError::internal(&error),
+        ReceiveError::Db(error) => error.into(),
+    }
+}

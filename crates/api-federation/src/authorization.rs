@@ -1,0 +1,3 @@
+//! What allowed events.
+
+pub mod get_event_authorization;

@@ -1,0 +1,3 @@
+//! History.
+
+pub mod get_backfill;

@@ -1,0 +1,3 @@
+//! The event nearest to a time.
+
+pub mod v1;

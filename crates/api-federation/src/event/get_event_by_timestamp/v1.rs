@@ -1,0 +1,40 @@
+//! GET /_matrix/federation/v1/timestamp_to_event/{roomId}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, JsonBody, Origin, Path, Query, State};
+use plexus_protocol::id::RoomId;
+use plexus_rooms::timeline::Direction;
+use plexus_rooms::{Rooms, serve};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    ts: u64,
+    dir: Way,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum Way {
+    #[serde(rename = "f")]
+    Forward,
+    #[serde(rename = "b")]
+    Backward,
+}
+
+/// The event nearest to a time, of those this server has.
+pub async fn handle(
+    Origin(origin): Origin,
+    State(rooms): State<Arc<Rooms>>,
+    Path(room_id): Path<RoomId>,
+    Query(request): Query<Request>,
+) -> Result<JsonBody<Value>, ApiError> {
+    let direction = match request.dir {
+        Way::Forward => Direction::Forward,
+        Way::Backward => Direction::Backward,
+    };
+    let found = serve::near_time(&rooms, &origin, &room_id, request.ts, direction).await;
+    let pdu = &found.map_err(crate::answers::refused)?.pdu;
+    Ok(JsonBody(json!({ "event_id": pdu.event_id(), "origin_server_ts": pdu.origin_server_ts() })))
+}

@@ -1,0 +1,31 @@
+//! GET /_matrix/federation/v1/state_ids/{roomId}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, JsonBody, Origin, Path, Query, State};
+use plexus_protocol::id::{EventId, RoomId};
+use plexus_rooms::{Rooms, serve};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    event_id: EventId,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    auth_chain_ids: Vec<EventId>,
+    pdu_ids: Vec<EventId>,
+}
+
+/// The ids of the state before an event.
+pub async fn handle(
+    Origin(origin): Origin,
+    State(rooms): State<Arc<Rooms>>,
+    Path(room_id): Path<RoomId>,
+    Query(request): Query<Request>,
+) -> Result<JsonBody<Answer>, ApiError> {
+    let state = serve::state_ids_before(&rooms, &origin, &room_id, &request.event_id).await;
+    let state = state.map_err(crate::answers::refused)?;
+    Ok(JsonBody(Answer { auth_chain_ids: state.auth_chain, pdu_ids: state.state }))
+}

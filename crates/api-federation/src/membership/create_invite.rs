@@ -1,0 +1,45 @@
+//! Invites.
+
+pub mod v1;
+pub mod v2;
+
+use plexus_http::ApiError;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::peers::RawPdu;
+use plexus_rooms::{PduReceiver, Profiles, serve};
+
+use crate::answers::{not_received, not_taken};
+
+/// An invite of one of our users.
+struct Invite<'a> {
+    origin: &'a ServerName,
+    room_id: &'a RoomId,
+    event_id: &'a EventId,
+    version: RoomVersion,
+    event: &'a str,
+    room_state: &'a [RawPdu],
+}
+
+impl Invite<'_> {
+    /// Takes it in and answers it with our signature.
+    async fn take_in(self, receiver: &PduReceiver, profiles: &Profiles) -> Result<Pdu, ApiError> {
+        let pdu = Pdu::parse_remote(self.event, self.version);
+        let pdu = pdu.map_err(|error| ApiError::invalid_param(format!("malformed event: {error}")))?;
+        if pdu.room_id() != self.room_id {
+            return Err(ApiError::invalid_param("The event is of another room"));
+        }
+        if pdu.event_id() != self.event_id {
+            return Err(ApiError::invalid_param("The event has another id"));
+        }
+        serve::check_room_state(receiver, &pdu, self.room_state).await.map_err(not_taken)?;
+        let invited = pdu.state_key().and_then(|key| UserId::try_from(key).ok());
+        if let Some(invited) = invited
+            && profiles.find(&invited).await?.is_none()
+        {
+            return Err(ApiError::not_found("No such user"));
+        }
+        receiver.invited(self.origin, pdu, self.room_state).await.map_err(not_received)
+    }
+}

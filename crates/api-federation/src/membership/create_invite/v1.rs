@@ -1,0 +1,46 @@
+//! PUT /_matrix/federation/v1/invite/{roomId}/{eventId}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
+use plexus_protocol::id::{EventId, RoomId};
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::peers::RawPdu;
+use plexus_rooms::{PduReceiver, Profiles};
+use serde::Deserialize;
+
+use super::Invite;
+
+/// What of the event says what the room is like.
+#[derive(Debug, Default, Deserialize)]
+struct Unsigned {
+    #[serde(default)]
+    invite_room_state: Vec<RawPdu>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Event {
+    #[serde(default)]
+    unsigned: Unsigned,
+}
+
+/// As version 2, for rooms of the versions that were before it, 1 and 2, which both have the same events.
+pub async fn handle(
+    Origin(origin): Origin,
+    State(receiver): State<Arc<PduReceiver>>,
+    State(profiles): State<Arc<Profiles>>,
+    Path((room_id, event_id)): Path<(RoomId, EventId)>,
+    Json(event): Json<RawPdu>,
+) -> Result<RawJson, ApiError> {
+    let parsed: Event = serde_json::from_str(event.get()).map_err(|error| ApiError::bad_json(error.to_string()))?;
+    let invite = Invite {
+        origin: &origin,
+        room_id: &room_id,
+        event_id: &event_id,
+        version: RoomVersion::V1,
+        event: event.get(),
+        room_state: &parsed.unsigned.invite_room_state,
+    };
+    let signed = invite.take_in(&receiver, &profiles).await?;
+    Ok(RawJson(format!("[200,{{\"event\":{}}}]", signed.json()).into()))
+}

@@ -1,0 +1,3 @@
+//! Joins.
+
+pub mod v2;

@@ -1,0 +1,3 @@
+//! Knocks.
+
+pub mod v1;

@@ -1,0 +1,3 @@
+//! Leaves.
+
+pub mod v2;

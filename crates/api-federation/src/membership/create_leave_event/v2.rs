@@ -1,0 +1,21 @@
+//! PUT /_matrix/federation/v2/send_leave/{roomId}/{eventId}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, Empty, Json, Origin, Path, State};
+use plexus_protocol::id::{EventId, RoomId};
+use plexus_rooms::PduReceiver;
+use plexus_rooms::serve::{self, Arrival};
+use serde_json::value::RawValue;
+
+/// A user of the asking server leaves, or rejects an invite.
+pub async fn handle(
+    Origin(origin): Origin,
+    State(receiver): State<Arc<PduReceiver>>,
+    Path((room_id, event_id)): Path<(RoomId, EventId)>,
+    Json(event): Json<Box<RawValue>>,
+) -> Result<Empty, ApiError> {
+    let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
+    serve::leave(&receiver, arrival).await.map_err(crate::answers::not_taken)?;
+    Ok(Empty)
+}

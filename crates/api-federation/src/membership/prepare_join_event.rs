@@ -1,0 +1,21 @@
+//! GET /_matrix/federation/v1/make_join/{roomId}/{userId}
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, Origin, Path, Query, RawJson, State};
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::{Rooms, serve};
+
+use super::{Versions, template};
+use crate::answers::refused;
+
+/// What a user of the asking server has to send to join.
+pub async fn handle(
+    Origin(origin): Origin,
+    State(rooms): State<Arc<Rooms>>,
+    Path((room_id, user_id)): Path<(RoomId, UserId)>,
+    Query(supported): Query<Versions>,
+) -> Result<RawJson, ApiError> {
+    let made = serve::make_join(&rooms, &origin, &room_id, &user_id, &supported.ver).await.map_err(refused)?;
+    Ok(template(&made))
+}

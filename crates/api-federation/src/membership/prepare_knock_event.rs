@@ -1,0 +1,3 @@
+//! Templates of knocks.
+
+pub mod v1;

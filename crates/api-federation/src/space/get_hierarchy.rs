@@ -1,0 +1,3 @@
+//! What is in a space.
+
+pub mod v1;
