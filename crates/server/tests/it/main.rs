@@ -8,6 +8,7 @@ mod clients;
 mod coverage;
 mod every_endpoint;
 mod federation;
+mod federation_serve;
 mod http_basics;
 mod kill;
 mod lifecycle;
