@@ -2,7 +2,7 @@
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
-use plexus_protocol::json::{self, Value};
+use plexus_protocol::json::{self, Object, Value};
 use plexus_store::DbError;
 
 use crate::room::Room;
@@ -37,11 +37,13 @@ pub async fn describe(room: &Room, membership: &Pdu, sender: Option<&UserId>) ->
     Ok(events)
 }
 
-/// What the other server sent along with an invite or knock.
+/// What the other server sent along with an invite or knock: whole events, or stripped already.
 fn sent_along(pdu: &Pdu) -> Vec<String> {
     let state = |name| pdu.unsigned().and_then(|unsigned| unsigned.get(name)).and_then(Value::as_array);
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));
-    state.into_iter().flatten().map(Value::to_json).collect()
+    let kept = |(key, _): &(&str, &Value)| matches!(*key, "content" | "sender" | "state_key" | "type");
+    let strip = |event: &Object| event.iter().filter(kept).map(|(key, value)| (key, value.clone())).collect::<Object>();
+    state.into_iter().flatten().filter_map(Value::as_object).map(|event| strip(event).to_json()).collect()
 }
 
 /// A state event without what only members may know.

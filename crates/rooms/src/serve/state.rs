@@ -101,10 +101,13 @@ pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result
     Ok(StateBefore { state, auth_chain })
 }
 
-/// The state that describes the room to somebody outside, as whole events (server-server API, `PUT /send_knock`).
-pub async fn describing(room: &Room) -> Result<Vec<String>, DbError> {
+/// The state that describes the room to somebody outside, with the member event of `sender` if they have one; as whole
+/// events (server-server API, `PUT /send_knock`, `PUT /invite`).
+pub async fn describing(room: &Room, sender: Option<&UserId>) -> Result<Vec<String>, DbError> {
     let view = room.view();
-    let nids: Vec<EventNid> = stripped::DESCRIBING.iter().filter_map(|of_type| view.event_nid(of_type, "")).collect();
+    let described = stripped::DESCRIBING.iter().filter_map(|of_type| view.event_nid(of_type, ""));
+    let sender = sender.and_then(|sender| view.event_nid("m.room.member", sender.as_str()));
+    let nids: Vec<EventNid> = described.chain(sender).collect();
     super::pdus(room, &nids).await
 }
 

@@ -17,6 +17,6 @@ pub async fn handle(
 ) -> Result<RawJson, ApiError> {
     let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
     let knocked = serve::knock(&receiver, arrival).await.map_err(crate::answers::not_taken)?;
-    let state = serve::describing(&knocked.room).await?;
+    let state = serve::describing(&knocked.room, None).await?;
     Ok(RawJson(format!("{{\"knock_room_state\":[{}]}}", state.join(",")).into()))
 }

@@ -69,6 +69,8 @@ async fn invites_are_signed_and_shown() {
             let events = sync.ok()["rooms"]["invite"][&room]["invite_state"]["events"].clone();
             let types: Vec<_> = events.as_array().into_iter().flatten().filter_map(|it| it["type"].as_str()).collect();
             assert_eq!(types, ["m.room.create", "m.room.member"], "version {version}");
+            let told: Vec<_> = events[0].as_object().into_iter().flat_map(|event| event.keys()).collect();
+            assert_eq!(told, ["content", "sender", "state_key", "type"], "clients are given stripped state");
         }
     }
 }
@@ -101,5 +103,24 @@ async fn what_is_no_invite_of_ours_is_refused() {
         assert_eq!(answer.refusal(), (400, "M_INVALID_PARAM"));
         let sync = server.get("/_matrix/client/v3/sync", &alice.token).await;
         assert!(sync.ok()["rooms"]["invite"].as_object().is_none_or(|rooms| rooms.is_empty()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_invites_bring_whole_events() {
+    for server in TestServer::on_each().await {
+        let (peer, alice) = (Peer::start().await, server.register("alice").await);
+        let room = public_room(&server, &alice, "12").await;
+        let invite = json!({ "user_id": peer.user("bob") });
+        // The peer does not know what to do with it.
+        assert_ne!(server.post(&client(&room, "invite"), &alice.token, invite).await.status, 200);
+        let asked = peer.receives(|request| request.uri.contains("/v2/invite/")).await;
+        let body: Value = serde_json::from_slice(&asked.body).expect("a body");
+        let state = body["invite_room_state"].as_array().cloned().unwrap_or_default();
+        let state = state.iter().map(|event| Pdu::parse(&event.to_string(), RoomVersion::V12).expect("a whole event"));
+        let state: Vec<Pdu> = state.collect();
+        assert!(state.iter().all(|pdu| pdu.room_id().as_str() == room && pdu.content_hash_matches()));
+        let types: Vec<_> = state.iter().map(Pdu::event_type).collect();
+        assert_eq!(types, ["m.room.create", "m.room.join_rules", "m.room.member"]);
     }
 }
