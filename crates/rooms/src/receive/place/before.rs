@@ -75,6 +75,12 @@ impl Rooms {
             return Ok(Before { at: current, new: Vec::new() });
         }
         let prev_events = candidate.pdu.prev_events();
+        // The room's own create event; a second one has no place.
+        let create = head.current.state.get("m.room.create", "").map(|entry| entry.nid);
+        if prev_events.is_empty() && create.is_some() && create == candidate.stored.map(|known| known.event_nid) {
+            let at = StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() };
+            return Ok(Before { at, new: Vec::new() });
+        }
         let known = self.known(prev_events).await?;
         let placed: Vec<&Known> =
             known.values().filter(|known| known.room_nid == room.nid && known.snapshot_nid.is_some()).collect();
