@@ -5,7 +5,9 @@ use axum::extract::FromRef as _;
 use axum::middleware::from_fn_with_state;
 use plexus_http::{Client, Federation, Routes, SignedRequests, signed};
 
-use crate::discovery::{discover_homeserver, get_server_keys, get_server_version};
+use crate::discovery::{
+    discover_homeserver, get_remote_server_keys, get_remote_server_keys_batch, get_server_keys, get_server_version,
+};
 use crate::{
     Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query,
     space, transactions,
@@ -21,6 +23,8 @@ pub fn open() -> Routes<Api> {
     for path in ["/server", "/server/", "/server/{key_id}"] {
         r.get(Federation::KEYS, path, get_server_keys::handle);
     }
+    r.get(Federation::KEYS, "/query/{server_name}", get_remote_server_keys::handle);
+    r.post(Federation::KEYS, "/query", get_remote_server_keys_batch::handle);
     r
 }
 

@@ -7,6 +7,7 @@ use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
 use plexus_http::SignedRequests;
 use plexus_media::MediaStore;
+use plexus_net::KeyRing;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::{PduReceiver, Profiles, Rooms};
@@ -22,6 +23,7 @@ plexus_http::services! {
         pub server_name: ServerName,
         pub signed_requests: Arc<SignedRequests>,
         pub own_keys: Arc<OwnKeys>,
+        pub key_ring: Arc<KeyRing>,
         pub sessions: Sessions,
         pub device_keys: DeviceKeys,
         pub rooms: Arc<Rooms>,

@@ -82,6 +82,7 @@ pub fn services(
         signed_requests: Arc::new(SignedRequests::new(server_name.clone(), Arc::new(others))),
         server_name,
         own_keys: Arc::new(own_keys),
+        key_ring: Arc::clone(&outgoing.key_ring),
         sessions: shared.sessions.clone(),
         device_keys: shared.device_keys.clone(),
         rooms: Arc::clone(&shared.rooms),

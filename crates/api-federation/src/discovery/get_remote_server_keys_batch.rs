@@ -1,0 +1,72 @@
+//! POST /_matrix/key/v2/query
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use plexus_http::{ApiError, Json, JsonBody, State};
+use plexus_net::KeyRing;
+use plexus_protocol::id::ServerName;
+use plexus_protocol::json::Object;
+use serde::{Deserialize, Serialize};
+
+use crate::OwnKeys;
+
+/// The most servers that one question may be about; anybody may ask, and each may have to be asked in turn.
+const MAX_SERVERS: usize = 100;
+/// The most servers asked at once for one question.
+const AT_ONCE: usize = 16;
+
+#[derive(Deserialize)]
+pub struct Request {
+    server_keys: HashMap<ServerName, HashMap<String, Criteria>>,
+}
+
+#[derive(Deserialize)]
+struct Criteria {
+    /// Unix ms.
+    #[serde(default)]
+    minimum_valid_until_ts: u64,
+}
+
+#[derive(Serialize)]
+pub struct Response {
+    pub(super) server_keys: Vec<Object>,
+}
+
+/// The keys of several servers, as they signed them and signed by this server too. What cannot be had is absent.
+pub async fn handle(
+    State(key_ring): State<Arc<KeyRing>>,
+    State(own_keys): State<Arc<OwnKeys>>,
+    State(own_name): State<ServerName>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    if request.server_keys.len() > MAX_SERVERS {
+        return Err(ApiError::invalid_param(format!("At most {MAX_SERVERS} servers' keys can be asked for at once")));
+    }
+    let (key_ring, own_keys, own_name) = (&key_ring, &own_keys, &own_name);
+    let questions = request.server_keys.into_iter().map(|(server, keys)| async move {
+        let wanted = keys.into_iter().map(|(key_id, criteria)| (key_id, criteria.minimum_valid_until_ts)).collect();
+        of_server(key_ring, own_keys, own_name, &server, &wanted).await
+    });
+    let answers: Vec<_> = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await;
+    let mut server_keys = Vec::new();
+    for answer in answers {
+        server_keys.extend(answer?);
+    }
+    Ok(JsonBody(Response { server_keys }))
+}
+
+/// The answers in which the keys of a server are: `wanted` maps key ids to when they must be valid (unix ms); all if empty.
+pub(super) async fn of_server(
+    key_ring: &KeyRing,
+    own_keys: &OwnKeys,
+    own_name: &ServerName,
+    server: &ServerName,
+    wanted: &HashMap<String, u64>,
+) -> Result<Vec<Object>, ApiError> {
+    if server == own_name {
+        return own_keys.object().map(|own| vec![own]).map_err(|error| ApiError::internal(&error));
+    }
+    Ok(key_ring.vouch_for(server, wanted).await?)
+}
