@@ -50,5 +50,6 @@ mod voip;
 mod welcome;
 
 pub use account::parting::Parting;
+pub use alias::RoomNames;
 pub use routes::routes;
 pub use services::{Api, Services};

@@ -15,6 +15,7 @@ use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCr
 use plexus_store::Database;
 
 use crate::account::parting::Parting;
+use crate::alias::RoomNames;
 use crate::client_events::ClientEvents;
 use crate::own_echoes::OwnEchoes;
 use crate::rate_limits::RateLimits;
@@ -44,6 +45,7 @@ plexus_http::services! {
         pub other_servers: Arc<FederationClient>,
         pub rooms: Arc<Rooms>,
         pub receiver: Arc<PduReceiver>,
+        pub room_names: Arc<RoomNames>,
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEvents>,
         pub room_creator: Arc<RoomCreator>,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use plexus_accounts::{Accounts, TokenChecker};
-use plexus_api_client::Parting;
 use plexus_api_client::client_events::ClientEvents;
 use plexus_api_client::own_echoes::OwnEchoes;
 use plexus_api_client::rate_limits::RateLimits;
+use plexus_api_client::{Parting, RoomNames};
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_media::MediaStore;
@@ -176,6 +176,7 @@ fn client_services(
         settings::downloads(&config, rooms.server_name().clone(), Arc::clone(&media), Arc::clone(&other_servers));
     plexus_api_client::Services {
         downloads: Arc::new(downloads),
+        room_names: Arc::new(RoomNames::new(Arc::clone(&rooms), Arc::clone(&other_servers))),
         other_servers,
         client_events: Arc::new(client_events),
         rate_limits: limits,

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, JsonBody, Path, State};
-use plexus_net::FederationClient;
 use plexus_protocol::id::RoomAlias;
-use plexus_rooms::Rooms;
 
-use super::{Resolved, resolve};
+use super::{Resolved, RoomNames};
 
 pub async fn handle(
-    State(rooms): State<Arc<Rooms>>,
-    State(others): State<Arc<FederationClient>>,
+    State(names): State<Arc<RoomNames>>,
     Path(alias): Path<RoomAlias>,
 ) -> Result<JsonBody<Resolved>, ApiError> {
-    resolve(&rooms, &others, &alias).await.map(JsonBody)
+    names.resolve(&alias).await.map(JsonBody)
 }

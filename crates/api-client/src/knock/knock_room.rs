@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Path, Query, State};
-use plexus_net::FederationClient;
 use plexus_protocol::id::RoomId;
-use plexus_rooms::{MembershipChange, MembershipChanger, Rooms};
+use plexus_rooms::{MembershipChange, MembershipChanger};
 use serde::Serialize;
 
-use crate::alias::{Resolved, room_named};
+use crate::alias::{Resolved, RoomNames};
 use crate::membership::{OwnRequest, Via};
 use crate::rate_limits::RateLimits;
 use crate::room_errors::{membership_error, require_not_suspended};
@@ -20,8 +19,7 @@ pub struct Response {
 
 pub async fn handle(
     Auth(requester): Auth,
-    State(rooms): State<Arc<Rooms>>,
-    State(others): State<Arc<FederationClient>>,
+    State(names): State<Arc<RoomNames>>,
     State(members): State<Arc<MembershipChanger>>,
     State(limits): State<Arc<RateLimits>>,
     Path(id_or_alias): Path<String>,
@@ -29,7 +27,7 @@ pub async fn handle(
     JsonOrEmpty(request): JsonOrEmpty<OwnRequest>,
 ) -> Result<JsonBody<Response>, ApiError> {
     require_not_suspended(&requester)?;
-    let Resolved { room_id, servers } = room_named(&rooms, &others, &id_or_alias, via.servers()).await?;
+    let Resolved { room_id, servers } = names.named(&id_or_alias, via.servers()).await?;
     limits.joins_local.check(&requester.user_id)?;
     let change = MembershipChange { via: servers, ..request.into_change(&requester, room_id.clone()) };
     members.knock(change).await.map_err(membership_error)?;

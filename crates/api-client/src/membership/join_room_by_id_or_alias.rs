@@ -3,25 +3,24 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Path, Query, State};
-use plexus_net::FederationClient;
-use plexus_rooms::{MembershipChanger, Rooms};
+use plexus_rooms::MembershipChanger;
 
 use super::join_room_by_id::{self, Response};
 use super::{OwnRequest, Via};
-use crate::alias;
+use crate::alias::RoomNames;
 use crate::rate_limits::RateLimits;
 
 pub async fn handle(
     auth: AuthGuest,
-    State(rooms): State<Arc<Rooms>>,
-    State(others): State<Arc<FederationClient>>,
+    State(names): State<Arc<RoomNames>>,
     members: State<Arc<MembershipChanger>>,
     limits: State<Arc<RateLimits>>,
     Path(id_or_alias): Path<String>,
     Query(via): Query<Via>,
     body: JsonOrEmpty<OwnRequest>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let named = alias::room_named(&rooms, &others, &id_or_alias, via.servers()).await?;
+    let named = names.named(&id_or_alias, via.servers()).await?;
     let via = Query(Via::of(named.servers));
-    join_room_by_id::handle(auth, State(rooms), members, limits, Path(named.room_id), via, body).await
+    let rooms = State(Arc::clone(&names.rooms));
+    join_room_by_id::handle(auth, rooms, members, limits, Path(named.room_id), via, body).await
 }
