@@ -1,6 +1,6 @@
 //! What other servers sent: transactions by which it was told, events that wait to be placed.
 
-use crate::db::{Any, ToSql};
+use crate::db::ToSql;
 use crate::{DbError, RoomNid, Tx, first, pdu_json};
 
 /// What a transaction was answered with (JSON), if it has been received before.
@@ -84,6 +84,6 @@ pub fn staged_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
 
 /// Forgets staged events that have been placed or refused.
 pub fn unstage(tx: &mut Tx<'_>, staged_nids: &[i64]) -> Result<(), DbError> {
-    tx.execute("DELETE FROM staged_pdus WHERE staged_nid = ANY($1)", &[&Any(staged_nids)])?;
+    tx.insert_many("DELETE FROM staged_pdus WHERE staged_nid = $1", staged_nids.iter().map(|nid| [nid.to_param()]))?;
     Ok(())
 }
