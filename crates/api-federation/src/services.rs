@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plexus_accounts::{DeviceKeys, Sessions};
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
+use plexus_delivery::EduReceiver;
 use plexus_http::SignedRequests;
 use plexus_media::MediaStore;
 use plexus_net::KeyRing;
@@ -29,6 +30,7 @@ plexus_http::services! {
         pub rooms: Arc<Rooms>,
         pub receiver: Arc<PduReceiver>,
         pub inbox: Arc<Inbox>,
+        pub edus: Arc<EduReceiver>,
         pub profiles: Arc<Profiles>,
         pub media: Arc<MediaStore>,
     }

@@ -5,9 +5,12 @@
 //! - [`unread`], [`notifications`]: unread counts and what they count, from push rules ([`settings`]) and [`receipts`]
 //! - [`typing`], [`presence`]: what is not durable, numbered by [`ephemeral`]
 //! - [`to_device`], [`push_rules`], [`tags`]: what clients write that devices are told
+//! - [`federation_out`]: what goes to other servers; [`edu`]: what comes from them besides events
 //! - [`history`]: reading timelines, memory first
 
+pub mod edu;
 pub mod ephemeral;
+pub mod federation_out;
 pub mod filter;
 pub mod history;
 pub mod notifications;
@@ -25,6 +28,8 @@ pub mod unread;
 
 mod json;
 
+pub use edu::{EduReceiver, EduReceiverParts};
+pub use federation_out::{FederationOut, FederationOutParts};
 pub use filter::{Filter, FilterError, Filters};
 pub use notifications::Notifications;
 pub use notifier::Notifier;

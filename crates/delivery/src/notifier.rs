@@ -10,6 +10,7 @@ use plexus_rooms::{RoomView, Rooms};
 use plexus_store::{Change, CommitListener, DbError, Position, RoomNid};
 use tokio::runtime::Handle;
 
+use crate::federation_out::Mailbox;
 pub use index::{ChangeIndex, Known};
 pub use waiters::{Wait, Waiters};
 
@@ -18,6 +19,7 @@ pub use waiters::{Wait, Waiters};
 pub struct Notifier {
     index: ChangeIndex,
     wakers: Wakers,
+    outgoing: Mailbox,
     runtime: Handle,
 }
 
@@ -36,12 +38,18 @@ impl Notifier {
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, committed: Position) -> Self {
         let wakers = Wakers { rooms, waiters: Arc::default() };
-        Self { index: ChangeIndex::new(committed), wakers, runtime: Handle::current() }
+        let outgoing = Mailbox::default();
+        Self { index: ChangeIndex::new(committed), wakers, outgoing, runtime: Handle::current() }
     }
 
     /// What changed, by user and by room.
     pub fn index(&self) -> &ChangeIndex {
         &self.index
+    }
+
+    /// What other servers may have to know.
+    pub fn outgoing(&self) -> &Mailbox {
+        &self.outgoing
     }
 
     /// Registers a waiting user. Register first, then read what is there, then wait: nothing is missed.
@@ -125,6 +133,7 @@ impl CommitListener for Notifier {
     }
 
     fn published(&self, _position: Position, changes: &[Change]) {
+        self.outgoing.committed(changes);
         if !self.wakers.waiters.is_empty() {
             changes.iter().for_each(|change| self.wakers.wake_for(change, &self.runtime));
         }

@@ -114,6 +114,12 @@ impl Presence {
         }
     }
 
+    /// Another server told the presence of one of its users.
+    pub fn told(&self, user: &UserId, view: PresenceView) {
+        let now = self.clock.now_ms();
+        self.change(user, |presence| presence.told(view, now));
+    }
+
     /// A device syncs; `None` says that this has no effect on its user's presence.
     pub fn sync_started(self: &Arc<Self>, user: &UserId, device: &str, state: PresenceState) -> Option<Syncing> {
         if !self.settings.enabled || self.settings.untracked || state == PresenceState::Offline {

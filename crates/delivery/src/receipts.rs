@@ -67,6 +67,11 @@ impl Receipts {
 
     /// Records a receipt; one that is older than the user's last of its kind changes nothing.
     pub async fn record(&self, room: &Room, new: NewReceipt) -> Result<(), DbError> {
+        self.record_at(room, new, self.clock.now_ms()).await
+    }
+
+    /// As [`Self::record`], of a user who read the event at `ts` (Unix ms).
+    pub async fn record_at(&self, room: &Room, new: NewReceipt, ts: u64) -> Result<(), DbError> {
         let mut receipt = Receipt {
             room: room.nid,
             user: new.user.clone(),
@@ -74,7 +79,7 @@ impl Receipts {
             thread_id: new.thread.unwrap_or_default(),
             event_id: new.event_id.to_string(),
             event_position: None,
-            ts: self.clock.now_ms(),
+            ts,
             position: 0,
         };
         let known = position_in_memory(room, &new.event_id);

@@ -1,6 +1,7 @@
 //! Sending messages to devices.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{ServerName, UserId};
@@ -8,6 +9,7 @@ use plexus_store::{Database, DbError, Tx, repo};
 use serde_json::value::RawValue;
 
 use crate::json::Members;
+use crate::notifier::Notifier;
 
 /// The largest message to one device, in bytes.
 const MAX_MESSAGE: usize = 65_536;
@@ -16,6 +18,9 @@ const REMEMBERED: u64 = 30 * 60 * 1_000;
 
 /// Messages by user and device; the device `*` is every device of the user.
 pub type MessagesByDevice = BTreeMap<UserId, BTreeMap<String, Box<RawValue>>>;
+
+/// The messages for one user's devices.
+type OfUser<'m> = (&'m UserId, &'m BTreeMap<String, Box<RawValue>>);
 
 /// A request to send messages.
 #[derive(Debug)]
@@ -39,22 +44,23 @@ pub enum ToDeviceError {
     Database(#[from] DbError),
 }
 
-/// Queues messages for local devices.
+/// Queues messages for devices.
 pub struct ToDevice {
     db: Database,
     clock: Clock,
     server_name: ServerName,
+    notifier: Arc<Notifier>,
 }
 
 impl ToDevice {
-    /// For the users of `server_name`.
+    /// For senders of `server_name`.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, server_name: ServerName) -> Self {
-        Self { db, clock, server_name }
+    pub fn new(db: Database, clock: Clock, server_name: ServerName, notifier: Arc<Notifier>) -> Self {
+        Self { db, clock, server_name, notifier }
     }
 
-    /// Queues each message once: a transaction id that the sending device used before does nothing. Devices that do not
-    /// exist get nothing. Messages to users of other servers are not sent yet.
+    /// Queues each message once: a transaction id that the sending device used before does nothing. Local devices that do not
+    /// exist get nothing; what is for users of other servers waits until their server has acknowledged it.
     pub async fn send(&self, new: NewMessages) -> Result<(), ToDeviceError> {
         for content in new.messages.values().flat_map(BTreeMap::values) {
             if content.get().len() > MAX_MESSAGE {
@@ -66,6 +72,7 @@ impl ToDevice {
         }
         let now = self.clock.now_ms();
         let server = self.server_name.clone();
+        let notifier = Arc::clone(&self.notifier);
         self.db
             .write(move |tx| {
                 let device = (new.sender.as_str(), new.device.as_deref().unwrap_or_default());
@@ -73,15 +80,54 @@ impl ToDevice {
                     return Ok(());
                 }
                 repo::to_device::forget_transactions(tx, now.saturating_sub(REMEMBERED))?;
-                for (user, messages) in &new.messages {
-                    if user.server_name() == server.as_str() {
-                        queue(tx, &new, user, messages)?;
-                    }
+                queue_local(tx, &new, &server)?;
+                for remote in queue_remote(tx, &new, &server)? {
+                    let notifier = Arc::clone(&notifier);
+                    tx.after_commit(move || notifier.outgoing().to_device(remote));
                 }
                 Ok(())
             })
             .await
     }
+}
+
+/// Queues what is for users of `server`.
+pub(crate) fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
+    let local = new.messages.iter().filter(|(user, _)| user.server_name() == server.as_str());
+    for (user, messages) in local {
+        queue(tx, new, user, messages)?;
+    }
+    Ok(())
+}
+
+/// Queues what is for users of other servers than `server`, one message each; answers which servers.
+fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<Vec<String>, DbError> {
+    let mut servers: BTreeMap<&str, Vec<OfUser<'_>>> = BTreeMap::new();
+    for (user, messages) in new.messages.iter().filter(|(user, _)| user.server_name() != server.as_str()) {
+        servers.entry(user.server_name()).or_default().push((user, messages));
+    }
+    for (remote, messages) in &servers {
+        repo::federation_out::add_to_device(tx, remote, |position| edu(new, messages, position))?;
+    }
+    Ok(servers.into_keys().map(str::to_owned).collect())
+}
+
+/// The content of an `m.direct_to_device` EDU.
+fn edu(new: &NewMessages, messages: &[OfUser<'_>], position: plexus_store::Position) -> String {
+    let mut out = String::new();
+    let mut content = Members::open(&mut out);
+    content.text("message_id", &position.to_string());
+    let mut by_user = Members::open(content.key("messages"));
+    for (user, devices) in messages {
+        let mut by_device = Members::open(by_user.key(user.as_str()));
+        devices.iter().for_each(|(device, message)| by_device.raw(device, message.get()));
+        by_device.close();
+    }
+    by_user.close();
+    content.text("sender", new.sender.as_str());
+    content.text("type", &new.event_type);
+    content.close();
+    out
 }
 
 /// A device named itself wins over `*`.

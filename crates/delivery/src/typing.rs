@@ -56,13 +56,15 @@ impl Typing {
         self.earlier_deadline.notify_one();
         if new {
             self.notifier.wake_room(room);
+            self.notifier.outgoing().typing(room, user, true);
         }
     }
 
     /// A user stopped typing.
     pub fn stop(&self, room: RoomNid, user: &UserId) {
-        if self.remove(room, |typing, _| typing == user) {
+        if !self.remove(room, |typing, _| typing == user).is_empty() {
             self.notifier.wake_room(room);
+            self.notifier.outgoing().typing(room, user, false);
         }
     }
 
@@ -104,26 +106,29 @@ impl Typing {
         let now = self.clock.monotonic();
         let rooms: Vec<RoomNid> = self.lock().rooms.keys().copied().collect();
         for room in rooms {
-            if self.remove(room, |_, until| until <= now) {
+            let gone = self.remove(room, |_, until| until <= now);
+            if !gone.is_empty() {
                 self.notifier.wake_room(room);
             }
+            gone.iter().for_each(|user| self.notifier.outgoing().typing(room, user, false));
         }
     }
 
-    fn remove(&self, room: RoomNid, gone: impl Fn(&UserId, Duration) -> bool) -> bool {
+    /// Removes users; answers who was there.
+    fn remove(&self, room: RoomNid, gone: impl Fn(&UserId, Duration) -> bool) -> Vec<UserId> {
         let mut serial = self.serial.begin();
         let mut state = self.lock();
-        let Some(users) = state.rooms.get_mut(&room) else { return false };
-        let before = users.len();
-        users.retain(|user, until| !gone(user, *until));
-        let changed = users.len() < before;
+        let Some(users) = state.rooms.get_mut(&room) else { return Vec::new() };
+        let removed: Vec<UserId> =
+            users.iter().filter(|(user, until)| gone(user, **until)).map(|(user, _)| user.clone()).collect();
+        removed.iter().for_each(|user| _ = users.remove(user));
         if users.is_empty() {
             state.rooms.remove(&room);
         }
-        if changed {
+        if !removed.is_empty() {
             state.log(serial.number(), room);
         }
-        changed
+        removed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -14,6 +14,7 @@ use plexus_api_client::rate_limits::RateLimits;
 use plexus_api_client::{Parting, RoomNames};
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
+use plexus_delivery::FederationOut;
 use plexus_media::MediaStore;
 use plexus_net::FederationClient;
 use plexus_protocol::event::sign::SigningKey;
@@ -50,6 +51,7 @@ pub struct Application {
     pub router: Router,
     database: Database,
     tokens: Arc<TokenChecker>,
+    federation_out: Arc<FederationOut>,
     background: JoinSet<()>,
 }
 
@@ -68,6 +70,7 @@ impl Application {
         if let Err(error) = self.tokens.flush_last_seen().await {
             tracing::warn!("could not record when devices were last seen: {error}");
         }
+        self.federation_out.flush().await;
         self.database.close().await;
     }
 }
@@ -104,16 +107,19 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(peers)));
     let inbox = Inbox::new(Arc::clone(&receiver));
-    inbox.resume().await?;
     let followers = delivery::build(delivery::Ground {
         config: &config,
         clock: &clock,
         db: &database,
         rooms: &rooms,
         server_name: server_name.clone(),
+        federation: Arc::clone(&outgoing.client),
         shutdown: &shutdown,
         background: &mut background,
     });
+    let followers = followers.await?;
+    inbox.resume().await?;
+    let (edus, federation_out) = (Arc::clone(&followers.edus), Arc::clone(&followers.federation_out));
 
     let options = settings::accounts(&config, server_name.clone());
     let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), options);
@@ -133,12 +139,12 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let others = Arc::clone(&outgoing.client);
     let client = client_services(foundation, rooms, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
-    let federation = federation::services(&client, server_name, signing_key, &outgoing, inbox);
+    let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let router = plexus_api_client::routes()
         .build(client.into())
         .merge(plexus_api_admin::routes().build(admin.into()))
         .merge(plexus_api_federation::router(federation.into()));
-    Ok(Application { router, database, tokens, background })
+    Ok(Application { router, database, tokens, federation_out, background })
 }
 
 /// What every endpoint may need, whatever it is about.

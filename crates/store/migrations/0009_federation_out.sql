@@ -1,4 +1,4 @@
--- What goes to other servers, and how far they have come; what other servers say of their users' devices.
+-- What goes to other servers, and how far they have come.
 
 -- The events that other servers get from this one, one row an event whatever the number of servers. Who gets it follows
 -- from who is in the room.
@@ -43,24 +43,3 @@ CREATE TABLE received_to_device (
     PRIMARY KEY (origin, message_id)
 );
 CREATE INDEX received_to_device_ts ON received_to_device (received_ts);
-
--- Users of other servers whose devices are followed, because they share a room with a local user.
-CREATE TABLE remote_device_lists (
-    user_id TEXT NOT NULL PRIMARY KEY,
-    -- The newest stream_id that is applied.
-    stream_id BIGINT NOT NULL,
-    -- An update is missing: the list has to be fetched again.
-    stale BIGINT NOT NULL,
-    master_key TEXT,
-    self_signing_key TEXT
-);
-CREATE INDEX remote_device_lists_stale ON remote_device_lists (user_id) WHERE stale = 1;
-
-CREATE TABLE remote_devices (
-    user_id TEXT NOT NULL,
-    device_id TEXT NOT NULL,
-    -- The device's keys, JSON, with the display name under unsigned; NULL for a device without keys.
-    keys TEXT,
-    display_name TEXT,
-    PRIMARY KEY (user_id, device_id)
-);

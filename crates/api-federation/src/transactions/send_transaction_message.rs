@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use plexus_delivery::EduReceiver;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_rooms::inbox::Inbox;
 use serde::Deserialize;
@@ -23,6 +24,7 @@ pub struct Request {
 pub async fn handle(
     Origin(origin): Origin,
     State(inbox): State<Arc<Inbox>>,
+    State(edus): State<Arc<EduReceiver>>,
     Path(txn_id): Path<String>,
     Json(request): Json<Request>,
 ) -> Result<RawJson, ApiError> {
@@ -31,6 +33,7 @@ pub async fn handle(
             "A transaction has at most {MAX_PDUS} events and {MAX_EDUS} other messages"
         )));
     }
-    let answer = inbox.receive(&origin, &txn_id, request.pdus, async {}).await?;
+    let others = edus.receive(&origin, request.edus);
+    let answer = inbox.receive(&origin, &txn_id, request.pdus, others).await?;
     Ok(RawJson(Bytes::from(answer)))
 }

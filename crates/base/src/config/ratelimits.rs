@@ -44,7 +44,7 @@ options! {
         /// Requests of one device for the room keys of other users; what is over the limit is dropped.
         acts rc_key_requests: RateLimit = RateLimit::new(20.0, 100),
         /// How many transactions with read receipts of one room are sent in a second.
-        later federation_rr_transactions_per_room_per_second: u32 = 50,
+        acts federation_rr_transactions_per_room_per_second: u32 = 50,
         /// The old form of `rc_message.per_second`.
         acts rc_messages_per_second: Option<f64>,
         /// The old form of `rc_message.burst_count`.

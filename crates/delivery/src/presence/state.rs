@@ -93,7 +93,12 @@ pub(super) struct UserPresence {
     /// When the last one ended, Unix ms.
     last_sync_ms: u64,
     devices: HashMap<Box<str>, PresenceState>,
+    /// Another server tells the user's presence.
+    remote: bool,
 }
+
+/// How long what another server told holds, ms: it may have failed since.
+const TOLD_FOR: u64 = 30 * 60 * 1_000;
 
 impl UserPresence {
     pub fn set(&mut self, state: PresenceState, status_msg: Option<String>, now: u64) -> bool {
@@ -117,6 +122,18 @@ impl UserPresence {
         view.last_active_ms = Some(now);
         view.currently_active = true;
         self.replace(view)
+    }
+
+    pub fn told(&mut self, view: PresenceView, now: u64) -> bool {
+        self.remote = true;
+        self.status_known = true;
+        self.last_sync_ms = now;
+        self.replace(view)
+    }
+
+    /// Whether the user is of this server.
+    pub fn is_local(&self) -> bool {
+        !self.remote
     }
 
     pub fn sync_started(&mut self, device: &str, state: PresenceState, now: u64) -> bool {
@@ -157,7 +174,7 @@ impl UserPresence {
             self.devices.clear();
             view.state = PresenceState::Offline;
             view.currently_active = false;
-        } else if view.state == PresenceState::Online {
+        } else if view.state == PresenceState::Online && !self.remote {
             let idle = now.saturating_sub(view.last_active_ms.unwrap_or(0));
             if idle >= millis(settings.idle_after) {
                 view.state = PresenceState::Unavailable;
@@ -169,6 +186,9 @@ impl UserPresence {
 
     /// The next moment (Unix ms) at which [`Self::expire`] would do something.
     pub fn deadline(&self, settings: &PresenceSettings) -> Option<u64> {
+        if self.remote {
+            return self.offline_at(settings);
+        }
         let last_active = self.view.last_active_ms.unwrap_or(0);
         let online = self.view.state == PresenceState::Online;
         let inactive = self.view.currently_active.then(|| last_active + millis(settings.active_for));
@@ -178,7 +198,8 @@ impl UserPresence {
 
     fn offline_at(&self, settings: &PresenceSettings) -> Option<u64> {
         let present = self.view.state != PresenceState::Offline && self.syncing == 0;
-        present.then(|| self.last_sync_ms + millis(settings.offline_after))
+        let after = if self.remote { TOLD_FOR } else { millis(settings.offline_after) };
+        present.then(|| self.last_sync_ms + after)
     }
 
     /// Others hear of a new state, status or activity; not of every moment at which somebody is still active.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use plexus_protocol::id::UserId;
 use plexus_store::{DbError, Tx, repo};
 
+use super::state::UserPresence;
 use super::{Presence, stored};
 
 /// Others are told of changes at most this often, however many there are.
@@ -67,10 +68,16 @@ impl Presence {
             return Ok(());
         }
         self.learn_statuses(&changed).await?;
+        self.notifier.outgoing().presence(changed.iter());
         for user in &changed {
             self.notifier.wake_sharers(user).await?;
         }
-        let rows: Vec<_> = changed.iter().filter_map(|user| self.view(user).map(|view| stored(user, &view))).collect();
+        let rows: Vec<_> = {
+            let book = self.lock();
+            let local = |user: &&UserId| book.users.get(*user).is_some_and(UserPresence::is_local);
+            let views = changed.iter().filter(local).filter_map(|user| Some((user, &book.users.get(user)?.view)));
+            views.map(|(user, view)| stored(user, view)).collect()
+        };
         self.db.write(move |tx| rows.iter().try_for_each(|row| repo::presence::set(tx, row))).await
     }
 

@@ -102,7 +102,7 @@ impl Server {
             sender: EventSender::new(Arc::clone(&rooms)),
             members: MembershipChanger::new(Arc::clone(&rooms), true),
             creator: RoomCreator::new(Arc::clone(&rooms)),
-            to_device: ToDevice::new(db.clone(), clock.clone(), server_name),
+            to_device: ToDevice::new(db.clone(), clock.clone(), server_name, Arc::clone(&notifier)),
             engine: Arc::new(engine),
             db,
             clock,

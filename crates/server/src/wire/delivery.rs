@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use plexus_accounts::keys::DeviceKeys;
 use plexus_base::config::{Config, PresenceMode};
 use plexus_base::{Clock, Shutdown};
 use plexus_delivery::ephemeral::EphemeralSerial;
 use plexus_delivery::{
-    Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions,
-    SyncParts, ToDevice, Typing, UnreadCounts,
+    EduReceiver, EduReceiverParts, FederationOut, FederationOutParts, Filters, Notifications, Notifier, Presence,
+    PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
 };
+use plexus_net::FederationClient;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::Rooms;
-use plexus_store::Database;
+use plexus_store::{Database, DbError};
 use tokio::task::JoinSet;
 
 /// Everything that follows the clock.
@@ -23,6 +25,8 @@ pub struct Delivery {
     pub presence: Arc<Presence>,
     pub to_device: Arc<ToDevice>,
     pub notifications: Arc<Notifications>,
+    pub edus: Arc<EduReceiver>,
+    pub federation_out: Arc<FederationOut>,
 }
 
 /// What the followers stand on.
@@ -32,14 +36,19 @@ pub struct Ground<'a> {
     pub db: &'a Database,
     pub rooms: &'a Arc<Rooms>,
     pub server_name: ServerName,
+    /// How other servers are reached.
+    pub federation: Arc<FederationClient>,
     pub shutdown: &'a Shutdown,
     /// Where their tasks run.
     pub background: &'a mut JoinSet<()>,
 }
 
 /// Builds the followers and makes them hear of commits. To be called before the first write.
-pub fn build(ground: Ground<'_>) -> Delivery {
-    let Ground { config, clock, db, rooms, server_name, shutdown, background } = ground;
+///
+/// # Errors
+/// When the database fails.
+pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
+    let Ground { config, clock, db, rooms, server_name, federation, shutdown, background } = ground;
     let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
     db.set_listener(Arc::clone(&notifier) as _);
     let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
@@ -58,11 +67,33 @@ pub fn build(ground: Ground<'_>) -> Delivery {
     background.spawn(async move { timers.run().await });
     background.spawn(async move { expiry.run().await });
     let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
+    let edus = EduReceiver::new(EduReceiverParts {
+        db: db.clone(),
+        clock: clock.clone(),
+        rooms: Arc::clone(rooms),
+        typing: Arc::clone(&typing),
+        presence: Arc::clone(&presence),
+        receipts: Arc::clone(&receipts),
+    });
+    let federation_out = FederationOut::start(FederationOutParts {
+        db: db.clone(),
+        clock: clock.clone(),
+        rooms: Arc::clone(rooms),
+        notifier: Arc::clone(&notifier),
+        presence: Arc::clone(&presence),
+        receipts: Arc::clone(&receipts),
+        device_keys: DeviceKeys::new(db.clone(), server_name.clone()),
+        transport: federation,
+        tell_device_names: config.federation.allow_device_name_lookup_over_federation,
+        receipts_per_second: config.ratelimits.federation_rr_transactions_per_room_per_second,
+    });
+    let federation_out = federation_out.await?;
+    background.spawn(Arc::clone(&federation_out).run());
     let sync = SyncEngine::new(SyncParts {
         db: db.clone(),
         clock: clock.clone(),
         rooms: Arc::clone(rooms),
-        notifier,
+        notifier: Arc::clone(&notifier),
         serial,
         typing: Arc::clone(&typing),
         presence: Arc::clone(&presence),
@@ -72,15 +103,17 @@ pub fn build(ground: Ground<'_>) -> Delivery {
         options: sync_options(config),
         shutdown: shutdown.clone(),
     });
-    Delivery {
+    Ok(Delivery {
         sync: Arc::new(sync),
         filters: Arc::new(Filters::new(db.clone())),
         receipts,
         typing,
         presence,
-        to_device: Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name)),
+        to_device: Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name, Arc::clone(&notifier))),
         notifications: Arc::new(notifications),
-    }
+        edus: Arc::new(edus),
+        federation_out,
+    })
 }
 
 fn presence_settings(config: &Config) -> PresenceSettings {

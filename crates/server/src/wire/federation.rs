@@ -8,6 +8,7 @@ use std::sync::Arc;
 use plexus_api_federation::OwnKeys;
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
+use plexus_delivery::EduReceiver;
 use plexus_http::{OtherServers, SignedRequests};
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{FederationParts, KeyRingParts};
@@ -71,7 +72,7 @@ pub fn services(
     server_name: ServerName,
     signing_key: Arc<SigningKey>,
     outgoing: &Outgoing,
-    inbox: Arc<Inbox>,
+    (inbox, edus): (Arc<Inbox>, Arc<EduReceiver>),
 ) -> plexus_api_federation::Services {
     let config = Arc::clone(&shared.config);
     let others = Others { client: Arc::clone(&outgoing.client), key_ring: Arc::clone(&outgoing.key_ring) };
@@ -88,6 +89,7 @@ pub fn services(
         rooms: Arc::clone(&shared.rooms),
         receiver: Arc::clone(inbox.receiver()),
         inbox,
+        edus,
         profiles: Arc::clone(&shared.profiles),
         media: Arc::clone(&shared.media),
         config,

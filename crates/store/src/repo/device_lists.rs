@@ -43,9 +43,23 @@ pub fn changes_after(tx: &mut Tx, from: Position, limit: u32) -> Result<Vec<Devi
     )
 }
 
-/// When anything about a user's devices changed last; 0 when never.
+/// When a device of a user changed last; 0 when never. Cross-signing keys have no part in it: updates of theirs have no
+/// place in the sequence that other servers follow.
 pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
-    tx.query_one("SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1", &[&user_id], first)
+    tx.query_one(
+        "SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1 AND device_id <> $2",
+        &[&user_id, &CROSS_SIGNING],
+        first,
+    )
+}
+
+/// When a device of a user changed last before a position.
+pub fn previous(tx: &mut Tx, user_id: &str, before: Position) -> Result<Option<Position>, DbError> {
+    tx.query_one(
+        "SELECT MAX(position) FROM device_list_changes WHERE user_id = $1 AND device_id <> $2 AND position < $3",
+        &[&user_id, &CROSS_SIGNING, &before],
+        first,
+    )
 }
 
 /// Records that `user_id` signed a key of `target_user_id`.

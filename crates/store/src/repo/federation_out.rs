@@ -135,9 +135,10 @@ pub struct ToDevice {
     pub content: String,
 }
 
-/// Queues a message for the devices of a server.
-pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: &str) -> Result<(), DbError> {
+/// Queues a message for the devices of a server, whose content may name its position.
+pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: impl FnOnce(Position) -> String) -> Result<(), DbError> {
     let position = tx.next_position()?;
+    let content = content(position);
     tx.execute(
         "INSERT INTO federation_to_device (server_name, position, content) VALUES ($1, $2, $3)",
         &[&server, &position, &content],

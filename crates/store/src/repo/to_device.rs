@@ -34,6 +34,22 @@ pub fn forget_transactions(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Takes note of a message of another server; false when it has come before, and must not be taken in again.
+pub fn receive(tx: &mut Tx<'_>, origin: &str, message_id: &str, now_ms: u64) -> Result<bool, DbError> {
+    let inserted = tx.execute(
+        "INSERT INTO received_to_device (origin, message_id, received_ts) VALUES ($1, $2, $3)
+         ON CONFLICT (origin, message_id) DO NOTHING",
+        &[&origin, &message_id.as_bytes(), &now_ms],
+    )?;
+    Ok(inserted == 1)
+}
+
+/// Forgets messages of other servers that came before `ts` (Unix ms).
+pub fn forget_received(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
+    tx.execute("DELETE FROM received_to_device WHERE received_ts < $1", &[&ts])?;
+    Ok(())
+}
+
 /// Queues one message for a device and announces it.
 pub fn add(tx: &mut Tx<'_>, user: &UserId, device_id: &str, message: &str) -> Result<Position, DbError> {
     let position = tx.next_position()?;

@@ -1,0 +1,126 @@
+//! What other servers send besides events (server-server API, "EDUs"), one type a file: `typing`, `receipts`, `presence`,
+//! `to_device`, `device_lists`.
+
+mod device_lists;
+mod presence;
+mod receipts;
+mod to_device;
+mod typing;
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_rooms::{MembershipKind, Room, Rooms, inbox};
+use plexus_store::{Database, DbError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::presence::Presence;
+use crate::receipts::Receipts;
+use crate::typing::Typing;
+
+/// The most EDUs of a transaction (server-server API, "Transactions").
+const MOST: usize = 100;
+
+/// What taking in EDUs works with.
+pub struct EduReceiverParts {
+    pub db: Database,
+    pub clock: Clock,
+    pub rooms: Arc<Rooms>,
+    pub typing: Arc<Typing>,
+    pub presence: Arc<Presence>,
+    pub receipts: Arc<Receipts>,
+}
+
+/// Takes in what other servers send besides events.
+pub struct EduReceiver(EduReceiverParts);
+
+#[derive(Deserialize)]
+struct Edu {
+    edu_type: String,
+    content: Box<RawValue>,
+}
+
+/// Why an EDU was passed over.
+#[derive(Debug, thiserror::Error)]
+enum EduError {
+    #[error("it is malformed: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("it speaks for {0}, who is not of its server")]
+    Impostor(UserId),
+    #[error("nobody here has to do with it")]
+    Unrelated,
+    #[error("the room's access control list keeps its server out")]
+    DeniedByAcl,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl EduReceiver {
+    /// Receives into these.
+    #[must_use]
+    pub fn new(parts: EduReceiverParts) -> Self {
+        Self(parts)
+    }
+
+    /// Takes in the EDUs of a transaction of `origin`, the first 100. One that is malformed, of an unknown type, or not
+    /// `origin`'s to send is passed over.
+    pub async fn receive(&self, origin: &ServerName, edus: Vec<Box<RawValue>>) {
+        for raw in edus.into_iter().take(MOST) {
+            if let Err(error) = self.receive_one(origin, &raw).await {
+                tracing::info!("an EDU of {origin} is passed over: {error}");
+            }
+        }
+    }
+
+    async fn receive_one(&self, origin: &ServerName, raw: &RawValue) -> Result<(), EduError> {
+        let Edu { edu_type, content } = serde_json::from_str(raw.get())?;
+        let content = content.get();
+        match edu_type.as_str() {
+            "m.typing" => self.typing(origin, content).await,
+            "m.receipt" => self.receipts(origin, content).await,
+            "m.presence" => self.presence(origin, content).await,
+            "m.direct_to_device" => self.to_device(origin, content).await,
+            "m.device_list_update" => self.device_list(origin, content).await,
+            "m.signing_key_update" | "org.matrix.signing_key_update" => self.signing_keys(origin, content).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// A room in which local users are and in which `origin` may take part.
+    async fn room(&self, origin: &ServerName, id: &RoomId) -> Result<Arc<Room>, EduError> {
+        let room = self.0.rooms.get(id).await?.ok_or(EduError::Unrelated)?;
+        let view = room.view();
+        if view.local_joined.is_empty() {
+            return Err(EduError::Unrelated);
+        }
+        if !inbox::allows(&view, origin) {
+            return Err(EduError::DeniedByAcl);
+        }
+        Ok(room)
+    }
+
+    /// Whether a user shares a room with a local one.
+    async fn is_met(&self, user: &UserId) -> Result<bool, DbError> {
+        for room in self.0.rooms.memberships().of(user).await?.joined() {
+            if let Some(room) = self.0.rooms.get_nid(room).await?
+                && !room.view().local_joined.is_empty()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Only a user's own server speaks for them.
+fn speaks_for(origin: &ServerName, user: &UserId) -> Result<(), EduError> {
+    if user.server_name() == origin.as_str() { Ok(()) } else { Err(EduError::Impostor(user.clone())) }
+}
+
+fn is_joined(room: &Room, user: &UserId) -> bool {
+    let view = room.view();
+    let member = view.state.get("m.room.member", user.as_str());
+    member.is_some_and(|member| member.membership == Some(MembershipKind::Join))
+}

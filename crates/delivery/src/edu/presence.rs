@@ -1,0 +1,56 @@
+//! `m.presence`
+
+use plexus_protocol::id::{ServerName, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{EduError, EduReceiver, speaks_for};
+use crate::presence::{PresenceState, PresenceView};
+
+/// The longest status message that is kept, in bytes.
+const STATUS_BYTES: usize = 2_048;
+
+#[derive(Deserialize)]
+struct Content {
+    push: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Update {
+    user_id: UserId,
+    presence: String,
+    status_msg: Option<String>,
+    last_active_ago: Option<u64>,
+    #[serde(default)]
+    currently_active: bool,
+}
+
+impl EduReceiver {
+    pub(super) async fn presence(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
+        let Content { push } = serde_json::from_str(content)?;
+        for update in push {
+            if let Err(error) = self.presence_of_one(origin, &update).await {
+                tracing::info!("a presence of {origin} is passed over: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn presence_of_one(&self, origin: &ServerName, update: &RawValue) -> Result<(), EduError> {
+        let update: Update = serde_json::from_str(update.get())?;
+        speaks_for(origin, &update.user_id)?;
+        if !self.is_met(&update.user_id).await? {
+            return Err(EduError::Unrelated);
+        }
+        let Some(state) = PresenceState::parse(&update.presence) else { return Ok(()) };
+        let now = self.0.clock.now_ms();
+        let view = PresenceView {
+            state,
+            status_msg: update.status_msg.filter(|status| status.len() <= STATUS_BYTES),
+            last_active_ms: update.last_active_ago.map(|ago| now.saturating_sub(ago)),
+            currently_active: update.currently_active && state != PresenceState::Offline,
+        };
+        self.0.presence.told(&update.user_id, view);
+        Ok(())
+    }
+}

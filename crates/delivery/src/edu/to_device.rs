@@ -1,0 +1,46 @@
+//! `m.direct_to_device`
+
+use plexus_protocol::id::{ServerName, UserId};
+use plexus_store::{DbError, repo};
+use serde::Deserialize;
+
+use super::{EduError, EduReceiver, speaks_for};
+use crate::to_device::{self, MessagesByDevice, NewMessages};
+
+/// For how long a message's id is remembered, ms: a week longer than a server is left alone at most.
+const REMEMBERED: u64 = 14 * 86_400_000;
+/// The longest `message_id` (server-server API, "m.direct_to_device"), in bytes, with room for servers that take more.
+const MESSAGE_ID_BYTES: usize = 256;
+
+#[derive(Deserialize)]
+struct Content {
+    sender: UserId,
+    #[serde(rename = "type")]
+    event_type: String,
+    message_id: String,
+    messages: MessagesByDevice,
+}
+
+impl EduReceiver {
+    pub(super) async fn to_device(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
+        let Content { sender, event_type, message_id, messages } = serde_json::from_str(content)?;
+        speaks_for(origin, &sender)?;
+        if message_id.len() > MESSAGE_ID_BYTES {
+            return Err(EduError::Unrelated);
+        }
+        let new = NewMessages { sender, device: None, txn_id: message_id, event_type, messages };
+        let (origin, own) = (origin.clone(), self.0.rooms.server_name().clone());
+        let now = self.0.clock.now_ms();
+        self.0
+            .db
+            .write(move |tx| {
+                if !repo::to_device::receive(tx, origin.as_str(), &new.txn_id, now)? {
+                    return Ok(());
+                }
+                repo::to_device::forget_received(tx, now.saturating_sub(REMEMBERED))?;
+                to_device::queue_local(tx, &new, &own)
+            })
+            .await
+            .map_err(|error: DbError| error.into())
+    }
+}

@@ -1,0 +1,35 @@
+//! `m.typing`
+
+use std::time::Duration;
+
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use serde::Deserialize;
+
+use super::{EduError, EduReceiver, is_joined, speaks_for};
+
+/// Who does not say any more that they are typing has stopped: their server may have failed.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize)]
+struct Content {
+    room_id: RoomId,
+    user_id: UserId,
+    typing: bool,
+}
+
+impl EduReceiver {
+    pub(super) async fn typing(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
+        let Content { room_id, user_id, typing } = serde_json::from_str(content)?;
+        speaks_for(origin, &user_id)?;
+        let room = self.room(origin, &room_id).await?;
+        if !is_joined(&room, &user_id) {
+            return Err(EduError::Unrelated);
+        }
+        if typing {
+            self.0.typing.start(room.nid, &user_id, TIMEOUT);
+        } else {
+            self.0.typing.stop(room.nid, &user_id);
+        }
+        Ok(())
+    }
+}

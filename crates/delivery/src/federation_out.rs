@@ -1,0 +1,168 @@
+//! What follows the log toward other servers (server-server API, "Transactions" and "EDUs").
+//!
+//! - `mailbox`: where news are left, at the same cost for any number of servers
+//! - `distribute`: finds out who gets a durable piece of news; `recent` keeps the newest of them, each once
+//! - `book`: the servers to which something is on its way, and how far each has come
+//! - `batch`, `backlog`: what a server gets next, from memory or from the database
+//! - `deliver`: one transaction at a time to each server, to so many servers at once
+//! - `device_updates`, `ephemeral`, `tell`: EDUs
+//! - `transport`: how transactions get there
+//!
+//! A server's place in the log is its cursor. One that has got everything has none: `federation_position` speaks for it. One
+//! that fails has a row in `federation_cursors`.
+
+mod backlog;
+mod batch;
+mod book;
+mod deliver;
+mod device_updates;
+mod distribute;
+mod ephemeral;
+mod mailbox;
+mod pace;
+mod recent;
+mod tell;
+mod transport;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use plexus_accounts::keys::DeviceKeys;
+use plexus_base::Clock;
+use plexus_protocol::id::ServerName;
+use plexus_rooms::Rooms;
+use plexus_store::{Database, DbError, Tx, repo};
+use tokio::sync::Notify;
+
+use crate::notifier::Notifier;
+use crate::presence::Presence;
+use crate::receipts::Receipts;
+use book::Book;
+use recent::Recent;
+
+pub use mailbox::Mailbox;
+pub use transport::{Pending, Transport};
+
+/// How far everybody has come is written at most this often.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
+const TIDY: Duration = Duration::from_secs(3_600);
+/// Who is further behind than this many changes gets only the newest event of each room.
+const KEPT_LOG: i64 = 1_000_000;
+
+/// What the delivery to other servers works with.
+pub struct FederationOutParts {
+    pub db: Database,
+    pub clock: Clock,
+    pub rooms: Arc<Rooms>,
+    pub notifier: Arc<Notifier>,
+    pub presence: Arc<Presence>,
+    pub receipts: Arc<Receipts>,
+    pub device_keys: DeviceKeys,
+    pub transport: Arc<dyn Transport>,
+    /// Whether other servers are told the names of devices.
+    pub tell_device_names: bool,
+    /// `federation_rr_transactions_per_room_per_second`: how many receipts of a room are sent in a second, counted by servers.
+    pub receipts_per_second: u32,
+}
+
+/// Delivers to other servers.
+pub struct FederationOut {
+    parts: FederationOutParts,
+    state: Mutex<State>,
+    /// When this began, Unix ms: part of the ids of transactions that hold nothing durable.
+    began_ms: u64,
+    serial: std::sync::atomic::AtomicU64,
+    /// There is a server whose turn it is.
+    ready: Notify,
+    /// Something has come further.
+    progressed: Notify,
+}
+
+struct State {
+    book: Book,
+    recent: Recent,
+}
+
+impl FederationOut {
+    /// Goes on where the last run of the program stopped, once [`Self::run`] runs. To be called before the first write.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn start(parts: FederationOutParts) -> Result<Arc<Self>, DbError> {
+        let read = |tx: &mut Tx<'_>| {
+            let cursors = repo::federation_out::cursors(tx)?;
+            let to_device = repo::federation_out::to_device_servers(tx)?;
+            Ok::<_, DbError>((repo::federation_out::position(tx)?, cursors, to_device))
+        };
+        let (position, cursors, to_device) = parts.db.read(read).await?;
+        // A row that names no server can be of no use.
+        let name = |server: String| ServerName::try_from(server).ok();
+        let cursors = cursors.into_iter().filter_map(|(server, at)| Some((name(server)?, at))).collect();
+        let book = Book::new(position, cursors, to_device.into_iter().filter_map(name).collect());
+        parts.notifier.outgoing().open();
+        Ok(Arc::new(Self {
+            state: Mutex::new(State { book, recent: Recent::new(position) }),
+            began_ms: parts.clock.now_ms(),
+            serial: std::sync::atomic::AtomicU64::new(0),
+            ready: Notify::new(),
+            progressed: Notify::new(),
+            parts,
+        }))
+    }
+
+    /// Delivers, without end.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.listen(), Arc::clone(&self).deliver(), self.keep_progress(), self.tidy());
+    }
+
+    /// Writes how far everybody has come; what is not written is sent again after a restart.
+    pub async fn flush(&self) {
+        let Some(progress) = self.state().book.progress() else { return };
+        let progress = Arc::new(progress);
+        let written = Arc::clone(&progress);
+        let write = move |tx: &mut Tx<'_>| {
+            repo::federation_out::set_progress(tx, written.position, &written.behind, &written.caught_up)
+        };
+        if let Err(error) = self.parts.db.write(write).await {
+            let error: DbError = error;
+            tracing::warn!("cannot record how far other servers have come: {error}");
+            self.state().book.unwritten(&progress);
+        }
+    }
+
+    async fn keep_progress(&self) {
+        loop {
+            self.progressed.notified().await;
+            self.flush().await;
+            self.parts.clock.sleep(PROGRESS_PAUSE).await;
+        }
+    }
+
+    /// Forgets what everybody has got, now and then.
+    async fn tidy(&self) {
+        loop {
+            let (everybody_has, distributed) = {
+                let state = self.state();
+                (state.book.everybody_has(), state.book.distributed)
+            };
+            let write = move |tx: &mut Tx<'_>| {
+                repo::federation_out::forget(tx, everybody_has)?;
+                repo::federation_out::thin_out(tx, distributed.saturating_sub(KEPT_LOG))
+            };
+            if let Err(error) = self.parts.db.write(write).await {
+                let error: DbError = error;
+                tracing::warn!("what other servers have got is kept: {error}");
+            }
+            self.parts.clock.sleep(TIDY).await;
+        }
+    }
+
+    /// Whether anything may be sent to a server.
+    fn is_other(&self, server: &ServerName) -> bool {
+        server != self.parts.rooms.server_name() && self.parts.transport.is_allowed(server)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,72 @@
+//! `m.device_list_update` and `m.signing_key_update` (server-server API, "Device Management").
+
+use std::collections::BTreeMap;
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::device_lists::{self, DeviceChange};
+use plexus_store::{DbError, Position};
+
+use super::FederationOut;
+use super::ephemeral::edu;
+use crate::json::{Members, push_number};
+
+/// What servers of before the name was in the specification call `m.signing_key_update`; Synapse sends both.
+const UNSTABLE_SIGNING_KEY_UPDATE: &str = "org.matrix.signing_key_update";
+
+impl FederationOut {
+    /// The EDUs that tell a change of a local user's devices, as things are now.
+    pub(super) async fn device_update(&self, user: &UserId, change: &DeviceChange) -> Result<Vec<String>, DbError> {
+        if change.device_id == device_lists::CROSS_SIGNING {
+            return self.signing_key_update(user).await;
+        }
+        let wanted = BTreeMap::from([(user.clone(), vec![change.device_id.clone()])]);
+        let found = self.parts.device_keys.query_for_server(wanted, self.parts.tell_device_names).await?;
+        let keys = found.device_keys.get(user).and_then(|devices| devices.get(&change.device_id));
+        let (key, position) = (user.to_string(), change.position);
+        let previous: Option<Position> =
+            self.parts.db.read(move |tx| device_lists::previous(tx, &key, position)).await?;
+
+        let mut content = String::new();
+        let mut members = Members::open(&mut content);
+        match keys {
+            None => members.raw("deleted", "true"),
+            Some(keys) => {
+                let name = keys.get_object("unsigned").and_then(|unsigned| unsigned.get_str("device_display_name"));
+                if let Some(name) = name {
+                    members.text("device_display_name", name);
+                }
+            }
+        }
+        members.text("device_id", &change.device_id);
+        if let Some(keys) = keys {
+            members.raw("keys", &keys.to_json());
+        }
+        let prev_id = members.key("prev_id");
+        prev_id.push('[');
+        if let Some(previous) = previous {
+            push_number(prev_id, previous);
+        }
+        prev_id.push(']');
+        members.number("stream_id", change.position);
+        members.text("user_id", user.as_str());
+        members.close();
+        Ok(vec![edu("m.device_list_update", &content)])
+    }
+
+    async fn signing_key_update(&self, user: &UserId) -> Result<Vec<String>, DbError> {
+        let list = self.parts.device_keys.device_list(user, false).await?;
+        let mut content = String::new();
+        let mut members = Members::open(&mut content);
+        if let Some(list) = list {
+            if let Some(key) = list.master_key {
+                members.raw("master_key", &key.to_json());
+            }
+            if let Some(key) = list.self_signing_key {
+                members.raw("self_signing_key", &key.to_json());
+            }
+        }
+        members.text("user_id", user.as_str());
+        members.close();
+        Ok(vec![edu("m.signing_key_update", &content), edu(UNSTABLE_SIGNING_KEY_UPDATE, &content)])
+    }
+}
