@@ -8,6 +8,7 @@ use plexus_accounts::{
 };
 use plexus_http::{ApiError, Json, JsonBody, State};
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_rooms::AutoJoin;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -52,6 +53,7 @@ pub async fn register(
     State(shared): State<Arc<SharedSecret>>,
     State(registrar): State<Registrar>,
     State(home_server): State<ServerName>,
+    State(auto_join): State<Arc<AutoJoin>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let signed = SignedRegistration {
@@ -81,6 +83,7 @@ pub async fn register(
         any_password: true,
     };
     let Registered { user_id, session } = registrar.register(account).await.map_err(failed)?;
+    auto_join.welcome(&user_id, false).await;
     let (access_token, device_id) = session.map(|session| (session.tokens.access_token, session.device_id)).unzip();
     Ok(JsonBody(Response { user_id, home_server, access_token, device_id }))
 }

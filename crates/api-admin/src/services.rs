@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use plexus_accounts::{Registrar, SharedSecret};
 use plexus_protocol::id::ServerName;
+use plexus_rooms::AutoJoin;
 
 plexus_http::services! {
     /// Everything the admin API's endpoints stand on; built by the server's `wire.rs`.
@@ -11,5 +12,6 @@ plexus_http::services! {
         pub server_name: ServerName,
         pub registrar: Registrar,
         pub shared_secret: Arc<SharedSecret>,
+        pub auto_join: Arc<AutoJoin>,
     }
 }

@@ -13,7 +13,9 @@ pub mod set_pushrule;
 pub mod set_pushrule_actions;
 pub mod set_pushrule_enabled;
 
-use plexus_delivery::push_rules::{self, PushRulesError};
+use http::StatusCode;
+use plexus_base::config::Config;
+use plexus_delivery::push_rules::{self, PushRulesError, RuleLimits};
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::push_rules::{PushRule, RuleKind, UserRulesError};
 use plexus_store::Database;
@@ -29,6 +31,16 @@ async fn find_rule(db: &Database, requester: &Requester, kind: &str, rule_id: &s
     rules.get(kind, rule_id).cloned().ok_or_else(|| ApiError::not_found("The push rule was not found"))
 }
 
+fn rule_limits(config: &Config) -> RuleLimits {
+    let limits = &config.push.push_rules.limits;
+    let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    RuleLimits {
+        count: bytes(limits.rule_count.into()),
+        id_length: bytes(limits.rule_id_length.into()),
+        size: bytes(limits.rule_size),
+    }
+}
+
 fn change_error(error: PushRulesError) -> ApiError {
     match error {
         PushRulesError::Refused(error @ UserRulesError::NotFound) => ApiError::not_found(error.to_string()),
@@ -36,6 +48,11 @@ fn change_error(error: PushRulesError) -> ApiError {
         PushRulesError::Refused(error @ (UserRulesError::InvalidRuleId(_) | UserRulesError::RelativeNotFound(_))) => {
             ApiError::invalid_param(error.to_string())
         }
+        // As Synapse: the specification has no code for it.
+        PushRulesError::IdTooLong(..) | PushRulesError::TooLarge(..) => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_UNKNOWN", error.to_string())
+        }
+        PushRulesError::TooMany(_) => ApiError::unknown(error.to_string()),
         PushRulesError::Database(error) => ApiError::internal(&error),
     }
 }

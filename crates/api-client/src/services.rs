@@ -11,7 +11,7 @@ use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::{Filters, Notifications, Presence, Receipts, SyncEngine, ToDevice, Typing};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
-use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms};
+use plexus_rooms::{AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms};
 use plexus_store::Database;
 
 use crate::account::parting::Parting;
@@ -49,6 +49,7 @@ plexus_http::services! {
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEvents>,
         pub room_creator: Arc<RoomCreator>,
+        pub auto_join: Arc<AutoJoin>,
         pub membership_changer: Arc<MembershipChanger>,
         pub profiles: Arc<Profiles>,
         pub sync: Arc<SyncEngine>,

@@ -3,14 +3,15 @@
 mod state;
 mod timers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plexus_base::Clock;
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::{MembershipKind, Rooms, UserRooms};
 use plexus_store::repo::presence::StoredPresence;
-use plexus_store::{Database, DbError, repo};
+use plexus_store::{Database, DbError, RoomNid, repo};
 use tokio::sync::Notify;
 
 use crate::ephemeral::EphemeralSerial;
@@ -32,6 +33,8 @@ pub struct PresenceSettings {
     pub untracked: bool,
     /// Whether an initial sync also names users who are offline.
     pub include_offline: bool,
+    /// `exclude_rooms_from_presence`: being in one of them together is not enough to see each other's presence.
+    pub exclude_rooms: Vec<RoomId>,
     /// For how long after an action a user counts as currently active.
     pub active_for: Duration,
     /// How long after the last sync of the last device a user goes offline.
@@ -46,6 +49,7 @@ impl Default for PresenceSettings {
             enabled: true,
             untracked: false,
             include_offline: false,
+            exclude_rooms: Vec::new(),
             active_for: Duration::from_secs(60),
             offline_after: Duration::from_secs(30),
             idle_after: Duration::from_secs(300),
@@ -128,6 +132,15 @@ impl Presence {
         let now = self.clock.now_ms();
         self.change(user, |presence| presence.sync_started(device, state, now));
         Some(Syncing { presence: Arc::clone(self), user: user.clone() })
+    }
+
+    /// The rooms whose members do not see each other's presence for being in it.
+    pub async fn excluded_rooms(&self, rooms: &Rooms) -> Result<HashSet<RoomNid>, DbError> {
+        let mut excluded = HashSet::new();
+        for id in &self.settings.exclude_rooms {
+            excluded.extend(rooms.get(id).await?.map(|room| room.nid));
+        }
+        Ok(excluded)
     }
 
     /// The presence of a user, from the database when nothing happened since the start.
@@ -237,6 +250,13 @@ impl Drop for Syncing {
             self.presence.work.notify_one();
         }
     }
+}
+
+/// Whether two users are in a room together that is not `excluded`.
+#[must_use]
+pub fn share_room(one: &UserRooms, other: &UserRooms, excluded: &HashSet<RoomNid>) -> bool {
+    let joined = |room| one.get(room).is_some_and(|membership| membership.kind == MembershipKind::Join);
+    other.joined().any(|room| joined(room) && !excluded.contains(&room))
 }
 
 fn stored(user: &UserId, view: &PresenceView) -> StoredPresence {

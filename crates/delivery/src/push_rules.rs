@@ -18,10 +18,25 @@ pub enum RuleChange {
         before: Option<String>,
         /// Place it directly after this rule.
         after: Option<String>,
+        limits: RuleLimits,
     },
     Delete,
     Enable(bool),
-    SetActions(Vec<Action>),
+    SetActions {
+        actions: Vec<Action>,
+        limits: RuleLimits,
+    },
+}
+
+/// `push_rules.limits`
+#[derive(Debug, Clone, Copy)]
+pub struct RuleLimits {
+    /// How many rules of their own a user may have.
+    pub count: usize,
+    /// The longest `global/{kind}/{rule id}`, bytes.
+    pub id_length: usize,
+    /// The largest rule: conditions and actions, bytes of JSON.
+    pub size: usize,
 }
 
 /// Why the rules were not changed.
@@ -29,6 +44,12 @@ pub enum RuleChange {
 pub enum PushRulesError {
     #[error(transparent)]
     Refused(#[from] UserRulesError),
+    #[error("the id of the rule is too long: {0} bytes, of {1} allowed")]
+    IdTooLong(usize, usize),
+    #[error("the rule is too large: {0} bytes, of {1} allowed")]
+    TooLarge(usize, usize),
+    #[error("you cannot have more than {0} push rules")]
+    TooMany(usize),
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -58,12 +79,48 @@ pub async fn change(
     db.write(move |tx| {
         let stored = repo::push_rules::get(tx, user.as_str())?;
         let mut rules = parse_rules(&user, stored.as_ref().map(|(rules, _)| rules.as_str()))?;
+        let before = rules.own_rules().iter().count();
+        let limits = match change {
+            RuleChange::Put { limits, .. } | RuleChange::SetActions { limits, .. } => Some(limits),
+            RuleChange::Delete | RuleChange::Enable(_) => None,
+        };
         apply(&mut rules, &user, kind, &rule_id, change)?;
+        if let Some(limits) = limits {
+            within(limits, rules.own_rules(), before, kind, &rule_id)?;
+        }
         let rules = serde_json::to_string(&rules).map_err(|error| DbError::bad_data("push_rules.changes", error))?;
         repo::push_rules::set(tx, &user, &rules)?;
         Ok(())
     })
     .await
+}
+
+/// A user's own rules once `kind` and `rule_id` has been put, or its actions set.
+fn within(
+    limits: RuleLimits,
+    rules: &Ruleset,
+    before: usize,
+    kind: RuleKind,
+    rule_id: &str,
+) -> Result<(), PushRulesError> {
+    let Some(rule) = rules.get(kind, rule_id) else { return Ok(()) };
+    let id_length = "global//".len() + kind.as_str().len() + rule_id.len();
+    if id_length > limits.id_length {
+        return Err(PushRulesError::IdTooLong(id_length, limits.id_length));
+    }
+    let json = |value: Result<String, serde_json::Error>| {
+        value.map(|json| json.len()).map_err(|error| DbError::bad_data("push_rules", error))
+    };
+    let conditions = serde_json::to_string(&(rule.conditions.as_deref().unwrap_or_default(), &rule.pattern));
+    let size = json(conditions)? + json(serde_json::to_string(&rule.actions))?;
+    if size > limits.size {
+        return Err(PushRulesError::TooLarge(size, limits.size));
+    }
+    let count = rules.iter().count();
+    if count > before && count > limits.count {
+        return Err(PushRulesError::TooMany(limits.count));
+    }
+    Ok(())
 }
 
 fn apply(
@@ -75,7 +132,7 @@ fn apply(
 ) -> Result<(), UserRulesError> {
     let defaults = default_ruleset_with_legacy_mentions(user);
     match change {
-        RuleChange::Put { rule, before, after } => {
+        RuleChange::Put { rule, before, after, .. } => {
             let placement = match (&before, &after) {
                 (Some(before), _) => Placement::Before(before),
                 (None, Some(after)) => Placement::After(after),
@@ -85,6 +142,6 @@ fn apply(
         }
         RuleChange::Delete => rules.remove(kind, rule_id),
         RuleChange::Enable(enabled) => rules.set_enabled(&defaults, kind, rule_id, enabled),
-        RuleChange::SetActions(actions) => rules.set_actions(&defaults, kind, rule_id, actions),
+        RuleChange::SetActions { actions, .. } => rules.set_actions(&defaults, kind, rule_id, actions),
     }
 }

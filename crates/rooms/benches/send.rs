@@ -8,7 +8,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{EventSender, NewEvent, NewRoom, Preset, RoomCreator, Rooms, RoomsOptions, Transaction};
+use plexus_rooms::{EventSender, NewEvent, NewRoom, Preset, RoomCreator, Rooms, RoomsOptions, Transaction, stripped};
 use plexus_store::Database;
 
 const EVENTS: usize = 4_000;
@@ -30,6 +30,7 @@ async fn measure(db: Database) {
         server_name: ServerName::try_from("localhost").expect("a server name"),
         signing_key: Arc::new(SigningKey::generate(&[7; 32], "bench")),
         cache_bytes: 64 << 20,
+        describing: stripped::usual().collect(),
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&rooms)), Arc::new(EventSender::new(Arc::clone(&rooms))));
     let begun = clock.monotonic();

@@ -2,6 +2,7 @@
 //! "Creation").
 
 mod content;
+mod defaults;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ use crate::registry::Rooms;
 use crate::room::Room;
 
 pub use content::default_power_levels;
+pub use defaults::RoomDefaults;
 
 /// How often another room id is tried.
 const ATTEMPTS: usize = 8;

@@ -16,6 +16,7 @@ pub mod timeline;
 pub mod upgrade;
 
 mod auth_index;
+mod auto_join;
 mod build;
 mod censor;
 mod create;
@@ -45,8 +46,9 @@ mod state_map;
 mod timeline_event;
 mod transactions;
 
+pub use auto_join::{AutoJoin, AutoJoinSettings};
 pub use build::Sent;
-pub use create::{CreateError, InitialState, NewRoom, Preset, RoomCreator, default_power_levels};
+pub use create::{CreateError, InitialState, NewRoom, Preset, RoomCreator, RoomDefaults, default_power_levels};
 pub use error::SendError;
 pub use membership::{MembershipChange, MembershipChanger, MembershipError};
 pub use membership_kind::MembershipKind;

@@ -298,7 +298,7 @@ impl MembershipChanger {
             Built::Event(pending, _) => pending.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
-        let described = serve::describing(room, Some(&change.sender)).await?;
+        let described = serve::describing(&self.rooms, room, Some(&change.sender)).await?;
         let described = described.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
         let signed = receiver.peers.invite(&server, &invite, described).await?;
         let signed = receiver.open(room, vec![signed]).await;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use plexus_base::config::PrejoinStateEntry;
 use plexus_base::{Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
@@ -44,6 +45,8 @@ pub struct RoomsOptions {
     pub signing_key: Arc<SigningKey>,
     /// About how many bytes rooms in memory may take (more while they are in use); a quarter more for single state events.
     pub cache_bytes: usize,
+    /// The state that describes a room to those who are not in it, besides `m.room.create`.
+    pub describing: Vec<PrejoinStateEntry>,
 }
 
 /// All rooms: loaded when first asked for, evicted when they take too much memory.
@@ -56,6 +59,7 @@ pub struct Rooms {
     pub(crate) nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
+    pub(crate) describing: Vec<PrejoinStateEntry>,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
     pub(crate) shared: Arc<Shared>,
@@ -84,7 +88,7 @@ impl Rooms {
     /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
-        let RoomsOptions { db, clock, random, server_name, signing_key, cache_bytes } = options;
+        let RoomsOptions { db, clock, random, server_name, signing_key, cache_bytes, describing } = options;
         let shared = Arc::new(Shared {
             server_name: server_name.clone(),
             memberships: Memberships::new(db.clone()),
@@ -105,6 +109,7 @@ impl Rooms {
             random,
             server_name,
             signing_key,
+            describing,
             shared,
         })
     }

@@ -1,15 +1,19 @@
 //! What describes a room to somebody who is not in it (client-server API, "Stripped state").
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_base::config::PrejoinStateEntry;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{self, Object, Value};
 use plexus_store::DbError;
 
-use crate::room::Room;
+use crate::registry::Rooms;
+use crate::room::{Room, RoomView};
+use crate::state_map::StateEntry;
 
-/// The state, all with an empty state key, that describes a room.
-pub(crate) const DESCRIBING: [&str; 7] = [
-    "m.room.create",
+const USUAL: [&str; 6] = [
     "m.room.name",
     "m.room.avatar",
     "m.room.topic",
@@ -18,23 +22,50 @@ pub(crate) const DESCRIBING: [&str; 7] = [
     "m.room.encryption",
 ];
 
-/// The stripped state (JSON objects) of a room this server is in, with the member event of `sender` if they are a member; of a
-/// room on other servers what came along with `membership`, the invite or knock.
-pub async fn describe(room: &Room, membership: &Pdu, sender: Option<&UserId>) -> Result<Vec<String>, DbError> {
-    let view = room.view();
-    if view.state.get("m.room.create", "").is_none() {
-        return Ok(sent_along(membership));
-    }
-    let mut events = Vec::new();
-    for event_type in DESCRIBING {
-        if let Some(entry) = view.state.get(event_type, "") {
-            events.push(stripped(&room.state_event(entry).await?.pdu));
+/// The state that describes a room, besides `m.room.create`, unless the configuration says otherwise.
+pub fn usual() -> impl Iterator<Item = PrejoinStateEntry> {
+    USUAL.into_iter().map(PrejoinStateEntry::only)
+}
+
+impl Rooms {
+    /// The stripped state (JSON objects) of a room this server is in, with the member event of `sender` if they are a
+    /// member, and without `membership`, the invite or knock; of a room on other servers what came along with that.
+    pub async fn describe(
+        &self,
+        room: &Room,
+        membership: &Pdu,
+        sender: Option<&UserId>,
+    ) -> Result<Vec<String>, DbError> {
+        let view = room.view();
+        if view.state.get("m.room.create", "").is_none() {
+            return Ok(sent_along(membership));
         }
+        let mut told = HashSet::new();
+        let mut events = Vec::new();
+        for entry in self.describing(&view, sender) {
+            if !told.insert(entry.nid) {
+                continue;
+            }
+            let event = room.state_event(entry).await?;
+            if event.pdu.event_id() != membership.event_id() {
+                events.push(stripped(&event.pdu));
+            }
+        }
+        Ok(events)
     }
-    if let Some(entry) = sender.and_then(|sender| view.state.get("m.room.member", sender.as_str())) {
-        events.push(stripped(&room.state_event(entry).await?.pdu));
+
+    /// The state that describes a room, with the member event of `sender` if they have one. An event may be there twice.
+    pub(crate) fn describing<'a>(&'a self, view: &'a RoomView, sender: Option<&UserId>) -> Vec<&'a Arc<StateEntry>> {
+        let mut entries = Vec::from_iter(view.state.get("m.room.create", ""));
+        for shown in &self.describing {
+            match &shown.state_key {
+                Some(state_key) => entries.extend(view.state.get(&shown.event_type, state_key)),
+                None => entries.extend(view.state.of_type(&shown.event_type)),
+            }
+        }
+        entries.extend(sender.and_then(|sender| view.state.get("m.room.member", sender.as_str())));
+        entries
     }
-    Ok(events)
 }
 
 /// What the other server sent along with an invite or knock: whole events, or stripped already.

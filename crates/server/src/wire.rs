@@ -21,7 +21,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::FederationPeers;
-use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions};
+use plexus_rooms::{AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions};
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
 
@@ -103,6 +103,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         server_name: server_name.clone(),
         signing_key: Arc::clone(&signing_key),
         cache_bytes: ROOM_CACHE_BYTES,
+        describing: settings::describing(&config.api),
     });
     let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(peers)));
@@ -128,8 +129,14 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     background.spawn(Arc::clone(&tokens).run_housekeeping());
     background.spawn(accounts.uia.clone().run_housekeeping());
 
+    let invite_profiles = config.server.include_profile_data_on_invite;
+    let members = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
+    let members = Arc::new(members);
+    let auto_join = settings::auto_join(&config, &server_name)?;
+    let auto_join = Arc::new(AutoJoin::new(Arc::clone(&rooms), Arc::clone(&members), auto_join));
     let admin = plexus_api_admin::Services {
         server_name: server_name.clone(),
+        auto_join: Arc::clone(&auto_join),
         registrar: accounts.registrar.clone(),
         shared_secret: accounts.shared_secret.clone(),
     };
@@ -137,7 +144,8 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let media = MediaStore::open(media, database.clone(), clock.clone(), random.clone())?;
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown, receiver };
     let others = Arc::clone(&outgoing.client);
-    let client = client_services(foundation, rooms, followers, accounts, Arc::new(media), others);
+    let members = (members, auto_join);
+    let client = client_services(foundation, rooms, members, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let router = plexus_api_client::routes()
@@ -160,15 +168,13 @@ struct Foundation {
 fn client_services(
     foundation: Foundation,
     rooms: Arc<Rooms>,
+    (memberships, auto_join): (Arc<MembershipChanger>, Arc<AutoJoin>),
     followers: Delivery,
     accounts: Accounts,
     media: Arc<MediaStore>,
     other_servers: Arc<FederationClient>,
 ) -> plexus_api_client::Services {
     let Foundation { config, clock, random, database, shutdown, receiver } = foundation;
-    let invite_profiles = config.server.include_profile_data_on_invite;
-    let memberships = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
-    let memberships = Arc::new(memberships);
     let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
     let own_echoes = Arc::new(OwnEchoes::new(Clock::system()));
     let sender = Arc::new(EventSender::new(Arc::clone(&rooms)));
@@ -203,6 +209,7 @@ fn client_services(
         key_backups: accounts.key_backups,
         media,
         event_sender: sender,
+        auto_join,
         room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
         parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation.clone()),
         deactivation: accounts.deactivation,

@@ -185,6 +185,11 @@ impl TestServer {
         &self.config
     }
 
+    /// The configuration that the server has after the next restart.
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
     /// Stops the server in order, and keeps what it stored.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {

@@ -9,6 +9,7 @@ use plexus_accounts::{
 use plexus_http::{ApiError, ClientIp, JsonBody, JsonOrEmpty, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
+use plexus_rooms::AutoJoin;
 use serde::{Deserialize, Serialize};
 
 use super::{TokenFields, address, register_error, session_error, weak_password};
@@ -68,6 +69,7 @@ pub async fn handle(
     State(sessions): State<Sessions>,
     State(uia): State<UserInteractiveAuth>,
     State(limits): State<Arc<RateLimits>>,
+    State(auto_join): State<Arc<AutoJoin>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let register = Register { settings, registrar, sessions, uia };
@@ -77,6 +79,7 @@ pub async fn handle(
         Kind::Guest => register.guest(&body, || limits.registration.check(&ip)).await?,
         Kind::User => register.user(body, || limits.registration.check(&ip)).await?,
     };
+    auto_join.welcome(&registered.user_id, matches!(query.kind, Kind::Guest)).await;
     Ok(JsonBody(response(registered)))
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_delivery::Presence;
+use plexus_delivery::presence::share_room;
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::UserId;
-use plexus_rooms::{MembershipKind, Rooms};
+use plexus_rooms::Rooms;
 
 /// Users see the presence of those they share a room with.
 pub async fn handle(
@@ -19,8 +20,7 @@ pub async fn handle(
     if user != requester.user_id {
         let mine = rooms.memberships().of(&requester.user_id).await?;
         let theirs = rooms.memberships().of(&user).await?;
-        let shared = |room| mine.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
-        if !theirs.joined().any(shared) {
+        if !share_room(&mine, &theirs, &presence.excluded_rooms(&rooms).await?) {
             return Err(ApiError::forbidden("You are not allowed to see their presence."));
         }
     }

@@ -1,12 +1,15 @@
 //! PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions
 
+use std::sync::Arc;
+
+use plexus_base::config::Config;
 use plexus_delivery::push_rules::{self, RuleChange};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::push_rules::{Action, actions};
 use plexus_store::Database;
 use serde::Deserialize;
 
-use super::{change_error, rule_kind};
+use super::{change_error, rule_kind, rule_limits};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -17,10 +20,11 @@ pub struct Request {
 pub async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
+    State(config): State<Arc<Config>>,
     Path((kind, rule_id)): Path<(String, String)>,
     Json(request): Json<Request>,
 ) -> Result<Empty, ApiError> {
-    let change = RuleChange::SetActions(request.actions);
+    let change = RuleChange::SetActions { actions: request.actions, limits: rule_limits(&config) };
     push_rules::change(&db, &requester.user_id, rule_kind(&kind)?, &rule_id, change).await.map_err(change_error)?;
     Ok(Empty)
 }

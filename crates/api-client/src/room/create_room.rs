@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use plexus_base::config::{Config, EncryptionByDefault};
+use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State};
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{InitialState, NewRoom, Preset, RoomCreator, Rooms};
+use plexus_rooms::{InitialState, NewRoom, Preset, RoomCreator, RoomDefaults, Rooms};
 use plexus_store::repo;
 use serde::{Deserialize, Serialize};
 
@@ -115,11 +115,11 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         state_key: it.state_key,
         content: it.content,
     });
-    let encrypted = match config.rooms.encryption_enabled_by_default_for_room_type {
-        EncryptionByDefault::All => true,
-        EncryptionByDefault::Invite => preset != Preset::PublicChat,
-        EncryptionByDefault::Off => false,
-    };
+    let defaults = RoomDefaults::of(&config.rooms, preset);
+    let mut power_levels = defaults.power_levels;
+    for (key, value) in request.power_level_content_override.into_iter().flatten() {
+        power_levels.insert(key, value);
+    }
     Ok(NewRoom {
         creator: user.clone(),
         version,
@@ -129,11 +129,11 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         name: request.name,
         topic: request.topic,
         creation_content: request.creation_content.unwrap_or_default(),
-        power_levels: power_levels(config, preset, request.power_level_content_override),
+        power_levels,
         initial_state: initial_state.collect(),
         invite,
         is_direct: request.is_direct,
-        encrypted,
+        encrypted: defaults.encrypted,
         invite_profiles: config.server.include_profile_data_on_invite,
     })
 }
@@ -163,22 +163,6 @@ fn check_rules(config: &Config, user: &UserId, alias: Option<&RoomAlias>, publis
         return Err(ApiError::forbidden("Not allowed to publish room"));
     }
     Ok(())
-}
-
-/// The server's overrides for the preset, then the request's.
-fn power_levels(config: &Config, preset: Preset, request: Option<Object>) -> Object {
-    let name = match preset {
-        Preset::PrivateChat => "private_chat",
-        Preset::TrustedPrivateChat => "trusted_private_chat",
-        Preset::PublicChat => "public_chat",
-    };
-    let configured = config.rooms.default_power_level_content_override.get(name);
-    let configured = configured.and_then(|content| Object::from_serialize(content).ok());
-    let mut content = configured.unwrap_or_default();
-    for (key, value) in request.into_iter().flatten() {
-        content.insert(key, value);
-    }
-    content
 }
 
 /// 400 when there is such an alias. Who is faster is decided when the room is committed.

@@ -1,17 +1,16 @@
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use super::Secret;
-use crate::schema::{MapReader, options};
+use crate::schema::{MapReader, Reader, Value, options};
+use crate::yaml::Node;
 
 options! {
     /// Application services, and secrets of the server.
     pub struct ApiSection checked by check_api {
         /// What is shown of a room to those invited to it or knocking.
-        later room_prejoin_state: RoomPrejoinState,
-        /// The list of those event types: the old form.
-        later room_invite_state_types: Option<Vec<String>>,
+        acts room_prejoin_state: RoomPrejoinState,
+        /// The list of those event types: the old form, instead of `room_prejoin_state`.
+        acts room_invite_state_types: Option<Vec<String>>,
         /// Whether the addresses of administrators are noted for the users they act as.
         later track_puppeted_user_ips: bool = false,
         /// The registration files of application services.
@@ -35,6 +34,9 @@ options! {
 }
 
 fn check_api(mut section: ApiSection, map: &mut MapReader<'_, '_>) -> ApiSection {
+    if map.sets("room_invite_state_types") && map.sets("room_prejoin_state") {
+        map.error("room_invite_state_types", "not allowed together with room_prejoin_state");
+    }
     section.macaroon_secret_key = map.secret(
         "macaroon_secret_key",
         section.macaroon_secret_key,
@@ -54,8 +56,49 @@ options! {
     /// What is shown of a room to those invited to it or knocking.
     pub struct RoomPrejoinState {
         /// Whether the usual state events are left out.
-        later disable_default_event_types: bool = false,
+        acts disable_default_event_types: bool = false,
         /// Further state events: a type, or a list of a type and a state key.
-        later additional_event_types: Vec<Value>,
+        acts additional_event_types: Vec<PrejoinStateEntry>,
+    }
+}
+
+/// Some of a room's state events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrejoinStateEntry {
+    /// Their type.
+    pub event_type: String,
+    /// Their state key; `None`: every one.
+    pub state_key: Option<String>,
+}
+
+impl PrejoinStateEntry {
+    /// Every event of a type.
+    #[must_use]
+    pub fn every(event_type: &str) -> Self {
+        Self { event_type: event_type.to_owned(), state_key: None }
+    }
+
+    /// The one with an empty state key.
+    #[must_use]
+    pub fn only(event_type: &str) -> Self {
+        Self { state_key: Some(String::new()), ..Self::every(event_type) }
+    }
+}
+
+impl Value for PrejoinStateEntry {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let entry = match node.items() {
+            [] => node.as_text().map(|event_type| (event_type, None)),
+            [event_type, state_key] => event_type.as_text().zip(state_key.as_text().map(Some)),
+            _ => None,
+        };
+        let Some((event_type, state_key)) = entry else {
+            return reader.wrong(node, "an event type, or a list of an event type and a state key");
+        };
+        Some(Self { event_type: event_type.to_owned(), state_key: state_key.map(str::to_owned) })
+    }
+
+    fn kind() -> String {
+        "string or list".to_owned()
     }
 }

@@ -8,7 +8,7 @@ options! {
         /// Notifications.
         acts push: Push,
         /// Rules by which users are notified.
-        later push_rules: PushRules,
+        acts push_rules: PushRules,
     }
 }
 
@@ -30,7 +30,7 @@ options! {
     /// Rules by which users are notified.
     pub struct PushRules {
         /// Their bounds.
-        later limits: PushRuleLimits,
+        acts limits: PushRuleLimits,
     }
 }
 
@@ -38,10 +38,10 @@ options! {
     /// Bounds of push rules.
     pub struct PushRuleLimits {
         /// How many rules one user may have.
-        later rule_count: u32 = 10_000,
-        /// The longest id of a rule, in bytes.
-        later rule_id_length: u32 = 300,
-        /// The largest rule, in bytes of JSON.
-        later rule_size: u32 = 1024,
+        acts rule_count: u32 = 10_000,
+        /// The longest id of a rule, in bytes, with its kind before it.
+        acts rule_id_length: u32 = 300,
+        /// The largest rule: its conditions and actions, in bytes of JSON.
+        acts rule_size: u64 = 1024,
     }
 }

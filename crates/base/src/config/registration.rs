@@ -43,17 +43,17 @@ options! {
         /// Whether users may change their addresses. False by default when accounts are managed elsewhere.
         acts enable_3pid_changes: bool = true,
         /// Rooms, by alias, that new users join.
-        later auto_join_rooms: Vec<String>,
+        acts auto_join_rooms: Vec<String>,
         /// Whether such a room is created for the first user when it does not exist.
-        later autocreate_auto_join_rooms: bool = true,
+        acts autocreate_auto_join_rooms: bool = true,
         /// Whether a room created so is open to other servers.
-        later autocreate_auto_join_rooms_federated: bool = true,
+        acts autocreate_auto_join_rooms_federated: bool = true,
         /// How open a room created so is.
-        later autocreate_auto_join_room_preset: AutoJoinPreset = AutoJoinPreset::PublicChat,
+        acts autocreate_auto_join_room_preset: AutoJoinPreset = AutoJoinPreset::PublicChat,
         /// The local user who creates these rooms and invites to them.
-        later auto_join_mxid_localpart: Option<String>,
+        acts auto_join_mxid_localpart: Option<String>,
         /// Whether guests join these rooms as well.
-        later auto_join_rooms_for_guests: bool = true,
+        acts auto_join_rooms_for_guests: bool = true,
         /// Whether to hide, until the end of registration, that a user name is taken.
         acts inhibit_user_in_use_error: bool = false,
         /// Whether user names may begin with an underscore.

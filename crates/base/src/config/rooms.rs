@@ -31,7 +31,7 @@ options! {
         /// Rooms left out of /sync.
         acts exclude_rooms_from_sync: Vec<String>,
         /// Rooms whose members do not see each other's presence for being in it.
-        later exclude_rooms_from_presence: Vec<String>,
+        acts exclude_rooms_from_presence: Vec<String>,
     }
 }
 

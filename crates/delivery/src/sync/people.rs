@@ -1,11 +1,10 @@
 //! Presence of the people the user shares rooms with.
 
-use plexus_rooms::MembershipKind;
 use plexus_store::DbError;
 
 use super::build::Build;
 use super::devices::Encounters;
-use crate::presence::PresenceState;
+use crate::presence::{PresenceState, share_room};
 
 impl Build<'_> {
     /// The `m.presence` events of those whose presence changed since the token, and of those whom the user has met since.
@@ -19,6 +18,7 @@ impl Build<'_> {
         users.extend(encounters.met.iter().cloned());
         users.sort_unstable();
         users.dedup();
+        let excluded = presence.excluded_rooms(&self.parts().rooms).await?;
         let mut events = Vec::new();
         for user in users {
             if !self.filter().presence.allows("m.presence", user.as_str()) {
@@ -29,16 +29,10 @@ impl Build<'_> {
             if was_unknown && view.state == PresenceState::Offline && !presence.settings().include_offline {
                 continue;
             }
-            if user == *me || self.shares_room(&user).await? {
+            if user == *me || share_room(&self.memberships, &self.rooms_of(&user).await?, &excluded) {
                 events.push(presence.event(&user, &view));
             }
         }
         Ok(events)
-    }
-
-    async fn shares_room(&self, other: &plexus_protocol::id::UserId) -> Result<bool, DbError> {
-        let theirs = self.rooms_of(other).await?;
-        let mine = |room| self.memberships.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
-        Ok(theirs.joined().any(mine))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_rooms::{Membership, Room, TimelineEvent, stripped};
+use plexus_rooms::{Membership, Room, TimelineEvent};
 use plexus_store::DbError;
 
 use super::build::Build;
@@ -17,7 +17,7 @@ impl Build<'_> {
         }
         let sender = invite.pdu.sender();
         let inviter = Some(sender).filter(|sender| **sender != self.request.user);
-        let mut events = stripped::describe(room, &invite.pdu, inviter).await?;
+        let mut events = self.parts().rooms.describe(room, &invite.pdu, inviter).await?;
         events.push(self.event_json(&invite, None, None));
         Ok(Some(wrapped("invite_state", &events)))
     }
@@ -28,7 +28,7 @@ impl Build<'_> {
         if membership.position > self.now.position {
             return Ok(None);
         }
-        let mut events = stripped::describe(room, &knock.pdu, None).await?;
+        let mut events = self.parts().rooms.describe(room, &knock.pdu, None).await?;
         events.push(self.event_json(&knock, None, None));
         Ok(Some(wrapped("knock_state", &events)))
     }

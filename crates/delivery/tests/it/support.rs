@@ -15,7 +15,7 @@ use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
     EventSender, InitialState, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator,
-    Rooms, RoomsOptions, Transaction,
+    Rooms, RoomsOptions, Transaction, stripped,
 };
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::{Database, DbError, repo};
@@ -68,6 +68,7 @@ impl Server {
             server_name: server_name.clone(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             cache_bytes: 64 << 20,
+            describing: stripped::usual().collect(),
         });
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));

@@ -142,6 +142,11 @@ impl UserRules {
         Ok(())
     }
 
+    /// The user's own rules, which the server-default ones are not.
+    pub fn own_rules(&self) -> &Ruleset {
+        &self.rules
+    }
+
     /// Removes one of the user's own rules.
     ///
     /// # Errors

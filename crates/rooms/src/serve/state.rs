@@ -17,7 +17,6 @@ use crate::heroes;
 use crate::outliers;
 use crate::registry::Rooms;
 use crate::room::{Room, RoomView};
-use crate::stripped;
 
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 2_000;
@@ -103,11 +102,11 @@ pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result
 
 /// The state that describes the room to somebody outside, with the member event of `sender` if they have one; as whole
 /// events (server-server API, `PUT /send_knock`, `PUT /invite`).
-pub async fn describing(room: &Room, sender: Option<&UserId>) -> Result<Vec<String>, DbError> {
+pub async fn describing(rooms: &Rooms, room: &Room, sender: Option<&UserId>) -> Result<Vec<String>, DbError> {
     let view = room.view();
-    let described = stripped::DESCRIBING.iter().filter_map(|of_type| view.event_nid(of_type, ""));
-    let sender = sender.and_then(|sender| view.event_nid("m.room.member", sender.as_str()));
-    let nids: Vec<EventNid> = described.chain(sender).collect();
+    let mut told = HashSet::new();
+    let nids = rooms.describing(&view, sender).into_iter().map(|entry| entry.nid);
+    let nids: Vec<EventNid> = nids.filter(|nid| told.insert(*nid)).collect();
     super::pdus(room, &nids).await
 }
 

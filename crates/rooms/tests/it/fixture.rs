@@ -9,7 +9,7 @@ use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
     EventSender, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator, Rooms,
-    RoomsOptions, SendError, Sent, Transaction,
+    RoomsOptions, SendError, Sent, Transaction, stripped,
 };
 use plexus_store::Database;
 
@@ -37,6 +37,7 @@ impl Fixture {
             server_name: ServerName::try_from("localhost").unwrap(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             cache_bytes,
+            describing: stripped::usual().collect(),
         });
         Self {
             clock,

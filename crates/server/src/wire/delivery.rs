@@ -122,6 +122,7 @@ fn presence_settings(config: &Config) -> PresenceSettings {
         enabled: options.enabled != PresenceMode::Disabled,
         untracked: options.enabled == PresenceMode::Untracked,
         include_offline: options.include_offline_users_on_sync,
+        exclude_rooms: config.rooms.exclude_rooms_from_presence.iter().filter_map(|id| id.parse().ok()).collect(),
         active_for: options.last_active_granularity,
         offline_after: options.sync_online_timeout,
         idle_after: options.idle_timeout,

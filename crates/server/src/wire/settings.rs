@@ -6,12 +6,16 @@ use plexus_accounts::password::Policy;
 use plexus_accounts::settings::{
     LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
-use plexus_base::config::{Config, IpRange, PasswordLogin, ThumbnailMethod, TlsVersion};
+use plexus_base::config::{
+    ApiSection, AutoJoinPreset, Config, IpRange, PasswordLogin, PrejoinStateEntry, ThumbnailMethod, TlsVersion,
+};
 use plexus_media::{Downloads, MediaSettings, MediaStore, Method, ThumbnailSize};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
 use plexus_net::{AddressGuard, FederationClient, TlsSettings};
 use plexus_protocol::event::sign::PublicKey;
-use plexus_protocol::id::ServerName;
+use plexus_protocol::id::{IdError, ServerName, UserId};
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::{AutoJoinSettings, Preset, RoomDefaults, stripped};
 
 use crate::serve::{StartError, federation_connections};
 
@@ -187,4 +191,40 @@ pub fn trusted_key_servers(config: &Config) -> Result<Vec<TrustedKeyServer>, Sta
         trusted.push(TrustedKeyServer { server_name, verify_keys });
     }
     Ok(trusted)
+}
+
+/// Where new users are taken.
+pub fn auto_join(config: &Config, server_name: &ServerName) -> Result<AutoJoinSettings, IdError> {
+    let options = &config.registration;
+    let preset = match options.autocreate_auto_join_room_preset {
+        AutoJoinPreset::PublicChat => Preset::PublicChat,
+        AutoJoinPreset::PrivateChat => Preset::PrivateChat,
+        AutoJoinPreset::TrustedPrivateChat => Preset::TrustedPrivateChat,
+    };
+    let host = options.auto_join_mxid_localpart.as_deref().map(|localpart| UserId::new(localpart, server_name));
+    Ok(AutoJoinSettings {
+        aliases: options.auto_join_rooms.iter().map(|alias| alias.parse()).collect::<Result<_, _>>()?,
+        guests: options.auto_join_rooms_for_guests,
+        create: options.autocreate_auto_join_rooms,
+        federated: options.autocreate_auto_join_rooms_federated,
+        preset,
+        version: config.server.default_room_version.parse().unwrap_or(RoomVersion::V12),
+        defaults: RoomDefaults::of(&config.rooms, preset),
+        host: host.transpose()?,
+        invite_profiles: config.server.include_profile_data_on_invite,
+    })
+}
+
+/// The state that describes a room to those who are not in it.
+pub fn describing(config: &ApiSection) -> Vec<PrejoinStateEntry> {
+    if let Some(types) = &config.room_invite_state_types {
+        return types.iter().map(|event_type| PrejoinStateEntry::every(event_type)).collect();
+    }
+    let options = &config.room_prejoin_state;
+    let mut shown = Vec::new();
+    if !options.disable_default_event_types {
+        shown.extend(stripped::usual());
+    }
+    shown.extend(options.additional_event_types.iter().cloned());
+    shown
 }

@@ -1,5 +1,6 @@
 //! Rooms over HTTP.
 
+mod auto_join;
 mod creating;
 mod directory;
 mod history;

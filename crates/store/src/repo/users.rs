@@ -87,6 +87,13 @@ pub fn count_active(tx: &mut Tx) -> Result<u64, DbError> {
     )
 }
 
+/// Whether the account is one of a person, not a guest, and no other person has one.
+pub fn is_only_person(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
+    let people: Vec<String> =
+        tx.query("SELECT user_id FROM users WHERE user_type IS NULL AND is_guest = 0 LIMIT 2", &[], |row| row.get(0))?;
+    Ok(people == [user_id])
+}
+
 /// Replaces the password hash (`None`: no password login).
 pub fn set_password_hash(tx: &mut Tx, user_id: &str, hash: Option<&str>) -> Result<(), DbError> {
     tx.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", &[&user_id, &hash])?;

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::PduReceiver;
 use plexus_rooms::serve::{self, Arrival};
+use plexus_rooms::{PduReceiver, Rooms};
 use serde_json::value::RawValue;
 
 /// A user of the asking server knocks; answers the events that describe the room.
 pub async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
+    State(rooms): State<Arc<Rooms>>,
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<RawJson, ApiError> {
     let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
     let knocked = serve::knock(&receiver, arrival).await.map_err(crate::answers::not_taken)?;
-    let state = serve::describing(&knocked.room, None).await?;
+    let state = serve::describing(&rooms, &knocked.room, None).await?;
     Ok(RawJson(format!("{{\"knock_room_state\":[{}]}}", state.join(",")).into()))
 }

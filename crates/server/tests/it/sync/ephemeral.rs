@@ -1,5 +1,6 @@
 //! Receipts, read markers, typing and presence.
 
+use plexus_testkit::TestPlace;
 use plexus_testkit::server::TestServer;
 use serde_json::json;
 
@@ -95,4 +96,30 @@ async fn sending_counts_as_activity() {
         let status = server.get(&path, &bob.token).await;
         assert_eq!((&status.ok()["presence"], &status.body["currently_active"]), (&json!("online"), &json!(true)));
     }
+}
+
+#[tokio::test]
+async fn some_rooms_do_not_show_presence() {
+    let place = TestPlace::sqlite();
+    let mut server = TestServer::on(place).start().await;
+    let (alice, bob, room) = two_in_a_room(&server).await;
+    let path = format!("{CLIENT}/presence/{}/status", alice.id);
+    server.put(&path, &alice.token, json!({ "presence": "online" })).await.ok();
+    server.get(&path, &bob.token).await.ok();
+    server.config_mut().rooms.exclude_rooms_from_presence = vec![room];
+    server.restart().await;
+    server.put(&path, &alice.token, json!({ "presence": "online" })).await.ok();
+    assert_eq!(server.get(&path, &bob.token).await.refusal(), (403, "M_FORBIDDEN"));
+    let told = |answer: &serde_json::Value| {
+        let events = answer["presence"]["events"].as_array().cloned().unwrap_or_default();
+        events.iter().any(|event| event["sender"] == alice.id.as_str())
+    };
+    let first = sync(&server, &bob, None, "").await;
+    assert!(!told(&first), "{first}");
+    // Another room will do.
+    let other = super::public_room(&server, &alice).await;
+    super::join(&server, &bob, &other).await;
+    server.get(&path, &bob.token).await.ok();
+    let next = sync(&server, &bob, Some(next_batch(&first)), "").await;
+    assert!(told(&next), "{next}");
 }

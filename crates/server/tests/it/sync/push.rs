@@ -1,5 +1,6 @@
 //! Push rules, pushers, notifications.
 
+use plexus_testkit::TestPlace;
 use plexus_testkit::server::TestServer;
 use serde_json::{Value, json};
 
@@ -104,4 +105,28 @@ async fn notifications_are_listed_newest_first() {
         assert_eq!(highlights.ok()["notifications"].as_array().map(Vec::len), Some(1));
         assert!(server.get(&list, &alice.token).await.ok()["notifications"].as_array().is_some_and(Vec::is_empty));
     }
+}
+
+#[tokio::test]
+async fn push_rules_have_limits() {
+    let config = "push_rules: {limits: {rule_count: 2, rule_id_length: 30, rule_size: 100}}";
+    let server = TestServer::on(TestPlace::sqlite()).config(config).start().await;
+    let alice = server.register("alice").await;
+    let put = async |rule: &str, body: serde_json::Value| {
+        server.put(&format!("{CLIENT}/pushrules/global/override/{rule}"), &alice.token, body).await
+    };
+    let small = json!({ "actions": ["notify"], "conditions": [] });
+    assert_eq!(put("a_rule_with_a_long_name", small.clone()).await.refusal(), (413, "M_UNKNOWN"));
+    let long = json!({ "kind": "event_match", "key": "type", "pattern": "x".repeat(90) });
+    assert_eq!(put("a", json!({ "actions": [], "conditions": [long] })).await.refusal(), (413, "M_UNKNOWN"));
+    put("a", small.clone()).await.ok();
+    put("b", small.clone()).await.ok();
+    assert_eq!(put("c", small.clone()).await.refusal(), (400, "M_UNKNOWN"));
+    put("a", json!({ "actions": [], "conditions": [] })).await.ok();
+    let sound = json!({ "actions": ["notify", { "set_tweak": "sound", "value": "x".repeat(90) }] });
+    assert_eq!(put("b/actions", sound.clone()).await.refusal(), (413, "M_UNKNOWN"));
+    // The server's own rules are not counted, and may be given any actions.
+    put(".m.rule.master/actions", sound).await.ok();
+    server.delete(&format!("{CLIENT}/pushrules/global/override/a"), &alice.token).await.ok();
+    put("c", small).await.ok();
 }
