@@ -148,6 +148,7 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
             sender_nid: 1,
             origin_server_ts: 1_700_000_000_000,
             snapshot_nid: Some(0),
+            verdict: events::Verdict::Accepted,
             json: random.bytes::<PACKED>().to_vec(),
         });
         requests.push(transactions::TransactionRow {
@@ -171,7 +172,7 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
             extremities: vec![event.event_nid],
             depth: event.depth,
             snapshot_nid: 0,
-            position: event.depth,
+            position: event.position,
         })
         .collect();
     let moved = rooms::advance(tx, &rows)?;
