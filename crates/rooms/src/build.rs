@@ -119,9 +119,9 @@ impl Rooms {
             let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
             let loaded =
                 loaded.ok_or_else(|| DbError::bad_data(format!("rooms, room_nid {nid}"), "the room is gone"))?;
-            room.revision.store(loaded.revision, std::sync::atomic::Ordering::Release);
             *head = Head::of(&loaded.view, epoch);
             room.set_view(loaded.view);
+            room.revision.store(loaded.revision, std::sync::atomic::Ordering::Release);
         }
         Ok(head)
     }

@@ -43,6 +43,7 @@ mod servers;
 mod sorted;
 mod state_at;
 mod state_map;
+mod summaries;
 mod timeline_event;
 mod transactions;
 

@@ -21,6 +21,7 @@ use crate::nids::Nids;
 use crate::persist::Persister;
 use crate::room::{Room, RoomView};
 use crate::state_map::StateEntry;
+use crate::summaries::Summaries;
 use crate::timeline_event::TimelineEvent;
 use crate::transactions::Transactions;
 
@@ -59,6 +60,7 @@ pub struct Rooms {
     pub(crate) nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
+    pub(crate) summaries: Summaries,
     pub(crate) describing: Vec<PrejoinStateEntry>,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
@@ -102,6 +104,7 @@ impl Rooms {
             nids: Nids::new(db.clone()),
             persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&shared)),
             transactions: Transactions::new(db.clone()),
+            summaries: Summaries::new(),
             last_creation: AtomicU64::new(0),
             load_locks: (0..LOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             db,

@@ -123,14 +123,11 @@ pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
 
 /// Every room in the room directory that has members, those with the most members first.
 pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
-    let nids = rooms.database().read(repo::rooms::published).await?;
-    let mut summaries = Vec::with_capacity(nids.len());
-    for nid in nids {
-        if let Some(room) = rooms.get_nid(nid).await?
-            && room.view().joined_count > 0
-        {
-            summaries.push(RoomSummary::of(&room));
-        }
+    let published = rooms.database().read(repo::rooms::published).await?;
+    let mut summaries = Vec::with_capacity(published.len());
+    for (nid, revision) in published {
+        let summary = rooms.summaries.get(rooms, nid, revision).await?;
+        summaries.extend(summary.filter(|room| room.num_joined_members > 0));
     }
     summaries.sort_by(|a, b| b.num_joined_members.cmp(&a.num_joined_members).then_with(|| a.room_id.cmp(&b.room_id)));
     Ok(summaries)

@@ -1,5 +1,6 @@
 //! The room engine over both databases.
 
+mod directory;
 mod fixture;
 mod membership;
 mod redaction;

@@ -136,7 +136,9 @@ pub fn is_published(tx: &mut Tx<'_>, nid: RoomNid) -> Result<bool, DbError> {
     Ok(row.unwrap_or(false))
 }
 
-/// Every room in the room directory.
-pub fn published(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
-    tx.query("SELECT room_nid FROM rooms WHERE published = 1 ORDER BY room_nid", &[], |row| row.get(0))
+/// Every room in the room directory, with its revision.
+pub fn published(tx: &mut Tx<'_>) -> Result<Vec<(RoomNid, i64)>, DbError> {
+    tx.query("SELECT room_nid, revision FROM rooms WHERE published = 1 ORDER BY room_nid", &[], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
 }
