@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_delivery::Presence;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
@@ -16,6 +17,7 @@ pub async fn handle(
     State(events): State<Arc<ClientEvents>>,
     State(members): State<Arc<MembershipChanger>>,
     State(limits): State<Arc<RateLimits>>,
+    State(presence): State<Arc<Presence>>,
     Path((room_id, event_type, state_key)): Path<(RoomId, String, String)>,
     Json(content): Json<Object>,
 ) -> Result<JsonBody<EventSent>, ApiError> {
@@ -23,6 +25,7 @@ pub async fn handle(
         require_not_suspended(&requester)?;
         limits.message.check(&requester.user_id)?;
         let event_id = set_membership(&requester, &members, room_id, &state_key, content).await?;
+        presence.active(&requester.user_id);
         return Ok(JsonBody(EventSent { event_id }));
     }
     let event = NewEvent {
@@ -44,10 +47,11 @@ pub async fn without_key(
     events: State<Arc<ClientEvents>>,
     members: State<Arc<MembershipChanger>>,
     limits: State<Arc<RateLimits>>,
+    presence: State<Arc<Presence>>,
     Path((room_id, event_type)): Path<(RoomId, String)>,
     content: Json<Object>,
 ) -> Result<JsonBody<EventSent>, ApiError> {
-    handle(auth, events, members, limits, Path((room_id, event_type, String::new())), content).await
+    handle(auth, events, members, limits, presence, Path((room_id, event_type, String::new())), content).await
 }
 
 /// A member event set by hand is the same as the endpoint for what it does.

@@ -85,13 +85,17 @@ async fn sending_counts_as_activity() {
     let (alice, bob, room) = two_in_a_room(&server).await;
     let path = format!("{CLIENT}/presence/{}/status", alice.id);
     let topic = format!("{CLIENT}/rooms/{room}/state/m.room.topic");
-    for state_event in [false, true] {
+    let member = format!("{CLIENT}/rooms/{room}/state/m.room.member/{}", alice.id);
+    for sent in ["message", "state", "member"] {
         server.put(&path, &alice.token, json!({ "presence": "unavailable" })).await.ok();
         assert_eq!(server.get(&path, &bob.token).await.ok()["currently_active"], false);
-        if state_event {
-            server.put(&topic, &alice.token, json!({ "topic": "a" })).await.ok();
-        } else {
-            say(&server, &alice, &room, "back").await;
+        match sent {
+            "message" => _ = say(&server, &alice, &room, "back").await,
+            "state" => _ = server.put(&topic, &alice.token, json!({ "topic": "a" })).await.ok(),
+            _ => {
+                let joined = json!({ "membership": "join", "displayname": "Alice here" });
+                server.put(&member, &alice.token, joined).await.ok();
+            }
         }
         let status = server.get(&path, &bob.token).await;
         assert_eq!((&status.ok()["presence"], &status.body["currently_active"]), (&json!("online"), &json!(true)));
