@@ -145,6 +145,13 @@ pub struct CurrentState {
 }
 
 impl RoomView {
+    /// Whether the current state has changed since a position otherwise than by the timeline's own events: state resolution
+    /// has put another event in place, or taken one out.
+    #[must_use]
+    pub fn merged_since(&self, position: Position) -> bool {
+        self.merged > position
+    }
+
     /// The forward extremities: what the next event names as `prev_events`.
     pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
         self.tip.extremities.iter().map(|extremity| &extremity.event_id)

@@ -80,7 +80,7 @@ pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result
     if after >= view.position.min(upto) {
         return Ok(Vec::new());
     }
-    if after >= view.recent_after {
+    if after >= view.recent_after && !view.merged_since(after) {
         let mut changed: Vec<Arc<TimelineEvent>> = Vec::new();
         let key = |event: &TimelineEvent| Some((event.pdu.event_type().to_owned(), event.pdu.state_key()?.to_owned()));
         for event in view.recent.iter().filter(|event| event.position > after && event.position <= upto) {

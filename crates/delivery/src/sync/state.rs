@@ -65,7 +65,10 @@ impl Build<'_> {
     ) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let shown: HashSet<EventNid> = of.timeline.events.iter().map(|event| event.nid).collect();
         let mut picked = Picked::default();
-        if of.timeline.limited {
+        if of.view.merged_since(since) {
+            let changed = timeline::state_delta(of.room, since, self.now.position).await?;
+            picked.events.extend(changed.into_iter().filter(|event| !shown.contains(&event.nid)));
+        } else if of.timeline.limited {
             picked.events = self.changed_in_gap(of, since).await?;
         }
         let mut last: BTreeMap<(&str, &str), &Arc<TimelineEvent>> = BTreeMap::new();
@@ -75,7 +78,8 @@ impl Build<'_> {
             }
         }
         for event in last.into_values() {
-            if self.request.state_after || !shown.contains(&event.nid) {
+            let picked_already = picked.events.iter().any(|other| other.nid == event.nid);
+            if (self.request.state_after || !shown.contains(&event.nid)) && !picked_already {
                 picked.events.push(Arc::clone(event));
             }
         }

@@ -7,5 +7,6 @@ mod redaction;
 mod relations;
 mod reload;
 mod sending;
+mod simulation;
 mod snapshots;
 mod visibility;

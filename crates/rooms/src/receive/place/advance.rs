@@ -55,7 +55,9 @@ impl Rooms {
             let ids: Vec<EventId> = extremities.iter().map(|extremity| extremity.event_id.clone()).collect();
             let known = self.known(&ids).await?;
             let known: Vec<&Known> = known.values().collect();
-            let mut branches = self.states_behind(room, &after.at, &known).await?;
+            // The state behind the event is not stored yet; the current one is.
+            let current = StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() };
+            let mut branches = self.states_behind(room, &current, &known).await?;
             branches.push(after.at.clone());
             let merged = self.merge(room, branches, Some((nid, pdu))).await?;
             after.new.extend(merged.new);

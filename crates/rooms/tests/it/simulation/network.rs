@@ -1,0 +1,439 @@
+//! Servers, and the network between them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use plexus_base::{Clock, Random};
+use plexus_net::federation::FederationError;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::event::sign::{KnownKey, SigningKey};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_rooms::inbox::Inbox;
+use plexus_rooms::peers::{
+    Asked, Entrance, JoinedRoom, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Template, Waiting,
+};
+use plexus_rooms::serve::{self, MissingFrom};
+use plexus_rooms::timeline::{self, Direction};
+use plexus_rooms::{
+    EventSender, MembershipChange, MembershipChanger, MembershipError, NewEvent, PduReceiver, Room, RoomCreator, Rooms,
+    RoomsOptions,
+};
+use plexus_testkit::TestPlace;
+use serde_json::value::RawValue;
+
+/// A server's rooms, and the database under them.
+pub struct Server {
+    pub name: ServerName,
+    pub rooms: Arc<Rooms>,
+    pub creator: RoomCreator,
+    sender: EventSender,
+    members: MembershipChanger,
+    receiver: Arc<PduReceiver>,
+    inbox: Arc<Inbox>,
+    key: Arc<SigningKey>,
+    _database: plexus_testkit::TestDatabase,
+}
+
+/// A message on its way.
+struct Parcel {
+    to: usize,
+    from: usize,
+    pdu: String,
+}
+
+/// The servers, which reach each other unless they are cut off.
+pub struct Network {
+    servers: OnceLock<Vec<Arc<Server>>>,
+    way: Mutex<Way>,
+}
+
+#[derive(Default)]
+struct Way {
+    parcels: Vec<Parcel>,
+    /// Servers that nobody reaches, and that reach nobody.
+    cut: HashSet<usize>,
+    sent: u64,
+    /// Servers that were out of the room for a while: what happened meanwhile they need not have.
+    absent: HashSet<ServerName>,
+    /// What each server has sent from its timeline: up to this position.
+    upto: HashMap<(usize, RoomId), i64>,
+}
+
+type Done = Result<(), Box<dyn std::error::Error>>;
+
+impl Network {
+    pub fn new(servers: usize, clock: &Clock) -> Arc<Self> {
+        let network = Arc::new(Self { servers: OnceLock::new(), way: Mutex::default() });
+        let made = (0..servers).map(|at| Arc::new(Server::new(at, clock, &network))).collect();
+        assert!(network.servers.set(made).is_ok());
+        network
+    }
+
+    pub fn servers(&self) -> &[Arc<Server>] {
+        self.servers.get().expect("set at once")
+    }
+
+    fn way(&self) -> std::sync::MutexGuard<'_, Way> {
+        self.way.lock().unwrap()
+    }
+
+    /// Nothing is on its way, nobody cut off.
+    pub fn begin(&self) {
+        let mut way = self.way();
+        way.parcels.clear();
+        way.cut.clear();
+        way.absent.clear();
+    }
+
+    /// Whether a server was out of the room for a while.
+    pub fn was_absent(&self, server: &Server) -> bool {
+        self.way().absent.contains(&server.name)
+    }
+
+    pub fn cut(&self, random: &Random) {
+        let server = random.below(self.servers().len() as u64) as usize;
+        self.way().cut.insert(server);
+    }
+
+    pub fn heal(&self) {
+        self.way().cut.clear();
+    }
+
+    fn reaches(&self, from: &ServerName, to: &ServerName) -> Result<Arc<Server>, FederationError> {
+        let at = |name: &ServerName| self.servers().iter().position(|server| server.name == *name);
+        let way = self.way();
+        match (at(from), at(to)) {
+            (Some(from), Some(to)) if !way.cut.contains(&from) && !way.cut.contains(&to) => {
+                Ok(Arc::clone(&self.servers()[to]))
+            }
+            _ => Err(FederationError::Timeout(to.clone())),
+        }
+    }
+
+    /// Puts what servers have newly said on its way.
+    pub async fn collect(&self, room: &RoomId) {
+        for (from, server) in self.servers().iter().enumerate() {
+            let Some(there) = server.rooms.get(room).await.unwrap() else { continue };
+            let after = self.way().upto.get(&(from, room.clone())).copied().unwrap_or(0);
+            let events = timeline::range(&there, after, i64::MAX, 10_000, Direction::Forward).await.unwrap();
+            let mut way = self.way();
+            if there.view().local_joined.is_empty() {
+                way.absent.insert(server.name.clone());
+            }
+            for event in events {
+                way.upto.insert((from, room.clone()), event.position);
+                // As the server that let a user in passes their join on, everybody passes on what came from nobody else here.
+                if event.pdu.sender().server_name() != server.name.as_str() {
+                    continue;
+                }
+                for to in (0..self.servers().len()).filter(|to| *to != from) {
+                    way.parcels.push(Parcel { from, to, pdu: event.pdu.json().to_owned() });
+                }
+            }
+        }
+    }
+
+    /// Delivers, loses or repeats some of what is on its way, in any order.
+    pub async fn deliver_some(&self, random: &Random, room: &RoomId) {
+        self.collect(room).await;
+        for _ in 0..1 + random.below(4) {
+            let parcel = {
+                let mut way = self.way();
+                if way.parcels.is_empty() {
+                    return;
+                }
+                let at = random.below(way.parcels.len() as u64) as usize;
+                way.parcels.swap_remove(at)
+            };
+            // What is lost is sent again, sooner or later; what arrived may be sent again too.
+            match random.below(8) {
+                0 => self.way().parcels.push(parcel),
+                1 => {
+                    self.deliver(&parcel).await;
+                    self.way().parcels.push(parcel);
+                }
+                _ if !self.deliver(&parcel).await => self.way().parcels.push(parcel),
+                _ => {}
+            }
+        }
+    }
+
+    /// Delivers everything, in order.
+    pub async fn deliver_all(&self, room: &RoomId) {
+        self.collect(room).await;
+        loop {
+            let parcels = std::mem::take(&mut self.way().parcels);
+            if parcels.is_empty() {
+                return;
+            }
+            for parcel in parcels {
+                self.deliver(&parcel).await;
+            }
+            self.collect(room).await;
+        }
+    }
+
+    /// Whether it has arrived.
+    async fn deliver(&self, parcel: &Parcel) -> bool {
+        let (from, to) = (&self.servers()[parcel.from], &self.servers()[parcel.to]);
+        if self.reaches(&from.name, &to.name).is_err() {
+            return false;
+        }
+        let txn = {
+            let mut way = self.way();
+            way.sent += 1;
+            way.sent.to_string()
+        };
+        to.inbox.receive(&from.name, &txn, vec![raw(parcel.pdu.clone())], async {}).await.unwrap();
+        to.inbox.drained().await;
+        true
+    }
+}
+
+fn raw(json: String) -> RawPdu {
+    RawValue::from_string(json).unwrap()
+}
+
+fn raws(json: Vec<String>) -> Vec<RawPdu> {
+    json.into_iter().map(raw).collect()
+}
+
+impl Server {
+    fn new(at: usize, clock: &Clock, network: &Arc<Network>) -> Self {
+        let database = TestPlace::sqlite().open();
+        let name = ServerName::try_from(format!("server{at}")).unwrap();
+        let key = Arc::new(SigningKey::generate(&[at as u8 + 1; 32], "sim"));
+        let rooms = Rooms::start(RoomsOptions {
+            db: database.db(),
+            clock: clock.clone(),
+            random: Random::seeded(at as u64),
+            server_name: name.clone(),
+            signing_key: Arc::clone(&key),
+            cache_bytes: 16 << 20,
+            describing: plexus_rooms::stripped::usual().collect(),
+        });
+        let wire = Wire { own: name.clone(), network: Arc::clone(network) };
+        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(wire)));
+        Self {
+            name,
+            creator: RoomCreator::new(Arc::clone(&rooms)),
+            sender: EventSender::new(Arc::clone(&rooms)),
+            members: MembershipChanger::new(Arc::clone(&rooms), false).federating(Arc::clone(&receiver)),
+            inbox: Inbox::new(Arc::clone(&receiver)),
+            receiver,
+            rooms,
+            key,
+            _database: database,
+        }
+    }
+
+    pub fn user(&self, number: usize) -> String {
+        format!("@user{number}:{}", self.name)
+    }
+
+    pub async fn join(&self, room: &RoomId, user: &str, via: &Server) -> Result<(), MembershipError> {
+        let change = MembershipChange { via: vec![via.name.clone()], ..crate::fixture::change(room, user, user) };
+        self.members.join(change, false).await.map(|_| ())
+    }
+
+    pub async fn join_here(&self, room: &Room, user: &str) -> Done {
+        self.members.join(crate::fixture::change(&room.id, user, user), false).await?;
+        Ok(())
+    }
+
+    pub async fn leave(&self, room: &Room, user: &str) -> Done {
+        self.members.leave(crate::fixture::change(&room.id, user, user)).await?;
+        Ok(())
+    }
+
+    pub async fn kick(&self, room: &Room, by: &str, user: &str) -> Done {
+        self.members.kick(crate::fixture::change(&room.id, by, user)).await?;
+        Ok(())
+    }
+
+    pub async fn ban(&self, room: &Room, by: &str, user: &str) -> Done {
+        self.members.ban(crate::fixture::change(&room.id, by, user)).await?;
+        Ok(())
+    }
+
+    pub async fn unban(&self, room: &Room, by: &str, user: &str) -> Done {
+        self.members.unban(crate::fixture::change(&room.id, by, user)).await?;
+        Ok(())
+    }
+
+    pub async fn say(&self, room: &Room, by: &str, text: &str) -> Done {
+        self.sender.send(crate::fixture::message(&room.id, by, text)).await?;
+        Ok(())
+    }
+
+    pub async fn set(&self, room: &Room, by: &str, event_type: &str, state_key: &str, content: &str) -> Done {
+        let event = NewEvent {
+            event_type: event_type.into(),
+            state_key: Some(state_key.into()),
+            content: Object::parse(content)?,
+            ..crate::fixture::message(&room.id, by, "")
+        };
+        self.sender.send(event).await?;
+        Ok(())
+    }
+
+    /// Gives a user another power level.
+    pub async fn change_levels(&self, room: &Room, by: &str, user: &str, level: u64) -> Done {
+        let levels = timeline::state_event_at(room, i64::MAX, "m.room.power_levels", "").await?.ok_or("no levels")?;
+        let mut content = levels.pdu.content().clone();
+        let mut users = content.get_object("users").cloned().unwrap_or_default();
+        users.insert(user, level);
+        content.insert("users", users);
+        self.set(room, by, "m.room.power_levels", "", &content.to_json()).await
+    }
+}
+
+/// A server's way to the others.
+struct Wire {
+    own: ServerName,
+    network: Arc<Network>,
+}
+
+impl Wire {
+    fn refused(&self, server: &ServerName, error: impl std::fmt::Display) -> FederationError {
+        FederationError::NotJson { destination: server.clone(), problem: error.to_string() }
+    }
+}
+
+impl Peers for Wire {
+    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let found = serve::event(&there.rooms, &self.own, event).await;
+            found.map(raw).map_err(|error| self.refused(server, error))
+        })
+    }
+
+    fn missing_events<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        query: MissingEvents,
+    ) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let query = MissingFrom {
+                earliest: query.earliest,
+                latest: query.latest,
+                limit: query.limit as usize,
+                min_depth: query.min_depth,
+            };
+            let found = serve::missing_events(&there.rooms, &self.own, room, query).await;
+            found.map(raws).map_err(|error| self.refused(server, error))
+        })
+    }
+
+    fn backfill<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        events: &'a [EventId],
+        limit: u32,
+    ) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let found = serve::backfill(&there.rooms, &self.own, room, events.to_vec(), limit as usize).await;
+            found.map(raws).map_err(|error| self.refused(server, error))
+        })
+    }
+
+    fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let found = serve::state_ids_before(&there.rooms, &self.own, room, event).await;
+            let found = found.map_err(|error| self.refused(server, error))?;
+            Ok(StateIds { state: found.state, auth_chain: found.auth_chain })
+        })
+    }
+
+    fn state<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateEvents> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let found = serve::state_before(&there.rooms, &self.own, room, event).await;
+            let (room, found) = found.map_err(|error| self.refused(server, error))?;
+            let state = serve::pdus(&room, &found.state).await.unwrap();
+            let auth_chain = serve::pdus(&room, &found.auth_chain).await.unwrap();
+            Ok(StateEvents { state: raws(state), auth_chain: raws(auth_chain) })
+        })
+    }
+
+    fn event_auth<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let found = serve::auth_chain(&there.rooms, &self.own, room, event).await;
+            let (room, chain) = found.map_err(|error| self.refused(server, error))?;
+            Ok(raws(serve::pdus(&room, &chain).await.unwrap()))
+        })
+    }
+
+    fn template<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        user: &'a UserId,
+        entrance: Entrance,
+    ) -> Asked<'a, Template> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            assert_eq!(entrance, Entrance::Join, "nobody does anything else from outside");
+            let versions: Vec<String> = (1..=12).map(|version| version.to_string()).collect();
+            let made = serve::make_join(&there.rooms, &self.own, room, user, &versions).await;
+            let made = made.map_err(|error| self.refused(server, error))?;
+            Ok(Template { room_version: made.version, event: made.event })
+        })
+    }
+
+    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit: bool) -> Asked<'a, JoinedRoom> {
+        Box::pin(async move {
+            let there = self.network.reaches(&self.own, server)?;
+            let arrival = serve::Arrival {
+                origin: &self.own,
+                room_id: join.room_id(),
+                event_id: join.event_id(),
+                json: join.json(),
+            };
+            let arrived = serve::join(&there.receiver, arrival).await;
+            let arrived = arrived.map_err(|error| self.refused(server, error))?;
+            let told = serve::joined_state(&arrived.room, &arrived.pdu, omit).await;
+            let told = told.map_err(|error| self.refused(server, error))?;
+            let state = serve::pdus(&arrived.room, &told.state).await.unwrap();
+            let auth_chain = serve::pdus(&arrived.room, &told.auth_chain).await.unwrap();
+            Ok(JoinedRoom { state: raws(state), auth_chain: raws(auth_chain), ..JoinedRoom::default() })
+        })
+    }
+
+    fn send_knock<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move { Err(self.refused(server, "nobody knocks here")) })
+    }
+
+    fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> Asked<'a, ()> {
+        Box::pin(async move { Err(self.refused(server, "nobody declines here")) })
+    }
+
+    fn invite<'a>(&'a self, server: &'a ServerName, _: &'a Pdu, _: Vec<RawPdu>) -> Asked<'a, RawPdu> {
+        Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
+    }
+
+    fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {
+        Box::pin(async move {
+            let key = |wanted: &SignedBy| {
+                let server = self.network.servers().iter().find(|server| server.name.as_str() == wanted.server)?;
+                let known = KnownKey { key: server.key.public_key(), valid_until_ts: u64::MAX };
+                (server.key.key_id() == wanted.key_id).then_some(known)
+            };
+            let found = wanted.iter().filter_map(|it| Some(((it.server.clone(), it.key_id.clone()), key(it)?)));
+            found.collect()
+        })
+    }
+}
