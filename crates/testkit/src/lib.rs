@@ -2,21 +2,34 @@
 //!
 //! - [`databases`]: an empty database of each backend; every store test loops over them
 //! - [`postgres`]: the private PostgreSQL cluster behind that
-//! - [`server`]: a whole server in the process, and a small client (feature `server`)
-//! - [`peer`]: another server, for federation (feature `server`)
+//! - [`server`]: a whole server in the process (feature `server`)
+//! - [`client`]: a small client of any server (feature `server`)
+//! - [`peer`]: another server, for federation, that does what a test wants (feature `server`)
+//! - [`synapse`]: another server, for federation: a real Synapse (feature `server`)
+//! - [`link`]: what is between two servers, and can be cut (feature `server`)
 
+#[cfg(feature = "server")]
+pub mod client;
 pub mod database;
+#[cfg(feature = "server")]
+pub mod link;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod postgres;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod synapse;
 
+#[cfg(feature = "server")]
+pub use client::{Answer, Client, TestUser};
 pub use database::{TestDatabase, TestPlace, databases, places};
 #[cfg(feature = "server")]
 pub use peer::{Peer, Received};
 #[cfg(feature = "server")]
-pub use server::{Answer, TestServer, TestServerBuilder, TestUser};
+pub use server::{TestServer, TestServerBuilder};
+#[cfg(feature = "server")]
+pub use synapse::Synapse;
 
 /// A name that no other test, and no other test process, has at the same time.
 pub fn unique_name() -> String {

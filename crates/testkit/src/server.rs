@@ -1,16 +1,18 @@
-//! A whole server in the process, on a free port, and a small client for it.
+//! A whole server in the process, on a free port.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
 use plexus_base::config::{self, Config};
 use plexus_base::{Clock, Random};
-use plexus_net::Purpose;
 use plexus_server::{Running, key_file};
-use serde_json::{Value, json};
+use serde_json::json;
 
+pub use crate::client::{Answer, TestUser};
+
+use crate::client::Client;
+use crate::link::{Certificate, Link};
 use crate::{TestPlace, places, unique_name};
 
 /// Options every test server starts from; a test's own options replace them one by one.
@@ -43,10 +45,12 @@ federation_verify_certificates: false
 trusted_key_servers: []
 ";
 
-/// A running server; what it stored is removed when this is dropped.
+/// A running server; what it stored is removed when this is dropped. Derefs to a client of it.
 pub struct TestServer {
     running: Option<Running>,
-    url: String,
+    client: Client,
+    /// What is in front of it when it federates.
+    link: Option<Link>,
     clock: Clock,
     random: Random,
     config: Config,
@@ -61,30 +65,7 @@ pub struct TestServerBuilder {
     clock: Clock,
     random: Random,
     overrides: String,
-}
-
-/// What a server answered.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body as JSON; null when it is not JSON.
-    pub body: Value,
-    /// The body as it came.
-    pub bytes: Bytes,
-}
-
-/// A registered user with a session.
-#[derive(Debug, Clone)]
-pub struct TestUser {
-    /// The user id.
-    pub id: String,
-    /// The access token.
-    pub token: String,
-    /// The device of the session.
-    pub device_id: String,
+    link: Option<Link>,
 }
 
 impl TestServerBuilder {
@@ -103,6 +84,32 @@ impl TestServerBuilder {
         self
     }
 
+    /// Reached by other servers as `localhost` and a port, over TLS with a certificate that [`Synapse`]s trust, as it
+    /// trusts theirs; the connections go through a [`Link`].
+    ///
+    /// [`Synapse`]: crate::Synapse
+    #[must_use]
+    pub fn federating(mut self) -> Self {
+        let (link, paper) = (Link::new(), Certificate::shared());
+        let tls =
+            "port: 8448, bind_addresses: ['127.0.0.1'], type: http, tls: true, resources: [{names: [federation]}]";
+        let client = "port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{names: [client]}]";
+        self.overrides.push_str(&format!(
+            "server_name: '{}'\nlisteners: [{{{client}}}, {{{tls}}}]\n{}",
+            link.name(),
+            paper.homeserver_yaml()
+        ));
+        self.overrides.push_str(
+            "federation_verify_certificates: true
+federation: {destination_min_retry_interval: 1s, destination_max_retry_interval: 2s, client_timeout: 60s}
+allow_public_rooms_over_federation: true
+room_list_publication_rules: [{action: allow}]
+",
+        );
+        self.link = Some(link);
+        self
+    }
+
     /// Starts it.
     pub async fn start(self) -> TestServer {
         let folder = std::env::temp_dir().join(format!("plexus-server-{}", unique_name()));
@@ -111,7 +118,8 @@ impl TestServerBuilder {
         key_file::write(&config.signing_key_path(), &key_file::make(&self.random)).expect("a key can be written");
         let mut server = TestServer {
             running: None,
-            url: String::new(),
+            client: Client::new(String::new()),
+            link: self.link,
             clock: self.clock,
             random: self.random,
             config,
@@ -157,7 +165,13 @@ impl TestServer {
 
     /// A server on the database at `place`, to be started with [`TestServerBuilder::start`].
     pub fn on(place: TestPlace) -> TestServerBuilder {
-        TestServerBuilder { place, clock: Clock::system(), random: Random::system(), overrides: String::new() }
+        TestServerBuilder {
+            place,
+            clock: Clock::system(),
+            random: Random::system(),
+            overrides: String::new(),
+            link: None,
+        }
     }
 
     async fn boot(&mut self) {
@@ -166,13 +180,17 @@ impl TestServer {
             .await
             .unwrap_or_else(|error| panic!("the server does not start: {error}"));
         let address = running.addresses.first().expect("a server listens somewhere");
-        self.url = format!("http://{address}");
+        // A restart changes the port.
+        self.client = Client::new(format!("http://{address}"));
+        if let Some(link) = &self.link {
+            link.lead_to(*running.addresses.get(1).expect("a server that federates has a second listener"));
+        }
         self.running = Some(running);
     }
 
-    /// The server's address, without a slash at the end. A restart changes the port.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.config.server.server_name
     }
 
     /// The server's clock.
@@ -190,6 +208,14 @@ impl TestServer {
         &mut self.config
     }
 
+    /// What is in front of it.
+    ///
+    /// # Panics
+    /// Unless it was made with [`TestServerBuilder::federating`].
+    pub fn link(&self) -> &Link {
+        self.link.as_ref().expect("the server federates")
+    }
+
     /// Stops the server in order, and keeps what it stored.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
@@ -202,85 +228,13 @@ impl TestServer {
         self.stop().await;
         self.boot().await;
     }
+}
 
-    /// Sends a request with a JSON body, if any, and reads the answer.
-    pub async fn request(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
-        let body = body.map(|body| Bytes::from(body.to_string()));
-        let headers = [("Content-Type", "application/json")];
-        self.send(method, path, token, &headers, body.unwrap_or_default()).await
-    }
+impl Deref for TestServer {
+    type Target = Client;
 
-    /// Sends any request and reads the answer.
-    pub async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        token: Option<&str>,
-        headers: &[(&str, &str)],
-        body: Bytes,
-    ) -> Answer {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        let request = request.body(body).expect("the test's request is one");
-        let answer =
-            plexus_net::send(Purpose::OperatorCommand, request).await.unwrap_or_else(|error| panic!("{path}: {error}"));
-        Answer {
-            status: answer.status.as_u16(),
-            headers: answer.headers,
-            body: serde_json::from_slice(&answer.body).unwrap_or_default(),
-            bytes: answer.body,
-        }
-    }
-
-    /// GET
-    pub async fn get(&self, path: &str, token: &str) -> Answer {
-        self.request(Method::GET, path, Some(token), None).await
-    }
-
-    /// POST
-    pub async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
-        self.request(Method::POST, path, Some(token), Some(body)).await
-    }
-
-    /// PUT
-    pub async fn put(&self, path: &str, token: &str, body: Value) -> Answer {
-        self.request(Method::PUT, path, Some(token), Some(body)).await
-    }
-
-    /// DELETE
-    pub async fn delete(&self, path: &str, token: &str) -> Answer {
-        self.request(Method::DELETE, path, Some(token), None).await
-    }
-
-    /// Registers `@<name>:<server>` with the password `password of <name>`.
-    pub async fn register(&self, name: &str) -> TestUser {
-        let body = json!({
-            "username": name,
-            "password": format!("password of {name}"),
-            "auth": { "type": "m.login.dummy" },
-        });
-        self.new_session("/_matrix/client/v3/register", body).await
-    }
-
-    /// Logs in a user whom [`Self::register`] made.
-    pub async fn log_in(&self, name: &str) -> TestUser {
-        let body = json!({
-            "type": "m.login.password",
-            "identifier": { "type": "m.id.user", "user": name },
-            "password": format!("password of {name}"),
-        });
-        self.new_session("/_matrix/client/v3/login", body).await
-    }
-
-    async fn new_session(&self, path: &str, body: Value) -> TestUser {
-        let answer = self.request(Method::POST, path, None, Some(body)).await;
-        let field = |field: &str| answer.ok()[field].as_str().unwrap_or_default().to_owned();
-        TestUser { id: field("user_id"), token: field("access_token"), device_id: field("device_id") }
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 
@@ -288,18 +242,5 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         // In the temporary folder anyway.
         let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-impl Answer {
-    /// The body of a 200; panics with what came otherwise.
-    pub fn ok(&self) -> &Value {
-        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.bytes));
-        &self.body
-    }
-
-    /// Status and errcode, for comparing.
-    pub fn refusal(&self) -> (u16, &str) {
-        (self.status, self.body["errcode"].as_str().unwrap_or_default())
     }
 }

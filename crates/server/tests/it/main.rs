@@ -16,6 +16,7 @@ mod listeners;
 mod media;
 mod rate_limits;
 mod rooms;
+mod synapse;
 mod synapse_names;
 mod sync;
 mod terminal;

@@ -1,0 +1,226 @@
+//! Another server, for federation: a real Synapse, in a process of its own.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::Deref;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request};
+use plexus_base::Random;
+use plexus_net::Purpose;
+use plexus_server::key_file;
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::client::Client;
+use crate::link::{Certificate, Link};
+use crate::unique_name;
+
+/// How long Synapse may take to start, in looks at it of a tenth of a second.
+const LOOKS: u32 = 1800;
+
+/// Options besides names, ports and paths.
+const OPTIONS: &str = "
+database: {name: sqlite3, args: {database: homeserver.db}}
+signing_key_path: signing.key
+media_store_path: media
+pid_file: homeserver.pid
+log_config: log.yaml
+macaroon_secret_key: macaroon
+form_secret: form
+report_stats: false
+bcrypt_rounds: 4
+caches: {sync_response_cache_duration: 0s}
+enable_registration: true
+enable_registration_without_verification: true
+federation_verify_certificates: true
+ip_range_blacklist: []
+federation_ip_range_blacklist: []
+trusted_key_servers: []
+allow_public_rooms_over_federation: true
+room_list_publication_rules: [{action: allow}]
+federation: {destination_min_retry_interval: 1s, destination_max_retry_interval: 2s, client_timeout: 60s}
+rc_message: &many {per_second: 10000, burst_count: 100000}
+rc_registration: *many
+rc_login: {address: *many, account: *many, failed_attempts: *many}
+rc_joins: {local: *many, remote: *many}
+rc_joins_per_room: *many
+rc_invites: {per_room: *many, per_user: *many, per_issuer: *many}
+rc_room_creation: *many
+rc_federation: {window_size: 1000, sleep_limit: 100000, sleep_delay: 1, reject_limit: 100000, concurrent: 100}
+";
+
+const LOGGING: &str = "
+version: 1
+formatters: {plain: {format: '%(asctime)s %(name)s %(levelname)s %(request)s %(message)s'}}
+handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatter: plain}}
+root: {level: INFO, handlers: [file]}
+";
+
+/// Runs Synapse (`$1` is Python) until standard input ends, also because the test process does. Its folder (`$2`) stays
+/// only if a line says so.
+const SCRIPT: &str = r#"
+"$1" -m synapse.app.homeserver -c homeserver.yaml </dev/null >>out.log 2>&1 &
+read -r stay
+kill -9 $!
+wait
+[ -n "$stay" ] || rm -rf "$2"
+"#;
+
+/// A Synapse with a database of its own (SQLite). Derefs to a client of it; other servers reach it through a [`Link`].
+pub struct Synapse {
+    python: PathBuf,
+    folder: PathBuf,
+    link: Link,
+    client: Client,
+    /// The shell whose standard input keeps the process alive.
+    keeper: Option<Child>,
+}
+
+impl Synapse {
+    /// A Synapse that runs; `None`, said aloud, when it is not installed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start() -> Option<Self> {
+        let python = installed()?;
+        let folder = std::env::temp_dir().join(format!("plexus-synapse-{}", unique_name()));
+        fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        fs::write(folder.join("log.yaml"), LOGGING).expect("the temporary folder can be written");
+        key_file::write(&folder.join("signing.key"), &key_file::make(&Random::system())).expect("a key can be written");
+        let mut synapse = Self { python, folder, link: Link::new(), client: Client::new(String::new()), keeper: None };
+        synapse.boot().await;
+        Some(synapse)
+    }
+
+    /// The test process's Synapse, for tests that keep to users and rooms of their own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn shared() -> Option<Arc<Self>> {
+        static SHARED: OnceCell<Option<Arc<Synapse>>> = OnceCell::const_new();
+        SHARED.get_or_init(async || Self::start().await.map(Arc::new)).await.clone()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.link.name()
+    }
+
+    /// What is between it and other servers.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Kills the process, and keeps what it stored.
+    pub fn kill(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            let mut input = keeper.stdin.take().expect("the shell's input is a pipe");
+            input.write_all(b"stay\n").expect("the shell reads");
+            drop(input);
+            keeper.wait().expect("the shell ends");
+        }
+    }
+
+    /// Starts the process, after [`Self::kill`], on what it stored.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn boot(&mut self) {
+        let [client, federation] = free_addresses();
+        let listener = |address: SocketAddr, tls: bool, resource: &str| {
+            json!({
+                "port": address.port(),
+                "bind_addresses": ["127.0.0.1"],
+                "type": "http",
+                "tls": tls,
+                "resources": [{ "names": [resource] }],
+            })
+        };
+        let listeners = [listener(client, false, "client"), listener(federation, true, "federation")];
+        let yaml = format!(
+            "server_name: '{}'\nlisteners: {}\n{}{OPTIONS}",
+            self.name(),
+            json!(listeners),
+            Certificate::shared().homeserver_yaml()
+        );
+        fs::write(self.folder.join("homeserver.yaml"), yaml).expect("the temporary folder can be written");
+        let keeper = Command::new("sh")
+            .args(["-c", SCRIPT, "sh"])
+            .arg(&self.python)
+            .arg(&self.folder)
+            .current_dir(&self.folder)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell can be started");
+        self.keeper = Some(keeper);
+        self.client = Client::new(format!("http://{client}"));
+        self.healthy().await;
+        self.link.lead_to(federation);
+    }
+
+    async fn healthy(&self) {
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        for _ in 0..LOOKS {
+            looks.tick().await;
+            let request = Request::builder().method(Method::GET).uri(format!("{}/health", self.client.url()));
+            let request = request.body(Default::default()).expect("the request is one");
+            if plexus_net::send(Purpose::OperatorCommand, request).await.is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+        }
+        panic!("Synapse does not start: {}", self.said());
+    }
+
+    /// What it logged, and wrote to its output.
+    pub fn said(&self) -> String {
+        ["out.log", "homeserver.log"]
+            .map(|name| fs::read_to_string(self.folder.join(name)).unwrap_or_default())
+            .concat()
+    }
+}
+
+impl Deref for Synapse {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Synapse {
+    fn drop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            // It ends in any case.
+            let _ = keeper.wait();
+        }
+    }
+}
+
+/// The Python that has Synapse: `PLEXUS_SYNAPSE_PYTHON`, or what `tests/peers/install.sh` made.
+fn installed() -> Option<PathBuf> {
+    let python = match std::env::var_os("PLEXUS_SYNAPSE_PYTHON") {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/venv/bin/python"),
+    };
+    if python.exists() {
+        return Some(python);
+    }
+    crate::skip("the conversations with a real Synapse", &"tests/peers/install.sh has not been run");
+    None
+}
+
+/// Two addresses that nothing listens on.
+fn free_addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    listeners.map(|listener| listener.local_addr().expect("a bound socket has an address"))
+}
