@@ -259,6 +259,7 @@ impl Rooms {
             replaced: replaced.map(|(_, before)| Replaced::of(&before)),
             _kept: event,
             transaction: draft.transaction.clone(),
+            redacted_by: None,
             redacts,
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),

@@ -36,6 +36,7 @@ mod outside;
 mod persist;
 mod profile;
 mod receive;
+mod redactions;
 mod registry;
 mod room;
 mod send;

@@ -87,6 +87,7 @@ impl Rooms {
             replaced: None,
             _kept: Some(event),
             transaction: None,
+            redacted_by: None,
             redacts: None,
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),

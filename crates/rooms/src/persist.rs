@@ -53,6 +53,8 @@ pub(crate) struct PendingEvent {
     /// What entries of `changes` refer to until the event is committed.
     pub _kept: Option<Arc<TimelineEvent>>,
     pub transaction: Option<(TransactionKey, Transaction)>,
+    /// The redaction that came before the event.
+    pub redacted_by: Option<Arc<TimelineEvent>>,
     /// The event this redacts.
     pub redacts: Option<PendingRedaction>,
     /// The room after the event.

@@ -79,7 +79,7 @@ fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Option<
 }
 
 fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
-    TimelineEvent {
+    let event = TimelineEvent {
         nid: pending.nid,
         position,
         pdu: pending.pdu.clone(),
@@ -87,6 +87,10 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
         replaced: pending.replaced.clone().map(Box::new),
         redacted_because: None,
         transaction: pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone())),
+    };
+    match &pending.redacted_by {
+        Some(because) => event.redacted(Arc::clone(because)),
+        None => event,
     }
 }
 

@@ -18,6 +18,7 @@ use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
 use crate::head::StateChange;
 use crate::interner::{Lookups, NewTexts};
+use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
 use crate::room::CurrentState;
@@ -75,6 +76,8 @@ struct Rows {
     memberships: Vec<(UserNid, MembershipRow)>,
     relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
+    /// Redactions whose target is not known, by its stored id.
+    early_redactions: Vec<(Vec<u8>, EventNid)>,
     snapshots: state_snapshots::Writer,
     outgoing: Vec<Outgoing>,
     /// Each room as of the last event so far.
@@ -111,6 +114,7 @@ pub(crate) fn batch(
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
+    repo::redactions::add_early(tx, &rows.early_redactions)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }
@@ -258,6 +262,13 @@ impl Rows {
         }
         self.current.insert(room_nid, Arc::clone(&event.current));
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target, event.nid)));
+        self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));
+        if event.in_timeline
+            && event.redacts.is_none()
+            && let Some(target) = redaction_target(pdu)
+        {
+            self.early_redactions.push((event_key::encode(target), event.nid));
+        }
         Ok(position)
     }
 

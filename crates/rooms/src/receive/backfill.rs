@@ -37,6 +37,8 @@ struct Past {
     verdict: Verdict,
     snapshot_nid: i64,
     snapshots: Vec<PendingSnapshot>,
+    redacted_by: Option<EventNid>,
+    redacts: Option<EventNid>,
 }
 
 impl PduReceiver {
@@ -132,17 +134,29 @@ impl Rooms {
             Some(known) => known.event_nid,
             None => self.nids.take(2).await?,
         };
+        let redacted_by = self.early_redaction(room, pdu).await?.map(|redaction| redaction.nid);
+        let redaction = self.redaction(room, &before.at, pdu).await?.filter(|_| verdict == Verdict::Accepted);
+        let redacts = redaction.map(|redaction| redaction.pending.target);
         let snapshot_nid = before.at.snapshot.nid;
         let snapshots = behind(nid, pdu, verdict, before).new;
-        Ok(Past { nid, stored: candidate.stored.is_some(), pdu: pdu.clone(), verdict, snapshot_nid, snapshots })
+        let stored = candidate.stored.is_some();
+        Ok(Past { nid, stored, pdu: pdu.clone(), verdict, snapshot_nid, snapshots, redacted_by, redacts })
     }
 
     async fn write_past(&self, room: &Room, past: Past) -> Result<(), DbError> {
-        let (nid, shared) = (room.nid, Arc::clone(&self.shared));
+        let (nid, shared, now_ms) = (room.nid, Arc::clone(&self.shared), self.clock.now_ms());
         self.db
             .write(move |tx| {
                 let texts = write(tx, nid, &past, shared.interner.lookups())?;
-                tx.after_commit(move || shared.interner.keep(texts));
+                let itself = past.redacted_by.map(|redaction| (past.nid, redaction));
+                for (target, redaction) in past.redacts.map(|target| (target, past.nid)).into_iter().chain(itself) {
+                    repo::events::set_redacted(tx, target, redaction)?;
+                    repo::redactions::add(tx, &[target], now_ms)?;
+                }
+                tx.after_commit(move || {
+                    shared.interner.keep(texts);
+                    past.redacts.inspect(|target| shared.events.remove(*target));
+                });
                 Ok(())
             })
             .await

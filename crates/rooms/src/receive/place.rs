@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::auth::{self, AuthEvent};
-use plexus_protocol::event::{Pdu, client};
+use plexus_protocol::event::{Pdu, client, redact};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::{DbError, EventNid, pdu_json};
@@ -226,7 +226,12 @@ impl Rooms {
     ) -> Result<(PendingEvent, Head), ReceiveError> {
         let pdu = candidate.pdu;
         let snapshot_before = before.at.snapshot;
-        let mut after = before::behind(nid, pdu, verdict, before);
+        let redacted_by = match verdict {
+            Verdict::Accepted => self.early_redaction(room, pdu).await?,
+            Verdict::SoftFailed | Verdict::Rejected => None,
+        };
+        let shown = if redacted_by.is_some() { redact::redact(pdu) } else { pdu.clone() };
+        let mut after = before::behind(nid, &shown, verdict, before);
         let mut next = head.clone();
         let mut changes = Vec::new();
         let mut redacts = None;
@@ -259,6 +264,7 @@ impl Rooms {
             replaced,
             _kept: after.kept,
             transaction: None,
+            redacted_by,
             redacts: redacts.map(|redaction| redaction.pending),
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),

@@ -42,6 +42,33 @@ async fn servers_agree_at_last() {
     }
 }
 
+#[tokio::test]
+async fn a_redaction_may_come_before_its_target() {
+    let clock = Clock::manual(1_700_000_000_000);
+    let network = Network::new(2, &clock);
+    let [here, there] = network.servers() else { panic!("there are two") };
+    let (alice, bob) = (here.user(0), there.user(0));
+    let room =
+        here.creator.create(crate::fixture::new_room(&alice, RoomVersion::V11, Preset::PublicChat)).await.unwrap();
+    there.join(&room.id, &bob, here).await.unwrap();
+    network.deliver_all(&room.id).await;
+    here.change_levels(&room, &alice, &bob, 50).await.unwrap();
+    network.deliver_all(&room.id).await;
+
+    // Bob hears of what Alice says before his server does.
+    here.say(&room, &alice, "regretted").await.unwrap();
+    let regretted = room.view().recent.last().unwrap().pdu.event_id().clone();
+    let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
+    there.redact(&bobs, &bob, &regretted).await.unwrap();
+    network.deliver_all(&room.id).await;
+
+    for room in [&room, &bobs] {
+        let event = timeline::event(room, &regretted).await.unwrap().unwrap();
+        assert!(event.redacted_because.is_some());
+        assert!(!event.client_json.contains("regretted"), "{}", event.client_json);
+    }
+}
+
 struct Simulation<'a> {
     network: &'a Arc<Network>,
     clock: &'a Clock,

@@ -1,6 +1,6 @@
 //! Redacted events whose original content is still stored, for as long as `redaction_retention_period` says.
 
-use crate::db::ToSql;
+use crate::db::{Any, ToSql};
 use crate::{DbError, EventNid, Tx, pdu_json};
 
 /// Notes that events have been redacted at `now_ms` (Unix ms).
@@ -10,6 +10,25 @@ pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbEr
         events.iter().map(|event| [event.to_param(), now_ms.to_param()]),
     )?;
     Ok(())
+}
+
+/// Notes redactions of events that are not known, by the stored id of the target.
+pub fn add_early(tx: &mut Tx<'_>, redactions: &[(Vec<u8>, EventNid)]) -> Result<(), DbError> {
+    tx.insert_many(
+        "INSERT INTO early_redactions (target, redaction_nid) VALUES ($1, $2)
+         ON CONFLICT (target, redaction_nid) DO NOTHING",
+        redactions.iter().map(|(target, redaction)| [target.to_param(), redaction.to_param()]),
+    )?;
+    Ok(())
+}
+
+/// The redactions that came before these events, by the stored id of the target, oldest first.
+pub fn early(tx: &mut Tx<'_>, targets: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, EventNid)>, DbError> {
+    tx.query(
+        "SELECT target, redaction_nid FROM early_redactions WHERE target = ANY($1) ORDER BY redaction_nid",
+        &[&Any(targets)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
 }
 
 /// An event that is due.

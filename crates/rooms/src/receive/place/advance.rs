@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::{DbError, EventNid};
@@ -12,21 +12,12 @@ use super::Candidate;
 use super::before::Behind;
 use crate::auth_index;
 use crate::head::{self, Extremity, Head, StateChange, Tip};
-use crate::load;
-use crate::persist::PendingRedaction;
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
-use crate::timeline;
 
 /// How many events that nobody is shown are looked behind for forward extremities.
 const HIDDEN: usize = 100;
-
-/// A redaction, and what it leaves of its target.
-pub(super) struct Redaction {
-    pub pending: PendingRedaction,
-    pub redacted: Pdu,
-}
 
 impl Rooms {
     /// Moves `next` behind the event; answers what becomes of the current state. `after` is the state behind the event and
@@ -93,37 +84,6 @@ impl Rooms {
             open.retain(|id| followed.insert(id.clone()));
         }
         Ok(followed)
-    }
-
-    /// What a redaction redacts, when that is in the timeline and may be redacted by its sender: until room version 2 the
-    /// authorization rules say so, from 3 on the sender's server or its power (room version 3, "Handling redactions").
-    pub(super) async fn redaction(
-        &self,
-        room: &Room,
-        state: &StateAt,
-        pdu: &Pdu,
-    ) -> Result<Option<Redaction>, DbError> {
-        let target = pdu.redacts().filter(|_| pdu.event_type() == "m.room.redaction" && pdu.state_key().is_none());
-        let Some(target) = target else { return Ok(None) };
-        let Some(event) = timeline::event(room, target).await? else { return Ok(None) };
-        let by_server = event.pdu.sender().server_name() == pdu.sender().server_name();
-        let levels = load::power_levels(room.version, &state.state);
-        if !by_server && levels.user(pdu.sender()) < levels.redact() {
-            return Ok(None);
-        }
-        let pending = PendingRedaction { target: event.nid, entry: None };
-        Ok(Some(Redaction { pending, redacted: redact::redact(&event.pdu) }))
-    }
-
-    /// Redacts the entry of the current state that a redaction concerns, if there is one.
-    pub(super) fn redact_in_state(&self, room: &Room, next: &mut Head, redaction: &mut Redaction) {
-        let entry = head::redacted_entry(&next.current, redaction.pending.target, &redaction.redacted);
-        if let Some(entry) = &entry {
-            let change = StateChange::set(Arc::clone(entry), None);
-            let server_name = self.server_name.as_str();
-            next.current = Arc::new(head::with_changes(&next.current, [&change], room.version, server_name));
-        }
-        redaction.pending.entry = entry;
     }
 }
 

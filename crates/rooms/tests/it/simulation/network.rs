@@ -278,6 +278,17 @@ impl Server {
         Ok(())
     }
 
+    pub async fn redact(&self, room: &Room, by: &str, target: &EventId) -> Done {
+        let event = NewEvent {
+            event_type: "m.room.redaction".into(),
+            content: Object::new(),
+            redacts: Some(target.clone()),
+            ..crate::fixture::message(&room.id, by, "")
+        };
+        self.sender.send(event).await?;
+        Ok(())
+    }
+
     /// Gives a user another power level.
     pub async fn change_levels(&self, room: &Room, by: &str, user: &str, level: u64) -> Done {
         let levels = timeline::state_event_at(room, i64::MAX, "m.room.power_levels", "").await?.ok_or("no levels")?;
