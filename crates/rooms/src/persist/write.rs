@@ -34,15 +34,7 @@ impl Refusal {
     /// Whether what was to be written is at fault, and not the database.
     pub fn is_of_one(&self) -> bool {
         match &self.error {
-            PersistError::Db(error) => matches!(
-                error,
-                DbError::Statement { .. }
-                    | DbError::Column { .. }
-                    | DbError::Parameter { .. }
-                    | DbError::RowCount { .. }
-                    | DbError::BadData { .. }
-                    | DbError::Panicked(_)
-            ),
+            PersistError::Db(error) => error.is_of_one(),
             PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken(_) => true,
         }
     }

@@ -138,6 +138,8 @@ impl Rooms {
                         auth_events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
                         Ok(accepted(verdict, 0))
                     }
+                    // What was acknowledged must not be lost with the database; it is tried again.
+                    Err(ReceiveError::Db(error)) if !error.is_of_one() => return Err(error.into()),
                     Err(error) => Err(error),
                 }
             } else {

@@ -96,7 +96,9 @@ fn nonsense(path: &str, fit: impl Fn(&str) -> String) -> Vec<(String, Bytes)> {
 
 #[tokio::test]
 async fn nonsense_is_the_clients_fault() {
-    for server in TestServer::on_each().await {
+    for place in plexus_testkit::places() {
+        // Names of servers that nobody has are not looked up.
+        let server = TestServer::on(place).config("federation_domain_whitelist: []").start().await;
         let mut user = server.register("alice").await;
         let room = server.post("/_matrix/client/v3/createRoom", &user.token, json!({})).await;
         let room = room.ok()["room_id"].as_str().unwrap_or_default().to_owned();

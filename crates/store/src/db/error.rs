@@ -79,6 +79,19 @@ impl DbError {
         matches!(self, Self::Statement { unique_violation: true, .. })
     }
 
+    /// Whether what was read or written is at fault, and not the database as such.
+    pub fn is_of_one(&self) -> bool {
+        matches!(
+            self,
+            Self::Statement { .. }
+                | Self::Column { .. }
+                | Self::Parameter { .. }
+                | Self::RowCount { .. }
+                | Self::BadData { .. }
+                | Self::Panicked(_)
+        )
+    }
+
     /// Whether the database itself failed, rather than the reading of what it answered.
     pub(super) fn breaks_transaction(&self) -> bool {
         !matches!(self, Self::Column { .. } | Self::BadData { .. } | Self::RowCount { .. } | Self::Parameter { .. })

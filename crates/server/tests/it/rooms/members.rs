@@ -1,3 +1,5 @@
+use plexus_testkit::TestPlace;
+
 use super::*;
 
 async fn change(server: &TestServer, by: &TestUser, room: &str, what: &str, target: &TestUser) -> Answer {
@@ -43,7 +45,7 @@ async fn coming_and_going() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_requests() {
-    let server = TestServer::sqlite().await;
+    let server = TestServer::on(TestPlace::sqlite()).config("federation_domain_whitelist: []").start().await;
     let alice = server.register("alice").await;
     let room = public_room(&server, &alice).await;
     for (path, body, refusal) in [
