@@ -70,6 +70,11 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         let pdu = parse(&event, version)?;
         extremities.push(Extremity { nid: event.event_nid, event_id: pdu.event_id().clone() });
     }
+    let merged = match has_members_elsewhere(&state, server_name) {
+        true => repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0),
+        // Nobody else writes to the room: its state has only ever changed by its timeline.
+        false => 0,
+    };
     let snapshot = SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
     let view = RoomView {
         position: row.position,
@@ -77,9 +82,15 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         current: Arc::new(current_state(version, state, server_name)),
         recent: recent.into(),
         recent_after,
-        merged: repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0),
+        merged,
     };
     Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, view }))
+}
+
+/// Whether anybody of another server is or was in a room.
+fn has_members_elsewhere(state: &StateMap, server_name: &str) -> bool {
+    let server = |entry: &Arc<StateEntry>| entry.state_key.split_once(':').is_none_or(|(_, name)| name != server_name);
+    state.of_type("m.room.member").any(server)
 }
 
 fn state(
