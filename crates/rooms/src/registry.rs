@@ -117,12 +117,16 @@ impl Rooms {
         })
     }
 
-    /// Once an hour, without end: forgets transaction ids that no client repeats any more, and the content of events
+    /// Once an hour, without end: forgets transactions that no client and no server repeats any more, and the content of events
     /// that were redacted longer than `redaction_retention` ago (`None`: it is kept).
     pub async fn run_housekeeping(self: Arc<Self>, redaction_retention: Option<Duration>) {
         loop {
             let before = self.clock.now_ms().saturating_sub(KEPT_TRANSACTIONS_MS);
-            match self.db.write(move |tx| repo::transactions::delete_before(tx, before)).await {
+            let forget = self.db.write(move |tx| {
+                repo::received::forget_before(tx, before)?;
+                repo::transactions::delete_before(tx, before)
+            });
+            match forget.await {
                 Ok(_) => {}
                 Err(DbError::Closed) => return,
                 Err(error) => tracing::warn!("old transaction ids are kept: {error}"),
