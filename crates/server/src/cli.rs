@@ -1,8 +1,10 @@
 //! The command line: `plexus COMMAND`, and Synapse's names for the same commands through argv[0].
 
+mod ask;
 mod config;
 pub mod control;
 mod database;
+mod demo;
 mod hash_password;
 mod keys;
 mod prompt;
@@ -56,6 +58,8 @@ enum Command {
         #[command(subcommand)]
         command: database::DatabaseCommand,
     },
+    /// Run three servers that federate with each other, and let them talk
+    Demo(demo::DemoArgs),
 }
 
 /// Where everything is when nothing is said.
@@ -191,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::ExportSigningKey(args) => keys::export(&args),
         Command::Config { command } => return config::run(&command),
         Command::Db { command } => database::run(&command),
+        Command::Demo(args) => demo::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -196,7 +196,10 @@ fn text(new: &New<'_>, random: &Random) -> String {
 }
 
 /// The folder's full path; it is made when missing.
-fn folder(path: &Path) -> Result<PathBuf, CreateError> {
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder(path: &Path) -> Result<PathBuf, CreateError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     make_private_folder(path)
         .and_then(|()| fs::canonicalize(path))
@@ -210,7 +213,10 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Writes a file that is there whole or not at all. It holds secrets: only its owner can read it.
-fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let write_error = |source| CreateError::Write { path: path.to_owned(), source };
     let mut name = path.as_os_str().to_owned();

@@ -183,7 +183,7 @@ fn open_files() -> u64 {
 }
 
 /// Asks for as many open files as the system allows, or `soft_file_limit` when that is set.
-fn raise_file_limit(wanted: u64) {
+pub(crate) fn raise_file_limit(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
     let current = if wanted == 0 { limit.maximum } else { Some(wanted) };
     let raised = Rlimit { current, maximum: limit.maximum };
@@ -319,19 +319,26 @@ enum Signal {
     Reload,
 }
 
-struct Signals {
+/// The signals that end a server or have it reload.
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// Catches them from now on.
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Waits for one that ends the server.
+    pub(crate) async fn stop(&mut self) {
+        while let Signal::Reload = self.next().await {}
     }
 
     async fn next(&mut self) -> Signal {

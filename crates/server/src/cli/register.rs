@@ -4,14 +4,13 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use plexus_accounts::{SignedRegistration, shared_secret_mac};
 use plexus_base::config::{Config, Listener, ListenerType, ResourceName};
-use plexus_net::{Answer, Purpose};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::ask::{ask, field, parsed};
 use super::{CommandError, ConfigArgs, prompt};
 
 /// Where the server is asked when nothing says otherwise.
@@ -62,12 +61,6 @@ enum RegisterError {
     NoSecret,
     #[error("cannot read the password file {0}: {1}")]
     PasswordFile(PathBuf, std::io::Error),
-    #[error("{0} is not an address")]
-    Address(String),
-    #[error("{url} answered {status}: {text}")]
-    Refused { url: String, status: StatusCode, text: String },
-    #[error("{0} did not answer as a Matrix homeserver does")]
-    NotMatrix(String),
 }
 
 /// Makes the user.
@@ -121,7 +114,7 @@ impl<E: Into<CommandError>> From<E> for Failure {
 
 async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String, Failure> {
     let url = format!("{base}/_synapse/admin/v1/register");
-    let answer = ask(Method::GET, &url, Bytes::new()).await?;
+    let answer = ask(Method::GET, &url, None, None).await?;
     let nonce = field(&url, &answer, "nonce")?;
     let signed = SignedRegistration {
         nonce: &nonce,
@@ -140,7 +133,7 @@ async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String,
     if let Some(user_type) = new.user_type {
         body["user_type"] = user_type.into();
     }
-    let answer = ask(Method::POST, &url, body.to_string().into()).await?;
+    let answer = ask(Method::POST, &url, None, Some(&body)).await?;
     if answer.status == StatusCode::BAD_REQUEST {
         let errcode = parsed(&answer)["errcode"].clone();
         if errcode == "M_USER_IN_USE" {
@@ -148,31 +141,6 @@ async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String,
         }
     }
     Ok(field(&url, &answer, "user_id")?)
-}
-
-async fn ask(method: Method, url: &str, body: Bytes) -> Result<Answer, CommandError> {
-    let request = Request::builder()
-        .method(method)
-        .uri(url)
-        .header("Content-Type", "application/json")
-        .body(body)
-        .map_err(|_| RegisterError::Address(url.to_owned()))?;
-    Ok(plexus_net::send(Purpose::OperatorCommand, request).await?)
-}
-
-fn parsed(answer: &Answer) -> Value {
-    serde_json::from_slice(&answer.body).unwrap_or_default()
-}
-
-fn field(url: &str, answer: &Answer, name: &str) -> Result<String, RegisterError> {
-    let body = parsed(answer);
-    if !answer.status.is_success() {
-        let text = body["error"]
-            .as_str()
-            .map_or_else(|| String::from_utf8_lossy(&answer.body).trim().to_owned(), ToOwned::to_owned);
-        return Err(RegisterError::Refused { url: url.to_owned(), status: answer.status, text });
-    }
-    body[name].as_str().map(ToOwned::to_owned).ok_or_else(|| RegisterError::NotMatrix(url.to_owned()))
 }
 
 /// The shared secret, and the address of the server whose configuration it came from.

@@ -6,6 +6,7 @@ mod binary;
 mod cli;
 mod clients;
 mod coverage;
+mod demo;
 mod every_endpoint;
 mod federation;
 mod federation_serve;

@@ -1,0 +1,73 @@
+//! Requests of commands to a running server.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use plexus_net::{Answer, NetError, Purpose};
+use serde_json::Value;
+
+/// Why a server's answer is none that a command can use.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// What was to be asked is no address.
+    #[error("{0} is not an address")]
+    Address(String),
+    /// It cannot be reached.
+    #[error(transparent)]
+    Unreachable(#[from] NetError),
+    /// It answered with an error.
+    #[error("{url} answered {status}: {text}")]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// The HTTP status.
+        status: StatusCode,
+        /// What the server said about it.
+        text: String,
+    },
+    /// It answered something else.
+    #[error("{0} did not answer as a Matrix homeserver does")]
+    NotMatrix(String),
+}
+
+/// Sends a request with a JSON body, if any.
+///
+/// # Errors
+/// When there is no answer; an HTTP error status is an [`Answer`].
+pub async fn ask(method: Method, url: &str, token: Option<&str>, body: Option<&Value>) -> Result<Answer, AskError> {
+    let mut request = Request::builder().method(method).uri(url).header("Content-Type", "application/json");
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+    let request = request.body(body).map_err(|_| AskError::Address(url.to_owned()))?;
+    Ok(plexus_net::send(Purpose::OperatorCommand, request).await?)
+}
+
+/// The body as JSON; null when it is not JSON.
+pub fn parsed(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+/// The text in the field `name` of a successful answer.
+///
+/// # Errors
+/// When the answer is another, with what the server said.
+pub fn field(url: &str, answer: &Answer, name: &str) -> Result<String, AskError> {
+    let body = successful(url, answer)?;
+    body[name].as_str().map(ToOwned::to_owned).ok_or_else(|| AskError::NotMatrix(url.to_owned()))
+}
+
+/// The body of a successful answer.
+///
+/// # Errors
+/// When the answer is another, with what the server said.
+pub fn successful(url: &str, answer: &Answer) -> Result<Value, AskError> {
+    let body = parsed(answer);
+    if answer.status.is_success() {
+        return Ok(body);
+    }
+    let text = body["error"]
+        .as_str()
+        .map_or_else(|| String::from_utf8_lossy(&answer.body).trim().to_owned(), ToOwned::to_owned);
+    Err(AskError::Refused { url: url.to_owned(), status: answer.status, text })
+}
