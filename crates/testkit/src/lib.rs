@@ -5,9 +5,12 @@
 //! - [`server`]: a whole server in the process (feature `server`)
 //! - [`client`]: a small client of any server (feature `server`)
 //! - [`peer`]: another server, for federation, that does what a test wants (feature `server`)
+//! - [`big_room`]: a room of any size on such another server (feature `server`)
 //! - [`synapse`]: another server, for federation: a real Synapse (feature `server`)
 //! - [`link`]: what is between two servers, and can be cut (feature `server`)
 
+#[cfg(feature = "server")]
+pub mod big_room;
 #[cfg(feature = "server")]
 pub mod client;
 pub mod database;
@@ -21,6 +24,8 @@ pub mod server;
 #[cfg(feature = "server")]
 pub mod synapse;
 
+#[cfg(feature = "server")]
+pub use big_room::{BigRoom, HostedRoom, RoomHost};
 #[cfg(feature = "server")]
 pub use client::{Answer, Client, TestUser};
 pub use database::{TestDatabase, TestPlace, databases, places};

@@ -8,6 +8,7 @@ mod clients;
 mod coverage;
 mod demo;
 mod every_endpoint;
+mod fast_joins;
 mod federation;
 mod federation_serve;
 mod http_basics;

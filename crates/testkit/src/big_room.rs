@@ -1,0 +1,284 @@
+//! A room of any size on another server, to be joined.
+
+mod log;
+mod routes;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::event::build::{self, PduBuilder};
+use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::peer::Peer;
+use log::Log;
+
+/// When the generated rooms began, Unix ms.
+const BEGAN: u64 = 1_700_000_000_000;
+/// Every so many members have changed their profile once: their first join is in the auth chain only.
+const RENAMED: usize = 10;
+
+/// How large a room is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct BigRoom {
+    /// Its version.
+    pub version: RoomVersion,
+    /// How many users are joined.
+    pub members: usize,
+    /// How many state events there are, members included.
+    pub state_events: usize,
+}
+
+impl BigRoom {
+    /// A public room of version 11 with so many joined users and, with their member events, so many state events.
+    #[must_use]
+    pub fn new(members: usize, state_events: usize) -> Self {
+        Self { version: RoomVersion::V11, members: members.max(1), state_events }
+    }
+
+    /// Makes the room on a new peer, which answers for it. Its members are users of that peer and, in turn, of `others`.
+    pub async fn host(self, others: &[&Peer]) -> RoomHost {
+        let room = Arc::new(std::sync::OnceLock::new());
+        let routed = Arc::clone(&room);
+        let peer = Peer::answering(|_| routes::routes(routed)).await;
+        let servers = std::iter::once(&peer).chain(others.iter().copied());
+        let servers = servers.map(|peer| (peer.name().clone(), peer.key().clone())).collect();
+        let made = tokio::task::spawn_blocking(move || HostedRoom::make(self, servers)).await;
+        let made = Arc::new(made.expect("the room can be made"));
+        assert!(room.set(Arc::clone(&made)).is_ok(), "the room is made once");
+        RoomHost { peer, room: made }
+    }
+}
+
+/// A server, and the room on it.
+pub struct RoomHost {
+    /// The server.
+    pub peer: Peer,
+    /// The room.
+    pub room: Arc<HostedRoom>,
+}
+
+/// A room on another server.
+pub struct HostedRoom {
+    id: RoomId,
+    version: RoomVersion,
+    /// The host is the first.
+    servers: Vec<(ServerName, SigningKey)>,
+    log: Mutex<Log>,
+    ways: Mutex<Ways>,
+    state_is_told: watch::Sender<bool>,
+}
+
+/// How the host answers.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// Whether members are left out where the joining server agrees.
+    pub omits_members: bool,
+    /// After how many bytes the answer to `send_join` breaks off.
+    pub joins_break_off: Option<usize>,
+    /// After how many bytes the answer to `state` breaks off.
+    pub states_break_off: Option<usize>,
+    /// Whether `state` and `state_ids` are refused.
+    pub refuses_state: bool,
+    /// Events that are told with every state.
+    pub also: Vec<Bytes>,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            omits_members: true,
+            joins_break_off: None,
+            states_break_off: None,
+            refuses_state: false,
+            also: Vec::new(),
+        }
+    }
+}
+
+/// Part of the room's events, as JSON.
+struct Told {
+    state: Vec<Bytes>,
+    auth_chain: Vec<Bytes>,
+}
+
+impl HostedRoom {
+    fn make(size: BigRoom, servers: Vec<(ServerName, SigningKey)>) -> Self {
+        let version = size.version;
+        let names: Vec<ServerName> = servers.iter().map(|(name, _)| name.clone()).collect();
+        let creator = user_of(&names, 0);
+        let mut room = Self {
+            id: RoomId::try_from(format!("!big:{}", names[0])).expect("a room id"),
+            version,
+            servers,
+            log: Mutex::default(),
+            ways: Mutex::default(),
+            state_is_told: watch::Sender::new(true),
+        };
+        let create = room.create(&creator);
+        room.id = create.room_id().clone();
+        room.add(&create);
+        room.send(&creator, "m.room.member", Some(creator.as_str()), json!({ "membership": "join" }));
+        let mut levels = json!({ "users": { creator.as_str(): 100 }, "state_default": 50 });
+        if version.rules().create_event_is_room_id {
+            levels["users"] = json!({});
+        }
+        room.send(&creator, "m.room.power_levels", Some(""), levels.clone());
+        room.send(&creator, "m.room.join_rules", Some(""), json!({ "join_rule": "public" }));
+        room.send(&creator, "m.room.history_visibility", Some(""), json!({ "history_visibility": "shared" }));
+        room.send(&creator, "m.room.name", Some(""), json!({ "name": "Big room" }));
+        // Whoever joined before was let in by other power levels.
+        for number in 1..size.members {
+            if number == size.members / 2 {
+                levels["invite"] = json!(10);
+                room.send(&creator, "m.room.power_levels", Some(""), levels.clone());
+            }
+            let user = user_of(&names, number);
+            let join = |name: String| json!({ "membership": "join", "displayname": name });
+            room.send(&user, "m.room.member", Some(user.as_str()), join(format!("Member {number}")));
+            if number % RENAMED == 0 {
+                room.send(&user, "m.room.member", Some(user.as_str()), join(format!("Renamed {number}")));
+            }
+        }
+        let others = size.state_events.saturating_sub(room.log().state_len());
+        for number in 0..others {
+            let content = json!({ "number": number, "text": "a setting of some integration of the room" });
+            room.send(&creator, "org.example.setting", Some(&format!("setting-{number}")), content);
+        }
+        room
+    }
+
+    fn create(&self, creator: &UserId) -> Pdu {
+        let mut content = json!({ "room_version": self.version.as_str() });
+        if !self.version.rules().auth.creator_is_sender {
+            content["creator"] = json!(creator.as_str());
+        }
+        let builder = PduBuilder {
+            room_id: (!self.version.rules().create_event_is_room_id).then(|| self.id.clone()),
+            sender: creator.clone(),
+            event_type: "m.room.create".to_owned(),
+            state_key: Some(String::new()),
+            content: object(&content),
+            unsigned: None,
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth: 1,
+            origin_server_ts: BEGAN,
+        };
+        let (name, key) = &self.servers[0];
+        builder.build(self.version, key, name).expect("an event that can be built")
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// Its version.
+    pub fn version(&self) -> RoomVersion {
+        self.version
+    }
+
+    /// The user who made it.
+    pub fn creator(&self) -> UserId {
+        self.member(0)
+    }
+
+    /// The user who joined as number `number`, from 0.
+    pub fn member(&self, number: usize) -> UserId {
+        let names: Vec<ServerName> = self.servers.iter().map(|(name, _)| name.clone()).collect();
+        user_of(&names, number)
+    }
+
+    /// How many users are joined now.
+    pub fn joined(&self) -> usize {
+        self.log().joined()
+    }
+
+    /// How many state events there are now.
+    pub fn state_len(&self) -> usize {
+        self.log().state_len()
+    }
+
+    /// The events it has, by id and JSON, in their order.
+    pub fn events(&self) -> Vec<(String, Value)> {
+        let log = self.log();
+        log.events().map(|event| (event.id.to_string(), serde_json::from_slice(&event.json).expect("JSON"))).collect()
+    }
+
+    /// The next event of one of its members, signed by that user's server; it is part of the room, and nobody is told.
+    ///
+    /// # Panics
+    /// When the user is not of one of the servers it was made for.
+    pub fn send(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: Value) -> Pdu {
+        let pdu = self.compose(sender, event_type, state_key, &content);
+        self.add(&pdu);
+        pdu
+    }
+
+    /// As [`Self::send`], but it is no part of the room.
+    pub fn compose(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Pdu {
+        let template = self.template(sender, event_type, state_key, content);
+        let signs = self.servers.iter().find(|(name, _)| name.as_str() == sender.server_name());
+        let (name, key) = signs.expect("the user's server is known");
+        build::finish(template, self.version, key, name).expect("an event that can be built")
+    }
+
+    /// How it answers from now on.
+    pub fn set_ways(&self, change: impl FnOnce(&mut Ways)) {
+        change(&mut self.ways.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether `state` and `state_ids` are answered at once, or when this is called with `true`.
+    pub fn tell_state(&self, at_once: bool) {
+        self.state_is_told.send_replace(at_once);
+    }
+
+    /// The event that `sender` would send next, to be completed.
+    fn template(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Object {
+        let content = object(content);
+        let log = self.log();
+        let auth_events = log.auth_events(self.version, sender, event_type, state_key, &content);
+        let builder = PduBuilder {
+            room_id: Some(self.id.clone()),
+            sender: sender.clone(),
+            event_type: event_type.to_owned(),
+            state_key: state_key.map(str::to_owned),
+            content,
+            unsigned: None,
+            redacts: None,
+            prev_events: log.last().into_iter().collect(),
+            auth_events,
+            depth: log.len() as u64 + 1,
+            origin_server_ts: BEGAN + log.len() as u64,
+        };
+        builder.into_template(self.version)
+    }
+
+    fn add(&self, pdu: &Pdu) {
+        self.log().add(pdu);
+    }
+
+    fn ways(&self) -> Ways {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn user_of(servers: &[ServerName], number: usize) -> UserId {
+    let server = &servers[number % servers.len()];
+    UserId::try_from(format!("@member-{number}:{server}")).expect("a user id")
+}
+
+fn object(content: &Value) -> Object {
+    Object::parse(&content.to_string()).expect("serde_json writes JSON")
+}

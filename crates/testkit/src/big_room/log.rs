@@ -1,0 +1,142 @@
+//! The events of a room in their order, and what the state is at any of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use bytes::Bytes;
+use plexus_protocol::event::{Pdu, auth_types};
+use plexus_protocol::id::{EventId, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::rules::RoomVersion;
+
+use super::Told;
+
+type Key = (String, String);
+
+#[derive(Default)]
+pub(super) struct Log {
+    events: Vec<Logged>,
+    by_id: HashMap<EventId, usize>,
+    state: BTreeMap<Key, usize>,
+    joined: HashSet<String>,
+}
+
+pub(super) struct Logged {
+    pub id: EventId,
+    pub json: Bytes,
+    /// Type and state key.
+    key: Option<Key>,
+    auth_events: Vec<usize>,
+}
+
+impl Log {
+    pub fn add(&mut self, pdu: &Pdu) {
+        let at = self.events.len();
+        if self.by_id.insert(pdu.event_id().clone(), at).is_some() {
+            return;
+        }
+        let key = pdu.state_key().map(|key| (pdu.event_type().to_owned(), key.to_owned()));
+        if let Some((event_type, state_key)) = &key {
+            if event_type == "m.room.member" {
+                match pdu.content().get_str("membership") == Some("join") {
+                    true => self.joined.insert(state_key.clone()),
+                    false => self.joined.remove(state_key),
+                };
+            }
+            self.state.insert((event_type.clone(), state_key.clone()), at);
+        }
+        let mut auth_events: Vec<usize> =
+            pdu.auth_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
+        // From room version 12 on the room's id stands for the first event.
+        auth_events.extend((at > 0 && pdu.rules().create_event_is_room_id).then_some(0));
+        let json = Bytes::from(pdu.json().to_owned());
+        self.events.push(Logged { id: pdu.event_id().clone(), json, key, auth_events });
+    }
+
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub fn state_len(&self) -> usize {
+        self.state.len()
+    }
+
+    pub fn joined(&self) -> usize {
+        self.joined.len()
+    }
+
+    pub fn events(&self) -> impl Iterator<Item = &Logged> {
+        self.events.iter()
+    }
+
+    pub fn last(&self) -> Option<EventId> {
+        self.events.last().map(|event| event.id.clone())
+    }
+
+    pub fn find(&self, id: &str) -> Option<(usize, &Logged)> {
+        let at = *self.by_id.get(&EventId::try_from(id).ok()?)?;
+        Some((at, self.events.get(at)?))
+    }
+
+    /// The servers that have joined users.
+    pub fn servers(&self) -> Vec<String> {
+        let names = self.joined.iter().filter_map(|user| user.split_once(':')).map(|(_, name)| name.to_owned());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    pub fn auth_events(
+        &self,
+        version: RoomVersion,
+        sender: &UserId,
+        event_type: &str,
+        state_key: Option<&str>,
+        content: &Object,
+    ) -> Vec<EventId> {
+        let keys = auth_types::auth_event_keys(version.rules(), event_type, sender, state_key, content);
+        let events = keys.iter().filter_map(|key| self.events.get(*self.state.get(key)?));
+        events.map(|event| event.id.clone()).collect()
+    }
+
+    /// The state before event number `at`, and what allowed it. Without members there is only the member event of `kept`.
+    pub fn before(&self, at: usize, only_member: Option<&str>) -> Told {
+        let (state, chain) = self.before_numbers(at, only_member);
+        let json = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].json.clone()).collect();
+        Told { state: json(state), auth_chain: json(chain) }
+    }
+
+    pub fn ids_before(&self, at: usize) -> (Vec<String>, Vec<String>) {
+        let (state, chain) = self.before_numbers(at, None);
+        let ids = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].id.to_string()).collect();
+        (ids(state), ids(chain))
+    }
+
+    fn before_numbers(&self, at: usize, only_member: Option<&str>) -> (Vec<usize>, Vec<usize>) {
+        let mut state: BTreeMap<&Key, usize> = BTreeMap::new();
+        for (number, event) in self.events.iter().enumerate().take(at) {
+            if let Some(key) = &event.key {
+                state.insert(key, number);
+            }
+        }
+        if let Some(user) = only_member {
+            state.retain(|(event_type, state_key), _| event_type != "m.room.member" || state_key == user);
+        }
+        let state: Vec<usize> = state.into_values().collect();
+        let mut chain = self.chain(state.iter().copied().chain([at]).collect());
+        if only_member.is_some() {
+            state.iter().for_each(|number| _ = chain.remove(number));
+        }
+        (state, chain.into_iter().collect())
+    }
+
+    /// What allowed event number `at`.
+    pub fn auth_chain(&self, at: usize) -> Vec<Bytes> {
+        self.chain(vec![at]).iter().map(|at| self.events[*at].json.clone()).collect()
+    }
+
+    fn chain(&self, mut open: Vec<usize>) -> BTreeSet<usize> {
+        let mut chain = BTreeSet::new();
+        while let Some(event) = open.pop().and_then(|number| self.events.get(number)) {
+            open.extend(event.auth_events.iter().copied().filter(|number| chain.insert(*number)));
+        }
+        chain
+    }
+}

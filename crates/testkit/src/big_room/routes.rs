@@ -1,0 +1,202 @@
+//! What the host of a room answers.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, put};
+use bytes::Bytes;
+use futures_util::stream;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::UserId;
+use serde_json::{Value, json};
+
+use super::{HostedRoom, Told};
+
+type Rooms = Arc<OnceLock<Arc<HostedRoom>>>;
+type Asked = Query<std::collections::HashMap<String, String>>;
+
+/// An answer is sent in pieces of this size.
+const PIECE: usize = 64 * 1024;
+
+pub(super) fn routes(room: Rooms) -> Router {
+    let at = |rest: &str| format!("/_matrix/federation/{rest}");
+    Router::new()
+        .route(&at("v1/make_join/{room}/{user}"), get(make_join))
+        .route(&at("v2/send_join/{room}/{event}"), put(send_join))
+        .route(&at("v1/make_leave/{room}/{user}"), get(make_leave))
+        .route(&at("v2/send_leave/{room}/{event}"), put(send_leave))
+        .route(&at("v1/state/{room}"), get(state))
+        .route(&at("v1/state_ids/{room}"), get(state_ids))
+        .route(&at("v1/event/{event}"), get(event))
+        .route(&at("v1/event_auth/{room}/{event}"), get(event_auth))
+        .route(&at("v1/send/{txn}"), put(send))
+        .with_state(room)
+}
+
+fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Response> {
+    rooms.get().map(Arc::clone).ok_or_else(|| refusal("M_NOT_FOUND"))
+}
+
+fn refusal(errcode: &str) -> Response {
+    (StatusCode::NOT_FOUND, json!({ "errcode": errcode, "error": "" }).to_string()).into_response()
+}
+
+async fn make_join(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Response> {
+    make(&rooms, &user, "join")
+}
+
+async fn make_leave(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Response> {
+    make(&rooms, &user, "leave")
+}
+
+fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Response> {
+    let room = hosted(rooms)?;
+    let user = UserId::try_from(user).map_err(|_| refusal("M_INVALID_PARAM"))?;
+    let event = room.template(&user, "m.room.member", Some(user.as_str()), &json!({ "membership": membership }));
+    let event: Value = serde_json::from_str(&event.to_json()).map_err(|_| refusal("M_UNKNOWN"))?;
+    Ok(json!({ "room_version": room.version().as_str(), "event": event }).to_string().into_response())
+}
+
+async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    let text = std::str::from_utf8(&body).map_err(|_| refusal("M_NOT_JSON"))?;
+    let join = Pdu::parse_remote(text, room.version()).map_err(|_| refusal("M_BAD_JSON"))?;
+    let ways = room.ways();
+    let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
+    let creator = room.creator();
+    let only_member = omits.then_some(creator.as_str());
+    let (mut told, servers) = {
+        let mut log = room.log();
+        let servers = log.servers();
+        log.add(&join);
+        let (at, _) = log.find(join.event_id().as_str()).ok_or_else(|| refusal("M_UNKNOWN"))?;
+        (log.before(at, only_member), servers)
+    };
+    told.state.extend(ways.also);
+    let head = json!({
+        "origin": room.creator().server_name(),
+        "members_omitted": omits,
+        "servers_in_room": servers,
+    });
+    let event = [&b"\"event\":"[..], &body].concat();
+    Ok(in_pieces(&head, "state", told, Some(event.into()), ways.joins_break_off))
+}
+
+async fn send_leave(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    let text = std::str::from_utf8(&body).map_err(|_| refusal("M_NOT_JSON"))?;
+    room.add(&Pdu::parse_remote(text, room.version()).map_err(|_| refusal("M_BAD_JSON"))?);
+    Ok("{}".into_response())
+}
+
+/// Waits until the state is to be told.
+async fn told(room: &HostedRoom) -> Result<(), Response> {
+    // The room outlives its answers.
+    let _ = room.state_is_told.subscribe().wait_for(|told| *told).await;
+    if room.ways().refuses_state { Err(refusal("M_NOT_FOUND")) } else { Ok(()) }
+}
+
+async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    told(&room).await?;
+    let ways = room.ways();
+    let mut told = {
+        let log = room.log();
+        let id = asked.get("event_id").map_or("", String::as_str);
+        let (at, _) = log.find(id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+        log.before(at, None)
+    };
+    told.state.extend(ways.also);
+    Ok(in_pieces(&json!({}), "pdus", told, None, ways.states_break_off))
+}
+
+async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    told(&room).await?;
+    let log = room.log();
+    let id = asked.get("event_id").map_or("", String::as_str);
+    let (at, _) = log.find(id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+    let (pdu_ids, auth_chain_ids) = log.ids_before(at);
+    Ok(json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids }).to_string().into_response())
+}
+
+async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    let log = room.log();
+    let (_, event) = log.find(&id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+    let event: Value = serde_json::from_slice(&event.json).map_err(|_| refusal("M_UNKNOWN"))?;
+    Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
+}
+
+async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    let log = room.log();
+    let (at, _) = log.find(&id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+    let chain = log.auth_chain(at);
+    let chain: Vec<&str> = chain.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
+    Ok(format!("{{\"auth_chain\":[{}]}}", chain.join(",")).into_response())
+}
+
+/// What the joined server sends is part of the room.
+async fn send(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Response> {
+    let room = hosted(&rooms)?;
+    let transaction: Value = serde_json::from_slice(&body).map_err(|_| refusal("M_NOT_JSON"))?;
+    for event in transaction["pdus"].as_array().into_iter().flatten() {
+        if let Ok(pdu) = Pdu::parse_remote(&event.to_string(), room.version())
+            && pdu.room_id() == room.id()
+        {
+            room.add(&pdu);
+        }
+    }
+    Ok(r#"{"pdus":{}}"#.into_response())
+}
+
+/// An object with the members of `head`, `more`, and the two lists of events.
+fn in_pieces(head: &Value, state: &str, told: Told, more: Option<Bytes>, breaks_off: Option<usize>) -> Response {
+    let Told { state: events, auth_chain } = told;
+    let mut pieces = Vec::new();
+    let mut piece: Vec<u8> = head.to_string().into_bytes();
+    piece.pop();
+    let has_members = piece.len() > 1;
+    let mut first = !has_members;
+    let mut begin = |piece: &mut Vec<u8>| {
+        if !std::mem::take(&mut first) {
+            piece.push(b',');
+        }
+    };
+    if let Some(more) = more {
+        begin(&mut piece);
+        piece.extend_from_slice(&more);
+    }
+    for (name, events) in [("auth_chain", auth_chain), (state, events)] {
+        begin(&mut piece);
+        piece.extend_from_slice(format!("\"{name}\":[").as_bytes());
+        for (number, event) in events.iter().enumerate() {
+            if number > 0 {
+                piece.push(b',');
+            }
+            piece.extend_from_slice(event);
+            if piece.len() >= PIECE {
+                pieces.push(Bytes::from(std::mem::take(&mut piece)));
+            }
+        }
+        piece.push(b']');
+    }
+    piece.push(b'}');
+    pieces.push(piece.into());
+    let mut left = breaks_off.unwrap_or(usize::MAX);
+    let pieces = pieces.into_iter().map(move |piece| match left.checked_sub(piece.len()) {
+        Some(rest) => {
+            left = rest;
+            Ok(piece)
+        }
+        None => Err(std::io::Error::other("the answer breaks off here")),
+    });
+    let mut response = Response::new(Body::from_stream(stream::iter(pieces)));
+    response.headers_mut().insert("Content-Type", http::HeaderValue::from_static("application/json"));
+    response
+}
