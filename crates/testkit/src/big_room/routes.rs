@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use bytes::Bytes;
 use futures_util::stream;
@@ -37,34 +37,39 @@ pub(super) fn routes(room: Rooms) -> Router {
         .with_state(room)
 }
 
-fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Response> {
-    rooms.get().map(Arc::clone).ok_or_else(|| refusal("M_NOT_FOUND"))
+fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Refusal> {
+    rooms.get().map(Arc::clone).ok_or_else(|| Refusal("M_NOT_FOUND"))
 }
 
-fn refusal(errcode: &str) -> Response {
-    (StatusCode::NOT_FOUND, json!({ "errcode": errcode, "error": "" }).to_string()).into_response()
+/// An answer with status 404 and this error code.
+struct Refusal(&'static str);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (StatusCode::NOT_FOUND, json!({ "errcode": self.0, "error": "" }).to_string()).into_response()
+    }
 }
 
-async fn make_join(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Response> {
+async fn make_join(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Refusal> {
     make(&rooms, &user, "join")
 }
 
-async fn make_leave(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Response> {
+async fn make_leave(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Refusal> {
     make(&rooms, &user, "leave")
 }
 
-fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Response> {
+fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Refusal> {
     let room = hosted(rooms)?;
-    let user = UserId::try_from(user).map_err(|_| refusal("M_INVALID_PARAM"))?;
+    let user = UserId::try_from(user).map_err(|_| Refusal("M_INVALID_PARAM"))?;
     let event = room.template(&user, "m.room.member", Some(user.as_str()), &json!({ "membership": membership }));
-    let event: Value = serde_json::from_str(&event.to_json()).map_err(|_| refusal("M_UNKNOWN"))?;
+    let event: Value = serde_json::from_str(&event.to_json()).map_err(|_| Refusal("M_UNKNOWN"))?;
     Ok(json!({ "room_version": room.version().as_str(), "event": event }).to_string().into_response())
 }
 
-async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes) -> Result<Response, Response> {
+async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let text = std::str::from_utf8(&body).map_err(|_| refusal("M_NOT_JSON"))?;
-    let join = Pdu::parse_remote(text, room.version()).map_err(|_| refusal("M_BAD_JSON"))?;
+    let text = std::str::from_utf8(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    let join = Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?;
     let ways = room.ways();
     let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
     let creator = room.creator();
@@ -73,7 +78,7 @@ async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes)
         let mut log = room.log();
         let servers = log.servers();
         log.add(&join);
-        let (at, _) = log.find(join.event_id().as_str()).ok_or_else(|| refusal("M_UNKNOWN"))?;
+        let (at, _) = log.find(join.event_id().as_str()).ok_or_else(|| Refusal("M_UNKNOWN"))?;
         (log.before(at, only_member), servers)
     };
     told.state.extend(ways.also);
@@ -86,65 +91,65 @@ async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes)
     Ok(in_pieces(&head, "state", told, Some(event.into()), ways.joins_break_off))
 }
 
-async fn send_leave(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Response> {
+async fn send_leave(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let text = std::str::from_utf8(&body).map_err(|_| refusal("M_NOT_JSON"))?;
-    room.add(&Pdu::parse_remote(text, room.version()).map_err(|_| refusal("M_BAD_JSON"))?);
+    let text = std::str::from_utf8(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    room.add(&Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?);
     Ok("{}".into_response())
 }
 
 /// Waits until the state is to be told.
-async fn told(room: &HostedRoom) -> Result<(), Response> {
+async fn told(room: &HostedRoom) -> Result<(), Refusal> {
     // The room outlives its answers.
     let _ = room.state_is_told.subscribe().wait_for(|told| *told).await;
-    if room.ways().refuses_state { Err(refusal("M_NOT_FOUND")) } else { Ok(()) }
+    if room.ways().refuses_state { Err(Refusal("M_NOT_FOUND")) } else { Ok(()) }
 }
 
-async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Response> {
+async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     told(&room).await?;
     let ways = room.ways();
     let mut told = {
         let log = room.log();
         let id = asked.get("event_id").map_or("", String::as_str);
-        let (at, _) = log.find(id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+        let (at, _) = log.find(id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
         log.before(at, None)
     };
     told.state.extend(ways.also);
     Ok(in_pieces(&json!({}), "pdus", told, None, ways.states_break_off))
 }
 
-async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Response> {
+async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     told(&room).await?;
     let log = room.log();
     let id = asked.get("event_id").map_or("", String::as_str);
-    let (at, _) = log.find(id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+    let (at, _) = log.find(id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
     Ok(json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids }).to_string().into_response())
 }
 
-async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Response> {
+async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let log = room.log();
-    let (_, event) = log.find(&id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
-    let event: Value = serde_json::from_slice(&event.json).map_err(|_| refusal("M_UNKNOWN"))?;
+    let (_, event) = log.find(&id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
+    let event: Value = serde_json::from_slice(&event.json).map_err(|_| Refusal("M_UNKNOWN"))?;
     Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
 }
 
-async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Response> {
+async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let log = room.log();
-    let (at, _) = log.find(&id).ok_or_else(|| refusal("M_NOT_FOUND"))?;
+    let (at, _) = log.find(&id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
     let chain = log.auth_chain(at);
     let chain: Vec<&str> = chain.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
     Ok(format!("{{\"auth_chain\":[{}]}}", chain.join(",")).into_response())
 }
 
 /// What the joined server sends is part of the room.
-async fn send(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Response> {
+async fn send(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let transaction: Value = serde_json::from_slice(&body).map_err(|_| refusal("M_NOT_JSON"))?;
+    let transaction: Value = serde_json::from_slice(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
     for event in transaction["pdus"].as_array().into_iter().flatten() {
         if let Ok(pdu) = Pdu::parse_remote(&event.to_string(), room.version())
             && pdu.room_id() == room.id()
