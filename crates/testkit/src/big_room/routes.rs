@@ -38,7 +38,7 @@ pub(super) fn routes(room: Rooms) -> Router {
 }
 
 fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Refusal> {
-    rooms.get().map(Arc::clone).ok_or_else(|| Refusal("M_NOT_FOUND"))
+    rooms.get().map(Arc::clone).ok_or(Refusal("M_NOT_FOUND"))
 }
 
 /// An answer with status 404 and this error code.
@@ -78,7 +78,7 @@ async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes)
         let mut log = room.log();
         let servers = log.servers();
         log.add(&join);
-        let (at, _) = log.find(join.event_id().as_str()).ok_or_else(|| Refusal("M_UNKNOWN"))?;
+        let (at, _) = log.find(join.event_id().as_str()).ok_or(Refusal("M_UNKNOWN"))?;
         (log.before(at, only_member), servers)
     };
     told.state.extend(ways.also);
@@ -112,7 +112,7 @@ async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respon
     let mut told = {
         let log = room.log();
         let id = asked.get("event_id").map_or("", String::as_str);
-        let (at, _) = log.find(id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
+        let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
         log.before(at, None)
     };
     told.state.extend(ways.also);
@@ -124,7 +124,7 @@ async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Re
     told(&room).await?;
     let log = room.log();
     let id = asked.get("event_id").map_or("", String::as_str);
-    let (at, _) = log.find(id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
+    let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
     Ok(json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids }).to_string().into_response())
 }
@@ -132,7 +132,7 @@ async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Re
 async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let log = room.log();
-    let (_, event) = log.find(&id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
+    let (_, event) = log.find(&id).ok_or(Refusal("M_NOT_FOUND"))?;
     let event: Value = serde_json::from_slice(&event.json).map_err(|_| Refusal("M_UNKNOWN"))?;
     Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
 }
@@ -140,7 +140,7 @@ async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Res
 async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let log = room.log();
-    let (at, _) = log.find(&id).ok_or_else(|| Refusal("M_NOT_FOUND"))?;
+    let (at, _) = log.find(&id).ok_or(Refusal("M_NOT_FOUND"))?;
     let chain = log.auth_chain(at);
     let chain: Vec<&str> = chain.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
     Ok(format!("{{\"auth_chain\":[{}]}}", chain.join(",")).into_response())
