@@ -7,7 +7,9 @@ mod backfill;
 mod fetch_missing;
 mod invites;
 mod place;
+mod spool;
 mod state_before;
+mod take_in;
 mod verify;
 
 use std::sync::Arc;
@@ -26,11 +28,13 @@ use crate::room::Room;
 use place::{Arrival, Outcomes};
 
 pub(crate) use invites::is_end_of_invite;
+pub(crate) use take_in::{TakeInError, TakenIn};
 
 /// How often an event is placed anew because the room has changed under it.
 const ATTEMPTS: usize = 8;
 
 /// Takes in what other servers send.
+#[derive(Clone)]
 pub struct PduReceiver {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) peers: Arc<dyn Peers>,

@@ -14,9 +14,8 @@ use plexus_protocol::rules::RoomVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{
-    Asked, Entrance, JoinedRoom, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Template, Waiting,
-};
+use super::told::Told;
+use super::{Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting};
 
 const PREFIX: &str = "/_matrix/federation";
 /// How long a large room may take to be told.
@@ -81,17 +80,6 @@ struct TemplateAnswer {
 }
 
 #[derive(Deserialize)]
-struct SendJoinAnswer {
-    event: Option<RawPdu>,
-    state: Vec<RawPdu>,
-    auth_chain: Vec<RawPdu>,
-    #[serde(default)]
-    members_omitted: bool,
-    #[serde(default)]
-    servers_in_room: Vec<ServerName>,
-}
-
-#[derive(Deserialize)]
 struct SendKnockAnswer {
     knock_room_state: Vec<RawPdu>,
 }
@@ -120,12 +108,6 @@ struct Events {
 
 #[derive(Deserialize)]
 struct AuthChain {
-    auth_chain: Vec<RawPdu>,
-}
-
-#[derive(Deserialize)]
-struct State {
-    pdus: Vec<RawPdu>,
     auth_chain: Vec<RawPdu>,
 }
 
@@ -200,11 +182,17 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn state<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateEvents> {
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let path = with_query(path(&["v1", "state", room.as_str()]), &[("event_id", event.as_str())]);
-            let answer: State = self.client.call_json(server, Call::get(path)).await?;
-            Ok(StateEvents { state: answer.pdus, auth_chain: answer.auth_chain })
+            let call = Call::get(path).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
+            let answer = self.client.stream(server, call).await?;
+            Ok(Box::new(Told::new(server.clone(), answer)) as Box<dyn StateParts>)
         })
     }
 
@@ -245,19 +233,18 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit_members: bool) -> Asked<'a, JoinedRoom> {
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let omit = if omit_members { "true" } else { "false" };
             let path = with_query(send_path("v2", "send_join", join), &[("omit_members", omit)]);
             let call = Call::put(path, join.json().to_owned()).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
-            let answer: SendJoinAnswer = self.client.call_json(server, call).await?;
-            Ok(JoinedRoom {
-                event: answer.event,
-                state: answer.state,
-                auth_chain: answer.auth_chain,
-                members_omitted: answer.members_omitted,
-                servers_in_room: answer.servers_in_room,
-            })
+            let answer = self.client.stream(server, call).await?;
+            Ok(Box::new(Told::new(server.clone(), answer)) as Box<dyn StateParts>)
         })
     }
 

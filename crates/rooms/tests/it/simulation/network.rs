@@ -11,7 +11,7 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{
-    Asked, Entrance, JoinedRoom, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Template, Waiting,
+    Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template, Waiting,
 };
 use plexus_rooms::serve::{self, MissingFrom};
 use plexus_rooms::timeline::{self, Direction};
@@ -195,6 +195,10 @@ fn raw(json: String) -> RawPdu {
     RawValue::from_string(json).unwrap()
 }
 
+fn parts(state: Vec<String>, auth_chain: Vec<String>) -> Box<dyn StateParts> {
+    Box::new(vec![StatePart::State(raws(state)), StatePart::AuthChain(raws(auth_chain))].into_iter())
+}
+
 fn raws(json: Vec<String>) -> Vec<RawPdu> {
     json.into_iter().map(raw).collect()
 }
@@ -363,14 +367,19 @@ impl Peers for Wire {
         })
     }
 
-    fn state<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateEvents> {
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::state_before(&there.rooms, &self.own, room, event).await;
             let (room, found) = found.map_err(|error| self.refused(server, error))?;
             let state = serve::pdus(&room, &found.state).await.unwrap();
             let auth_chain = serve::pdus(&room, &found.auth_chain).await.unwrap();
-            Ok(StateEvents { state: raws(state), auth_chain: raws(auth_chain) })
+            Ok(parts(state, auth_chain))
         })
     }
 
@@ -405,7 +414,7 @@ impl Peers for Wire {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit: bool) -> Asked<'a, JoinedRoom> {
+    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit: bool) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let arrival = serve::Arrival {
@@ -420,7 +429,7 @@ impl Peers for Wire {
             let told = told.map_err(|error| self.refused(server, error))?;
             let state = serve::pdus(&arrived.room, &told.state).await.unwrap();
             let auth_chain = serve::pdus(&arrived.room, &told.auth_chain).await.unwrap();
-            Ok(JoinedRoom { state: raws(state), auth_chain: raws(auth_chain), ..JoinedRoom::default() })
+            Ok(parts(state, auth_chain))
         })
     }
 
