@@ -31,9 +31,11 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
 pub(crate) fn membership_error(error: MembershipError) -> ApiError {
     let text = error.to_string();
     match error {
-        MembershipError::TargetNotInRoom | MembershipError::NotInAllowedRoom | MembershipError::RemoteUser => {
-            ApiError::forbidden(text)
-        }
+        MembershipError::TargetNotInRoom
+        | MembershipError::NotInAllowedRoom
+        | MembershipError::RemoteUser
+        | MembershipError::NotInvited
+        | MembershipError::IdentityKey => ApiError::forbidden(text),
         MembershipError::NotBanned | MembershipError::Banned => {
             ApiError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text)
         }

@@ -52,7 +52,7 @@ pub use auto_join::{AutoJoin, AutoJoinSettings};
 pub use build::Sent;
 pub use create::{CreateError, InitialState, NewRoom, Preset, RoomCreator, RoomDefaults, default_power_levels};
 pub use error::SendError;
-pub use membership::{MembershipChange, MembershipChanger, MembershipError};
+pub use membership::{MembershipChange, MembershipChanger, MembershipError, Redemption};
 pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
 pub use profile::{ProfileError, Profiles};

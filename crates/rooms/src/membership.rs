@@ -2,6 +2,7 @@
 
 mod remote;
 pub(crate) mod restricted;
+mod third_party;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::serve;
 use remote::Remote;
 
 pub(crate) use remote::along;
+pub use third_party::Redemption;
 
 /// A change of membership to be made.
 #[derive(Clone, Debug)]
@@ -83,6 +85,12 @@ pub enum MembershipError {
     /// A room the user is in cannot be forgotten.
     #[error("the user is in the room")]
     StillInRoom,
+    /// Nobody in the room has invited the owner of that address.
+    #[error("nobody has invited the owner of that address")]
+    NotInvited,
+    /// The identity server's key has been withdrawn, or cannot be asked about.
+    #[error("the identity server does not stand by its key")]
+    IdentityKey,
     /// The room, or the database.
     #[error(transparent)]
     Send(#[from] SendError),

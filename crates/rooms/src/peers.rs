@@ -182,6 +182,22 @@ pub trait Peers: Send + Sync {
     /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's server.
     fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
 
+    /// `PUT /exchange_third_party_invite/{roomId}`
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        invite: Object,
+    ) -> Asked<'a, ()>;
+
+    /// Whether an identity server still stands by a key: asks the address that an event of `named_by` names for that.
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        named_by: &'a ServerName,
+        key_validity_url: &'a str,
+        public_key: &'a str,
+    ) -> Asked<'a, bool>;
+
     /// The keys that are known or can be found; others are left out. Server and key id to key.
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>>;
 }

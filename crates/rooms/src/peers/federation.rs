@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_net::Purpose;
 use plexus_net::federation::{Call, FederationClient, FederationError, KeyRing, WantedKey};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
@@ -22,6 +23,10 @@ const PREFIX: &str = "/_matrix/federation";
 const JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 /// The largest room that is joined, in bytes of its state and auth chain.
 const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
+
+/// How long an identity server may take to say whether a key is valid.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 
 /// [`Peers`] by the server-server API.
 pub struct FederationPeers {
@@ -104,6 +109,11 @@ struct Pdus {
 #[derive(Deserialize)]
 struct Events {
     events: Vec<RawPdu>,
+}
+
+#[derive(Deserialize)]
+struct Validity {
+    valid: bool,
 }
 
 #[derive(Deserialize)]
@@ -273,6 +283,35 @@ impl Peers for FederationPeers {
             let call = Call::put(send_path("v2", "invite", invite), body);
             let answer: InviteAnswer = self.client.call_json(server, call).await?;
             Ok(answer.event)
+        })
+    }
+
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        invite: Object,
+    ) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let path = path(&["v1", "exchange_third_party_invite", room.as_str()]);
+            self.client.call(server, Call::put(path, invite.to_json())).await.map(|_| ())
+        })
+    }
+
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        named_by: &'a ServerName,
+        key_validity_url: &'a str,
+        public_key: &'a str,
+    ) -> Asked<'a, bool> {
+        Box::pin(async move {
+            let mut url = key_validity_url.to_owned();
+            url.push_str(if url.contains('?') { "&public_key=" } else { "?public_key=" });
+            encode(public_key, &mut url);
+            let purpose = Purpose::IdentityServer;
+            let answer = self.client.fetch(purpose, named_by, &url, IDENTITY_TIMEOUT, MAX_IDENTITY_BYTES).await?;
+            let answer: Result<Validity, _> = serde_json::from_slice(&answer.whole().await?.as_ref());
+            Ok(answer.is_ok_and(|answer| answer.valid))
         })
     }
 

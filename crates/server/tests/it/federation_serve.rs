@@ -5,6 +5,7 @@ mod history;
 mod inviting;
 mod joining;
 mod outside;
+mod third_party;
 
 use http::Method;
 use plexus_protocol::event::{Pdu, build};

@@ -445,6 +445,24 @@ impl Peers for Wire {
         Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
     }
 
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _room: &'a RoomId,
+        _invite: Object,
+    ) -> Asked<'a, ()> {
+        Box::pin(async move { Err(FederationError::NotAllowed(server.clone())) })
+    }
+
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        _named_by: &'a ServerName,
+        _key_validity_url: &'a str,
+        _public_key: &'a str,
+    ) -> Asked<'a, bool> {
+        Box::pin(async { Ok(true) })
+    }
+
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {
         Box::pin(async move {
             let key = |wanted: &SignedBy| {
