@@ -34,6 +34,7 @@ mod nids;
 mod outliers;
 mod outside;
 mod persist;
+mod policy;
 mod profile;
 mod receive;
 mod redactions;

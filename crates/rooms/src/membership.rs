@@ -313,7 +313,8 @@ impl MembershipChanger {
         let signed: Vec<Pdu> = signed.into_iter().filter(|pdu| pdu.event_id() == invite.event_id()).collect();
         let Some(signed) = signed.first() else { return Err(MembershipError::RemoteUser) };
         let event_id = signed.event_id().clone();
-        match receiver.place_own(room, signed).await? {
+        let signed = &self.rooms.recommended_here(room, signed.clone()).await?;
+        match self.rooms.place_own(room, signed, None).await? {
             Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
             Accepted::Known => Ok(Sent { event_id, position: None }),
             // The inviter has lost the right to it meanwhile.

@@ -182,6 +182,9 @@ pub trait Peers: Send + Sync {
     /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's server.
     fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
 
+    /// `POST /_matrix/policy/v1/sign`: the signatures that recommend an event, by server and key id.
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object>;
+
     /// `PUT /exchange_third_party_invite/{roomId}`
     fn exchange_third_party_invite<'a>(
         &'a self,

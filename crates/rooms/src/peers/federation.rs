@@ -24,6 +24,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 /// The largest room that is joined, in bytes of its state and auth chain.
 const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
 
+const POLICY_PATH: &str = "/_matrix/policy/v1/sign";
+/// How long a policy server may take: users wait for it whenever they send.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an identity server may take to say whether a key is valid.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_IDENTITY_BYTES: usize = 64 * 1024;
@@ -286,6 +289,13 @@ impl Peers for FederationPeers {
         })
     }
 
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object> {
+        Box::pin(async move {
+            let call = Call::post(POLICY_PATH.to_owned(), pdu.json().to_owned()).timeout(POLICY_TIMEOUT);
+            self.client.call_json(server, call).await
+        })
+    }
+
     fn exchange_third_party_invite<'a>(
         &'a self,
         server: &'a ServerName,
@@ -310,7 +320,7 @@ impl Peers for FederationPeers {
             encode(public_key, &mut url);
             let purpose = Purpose::IdentityServer;
             let answer = self.client.fetch(purpose, named_by, &url, IDENTITY_TIMEOUT, MAX_IDENTITY_BYTES).await?;
-            let answer: Result<Validity, _> = serde_json::from_slice(&answer.whole().await?.as_ref());
+            let answer: Result<Validity, _> = serde_json::from_slice(answer.whole().await?.as_ref());
             Ok(answer.is_ok_and(|answer| answer.valid))
         })
     }

@@ -5,6 +5,7 @@ mod history;
 mod inviting;
 mod joining;
 mod outside;
+mod policy;
 mod third_party;
 
 use http::Method;

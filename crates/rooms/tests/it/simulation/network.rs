@@ -208,17 +208,18 @@ impl Server {
         let database = TestPlace::sqlite().open();
         let name = ServerName::try_from(format!("server{at}")).unwrap();
         let key = Arc::new(SigningKey::generate(&[at as u8 + 1; 32], "sim"));
+        let wire = Arc::new(Wire { own: name.clone(), network: Arc::clone(network) });
         let rooms = Rooms::start(RoomsOptions {
             db: database.db(),
             clock: clock.clone(),
             random: Random::seeded(at as u64),
             server_name: name.clone(),
             signing_key: Arc::clone(&key),
+            peers: Some(Arc::clone(&wire) as Arc<dyn Peers>),
             cache_bytes: 16 << 20,
             describing: plexus_rooms::stripped::usual().collect(),
         });
-        let wire = Wire { own: name.clone(), network: Arc::clone(network) };
-        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(wire)));
+        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), wire));
         Self {
             name,
             creator: RoomCreator::new(Arc::clone(&rooms)),
@@ -461,6 +462,10 @@ impl Peers for Wire {
         _public_key: &'a str,
     ) -> Asked<'a, bool> {
         Box::pin(async { Ok(true) })
+    }
+
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, _pdu: &'a Pdu) -> Asked<'a, Object> {
+        Box::pin(async move { Err(FederationError::NotAllowed(server.clone())) })
     }
 
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {
