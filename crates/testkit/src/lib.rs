@@ -1,35 +1,38 @@
 //! Fixtures for tests.
 //!
-//! - [`databases`]: an empty database of each backend; every store test loops over them
+//! - [`databases`]: an empty database of each backend; every store test loops over them (feature `databases`, on by default)
 //! - [`postgres`]: the private PostgreSQL cluster behind that
 //! - [`server`]: a whole server in the process (feature `server`)
 //! - [`client`]: a small client of any server (feature `server`)
-//! - [`peer`]: another server, for federation, that does what a test wants (feature `server`)
-//! - [`big_room`]: a room of any size on such another server (feature `server`)
+//! - [`peer`]: another server, for federation, that does what a test wants (feature `peer`)
+//! - [`big_room`]: a room of any size on such another server (feature `peer`)
 //! - [`synapse`]: another server, for federation: a real Synapse (feature `server`)
 //! - [`link`]: what is between two servers, and can be cut (feature `server`)
 
-#[cfg(feature = "server")]
+#[cfg(feature = "peer")]
 pub mod big_room;
 #[cfg(feature = "server")]
 pub mod client;
+#[cfg(feature = "databases")]
 pub mod database;
 #[cfg(feature = "server")]
 pub mod link;
-#[cfg(feature = "server")]
+#[cfg(feature = "peer")]
 pub mod peer;
+#[cfg(feature = "databases")]
 pub mod postgres;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod synapse;
 
-#[cfg(feature = "server")]
+#[cfg(feature = "peer")]
 pub use big_room::{BigRoom, HostedRoom, RoomHost};
 #[cfg(feature = "server")]
 pub use client::{Answer, Client, TestUser};
+#[cfg(feature = "databases")]
 pub use database::{TestDatabase, TestPlace, databases, places};
-#[cfg(feature = "server")]
+#[cfg(feature = "peer")]
 pub use peer::{Peer, Received};
 #[cfg(feature = "server")]
 pub use server::{TestServer, TestServerBuilder};

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+#[cfg(feature = "server")]
 use crate::server::{Answer, TestServer};
 
 /// Until when a peer's keys are good: the year 2100.
@@ -111,17 +112,20 @@ impl Peer {
         }
     }
 
+    /// The value of the header with which it signs a request to the server named `destination`.
+    pub fn sign(&self, destination: &ServerName, method: &Method, path: &str, body: Option<&Value>) -> String {
+        let content = body.map(|body| json::Value::parse(&body.to_string()).expect("serde_json writes JSON"));
+        let request = x_matrix::Request { method: method.as_str(), uri: path, destination, content: content.as_ref() };
+        XMatrix::sign(&request, &self.name, &self.key).to_string()
+    }
+}
+
+#[cfg(feature = "server")]
+impl Peer {
     /// The value of the header with which it signs a request to `server`.
     pub fn authorization(&self, server: &TestServer, method: &Method, path: &str, body: Option<&Value>) -> String {
-        let content = body.map(|body| json::Value::parse(&body.to_string()).expect("serde_json writes JSON"));
-        let destination = server.config().server.server_name.as_str();
-        let request = x_matrix::Request {
-            method: method.as_str(),
-            uri: path,
-            destination: &ServerName::try_from(destination).expect("a server's name is one"),
-            content: content.as_ref(),
-        };
-        XMatrix::sign(&request, &self.name, &self.key).to_string()
+        let name = ServerName::try_from(server.name()).expect("a server's name is one");
+        self.sign(&name, method, path, body)
     }
 
     /// Sends a signed request to `server`.
