@@ -18,7 +18,6 @@ mod query;
 pub mod routes;
 pub mod services;
 mod space;
-mod thirdparty;
 mod transactions;
 
 pub use discovery::own_keys::OwnKeys;

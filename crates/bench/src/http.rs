@@ -9,21 +9,28 @@ use tokio::net::TcpStream;
 
 /// The most headers an answer may have.
 const MAX_HEADERS: usize = 64;
+/// The least room for what is read next, in bytes.
+const READ: usize = 4096;
 
-/// A kept-alive connection to one server.
+/// A kept-alive connection to one server. Its buffers are used again for each request.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     host: String,
     request: Vec<u8>,
-    buffer: Vec<u8>,
+    /// What was read, from the beginning of an answer on.
+    input: Vec<u8>,
+    /// The joined chunks of a body that came in chunks.
+    joined: Vec<u8>,
+    /// Bytes of `input` that the last answer took.
+    taken: usize,
 }
 
 /// A server's answer.
-#[derive(Debug)]
-pub struct Reply {
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
     pub status: u16,
-    pub body: Vec<u8>,
+    pub body: &'a [u8],
 }
 
 /// What is asked of a server.
@@ -31,8 +38,17 @@ pub struct Reply {
 pub struct Request<'a> {
     pub method: &'a str,
     pub path: &'a str,
-    pub token: Option<&'a str>,
+    /// The whole value of the header.
+    pub authorization: Option<&'a str>,
+    pub content_type: &'a str,
     pub body: Option<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// A request with a body of JSON, or none.
+    pub fn json(method: &'a str, path: &'a str, authorization: Option<&'a str>, body: Option<&'a [u8]>) -> Self {
+        Self { method, path, authorization, content_type: "application/json", body }
+    }
 }
 
 enum Length {
@@ -42,7 +58,7 @@ enum Length {
 
 struct Head {
     status: u16,
-    /// Bytes of the buffer that the head takes.
+    /// Bytes of the input that the head takes.
     end: usize,
     length: Length,
 }
@@ -52,25 +68,34 @@ impl Connection {
     pub async fn open(host: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: host.to_owned(), request: Vec::new(), buffer: Vec::new() })
+        let host = host.to_owned();
+        Ok(Self { stream, host, request: Vec::new(), input: Vec::new(), joined: Vec::new(), taken: 0 })
     }
 
     /// Sends `request` and reads the whole answer.
-    pub async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply> {
+    pub async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply<'_>> {
         self.write(request);
         self.stream.write_all(&self.request).await?;
+        self.input.drain(..self.taken);
+        self.taken = 0;
         let head = loop {
-            if let Some(head) = parse_head(&self.buffer)? {
+            if let Some(head) = parse_head(&self.input)? {
                 break head;
             }
             self.fill().await?;
         };
-        self.buffer.drain(..head.end);
         let body = match head.length {
-            Length::Known(length) => self.take(length).await?,
-            Length::Chunked => self.chunks().await?,
+            Length::Known(length) => {
+                self.taken = head.end + length;
+                self.have(self.taken).await?;
+                self.input.get(head.end..self.taken)
+            }
+            Length::Chunked => {
+                self.taken = self.join(head.end).await?;
+                Some(self.joined.as_slice())
+            }
         };
-        Ok(Reply { status: head.status, body })
+        Ok(Reply { status: head.status, body: body.unwrap_or_default() })
     }
 
     fn write(&mut self, request: Request<'_>) {
@@ -79,12 +104,14 @@ impl Connection {
         for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", &self.host] {
             out.extend_from_slice(part.as_bytes());
         }
-        if let Some(token) = request.token {
-            out.extend_from_slice(b"\r\nAuthorization: Bearer ");
-            out.extend_from_slice(token.as_bytes());
+        if let Some(value) = request.authorization {
+            out.extend_from_slice(b"\r\nAuthorization: ");
+            out.extend_from_slice(value.as_bytes());
         }
         if let Some(body) = request.body {
-            out.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
+            out.extend_from_slice(b"\r\nContent-Type: ");
+            out.extend_from_slice(request.content_type.as_bytes());
+            out.extend_from_slice(b"\r\nContent-Length: ");
             out.extend_from_slice(body.len().to_string().as_bytes());
         }
         out.extend_from_slice(b"\r\n\r\n");
@@ -92,46 +119,62 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> io::Result<()> {
-        if self.stream.read_buf(&mut self.buffer).await? == 0 {
+        self.input.reserve(READ);
+        if self.stream.read_buf(&mut self.input).await? == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
         }
         Ok(())
     }
 
-    async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        while self.buffer.len() < length {
+    /// Reads until the input has `length` bytes.
+    async fn have(&mut self, length: usize) -> io::Result<()> {
+        while self.input.len() < length {
             self.fill().await?;
         }
-        let rest = self.buffer.split_off(length);
-        Ok(std::mem::replace(&mut self.buffer, rest))
+        Ok(())
     }
 
-    async fn line(&mut self) -> io::Result<Vec<u8>> {
+    /// Joins the chunks that begin at `at`, and returns where they end.
+    async fn join(&mut self, mut at: usize) -> io::Result<usize> {
+        self.joined.clear();
         loop {
-            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
-                let mut line = self.take(end + 2).await?;
-                line.truncate(end);
-                return Ok(line);
-            }
-            self.fill().await?;
-        }
-    }
-
-    async fn chunks(&mut self) -> io::Result<Vec<u8>> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.line().await?;
+            let end = self.line_end(at).await?;
+            let line = self.input.get(at..end).unwrap_or_default();
             let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
             let size = std::str::from_utf8(digits)
                 .ok()
                 .and_then(|digits| usize::from_str_radix(digits.trim(), 16).ok())
                 .ok_or_else(|| invalid("a chunk without a size"))?;
+            let begin = end + 2;
             if size == 0 {
-                while !self.line().await?.is_empty() {}
-                return Ok(body);
+                return self.trailer(begin).await;
             }
-            body.append(&mut self.take(size).await?);
-            self.line().await?;
+            self.have(begin + size + 2).await?;
+            self.joined.extend_from_slice(self.input.get(begin..begin + size).unwrap_or_default());
+            at = begin + size + 2;
+        }
+    }
+
+    /// Reads the lines after the last chunk; returns where they end.
+    async fn trailer(&mut self, mut at: usize) -> io::Result<usize> {
+        loop {
+            let end = self.line_end(at).await?;
+            let empty = end == at;
+            at = end + 2;
+            if empty {
+                return Ok(at);
+            }
+        }
+    }
+
+    /// Where the line that begins at `at` ends, without its line break.
+    async fn line_end(&mut self, at: usize) -> io::Result<usize> {
+        loop {
+            let rest = self.input.get(at..).unwrap_or_default();
+            if let Some(length) = rest.windows(2).position(|pair| pair == b"\r\n") {
+                return Ok(at + length);
+            }
+            self.fill().await?;
         }
     }
 }
@@ -159,3 +202,6 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,62 +3,69 @@
 //! Servers are driven over their public API only. With several targets each round drives them in turn (A B A B ...), and
 //! ratios are taken round by round, so that a machine whose speed drifts does not decide the comparison.
 
+mod aims;
+mod descriptors;
+mod document;
 mod http;
+mod options;
+mod origin;
+mod page;
+mod process;
 mod report;
+mod run;
 mod scenario;
 mod stats;
+mod table;
 mod target;
+mod user;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use plexus_base::Clock;
 
+use crate::document::{Render, RenderError};
+use crate::options::Options;
+use crate::process::Process;
 use crate::report::Report;
-use crate::scenario::Scenario;
+use crate::run::Run;
 use crate::target::{Target, TargetError};
 
-/// How a run is set up.
-#[derive(Debug, Clone, Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "plexus-bench", version, about = "Drives Matrix homeservers and says how fast they are")]
-pub struct Options {
-    /// What to measure; several may be given.
-    #[arg(required = true, value_enum)]
-    scenarios: Vec<Scenario>,
-    /// A homeserver's base URL, http://HOST:PORT; with `NAME=` before it, the name used in the report. Repeatable.
-    #[arg(long = "target", required = true)]
-    targets: Vec<String>,
-    /// The targets' `registration_shared_secret`; without it, users are made by open registration.
-    #[arg(long)]
-    shared_secret: Option<String>,
-    /// How often each target is driven.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// How long one round drives one target, in seconds.
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Users that act at the same time.
-    #[arg(long, default_value_t = 10)]
-    users: usize,
-    /// Rooms of the account whose initial sync is measured.
-    #[arg(long, default_value_t = 100)]
-    rooms: usize,
-    /// Users that wait for one message.
-    #[arg(long, default_value_t = 50)]
-    waiters: usize,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Option<Options>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Puts reports of earlier runs together.
+    Render(Render),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error("{}", .0.join("\n"))]
+    Scenarios(Vec<String>),
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = runtime.map_err(TargetError::from).and_then(|runtime| runtime.block_on(run(&options)));
+    let arguments = Arguments::parse();
+    let outcome = match (arguments.command, arguments.run) {
+        (Some(Command::Render(render)), _) => render.run().map_err(Failure::from),
+        (None, Some(options)) => measure(options),
+        (None, None) => Ok(()),
+    };
     match outcome {
-        Ok(report) => {
-            println!("{}", if options.json { report.json() } else { report.table() });
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("plexus-bench: {error}");
             ExitCode::FAILURE
@@ -66,14 +73,38 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options) -> Result<Report, TargetError> {
+fn measure(options: Options) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TargetError::from)?;
+    let (json, json_file, html_file) = (options.json, options.json_file.clone(), options.html_file.clone());
+    let report = runtime.block_on(run(options))?;
+    println!("{}", if json { report.json() } else { table::table(&report) });
+    if let Some(path) = json_file {
+        document::write(&path, &report.json())?;
+    }
+    if let Some(path) = html_file {
+        document::write(&path, &page::page(&report, &[]))?;
+    }
+    if report.failures.is_empty() { Ok(()) } else { Err(Failure::Scenarios(report.failures)) }
+}
+
+/// Measures every scenario; one that fails does not keep the others from being measured.
+async fn run(options: Options) -> Result<Report, TargetError> {
     let mut targets = Vec::new();
-    for written in &options.targets {
-        targets.push(Target::parse(written, options.shared_secret.clone())?);
+    for (index, written) in options.targets.iter().enumerate() {
+        let mut target = Target::parse(written, options.shared_secret.clone())?;
+        target.process = options.pids.get(index).copied().map(Process);
+        targets.push(target);
     }
-    let mut report = Report::new(targets.iter().map(|target| target.name.clone()).collect());
-    for scenario in &options.scenarios {
-        scenario.measure(options, &targets, &mut report).await?;
+    let report = Report::new(targets.iter().map(|target| target.name.clone()).collect());
+    let mut run = Run { options, targets: targets.into(), report, clock: Clock::system() };
+    let scenarios = run.options.scenarios.clone();
+    for scenario in &scenarios {
+        if let Err(error) = scenario.measure(&mut run).await {
+            run.report.failures.push(format!("{scenario:?}: {error}"));
+        }
     }
-    Ok(report)
+    if scenarios.len() > 1 {
+        run.memory("after all of these");
+    }
+    Ok(run.report)
 }

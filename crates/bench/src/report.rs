@@ -1,13 +1,11 @@
-//! What was measured, as a table for people and as JSON.
+//! What was measured: kept as JSON, read again, put together.
 
-use std::fmt::Write as _;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::stats::{median, percentile};
 
 /// Whether more or less of a figure is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     More,
@@ -15,39 +13,97 @@ pub enum Better {
 }
 
 /// One figure of one scenario: for each target, one value per round.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figure {
     pub scenario: String,
-    pub what: &'static str,
-    pub unit: &'static str,
+    pub what: String,
+    pub unit: String,
     pub better: Better,
     /// One list per target, in the targets' order; one value per round.
     pub rounds: Vec<Vec<f64>>,
 }
 
+/// Something that was looked at again and again while a scenario ran.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Series {
+    pub scenario: String,
+    pub what: String,
+    pub unit: String,
+    /// The index of one of the report's targets.
+    pub target: usize,
+    /// Seconds after the start of the run, and values.
+    pub points: Vec<(f64, f64)>,
+}
+
 /// All figures of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    targets: Vec<String>,
-    figures: Vec<Figure>,
+    pub targets: Vec<String>,
+    pub figures: Vec<Figure>,
+    #[serde(default)]
+    pub series: Vec<Series>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub failures: Vec<String>,
 }
 
 impl Report {
     /// An empty report about `targets`.
     pub fn new(targets: Vec<String>) -> Self {
-        Self { targets, figures: Vec::new() }
+        Self { targets, ..Self::default() }
     }
 
     /// Notes the value of a round of `target`, the index of one of the report's targets.
-    pub fn add(&mut self, scenario: &str, what: (&'static str, &'static str, Better), target: usize, value: f64) {
+    pub fn add(&mut self, scenario: &str, what: (&str, &str, Better), target: usize, value: f64) {
         let (name, unit, better) = what;
         let known = self.figures.iter().position(|figure| figure.scenario == scenario && figure.what == name);
         let index = known.unwrap_or_else(|| {
-            let rounds = vec![Vec::new(); self.targets.len()];
-            self.figures.push(Figure { scenario: scenario.to_owned(), what: name, unit, better, rounds });
+            let (scenario, what, unit) = (scenario.to_owned(), name.to_owned(), unit.to_owned());
+            self.figures.push(Figure { scenario, what, unit, better, rounds: Vec::new() });
             self.figures.len() - 1
         });
-        self.figures[index].rounds[target].push(value);
+        let rounds = &mut self.figures[index].rounds;
+        rounds.resize(self.targets.len(), Vec::new());
+        rounds[target].push(value);
+    }
+
+    /// Notes a value of a series at a time.
+    pub fn point(&mut self, scenario: &str, what: &str, unit: &str, target: usize, point: (f64, f64)) {
+        let known =
+            |series: &&mut Series| series.scenario == scenario && series.what == what && series.target == target;
+        if let Some(series) = self.series.iter_mut().find(known) {
+            series.points.push(point);
+            return;
+        }
+        let (scenario, what, unit) = (scenario.to_owned(), what.to_owned(), unit.to_owned());
+        self.series.push(Series { scenario, what, unit, target, points: vec![point] });
+    }
+
+    /// Adds what another run measured. Targets of the same name are the same.
+    pub fn merge(&mut self, other: Self) {
+        let indexes: Vec<usize> = other.targets.iter().map(|name| self.target(name)).collect();
+        for figure in other.figures {
+            for (index, rounds) in indexes.iter().zip(figure.rounds) {
+                for value in rounds {
+                    self.add(&figure.scenario, (&figure.what, &figure.unit, figure.better), *index, value);
+                }
+            }
+        }
+        for series in other.series {
+            let target = indexes[series.target];
+            self.series.push(Series { target, ..series });
+        }
+        self.failures.extend(other.failures);
+        let count = self.targets.len();
+        self.figures.iter_mut().for_each(|figure| figure.rounds.resize(count, Vec::new()));
+    }
+
+    fn target(&mut self, name: &str) -> usize {
+        if let Some(index) = self.targets.iter().position(|known| known == name) {
+            return index;
+        }
+        self.targets.push(name.to_owned());
+        self.targets.len() - 1
     }
 
     /// The report as JSON.
@@ -55,71 +111,80 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
 
-    /// The report as a Markdown table: the median per target, and how many times better each is than the first.
-    pub fn table(&self) -> String {
-        let mut out = String::from("| scenario | figure |");
-        for target in &self.targets {
-            // Writing to a String cannot fail, here and below.
-            let _ = write!(out, " {target} |");
-        }
-        for target in self.targets.iter().skip(1) {
-            let _ = write!(out, " {target}: times better |");
-        }
-        let columns = 1 + 2 * self.targets.len();
-        let _ = write!(out, "\n|{}", "---|".repeat(columns));
+    /// The scenarios in the order in which they were measured.
+    pub fn scenarios(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
         for figure in &self.figures {
-            let _ = write!(out, "\n| {} | {}, {} |", figure.scenario, figure.what, figure.unit);
-            for rounds in &figure.rounds {
-                let _ = write!(out, " {} |", median(rounds).map_or_else(|| "-".to_owned(), figure_text));
-            }
-            for index in 1..self.targets.len() {
-                let _ = write!(out, " {} |", ratio_text(&figure.ratios(index)));
+            if !names.contains(&figure.scenario.as_str()) {
+                names.push(&figure.scenario);
             }
         }
-        out
+        names
     }
-}
 
-impl Figure {
-    /// How many times better the target at `index` is than the first, round by round.
-    fn ratios(&self, index: usize) -> Vec<f64> {
-        let pairs = self.rounds[0].iter().zip(&self.rounds[index]);
-        pairs
-            .map(|(first, other)| match self.better {
-                Better::More => other / first,
-                Better::Less => first / other,
+    /// Whether the target at `index` is one that the others are compared with: the first, and those whose name begins
+    /// with the same word, such as one server on two databases.
+    pub fn is_baseline(&self, index: usize) -> bool {
+        let first_word = |index: usize| self.targets.get(index).and_then(|name| name.split(' ').next());
+        index == 0 || first_word(index) == first_word(0)
+    }
+
+    /// How many times better the target at `index` is than the best of the baseline, round by round; nothing for the
+    /// baseline itself.
+    pub fn ratios(&self, figure: &Figure, index: usize) -> Vec<f64> {
+        if self.is_baseline(index) {
+            return Vec::new();
+        }
+        let baseline = || figure.rounds.iter().enumerate().filter(|(index, _)| self.is_baseline(*index));
+        let better = |one: f64, other: f64| match figure.better {
+            Better::More => one.max(other),
+            Better::Less => one.min(other),
+        };
+        let of_round = |round: usize, value: &f64| {
+            let best = baseline().filter_map(|(_, rounds)| rounds.get(round).copied()).reduce(better)?;
+            Some(match figure.better {
+                Better::More => value / best,
+                Better::Less => best / value,
             })
-            .collect()
+        };
+        let rounds = figure.rounds.get(index).into_iter().flatten().enumerate();
+        rounds.filter_map(|(round, value)| of_round(round, value)).collect()
     }
 }
 
-fn figure_text(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+/// A value with as many digits as it deserves.
+pub fn figure_text(value: f64) -> String {
+    match value.abs() {
+        1000.0.. => grouped(value),
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        0.1.. => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.4}"),
+    }
 }
 
-fn ratio_text(ratios: &[f64]) -> String {
-    match (median(ratios), percentile(ratios, 0), percentile(ratios, 100)) {
-        (Some(median), Some(least), Some(most)) => format!("{median:.1} ({least:.1} to {most:.1})"),
-        _ => "-".to_owned(),
+/// A large number, its thousands separated.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && digit.is_ascii_digit() && (digits.len() - index).is_multiple_of(3) && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(digit);
     }
+    out
+}
+
+/// The median of ratios and their spread.
+pub fn ratio_text(ratios: &[f64]) -> Option<String> {
+    let (median, least, most) = (median(ratios)?, percentile(ratios, 0)?, percentile(ratios, 100)?);
+    Some(match ratios.len() {
+        1 => figure_text(median),
+        _ => format!("{} ({} to {})", figure_text(median), figure_text(least), figure_text(most)),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_taken_round_by_round_and_point_the_right_way() {
-        let mut report = Report::new(vec!["old".to_owned(), "new".to_owned()]);
-        for (round, (old, new)) in [(100.0, 200.0), (10.0, 40.0), (1.0, 3.0)].into_iter().enumerate() {
-            report.add("send", ("rate", "per second", Better::More), 0, old);
-            report.add("send", ("rate", "per second", Better::More), 1, new);
-            report.add("sync", ("time", "ms", Better::Less), 0, new);
-            report.add("sync", ("time", "ms", Better::Less), 1, old);
-            assert_eq!(report.figures[0].rounds[0].len(), round + 1);
-        }
-        let table = report.table();
-        assert!(table.contains("| send | rate, per second | 10.00 | 40.00 | 3.0 (2.0 to 4.0) |"), "{table}");
-        assert!(table.contains("| sync | time, ms | 40.00 | 10.00 | 3.0 (2.0 to 4.0) |"), "{table}");
-    }
-}
+mod tests;

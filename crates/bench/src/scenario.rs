@@ -1,21 +1,35 @@
 //! What can be measured. Each scenario prepares every target once, then drives them in turn.
 
+mod connections;
 mod create_room;
+mod e2ee;
 mod fanout;
+mod fed_join_large;
+mod fed_send;
+mod generator;
+mod growth;
+mod growth_rooms;
+mod history;
+mod join_leave;
+mod media;
+mod mixed;
 mod send;
 mod sync_idle;
 mod sync_initial;
+mod wide_send;
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use plexus_base::Clock;
 
-use crate::Options;
-use crate::report::Report;
-use crate::target::{Target, TargetError, User};
+use crate::run::Run;
+use crate::stats::percentile;
+use crate::target::{Target, TargetError};
+use crate::user::User;
 
 /// A scenario, by its name on the command line.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
     /// N senders in N rooms: messages a second.
     Send,
@@ -27,66 +41,118 @@ pub enum Scenario {
     SyncInitial,
     /// W users wait in one room: milliseconds from a message's sending to its receiving.
     Fanout,
+    /// N senders in a room with 10, 1,000, ... local members: messages a second.
+    WideSend,
+    /// Paging a room's history back: pages a second.
+    History,
     /// Making a room: milliseconds.
     CreateRoom,
+    /// Joining and leaving a room again and again: joins and leaves a second.
+    JoinLeave,
+    /// Keys of devices uploaded and claimed, messages to devices.
+    E2ee,
+    /// A day of a real server compressed: many who wait, some who type, read, write and look.
+    Mixed,
+    /// Thousands of open long-polls: memory, and the time of those that wake up.
+    Connections,
+    /// Uploads and downloads a second.
+    Media,
+    /// Messages of another server, from 1 and from 100 servers: PDUs a second until all of them are there.
+    FedSend,
+    /// Joining a room of another server with 20,000 members: seconds, and the most memory.
+    FedJoinLarge,
+    /// What a request costs this program itself, against a server that does nothing.
+    Generator,
+    /// The message rate as the database grows.
+    Growth,
+    /// What messages and syncs cost as an account is in more and more rooms.
+    GrowthRooms,
 }
 
 impl Scenario {
     /// Measures every target `rounds` times.
-    pub async fn measure(self, options: &Options, targets: &[Target], report: &mut Report) -> Result<(), TargetError> {
+    pub async fn measure(self, run: &mut Run) -> Result<(), TargetError> {
         match self {
-            Self::Send => send::measure("send", options.users, options, targets, report).await,
-            Self::SendOneRoom => send::measure("send-one-room", 1, options, targets, report).await,
-            Self::SyncIdle => sync_idle::measure(options, targets, report).await,
-            Self::SyncInitial => sync_initial::measure(options, targets, report).await,
-            Self::Fanout => fanout::measure(options, targets, report).await,
-            Self::CreateRoom => create_room::measure(options, targets, report).await,
+            Self::Send => send::measure("send", run.options.users, run).await,
+            Self::SendOneRoom => send::measure("send-one-room", 1, run).await,
+            Self::SyncIdle => sync_idle::measure(run).await,
+            Self::SyncInitial => sync_initial::measure(run).await,
+            Self::Fanout => fanout::measure(run).await,
+            Self::WideSend => wide_send::measure(run).await,
+            Self::History => history::measure(run).await,
+            Self::CreateRoom => create_room::measure(run).await,
+            Self::JoinLeave => join_leave::measure(run).await,
+            Self::E2ee => e2ee::measure(run).await,
+            Self::Mixed => mixed::measure(run).await,
+            Self::Connections => connections::measure(run).await,
+            Self::Media => media::measure(run).await,
+            Self::FedSend => fed_send::measure(run).await,
+            Self::FedJoinLarge => fed_join_large::measure(run).await,
+            Self::Generator => generator::measure(run).await,
+            Self::Growth => growth::measure(run).await,
+            Self::GrowthRooms => growth_rooms::measure(run).await,
         }
     }
 }
 
-impl Options {
-    fn duration(&self) -> Duration {
-        Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::from_secs(5))
+/// What a round of one target came to.
+#[derive(Debug)]
+pub struct Acts {
+    /// Each act's duration in milliseconds.
+    pub times: Vec<f64>,
+    /// The seconds that all of it took.
+    pub seconds: f64,
+    /// The processor time that the server's process used meanwhile, in seconds.
+    pub processor: Option<f64>,
+}
+
+impl Acts {
+    /// How many there were.
+    #[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
+    pub fn count(&self) -> f64 {
+        self.times.len() as f64
+    }
+
+    /// The `percent`th percentile of the durations in milliseconds; 0 when there are none.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        percentile(&self.times, percent).unwrap_or_default()
     }
 }
 
-/// Runs `act` for each user at the same time, again and again until `duration` is over. Returns each act's duration in
-/// milliseconds, and the seconds all of it took.
-async fn repeat<F>(users: Vec<User>, duration: Duration, act: F) -> Result<(Vec<User>, Vec<f64>, f64), TargetError>
-where
-    F: AsyncFn(&mut User, usize) -> Result<(), TargetError> + Clone + 'static,
-{
-    let clock = Clock::system();
-    let started = clock.monotonic();
-    let local = tokio::task::LocalSet::new();
-    let tasks: Vec<_> = users
-        .into_iter()
-        .enumerate()
-        .map(|(index, mut user)| {
-            let (clock, act) = (clock.clone(), act.clone());
-            local.spawn_local(async move {
-                let mut times = Vec::new();
-                while clock.monotonic() - started < duration {
-                    let before = clock.monotonic();
-                    act(&mut user, index).await?;
-                    times.push(millis(clock.monotonic() - before));
-                }
-                Ok::<_, TargetError>((user, times))
-            })
-        })
-        .collect();
-    let collect = async {
-        let (mut users, mut times) = (Vec::new(), Vec::new());
-        for task in tasks {
-            let (user, more) = task.await.map_err(std::io::Error::other)??;
-            users.push(user);
-            times.extend(more);
+/// Runs `act` for each user at the same time, again and again until the round is over. `act` gets the user's number.
+async fn repeat(
+    run: &Run,
+    target: &Target,
+    users: &mut [User],
+    act: impl AsyncFn(&mut User, usize) -> Result<(), TargetError>,
+) -> Result<Acts, TargetError> {
+    let (clock, duration) = (&run.clock, run.options.duration());
+    let (started, used) = (clock.monotonic(), target.processor_seconds());
+    let drives = users.iter_mut().enumerate().map(|(index, user)| {
+        let act = &act;
+        async move {
+            let mut times = Vec::new();
+            while clock.monotonic() - started < duration {
+                times.push(timed(clock, act(user, index)).await?);
+            }
+            Ok::<_, TargetError>(times)
         }
-        Ok::<_, TargetError>((users, times))
-    };
-    let (users, times) = local.run_until(collect).await?;
-    Ok((users, times, (clock.monotonic() - started).as_secs_f64()))
+    });
+    let times = try_join_all(drives).await?.concat();
+    let seconds = (clock.monotonic() - started).as_secs_f64();
+    Ok(Acts { times, seconds, processor: spent(used, target) })
+}
+
+/// How long `act` takes, in milliseconds.
+async fn timed(clock: &Clock, act: impl Future<Output = Result<(), TargetError>>) -> Result<f64, TargetError> {
+    let before = clock.monotonic();
+    act.await?;
+    Ok(millis(clock.monotonic() - before))
+}
+
+/// Processor seconds of the target's process since it had used `before`.
+fn spent(before: Option<f64>, target: &Target) -> Option<f64> {
+    Some(target.processor_seconds()? - before?)
 }
 
 async fn users(target: &Target, count: usize) -> Result<Vec<User>, TargetError> {
@@ -97,12 +163,21 @@ async fn users(target: &Target, count: usize) -> Result<Vec<User>, TargetError> 
     Ok(users)
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+/// Many users, registered a few at a time, who have joined `room_id`, which must be open to guests.
+async fn crowd(target: &Target, count: usize, room_id: &str) -> Result<Vec<User>, TargetError> {
+    const AT_ONCE: usize = 20;
+    let mut users = Vec::new();
+    while users.len() < count {
+        let more = (0..AT_ONCE.min(count - users.len())).map(async |_| {
+            let mut user = target.guest().await?;
+            user.join(room_id).await?;
+            Ok::<_, TargetError>(user)
+        });
+        users.extend(try_join_all(more).await?);
+    }
+    Ok(users)
 }
 
-/// How many there were, for a rate.
-#[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
-fn count(times: &[f64]) -> f64 {
-    times.len() as f64
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }

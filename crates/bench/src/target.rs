@@ -1,6 +1,5 @@
-//! A homeserver to drive, and its users.
+//! A homeserver to drive.
 
-use std::fmt::Write as _;
 use std::io;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -9,8 +8,11 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 
 use crate::http::{Connection, Reply, Request};
+use crate::process::Process;
+use crate::user::User;
 
-const CLIENT: &str = "/_matrix/client/v3";
+/// Where the client-server API begins.
+pub const CLIENT: &str = "/_matrix/client/v3";
 const PASSWORD: &str = "plexus-bench";
 
 /// Why a target could not be driven.
@@ -24,24 +26,21 @@ pub enum TargetError {
     Refused { method: String, path: String, status: u16, body: String },
     #[error("{path} was answered without {field:?}: {body}")]
     Missing { path: String, field: &'static str, body: String },
+    #[error("the target's {what} is wrong: {why}")]
+    Wrong { what: &'static str, why: String },
+    #[error("{what} took more than {seconds} s")]
+    Late { what: String, seconds: u64 },
 }
 
 /// A homeserver.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub name: String,
+    /// Its process, if it is of this machine and was named.
+    pub process: Option<Process>,
     host: String,
     shared_secret: Option<String>,
     random: Random,
-}
-
-/// A user with a connection of their own.
-#[derive(Debug)]
-pub struct User {
-    pub user_id: String,
-    pub token: String,
-    connection: Connection,
-    transactions: u64,
 }
 
 impl Target {
@@ -51,13 +50,38 @@ impl Target {
         let host = url.strip_prefix("http://").map(|host| host.trim_end_matches('/'));
         let host = host.filter(|host| host.contains(':') && !host.contains('/'));
         let host = host.ok_or_else(|| TargetError::Address(written.to_owned()))?;
-        Ok(Self { name: name.to_owned(), host: host.to_owned(), shared_secret, random: Random::system() })
+        let (name, host) = (name.to_owned(), host.to_owned());
+        Ok(Self { name, host, process: None, shared_secret, random: Random::system() })
+    }
+
+    /// A connection to it.
+    pub async fn connect(&self) -> io::Result<Connection> {
+        Connection::open(&self.host).await
+    }
+
+    /// A name that nothing has yet.
+    pub fn unique(&self) -> String {
+        format!("bench-{}", self.random.alphanumeric(12).to_lowercase())
+    }
+
+    /// Processor time that its process has used, in seconds, if that is known.
+    pub fn processor_seconds(&self) -> Option<f64> {
+        self.process?.processor_seconds()
+    }
+
+    /// What its caches say they hold, in bytes, if its metrics are at the same address and say that.
+    pub async fn cache_bytes(&self) -> Option<f64> {
+        let mut connection = self.connect().await.ok()?;
+        let reply = ask(&mut connection, Request::json("GET", "/_synapse/metrics", None, None)).await.ok()?;
+        let text = std::str::from_utf8(reply.body).ok()?;
+        let values = text.lines().filter(|line| line.starts_with("plexus_cache_bytes{"));
+        values.map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
     /// Registers a new user.
     pub async fn user(&self) -> Result<User, TargetError> {
-        let username = format!("bench-{}", self.random.alphanumeric(12).to_lowercase());
-        let mut connection = Connection::open(&self.host).await?;
+        let username = self.unique();
+        let mut connection = self.connect().await?;
         let (path, body) = match &self.shared_secret {
             Some(secret) => {
                 let path = "/_synapse/admin/v1/register";
@@ -76,76 +100,37 @@ impl Target {
             }
         };
         let answer = call(&mut connection, "POST", &path, None, Some(&body)).await?;
-        Ok(User {
-            user_id: text(&path, &answer, "user_id")?,
-            token: text(&path, &answer, "access_token")?,
-            connection,
-            transactions: 0,
-        })
-    }
-}
-
-impl User {
-    /// Makes a room that anybody may join; its id.
-    pub async fn create_room(&mut self) -> Result<String, TargetError> {
-        let path = format!("{CLIENT}/createRoom");
-        let answer = self.call("POST", &path, Some(&json!({ "preset": "public_chat" }))).await?;
-        text(&path, &answer, "room_id")
+        User::registered(&path, &answer, connection)
     }
 
-    /// Joins a room.
-    pub async fn join(&mut self, room_id: &str) -> Result<(), TargetError> {
-        let path = format!("{CLIENT}/join/{}", encode(room_id));
-        self.call("POST", &path, Some(&json!({}))).await?;
-        Ok(())
-    }
-
-    /// Sends a text message.
-    pub async fn send(&mut self, room_id: &str, body: &str) -> Result<(), TargetError> {
-        self.transactions += 1;
-        let path = format!("{CLIENT}/rooms/{}/send/m.room.message/{}", encode(room_id), self.transactions);
-        self.call("PUT", &path, Some(&json!({ "msgtype": "m.text", "body": body }))).await?;
-        Ok(())
-    }
-
-    /// Syncs, from the beginning without `since`. Returns the next token and the size of the answer in bytes.
-    pub async fn sync(&mut self, since: Option<&str>, timeout_ms: u64) -> Result<(String, usize), TargetError> {
-        let mut path = format!("{CLIENT}/sync?timeout={timeout_ms}");
-        if let Some(since) = since {
-            path.push_str("&since=");
-            path.push_str(since);
+    /// Registers a guest, which costs no password's hash; where guests are not allowed, a user.
+    pub async fn guest(&self) -> Result<User, TargetError> {
+        let path = format!("{CLIENT}/register?kind=guest");
+        let mut connection = self.connect().await?;
+        match call(&mut connection, "POST", &path, None, Some(&json!({}))).await {
+            Ok(answer) => User::registered(&path, &answer, connection),
+            Err(TargetError::Refused { .. }) => self.user().await,
+            Err(error) => Err(error),
         }
-        let request = Request { method: "GET", path: &path, token: Some(&self.token), body: None };
-        let reply = check(&request, self.connection.ask(request).await?)?;
-        let answer = parse(&path, &reply)?;
-        Ok((text(&path, &answer, "next_batch")?, reply.body.len()))
-    }
-
-    /// Syncs without looking at the answer, for scenarios that count requests.
-    pub async fn sync_unread(&mut self, path: &str) -> Result<(), TargetError> {
-        let request = Request { method: "GET", path, token: Some(&self.token), body: None };
-        check(&request, self.connection.ask(request).await?).map(drop)
-    }
-
-    async fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, TargetError> {
-        call(&mut self.connection, method, path, Some(&self.token), body).await
     }
 }
 
-async fn call(
+/// Asks and reads the JSON of the answer.
+pub async fn call(
     connection: &mut Connection,
     method: &str,
     path: &str,
-    token: Option<&str>,
+    authorization: Option<&str>,
     body: Option<&Value>,
 ) -> Result<Value, TargetError> {
     let body = body.map(ToString::to_string);
-    let request = Request { method, path, token, body: body.as_deref().map(str::as_bytes) };
-    let reply = check(&request, connection.ask(request).await?)?;
-    parse(path, &reply)
+    let request = Request::json(method, path, authorization, body.as_deref().map(str::as_bytes));
+    parse(path, ask(connection, request).await?.body)
 }
 
-fn check(request: &Request<'_>, reply: Reply) -> Result<Reply, TargetError> {
+/// Asks, and accepts nothing but 200.
+pub async fn ask<'a>(connection: &'a mut Connection, request: Request<'_>) -> Result<Reply<'a>, TargetError> {
+    let reply = connection.ask(request).await?;
     if reply.status == 200 {
         return Ok(reply);
     }
@@ -153,38 +138,27 @@ fn check(request: &Request<'_>, reply: Reply) -> Result<Reply, TargetError> {
         method: request.method.to_owned(),
         path: request.path.to_owned(),
         status: reply.status,
-        body: String::from_utf8_lossy(&reply.body).into_owned(),
+        body: String::from_utf8_lossy(reply.body).into_owned(),
     })
 }
 
-fn parse(path: &str, reply: &Reply) -> Result<Value, TargetError> {
-    serde_json::from_slice(&reply.body).map_err(|_| TargetError::Missing {
+/// The JSON that `path` was answered with.
+pub fn parse(path: &str, body: &[u8]) -> Result<Value, TargetError> {
+    serde_json::from_slice(body).map_err(|_| TargetError::Missing {
         path: path.to_owned(),
         field: "JSON",
-        body: String::from_utf8_lossy(&reply.body).into_owned(),
+        body: String::from_utf8_lossy(body).into_owned(),
     })
 }
 
-fn text(path: &str, answer: &Value, field: &'static str) -> Result<String, TargetError> {
+/// The string `field` of what `path` was answered with.
+pub fn text(path: &str, answer: &Value, field: &'static str) -> Result<String, TargetError> {
     let value = answer.get(field).and_then(Value::as_str);
     value.map(str::to_owned).ok_or_else(|| TargetError::Missing {
         path: path.to_owned(),
         field,
         body: answer.to_string(),
     })
-}
-
-fn encode(id: &str) -> String {
-    let mut out = String::new();
-    for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 /// The proof of knowing the shared secret, as Synapse's admin API describes it.

@@ -5,7 +5,6 @@ mod convert;
 mod number;
 mod object;
 mod parse;
-pub mod pieces;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -1,26 +1,24 @@
 //! Making rooms, one after the other.
 
-use crate::Options;
-use crate::report::{Better, Report};
-use crate::stats::median;
-use crate::target::{Target, TargetError, User};
+use crate::report::Better;
+use crate::run::Run;
+use crate::target::TargetError;
+use crate::user::User;
 
 use super::{repeat, users};
 
-pub async fn measure(options: &Options, targets: &[Target], report: &mut Report) -> Result<(), TargetError> {
+pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+    let targets = run.targets.clone();
     let mut prepared = Vec::new();
-    for target in targets {
-        prepared.push(Some(users(target, 1).await?));
+    for target in targets.iter() {
+        prepared.push(users(target, 1).await?);
     }
-    for _ in 0..options.rounds {
-        for (index, slot) in prepared.iter_mut().enumerate() {
-            let Some(users) = slot.take() else { continue };
-            let act = async |user: &mut User, _: usize| user.create_room().await.map(drop);
-            let (users, times, _) = repeat(users, options.duration(), act).await?;
-            if let Some(time) = median(&times) {
-                report.add("create-room", ("time", "ms", Better::Less), index, time);
-            }
-            *slot = Some(users);
+    for _ in 0..run.options.rounds {
+        for (index, users) in prepared.iter_mut().enumerate() {
+            let act = async |user: &mut User, _| user.create_room().await.map(drop);
+            let round = repeat(run, &targets[index], users, act).await?;
+            run.add("create-room", ("time", "ms", Better::Less), index, round.percentile(50));
+            run.cost("create-room", "rooms", index, &round);
         }
     }
     Ok(())

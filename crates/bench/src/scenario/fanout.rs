@@ -1,11 +1,16 @@
 //! One message, many who wait for it.
 
+use std::cell::Cell;
+use std::time::Duration;
+
+use futures_util::future::{try_join, try_join_all};
 use plexus_base::Clock;
 
-use crate::Options;
-use crate::report::{Better, Report};
+use crate::report::Better;
+use crate::run::Run;
 use crate::stats::percentile;
-use crate::target::{Target, TargetError, User};
+use crate::target::{Target, TargetError};
+use crate::user::User;
 
 use super::{millis, users};
 
@@ -13,6 +18,8 @@ use super::{millis, users};
 const MESSAGES: usize = 10;
 /// How long a waiting sync may take, in milliseconds: longer than any message should.
 const WAIT_MS: u64 = 20_000;
+/// Time for every waiter's request to reach the server: what is measured begins when all of them wait.
+const SETTLE: Duration = Duration::from_millis(300);
 
 struct Room {
     room_id: String,
@@ -20,25 +27,23 @@ struct Room {
     waiters: Vec<(User, String)>,
 }
 
-pub async fn measure(options: &Options, targets: &[Target], report: &mut Report) -> Result<(), TargetError> {
+pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+    let targets = run.targets.clone();
     let mut rooms = Vec::new();
-    for target in targets {
-        rooms.push(Some(prepare(target, options.waiters).await?));
+    for target in targets.iter() {
+        rooms.push(prepare(target, run.options.waiters).await?);
     }
-    let name = format!("fanout to {}", options.waiters);
-    for _ in 0..options.rounds {
-        for (index, slot) in rooms.iter_mut().enumerate() {
-            let Some(mut room) = slot.take() else { continue };
+    let name = format!("fanout to {}", run.options.waiters);
+    for _ in 0..run.options.rounds {
+        for (index, room) in rooms.iter_mut().enumerate() {
             for _ in 0..MESSAGES {
-                let times;
-                (room, times) = one_message(room).await?;
+                let times = one_message(&run.clock, room).await?;
                 for (what, percent) in [("first receiver", 0), ("median receiver", 50), ("last receiver", 100)] {
                     if let Some(time) = percentile(&times, percent) {
-                        report.add(&name, (what, "ms", Better::Less), index, time);
+                        run.add(&name, (what, "ms", Better::Less), index, time);
                     }
                 }
             }
-            *slot = Some(room);
         }
     }
     Ok(())
@@ -60,35 +65,19 @@ async fn prepare(target: &Target, waiters: usize) -> Result<Room, TargetError> {
 }
 
 /// Lets everybody wait, sends, and returns when each received it, in milliseconds after the sender began.
-async fn one_message(mut room: Room) -> Result<(Room, Vec<f64>), TargetError> {
-    let clock = Clock::system();
-    let local = tokio::task::LocalSet::new();
-    let sent = std::rc::Rc::new(std::cell::Cell::new(clock.monotonic()));
-    let tasks: Vec<_> = room
-        .waiters
-        .drain(..)
-        .map(|(mut user, mut since)| {
-            let (clock, sent) = (clock.clone(), std::rc::Rc::clone(&sent));
-            local.spawn_local(async move {
-                // Whatever came before the message (presence, the last message) is taken out of the way first.
-                (since, _) = user.sync(Some(&since), 0).await?;
-                let (next, _) = user.sync(Some(&since), WAIT_MS).await?;
-                Ok::<_, TargetError>((user, next, millis(clock.monotonic() - sent.get())))
-            })
-        })
-        .collect();
-    let drive = async {
-        // Time for every waiter's request to reach the server: what is measured begins when all of them wait.
-        clock.sleep(std::time::Duration::from_millis(300)).await;
+async fn one_message(clock: &Clock, room: &mut Room) -> Result<Vec<f64>, TargetError> {
+    let sent = Cell::new(clock.monotonic());
+    let receive = try_join_all(room.waiters.iter_mut().map(async |(user, since)| {
+        // Whatever came before the message (presence, the last message) is taken out of the way first.
+        let (before, _) = user.sync(Some(since), 0).await?;
+        (*since, _) = user.sync(Some(&before), WAIT_MS).await?;
+        Ok::<_, TargetError>(millis(clock.monotonic() - sent.get()))
+    }));
+    let send = async {
+        clock.sleep(SETTLE).await;
         sent.set(clock.monotonic());
-        room.sender.send(&room.room_id, "wake up").await?;
-        let mut times = Vec::new();
-        for task in tasks {
-            let (user, since, time) = task.await.map_err(std::io::Error::other)??;
-            room.waiters.push((user, since));
-            times.push(time);
-        }
-        Ok::<_, TargetError>((room, times))
+        room.sender.send(&room.room_id, "wake up").await
     };
-    local.run_until(drive).await
+    let (times, ()) = try_join(receive, send).await?;
+    Ok(times)
 }

@@ -1,22 +1,19 @@
 //! N senders in some rooms.
 
-use crate::Options;
-use crate::report::{Better, Report};
-use crate::stats::percentile;
-use crate::target::{Target, TargetError};
+use crate::run::Run;
+use crate::target::TargetError;
+use crate::user::User;
 
-use super::{count, repeat, users};
+use super::{repeat, users};
 
-pub async fn measure(
-    name: &str,
-    rooms: usize,
-    options: &Options,
-    targets: &[Target],
-    report: &mut Report,
-) -> Result<(), TargetError> {
+/// What is sent, here and by other scenarios.
+pub const MESSAGE: &str = "a message of some forty letters or so";
+
+pub async fn measure(name: &str, rooms: usize, run: &mut Run) -> Result<(), TargetError> {
+    let targets = run.targets.clone();
     let mut prepared = Vec::new();
-    for target in targets {
-        let mut users = users(target, options.users).await?;
+    for target in targets.iter() {
+        let mut users = users(target, run.options.users).await?;
         let mut room_ids: Vec<String> = Vec::new();
         for (index, user) in users.iter_mut().enumerate() {
             if index < rooms {
@@ -25,22 +22,19 @@ pub async fn measure(
                 user.join(&room_ids[index % rooms]).await?;
             }
         }
-        prepared.push(Some((users, room_ids)));
+        prepared.push((users, room_ids));
     }
-    for _ in 0..options.rounds {
-        for (index, slot) in prepared.iter_mut().enumerate() {
-            let Some((users, room_ids)) = slot.take() else { continue };
-            let ids = room_ids.clone();
-            let act = async move |user: &mut crate::target::User, number: usize| {
-                user.send(&ids[number % ids.len()], "a message of some forty letters or so").await
+    run.forget_peaks();
+    for _ in 0..run.options.rounds {
+        for (index, (users, room_ids)) in prepared.iter_mut().enumerate() {
+            let act = async |user: &mut User, number: usize| {
+                let room_id = &room_ids[number % room_ids.len()];
+                user.send(room_id, MESSAGE).await
             };
-            let (users, times, seconds) = repeat(users, options.duration(), act).await?;
-            report.add(name, ("messages", "per second", Better::More), index, count(&times) / seconds);
-            if let Some(slow) = percentile(&times, 99) {
-                report.add(name, ("99th percentile", "ms", Better::Less), index, slow);
-            }
-            *slot = Some((users, room_ids));
+            let round = repeat(run, &targets[index], users, act).await?;
+            run.rate(name, "messages", index, &round);
         }
     }
+    run.memory(name);
     Ok(())
 }

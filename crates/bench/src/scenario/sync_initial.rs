@@ -1,32 +1,31 @@
 //! The first sync of an account that is in many rooms.
 
-use plexus_base::Clock;
+use crate::report::Better;
+use crate::run::Run;
+use crate::target::TargetError;
 
-use crate::Options;
-use crate::report::{Better, Report};
-use crate::target::{Target, TargetError};
+use super::{millis, send::MESSAGE};
 
-use super::millis;
-
-pub async fn measure(options: &Options, targets: &[Target], report: &mut Report) -> Result<(), TargetError> {
-    let clock = Clock::system();
-    let name = format!("sync-initial, {} rooms", options.rooms);
+pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+    let name = format!("sync-initial, {} rooms", run.options.rooms);
+    let targets = run.targets.clone();
     let mut accounts = Vec::new();
-    for target in targets {
+    for target in targets.iter() {
         let mut user = target.user().await?;
-        for _ in 0..options.rooms {
+        for _ in 0..run.options.rooms {
             let room_id = user.create_room().await?;
-            user.send(&room_id, "a message").await?;
+            user.send(&room_id, MESSAGE).await?;
         }
         accounts.push(user);
     }
-    for _ in 0..options.rounds {
+    for _ in 0..run.options.rounds {
         for (index, user) in accounts.iter_mut().enumerate() {
-            let before = clock.monotonic();
+            let before = run.clock.monotonic();
             let (_, bytes) = user.sync(None, 0).await?;
-            report.add(&name, ("time", "ms", Better::Less), index, millis(clock.monotonic() - before));
+            let time = millis(run.clock.monotonic() - before);
+            run.add(&name, ("time", "ms", Better::Less), index, time);
             #[expect(clippy::cast_precision_loss, reason = "answers are far below 2^52 bytes")]
-            report.add(&name, ("answer", "KiB", Better::Less), index, bytes as f64 / 1024.0);
+            run.add(&name, ("answer", "KiB", Better::Less), index, bytes as f64 / 1024.0);
         }
     }
     Ok(())

@@ -103,15 +103,7 @@ impl PduReceiver {
             let auth_events = auth_index::auth_events(&self.rooms.db, room.version, &named).await?;
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
             let told = told.get(pdu.event_id());
-            let candidate = Candidate {
-                pdu,
-                stored,
-                by_auth_events,
-                told,
-                entering: false,
-                sending: Sending::No,
-                transaction: None,
-            };
+            let candidate = Candidate { pdu, stored, by_auth_events, told, entering: false, sending: Sending::No };
             match self.rooms.past(room, &candidate).await {
                 Ok(past) => {
                     self.rooms.write_past(room, past).await?;

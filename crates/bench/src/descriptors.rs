@@ -1,0 +1,14 @@
+//! File descriptors: each connection is one.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises this process's limit to `wanted`, or as far as is allowed.
+pub fn raise(wanted: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = wanted as u64;
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|current| current < allowed) {
+        // If it cannot be, opening connections says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum: limit.maximum });
+    }
+}

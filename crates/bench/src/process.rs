@@ -1,0 +1,68 @@
+//! What Linux says about a server's process.
+
+use std::fs;
+
+/// Kernel time units in which /proc counts processor time: 100 a second on every Linux (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+const KIB: f64 = 1024.0;
+
+/// A running process of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Process(pub u32);
+
+impl Process {
+    /// Its resident memory in MB (1,000,000 bytes); `None` where there is no /proc.
+    pub fn resident(self) -> Option<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory it had, in MB, since [`Self::forget_peak`] or its start.
+    pub fn peak(self) -> Option<f64> {
+        self.status("VmHWM:")
+    }
+
+    /// Begins a new peak. Without the right to do so, the peak since the start stays.
+    pub fn forget_peak(self) {
+        let _ = fs::write(format!("/proc/{}/clear_refs", self.0), "5");
+    }
+
+    /// Processor time it has used, of user and kernel, in seconds.
+    pub fn processor_seconds(self) -> Option<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
+        // The second field is a name in parentheses, which may hold anything.
+        let (_, after) = stat.rsplit_once(')')?;
+        let mut fields = after.split_ascii_whitespace().skip(11);
+        let user: f64 = fields.next()?.parse().ok()?;
+        let kernel: f64 = fields.next()?.parse().ok()?;
+        Some((user + kernel) / TICKS_PER_SECOND)
+    }
+
+    fn status(self, name: &str) -> Option<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: f64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(kib * KIB / 1e6)
+    }
+}
+
+/// Processor time that the calling thread has used, in seconds.
+pub fn thread_seconds() -> Option<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_has_run() {
+        let process = Process(std::process::id());
+        let (resident, peak) = (process.resident().expect("Linux"), process.peak().expect("Linux"));
+        assert!(resident > 0.1 && peak >= resident * 0.5, "{resident} MB, at most {peak} MB");
+        assert!(process.processor_seconds().is_some());
+        assert!(thread_seconds().expect("Linux") > 0.0);
+        assert!(Process(u32::MAX).resident().is_none());
+    }
+}

@@ -1,0 +1,61 @@
+//! What the scenarios of one run share.
+
+use std::sync::Arc;
+
+use plexus_base::Clock;
+
+use crate::options::Options;
+use crate::report::{Better, Report};
+use crate::scenario::Acts;
+use crate::target::Target;
+
+/// One run of the program.
+#[derive(Debug)]
+pub struct Run {
+    pub options: Options,
+    pub targets: Arc<[Target]>,
+    pub report: Report,
+    pub clock: Clock,
+}
+
+impl Run {
+    /// Notes how many acts a second a round of the target at `index` had, how long the slowest hundredth took, and what
+    /// one cost the server's processor.
+    pub fn rate(&mut self, scenario: &str, acts: &str, index: usize, round: &Acts) {
+        self.add(scenario, (acts, "per second", Better::More), index, round.count() / round.seconds);
+        let slow = format!("{acts}, 99th percentile");
+        self.add(scenario, (&slow, "ms", Better::Less), index, round.percentile(99));
+        self.cost(scenario, acts, index, round);
+    }
+
+    /// Notes what one of the acts cost the server's processor.
+    pub fn cost(&mut self, scenario: &str, acts: &str, index: usize, round: &Acts) {
+        if let Some(processor) = round.processor {
+            let name = format!("{acts}, processor time of one");
+            self.add(scenario, (&name, "µs", Better::Less), index, processor * 1e6 / round.count());
+        }
+    }
+
+    /// Notes the value of a round of the target at `index`.
+    pub fn add(&mut self, scenario: &str, what: (&str, &str, Better), index: usize, value: f64) {
+        self.report.add(scenario, what, index, value);
+    }
+
+    /// Begins new peaks of memory.
+    pub fn forget_peaks(&self) {
+        self.targets.iter().filter_map(|target| target.process).for_each(|process| process.forget_peak());
+    }
+
+    /// Notes the memory of those targets whose process is known.
+    pub fn memory(&mut self, scenario: &str) {
+        for (index, target) in Arc::clone(&self.targets).iter().enumerate() {
+            let Some(process) = target.process else { continue };
+            if let Some(resident) = process.resident() {
+                self.add(scenario, ("resident afterwards", "MB", Better::Less), index, resident);
+            }
+            if let Some(peak) = process.peak() {
+                self.add(scenario, ("resident at most", "MB", Better::Less), index, peak);
+            }
+        }
+    }
+}

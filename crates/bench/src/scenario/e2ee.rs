@@ -1,0 +1,90 @@
+//! What end-to-end encryption asks of a server: keys uploaded and claimed, messages to devices.
+//!
+//! Servers keep keys and do not check them, so that these need not be real.
+
+use std::cell::Cell;
+
+use serde_json::{Value, json};
+
+use crate::run::Run;
+use crate::target::{CLIENT, TargetError};
+use crate::user::User;
+
+use super::{repeat, users};
+
+/// One-time keys a request.
+const KEYS: u64 = 10;
+
+pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+    let targets = run.targets.clone();
+    let mut prepared = Vec::new();
+    for target in targets.iter() {
+        let mut users = users(target, run.options.users).await?;
+        for user in &mut users {
+            user.post(&upload_path(), &device_keys(user)).await?;
+        }
+        prepared.push(users);
+    }
+    let numbers = Cell::new(0);
+    for _ in 0..run.options.rounds {
+        for (index, users) in prepared.iter_mut().enumerate() {
+            let target = &targets[index];
+            let names: Vec<_> = users.iter().map(|user| (user.user_id.clone(), user.device_id.clone())).collect();
+            let next = |number: usize| names[(number + 1) % names.len()].clone();
+
+            let upload = async |user: &mut User, _| {
+                numbers.set(numbers.get() + KEYS);
+                user.post(&upload_path(), &one_time_keys(user, numbers.get())).await
+            };
+            let round = repeat(run, target, users, upload).await?;
+            run.rate("e2ee", "uploads of 10 keys", index, &round);
+
+            let claim = async |user: &mut User, number: usize| {
+                let (user_id, device_id) = next(number);
+                let body = json!({ "one_time_keys": { user_id: { device_id: "signed_curve25519" } } });
+                user.post(&format!("{CLIENT}/keys/claim"), &body.to_string()).await
+            };
+            let round = repeat(run, target, users, claim).await?;
+            run.rate("e2ee", "claims", index, &round);
+
+            let send = async |user: &mut User, number: usize| {
+                let (user_id, device_id) = next(number);
+                let path = format!("{CLIENT}/sendToDevice/m.room.encrypted/{}", user.next_transaction());
+                let body = json!({ "messages": { user_id: { device_id: { "ciphertext": "A".repeat(500) } } } });
+                user.put(&path, &body.to_string()).await
+            };
+            let round = repeat(run, target, users, send).await?;
+            run.rate("e2ee", "messages to devices", index, &round);
+        }
+    }
+    Ok(())
+}
+
+fn upload_path() -> String {
+    format!("{CLIENT}/keys/upload")
+}
+
+fn device_keys(user: &User) -> String {
+    let id = |algorithm: &str| format!("{algorithm}:{}", user.device_id);
+    let device = json!({
+        "user_id": user.user_id,
+        "device_id": user.device_id,
+        "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
+        "keys": { id("curve25519"): "A".repeat(43), id("ed25519"): "B".repeat(43) },
+        "signatures": signatures(user),
+    });
+    json!({ "device_keys": device }).to_string()
+}
+
+fn one_time_keys(user: &User, first: u64) -> String {
+    let key = |number: u64| {
+        let key = json!({ "key": format!("{number:0>43}"), "signatures": signatures(user) });
+        (format!("signed_curve25519:{number:08}"), key)
+    };
+    let keys: serde_json::Map<String, Value> = (first..first + KEYS).map(key).collect();
+    json!({ "one_time_keys": keys }).to_string()
+}
+
+fn signatures(user: &User) -> Value {
+    json!({ &user.user_id: { format!("ed25519:{}", user.device_id): "S".repeat(86) } })
+}

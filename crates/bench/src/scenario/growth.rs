@@ -1,0 +1,89 @@
+//! What a message costs as the database grows.
+
+use futures_util::future::try_join_all;
+
+use crate::report::Better;
+use crate::run::Run;
+use crate::target::{Target, TargetError};
+use crate::user::User;
+
+use super::{repeat, send::MESSAGE, users};
+
+/// How many fill the database at the same time: a server that commits for several at once is not to wait for us.
+const FILLERS: usize = 50;
+
+struct Place {
+    senders: Vec<User>,
+    rooms: Vec<String>,
+    /// Messages sent so far.
+    sent: usize,
+}
+
+pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+    let targets = run.targets.clone();
+    let mut places = Vec::new();
+    for target in targets.iter() {
+        places.push(prepare(target, run.options.users).await?);
+    }
+    let mut costs = vec![Vec::new(); targets.len()];
+    for events in run.options.events.clone() {
+        let name = format!("growth, {events} events");
+        for (place, target) in places.iter_mut().zip(targets.iter()) {
+            fill(target, place, events).await?;
+        }
+        for _ in 0..run.options.rounds {
+            for (index, place) in places.iter_mut().enumerate() {
+                let rooms = &place.rooms;
+                let act = async |user: &mut User, number: usize| user.send(&rooms[number], MESSAGE).await;
+                let round = repeat(run, &targets[index], &mut place.senders, act).await?;
+                place.sent += round.times.len();
+                run.rate(&name, "messages", index, &round);
+                // Processor time says more where it is known: the disk's mood is not in it.
+                costs[index].push((events, round.processor.unwrap_or(round.seconds) / round.count()));
+            }
+        }
+        run.memory(&name);
+    }
+    for (index, costs) in costs.iter().enumerate() {
+        compare(run, index, costs);
+    }
+    Ok(())
+}
+
+/// Notes how much dearer a message is with the most events than with the fewest.
+fn compare(run: &mut Run, index: usize, costs: &[(usize, f64)]) {
+    let (Some((few, _)), Some((many, _))) = (costs.first(), costs.last()) else { return };
+    let of =
+        |size: &usize| costs.iter().filter(|(events, _)| events == size).map(|(_, cost)| *cost).collect::<Vec<_>>();
+    let name = format!("growth, {many} events against {few}");
+    for (few, many) in of(few).iter().zip(of(many)) {
+        run.add(&name, ("cost of a message", "times", Better::Less), index, many / few);
+    }
+}
+
+async fn prepare(target: &Target, count: usize) -> Result<Place, TargetError> {
+    let mut senders = users(target, count).await?;
+    let mut rooms = Vec::new();
+    for sender in &mut senders {
+        rooms.push(sender.create_room().await?);
+    }
+    Ok(Place { senders, rooms, sent: 0 })
+}
+
+/// Sends until there are `events` messages.
+async fn fill(target: &Target, place: &mut Place, events: usize) -> Result<(), TargetError> {
+    let each = events.saturating_sub(place.sent) / FILLERS;
+    let (senders, rooms) = (&place.senders, &place.rooms);
+    let fillers = (0..FILLERS).map(async |number| {
+        let mut user = senders[number % senders.len()].again(target).await?;
+        let connection = place.sent + number;
+        for count in 0..each {
+            // Connections of one user must not repeat one another's transactions.
+            user.send_as(&rooms[number % rooms.len()], MESSAGE, &format!("{connection}-{count}")).await?;
+        }
+        Ok::<_, TargetError>(())
+    });
+    try_join_all(fillers).await?;
+    place.sent += each * FILLERS;
+    Ok(())
+}

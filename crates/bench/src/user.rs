@@ -1,0 +1,166 @@
+//! A user of a target, and what users do.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::http::{Connection, Reply, Request};
+use crate::target::{CLIENT, Target, TargetError, ask, call, parse, text};
+
+/// A user with a connection of their own.
+#[derive(Debug)]
+pub struct User {
+    pub user_id: String,
+    pub device_id: String,
+    /// The value of the header.
+    authorization: String,
+    connection: Connection,
+    transactions: u64,
+}
+
+impl User {
+    /// The user that a registration was answered with.
+    pub fn registered(path: &str, answer: &Value, connection: Connection) -> Result<Self, TargetError> {
+        Ok(Self {
+            user_id: text(path, answer, "user_id")?,
+            device_id: text(path, answer, "device_id")?,
+            authorization: format!("Bearer {}", text(path, answer, "access_token")?),
+            connection,
+            transactions: 0,
+        })
+    }
+
+    /// The same user on one more connection.
+    pub async fn again(&self, target: &Target) -> Result<Self, TargetError> {
+        Ok(Self {
+            user_id: self.user_id.clone(),
+            device_id: self.device_id.clone(),
+            authorization: self.authorization.clone(),
+            connection: target.connect().await?,
+            // Far from those of the others: a repeated transaction id would be answered without doing anything.
+            transactions: self.transactions + (1 << 32),
+        })
+    }
+
+    /// Makes a room that anybody may join; its id.
+    pub async fn create_room(&mut self) -> Result<String, TargetError> {
+        self.create(&json!({ "preset": "public_chat" })).await
+    }
+
+    /// Makes a room that anybody may join, also guests; its id.
+    pub async fn create_open_room(&mut self) -> Result<String, TargetError> {
+        let open = json!({ "type": "m.room.guest_access", "state_key": "", "content": { "guest_access": "can_join" } });
+        self.create(&json!({ "preset": "public_chat", "initial_state": [open] })).await
+    }
+
+    async fn create(&mut self, body: &Value) -> Result<String, TargetError> {
+        let path = format!("{CLIENT}/createRoom");
+        let answer = self.call("POST", &path, Some(body)).await?;
+        text(&path, &answer, "room_id")
+    }
+
+    /// Joins a room.
+    pub async fn join(&mut self, room_id: &str) -> Result<(), TargetError> {
+        self.post(&format!("{CLIENT}/join/{}", encode(room_id)), "{}").await
+    }
+
+    /// Sends a text message.
+    pub async fn send(&mut self, room_id: &str, body: &str) -> Result<(), TargetError> {
+        let transaction = self.next_transaction().to_string();
+        self.send_as(room_id, body, &transaction).await
+    }
+
+    /// Sends a text message in a transaction that the caller names.
+    pub async fn send_as(&mut self, room_id: &str, body: &str, transaction: &str) -> Result<(), TargetError> {
+        let content = json!({ "msgtype": "m.text", "body": body }).to_string();
+        self.put(&message_path(room_id, transaction), &content).await
+    }
+
+    /// Sends a text message; its event id.
+    pub async fn send_for_id(&mut self, room_id: &str, body: &str) -> Result<String, TargetError> {
+        let path = message_path(room_id, &self.next_transaction().to_string());
+        let content = json!({ "msgtype": "m.text", "body": body });
+        let answer = self.call("PUT", &path, Some(&content)).await?;
+        text(&path, &answer, "event_id")
+    }
+
+    /// Syncs, from the beginning without `since`. Returns the next token and the size of the answer in bytes.
+    pub async fn sync(&mut self, since: Option<&str>, timeout_ms: u64) -> Result<(String, usize), TargetError> {
+        let path = sync_path(since, timeout_ms);
+        let body = self.ask("GET", &path, None).await?.body;
+        Ok((text(&path, &parse(&path, body)?, "next_batch")?, body.len()))
+    }
+
+    /// Syncs; the next token, and whether the answer has `word` in it.
+    pub async fn sync_for(&mut self, since: &str, timeout_ms: u64, word: &str) -> Result<(String, bool), TargetError> {
+        let path = sync_path(Some(since), timeout_ms);
+        let body = self.ask("GET", &path, None).await?.body;
+        let found = body.windows(word.len()).any(|window| window == word.as_bytes());
+        Ok((text(&path, &parse(&path, body)?, "next_batch")?, found))
+    }
+
+    /// Asks without looking at the answer, for scenarios that count requests.
+    pub async fn get(&mut self, path: &str) -> Result<(), TargetError> {
+        self.ask("GET", path, None).await.map(drop)
+    }
+
+    /// Posts JSON without looking at the answer.
+    pub async fn post(&mut self, path: &str, body: &str) -> Result<(), TargetError> {
+        self.ask("POST", path, Some(body.as_bytes())).await.map(drop)
+    }
+
+    /// Puts JSON without looking at the answer.
+    pub async fn put(&mut self, path: &str, body: &str) -> Result<(), TargetError> {
+        self.ask("PUT", path, Some(body.as_bytes())).await.map(drop)
+    }
+
+    /// The number of the next transaction.
+    pub fn next_transaction(&mut self) -> u64 {
+        self.transactions += 1;
+        self.transactions
+    }
+
+    /// Asks and reads the JSON of the answer.
+    pub async fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, TargetError> {
+        call(&mut self.connection, method, path, Some(&self.authorization), body).await
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Reply<'_>, TargetError> {
+        ask(&mut self.connection, Request::json(method, path, Some(&self.authorization), body)).await
+    }
+
+    /// Uploads a file; its `mxc:` address without the scheme.
+    pub async fn upload(&mut self, bytes: &[u8]) -> Result<String, TargetError> {
+        let path = "/_matrix/media/v3/upload";
+        let authorization = Some(self.authorization.as_str());
+        let content_type = "application/octet-stream";
+        let request = Request { method: "POST", path, authorization, content_type, body: Some(bytes) };
+        let answer = parse(path, ask(&mut self.connection, request).await?.body)?;
+        let address = text(path, &answer, "content_uri")?;
+        let short = address.strip_prefix("mxc://").map(str::to_owned);
+        short.ok_or(TargetError::Missing { path: path.to_owned(), field: "mxc://", body: address })
+    }
+}
+
+fn sync_path(since: Option<&str>, timeout_ms: u64) -> String {
+    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    format!("{CLIENT}/sync?timeout={timeout_ms}{since}")
+}
+
+fn message_path(room_id: &str, transaction: &str) -> String {
+    format!("{CLIENT}/rooms/{}/send/m.room.message/{transaction}", encode(room_id))
+}
+
+/// Percent-encodes an id for a path.
+pub fn encode(id: &str) -> String {
+    let mut out = String::new();
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
