@@ -22,6 +22,8 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::AliasNotOfRoom(_) => bad_request("M_BAD_ALIAS", text),
         SendError::InvalidAlias(_) => ApiError::invalid_param(text),
         SendError::AliasTaken(_) => bad_request("M_ROOM_IN_USE", text),
+        SendError::Policy(error) => remote_error(&error),
+        SendError::Receive(error) => ApiError::internal(&error),
         SendError::Contended => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text),
         SendError::Db(error) => ApiError::internal(&error),
     }
@@ -31,9 +33,11 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
 pub(crate) fn membership_error(error: MembershipError) -> ApiError {
     let text = error.to_string();
     match error {
-        MembershipError::TargetNotInRoom | MembershipError::NotInAllowedRoom | MembershipError::RemoteUser => {
-            ApiError::forbidden(text)
-        }
+        MembershipError::TargetNotInRoom
+        | MembershipError::NotInAllowedRoom
+        | MembershipError::RemoteUser
+        | MembershipError::NotInvited
+        | MembershipError::IdentityKey => ApiError::forbidden(text),
         MembershipError::NotBanned | MembershipError::Banned => {
             ApiError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text)
         }

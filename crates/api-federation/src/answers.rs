@@ -4,10 +4,11 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use plexus_http::federation::federation_error;
 use plexus_http::{ApiError, RawJson};
 use plexus_protocol::id::ServerName;
 use plexus_rooms::serve::{self, ArrivalError, ServeError};
-use plexus_rooms::{ReceiveError, Room, SendError};
+use plexus_rooms::{MembershipError, ReceiveError, Room, SendError};
 use plexus_store::{DbError, EventNid};
 use serde_json::json;
 use std::sync::Arc;
@@ -102,5 +103,33 @@ pub fn not_received(error: ReceiveError) -> ApiError {
         ReceiveError::MissingEvents => ApiError::unknown(error.to_string()),
         ReceiveError::Contended => ApiError::internal(&error),
         ReceiveError::Db(error) => error.into(),
+    }
+}
+
+/// The answer to a server that asked for an invite which was not made.
+pub fn not_invited(error: MembershipError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        MembershipError::Send(SendError::UnknownRoom) => ApiError::not_found(text),
+        MembershipError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => ApiError::invalid_param(text),
+        MembershipError::Send(SendError::Contended) | MembershipError::Receive(ReceiveError::Contended) => {
+            ApiError::unknown(text)
+        }
+        MembershipError::Send(SendError::Db(error)) | MembershipError::Receive(ReceiveError::Db(error)) => error.into(),
+        MembershipError::Remote(error) => federation_error(&error),
+        MembershipError::TargetNotInRoom
+        | MembershipError::NotBanned
+        | MembershipError::Banned
+        | MembershipError::NotInAllowedRoom
+        | MembershipError::UnableToGrantJoin
+        | MembershipError::GuestsForbidden
+        | MembershipError::RemoteUser
+        | MembershipError::NoServer
+        | MembershipError::BadState
+        | MembershipError::StillInRoom
+        | MembershipError::NotInvited
+        | MembershipError::IdentityKey
+        | MembershipError::Receive(_)
+        | MembershipError::Send(_) => ApiError::forbidden(text),
     }
 }

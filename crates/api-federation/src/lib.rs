@@ -18,6 +18,7 @@ mod query;
 pub mod routes;
 pub mod services;
 mod space;
+mod thirdparty;
 mod transactions;
 
 pub use discovery::own_keys::OwnKeys;

@@ -10,7 +10,7 @@ use crate::discovery::{
 };
 use crate::{
     Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query,
-    space, transactions,
+    space, thirdparty, transactions,
 };
 
 /// What anybody may ask, without a signature.
@@ -19,6 +19,7 @@ pub fn open() -> Routes<Api> {
     r.get(Client::FULL, "/.well-known/matrix/server", discover_homeserver::handle);
     r.get(Federation::V1, "/version", get_server_version::handle);
     r.get(Federation::V1, "/openid/userinfo", openid::get_openid_userinfo::handle);
+    r.put(Federation::V1, "/3pid/onbind", thirdparty::bind_callback::handle);
     // Servers of old asked for one key by its id; all are answered (key ids in the path are deprecated).
     for path in ["/server", "/server/", "/server/{key_id}"] {
         r.get(Federation::KEYS, path, get_server_keys::handle);
@@ -60,6 +61,7 @@ fn handshakes(r: &mut Routes<Api>) {
     r.put(Federation::V1, "/send_knock/{room_id}/{event_id}", membership::create_knock_event::v1::handle);
     r.put(Federation::V1, "/invite/{room_id}/{event_id}", membership::create_invite::v1::handle);
     r.put(Federation::V2, "/invite/{room_id}/{event_id}", membership::create_invite::v2::handle);
+    r.put(Federation::V1, "/exchange_third_party_invite/{room_id}", thirdparty::exchange_invite::handle);
 }
 
 fn queries(r: &mut Routes<Api>) {

@@ -11,7 +11,7 @@ use plexus_media::MediaStore;
 use plexus_net::KeyRing;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
-use plexus_rooms::{PduReceiver, Profiles, Rooms};
+use plexus_rooms::{MembershipChanger, PduReceiver, Profiles, Rooms};
 
 use crate::OwnKeys;
 
@@ -32,6 +32,7 @@ plexus_http::services! {
         pub inbox: Arc<Inbox>,
         pub edus: Arc<EduReceiver>,
         pub profiles: Arc<Profiles>,
+        pub membership_changer: Arc<MembershipChanger>,
         pub media: Arc<MediaStore>,
     }
 }

@@ -171,13 +171,13 @@ impl FederationClient {
         }
     }
 
-    /// GETs `location`, an absolute http or https address that `from` named as the place of its media; unsigned, with
-    /// redirects followed. Waits `timeout` for the head of the answer, and for each piece of its body.
+    /// GETs `location`, an absolute http or https address that `from` named; unsigned, with redirects followed. Waits `timeout` for the head of the answer, and for each piece of its body.
     ///
     /// # Errors
     /// See [`FederationError`]; `from` stands for wherever the address leads.
     pub async fn fetch(
         &self,
+        purpose: Purpose,
         from: &ServerName,
         location: &str,
         timeout: Duration,
@@ -187,7 +187,7 @@ impl FederationClient {
             .parse()
             .map_err(|_| FederationError::unreachable(from, ConnectError::Address(location.to_owned())))?;
         let admission = self.admission(None).await;
-        let answer = tokio::time::timeout(timeout, self.web.get(Purpose::RemoteMedia, uri)).await;
+        let answer = tokio::time::timeout(timeout, self.web.get(purpose, uri)).await;
         let answer = answer.map_err(|_| FederationError::Timeout(from.clone()))?;
         let answer = answer.map_err(|error| error.of_fetch(from))?;
         let (head, body) = answer.into_parts();
@@ -342,7 +342,7 @@ mod tests {
         fn boxed<'a>(_: impl Future<Output: Send> + Send + 'a) {}
         boxed(client.call(server, Call::get("/")));
         boxed(client.stream(server, Call::get("/")));
-        boxed(client.fetch(server, "", Duration::ZERO, 0));
+        boxed(client.fetch(Purpose::RemoteMedia, server, "", Duration::ZERO, 0));
         boxed(keys.keys(&[]));
         boxed(keys.key_of_request(server, ""));
     }

@@ -31,4 +31,6 @@ pub enum Purpose {
     WellKnown,
     /// Media that another server says lies elsewhere.
     RemoteMedia,
+    /// Whether an identity server stands by a key of a third-party invite.
+    IdentityServer,
 }

@@ -23,6 +23,7 @@ use crate::{
 pub use self::{
     auth_events::{AuthEvent, check_state_independent},
     rejection::AuthRejection,
+    third_party_invite::{InviteKey, keys_that_signed},
 };
 
 /// Looks up the state event of a type and state key.

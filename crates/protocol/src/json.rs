@@ -5,6 +5,7 @@ mod convert;
 mod number;
 mod object;
 mod parse;
+pub mod pieces;
 #[cfg(test)]
 mod tests;
 mod write;

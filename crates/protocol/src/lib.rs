@@ -3,6 +3,7 @@
 //! - [`id`]: users, rooms, aliases, events, servers
 //! - [`rules`]: room versions 1 to 12, each a difference from the last
 //! - [`json`]: JSON as Matrix signs it
+//! - [`policy`]: servers that recommend a room's events
 //! - [`power_levels`]: who may do what
 //! - [`auth`]: the authorization rules
 //! - [`state_res`]: one room state from several
@@ -103,6 +104,7 @@ pub mod event;
 pub mod glob;
 pub mod id;
 pub mod json;
+pub mod policy;
 pub mod power_levels;
 pub mod push_rules;
 pub mod rules;

@@ -29,6 +29,7 @@ async fn measure(db: Database) {
         random: Random::system(),
         server_name: ServerName::try_from("localhost").expect("a server name"),
         signing_key: Arc::new(SigningKey::generate(&[7; 32], "bench")),
+        peers: None,
         cache_bytes: 64 << 20,
         describing: stripped::usual().collect(),
     });

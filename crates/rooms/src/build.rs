@@ -85,6 +85,9 @@ pub struct Sent {
 impl Rooms {
     /// Builds, commits, and answers once it is durable.
     pub(crate) async fn append(&self, room: &Arc<Room>, draft: &Draft) -> Result<Sent, SendError> {
+        if let Some(policy) = room.view().policy_server(&draft.event_type, draft.state_key.as_deref()) {
+            return self.append_recommended(room, draft, &policy).await;
+        }
         for _ in 0..ATTEMPTS {
             let mut head = self.lock_head(room).await?;
             let built = self.build(Some(&room.id), room.version, &head, draft).await?;

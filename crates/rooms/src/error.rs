@@ -1,11 +1,13 @@
 //! Why something could not be sent.
 
+use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::PduError;
 use plexus_protocol::event::build::BuildError;
 use plexus_store::DbError;
 
 use crate::persist::PersistError;
+use crate::receive::ReceiveError;
 
 /// Why an event was not sent. Nothing has been stored.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,12 @@ pub enum SendError {
     /// Other writers were faster, again and again.
     #[error("the room changed too often; try again")]
     Contended,
+    /// The room's policy server refuses the event, or cannot be asked.
+    #[error("the room's policy server has not recommended the event: {0}")]
+    Policy(Box<FederationError>),
+    /// It was not placed in the room.
+    #[error(transparent)]
+    Receive(ReceiveError),
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -62,6 +70,16 @@ impl From<BuildError> for SendError {
         match error {
             BuildError::Pdu(PduError::TooLarge(_) | PduError::FieldTooLong(_)) => Self::TooLarge(error),
             other => Self::Malformed(other),
+        }
+    }
+}
+
+impl From<ReceiveError> for SendError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Contended => Self::Contended,
+            ReceiveError::Db(error) => Self::Db(error),
+            other => Self::Receive(other),
         }
     }
 }

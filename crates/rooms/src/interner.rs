@@ -1,8 +1,9 @@
 //! Numbers of user ids, event types and state keys, kept in memory once they are committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{interned, user_ids};
 use plexus_store::{DbError, StateKeyNid, Tx, TypeNid, UserNid};
@@ -83,6 +84,24 @@ impl Lookups<'_> {
         let nid = interned::state_key_nid(tx, text)?;
         self.new.state_keys.insert(text.into(), nid);
         Ok(nid)
+    }
+
+    /// Looks up many users and state keys at once.
+    pub fn prepare<'p>(&mut self, tx: &mut Tx<'_>, pdus: impl Iterator<Item = &'p Pdu> + Clone) -> Result<(), DbError> {
+        let users: BTreeSet<&str> = pdus.clone().map(|pdu| pdu.sender().as_str()).collect();
+        let unknown = |known: &dyn Fn(&Texts) -> bool| {
+            !known(&self.new) && self.interner.find(|texts| known(texts).then_some(0)).is_none()
+        };
+        let users: Vec<&str> =
+            users.into_iter().filter(|user| unknown(&|texts| texts.users.contains_key(*user))).collect();
+        let keys: BTreeSet<&str> = pdus.filter_map(Pdu::state_key).collect();
+        let keys: Vec<&str> =
+            keys.into_iter().filter(|key| unknown(&|texts| texts.state_keys.contains_key(*key))).collect();
+        let found = user_ids::nids(tx, &users)?;
+        self.new.users.extend(found.into_iter().map(|(text, nid)| (text.into(), nid)));
+        let found = interned::state_key_nids(tx, &keys)?;
+        self.new.state_keys.extend(found.into_iter().map(|(text, nid)| (text.into(), nid)));
+        Ok(())
     }
 
     pub fn into_new(self) -> NewTexts {

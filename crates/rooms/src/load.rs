@@ -24,7 +24,7 @@ use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 const LOADED_EVENTS: u64 = 20;
 
 /// State events (with an empty state key) that are in memory as long as their room is.
-const ALWAYS_IN_MEMORY: [&str; 12] = [
+const ALWAYS_IN_MEMORY: [&str; 13] = [
     "m.room.avatar",
     "m.room.canonical_alias",
     "m.room.create",
@@ -33,6 +33,7 @@ const ALWAYS_IN_MEMORY: [&str; 12] = [
     "m.room.history_visibility",
     "m.room.join_rules",
     "m.room.name",
+    "m.room.policy",
     "m.room.power_levels",
     "m.room.server_acl",
     "m.room.tombstone",

@@ -2,6 +2,7 @@
 
 mod remote;
 pub(crate) mod restricted;
+mod third_party;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::serve;
 use remote::Remote;
 
 pub(crate) use remote::along;
+pub use third_party::Redemption;
 
 /// A change of membership to be made.
 #[derive(Clone, Debug)]
@@ -83,6 +85,12 @@ pub enum MembershipError {
     /// A room the user is in cannot be forgotten.
     #[error("the user is in the room")]
     StillInRoom,
+    /// Nobody in the room has invited the owner of that address.
+    #[error("nobody has invited the owner of that address")]
+    NotInvited,
+    /// The identity server's key has been withdrawn, or cannot be asked about.
+    #[error("the identity server does not stand by its key")]
+    IdentityKey,
     /// The room, or the database.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -305,7 +313,8 @@ impl MembershipChanger {
         let signed: Vec<Pdu> = signed.into_iter().filter(|pdu| pdu.event_id() == invite.event_id()).collect();
         let Some(signed) = signed.first() else { return Err(MembershipError::RemoteUser) };
         let event_id = signed.event_id().clone();
-        match receiver.place_own(room, signed).await? {
+        let signed = &self.rooms.recommended_here(room, signed.clone()).await?;
+        match self.rooms.place_own(room, signed, None).await? {
             Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
             Accepted::Known => Ok(Sent { event_id, position: None }),
             // The inviter has lost the right to it meanwhile.

@@ -2,6 +2,7 @@
 //! their stead.
 
 mod federation;
+mod told;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -34,13 +35,32 @@ pub struct StateIds {
     pub auth_chain: Vec<EventId>,
 }
 
-/// A room's state before an event.
-#[derive(Debug, Default)]
-pub struct StateEvents {
-    /// The state.
-    pub state: Vec<RawPdu>,
-    /// What allowed it.
-    pub auth_chain: Vec<RawPdu>,
+/// Part of a room's state as another server tells it.
+#[derive(Debug)]
+pub enum StatePart {
+    /// The join with the signature of the server that let the user in, where one is needed (`send_join`).
+    Join(RawPdu),
+    /// Member events are missing from the state (`send_join`).
+    MembersOmitted,
+    /// The servers in the room (`send_join`).
+    Servers(Vec<ServerName>),
+    /// State events.
+    State(Vec<RawPdu>),
+    /// Events that allowed others.
+    AuthChain(Vec<RawPdu>),
+}
+
+/// A room's state, told part by part: a large room is never in memory as a whole.
+pub trait StateParts: Send {
+    /// The next part; `None` when everything has been told.
+    fn next(&mut self) -> Asked<'_, Option<StatePart>>;
+}
+
+impl StateParts for std::vec::IntoIter<StatePart> {
+    fn next(&mut self) -> Asked<'_, Option<StatePart>> {
+        let next = Iterator::next(self);
+        Box::pin(async move { Ok(next) })
+    }
 }
 
 /// What is asked of `get_missing_events`.
@@ -88,21 +108,6 @@ impl Entrance {
     }
 }
 
-/// A room as a server tells it whose user has joined.
-#[derive(Debug, Default)]
-pub struct JoinedRoom {
-    /// The join with the signature of the server that let the user in, where one is needed.
-    pub event: Option<RawPdu>,
-    /// The state before the join.
-    pub state: Vec<RawPdu>,
-    /// What allowed it.
-    pub auth_chain: Vec<RawPdu>,
-    /// Whether member events are missing from the state.
-    pub members_omitted: bool,
-    /// With `members_omitted`: the servers in the room.
-    pub servers_in_room: Vec<ServerName>,
-}
-
 /// The key of a server that signed something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignedBy {
@@ -140,7 +145,12 @@ pub trait Peers: Send + Sync {
     fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds>;
 
     /// `GET /state/{roomId}`
-    fn state<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateEvents>;
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Box<dyn StateParts>>;
 
     /// `GET /event_auth/{roomId}/{eventId}`
     fn event_auth<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId)
@@ -156,7 +166,12 @@ pub trait Peers: Send + Sync {
     ) -> Asked<'a, Template>;
 
     /// `PUT /send_join/{roomId}/{eventId}`
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit_members: bool) -> Asked<'a, JoinedRoom>;
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, Box<dyn StateParts>>;
 
     /// `PUT /send_knock/{roomId}/{eventId}`: stripped state that describes the room, each as JSON.
     fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>>;
@@ -166,6 +181,25 @@ pub trait Peers: Send + Sync {
 
     /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's server.
     fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
+
+    /// `POST /_matrix/policy/v1/sign`: the signatures that recommend an event, by server and key id.
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object>;
+
+    /// `PUT /exchange_third_party_invite/{roomId}`
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        invite: Object,
+    ) -> Asked<'a, ()>;
+
+    /// Whether an identity server still stands by a key: asks the address that an event of `named_by` names for that.
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        named_by: &'a ServerName,
+        key_validity_url: &'a str,
+        public_key: &'a str,
+    ) -> Asked<'a, bool>;
 
     /// The keys that are known or can be found; others are left out. Server and key id to key.
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>>;

@@ -7,7 +7,9 @@ mod backfill;
 mod fetch_missing;
 mod invites;
 mod place;
+mod spool;
 mod state_before;
+mod take_in;
 mod verify;
 
 use std::sync::Arc;
@@ -26,11 +28,13 @@ use crate::room::Room;
 use place::{Arrival, Outcomes};
 
 pub(crate) use invites::is_end_of_invite;
+pub(crate) use take_in::{TakeInError, TakenIn};
 
 /// How often an event is placed anew because the room has changed under it.
 const ATTEMPTS: usize = 8;
 
 /// Takes in what other servers send.
+#[derive(Clone)]
 pub struct PduReceiver {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) peers: Arc<dyn Peers>,
@@ -103,13 +107,6 @@ impl PduReceiver {
         own.map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
     }
 
-    /// Takes in an event that this server has made itself on what it knew of the room at the time.
-    pub(crate) async fn place_own(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<Accepted, ReceiveError> {
-        let outcomes =
-            self.place_all(room, std::slice::from_ref(pdu), &state_before::ToldStates::new(), Arrival::Own).await?;
-        outcomes.into_iter().next().map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
-    }
-
     /// Takes in events of one room, and what comes before them. Answers what became of each that was tried.
     pub(crate) async fn process(
         &self,
@@ -130,6 +127,7 @@ impl PduReceiver {
         let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus)).await?;
         self.complete_auth_events(origin, room, &pdus).await?;
         let told = self.told_states(origin, room, &pdus).await?;
+        let pdus = self.rooms.with_recommendations(room, pdus).await;
         self.place_all(room, &pdus, &told, arrival).await
     }
 }

@@ -18,6 +18,7 @@ use crate::interner::Interner;
 use crate::load;
 use crate::memberships::Memberships;
 use crate::nids::Nids;
+use crate::peers::Peers;
 use crate::persist::Persister;
 use crate::room::{Room, RoomView};
 use crate::state_map::StateEntry;
@@ -44,6 +45,8 @@ pub struct RoomsOptions {
     pub server_name: ServerName,
     /// What this server signs with.
     pub signing_key: Arc<SigningKey>,
+    /// Other servers; `None`: none is asked.
+    pub peers: Option<Arc<dyn Peers>>,
     /// About how many bytes rooms in memory may take (more while they are in use); a quarter more for single state events.
     pub cache_bytes: usize,
     /// The state that describes a room to those who are not in it, besides `m.room.create`.
@@ -57,6 +60,7 @@ pub struct Rooms {
     pub(crate) random: Random,
     pub(crate) server_name: ServerName,
     pub(crate) signing_key: Arc<SigningKey>,
+    pub(crate) peers: Option<Arc<dyn Peers>>,
     pub(crate) nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
@@ -90,7 +94,7 @@ impl Rooms {
     /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
-        let RoomsOptions { db, clock, random, server_name, signing_key, cache_bytes, describing } = options;
+        let RoomsOptions { db, clock, random, server_name, signing_key, peers, cache_bytes, describing } = options;
         let shared = Arc::new(Shared {
             server_name: server_name.clone(),
             memberships: Memberships::new(db.clone()),
@@ -112,6 +116,7 @@ impl Rooms {
             random,
             server_name,
             signing_key,
+            peers,
             describing,
             shared,
         })

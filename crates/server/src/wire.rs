@@ -20,7 +20,7 @@ use plexus_net::FederationClient;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
-use plexus_rooms::peers::FederationPeers;
+use plexus_rooms::peers::{FederationPeers, Peers};
 use plexus_rooms::{AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions};
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
@@ -96,17 +96,19 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         background: &mut background,
     });
     let outgoing = outgoing.await?;
+    let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
+    let peers: Arc<dyn Peers> = Arc::new(peers);
     let rooms = Rooms::start(RoomsOptions {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
         server_name: server_name.clone(),
         signing_key: Arc::clone(&signing_key),
+        peers: Some(Arc::clone(&peers)),
         cache_bytes: ROOM_CACHE_BYTES,
         describing: settings::describing(&config.api),
     });
-    let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
-    let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(peers)));
+    let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
     let inbox = Inbox::new(Arc::clone(&receiver));
     let followers = delivery::build(delivery::Ground {
         config: &config,

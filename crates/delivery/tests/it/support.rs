@@ -67,6 +67,7 @@ impl Server {
             random: Random::system(),
             server_name: server_name.clone(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
+            peers: None,
             cache_bytes: 64 << 20,
             describing: stripped::usual().collect(),
         });

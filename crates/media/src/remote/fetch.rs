@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use plexus_net::{Call, FederationError, StreamedAnswer};
+use plexus_net::{Call, FederationError, Purpose, StreamedAnswer};
 use plexus_store::repo::media::Content;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
@@ -71,7 +71,7 @@ impl Downloads {
             Second::Content(fetched) => Ok(*fetched),
             Second::Location(location) => {
                 let patience = timeout.saturating_add(ALLOWANCE);
-                let answer = self.client.fetch(server, &location, patience, self.limit()).await?;
+                let answer = self.client.fetch(Purpose::RemoteMedia, server, &location, patience, self.limit()).await?;
                 self.whole(answer).await
             }
         }

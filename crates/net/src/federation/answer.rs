@@ -87,7 +87,7 @@ impl StreamedAnswer {
     ///
     /// # Errors
     /// As [`Self::chunk`].
-    pub(super) async fn whole(mut self) -> Result<Bytes, FederationError> {
+    pub async fn whole(mut self) -> Result<Bytes, FederationError> {
         self.patience = self.timeout;
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
         let Some(second) = self.chunk().await? else { return Ok(first) };

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use http::Response;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use plexus_net::{Call, FederationError};
+use plexus_net::{Call, FederationError, Purpose};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::x_matrix::{Request, XMatrix};
 
@@ -157,17 +157,18 @@ async fn a_location_is_fetched_with_its_redirects_and_bounds() {
     let client = world.client().await;
     let from = server("a.example");
     let second = Duration::from_secs(60);
-    let mut answer = client.fetch(&from, "https://cdn.example/first?x", second, 10).await.unwrap();
+    let mut answer =
+        client.fetch(Purpose::RemoteMedia, &from, "https://cdn.example/first?x", second, 10).await.unwrap();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "media");
     assert!(answer.chunk().await.unwrap().is_none());
     // Not signed: it is not a server of Matrix.
     assert!(at.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
-    let mut large = client.fetch(&from, "https://cdn.example/second", second, 4).await.unwrap();
+    let mut large = client.fetch(Purpose::RemoteMedia, &from, "https://cdn.example/second", second, 4).await.unwrap();
     assert!(matches!(large.chunk().await, Err(FederationError::TooLarge { .. })));
-    let missing = client.fetch(&from, "https://cdn.example/third", second, 10).await;
+    let missing = client.fetch(Purpose::RemoteMedia, &from, "https://cdn.example/third", second, 10).await;
     assert_eq!(missing.err().and_then(|error| error.status()).unwrap(), 404);
     for nowhere in ["ftp://cdn.example/", "/x", "https://me@cdn.example/"] {
-        assert!(client.fetch(&from, nowhere, second, 10).await.is_err(), "{nowhere}");
+        assert!(client.fetch(Purpose::RemoteMedia, &from, nowhere, second, 10).await.is_err(), "{nowhere}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whom connections are made to: addresses and certificates.
 
 use plexus_base::config::IpRange;
-use plexus_net::{AddressGuard, Call, FederationError};
+use plexus_net::{AddressGuard, Call, FederationError, Purpose};
 
 use crate::support::{Authority, Server, World, json, server};
 
@@ -26,7 +26,10 @@ async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
         assert!(error.to_string().contains(FORBIDDEN), "{name}: {error}");
     }
     let location = format!("http://127.0.0.1:{port}/");
-    let error = client.fetch(&server("a.example"), &location, std::time::Duration::from_secs(60), 1).await.err();
+    let error = client
+        .fetch(Purpose::RemoteMedia, &server("a.example"), &location, std::time::Duration::from_secs(60), 1)
+        .await
+        .err();
     assert!(error.unwrap().to_string().contains(FORBIDDEN));
     // Not even the .well-known was asked for.
     assert_eq!(at.connections(), 0);

@@ -42,37 +42,58 @@ pub(super) fn check(
         return Err(AuthRejection::ThirdPartyInviteOfOtherUser);
     }
     // 5.4.1.7. Any signature by any of the public keys.
-    if signed_by_any(signed, &public_keys(invite.content())) {
-        return Ok(());
+    if keys_that_signed(invite.content(), signed).is_empty() {
+        // 5.4.1.8. Otherwise, reject.
+        return Err(AuthRejection::ThirdPartyInviteNotSigned);
     }
-    // 5.4.1.8. Otherwise, reject.
-    Err(AuthRejection::ThirdPartyInviteNotSigned)
+    Ok(())
 }
 
-/// `public_key`, and each `public_key` in the list `public_keys`; what is not a key is left out.
-fn public_keys(content: &Object) -> Vec<VerifyingKey> {
-    let listed = content.get_array("public_keys").unwrap_or_default();
-    let listed = listed.iter().filter_map(|entry| entry.as_object()?.get_str("public_key"));
-    let keys = content.get_str("public_key").into_iter().chain(listed);
-    keys.filter_map(|key| VerifyingKey::from_bytes(&decode(key)?.try_into().ok()?).ok()).collect()
+/// A key of an `m.room.third_party_invite`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InviteKey<'a> {
+    /// In base64, as the event has it.
+    pub public_key: &'a str,
+    /// Where can be asked whether the key is valid.
+    pub key_validity_url: Option<&'a str>,
 }
 
-/// Whether one of the signatures (Appendices, "Checking for a Signature") is by one of the keys.
-fn signed_by_any(signed: &Object, keys: &[VerifyingKey]) -> bool {
+/// The keys of an `m.room.third_party_invite` with this content that have signed `signed` (Appendices, "Checking for a
+/// Signature"). What is not a key is left out.
+pub fn keys_that_signed<'a>(content: &'a Object, signed: &Object) -> Vec<InviteKey<'a>> {
     let mut unsigned = signed.clone();
     unsigned.remove("signatures");
     unsigned.remove("unsigned");
     let Ok(message) = unsigned.to_canonical_json() else {
-        return false;
+        return Vec::new();
     };
+    let signatures = signatures(signed);
+    let has_signed =
+        |key: VerifyingKey| signatures.iter().any(|one| key.verify_strict(message.as_bytes(), one).is_ok());
+    keys(content).filter(|key| verifying_key(key.public_key).is_some_and(has_signed)).collect()
+}
+
+/// `public_key`, and each `public_key` in the list `public_keys`.
+fn keys(content: &Object) -> impl Iterator<Item = InviteKey<'_>> {
+    let listed = content.get_array("public_keys").unwrap_or_default();
+    std::iter::once(content).chain(listed.iter().filter_map(Value::as_object)).filter_map(|entry| {
+        let public_key = entry.get_str("public_key")?;
+        Some(InviteKey { public_key, key_validity_url: entry.get_str("key_validity_url") })
+    })
+}
+
+fn verifying_key(base64: &str) -> Option<VerifyingKey> {
+    VerifyingKey::from_bytes(&decode(base64)?.try_into().ok()?).ok()
+}
+
+fn signatures(signed: &Object) -> Vec<Signature> {
     let servers = signed.get_object("signatures").into_iter().flat_map(Object::values);
     let signatures = servers
         .filter_map(Value::as_object)
         .flat_map(Object::iter)
         .filter(|(key_id, _)| key_id.starts_with("ed25519:"))
         .filter_map(|(_, signature)| Signature::from_slice(&decode(signature.as_str()?)?).ok());
-    let signatures = signatures.collect::<Vec<_>>();
-    keys.iter().any(|key| signatures.iter().any(|s| key.verify_strict(message.as_bytes(), s).is_ok()))
+    signatures.collect()
 }
 
 fn decode(base64: &str) -> Option<Vec<u8>> {

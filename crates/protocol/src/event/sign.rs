@@ -124,9 +124,14 @@ impl std::fmt::Debug for SigningKey {
 
 /// The event with one more signature: of the invited user's server, or of the server that authorised a restricted join.
 pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
+    with_signature(pdu, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()))
+}
+
+/// The event with one more signature, of `entity`, which has been checked.
+pub(crate) fn with_signature(pdu: &Pdu, entity: &str, key_id: &str, signature: String) -> Pdu {
     let stated = pdu.member_json("signatures").and_then(|text| Object::parse(text).ok());
     let mut signatures = stated.unwrap_or_default();
-    add(&mut signatures, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()));
+    add(&mut signatures, entity, key_id, signature);
     let json = parse::replace_member(pdu.json(), "signatures", Some(&signatures.to_json()));
     Pdu(std::sync::Arc::new(pdu.0.with_json(json, pdu.content().clone())))
 }

@@ -9,15 +9,13 @@ use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::EventNid;
-use plexus_store::repo::events::Verdict;
 
 use super::{MembershipChange, MembershipError};
 use crate::build::Sent;
 use crate::error::SendError;
 use crate::peers::{Entrance, RawPdu};
 use crate::profile;
-use crate::receive::{Accepted, PduReceiver};
+use crate::receive::{Accepted, PduReceiver, TakeInError, TakenIn};
 use crate::registry::Rooms;
 use crate::room::Room;
 
@@ -54,10 +52,10 @@ impl Remote<'_> {
 
     async fn join_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
         let signed = self.signed(change, server, Entrance::Join).await?;
-        let answer = self.receiver.peers.send_join(server, &signed.pdu, false).await?;
+        let mut parts = self.receiver.peers.send_join(server, &signed.pdu, false).await?;
         let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
-        let join = self.joined_event(&room, &signed.pdu, answer.event).await?;
-        let state = self.take_in(&room, signed.version, answer.state, answer.auth_chain).await?;
+        let TakenIn { join, state, .. } = self.receiver.take_in(&room, &mut *parts).await?;
+        let join = self.joined_event(&room, &signed.pdu, join).await?;
         let event_id = join.event_id().clone();
         let accepted = match room.view().local_joined.is_empty() {
             true => self.rooms.enter(&room, &join, state).await?,
@@ -81,29 +79,6 @@ impl Remote<'_> {
         let theirs = self.receiver.open(room, theirs.into_iter().collect()).await;
         let same = theirs.into_iter().find(|pdu| pdu.event_id() == ours.event_id());
         same.ok_or(MembershipError::UnableToGrantJoin)
-    }
-
-    /// Checks and stores a room's state; answers the numbers of its events.
-    async fn take_in(
-        &self,
-        room: &Room,
-        version: RoomVersion,
-        state: Vec<RawPdu>,
-        auth_chain: Vec<RawPdu>,
-    ) -> Result<Vec<EventNid>, MembershipError> {
-        let state = self.receiver.open(room, state).await;
-        let ids: Vec<_> = state.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let create = state.iter().find(|pdu| pdu.is_state("m.room.create", ""));
-        let of_version = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
-        if !create.is_some_and(of_version) {
-            return Err(MembershipError::BadState);
-        }
-        let mut all = self.receiver.open(room, auth_chain).await;
-        all.extend(state);
-        self.rooms.store_outliers(room, all).await?;
-        let known = self.rooms.known(&ids).await?;
-        let usable = known.values().filter(|known| known.verdict != Verdict::Rejected && known.is_state);
-        Ok(usable.map(|known| known.event_nid).collect())
     }
 
     /// `change.target` knocks by way of the first of `servers` that lets them.
@@ -236,6 +211,19 @@ fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
             before
         }
         _ => now,
+    }
+}
+
+impl From<TakeInError> for MembershipError {
+    fn from(error: TakeInError) -> Self {
+        match error {
+            TakeInError::Remote(error) => Self::Remote(error),
+            TakeInError::Db(error) => error.into(),
+            TakeInError::NoCreate | TakeInError::TooMany | TakeInError::Spool(_) => {
+                tracing::info!("a room cannot be joined: {error}");
+                Self::BadState
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_net::Purpose;
 use plexus_net::federation::{Call, FederationClient, FederationError, KeyRing, WantedKey};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
@@ -14,15 +15,21 @@ use plexus_protocol::rules::RoomVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{
-    Asked, Entrance, JoinedRoom, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Template, Waiting,
-};
+use super::told::Told;
+use super::{Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting};
 
 const PREFIX: &str = "/_matrix/federation";
 /// How long a large room may take to be told.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 /// The largest room that is joined, in bytes of its state and auth chain.
 const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
+
+const POLICY_PATH: &str = "/_matrix/policy/v1/sign";
+/// How long a policy server may take: users wait for it whenever they send.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an identity server may take to say whether a key is valid.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 
 /// [`Peers`] by the server-server API.
 pub struct FederationPeers {
@@ -81,17 +88,6 @@ struct TemplateAnswer {
 }
 
 #[derive(Deserialize)]
-struct SendJoinAnswer {
-    event: Option<RawPdu>,
-    state: Vec<RawPdu>,
-    auth_chain: Vec<RawPdu>,
-    #[serde(default)]
-    members_omitted: bool,
-    #[serde(default)]
-    servers_in_room: Vec<ServerName>,
-}
-
-#[derive(Deserialize)]
 struct SendKnockAnswer {
     knock_room_state: Vec<RawPdu>,
 }
@@ -119,13 +115,12 @@ struct Events {
 }
 
 #[derive(Deserialize)]
-struct AuthChain {
-    auth_chain: Vec<RawPdu>,
+struct Validity {
+    valid: bool,
 }
 
 #[derive(Deserialize)]
-struct State {
-    pdus: Vec<RawPdu>,
+struct AuthChain {
     auth_chain: Vec<RawPdu>,
 }
 
@@ -200,11 +195,17 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn state<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateEvents> {
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let path = with_query(path(&["v1", "state", room.as_str()]), &[("event_id", event.as_str())]);
-            let answer: State = self.client.call_json(server, Call::get(path)).await?;
-            Ok(StateEvents { state: answer.pdus, auth_chain: answer.auth_chain })
+            let call = Call::get(path).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
+            let answer = self.client.stream(server, call).await?;
+            Ok(Box::new(Told::new(server.clone(), answer)) as Box<dyn StateParts>)
         })
     }
 
@@ -245,19 +246,18 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit_members: bool) -> Asked<'a, JoinedRoom> {
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let omit = if omit_members { "true" } else { "false" };
             let path = with_query(send_path("v2", "send_join", join), &[("omit_members", omit)]);
             let call = Call::put(path, join.json().to_owned()).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
-            let answer: SendJoinAnswer = self.client.call_json(server, call).await?;
-            Ok(JoinedRoom {
-                event: answer.event,
-                state: answer.state,
-                auth_chain: answer.auth_chain,
-                members_omitted: answer.members_omitted,
-                servers_in_room: answer.servers_in_room,
-            })
+            let answer = self.client.stream(server, call).await?;
+            Ok(Box::new(Told::new(server.clone(), answer)) as Box<dyn StateParts>)
         })
     }
 
@@ -286,6 +286,42 @@ impl Peers for FederationPeers {
             let call = Call::put(send_path("v2", "invite", invite), body);
             let answer: InviteAnswer = self.client.call_json(server, call).await?;
             Ok(answer.event)
+        })
+    }
+
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object> {
+        Box::pin(async move {
+            let call = Call::post(POLICY_PATH.to_owned(), pdu.json().to_owned()).timeout(POLICY_TIMEOUT);
+            self.client.call_json(server, call).await
+        })
+    }
+
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        invite: Object,
+    ) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let path = path(&["v1", "exchange_third_party_invite", room.as_str()]);
+            self.client.call(server, Call::put(path, invite.to_json())).await.map(|_| ())
+        })
+    }
+
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        named_by: &'a ServerName,
+        key_validity_url: &'a str,
+        public_key: &'a str,
+    ) -> Asked<'a, bool> {
+        Box::pin(async move {
+            let mut url = key_validity_url.to_owned();
+            url.push_str(if url.contains('?') { "&public_key=" } else { "?public_key=" });
+            encode(public_key, &mut url);
+            let purpose = Purpose::IdentityServer;
+            let answer = self.client.fetch(purpose, named_by, &url, IDENTITY_TIMEOUT, MAX_IDENTITY_BYTES).await?;
+            let answer: Result<Validity, _> = serde_json::from_slice(answer.whole().await?.as_ref());
+            Ok(answer.is_ok_and(|answer| answer.valid))
         })
     }
 

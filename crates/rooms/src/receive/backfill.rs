@@ -103,7 +103,15 @@ impl PduReceiver {
             let auth_events = auth_index::auth_events(&self.rooms.db, room.version, &named).await?;
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
             let told = told.get(pdu.event_id());
-            let candidate = Candidate { pdu, stored, by_auth_events, told, entering: false, sending: Sending::No };
+            let candidate = Candidate {
+                pdu,
+                stored,
+                by_auth_events,
+                told,
+                entering: false,
+                sending: Sending::No,
+                transaction: None,
+            };
             match self.rooms.past(room, &candidate).await {
                 Ok(past) => {
                     self.rooms.write_past(room, past).await?;

@@ -22,7 +22,8 @@ use crate::persist::{Append, Committed, PendingEvent, Sending};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
-use crate::timeline_event::Replaced;
+use crate::timeline_event::{Replaced, Transaction};
+use crate::transactions::TransactionKey;
 
 use before::Before;
 
@@ -44,6 +45,8 @@ pub(super) struct Candidate<'a> {
     pub entering: bool,
     /// Whether other servers get it from this one.
     pub sending: Sending,
+    /// What the client called the request that sent it.
+    pub transaction: Option<&'a (TransactionKey, Transaction)>,
 }
 
 /// How events come here.
@@ -53,8 +56,8 @@ pub(super) enum Arrival<'a> {
     Sent,
     /// A server handed over this one of them, to be passed on.
     Handed { event: &'a EventId, by: &'a ServerName },
-    /// This server made them.
-    Own,
+    /// This server made them, on what it knew of the room at the time; what the client called the request.
+    Own(Option<&'a (TransactionKey, Transaction)>),
     /// By joining a room elsewhere.
     Entering,
 }
@@ -63,7 +66,7 @@ impl Arrival<'_> {
     fn sending(self, pdu: &Pdu) -> Sending {
         match self {
             Self::Handed { event, by } if event == pdu.event_id() => Sending::HandedBy(by.clone()),
-            Self::Own => Sending::Own,
+            Self::Own(_) => Sending::Own,
             Self::Handed { .. } | Self::Sent | Self::Entering => Sending::No,
         }
     }
@@ -97,8 +100,28 @@ impl Rooms {
         state: Vec<EventNid>,
     ) -> Result<Accepted, ReceiveError> {
         let told = ToldStates::from([(pdu.event_id().clone(), state)]);
+        self.place_one(room, pdu, &told, Arrival::Entering).await
+    }
+
+    /// Places an event that this server has made itself on what it knew of the room at the time.
+    pub(crate) async fn place_own(
+        &self,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+        transaction: Option<&(TransactionKey, Transaction)>,
+    ) -> Result<Accepted, ReceiveError> {
+        self.place_one(room, pdu, &ToldStates::new(), Arrival::Own(transaction)).await
+    }
+
+    async fn place_one(
+        &self,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+        told: &ToldStates,
+        arrival: Arrival<'_>,
+    ) -> Result<Accepted, ReceiveError> {
         for _ in 0..ATTEMPTS {
-            match self.try_place_all(room, std::slice::from_ref(pdu), &told, Arrival::Entering).await {
+            match self.try_place_all(room, std::slice::from_ref(pdu), told, arrival).await {
                 Err(ReceiveError::Contended) => {}
                 Err(error) => return Err(error),
                 Ok(outcomes) => {
@@ -130,7 +153,8 @@ impl Rooms {
                 let told = told.get(pdu.event_id());
                 let entering = matches!(arrival, Arrival::Entering);
                 let sending = arrival.sending(pdu);
-                let candidate = Candidate { pdu, stored, by_auth_events, told, entering, sending };
+                let transaction = if let Arrival::Own(transaction) = arrival { transaction } else { None };
+                let candidate = Candidate { pdu, stored, by_auth_events, told, entering, sending, transaction };
                 match self.place(room, &candidate).await {
                     Ok((verdict, committed)) => {
                         running.push((outcomes.len(), verdict, committed));
@@ -205,8 +229,17 @@ impl Rooms {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "rejected by the state before it: {reason}");
             return Ok(Verdict::Rejected);
         }
+        if candidate.entering {
+            return Ok(Verdict::Accepted);
+        }
+        // 7. The room's policy server, which has been asked where it had to be.
+        let policy = head.current.policy_server(pdu.event_type(), pdu.state_key());
+        if policy.is_some_and(|policy| !policy.recommends(pdu)) {
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "soft-failed: the policy server has not recommended it");
+            return Ok(Verdict::SoftFailed);
+        }
         // 6. The current state.
-        if candidate.entering || before.snapshot.nid == head.tip.snapshot.nid {
+        if before.snapshot.nid == head.tip.snapshot.nid {
             return Ok(Verdict::Accepted);
         }
         let state = self.auth_state(room.version, &head.current.state, pdu).await?;
@@ -265,7 +298,7 @@ impl Rooms {
             changes,
             replaced,
             _kept: after.kept,
-            transaction: None,
+            transaction: candidate.transaction.cloned(),
             redacted_by,
             redacts: redacts.map(|redaction| redaction.pending),
             tip: next.tip.clone(),

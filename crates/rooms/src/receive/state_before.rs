@@ -6,9 +6,8 @@ use std::sync::Arc;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::EventNid;
-use plexus_store::repo::events::Verdict;
 
-use super::{PduReceiver, ReceiveError};
+use super::{PduReceiver, ReceiveError, TakeInError};
 use crate::peers::StateIds;
 use crate::room::Room;
 
@@ -62,11 +61,7 @@ impl PduReceiver {
         let known = self.rooms.known(&all).await?;
         let unknown: Vec<EventId> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
         self.fetch_state(server, room, event, unknown).await?;
-        let known = self.rooms.known(&state).await?;
-        let usable = known
-            .values()
-            .filter(|known| known.is_state && known.room_nid == room.nid && known.verdict != Verdict::Rejected);
-        let nids: Vec<EventNid> = usable.map(|known| known.event_nid).collect();
+        let nids = self.usable_state(room, &state).await?;
         if nids.is_empty() { Err(ReceiveError::MissingEvents) } else { Ok(nids) }
     }
 
@@ -77,18 +72,25 @@ impl PduReceiver {
         event: &EventId,
         unknown: Vec<EventId>,
     ) -> Result<(), ReceiveError> {
-        let mut raw = Vec::new();
-        if unknown.len() <= SINGLY {
-            for id in &unknown {
-                match self.peers.event(server, id).await {
-                    Ok(pdu) => raw.push(pdu),
-                    Err(error) => tracing::info!(event = %id, room = %room.id, "{error}"),
+        if unknown.len() > SINGLY {
+            let taken = match self.peers.state(server, &room.id, event).await {
+                Ok(mut parts) => self.take_in(room, &mut *parts).await.map(|_| ()),
+                Err(error) => Err(error.into()),
+            };
+            return match taken {
+                Err(TakeInError::Db(error)) => Err(error.into()),
+                Err(error) => {
+                    tracing::info!(%event, room = %room.id, "{error}");
+                    Ok(())
                 }
-            }
-        } else {
-            match self.peers.state(server, &room.id, event).await {
-                Ok(state) => raw.extend(state.state.into_iter().chain(state.auth_chain)),
-                Err(error) => tracing::info!(%event, room = %room.id, "{error}"),
+                Ok(()) => Ok(()),
+            };
+        }
+        let mut raw = Vec::new();
+        for id in &unknown {
+            match self.peers.event(server, id).await {
+                Ok(pdu) => raw.push(pdu),
+                Err(error) => tracing::info!(event = %id, room = %room.id, "{error}"),
             }
         }
         let events = self.open(room, raw).await;

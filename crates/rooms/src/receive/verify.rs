@@ -49,7 +49,11 @@ impl PduReceiver {
 
     /// Reads and checks events of a room that another server handed over. Those that are of no use are left out.
     pub(crate) async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
-        let pdus = parse_all(raw, room.version);
+        let version = room.version;
+        let pdus = match raw.len() < SPREAD {
+            true => parse_all(raw, version),
+            false => tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default(),
+        };
         let pdus: Vec<Pdu> = pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id).collect();
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let mut sound = Vec::with_capacity(pdus.len());

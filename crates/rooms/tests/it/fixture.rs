@@ -36,6 +36,7 @@ impl Fixture {
             random: Random::system(),
             server_name: ServerName::try_from("localhost").unwrap(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
+            peers: None,
             cache_bytes,
             describing: stripped::usual().collect(),
         });

@@ -91,6 +91,7 @@ pub fn services(
         inbox,
         edus,
         profiles: Arc::clone(&shared.profiles),
+        membership_changer: Arc::clone(&shared.membership_changer),
         media: Arc::clone(&shared.media),
         config,
     }

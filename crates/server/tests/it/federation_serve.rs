@@ -5,6 +5,8 @@ mod history;
 mod inviting;
 mod joining;
 mod outside;
+mod policy;
+mod third_party;
 
 use http::Method;
 use plexus_protocol::event::{Pdu, build};

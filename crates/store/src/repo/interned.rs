@@ -1,7 +1,9 @@
 //! Event types and state keys by number. Stored as bytes: other servers may put U+0000 into them.
 
-use crate::db::Any;
-use crate::{DbError, StateKeyNid, Tx, TypeNid};
+use std::collections::HashSet;
+
+use crate::db::{Any, ToSql};
+use crate::{DbError, Row, StateKeyNid, Tx, TypeNid};
 
 /// The number of an event type, given one if it has none yet.
 pub fn type_nid(tx: &mut Tx<'_>, event_type: &str) -> Result<TypeNid, DbError> {
@@ -30,6 +32,27 @@ pub fn state_key_nid(tx: &mut Tx<'_>, state_key: &str) -> Result<StateKeyNid, Db
             |row| row.get(0),
         ),
     }
+}
+
+/// The numbers of state keys, each given once; those that have none yet are given one.
+pub fn state_key_nids(tx: &mut Tx<'_>, state_keys: &[&str]) -> Result<Vec<(String, StateKeyNid)>, DbError> {
+    let map = |row: &Row<'_>| Ok((row.get_with(0, String::from_utf8)?, row.get(1)?));
+    if state_keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<Vec<u8>> = state_keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+    let mut found: Vec<(String, StateKeyNid)> =
+        tx.query("SELECT state_key, state_key_nid FROM state_keys WHERE state_key = ANY($1)", &[&Any(&keys)], map)?;
+    let known: HashSet<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+    let new: Vec<&[u8]> = state_keys.iter().filter(|key| !known.contains(*key)).map(|key| key.as_bytes()).collect();
+    if !new.is_empty() {
+        found.extend(tx.insert_many_returning(
+            "INSERT INTO state_keys (state_key) VALUES ($1) RETURNING state_key, state_key_nid",
+            new.iter().map(|key| [key.to_param()]),
+            map,
+        )?);
+    }
+    Ok(found)
 }
 
 /// The number of a state key; `None` for one never seen.

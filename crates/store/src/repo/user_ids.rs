@@ -1,9 +1,11 @@
 //! User ids by number.
 
+use std::collections::HashSet;
+
 use plexus_protocol::id::UserId;
 
-use crate::db::Any;
-use crate::{DbError, Tx, UserNid};
+use crate::db::{Any, ToSql};
+use crate::{DbError, Row, Tx, UserNid};
 
 /// The number of a user id, given one if it has none yet.
 pub fn nid(tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
@@ -15,6 +17,26 @@ pub fn nid(tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
             })
         }
     }
+}
+
+/// The numbers of user ids, each given once; those that have none yet are given one.
+pub fn nids(tx: &mut Tx<'_>, users: &[&str]) -> Result<Vec<(String, UserNid)>, DbError> {
+    let map = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found: Vec<(String, UserNid)> =
+        tx.query("SELECT user_id, user_nid FROM user_ids WHERE user_id = ANY($1)", &[&Any(users)], map)?;
+    let known: HashSet<&str> = found.iter().map(|(user, _)| user.as_str()).collect();
+    let new: Vec<&str> = users.iter().copied().filter(|user| !known.contains(user)).collect();
+    if !new.is_empty() {
+        found.extend(tx.insert_many_returning(
+            "INSERT INTO user_ids (user_id) VALUES ($1) RETURNING user_id, user_nid",
+            new.iter().map(|user| [user.to_param()]),
+            map,
+        )?);
+    }
+    Ok(found)
 }
 
 /// The number of a user id; `None` for one never seen in a room.

@@ -1,6 +1,6 @@
 //! The state before an event, and behind it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
@@ -18,6 +18,9 @@ use crate::room::Room;
 use crate::state_at::{self, StateAt};
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::TimelineEvent;
+
+/// How many events are read at a time.
+const READ_AT_ONCE: usize = 1_000;
 
 /// A state, and what of it is not stored yet.
 pub(in crate::receive) struct Before {
@@ -88,7 +91,7 @@ impl Rooms {
         let mut branches = Vec::new();
         match candidate.told {
             Some(told) => {
-                let told = self.told(room, &current, told).await?;
+                let told = self.told(room, head, &current, told).await?;
                 new.extend(told.new);
                 branches.push(told.at);
             }
@@ -118,17 +121,23 @@ impl Rooms {
     }
 
     /// A state given by its events, as its difference to `near`.
-    async fn told(&self, room: &Room, near: &StateAt, events: &[EventNid]) -> Result<Before, DbError> {
+    async fn told(&self, room: &Room, head: &Head, near: &StateAt, events: &[EventNid]) -> Result<Before, DbError> {
         let wanted: HashSet<EventNid> = events.iter().copied().collect();
+        let here: HashMap<EventNid, &Arc<StateEntry>> =
+            head.current.state.iter().map(|entry| (entry.nid, entry)).collect();
         let have: HashSet<EventNid> = near.state.iter().map(|entry| entry.nid).collect();
-        let missing: Vec<EventNid> = wanted.difference(&have).copied().collect();
-        let version = room.version;
-        let entries = self.db.read(move |tx| state_at::entries(tx, version, &missing)).await?;
         let mut state = near.state.clone();
-        let mut changes = Vec::with_capacity(entries.len());
-        for entry in entries {
+        let mut changes = Vec::new();
+        let mut add = |entry: Arc<StateEntry>| {
             changes.push((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), entry.nid));
             state.insert(entry);
+        };
+        let (in_memory, stored): (Vec<EventNid>, Vec<EventNid>) =
+            wanted.difference(&have).partition(|nid| here.contains_key(*nid));
+        in_memory.iter().filter_map(|nid| here.get(nid)).for_each(|entry| add(Arc::clone(entry)));
+        for nids in stored.chunks(READ_AT_ONCE) {
+            let (version, nids) = (room.version, nids.to_vec());
+            self.db.read(move |tx| state_at::entries(tx, version, &nids)).await?.into_iter().for_each(&mut add);
         }
         let gone: Vec<Arc<StateEntry>> = state.iter().filter(|entry| !wanted.contains(&entry.nid)).cloned().collect();
         for entry in gone {

@@ -11,7 +11,7 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{
-    Asked, Entrance, JoinedRoom, MissingEvents, Peers, RawPdu, SignedBy, StateEvents, StateIds, Template, Waiting,
+    Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template, Waiting,
 };
 use plexus_rooms::serve::{self, MissingFrom};
 use plexus_rooms::timeline::{self, Direction};
@@ -195,6 +195,10 @@ fn raw(json: String) -> RawPdu {
     RawValue::from_string(json).unwrap()
 }
 
+fn parts(state: Vec<String>, auth_chain: Vec<String>) -> Box<dyn StateParts> {
+    Box::new(vec![StatePart::State(raws(state)), StatePart::AuthChain(raws(auth_chain))].into_iter())
+}
+
 fn raws(json: Vec<String>) -> Vec<RawPdu> {
     json.into_iter().map(raw).collect()
 }
@@ -204,17 +208,18 @@ impl Server {
         let database = TestPlace::sqlite().open();
         let name = ServerName::try_from(format!("server{at}")).unwrap();
         let key = Arc::new(SigningKey::generate(&[at as u8 + 1; 32], "sim"));
+        let wire = Arc::new(Wire { own: name.clone(), network: Arc::clone(network) });
         let rooms = Rooms::start(RoomsOptions {
             db: database.db(),
             clock: clock.clone(),
             random: Random::seeded(at as u64),
             server_name: name.clone(),
             signing_key: Arc::clone(&key),
+            peers: Some(Arc::clone(&wire) as Arc<dyn Peers>),
             cache_bytes: 16 << 20,
             describing: plexus_rooms::stripped::usual().collect(),
         });
-        let wire = Wire { own: name.clone(), network: Arc::clone(network) };
-        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), Arc::new(wire)));
+        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), wire));
         Self {
             name,
             creator: RoomCreator::new(Arc::clone(&rooms)),
@@ -363,14 +368,19 @@ impl Peers for Wire {
         })
     }
 
-    fn state<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateEvents> {
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::state_before(&there.rooms, &self.own, room, event).await;
             let (room, found) = found.map_err(|error| self.refused(server, error))?;
             let state = serve::pdus(&room, &found.state).await.unwrap();
             let auth_chain = serve::pdus(&room, &found.auth_chain).await.unwrap();
-            Ok(StateEvents { state: raws(state), auth_chain: raws(auth_chain) })
+            Ok(parts(state, auth_chain))
         })
     }
 
@@ -405,7 +415,7 @@ impl Peers for Wire {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit: bool) -> Asked<'a, JoinedRoom> {
+    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit: bool) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let arrival = serve::Arrival {
@@ -420,7 +430,7 @@ impl Peers for Wire {
             let told = told.map_err(|error| self.refused(server, error))?;
             let state = serve::pdus(&arrived.room, &told.state).await.unwrap();
             let auth_chain = serve::pdus(&arrived.room, &told.auth_chain).await.unwrap();
-            Ok(JoinedRoom { state: raws(state), auth_chain: raws(auth_chain), ..JoinedRoom::default() })
+            Ok(parts(state, auth_chain))
         })
     }
 
@@ -434,6 +444,28 @@ impl Peers for Wire {
 
     fn invite<'a>(&'a self, server: &'a ServerName, _: &'a Pdu, _: Vec<RawPdu>) -> Asked<'a, RawPdu> {
         Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
+    }
+
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _room: &'a RoomId,
+        _invite: Object,
+    ) -> Asked<'a, ()> {
+        Box::pin(async move { Err(FederationError::NotAllowed(server.clone())) })
+    }
+
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        _named_by: &'a ServerName,
+        _key_validity_url: &'a str,
+        _public_key: &'a str,
+    ) -> Asked<'a, bool> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, _pdu: &'a Pdu) -> Asked<'a, Object> {
+        Box::pin(async move { Err(FederationError::NotAllowed(server.clone())) })
     }
 
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {

@@ -1,0 +1,64 @@
+//! PUT /_matrix/federation/v1/3pid/onbind
+
+use std::sync::Arc;
+
+use plexus_http::{ApiError, Empty, Json, State};
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_rooms::{MembershipChanger, MembershipError, Profiles, Redemption};
+use serde::Deserialize;
+
+/// The most invites that are looked at: anybody may send them, and each may cost a request to another server.
+const MAX_INVITES: usize = 100;
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    mxid: UserId,
+    #[serde(default)]
+    invites: Vec<Invite>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Invite {
+    mxid: UserId,
+    room_id: RoomId,
+    sender: UserId,
+    signed: Object,
+}
+
+/// An identity server has found one of our users to own an address that has been invited to rooms. The invites prove
+/// themselves, so anybody may bring them; one that fails does not keep the others from being made.
+pub async fn handle(
+    State(own): State<ServerName>,
+    State(profiles): State<Arc<Profiles>>,
+    State(members): State<Arc<MembershipChanger>>,
+    Json(request): Json<Request>,
+) -> Result<Empty, ApiError> {
+    let user = request.mxid;
+    if user.server_name() != own.as_str() || profiles.find(&user).await?.is_none() {
+        return Err(ApiError::not_found("No such user"));
+    }
+    if request.invites.len() > MAX_INVITES {
+        return Err(ApiError::invalid_param(format!("More than {MAX_INVITES} invites")));
+    }
+    for invite in request.invites {
+        let Invite { mxid, room_id, sender, signed } = invite;
+        if mxid != user || signed.get_str("mxid") != Some(user.as_str()) {
+            tracing::info!(room = %room_id, "an identity server sent an invite of {mxid} as one of {user}");
+            continue;
+        }
+        let by = sender.clone();
+        let redemption = Redemption { room_id: room_id.clone(), sender, target: user.clone(), signed };
+        if let Err(error) = redeem(&members, &own, redemption).await {
+            tracing::info!(room = %room_id, "{user}, whose address {by} invited, cannot be invited: {error}");
+        }
+    }
+    Ok(Empty)
+}
+
+async fn redeem(members: &MembershipChanger, own: &ServerName, redemption: Redemption) -> Result<(), MembershipError> {
+    if redemption.sender.server_name() == own.as_str() {
+        return members.redeem(redemption).await.map(drop);
+    }
+    members.have_redeemed(redemption).await
+}

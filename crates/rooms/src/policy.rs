@@ -1,0 +1,80 @@
+//! Rooms whose events a policy server has to recommend (server-server API, "Policy Servers").
+
+use std::sync::Arc;
+
+use futures_util::future;
+use plexus_net::federation::FederationError;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::policy::PolicyServer;
+
+use crate::build::{Built, Draft, Sent};
+use crate::error::SendError;
+use crate::receive::Accepted;
+use crate::registry::Rooms;
+use crate::room::{CurrentState, Room};
+
+impl CurrentState {
+    /// The server that has to recommend events of such a kind.
+    pub(crate) fn policy_server(&self, event_type: &str, state_key: Option<&str>) -> Option<PolicyServer> {
+        let policy =
+            self.event_in_memory("m.room.policy", "").filter(|_| PolicyServer::is_about(event_type, state_key))?;
+        PolicyServer::of(policy.content()).filter(|server| self.servers.contains(server.via.as_str()))
+    }
+}
+
+impl Rooms {
+    /// Sends an event that the policy server has to recommend first. The room may change meanwhile: the event then stands
+    /// beside what others have sent.
+    pub(crate) async fn append_recommended(
+        &self,
+        room: &Arc<Room>,
+        draft: &Draft,
+        policy: &PolicyServer,
+    ) -> Result<Sent, SendError> {
+        let head = self.lock_head(room).await?;
+        let built = self.build(Some(&room.id), room.version, &head, draft).await?;
+        drop(head);
+        let pdu = match built {
+            Built::Event(pending, _) => pending.pdu,
+            Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+        };
+        let pdu = self.recommended(policy, &pdu).await.map_err(Box::new).map_err(SendError::Policy)?;
+        match self.place_own(room, &pdu, draft.transaction.as_ref()).await? {
+            Accepted::Timeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
+            Accepted::Known => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
+            // The sender has lost the right to it meanwhile.
+            Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended),
+        }
+    }
+
+    /// An event of this server with the recommendation of the room's policy server, if it has one.
+    pub(crate) async fn recommended_here(&self, room: &Room, pdu: Pdu) -> Result<Pdu, SendError> {
+        match room.view().policy_server(pdu.event_type(), pdu.state_key()) {
+            Some(policy) => self.recommended(&policy, &pdu).await.map_err(Box::new).map_err(SendError::Policy),
+            None => Ok(pdu),
+        }
+    }
+
+    /// Events of other servers, with the recommendation of the room's policy server where it had to be asked for and was given.
+    pub(crate) async fn with_recommendations(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
+        let view = room.view();
+        let recommended = pdus.into_iter().map(async |pdu| {
+            let policy = view.policy_server(pdu.event_type(), pdu.state_key());
+            let Some(policy) = policy.filter(|policy| !policy.recommends(&pdu)) else { return pdu };
+            self.recommended(&policy, &pdu).await.unwrap_or_else(|error| {
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "not recommended: {error}");
+                pdu
+            })
+        });
+        future::join_all(recommended).await
+    }
+
+    async fn recommended(&self, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, FederationError> {
+        let peers = self.peers.as_ref().ok_or_else(|| FederationError::NotAllowed(policy.via.clone()))?;
+        let answered = peers.policy_signature(&policy.via, pdu).await?;
+        policy.recommended(pdu, &answered).ok_or_else(|| FederationError::NotJson {
+            destination: policy.via.clone(),
+            problem: "it is not signed with the policy server's key".to_owned(),
+        })
+    }
+}
