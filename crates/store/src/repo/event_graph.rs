@@ -1,8 +1,8 @@
 //! Events as other servers are given them: with their place in the room's graph.
 
-use super::events::{Known, Verdict};
+use super::events::{Known, known_of};
 use crate::db::Any;
-use crate::{DbError, EventNid, Row, StateKeyNid, Tx, pdu_json};
+use crate::{DbError, EventNid, Row, Tx, pdu_json};
 
 /// An event and its place in its room's graph.
 #[derive(Debug, Clone)]
@@ -15,16 +15,7 @@ pub struct GraphEvent {
 
 fn graph_event(row: &Row<'_>) -> Result<GraphEvent, DbError> {
     Ok(GraphEvent {
-        known: Known {
-            event_nid: row.get(0)?,
-            event_id: row.get(1)?,
-            room_nid: row.get(2)?,
-            position: row.get(3)?,
-            depth: row.get(4)?,
-            is_state: row.get::<Option<StateKeyNid>>(5)?.is_some(),
-            snapshot_nid: row.get(6)?,
-            verdict: Verdict::from_code(row.get(7)?),
-        },
+        known: known_of(row)?,
         redacted_by: row.get(8)?,
         json: row.get_with(9, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
     })

@@ -247,19 +247,22 @@ pub fn known(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<Known>, DbErr
         "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict
          FROM events WHERE event_id = ANY($1)",
         &[&Any(event_ids)],
-        |row| {
-            Ok(Known {
-                event_nid: row.get(0)?,
-                event_id: row.get(1)?,
-                room_nid: row.get(2)?,
-                position: row.get(3)?,
-                depth: row.get(4)?,
-                is_state: row.get::<Option<StateKeyNid>>(5)?.is_some(),
-                snapshot_nid: row.get(6)?,
-                verdict: Verdict::from_code(row.get(7)?),
-            })
-        },
+        known_of,
     )
+}
+
+/// Reads `event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict`.
+pub(super) fn known_of(row: &Row<'_>) -> Result<Known, DbError> {
+    Ok(Known {
+        event_nid: row.get(0)?,
+        event_id: row.get(1)?,
+        room_nid: row.get(2)?,
+        position: row.get(3)?,
+        depth: row.get(4)?,
+        is_state: row.get::<Option<StateKeyNid>>(5)?.is_some(),
+        snapshot_nid: row.get(6)?,
+        verdict: Verdict::from_code(row.get(7)?),
+    })
 }
 
 /// An event without what a timeline knows of it.
