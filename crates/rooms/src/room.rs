@@ -210,7 +210,12 @@ impl HistoryVisibility {
     /// Reads the event's `history_visibility`; anything unknown is `shared`.
     #[must_use]
     pub fn of(pdu: Option<&Pdu>) -> Self {
-        match pdu.and_then(|pdu| pdu.content().get("history_visibility")).and_then(|value| value.as_str()) {
+        Self::named(pdu.and_then(|pdu| pdu.content().get_str("history_visibility")))
+    }
+
+    /// What `history_visibility` names; anything unknown is `shared`.
+    pub(crate) fn named(name: Option<&str>) -> Self {
+        match name {
             Some("invited") => Self::Invited,
             Some("joined") => Self::Joined,
             Some("world_readable") => Self::WorldReadable,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::Object;
 use plexus_store::{DbError, EventNid, Position, Tx, repo};
 
 use crate::load;
@@ -69,7 +70,10 @@ pub async fn visible(
         let membership = MembershipKind::Join;
         return Ok(events.into_iter().map(|event| VisibleEvent { event, membership }).collect());
     }
-    let history = History::read(room, user).await?;
+    let history = match History::in_memory(&view, user, oldest) {
+        Some(history) => history,
+        None => History::read(room, user).await?,
+    };
     Ok(events
         .into_iter()
         .filter(|event| history.allows(event, user))
@@ -104,6 +108,22 @@ struct History {
 }
 
 impl History {
+    /// As far as it decides about events at `oldest` and later; `None` when memory does not reach back to there.
+    fn in_memory(view: &RoomView, user: &UserId, oldest: Position) -> Option<Self> {
+        if oldest <= view.recent_after || view.merged_since(view.recent_after) {
+            return None;
+        }
+        let visibility = changes(view, "m.room.history_visibility", "", view.history_visibility, |content| {
+            HistoryVisibility::named(content.and_then(|content| content.get_str("history_visibility")))
+        })?;
+        let now = view.state.membership(user.as_str()).unwrap_or(MembershipKind::Leave);
+        let membership = changes(view, "m.room.member", user.as_str(), now, |content| {
+            let named = content.and_then(|content| content.get_str("membership"));
+            named.and_then(MembershipKind::parse).unwrap_or(MembershipKind::Leave)
+        })?;
+        Some(Self { visibility, last_joined: last_joined(&membership), membership })
+    }
+
     async fn read(room: &Room, user: &UserId) -> Result<Self, DbError> {
         let (nid, version, user) = (room.nid, room.version, user.clone());
         room.db
@@ -156,6 +176,31 @@ impl History {
     fn membership_at(&self, position: Position) -> MembershipKind {
         last_at(&self.membership, position).unwrap_or(MembershipKind::Leave)
     }
+}
+
+/// What a state has been since the newest events in memory began, oldest first. `now`: what it is; `read` reads it from a
+/// content, `None` for that of a state which was not set.
+fn changes<T>(
+    view: &RoomView,
+    event_type: &str,
+    state_key: &str,
+    now: T,
+    read: impl Fn(Option<&Object>) -> T,
+) -> Option<Vec<(Position, T)>> {
+    let events: Vec<_> = view.recent.iter().filter(|event| event.pdu.is_state(event_type, state_key)).collect();
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Some(vec![(view.recent_after, now)]);
+    };
+    // Where branches met, not every event has become the room's state: each must have replaced the one before it.
+    let in_a_row = events.iter().zip(events.iter().skip(1)).all(|(before, after)| {
+        after.replaced.as_ref().is_some_and(|replaced| replaced.event_id == *before.pdu.event_id())
+    });
+    if !in_a_row || view.event_nid(event_type, state_key) != Some(last.nid) {
+        return None;
+    }
+    let before = first.replaced.as_ref().and_then(|replaced| Object::parse(&replaced.content_json).ok());
+    let since = events.iter().map(|event| (event.position, read(Some(event.pdu.content()))));
+    Some(std::iter::once((view.recent_after, read(before.as_ref()))).chain(since).collect())
 }
 
 /// The last position at which a user with these memberships was joined: that of the event that ended it, or without end.

@@ -1,6 +1,6 @@
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::timeline::{self, Access};
-use plexus_rooms::{Preset, Room};
+use plexus_rooms::{MembershipKind, Preset, Room};
 
 use crate::fixture::{Fixture, change, run, user};
 
@@ -78,5 +78,54 @@ fn who_was_kicked_and_banned_reads_up_to_the_kick() {
         fixture.members.ban(change(&room.id, ALICE, BOB)).await.unwrap();
         fixture.send(&room, ALICE, "banned").await.unwrap();
         assert_eq!(seen(&room, BOB).await, "before invited joined");
+    });
+}
+
+/// What the user may see of the events from each of them on, with the user's membership at each.
+async fn from_each_on(room: &Room, reader: &str) -> Vec<Vec<(i64, MembershipKind)>> {
+    let events = timeline::range(room, 0, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
+    let mut seen = Vec::new();
+    for first in 0..events.len() {
+        let visible = timeline::visible(&user(reader), room, events[first..].to_vec()).await.unwrap();
+        seen.push(visible.iter().map(|it| (it.event.position, it.membership)).collect());
+    }
+    seen
+}
+
+/// The newest events are judged by what is in memory, older ones by the database: a room that was loaded a moment ago, which has
+/// few events in memory, and one that has all of them must agree.
+#[test]
+fn memory_and_database_agree() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        for seed in 0_u64..4 {
+            let room = fixture.room(ALICE, RoomVersion::V11, Preset::PrivateChat).await;
+            let mut number = seed;
+            for step in 0..48 {
+                number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let (by, own) = (change(&room.id, ALICE, BOB), change(&room.id, BOB, BOB));
+                // What the room does not allow at the moment does not happen.
+                match (number >> 33) % 9 {
+                    0 | 1 => drop(fixture.members.invite(by).await),
+                    2 | 3 => drop(fixture.members.join(own, false).await),
+                    4 => drop(fixture.members.leave(own).await),
+                    5 => drop(fixture.members.kick(by).await),
+                    6 if step % 3 == 0 => drop(fixture.members.ban(by).await),
+                    6 => drop(fixture.members.unban(by).await),
+                    7 => {
+                        let named = ["world_readable", "shared", "invited", "joined"][(number >> 40) as usize % 4];
+                        let content = format!(r#"{{"history_visibility":"{named}"}}"#);
+                        drop(fixture.set(&room, ALICE, "m.room.history_visibility", &content).await);
+                    }
+                    _ => drop(fixture.send(&room, ALICE, "hello").await),
+                }
+            }
+            assert_eq!(room.view().recent_after, 0, "all of it is in memory");
+            let reopened = Fixture::new(db.clone()).rooms.get(&room.id).await.unwrap().unwrap();
+            assert!(reopened.view().recent_after > 0, "little of it is in memory");
+            for reader in [ALICE, BOB, "@stranger:localhost"] {
+                assert_eq!(from_each_on(&room, reader).await, from_each_on(&reopened, reader).await, "{seed} {reader}");
+            }
+        }
     });
 }
