@@ -132,15 +132,16 @@ impl Rooms {
     /// The room's head when nothing is on its way to the database.
     pub(crate) async fn settled_head<'a>(&self, room: &'a Arc<Room>) -> Result<MutexGuard<'a, Head>, PersistError> {
         loop {
-            let head = self.lock_head(room).await?;
+            let mut head = self.lock_head(room).await?;
             let view = room.view();
-            if head.tip == view.tip && Arc::ptr_eq(&head.current, &view.current) {
+            if !head.hidden && head.tip == view.tip && Arc::ptr_eq(&head.current, &view.current) {
                 return Ok(head);
             }
             let permit = self.persister.reserve().await?;
             let nothing = Append { room: Arc::clone(room), epoch: head.epoch, events: Vec::new(), creation: None };
             // What is before it in the queue is committed, or has failed and the head is read anew.
             let _ = permit.send(nothing).await.map_err(|_| DbError::Closed)?;
+            head.hidden = false;
         }
     }
 

@@ -44,12 +44,14 @@ pub(crate) struct Head {
     pub epoch: u64,
     pub tip: Tip,
     pub current: Arc<CurrentState>,
+    /// Whether events that are shown to nobody, and leave the rest as it is, may be on their way to the database.
+    pub hidden: bool,
 }
 
 impl Head {
     /// The committed room.
     pub fn of(view: &RoomView, epoch: u64) -> Self {
-        Self { epoch, tip: view.tip.clone(), current: Arc::clone(&view.current) }
+        Self { epoch, tip: view.tip.clone(), current: Arc::clone(&view.current), hidden: false }
     }
 }
 

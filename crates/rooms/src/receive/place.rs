@@ -203,9 +203,10 @@ impl Rooms {
             Some(known) => known.event_nid,
             None => self.nids.take(2).await?,
         };
-        let (pending, next) = self.pending_received(room, &head, candidate, (nid, verdict), before).await?;
+        let (pending, mut next) = self.pending_received(room, &head, candidate, (nid, verdict), before).await?;
         let permit = self.persister.reserve().await?;
         let epoch = head.epoch;
+        next.hidden |= verdict != Verdict::Accepted;
         *head = next;
         let append = Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None };
         Ok((verdict, permit.send(append)))

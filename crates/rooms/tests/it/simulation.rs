@@ -69,6 +69,35 @@ async fn a_redaction_may_come_before_its_target() {
     }
 }
 
+#[tokio::test]
+async fn what_follows_a_hidden_event_in_the_same_transaction_has_its_place() {
+    let clock = Clock::manual(1_700_000_000_000);
+    let network = Network::new(2, &clock);
+    let [here, there] = network.servers() else { panic!("there are two") };
+    let (alice, bob, carol) = (here.user(0), there.user(0), there.user(1));
+    let room =
+        here.creator.create(crate::fixture::new_room(&alice, RoomVersion::V11, Preset::PublicChat)).await.unwrap();
+    there.join(&room.id, &bob, here).await.unwrap();
+    let theirs = there.rooms.get(&room.id).await.unwrap().unwrap();
+    there.join_here(&theirs, &carol).await.unwrap();
+    network.deliver_all(&room.id).await;
+
+    // Bob's server does not know yet that he is banned.
+    here.ban(&room, &alice, &bob).await.unwrap();
+    for (speaker, text) in [(&bob, "one"), (&carol, "two"), (&bob, "three"), (&carol, "four")] {
+        there.say(&theirs, speaker, text).await.unwrap();
+    }
+    network.deliver_all(&room.id).await;
+
+    let shown = |room: &Room| {
+        let recent = room.view().recent.clone();
+        let bodies = recent.iter().filter_map(|event| Some(event.pdu.content().get_str("body")?.to_owned()));
+        bodies.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&room), ["two", "four"]);
+    assert_eq!(shown(&theirs), ["one", "two", "three", "four"]);
+}
+
 struct Simulation<'a> {
     network: &'a Arc<Network>,
     clock: &'a Clock,

@@ -22,6 +22,9 @@ use plexus_rooms::{
 use plexus_testkit::TestPlace;
 use serde_json::value::RawValue;
 
+/// The most events of a transaction.
+const PDUS: usize = 50;
+
 /// A server's rooms, and the database under them.
 pub struct Server {
     pub name: ServerName,
@@ -150,33 +153,36 @@ impl Network {
             match random.below(8) {
                 0 => self.way().parcels.push(parcel),
                 1 => {
-                    self.deliver(&parcel).await;
+                    self.deliver(std::slice::from_ref(&parcel)).await;
                     self.way().parcels.push(parcel);
                 }
-                _ if !self.deliver(&parcel).await => self.way().parcels.push(parcel),
+                _ if !self.deliver(std::slice::from_ref(&parcel)).await => self.way().parcels.push(parcel),
                 _ => {}
             }
         }
     }
 
-    /// Delivers everything, in order.
+    /// Delivers everything, in order, as much at a time as fits into a transaction.
     pub async fn deliver_all(&self, room: &RoomId) {
         self.collect(room).await;
         loop {
-            let parcels = std::mem::take(&mut self.way().parcels);
+            let mut parcels = std::mem::take(&mut self.way().parcels);
             if parcels.is_empty() {
                 return;
             }
-            for parcel in parcels {
-                self.deliver(&parcel).await;
+            parcels.sort_by_key(|parcel| (parcel.from, parcel.to));
+            for of_one in parcels.chunk_by(|one, next| (one.from, one.to) == (next.from, next.to)) {
+                for transaction in of_one.chunks(PDUS) {
+                    self.deliver(transaction).await;
+                }
             }
             self.collect(room).await;
         }
     }
 
-    /// Whether it has arrived.
-    async fn deliver(&self, parcel: &Parcel) -> bool {
-        let (from, to) = (&self.servers()[parcel.from], &self.servers()[parcel.to]);
+    /// Delivers what goes from one server to another in one transaction. Whether it has arrived.
+    async fn deliver(&self, parcels: &[Parcel]) -> bool {
+        let (from, to) = (&self.servers()[parcels[0].from], &self.servers()[parcels[0].to]);
         if self.reaches(&from.name, &to.name).is_err() {
             return false;
         }
@@ -185,7 +191,8 @@ impl Network {
             way.sent += 1;
             way.sent.to_string()
         };
-        to.inbox.receive(&from.name, &txn, vec![raw(parcel.pdu.clone())], async {}).await.unwrap();
+        let pdus = parcels.iter().map(|parcel| raw(parcel.pdu.clone())).collect();
+        to.inbox.receive(&from.name, &txn, pdus, async {}).await.unwrap();
         to.inbox.drained().await;
         true
     }
