@@ -45,7 +45,8 @@ federation_verify_certificates: false
 trusted_key_servers: []
 ";
 
-/// A running server; what it stored is removed when this is dropped. Derefs to a client of it.
+/// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG` in the
+/// environment it logs.
 pub struct TestServer {
     running: Option<Running>,
     client: Client,
@@ -175,6 +176,10 @@ impl TestServer {
     }
 
     async fn boot(&mut self) {
+        if std::env::var_os("PLEXUS_TEST_LOG").is_some() {
+            // Another server of the process may have begun.
+            let _ = plexus_base::telemetry::start(None, &self.clock);
+        }
         let (config, clock, random) = (self.config.clone(), self.clock.clone(), self.random.clone());
         let running = Running::start(config, clock, random)
             .await

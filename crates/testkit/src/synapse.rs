@@ -23,6 +23,8 @@ use crate::unique_name;
 
 /// How long Synapse may take to start, in looks at it of a tenth of a second.
 const LOOKS: u32 = 1800;
+/// How often it is started when its ports are taken.
+const PORTS_TRIED: u32 = 5;
 
 /// Options besides names, ports and paths.
 const OPTIONS: &str = "
@@ -57,19 +59,20 @@ rc_federation: {window_size: 1000, sleep_limit: 100000, sleep_delay: 1, reject_l
 
 const LOGGING: &str = "
 version: 1
+disable_existing_loggers: false
 formatters: {plain: {format: '%(asctime)s %(name)s %(levelname)s %(request)s %(message)s'}}
 handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatter: plain}}
 root: {level: INFO, handlers: [file]}
 ";
 
 /// Runs Synapse (`$1` is Python) until standard input ends, also because the test process does. Its folder (`$2`) stays
-/// only if a line says so.
+/// only if a line, or `PLEXUS_KEEP` in the environment, says so.
 const SCRIPT: &str = r#"
-"$1" -m synapse.app.homeserver -c homeserver.yaml </dev/null >>out.log 2>&1 &
+"$1" -m synapse.app.homeserver -c homeserver.yaml </dev/null >out.log 2>&1 &
 read -r stay
 kill -9 $!
 wait
-[ -n "$stay" ] || rm -rf "$2"
+[ -n "$stay$PLEXUS_KEEP" ] || rm -rf "$2"
 "#;
 
 /// A Synapse with a database of its own (SQLite). Derefs to a client of it; other servers reach it through a [`Link`].
@@ -132,6 +135,17 @@ impl Synapse {
     /// # Panics
     /// When it does not start.
     pub async fn boot(&mut self) {
+        for _ in 0..PORTS_TRIED {
+            if self.boots().await {
+                return;
+            }
+            self.kill();
+        }
+        panic!("Synapse does not start: {}", self.said());
+    }
+
+    /// Whether it started; `false` when somebody else took one of its ports in the meantime.
+    async fn boots(&mut self) -> bool {
         let [client, federation] = free_addresses();
         let listener = |address: SocketAddr, tls: bool, resource: &str| {
             json!({
@@ -163,18 +177,24 @@ impl Synapse {
             .expect("a shell can be started");
         self.keeper = Some(keeper);
         self.client = Client::new(format!("http://{client}"));
-        self.healthy().await;
-        self.link.lead_to(federation);
+        let healthy = self.healthy().await;
+        if healthy {
+            self.link.lead_to(federation);
+        }
+        healthy
     }
 
-    async fn healthy(&self) {
+    async fn healthy(&self) -> bool {
         let mut looks = tokio::time::interval(Duration::from_millis(100));
         for _ in 0..LOOKS {
             looks.tick().await;
             let request = Request::builder().method(Method::GET).uri(format!("{}/health", self.client.url()));
             let request = request.body(Default::default()).expect("the request is one");
             if plexus_net::send(Purpose::OperatorCommand, request).await.is_ok_and(|answer| answer.status == 200) {
-                return;
+                return true;
+            }
+            if self.read("out.log").contains("Address already in use") {
+                return false;
             }
         }
         panic!("Synapse does not start: {}", self.said());
@@ -182,9 +202,11 @@ impl Synapse {
 
     /// What it logged, and wrote to its output.
     pub fn said(&self) -> String {
-        ["out.log", "homeserver.log"]
-            .map(|name| fs::read_to_string(self.folder.join(name)).unwrap_or_default())
-            .concat()
+        ["out.log", "homeserver.log"].map(|name| self.read(name)).concat()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join(name)).unwrap_or_default()
     }
 }
 

@@ -1,14 +1,33 @@
-//! What is not kept: receipts, presence, messages to devices; and the keys those need.
+//! What is not kept: typing, receipts, presence, messages to devices; and the keys those need.
 
-use plexus_testkit::{TestPlace, unique_name};
+use plexus_testkit::unique_name;
 use serde_json::{Value, json};
 
-use super::{Member, both_ways, pair, shared_room};
+use super::{Member, both_ways, shared_room};
 
 /// Whether the room's ephemeral events have one of that type that `wanted` accepts.
 fn ephemeral(sync: &Value, room: &str, kind: &str, wanted: impl Fn(&Value) -> bool) -> Option<()> {
     let events = sync["rooms"]["join"][room]["ephemeral"]["events"].as_array()?;
     events.iter().any(|event| event["type"] == kind && wanted(&event["content"])).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typing() {
+    both_ways(async |ann, ben| {
+        let room = shared_room(ann, ben).await;
+        ann.sees_member(&room, ben, "join").await;
+        for (typist, watcher) in [(ann, ben), (ben, ann)] {
+            let path = format!("v3/rooms/{room}/typing/{}", typist.id());
+            typist.put(&path, json!({ "typing": true, "timeout": 60_000 })).await.ok();
+            let types = |content: &Value| content["user_ids"] == json!([typist.id()]);
+            watcher.sync_until("typing", |sync| ephemeral(sync, &room, "m.typing", types)).await;
+            let now = watcher.now().await;
+            typist.put(&path, json!({ "typing": false })).await.ok();
+            let ends = |content: &Value| content["user_ids"] == json!([]);
+            watcher.sync_from(now, "its end", |sync| ephemeral(sync, &room, "m.typing", ends)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,37 +93,37 @@ async fn upload_keys(owner: &Member, curve25519: &str) -> Value {
     keys
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn device_lists_of_plexus_and_keys() {
-    let Some((_plexus, [ann, ben])) = pair(TestPlace::sqlite()).await else { return };
-    let room = shared_room(&ann, &ben).await;
-    ann.sees_member(&room, &ben, "join").await;
-    let now = ben.now().await;
-    let keys = upload_keys(&ann, "Y3VydmU").await;
-    let changed = |sync: &Value| sync["device_lists"]["changed"].as_array()?.contains(&json!(ann.id())).then_some(());
-    ben.sync_from(now, "a change of devices", changed).await;
-    assert_keys(&ann, &ben, keys).await;
+/// A public encrypted room of the first user, which the second joined.
+async fn encrypted_room(ann: &Member, ben: &Member) -> String {
+    let encryption = json!({ "type": "m.room.encryption", "content": { "algorithm": "m.megolm.v1.aes-sha2" } });
+    let room = ann.create_room(json!({ "preset": "public_chat", "initial_state": [encryption] })).await;
+    ben.join(&room, ann).await;
+    room
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_synapse() {
-    let Some((_plexus, [ben, ann])) = pair(TestPlace::sqlite()).await else { return };
-    let keys = upload_keys(&ann, "Y3VydmU").await;
-    assert_keys(&ann, &ben, keys).await;
-}
-
-/// `ben` is given the device keys of `ann`, and her one-time key once.
-async fn assert_keys(ann: &Member, ben: &Member, keys: Value) {
-    let device = &ann.user.device_id;
-    let found = ben.post("v3/keys/query", json!({ "device_keys": { ann.id(): [] } })).await;
-    let mut found = found.ok()["device_keys"][ann.id()][device].clone();
-    found.as_object_mut().map(|keys| keys.remove("unsigned"));
-    assert_eq!(found, keys);
-    let claim = json!({ "one_time_keys": { ann.id(): { device: "signed_curve25519" } } });
-    let claimed = ben.post("v3/keys/claim", claim.clone()).await;
-    let key = &claimed.ok()["one_time_keys"][ann.id()][device]["signed_curve25519:AAAA"];
-    assert_eq!(key["key"], "b25ldGltZQ");
-    // It is used up.
-    let claimed = ben.post("v3/keys/claim", claim).await;
-    assert!(claimed.ok()["one_time_keys"][ann.id()][device].get("signed_curve25519:AAAA").is_none());
+async fn device_lists_and_keys() {
+    both_ways(async |ann, ben| {
+        // Others learn of devices only where they could encrypt for them.
+        let room = encrypted_room(ann, ben).await;
+        ann.sees_member(&room, ben, "join").await;
+        let now = ben.now().await;
+        let keys = upload_keys(ann, "Y3VydmU").await;
+        let changed =
+            |sync: &Value| sync["device_lists"]["changed"].as_array()?.contains(&json!(ann.id())).then_some(());
+        ben.sync_from(now, "a change of devices", changed).await;
+        let device = &ann.user.device_id;
+        let found = ben.post("v3/keys/query", json!({ "device_keys": { ann.id(): [] } })).await;
+        let mut found = found.ok()["device_keys"][ann.id()][device].clone();
+        found.as_object_mut().map(|keys| keys.remove("unsigned"));
+        assert_eq!(found, keys);
+        let claim = json!({ "one_time_keys": { ann.id(): { device: "signed_curve25519" } } });
+        let claimed = ben.post("v3/keys/claim", claim.clone()).await;
+        let key = &claimed.ok()["one_time_keys"][ann.id()][device]["signed_curve25519:AAAA"];
+        assert_eq!(key["key"], "b25ldGltZQ");
+        // It is used up.
+        let claimed = ben.post("v3/keys/claim", claim).await;
+        assert!(claimed.ok()["one_time_keys"][ann.id()][device].get("signed_curve25519:AAAA").is_none());
+    })
+    .await;
 }

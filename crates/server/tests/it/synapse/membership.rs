@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Member, both_ways, converse, text};
+use super::{Member, both_ways, converse, shared_room, text};
 
 async fn private_room(ann: &Member, ben: &Member) -> String {
     let room = ann.create_room(json!({ "preset": "private_chat", "name": "private" })).await;
@@ -62,6 +62,29 @@ async fn knocks() {
             ann.sees_member(&room, ben, "join").await;
             converse(&room, ann, ben).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kicked_banned_and_back() {
+    both_ways(async |ann, ben| {
+        let room = shared_room(ann, ben).await;
+        ann.sees_member(&room, ben, "join").await;
+        ann.act("kick", &room, ben).await;
+        ben.finds("leave", &room).await;
+        ben.join(&room, ann).await;
+        ann.act("ban", &room, ben).await;
+        ben.finds("leave", &room).await;
+        let join = ben.post(&format!("v3/join/{room}?via={}", ann.server), json!({})).await;
+        assert_eq!(join.refusal(), (403, "M_FORBIDDEN"));
+        ann.act("unban", &room, ben).await;
+        ben.join(&room, ann).await;
+        converse(&room, ann, ben).await;
+        ben.leave(&room).await;
+        ann.sees_member(&room, ben, "leave").await;
+        ben.join(&room, ann).await;
+        converse(&room, ann, ben).await;
     })
     .await;
 }
