@@ -8,7 +8,7 @@ use plexus_accounts::{
 };
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
-use plexus_delivery::{Filters, Notifications, Presence, Receipts, SyncEngine, ToDevice, Typing};
+use plexus_delivery::{Filters, Notifications, Presence, Receipts, RemoteDevices, SyncEngine, ToDevice, Typing};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
 use plexus_rooms::{AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms};
@@ -58,6 +58,7 @@ plexus_http::services! {
         pub typing: Arc<Typing>,
         pub presence: Arc<Presence>,
         pub to_device: Arc<ToDevice>,
+        pub remote_devices: Arc<RemoteDevices>,
         pub notifications: Arc<Notifications>,
         pub shutdown: Shutdown,
     }

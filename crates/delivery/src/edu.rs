@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::presence::Presence;
 use crate::receipts::Receipts;
+use crate::remote_devices::RemoteDevices;
 use crate::typing::Typing;
 
 /// The most EDUs of a transaction (server-server API, "Transactions").
@@ -31,6 +32,7 @@ pub struct EduReceiverParts {
     pub typing: Arc<Typing>,
     pub presence: Arc<Presence>,
     pub receipts: Arc<Receipts>,
+    pub remote_devices: Arc<RemoteDevices>,
 }
 
 /// Takes in what other servers send besides events.
@@ -67,6 +69,7 @@ impl EduReceiver {
     /// Takes in the EDUs of a transaction of `origin`, the first 100. One that is malformed, of an unknown type, or not
     /// `origin`'s to send is passed over.
     pub async fn receive(&self, origin: &ServerName, edus: Vec<Box<RawValue>>) {
+        self.0.remote_devices.heard_from(origin).await;
         for raw in edus.into_iter().take(MOST) {
             if let Err(error) = self.receive_one(origin, &raw).await {
                 tracing::info!("an EDU of {origin} is passed over: {error}");

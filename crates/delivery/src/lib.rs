@@ -5,6 +5,7 @@
 //! - [`unread`], [`notifications`]: unread counts and what they count, from push rules ([`settings`]) and [`receipts`]
 //! - [`typing`], [`presence`]: what is not durable, numbered by [`ephemeral`]
 //! - [`to_device`], [`push_rules`], [`tags`]: what clients write that devices are told
+//! - [`remote_devices`]: devices and keys of other servers' users
 //! - [`federation_out`]: what goes to other servers; [`edu`]: what comes from them besides events
 //! - [`history`]: reading timelines, memory first
 
@@ -18,6 +19,7 @@ pub mod notifier;
 pub mod presence;
 pub mod push_rules;
 pub mod receipts;
+pub mod remote_devices;
 pub mod settings;
 pub mod sync;
 pub mod tags;
@@ -35,6 +37,7 @@ pub use notifications::Notifications;
 pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};
 pub use receipts::{NewReceipt, ReceiptType, Receipts};
+pub use remote_devices::{RemoteDevices, RemoteDevicesParts};
 pub use settings::SettingsCache;
 pub use sync::{SyncEngine, SyncError, SyncOptions, SyncParts, SyncRequest};
 pub use to_device::{ToDevice, ToDeviceError};

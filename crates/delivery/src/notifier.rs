@@ -1,6 +1,7 @@
 //! Follows the database's clock: keeps in memory what changed for whom, and wakes exactly those who wait.
 
 mod index;
+mod partings;
 mod waiters;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::federation_out::Mailbox;
 pub use index::{ChangeIndex, Known};
+pub use partings::{Parted, Partings};
 pub use waiters::{Wait, Waiters};
 
 /// Learns of every commit. The index is brought up to date before a commit's position is published, waiting syncs are
@@ -20,6 +22,7 @@ pub struct Notifier {
     index: ChangeIndex,
     wakers: Wakers,
     outgoing: Mailbox,
+    partings: Partings,
     runtime: Handle,
 }
 
@@ -38,8 +41,8 @@ impl Notifier {
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, committed: Position) -> Self {
         let wakers = Wakers { rooms, waiters: Arc::default() };
-        let outgoing = Mailbox::default();
-        Self { index: ChangeIndex::new(committed), wakers, outgoing, runtime: Handle::current() }
+        let (outgoing, partings) = (Mailbox::default(), Partings::default());
+        Self { index: ChangeIndex::new(committed), wakers, outgoing, partings, runtime: Handle::current() }
     }
 
     /// What changed, by user and by room.
@@ -50,6 +53,11 @@ impl Notifier {
     /// What other servers may have to know.
     pub fn outgoing(&self) -> &Mailbox {
         &self.outgoing
+    }
+
+    /// Who left rooms.
+    pub fn partings(&self) -> &Partings {
+        &self.partings
     }
 
     /// Registers a waiting user. Register first, then read what is there, then wait: nothing is missed.
@@ -134,6 +142,7 @@ impl CommitListener for Notifier {
 
     fn published(&self, _position: Position, changes: &[Change]) {
         self.outgoing.committed(changes);
+        self.partings.committed(changes);
         if !self.wakers.waiters.is_empty() {
             changes.iter().for_each(|change| self.wakers.wake_for(change, &self.runtime));
         }

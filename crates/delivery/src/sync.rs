@@ -39,6 +39,7 @@ use crate::typing::Typing;
 use crate::unread::UnreadCounts;
 use build::Build;
 use devices::KeyCounts;
+pub(crate) use devices::is_encrypted;
 use lazy::SentMembers;
 
 /// What a sync reads from.

@@ -225,6 +225,7 @@ fn client_services(
         typing: followers.typing,
         presence: followers.presence,
         to_device: followers.to_device,
+        remote_devices: followers.remote_devices,
         notifications: followers.notifications,
     }
 }

@@ -22,6 +22,8 @@ pub enum Change {
         user: UserId,
         /// The room.
         room: RoomNid,
+        /// Whether the user is in it now.
+        joined: bool,
         /// When.
         position: Position,
     },

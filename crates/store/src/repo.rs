@@ -27,6 +27,7 @@ pub mod received;
 pub mod redactions;
 pub mod registration_tokens;
 pub mod relations;
+pub mod remote_devices;
 pub mod remote_media;
 pub mod reports;
 pub mod rooms;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plexus_accounts::DeviceKeys;
+use plexus_delivery::RemoteDevices;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
-use plexus_net::FederationClient;
-use plexus_protocol::id::UserId;
+use plexus_net::FederationError;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub struct Response {
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(keys): State<DeviceKeys>,
-    State(others): State<Arc<FederationClient>>,
+    State(others): State<Arc<RemoteDevices>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let Some(wanted) = request.device_keys else {
@@ -41,7 +42,12 @@ pub async fn handle(
         wanted.into_iter().map(|(user_id, devices)| (user_id, devices.unwrap_or_default())).collect();
     let (local, remote) = wanted.into_iter().partition(|(user_id, _)| keys.is_local(user_id));
     let mut found = keys.query(requester.user_id.as_str(), local).await?;
-    let failures = remote::query(&others, remote, remote::timeout(request.timeout), &mut found).await;
+    let queried = others.query(remote, remote::timeout(request.timeout)).await?;
+    let failure = |(server, error): (ServerName, FederationError)| (server.to_string(), remote::failure(&error));
+    let failures = queried.failures.into_iter().map(failure).collect();
+    found.device_keys.extend(queried.keys.device_keys);
+    found.master_keys.extend(queried.keys.master_keys);
+    found.self_signing_keys.extend(queried.keys.self_signing_keys);
     let found = keys.with_own_signatures(&requester.user_id, found).await?;
     Ok(JsonBody(Response {
         device_keys: found.device_keys,

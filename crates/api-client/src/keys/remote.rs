@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use plexus_accounts::keys::{Claimed, DeviceClaims, QueriedKeys};
+use plexus_accounts::keys::{Claimed, DeviceClaims};
 use plexus_net::{Call, FederationClient, FederationError};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -26,58 +26,6 @@ pub type Failures = BTreeMap<String, Value>;
 /// The time a request's `timeout` (ms) gives the other servers.
 pub fn timeout(timeout_ms: Option<u64>) -> Duration {
     timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT)
-}
-
-#[derive(Deserialize)]
-struct QueryAnswer {
-    #[serde(default)]
-    device_keys: BTreeMap<String, BTreeMap<String, Object>>,
-    #[serde(default)]
-    master_keys: BTreeMap<String, Object>,
-    #[serde(default)]
-    self_signing_keys: BTreeMap<String, Object>,
-}
-
-/// Adds to `found` what the servers of the users in `wanted` tell of them.
-pub async fn query(
-    client: &FederationClient,
-    wanted: BTreeMap<UserId, Vec<String>>,
-    timeout: Duration,
-    found: &mut QueriedKeys,
-) -> Failures {
-    let path = "/_matrix/federation/v1/user/keys/query";
-    let ask = |server: ServerName, users: BTreeMap<UserId, Vec<String>>| async move {
-        let answer = ask::<QueryAnswer>(client, &server, path, &json!({ "device_keys": users }), timeout).await;
-        (server, users, answer)
-    };
-    let mut failures = Failures::new();
-    for (server, users, answer) in asked(wanted, ask).await {
-        let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                failures.insert(server.to_string(), failure(&error));
-                continue;
-            }
-        };
-        // Of whatever it answers only what it was asked, and what is said to be that user's and device's.
-        for (user, wanted) in users {
-            let mut devices = answer.device_keys.remove(user.as_str()).unwrap_or_default();
-            devices.retain(|device, keys| {
-                (wanted.is_empty() || wanted.contains(device))
-                    && keys.get_str("user_id") == Some(user.as_str())
-                    && keys.get_str("device_id") == Some(device)
-            });
-            let of_user = |keys: &Object| keys.get_str("user_id") == Some(user.as_str());
-            if let Some(key) = answer.master_keys.remove(user.as_str()).filter(of_user) {
-                found.master_keys.insert(user.clone(), key);
-            }
-            if let Some(key) = answer.self_signing_keys.remove(user.as_str()).filter(of_user) {
-                found.self_signing_keys.insert(user.clone(), key);
-            }
-            found.device_keys.insert(user, devices);
-        }
-    }
-    failures
 }
 
 #[derive(Deserialize)]
@@ -146,7 +94,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
 }
 
 /// An entry of `failures`, as Synapse writes them.
-fn failure(error: &FederationError) -> Value {
+pub fn failure(error: &FederationError) -> Value {
     let status = match error {
         FederationError::NotAllowed(_) => 403,
         FederationError::Status { status, .. } => status.as_u16(),

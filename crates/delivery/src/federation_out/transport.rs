@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use plexus_net::{Call, FederationClient, FederationError, Patience};
 use plexus_protocol::id::ServerName;
 use serde_json::value::RawValue;
@@ -18,13 +17,6 @@ pub trait Transport: Send + Sync {
         server: &'a ServerName,
         txn_id: &'a str,
         body: String,
-    ) -> Pending<'a, Result<Box<RawValue>, FederationError>>;
-
-    /// `GET /user/devices/{userId}` of the user's server.
-    fn devices<'a>(
-        &'a self,
-        server: &'a ServerName,
-        user_id: &'a str,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>>;
 
     /// Whether this server may speak with `server` at all.
@@ -46,15 +38,6 @@ impl Transport for FederationClient {
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>> {
         let call = Call::put(format!("/_matrix/federation/v1/send/{txn_id}"), body).patience(Patience::Background);
         Box::pin(self.call_json(server, call))
-    }
-
-    fn devices<'a>(
-        &'a self,
-        server: &'a ServerName,
-        user_id: &'a str,
-    ) -> Pending<'a, Result<Box<RawValue>, FederationError>> {
-        let path = format!("/_matrix/federation/v1/user/devices/{}", utf8_percent_encode(user_id, NON_ALPHANUMERIC));
-        Box::pin(self.call_json(server, Call::get(path).patience(Patience::Background)))
     }
 
     fn is_allowed(&self, server: &ServerName) -> bool {

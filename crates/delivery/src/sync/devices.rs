@@ -215,6 +215,6 @@ impl Build<'_> {
 }
 
 /// Whether messages in the room are encrypted.
-pub(super) fn is_encrypted(room: &Room) -> bool {
+pub(crate) fn is_encrypted(room: &Room) -> bool {
     room.view().state.get("m.room.encryption", "").is_some()
 }

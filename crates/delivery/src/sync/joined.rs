@@ -162,7 +162,13 @@ impl Build<'_> {
             }
             return;
         }
-        for event in events.filter(|event| event.pdu.event_type() == "m.room.member") {
+        for event in events {
+            if event.pdu.event_type() == "m.room.encryption" && encrypted {
+                encounters.joined.extend(joined_members(view));
+            }
+            if event.pdu.event_type() != "m.room.member" {
+                continue;
+            }
             let Some(user) = event.pdu.state_key().and_then(|user| UserId::try_from(user).ok()) else { continue };
             match MembershipKind::of(&event.pdu) {
                 Some(MembershipKind::Join) if !was_member(event) && is_in(&user) => {

@@ -174,3 +174,16 @@ fn presence_is_told_to_those_who_share_a_room() {
         assert_eq!(carol.sync().await["presence"]["events"], expected);
     });
 }
+
+#[test]
+fn members_of_a_room_that_becomes_encrypted_are_of_interest() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.shared_room().await;
+        let mut bob = server.client(BOB);
+        bob.sync().await;
+        assert!(bob.sync().await["device_lists"].is_null());
+        server.set(&room, ALICE, "m.room.encryption", json!({"algorithm": "m.megolm.v1.aes-sha2"})).await;
+        assert_eq!(bob.sync().await["device_lists"]["changed"], json!([ALICE]));
+    });
+}

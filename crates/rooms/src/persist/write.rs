@@ -18,6 +18,7 @@ use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
 use crate::head::StateChange;
 use crate::interner::{Lookups, NewTexts};
+use crate::membership_kind::MembershipKind;
 use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
@@ -286,7 +287,8 @@ impl Rows {
         if let Some((user, kind, event_nid)) = change.membership() {
             let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
             self.memberships.push((lookups.user(tx, &user)?, row));
-            tx.announce(Change::Membership { user, room: room_nid, position });
+            let joined = kind == MembershipKind::Join;
+            tx.announce(Change::Membership { user, room: room_nid, joined, position });
         }
         Ok(())
     }

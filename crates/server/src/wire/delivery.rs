@@ -8,7 +8,8 @@ use plexus_base::{Clock, Shutdown};
 use plexus_delivery::ephemeral::EphemeralSerial;
 use plexus_delivery::{
     EduReceiver, EduReceiverParts, FederationOut, FederationOutParts, Filters, Notifications, Notifier, Presence,
-    PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
+    PresenceSettings, Receipts, RemoteDevices, RemoteDevicesParts, SettingsCache, SyncEngine, SyncOptions, SyncParts,
+    ToDevice, Typing, UnreadCounts,
 };
 use plexus_net::FederationClient;
 use plexus_protocol::id::ServerName;
@@ -24,6 +25,7 @@ pub struct Delivery {
     pub typing: Arc<Typing>,
     pub presence: Arc<Presence>,
     pub to_device: Arc<ToDevice>,
+    pub remote_devices: Arc<RemoteDevices>,
     pub notifications: Arc<Notifications>,
     pub edus: Arc<EduReceiver>,
     pub federation_out: Arc<FederationOut>,
@@ -67,6 +69,15 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
     background.spawn(async move { timers.run().await });
     background.spawn(async move { expiry.run().await });
     let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
+    let remote_devices = RemoteDevices::start(RemoteDevicesParts {
+        db: db.clone(),
+        clock: clock.clone(),
+        rooms: Arc::clone(rooms),
+        notifier: Arc::clone(&notifier),
+        client: Arc::clone(&federation),
+    });
+    let remote_devices = remote_devices.await?;
+    background.spawn(Arc::clone(&remote_devices).run());
     let edus = EduReceiver::new(EduReceiverParts {
         db: db.clone(),
         clock: clock.clone(),
@@ -74,6 +85,7 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         typing: Arc::clone(&typing),
         presence: Arc::clone(&presence),
         receipts: Arc::clone(&receipts),
+        remote_devices: Arc::clone(&remote_devices),
     });
     let federation_out = FederationOut::start(FederationOutParts {
         db: db.clone(),
@@ -110,6 +122,7 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         typing,
         presence,
         to_device: Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name, Arc::clone(&notifier))),
+        remote_devices,
         notifications: Arc::new(notifications),
         edus: Arc::new(edus),
         federation_out,

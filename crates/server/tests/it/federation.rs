@@ -3,6 +3,7 @@
 mod asking;
 mod away;
 mod delivery;
+mod device_lists;
 mod discovery;
 mod edus;
 mod every_endpoint;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::put;
 use plexus_http::{Json, JsonBody, Path};
 use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_testkit::{Answer, Peer, TestServer, TestUser};
@@ -43,6 +43,11 @@ struct Seen {
 
 impl Away {
     pub async fn start() -> Self {
+        Self::answering(|_| Router::new()).await
+    }
+
+    /// As [`Self::start`]; answers more.
+    pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
         let take = async move |Path(id): Path<String>, Json(body): Json<Value>| -> Response {
@@ -54,7 +59,8 @@ impl Away {
                 false => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response(),
             }
         };
-        let peer = Peer::answering(|_| Router::new().route("/_matrix/federation/v1/send/{txn_id}", put(take))).await;
+        let routes = |name: &ServerName| routes(name).route("/_matrix/federation/v1/send/{txn_id}", put(take));
+        let peer = Peer::answering(routes).await;
         Self { bob: peer.user("bob"), peer, seen }
     }
 
@@ -119,7 +125,7 @@ impl Away {
         };
         let auth = [
             named("m.room.create", ""),
-            named("m.room.join_rules", ""),
+            named("m.room.join_rules", "").filter(|_| membership == "join"),
             named("m.room.power_levels", ""),
             named("m.room.member", &self.bob),
         ];

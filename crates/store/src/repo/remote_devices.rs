@@ -1,0 +1,210 @@
+//! Devices and keys of users of other servers, as far as they are followed.
+
+use crate::db::ToSql;
+use crate::{Any, DbError, Tx, first};
+
+/// What is known of a user's list of devices, besides the devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteList {
+    pub user_id: String,
+    /// Of the newest update taken in; `None` when the list came without one.
+    pub stream_id: Option<i64>,
+    /// JSON.
+    pub master_key: Option<String>,
+    /// JSON.
+    pub self_signing_key: Option<String>,
+    /// Goes up with every update.
+    pub revision: i64,
+    /// When to ask for it anew, Unix ms; `None` while it is good.
+    pub ask_ts: Option<u64>,
+    /// How often it has been asked for in vain.
+    pub failures: u32,
+}
+
+/// A device of one of these users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteDevice {
+    pub user_id: String,
+    pub device_id: String,
+    /// JSON.
+    pub key_json: String,
+}
+
+/// A list as a user's server tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToldList {
+    pub stream_id: Option<i64>,
+    /// JSON.
+    pub master_key: Option<String>,
+    /// JSON.
+    pub self_signing_key: Option<String>,
+    /// Device id and keys (JSON), in order of device id.
+    pub devices: Vec<(String, String)>,
+}
+
+/// The lists of those of the users that are followed.
+pub fn lists(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<Vec<RemoteList>, DbError> {
+    tx.query(
+        "SELECT user_id, stream_id, master_key, self_signing_key, revision, ask_ts, failures
+         FROM remote_device_lists WHERE user_id = ANY($1)",
+        &[&Any(user_ids)],
+        |row| {
+            Ok(RemoteList {
+                user_id: row.get(0)?,
+                stream_id: row.get(1)?,
+                master_key: row.get(2)?,
+                self_signing_key: row.get(3)?,
+                revision: row.get(4)?,
+                ask_ts: row.get(5)?,
+                failures: row.get(6)?,
+            })
+        },
+    )
+}
+
+/// The devices of these users, by user and device.
+pub fn devices(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<Vec<RemoteDevice>, DbError> {
+    tx.query(
+        "SELECT user_id, device_id, key_json FROM remote_devices WHERE user_id = ANY($1)
+         ORDER BY user_id, device_id",
+        &[&Any(user_ids)],
+        |row| Ok(RemoteDevice { user_id: row.get(0)?, device_id: row.get(1)?, key_json: row.get(2)? }),
+    )
+}
+
+/// The list of one user, if it is followed.
+pub fn list(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<RemoteList>, DbError> {
+    Ok(lists(tx, &[user_id])?.pop())
+}
+
+/// Replaces a user's list. `ask_ts` is set when it is out of date already.
+pub fn replace(tx: &mut Tx<'_>, user_id: &str, told: &ToldList, ask_ts: Option<u64>) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO remote_device_lists (user_id, stream_id, master_key, self_signing_key, revision, ask_ts)
+         VALUES ($1, $2, $3, $4, 0, $5)
+         ON CONFLICT (user_id) DO UPDATE SET stream_id = excluded.stream_id, master_key = excluded.master_key,
+             self_signing_key = excluded.self_signing_key, ask_ts = excluded.ask_ts, failures = 0",
+        &[&user_id, &told.stream_id, &told.master_key, &told.self_signing_key, &ask_ts],
+    )?;
+    tx.execute("DELETE FROM remote_devices WHERE user_id = $1", &[&user_id])?;
+    tx.insert_many(
+        "INSERT INTO remote_devices (user_id, device_id, key_json) VALUES ($1, $2, $3)",
+        told.devices.iter().map(|(device_id, key_json)| {
+            [user_id.to_param(), device_id.as_str().to_param(), key_json.as_str().to_param()]
+        }),
+    )?;
+    Ok(())
+}
+
+/// Marks a list, of whatever it may hold by now, as out of date: it is to be asked for at `ask_ts` (Unix ms).
+pub fn outdate(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO remote_device_lists (user_id, revision, ask_ts) VALUES ($1, 1, $2)
+         ON CONFLICT (user_id) DO UPDATE SET ask_ts = excluded.ask_ts, failures = 0,
+             revision = remote_device_lists.revision + 1",
+        &[&user_id, &ask_ts],
+    )?;
+    Ok(())
+}
+
+/// Takes an update of a list that is good: it is as of `stream_id` now.
+pub fn advance(tx: &mut Tx<'_>, user_id: &str, stream_id: i64) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE remote_device_lists SET stream_id = $2, revision = revision + 1 WHERE user_id = $1",
+        &[&user_id, &stream_id],
+    )?;
+    Ok(())
+}
+
+/// Sets the cross-signing keys (JSON) that are given.
+pub fn set_cross_signing(
+    tx: &mut Tx<'_>,
+    user_id: &str,
+    master_key: Option<&str>,
+    self_signing_key: Option<&str>,
+) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE remote_device_lists SET master_key = COALESCE($2, master_key),
+             self_signing_key = COALESCE($3, self_signing_key), revision = revision + 1 WHERE user_id = $1",
+        &[&user_id, &master_key, &self_signing_key],
+    )?;
+    Ok(())
+}
+
+/// How many devices a user has besides one, and how many characters their keys take.
+pub fn size_without(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(u64, u64), DbError> {
+    tx.query_one(
+        "SELECT COUNT(*), COALESCE(SUM(LENGTH(key_json)), 0) FROM remote_devices
+         WHERE user_id = $1 AND device_id <> $2",
+        &[&user_id, &device_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Sets the keys (JSON) of a device.
+pub fn set_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str, key_json: &str) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO remote_devices (user_id, device_id, key_json) VALUES ($1, $2, $3)
+         ON CONFLICT (user_id, device_id) DO UPDATE SET key_json = excluded.key_json",
+        &[&user_id, &device_id, &key_json],
+    )?;
+    Ok(())
+}
+
+/// Removes a device.
+pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM remote_devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    Ok(())
+}
+
+/// The users whose lists are to be asked for at or before `now` (Unix ms), the longest waiting first.
+pub fn due(tx: &mut Tx<'_>, now: u64, limit: u32) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT user_id FROM remote_device_lists WHERE ask_ts IS NOT NULL AND ask_ts <= $1 ORDER BY ask_ts LIMIT $2",
+        &[&now, &limit],
+        first,
+    )
+}
+
+/// When the next list is to be asked for that is not yet at `now`, Unix ms.
+pub fn next_due(tx: &mut Tx<'_>, now: u64) -> Result<Option<u64>, DbError> {
+    tx.query_one("SELECT MIN(ask_ts) FROM remote_device_lists WHERE ask_ts IS NOT NULL AND ask_ts > $1", &[&now], first)
+}
+
+/// Puts off asking for a list, in vain this time, to `ask_ts` (Unix ms).
+pub fn put_off(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE remote_device_lists SET ask_ts = $2, failures = failures + 1
+         WHERE user_id = $1 AND ask_ts IS NOT NULL",
+        &[&user_id, &ask_ts],
+    )?;
+    Ok(())
+}
+
+/// The next users, in order, that are followed.
+pub fn users_after(tx: &mut Tx<'_>, user_id: &str, limit: u32) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT user_id FROM remote_device_lists WHERE user_id > $1 ORDER BY user_id LIMIT $2",
+        &[&user_id, &limit],
+        first,
+    )
+}
+
+/// Has the lists that are out of date of a server's users asked for at `now` (Unix ms); perhaps some of others, too.
+pub fn hurry(tx: &mut Tx<'_>, server: &str, now: u64) -> Result<u64, DbError> {
+    tx.execute(
+        "UPDATE remote_device_lists SET ask_ts = $2, failures = 0 WHERE ask_ts > $2 AND user_id LIKE '%:' || $1",
+        &[&server, &now],
+    )
+}
+
+/// How many users are followed.
+pub fn count(tx: &mut Tx<'_>) -> Result<u64, DbError> {
+    tx.query_one("SELECT COUNT(*) FROM remote_device_lists", &[], first)
+}
+
+/// Forgets the lists of these users; answers how many there were.
+pub fn forget(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<u64, DbError> {
+    tx.execute("DELETE FROM remote_devices WHERE user_id = ANY($1)", &[&Any(user_ids)])?;
+    tx.execute("DELETE FROM remote_device_lists WHERE user_id = ANY($1)", &[&Any(user_ids)])
+}
