@@ -184,6 +184,6 @@ fn members_of_a_room_that_becomes_encrypted_are_of_interest() {
         bob.sync().await;
         assert!(bob.sync().await["device_lists"].is_null());
         server.set(&room, ALICE, "m.room.encryption", json!({"algorithm": "m.megolm.v1.aes-sha2"})).await;
-        assert_eq!(bob.sync().await["device_lists"]["changed"], json!([ALICE]));
+        assert_eq!(bob.sync().await["device_lists"]["changed"], json!([ALICE, CAROL]));
     });
 }

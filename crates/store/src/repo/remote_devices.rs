@@ -205,6 +205,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<u64, DbError> {
 
 /// Forgets the lists of these users; answers how many there were.
 pub fn forget(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<u64, DbError> {
-    tx.execute("DELETE FROM remote_devices WHERE user_id = ANY($1)", &[&Any(user_ids)])?;
-    tx.execute("DELETE FROM remote_device_lists WHERE user_id = ANY($1)", &[&Any(user_ids)])
+    let rows = || user_ids.iter().map(|user_id| [user_id.to_param()]);
+    tx.insert_many("DELETE FROM remote_devices WHERE user_id = $1", rows())?;
+    tx.insert_many("DELETE FROM remote_device_lists WHERE user_id = $1", rows())
 }
