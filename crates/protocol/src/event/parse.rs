@@ -39,6 +39,8 @@ pub enum PduError {
     InvalidId(&'static str, IdError),
     #[error("room_id of the event does not fit its room version")]
     RoomIdFormat,
+    #[error("event_id of the event does not fit its room version")]
+    EventIdFormat,
     #[error("event has {1} {0}, too many")]
     TooManyReferences(&'static str, usize),
 }
@@ -99,7 +101,11 @@ pub(super) fn from_signable(
     check_size(&json)?;
     check_field_lengths(&object, rules)?;
     let event_id = match rules.event_id_format {
-        EventIdFormat::Server => id(&object, "event_id")?,
+        EventIdFormat::Server => {
+            // "$opaque_id:domain" (appendices, "Event IDs"): else it could be taken for the hash of an event of another version.
+            let chosen: EventId = id(&object, "event_id")?;
+            chosen.server_name().is_some().then_some(chosen).ok_or(PduError::EventIdFormat)?
+        }
         format => hash::event_id(signable, format),
     };
     finish(object, json, event_id, version)

@@ -161,6 +161,9 @@ fn shape() {
     }
     assert_eq!(altered(V1, "event_id", ""), Err(Missing("event_id")));
     assert!(matches!(altered(V1, "event_id", "\"x\""), Err(InvalidId("event_id", _))));
+    // It could be the hash of an event of another version.
+    let hash = "\"$acR1l0raoZnm60CBwAVgqbZqoO/mYU81xysh1u7XcJk\"";
+    assert_eq!(altered(V1, "event_id", hash), Err(PduError::EventIdFormat));
     assert!(matches!(Pdu::parse("[]", V11), Err(PduError::Json(_))));
     assert_eq!(Pdu::parse("{}", V11), Err(Missing("type")));
 }
