@@ -36,7 +36,6 @@ use connector::Connector;
 use destinations::Destinations;
 use discovery::Discovery;
 use exchange::{Exchange, Signed};
-use gates::Gates;
 use lease::Lease;
 use plexus_store::DbError;
 use pool::Pool;
@@ -45,6 +44,7 @@ use web::Web;
 pub use answer::StreamedAnswer;
 pub use call::{Call, Patience};
 pub use error::{ConnectError, FederationError};
+pub use gates::{Gates, Pass};
 pub use keys::{KeyRing, KeyRingParts, NotSigned, TrustedKeyServer, WantedKey};
 pub use settings::{Backoff, FederationParts, FederationSettings, Retries};
 

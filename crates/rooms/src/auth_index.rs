@@ -10,7 +10,7 @@ use plexus_protocol::id::EventId;
 use plexus_protocol::rules::RoomVersion;
 use plexus_protocol::state_res::{AuthGraph, Node};
 use plexus_store::repo::events::{BareEvent, Verdict};
-use plexus_store::{Database, DbError, EventNid, event_key, repo};
+use plexus_store::{Database, DbError, EventNid, RoomNid, event_key, repo};
 
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 2_000;
@@ -54,11 +54,18 @@ impl AuthIndex {
         }
     }
 
-    /// Reads state events and their auth chains, as far as they are not included yet.
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        // An event's id, its place in five maps, and its node with the edges.
+        const EVENT: usize = 640;
+        self.seen.len() * EVENT
+    }
+
+    /// Reads a room's state events and their auth chains, as far as they are not included yet.
     pub async fn include(
         &mut self,
         db: &Database,
-        version: RoomVersion,
+        (room, version): (RoomNid, RoomVersion),
         events: impl IntoIterator<Item = EventNid>,
     ) -> Result<(), DbError> {
         let wanted: Vec<EventNid> = events.into_iter().filter(|nid| !self.seen.contains(nid)).collect();
@@ -74,7 +81,8 @@ impl AuthIndex {
             if missing.is_empty() {
                 break;
             }
-            let rows = by_ids(db, &missing).await?;
+            let mut rows = by_ids(db, &missing).await?;
+            rows.retain(|row| row.room_nid == room);
             in_vain.extend(missing);
             self.add(version, &rows)?;
         }
@@ -100,15 +108,15 @@ impl AuthIndex {
     }
 }
 
-/// Events by id, outliers and rejected ones too; unknown ids are left out.
+/// Events of a room by id, outliers and rejected ones too; those that are unknown or of other rooms are left out.
 pub(crate) async fn auth_events(
     db: &Database,
-    version: RoomVersion,
+    (room, version): (RoomNid, RoomVersion),
     ids: &[EventId],
 ) -> Result<HashMap<EventId, AuthEvent>, DbError> {
     let mut found = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(READ_AT_ONCE) {
-        for row in by_ids(db, chunk).await? {
+        for row in by_ids(db, chunk).await?.into_iter().filter(|row| row.room_nid == room) {
             let pdu = parse(&row, version)?;
             found.insert(pdu.event_id().clone(), AuthEvent { pdu, rejected: row.verdict == Verdict::Rejected });
         }

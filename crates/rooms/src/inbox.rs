@@ -2,8 +2,9 @@
 //! acknowledged; then each room's events are placed one after the other, different rooms at the same time.
 
 mod lanes;
+mod search;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use plexus_protocol::acl::ServerAcl;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use plexus_store::repo::received::NewStaged;
-use plexus_store::{DbError, event_key, pdu_json, repo};
+use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
 use serde::{Deserialize, Serialize};
 
+use crate::membership_kind::MembershipKind;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite};
 use crate::room::{Room, RoomView};
@@ -22,6 +24,10 @@ use lanes::Lanes;
 
 /// Transactions of one origin are taken in one after the other, within each of these.
 const ORIGIN_LOCKS: usize = 256;
+/// How many events of one server may wait to be placed. A server with more has to wait until there are fewer.
+const MAX_STAGED: u32 = 2_000;
+/// How often an event that the database could not take is tried, once at each start.
+const MAX_FAILURES: i64 = 3;
 
 /// Takes transactions in.
 pub struct Inbox {
@@ -43,6 +49,17 @@ pub struct PduAnswer {
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// Why a transaction was not taken in. Nothing of it is acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// Too many events of the server wait to be placed.
+    #[error("{MAX_STAGED} of your events wait to be placed; try again later")]
+    Full,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 /// An event that passed the checks, on its way to the staging area.
@@ -73,8 +90,13 @@ impl Inbox {
     /// # Errors
     /// When the database fails.
     pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
-        for room in self.receiver.rooms.db.read(repo::received::staged_rooms).await? {
-            self.wake(room);
+        let db = &self.receiver.rooms.db;
+        for (room, event) in db.write(|tx| repo::received::take_up(tx, MAX_FAILURES)).await? {
+            let event = lanes::name_of(&event);
+            tracing::error!(room, event, "a received event failed at {MAX_FAILURES} starts and is given up");
+        }
+        for room in db.read(repo::received::staged_rooms).await? {
+            self.wake(room, None);
         }
         Ok(())
     }
@@ -83,14 +105,14 @@ impl Inbox {
     /// answer of then. `others` does the rest of a new transaction first: its EDUs.
     ///
     /// # Errors
-    /// When the database fails: nothing is acknowledged.
+    /// When too many of the server's events wait, or the database fails: nothing is acknowledged.
     pub async fn receive(
         self: &Arc<Self>,
         origin: &ServerName,
         txn_id: &str,
         pdus: Vec<RawPdu>,
         others: impl Future<Output = ()> + Send,
-    ) -> Result<String, DbError> {
+    ) -> Result<String, InboxError> {
         let mut hasher = DefaultHasher::new();
         origin.hash(&mut hasher);
         let lock = self.origins.get((hasher.finish() as usize) % ORIGIN_LOCKS);
@@ -102,6 +124,11 @@ impl Inbox {
         let (name, txn) = (origin.clone(), txn_id.to_owned());
         if let Some(answer) = db.read(move |tx| repo::received::answer(tx, name.as_str(), &txn)).await? {
             return Ok(answer);
+        }
+        let name = origin.clone();
+        if db.read(move |tx| repo::received::count_of(tx, name.as_str(), MAX_STAGED)).await? >= MAX_STAGED {
+            tracing::warn!("{MAX_STAGED} events of {origin} wait to be placed; no more are taken");
+            return Err(InboxError::Full);
         }
         others.await;
         let (answer, checked) = self.check(origin, pdus).await?;
@@ -130,8 +157,9 @@ impl Inbox {
             repo::received::set_answer(tx, name.as_str(), &txn, now_ms, &told)
         })
         .await?;
-        for Checked { room, .. } in checked {
-            self.wake(room.nid);
+        let rooms: BTreeSet<RoomNid> = checked.iter().map(|checked| checked.room.nid).collect();
+        for room in rooms {
+            self.wake(room, Some(origin.as_str()));
         }
         Ok(answer)
     }
@@ -187,6 +215,10 @@ impl Inbox {
 
     /// Our user is not invited any more to a room that this server is not in.
     async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
+        if !self.may_end(room, pdu).await? {
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: it is not of the server that invited");
+            return Ok(());
+        }
         match self.receiver.rooms.set_from_outside(room, pdu).await {
             Err(ReceiveError::Db(error)) => Err(error),
             Err(error) => {
@@ -195,6 +227,17 @@ impl Inbox {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Whether an event may end an invite. The room's power levels are not known here, so only the server that invited is believed;
+    /// of a knock nobody is known whose answer it would have to be.
+    async fn may_end(&self, room: &Room, pdu: &Pdu) -> Result<bool, DbError> {
+        let view = room.view();
+        let Some(entry) = pdu.state_key().and_then(|user| view.state.get("m.room.member", user)) else {
+            return Ok(false);
+        };
+        let inviter = room.state_event(entry).await?.pdu.sender().server_name().to_owned();
+        Ok(entry.membership != Some(MembershipKind::Invite) || pdu.sender().server_name() == inviter)
     }
 
     async fn room_of(&self, raw: &RawPdu) -> Result<Option<Arc<Room>>, DbError> {

@@ -252,6 +252,13 @@ pub(crate) fn hydrate(
 
 /// The event of a row, not redacted.
 pub(crate) fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
+    // Invites to rooms that this server is not in may each name another version: who invites is not to be believed.
+    let other =
+        |error| [RoomVersion::V1, RoomVersion::V11].into_iter().find_map(|it| parse_as(row, it).ok()).ok_or(error);
+    parse_as(row, version).or_else(other)
+}
+
+fn parse_as(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     let place = || format!("events, event_nid {}", row.event_nid);
     let event_id = event_key::decode(&row.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
     Pdu::from_stored(&row.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))

@@ -38,7 +38,7 @@ impl Rooms {
             return Ok(());
         }
         pdus = auth_events_first(pdus);
-        let judged = self.judge_outliers(room.version, pdus).await?;
+        let judged = self.judge_outliers(room, pdus).await?;
         let first = self.nids.take(2 * i64::try_from(judged.len()).unwrap_or(i64::MAX / 2)).await?;
         let mut outliers: Vec<Outlier> = judged
             .into_iter()
@@ -53,7 +53,7 @@ impl Rooms {
     }
 
     /// What the auth events of each allow. Given in an order in which auth events come first.
-    async fn judge_outliers(&self, version: RoomVersion, pdus: Vec<Pdu>) -> Result<Vec<(Pdu, Verdict)>, DbError> {
+    async fn judge_outliers(&self, room: &Room, pdus: Vec<Pdu>) -> Result<Vec<(Pdu, Verdict)>, DbError> {
         let among: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
         let mut elsewhere: Vec<EventId> = pdus
             .iter()
@@ -62,10 +62,10 @@ impl Rooms {
             .collect();
         elsewhere.sort_unstable();
         elsewhere.dedup();
-        let mut known = auth_index::auth_events(&self.db, version, &elsewhere).await?;
+        let mut known = auth_index::auth_events(&self.db, (room.nid, room.version), &elsewhere).await?;
         let mut judged = Vec::with_capacity(pdus.len());
         for pdu in pdus {
-            let Some(verdict) = by_auth_events(version, &pdu, &known) else { continue };
+            let Some(verdict) = by_auth_events(room.version, &pdu, &known) else { continue };
             let rejected = verdict == Verdict::Rejected;
             known.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
             judged.push((pdu, verdict));

@@ -69,6 +69,12 @@ impl Rooms {
         future::join_all(recommended).await
     }
 
+    /// Whether the room's policy server has to be asked about an event.
+    pub(crate) fn needs_recommendation(&self, room: &Room, pdu: &Pdu) -> bool {
+        let policy = room.view().policy_server(pdu.event_type(), pdu.state_key());
+        policy.is_some_and(|policy| !policy.recommends(pdu))
+    }
+
     async fn recommended(&self, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, FederationError> {
         let peers = self.peers.as_ref().ok_or_else(|| FederationError::NotAllowed(policy.via.clone()))?;
         let answered = peers.policy_signature(&policy.via, pdu).await?;

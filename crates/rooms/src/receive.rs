@@ -4,9 +4,11 @@
 
 mod auth_events;
 mod backfill;
+mod effort;
 mod fetch_missing;
 mod invites;
 mod place;
+mod ready;
 mod spool;
 mod state_before;
 mod take_in;
@@ -16,28 +18,36 @@ use std::sync::Arc;
 
 use plexus_protocol::event::sign::SignatureError;
 use plexus_protocol::event::{Pdu, PduError};
-use plexus_protocol::id::ServerName;
+use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, Position};
+use tokio::sync::Semaphore;
 
 use crate::outliers;
 use crate::peers::Peers;
 use crate::persist::PersistError;
 use crate::registry::Rooms;
 use crate::room::Room;
+use effort::ToldLimits;
 use place::{Arrival, Outcomes};
 
+pub(crate) use effort::Effort;
 pub(crate) use invites::is_end_of_invite;
 pub(crate) use take_in::{TakeInError, TakenIn};
 
 /// How often an event is placed anew because the room has changed under it.
 const ATTEMPTS: usize = 8;
+/// How many answers that may be as large as a room are read at a time.
+const LARGE_ANSWERS: usize = 8;
 
 /// Takes in what other servers send.
 #[derive(Clone)]
 pub struct PduReceiver {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) peers: Arc<dyn Peers>,
+    told_limits: Arc<ToldLimits>,
+    /// Held while an answer is read that may be as large as a room.
+    large_answers: Arc<Semaphore>,
 }
 
 /// What became of an event that was received.
@@ -89,7 +99,7 @@ impl PduReceiver {
     /// A receiver into these rooms.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, peers: Arc<dyn Peers>) -> Self {
-        Self { rooms, peers }
+        Self { rooms, peers, told_limits: Arc::default(), large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS)) }
     }
 
     /// Takes in one event that `origin` hands to this server to be passed on (`send_join`, `send_leave`, `send_knock`), with
@@ -102,9 +112,23 @@ impl PduReceiver {
         let is_own = pdu.sender().server_name() == self.rooms.server_name().as_str();
         // Our own join by way of a server: that server passes it on.
         let arrival = if is_own { Arrival::Sent } else { Arrival::Handed { event: &id, by: origin } };
-        let outcomes = self.process_arrival(origin, room, vec![pdu], arrival).await?;
-        let own = outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id);
-        own.map_or(Err(ReceiveError::MissingEvents), |(_, outcome)| outcome)
+        let outcomes = self.process_arrival(origin, room, vec![pdu], arrival, &Effort::of_request()).await?;
+        match outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id) {
+            Some((_, outcome)) => outcome,
+            // It came by another way meanwhile.
+            None => self.placed_before(room, &id).await?.ok_or(ReceiveError::MissingEvents),
+        }
+    }
+
+    /// What became of an event that has its place already.
+    async fn placed_before(&self, room: &Room, id: &EventId) -> Result<Option<Accepted>, DbError> {
+        let known = self.rooms.known(std::slice::from_ref(id)).await?;
+        let placed = known.get(id).filter(|known| known.snapshot_nid.is_some() && known.room_nid == room.nid);
+        Ok(placed.map(|known| match known.verdict {
+            Verdict::Accepted => Accepted::Known,
+            Verdict::SoftFailed => Accepted::SoftFailed,
+            Verdict::Rejected => Accepted::Rejected,
+        }))
     }
 
     /// Takes in events of one room, and what comes before them. Answers what became of each that was tried.
@@ -113,8 +137,9 @@ impl PduReceiver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
+        effort: &Effort,
     ) -> Result<Outcomes, ReceiveError> {
-        self.process_arrival(origin, room, pdus, Arrival::Sent).await
+        self.process_arrival(origin, room, pdus, Arrival::Sent, effort).await
     }
 
     async fn process_arrival(
@@ -123,10 +148,11 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
         arrival: Arrival<'_>,
+        effort: &Effort,
     ) -> Result<Outcomes, ReceiveError> {
-        let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus)).await?;
-        self.complete_auth_events(origin, room, &pdus).await?;
-        let told = self.told_states(origin, room, &pdus).await?;
+        let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus), effort).await?;
+        self.complete_auth_events(origin, room, &pdus, effort).await?;
+        let told = self.told_states(origin, room, &pdus, effort).await?;
         let pdus = self.rooms.with_recommendations(room, pdus).await;
         self.place_all(room, &pdus, &told, arrival).await
     }

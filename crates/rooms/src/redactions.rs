@@ -57,9 +57,9 @@ impl Rooms {
 
     /// The redaction of an event that came before it, if its sender may redact the event.
     pub(crate) async fn early_redaction(&self, room: &Room, pdu: &Pdu) -> Result<Option<Arc<TimelineEvent>>, DbError> {
-        let (keys, version) = ([event_key::encode(pdu.event_id())], room.version);
+        let (key, nid, version) = (event_key::encode(pdu.event_id()), room.nid, room.version);
         let found = self.db.read(move |tx| {
-            let nids: Vec<_> = repo::redactions::early(tx, &keys)?.into_iter().map(|(_, nid)| nid).collect();
+            let nids = repo::redactions::early(tx, nid, &key)?;
             if nids.is_empty() { Ok(Vec::new()) } else { load::by_nids(tx, version, &nids) }
         });
         let found = found.await?;

@@ -31,6 +31,8 @@ const LOAD_LOCKS: usize = 64;
 
 /// How long a request may be repeated, in ms: a day.
 const KEPT_TRANSACTIONS_MS: u64 = 86_400_000;
+/// How long is remembered that another server failed, and the keys of one that has not been asked for them since.
+const SILENT_SERVERS_MS: u64 = 180 * 86_400_000;
 const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
 
 /// What [`Rooms::start`] is given.
@@ -122,7 +124,7 @@ impl Rooms {
         })
     }
 
-    /// Once an hour, without end: forgets transactions that no client and no server repeats any more, and the content of events
+    /// Once an hour, without end: forgets transactions that no client and no server repeats any more, servers that have been silent for long, and the content of events
     /// that were redacted longer than `redaction_retention` ago (`None`: it is kept).
     pub async fn run_housekeeping(self: Arc<Self>, redaction_retention: Option<Duration>) {
         loop {
@@ -131,7 +133,7 @@ impl Rooms {
                 repo::received::forget_before(tx, before)?;
                 repo::transactions::delete_before(tx, before)
             });
-            match forget.await {
+            match forget.await.and(self.forget_servers().await) {
                 Ok(_) => {}
                 Err(DbError::Closed) => return,
                 Err(error) => tracing::warn!("old transaction ids are kept: {error}"),
@@ -143,6 +145,16 @@ impl Rooms {
             }
             self.clock.sleep(HOUSEKEEPING).await;
         }
+    }
+
+    /// Forgets servers that nothing was heard of for long.
+    async fn forget_servers(&self) -> Result<u64, DbError> {
+        let before = self.clock.now_ms().saturating_sub(SILENT_SERVERS_MS);
+        let forget = self.db.write(move |tx| {
+            repo::server_keys::forget_before(tx, before)?;
+            repo::destinations::forget_before(tx, before)
+        });
+        forget.await
     }
 
     /// The room with an id; `None` when this server does not know it.
@@ -268,7 +280,7 @@ impl Shared {
         room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
         registry.rooms.insert(room.nid, Arc::clone(room));
         registry.nids.insert(room.id.clone(), room.nid);
-        let bytes = weight(&room.view());
+        let bytes = weight(room);
         room.bytes.store(bytes, Ordering::Relaxed);
         registry.bytes += bytes;
         registry.evict(self.cache_bytes);
@@ -286,7 +298,7 @@ impl Shared {
 
     /// Accounts for a room that a commit has changed.
     pub fn changed(&self, room: &Room) {
-        let bytes = weight(&room.view());
+        let bytes = weight(room);
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let before = room.bytes.swap(bytes, Ordering::Relaxed);
         registry.bytes = (registry.bytes + bytes).saturating_sub(before);
@@ -320,7 +332,8 @@ impl Registry {
 }
 
 /// About how many bytes a room takes.
-fn weight(view: &RoomView) -> usize {
+fn weight(room: &Room) -> usize {
+    let view = room.view();
     const ROOM: usize = 3_072;
     // The state events that a room keeps when they are no longer among the recent ones.
     const KEPT: usize = 14_000;
@@ -329,5 +342,5 @@ fn weight(view: &RoomView) -> usize {
     let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
     let asked_for = ROOM + kept + view.state.len() * STATE_ENTRY + recent;
     // What an allocator takes beyond what it is asked for.
-    asked_for + asked_for / 8
+    asked_for + asked_for / 8 + room.auth_bytes.load(Ordering::Relaxed)
 }

@@ -32,6 +32,8 @@ pub struct Room {
     events: Arc<EventCache>,
     pub(crate) head: Mutex<Head>,
     pub(crate) auth: Mutex<AuthIndex>,
+    /// About how much memory `auth` takes.
+    pub(crate) auth_bytes: AtomicUsize,
     /// Held while history is fetched from other servers.
     pub(crate) backfilling: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
@@ -62,6 +64,7 @@ impl Room {
             events,
             head: Mutex::new(Head::of(&view, 0)),
             auth: Mutex::default(),
+            auth_bytes: AtomicUsize::new(0),
             backfilling: Mutex::default(),
             intake: Mutex::default(),
             view: ArcSwap::from_pointee(view),

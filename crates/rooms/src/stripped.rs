@@ -74,7 +74,15 @@ fn sent_along(pdu: &Pdu) -> Vec<String> {
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));
     let kept = |(key, _): &(&str, &Value)| matches!(*key, "content" | "sender" | "state_key" | "type");
     let strip = |event: &Object| event.iter().filter(kept).map(|(key, value)| (key, value.clone())).collect::<Object>();
-    state.into_iter().flatten().filter_map(Value::as_object).map(|event| strip(event).to_json()).collect()
+    let state = state.into_iter().flatten().filter_map(Value::as_object).filter(|event| is_stripped(event));
+    state.map(|event| strip(event).to_json()).collect()
+}
+
+/// Whether what another server sent is a stripped state event: clients rely on it.
+fn is_stripped(event: &Object) -> bool {
+    let texts = event.get_str("type").is_some() && event.get_str("state_key").is_some();
+    let sender = event.get_str("sender").is_some_and(|sender| UserId::try_from(sender).is_ok());
+    texts && sender && event.get_object("content").is_some()
 }
 
 /// A state event without what only members may know.

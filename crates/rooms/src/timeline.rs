@@ -3,6 +3,7 @@
 //! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
 //! `p` begins with the event at `p`, reading forward with the one after it.
 
+mod past;
 mod visibility;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lets at most so many in at once for each name. What stands here for a name is gone when nobody is in or waits.
-pub(super) struct Gates {
+pub struct Gates {
     at_once: usize,
     by_name: Mutex<Names>,
 }
@@ -19,18 +19,20 @@ struct Names {
 }
 
 /// Being in, until dropped.
-pub(super) struct Pass {
+pub struct Pass {
     _permit: Option<OwnedSemaphorePermit>,
     _semaphore: Arc<Semaphore>,
 }
 
 impl Gates {
-    pub(super) fn new(at_once: usize) -> Self {
+    /// At most `at_once` for each name.
+    #[must_use]
+    pub fn new(at_once: usize) -> Self {
         Self { at_once, by_name: Mutex::default() }
     }
 
     /// Waits until there is room for one more at `name`.
-    pub(super) async fn enter(&self, name: &str) -> Pass {
+    pub async fn enter(&self, name: &str) -> Pass {
         let semaphore = self.semaphore(name);
         // Nobody closes the semaphore, so there is always a permit in the end.
         let permit = Arc::clone(&semaphore).acquire_owned().await.ok();

@@ -1,46 +1,84 @@
-//! One lane a room: its staged events are placed in the order they came in.
+//! Two ways to a place. One lane a room places staged events in the order they came in, as long as what they rest on is
+//! here: it never waits for another server. What has to be searched for goes on in a lane of the room and the server that sent it
+//! (`search`), so that a server that does not answer holds up nothing but its own events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{EventId, ServerName};
+use plexus_protocol::id::EventId;
+use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::received::Staged;
 use plexus_store::{DbError, RoomNid, event_key, repo};
 use tokio::sync::{Notify, Semaphore};
 
 use super::Inbox;
-use crate::receive::ReceiveError;
+use crate::receive::{Accepted, ReceiveError};
 use crate::room::Room;
 
-/// How many rooms are worked on at a time. Most of a lane's time it waits: for the database, or for another server.
+/// How many rooms are worked on at a time.
 const ROOMS_AT_ONCE: usize = 64;
+/// For how many rooms and servers something is searched at a time, and for how many rooms of one server. Most of a search is
+/// waiting for that server.
+const SEARCHES_AT_ONCE: usize = 64;
+const SEARCHES_OF_ONE: usize = 4;
 /// How many events of a room are taken at a time.
-const EVENTS_AT_ONCE: u32 = 50;
+pub(super) const EVENTS_AT_ONCE: u32 = 50;
 
 pub(super) struct Lanes {
-    /// Rooms that are worked on; `true` when more was staged since the lane last looked.
-    busy: Mutex<HashMap<RoomNid, bool>>,
+    state: Mutex<Busy>,
     ended: Notify,
     permits: Semaphore,
+    pub(super) search_permits: Semaphore,
+    pub(super) searches_of: Gates,
+}
+
+/// What is worked on; `true` when more was staged since the lane last looked.
+#[derive(Default)]
+pub(super) struct Busy {
+    rooms: HashMap<RoomNid, bool>,
+    pub(super) searching: HashMap<RoomNid, HashMap<String, bool>>,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { busy: Mutex::default(), ended: Notify::new(), permits: Semaphore::new(ROOMS_AT_ONCE) }
+        Self {
+            state: Mutex::default(),
+            ended: Notify::new(),
+            permits: Semaphore::new(ROOMS_AT_ONCE),
+            search_permits: Semaphore::new(SEARCHES_AT_ONCE),
+            searches_of: Gates::new(SEARCHES_OF_ONE),
+        }
     }
 }
 
 impl Lanes {
-    fn busy(&self) -> MutexGuard<'_, HashMap<RoomNid, bool>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn busy(&self) -> MutexGuard<'_, Busy> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn one_has_ended(&self) {
+        self.ended.notify_waiters();
+    }
+}
+
+impl Busy {
+    fn searching(&self, room: RoomNid) -> Vec<String> {
+        self.searching.get(&room).into_iter().flat_map(HashMap::keys).cloned().collect()
     }
 }
 
 impl Inbox {
-    /// Sees to it that a room's staged events are placed.
-    pub(super) fn wake(self: &Arc<Self>, room: RoomNid) {
-        if self.lanes.busy().insert(room, true).is_none() {
+    /// Sees to it that a room's staged events are placed; `origin` has sent new ones.
+    pub(super) fn wake(self: &Arc<Self>, room: RoomNid, origin: Option<&str>) {
+        let mut busy = self.lanes.busy();
+        // Behind those of its events that are searched for, so that they keep their order.
+        if let Some(more) = origin.and_then(|origin| busy.searching.get_mut(&room)?.get_mut(origin)) {
+            *more = true;
+            return;
+        }
+        if busy.rooms.insert(room, true).is_none() {
             tokio::spawn(Arc::clone(self).run(room));
         }
     }
@@ -51,8 +89,11 @@ impl Inbox {
             let ended = self.lanes.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            if self.lanes.busy().is_empty() {
-                return;
+            {
+                let busy = self.lanes.busy();
+                if busy.rooms.is_empty() && busy.searching.is_empty() {
+                    return;
+                }
             }
             ended.await;
         }
@@ -62,12 +103,11 @@ impl Inbox {
         let mut end = End { inbox: &self, room, listed: true };
         let Ok(_permit) = self.lanes.permits.acquire().await else { return };
         loop {
-            if let Some(more) = self.lanes.busy().get_mut(&room) {
+            if let Some(more) = self.lanes.busy().rooms.get_mut(&room) {
                 *more = false;
             }
-            match self.place_some(room).await {
-                Ok(true) => continue,
-                Ok(false) => {}
+            match self.place_all_there_is(room).await {
+                Ok(()) => {}
                 Err(ReceiveError::Db(DbError::Closed)) => return,
                 Err(error) => {
                     tracing::warn!(room, "staged events wait until more come in: {error}");
@@ -75,44 +115,116 @@ impl Inbox {
                 }
             }
             let mut busy = self.lanes.busy();
-            if busy.get(&room) == Some(&false) {
-                busy.remove(&room);
+            if busy.rooms.get(&room) == Some(&false) {
+                busy.rooms.remove(&room);
                 end.listed = false;
                 return;
             }
         }
     }
 
-    /// Places the next events of a room; `false` when there are none.
-    async fn place_some(&self, nid: RoomNid) -> Result<bool, ReceiveError> {
+    /// Places the staged events of a room that need nobody else, and has those searched for that do.
+    async fn place_all_there_is(self: &Arc<Self>, nid: RoomNid) -> Result<(), ReceiveError> {
         let rooms = &self.receiver.rooms;
-        let staged = rooms.db.read(move |tx| repo::received::staged(tx, nid, EVENTS_AT_ONCE)).await?;
-        let Some(first) = staged.first() else { return Ok(false) };
-        let origin = first.origin.clone();
-        let of_one: Vec<Staged> = staged.into_iter().take_while(|event| event.origin == origin).collect();
-        let done: Vec<i64> = of_one.iter().map(|event| event.staged_nid).collect();
-        if let (Some(room), Ok(origin)) = (rooms.get_nid(nid).await?, ServerName::try_from(origin)) {
-            let pdus = of_one.iter().filter_map(|event| parse(&room, event)).collect();
-            let outcomes = self.receiver.process(&origin, &room, pdus).await?;
-            log(&room, &outcomes);
+        let mut after = i64::MIN;
+        loop {
+            let searching = self.lanes.busy().searching(nid);
+            let read = rooms.db.read(move |tx| repo::received::staged(tx, nid, after, &searching, EVENTS_AT_ONCE));
+            let staged = read.await?;
+            let Some(last) = staged.last() else { return Ok(()) };
+            after = last.staged_nid;
+            let of_room = match rooms.get_nid(nid).await {
+                Err(error) if error.is_of_one() => {
+                    for event in &staged {
+                        self.set_aside(nid, event, &error).await?;
+                    }
+                    continue;
+                }
+                found => found?,
+            };
+            let Some(room) = of_room else {
+                self.done(&staged).await?;
+                continue;
+            };
+            let searched = self.place_ready(&room, &staged).await?;
+            let (later, done): (Vec<Staged>, Vec<Staged>) =
+                staged.into_iter().partition(|event| searched.contains(&event.origin));
+            self.done(&done).await?;
+            let origins: HashSet<String> = later.into_iter().map(|event| event.origin).collect();
+            origins.into_iter().for_each(|origin| self.search(nid, origin));
         }
-        rooms.db.write(move |tx| repo::received::unstage(tx, &done)).await?;
-        Ok(true)
+    }
+
+    /// Places what needs nobody else; answers the servers whose events do. Of those some may have been placed: they are known
+    /// when they are met again.
+    async fn place_ready(&self, room: &Arc<Room>, staged: &[Staged]) -> Result<HashSet<String>, ReceiveError> {
+        let mut pdus = Vec::with_capacity(staged.len());
+        let mut origin_of = HashMap::with_capacity(staged.len());
+        for event in staged {
+            if let Some(pdu) = parse(room, event) {
+                origin_of.insert(pdu.event_id().clone(), event.origin.clone());
+                pdus.push(pdu);
+            }
+        }
+        let (outcomes, later) = match self.receiver.place_ready(room, pdus).await {
+            // Which of them it is shows when they are looked at one by one.
+            Err(ReceiveError::Db(error)) if error.is_of_one() => {
+                tracing::error!(room = %room.id, "staged events cannot be placed together: {error}");
+                return Ok(staged.iter().map(|event| event.origin.clone()).collect());
+            }
+            placed => placed?,
+        };
+        let mut searched: HashSet<String> =
+            later.iter().filter_map(|pdu| origin_of.get(pdu.event_id()).cloned()).collect();
+        for (id, outcome) in &outcomes {
+            match outcome {
+                Err(ReceiveError::Db(_) | ReceiveError::Contended) => searched.extend(origin_of.get(id).cloned()),
+                Err(error) => tracing::info!(event = %id, room = %room.id, "dropped: {error}"),
+                Ok(_) => {}
+            }
+        }
+        Ok(searched)
+    }
+
+    /// Forgets staged events.
+    pub(super) async fn done(&self, staged: &[Staged]) -> Result<(), DbError> {
+        let nids: Vec<i64> = staged.iter().map(|event| event.staged_nid).collect();
+        match nids.is_empty() {
+            true => Ok(()),
+            false => self.receiver.rooms.db.write(move |tx| repo::received::unstage(tx, &nids)).await,
+        }
+    }
+
+    /// Leaves an event that the database cannot take until the next start.
+    pub(super) async fn set_aside(&self, room: RoomNid, event: &Staged, why: &DbError) -> Result<(), DbError> {
+        let id = name_of(&event.event_id);
+        let nid = event.staged_nid;
+        let failures = self.receiver.rooms.db.write(move |tx| repo::received::set_aside(tx, nid)).await?;
+        let origin = &event.origin;
+        tracing::error!(room, event = id, staged_nid = nid, origin, failures, "a received event is set aside: {why}");
+        Ok(())
     }
 }
 
-fn parse(room: &Room, event: &Staged) -> Option<Pdu> {
-    let event_id = event_key::decode(&event.event_id, room.version).ok()?;
-    match Pdu::from_stored(&event.json, event_id, room.version) {
-        Ok(pdu) => Some(pdu),
-        Err(error) => {
-            tracing::error!("staged_pdus, staged_nid {}: {error}", event.staged_nid);
-            None
-        }
+/// An event id for people to read, whatever the room's version.
+pub(super) fn name_of(stored: &[u8]) -> String {
+    match event_key::decode(stored, RoomVersion::V12) {
+        Ok(id) => id.to_string(),
+        Err(_) => String::from_utf8_lossy(stored).into_owned(),
     }
 }
 
-fn log(room: &Room, outcomes: &[(EventId, Result<crate::receive::Accepted, ReceiveError>)]) {
+/// A staged event, if it can be read.
+pub(super) fn parse(room: &Room, event: &Staged) -> Option<Pdu> {
+    let place = format!("staged_pdus, staged_nid {}", event.staged_nid);
+    let read =
+        event_key::decode(&event.event_id, room.version).map_err(|error| DbError::bad_data(&place, error)).and_then(
+            |id| Pdu::from_stored(&event.json, id, room.version).map_err(|error| DbError::bad_data(&place, error)),
+        );
+    read.inspect_err(|error| tracing::error!(room = %room.id, "dropped: {error}")).ok()
+}
+
+pub(super) fn log(room: &Room, outcomes: &[(EventId, Result<Accepted, ReceiveError>)]) {
     for (id, outcome) in outcomes {
         if let Err(error) = outcome {
             tracing::info!(event = %id, room = %room.id, "dropped: {error}");
@@ -130,8 +242,8 @@ struct End<'a> {
 impl Drop for End<'_> {
     fn drop(&mut self) {
         if self.listed {
-            self.inbox.lanes.busy().remove(&self.room);
+            self.inbox.lanes.busy().rooms.remove(&self.room);
         }
-        self.inbox.lanes.ended.notify_waiters();
+        self.inbox.lanes.one_has_ended();
     }
 }

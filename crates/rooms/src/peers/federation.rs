@@ -21,6 +21,17 @@ use super::{Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, S
 const PREFIX: &str = "/_matrix/federation";
 /// How long a large room may take to be told.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(300);
+/// The largest answer in bytes that is one event, or little more; and one of so many events.
+const ONE_EVENT: usize = 512 * 1024;
+const fn bytes_of(count: usize) -> usize {
+    (count + 1) * 70_000
+}
+/// The largest answer of ids: some 600,000 of them.
+const MAX_IDS: usize = 32 * 1024 * 1024;
+/// The largest auth chain of one event, in bytes.
+const MAX_AUTH_CHAIN: usize = 32 * 1024 * 1024;
+/// How many events may describe a room.
+const MAX_STRIPPED: usize = 100;
 /// The largest room that is joined, in bytes of its state and auth chain.
 const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
 
@@ -141,7 +152,7 @@ struct MissingEventsBody<'a> {
 impl Peers for FederationPeers {
     fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu> {
         Box::pin(async move {
-            let call = Call::get(path(&["v1", "event", event.as_str()]));
+            let call = Call::get(path(&["v1", "event", event.as_str()])).max_answer_bytes(ONE_EVENT);
             let answer: Pdus = self.client.call_json(server, call).await?;
             answer.pdus.into_iter().next().ok_or_else(|| FederationError::NotJson {
                 destination: server.clone(),
@@ -165,6 +176,7 @@ impl Peers for FederationPeers {
             };
             let body = serde_json::to_string(&body).map_err(|error| FederationError::Malformed(error.to_string()))?;
             let call = Call::post(path(&["v1", "get_missing_events", room.as_str()]), body);
+            let call = call.max_answer_bytes(bytes_of(query.limit as usize));
             let answer: Events = self.client.call_json(server, call).await?;
             Ok(answer.events)
         })
@@ -178,10 +190,11 @@ impl Peers for FederationPeers {
         limit: u32,
     ) -> Asked<'a, Vec<RawPdu>> {
         Box::pin(async move {
+            let most = bytes_of(limit as usize);
             let limit = limit.to_string();
             let mut query = vec![("limit", limit.as_str())];
             query.extend(events.iter().map(|event| ("v", event.as_str())));
-            let call = Call::get(with_query(path(&["v1", "backfill", room.as_str()]), &query));
+            let call = Call::get(with_query(path(&["v1", "backfill", room.as_str()]), &query)).max_answer_bytes(most);
             let answer: Pdus = self.client.call_json(server, call).await?;
             Ok(answer.pdus)
         })
@@ -190,7 +203,8 @@ impl Peers for FederationPeers {
     fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds> {
         Box::pin(async move {
             let path = with_query(path(&["v1", "state_ids", room.as_str()]), &[("event_id", event.as_str())]);
-            let answer: Ids = self.client.call_json(server, Call::get(path)).await?;
+            let call = Call::get(path).max_answer_bytes(MAX_IDS);
+            let answer: Ids = self.client.call_json(server, call).await?;
             Ok(StateIds { state: answer.pdu_ids, auth_chain: answer.auth_chain_ids })
         })
     }
@@ -217,6 +231,7 @@ impl Peers for FederationPeers {
     ) -> Asked<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let call = Call::get(path(&["v1", "event_auth", room.as_str(), event.as_str()]));
+            let call = call.max_answer_bytes(MAX_AUTH_CHAIN);
             let answer: AuthChain = self.client.call_json(server, call).await?;
             Ok(answer.auth_chain)
         })
@@ -236,7 +251,8 @@ impl Peers for FederationPeers {
                 Entrance::Join | Entrance::Knock => RoomVersion::ALL.iter().map(|it| ("ver", it.as_str())).collect(),
             };
             let path = with_query(path(&["v1", &make, room.as_str(), user.as_str()]), &versions);
-            let answer: TemplateAnswer = self.client.call_json(server, Call::get(path)).await?;
+            let call = Call::get(path).max_answer_bytes(ONE_EVENT);
+            let answer: TemplateAnswer = self.client.call_json(server, call).await?;
             let malformed = |problem: String| FederationError::NotJson { destination: server.clone(), problem };
             // Servers of before room versions do not name one.
             let version = answer.room_version.as_deref().unwrap_or("1");
@@ -264,6 +280,7 @@ impl Peers for FederationPeers {
     fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let call = Call::put(send_path("v1", "send_knock", knock), knock.json().to_owned());
+            let call = call.max_answer_bytes(bytes_of(MAX_STRIPPED));
             let answer: SendKnockAnswer = self.client.call_json(server, call).await?;
             Ok(answer.knock_room_state)
         })
@@ -272,6 +289,7 @@ impl Peers for FederationPeers {
     fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()> {
         Box::pin(async move {
             let call = Call::put(send_path("v2", "send_leave", leave), leave.json().to_owned());
+            let call = call.max_answer_bytes(ONE_EVENT);
             self.client.call(server, call).await.map(|_| ())
         })
     }

@@ -7,7 +7,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::DbError;
 
-use super::{PduReceiver, ReceiveError};
+use super::{Effort, PduReceiver, ReceiveError};
 use crate::outliers;
 use crate::room::Room;
 
@@ -18,6 +18,7 @@ impl PduReceiver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: &[Pdu],
+        effort: &Effort,
     ) -> Result<(), ReceiveError> {
         let among: HashSet<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         if self.unknown_auth_events(pdus, &among).await?.is_empty() {
@@ -27,7 +28,11 @@ impl PduReceiver {
             if self.unknown_auth_events(std::slice::from_ref(pdu), &among).await?.is_empty() {
                 continue;
             }
-            match self.peers.event_auth(origin, &room.id, pdu.event_id()).await {
+            let asking = async {
+                let _one_of_few = self.large_answers.acquire().await;
+                self.peers.event_auth(origin, &room.id, pdu.event_id()).await
+            };
+            match effort.ask(origin, Box::pin(asking)).await {
                 Ok(chain) => {
                     let chain = self.open(room, chain).await;
                     self.rooms.store_outliers(room, chain).await?;
@@ -36,7 +41,7 @@ impl PduReceiver {
                     tracing::info!(event = %pdu.event_id(), room = %room.id, "its auth chain could not be fetched: {error}");
                 }
             }
-            self.fetch_singly(origin, room, pdu, &among).await?;
+            self.fetch_singly((origin, effort), room, pdu, &among).await?;
         }
         Ok(())
     }
@@ -44,13 +49,13 @@ impl PduReceiver {
     /// Asks for each auth event that is missing still.
     async fn fetch_singly(
         &self,
-        origin: &ServerName,
+        (origin, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         pdu: &Pdu,
         among: &HashSet<EventId>,
     ) -> Result<(), ReceiveError> {
         for id in self.unknown_auth_events(std::slice::from_ref(pdu), among).await? {
-            if let Ok(raw) = self.peers.event(origin, &id).await {
+            if let Ok(raw) = effort.ask(origin, self.peers.event(origin, &id)).await {
                 let events = self.open(room, vec![raw]).await;
                 self.rooms.store_outliers(room, events).await?;
             }
@@ -58,7 +63,12 @@ impl PduReceiver {
         Ok(())
     }
 
-    async fn unknown_auth_events(&self, pdus: &[Pdu], among: &HashSet<EventId>) -> Result<Vec<EventId>, DbError> {
+    /// The auth events of these that are neither `among` them nor stored.
+    pub(super) async fn unknown_auth_events(
+        &self,
+        pdus: &[Pdu],
+        among: &HashSet<EventId>,
+    ) -> Result<Vec<EventId>, DbError> {
         let mut named: Vec<EventId> = pdus
             .iter()
             .flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu)))

@@ -13,7 +13,7 @@ use plexus_store::repo::state_snapshots;
 use plexus_store::{DbError, EventNid, Tx, event_key, pdu_json, repo};
 
 use super::place::{Candidate, behind};
-use super::{PduReceiver, ReceiveError};
+use super::{Effort, PduReceiver, ReceiveError};
 use crate::auth_index;
 use crate::interner::{Lookups, NewTexts};
 use crate::outliers;
@@ -60,18 +60,20 @@ impl PduReceiver {
         let ends: Vec<Pdu> =
             oldest.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
         let ids: Vec<EventId> = ends.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let effort = Effort::of_request();
         for server in ways_back(&self.rooms, room, &ends) {
-            let raw = match self.peers.backfill(&server, &room.id, &ids, LIMIT).await {
+            let asked = self.peers.backfill(&server, &room.id, &ids, LIMIT);
+            let raw = match effort.ask(&server, asked).await {
                 Ok(raw) => raw,
                 Err(error) => {
                     tracing::info!(room = %room.id, "paging back by way of {server} failed: {error}");
                     continue;
                 }
             };
-            let found = self.open(room, raw).await;
+            let found = self.open(room, raw.into_iter().take(LIMIT as usize).collect()).await;
             let found = self.not_placed(found).await?;
             let pdus = outliers::prev_events_first(super::fetch_missing::connected(&ends, found));
-            if !pdus.is_empty() && self.place_past(&server, room, pdus).await? {
+            if !pdus.is_empty() && self.place_past(&server, room, pdus, &effort).await? {
                 return Ok(true);
             }
         }
@@ -86,9 +88,15 @@ impl PduReceiver {
     }
 
     /// Judges events, prev events first, by the state before each, and puts them before everything else in the timeline.
-    async fn place_past(&self, server: &ServerName, room: &Arc<Room>, pdus: Vec<Pdu>) -> Result<bool, ReceiveError> {
-        self.complete_auth_events(server, room, &pdus).await?;
-        let told = self.told_states(server, room, &pdus).await?;
+    async fn place_past(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        pdus: Vec<Pdu>,
+        effort: &Effort,
+    ) -> Result<bool, ReceiveError> {
+        self.complete_auth_events(server, room, &pdus, effort).await?;
+        let told = self.told_states(server, room, &pdus, effort).await?;
         let _one_at_a_time = room.intake.lock().await;
         let mut placed = 0;
         for pdu in &pdus {
@@ -100,7 +108,7 @@ impl PduReceiver {
             }
             let mut named = pdu.auth_events().to_vec();
             named.extend(outliers::create_of(pdu));
-            let auth_events = auth_index::auth_events(&self.rooms.db, room.version, &named).await?;
+            let auth_events = auth_index::auth_events(&self.rooms.db, (room.nid, room.version), &named).await?;
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
             let told = told.get(pdu.event_id());
             let candidate = Candidate {

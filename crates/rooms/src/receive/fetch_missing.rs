@@ -7,7 +7,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::{DbError, repo};
 
-use super::{PduReceiver, ReceiveError};
+use super::{Effort, PduReceiver, ReceiveError};
 use crate::outliers;
 use crate::peers::MissingEvents;
 use crate::room::Room;
@@ -26,6 +26,7 @@ impl PduReceiver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
+        effort: &Effort,
     ) -> Result<Vec<Pdu>, ReceiveError> {
         let new = self.not_placed(pdus).await?;
         if new.is_empty() {
@@ -43,7 +44,7 @@ impl PduReceiver {
             limit: LIMIT,
             min_depth,
         };
-        let found = match self.peers.missing_events(origin, &room.id, query).await {
+        let found = match effort.ask(origin, self.peers.missing_events(origin, &room.id, query)).await {
             Ok(raw) => self.open(room, raw.into_iter().take(LIMIT as usize).collect()).await,
             Err(error) => {
                 tracing::info!(room = %room.id, "what comes before an event could not be fetched: {error}");
@@ -52,14 +53,14 @@ impl PduReceiver {
         };
         let mut all = new.clone();
         all.extend(connected(&new, self.not_placed(found).await?));
-        self.long_absence(origin, room, &mut all, min_depth).await?;
+        self.long_absence((origin, effort), room, &mut all, min_depth).await?;
         Ok(outliers::prev_events_first(all))
     }
 
     /// After a long absence a few events are not enough: the rest is fetched in larger steps, back to what is known.
     async fn long_absence(
         &self,
-        origin: &ServerName,
+        (origin, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         all: &mut Vec<Pdu>,
         min_depth: u64,
@@ -75,8 +76,9 @@ impl PduReceiver {
             if ends.is_empty() {
                 return Ok(());
             }
-            let Ok(raw) = self.peers.backfill(origin, &room.id, &ends, STEP).await else { return Ok(()) };
-            let found = self.open(room, raw).await;
+            let asked = self.peers.backfill(origin, &room.id, &ends, STEP);
+            let Ok(raw) = effort.ask(origin, asked).await else { return Ok(()) };
+            let found = self.open(room, raw.into_iter().take(STEP as usize).collect()).await;
             let known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();
             let mut found = connected(all, self.not_placed(found).await?);
             found.retain(|pdu| pdu.depth() > min_depth && !known.contains(pdu.event_id()));

@@ -186,7 +186,7 @@ impl Rooms {
             pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu))).collect();
         named.sort_unstable();
         named.dedup();
-        auth_index::auth_events(&self.db, room.version, &named).await
+        auth_index::auth_events(&self.db, (room.nid, room.version), &named).await
     }
 
     /// Judges an event and hands it to the persister.

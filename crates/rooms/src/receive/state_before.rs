@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::EventNid;
 
-use super::{PduReceiver, ReceiveError, TakeInError};
+use super::{Effort, PduReceiver, ReceiveError, TakeInError};
 use crate::peers::StateIds;
 use crate::room::Room;
 
@@ -25,6 +26,7 @@ impl PduReceiver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: &[Pdu],
+        effort: &Effort,
     ) -> Result<ToldStates, ReceiveError> {
         let unknown = self.unknown_prev_events(pdus).await?;
         let mut told = ToldStates::new();
@@ -32,7 +34,11 @@ impl PduReceiver {
             return Ok(told);
         }
         for pdu in pdus.iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))) {
-            match self.told_state(origin, room, pdu.event_id()).await {
+            if !self.told_limits.take(room.nid, origin, self.rooms.clock.monotonic()) {
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} has told enough states for now");
+                continue;
+            }
+            match self.told_state(origin, room, pdu.event_id(), effort).await {
                 Ok(state) => _ = told.insert(pdu.event_id().clone(), state),
                 Err(ReceiveError::MissingEvents) => {
                     tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} does not tell the state before it");
@@ -49,8 +55,10 @@ impl PduReceiver {
         server: &ServerName,
         room: &Arc<Room>,
         event: &EventId,
+        effort: &Effort,
     ) -> Result<Vec<EventNid>, ReceiveError> {
-        let StateIds { state, auth_chain } = match self.peers.state_ids(server, &room.id, event).await {
+        let asked = self.peers.state_ids(server, &room.id, event);
+        let StateIds { state, auth_chain } = match effort.ask(server, asked).await {
             Ok(ids) => ids,
             Err(error) => {
                 tracing::info!(%event, room = %room.id, "{error}");
@@ -60,24 +68,32 @@ impl PduReceiver {
         let all: Vec<EventId> = state.iter().chain(&auth_chain).cloned().collect::<HashSet<_>>().into_iter().collect();
         let known = self.rooms.known(&all).await?;
         let unknown: Vec<EventId> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
-        self.fetch_state(server, room, event, unknown).await?;
+        self.fetch_state((server, effort), room, event, unknown).await?;
         let nids = self.usable_state(room, &state).await?;
-        if nids.is_empty() { Err(ReceiveError::MissingEvents) } else { Ok(nids) }
+        // What has not this room's create event in it is no state of this room.
+        let view = room.view();
+        let create = view.event_nid("m.room.create", "");
+        match create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
+            true => Ok(nids),
+            false => Err(ReceiveError::MissingEvents),
+        }
     }
 
     async fn fetch_state(
         &self,
-        server: &ServerName,
+        (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         event: &EventId,
         unknown: Vec<EventId>,
     ) -> Result<(), ReceiveError> {
         if unknown.len() > SINGLY {
-            let taken = match self.peers.state(server, &room.id, event).await {
-                Ok(mut parts) => self.take_in(room, &mut *parts).await.map(|_| ()),
-                Err(error) => Err(error.into()),
+            let taking = async {
+                let _one_of_few = self.large_answers.acquire().await;
+                let mut parts = self.peers.state(server, &room.id, event).await?;
+                self.take_in(room, &mut *parts).await.map(|_| ())
             };
-            return match taken {
+            let late = || Err(FederationError::Timeout(server.clone()).into());
+            return match effort.limit(taking).await.unwrap_or_else(late) {
                 Err(TakeInError::Db(error)) => Err(error.into()),
                 Err(error) => {
                     tracing::info!(%event, room = %room.id, "{error}");
@@ -88,7 +104,7 @@ impl PduReceiver {
         }
         let mut raw = Vec::new();
         for id in &unknown {
-            match self.peers.event(server, id).await {
+            match effort.ask(server, self.peers.event(server, id)).await {
                 Ok(pdu) => raw.push(pdu),
                 Err(error) => tracing::info!(event = %id, room = %room.id, "{error}"),
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -136,7 +137,8 @@ async fn before(room: &Room, event: &EventId) -> Result<BTreeMap<Key, EventNid>,
 /// The auth chain of state events.
 async fn chain_of(room: &Room, events: &[EventNid]) -> Result<Vec<EventNid>, DbError> {
     let mut index = room.auth.lock().await;
-    index.include(&room.db, room.version, events.iter().copied()).await?;
+    index.include(&room.db, (room.nid, room.version), events.iter().copied()).await?;
+    room.auth_bytes.store(index.weight(), Ordering::Relaxed);
     let mut nodes: Vec<_> = events.iter().filter_map(|event| index.node(*event)).collect();
     let mut chain = index.graph().auth_chain(&nodes);
     // The room's id stands for the create event among auth events of version 12 and later.

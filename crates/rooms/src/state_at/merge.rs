@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plexus_protocol::auth::AuthEvent;
 use plexus_protocol::event::Pdu;
@@ -51,7 +52,8 @@ impl Rooms {
         if let Some((nid, pdu)) = new {
             index.include_new(nid, pdu);
         }
-        index.include(&self.db, room.version, all).await?;
+        index.include(&self.db, (room.nid, room.version), all).await?;
+        room.auth_bytes.store(index.weight(), Ordering::Relaxed);
         let resolved = self.resolve(room, &index, states(&index, &branches, &differences), new).await?;
         let graph = index.graph();
         let outcome: HashMap<Key, Option<EventNid>> = conflicted
@@ -83,7 +85,7 @@ impl Rooms {
             match resolution.map_err(|error| DbError::bad_data(place(), error))? {
                 Resolution::Resolved(state) => return Ok(state),
                 Resolution::Need(ids) => {
-                    let found = auth_index::auth_events(&self.db, room.version, &ids).await?;
+                    let found = auth_index::auth_events(&self.db, (room.nid, room.version), &ids).await?;
                     if found.len() < ids.len() {
                         return Err(DbError::bad_data(place(), "an event of an auth chain is gone"));
                     }

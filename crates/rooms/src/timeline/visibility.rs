@@ -7,6 +7,7 @@ use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::{DbError, EventNid, Position, Tx, repo};
 
+use super::past;
 use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::{HistoryVisibility, Room, RoomView};
@@ -74,11 +75,21 @@ pub async fn visible(
         Some(history) => history,
         None => History::read(room, user).await?,
     };
-    Ok(events
-        .into_iter()
-        .filter(|event| history.allows(event, user))
-        .map(|event| VisibleEvent { membership: history.membership_at(event.position), event })
-        .collect())
+    let moments = past::moments(room, user, &events).await?;
+    let seen = |event: Arc<TimelineEvent>| match moments.get(&event.nid) {
+        // An event that changes what decides about it is seen by whom either side lets see it.
+        Some(sides) => {
+            let mut sides = sides.iter();
+            let permits = |at: &past::Moment| history.permits(event.position, at.visibility, at.membership);
+            let membership = sides.clone().next_back().map_or(MembershipKind::Leave, |after| after.membership);
+            sides.any(permits).then_some(VisibleEvent { event, membership })
+        }
+        None => {
+            let membership = history.membership_at(event.position);
+            history.allows(&event, user).then_some(VisibleEvent { event, membership })
+        }
+    };
+    Ok(events.into_iter().filter_map(seen).collect())
 }
 
 /// The common case, decided without the database: a member since before the oldest event, in a room that has always been
@@ -96,7 +107,8 @@ async fn sees_all_since(room: &Room, view: &RoomView, user: &UserId, oldest: Pos
         }
         Some(None) => false,
     };
-    Ok(always_readable && room.state_event(member).await?.position <= oldest)
+    // What was before this server came into the room is decided by the state of then.
+    Ok(always_readable && oldest > 0 && room.state_event(member).await?.position <= oldest)
 }
 
 /// How the room's history visibility and the user's membership came about, oldest first.
@@ -167,10 +179,8 @@ impl History {
         }
     }
 
-    /// Of the time before this server came into the room, what held when it came counts.
     fn visibility_at(&self, position: Position) -> HistoryVisibility {
-        let first = || self.visibility.first().map(|(_, first)| *first).filter(|_| position < 0);
-        last_at(&self.visibility, position).or_else(first).unwrap_or_default()
+        last_at(&self.visibility, position).unwrap_or_default()
     }
 
     fn membership_at(&self, position: Position) -> MembershipKind {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plexus_base::{Clock, Random};
-use plexus_protocol::id::{EventId, RoomId};
+use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{MembershipKind, Preset, Room};
@@ -96,6 +96,37 @@ async fn what_follows_a_hidden_event_in_the_same_transaction_has_its_place() {
     };
     assert_eq!(shown(&room), ["two", "four"]);
     assert_eq!(shown(&theirs), ["one", "two", "three", "four"]);
+}
+
+#[tokio::test]
+async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
+    let clock = Clock::manual(1_700_000_000_000);
+    let network = Network::new(2, &clock);
+    let [here, there] = network.servers() else { panic!("there are two") };
+    let (alice, bob) = (here.user(0), there.user(0));
+    let room =
+        here.creator.create(crate::fixture::new_room(&alice, RoomVersion::V11, Preset::PublicChat)).await.unwrap();
+    let visibility = async |value: &str| {
+        let content = format!(r#"{{"history_visibility":"{value}"}}"#);
+        here.set(&room, &alice, "m.room.history_visibility", "", &content).await.unwrap();
+    };
+    here.say(&room, &alice, "for everybody").await.unwrap();
+    visibility("joined").await;
+    here.say(&room, &alice, "for members").await.unwrap();
+    visibility("shared").await;
+    here.say(&room, &alice, "for everybody again").await.unwrap();
+    there.join(&room.id, &bob, here).await.unwrap();
+
+    let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
+    while there.page_back(&bobs).await {}
+    let all = timeline::range(&bobs, i64::MIN, i64::MAX, 1_000, Direction::Forward).await.unwrap();
+    let count = all.iter().filter(|event| event.pdu.event_type() == "m.room.message").count();
+    assert_eq!(count, 3, "what is not seen is there nevertheless");
+    let seen = timeline::visible(&UserId::try_from(bob.as_str()).unwrap(), &bobs, all).await.unwrap();
+    let texts: Vec<&str> = seen.iter().filter_map(|seen| seen.event.pdu.content().get_str("body")).collect();
+    assert_eq!(texts, ["for everybody", "for everybody again"]);
+    let messages = seen.iter().filter(|seen| seen.event.pdu.event_type() == "m.room.message");
+    assert_eq!(messages.count(), 2);
 }
 
 struct Simulation<'a> {

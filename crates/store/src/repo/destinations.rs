@@ -42,11 +42,13 @@ pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), 
     Ok(())
 }
 
-/// Records that a server works again.
+/// Records that a server works again: nothing is kept of it.
 pub fn set_working(tx: &mut Tx<'_>, server_name: &str) -> Result<(), DbError> {
-    tx.execute(
-        "UPDATE destinations SET failure_ts = NULL, retry_last_ts = 0, retry_interval_ms = 0 WHERE server_name = $1",
-        &[&server_name],
-    )?;
+    tx.execute("DELETE FROM destinations WHERE server_name = $1", &[&server_name])?;
     Ok(())
+}
+
+/// Forgets servers that were last tried before `ts` (Unix ms): nobody wants anything of them any more.
+pub fn forget_before(tx: &mut Tx<'_>, ts: u64) -> Result<u64, DbError> {
+    tx.execute("DELETE FROM destinations WHERE retry_last_ts < $1", &[&ts])
 }

@@ -1,6 +1,6 @@
 //! What other servers sent: transactions by which it was told, events that wait to be placed.
 
-use crate::db::ToSql;
+use crate::db::{Any, Row, ToSql};
 use crate::{DbError, RoomNid, Tx, first, pdu_json};
 
 /// What a transaction was answered with (JSON), if it has been received before.
@@ -61,29 +61,75 @@ pub struct Staged {
     pub json: String,
 }
 
-/// The first `limit` staged events of a room.
-pub fn staged(tx: &mut Tx<'_>, room: RoomNid, limit: u32) -> Result<Vec<Staged>, DbError> {
+/// The first `limit` staged events of a room after number `after`, without those of some servers and those set aside.
+pub fn staged(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    after: i64,
+    without: &[String],
+    limit: u32,
+) -> Result<Vec<Staged>, DbError> {
     tx.query(
-        "SELECT staged_nid, origin, event_id, json FROM staged_pdus WHERE room_nid = $1 ORDER BY staged_nid LIMIT $2",
-        &[&room, &limit],
-        |row| {
-            Ok(Staged {
-                staged_nid: row.get(0)?,
-                origin: row.get(1)?,
-                event_id: row.get(2)?,
-                json: row.get_with(3, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
-            })
-        },
+        "SELECT staged_nid, origin, event_id, json FROM staged_pdus
+         WHERE room_nid = $1 AND staged_nid > $2 AND failures <= 0 AND NOT (origin = ANY($3))
+         ORDER BY staged_nid LIMIT $4",
+        &[&room, &after, &Any(without), &limit],
+        read,
     )
 }
 
-/// The rooms that have staged events.
+/// The first `limit` staged events of a room that `origin` sent and that are not set aside.
+pub fn staged_by(tx: &mut Tx<'_>, room: RoomNid, origin: &str, limit: u32) -> Result<Vec<Staged>, DbError> {
+    tx.query(
+        "SELECT staged_nid, origin, event_id, json FROM staged_pdus
+         WHERE origin = $1 AND room_nid = $2 AND failures <= 0 ORDER BY staged_nid LIMIT $3",
+        &[&origin, &room, &limit],
+        read,
+    )
+}
+
+/// How many events that `origin` sent are staged, counted up to `most`.
+pub fn count_of(tx: &mut Tx<'_>, origin: &str, most: u32) -> Result<u32, DbError> {
+    tx.query_one(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM staged_pdus WHERE origin = $1 AND failures <= 0 LIMIT $2) AS counted",
+        &[&origin, &most],
+        first,
+    )
+}
+
+/// The rooms that have staged events which are not set aside.
 pub fn staged_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
-    tx.query("SELECT DISTINCT room_nid FROM staged_pdus", &[], first)
+    tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE failures <= 0", &[], first)
+}
+
+/// Sets a staged event aside, which failed once more; answers how often it has.
+pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64) -> Result<i64, DbError> {
+    tx.execute("UPDATE staged_pdus SET failures = ABS(failures) + 1 WHERE staged_nid = $1", &[&staged_nid])?;
+    let failures = tx.query_opt("SELECT failures FROM staged_pdus WHERE staged_nid = $1", &[&staged_nid], first)?;
+    Ok(failures.unwrap_or(0))
+}
+
+/// Takes those that were set aside up again; those that failed `most` times are forgotten, and answered.
+pub fn take_up(tx: &mut Tx<'_>, most: i64) -> Result<Vec<(RoomNid, Vec<u8>)>, DbError> {
+    let given_up = tx.query("SELECT room_nid, event_id FROM staged_pdus WHERE failures >= $1", &[&most], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    tx.execute("DELETE FROM staged_pdus WHERE failures >= $1", &[&most])?;
+    tx.execute("UPDATE staged_pdus SET failures = -failures WHERE failures > $1", &[&0_i64])?;
+    Ok(given_up)
 }
 
 /// Forgets staged events that have been placed or refused.
 pub fn unstage(tx: &mut Tx<'_>, staged_nids: &[i64]) -> Result<(), DbError> {
     tx.insert_many("DELETE FROM staged_pdus WHERE staged_nid = $1", staged_nids.iter().map(|nid| [nid.to_param()]))?;
     Ok(())
+}
+
+fn read(row: &Row<'_>) -> Result<Staged, DbError> {
+    Ok(Staged {
+        staged_nid: row.get(0)?,
+        origin: row.get(1)?,
+        event_id: row.get(2)?,
+        json: row.get_with(3, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+    })
 }

@@ -1,7 +1,7 @@
 //! Redacted events whose original content is still stored, for as long as `redaction_retention_period` says.
 
-use crate::db::{Any, ToSql};
-use crate::{DbError, EventNid, Tx, pdu_json};
+use crate::db::ToSql;
+use crate::{DbError, EventNid, RoomNid, Tx, first, pdu_json};
 
 /// Notes that events have been redacted at `now_ms` (Unix ms).
 pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbError> {
@@ -22,12 +22,13 @@ pub fn add_early(tx: &mut Tx<'_>, redactions: &[(Vec<u8>, EventNid)]) -> Result<
     Ok(())
 }
 
-/// The redactions that came before these events, by the stored id of the target, oldest first.
-pub fn early(tx: &mut Tx<'_>, targets: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, EventNid)>, DbError> {
+/// The redactions in a room that came before an event, by the stored id of the event, oldest first.
+pub fn early(tx: &mut Tx<'_>, room: RoomNid, target: &[u8]) -> Result<Vec<EventNid>, DbError> {
     tx.query(
-        "SELECT target, redaction_nid FROM early_redactions WHERE target = ANY($1) ORDER BY redaction_nid",
-        &[&Any(targets)],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        "SELECT r.redaction_nid FROM early_redactions r JOIN events e ON e.event_nid = r.redaction_nid
+         WHERE r.target = $1 AND e.room_nid = $2 ORDER BY r.redaction_nid",
+        &[&target, &room],
+        first,
     )
 }
 

@@ -58,6 +58,11 @@ pub fn put(tx: &mut Tx<'_>, keys: &[StoredServerKey]) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Forgets keys that were fetched before `ts` (Unix ms), which is longer ago than any is believed without asking again.
+pub fn forget_before(tx: &mut Tx<'_>, ts: u64) -> Result<u64, DbError> {
+    tx.execute("DELETE FROM server_keys WHERE fetched_ts < $1 AND valid_until_ts < $1", &[&ts])
+}
+
 fn read(row: &Row<'_>) -> Result<StoredServerKey, DbError> {
     Ok(StoredServerKey {
         server_name: row.get(0)?,

@@ -76,10 +76,12 @@ impl Rooms {
             let known = self.known(&open).await?;
             let hidden: Vec<EventId> = known
                 .into_iter()
-                .filter(|(_, known)| known.snapshot_nid.is_some() && known.verdict != Verdict::Accepted)
+                .filter(|(_, known)| {
+                    known.room_nid == room.nid && known.snapshot_nid.is_some() && known.verdict != Verdict::Accepted
+                })
                 .map(|(id, _)| id)
                 .collect();
-            let events = auth_index::auth_events(&self.db, room.version, &hidden).await?;
+            let events = auth_index::auth_events(&self.db, (room.nid, room.version), &hidden).await?;
             open = events.values().flat_map(|event| event.pdu.prev_events().to_vec()).collect();
             open.retain(|id| followed.insert(id.clone()));
         }

@@ -1,6 +1,6 @@
 //! The state before an event, and behind it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
@@ -127,9 +127,10 @@ impl Rooms {
             head.current.state.iter().map(|entry| (entry.nid, entry)).collect();
         let have: HashSet<EventNid> = near.state.iter().map(|entry| entry.nid).collect();
         let mut state = near.state.clone();
-        let mut changes = Vec::new();
+        // Of two events for one place, which no state has, the later one counts.
+        let mut changes = BTreeMap::new();
         let mut add = |entry: Arc<StateEntry>| {
-            changes.push((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), entry.nid));
+            changes.insert((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key)), entry.nid);
             state.insert(entry);
         };
         let (in_memory, stored): (Vec<EventNid>, Vec<EventNid>) =
@@ -142,12 +143,13 @@ impl Rooms {
         let gone: Vec<Arc<StateEntry>> = state.iter().filter(|entry| !wanted.contains(&entry.nid)).cloned().collect();
         for entry in gone {
             state.remove(&entry.event_type, &entry.state_key);
-            changes.push((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), REMOVED));
+            changes.insert((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key)), REMOVED);
         }
         if changes.is_empty() {
             return Ok(Before { at: near.clone(), new: Vec::new() });
         }
         let snapshot = near.snapshot.child(self.nids.take(1).await?, changes.len());
+        let changes = changes.into_iter().map(|((event_type, state_key), nid)| (event_type, state_key, nid)).collect();
         let new = vec![PendingSnapshot { parent: near.snapshot, snapshot, changes }];
         Ok(Before { at: StateAt { snapshot, state }, new })
     }

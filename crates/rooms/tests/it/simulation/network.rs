@@ -249,6 +249,11 @@ impl Server {
         self.members.join(change, false).await.map(|_| ())
     }
 
+    /// Fetches what was before; whether there may be more.
+    pub async fn page_back(&self, room: &Arc<Room>) -> bool {
+        self.receiver.backfill(room).await.unwrap()
+    }
+
     pub async fn join_here(&self, room: &Room, user: &str) -> Done {
         self.members.join(crate::fixture::change(&room.id, user, user), false).await?;
         Ok(())

@@ -1,0 +1,91 @@
+//! What held at events from before this server came into a room: the state that was stored with each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::event_graph;
+use plexus_store::repo::interned::{find_state_key, find_type};
+use plexus_store::repo::state_snapshots::{Key, Reader};
+use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
+
+use crate::membership_kind::MembershipKind;
+use crate::room::{HistoryVisibility, Room};
+use crate::state_at::snapshot_behind;
+use crate::timeline_event::TimelineEvent;
+
+/// The history visibility of a room and a user's membership of it, at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub visibility: HistoryVisibility,
+    pub membership: MembershipKind,
+}
+
+/// The moments before and behind each event.
+pub(super) type Moments = HashMap<EventNid, [Moment; 2]>;
+
+/// Reads them for those of `events` that were fetched from before.
+pub(super) async fn moments(room: &Room, user: &UserId, events: &[Arc<TimelineEvent>]) -> Result<Moments, DbError> {
+    let nids: Vec<EventNid> = events.iter().filter(|event| event.position < 0).map(|event| event.nid).collect();
+    if nids.is_empty() {
+        return Ok(Moments::new());
+    }
+    let (version, user) = (room.version, user.clone());
+    room.db
+        .read(move |tx| {
+            let empty = find_state_key(tx, "")?;
+            let keys = Keys {
+                visibility: find_type(tx, "m.room.history_visibility")?.zip(empty),
+                membership: find_type(tx, "m.room.member")?.zip(find_state_key(tx, user.as_str())?),
+            };
+            let mut reader = Reader::default();
+            let mut sides = Vec::with_capacity(nids.len());
+            for row in event_graph::by_nids(tx, &nids)? {
+                let Some(before) = row.known.snapshot_nid else { continue };
+                let behind = snapshot_behind(&row.known).unwrap_or(before);
+                let before = keys.at(tx, &mut reader, before)?;
+                sides.push((row.known.event_nid, [before, keys.at(tx, &mut reader, behind)?]));
+            }
+            let mut named: Vec<EventNid> =
+                sides.iter().flat_map(|(_, sides)| sides).flatten().flatten().copied().collect();
+            named.sort_unstable();
+            named.dedup();
+            let told = crate::load::by_nids(tx, version, &named)?;
+            let told: HashMap<EventNid, Arc<TimelineEvent>> =
+                told.into_iter().map(|event| (event.nid, event)).collect();
+            let moment = |[visibility, membership]: [Option<EventNid>; 2]| moment(&told, visibility, membership);
+            Ok(sides.into_iter().map(|(nid, sides)| (nid, sides.map(moment))).collect())
+        })
+        .await
+}
+
+fn moment(
+    told: &HashMap<EventNid, Arc<TimelineEvent>>,
+    visibility: Option<EventNid>,
+    membership: Option<EventNid>,
+) -> Moment {
+    let pdu = |nid: Option<EventNid>| nid.and_then(|nid| told.get(&nid)).map(|event| &event.pdu);
+    let membership = pdu(membership).and_then(MembershipKind::of).unwrap_or(MembershipKind::Leave);
+    Moment { visibility: HistoryVisibility::of(pdu(visibility)), membership }
+}
+
+struct Keys {
+    visibility: Option<Key>,
+    membership: Option<Key>,
+}
+
+impl Keys {
+    /// The events in a state that set the history visibility and the membership.
+    fn at(
+        &self,
+        tx: &mut Tx<'_>,
+        reader: &mut Reader,
+        snapshot: SnapshotNid,
+    ) -> Result<[Option<EventNid>; 2], DbError> {
+        let mut get = |key: Option<Key>| match key {
+            Some(key) => reader.get(tx, snapshot, key),
+            None => Ok(None),
+        };
+        Ok([get(self.visibility)?, get(self.membership)?])
+    }
+}
