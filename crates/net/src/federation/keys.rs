@@ -165,7 +165,8 @@ impl KeyRing {
             passes.insert(server.clone(), self.searching.enter(server.as_str()).await);
         }
         // Others may have found some, or have looked in vain, meanwhile.
-        let lacking = self.worth_looking_for(&lacking);
+        let mut lacking = self.worth_looking_for(&lacking);
+        lacking.retain(|server, _| self.memory.may_ask(server.as_str()));
         let many = lacking.len() >= MANY;
         if many {
             self.ask_trusted(&lacking).await;

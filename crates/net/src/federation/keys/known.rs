@@ -18,6 +18,11 @@ const MISSING_FOR: Duration = Duration::from_secs(60);
 /// The longest that it becomes.
 const MISSING_AT_MOST: Duration = Duration::from_secs(3600);
 
+/// How often a server may be asked at once because of keys that are not known, and after how long once more. Anybody can name
+/// keys that nobody has.
+const ASKED_AT_ONCE: u32 = 5;
+const ASKED_AGAIN: Duration = Duration::from_secs(20);
+
 /// The keys of one server.
 pub(super) type ServerKeys = HashMap<String, Known>;
 
@@ -41,6 +46,8 @@ struct Missing {
 pub(super) struct Memory {
     servers: Cache<String, Arc<ServerKeys>>,
     missing: Cache<(String, String), Missing>,
+    /// Server to the moment from which on it may be asked as often as ever, on the clock's monotonic time.
+    asked: Cache<String, Duration>,
     /// Held while keys are added to those of a server.
     adding: Mutex<()>,
     clock: Clock,
@@ -48,7 +55,13 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { servers: Cache::new(SERVERS), missing: Cache::new(MISSING), adding: Mutex::new(()), clock }
+        Self {
+            servers: Cache::new(SERVERS),
+            missing: Cache::new(MISSING),
+            asked: Cache::new(SERVERS),
+            adding: Mutex::new(()),
+            clock,
+        }
     }
 
     /// All keys known of the server; `None` if the database has to be asked.
@@ -85,6 +98,17 @@ impl Memory {
     pub(super) fn is_missing(&self, server: &str, key_id: &str, at_ms: u64) -> bool {
         let missing = self.missing.get(&(server.to_owned(), key_id.to_owned()));
         missing.is_some_and(|missing| missing.at_ms <= at_ms && missing.until > self.clock.monotonic())
+    }
+
+    /// Whether the server may be asked now; counts as asking it.
+    pub(super) fn may_ask(&self, server: &str) -> bool {
+        let now = self.clock.monotonic();
+        let after = self.asked.get(server).unwrap_or_default().max(now) + ASKED_AGAIN;
+        let may = after <= now + ASKED_AGAIN * ASKED_AT_ONCE;
+        if may {
+            self.asked.insert(server.to_owned(), after);
+        }
+        may
     }
 
     /// The key was looked for in vain.
