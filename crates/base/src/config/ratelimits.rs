@@ -27,8 +27,8 @@ options! {
         later rc_third_party_invite: RateLimit = RateLimit::new(0.0025, 5),
         /// Media ids that one user reserves before uploading.
         acts rc_media_create: RateLimit = RateLimit::new(10.0, 50),
-        /// Requests of one other server.
-        later rc_federation: FederationLimits,
+        /// Requests of one other server. Transactions, which a server sends one after the other, are not delayed for being many.
+        acts rc_federation: FederationLimits,
         /// Presence updates.
         acts rc_presence: PresenceLimits,
         /// Changes of one user to delayed events.
@@ -50,15 +50,15 @@ options! {
         /// The old form of `rc_message.burst_count`.
         acts rc_message_burst_count: Option<f64>,
         /// The old form of `rc_federation.window_size`.
-        later federation_rc_window_size: Option<u32>,
+        acts federation_rc_window_size: Option<u32>,
         /// The old form of `rc_federation.sleep_limit`.
-        later federation_rc_sleep_limit: Option<u32>,
+        acts federation_rc_sleep_limit: Option<u32>,
         /// The old form of `rc_federation.sleep_delay`.
-        later federation_rc_sleep_delay: Option<u32>,
+        acts federation_rc_sleep_delay: Option<u32>,
         /// The old form of `rc_federation.reject_limit`.
-        later federation_rc_reject_limit: Option<u32>,
+        acts federation_rc_reject_limit: Option<u32>,
         /// The old form of `rc_federation.concurrent`.
-        later federation_rc_concurrent: Option<u32>,
+        acts federation_rc_concurrent: Option<u32>,
     }
 }
 
@@ -191,15 +191,15 @@ options! {
     /// Requests of one other server.
     pub struct FederationLimits {
         /// The time that requests are counted over, in milliseconds.
-        later window_size: u32 = 1000,
+        acts window_size: u32 = 1000,
         /// How many requests in that time before further ones are delayed.
-        later sleep_limit: u32 = 10,
+        acts sleep_limit: u32 = 10,
         /// The delay, in milliseconds.
-        later sleep_delay: u32 = 500,
-        /// How many delayed requests before further ones are refused.
-        later reject_limit: u32 = 50,
+        acts sleep_delay: u32 = 500,
+        /// How many requests that are delayed or wait for others before further ones are refused.
+        acts reject_limit: u32 = 50,
         /// How many requests are worked on at a time.
-        later concurrent: u32 = 3,
+        acts concurrent: u32 = 3,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who sends a request between servers: the X-Matrix signature, checked (server-server API, "Request Authentication").
 
+mod limits;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +15,9 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Method, StatusCode};
+use limits::OriginLimits;
+use plexus_base::Clock;
+use plexus_base::config::FederationLimits;
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{Object, Value};
@@ -40,6 +45,7 @@ pub trait OtherServers: Send + Sync {
 pub struct SignedRequests {
     server_name: ServerName,
     others: Arc<dyn OtherServers>,
+    limits: OriginLimits,
 }
 
 /// The server that signed the request. Only behind [`signed`].
@@ -54,23 +60,37 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     }
 }
 
+/// Where transactions go.
+const TRANSACTIONS: &str = "/_matrix/federation/v1/send/";
+
 /// A layer for routes that only other servers may use: refuses what is not signed, and tells the handlers the [`Origin`].
 /// The body is read whole; handlers read it again by [`crate::Json`].
 pub async fn signed(State(requests): State<Arc<SignedRequests>>, request: Request, next: Next) -> Response {
-    match requests.check(request).await {
-        Ok(request) => next.run(request).await,
+    let checked = async {
+        let (request, origin) = requests.check(request).await?;
+        let delayed = !request.uri().path().starts_with(TRANSACTIONS);
+        let turn = requests.limits.turn(&origin, delayed).await?;
+        Ok::<_, ApiError>((request, turn))
+    };
+    match checked.await {
+        Ok((request, _turn)) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
 impl SignedRequests {
-    /// Requests to `server_name`, from servers that `others` knows the keys of.
-    pub fn new(server_name: ServerName, others: Arc<dyn OtherServers>) -> Self {
-        Self { server_name, others }
+    /// Requests to `server_name`, from servers that `others` knows the keys of, within `limits` for each of them.
+    pub fn new(
+        server_name: ServerName,
+        others: Arc<dyn OtherServers>,
+        limits: &FederationLimits,
+        clock: Clock,
+    ) -> Self {
+        Self { server_name, others, limits: OriginLimits::new(limits.clone(), clock) }
     }
 
-    /// The request with its [`Origin`] among its extensions and its body read.
-    async fn check(&self, request: Request) -> Result<Request, ApiError> {
+    /// The request with its [`Origin`] among its extensions and its body read; and who sent it.
+    async fn check(&self, request: Request) -> Result<(Request, ServerName), ApiError> {
         let headers = headers(&request)?;
         let origin = self.addressed_to_us(&headers)?;
         let (mut parts, body) = request.into_parts();
@@ -84,8 +104,8 @@ impl SignedRequests {
         };
         self.verify(&headers, &signed).await?;
         self.others.heard_from(&origin);
-        parts.extensions.insert(Origin(origin));
-        Ok(Request::from_parts(parts, Body::from(body)))
+        parts.extensions.insert(Origin(origin.clone()));
+        Ok((Request::from_parts(parts, Body::from(body)), origin))
     }
 
     /// The one origin of all headers, if this server is their destination and speaks with it.

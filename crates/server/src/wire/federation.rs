@@ -80,7 +80,12 @@ pub fn services(
     plexus_api_federation::Services {
         clock: shared.clock.clone(),
         random: shared.random.clone(),
-        signed_requests: Arc::new(SignedRequests::new(server_name.clone(), Arc::new(others))),
+        signed_requests: Arc::new(SignedRequests::new(
+            server_name.clone(),
+            Arc::new(others),
+            &config.ratelimits.rc_federation,
+            shared.clock.clone(),
+        )),
         server_name,
         own_keys: Arc::new(own_keys),
         key_ring: Arc::clone(&outgoing.key_ring),

@@ -65,7 +65,18 @@ struct Answer {
 
 async fn put_with(headers: &[String], body: &str) -> Answer {
     let known = Arc::new(Known::default());
-    let requests = Arc::new(SignedRequests::new(name("here.example"), Arc::clone(&known) as _));
+    let requests = Arc::new(SignedRequests::new(
+        name("here.example"),
+        Arc::clone(&known) as _,
+        &plexus_base::config::FederationLimits {
+            window_size: 1_000,
+            sleep_limit: 100,
+            sleep_delay: 1,
+            reject_limit: 100,
+            concurrent: 100,
+        },
+        plexus_base::Clock::manual(0),
+    ));
     let echo = async |Origin(origin): Origin, crate::Json(body): crate::Json<Json>| {
         crate::JsonBody(json!([origin.as_str(), body]))
     };
