@@ -63,12 +63,7 @@ impl ToDevice {
     /// exist get nothing; what is for users of other servers waits until their server has acknowledged it.
     pub async fn send(&self, new: NewMessages) -> Result<(), ToDeviceError> {
         for content in new.messages.values().flat_map(BTreeMap::values) {
-            if content.get().len() > MAX_MESSAGE {
-                return Err(ToDeviceError::TooLarge);
-            }
-            if !content.get().trim_start().starts_with('{') {
-                return Err(ToDeviceError::NotAnObject);
-            }
+            check(content)?;
         }
         let now = self.clock.now_ms();
         let server = self.server_name.clone();
@@ -89,6 +84,17 @@ impl ToDevice {
             })
             .await
     }
+}
+
+/// Whether a message can be one.
+pub(crate) fn check(content: &RawValue) -> Result<(), ToDeviceError> {
+    if content.get().len() > MAX_MESSAGE {
+        return Err(ToDeviceError::TooLarge);
+    }
+    if !content.get().trim_start().starts_with('{') {
+        return Err(ToDeviceError::NotAnObject);
+    }
+    Ok(())
 }
 
 /// Queues what is for users of `server`.

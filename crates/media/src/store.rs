@@ -261,6 +261,9 @@ impl MediaStore {
     }
 
     async fn content(&self, media_id: &str, timeout: Duration) -> Result<Content, MediaError> {
+        if !paths::is_valid_media_id(media_id) {
+            return Err(MediaError::NotFound);
+        }
         let deadline = self.clock.monotonic().saturating_add(timeout);
         loop {
             // Registered before the look, so that an upload between the two is not missed.

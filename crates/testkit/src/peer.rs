@@ -65,20 +65,40 @@ impl Peer {
 
     /// A server that publishes its key, and answers what the router that `routes` makes for its name answers.
     pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
+        Self::telling(|name, key| {
+            let keys = Self::keys(name, key, VALID_UNTIL_TS).to_json();
+            routes(name).route("/_matrix/key/v2/server", get(async move || keys))
+        })
+        .await
+    }
+
+    /// A server that answers what the router that `routes` makes for its name and key answers, and nothing of itself.
+    pub async fn telling(routes: impl FnOnce(&ServerName, &SigningKey) -> Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let name = ServerName::try_from(address.to_string()).expect("an address is a server name");
         let mut seed = [9; 32];
         seed[..2].copy_from_slice(&address.port().to_be_bytes());
         let key = SigningKey::generate(&seed, "p_1");
-        let keys = keys(&name, &key).to_json();
         let received = Arc::new(Log::default());
-        let router = routes(&name)
-            .route("/_matrix/key/v2/server", get(async move || keys))
+        let router = routes(&name, &key)
             .fallback(async || (StatusCode::NOT_FOUND, r#"{"errcode":"M_UNRECOGNIZED","error":""}"#))
             .layer(from_fn_with_state(Arc::clone(&received), record));
         let serving = tokio::spawn(serve(listener, acceptor(), router));
         Self { name, key, received, serving }
+    }
+
+    /// What `/_matrix/key/v2/server` answers: a key that is good until `valid_until_ts` (Unix ms).
+    pub fn keys(name: &ServerName, key: &SigningKey, valid_until_ts: u64) -> json::Object {
+        let verify_key = json::Object::from([("key", key.public_key_base64())]);
+        let mut keys = json::Object::from([
+            ("server_name", json::Value::from(name.as_str())),
+            ("valid_until_ts", json::Value::from(valid_until_ts)),
+            ("verify_keys", json::Object::from([(key.key_id(), verify_key)]).into()),
+            ("old_verify_keys", json::Object::new().into()),
+        ]);
+        key.sign_object(&mut keys, name.as_str()).expect("the answer is canonical");
+        keys
     }
 
     /// Its name: the address and port it listens on.
@@ -136,6 +156,21 @@ impl Peer {
         server.send(method, path, None, &headers, body).await
     }
 
+    /// Sends a signed request whose body is any JSON object, also one that [`serde_json`] would not write like this.
+    pub async fn request_text(&self, server: &TestServer, method: Method, path: &str, body: &str) -> Answer {
+        let content = json::Value::parse(body).ok();
+        let destination = ServerName::try_from(server.name()).expect("a server's name is one");
+        let request = x_matrix::Request {
+            method: method.as_str(),
+            uri: path,
+            destination: &destination,
+            content: content.as_ref(),
+        };
+        let header = XMatrix::sign(&request, &self.name, &self.key).to_string();
+        let headers = [("Authorization", header.as_str()), ("Content-Type", "application/json")];
+        server.send(method, path, None, &headers, Bytes::copy_from_slice(body.as_bytes())).await
+    }
+
     /// A signed GET.
     pub async fn get(&self, server: &TestServer, path: &str) -> Answer {
         self.request(server, Method::GET, path, None).await
@@ -156,19 +191,6 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.serving.abort();
     }
-}
-
-/// What `/_matrix/key/v2/server` answers.
-fn keys(name: &ServerName, key: &SigningKey) -> json::Object {
-    let verify_key = json::Object::from([("key", key.public_key_base64())]);
-    let mut keys = json::Object::from([
-        ("server_name", json::Value::from(name.as_str())),
-        ("valid_until_ts", json::Value::from(VALID_UNTIL_TS)),
-        ("verify_keys", json::Object::from([(key.key_id(), verify_key)]).into()),
-        ("old_verify_keys", json::Object::new().into()),
-    ]);
-    key.sign_object(&mut keys, name.as_str()).expect("the answer is canonical");
-    keys
 }
 
 async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Response {

@@ -23,10 +23,13 @@ struct Content {
 
 impl EduReceiver {
     pub(super) async fn to_device(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
-        let Content { sender, event_type, message_id, messages } = serde_json::from_str(content)?;
+        let Content { sender, event_type, message_id, mut messages } = serde_json::from_str(content)?;
         speaks_for(origin, &sender)?;
         if message_id.len() > MESSAGE_ID_BYTES {
             return Err(EduError::Unrelated);
+        }
+        for of_user in messages.values_mut() {
+            of_user.retain(|_, content| to_device::check(content).is_ok());
         }
         let new = NewMessages { sender, device: None, txn_id: message_id, event_type, messages };
         let (origin, own) = (origin.clone(), self.0.rooms.server_name().clone());

@@ -1,7 +1,7 @@
 //! The server-server API.
 
 mod asking;
-mod away;
+pub(crate) mod away;
 mod delivery;
 mod device_lists;
 mod discovery;

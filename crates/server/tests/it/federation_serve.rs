@@ -17,29 +17,29 @@ use plexus_testkit::{Peer, unique_name};
 use serde_json::{Value, json};
 
 /// A path of the server-server API; each segment of `segments` is encoded.
-fn path(base: &str, segments: &[&str]) -> String {
+pub(crate) fn path(base: &str, segments: &[&str]) -> String {
     let encode = |text: &&str| text.replace('%', "%25").replace('/', "%2F").replace('?', "%3F").replace('#', "%23");
     let segments: Vec<String> = segments.iter().map(encode).collect();
     format!("/_matrix/federation/{base}/{}", segments.join("/"))
 }
 
 /// A room of Alice's.
-async fn create(server: &TestServer, alice: &TestUser, body: Value) -> String {
+pub(crate) async fn create(server: &TestServer, alice: &TestUser, body: Value) -> String {
     let answer = server.post("/_matrix/client/v3/createRoom", &alice.token, body).await;
     answer.ok()["room_id"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A room of a version that anybody may join.
-async fn public_room(server: &TestServer, alice: &TestUser, version: &str) -> String {
+pub(crate) async fn public_room(server: &TestServer, alice: &TestUser, version: &str) -> String {
     create(server, alice, json!({ "preset": "public_chat", "room_version": version })).await
 }
 
-fn client(room: &str, rest: &str) -> String {
+pub(crate) fn client(room: &str, rest: &str) -> String {
     format!("/_matrix/client/v3/rooms/{room}/{rest}")
 }
 
 /// Sends a text message and answers its id.
-async fn say(server: &TestServer, alice: &TestUser, room: &str, text: &str) -> String {
+pub(crate) async fn say(server: &TestServer, alice: &TestUser, room: &str, text: &str) -> String {
     let content = json!({ "msgtype": "m.text", "body": text });
     let sent =
         server.put(&client(room, &format!("send/m.room.message/{}", unique_name())), &alice.token, content).await;
@@ -53,24 +53,24 @@ async fn set(server: &TestServer, alice: &TestUser, room: &str, event_type: &str
 }
 
 /// What a server says of a user's membership.
-async fn membership(server: &TestServer, alice: &TestUser, room: &str, user: &str) -> Option<String> {
+pub(crate) async fn membership(server: &TestServer, alice: &TestUser, room: &str, user: &str) -> Option<String> {
     let answer = server.get(&client(room, &format!("state/m.room.member/{user}")), &alice.token).await;
     answer.body["membership"].as_str().map(str::to_owned)
 }
 
 /// `make_join` and its kin: `what` is `join`, `leave` or `knock`.
-async fn make(server: &TestServer, peer: &Peer, what: &str, room: &str, user: &str) -> Answer {
+pub(crate) async fn make(server: &TestServer, peer: &Peer, what: &str, room: &str, user: &str) -> Answer {
     let versions: Vec<String> = RoomVersion::ALL.iter().map(|version| format!("ver={version}")).collect();
     let path = path(&format!("v1/make_{what}"), &[room, user]);
     peer.get(server, &format!("{path}?{}", versions.join("&"))).await
 }
 
-fn version_of(made: &Answer) -> RoomVersion {
+pub(crate) fn version_of(made: &Answer) -> RoomVersion {
     made.ok()["room_version"].as_str().unwrap_or_default().parse().expect("a room version")
 }
 
 /// The event of a template, with `change` made to it, signed by the peer.
-fn signed(peer: &Peer, made: &Answer, change: impl FnOnce(&mut Value)) -> Pdu {
+pub(crate) fn signed(peer: &Peer, made: &Answer, change: impl FnOnce(&mut Value)) -> Pdu {
     let mut event = made.ok()["event"].clone();
     change(&mut event);
     let event = Object::parse(&event.to_string()).expect("an event");
@@ -78,17 +78,17 @@ fn signed(peer: &Peer, made: &Answer, change: impl FnOnce(&mut Value)) -> Pdu {
 }
 
 /// `send_join` and its kin; `base` with its version.
-async fn submit(server: &TestServer, peer: &Peer, base: &str, room: &str, pdu: &Pdu, query: &str) -> Answer {
+pub(crate) async fn submit(server: &TestServer, peer: &Peer, base: &str, room: &str, pdu: &Pdu, query: &str) -> Answer {
     let path = format!("{}{query}", path(base, &[room, pdu.event_id().as_str()]));
     peer.request(server, Method::PUT, &path, Some(json_of(pdu))).await
 }
 
-fn json_of(pdu: &Pdu) -> Value {
+pub(crate) fn json_of(pdu: &Pdu) -> Value {
     serde_json::from_str(pdu.json()).expect("an event is JSON")
 }
 
 /// A user of the peer joins; answers what the server said, and the event.
-async fn join(server: &TestServer, peer: &Peer, room: &str, user: &str) -> (Answer, Pdu) {
+pub(crate) async fn join(server: &TestServer, peer: &Peer, room: &str, user: &str) -> (Answer, Pdu) {
     let made = make(server, peer, "join", room, user).await;
     let pdu = signed(peer, &made, |_| {});
     let answer = submit(server, peer, "v2/send_join", room, &pdu, "").await;

@@ -11,6 +11,7 @@ mod every_endpoint;
 mod fast_joins;
 mod federation;
 mod federation_serve;
+mod hostile;
 mod http_basics;
 mod kill;
 mod lifecycle;
