@@ -7,6 +7,7 @@ mod lost_connection;
 mod maintenance;
 mod migrations;
 mod open;
+mod staged;
 mod statements;
 mod tls;
 mod values;
