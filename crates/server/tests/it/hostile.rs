@@ -4,6 +4,7 @@
 mod answers;
 mod events;
 mod headers;
+mod joins;
 mod json_text;
 mod keys;
 mod limits;
