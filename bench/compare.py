@@ -29,7 +29,8 @@ trusted_key_servers: []
 federation_verify_certificates: false
 federation: {client_timeout: 600s}
 log_config: log.yaml
-ip_range_whitelist: ['127.0.0.0/8']
+ip_range_blacklist: []
+federation_ip_range_blacklist: []
 rc_message: &many {per_second: 1000000, burst_count: 1000000}
 rc_registration: *many
 rc_login: {address: *many, account: *many, failed_attempts: *many}
@@ -50,6 +51,7 @@ bcrypt_rounds: 4
 """
 LOGGING = """
 version: 1
+disable_existing_loggers: false
 formatters: {plain: {format: '%(asctime)s %(name)s %(levelname)s %(message)s'}}
 handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatter: plain}}
 root: {level: WARNING, handlers: [file]}
@@ -301,7 +303,7 @@ def main():
     every = ["disk", "client", "mixed", "federation", "wide", "connections", "growth"]
     parser.add_argument("--only", nargs="+", choices=every, default=every, help="parts to measure")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="where benchmarks.md and benchmarks.html go")
-    parser.add_argument("--keep", type=pathlib.Path, help="a folder where the reports in JSON are kept")
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder where the reports and the servers' logs are kept")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     started, load = time.monotonic(), os.getloadavg()[0]
@@ -331,6 +333,10 @@ def main():
             arguments.keep.mkdir(parents=True, exist_ok=True)
             for report in runs.reports:
                 shutil.copy(report, arguments.keep)
+            for server in servers:
+                for name in ["out.log", "homeserver.log"]:
+                    if (server.folder / name).exists():
+                        shutil.copy(server.folder / name, arguments.keep / f"{server.database}-{name}")
         log("written to", arguments.out)
     finally:
         each(servers, "stop")

@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -194,6 +195,7 @@ impl Drop for Peer {
 }
 
 async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Response {
+    let media = request.uri().path().contains("/media/");
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let received = Received {
@@ -204,7 +206,13 @@ async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Re
     };
     log.requests.lock().unwrap_or_else(PoisonError::into_inner).push(received);
     log.more.notify_waiters();
-    next.run(Request::from_parts(parts, body.into())).await
+    let mut response = next.run(Request::from_parts(parts, body.into())).await;
+    // Synapse reads no JSON that is not said to be that; axum calls a string plain text and bytes a file.
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !media && kind.is_none_or(|kind| kind.starts_with(b"text/plain") || kind == b"application/octet-stream") {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
 }
 
 fn acceptor() -> TlsAcceptor {
