@@ -66,23 +66,23 @@ struct Head {
 impl Connection {
     /// Connects to `host`, a name or address with a port.
     pub async fn open(host: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(host).await?;
-        stream.set_nodelay(true)?;
+        let stream = connect(host).await?;
         let host = host.to_owned();
         Ok(Self { stream, host, request: Vec::new(), input: Vec::new(), joined: Vec::new(), taken: 0 })
     }
 
-    /// Sends `request` and reads the whole answer.
+    /// Sends `request` and reads the whole answer. A server may close a connection that was idle for long: then there is
+    /// no answer at all, and the request is sent once more on a new one.
     pub async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply<'_>> {
         self.write(request);
-        self.stream.write_all(&self.request).await?;
         self.input.drain(..self.taken);
         self.taken = 0;
-        let head = loop {
-            if let Some(head) = parse_head(&self.input)? {
-                break head;
+        let head = match self.send().await {
+            Err(error) if self.input.is_empty() && is_closed(&error) => {
+                self.stream = connect(&self.host).await?;
+                self.send().await?
             }
-            self.fill().await?;
+            sent => sent?,
         };
         let body = match head.length {
             Length::Known(length) => {
@@ -96,6 +96,17 @@ impl Connection {
             }
         };
         Ok(Reply { status: head.status, body: body.unwrap_or_default() })
+    }
+
+    /// Sends what was written and reads the answer's head.
+    async fn send(&mut self) -> io::Result<Head> {
+        self.stream.write_all(&self.request).await?;
+        loop {
+            if let Some(head) = parse_head(&self.input)? {
+                return Ok(head);
+            }
+            self.fill().await?;
+        }
     }
 
     fn write(&mut self, request: Request<'_>) {
@@ -177,6 +188,17 @@ impl Connection {
             self.fill().await?;
         }
     }
+}
+
+async fn connect(host: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(host).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted)
 }
 
 fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {

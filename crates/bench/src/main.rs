@@ -20,6 +20,7 @@ mod target;
 mod user;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use plexus_base::Clock;
@@ -99,7 +100,10 @@ async fn run(options: Options) -> Result<Report, TargetError> {
     let mut run = Run { options, targets: targets.into(), report, clock: Clock::system() };
     let scenarios = run.options.scenarios.clone();
     for scenario in &scenarios {
-        if let Err(error) = scenario.measure(&mut run).await {
+        let limit = run.options.limit;
+        let late = |_| TargetError::Late { what: "it".to_owned(), seconds: limit };
+        let measured = tokio::time::timeout(Duration::from_secs(limit), scenario.measure(&mut run)).await;
+        if let Err(error) = measured.map_err(late).flatten() {
             run.report.failures.push(format!("{scenario:?}: {error}"));
         }
     }

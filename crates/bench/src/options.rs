@@ -26,6 +26,9 @@ pub struct Options {
     /// How long one round drives one target, in seconds.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// After how many seconds a scenario is given up; what it measured until then is kept.
+    #[arg(long, default_value_t = 3600)]
+    pub limit: u64,
     /// Users that act at the same time.
     #[arg(long, default_value_t = 10)]
     pub users: usize,

@@ -103,6 +103,16 @@ impl Target {
         User::registered(&path, &answer, connection)
     }
 
+    /// Logs a user in on a new device.
+    pub async fn log_in(&self, user_id: &str) -> Result<User, TargetError> {
+        let path = format!("{CLIENT}/login");
+        let identifier = json!({ "type": "m.id.user", "user": user_id });
+        let body = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
+        let mut connection = self.connect().await?;
+        let answer = call(&mut connection, "POST", &path, None, Some(&body)).await?;
+        User::registered(&path, &answer, connection)
+    }
+
     /// Registers a guest, which costs no password's hash; where guests are not allowed, a user.
     pub async fn guest(&self) -> Result<User, TargetError> {
         let path = format!("{CLIENT}/register?kind=guest");

@@ -12,9 +12,6 @@ use crate::user::User;
 
 use super::{repeat, users};
 
-/// One-time keys a request.
-const KEYS: u64 = 10;
-
 pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut prepared = Vec::new();
@@ -25,27 +22,23 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
         }
         prepared.push(users);
     }
-    let numbers = Cell::new(0);
+    let numbers = Cell::new(0_u64);
     for _ in 0..run.options.rounds {
         for (index, users) in prepared.iter_mut().enumerate() {
             let target = &targets[index];
             let names: Vec<_> = users.iter().map(|user| (user.user_id.clone(), user.device_id.clone())).collect();
             let next = |number: usize| names[(number + 1) % names.len()].clone();
 
-            let upload = async |user: &mut User, _| {
-                numbers.set(numbers.get() + KEYS);
-                user.post(&upload_path(), &one_time_keys(user, numbers.get())).await
-            };
-            let round = repeat(run, target, users, upload).await?;
-            run.rate("e2ee", "uploads of 10 keys", index, &round);
-
-            let claim = async |user: &mut User, number: usize| {
+            // As many as are claimed are uploaded: devices hold no more than some hundred.
+            let keys = async |user: &mut User, number: usize| {
+                numbers.set(numbers.get() + 1);
+                user.post(&upload_path(), &one_time_key(user, numbers.get())).await?;
                 let (user_id, device_id) = next(number);
                 let body = json!({ "one_time_keys": { user_id: { device_id: "signed_curve25519" } } });
                 user.post(&format!("{CLIENT}/keys/claim"), &body.to_string()).await
             };
-            let round = repeat(run, target, users, claim).await?;
-            run.rate("e2ee", "claims", index, &round);
+            let round = repeat(run, target, users, keys).await?;
+            run.rate("e2ee", "keys uploaded and claimed", index, &round);
 
             let send = async |user: &mut User, number: usize| {
                 let (user_id, device_id) = next(number);
@@ -76,13 +69,9 @@ fn device_keys(user: &User) -> String {
     json!({ "device_keys": device }).to_string()
 }
 
-fn one_time_keys(user: &User, first: u64) -> String {
-    let key = |number: u64| {
-        let key = json!({ "key": format!("{number:0>43}"), "signatures": signatures(user) });
-        (format!("signed_curve25519:{number:08}"), key)
-    };
-    let keys: serde_json::Map<String, Value> = (first..first + KEYS).map(key).collect();
-    json!({ "one_time_keys": keys }).to_string()
+fn one_time_key(user: &User, number: u64) -> String {
+    let key = json!({ "key": format!("{number:0>43}"), "signatures": signatures(user) });
+    json!({ "one_time_keys": { format!("signed_curve25519:{number:08}"): key } }).to_string()
 }
 
 fn signatures(user: &User) -> Value {
