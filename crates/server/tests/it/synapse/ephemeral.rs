@@ -1,4 +1,4 @@
-//! What is not kept: receipts, presence, messages to devices; and the keys those need.
+//! What is not kept: typing, receipts, presence, messages to devices; and the keys those need.
 
 use plexus_testkit::unique_name;
 use serde_json::{Value, json};
@@ -9,6 +9,27 @@ use super::{Member, both_ways, shared_room};
 fn ephemeral(sync: &Value, room: &str, kind: &str, wanted: impl Fn(&Value) -> bool) -> Option<()> {
     let events = sync["rooms"]["join"][room]["ephemeral"]["events"].as_array()?;
     events.iter().any(|event| event["type"] == kind && wanted(&event["content"])).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typing() {
+    both_ways(async |ann, ben| {
+        let room = shared_room(ann, ben).await;
+        ann.sees_member(&room, ben, "join").await;
+        // Synapse does not show a room whose state it is still fetching, nor later who typed there meanwhile.
+        ben.finds("join", &room).await;
+        for (typist, watcher) in [(ann, ben), (ben, ann)] {
+            let path = format!("v3/rooms/{room}/typing/{}", typist.id());
+            typist.put(&path, json!({ "typing": true, "timeout": 60_000 })).await.ok();
+            let types = |content: &Value| content["user_ids"] == json!([typist.id()]);
+            watcher.sync_until("typing", |sync| ephemeral(sync, &room, "m.typing", types)).await;
+            let now = watcher.now().await;
+            typist.put(&path, json!({ "typing": false })).await.ok();
+            let ends = |content: &Value| content["user_ids"] == json!([]);
+            watcher.sync_from(now, "its end", |sync| ephemeral(sync, &room, "m.typing", ends)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
