@@ -73,7 +73,8 @@ pub struct NewRoom {
     pub power_levels: Object,
     /// More state, set in this order.
     pub initial_state: Vec<InitialState>,
-    /// Whom to invite.
+    /// Whom to invite. Users of other servers get the power that the preset gives them; to invite them when there is a room is
+    /// the caller's.
     pub invite: Vec<UserId>,
     /// Whether the invites say `is_direct`.
     pub is_direct: bool,
@@ -212,7 +213,8 @@ impl RoomCreator {
         if let Some(topic) = &new.topic {
             drafts.push(state("m.room.topic", content::topic(topic)));
         }
-        for invited in &new.invite {
+        let own = self.rooms.server_name.as_str();
+        for invited in new.invite.iter().filter(|invited| invited.server_name() == own) {
             let shown = new.invite_profiles.then_some(invited);
             let mut content = profile::member_content(&self.rooms.db, "invite", shown).await?;
             if new.is_direct {

@@ -8,13 +8,15 @@ use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State};
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{InitialState, NewRoom, Preset, RoomCreator, RoomDefaults, Rooms};
+use plexus_rooms::{
+    InitialState, MembershipChange, MembershipChanger, NewRoom, Preset, RoomCreator, RoomDefaults, Rooms,
+};
 use plexus_store::repo;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::rules::{allows, may_create_alias, may_publish};
 use crate::rate_limits::RateLimits;
-use crate::room_errors::{bad_request, create_error, require_not_suspended};
+use crate::room_errors::{bad_request, create_error, membership_error, require_not_suspended};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -56,6 +58,7 @@ pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(creator): State<Arc<RoomCreator>>,
+    State(members): State<Arc<MembershipChanger>>,
     State(config): State<Arc<Config>>,
     State(limits): State<Arc<RateLimits>>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
@@ -74,7 +77,22 @@ pub async fn handle(
         require_free(&rooms, alias).await?;
     }
     let room_alias = new.alias.clone();
+    let own = rooms.server_name().as_str();
+    let elsewhere: Vec<UserId> = new.invite.iter().filter(|user| user.server_name() != own).cloned().collect();
+    let is_direct = new.is_direct;
     let room = creator.create(new).await.map_err(create_error)?;
+    for target in elsewhere {
+        // As in Synapse the room stays when somebody cannot be invited, but the client is told.
+        let change = MembershipChange {
+            room_id: room.id.clone(),
+            sender: requester.user_id.clone(),
+            target,
+            reason: None,
+            content: if is_direct { Object::from([("is_direct", true)]) } else { Object::new() },
+            via: Vec::new(),
+        };
+        members.invite(change).await.map_err(membership_error)?;
+    }
     Ok(JsonBody(Response { room_id: room.id.clone(), room_alias }))
 }
 
@@ -100,9 +118,6 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     }
     if config.server.block_non_admin_invites && !requester.is_admin && !request.invite.is_empty() {
         return Err(ApiError::forbidden("Invites have been disabled on this server"));
-    }
-    if request.invite.iter().any(|invited| invited.server_name() != rooms.server_name().as_str()) {
-        return Err(ApiError::forbidden("Users of other servers cannot be invited"));
     }
     let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
     check_rules(config, user, alias.as_ref(), published)?;

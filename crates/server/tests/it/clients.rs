@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use plexus_testkit::server::TestServer;
-use plexus_testkit::{TestPlace, places};
+use plexus_testkit::{Client, Synapse, TestPlace, places, unique_name};
 use tokio::process::Command;
 
 /// How long both conversations may take together.
@@ -15,6 +15,16 @@ struct Clients {
     node: PathBuf,
     python: PathBuf,
     scripts: PathBuf,
+}
+
+impl Clients {
+    fn js(&self) -> PathBuf {
+        self.scripts.join("js-sdk/conversation.mjs")
+    }
+
+    fn nio(&self) -> PathBuf {
+        self.scripts.join("nio/conversation.py")
+    }
 }
 
 /// The installed clients; `None`, said aloud, when `tests/clients/install.sh` has not been run.
@@ -32,10 +42,10 @@ fn installed() -> Option<Clients> {
     None
 }
 
-async fn converse(program: &Path, script: PathBuf, server: &TestServer, own: &str, peer: &str) -> Output {
+async fn converse(program: &Path, script: PathBuf, server: &Client, own: &str, peer: &str) -> Output {
     let child = Command::new(program)
         .arg(script)
-        .args([server.url(), own, &format!("@{peer}:test.example")])
+        .args([server.url(), own, peer])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -74,18 +84,39 @@ async fn both_clients(place: TestPlace) {
     };
     let server = TestServer::on(place).start().await;
     let (js, nio) = tokio::join!(
-        converse(&clients.node, clients.scripts.join("js-sdk/conversation.mjs"), &server, "julia", "nina"),
-        converse(&clients.python, clients.scripts.join("nio/conversation.py"), &server, "nina", "julia"),
+        converse(&clients.node, clients.js(), &server, "julia", "@nina:test.example"),
+        converse(&clients.python, clients.nio(), &server, "nina", "@julia:test.example"),
     );
+    assert_all_steps(&js, &nio);
+}
+
+fn assert_all_steps(js: &Output, nio: &Output) {
     let with = |more: &[&'static str]| [&STEPS[..], more].concat();
     let another = "encrypted conversation with another SDK";
-    assert_whole(&js, &with(&["encrypted conversation", "cross-signing", another, "log out"]));
-    assert_whole(&nio, &with(&["encrypted conversation", another, "log out"]));
+    assert_whole(js, &with(&["encrypted conversation", "cross-signing", another, "log out"]));
+    assert_whole(nio, &with(&["encrypted conversation", another, "log out"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sdks_hold_a_whole_conversation() {
     for place in places() {
         both_clients(place).await;
+    }
+}
+
+/// One SDK on Plexus, the other on Synapse; what they say to each other is encrypted.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sdks_talk_across_servers() {
+    let Some(clients) = installed() else { return };
+    let Some(synapse) = Synapse::start().await else { return };
+    for place in places() {
+        let plexus = TestServer::on(place).federating().start().await;
+        let names = ["julia", "nina"].map(|name| format!("{name}-{}", unique_name()));
+        let [julia, nina] = [format!("@{}:{}", names[0], plexus.name()), format!("@{}:{}", names[1], synapse.name())];
+        let (js, nio) = tokio::join!(
+            converse(&clients.node, clients.js(), &plexus, &names[0], &nina),
+            converse(&clients.python, clients.nio(), &synapse, &names[1], &julia),
+        );
+        assert_all_steps(&js, &nio);
     }
 }

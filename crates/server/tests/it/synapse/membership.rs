@@ -23,6 +23,20 @@ async fn invites_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn invited_as_the_room_is_made() {
+    both_ways(async |ann, ben| {
+        let options = json!({ "preset": "trusted_private_chat", "invite": [ben.id()], "is_direct": true });
+        let room = ann.create_room(options).await;
+        ben.finds("invite", &room).await;
+        ben.join(&room, ann).await;
+        ann.sees_member(&room, ben, "join").await;
+        ben.set_state(&room, "m.room.topic/", json!({ "topic": "mine, too" })).await;
+        converse(&room, ann, ben).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invites_rejected() {
     both_ways(async |ann, ben| {
         let room = private_room(ann, ben).await;
