@@ -24,7 +24,9 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::AliasTaken(_) => bad_request("M_ROOM_IN_USE", text),
         SendError::Policy(error) => remote_error(&error),
         SendError::Receive(error) => ApiError::internal(&error),
-        SendError::Contended => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text),
+        SendError::Contended | SendError::StatePending => {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
+        }
         SendError::Db(error) => ApiError::internal(&error),
     }
 }

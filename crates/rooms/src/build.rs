@@ -85,6 +85,7 @@ pub struct Sent {
 impl Rooms {
     /// Builds, commits, and answers once it is durable.
     pub(crate) async fn append(&self, room: &Arc<Room>, draft: &Draft) -> Result<Sent, SendError> {
+        self.know_enough(room, draft).await?;
         if let Some(policy) = room.view().policy_server(&draft.event_type, draft.state_key.as_deref()) {
             return self.append_recommended(room, draft, &policy).await;
         }
@@ -100,7 +101,8 @@ impl Rooms {
             // From here to the queue nothing waits: a dropped request cannot leave a head whose event is lost.
             let epoch = head.epoch;
             *head = next;
-            let append = Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None };
+            let events = vec![pending];
+            let append = Append { room: Arc::clone(room), epoch, events, creation: None, entered: None };
             let committed = permit.send(append);
             drop(head);
             match committed.await {
@@ -138,7 +140,8 @@ impl Rooms {
                 return Ok(head);
             }
             let permit = self.persister.reserve().await?;
-            let nothing = Append { room: Arc::clone(room), epoch: head.epoch, events: Vec::new(), creation: None };
+            let (room, epoch, events) = (Arc::clone(room), head.epoch, Vec::new());
+            let nothing = Append { room, epoch, events, creation: None, entered: None };
             // What is before it in the queue is committed, or has failed and the head is read anew.
             let _ = permit.send(nothing).await.map_err(|_| DbError::Closed)?;
             head.hidden = false;

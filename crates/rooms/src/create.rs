@@ -163,7 +163,7 @@ impl RoomCreator {
         *room.head.lock().await = head;
         let creation =
             Creation { alias: new.alias.as_ref().map(|it| it.as_str().to_owned()), published: new.published };
-        let append = Append { room: Arc::clone(&room), epoch: 0, events, creation: Some(creation) };
+        let append = Append { room: Arc::clone(&room), epoch: 0, events, creation: Some(creation), entered: None };
         Ok((room, append))
     }
 

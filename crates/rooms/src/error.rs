@@ -51,6 +51,9 @@ pub enum SendError {
     /// The alias of the new room exists.
     #[error("alias {0} exists already")]
     AliasTaken(String),
+    /// Part of the room's state is missing, and it takes long to come.
+    #[error("other servers have not told all of the room's state yet; try again later")]
+    StatePending,
     /// Other writers were faster, again and again.
     #[error("the room changed too often; try again")]
     Contended,

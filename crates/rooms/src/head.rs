@@ -64,6 +64,7 @@ pub(crate) fn empty_view(version: RoomVersion) -> RoomView {
         recent: Arc::new([]),
         recent_after: 0,
         merged: 0,
+        partial: None,
     }
 }
 

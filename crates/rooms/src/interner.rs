@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{interned, user_ids};
 use plexus_store::{DbError, StateKeyNid, Tx, TypeNid, UserNid};
@@ -87,19 +86,21 @@ impl Lookups<'_> {
     }
 
     /// Looks up many users and state keys at once.
-    pub fn prepare<'p>(&mut self, tx: &mut Tx<'_>, pdus: impl Iterator<Item = &'p Pdu> + Clone) -> Result<(), DbError> {
-        let users: BTreeSet<&str> = pdus.clone().map(|pdu| pdu.sender().as_str()).collect();
-        let unknown = |known: &dyn Fn(&Texts) -> bool| {
-            !known(&self.new) && self.interner.find(|texts| known(texts).then_some(0)).is_none()
+    pub fn prepare<'p>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        users: impl Iterator<Item = &'p str>,
+        state_keys: impl Iterator<Item = &'p str>,
+    ) -> Result<(), DbError> {
+        let find = |known: &dyn Fn(&Texts) -> bool| {
+            known(&self.new) || self.interner.find(|texts| known(texts).then_some(0)).is_some()
         };
-        let users: Vec<&str> =
-            users.into_iter().filter(|user| unknown(&|texts| texts.users.contains_key(*user))).collect();
-        let keys: BTreeSet<&str> = pdus.filter_map(Pdu::state_key).collect();
-        let keys: Vec<&str> =
-            keys.into_iter().filter(|key| unknown(&|texts| texts.state_keys.contains_key(*key))).collect();
-        let found = user_ids::nids(tx, &users)?;
+        let users: BTreeSet<&str> = users.filter(|user| !find(&|texts| texts.users.contains_key(*user))).collect();
+        let keys: BTreeSet<&str> =
+            state_keys.filter(|key| !find(&|texts| texts.state_keys.contains_key(*key))).collect();
+        let found = user_ids::nids(tx, &users.into_iter().collect::<Vec<_>>())?;
         self.new.users.extend(found.into_iter().map(|(text, nid)| (text.into(), nid)));
-        let found = interned::state_key_nids(tx, &keys)?;
+        let found = interned::state_key_nids(tx, &keys.into_iter().collect::<Vec<_>>())?;
         self.new.state_keys.extend(found.into_iter().map(|(text, nid)| (text.into(), nid)));
         Ok(())
     }

@@ -71,19 +71,25 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         let pdu = parse(&event, version)?;
         extremities.push(Extremity { nid: event.event_nid, event_id: pdu.event_id().clone() });
     }
-    let merged = match has_members_elsewhere(&state, server_name) {
+    let partial = repo::partial_joins::of_room(tx, nid)?.map(Arc::new);
+    let merged = match partial.is_some() || has_members_elsewhere(&state, server_name) {
         true => repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0),
         // Nobody else writes to the room: its state has only ever changed by its timeline.
         false => 0,
     };
     let snapshot = SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
+    let mut current = current_state(version, state, server_name);
+    if let Some(join) = partial.as_ref().filter(|join| join.full_position.is_none()) {
+        join.servers.iter().for_each(|server| current.servers.be_told_of(server));
+    }
     let view = RoomView {
         position: row.position,
         tip: Tip { extremities: extremities.into(), depth: row.depth.unsigned_abs(), snapshot },
-        current: Arc::new(current_state(version, state, server_name)),
+        current: Arc::new(current),
         recent: recent.into(),
         recent_after,
         merged,
+        partial,
     };
     Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, view }))
 }

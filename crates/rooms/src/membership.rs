@@ -149,6 +149,9 @@ impl MembershipChanger {
         change: MembershipChange,
         guest: bool,
     ) -> Result<Sent, MembershipError> {
+        if room.view().state.membership(change.target.as_str()) != Some(MembershipKind::Join) {
+            self.rooms.full_state(room).await?;
+        }
         let view = room.view();
         let membership = view.state.membership(change.target.as_str());
         if guest && !view.guests_can_join && membership != Some(MembershipKind::Join) {
@@ -167,7 +170,7 @@ impl MembershipChanger {
 
     /// `sender` invites `target`.
     pub async fn invite(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.room(&change.room_id).await?;
+        let room = self.whole_room(&change.room_id).await?;
         if room.view().state.membership(change.target.as_str()) == Some(MembershipKind::Ban) {
             return Err(MembershipError::Banned);
         }
@@ -203,7 +206,7 @@ impl MembershipChanger {
 
     /// `sender` removes `target`.
     pub async fn kick(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.room(&change.room_id).await?;
+        let room = self.whole_room(&change.room_id).await?;
         match room.view().state.membership(change.target.as_str()) {
             Some(MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock) => {
                 self.set(&room, &change, "leave", None).await
@@ -221,7 +224,7 @@ impl MembershipChanger {
 
     /// `sender` lifts the ban of `target`.
     pub async fn unban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.room(&change.room_id).await?;
+        let room = self.whole_room(&change.room_id).await?;
         if room.view().state.membership(change.target.as_str()) != Some(MembershipKind::Ban) {
             return Err(MembershipError::NotBanned);
         }
@@ -230,7 +233,7 @@ impl MembershipChanger {
 
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
     pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.room(&change.room_id).await?;
+        let room = self.whole_room(&change.room_id).await?;
         if matches!(room.view().state.membership(change.target.as_str()), None | Some(MembershipKind::Leave)) {
             return Err(MembershipError::TargetNotInRoom);
         }
@@ -253,6 +256,13 @@ impl MembershipChanger {
 
     async fn room(&self, room_id: &RoomId) -> Result<Arc<Room>, MembershipError> {
         Ok(self.rooms.get(room_id).await?.ok_or(SendError::UnknownRoom)?)
+    }
+
+    /// The room once all of its state is here.
+    async fn whole_room(&self, room_id: &RoomId) -> Result<Arc<Room>, MembershipError> {
+        let room = self.room(room_id).await?;
+        self.rooms.full_state(&room).await?;
+        Ok(room)
     }
 
     /// The room, unless this server is not in it and others are.

@@ -163,7 +163,8 @@ fn write(tx: &mut Tx<'_>, room: RoomNid, outliers: &[Outlier], mut lookups: Look
     let keys: Vec<Vec<u8>> = outliers.iter().map(|outlier| event_key::encode(outlier.pdu.event_id())).collect();
     // Another task may have stored some of them meanwhile.
     let known: HashSet<Vec<u8>> = repo::events::known(tx, &keys)?.into_iter().map(|known| known.event_id).collect();
-    lookups.prepare(tx, outliers.iter().map(|outlier| &outlier.pdu))?;
+    let pdus = || outliers.iter().map(|outlier| &outlier.pdu);
+    lookups.prepare(tx, pdus().map(|pdu| pdu.sender().as_str()), pdus().filter_map(Pdu::state_key))?;
     let mut rows = Vec::with_capacity(outliers.len());
     for (Outlier { nid, pdu, verdict }, event_id) in outliers.iter().zip(keys) {
         if known.contains(&event_id) {

@@ -96,7 +96,9 @@ impl Rooms {
         let permit = self.persister.reserve().await?;
         let epoch = head.epoch;
         *head = next;
-        let committed = permit.send(Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None });
+        let events = vec![pending];
+        let append = Append { room: Arc::clone(room), epoch, events, creation: None, entered: None };
+        let committed = permit.send(append);
         drop(head);
         committed.await.map_err(|_| DbError::Closed)??;
         Ok(())

@@ -14,6 +14,7 @@ use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::events::Verdict;
+use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{Database, DbError, EventNid, Position};
 use tokio::sync::{mpsc, oneshot};
@@ -86,7 +87,7 @@ pub(crate) struct PendingRedaction {
 #[derive(Clone, Debug)]
 pub(crate) struct PendingSnapshot {
     pub parent: SnapshotRef,
-    /// `parent.child(nid, changes.len())`.
+    /// `parent.child(nid, changes.len())`, or one that can be extended.
     pub snapshot: SnapshotRef,
     /// Type, state key and event, or [`plexus_store::repo::state_snapshots::REMOVED`].
     pub changes: Vec<(Arc<str>, Arc<str>, EventNid)>,
@@ -108,6 +109,14 @@ pub(crate) struct Append {
     pub epoch: u64,
     pub events: Vec<PendingEvent>,
     pub creation: Option<Creation>,
+    /// When this server comes into the room by them.
+    pub entered: Option<Entered>,
+}
+
+/// How this server comes into a room.
+pub(crate) struct Entered {
+    /// When part of the state is missing yet.
+    pub partial: Option<Arc<PartialJoin>>,
 }
 
 /// Why events were not committed.

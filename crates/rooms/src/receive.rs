@@ -33,6 +33,7 @@ use place::{Arrival, Outcomes};
 
 pub(crate) use effort::Effort;
 pub(crate) use invites::is_end_of_invite;
+pub(crate) use place::PartialState;
 pub(crate) use take_in::{TakeInError, TakenIn};
 
 /// How often an event is placed anew because the room has changed under it.

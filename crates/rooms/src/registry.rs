@@ -12,6 +12,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{Database, DbError, RoomNid, repo};
+use tokio::sync::Notify;
 
 use crate::event_cache::EventCache;
 use crate::interner::Interner;
@@ -71,6 +72,8 @@ pub struct Rooms {
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
     pub(crate) shared: Arc<Shared>,
+    /// Notified when this server has come into a room with part of its state.
+    pub(crate) joined_partially: Notify,
     load_locks: Vec<tokio::sync::Mutex<()>>,
 }
 
@@ -112,6 +115,7 @@ impl Rooms {
             transactions: Transactions::new(db.clone()),
             summaries: Summaries::new(),
             last_creation: AtomicU64::new(0),
+            joined_partially: Notify::new(),
             load_locks: (0..LOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             db,
             clock,

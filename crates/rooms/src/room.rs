@@ -9,8 +9,9 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::auth_index::AuthIndex;
 use crate::event_cache::EventCache;
@@ -38,6 +39,8 @@ pub struct Room {
     pub(crate) backfilling: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
+    /// Notified when the state is full.
+    pub(crate) filled: Notify,
     view: ArcSwap<RoomView>,
     /// The row's revision as of the last commit.
     pub(crate) revision: AtomicI64,
@@ -67,6 +70,7 @@ impl Room {
             auth_bytes: AtomicUsize::new(0),
             backfilling: Mutex::default(),
             intake: Mutex::default(),
+            filled: Notify::new(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             epoch: AtomicU64::new(0),
@@ -114,6 +118,8 @@ pub struct RoomView {
     /// Position of the newest change of the current state that was not made by the event at that position but by state
     /// resolution, or by joining; 0 when there was none since `recent_after`.
     pub(crate) merged: Position,
+    /// When the room's state was not told or stored as a whole as this server came into it.
+    pub(crate) partial: Option<Arc<PartialJoin>>,
 }
 
 impl Deref for RoomView {
@@ -153,6 +159,24 @@ impl RoomView {
     #[must_use]
     pub fn merged_since(&self, position: Position) -> bool {
         self.merged > position
+    }
+
+    /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet. Nothing of
+    /// others is judged by it.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial.as_ref().is_some_and(|join| join.full_position.is_none())
+    }
+
+    /// From which position on clients are told of the room that this server is in; `None`: not yet. `lazily`: clients that load
+    /// members when they need them.
+    #[must_use]
+    pub fn told_from(&self, lazily: bool) -> Option<Position> {
+        match &self.partial {
+            None => Some(0),
+            Some(join) if lazily => join.told_position,
+            Some(join) => join.full_position,
+        }
     }
 
     /// The forward extremities: what the next event names as `prev_events`.

@@ -52,6 +52,13 @@ impl Servers {
         self.servers.insert(Server { name: name.into(), joined }, |server| (*server.name).cmp(name));
     }
 
+    /// A server is in the room, by one user at least, whom nobody has told.
+    pub(crate) fn be_told_of(&mut self, name: &str) {
+        if !self.contains(name) {
+            self.add(name);
+        }
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
         match self.joined(name) {
             0 => {}

@@ -21,7 +21,9 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{FederationPeers, Peers};
-use plexus_rooms::{AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions};
+use plexus_rooms::{
+    AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions, StateFiller,
+};
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
 
@@ -122,6 +124,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     });
     let followers = followers.await?;
     inbox.resume().await?;
+    background.spawn(Arc::new(StateFiller::new(Arc::clone(&receiver))).run());
     let (edus, federation_out) = (Arc::clone(&followers.edus), Arc::clone(&followers.federation_out));
 
     let options = settings::accounts(&config, server_name.clone());

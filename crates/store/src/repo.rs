@@ -18,6 +18,7 @@ pub mod media;
 pub mod memberships;
 pub mod nids;
 pub mod one_time_keys;
+pub mod partial_joins;
 pub mod presence;
 pub mod profiles;
 pub mod push_rules;

@@ -9,6 +9,7 @@ use plexus_rooms::{MembershipKind, Rooms, StateEntry, TimelineEvent, timeline};
 use serde::Deserialize;
 
 use crate::event_json::{format, position_of, push_state, readable_room};
+use crate::room_errors::send_error;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -25,6 +26,7 @@ pub async fn handle(
     Query(request): Query<Request>,
 ) -> Result<RawJson, ApiError> {
     let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
+    rooms.full_state(&room).await.map_err(send_error)?;
     let view = room.view();
     let at = request.at.as_deref().map(position_of).transpose()?.unwrap_or(view.position);
     let at = at.min(access.upto(view.position));

@@ -9,6 +9,7 @@ use plexus_rooms::{MembershipKind, Rooms, StateEntry, timeline};
 use serde::Serialize;
 
 use crate::own::require_joined;
+use crate::room_errors::send_error;
 
 #[derive(Serialize)]
 pub struct Response {
@@ -27,6 +28,7 @@ pub async fn handle(
     Path(room_id): Path<RoomId>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let room = require_joined(&rooms, &room_id, &requester.user_id).await?;
+    rooms.full_state(&room).await.map_err(send_error)?;
     let view = room.view();
     let entries: Vec<Arc<StateEntry>> = view
         .state

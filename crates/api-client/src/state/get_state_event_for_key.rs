@@ -9,6 +9,7 @@ use plexus_rooms::{Rooms, timeline};
 use serde::Deserialize;
 
 use crate::event_json::{format, readable_room};
+use crate::room_errors::send_error;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -30,9 +31,12 @@ pub async fn handle(
     };
     let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
     let at = access.upto(room.view().position);
-    let event = timeline::state_event_at(&room, at, &event_type, &state_key)
-        .await?
-        .ok_or_else(|| ApiError::not_found("Event not found."))?;
+    let mut event = timeline::state_event_at(&room, at, &event_type, &state_key).await?;
+    if event.is_none() && room.view().is_partial() {
+        rooms.full_state(&room).await.map_err(send_error)?;
+        event = timeline::state_event_at(&room, at, &event_type, &state_key).await?;
+    }
+    let event = event.ok_or_else(|| ApiError::not_found("Event not found."))?;
     if !whole {
         return Ok(RawJson(event.pdu.content_json().to_owned().into()));
     }

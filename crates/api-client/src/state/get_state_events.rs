@@ -8,6 +8,7 @@ use plexus_protocol::id::RoomId;
 use plexus_rooms::{Rooms, timeline};
 
 use crate::event_json::{format, push_state, readable_room};
+use crate::room_errors::send_error;
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
@@ -16,6 +17,7 @@ pub async fn handle(
     Path(room_id): Path<RoomId>,
 ) -> Result<RawJson, ApiError> {
     let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
+    rooms.full_state(&room).await.map_err(send_error)?;
     let state = timeline::state_at(&room, access.upto(room.view().position)).await?;
     let mut out = String::new();
     push_state(&mut out, &format(&requester, clock.now_ms()), &state);

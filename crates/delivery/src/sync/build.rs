@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use plexus_rooms::{ClientFormat, Membership, MembershipKind, TimelineEvent, UserRooms};
+use plexus_rooms::{ClientFormat, Membership, MembershipKind, Room, TimelineEvent, UserRooms};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
@@ -194,6 +194,8 @@ impl<'b> Build<'b> {
             return Ok(());
         }
         let (section, json) = match membership.kind {
+            // Its state is not here yet, or was not at the position up to which this answer tells.
+            MembershipKind::Join if self.told_from(&room).is_none_or(|from| from > self.now.position) => return Ok(()),
             MembershipKind::Join => {
                 let json = self.joined(&room, &membership, hints, &mut sections.encounters).await?;
                 (&mut sections.join, json)
@@ -209,6 +211,11 @@ impl<'b> Build<'b> {
             section.insert(id.to_owned(), json);
         }
         Ok(())
+    }
+
+    /// From which position on this device is told of a room that the user is in.
+    pub(super) fn told_from(&self, room: &Room) -> Option<Position> {
+        room.view().told_from(self.filter().lazy_load_members())
     }
 
     /// Whether a room with this membership has a place in the answer at all.

@@ -47,13 +47,14 @@ impl Build<'_> {
         let since = if whole { 0 } else { self.since_position() };
         // Between the token and a new membership event the user may have been away.
         let checked = (membership.position > since).then_some(membership);
+        let filled = room.view().told_from(false).is_some_and(|from| from > since);
         let mut timeline = self.timeline(room, since, self.now.position, checked).await?;
         // What lies before the join is not in the answer, as far as the client can tell.
         timeline.limited |= whole && self.request.since.is_some();
         let view = room.view();
         let members_changed = timeline.all.iter().any(|event| event.pdu.event_type() == "m.room.member");
-        let summed =
-            self.filter().lazy_load_members() && (extent != Extent::News || timeline.limited || members_changed);
+        let summed = self.filter().lazy_load_members()
+            && (extent != Extent::News || timeline.limited || members_changed || filled);
         let heroes = if summed { summary::heroes(&view, &self.request.user) } else { Vec::new() };
         let of = StateOf { room, view: &view, timeline: &timeline, heroes: &heroes };
         let state = match extent {
@@ -68,7 +69,7 @@ impl Build<'_> {
             _ => Vec::new(),
         };
         let empty = timeline.events.is_empty() && state.is_empty() && ephemeral.is_empty() && account_data.is_empty();
-        if empty && extent == Extent::News && !timeline.limited {
+        if empty && extent == Extent::News && !timeline.limited && !(summed && filled) {
             return Ok(None);
         }
         let counts =
@@ -90,6 +91,8 @@ impl Build<'_> {
     async fn extent(&self, room: &Room, membership: &Membership) -> Result<Extent, DbError> {
         Ok(match self.request.since {
             None => Extent::Whole,
+            // Its state has come since.
+            Some(_) if self.told_from(room).is_some_and(|from| from > self.since_position()) => Extent::Whole,
             Some(_) if membership.position > self.since_position() && !self.was_joined(room).await? => Extent::Whole,
             Some(_) if self.request.full_state => Extent::WholeState,
             Some(_) => Extent::News,

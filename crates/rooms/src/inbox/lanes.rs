@@ -101,8 +101,12 @@ impl Inbox {
 
     async fn run(self: Arc<Self>, room: RoomNid) {
         let mut end = End { inbox: &self, room, listed: true };
-        let Ok(_permit) = self.lanes.permits.acquire().await else { return };
         loop {
+            if let Err(error) = self.until_full(room).await {
+                tracing::warn!(room, "staged events wait until more come in: {error}");
+                return;
+            }
+            let Ok(_permit) = self.lanes.permits.acquire().await else { return };
             if let Some(more) = self.lanes.busy().rooms.get_mut(&room) {
                 *more = false;
             }
@@ -121,6 +125,14 @@ impl Inbox {
                 return;
             }
         }
+    }
+
+    /// Waits as long as part of the room's state is missing: nothing of others is judged by that.
+    async fn until_full(&self, nid: RoomNid) -> Result<(), DbError> {
+        if let Some(room) = self.receiver.rooms.get_nid(nid).await? {
+            room.full_state().await;
+        }
+        Ok(())
     }
 
     /// Places the staged events of a room that need nobody else, and has those searched for that do.
@@ -142,7 +154,8 @@ impl Inbox {
                 }
                 found => found?,
             };
-            let Some(room) = of_room else {
+            // Of a room that was left before all of its state had come nothing more is known than that.
+            let Some(room) = of_room.filter(|room| !room.view().is_partial()) else {
                 self.done(&staged).await?;
                 continue;
             };

@@ -15,10 +15,12 @@ use crate::build::Sent;
 use crate::error::SendError;
 use crate::peers::{Entrance, RawPdu};
 use crate::profile;
-use crate::receive::{Accepted, PduReceiver, TakeInError, TakenIn};
+use crate::receive::{Accepted, PartialState, PduReceiver, TakeInError, TakenIn};
 use crate::registry::Rooms;
 use crate::room::Room;
 
+/// The largest state that is entered in one transaction, in events.
+const ENTERED_AT_ONCE: usize = 2_000;
 /// How many servers are asked to let a user in before giving up.
 const SERVERS: usize = 10;
 
@@ -52,13 +54,14 @@ impl Remote<'_> {
 
     async fn join_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
         let signed = self.signed(change, server, Entrance::Join).await?;
-        let mut parts = self.receiver.peers.send_join(server, &signed.pdu, false).await?;
+        let omit_members = self.may_omit_members(change).await?;
+        let mut parts = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await?;
         let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
-        let TakenIn { join, state, .. } = self.receiver.take_in(&room, &mut *parts).await?;
-        let join = self.joined_event(&room, &signed.pdu, join).await?;
+        let mut taken = self.receiver.take_in(&room, &mut *parts).await?;
+        let join = self.joined_event(&room, &signed.pdu, taken.join.take()).await?;
         let event_id = join.event_id().clone();
         let accepted = match room.view().local_joined.is_empty() {
-            true => self.rooms.enter(&room, &join, state).await?,
+            true => self.enter(&room, &join, server, taken).await?,
             // In the room already: it was needed to let the user in.
             false => self.receiver.accept(server, &room, join).await?,
         };
@@ -69,6 +72,48 @@ impl Remote<'_> {
                 Err(malformed(server, "the state it told does not allow the join"))
             }
         }
+    }
+
+    /// Whether part of the state will do for now: so it is where nothing is known of the room that it would have to fit.
+    async fn may_omit_members(&self, change: &MembershipChange) -> Result<bool, MembershipError> {
+        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(true) };
+        let view = room.view();
+        let own_only = || view.state.iter().all(|entry| &*entry.state_key == change.target.as_str());
+        Ok(!view.local_joined.is_empty() || (view.tip.extremities.is_empty() && own_only()))
+    }
+
+    /// Comes into the room with the state that was told. When it is large, or part of it is missing, first with what the user
+    /// needs, so that no other room has to wait for long.
+    async fn enter(
+        &self,
+        room: &Arc<Room>,
+        join: &Pdu,
+        server: &ServerName,
+        taken: TakenIn,
+    ) -> Result<Accepted, MembershipError> {
+        let TakenIn { state, first, members_omitted, servers, .. } = taken;
+        let small = state.len() <= ENTERED_AT_ONCE;
+        if small && !members_omitted {
+            return Ok(self.rooms.enter(room, join, state, None).await?);
+        }
+        let partial = PartialState { via: server.clone(), servers, told: small };
+        let accepted = self.rooms.enter(room, join, if small { state.clone() } else { first }, Some(&partial)).await?;
+        if !matches!(accepted, Accepted::Timeline(_)) {
+            return Ok(accepted);
+        }
+        // Also when the client does not wait for it any longer.
+        let (rooms, room) = (Arc::clone(self.rooms), Arc::clone(room));
+        let filling = tokio::spawn(async move {
+            if !small && let Err(error) = rooms.fill(&room, &state, !members_omitted).await {
+                tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
+            }
+            // The rest, if anything is missing.
+            rooms.joined_partially.notify_waiters();
+        });
+        if filling.await.is_err() {
+            tracing::error!("filling a room's state ended");
+        }
+        Ok(accepted)
     }
 
     /// The join as its server completed it: with one more signature where a member vouches for the user.

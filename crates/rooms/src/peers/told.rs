@@ -1,6 +1,7 @@
 //! A room's state as it comes in from another server.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use plexus_net::federation::{FederationError, StreamedAnswer};
 use plexus_protocol::id::ServerName;
@@ -19,6 +20,10 @@ const WANTED: Wanted = Wanted {
     max_member: 8 * 1024 * 1024,
 };
 
+/// How long each piece of an answer that has begun may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many servers of a room are remembered: more than any has.
+const MOST_SERVERS: usize = 50_000;
 /// How many events a part has.
 const EVENTS_AT_ONCE: usize = 256;
 
@@ -47,7 +52,8 @@ impl Told {
             }
             let Some(reader) = &mut self.reader else { return Ok(None) };
             let mut pieces = Vec::new();
-            match self.answer.chunk().await? {
+            let chunk = tokio::time::timeout(PATIENCE, self.answer.chunk()).await;
+            match chunk.map_err(|_| FederationError::Timeout(self.from.clone()))?? {
                 Some(chunk) => {
                     let read = reader.read(&chunk, |piece| pieces.push(piece));
                     read.map_err(|error| malformed(&self.from, &error))?;
@@ -90,7 +96,7 @@ impl Told {
             Piece::Member(_, json) => {
                 let names: Option<Vec<String>> = self.member(&json)?;
                 let names = names.unwrap_or_default().into_iter().filter_map(|name| ServerName::try_from(name).ok());
-                self.parts.push_back(StatePart::Servers(names.collect()));
+                self.parts.push_back(StatePart::Servers(names.take(MOST_SERVERS).collect()));
             }
         }
         Ok(())

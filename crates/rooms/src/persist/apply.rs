@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use plexus_store::{EventNid, Position};
 
 use super::write::Written;
-use super::{Append, PendingEvent};
+use super::{Append, Entered, PendingEvent};
 use crate::head::StateChange;
 use crate::memberships::Membership;
 use crate::registry::Shared;
@@ -33,7 +33,8 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
             .filter(|(other, _)| other.room.nid == append.room.nid)
             .flat_map(|(other, positions)| other.events.iter().zip(positions.iter().copied()))
             .collect();
-        apply_to_room(shared, &append.room, &events);
+        let entered = appends.iter().rev().filter(|other| other.room.nid == append.room.nid);
+        apply_to_room(shared, &append.room, &events, entered.filter_map(|other| other.entered.as_ref()).next());
         done.push(&append.room);
         if append.creation.is_some() {
             shared.insert(&append.room);
@@ -43,10 +44,18 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
     }
 }
 
-fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Option<Position>)]) {
+fn apply_to_room(
+    shared: &Shared,
+    room: &Room,
+    events: &[(&PendingEvent, Option<Position>)],
+    entered: Option<&Entered>,
+) {
     let Some(&(last, _)) = events.last() else { return };
     let view = room.view();
     let mut next = RoomView { tip: last.tip.clone(), current: Arc::clone(&last.current), ..RoomView::clone(&view) };
+    if let Some(entered) = entered {
+        next.partial = entered.partial.clone();
+    }
     let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
     for &(pending, position) in events {
         let Some(position) = position else { continue };
@@ -74,7 +83,12 @@ fn apply_to_room(shared: &Shared, room: &Room, events: &[(&PendingEvent, Option<
     recent.trim();
     next.recent_after = recent.after;
     next.recent = recent.events.into();
+    let is_given_up = next.is_partial() && next.local_joined.is_empty();
     room.set_view(next);
+    if is_given_up {
+        // Nobody waits for its state any longer.
+        room.filled.notify_waiters();
+    }
     room.revision.fetch_add(1, Ordering::Release);
 }
 

@@ -96,6 +96,11 @@ pub(crate) fn batch(
         }
         positions.push(own);
     }
+    for append in appends {
+        if let Some(entered) = &append.entered {
+            repo::partial_joins::set(tx, append.room.nid, entered.partial.as_deref())?;
+        }
+    }
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
     advance_rooms(tx, appends, &positions)?;
     repo::events::insert(tx, &rows.events)?;
@@ -236,7 +241,7 @@ impl Rows {
             for (event_type, state_key, event) in &snapshot.changes {
                 changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
             }
-            self.snapshots.add(tx, room_nid, snapshot.parent, snapshot.snapshot.nid, changes)?;
+            self.snapshots.add(tx, room_nid, snapshot.parent, snapshot.snapshot, changes)?;
         }
         if let Some(position) = position {
             for change in &event.changes {

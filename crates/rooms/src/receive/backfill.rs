@@ -42,11 +42,15 @@ struct Past {
 }
 
 impl PduReceiver {
-    /// Fetches events from before the oldest of the timeline; `false` when there is nothing more, or nobody gives it.
+    /// Fetches events from before the oldest of the timeline; `false` when there is nothing more, nobody gives it, or part of the
+    /// room's state is missing: nothing is judged by that.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn backfill(&self, room: &Arc<Room>) -> Result<bool, ReceiveError> {
+        if room.view().is_partial() {
+            return Ok(false);
+        }
         let before = self.oldest(room).await?;
         let _one_at_a_time = room.backfilling.lock().await;
         let oldest = self.oldest(room).await?;
@@ -117,6 +121,7 @@ impl PduReceiver {
                 by_auth_events,
                 told,
                 entering: false,
+                partial: None,
                 sending: Sending::No,
                 transaction: None,
             };
@@ -245,7 +250,7 @@ fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> R
         for (event_type, state_key, event) in &snapshot.changes {
             changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
         }
-        snapshots.add(tx, room, snapshot.parent, snapshot.snapshot.nid, changes)?;
+        snapshots.add(tx, room, snapshot.parent, snapshot.snapshot, changes)?;
     }
     snapshots.finish(tx)?;
     if let Some((target, rel_type)) = target_of(pdu).filter(|_| past.verdict == Verdict::Accepted) {

@@ -11,6 +11,7 @@ use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::{Pdu, client, redact};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{DbError, EventNid, pdu_json};
 
 use super::state_before::ToldStates;
@@ -18,7 +19,7 @@ use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
 use crate::auth_index;
 use crate::head::Head;
 use crate::outliers;
-use crate::persist::{Append, Committed, PendingEvent, Sending};
+use crate::persist::{Append, Committed, Entered, PendingEvent, Sending};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
@@ -43,6 +44,8 @@ pub(super) struct Candidate<'a> {
     pub told: Option<&'a Vec<EventNid>>,
     /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
     pub entering: bool,
+    /// When part of the state before it is missing yet.
+    pub partial: Option<&'a PartialState>,
     /// Whether other servers get it from this one.
     pub sending: Sending,
     /// What the client called the request that sent it.
@@ -59,7 +62,17 @@ pub(super) enum Arrival<'a> {
     /// This server made them, on what it knew of the room at the time; what the client called the request.
     Own(Option<&'a (TransactionKey, Transaction)>),
     /// By joining a room elsewhere.
-    Entering,
+    Entering(Option<&'a PartialState>),
+}
+
+/// A state of which part is missing yet.
+pub(crate) struct PartialState {
+    /// The server by way of which this one comes into the room.
+    pub via: ServerName,
+    /// The servers in the room, as that one says.
+    pub servers: Vec<ServerName>,
+    /// Whether all that was told is there.
+    pub told: bool,
 }
 
 impl Arrival<'_> {
@@ -67,7 +80,7 @@ impl Arrival<'_> {
         match self {
             Self::Handed { event, by } if event == pdu.event_id() => Sending::HandedBy(by.clone()),
             Self::Own(_) => Sending::Own,
-            Self::Handed { .. } | Self::Sent | Self::Entering => Sending::No,
+            Self::Handed { .. } | Self::Sent | Self::Entering(_) => Sending::No,
         }
     }
 }
@@ -92,15 +105,16 @@ impl PduReceiver {
 }
 
 impl Rooms {
-    /// Places the event by which this server comes into a room, with the state before it.
+    /// Places the event by which this server comes into a room, with the state before it, or part of that.
     pub(crate) async fn enter(
         &self,
         room: &Arc<Room>,
         pdu: &Pdu,
         state: Vec<EventNid>,
+        partial: Option<&PartialState>,
     ) -> Result<Accepted, ReceiveError> {
         let told = ToldStates::from([(pdu.event_id().clone(), state)]);
-        self.place_one(room, pdu, &told, Arrival::Entering).await
+        self.place_one(room, pdu, &told, Arrival::Entering(partial)).await
     }
 
     /// Places an event that this server has made itself on what it knew of the room at the time.
@@ -151,10 +165,14 @@ impl Rooms {
                 Ok(Accepted::Known)
             } else if let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) {
                 let told = told.get(pdu.event_id());
-                let entering = matches!(arrival, Arrival::Entering);
+                let (entering, partial) = match arrival {
+                    Arrival::Entering(partial) => (true, partial),
+                    _ => (false, None),
+                };
                 let sending = arrival.sending(pdu);
                 let transaction = if let Arrival::Own(transaction) = arrival { transaction } else { None };
-                let candidate = Candidate { pdu, stored, by_auth_events, told, entering, sending, transaction };
+                let candidate =
+                    Candidate { pdu, stored, by_auth_events, told, entering, partial, sending, transaction };
                 match self.place(room, &candidate).await {
                     Ok((verdict, committed)) => {
                         running.push((outcomes.len(), verdict, committed));
@@ -208,7 +226,9 @@ impl Rooms {
         let epoch = head.epoch;
         next.hidden |= verdict != Verdict::Accepted;
         *head = next;
-        let append = Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None };
+        let enters = candidate.entering && verdict == Verdict::Accepted;
+        let entered = enters.then(|| Entered { partial: partial_join(candidate, &pending) });
+        let append = Append { room: Arc::clone(room), epoch, events: vec![pending], creation: None, entered };
         Ok((verdict, permit.send(append)))
     }
 
@@ -308,4 +328,17 @@ impl Rooms {
         };
         Ok((pending, next))
     }
+}
+
+/// What is noted of a state of which part is missing.
+fn partial_join(candidate: &Candidate<'_>, pending: &PendingEvent) -> Option<Arc<PartialJoin>> {
+    let partial = candidate.partial?;
+    Some(Arc::new(PartialJoin {
+        event_nid: pending.nid,
+        snapshot_nid: pending.snapshot_before?.nid,
+        joined_via: partial.via.to_string(),
+        servers: partial.servers.iter().map(ToString::to_string).collect(),
+        told_position: partial.told.then_some(0),
+        full_position: None,
+    }))
 }

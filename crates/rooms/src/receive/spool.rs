@@ -23,6 +23,8 @@ pub(super) struct Spool {
     events: Vec<Option<Spooled>>,
     /// Those of the state, in the order told.
     state: Vec<u32>,
+    /// Which events of the state are needed first.
+    is_first: Box<dyn Fn(&Pdu) -> bool + Send>,
 }
 
 struct Spooled {
@@ -32,16 +34,19 @@ struct Spooled {
     /// Those that it names as auth events.
     rests_on: Box<[u32]>,
     in_state: bool,
+    first: bool,
 }
 
 impl Spool {
-    pub fn new() -> Self {
+    /// `is_first`: which events of the state are needed first.
+    pub fn new(is_first: Box<dyn Fn(&Pdu) -> bool + Send>) -> Self {
         Self {
             file: SpooledTempFile::new(IN_MEMORY),
             end: 0,
             numbers: HashMap::new(),
             events: Vec::new(),
             state: Vec::new(),
+            is_first,
         }
     }
 
@@ -61,8 +66,8 @@ impl Spool {
                 self.file.write_all(json)?;
                 let named: Vec<EventId> = pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect();
                 let rests_on = named.iter().map(|id| self.number(id)).collect();
-                let spooled =
-                    Spooled { id: pdu.event_id().clone(), at: self.end, length: json.len(), rests_on, in_state: false };
+                let (id, at, first) = (pdu.event_id().clone(), self.end, (self.is_first)(pdu));
+                let spooled = Spooled { id, at, length: json.len(), rests_on, in_state: false, first };
                 self.end += json.len() as u64;
                 if let Some(place) = self.events.get_mut(number as usize) {
                     *place = Some(spooled);
@@ -88,9 +93,9 @@ impl Spool {
         number
     }
 
-    /// The ids of the state, in the order told.
-    pub fn state_ids(&self) -> impl Iterator<Item = &EventId> {
-        self.state.iter().filter_map(|number| self.get(*number)).map(|spooled| &spooled.id)
+    /// The ids of the state, in the order told, and which are needed first.
+    pub fn state_ids(&self) -> impl Iterator<Item = (&EventId, bool)> {
+        self.state.iter().filter_map(|number| self.get(*number)).map(|spooled| (&spooled.id, spooled.first))
     }
 
     fn get(&self, number: u32) -> Option<&Spooled> {

@@ -27,8 +27,11 @@ const MOST_EVENTS: usize = 2_000_000;
 pub(crate) struct TakenIn {
     /// The join, when it was completed by the other server.
     pub join: Option<RawPdu>,
-    /// The events of the state that are of use, in the order told.
+    /// The events of the state that are of use.
     pub state: Vec<EventNid>,
+    /// Those of them without which nothing goes: which have an empty state key, are of this server's users, or stand where
+    /// something is known already.
+    pub first: Vec<EventNid>,
     /// Whether member events are missing from the state.
     pub members_omitted: bool,
     /// The servers in the room, when it was told.
@@ -55,7 +58,12 @@ impl PduReceiver {
     /// state.
     pub(crate) async fn take_in(&self, room: &Arc<Room>, parts: &mut dyn StateParts) -> Result<TakenIn, TakeInError> {
         let mut taken = TakenIn::default();
-        let mut spool = Spool::new();
+        let (view, own) = (room.view(), self.rooms.server_name.clone());
+        let mut spool = Spool::new(Box::new(move |pdu| {
+            let state_key = pdu.state_key().unwrap_or_default();
+            let own_user = || state_key.split_once(':').is_some_and(|(_, server)| server == own.as_str());
+            state_key.is_empty() || own_user() || view.state.get(pdu.event_type(), state_key).is_some()
+        }));
         let mut checking = JoinSet::new();
         let mut has_create = false;
         while let Some(part) = parts.next().await? {
@@ -91,9 +99,13 @@ impl PduReceiver {
             let pdus = spool.read(numbers, room.version)?;
             self.rooms.store_outliers(room, pdus).await?;
         }
-        let ids: Vec<EventId> = spool.state_ids().cloned().collect();
+        let (first, rest): (Vec<_>, Vec<_>) =
+            spool.state_ids().map(|(id, first)| (id.clone(), first)).partition(|it| it.1);
         drop(spool);
-        taken.state = self.usable_state(room, &ids).await?;
+        let ids = |list: Vec<(EventId, bool)>| list.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        taken.first = self.usable_state(room, &ids(first)).await?;
+        taken.state = taken.first.clone();
+        taken.state.extend(self.usable_state(room, &ids(rest)).await?);
         Ok(taken)
     }
 

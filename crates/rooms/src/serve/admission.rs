@@ -8,7 +8,7 @@ use plexus_store::DbError;
 
 use super::ServeError;
 use crate::registry::Rooms;
-use crate::room::Room;
+use crate::room::{HistoryVisibility, Room};
 
 /// Whether the room's `m.room.server_acl` lets a server take part (client-server API, "Server Access Control Lists").
 pub async fn allows_server(room: &Room, server: &ServerName) -> Result<bool, DbError> {
@@ -29,8 +29,14 @@ pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId
 
 /// Refuses a server that has no joined users in the room, or that the room keeps out.
 pub(super) async fn admit_member(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
-    if !room.view().servers.contains(origin.as_str()) {
+    let view = room.view();
+    if !view.servers.contains(origin.as_str()) {
         return Err(ServeError::NotInRoom);
+    }
+    // Who sees what may depend on members that are not known yet.
+    let all_see = matches!(view.history_visibility, HistoryVisibility::Shared | HistoryVisibility::WorldReadable);
+    if view.is_partial() && !all_see {
+        return Err(ServeError::UnknownEvent);
     }
     admit(room, origin).await
 }
@@ -39,7 +45,9 @@ pub(super) async fn admit_member(room: &Room, origin: &ServerName) -> Result<(),
 pub(super) async fn for_stranger(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
     let room = rooms.get(room).await?.ok_or(ServeError::UnknownRoom)?;
     admit(&room, origin).await?;
-    if room.view().local_joined.is_empty() {
+    let view = room.view();
+    // With part of the room's state nobody can be let in, nor told who is there: as if this server were not in the room.
+    if view.local_joined.is_empty() || view.is_partial() {
         return Err(ServeError::UnknownRoom);
     }
     Ok(room)

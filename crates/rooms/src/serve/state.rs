@@ -48,6 +48,9 @@ pub async fn state_before(
     event: &EventId,
 ) -> Result<(Arc<Room>, StateBefore), ServeError> {
     let room = for_member(rooms, origin, room).await?;
+    if room.view().is_partial() {
+        return Err(ServeError::UnknownEvent);
+    }
     let state: Vec<EventNid> = before(&room, event).await?.into_values().collect();
     let auth_chain = chain_of(&room, &state).await?;
     Ok((room, StateBefore { state, auth_chain }))

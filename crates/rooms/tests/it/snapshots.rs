@@ -31,7 +31,8 @@ fn a_tree_of_snapshots_reads_as_plain_maps() {
                 db.write(move |tx| {
                     let mut writer = Writer::default();
                     for (parent, nid, change) in batch {
-                        writer.add(tx, 1, parent, nid, [change])?;
+                        let next = parent.child(nid, 1);
+                        writer.add(tx, 1, parent, next, [change])?;
                     }
                     writer.finish(tx)
                 })

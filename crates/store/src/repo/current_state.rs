@@ -1,5 +1,7 @@
 //! The current state of rooms, and how it came about.
 
+use std::collections::HashSet;
+
 use crate::db::ToSql;
 use crate::{DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid};
 
@@ -90,6 +92,43 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
             .map(|delta| [delta.room_nid.to_param(), delta.type_nid.to_param(), delta.state_key_nid.to_param()]),
     )?;
     Ok(())
+}
+
+/// Adds entries, with their changes, where the state has none with their key. Answers the keys that were added.
+pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, StateKeyNid)>, DbError> {
+    let added: HashSet<(TypeNid, StateKeyNid)> = tx
+        .insert_many_returning(
+            "INSERT INTO current_state (room_nid, type_nid, state_key_nid, event_nid, membership)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (room_nid, type_nid, state_key_nid) DO NOTHING RETURNING type_nid, state_key_nid",
+            deltas.iter().map(|delta| {
+                [
+                    delta.room_nid.to_param(),
+                    delta.type_nid.to_param(),
+                    delta.state_key_nid.to_param(),
+                    delta.event_nid.to_param(),
+                    delta.membership.to_param(),
+                ]
+            }),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
+        .into_iter()
+        .collect();
+    tx.insert_many(
+        "INSERT INTO current_state_deltas (room_nid, type_nid, state_key_nid, position, event_nid, prev_event_nid)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        deltas.iter().filter(|delta| added.contains(&(delta.type_nid, delta.state_key_nid))).map(|delta| {
+            [
+                delta.room_nid.to_param(),
+                delta.type_nid.to_param(),
+                delta.state_key_nid.to_param(),
+                delta.position.to_param(),
+                delta.event_nid.to_param(),
+                delta.prev_event_nid.to_param(),
+            ]
+        }),
+    )?;
+    Ok(added)
 }
 
 /// Position of the newest change after `after` that was not made by the event at that position; `None` when there is none.

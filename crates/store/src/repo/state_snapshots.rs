@@ -24,6 +24,13 @@ impl SnapshotRef {
     /// The state before a room's create event; it has no row.
     pub const EMPTY: Self = Self { nid: 0, depth: 0 };
 
+    /// The snapshot `nid` of a state that begins with many entries and gets many more at once later, by [`extend`]: all that
+    /// is built on it meanwhile refers to it, and no copy of it is ever made.
+    #[must_use]
+    pub fn extensible(nid: SnapshotNid) -> Self {
+        Self { nid, depth: 1 << 40 }
+    }
+
     /// The snapshot `nid` that makes `changes` changes to this one. A state that begins with many entries at once stands as deep
     /// as if they had come one by one: the next copy of all of them is due only when there are twice as many.
     #[must_use]
@@ -52,17 +59,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Adds the snapshot `nid`: `parent` with some keys changed, or [`REMOVED`].
+    /// Adds a snapshot, which is `parent.child(..)` or begins deeper: `parent` with some keys changed, or [`REMOVED`].
     pub fn add(
         &mut self,
         tx: &mut Tx<'_>,
         room_nid: RoomNid,
         parent: SnapshotRef,
-        nid: SnapshotNid,
+        snapshot: SnapshotRef,
         changes: impl IntoIterator<Item = (Key, EventNid)>,
-    ) -> Result<SnapshotRef, DbError> {
+    ) -> Result<(), DbError> {
         let mut delta: BTreeMap<Key, EventNid> = changes.into_iter().collect();
-        let SnapshotRef { depth, .. } = parent.child(nid, delta.len());
+        let SnapshotRef { nid, depth } = snapshot;
         let base_depth = depth & (depth - 1);
         let mut at = parent;
         while at.depth > base_depth {
@@ -77,7 +84,7 @@ impl Writer {
         }
         self.new.insert(nid, Node { room_nid, depth, base: at.nid, delta });
         self.order.push(nid);
-        Ok(SnapshotRef { nid, depth })
+        Ok(())
     }
 
     /// Writes what was added.
@@ -98,6 +105,17 @@ impl Writer {
         )?;
         Ok(())
     }
+}
+
+/// Adds entries to a snapshot that was made by [`SnapshotRef::extensible`], and so to all that are built on it. Keys that it
+/// has stay as they are.
+pub fn extend(tx: &mut Tx<'_>, nid: SnapshotNid, entries: &[(Key, EventNid)]) -> Result<(), DbError> {
+    let (_, mut delta) = load(tx, nid)?;
+    for (key, event) in entries {
+        delta.entry(*key).or_insert(*event);
+    }
+    tx.execute("UPDATE state_snapshots SET delta = $2 WHERE snapshot_nid = $1", &[&nid, &pack(&delta)])?;
+    Ok(())
 }
 
 /// A snapshot's depth; the empty state's is 0.

@@ -31,9 +31,10 @@ pub(super) struct Logged {
 impl Log {
     pub fn add(&mut self, pdu: &Pdu) {
         let at = self.events.len();
-        if self.by_id.insert(pdu.event_id().clone(), at).is_some() {
+        if self.by_id.contains_key(pdu.event_id()) {
             return;
         }
+        self.by_id.insert(pdu.event_id().clone(), at);
         let key = pdu.state_key().map(|key| (pdu.event_type().to_owned(), key.to_owned()));
         if let Some((event_type, state_key)) = &key {
             if event_type == "m.room.member" {

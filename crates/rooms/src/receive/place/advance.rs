@@ -12,6 +12,7 @@ use super::Candidate;
 use super::before::Behind;
 use crate::auth_index;
 use crate::head::{self, Extremity, Head, StateChange, Tip};
+use crate::load;
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
@@ -60,7 +61,15 @@ impl Rooms {
         let changes = changes(head, &state);
         if !changes.is_empty() {
             let server_name = self.server_name.as_str();
-            next.current = Arc::new(head::with_changes(&head.current, &changes, room.version, server_name));
+            next.current = Arc::new(match candidate.entering {
+                // What was derived from the state before counts for nothing.
+                true => load::current_state(room.version, state.state, server_name),
+                false => head::with_changes(&head.current, &changes, room.version, server_name),
+            });
+        }
+        if let Some(partial) = candidate.partial {
+            let current = Arc::make_mut(&mut next.current);
+            partial.servers.iter().for_each(|server| current.servers.be_told_of(server.as_str()));
         }
         Ok(changes)
     }

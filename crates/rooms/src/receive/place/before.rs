@@ -91,7 +91,7 @@ impl Rooms {
         let mut branches = Vec::new();
         match candidate.told {
             Some(told) => {
-                let told = self.told(room, head, &current, told).await?;
+                let told = self.told(room, head, &current, (told, candidate.partial.is_some())).await?;
                 new.extend(told.new);
                 branches.push(told.at);
             }
@@ -120,8 +120,14 @@ impl Rooms {
         self.db.read(move |tx| snapshots.into_iter().map(|nid| state_at::read(tx, version, &near, nid)).collect()).await
     }
 
-    /// A state given by its events, as its difference to `near`.
-    async fn told(&self, room: &Room, head: &Head, near: &StateAt, events: &[EventNid]) -> Result<Before, DbError> {
+    /// A state given by its events, as its difference to `near`; `extensible`: the rest comes later.
+    async fn told(
+        &self,
+        room: &Room,
+        head: &Head,
+        near: &StateAt,
+        (events, extensible): (&[EventNid], bool),
+    ) -> Result<Before, DbError> {
         let wanted: HashSet<EventNid> = events.iter().copied().collect();
         let here: HashMap<EventNid, &Arc<StateEntry>> =
             head.current.state.iter().map(|entry| (entry.nid, entry)).collect();
@@ -148,7 +154,11 @@ impl Rooms {
         if changes.is_empty() {
             return Ok(Before { at: near.clone(), new: Vec::new() });
         }
-        let snapshot = near.snapshot.child(self.nids.take(1).await?, changes.len());
+        let nid = self.nids.take(1).await?;
+        let snapshot = match extensible {
+            true => SnapshotRef::extensible(nid),
+            false => near.snapshot.child(nid, changes.len()),
+        };
         let changes = changes.into_iter().map(|((event_type, state_key), nid)| (event_type, state_key, nid)).collect();
         let new = vec![PendingSnapshot { parent: near.snapshot, snapshot, changes }];
         Ok(Before { at: StateAt { snapshot, state }, new })

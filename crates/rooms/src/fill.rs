@@ -1,0 +1,245 @@
+//! Rooms that this server came into with part of their state. The rest is added behind: to the state before the join, and so to
+//! that of everything since, and to the current state.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::current_state::Delta;
+use plexus_store::repo::memberships::MembershipRow;
+use plexus_store::repo::partial_joins::PartialJoin;
+use plexus_store::repo::rooms::Advance;
+use plexus_store::repo::state_snapshots::{self, Key};
+use plexus_store::{Change, DbError, EventNid, Position, Tx, repo};
+
+use crate::build::Draft;
+use crate::error::SendError;
+use crate::load;
+use crate::membership_kind::MembershipKind;
+use crate::memberships::Membership;
+use crate::persist::PersistError;
+use crate::receive::ReceiveError;
+use crate::registry::{Rooms, Shared};
+use crate::room::{CurrentState, Room, RoomView};
+use crate::state_at;
+use crate::state_map::{StateEntry, StateMap};
+
+/// How many entries are written in one transaction, so that other writers need not wait for all.
+const WRITTEN_AT_ONCE: usize = 1_000;
+/// How long somebody waits who needs all of the state.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What has been added in the database, and is to be made known.
+#[derive(Default)]
+struct Added {
+    state: StateMap,
+    keys: Vec<(Key, EventNid)>,
+}
+
+impl Rooms {
+    /// Adds to the state before the join what of `state` it lacks. `full`: `state` is all of it.
+    pub(crate) async fn fill(&self, room: &Arc<Room>, state: &[EventNid], full: bool) -> Result<(), ReceiveError> {
+        let Some(join) = unfinished(&room.view()) else { return Ok(()) };
+        let event = join.event_nid;
+        let row = self.db.read(move |tx| repo::events::by_nids(tx, &[event])).await?.pop();
+        let joined_at = row.and_then(|row| row.position).unwrap_or(0);
+        let mut added = Added::default();
+        for nids in state.chunks(WRITTEN_AT_ONCE) {
+            let (version, nids) = (room.version, nids.to_vec());
+            let mut entries = self.db.read(move |tx| state_at::entries(tx, version, &nids)).await?;
+            // Of two events for one key the first counts.
+            entries.retain(|entry| match added.state.get(&entry.event_type, &entry.state_key) {
+                Some(_) => false,
+                None => added.state.insert(Arc::clone(entry)).is_none(),
+            });
+            added.keys.extend(self.fill_some(room, entries, joined_at).await?);
+        }
+        self.finish_filling(room, &join, added, full).await?;
+        Ok(())
+    }
+
+    /// Writes entries of the current state where there are none. Nobody is told yet. Answers their keys, all of them.
+    async fn fill_some(
+        &self,
+        room: &Arc<Room>,
+        entries: Vec<Arc<StateEntry>>,
+        joined_at: Position,
+    ) -> Result<Vec<(Key, EventNid)>, DbError> {
+        let (shared, room) = (Arc::clone(&self.shared), Arc::clone(room));
+        self.db.write(move |tx| fill_some(tx, &shared, &room, &entries, joined_at)).await
+    }
+
+    /// Makes known what has been added, all at once.
+    async fn finish_filling(
+        &self,
+        room: &Arc<Room>,
+        join: &PartialJoin,
+        added: Added,
+        full: bool,
+    ) -> Result<(), PersistError> {
+        // Held until the commit: nothing is on its way into the room.
+        let _head = self.settled_head(room).await?;
+        let view = room.view();
+        if unfinished(&view).is_none_or(|now| now.event_nid != join.event_nid) {
+            return Ok(());
+        }
+        let mut state = view.state.clone();
+        for entry in added.state.iter() {
+            if state.get(&entry.event_type, &entry.state_key).is_none() {
+                state.insert(Arc::clone(entry));
+            }
+        }
+        let mut current = load::current_state(room.version, state, self.server_name.as_str());
+        if !full {
+            join.servers.iter().for_each(|server| current.servers.be_told_of(server));
+        }
+        let (shared, room, join) = (Arc::clone(&self.shared), Arc::clone(room), join.clone());
+        let finish = Finish { room, view, current: Arc::new(current), join, keys: added.keys, full };
+        self.db.write(move |tx| finish.write(tx, shared)).await
+    }
+
+    /// Waits until all of a room's state is here, or this server has left it.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn full_state(&self, room: &Room) -> Result<(), SendError> {
+        tokio::select! {
+            biased;
+            () = room.full_state() => Ok(()),
+            () = self.clock.sleep(PATIENCE) => Err(SendError::StatePending),
+        }
+    }
+
+    /// Waits, where part of the room's state is missing, for what a draft is judged by: the memberships of others.
+    pub(crate) async fn know_enough(&self, room: &Room, draft: &Draft) -> Result<(), SendError> {
+        let view = room.view();
+        let is_joined = || view.state.membership(draft.sender.as_str()) == Some(MembershipKind::Join);
+        let about_others =
+            draft.event_type == "m.room.member" && draft.state_key.as_deref() != Some(draft.sender.as_str());
+        match view.is_partial() && (about_others || !is_joined()) {
+            true => self.full_state(room).await,
+            false => Ok(()),
+        }
+    }
+}
+
+impl Room {
+    /// Waits until all of the state is here, or this server has left the room.
+    pub(crate) async fn full_state(&self) {
+        loop {
+            let filled = self.filled.notified();
+            tokio::pin!(filled);
+            filled.as_mut().enable();
+            let view = self.view();
+            if !view.is_partial() || view.local_joined.is_empty() {
+                return;
+            }
+            filled.await;
+        }
+    }
+}
+
+/// How this server came into a room whose state is not full.
+pub(crate) fn unfinished(view: &RoomView) -> Option<Arc<PartialJoin>> {
+    view.partial.as_ref().filter(|join| join.full_position.is_none()).map(Arc::clone)
+}
+
+fn fill_some(
+    tx: &mut Tx<'_>,
+    shared: &Arc<Shared>,
+    room: &Arc<Room>,
+    entries: &[Arc<StateEntry>],
+    joined_at: Position,
+) -> Result<Vec<(Key, EventNid)>, DbError> {
+    let users: HashMap<&str, UserId> = entries
+        .iter()
+        .filter(|entry| &*entry.event_type == "m.room.member")
+        .filter_map(|entry| Some((&*entry.state_key, UserId::try_from(&*entry.state_key).ok()?)))
+        .collect();
+    let mut lookups = shared.interner.lookups();
+    lookups.prepare(tx, users.keys().copied(), entries.iter().map(|entry| &*entry.state_key))?;
+    let mut deltas = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // It was so when this server came in.
+        deltas.push(Delta {
+            room_nid: room.nid,
+            type_nid: lookups.event_type(tx, &entry.event_type)?,
+            state_key_nid: lookups.state_key(tx, &entry.state_key)?,
+            position: joined_at,
+            event_nid: Some(entry.nid),
+            prev_event_nid: None,
+            membership: entry.membership.map(MembershipKind::code),
+        });
+    }
+    let added = repo::current_state::fill(tx, &deltas)?;
+    let (mut rows, mut known) = (Vec::new(), Vec::new());
+    for (entry, delta) in entries.iter().zip(&deltas) {
+        let (Some(user), Some(kind)) = (users.get(&*entry.state_key), entry.membership) else { continue };
+        if added.contains(&(delta.type_nid, delta.state_key_nid)) {
+            // Our own users learn of it now.
+            let is_own = user.server_name() == shared.server_name.as_str();
+            let position = if is_own { tx.next_position()? } else { joined_at };
+            let (room_nid, event_nid) = (room.nid, entry.nid);
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
+            rows.push((lookups.user(tx, user)?, row));
+            known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten: false }));
+            if is_own {
+                tx.announce(Change::Membership { user: user.clone(), room: room_nid, position });
+            }
+        }
+    }
+    repo::memberships::set(tx, &rows)?;
+    let (texts, shared) = (lookups.into_new(), Arc::clone(shared));
+    tx.after_commit(move || {
+        shared.interner.keep(texts);
+        known.into_iter().for_each(|(user, membership)| shared.memberships.apply(&user, membership));
+    });
+    Ok(deltas.iter().zip(entries).map(|(delta, entry)| ((delta.type_nid, delta.state_key_nid), entry.nid)).collect())
+}
+
+/// The last step of filling a room's state.
+struct Finish {
+    room: Arc<Room>,
+    view: Arc<RoomView>,
+    current: Arc<CurrentState>,
+    join: PartialJoin,
+    keys: Vec<(Key, EventNid)>,
+    full: bool,
+}
+
+impl Finish {
+    fn write(self, tx: &mut Tx<'_>, shared: Arc<Shared>) -> Result<(), PersistError> {
+        let Self { room, view, current, mut join, keys, full } = self;
+        let moved = repo::rooms::advance(
+            tx,
+            &[Advance {
+                room_nid: room.nid,
+                expected_revision: room.revision.load(Ordering::Acquire),
+                extremities: view.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
+                depth: i64::try_from(view.tip.depth).unwrap_or(i64::MAX),
+                snapshot_nid: view.tip.snapshot.nid,
+                position: None,
+            }],
+        )?;
+        if moved.is_empty() {
+            return Err(PersistError::Stale);
+        }
+        state_snapshots::extend(tx, join.snapshot_nid, &keys)?;
+        let position = tx.next_position()?;
+        join.told_position = join.told_position.or(Some(position));
+        join.full_position = full.then_some(position);
+        repo::partial_joins::set(tx, room.nid, Some(&join))?;
+        tx.announce(Change::Event { room: room.nid, position, outgoing: false });
+        tx.after_commit(move || {
+            room.set_view(RoomView { current, partial: Some(Arc::new(join)), ..RoomView::clone(&view) });
+            room.revision.fetch_add(1, Ordering::Release);
+            // The next writer takes the head from the database.
+            room.epoch.fetch_add(1, Ordering::Release);
+            shared.changed(&room);
+            room.filled.notify_waiters();
+        });
+        Ok(())
+    }
+}

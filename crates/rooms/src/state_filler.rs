@@ -1,0 +1,150 @@
+//! Asks other servers for the state that is missing from rooms this server came into with part of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_protocol::id::{EventId, ServerName};
+use plexus_store::repo::partial_joins::PartialJoin;
+use plexus_store::{DbError, RoomNid, event_key, repo};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::fill::unfinished;
+use crate::receive::{PduReceiver, ReceiveError, TakeInError};
+use crate::room::Room;
+
+/// How many rooms are filled at a time.
+const ROOMS_AT_ONCE: usize = 4;
+/// How long to wait when nobody could give a room's state: twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// Fills rooms. A server has one.
+pub struct StateFiller {
+    receiver: Arc<PduReceiver>,
+    permits: Semaphore,
+}
+
+/// Why a room's state did not come from a server.
+#[derive(Debug, thiserror::Error)]
+enum FillError {
+    #[error(transparent)]
+    TakeIn(#[from] TakeInError),
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+}
+
+impl StateFiller {
+    /// A filler of the rooms that `receiver` takes events into.
+    #[must_use]
+    pub fn new(receiver: Arc<PduReceiver>) -> Self {
+        Self { receiver, permits: Semaphore::new(ROOMS_AT_ONCE) }
+    }
+
+    /// Fills rooms, without end: first those that a former run of the program left.
+    pub async fn run(self: Arc<Self>) {
+        let rooms = &self.receiver.rooms;
+        let mut running: JoinSet<RoomNid> = JoinSet::new();
+        let mut busy: HashSet<RoomNid> = HashSet::new();
+        loop {
+            let more = rooms.joined_partially.notified();
+            tokio::pin!(more);
+            more.as_mut().enable();
+            match rooms.db.read(repo::partial_joins::unfinished).await {
+                Ok(found) => {
+                    for nid in found.into_iter().filter(|nid| busy.insert(*nid)).collect::<Vec<_>>() {
+                        let filler = Arc::clone(&self);
+                        running.spawn(async move {
+                            filler.fill(nid).await;
+                            nid
+                        });
+                    }
+                }
+                Err(DbError::Closed) => return,
+                Err(error) => tracing::warn!("rooms whose state is missing wait: {error}"),
+            }
+            loop {
+                tokio::select! {
+                    () = &mut more => break,
+                    Some(done) = running.join_next() => match done {
+                        Ok(nid) => {
+                            busy.remove(&nid);
+                            // Somebody may have come into it anew just now.
+                            if rooms.loaded(nid).is_some_and(|room| is_missing_state(&room)) {
+                                break;
+                            }
+                        }
+                        Err(error) => tracing::error!("filling a room's state ended: {error}"),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Tries until the room's state is full, or nobody of this server is in the room any more.
+    async fn fill(&self, nid: RoomNid) {
+        let rooms = &self.receiver.rooms;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.try_to_fill(nid).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(DbError::Closed) => return,
+                Err(error) => tracing::warn!(room = nid, "a room's state cannot be filled: {error}"),
+            }
+            rooms.clock.sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Asks one server after the other; `true` when there is no more to do.
+    async fn try_to_fill(&self, nid: RoomNid) -> Result<bool, DbError> {
+        // Nobody closes the semaphore.
+        let _permit = self.permits.acquire().await;
+        let rooms = &self.receiver.rooms;
+        let Some(room) = rooms.get_nid(nid).await? else { return Ok(true) };
+        let Some(join) = unfinished(&room.view()).filter(|_| is_missing_state(&room)) else { return Ok(true) };
+        let nids = [join.event_nid];
+        let id = rooms.db.read(move |tx| repo::event_graph::ids(tx, &nids)).await?.pop();
+        let Some(id) = id.and_then(|id| event_key::decode(&id, room.version).ok()) else { return Ok(true) };
+        for server in servers(&join, rooms.server_name()) {
+            match self.fill_from(&server, &room, &id).await {
+                Ok(()) => {
+                    tracing::info!(room = %room.id, "all of the room's state is here, from {server}");
+                    return Ok(true);
+                }
+                Err(FillError::TakeIn(TakeInError::Db(error)) | FillError::Receive(ReceiveError::Db(error))) => {
+                    return Err(error);
+                }
+                Err(error) => tracing::info!(room = %room.id, "{server} did not give the room's state: {error}"),
+            }
+        }
+        tracing::warn!(room = %room.id, "no server gives the room's state; events of others wait until one does");
+        Ok(false)
+    }
+
+    async fn fill_from(&self, server: &ServerName, room: &Arc<Room>, join: &EventId) -> Result<(), FillError> {
+        let receiver = &self.receiver;
+        let mut parts = receiver.peers.state(server, &room.id, join).await.map_err(TakeInError::from)?;
+        let taken = receiver.take_in(room, &mut *parts).await?;
+        receiver.rooms.fill(room, &taken.state, true).await?;
+        Ok(())
+    }
+}
+
+/// Whether somebody of this server is in the room, and part of its state is missing.
+fn is_missing_state(room: &Room) -> bool {
+    let view = room.view();
+    view.is_partial() && !view.local_joined.is_empty()
+}
+
+/// Whom to ask, each once: the server that let the user in is first.
+fn servers(join: &PartialJoin, own: &ServerName) -> Vec<ServerName> {
+    let mut seen = HashSet::new();
+    std::iter::once(&join.joined_via)
+        .chain(&join.servers)
+        .filter_map(|name| ServerName::try_from(name.as_str()).ok())
+        .filter(|server| server != own && seen.insert(server.clone()))
+        .collect()
+}
