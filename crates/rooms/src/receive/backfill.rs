@@ -42,13 +42,13 @@ struct Past {
 }
 
 impl PduReceiver {
-    /// Fetches events from before the oldest of the timeline; `false` when there is nothing more, nobody gives it, or part of the
-    /// room's state is missing: nothing is judged by that.
+    /// Fetches events from before the oldest of the timeline, once all of the room's state is here; `false` when there is nothing
+    /// more, or nobody gives it.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn backfill(&self, room: &Arc<Room>) -> Result<bool, ReceiveError> {
-        if room.view().is_partial() {
+        if self.rooms.full_state(room).await.is_err() {
             return Ok(false);
         }
         let before = self.oldest(room).await?;
