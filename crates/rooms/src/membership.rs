@@ -290,9 +290,11 @@ impl MembershipChanger {
         Ok(servers)
     }
 
-    fn remote(&self, servers: &[ServerName]) -> Result<Remote<'_>, MembershipError> {
+    fn remote(&self, servers: &[ServerName]) -> Result<Remote, MembershipError> {
         match &self.receiver {
-            Some(receiver) if !servers.is_empty() => Ok(Remote { rooms: &self.rooms, receiver }),
+            Some(receiver) if !servers.is_empty() => {
+                Ok(Remote { rooms: Arc::clone(&self.rooms), receiver: Arc::clone(receiver) })
+            }
             _ => Err(MembershipError::NoServer),
         }
     }

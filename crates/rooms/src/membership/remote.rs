@@ -25,9 +25,9 @@ const ENTERED_AT_ONCE: usize = 2_000;
 const SERVERS: usize = 10;
 
 /// Changes memberships by way of other servers.
-pub(super) struct Remote<'a> {
-    pub rooms: &'a Arc<Rooms>,
-    pub receiver: &'a PduReceiver,
+pub(super) struct Remote {
+    pub rooms: Arc<Rooms>,
+    pub receiver: Arc<PduReceiver>,
 }
 
 /// A template, completed and signed.
@@ -36,9 +36,16 @@ struct Signed {
     pdu: Pdu,
 }
 
-impl Remote<'_> {
-    /// `change.target` joins by way of the first of `servers` that lets them.
-    pub async fn join(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+impl Remote {
+    /// `change.target` joins by way of the first of `servers` that lets them. Goes on when the client waits no longer: a large
+    /// room takes its time, and whoever asks once more finds the user in it.
+    pub async fn join(self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+        let (change, servers) = (change.clone(), servers.to_vec());
+        let joining = tokio::spawn(async move { self.join_by_any(&change, &servers).await });
+        joining.await.unwrap_or(Err(MembershipError::NoServer))
+    }
+
+    async fn join_by_any(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
         let mut last = MembershipError::NoServer;
         for server in servers.iter().take(SERVERS) {
             match self.join_via(change, server).await {
@@ -101,18 +108,11 @@ impl Remote<'_> {
         if !matches!(accepted, Accepted::Timeline(_)) {
             return Ok(accepted);
         }
-        // Also when the client does not wait for it any longer.
-        let (rooms, room) = (Arc::clone(self.rooms), Arc::clone(room));
-        let filling = tokio::spawn(async move {
-            if !small && let Err(error) = rooms.fill(&room, &state, !members_omitted).await {
-                tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
-            }
-            // The rest, if anything is missing.
-            rooms.joined_partially.notify_waiters();
-        });
-        if filling.await.is_err() {
-            tracing::error!("filling a room's state ended");
+        if !small && let Err(error) = self.rooms.fill(room, &state, !members_omitted).await {
+            tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
         }
+        // The rest, if anything is missing.
+        self.rooms.joined_partially.notify_waiters();
         Ok(accepted)
     }
 

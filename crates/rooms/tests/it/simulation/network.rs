@@ -427,7 +427,7 @@ impl Peers for Wire {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, omit: bool) -> Asked<'a, Box<dyn StateParts>> {
+    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, _: bool) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let arrival = serve::Arrival {
@@ -438,7 +438,7 @@ impl Peers for Wire {
             };
             let arrived = serve::join(&there.receiver, arrival).await;
             let arrived = arrived.map_err(|error| self.refused(server, error))?;
-            let told = serve::joined_state(&arrived.room, &arrived.pdu, omit).await;
+            let told = serve::joined_state(&arrived.room, &arrived.pdu, false).await;
             let told = told.map_err(|error| self.refused(server, error))?;
             let state = serve::pdus(&arrived.room, &told.state).await.unwrap();
             let auth_chain = serve::pdus(&arrived.room, &told.auth_chain).await.unwrap();
