@@ -105,10 +105,18 @@ impl Rooms {
     /// # Errors
     /// When it takes too long.
     pub async fn full_state(&self, room: &Room) -> Result<(), SendError> {
+        match self.full_state_within(room, PATIENCE).await {
+            true => Ok(()),
+            false => Err(SendError::StatePending),
+        }
+    }
+
+    /// As [`Self::full_state`], no longer than `patience`; whether the state is here.
+    pub(crate) async fn full_state_within(&self, room: &Room, patience: Duration) -> bool {
         tokio::select! {
             biased;
-            () = room.full_state() => Ok(()),
-            () = self.clock.sleep(PATIENCE) => Err(SendError::StatePending),
+            () = room.full_state() => true,
+            () = self.clock.sleep(patience) => false,
         }
     }
 
@@ -136,6 +144,7 @@ impl Room {
             if !view.is_partial() || view.local_joined.is_empty() {
                 return;
             }
+            self.wanted.notify_one();
             filled.await;
         }
     }

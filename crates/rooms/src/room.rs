@@ -39,6 +39,8 @@ pub struct Room {
     pub(crate) backfilling: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
+    /// Notified when somebody wants the state to be full, or a server of the room was heard of.
+    pub(crate) wanted: Notify,
     /// Notified when the state is full.
     pub(crate) filled: Notify,
     view: ArcSwap<RoomView>,
@@ -70,6 +72,7 @@ impl Room {
             auth_bytes: AtomicUsize::new(0),
             backfilling: Mutex::default(),
             intake: Mutex::default(),
+            wanted: Notify::new(),
             filled: Notify::new(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),

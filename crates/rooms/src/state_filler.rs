@@ -17,6 +17,7 @@ use crate::room::Room;
 /// How many rooms are filled at a time.
 const ROOMS_AT_ONCE: usize = 4;
 /// How long to wait when nobody could give a room's state: twice as long each time.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
@@ -93,8 +94,18 @@ impl StateFiller {
                 Err(DbError::Closed) => return,
                 Err(error) => tracing::warn!(room = nid, "a room's state cannot be filled: {error}"),
             }
-            rooms.clock.sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            rooms.clock.sleep(SHORTEST_PAUSE).await;
+            // A server of the room that asks for something or tells something may well have the state.
+            let wanted = async {
+                match rooms.loaded(nid) {
+                    Some(room) => room.wanted.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = wanted => {}
+                () = rooms.clock.sleep(pause) => pause = LONGEST_PAUSE.min(pause * 2),
+            }
         }
     }
 

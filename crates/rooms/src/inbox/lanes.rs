@@ -72,6 +72,9 @@ impl Busy {
 impl Inbox {
     /// Sees to it that a room's staged events are placed; `origin` has sent new ones.
     pub(super) fn wake(self: &Arc<Self>, room: RoomNid, origin: Option<&str>) {
+        if let Some(room) = self.receiver.rooms.loaded(room).filter(|room| room.view().is_partial()) {
+            room.wanted.notify_one();
+        }
         let mut busy = self.lanes.busy();
         // Behind those of its events that are searched for, so that they keep their order.
         if let Some(more) = origin.and_then(|origin| busy.searching.get_mut(&room)?.get_mut(origin)) {

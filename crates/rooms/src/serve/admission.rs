@@ -23,6 +23,9 @@ pub async fn allows_server(room: &Room, server: &ServerName) -> Result<bool, DbE
 pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
     // As if nobody were in a room that this server does not know: who may not ask is not told more.
     let room = rooms.get(room).await?.ok_or(ServeError::NotInRoom)?;
+    if room.view().is_partial() {
+        room.wanted.notify_one();
+    }
     admit_member(&room, origin).await?;
     Ok(room)
 }

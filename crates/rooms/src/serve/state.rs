@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -19,6 +20,8 @@ use crate::outliers;
 use crate::registry::Rooms;
 use crate::room::{Room, RoomView};
 
+/// How long a server waits that asks for the state of a room of which this one has a part.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 2_000;
 
@@ -48,7 +51,8 @@ pub async fn state_before(
     event: &EventId,
 ) -> Result<(Arc<Room>, StateBefore), ServeError> {
     let room = for_member(rooms, origin, room).await?;
-    if room.view().is_partial() {
+    // The server that asks may have to hear from this one before anybody there can go on.
+    if !rooms.full_state_within(&room, PATIENCE).await || room.view().is_partial() {
         return Err(ServeError::UnknownEvent);
     }
     let state: Vec<EventNid> = before(&room, event).await?.into_values().collect();
