@@ -195,7 +195,8 @@ fn fill_some(
             rows.push((lookups.user(tx, user)?, row));
             known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten: false }));
             if is_own {
-                tx.announce(Change::Membership { user: user.clone(), room: room_nid, position });
+                let joined = kind == MembershipKind::Join;
+                tx.announce(Change::Membership { user: user.clone(), room: room_nid, joined, position });
             }
         }
     }
