@@ -290,6 +290,7 @@ def facts(cluster_version, full, started, load):
     yield "generator", "plexus-bench, on the same cores"
     yield "durability", "SQLite: Synapse's defaults, Plexus WAL with synchronous=FULL; PostgreSQL: its defaults (fsync, synchronous_commit)"
     yield "settings", "no rate limits, presence on, warnings logged; Synapse with bcrypt_rounds 4; else defaults"
+    yield "memory and processor time", "of the server's process, without PostgreSQL's"
     yield "mode", f"{'full' if full else 'quick'}, {(time.monotonic() - started) / 60:.0f} minutes"
 
 
