@@ -6,6 +6,7 @@ use plexus_store::EventNid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::registry::CacheSize;
 use crate::timeline_event::TimelineEvent;
 
 /// About how large a state event is in memory.
@@ -29,6 +30,10 @@ impl EventCache {
     /// A cache of at most `bytes`.
     pub fn new(bytes: usize) -> Self {
         Self { cache: Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight) }
+    }
+
+    pub fn size(&self) -> CacheSize {
+        CacheSize { name: "events", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
     pub fn get(&self, nid: EventNid) -> Option<Arc<TimelineEvent>> {

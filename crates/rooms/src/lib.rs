@@ -60,7 +60,7 @@ pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
 pub use profile::{ProfileError, Profiles};
 pub use receive::{Accepted, PduReceiver, ReceiveError};
-pub use registry::{Rooms, RoomsOptions};
+pub use registry::{CacheSize, Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};
 pub use send::{EventSender, NewEvent};
 pub use servers::Servers;

@@ -56,6 +56,17 @@ pub struct RoomsOptions {
     pub describing: Vec<PrejoinStateEntry>,
 }
 
+/// How full a cache is.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSize {
+    /// The cache.
+    pub name: &'static str,
+    /// How many entries it has.
+    pub entries: u64,
+    /// About how many bytes they take.
+    pub bytes: u64,
+}
+
 /// All rooms: loaded when first asked for, evicted when they take too much memory.
 pub struct Rooms {
     pub(crate) db: Database,
@@ -248,6 +259,14 @@ impl Rooms {
     pub fn in_memory(&self) -> (usize, usize) {
         let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
         (registry.rooms.len(), registry.bytes)
+    }
+
+    /// What its caches hold.
+    #[must_use]
+    pub fn caches(&self) -> [CacheSize; 3] {
+        let (entries, bytes) = self.in_memory();
+        let rooms = CacheSize { name: "rooms", entries: entries as u64, bytes: bytes as u64 };
+        [rooms, self.shared.events.size(), self.summaries.size()]
     }
 
     /// This server's name.

@@ -6,7 +6,7 @@ use plexus_store::{DbError, RoomNid};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::registry::Rooms;
+use crate::registry::{CacheSize, Rooms};
 use crate::summary::RoomSummary;
 
 /// The most bytes of summaries.
@@ -33,6 +33,10 @@ impl Weighter<RoomNid, (i64, RoomSummary)> for ByWeight {
 impl Summaries {
     pub fn new() -> Self {
         Self { cache: Cache::with_weighter(BYTES / USUAL_WEIGHT, BYTES as u64, ByWeight) }
+    }
+
+    pub fn size(&self) -> CacheSize {
+        CacheSize { name: "summaries", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
     /// The summary of a room, at least as new as `revision`, which is what the database says; `None` without the room.

@@ -7,6 +7,7 @@
 //! | [`wire`] | builds everything; alone knows every part |
 //! | [`listen`] | listeners and connections |
 //! | [`tls`] | certificates |
+//! | [`metrics`] | what Prometheus is told |
 //! | [`data_dir`] | finding the configuration, making one at the first start |
 //! | [`key_file`], [`pid_file`], [`notify`] | signing key, pid file, systemd |
 
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod data_dir;
 pub mod key_file;
 pub mod listen;
+pub mod metrics;
 pub mod notify;
 pub mod pid_file;
 pub mod serve;

@@ -152,11 +152,13 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let members = (members, auto_join);
     let client = client_services(foundation, rooms, members, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
+    let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let router = plexus_api_client::routes()
         .build(client.into())
         .merge(plexus_api_admin::routes().build(admin.into()))
-        .merge(plexus_api_federation::router(federation.into()));
+        .merge(plexus_api_federation::router(federation.into()))
+        .merge(metrics.unwrap_or_default());
     Ok(Application { router, database, tokens, federation_out, background })
 }
 

@@ -5,7 +5,7 @@ options! {
     /// Watching the server.
     pub struct MetricsSection {
         /// Whether Prometheus metrics are kept; they are served by a listener that names `metrics`.
-        later enable_metrics: bool = false,
+        acts enable_metrics: bool = false,
         /// Reporting errors to Sentry.
         later sentry: Option<Sentry>,
         /// Metrics that cost something.

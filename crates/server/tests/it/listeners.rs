@@ -26,6 +26,30 @@ async fn resources_restrict_what_is_served() {
 }
 
 #[tokio::test]
+async fn metrics_say_what_caches_hold_to_listeners_that_serve_them() {
+    let listener = |names: &str| {
+        format!("{{port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{{names: [{names}]}}]}}")
+    };
+    let config = format!("enable_metrics: true\nlisteners: [{}, {}]", listener("client, metrics"), listener("client"));
+    let server = TestServer::on(TestPlace::sqlite()).config(&config).start().await;
+    let user = server.register("alice").await;
+    server.post("/_matrix/client/v3/createRoom", &user.token, serde_json::json!({})).await.ok();
+    let answer = server.request(Method::GET, "/_synapse/metrics", None, None).await;
+    assert_eq!(answer.status, 200);
+    let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.trim().parse::<u64>().unwrap()
+    };
+    assert_eq!(value("plexus_cache_entries{cache=\"rooms\"}"), 1);
+    assert!(value("plexus_cache_bytes{cache=\"rooms\"}") > 1000, "{text}");
+
+    let closed = with_listener(&listener("metrics")).await;
+    let status = closed.request(Method::GET, "/_synapse/metrics", None, None).await.status;
+    assert_eq!(status, 404, "metrics are off unless enabled");
+}
+
+#[tokio::test]
 async fn compression() {
     let client =
         "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{names: [client], compress: true}]}";
