@@ -53,3 +53,4 @@ pub use account::parting::Parting;
 pub use alias::RoomNames;
 pub use routes::routes;
 pub use services::{Api, Services};
+pub use space::elsewhere::RoomsElsewhere;

@@ -19,6 +19,7 @@ use crate::alias::RoomNames;
 use crate::client_events::ClientEvents;
 use crate::own_echoes::OwnEchoes;
 use crate::rate_limits::RateLimits;
+use crate::space::elsewhere::RoomsElsewhere;
 
 plexus_http::services! {
     /// Everything the client-server API's endpoints stand on; built by the server's `wire.rs`.
@@ -46,6 +47,7 @@ plexus_http::services! {
         pub rooms: Arc<Rooms>,
         pub receiver: Arc<PduReceiver>,
         pub room_names: Arc<RoomNames>,
+        pub rooms_elsewhere: Arc<RoomsElsewhere>,
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEvents>,
         pub room_creator: Arc<RoomCreator>,

@@ -1,3 +1,4 @@
 //! Spaces.
 
+pub mod elsewhere;
 pub mod get_hierarchy;

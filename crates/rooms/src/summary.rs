@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use plexus_protocol::event::client;
-use plexus_protocol::id::{RoomId, UserId};
-use plexus_protocol::json::Value;
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, repo};
 use serde::Serialize;
 
@@ -154,7 +154,7 @@ pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) ->
 }
 
 /// Whether somebody with these memberships is joined to one of the rooms.
-pub(crate) async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> Result<bool, DbError> {
+pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> Result<bool, DbError> {
     for id in ids {
         if let Some(room) = rooms.get(id).await?
             && joined.get(room.nid).is_some_and(|membership| membership.kind == MembershipKind::Join)
@@ -172,6 +172,8 @@ pub struct SpaceChild {
     pub room_id: RoomId,
     /// Whether the space suggests it.
     pub suggested: bool,
+    /// Servers that are said to be in it.
+    pub via: Vec<ServerName>,
     /// The event as `children_state` has it: stripped, with `origin_server_ts`.
     pub json: String,
 }
@@ -184,19 +186,41 @@ pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
     let mut children = Vec::with_capacity(entries.len());
     for event in timeline::state_events(room, &entries).await? {
         let pdu = &event.pdu;
-        let has_via = pdu.content().get_array("via").is_some_and(|via| !via.is_empty());
-        let Some(Ok(room_id)) = pdu.state_key().filter(|_| has_via).map(RoomId::try_from) else { continue };
-        let order = pdu.content().get_str("order").filter(|order| is_order(order)).map(str::to_owned);
         let mut json = client::stripped_json(pdu);
         json.truncate(json.len().saturating_sub(1));
         json.push_str(&format!(",\"origin_server_ts\":{}}}", pdu.origin_server_ts()));
-        let suggested = pdu.content().get_bool("suggested") == Some(true);
-        // No order comes last.
-        let key = (order.is_none(), order, pdu.origin_server_ts(), room_id.clone());
-        children.push((key, SpaceChild { room_id, suggested, json }));
+        children.extend(child(pdu.state_key(), pdu.content(), pdu.origin_server_ts(), json));
     }
+    Ok(in_order(children))
+}
+
+/// A space's children in order, from the events that another server tells of it. What is no such event is left out.
+#[must_use]
+pub fn told_children(events: Vec<Object>) -> Vec<SpaceChild> {
+    let children = events.into_iter().filter_map(|mut event| {
+        event.retain(|name, _| matches!(name, "content" | "origin_server_ts" | "sender" | "state_key" | "type"));
+        let ts = event.get("origin_server_ts").and_then(Value::as_u64)?;
+        let is_one = event.get_str("type") == Some("m.space.child") && event.get_str("sender").is_some();
+        child(event.get_str("state_key").filter(|_| is_one), event.get_object("content")?, ts, event.to_json())
+    });
+    in_order(children.collect())
+}
+
+/// What children are ordered by: whether they have no `order`, that, when the event was sent, the room's id.
+type Place = (bool, Option<String>, u64, RoomId);
+
+fn child(state_key: Option<&str>, content: &Object, ts: u64, json: String) -> Option<(Place, SpaceChild)> {
+    let via = content.get_array("via").filter(|via| !via.is_empty())?;
+    let via = via.iter().filter_map(|server| server.as_str()?.try_into().ok()).collect();
+    let room_id = RoomId::try_from(state_key?).ok()?;
+    let order = content.get_str("order").filter(|order| is_order(order)).map(str::to_owned);
+    let suggested = content.get_bool("suggested") == Some(true);
+    Some(((order.is_none(), order, ts, room_id.clone()), SpaceChild { room_id, suggested, via, json }))
+}
+
+fn in_order(mut children: Vec<(Place, SpaceChild)>) -> Vec<SpaceChild> {
     children.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(children.into_iter().map(|(_, child)| child).collect())
+    children.into_iter().map(|(_, child)| child).collect()
 }
 
 fn is_order(order: &str) -> bool {

@@ -11,7 +11,7 @@ use plexus_accounts::{Accounts, TokenChecker};
 use plexus_api_client::client_events::ClientEvents;
 use plexus_api_client::own_echoes::OwnEchoes;
 use plexus_api_client::rate_limits::RateLimits;
-use plexus_api_client::{Parting, RoomNames};
+use plexus_api_client::{Parting, RoomNames, RoomsElsewhere};
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::FederationOut;
@@ -196,6 +196,7 @@ fn client_services(
     plexus_api_client::Services {
         downloads: Arc::new(downloads),
         room_names: Arc::new(RoomNames::new(Arc::clone(&rooms), Arc::clone(&other_servers))),
+        rooms_elsewhere: Arc::new(RoomsElsewhere::new(Arc::clone(&rooms), Arc::clone(&other_servers), clock.clone())),
         other_servers,
         client_events: Arc::new(client_events),
         rate_limits: limits,

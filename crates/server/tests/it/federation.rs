@@ -9,3 +9,4 @@ mod edus;
 mod every_endpoint;
 mod media;
 mod queries;
+mod spaces;
