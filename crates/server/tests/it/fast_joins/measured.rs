@@ -53,14 +53,11 @@ async fn measure(place: TestPlace, omits_members: bool) {
          ip_range_whitelist: ['127.0.0.0/8']\nfederation_verify_certificates: false\ntrusted_key_servers: []\n\
          rc_message: {per_second: 10000, burst_count: 100000}\nrc_registration: {per_second: 1000, burst_count: 1000}\n",
     );
-    let mut command = match std::env::var_os("PLEXUS_BINARY") {
-        Some(binary) => {
-            let mut command = Command::new(binary);
-            command.arg("serve").arg("--config-path").arg(installation.yaml());
-            command
-        }
-        None => installation.command("serve"),
-    };
+    let binary = std::env::var_os("PLEXUS_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_plexus").into());
+    // Nobody reads what it says until it is stopped, and it has much to say.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec "$0" "$@" 2>/dev/null"#]).arg(binary);
+    command.args(["serve", "--config-path"]).arg(installation.yaml());
     command.env("RUST_LOG", "warn");
     let server = Server::spawn(command, &installation.folder);
     let client = Client::new(format!("http://127.0.0.1:{}", installation.port));
