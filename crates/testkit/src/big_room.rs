@@ -43,11 +43,17 @@ impl BigRoom {
 
     /// Makes the room on a new peer, which answers for it. Its members are users of that peer and, in turn, of `others`.
     pub async fn host(self, others: &[&Peer]) -> RoomHost {
+        let others: Vec<_> = others.iter().map(|peer| (peer.name().clone(), peer.key().clone())).collect();
+        self.host_for(&others).await
+    }
+
+    /// As [`Self::host`], of any servers whose keys are known.
+    pub async fn host_for(self, others: &[(ServerName, SigningKey)]) -> RoomHost {
         let room = Arc::new(std::sync::OnceLock::new());
         let routed = Arc::clone(&room);
         let peer = Peer::answering(|_| routes::routes(routed)).await;
-        let servers = std::iter::once(&peer).chain(others.iter().copied());
-        let servers = servers.map(|peer| (peer.name().clone(), peer.key().clone())).collect();
+        let mut servers = vec![(peer.name().clone(), peer.key().clone())];
+        servers.extend_from_slice(others);
         let made = tokio::task::spawn_blocking(move || HostedRoom::make(self, servers)).await;
         let made = Arc::new(made.expect("the room can be made"));
         assert!(room.set(Arc::clone(&made)).is_ok(), "the room is made once");

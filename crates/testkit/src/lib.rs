@@ -6,6 +6,7 @@
 //! - [`client`]: a small client of any server (feature `server`)
 //! - [`peer`]: another server, for federation, that does what a test wants (feature `peer`)
 //! - [`big_room`]: a room of any size on such another server (feature `peer`)
+//! - [`crowd`]: thousands of such servers (feature `peer`)
 //! - [`synapse`]: another server, for federation: a real Synapse (feature `server`)
 //! - [`link`]: what is between two servers, and can be cut (feature `server`)
 
@@ -13,6 +14,8 @@
 pub mod big_room;
 #[cfg(feature = "server")]
 pub mod client;
+#[cfg(feature = "peer")]
+pub mod crowd;
 #[cfg(feature = "databases")]
 pub mod database;
 #[cfg(feature = "server")]
@@ -30,6 +33,8 @@ pub mod synapse;
 pub use big_room::{BigRoom, HostedRoom, RoomHost};
 #[cfg(feature = "server")]
 pub use client::{Answer, Client, TestUser};
+#[cfg(feature = "peer")]
+pub use crowd::{Crowd, Manner};
 #[cfg(feature = "databases")]
 pub use database::{TestDatabase, TestPlace, databases, places};
 #[cfg(feature = "peer")]

@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::{Answer, TestServer};
 
 /// Until when a peer's keys are good: the year 2100.
-const VALID_UNTIL_TS: u64 = 4_102_444_800_000;
+pub(crate) const VALID_UNTIL_TS: u64 = 4_102_444_800_000;
 
 /// Another server, at an address of this machine, over TLS with a certificate of its own making.
 pub struct Peer {
@@ -215,7 +215,7 @@ async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Re
     response
 }
 
-fn acceptor() -> TlsAcceptor {
+pub(crate) fn acceptor() -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
