@@ -214,6 +214,16 @@ impl FederationClient {
         self.destinations.until(server)
     }
 
+    /// Whether `server` failed and has neither answered nor talked to us since.
+    pub fn is_failing(&self, server: &ServerName) -> bool {
+        self.destinations.is_failing(server)
+    }
+
+    /// The most connections that are open at once.
+    pub fn max_connections(&self) -> usize {
+        self.settings.max_connections.max(1)
+    }
+
     /// Waits for the next server that failed and is worth trying again: it answered or talked to us, or has been left alone
     /// for long enough. Each is told once, to one caller, for each time that it failed.
     pub async fn came_back(&self) -> ServerName {
@@ -305,7 +315,7 @@ impl FederationClient {
     ) -> ControlFlow<Result<T, FederationError>> {
         match &result {
             Ok(_) => self.destinations.answered(destination).await,
-            Err(error) if tries.left > 0 && error.is_worth_another_try() => {
+            Err(error) if tries.left > 0 && error.is_worth_another_try(call.patience) => {
                 tracing::debug!("trying again: {error}");
                 self.clock.sleep(self.pause(call.patience, tries.tried)).await;
                 tries.left -= 1;
@@ -314,7 +324,7 @@ impl FederationClient {
             }
             // Who waits must not make a server that is left alone be left alone for longer.
             Err(error) if error.is_outage() && !tries.backed_off => {
-                self.destinations.failed(destination, tries.began).await;
+                self.destinations.failed(destination, tries.began, error).await;
             }
             Err(_) => {}
         }

@@ -13,7 +13,8 @@ pub enum Patience {
     /// A user waits, or the destination has just talked to us: tried even while the destination is backed off, but then only
     /// once and without a longer backoff when it fails.
     Now,
-    /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds.
+    /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds, unless it
+    /// kept us waiting for as long as one waits for an answer.
     Background,
     /// As [`Self::Background`], but tried again `max_long_retries` times within minutes: what must arrive in the end.
     Persistent,

@@ -10,6 +10,7 @@ use plexus_store::repo::destinations::{self, FailingDestination};
 use plexus_store::{Database, DbError};
 use tokio::sync::Notify;
 
+use super::error::FederationError;
 use super::settings::Backoff;
 
 /// The most failing servers that are remembered; beyond, those tried longest ago are forgotten.
@@ -77,8 +78,13 @@ impl Destinations {
         until.filter(|until| *until > self.clock.now_ms())
     }
 
-    /// The server failed in a request that began at `began` (unix ms).
-    pub(super) async fn failed(self: &Arc<Self>, server: &ServerName, began: u64) {
+    /// Whether the server failed and nothing has been heard from it since.
+    pub(super) fn is_failing(&self, server: &ServerName) -> bool {
+        self.state().failing.contains_key(server)
+    }
+
+    /// The server failed, with `error`, in a request that began at `began` (unix ms).
+    pub(super) async fn failed(self: &Arc<Self>, server: &ServerName, began: u64, error: &FederationError) {
         let now = self.clock.now_ms();
         {
             let mut state = self.state();
@@ -89,7 +95,7 @@ impl Destinations {
             }
             let interval = self.next_interval(before.map(|before| before.interval));
             let since = before.map_or(now, |before| before.since);
-            tracing::info!("{server} fails; it is left alone for {interval} ms");
+            tracing::info!("{server} is left alone for {interval} ms: {error}");
             state.put(server.clone(), Failing { since, last_try: now, interval });
             state.back.remove(server);
         }

@@ -7,6 +7,7 @@ use http::StatusCode;
 use plexus_protocol::id::ServerName;
 use serde::Deserialize;
 
+use super::call::Patience;
 use crate::dial::DialError;
 use crate::dns::DnsError;
 
@@ -162,8 +163,8 @@ impl FederationError {
         }
     }
 
-    /// Whether the same request may succeed seconds later.
-    pub(super) fn is_worth_another_try(&self) -> bool {
+    /// Whether the same request may succeed a little later, for somebody of this patience.
+    pub(super) fn is_worth_another_try(&self, patience: Patience) -> bool {
         match self {
             Self::Unreachable { cause, .. } => !matches!(
                 **cause,
@@ -172,7 +173,9 @@ impl FederationError {
                     | ConnectError::NoService(_)
                     | ConnectError::Address(_)
             ),
-            Self::Broken { .. } | Self::Timeout(_) => true,
+            Self::Broken { .. } => true,
+            // It has been waited for long enough; a few seconds more make no difference.
+            Self::Timeout(_) => patience == Patience::Persistent,
             Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
             _ => false,
         }

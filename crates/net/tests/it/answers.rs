@@ -194,3 +194,16 @@ async fn waiting_for_ones_turn_is_not_held_against_the_destination() {
     drop(held);
     assert_eq!(second.await.unwrap().unwrap(), "{}");
 }
+
+#[tokio::test]
+async fn a_server_that_kept_us_waiting_is_not_tried_again_at_once() {
+    let mut world = World::new();
+    world.settings.timeout = Duration::from_millis(200);
+    world.settings.retries.short = 3;
+    let at = Server::start(&world.authority, &["a.example"], |_| stuck()).await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    let error = client.call(&server("a.example:5"), Call::get("/")).await.unwrap_err();
+    assert!(matches!(error, FederationError::Timeout(_)), "{error}");
+    assert_eq!(at.count("/"), 1);
+}
