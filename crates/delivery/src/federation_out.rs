@@ -4,7 +4,7 @@
 //! - `distribute`: finds out who gets a durable piece of news; `recent` keeps the newest of them, each once
 //! - `book`: the servers to which something is on its way, and how far each has come
 //! - `batch`, `backlog`: what a server gets next, from memory or from the database
-//! - `deliver`: one transaction at a time to each server, to so many servers at once
+//! - `deliver`: one transaction at a time to each server, to so many servers at once; who is slow holds up nobody else
 //! - `device_updates`, `ephemeral`, `tell`: EDUs
 //! - `transport`: how transactions get there
 //!
@@ -37,7 +37,8 @@ use tokio::sync::Notify;
 use crate::notifier::Notifier;
 use crate::presence::Presence;
 use crate::receipts::Receipts;
-use book::Book;
+use book::{Behind, Book};
+use deliver::Lanes;
 use recent::Recent;
 
 pub use mailbox::Mailbox;
@@ -72,6 +73,7 @@ pub struct FederationOut {
     /// When this began, Unix ms: part of the ids of transactions that hold nothing durable.
     began_ms: u64,
     serial: std::sync::atomic::AtomicU64,
+    lanes: Lanes,
     /// There is a server whose turn it is.
     ready: Notify,
     /// Something has come further.
@@ -81,6 +83,8 @@ pub struct FederationOut {
 struct State {
     book: Book,
     recent: Recent,
+    /// No more turns are given.
+    stopping: bool,
 }
 
 impl FederationOut {
@@ -97,11 +101,15 @@ impl FederationOut {
         let (position, cursors, to_device) = parts.db.read(read).await?;
         // A row that names no server can be of no use.
         let name = |server: String| ServerName::try_from(server).ok();
-        let cursors = cursors.into_iter().filter_map(|(server, at)| Some((name(server)?, at))).collect();
-        let book = Book::new(position, cursors, to_device.into_iter().filter_map(name).collect());
+        let behind = cursors.into_iter().filter_map(|(server, cursor)| {
+            let server = name(server)?;
+            Some(Behind { away: parts.transport.is_failing(&server), server, cursor })
+        });
+        let book = Book::new(position, behind.collect(), to_device.into_iter().filter_map(name).collect());
         parts.notifier.outgoing().open();
         Ok(Arc::new(Self {
-            state: Mutex::new(State { book, recent: Recent::new(position) }),
+            state: Mutex::new(State { book, recent: Recent::new(position), stopping: false }),
+            lanes: Lanes::new(parts.transport.capacity()),
             began_ms: parts.clock.now_ms(),
             serial: std::sync::atomic::AtomicU64::new(0),
             ready: Notify::new(),
@@ -115,8 +123,20 @@ impl FederationOut {
         tokio::join!(self.listen(), Arc::clone(&self).deliver(), self.keep_progress(), self.tidy());
     }
 
+    /// Begins nothing more, and waits a little for the transactions that are under way.
+    pub async fn stop(&self) {
+        self.state().stopping = true;
+        self.lanes.finish_prompt().await;
+    }
+
+    /// Writes how far everybody has come, once [`Self::run`] has ended.
+    pub async fn close(&self) {
+        self.state().book.close();
+        self.flush().await;
+    }
+
     /// Writes how far everybody has come; what is not written is sent again after a restart.
-    pub async fn flush(&self) {
+    async fn flush(&self) {
         let Some(progress) = self.state().book.progress() else { return };
         let progress = Arc::new(progress);
         let written = Arc::clone(&progress);

@@ -68,11 +68,12 @@ impl Application {
 
     /// Ends the background work, writes what is still in memory only, and closes the database.
     pub async fn close(mut self) {
+        self.federation_out.stop().await;
         self.background.shutdown().await;
         if let Err(error) = self.tokens.flush_last_seen().await {
             tracing::warn!("could not record when devices were last seen: {error}");
         }
-        self.federation_out.flush().await;
+        self.federation_out.close().await;
         self.database.close().await;
     }
 }

@@ -87,7 +87,7 @@ impl FederationOut {
 
     async fn update_for(&self, server: &ServerName, change: &DeviceChange) -> Result<Option<What>, DbError> {
         let Some(user) = self.local_user(&change.user_id) else { return Ok(None) };
-        if !self.servers_sharing(&user).await?.contains(server.as_str()) {
+        if !self.shares_room(&user, server).await? {
             return Ok(None);
         }
         Ok(Some(What::Edus(self.device_update(&user, change).await?.into())))

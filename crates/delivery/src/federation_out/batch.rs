@@ -83,7 +83,7 @@ impl FederationOut {
         }
         let room = MAX_EDUS - batch.edus.len();
         let (edus, unsent) = ephemeral::edus(turn.ephemeral.clone(), room);
-        batch.txn_id = self.txn_id(turn.cursor, &positions, &edus);
+        batch.txn_id = self.txn_id(&positions, &edus);
         batch.edus.extend(edus);
         batch.unsent = unsent;
         Ok(batch)
@@ -125,12 +125,11 @@ impl FederationOut {
     }
 
     /// The same for the same content, also after a restart: who has it already then takes it for what it is.
-    fn txn_id(&self, cursor: Position, positions: &[Position], ephemeral: &[String]) -> String {
+    fn txn_id(&self, positions: &[Position], ephemeral: &[String]) -> String {
         if positions.is_empty() {
             return format!("{}-{}", self.began_ms, self.serial.fetch_add(1, Ordering::Relaxed));
         }
         let mut hash = Sha256::new();
-        hash.update(cursor.to_be_bytes());
         for position in positions {
             hash.update(position.to_be_bytes());
         }

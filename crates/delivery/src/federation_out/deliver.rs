@@ -1,6 +1,7 @@
 //! One transaction at a time to each server, to so many servers at once.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,56 @@ use plexus_protocol::id::ServerName;
 use plexus_store::{DbError, Tx, repo};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::FederationOut;
 use super::batch::Batch;
-use super::book::Turn;
+use super::book::{Lane, Turn};
 
-/// To how many servers transactions are under way at the same time: each may take a connection.
-const AT_ONCE: usize = 128;
+/// To how many servers transactions are under way at the same time: each may take a connection. The rest of the connections is
+/// for those who wait for another server to answer.
+const PROMPT_AT_ONCE: u32 = 128;
+const SLOW_AT_ONCE: u32 = 256;
+/// How long a server may take to answer before it is one of the slow.
+const PROMPT: Duration = Duration::from_secs(2);
 /// When a server that refuses, or could not be served, without being left alone is tried again.
 const PAUSE: Duration = Duration::from_secs(300);
+
+/// How many turns may be under way. A server that keeps us waiting has its turns among the slow, so that any number of dead
+/// servers leaves places for the living.
+pub(super) struct Lanes {
+    prompt: Arc<Semaphore>,
+    prompt_places: u32,
+    slow: Arc<Semaphore>,
+}
+
+impl Lanes {
+    /// Lanes for somebody who may use part of so many connections.
+    pub fn new(connections: usize) -> Self {
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        let prompt_places = (connections / 2).clamp(1, PROMPT_AT_ONCE);
+        let slow_places = (connections / 4).clamp(1, SLOW_AT_ONCE);
+        let places = |count: u32| Arc::new(Semaphore::new(count as usize));
+        Self { prompt: places(prompt_places), prompt_places, slow: places(slow_places) }
+    }
+
+    /// A place for one more turn, if there is one.
+    fn place(&self, lane: Lane) -> Option<OwnedSemaphorePermit> {
+        let places = match lane {
+            Lane::Prompt => &self.prompt,
+            Lane::Slow => &self.slow,
+        };
+        Arc::clone(places).try_acquire_owned().ok()
+    }
+
+    /// Waits for the turns of the prompt, if no more begin. Who takes longer than they may is waited for no longer.
+    pub async fn finish_prompt(&self) {
+        let over = self.prompt.acquire_many(self.prompt_places);
+        // Whether all of them are over or time is, there is nothing else to do.
+        drop(tokio::time::timeout(PROMPT, over).await);
+    }
+}
 
 /// Why a turn led to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +88,13 @@ impl FederationOut {
         let mut turns: JoinSet<Option<ServerName>> = JoinSet::new();
         let mut pauses: JoinSet<ServerName> = JoinSet::new();
         loop {
-            while turns.len() < AT_ONCE
-                && let Some(turn) = self.next_turn()
-            {
-                let this = Arc::clone(&self);
-                turns.spawn(async move { this.take_turn(turn).await });
+            for lane in [Lane::Prompt, Lane::Slow] {
+                while let Some(place) = self.lanes.place(lane)
+                    && let Some(turn) = self.next_turn(lane)
+                {
+                    let this = Arc::clone(&self);
+                    turns.spawn(async move { this.take_turn(turn, lane, place).await });
+                }
             }
             tokio::select! {
                 () = self.ready.notified() => {}
@@ -71,13 +114,24 @@ impl FederationOut {
         }
     }
 
-    fn next_turn(&self) -> Option<Turn> {
-        self.state().book.next()
+    fn next_turn(&self, lane: Lane) -> Option<Turn> {
+        let mut state = self.state();
+        if state.stopping { None } else { state.book.next(lane) }
     }
 
     /// Sends one transaction. Answers the server if it is to be tried again after a pause.
-    async fn take_turn(&self, turn: Turn) -> Option<ServerName> {
-        let outcome = self.attempt(&turn).await;
+    async fn take_turn(&self, turn: Turn, lane: Lane, mut place: OwnedSemaphorePermit) -> Option<ServerName> {
+        let outcome = {
+            let attempt = std::pin::pin!(self.attempt(&turn));
+            match lane {
+                Lane::Prompt => self.promptly(attempt, &mut place).await,
+                Lane::Slow => Some(attempt.await),
+            }
+        };
+        let Some(outcome) = outcome else {
+            self.state().book.gave_way(turn);
+            return None;
+        };
         let (server, to_device) = (turn.server, turn.to_device);
         let paused = match outcome {
             Ok(batch) => {
@@ -89,16 +143,46 @@ impl FederationOut {
                 None
             }
             Err(error) => {
-                tracing::info!("nothing could be delivered to {server}: {error}");
                 self.state().book.failed(&server, to_device);
-                (!self.parts.transport.is_backing_off(&server)).then_some(server)
+                // It was logged when it was decided that the server is left alone.
+                let is_left_alone = self.parts.transport.backing_off_until(&server).is_some();
+                if !is_left_alone {
+                    tracing::info!("nothing could be delivered to {server}: {error}");
+                }
+                (!is_left_alone).then_some(server)
             }
         };
         self.progressed.notify_one();
         paused
     }
 
+    /// What a turn comes to that began among the prompt. If it takes long it goes on among the slow; when there are too many of
+    /// them, and others wait, it is given up for now (`None`).
+    async fn promptly<T>(
+        &self,
+        mut attempt: Pin<&mut impl Future<Output = T>>,
+        place: &mut OwnedSemaphorePermit,
+    ) -> Option<T> {
+        loop {
+            tokio::select! {
+                outcome = &mut attempt => return Some(outcome),
+                () = self.parts.clock.sleep(PROMPT) => {}
+            }
+            if let Some(among_the_slow) = self.lanes.place(Lane::Slow) {
+                *place = among_the_slow;
+                self.ready.notify_one();
+                return Some(attempt.await);
+            }
+            if self.state().book.prompt_ones_wait() {
+                return None;
+            }
+        }
+    }
+
     async fn attempt(&self, turn: &Turn) -> Result<Batch, TurnError> {
+        if let Some(until_ms) = self.parts.transport.backing_off_until(&turn.server) {
+            return Err(FederationError::BackingOff { destination: turn.server.clone(), until_ms }.into());
+        }
         let batch = self.batch(turn).await?;
         if !batch.is_empty() {
             let body = batch.body(self.parts.rooms.server_name().as_str(), self.parts.clock.now_ms());

@@ -132,6 +132,18 @@ impl FederationOut {
         (user.server_name() == self.parts.rooms.server_name().as_str()).then_some(user)
     }
 
+    /// Whether a user shares a room with another server.
+    pub(super) async fn shares_room(&self, user: &UserId, server: &ServerName) -> Result<bool, DbError> {
+        for room in self.parts.rooms.memberships().of(user).await?.joined() {
+            if let Some(room) = self.parts.rooms.get_nid(room).await?
+                && room.view().servers.contains(server.as_str())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The other servers with which a user shares a room.
     pub(super) async fn servers_sharing(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
         let mut servers = BTreeSet::new();

@@ -142,7 +142,7 @@ impl FederationOut {
             servers.filter_map(|name| name.try_into().ok()).filter(|server| self.is_other(server)).collect();
         let mut state = self.state();
         for server in servers {
-            if !self.parts.transport.is_backing_off(&server) {
+            if self.parts.transport.backing_off_until(&server).is_none() {
                 state.book.ephemeral(server, edu.clone());
             }
         }

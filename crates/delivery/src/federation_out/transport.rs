@@ -22,8 +22,14 @@ pub trait Transport: Send + Sync {
     /// Whether this server may speak with `server` at all.
     fn is_allowed(&self, server: &ServerName) -> bool;
 
-    /// Whether `server` is left alone at the moment because it failed.
-    fn is_backing_off(&self, server: &ServerName) -> bool;
+    /// Until when (Unix ms) `server` is left alone because it failed; `None` if it may be tried.
+    fn backing_off_until(&self, server: &ServerName) -> Option<u64>;
+
+    /// Whether `server` failed and has not answered since, whether it is left alone or not.
+    fn is_failing(&self, server: &ServerName) -> bool;
+
+    /// To how many servers it may speak at the same time, everybody who speaks with servers taken together.
+    fn capacity(&self) -> usize;
 
     /// Waits for the next server that failed and is worth trying again.
     fn came_back(&self) -> Pending<'_, ServerName>;
@@ -44,8 +50,16 @@ impl Transport for FederationClient {
         FederationClient::is_allowed(self, server)
     }
 
-    fn is_backing_off(&self, server: &ServerName) -> bool {
-        self.backing_off_until(server).is_some()
+    fn backing_off_until(&self, server: &ServerName) -> Option<u64> {
+        FederationClient::backing_off_until(self, server)
+    }
+
+    fn is_failing(&self, server: &ServerName) -> bool {
+        FederationClient::is_failing(self, server)
+    }
+
+    fn capacity(&self) -> usize {
+        self.max_connections()
     }
 
     fn came_back(&self) -> Pending<'_, ServerName> {

@@ -142,6 +142,14 @@ impl Server {
         self.child.id()
     }
 
+    /// A line of `/proc/PID/status` that is about memory, in MiB.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("this is Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
+        let kilobytes: u64 = line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").parse().expect("a number");
+        kilobytes / 1024
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();

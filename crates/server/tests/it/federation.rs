@@ -2,6 +2,7 @@
 
 mod asking;
 pub(crate) mod away;
+mod crowd;
 mod delivery;
 mod device_lists;
 mod discovery;

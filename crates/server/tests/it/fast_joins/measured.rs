@@ -21,14 +21,6 @@ fn number(name: &str, otherwise: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// A line of `/proc/PID/status`, in MiB.
-fn memory(server: &Server, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("this is Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
-    let kilobytes: u64 = line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").parse().expect("a number");
-    kilobytes / 1024
-}
-
 /// How long each message took that was sent until `done`.
 async fn chatter(client: Client, user: TestUser, room: String, done: Arc<AtomicBool>) -> Vec<Duration> {
     let (mut taken, clock) = (Vec::new(), Clock::system());
@@ -66,7 +58,7 @@ async fn measure(place: TestPlace, omits_members: bool) {
     let room = made.ok()["room_id"].as_str().unwrap_or_default().to_owned();
     let done = Arc::new(AtomicBool::new(false));
     let talking = tokio::spawn(chatter(client.clone(), bob, room, Arc::clone(&done)));
-    let (before, clock) = (memory(&server, "VmRSS"), Clock::system());
+    let (before, clock) = (server.memory("VmRSS"), Clock::system());
     let (asking, path, token) = (client.clone(), join_path(&host), alice.token.clone());
     // In a build for debugging the client may give up first; the join goes on.
     drop(tokio::spawn(async move { asking.post(&path, &token, json!({})).await }));
@@ -84,7 +76,7 @@ async fn measure(place: TestPlace, omits_members: bool) {
     done.store(true, Ordering::Relaxed);
     let mut waits = talking.await.expect("somebody talks");
     waits.sort_unstable();
-    let peak = memory(&server, "VmHWM");
+    let peak = server.memory("VmHWM");
     let kind = place.args().keys().cloned().collect::<Vec<_>>().join(",");
     println!(
         "{} members, {} state events, omit {omits_members}, [{kind}]: joined after {joined:.2?}, full after {full:.2?}; \
