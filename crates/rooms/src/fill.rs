@@ -40,15 +40,23 @@ struct Added {
 
 impl Rooms {
     /// Adds to the state before the join what of `state` it lacks. `full`: `state` is all of it.
-    pub(crate) async fn fill(&self, room: &Arc<Room>, state: &[EventNid], full: bool) -> Result<(), ReceiveError> {
+    pub(crate) async fn fill(
+        &self,
+        room: &Arc<Room>,
+        state: &[Arc<StateEntry>],
+        full: bool,
+    ) -> Result<(), ReceiveError> {
         let Some(join) = unfinished(&room.view()) else { return Ok(()) };
         let event = join.event_nid;
         let row = self.db.read(move |tx| repo::events::by_nids(tx, &[event])).await?.pop();
         let joined_at = row.and_then(|row| row.position).unwrap_or(0);
         let mut added = Added::default();
-        for nids in state.chunks(WRITTEN_AT_ONCE) {
-            let (version, nids) = (room.version, nids.to_vec());
-            let mut entries = self.db.read(move |tx| state_at::entries(tx, version, &nids)).await?;
+        for entries in state.chunks(WRITTEN_AT_ONCE) {
+            let (mut entries, kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| !entry.keeps());
+            let (version, nids) = (room.version, kept.iter().map(|entry| entry.nid).collect::<Vec<_>>());
+            if !nids.is_empty() {
+                entries.extend(self.db.read(move |tx| state_at::entries(tx, version, &nids)).await?);
+            }
             // Of two events for one key the first counts.
             entries.retain(|entry| match added.state.get(&entry.event_type, &entry.state_key) {
                 Some(_) => false,

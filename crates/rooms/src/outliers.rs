@@ -21,10 +21,24 @@ use crate::room::Room;
 /// How many are written in one transaction, so that other writers need not wait for all.
 const WRITTEN_AT_ONCE: usize = 1_000;
 
+/// Events that have been judged by their auth events, and are to be stored.
+#[derive(Default)]
+pub(crate) struct Judged {
+    outliers: Vec<Outlier>,
+    allowing: HashMap<EventId, AuthEvent>,
+}
+
 struct Outlier {
-    nid: EventNid,
     pdu: Pdu,
+    packed: Vec<u8>,
     verdict: Verdict,
+}
+
+impl Judged {
+    /// The events, in their order.
+    pub fn event_ids(&self) -> impl Iterator<Item = &EventId> {
+        self.outliers.iter().map(|outlier| outlier.pdu.event_id())
+    }
 }
 
 impl Rooms {
@@ -32,54 +46,65 @@ impl Rooms {
     pub(crate) async fn store_outliers(&self, room: &Room, pdus: Vec<Pdu>) -> Result<(), DbError> {
         let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let known = self.known(&ids).await?;
-        let mut pdus: Vec<Pdu> =
+        let pdus: Vec<Pdu> =
             pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
-        if pdus.is_empty() {
-            return Ok(());
-        }
-        pdus = auth_events_first(pdus);
-        let judged = self.judge_outliers(room, pdus).await?;
-        let first = self.nids.take(2 * i64::try_from(judged.len()).unwrap_or(i64::MAX / 2)).await?;
-        let mut outliers: Vec<Outlier> = judged
-            .into_iter()
-            .zip((0_i64..).map(|at| first + 2 * at))
-            .map(|((pdu, verdict), nid)| Outlier { nid, pdu, verdict })
-            .collect();
-        while !outliers.is_empty() {
-            let rest = outliers.split_off(outliers.len().min(WRITTEN_AT_ONCE));
-            self.write_outliers(room.nid, std::mem::replace(&mut outliers, rest)).await?;
+        for pdus in auth_events_first(pdus).chunks(WRITTEN_AT_ONCE) {
+            let packed = pdus.iter().map(|pdu| (pdu.clone(), pdu_json::pack(pdu.json()))).collect();
+            let judged = self.judge_outliers(room, packed, &Judged::default()).await?;
+            self.write_outliers(room.nid, judged.into()).await?;
         }
         Ok(())
     }
 
-    /// What the auth events of each allow. Given in an order in which auth events come first.
-    async fn judge_outliers(&self, room: &Room, pdus: Vec<Pdu>) -> Result<Vec<(Pdu, Verdict)>, DbError> {
-        let among: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
-        let mut elsewhere: Vec<EventId> = pdus
-            .iter()
-            .flat_map(|pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)))
-            .filter(|id| !among.contains(id))
-            .collect();
+    /// What the auth events of each allow. Given, with their packed JSON, in an order in which auth events come first;
+    /// `before`: events that were judged just now and need not be stored yet.
+    pub(crate) async fn judge_outliers(
+        &self,
+        room: &Room,
+        pdus: Vec<(Pdu, Vec<u8>)>,
+        before: &Judged,
+    ) -> Result<Judged, DbError> {
+        let among: HashSet<&EventId> = pdus.iter().map(|(pdu, _)| pdu.event_id()).collect();
+        let named = |pdu: &Pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect::<Vec<_>>();
+        let mut elsewhere: Vec<EventId> =
+            pdus.iter().flat_map(|(pdu, _)| named(pdu)).filter(|id| !among.contains(id)).collect();
         elsewhere.sort_unstable();
         elsewhere.dedup();
-        let mut known = auth_index::auth_events(&self.db, (room.nid, room.version), &elsewhere).await?;
-        let mut judged = Vec::with_capacity(pdus.len());
-        for pdu in pdus {
+        let (recent, stored): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|id| before.allowing.contains_key(id));
+        let mut known = auth_index::auth_events(&self.db, (room.nid, room.version), &stored).await?;
+        known.extend(
+            recent
+                .into_iter()
+                .filter_map(|id| before.allowing.get_key_value(&id))
+                .map(|(id, event)| (id.clone(), event.clone())),
+        );
+        let mut judged = Judged::default();
+        for (pdu, packed) in pdus {
             let Some(verdict) = by_auth_events(room.version, &pdu, &known) else { continue };
-            let rejected = verdict == Verdict::Rejected;
-            known.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
-            judged.push((pdu, verdict));
+            let event = AuthEvent { pdu: pdu.clone(), rejected: verdict == Verdict::Rejected };
+            known.insert(pdu.event_id().clone(), event.clone());
+            judged.allowing.insert(pdu.event_id().clone(), event);
+            judged.outliers.push(Outlier { pdu, packed, verdict });
         }
         Ok(judged)
     }
 
-    async fn write_outliers(&self, room: RoomNid, outliers: Vec<Outlier>) -> Result<(), DbError> {
+    /// Stores events that have been judged; answers the number and the verdict under which each is stored, in their order.
+    pub(crate) async fn write_outliers(
+        &self,
+        room: RoomNid,
+        judged: Arc<Judged>,
+    ) -> Result<Vec<(EventNid, Verdict)>, DbError> {
+        if judged.outliers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = self.nids.take(2 * i64::try_from(judged.outliers.len()).unwrap_or(i64::MAX / 2)).await?;
         let shared = Arc::clone(&self.shared);
         self.db
             .write(move |tx| {
-                let texts = write(tx, room, &outliers, shared.interner.lookups())?;
+                let (stored, texts) = write(tx, (room, first), &judged.outliers, shared.interner.lookups())?;
                 tx.after_commit(move || shared.interner.keep(texts));
-                Ok(())
+                Ok(stored)
             })
             .await
     }
@@ -159,19 +184,30 @@ fn in_order(pdus: Vec<Pdu>, before: impl Fn(&Pdu) -> Vec<EventId>) -> Vec<Pdu> {
     ordered
 }
 
-fn write(tx: &mut Tx<'_>, room: RoomNid, outliers: &[Outlier], mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+fn write(
+    tx: &mut Tx<'_>,
+    (room, first): (RoomNid, EventNid),
+    outliers: &[Outlier],
+    mut lookups: Lookups<'_>,
+) -> Result<(Vec<(EventNid, Verdict)>, NewTexts), DbError> {
     let keys: Vec<Vec<u8>> = outliers.iter().map(|outlier| event_key::encode(outlier.pdu.event_id())).collect();
     // Another task may have stored some of them meanwhile.
-    let known: HashSet<Vec<u8>> = repo::events::known(tx, &keys)?.into_iter().map(|known| known.event_id).collect();
+    let known =
+        repo::events::known(tx, &keys)?.into_iter().map(|known| (known.event_id, (known.event_nid, known.verdict)));
+    let known: HashMap<Vec<u8>, (EventNid, Verdict)> = known.collect();
     let pdus = || outliers.iter().map(|outlier| &outlier.pdu);
     lookups.prepare(tx, pdus().map(|pdu| pdu.sender().as_str()), pdus().filter_map(Pdu::state_key))?;
+    let mut stored = Vec::with_capacity(outliers.len());
     let mut rows = Vec::with_capacity(outliers.len());
-    for (Outlier { nid, pdu, verdict }, event_id) in outliers.iter().zip(keys) {
-        if known.contains(&event_id) {
+    for ((Outlier { pdu, packed, verdict }, event_id), at) in outliers.iter().zip(keys).zip(0..) {
+        if let Some(known) = known.get(&event_id) {
+            stored.push(*known);
             continue;
         }
+        let event_nid = first + 2 * at;
+        stored.push((event_nid, *verdict));
         rows.push(NewEvent {
-            event_nid: *nid,
+            event_nid,
             event_id,
             room_nid: room,
             position: None,
@@ -182,9 +218,9 @@ fn write(tx: &mut Tx<'_>, room: RoomNid, outliers: &[Outlier], mut lookups: Look
             origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
             snapshot_nid: None,
             verdict: *verdict,
-            json: pdu_json::pack(pdu.json()),
+            json: packed.clone(),
         });
     }
     repo::events::insert(tx, &rows)?;
-    Ok(lookups.into_new())
+    Ok((stored, lookups.into_new()))
 }

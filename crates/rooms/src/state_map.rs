@@ -81,7 +81,8 @@ impl StateEntry {
         }
     }
 
-    fn keeps(&self) -> bool {
+    /// Whether it keeps its event in memory.
+    pub(crate) fn keeps(&self) -> bool {
         self.state_key.is_empty()
     }
 

@@ -87,7 +87,7 @@ pub struct Ways {
     pub omits_members: bool,
     /// After how many bytes the answer to `send_join` breaks off.
     pub joins_break_off: Option<usize>,
-    /// After how many bytes the answer to `state` breaks off.
+    /// After how many bytes the next answer to `state` breaks off.
     pub states_break_off: Option<usize>,
     /// Whether `state` and `state_ids` are refused.
     pub refuses_state: bool,

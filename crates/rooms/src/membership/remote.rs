@@ -18,6 +18,7 @@ use crate::profile;
 use crate::receive::{Accepted, PartialState, PduReceiver, TakeInError, TakenIn};
 use crate::registry::Rooms;
 use crate::room::Room;
+use crate::state_map::StateEntry;
 
 /// The largest state that is entered in one transaction, in events.
 const ENTERED_AT_ONCE: usize = 2_000;
@@ -100,11 +101,12 @@ impl Remote {
     ) -> Result<Accepted, MembershipError> {
         let TakenIn { state, first, members_omitted, servers, .. } = taken;
         let small = state.len() <= ENTERED_AT_ONCE;
+        let nids = |state: &[Arc<StateEntry>]| state.iter().map(|entry| entry.nid).collect::<Vec<_>>();
         if small && !members_omitted {
-            return Ok(self.rooms.enter(room, join, state, None).await?);
+            return Ok(self.rooms.enter(room, join, nids(&state), None).await?);
         }
         let partial = PartialState { via: server.clone(), servers, told: small };
-        let accepted = self.rooms.enter(room, join, if small { state.clone() } else { first }, Some(&partial)).await?;
+        let accepted = self.rooms.enter(room, join, if small { nids(&state) } else { first }, Some(&partial)).await?;
         if !matches!(accepted, Accepted::Timeline(_)) {
             return Ok(accepted);
         }

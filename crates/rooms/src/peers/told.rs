@@ -24,8 +24,8 @@ const WANTED: Wanted = Wanted {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many servers of a room are remembered: more than any has.
 const MOST_SERVERS: usize = 50_000;
-/// How many events a part has.
-const EVENTS_AT_ONCE: usize = 256;
+/// How many events a part has: so many that checking their signatures together pays.
+const EVENTS_AT_ONCE: usize = 1_024;
 
 /// The answer to `send_join` or `state`.
 pub(super) struct Told {

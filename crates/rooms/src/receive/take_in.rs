@@ -7,16 +7,18 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events::Verdict;
-use plexus_store::{DbError, EventNid};
+use plexus_store::{DbError, EventNid, pdu_json};
 use tokio::task::JoinSet;
 
 use super::PduReceiver;
-use super::spool::Spool;
+use super::spool::{Spool, Stored};
+use crate::outliers::Judged;
 use crate::peers::{RawPdu, StatePart, StateParts};
 use crate::room::Room;
+use crate::state_map::StateEntry;
 
 /// So many parts are being checked while the next one comes in.
-const CHECKED_AT_ONCE: usize = 4;
+const CHECKED_AT_ONCE: usize = 2;
 /// So many events are judged and written, or looked up, at a time.
 const AT_ONCE: usize = 1_000;
 /// The most events that a room's state may be made of, those that allow it and that are only named included.
@@ -27,8 +29,8 @@ const MOST_EVENTS: usize = 2_000_000;
 pub(crate) struct TakenIn {
     /// The join, when it was completed by the other server.
     pub join: Option<RawPdu>,
-    /// The events of the state that are of use.
-    pub state: Vec<EventNid>,
+    /// The entries of the state that are of use; their events are not in memory.
+    pub state: Vec<Arc<StateEntry>>,
     /// Those of them without which nothing goes: which have an empty state key, are of this server's users, or stand where
     /// something is known already.
     pub first: Vec<EventNid>,
@@ -84,7 +86,7 @@ impl PduReceiver {
                 StatePart::AuthChain(events) => (events, false),
             };
             let (receiver, of_room) = (self.clone(), Arc::clone(room));
-            checking.spawn(async move { (receiver.open(&of_room, events).await, of_state) });
+            checking.spawn(async move { Ok((receiver.open_unknown(&of_room, events).await?, of_state)) });
             while checking.len() >= CHECKED_AT_ONCE {
                 has_create |= keep(&mut spool, &mut checking, room.version).await?;
             }
@@ -95,18 +97,35 @@ impl PduReceiver {
         if !has_create {
             return Err(TakeInError::NoCreate);
         }
-        for numbers in spool.auth_events_first().chunks(AT_ONCE) {
-            let pdus = spool.read(numbers, room.version)?;
-            self.rooms.store_outliers(room, pdus).await?;
+        let spool = self.store(room, spool).await?;
+        for (entry, first) in spool.state() {
+            taken.first.extend(first.then_some(entry.nid));
+            taken.state.push(Arc::new(entry));
         }
-        let (first, rest): (Vec<_>, Vec<_>) =
-            spool.state_ids().map(|(id, first)| (id.clone(), first)).partition(|it| it.1);
-        drop(spool);
-        let ids = |list: Vec<(EventId, bool)>| list.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-        taken.first = self.usable_state(room, &ids(first)).await?;
-        taken.state = taken.first.clone();
-        taken.state.extend(self.usable_state(room, &ids(rest)).await?);
         Ok(taken)
+    }
+
+    /// Stores what has been checked. While some are written, the next are read and judged.
+    async fn store(&self, room: &Arc<Room>, mut spool: Spool) -> Result<Spool, TakeInError> {
+        let order = spool.auth_events_first();
+        let mut chunks = order.chunks(AT_ONCE);
+        let mut judged = Arc::new(Judged::default());
+        loop {
+            let next = chunks.next().map(<[u32]>::to_vec);
+            let judging = async {
+                let Some(numbers) = next else { return Ok((spool, None)) };
+                let (spool, pdus) = read(spool, numbers, room.version).await?;
+                Ok((spool, Some(self.rooms.judge_outliers(room, pdus, &judged).await?)))
+            };
+            let writing = async { Ok(self.rooms.write_outliers(room.nid, Arc::clone(&judged)).await?) };
+            let (stored, (read, next)) = tokio::try_join!(writing, judging).map_err(|error: TakeInError| error)?;
+            spool = read;
+            spool.set_stored(judged.event_ids().zip(stored));
+            match next {
+                Some(next) => judged = Arc::new(next),
+                None => return Ok(spool),
+            }
+        }
     }
 
     /// The numbers of those events that can be part of the room's state.
@@ -124,18 +143,35 @@ impl PduReceiver {
     }
 }
 
-/// Keeps the next events that have been checked; whether the room's create event is among them.
-async fn keep(
-    spool: &mut Spool,
-    checking: &mut JoinSet<(Vec<Pdu>, bool)>,
+/// Reads events back, and packs them for the database.
+async fn read(
+    mut spool: Spool,
+    numbers: Vec<u32>,
     version: RoomVersion,
-) -> Result<bool, TakeInError> {
+) -> Result<(Spool, Vec<(Pdu, Vec<u8>)>), TakeInError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let pdus = spool.read(&numbers, version)?;
+        let packed = pdus.into_iter().map(|pdu| {
+            let packed = pdu_json::pack(pdu.json());
+            (pdu, packed)
+        });
+        let packed = packed.collect();
+        Ok((spool, packed))
+    });
+    reading.await.map_err(std::io::Error::other)?
+}
+
+/// Events with where they are stored, if they are, and whether they are of the state.
+type Checked = Result<(Vec<(Pdu, Option<Stored>)>, bool), DbError>;
+
+/// Keeps the next events that have been checked; whether the room's create event is among them.
+async fn keep(spool: &mut Spool, checking: &mut JoinSet<Checked>, version: RoomVersion) -> Result<bool, TakeInError> {
     let Some(checked) = checking.join_next().await else { return Ok(false) };
-    let (pdus, of_state) = checked.map_err(std::io::Error::other)?;
-    spool.add(&pdus, of_state)?;
+    let (events, of_state) = checked.map_err(std::io::Error::other)??;
+    spool.add(&events, of_state)?;
     if spool.len() > MOST_EVENTS {
         return Err(TakeInError::TooMany);
     }
     let stated = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
-    Ok(of_state && pdus.iter().any(|pdu| pdu.is_state("m.room.create", "") && stated(pdu)))
+    Ok(of_state && events.iter().any(|(pdu, _)| pdu.is_state("m.room.create", "") && stated(pdu)))
 }

@@ -1,13 +1,15 @@
 //! Signatures and hashes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
 use plexus_protocol::event::sign::{self, SignatureError};
 use plexus_protocol::event::{Pdu, redact};
-use plexus_protocol::rules::RoomVersion;
+use plexus_protocol::rules::{EventIdFormat, RoomVersion};
+use plexus_store::DbError;
 
+use super::spool::Stored;
 use super::{PduReceiver, ReceiveError};
 use crate::peers::{RawPdu, SignedBy};
 use crate::room::Room;
@@ -49,12 +51,34 @@ impl PduReceiver {
 
     /// Reads and checks events of a room that another server handed over. Those that are of no use are left out.
     pub(crate) async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
-        let version = room.version;
-        let pdus = match raw.len() < SPREAD {
-            true => parse_all(raw, version),
-            false => tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default(),
+        let pdus = parsed(room, raw).await;
+        self.sound(room, pdus).await
+    }
+
+    /// As [`Self::open`], with where they are stored: what is stored already, by an id that is the event's hash, is not
+    /// checked once more.
+    pub(crate) async fn open_unknown(
+        &self,
+        room: &Room,
+        raw: Vec<RawPdu>,
+    ) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
+        let pdus = parsed(room, raw).await;
+        let known = match room.version.rules().event_id_format {
+            EventIdFormat::Server => HashMap::new(),
+            _ => self.rooms.known(&pdus.iter().map(|pdu| pdu.event_id().clone()).collect::<Vec<_>>()).await?,
         };
-        let pdus: Vec<Pdu> = pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id).collect();
+        let stored = |pdu: &Pdu| known.get(pdu.event_id()).filter(|known| known.room_nid == room.nid);
+        let (old, new): (Vec<Pdu>, Vec<Pdu>) = pdus.into_iter().partition(|pdu| stored(pdu).is_some());
+        let new = self.sound(room, new).await;
+        let with_place = |pdu: Pdu| {
+            let stored = stored(&pdu).map(|known| (known.event_nid, known.verdict));
+            (pdu, stored)
+        };
+        Ok(old.into_iter().chain(new).map(with_place).collect())
+    }
+
+    /// Those whose signatures are right, as far as they are true.
+    async fn sound(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let mut sound = Vec::with_capacity(pdus.len());
         for (id, result) in ids.into_iter().zip(self.verify(pdus).await) {
@@ -67,6 +91,17 @@ impl PduReceiver {
         }
         sound
     }
+}
+
+/// Events of the room, parsed.
+async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
+    let version = room.version;
+    let mut pdus = match raw.len() < SPREAD {
+        true => parse_all(raw, version),
+        false => tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default(),
+    };
+    pdus.retain(|pdu| pdu.room_id() == &room.id);
+    pdus
 }
 
 /// Parses events, each once; what is malformed is left out.

@@ -108,7 +108,8 @@ async fn told(room: &HostedRoom) -> Result<(), Refusal> {
 async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     told(&room).await?;
-    let ways = room.ways();
+    let mut ways = room.ways();
+    room.set_ways(|now| ways.states_break_off = now.states_break_off.take());
     let mut told = {
         let log = room.log();
         let id = asked.get("event_id").map_or("", String::as_str);

@@ -35,17 +35,22 @@ fn what_goes_in_comes_out_in_order() {
     let stranger = event(10_000, &[]);
     let last = event(601, &[&stranger, &events[3], &events[3]]);
     let mut spool = Spool::new(Box::new(|_| false));
-    spool.add(std::slice::from_ref(&last), true).unwrap();
+    let mut add = |events: &[Pdu], of_state| {
+        let events: Vec<_> = events.iter().map(|pdu| (pdu.clone(), None)).collect();
+        spool.add(&events, of_state).unwrap();
+    };
+    add(std::slice::from_ref(&last), true);
     events.reverse();
     for part in events.chunks(7) {
-        spool.add(part, false).unwrap();
+        add(part, false);
     }
     // Once more, and as state now.
-    spool.add(&events[..10], true).unwrap();
-    spool.add(&events[..10], true).unwrap();
+    add(&events[..10], true);
+    add(&events[..10], true);
+    // Known before.
+    let known = event(700, &[&event(701, &[])]);
+    spool.add(&[(known.clone(), Some((7, Verdict::Accepted)))], true).unwrap();
     assert!(spool.end > IN_MEMORY as u64);
-    let ids: Vec<&EventId> = spool.state_ids().map(|(id, _)| id).collect();
-    assert!(ids.into_iter().eq(std::iter::once(&last).chain(&events[..10]).map(Pdu::event_id)));
 
     let order = spool.auth_events_first();
     assert_eq!(order.len(), events.len() + 1);
@@ -58,4 +63,13 @@ fn what_goes_in_comes_out_in_order() {
     for pdu in events.iter().chain([&last]) {
         assert_eq!(back[at[pdu.event_id()]].json(), pdu.json());
     }
+
+    // The state is what has been stored of it and was not rejected.
+    let verdict = |nid: i64| if nid == 3 { Verdict::Rejected } else { Verdict::Accepted };
+    let of_state = || std::iter::once(&last).chain(&events[..9]);
+    spool.set_stored(of_state().map(Pdu::event_id).zip((0..).map(|nid| (nid, verdict(nid)))));
+    let state: Vec<(String, i64)> = spool.state().map(|(entry, _)| (entry.state_key.to_string(), entry.nid)).collect();
+    let expected = of_state().zip(0..).filter(|(_, nid)| *nid != 3).chain([(&known, 7)]);
+    assert_eq!(state, expected.map(|(pdu, nid)| (pdu.state_key().unwrap().to_owned(), nid)).collect::<Vec<_>>());
+    assert_eq!(spool.auth_events_first().len(), events.len() - 9);
 }
