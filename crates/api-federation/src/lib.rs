@@ -24,3 +24,4 @@ mod transactions;
 pub use discovery::own_keys::OwnKeys;
 pub use routes::router;
 pub use services::{Api, Services};
+pub use thirdparty::bind_callback::BroughtInvites;

@@ -13,7 +13,7 @@ use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::{MembershipChanger, PduReceiver, Profiles, Rooms};
 
-use crate::OwnKeys;
+use crate::{BroughtInvites, OwnKeys};
 
 plexus_http::services! {
     /// Everything the server-server API's endpoints stand on; built by the server's `wire.rs`.
@@ -34,5 +34,6 @@ plexus_http::services! {
         pub profiles: Arc<Profiles>,
         pub membership_changer: Arc<MembershipChanger>,
         pub media: Arc<MediaStore>,
+        pub brought_invites: Arc<BroughtInvites>,
     }
 }

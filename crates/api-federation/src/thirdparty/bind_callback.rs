@@ -1,15 +1,29 @@
 //! PUT /_matrix/federation/v1/3pid/onbind
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Empty, Json, State};
+use plexus_base::Clock;
+use plexus_http::{ApiError, ClientIp, Empty, Json, RateLimiter, State};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::{MembershipChanger, MembershipError, Profiles, Redemption};
 use serde::Deserialize;
 
-/// The most invites that are looked at: anybody may send them, and each may cost a request to another server.
-const MAX_INVITES: usize = 100;
+/// The most invites that are looked at.
+const MAX_INVITES: u32 = 100;
+/// How many invites one address may bring in a second in the long run.
+const INVITES_PER_SECOND: f64 = 1.0;
+
+/// How many invites each address has brought: anybody may bring them, and each may cost a request to another server.
+pub struct BroughtInvites(RateLimiter<IpAddr>);
+
+impl BroughtInvites {
+    /// Nobody has brought any.
+    pub fn new(clock: &Clock) -> Self {
+        Self(RateLimiter::new(clock.clone(), INVITES_PER_SECOND, f64::from(MAX_INVITES)))
+    }
+}
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -29,6 +43,8 @@ struct Invite {
 /// An identity server has found one of our users to own an address that has been invited to rooms. The invites prove
 /// themselves, so anybody may bring them; one that fails does not keep the others from being made.
 pub async fn handle(
+    ClientIp(ip): ClientIp,
+    State(brought): State<Arc<BroughtInvites>>,
     State(own): State<ServerName>,
     State(profiles): State<Arc<Profiles>>,
     State(members): State<Arc<MembershipChanger>>,
@@ -38,9 +54,9 @@ pub async fn handle(
     if user.server_name() != own.as_str() || profiles.find(&user).await?.is_none() {
         return Err(ApiError::not_found("No such user"));
     }
-    if request.invites.len() > MAX_INVITES {
-        return Err(ApiError::invalid_param(format!("More than {MAX_INVITES} invites")));
-    }
+    let invites = u32::try_from(request.invites.len()).ok().filter(|invites| *invites <= MAX_INVITES);
+    let invites = invites.ok_or_else(|| ApiError::invalid_param(format!("More than {MAX_INVITES} invites")))?;
+    brought.0.take(&ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), invites)?;
     for invite in request.invites {
         let Invite { mxid, room_id, sender, signed } = invite;
         if mxid != user || signed.get_str("mxid") != Some(user.as_str()) {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use plexus_api_federation::OwnKeys;
+use plexus_api_federation::{BroughtInvites, OwnKeys};
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
 use plexus_delivery::EduReceiver;
@@ -98,6 +98,7 @@ pub fn services(
         profiles: Arc::clone(&shared.profiles),
         membership_changer: Arc::clone(&shared.membership_changer),
         media: Arc::clone(&shared.media),
+        brought_invites: Arc::new(BroughtInvites::new(&shared.clock)),
         config,
     }
 }

@@ -125,12 +125,17 @@ async fn who_does_not_own_it_is_not() {
         assert_eq!(tell(&server, nobody).await.refusal(), (404, "M_NOT_FOUND"));
         let mut many = bound(&bob.id, &room, &alice.id, word.clone());
         many["invites"] = vec![many["invites"][0].clone(); 101].into();
-        assert_eq!(tell(&server, many).await.refusal(), (400, "M_INVALID_PARAM"));
+        assert_eq!(tell(&server, many.clone()).await.refusal(), (400, "M_INVALID_PARAM"));
         // One that fails is no concern of who brings it.
         tell(&server, bound(&bob.id, &room, &alice.id, word.clone())).await.ok();
         assert_eq!(membership(&server, &alice, &room, &bob.id).await, None);
         identity.stands_by_its_key.store(true, Ordering::Relaxed);
         exchange(&alice.id, word).await.ok();
         assert_eq!(membership(&server, &alice, &room, &bob.id).await.as_deref(), Some("invite"));
+
+        // Anybody may bring invites, but not without end.
+        many["invites"].as_array_mut().expect("a list").truncate(60);
+        tell(&server, many.clone()).await;
+        assert_eq!(tell(&server, many).await.refusal(), (429, "M_LIMIT_EXCEEDED"));
     }
 }
