@@ -76,8 +76,12 @@ async function registerAndLogin(name) {
     const first = sdk.createClient({ baseUrl, accessToken: registered.access_token, userId: registered.user_id });
     assert((await first.whoami()).user_id === registered.user_id, "whoami knows the new user");
     await first.logout(true);
+    return login(name);
+}
 
-    const login = await sdk.createClient({ baseUrl }).loginRequest({
+/** A new device of an account, which has synced. */
+async function login(name) {
+    const session = await sdk.createClient({ baseUrl }).loginRequest({
         type: "m.login.password",
         identifier: { type: "m.id.user", user: name },
         password: PASSWORD,
@@ -85,9 +89,9 @@ async function registerAndLogin(name) {
     });
     const client = sdk.createClient({
         baseUrl,
-        accessToken: login.access_token,
-        userId: login.user_id,
-        deviceId: login.device_id,
+        accessToken: session.access_token,
+        userId: session.user_id,
+        deviceId: session.device_id,
     });
     await client.initRustCrypto({ useIndexedDB: false });
     await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, threadSupport: true });
@@ -229,6 +233,25 @@ async function encryptedWithPeer(alice) {
     await alice.sendTextMessage(roomId, "js to peer");
     await decrypted(alice, roomId, "peer to js");
     ok("encrypted conversation with another SDK");
+    return roomId;
+}
+
+/** Who has a new device goes on there, also with those who talked with the old one. */
+async function newDevices(alice, roomId) {
+    const later = await login(ownName);
+    await alice.sendTextMessage(roomId, "js has a new device");
+    await Promise.all([alice, later].map((device) => decrypted(device, roomId, "peer to two devices")));
+
+    await decrypted(alice, roomId, "the peer has a new device");
+    for (;;) {
+        const updated = new Promise((resolve) => alice.once("crypto.devicesUpdated", resolve));
+        if ((await alice.getCrypto().getUserDeviceInfo([peerId])).get(peerId)?.size === 2) break;
+        await updated;
+    }
+    await later.sendTextMessage(roomId, "js to two devices");
+    await Promise.all([alice, later].map((device) => decrypted(device, roomId, "from new device to new device")));
+    ok("a new device on each side");
+    return later;
 }
 
 async function crossSigning(alice) {
@@ -259,8 +282,8 @@ async function main() {
     await inTheClear(alice, bob);
     await encrypted(alice, bob);
     await crossSigning(alice);
-    await encryptedWithPeer(alice);
-    for (const client of [alice, bob]) {
+    const later = await newDevices(alice, await encryptedWithPeer(alice));
+    for (const client of [alice, later, bob]) {
         const token = client.getAccessToken();
         client.stopClient();
         await client.logout(true);

@@ -55,12 +55,14 @@ class Person:
         self.seen = []
         self.changed = asyncio.Condition()
 
-    async def start(self):
+    async def register(self):
         first = AsyncClient(self.client.homeserver, self.name)
         good(await first.register(self.name, PASSWORD, "registration"))
         assert (await first.whoami()).user_id == first.user_id
         good(await first.logout())
         await first.close()
+
+    async def start(self):
         good(await self.client.login(PASSWORD, "matrix-nio"))
         for kind in (Event, InviteMemberEvent, MegolmEvent, RedactionEvent, RedactedEvent):
             self.client.add_event_callback(self.remember, kind)
@@ -114,6 +116,12 @@ class Person:
             return room is not None and user_id in room.users and user_id not in room.invited_users
 
         await self.until(f"{user_id} in {room_id}", joined)
+
+    async def knows_devices(self, user_id, count):
+        def known():
+            return sum(1 for _ in self.client.device_store.active_user_devices(user_id)) == count
+
+        await self.until(f"{count} devices of {user_id}", known)
 
     async def stop(self):
         self.syncing.cancel()
@@ -273,21 +281,40 @@ async def encrypted_with_peer(carol, peer_id):
     assert secret.decrypted, "the peer's secret was encrypted"
     await carol.says(room_id, "peer to js")
     ok("encrypted conversation with another SDK")
+    return room_id
+
+
+async def new_devices(carol, later, room_id, peer_id):
+    await carol.sees(room_id, "word of a new device", with_body("js has a new device"))
+    await carol.knows_devices(peer_id, 2)
+    await carol.says(room_id, "peer to two devices")
+
+    await later.start()
+    await later.has_member(room_id, peer_id)
+    await later.knows_devices(peer_id, 2)
+    await carol.says(room_id, "the peer has a new device")
+    for device in (carol, later):
+        secret = await device.sees(room_id, "what is for both devices", with_body("js to two devices"))
+        assert secret.decrypted, "it was encrypted"
+    await later.says(room_id, "from new device to new device")
+    ok("a new device on each side")
 
 
 async def main():
     base_url, own_name, peer_id = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        carol = Person(base_url, own_name, one)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other, tempfile.TemporaryDirectory() as new:
+        carol, later = Person(base_url, own_name, one), Person(base_url, own_name, new)
         dave = Person(base_url, f"{own_name}-friend", other)
-        await carol.start()
-        await dave.start()
+        for person in (carol, dave):
+            await person.register()
+            await person.start()
         ok("register, log out, log in")
         await in_the_clear(carol, dave)
         await encrypted(carol, dave)
-        await encrypted_with_peer(carol, peer_id)
-        await carol.stop()
-        await dave.stop()
+        room_id = await encrypted_with_peer(carol, peer_id)
+        await new_devices(carol, later, room_id, peer_id)
+        for person in (carol, later, dave):
+            await person.stop()
         ok("log out")
 
 
