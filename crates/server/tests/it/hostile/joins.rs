@@ -6,17 +6,22 @@ use super::*;
 
 const VERSION: RoomVersion = RoomVersion::V11;
 
+/// A state event of the liar's room, signed as it should be.
+fn state_event(peer: &Peer, room: &str, (event_type, key): (&str, &str), content: Value, auth: &[String]) -> Value {
+    let event = json!({
+        "type": event_type, "state_key": key, "sender": peer.user("owner"), "room_id": room, "depth": auth.len() + 1,
+        "origin_server_ts": 1_700_000_000_000_u64, "content": content, "auth_events": auth,
+        "prev_events": auth.last().into_iter().collect::<Vec<_>>(),
+    });
+    forge(event, VERSION, peer)
+}
+
 /// The state of a room that the liar made up, each event signed as it should be.
 fn state(peer: &Peer, room: &str) -> Vec<Value> {
     let owner = peer.user("owner");
     let mut ids: Vec<String> = Vec::new();
     let mut event = |event_type: &str, key: &str, content: Value| {
-        let event = json!({
-            "type": event_type, "state_key": key, "sender": owner, "room_id": room, "depth": ids.len() + 1,
-            "origin_server_ts": 1_700_000_000_000_u64, "content": content, "auth_events": ids,
-            "prev_events": ids.last().into_iter().collect::<Vec<_>>(),
-        });
-        let event = forge(event, VERSION, peer);
+        let event = state_event(peer, room, (event_type, key), content, &ids);
         ids.push(id_of(&event, VERSION));
         event
     };
@@ -67,34 +72,124 @@ const LIES: &[Lie] = &[
     ("a redirect", |_| (StatusCode::FOUND, [("location", "/")]).into_response()),
 ];
 
+/// How the liar answers for a room of this state.
+fn host(stage: &Stage, room: &str, state: &[Value], tell: impl Fn() -> Response + Send + Sync + 'static) {
+    let ids: Vec<String> = state.iter().map(|event| id_of(event, VERSION)).collect();
+    let alice = &stage.alice.id;
+    let template = json!({
+        "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
+        "origin_server_ts": 1_700_000_000_000_u64, "content": { "membership": "join" },
+        "auth_events": [ids[0], ids[2], ids[3]], "prev_events": [ids[3]],
+    });
+    let made = json!({ "room_version": "11", "event": template });
+    stage.liar.answers(move |uri| match uri {
+        _ if uri.contains("/make_join/") => Some(Json(made.clone()).into_response()),
+        _ if uri.contains("/send_join/") => Some(tell()),
+        _ => None,
+    });
+}
+
+async fn join(stage: &Stage, room: &str, lie: &str) -> Answer {
+    let path = format!("{CLIENT}/join/{room}?via={}", stage.liar.peer.name());
+    let joining = stage.server.post(&path, &stage.alice.token, json!({}));
+    tokio::time::timeout(BOUND, joining).await.unwrap_or_else(|_| panic!("{lie}: no answer"))
+}
+
+async fn is_joined(stage: &Stage, room: &str) -> bool {
+    let rooms = stage.server.get(&format!("{CLIENT}/joined_rooms"), &stage.alice.token).await;
+    rooms.ok()["joined_rooms"].as_array().unwrap().contains(&json!(room))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_that_is_told_wrongly_is_not_joined() {
     let stage = Stage::new("11").await;
-    let name = stage.liar.peer.name().as_str().to_owned();
     for (number, (lie, tell)) in LIES.iter().enumerate() {
-        let room = format!("!lie{number}:{name}");
-        let (state, alice) = (state(&stage.liar.peer, &room), stage.alice.id.clone());
-        let ids: Vec<String> = state.iter().map(|event| id_of(event, VERSION)).collect();
-        let template = json!({
-            "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
-            "origin_server_ts": 1_700_000_000_000_u64, "content": { "membership": "join" },
-            "auth_events": [ids[0], ids[2], ids[3]], "prev_events": [ids[3]],
-        });
-        let made = json!({ "room_version": "11", "event": template });
-        let tell = *tell;
-        stage.liar.answers(move |uri| match uri {
-            _ if uri.contains("/make_join/") => Some(Json(made.clone()).into_response()),
-            _ if uri.contains("/send_join/") => Some(tell(&state)),
-            _ => None,
-        });
-        let path = format!("{CLIENT}/join/{room}?via={name}");
-        let joining = stage.server.post(&path, &stage.alice.token, json!({}));
-        let answer = tokio::time::timeout(BOUND, joining).await.unwrap_or_else(|_| panic!("{lie}: no answer"));
+        let room = format!("!lie{number}:{}", stage.liar.peer.name());
+        let (state, tell) = (state(&stage.liar.peer, &room), *tell);
+        host(&stage, &room, &state.clone(), move || tell(&state));
+        let answer = join(&stage, &room, lie).await;
         let code = answer.body["errcode"].as_str().unwrap_or_default();
         assert!(answer.status != 200 && answer.status != 500 && code.starts_with("M_"), "{lie}: {answer:?}");
-        let rooms = stage.server.get(&format!("{CLIENT}/joined_rooms"), &stage.alice.token).await;
-        assert!(!rooms.ok()["joined_rooms"].as_array().unwrap().contains(&json!(room)), "{lie}");
+        assert!(!is_joined(&stage, &room).await, "{lie}");
     }
     assert_eq!(stage.liar.asked("/send_join/"), LIES.len());
+    stage.is_usable().await;
+}
+
+/// More events for a state, each signed as it should be, that cannot all be part of one; how many of them are.
+type Contradiction = (&'static str, fn(&Peer, &str, &[Value]) -> Vec<Value>, usize);
+
+fn ids(state: &[Value], which: &[usize]) -> Vec<String> {
+    which.iter().map(|index| id_of(&state[*index], VERSION)).collect()
+}
+
+const CONTRADICTIONS: &[Contradiction] = &[
+    (
+        "two topics",
+        |peer, room, state| {
+            let auth = ids(state, &[0, 1, 2]);
+            let topic = |text| state_event(peer, room, ("m.room.topic", ""), json!({ "topic": text }), &auth);
+            vec![topic("one"), topic("another")]
+        },
+        1,
+    ),
+    (
+        "a topic of another room",
+        |peer, _, state| {
+            let topic = json!({ "topic": "elsewhere" });
+            vec![state_event(peer, "!else:else.example", ("m.room.topic", ""), topic, &ids(state, &[0, 1, 2]))]
+        },
+        0,
+    ),
+    (
+        "what nobody allowed",
+        |peer, room, state| {
+            let name = json!({ "name": "Mine" });
+            let mut event = state_event(peer, room, ("m.room.name", ""), name, &ids(state, &[0, 2]));
+            event["sender"] = json!(peer.user("mallory"));
+            vec![forge(event, VERSION, peer)]
+        },
+        0,
+    ),
+    (
+        "what rests on nothing",
+        |peer, room, state| {
+            let mut auth = ids(state, &[0, 1, 2]);
+            auth.push("$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned());
+            vec![state_event(peer, room, ("m.room.avatar", ""), json!({}), &auth)]
+        },
+        0,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_joined_with_what_of_its_state_can_be_true() {
+    let stage = Stage::new("11").await;
+    for (number, (lie, more, kept)) in CONTRADICTIONS.iter().enumerate() {
+        let room = format!("!contradiction{number}:{}", stage.liar.peer.name());
+        let state = state(&stage.liar.peer, &room);
+        let more = more(&stage.liar.peer, &room, &state);
+        let all = [state.clone(), more].concat();
+        host(&stage, &room, &state.clone(), move || told(all.clone(), state.clone()));
+        join(&stage, &room, lie).await.ok();
+        let state = stage.server.get(&format!("{CLIENT}/rooms/{room}/state"), &stage.alice.token).await;
+        // Alice's join came with it.
+        assert_eq!(state.ok().as_array().unwrap().len(), 5 + kept, "{lie}: {}", state.body);
+        serve::say(&stage.server, &stage.alice, &room, "the room is usable").await;
+    }
+    stage.is_usable().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_enters_a_room_whose_state_bans_them() {
+    let stage = Stage::new("11").await;
+    let room = format!("!banned:{}", stage.liar.peer.name());
+    let state = state(&stage.liar.peer, &room);
+    let banned = (("m.room.member", stage.alice.id.as_str()), json!({ "membership": "ban" }));
+    let ban = state_event(&stage.liar.peer, &room, banned.0, banned.1, &ids(&state, &[0, 1, 2]));
+    let all = [state.clone(), vec![ban]].concat();
+    host(&stage, &room, &state.clone(), move || told(all.clone(), state.clone()));
+    assert_eq!(join(&stage, &room, "a ban").await.refusal(), (502, "M_UNKNOWN"));
+    assert!(!is_joined(&stage, &room).await);
     stage.is_usable().await;
 }
