@@ -254,7 +254,7 @@ def measure(runs, servers, full, parts):
         more = ["history", "join-leave", "e2ee", "media"]
         runs.bench("more", servers, 3600 if full else 120, *more, *pace, "--messages", 5000 if full else 300)
     if "mixed" in parts:
-        runs.bench("mixed", servers, 3600 if full else 150, "mixed", "--rounds", rounds, "--seconds", 60 if full else 8)
+        runs.bench("mixed", servers, 3600 if full else 400, "mixed", "--rounds", rounds, "--seconds", 60 if full else 8)
     if "federation" in parts:
         runs.bench("fed-send", servers, 3600 if full else 240, "fed-send", "--rounds", rounds if full else 2,
                    "--pdus", 5000 if full else 500)

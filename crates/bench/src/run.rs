@@ -1,6 +1,7 @@
 //! What the scenarios of one run share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_base::Clock;
 
@@ -8,6 +9,12 @@ use crate::options::Options;
 use crate::report::{Better, Report};
 use crate::scenario::Acts;
 use crate::target::Target;
+
+/// Between two looks whether the targets are at rest, and how many there are.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: usize = 300;
+/// Who is at rest uses no more processor seconds from one look to the next.
+const AT_REST: f64 = 0.02;
 
 /// One run of the program.
 #[derive(Debug)]
@@ -19,6 +26,19 @@ pub struct Run {
 }
 
 impl Run {
+    /// Waits until the processes of all targets are at rest: what a server still has to do for the last round must not
+    /// slow down the next one's. Goes on after a while all the same.
+    pub async fn rest(&self) {
+        let used = || self.targets.iter().filter_map(Target::processor_seconds).sum::<f64>();
+        for _ in 0..LOOKS {
+            let before = used();
+            self.clock.sleep(LOOK).await;
+            if used() - before <= AT_REST {
+                return;
+            }
+        }
+    }
+
     /// Notes how many acts a second a round of the target at `index` had, how long the slowest hundredth took, and what
     /// one cost the server's processor.
     pub fn rate(&mut self, scenario: &str, acts: &str, index: usize, round: &Acts) {

@@ -126,6 +126,7 @@ async fn repeat(
     users: &mut [User],
     act: impl AsyncFn(&mut User, usize) -> Result<(), TargetError>,
 ) -> Result<Acts, TargetError> {
+    run.rest().await;
     let (clock, duration) = (&run.clock, run.options.duration());
     let (started, used) = (clock.monotonic(), target.processor_seconds());
     let drives = users.iter_mut().enumerate().map(|(index, user)| {

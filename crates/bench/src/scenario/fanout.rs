@@ -36,6 +36,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let name = format!("fanout to {}", run.options.waiters);
     for _ in 0..run.options.rounds {
         for (index, room) in rooms.iter_mut().enumerate() {
+            run.rest().await;
             for _ in 0..MESSAGES {
                 let times = one_message(&run.clock, room).await?;
                 for (what, percent) in [("first receiver", 0), ("median receiver", 50), ("last receiver", 100)] {

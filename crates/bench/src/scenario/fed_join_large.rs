@@ -31,6 +31,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
             // Of a room that it is in, a server knows everything: each join needs another.
             let host = BigRoom::new(members, state_events).host(&others.iter().collect::<Vec<_>>()).await;
             let mut user = target.user().await?;
+            run.rest().await;
             target.process.iter().for_each(|process| process.forget_peak());
             let before = target.process.and_then(Process::resident);
             let (started, used) = (run.clock.monotonic(), target.processor_seconds());

@@ -50,6 +50,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
         for _ in 0..run.options.rounds {
             for (index, world) in worlds.iter_mut().enumerate() {
                 let steps = world.steps(run.options.pdus, run.clock.now_ms())?;
+                run.rest().await;
                 let round = world.send(&run.clock, &targets[index], &steps, run.options.pdus).await?;
                 run.add(&name, ("PDUs", "per second", Better::More), index, round.count() / round.seconds);
                 if let Some(processor) = round.processor.filter(|seconds| *seconds > 0.0) {

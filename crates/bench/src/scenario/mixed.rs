@@ -78,6 +78,7 @@ async fn prepare(target: &Target, count: usize) -> Result<Town, TargetError> {
 
 /// One round: everybody waits and acts until it is over.
 async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Result<Acts, TargetError> {
+    run.rest().await;
     let targets = run.targets.clone();
     let target = &targets[index];
     let (clock, duration, pace) = (run.clock.clone(), run.options.duration(), run.options.acts);

@@ -22,6 +22,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     for _ in 0..run.options.rounds {
         for (index, user) in accounts.iter().enumerate() {
             let mut device = targets[index].log_in(&user.user_id).await?;
+            run.rest().await;
             let before = run.clock.monotonic();
             let (_, bytes) = device.sync(None, 0).await?;
             let time = millis(run.clock.monotonic() - before);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqliteRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
 
@@ -37,6 +38,8 @@ impl SqliteConn {
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, writer);
         let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
+        // Without this promise of the same plan whatever the parameters, statements are compiled anew at each use.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(unavailable)?;
         rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
         if writer && conn.is_readonly("main").map_err(unavailable)? {
             let problem = format!("{} cannot be written", path.display());
