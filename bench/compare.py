@@ -249,6 +249,8 @@ def measure(runs, servers, full, parts):
     if "disk" in parts:
         disk(runs, servers, *((50_000, 7200) if full else (3000, 240)))
     if "client" in parts:
+        # While the servers are new.
+        runs.bench("footprint", servers, 3600 if full else 240, "footprint", "--messages", 5000 if full else 1000)
         main = ["send", "send-one-room", "sync-idle", "create-room", "fanout", "sync-initial"]
         runs.bench("client", servers, 3600 if full else 150, *main, *pace)
         more = ["history", "join-leave", "e2ee", "media"]

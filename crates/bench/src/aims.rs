@@ -26,6 +26,7 @@ const AIMS: &[Aim] = &[
     ("fanout to 50", "last receiver", Times(40.0)),
     ("create-room", "time", Times(70.0)),
     ("after all of these", "resident afterwards", Times(5.0)),
+    ("footprint", "resident afterwards", Times(5.0)),
     ("wide-send, 10000 members against 10", "messages", AtLeast(0.5, "times")),
     ("growth, 1000000 events against 10000", "cost of a message", AtMost(1.2, "times")),
     ("disk", "bytes per event", Times(4.0)),

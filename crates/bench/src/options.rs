@@ -32,7 +32,7 @@ pub struct Options {
     /// Users that act at the same time.
     #[arg(long, default_value_t = 10)]
     pub users: usize,
-    /// Rooms of the account whose initial sync is measured.
+    /// Rooms of the account whose initial sync is measured, and of `footprint`.
     #[arg(long, default_value_t = 100)]
     pub rooms: usize,
     /// Users that wait for one message.
@@ -41,7 +41,7 @@ pub struct Options {
     /// Local members of the rooms of `wide-send`.
     #[arg(long, value_delimiter = ',', default_value = "10,1000,10000")]
     pub members: Vec<usize>,
-    /// Messages in the room of `history`.
+    /// Messages in the room of `history`, and of `footprint`.
     #[arg(long, default_value_t = 1000)]
     pub messages: usize,
     /// Open long-polls of `connections`.

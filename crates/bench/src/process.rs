@@ -16,6 +16,11 @@ impl Process {
         self.status("VmRSS:")
     }
 
+    /// The part of its resident memory that is its own: heap and stacks, not its program's text.
+    pub fn anonymous(self) -> Option<f64> {
+        self.status("RssAnon:")
+    }
+
     /// The most resident memory it had, in MB, since [`Self::forget_peak`] or its start.
     pub fn peak(self) -> Option<f64> {
         self.status("VmHWM:")

@@ -73,6 +73,9 @@ impl Run {
             if let Some(resident) = process.resident() {
                 self.add(scenario, ("resident afterwards", "MB", Better::Less), index, resident);
             }
+            if let Some(own) = process.anonymous() {
+                self.add(scenario, ("of it not backed by files", "MB", Better::Less), index, own);
+            }
             if let Some(peak) = process.peak() {
                 self.add(scenario, ("resident at most", "MB", Better::Less), index, peak);
             }

@@ -6,6 +6,7 @@ mod e2ee;
 mod fanout;
 mod fed_join_large;
 mod fed_send;
+mod footprint;
 mod generator;
 mod growth;
 mod growth_rooms;
@@ -61,6 +62,8 @@ pub enum Scenario {
     FedSend,
     /// Joining a room of another server with 20,000 members: seconds, and the most memory.
     FedJoinLarge,
+    /// The memory that the same work leaves.
+    Footprint,
     /// What a request costs this program itself, against a server that does nothing.
     Generator,
     /// The message rate as the database grows.
@@ -88,6 +91,7 @@ impl Scenario {
             Self::Media => media::measure(run).await,
             Self::FedSend => fed_send::measure(run).await,
             Self::FedJoinLarge => fed_join_large::measure(run).await,
+            Self::Footprint => footprint::measure(run).await,
             Self::Generator => generator::measure(run).await,
             Self::Growth => growth::measure(run).await,
             Self::GrowthRooms => growth_rooms::measure(run).await,
