@@ -25,8 +25,9 @@ pub use fetch::TrustedKeyServer;
 
 /// From how many servers on the trusted key servers are asked first: one question instead of many.
 const MANY: usize = 4;
-/// The most servers that are asked for their own keys at once.
-const AT_ONCE: usize = 16;
+/// The most servers that are asked for their own keys at once, for one purpose; a dead one takes ten seconds to tell. No more
+/// than a quarter of the connections.
+const MOST_AT_ONCE: usize = 128;
 
 /// A key that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +172,7 @@ impl KeyRing {
         if many {
             self.ask_trusted(&lacking).await;
         }
+        let at_once = (self.client.max_connections() / 4).clamp(1, MOST_AT_ONCE);
         let missing = self.still_missing(&lacking);
         passes.retain(|server, _| missing.contains_key(server));
         let asked = missing.into_iter().map(|(server, keys)| {
@@ -178,7 +180,7 @@ impl KeyRing {
             (server, keys, pass)
         });
         futures_util::stream::iter(asked)
-            .for_each_concurrent(AT_ONCE, |(server, keys, pass)| async move {
+            .for_each_concurrent(at_once, |(server, keys, pass)| async move {
                 self.ask_itself(&server, patience).await;
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {
