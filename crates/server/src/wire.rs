@@ -30,9 +30,6 @@ use tokio::task::JoinSet;
 use crate::serve::StartError;
 use delivery::Delivery;
 
-/// How many bytes rooms in memory may take; rooms in use stay.
-const ROOM_CACHE_BYTES: usize = 64 * 1024 * 1024;
-
 /// What the program is built from.
 pub struct Parts {
     /// The configuration.
@@ -108,7 +105,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         server_name: server_name.clone(),
         signing_key: Arc::clone(&signing_key),
         peers: Some(Arc::clone(&peers)),
-        cache_bytes: ROOM_CACHE_BYTES,
+        cache_bytes: settings::room_cache_bytes(&config),
         describing: settings::describing(&config.api),
     });
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));

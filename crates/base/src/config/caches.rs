@@ -4,20 +4,21 @@ use std::time::Duration;
 use crate::schema::options;
 
 options! {
-    /// Synapse's caches. The ones here have budgets in bytes of their own.
+    /// What is kept in memory.
     pub struct CachesSection {
         /// How many events Synapse keeps in memory.
         moot event_cache_size: u64 = 10 << 10,
-        /// Synapse's caches.
-        moot caches: Caches,
+        /// How much memory caches may take.
+        acts caches: Caches,
     }
 }
 
 options! {
-    /// Synapse's caches.
+    /// How much memory caches may take.
     pub struct Caches {
-        /// The factor by which all are made larger or smaller.
-        moot global_factor: f64 = 0.5,
+        /// The factor by which caches are made larger or smaller. With a factor of 1, rooms in use may take 64 MiB, and events
+        /// that were read lately 16 MiB.
+        acts global_factor: f64 = 0.5,
         /// The factors of single caches.
         moot per_cache_factors: BTreeMap<String, f64>,
         /// Whether entries not used for a time are dropped.

@@ -19,6 +19,14 @@ use plexus_rooms::{AutoJoinSettings, Preset, RoomDefaults, stripped};
 
 use crate::serve::{StartError, federation_connections};
 
+/// How many bytes rooms in memory may take; rooms in use stay.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float becomes the nearest size there is")]
+pub fn room_cache_bytes(config: &Config) -> usize {
+    const AT_FACTOR_1: f64 = 64.0 * 1024.0 * 1024.0;
+    const LEAST: usize = 4 * 1024 * 1024;
+    ((AT_FACTOR_1 * config.caches.caches.global_factor) as usize).max(LEAST)
+}
+
 /// What accounts take.
 pub fn accounts(config: &Config, server_name: ServerName) -> Settings {
     let sessions = &config.sessions;
