@@ -6,8 +6,10 @@
 mod past;
 mod visibility;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use plexus_protocol::id::EventId;
 use plexus_store::{DbError, EventNid, Position, repo};
 
@@ -17,6 +19,9 @@ use crate::state_map::StateEntry;
 use crate::timeline_event::TimelineEvent;
 
 pub use visibility::{Access, VisibleEvent, access, visible};
+
+/// How many events one reader reads at a time.
+const READ_AT_ONCE: usize = 2_000;
 
 /// Which way a timeline is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +162,13 @@ pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Ve
     let in_memory: Vec<Option<Arc<TimelineEvent>>> = entries.iter().map(|entry| entry.event()).collect();
     let missing: Vec<EventNid> =
         entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry.nid).collect();
-    let mut read = std::collections::HashMap::new();
-    if !missing.is_empty() {
-        let version = room.version;
-        let events = room.db.read(move |tx| load::by_nids(tx, version, &missing)).await?;
-        read.extend(events.into_iter().map(|event| (event.nid, event)));
-    }
+    let (db, version) = (&room.db, room.version);
+    let reads = missing.chunks(READ_AT_ONCE).map(|nids| {
+        let nids = nids.to_vec();
+        db.read(move |tx| load::by_nids(tx, version, &nids))
+    });
+    let read = try_join_all(reads).await?.into_iter().flatten().map(|event| (event.nid, event));
+    let mut read: HashMap<EventNid, Arc<TimelineEvent>> = read.collect();
     // Not cached: reading a large room once must not drive out what others use.
     let events = entries.iter().zip(in_memory).filter_map(|(entry, event)| event.or_else(|| read.remove(&entry.nid)));
     Ok(events.collect())

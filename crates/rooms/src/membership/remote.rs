@@ -91,7 +91,7 @@ impl Remote {
     }
 
     /// Comes into the room with the state that was told. When it is large, or part of it is missing, first with what the user
-    /// needs, so that no other room has to wait for long.
+    /// needs, so that neither they nor any other room has to wait for long.
     async fn enter(
         &self,
         room: &Arc<Room>,
@@ -110,11 +110,15 @@ impl Remote {
         if !matches!(accepted, Accepted::Timeline(_)) {
             return Ok(accepted);
         }
-        if !small && let Err(error) = self.rooms.fill(room, &state, !members_omitted).await {
-            tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
-        }
-        // The rest, if anything is missing.
-        self.rooms.joined_partially.notify_waiters();
+        let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
+        // The user is in the room and may talk: whoever waits for the join waits no longer.
+        tokio::spawn(async move {
+            if !small && let Err(error) = rooms.fill(&room, &state, !members_omitted).await {
+                tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
+            }
+            // The rest, if anything is missing.
+            rooms.joined_partially.notify_waiters();
+        });
         Ok(accepted)
     }
 

@@ -20,7 +20,11 @@ use plexus_rooms::{AutoJoinSettings, Preset, RoomDefaults, stripped};
 use crate::serve::{StartError, federation_connections};
 
 /// How many bytes rooms in memory may take; rooms in use stay.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float becomes the nearest size there is")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float becomes the nearest size there is"
+)]
 pub fn room_cache_bytes(config: &Config) -> usize {
     const AT_FACTOR_1: f64 = 64.0 * 1024.0 * 1024.0;
     const LEAST: usize = 4 * 1024 * 1024;
