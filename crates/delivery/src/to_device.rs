@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_store::repo::to_device::NewMessage;
 use plexus_store::{Database, DbError, Tx, repo};
 use serde_json::value::RawValue;
 
@@ -13,8 +15,12 @@ use crate::notifier::Notifier;
 
 /// The largest message to one device, in bytes.
 const MAX_MESSAGE: usize = 65_536;
-/// For how long a transaction is remembered, ms.
-const REMEMBERED: u64 = 30 * 60 * 1_000;
+/// For how long a client's transaction is remembered, ms.
+const OWN_REMEMBERED: u64 = 30 * 60 * 1_000;
+/// For how long the id of another server's message is remembered, ms: a week longer than a server is left alone at most.
+const OTHERS_REMEMBERED: u64 = 14 * 86_400_000;
+/// How often what need not be remembered is forgotten.
+const CLEANUP: Duration = Duration::from_secs(600);
 
 /// Messages by user and device; the device `*` is every device of the user.
 pub type MessagesByDevice = BTreeMap<UserId, BTreeMap<String, Box<RawValue>>>;
@@ -74,7 +80,6 @@ impl ToDevice {
                 if !repo::to_device::begin_transaction(tx, device, &new.event_type, &new.txn_id, now)? {
                     return Ok(());
                 }
-                repo::to_device::forget_transactions(tx, now.saturating_sub(REMEMBERED))?;
                 queue_local(tx, &new, &server)?;
                 for remote in queue_remote(tx, &new, &server)? {
                     let notifier = Arc::clone(&notifier);
@@ -83,6 +88,21 @@ impl ToDevice {
                 Ok(())
             })
             .await
+    }
+
+    /// Forgets old transactions, for ever.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(CLEANUP).await;
+            let now = self.clock.now_ms();
+            let forgetting = self.db.write(move |tx| {
+                repo::to_device::forget_transactions(tx, now.saturating_sub(OWN_REMEMBERED))?;
+                repo::to_device::forget_received(tx, now.saturating_sub(OTHERS_REMEMBERED))
+            });
+            if let Err(error) = forgetting.await {
+                tracing::warn!(%error, "could not forget old transactions of messages to devices");
+            }
+        }
     }
 }
 
@@ -97,13 +117,21 @@ pub(crate) fn check(content: &RawValue) -> Result<(), ToDeviceError> {
     Ok(())
 }
 
-/// Queues what is for users of `server`.
+/// Queues what is for devices of users of `server`. A device named itself wins over `*`.
 pub(crate) fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
-    let local = new.messages.iter().filter(|(user, _)| user.server_name() == server.as_str());
-    for (user, messages) in local {
-        queue(tx, new, user, messages)?;
+    let local = new.messages.keys().filter(|user| user.server_name() == server.as_str());
+    let users: Vec<&str> = local.map(UserId::as_str).collect();
+    let mut messages = Vec::new();
+    for (user, device_id) in repo::devices::of_users(tx, &users)? {
+        let Some((user, by_device)) = UserId::try_from(user).ok().and_then(|user| new.messages.get_key_value(&user))
+        else {
+            continue;
+        };
+        if let Some(content) = by_device.get(&device_id).or_else(|| by_device.get("*")) {
+            messages.push(NewMessage { user: user.clone(), device_id, message: event(new, content.get()) });
+        }
     }
-    Ok(())
+    repo::to_device::add(tx, &messages)
 }
 
 /// Queues what is for users of other servers than `server`, one message each; answers which servers.
@@ -134,21 +162,6 @@ fn edu(new: &NewMessages, messages: &[OfUser<'_>], position: plexus_store::Posit
     content.text("type", &new.event_type);
     content.close();
     out
-}
-
-/// A device named itself wins over `*`.
-fn queue(
-    tx: &mut Tx<'_>,
-    new: &NewMessages,
-    user: &UserId,
-    messages: &BTreeMap<String, Box<RawValue>>,
-) -> Result<(), DbError> {
-    for device in repo::devices::list(tx, user.as_str())?.into_iter().map(|device| device.device_id) {
-        if let Some(content) = messages.get(&device).or_else(|| messages.get("*")) {
-            repo::to_device::add(tx, user, &device, &event(new, content.get()))?;
-        }
-    }
-    Ok(())
 }
 
 fn event(new: &NewMessages, content: &str) -> String {

@@ -7,8 +7,6 @@ use serde::Deserialize;
 use super::{EduError, EduReceiver, speaks_for};
 use crate::to_device::{self, MessagesByDevice, NewMessages};
 
-/// For how long a message's id is remembered, ms: a week longer than a server is left alone at most.
-const REMEMBERED: u64 = 14 * 86_400_000;
 /// The longest `message_id` (server-server API, "m.direct_to_device"), in bytes, with room for servers that take more.
 const MESSAGE_ID_BYTES: usize = 256;
 
@@ -40,7 +38,6 @@ impl EduReceiver {
                 if !repo::to_device::receive(tx, origin.as_str(), &new.txn_id, now)? {
                     return Ok(());
                 }
-                repo::to_device::forget_received(tx, now.saturating_sub(REMEMBERED))?;
                 to_device::queue_local(tx, &new, &own)
             })
             .await

@@ -115,13 +115,15 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         options: sync_options(config),
         shutdown: shutdown.clone(),
     });
+    let to_device = Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name, Arc::clone(&notifier)));
+    background.spawn(Arc::clone(&to_device).run_housekeeping());
     Ok(Delivery {
         sync: Arc::new(sync),
         filters: Arc::new(Filters::new(db.clone())),
         receipts,
         typing,
         presence,
-        to_device: Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name, Arc::clone(&notifier))),
+        to_device,
         remote_devices,
         notifications: Arc::new(notifications),
         edus: Arc::new(edus),

@@ -1,5 +1,6 @@
 //! Devices of local users.
 
+use crate::db::Any;
 use crate::{DbError, Row, Tx};
 
 /// A device. Times are Unix ms.
@@ -41,6 +42,15 @@ pub fn list(tx: &mut Tx, user_id: &str) -> Result<Vec<Device>, DbError> {
          FROM devices WHERE user_id = $1 ORDER BY device_id",
         &[&user_id],
         device,
+    )
+}
+
+/// The devices of users: user id and device id, in order.
+pub fn of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<(String, String)>, DbError> {
+    tx.query(
+        "SELECT user_id, device_id FROM devices WHERE user_id = ANY($1) ORDER BY user_id, device_id",
+        &[&Any(user_ids)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 

@@ -2,6 +2,7 @@
 
 use plexus_protocol::id::UserId;
 
+use crate::db::ToSql;
 use crate::{Change, DbError, Position, Tx};
 
 /// A message for one device.
@@ -50,15 +51,31 @@ pub fn forget_received(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Queues one message for a device and announces it.
-pub fn add(tx: &mut Tx<'_>, user: &UserId, device_id: &str, message: &str) -> Result<Position, DbError> {
-    let position = tx.next_position()?;
-    tx.execute(
+/// A message to be queued.
+#[derive(Debug)]
+pub struct NewMessage {
+    pub user: UserId,
+    pub device_id: String,
+    /// As in [`Waiting`].
+    pub message: String,
+}
+
+/// Queues messages and announces them.
+pub fn add(tx: &mut Tx<'_>, messages: &[NewMessage]) -> Result<(), DbError> {
+    let mut positions = Vec::with_capacity(messages.len());
+    for NewMessage { user, device_id, .. } in messages {
+        let position = tx.next_position()?;
+        tx.announce(Change::ToDevice { user: user.clone(), device: device_id.clone(), position });
+        positions.push(position);
+    }
+    tx.insert_many(
         "INSERT INTO to_device_messages (user_id, device_id, position, message) VALUES ($1, $2, $3, $4)",
-        &[&user.as_str(), &device_id, &position, &message],
+        messages.iter().zip(&positions).map(|(new, position)| {
+            let NewMessage { user, device_id, message } = new;
+            [user.as_str().to_param(), device_id.to_param(), position.to_param(), message.to_param()]
+        }),
     )?;
-    tx.announce(Change::ToDevice { user: user.clone(), device: device_id.to_owned(), position });
-    Ok(position)
+    Ok(())
 }
 
 /// The oldest messages for a device after `since` and at or before `upto`.
