@@ -2,7 +2,7 @@
 # Measures Plexus beside Synapse, each on SQLite and on PostgreSQL, all fully durable, and writes docs/benchmarks.md and
 # docs/benchmarks.html.
 #
-#   bench/compare.sh            in less than 25 minutes
+#   bench/compare.sh            in about half an hour
 #   bench/compare.sh --full     in some hours: a million events, more rounds
 #
 # PLEXUS_BIN, PLEXUS_BENCH_BIN   built binaries; otherwise `cargo build --release` makes them
