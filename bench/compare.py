@@ -272,8 +272,8 @@ def measure(runs, servers, full, parts):
         # A million events are there within minutes on SQLite.
         events = "10000,100000,1000000" if full else "10000,60000" if server.cluster else "10000,1000000"
         runs.bench("growth-" + server.database, [server], 7200 if full else 600, "growth", *pace, "--events", events)
-        rooms = "10,200,2000" if full else "10,500"
-        runs.bench("rooms-" + server.database, [server], 3600 if full else 60, "growth-rooms", *pace, "--account-rooms", rooms)
+        rooms = "10,200,2000" if full else "10,2000"
+        runs.bench("rooms-" + server.database, [server], 3600 if full else 180, "growth-rooms", *pace, "--account-rooms", rooms)
 
 
 def facts(cluster_version, full, started, load):
