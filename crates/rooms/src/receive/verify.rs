@@ -1,16 +1,18 @@
 //! Signatures and hashes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::num::NonZero;
 use std::sync::Arc;
 
 use plexus_protocol::event::sign::{self, SignatureError};
 use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::id::EventId;
 use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 use plexus_store::DbError;
 
 use super::spool::Stored;
 use super::{PduReceiver, ReceiveError};
+use crate::auth_index;
 use crate::peers::{RawPdu, SignedBy};
 use crate::room::Room;
 
@@ -55,18 +57,25 @@ impl PduReceiver {
         self.sound(room, pdus).await
     }
 
-    /// As [`Self::open`], with where they are stored: what is stored already, by an id that is the event's hash, is not
-    /// checked once more.
+    /// As [`Self::open`], with where they are stored: what is stored already is not checked once more. Where ids are not hashes
+    /// (room versions 1 and 2) it is what is stored that counts, not what is told under the same id.
     pub(crate) async fn open_unknown(
         &self,
         room: &Room,
         raw: Vec<RawPdu>,
     ) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
-        let pdus = parsed(room, raw).await;
-        let known = match room.version.rules().event_id_format {
-            EventIdFormat::Server => HashMap::new(),
-            _ => self.rooms.known(&pdus.iter().map(|pdu| pdu.event_id().clone()).collect::<Vec<_>>()).await?,
-        };
+        let mut pdus = parsed(room, raw).await;
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = self.rooms.known(&ids).await?;
+        if room.version.rules().event_id_format == EventIdFormat::Server {
+            let known: Vec<EventId> = known.keys().cloned().collect();
+            let stored = auth_index::auth_events(&self.rooms.db, (room.nid, room.version), &known).await?;
+            for pdu in &mut pdus {
+                if let Some(event) = stored.get(pdu.event_id()) {
+                    *pdu = event.pdu.clone();
+                }
+            }
+        }
         let stored = |pdu: &Pdu| known.get(pdu.event_id()).filter(|known| known.room_nid == room.nid);
         let (old, new): (Vec<Pdu>, Vec<Pdu>) = pdus.into_iter().partition(|pdu| stored(pdu).is_some());
         let new = self.sound(room, new).await;
