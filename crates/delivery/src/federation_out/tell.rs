@@ -84,7 +84,7 @@ impl FederationOut {
         if let Some(receipts) = self.parts.receipts.in_memory(room, position - 1, position) {
             return Ok(receipts);
         }
-        let read = move |tx: &mut Tx<'_>| repo::receipts::in_room(tx, room, position - 1, position);
+        let read = move |tx: &mut Tx<'_>| repo::receipts::in_rooms(tx, &[room], position - 1, position);
         let stored: Vec<Receipt> = self.parts.db.read(read).await?;
         Ok(stored.into_iter().map(Arc::new).collect())
     }

@@ -124,10 +124,13 @@ impl<'b> Build<'b> {
     async fn all_receipts(&self) -> Result<HashMap<RoomNid, Vec<Receipt>>, DbError> {
         let rooms: Vec<RoomNid> = self.memberships.joined().collect();
         let upto = self.now.position;
-        let read = move |tx: &mut Tx<'_>| {
-            rooms.into_iter().map(|room| Ok((room, repo::receipts::in_room(tx, room, 0, upto)?))).collect()
-        };
-        self.parts().db.read(read).await
+        let read = move |tx: &mut Tx<'_>| repo::receipts::in_rooms(tx, &rooms, 0, upto);
+        let found: Vec<Receipt> = self.parts().db.read(read).await?;
+        let mut of_rooms: HashMap<RoomNid, Vec<Receipt>> = HashMap::new();
+        for receipt in found {
+            of_rooms.entry(receipt.room).or_default().push(receipt);
+        }
+        Ok(of_rooms)
     }
 
     pub fn parts(&self) -> &'b SyncParts {

@@ -221,7 +221,7 @@ impl Build<'_> {
         if let Some(found) = self.parts().receipts.in_memory(nid, since, upto) {
             return Ok(receipts::event(found.iter().map(|receipt| &**receipt), &self.request.user));
         }
-        let read = move |tx: &mut plexus_store::Tx<'_>| repo::receipts::in_room(tx, nid, since, upto);
+        let read = move |tx: &mut plexus_store::Tx<'_>| repo::receipts::in_rooms(tx, &[nid], since, upto);
         let found: Vec<Receipt> = self.parts().db.read(read).await?;
         Ok(receipts::event(&found, &self.request.user))
     }

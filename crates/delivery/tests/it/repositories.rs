@@ -127,6 +127,14 @@ fn receipts_of_one_thread_do_not_move_another() {
         assert_eq!(moved, [true, true, false, true]);
         let own = write(&db, |tx| receipts::of_user(tx, ALICE)).await;
         assert_eq!(own.len(), 2);
-        assert_eq!(write(&db, |tx| receipts::in_room(tx, 1, 0, i64::MAX)).await.len(), 2);
+        let mut elsewhere = receipts::Receipt { room: 2, ..receipt("", 9) };
+        write(&db, move |tx| receipts::set(tx, &mut elsewhere)).await;
+        let of = async |rooms: &'static [i64], since| {
+            let found = write(&db, move |tx| receipts::in_rooms(tx, rooms, since, i64::MAX)).await;
+            found.iter().map(|receipt| (receipt.room, receipt.position)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[1], 0).await, [(1, 1), (1, 3)]);
+        assert_eq!(of(&[2, 1, 3], 1).await, [(1, 3), (2, 4)]);
+        assert_eq!(of(&[], 0).await, []);
     });
 }

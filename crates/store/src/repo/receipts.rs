@@ -2,7 +2,7 @@
 
 use plexus_protocol::id::UserId;
 
-use crate::{Change, DbError, Position, RoomNid, Row, Tx};
+use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx};
 
 /// The type of receipts that only their owner learns of.
 pub const PRIVATE: &str = "m.read.private";
@@ -78,12 +78,13 @@ pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, DbError> {
     Ok(true)
 }
 
-/// The receipts of a room that were written after `since` and at or before `upto`.
-pub fn in_room(tx: &mut Tx<'_>, room: RoomNid, since: Position, upto: Position) -> Result<Vec<Receipt>, DbError> {
+/// The receipts of these rooms that were written after `since` and at or before `upto`; a room's in the order of their
+/// positions.
+pub fn in_rooms(tx: &mut Tx<'_>, rooms: &[RoomNid], since: Position, upto: Position) -> Result<Vec<Receipt>, DbError> {
     tx.query(
         "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
-         WHERE room_nid = $1 AND position > $2 AND position <= $3 ORDER BY position",
-        &[&room, &since, &upto],
+         WHERE room_nid = ANY($1) AND position > $2 AND position <= $3 ORDER BY position",
+        &[&Any(rooms), &since, &upto],
         read,
     )
 }
