@@ -77,10 +77,12 @@ impl ToDevice {
         self.db
             .write(move |tx| {
                 let device = (new.sender.as_str(), new.device.as_deref().unwrap_or_default());
-                if !repo::to_device::begin_transaction(tx, device, &new.event_type, &new.txn_id, now)? {
+                let begun = repo::to_device::begin_transaction(tx, device, &new.event_type, &new.txn_id, now)?;
+                let messages = for_local(tx, &new, &server)?;
+                if tx.changed(begun)? == 0 {
                     return Ok(());
                 }
-                queue_local(tx, &new, &server)?;
+                repo::to_device::add(tx, &messages)?;
                 for remote in queue_remote(tx, &new, &server)? {
                     let notifier = Arc::clone(&notifier);
                     tx.after_commit(move || notifier.outgoing().to_device(remote));
@@ -117,8 +119,14 @@ pub(crate) fn check(content: &RawValue) -> Result<(), ToDeviceError> {
     Ok(())
 }
 
-/// Queues what is for devices of users of `server`. A device named itself wins over `*`.
+/// Queues what is for devices of users of `server`.
 pub(crate) fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
+    let messages = for_local(tx, new, server)?;
+    repo::to_device::add(tx, &messages)
+}
+
+/// What is for devices of users of `server`. A device named itself wins over `*`.
+fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<Vec<NewMessage>, DbError> {
     let local = new.messages.keys().filter(|user| user.server_name() == server.as_str());
     let users: Vec<&str> = local.map(UserId::as_str).collect();
     let mut messages = Vec::new();
@@ -131,7 +139,7 @@ pub(crate) fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerNam
             messages.push(NewMessage { user: user.clone(), device_id, message: event(new, content.get()) });
         }
     }
-    repo::to_device::add(tx, &messages)
+    Ok(messages)
 }
 
 /// Queues what is for users of other servers than `server`, one message each; answers which servers.

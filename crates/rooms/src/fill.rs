@@ -241,7 +241,7 @@ impl Finish {
                 position: None,
             }],
         )?;
-        if moved.is_empty() {
+        if tx.changed(moved)? == 0 {
             return Err(PersistError::Stale);
         }
         state_snapshots::extend(tx, join.snapshot_nid, &keys)?;

@@ -30,10 +30,11 @@ pub use error::DbError;
 pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions};
 pub use row::Row;
 pub use tls::{SslMode, SslOptions};
-pub use tx::Tx;
+pub use tx::{Later, Tx};
 pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef, first};
 
 pub(crate) use connection::Connection;
+pub(crate) use postgres::BEGIN_WRITE;
 
 use crate::Position;
 use crate::change::CommitListener;

@@ -65,7 +65,7 @@ pub(crate) fn migrate(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
     // SQLite: IMMEDIATE takes the one write lock. PostgreSQL: the writer's session holds the advisory lock.
     conn.batch(match conn.backend() {
         Backend::Sqlite => "BEGIN IMMEDIATE",
-        Backend::Postgres => "BEGIN",
+        Backend::Postgres => db::BEGIN_WRITE,
     })?;
     let result = run_missing(conn);
     conn.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;

@@ -88,14 +88,26 @@ impl Cluster {
     }
 
     /// Runs statements in the cluster's own database, each in a transaction of its own.
-    pub fn admin(&self, statements: &[&str]) -> Result<(), postgres::Error> {
-        let mut config = postgres::Config::new();
+    pub fn admin(&self, statements: &[&str]) -> Result<(), tokio_postgres::Error> {
+        let mut config = tokio_postgres::Config::new();
         config.host_path(&self.folder).user(USER).dbname("postgres");
-        // The driver blocks on a runtime of its own, which it may not do on a thread that has one.
+        // The caller's thread may have a runtime already.
         std::thread::scope(|scope| {
             let run = scope.spawn(|| {
-                let mut client = config.connect(postgres::NoTls)?;
-                statements.iter().try_for_each(|statement| client.batch_execute(statement))
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime can be made").block_on(async {
+                    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+                    let run = async {
+                        for statement in statements {
+                            client.batch_execute(statement).await?;
+                        }
+                        Ok(())
+                    };
+                    tokio::select! {
+                        result = run => result,
+                        lost = connection => lost,
+                    }
+                })
             });
             run.join().expect("the administrator's thread does not panic")
         })

@@ -28,12 +28,27 @@ impl DeviceKeys {
         }
         self.db
             .write(move |tx| {
+                let wanted: Vec<(&UserId, &str, &str)> = local.iter().flat_map(wanted).collect();
+                let rows: Vec<(&str, &str, &str)> = wanted
+                    .iter()
+                    .map(|(user_id, device_id, algorithm)| (user_id.as_str(), *device_id, *algorithm))
+                    .collect();
+                let mut taken: BTreeMap<(String, String), Key> = one_time_keys::take_oldest(tx, &rows)?
+                    .into_iter()
+                    .map(|(user_id, device_id, key)| ((user_id, device_id), key))
+                    .collect();
                 let mut claimed = Claimed::new();
-                for (user_id, devices) in &local {
-                    for (device_id, algorithm) in devices {
-                        if let Some(key) = claim_one(tx, user_id, device_id, algorithm)? {
-                            claimed.entry(user_id.clone()).or_default().insert(device_id.clone(), key);
+                for (user_id, device_id, algorithm) in wanted {
+                    let key = match taken.remove(&(user_id.as_str().to_owned(), device_id.to_owned())) {
+                        Some(key) => {
+                            device_changes::one_time_keys(tx, user_id, device_id)?;
+                            Some(key)
                         }
+                        None => fallback(tx, user_id, device_id, algorithm)?,
+                    };
+                    if let Some(key) = key {
+                        let answer = answer(user_id, &key)?;
+                        claimed.entry(user_id.clone()).or_default().insert(device_id.to_owned(), answer);
                     }
                 }
                 Ok(claimed)
@@ -42,23 +57,22 @@ impl DeviceKeys {
     }
 }
 
-fn claim_one(tx: &mut Tx, user_id: &UserId, device_id: &str, algorithm: &str) -> Result<Option<Object>, DbError> {
-    if device_id.contains('\0') || algorithm.contains('\0') {
+/// What is wanted of a user's devices; what no device can have is left out.
+fn wanted<'c>(
+    (user_id, devices): (&'c UserId, &'c BTreeMap<String, String>),
+) -> impl Iterator<Item = (&'c UserId, &'c str, &'c str)> {
+    let possible = |(device_id, algorithm): &(&String, &String)| !device_id.contains('\0') && !algorithm.contains('\0');
+    devices.iter().filter(possible).map(move |(device_id, algorithm)| (user_id, device_id.as_str(), algorithm.as_str()))
+}
+
+fn fallback(tx: &mut Tx, user_id: &UserId, device_id: &str, algorithm: &str) -> Result<Option<Key>, DbError> {
+    let Some((key, first_use)) = one_time_keys::use_fallback(tx, user_id.as_str(), device_id, algorithm)? else {
         return Ok(None);
-    }
-    if let Some(key) = one_time_keys::take_oldest(tx, user_id.as_str(), device_id, algorithm)? {
+    };
+    if first_use {
         device_changes::one_time_keys(tx, user_id, device_id)?;
-        return answer(user_id, &key).map(Some);
     }
-    match one_time_keys::use_fallback(tx, user_id.as_str(), device_id, algorithm)? {
-        Some((key, first_use)) => {
-            if first_use {
-                device_changes::one_time_keys(tx, user_id, device_id)?;
-            }
-            answer(user_id, &key).map(Some)
-        }
-        None => Ok(None),
-    }
+    Ok(Some(key))
 }
 
 fn answer(user_id: &UserId, key: &Key) -> Result<Object, DbError> {

@@ -78,12 +78,12 @@ impl DeviceKeys {
                 if let Some(json) = &identity {
                     store_identity(tx, &user_id, &device_id, json)?;
                 }
-                store_one_time(tx, &user_id, &device_id, one_time)?;
+                let counts = store_one_time(tx, &user_id, &device_id, one_time)?;
                 for key in &fallback {
                     one_time_keys::set_fallback(tx, user_id.as_str(), &device_id, key)?;
                 }
                 device_changes::one_time_keys(tx, &user_id, &device_id)?;
-                Ok(one_time_keys::counts(tx, user_id.as_str(), &device_id)?)
+                Ok(counts)
             })
             .await
     }
@@ -93,9 +93,10 @@ impl DeviceKeys {
 /// replace is worthless and goes: one-time keys, fallback keys, others' signatures.
 fn store_identity(tx: &mut Tx, user_id: &UserId, device_id: &str, json: &str) -> Result<(), DbError> {
     let stored = device_keys::get(tx, user_id.as_str(), device_id)?;
-    if !device_keys::set(tx, user_id.as_str(), device_id, json)? {
+    if stored.as_deref() == Some(json) {
         return Ok(());
     }
+    device_keys::set(tx, user_id.as_str(), device_id, json)?;
     let identity = |json: &str| Object::parse(json).ok().and_then(|keys| keys.get("keys").cloned());
     if stored.is_some_and(|stored| identity(&stored) != identity(json)) {
         device_keys::delete_signatures_on(tx, user_id.as_str(), device_id)?;
@@ -105,21 +106,36 @@ fn store_identity(tx: &mut Tx, user_id: &UserId, device_id: &str, json: &str) ->
 }
 
 /// Stores the keys that are not stored yet; the same key again is fine, another one under its id is not.
-fn store_one_time(tx: &mut Tx, user_id: &UserId, device_id: &str, keys: Vec<Key>) -> Result<(), UploadError> {
+/// Answers how many there are then of each algorithm.
+fn store_one_time(
+    tx: &mut Tx,
+    user_id: &UserId,
+    device_id: &str,
+    keys: Vec<Key>,
+) -> Result<BTreeMap<String, u64>, UploadError> {
+    if keys.is_empty() {
+        return Ok(one_time_keys::counts(tx, user_id.as_str(), device_id)?);
+    }
+    let ids: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
+    let of_device = one_time_keys::of_device(tx, user_id.as_str(), device_id, &ids)?;
+    let mut counts = of_device.counts;
     let mut new = Vec::new();
     for key in keys {
-        match one_time_keys::get(tx, user_id.as_str(), device_id, &key.algorithm, &key.key_id)? {
+        let stored = of_device.keys.iter().find(|it| it.algorithm == key.algorithm && it.key_id == key.key_id);
+        match stored {
             None => new.push(key),
-            Some(stored) if same_key(&stored, &key.key_json) => {}
+            Some(stored) if same_key(&stored.key_json, &key.key_json) => {}
             Some(_) => return Err(UploadError::Conflict(format!("{}:{}", key.algorithm, key.key_id))),
         }
     }
-    let counts = one_time_keys::counts(tx, user_id.as_str(), device_id)?;
     if counts.values().sum::<u64>() + new.len() as u64 > MAX_ONE_TIME_KEYS {
         return Err(UploadError::TooLarge);
     }
-    one_time_keys::insert(tx, user_id.as_str(), device_id, &new)?;
-    Ok(())
+    one_time_keys::insert(tx, (user_id.as_str(), device_id), of_device.newest, &new)?;
+    for key in new {
+        *counts.entry(key.algorithm).or_default() += 1;
+    }
+    Ok(counts)
 }
 
 /// Whether two keys are the same apart from their signatures: a client that starts over signs anew.

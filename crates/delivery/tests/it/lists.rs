@@ -136,7 +136,7 @@ fn key_counts_are_told_and_follow_uploads() {
         assert_eq!(answer["device_unused_fallback_key_types"], json!([]));
         db.write(|tx| {
             let key = Key { algorithm: "signed_curve25519".into(), key_id: "A".into(), key_json: "{}".into() };
-            repo::one_time_keys::insert(tx, BOB, DEVICE, std::slice::from_ref(&key))?;
+            repo::one_time_keys::insert(tx, (BOB, DEVICE), 0, std::slice::from_ref(&key))?;
             repo::one_time_keys::set_fallback(tx, BOB, DEVICE, &key)?;
             let position = tx.next_position()?;
             tx.announce(Change::OneTimeKeys { user: user(BOB), device: DEVICE.into(), position });

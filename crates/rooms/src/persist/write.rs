@@ -12,7 +12,7 @@ use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
-use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
+use plexus_store::{Change, DbError, EventNid, Later, Position, RoomNid, Tx, UserNid, event_key, repo};
 
 use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
@@ -77,15 +77,23 @@ struct Rows {
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
 
-/// Writes the batch.
+/// How many rows a statement must change, and what it means when they are fewer.
+struct Check {
+    statement: Later,
+    rows: usize,
+    refusal: Refusal,
+}
+
+/// Writes the batch. Nothing is waited for before all is sent; what must be true is checked then.
 pub(crate) fn batch(
     tx: &mut Tx<'_>,
     shared: &Shared,
     appends: &[Arc<Append>],
     now_ms: u64,
 ) -> Result<Written, Refusal> {
-    transactions(tx, appends, now_ms)?;
-    create_rooms(tx, appends)?;
+    let mut checks = Vec::new();
+    transactions(tx, appends, now_ms, &mut checks)?;
+    create_rooms(tx, appends, &mut checks)?;
     let mut lookups = shared.interner.lookups();
     let mut rows = Rows::default();
     let mut positions = Vec::with_capacity(appends.len());
@@ -102,7 +110,7 @@ pub(crate) fn batch(
         }
     }
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
-    advance_rooms(tx, appends, &positions)?;
+    advance_rooms(tx, appends, &positions, &mut checks)?;
     repo::events::insert(tx, &rows.events)?;
     repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
@@ -116,16 +124,20 @@ pub(crate) fn batch(
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }
+    for Check { statement, rows, refusal } in checks {
+        if tx.changed(statement)? != rows as u64 {
+            return Err(refusal);
+        }
+    }
     Ok(Written { positions, texts: lookups.into_new() })
 }
 
-fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result<(), Refusal> {
-    let keys = || {
-        appends.iter().enumerate().flat_map(|(at, append)| {
-            append.events.iter().filter_map(move |event| Some((at, event.nid, event.transaction.as_ref()?)))
-        })
-    };
-    let rows: Vec<TransactionRow> = keys()
+fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64, checks: &mut Vec<Check>) -> Result<(), DbError> {
+    let keys = appends.iter().enumerate().flat_map(|(at, append)| {
+        append.events.iter().filter_map(move |event| Some((at, event.nid, event.transaction.as_ref()?)))
+    });
+    let only = keys.clone().map(|(at, ..)| at).next().filter(|_| keys.clone().count() == 1);
+    let rows: Vec<TransactionRow> = keys
         .map(|(_, event_nid, (key, transaction))| TransactionRow {
             event_nid,
             txn_key: *key,
@@ -134,18 +146,13 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
             created_ts: now_ms,
         })
         .collect();
-    if repo::transactions::insert(tx, &rows)? {
-        return Ok(());
-    }
-    for (at, _, (key, _)) in keys() {
-        if repo::transactions::find(tx, *key)?.is_some() {
-            return Err(Refusal { at: Some(at), error: PersistError::DuplicateTransaction });
-        }
-    }
-    Err(Refusal { at: None, error: PersistError::DuplicateTransaction })
+    let statement = repo::transactions::insert(tx, &rows)?;
+    let refusal = Refusal { at: only, error: PersistError::DuplicateTransaction };
+    checks.push(Check { statement, rows: rows.len(), refusal });
+    Ok(())
 }
 
-fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), Refusal> {
+fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], checks: &mut Vec<Check>) -> Result<(), DbError> {
     for (at, append) in appends.iter().enumerate() {
         let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
         let row = RoomRow {
@@ -159,20 +166,24 @@ fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), Refusal>
             position: 0,
             published: creation.published,
         };
-        if !repo::rooms::insert(tx, &row)? {
-            return Err(Refusal { at: Some(at), error: PersistError::Stale });
-        }
-        if let Some(alias) = &creation.alias
-            && !repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?
-        {
-            return Err(Refusal { at: Some(at), error: PersistError::AliasTaken(alias.clone()) });
+        let statement = repo::rooms::insert(tx, &row)?;
+        checks.push(Check { statement, rows: 1, refusal: Refusal { at: Some(at), error: PersistError::Stale } });
+        if let Some(alias) = &creation.alias {
+            let statement = repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?;
+            let refusal = Refusal { at: Some(at), error: PersistError::AliasTaken(alias.clone()) };
+            checks.push(Check { statement, rows: 1, refusal });
         }
     }
     Ok(())
 }
 
 /// Moves each room's row on, once for all requests that concern it.
-fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> Result<(), Refusal> {
+fn advance_rooms(
+    tx: &mut Tx<'_>,
+    appends: &[Arc<Append>],
+    positions: &[Vec<Option<Position>>],
+    checks: &mut Vec<Check>,
+) -> Result<(), DbError> {
     // Of each room the last request, which knows where the room stands, and the position of its last event that clients see.
     let mut last: HashMap<RoomNid, usize> = HashMap::new();
     let mut newest: HashMap<RoomNid, Position> = HashMap::new();
@@ -197,13 +208,10 @@ fn advance_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], positions: &[Vec<Opti
             })
         })
         .collect();
-    for moved in repo::rooms::advance(tx, &rows)? {
-        last.remove(&moved);
-    }
-    match last.into_values().next() {
-        Some(stale) => Err(Refusal { at: Some(stale), error: PersistError::Stale }),
-        None => Ok(()),
-    }
+    let statement = repo::rooms::advance(tx, &rows)?;
+    let only = last.into_values().next().filter(|_| rows.len() == 1);
+    checks.push(Check { statement, rows: rows.len(), refusal: Refusal { at: only, error: PersistError::Stale } });
+    Ok(())
 }
 
 impl Rows {

@@ -1,15 +1,24 @@
 //! The two kinds of connection behind one face.
 
-use super::postgres::{Fate, PostgresConn, TransactionNumber};
+use super::postgres::{Fate, PostgresConn, TransactionNumber, Visit};
 use super::sqlite::SqliteConn;
 use super::value::Param;
-use super::{Backend, DbError, Options, Row};
+use super::{Backend, DbError, Options};
 use crate::Position;
 
 /// A connection of either backend, owned by one database thread.
 pub(crate) enum Connection {
     Sqlite(SqliteConn),
     Postgres(Box<PostgresConn>),
+}
+
+/// A statement of [`Connection::send`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sent {
+    /// It has run and changed so many rows.
+    Done(u64),
+    /// The transaction's so many-th that was sent.
+    Number(usize),
 }
 
 /// Why a commit did not succeed.
@@ -20,8 +29,6 @@ pub(super) enum CommitError {
     /// The connection was lost before the answer came.
     Unknown(TransactionNumber, String),
 }
-
-type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
 
 impl Connection {
     pub(crate) fn open(options: &Options, writer: bool) -> Result<Self, DbError> {
@@ -41,21 +48,47 @@ impl Connection {
     pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute(sql, params),
-            Self::Postgres(conn) => conn.execute(sql, params),
+            Self::Postgres(conn) => conn.run(sql, &[params], &mut |_| Ok(())),
         }
     }
 
     pub(super) fn query(&mut self, sql: &'static str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.query(sql, params, visit),
-            Self::Postgres(conn) => conn.query(sql, params, visit),
+            Self::Postgres(conn) => conn.run(sql, &[params], visit).map(drop),
         }
     }
 
     pub(super) fn execute_many(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<u64, DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute_many(sql, rows),
-            Self::Postgres(conn) => conn.query_many(sql, rows, &mut |_| Ok(())),
+            Self::Postgres(conn) => conn.run(sql, rows, &mut |_| Ok(())),
+        }
+    }
+
+    /// Runs a statement for each row without waiting for what comes of it, where there is something to wait for.
+    pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<Sent, DbError> {
+        match self {
+            _ if rows.is_empty() => Ok(Sent::Done(0)),
+            Self::Sqlite(conn) => conn.execute_many(sql, rows).map(Sent::Done),
+            Self::Postgres(conn) => conn.send(sql, rows).map(Sent::Number),
+        }
+    }
+
+    /// Waits until all that was sent is answered. The first failure is told.
+    pub(super) fn settle(&mut self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(conn) => conn.settle(),
+        }
+    }
+
+    /// How many rows a statement has changed; `None` while it is not answered, or when it failed.
+    pub(super) fn changed(&self, sent: Sent) -> Option<u64> {
+        match (sent, self) {
+            (Sent::Done(changed), _) => Some(changed),
+            (Sent::Number(number), Self::Postgres(conn)) => conn.changed(number),
+            (Sent::Number(_), Self::Sqlite(_)) => None,
         }
     }
 
@@ -67,7 +100,7 @@ impl Connection {
     ) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.query_many(sql, rows, visit),
-            Self::Postgres(conn) => conn.query_many(sql, rows, visit).map(|_| ()),
+            Self::Postgres(conn) => conn.run(sql, rows, visit).map(drop),
         }
     }
 
@@ -95,22 +128,12 @@ impl Connection {
         }
     }
 
-    /// Opens a write transaction, on a new connection when the old one is lost.
-    pub(super) fn begin_write(&mut self) -> Result<Option<TransactionNumber>, DbError> {
+    /// Opens a write transaction, on a new connection when the old one is known to be lost.
+    pub(super) fn begin_write(&mut self) -> Result<(), DbError> {
         match self {
             // IMMEDIATE: the lock is taken now, so nothing can fail later for want of it.
-            Self::Sqlite(conn) => conn.execute("BEGIN IMMEDIATE", &[]).map(|_| None),
-            Self::Postgres(conn) => {
-                conn.ensure()?;
-                match conn.begin_write() {
-                    // The server may have closed an idle connection: nothing was sent on it yet.
-                    Err(DbError::Unavailable(_)) if conn.is_lost() => {
-                        conn.ensure()?;
-                        conn.begin_write().map(Some)
-                    }
-                    other => other.map(Some),
-                }
-            }
+            Self::Sqlite(conn) => conn.execute("BEGIN IMMEDIATE", &[]).map(drop),
+            Self::Postgres(conn) => conn.begin(),
         }
     }
 
@@ -118,72 +141,62 @@ impl Connection {
     pub(super) fn begin_read(&mut self) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute("BEGIN", &[]).map(drop),
-            Self::Postgres(conn) => {
-                conn.ensure()?;
-                match conn.batch("BEGIN") {
-                    Err(DbError::Unavailable(_)) if conn.is_lost() => {
-                        conn.ensure()?;
-                        conn.batch("BEGIN")
-                    }
-                    other => other,
-                }
-            }
+            Self::Postgres(conn) => conn.begin(),
         }
     }
 
     /// Ends a transaction without storing anything.
     pub(super) fn rollback(&mut self) {
-        let result = match self {
-            Self::Sqlite(conn) if !conn.in_transaction() => Ok(()),
-            Self::Sqlite(conn) => conn.execute("ROLLBACK", &[]).map(drop),
-            Self::Postgres(conn) if conn.is_lost() => Ok(()),
-            Self::Postgres(conn) => conn.batch("ROLLBACK"),
-        };
-        if let Err(error) = result {
-            tracing::warn!(%error, "a rollback failed");
+        match self {
+            Self::Sqlite(conn) if !conn.in_transaction() => {}
+            Self::Sqlite(conn) => {
+                if let Err(error) = conn.execute("ROLLBACK", &[]) {
+                    tracing::warn!(%error, "a rollback failed");
+                }
+            }
+            Self::Postgres(conn) => conn.rollback(),
         }
     }
 
-    /// Reads the clock and keeps other processes from moving it until the commit.
-    pub(super) fn lock_clock(&mut self) -> Result<Position, DbError> {
-        let sql = match self {
-            Self::Sqlite(_) => "SELECT position FROM clock WHERE id = 1",
-            Self::Postgres(_) => "SELECT position FROM clock WHERE id = 1 FOR UPDATE",
-        };
+    /// The clock; nobody else moves it until the commit.
+    pub(super) fn clock(&mut self) -> Result<Position, DbError> {
+        match self {
+            Self::Sqlite(_) => self.read_clock(),
+            Self::Postgres(conn) => match conn.clock() {
+                Some(clock) => Ok(clock),
+                None => {
+                    let clock = self.read_clock()?;
+                    if let Self::Postgres(conn) = self {
+                        conn.set_clock(clock);
+                    }
+                    Ok(clock)
+                }
+            },
+        }
+    }
+
+    fn read_clock(&mut self) -> Result<Position, DbError> {
         let mut position = None;
-        self.query(sql, &[], &mut |row| {
+        self.query("SELECT position FROM clock WHERE id = 1", &[], &mut |row| {
             position = Some(row.get(0)?);
             Ok(())
         })?;
         position.ok_or_else(|| DbError::bad_data("clock", "the row is missing"))
     }
 
-    /// Moves the clock and commits.
-    pub(super) fn commit(
-        &mut self,
-        clock: Option<Position>,
-        number: Option<TransactionNumber>,
-    ) -> Result<(), CommitError> {
+    /// Moves the clock (from, to) and commits.
+    pub(super) fn commit(&mut self, clock: Option<(Position, Position)>) -> Result<(), CommitError> {
         match self {
             Self::Sqlite(conn) => {
                 let sql = "UPDATE clock SET position = $1 WHERE id = 1";
                 clock
-                    .map_or(Ok(0), |position| conn.execute(sql, &[Param::Int(position)]))
+                    .map_or(Ok(0), |(_, to)| conn.execute(sql, &[Param::Int(to)]))
                     .and_then(|_| conn.execute("COMMIT", &[]))
                     .map_err(|error| CommitError::Failed(error.to_string()))?;
                 conn.limit_wal();
                 Ok(())
             }
-            Self::Postgres(conn) => {
-                let clock = clock.map(|position| format!("UPDATE clock SET position = {position} WHERE id = 1; "));
-                // One round trip. The leading statement fails in a transaction that has failed; a COMMIT
-                // alone would silently roll it back.
-                let sql = format!("{}COMMIT", clock.as_deref().unwrap_or("SELECT 1; "));
-                conn.batch(&sql).map_err(|error| match number {
-                    Some(number) if conn.is_lost() => CommitError::Unknown(number, error.to_string()),
-                    _ => CommitError::Failed(error.to_string()),
-                })
-            }
+            Self::Postgres(conn) => conn.commit(clock),
         }
     }
 
@@ -197,7 +210,8 @@ impl Connection {
                 conn.execute("SAVEPOINT closure", &[]).map(drop)
             }
             Self::Postgres(conn) => {
-                conn.batch(if release { "RELEASE SAVEPOINT closure; SAVEPOINT closure" } else { "SAVEPOINT closure" })
+                conn.savepoint(release);
+                Ok(())
             }
         }
     }
@@ -206,7 +220,7 @@ impl Connection {
     pub(super) fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute("ROLLBACK TO SAVEPOINT closure", &[]).map(drop),
-            Self::Postgres(conn) => conn.batch("ROLLBACK TO SAVEPOINT closure"),
+            Self::Postgres(conn) => conn.rollback_to_savepoint(),
         }
     }
 

@@ -59,8 +59,8 @@ where
             tracing::error!(message, "a database transaction panicked");
             Err(DbError::Panicked(message).into())
         });
-        // A closure that hides a failed statement must not be told that its work is stored.
-        let result = match (result, tx.failed.take()) {
+        // A closure that hides a failed statement, or has not asked what came of it, must not be told that its work is stored.
+        let result = match (result, tx.finish()) {
             (Ok(_), Some(error)) => Err(error.into()),
             (result, _) => result,
         };

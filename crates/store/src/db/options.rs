@@ -4,10 +4,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::postgres::NoTls;
-use ::postgres::config::{Host, SslMode as DriverMode};
 use serde_json::{Map, Value};
+use tokio_postgres::config::{Host, SslMode as DriverMode};
+use tokio_postgres::{Client, NoTls};
 
+use super::postgres::Connected;
 use super::tls::{SslMode, SslOptions, Tls};
 use super::{Connection, DbError, OpenError, postgres};
 
@@ -40,7 +41,7 @@ pub struct SqliteOptions {
 #[derive(Clone)]
 pub struct PostgresOptions {
     /// Everything that the driver needs.
-    pub config: ::postgres::Config,
+    pub config: tokio_postgres::Config,
     /// Whether and how the connection is encrypted; `config`'s own `ssl_mode` is not looked at.
     pub ssl: SslOptions,
     /// Connections at most, the writer's included.
@@ -169,7 +170,7 @@ impl Default for PostgresOptions {
 impl PostgresOptions {
     /// Ten connections; where to is still to be said in `config`.
     pub fn new() -> Self {
-        let mut config = ::postgres::Config::new();
+        let mut config = tokio_postgres::Config::new();
         config
             .application_name("plexus")
             .connect_timeout(Duration::from_secs(10))
@@ -178,16 +179,17 @@ impl PostgresOptions {
         Self { config, ssl: SslOptions::default(), max_connections: 10, allow_unsafe_locale: false }
     }
 
-    pub(super) fn connect(&self) -> Result<::postgres::Client, DbError> {
+    pub(super) async fn connect(&self) -> Result<(Client, Connected), DbError> {
         let mut config = self.config.clone();
         // As in libpq, a Unix socket is never encrypted.
         let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let connected = if local || self.ssl.mode == SslMode::Disable {
-            config.ssl_mode(DriverMode::Disable).connect(NoTls)
+            boxed(config.ssl_mode(DriverMode::Disable).connect(NoTls).await)
         } else {
             let tls = Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
             let prefer = self.ssl.mode == SslMode::Prefer;
-            config.ssl_mode(if prefer { DriverMode::Prefer } else { DriverMode::Require }).connect(tls)
+            let mode = if prefer { DriverMode::Prefer } else { DriverMode::Require };
+            boxed(config.ssl_mode(mode).connect(tls).await)
         };
         connected.map_err(|error| {
             let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
@@ -197,8 +199,18 @@ impl PostgresOptions {
     }
 }
 
+type Connecting<C> = Result<(Client, C), tokio_postgres::Error>;
+
+/// The connection without its type, which says how it is encrypted.
+fn boxed<C>(connected: Connecting<C>) -> Connecting<Connected>
+where
+    C: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    connected.map(|(client, connection)| (client, Box::pin(connection) as Connected))
+}
+
 /// The hosts of a configuration, as an operator would name them.
-fn places(config: &::postgres::Config) -> String {
+fn places(config: &tokio_postgres::Config) -> String {
     let ports = config.get_ports();
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);

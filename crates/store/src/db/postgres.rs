@@ -1,16 +1,34 @@
 //! PostgreSQL connections.
+//!
+//! A round trip costs more than most statements. So nothing waits that need not: transaction control goes out with the
+//! statement after it, statements whose outcome is asked for later ([`PostgresConn::send`]) with the next one that is
+//! waited for, and all of them come back together.
 
-use std::collections::HashMap;
+mod line;
+mod params;
+mod session;
 
-use ::postgres::error::SqlState;
-use ::postgres::types::private::BytesMut;
-use ::postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
-use ::postgres::{Client, SimpleQueryMessage, Statement};
+use std::borrow::Cow;
 
-use super::value::{FromSqlError, Param, ValueRef};
-use super::{DbError, PostgresOptions, Row, dialect};
+use ::tokio_postgres::error::SqlState;
+use ::tokio_postgres::{Client, Error};
 
-type BoxError = Box<dyn std::error::Error + Sync + Send>;
+use super::connection::CommitError;
+use super::value::Param;
+use super::{DbError, PostgresOptions, Row};
+use crate::Position;
+pub(super) use line::Connected;
+use line::Line;
+pub(super) use params::value;
+use session::{Request, Role, Session};
+
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
+
+/// READ WRITE, because the session's default is not to: were a BEGIN to fail, what was sent after it would otherwise be
+/// stored statement by statement.
+pub(crate) const BEGIN_WRITE: &str = "BEGIN READ WRITE";
+const BEGIN_NUMBERED: &str = "BEGIN READ WRITE; SELECT txid_current()";
+const SAVEPOINT: &str = "SAVEPOINT closure";
 
 /// One connection, used by one thread; connects again when it was lost.
 pub(crate) struct PostgresConn {
@@ -19,13 +37,13 @@ pub(crate) struct PostgresConn {
     session: Option<Session>,
     /// The writer's server process: its number and when it started.
     process: Option<(i32, String)>,
-}
-
-struct Session {
-    client: Client,
-    statements: HashMap<&'static str, Statement>,
-    /// Bulk forms of `INSERT`s; `None`: the statement has none.
-    bulk: HashMap<&'static str, Option<Statement>>,
+    /// Transaction control that goes out with the next statement.
+    due: Vec<&'static str>,
+    /// All of the transaction that was sent, while nothing of it is answered: when the connection turns out to have been
+    /// closed before, it is sent again on a new one.
+    unanswered: Option<Vec<Request>>,
+    /// The clock, as this session has left it: while it holds the advisory lock nobody else moves it.
+    clock: Option<Position>,
 }
 
 /// The number of PostgreSQL's transaction, by which its fate can be asked after a lost connection.
@@ -41,87 +59,192 @@ pub(super) enum Fate {
 
 impl PostgresConn {
     pub(super) fn open(options: &PostgresOptions, writer: bool) -> Result<Self, DbError> {
-        let mut conn = Self { options: options.clone(), writer, session: None, process: None };
+        let (due, options) = (Vec::new(), options.clone());
+        let mut conn = Self { options, writer, session: None, process: None, due, unanswered: None, clock: None };
         conn.connect()?;
         Ok(conn)
     }
 
-    pub(super) fn is_lost(&self) -> bool {
-        self.session.as_ref().is_none_or(|session| session.client.is_closed())
+    fn is_lost(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.line.is_lost())
     }
 
     /// Connects again if the connection is lost.
-    pub(super) fn ensure(&mut self) -> Result<(), DbError> {
+    fn ensure(&mut self) -> Result<(), DbError> {
         if self.is_lost() { self.connect() } else { Ok(()) }
     }
 
     fn connect(&mut self) -> Result<(), DbError> {
-        self.session = None;
-        let mut client = self.options.connect()?;
-        let result = if self.writer { self.become_writer(&mut client) } else { become_reader(&mut client) };
-        result.map_err(|error| match error.code() {
+        (self.session, self.clock) = (None, None);
+        let mut line = Line::open(&self.options)?;
+        let (writer, predecessor) = (self.writer, self.process.take());
+        let answer = line.send(|client| async move {
+            if writer { become_writer(&client, predecessor).await.map(Some) } else { become_reader(&client).await }
+        });
+        self.process = line.wait(answer).map_err(|error| match error.code() {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
                 DbError::Unavailable("another Plexus server is using this database".to_owned())
             }
             _ => DbError::Unavailable(describe(&error)),
         })?;
-        self.session = Some(Session { client, statements: HashMap::new(), bulk: HashMap::new() });
-        Ok(())
-    }
-
-    /// The advisory lock keeps a second server off the database. It is held by the session: once it is ours,
-    /// the session of a predecessor has ended, and with it its last transaction.
-    fn become_writer(&mut self, client: &mut Client) -> Result<(), ::postgres::Error> {
-        if let Some((pid, started)) = self.process.take() {
-            // After a broken network the server may keep our lost session for hours.
-            client.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE pid = $1 AND backend_start::text = $2",
-                &[&pid, &started],
-            )?;
-        }
-        client.batch_execute(
-            "SELECT set_config('synchronous_commit', 'on', false)
-                WHERE current_setting('synchronous_commit') = 'off';
-             SET default_transaction_isolation = 'read committed';
-             SET lock_timeout = '3s';
-             SELECT pg_advisory_lock(7308898);
-             SET lock_timeout = 0;",
-        )?;
-        let row = client
-            .query_one("SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])?;
-        self.process = Some((row.try_get(0)?, row.try_get(1)?));
+        self.session = Some(Session::new(line));
         Ok(())
     }
 
     fn session(&mut self) -> Result<&mut Session, DbError> {
-        self.session.as_mut().ok_or_else(|| DbError::Unavailable("not connected".to_owned()))
+        self.session.as_mut().ok_or_else(not_connected)
     }
 
-    /// Runs text without parameters: transaction control and schema.
-    pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
-        let session = self.session()?;
-        session.client.batch_execute(sql).map_err(|error| session.error(sql, &error))
+    /// Opens a transaction, on a new connection when the old one is known to be lost.
+    pub(super) fn begin(&mut self) -> Result<(), DbError> {
+        self.ensure()?;
+        self.due = vec![if self.writer { BEGIN_NUMBERED } else { "BEGIN" }];
+        self.unanswered = Some(Vec::new());
+        self.session()?.known = session::Known::default();
+        Ok(())
     }
 
-    pub(super) fn begin_write(&mut self) -> Result<TransactionNumber, DbError> {
-        let sql = "BEGIN; SELECT txid_current()";
+    /// Whether nothing of the transaction was sent.
+    fn is_untouched(&self) -> bool {
+        self.due.first().is_some_and(|sql| sql.starts_with("BEGIN"))
+    }
+
+    /// Does something with the session. When nothing of the transaction was answered and the connection turns out to be lost,
+    /// once more on a new one: the server may have closed it while it was idle.
+    fn attempt<T>(&mut self, mut step: impl FnMut(&mut Session) -> Result<T, DbError>) -> Result<T, DbError> {
         let session = self.session()?;
-        let answer = session.client.simple_query(sql).map_err(|error| session.error(sql, &error))?;
-        answer
-            .iter()
-            .find_map(|message| match message {
-                SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok().map(TransactionNumber),
-                _ => None,
-            })
-            .ok_or_else(|| DbError::Unavailable("no transaction number was answered".to_owned()))
+        let result = step(session);
+        if result.is_ok() || session.known.begun || !session.line.is_lost() {
+            return result;
+        }
+        let Some(requests) = self.unanswered.take() else { return result };
+        self.connect()?;
+        let session = self.session()?;
+        requests.into_iter().try_for_each(|request| session.send(request))?;
+        step(session)
+    }
+
+    /// Sends requests ahead, after the transaction control that is due.
+    fn send_ahead(&mut self, requests: Vec<Request>) -> Result<(), DbError> {
+        for request in requests {
+            self.attempt(|session| session.send(request.clone()))?;
+            match &mut self.unanswered {
+                Some(_) if self.session.as_ref().is_some_and(|session| session.known.begun) => self.unanswered = None,
+                Some(unanswered) => unanswered.push(request),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn send_due(&mut self) -> Result<(), DbError> {
+        if self.due.is_empty() {
+            return Ok(());
+        }
+        let role = if self.is_untouched() { Role::Begin } else { Role::Control };
+        let sql = Cow::Owned(std::mem::take(&mut self.due).join("; "));
+        self.send_ahead(vec![Request::Text { sql, role }])
+    }
+
+    /// Runs a statement for each row, as one statement where that is possible, and waits for it and all before it.
+    pub(super) fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
+        self.send_due()?;
+        self.attempt(|session| session.run(sql, rows, visit))
+    }
+
+    /// As [`PostgresConn::run`], without waiting; answers the number by which [`PostgresConn::changed`] knows the statement.
+    pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<usize, DbError> {
+        self.send_due()?;
+        let requests = self.attempt(|session| session.requests(sql, rows))?;
+        self.send_ahead(requests)?;
+        Ok(self.session()?.known.sent.saturating_sub(1))
+    }
+
+    /// Waits until all that was sent is answered. The first failure is told.
+    pub(super) fn settle(&mut self) -> Result<(), DbError> {
+        self.attempt(Session::settle)
+    }
+
+    /// How many rows a statement has changed; `None` while it is not answered, or when it failed.
+    pub(super) fn changed(&self, number: usize) -> Option<u64> {
+        *self.session.as_ref()?.known.counts.get(number)?
+    }
+
+    /// Sets the savepoint, after releasing the one before if there is one; it goes out with the next statement.
+    pub(super) fn savepoint(&mut self, release: bool) {
+        if self.due.last() != Some(&SAVEPOINT) {
+            self.due.extend(release.then_some("RELEASE SAVEPOINT closure"));
+            self.due.push(SAVEPOINT);
+        }
+    }
+
+    /// Undoes what was done since the savepoint, which stays.
+    pub(super) fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
+        // Nothing was sent since.
+        if self.due.last() == Some(&SAVEPOINT) {
+            return Ok(());
+        }
+        self.batch("ROLLBACK TO SAVEPOINT closure")
+    }
+
+    /// Ends the transaction without storing anything. Nobody waits for that.
+    pub(super) fn rollback(&mut self) {
+        let untouched = self.is_untouched();
+        self.due.clear();
+        self.unanswered = None;
+        if let Some(session) = self.session.as_mut().filter(|session| !untouched && !session.line.is_lost()) {
+            match session.send(Request::Text { sql: "ROLLBACK".into(), role: Role::Rollback }) {
+                Ok(()) => session.line.flush(),
+                Err(error) => tracing::warn!(%error, "a rollback failed"),
+            }
+        }
+    }
+
+    /// The clock if it is known. It is not locked: [`PostgresConn::commit`] fails when somebody else has moved it.
+    pub(super) fn clock(&self) -> Option<Position> {
+        self.clock
+    }
+
+    pub(super) fn set_clock(&mut self, read: Position) {
+        self.clock = Some(read);
+    }
+
+    /// Moves the clock (from, to) and commits.
+    pub(super) fn commit(&mut self, clock: Option<(Position, Position)>) -> Result<(), CommitError> {
+        let failed = |error: DbError| CommitError::Failed(error.to_string());
+        if !self.is_untouched() {
+            // A savepoint for nobody.
+            self.due.clear();
+        } else if clock.is_none() {
+            self.due.clear();
+            return Ok(());
+        }
+        self.send_due().and_then(|()| self.settle()).map_err(failed)?;
+        self.unanswered = None;
+        let number = self.session().map_err(failed)?.known.number.map(TransactionNumber);
+        let number = number.ok_or_else(|| CommitError::Failed("no transaction number was answered".to_owned()))?;
+        // One round trip. The leading statement fails in a transaction that has failed (a COMMIT alone would silently roll
+        // it back), and when the clock is not what the positions were counted from: no position may be NULL.
+        let first = match clock {
+            Some((from, to)) => {
+                format!("UPDATE clock SET position = CASE position WHEN {from} THEN {to} END WHERE id = 1")
+            }
+            None => "SELECT 1".to_owned(),
+        };
+        let committed = self.batch(&format!("{first}; COMMIT"));
+        self.clock = if committed.is_ok() { clock.map(|(_, to)| to).or(self.clock) } else { None };
+        committed.map_err(|error| match error {
+            DbError::Unavailable(_) => CommitError::Unknown(number, error.to_string()),
+            _ => failed(error),
+        })
     }
 
     /// Asks what became of a transaction of a connection that is lost. Connects again to do so.
     pub(super) fn fate(&mut self, number: TransactionNumber) -> Result<Fate, DbError> {
         self.ensure()?;
-        let session = self.session()?;
-        match session.client.query_one("SELECT txid_status($1)", &[&number.0]) {
+        let line = &mut self.session()?.line;
+        let answer = line.send(|client| async move { client.query_one("SELECT txid_status($1)", &[&number.0]).await });
+        match line.wait(answer) {
             Ok(row) => match row.get::<_, Option<&str>>(0) {
                 Some("committed") => Ok(Fate::Committed),
                 Some("aborted") => Ok(Fate::RolledBack),
@@ -133,148 +256,70 @@ impl PostgresConn {
         }
     }
 
-    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
+    /// Runs text without parameters, outside of the order of closures: transaction control and schema. Waits for it.
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
         let session = self.session()?;
-        let statement = session.prepare(sql)?;
-        session.run(sql, &statement, params.iter().map(|param| Bind(*param)), &mut |_| Ok(()))
-    }
-
-    pub(super) fn query(
-        &mut self,
-        sql: &'static str,
-        params: &[Param<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
-        let session = self.session()?;
-        let statement = session.prepare(sql)?;
-        session.run(sql, &statement, params.iter().map(|param| Bind(*param)), visit)?;
-        Ok(())
-    }
-
-    /// One statement for all rows where that is possible, else a loop.
-    pub(super) fn query_many(
-        &mut self,
-        sql: &'static str,
-        rows: &[&[Param<'_>]],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<u64, DbError> {
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        let session = self.session()?;
-        let single = session.prepare(sql)?;
-        if rows.len() > 1
-            && let Some(bulk) = session.prepare_bulk(sql, &single)?
-        {
-            let width = single.params().len();
-            if rows.iter().any(|row| row.len() != width) {
-                return Err(wrong_count(sql, width, rows[0].len()));
-            }
-            let columns = (0..width).map(|column| BindColumn { rows, column });
-            return session.run(sql, &bulk, columns, visit);
-        }
-        rows.iter()
-            .try_fold(0, |sum, row| Ok(sum + session.run(sql, &single, row.iter().map(|param| Bind(*param)), visit)?))
+        session.send(Request::Text { sql: Cow::Owned(sql.to_owned()), role: Role::Control })?;
+        session.settle()
     }
 
     /// Runs text that is not known when the program is compiled (schema, statistics).
-    pub(super) fn query_text(
-        &mut self,
-        sql: &str,
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
-        let session = self.session()?;
-        let statement = session.client.prepare(sql).map_err(|error| session.error(sql, &error))?;
-        session.run(sql, &statement, std::iter::empty::<Bind<'_>>(), visit)?;
-        Ok(())
+    pub(super) fn query_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
+        self.session()?.run_text(sql, visit)
     }
 
-    /// Prepares a statement without running it: the names of its columns. A type that [`value`] cannot
-    /// read is an error. The form for many rows is prepared too.
+    /// Prepares a statement without running it; answers the names of its columns.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
-        let session = self.session()?;
-        let statement = session.client.prepare(sql).map_err(|error| session.error(sql, &error))?;
-        let mut names = Vec::new();
-        for column in statement.columns() {
-            if !readable(column.type_()) {
-                return Err(DbError::Statement {
-                    sql: sql.to_owned(),
-                    message: format!("column {} is {}: cast it", column.name(), column.type_()),
-                    unique_violation: false,
-                });
-            }
-            names.push(column.name().to_owned());
-        }
-        let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
-        if let Some(bulk) = dialect::postgres_many(sql, &types) {
-            session.client.prepare(&bulk).map_err(|error| session.error(&bulk, &error))?;
-        }
-        Ok(names)
+        self.send_due()?;
+        self.attempt(|session| session.describe(sql))
     }
+}
+
+/// The advisory lock keeps a second server off the database. It is held by the session: once it is ours,
+/// the session of a predecessor has ended, and with it its last transaction.
+async fn become_writer(client: &Client, predecessor: Option<(i32, String)>) -> Result<(i32, String), Error> {
+    if let Some((pid, started)) = predecessor {
+        // After a broken network the server may keep our lost session for hours.
+        client
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE pid = $1 AND backend_start::text = $2",
+                &[&pid, &started],
+            )
+            .await?;
+    }
+    client
+        .batch_execute(
+            "SELECT set_config('synchronous_commit', 'on', false)
+                WHERE current_setting('synchronous_commit') = 'off';
+             SET default_transaction_isolation = 'read committed';
+             SET default_transaction_read_only = on;
+             SET lock_timeout = '3s';
+             SELECT pg_advisory_lock(7308898);
+             SET lock_timeout = 0;",
+        )
+        .await?;
+    let row = client
+        .query_one("SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])
+        .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// All statements of a transaction see one state of the database.
-fn become_reader(client: &mut Client) -> Result<(), ::postgres::Error> {
-    client
-        .batch_execute("SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'")
+async fn become_reader(client: &Client) -> Result<Option<(i32, String)>, Error> {
+    let sql = "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'";
+    client.batch_execute(sql).await.map(|()| None)
 }
 
-impl Session {
-    fn error(&self, sql: &str, error: &::postgres::Error) -> DbError {
-        if self.client.is_closed() || error.is_closed() || error.as_db_error().is_some_and(is_shutdown) {
-            return DbError::Unavailable(describe(error));
-        }
-        DbError::Statement {
-            sql: sql.to_owned(),
-            message: describe(error),
-            unique_violation: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
-        }
-    }
+fn not_connected() -> DbError {
+    DbError::Unavailable("not connected".to_owned())
+}
 
-    fn prepare(&mut self, sql: &'static str) -> Result<Statement, DbError> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare(sql).map_err(|error| self.error(sql, &error))?;
-        self.statements.insert(sql, statement.clone());
-        Ok(statement)
-    }
-
-    fn prepare_bulk(&mut self, sql: &'static str, single: &Statement) -> Result<Option<Statement>, DbError> {
-        if let Some(statement) = self.bulk.get(sql) {
-            return Ok(statement.clone());
-        }
-        let types: Vec<&str> = single.params().iter().map(Type::name).collect();
-        let statement = dialect::postgres_many(sql, &types)
-            .map(|text| self.client.prepare(&text).map_err(|error| self.error(&text, &error)))
-            .transpose()?;
-        self.bulk.insert(sql, statement.clone());
-        Ok(statement)
-    }
-
-    fn run<P: ToSql>(
-        &mut self,
-        sql: &str,
-        statement: &Statement,
-        params: impl ExactSizeIterator<Item = P>,
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<u64, DbError> {
-        use ::postgres::fallible_iterator::FallibleIterator;
-        if params.len() != statement.params().len() {
-            return Err(wrong_count(sql, statement.params().len(), params.len()));
-        }
-        // What went wrong is told only after the borrow of the client by the rows has ended.
-        let outcome = match self.client.query_raw(statement, params) {
-            Ok(mut rows) => loop {
-                match rows.next() {
-                    Ok(Some(row)) => visit(&Row::postgres(&row, sql))?,
-                    Ok(None) => break Ok(rows.rows_affected().unwrap_or(0)),
-                    Err(error) => break Err(error),
-                }
-            },
-            Err(error) => Err(error),
-        };
-        outcome.map_err(|error| self.error(sql, &error))
+fn statement_error(sql: &str, error: &Error) -> DbError {
+    DbError::Statement {
+        sql: sql.to_owned(),
+        message: describe(error),
+        unique_violation: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
     }
 }
 
@@ -286,13 +331,8 @@ fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
     }
 }
 
-/// The server ends the session: 57P01 admin_shutdown, 57P02 crash_shutdown, 57P03 cannot_connect_now.
-fn is_shutdown(error: &::postgres::error::DbError) -> bool {
-    error.code().code().starts_with("57P")
-}
-
 /// PostgreSQL's message with its detail, or the chain of causes.
-pub(super) fn describe(error: &::postgres::Error) -> String {
+pub(super) fn describe(error: &Error) -> String {
     if let Some(error) = error.as_db_error() {
         let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         return format!("{}{detail}", error.message());
@@ -304,96 +344,4 @@ pub(super) fn describe(error: &::postgres::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[derive(Debug)]
-struct Bind<'a>(Param<'a>);
-
-impl ToSql for Bind<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
-        match self.0 {
-            Param::Null => Ok(IsNull::Yes),
-            Param::Int(number) => match *ty {
-                Type::INT4 => i32::try_from(number)?.to_sql(ty, out),
-                Type::INT2 => i16::try_from(number)?.to_sql(ty, out),
-                Type::BOOL => (number != 0).to_sql(ty, out),
-                Type::INT8 => number.to_sql(ty, out),
-                _ => Err(mismatch("a number", ty)),
-            },
-            Param::Text(text) if <&str as ToSql>::accepts(ty) => text.to_sql(ty, out),
-            Param::Text(_) => Err(mismatch("text", ty)),
-            Param::Blob(bytes) if *ty == Type::BYTEA => bytes.to_sql(ty, out),
-            Param::Blob(_) => Err(mismatch("bytes", ty)),
-            Param::List(list) => match ty.kind() {
-                Kind::Array(_) => list
-                    .params()
-                    .into_iter()
-                    .map(|param| param.checked().map(Bind))
-                    .collect::<Result<Vec<_>, _>>()?
-                    .to_sql(ty, out),
-                _ => Err(mismatch("a list", ty)),
-            },
-            Param::Unsigned(_) => Err("was not checked".into()),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-/// One column of many rows, as an array.
-#[derive(Debug)]
-struct BindColumn<'a> {
-    rows: &'a [&'a [Param<'a>]],
-    column: usize,
-}
-
-impl ToSql for BindColumn<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
-        let values: Vec<Bind<'_>> =
-            self.rows.iter().filter_map(|row| row.get(self.column)).map(|param| Bind(*param)).collect();
-        values.to_sql(ty, out)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-fn mismatch(given: &str, ty: &Type) -> BoxError {
-    format!("{given} was given where the statement takes {ty}").into()
-}
-
-fn readable(ty: &Type) -> bool {
-    matches!(*ty, Type::INT8 | Type::INT4 | Type::INT2 | Type::BOOL | Type::TEXT | Type::VARCHAR | Type::BYTEA)
-}
-
-impl<'a> FromSql<'a> for ValueRef<'a> {
-    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
-        Ok(match *ty {
-            Type::INT8 => Self::Int(i64::from_sql(ty, raw)?),
-            Type::INT4 => Self::Int(i32::from_sql(ty, raw)?.into()),
-            Type::INT2 => Self::Int(i16::from_sql(ty, raw)?.into()),
-            Type::BOOL => Self::Int(bool::from_sql(ty, raw)?.into()),
-            Type::BYTEA => Self::Blob(raw),
-            _ => Self::Text(std::str::from_utf8(raw)?),
-        })
-    }
-
-    fn from_sql_null(_: &Type) -> Result<Self, BoxError> {
-        Ok(Self::Null)
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        readable(ty) || *ty == Type::NAME
-    }
-}
-
-pub(super) fn value(row: &::postgres::Row, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
-    row.try_get(index).map_err(|error| FromSqlError::Invalid(describe(&error)))
 }

@@ -11,7 +11,7 @@ pub struct Row<'r> {
 
 enum Inner<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
-    Postgres(&'r ::postgres::Row),
+    Postgres(&'r tokio_postgres::Row),
 }
 
 impl<'r> Row<'r> {
@@ -19,7 +19,7 @@ impl<'r> Row<'r> {
         Self { inner: Inner::Sqlite(row), sql }
     }
 
-    pub(super) fn postgres(row: &'r ::postgres::Row, sql: &'r str) -> Self {
+    pub(super) fn postgres(row: &'r tokio_postgres::Row, sql: &'r str) -> Self {
         Self { inner: Inner::Postgres(row), sql }
     }
 

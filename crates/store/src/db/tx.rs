@@ -1,7 +1,9 @@
 //! One transaction: what the closures of [`Database::read`](super::Database::read) and
 //! [`Database::write`](super::Database::write) work with.
 
-use super::connection::Connection;
+use std::marker::PhantomData;
+
+use super::connection::{Connection, Sent};
 use super::value::Param;
 use super::{DbError, Row, ToSql};
 use crate::Position;
@@ -15,7 +17,15 @@ pub struct Tx<'c> {
     conn: &'c mut Connection,
     batch: Option<&'c mut Batch>,
     pub(super) effects: Effects,
-    pub(super) failed: Option<DbError>,
+    failed: Option<DbError>,
+}
+
+/// A statement whose outcome is asked for later: [`Tx::changed`]. It does not leave its transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Later {
+    /// `None`: it was not run, because the transaction had failed, or it failed itself.
+    sent: Option<Sent>,
+    _of_this_thread: PhantomData<*const ()>,
 }
 
 /// Positions given out in the transaction that is open on the writer's connection.
@@ -142,6 +152,58 @@ impl<'c> Tx<'c> {
         Ok(found)
     }
 
+    /// As [`Tx::execute`], but without waiting: on PostgreSQL the statement goes out with the next one that is waited for,
+    /// and all that went out together cost one round trip.
+    ///
+    /// Whether it failed is learned with that next one, or with [`Tx::changed`]; at the latest when the closure ends, whose
+    /// changes are not kept then. The error here is only that a parameter cannot be stored.
+    pub fn execute_later(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Result<Later, DbError> {
+        let params = bind(sql, params)?;
+        Ok(self.send(sql, &[&params]))
+    }
+
+    /// As [`Tx::insert_many`], but without waiting: see [`Tx::execute_later`].
+    pub fn insert_many_later<'p, const N: usize>(
+        &mut self,
+        sql: &'static str,
+        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+    ) -> Result<Later, DbError> {
+        let rows = bind_rows(sql, rows)?;
+        let rows: Vec<&[Param<'p>]> = rows.iter().map(<[_; N]>::as_slice).collect();
+        Ok(self.send(sql, &rows))
+    }
+
+    /// On both databases a failure is told later, so that what is learned from the statements before it is the same.
+    fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Later {
+        let sent = match &self.failed {
+            Some(_) => None,
+            None => self.conn.send(sql, rows).map_err(|error| self.failed = Some(error)).ok(),
+        };
+        Later { sent, _of_this_thread: PhantomData }
+    }
+
+    /// How many rows a statement has changed. It is told also when one that was sent after it has failed, so that what a
+    /// closure learns from it comes before that failure.
+    pub fn changed(&mut self, later: Later) -> Result<u64, DbError> {
+        let settled = self.settle();
+        match later.sent.and_then(|sent| self.conn.changed(sent)) {
+            Some(changed) => Ok(changed),
+            None => self.check().and(settled).and(Err(DbError::Unavailable("not connected".to_owned()))),
+        }
+    }
+
+    /// Waits until all that was sent is answered. The first failure is told.
+    fn settle(&mut self) -> Result<(), DbError> {
+        let result = self.conn.settle();
+        self.keep_failure(result)
+    }
+
+    /// Ends the closure's part: the failure that its statements met, if they met one.
+    pub(super) fn finish(&mut self) -> Option<DbError> {
+        drop(self.settle());
+        self.failed.take()
+    }
+
     /// Prepares a statement without running it; answers the names of its columns. It is an error if the
     /// database does not accept it, or if a column has a type that [`Row::get`] cannot read.
     pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
@@ -157,7 +219,7 @@ impl<'c> Tx<'c> {
         let result = match self.batch.as_mut() {
             None => return Err(DbError::ReadOnly("next_position")),
             Some(batch) if batch.clock.is_some() => Ok(()),
-            Some(batch) => self.conn.lock_clock().map(|clock| {
+            Some(batch) => self.conn.clock().map(|clock| {
                 batch.clock = Some(clock);
                 batch.last = clock;
             }),
@@ -193,6 +255,7 @@ impl<'c> Tx<'c> {
 
     fn keep_failure<T>(&mut self, result: Result<T, DbError>) -> Result<T, DbError> {
         if let Err(error) = &result
+            && self.failed.is_none()
             && error.breaks_transaction()
         {
             self.failed = Some(error.clone());

@@ -41,7 +41,6 @@ struct Outcome {
 
 /// The transaction that the waiting closures share.
 struct Group {
-    number: Option<TransactionNumber>,
     batch: Batch,
     effects: Effects,
     savepoint: Savepoint,
@@ -49,7 +48,7 @@ struct Group {
     kept: bool,
 }
 
-/// PostgreSQL answers one text in one round trip: a savepoint is released together with setting the next.
+/// A savepoint is released together with setting the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Savepoint {
     /// The batch has one closure: it needs none.
@@ -91,16 +90,13 @@ impl Writer {
 
     /// One transaction. Answers the closures it ran and returns those it did not come to.
     fn commit_batch(&mut self, waiting: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-        let number = match self.settle_doubt().and_then(|()| self.conn.begin_write()) {
-            Ok(number) => number,
-            Err(error) => {
-                tracing::error!(%error, "no write transaction could be opened");
-                answer_all(waiting, Some(&error));
-                return Vec::new();
-            }
-        };
+        if let Err(error) = self.settle_doubt().and_then(|()| self.conn.begin_write()) {
+            tracing::error!(%error, "no write transaction could be opened");
+            answer_all(waiting, Some(&error));
+            return Vec::new();
+        }
         let savepoint = if waiting.len() == 1 { Savepoint::NotNeeded } else { Savepoint::None };
-        let mut group = Group::new(number, savepoint);
+        let mut group = Group::new(savepoint);
         let mut done = Vec::with_capacity(waiting.len());
         let mut waiting = waiting.into_iter();
         while let Some(mut job) = waiting.next() {
@@ -122,15 +118,15 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Group, done: Vec<Box<dyn Job>>) {
-        let Group { number, batch, effects, kept, .. } = group;
+        let Group { batch, effects, kept, .. } = group;
         if !kept {
             self.conn.rollback();
             answer_all(done, None);
             return;
         }
-        let position = batch.clock.filter(|clock| *clock != batch.last).map(|_| batch.last);
-        let outcome = Outcome { effects, position };
-        match self.conn.commit(position, number) {
+        let moved = batch.clock.filter(|clock| *clock != batch.last).map(|clock| (clock, batch.last));
+        let outcome = Outcome { effects, position: moved.map(|(_, to)| to) };
+        match self.conn.commit(moved) {
             Ok(()) => self.publish(outcome, done),
             Err(CommitError::Failed(message)) => {
                 tracing::error!(message, "a commit failed");
@@ -200,8 +196,8 @@ impl Writer {
 }
 
 impl Group {
-    fn new(number: Option<TransactionNumber>, savepoint: Savepoint) -> Self {
-        Self { number, batch: Batch::default(), effects: Effects::default(), savepoint, kept: false }
+    fn new(savepoint: Savepoint) -> Self {
+        Self { batch: Batch::default(), effects: Effects::default(), savepoint, kept: false }
     }
 
     fn set_savepoint(&mut self, conn: &mut Connection) -> Result<(), DbError> {
@@ -230,7 +226,6 @@ impl Group {
         } else if before.0.is_some() {
             (self.batch.clock, self.batch.last) = before;
         } else {
-            // The rollback gives the clock's row lock back.
             self.batch = Batch::default();
         }
         kept

@@ -36,7 +36,7 @@ pub fn set(
     content: &str,
 ) -> Result<Position, DbError> {
     let position = tx.next_position()?;
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO account_data (user_id, room_id, type, content, position) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (user_id, room_id, type) DO UPDATE SET content = excluded.content, position = excluded.position",
         &[&user.as_str(), &scope.room_id, &event_type, &content, &position],

@@ -1,6 +1,6 @@
 //! Room aliases of this server.
 
-use crate::{DbError, RoomNid, Tx};
+use crate::{DbError, Later, RoomNid, Tx};
 
 /// An alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,13 +11,12 @@ pub struct Alias {
     pub creator: String,
 }
 
-/// Makes an alias; `false` when there is one already.
-pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<bool, DbError> {
-    let added = tx.execute(
+/// Makes an alias; no row is changed when there is one already.
+pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<Later, DbError> {
+    tx.execute_later(
         "INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3) ON CONFLICT (alias) DO NOTHING",
         &[&alias, &room, &creator],
-    )?;
-    Ok(added == 1)
+    )
 }
 
 /// The room an alias points to.
@@ -42,6 +41,6 @@ pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<String>, DbError> {
 
 /// Points all aliases of one room to another (room upgrades).
 pub fn move_all(tx: &mut Tx<'_>, from: RoomNid, to: RoomNid) -> Result<(), DbError> {
-    tx.execute("UPDATE room_aliases SET room_nid = $2 WHERE room_nid = $1", &[&from, &to])?;
+    tx.execute_later("UPDATE room_aliases SET room_nid = $2 WHERE room_nid = $1", &[&from, &to])?;
     Ok(())
 }

@@ -51,7 +51,7 @@ pub struct Delta {
 
 /// Stores changes, oldest first.
 pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO current_state_deltas (room_nid, type_nid, state_key_nid, position, event_nid, prev_event_nid)
          VALUES ($1, $2, $3, $4, $5, $6)",
         deltas.iter().map(|delta| {
@@ -70,7 +70,7 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
     for delta in deltas {
         last.insert((delta.room_nid, delta.type_nid, delta.state_key_nid), delta);
     }
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO current_state (room_nid, type_nid, state_key_nid, event_nid, membership)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (room_nid, type_nid, state_key_nid)
@@ -85,7 +85,7 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
             ]
         }),
     )?;
-    tx.insert_many(
+    tx.insert_many_later(
         "DELETE FROM current_state WHERE room_nid = $1 AND type_nid = $2 AND state_key_nid = $3",
         last.values()
             .filter(|delta| delta.event_nid.is_none())
@@ -114,7 +114,7 @@ pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, State
         )?
         .into_iter()
         .collect();
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO current_state_deltas (room_nid, type_nid, state_key_nid, position, event_nid, prev_event_nid)
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
         deltas.iter().filter(|delta| added.contains(&(delta.type_nid, delta.state_key_nid))).map(|delta| {

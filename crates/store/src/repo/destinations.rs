@@ -33,7 +33,7 @@ pub fn failing(tx: &mut Tx<'_>) -> Result<Vec<FailingDestination>, DbError> {
 
 /// Records that a server fails.
 pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO destinations (server_name, failure_ts, retry_last_ts, retry_interval_ms) VALUES ($1, $2, $3, $4)
          ON CONFLICT (server_name) DO UPDATE SET failure_ts = excluded.failure_ts,
          retry_last_ts = excluded.retry_last_ts, retry_interval_ms = excluded.retry_interval_ms",
@@ -44,7 +44,7 @@ pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), 
 
 /// Records that a server works again: nothing is kept of it.
 pub fn set_working(tx: &mut Tx<'_>, server_name: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM destinations WHERE server_name = $1", &[&server_name])?;
+    tx.execute_later("DELETE FROM destinations WHERE server_name = $1", &[&server_name])?;
     Ok(())
 }
 

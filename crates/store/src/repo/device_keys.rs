@@ -39,20 +39,19 @@ pub fn get(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Option<String>
     )
 }
 
-/// Stores what a device publishes. `false` when it is what is stored already.
-pub fn set(tx: &mut Tx, user_id: &str, device_id: &str, key_json: &str) -> Result<bool, DbError> {
-    let changed = tx.execute(
+/// Stores what a device publishes.
+pub fn set(tx: &mut Tx, user_id: &str, device_id: &str, key_json: &str) -> Result<(), DbError> {
+    tx.execute_later(
         "INSERT INTO device_keys (user_id, device_id, key_json) VALUES ($1, $2, $3)
-         ON CONFLICT (user_id, device_id) DO UPDATE SET key_json = excluded.key_json
-         WHERE device_keys.key_json <> excluded.key_json",
+         ON CONFLICT (user_id, device_id) DO UPDATE SET key_json = excluded.key_json",
         &[&user_id, &device_id, &key_json],
     )?;
-    Ok(changed == 1)
+    Ok(())
 }
 
 /// Deletes a device's keys and the signatures on them.
 pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM device_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM device_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     delete_signatures_on(tx, user_id, device_id)
 }
 
@@ -88,7 +87,7 @@ pub fn set_cross_signing(tx: &mut Tx, user_id: &str, purpose: &str, key_json: &s
 
 /// Deletes a user's cross-signing keys. Signatures stay: they belong to keys that are gone.
 pub fn delete_cross_signing(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM cross_signing_keys WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("DELETE FROM cross_signing_keys WHERE user_id = $1", &[&user_id])?;
     Ok(())
 }
 
@@ -99,7 +98,7 @@ pub fn cross_signing_reset_until(tx: &mut Tx, user_id: &str) -> Result<Option<u6
 
 /// Lets a user replace the cross-signing keys without user-interactive authentication until then (Unix ms).
 pub fn allow_cross_signing_reset(tx: &mut Tx, user_id: &str, until_ts: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO cross_signing_reset (user_id, allowed_until_ts) VALUES ($1, $2)
          ON CONFLICT (user_id) DO UPDATE SET allowed_until_ts = excluded.allowed_until_ts",
         &[&user_id, &until_ts],
@@ -157,6 +156,6 @@ pub fn add_signature(tx: &mut Tx, signature: &Signature) -> Result<bool, DbError
 
 /// Deletes the signatures on one key of a user.
 pub fn delete_signatures_on(tx: &mut Tx, user_id: &str, target: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM key_signatures WHERE target_user_id = $1 AND target = $2", &[&user_id, &target])?;
+    tx.execute_later("DELETE FROM key_signatures WHERE target_user_id = $1 AND target = $2", &[&user_id, &target])?;
     Ok(())
 }

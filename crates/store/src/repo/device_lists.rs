@@ -7,7 +7,7 @@ pub const CROSS_SIGNING: &str = "";
 
 /// Records that a device of a user changed, appeared or vanished. Announcing it is the caller's.
 pub fn record(tx: &mut Tx, user_id: &str, device_id: &str, position: Position) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO device_list_changes (user_id, device_id, position) VALUES ($1, $2, $3)
          ON CONFLICT (user_id, device_id) DO UPDATE SET position = excluded.position",
         &[&user_id, &device_id, &position],
@@ -64,7 +64,7 @@ pub fn previous(tx: &mut Tx, user_id: &str, before: Position) -> Result<Option<P
 
 /// Records that `user_id` signed a key of `target_user_id`.
 pub fn record_signature(tx: &mut Tx, user_id: &str, target_user_id: &str, position: Position) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO user_signature_changes (user_id, target_user_id, position) VALUES ($1, $2, $3)
          ON CONFLICT (user_id, target_user_id) DO UPDATE SET position = excluded.position",
         &[&user_id, &target_user_id, &position],

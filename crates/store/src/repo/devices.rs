@@ -104,7 +104,7 @@ pub struct LastSeen {
 /// Records when devices were last used. Devices that are gone are passed over.
 pub fn set_last_seen(tx: &mut Tx, seen: &[LastSeen]) -> Result<(), DbError> {
     for one in seen {
-        tx.execute(
+        tx.execute_later(
             "UPDATE devices SET last_seen_ts = $3, last_seen_ip = $4, last_seen_user_agent = $5
              WHERE user_id = $1 AND device_id = $2",
             &[&one.user_id, &one.device_id, &one.ts, &one.ip, &one.user_agent],

@@ -58,7 +58,7 @@ impl ToSql for Verdict {
 
 /// Stores events of which there is no row yet.
 pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO events (event_nid, event_id, room_nid, position, depth, type_nid, state_key_nid, sender_nid,
              origin_server_ts, snapshot_nid, verdict, json)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -84,7 +84,7 @@ pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
 
 /// Gives events that were stored as outliers their place in the graph. What else their rows hold stays.
 pub fn place(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "UPDATE events SET position = $2, snapshot_nid = $3, verdict = $4 WHERE event_nid = $1",
         events.iter().map(|event| {
             [
@@ -100,7 +100,7 @@ pub fn place(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
 
 /// Notes that an event has been redacted; the first redaction counts.
 pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "UPDATE events SET redacted_by = $2 WHERE event_nid = $1 AND redacted_by IS NULL",
         &[&event, &redaction],
     )?;
@@ -326,7 +326,7 @@ pub fn first_depth(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbErro
 
 /// Puts events into the timeline, at these positions.
 pub fn set_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "UPDATE events SET position = $2 WHERE event_nid = $1",
         positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
     )?;

@@ -39,7 +39,7 @@ pub fn add(tx: &mut Tx<'_>, rows: &[Outgoing]) -> Result<(), DbError> {
     if rows.is_empty() {
         return Ok(());
     }
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO outgoing_events (position, room_nid, event_nid, handed_by, also_to) VALUES ($1, $2, $3, $4, $5)",
         rows.iter().map(|row| {
             [
@@ -110,16 +110,16 @@ pub fn set_progress(
     behind: &[(ServerName, Position)],
     caught_up: &[ServerName],
 ) -> Result<(), DbError> {
-    tx.execute("UPDATE federation_position SET position = $1 WHERE id = 1", &[&position])?;
+    tx.execute_later("UPDATE federation_position SET position = $1 WHERE id = 1", &[&position])?;
     if !behind.is_empty() {
-        tx.insert_many(
+        tx.insert_many_later(
             "INSERT INTO federation_cursors (server_name, position) VALUES ($1, $2)
              ON CONFLICT (server_name) DO UPDATE SET position = excluded.position",
             behind.iter().map(|(server, position)| [server.as_str().to_param(), position.to_param()]),
         )?;
     }
     if !caught_up.is_empty() {
-        tx.insert_many(
+        tx.insert_many_later(
             "DELETE FROM federation_cursors WHERE server_name = $1",
             caught_up.iter().map(|server| [server.as_str().to_param()]),
         )?;
@@ -139,7 +139,7 @@ pub struct ToDevice {
 pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: impl FnOnce(Position) -> String) -> Result<(), DbError> {
     let position = tx.next_position()?;
     let content = content(position);
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO federation_to_device (server_name, position, content) VALUES ($1, $2, $3)",
         &[&server, &position, &content],
     )?;
@@ -157,7 +157,7 @@ pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64) -> Result<Vec<ToDevi
 
 /// Deletes the messages at or before `upto`, which the server has acknowledged.
 pub fn delete_to_device(tx: &mut Tx<'_>, server: &str, upto: Position) -> Result<(), DbError> {
-    tx.execute("DELETE FROM federation_to_device WHERE server_name = $1 AND position <= $2", &[&server, &upto])?;
+    tx.execute_later("DELETE FROM federation_to_device WHERE server_name = $1 AND position <= $2", &[&server, &upto])?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ pub fn add(tx: &mut Tx<'_>, user_id: &str, definition: &str) -> Result<i64, DbEr
         tx.query_one("SELECT COALESCE(MAX(filter_id) + 1, 0) FROM filters WHERE user_id = $1", &[&user_id], |row| {
             row.get(0)
         })?;
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO filters (user_id, filter_id, definition) VALUES ($1, $2, $3)",
         &[&user_id, &id, &definition],
     )?;

@@ -56,7 +56,7 @@ pub fn create(tx: &mut Tx, user_id: &str, algorithm: &str, auth_data: &str) -> R
 
 /// Replaces a version's authentication data.
 pub fn set_auth_data(tx: &mut Tx, user_id: &str, version: i64, auth_data: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "UPDATE key_backups SET auth_data = $3 WHERE user_id = $1 AND version = $2",
         &[&user_id, &version, &auth_data],
     )?;
@@ -69,14 +69,14 @@ pub fn delete(tx: &mut Tx, user_id: &str, version: i64) -> Result<bool, DbError>
         "UPDATE key_backups SET deleted = 1, key_count = 0 WHERE user_id = $1 AND version = $2 AND deleted = 0",
         &[&user_id, &version],
     )?;
-    tx.execute("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", &[&user_id, &version])?;
+    tx.execute_later("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", &[&user_id, &version])?;
     Ok(deleted == 1)
 }
 
 /// Deletes every backup of a user.
 pub fn delete_all(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE key_backups SET deleted = 1, key_count = 0 WHERE user_id = $1", &[&user_id])?;
-    tx.execute("DELETE FROM key_backup_sessions WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("UPDATE key_backups SET deleted = 1, key_count = 0 WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("DELETE FROM key_backup_sessions WHERE user_id = $1", &[&user_id])?;
     Ok(())
 }
 
@@ -137,7 +137,7 @@ pub fn sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -> Resul
 
 /// Stores a session, replacing what is there.
 pub fn put_session(tx: &mut Tx, user_id: &str, version: i64, session: &Session) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO key_backup_sessions
          (user_id, version, room_id, session_id, first_message_index, forwarded_count, is_verified, session_data)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

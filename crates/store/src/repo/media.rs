@@ -55,7 +55,7 @@ fn read(row: &Row<'_>) -> Result<LocalMedia, DbError> {
 
 /// Records media that was uploaded in one step.
 pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO local_media (media_id, user_id, created_ms, content_type, upload_name, length, sha256) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[&media_id, &user_id, &now_ms, &content.content_type, &content.upload_name, &content.length, &content.sha256],
@@ -65,7 +65,7 @@ pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, no
 
 /// Hands out an id to upload to later.
 pub fn reserve(tx: &mut Tx<'_>, media_id: &str, user_id: &str, now_ms: u64, expires_ms: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO local_media (media_id, user_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4)",
         &[&media_id, &user_id, &now_ms, &expires_ms],
     )?;
@@ -93,7 +93,7 @@ pub fn fill(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, n
     if known.expires_ms.is_none_or(|expires| expires <= now_ms) {
         return Ok(Filled::Expired);
     }
-    tx.execute(
+    tx.execute_later(
         "UPDATE local_media SET content_type = $2, upload_name = $3, length = $4, sha256 = $5, expires_ms = NULL \
          WHERE media_id = $1",
         &[&media_id, &content.content_type, &content.upload_name, &content.length, &content.sha256],

@@ -37,7 +37,7 @@ pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<MembershipRow>, DbE
 
 /// Sets memberships, each user and room at most once; a new membership is not forgotten.
 pub fn set(tx: &mut Tx<'_>, rows: &[(UserNid, MembershipRow)]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten)
          VALUES ($1, $2, $3, $4, $5, 0)
          ON CONFLICT (user_nid, room_nid) DO UPDATE SET membership = excluded.membership,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{DbError, Tx, first};
+use crate::{Any, DbError, ToSql, Tx, first};
 
 /// A key to be stored, or a stored one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,35 +13,58 @@ pub struct Key {
     pub key_json: String,
 }
 
-/// The stored one-time key with this id, canonical JSON.
-pub fn get(
-    tx: &mut Tx,
-    user_id: &str,
-    device_id: &str,
-    algorithm: &str,
-    key_id: &str,
-) -> Result<Option<String>, DbError> {
-    tx.query_opt(
-        "SELECT key_json FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 AND key_id = $4",
-        &[&user_id, &device_id, &algorithm, &key_id],
-        first,
-    )
+/// The one-time keys of a device.
+#[derive(Debug, Default)]
+pub struct OfDevice {
+    /// How many there are of each algorithm; algorithms without keys are absent.
+    pub counts: BTreeMap<String, u64>,
+    /// The serial of the newest; 0 when there is none.
+    pub newest: i64,
+    /// Those with the ids that were asked for.
+    pub keys: Vec<Key>,
 }
 
-/// Stores one-time keys, the first of `keys` to be given out first. Their ids must not be stored yet.
-pub fn insert(tx: &mut Tx, user_id: &str, device_id: &str, keys: &[Key]) -> Result<(), DbError> {
-    let newest: i64 = tx.query_one(
-        "SELECT COALESCE(MAX(serial), 0) FROM one_time_keys WHERE user_id = $1 AND device_id = $2",
-        &[&user_id, &device_id],
-        first,
+/// Looks at the one-time keys of a device, and for those with these ids.
+pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) -> Result<OfDevice, DbError> {
+    let mut found = OfDevice::default();
+    tx.for_each(
+        "SELECT algorithm, NULL, NULL, COUNT(*), MAX(serial) FROM one_time_keys
+         WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm
+         UNION ALL
+         SELECT algorithm, key_id, key_json, 0, serial FROM one_time_keys
+         WHERE user_id = $1 AND device_id = $2 AND key_id = ANY($3)",
+        &[&user_id, &device_id, &Any(key_ids)],
+        |row| {
+            let (algorithm, key_id): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            match key_id {
+                Some(key_id) => found.keys.push(Key { algorithm, key_id, key_json: row.get(2)? }),
+                None => drop(found.counts.insert(algorithm, row.get(3)?)),
+            }
+            found.newest = found.newest.max(row.get(4)?);
+            Ok(())
+        },
     )?;
-    for (serial, key) in (newest + 1..).zip(keys) {
-        tx.execute(
-            "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, serial, key_json)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            &[&user_id, &device_id, &key.algorithm, &key.key_id, &serial, &key.key_json],
-        )?;
-    }
+    Ok(found)
+}
+
+/// Stores one-time keys of a user's device, the first of `keys` to be given out first and all of them after the serial
+/// `newest`. Their ids must not be stored yet.
+pub fn insert(tx: &mut Tx, (user_id, device_id): (&str, &str), newest: i64, keys: &[Key]) -> Result<(), DbError> {
+    let serials: Vec<i64> = (newest + 1..).take(keys.len()).collect();
+    tx.insert_many_later(
+        "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, serial, key_json)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        keys.iter().zip(&serials).map(|(key, serial)| {
+            [
+                user_id.to_param(),
+                device_id.to_param(),
+                key.algorithm.to_param(),
+                key.key_id.to_param(),
+                serial.to_param(),
+                key.key_json.to_param(),
+            ]
+        }),
+    )?;
     Ok(())
 }
 
@@ -55,31 +78,29 @@ pub fn counts(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<BTreeMap<St
     Ok(counts.into_iter().collect())
 }
 
-/// Takes the oldest one-time key of an algorithm: it is deleted in this transaction and never given out again. `None`
-/// when the device has none left.
-pub fn take_oldest(tx: &mut Tx, user_id: &str, device_id: &str, algorithm: &str) -> Result<Option<Key>, DbError> {
-    loop {
-        let oldest = tx.query_opt(
-            "SELECT key_id, key_json FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3
-             ORDER BY serial, key_id LIMIT 1",
-            &[&user_id, &device_id, &algorithm],
-            |row| Ok(Key { algorithm: algorithm.to_owned(), key_id: row.get(0)?, key_json: row.get(1)? }),
-        )?;
-        let Some(key) = oldest else { return Ok(None) };
-        let deleted = tx.execute(
-            "DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 AND key_id = $4",
-            &[&user_id, &device_id, &algorithm, &key.key_id],
-        )?;
-        // Zero: another process took it between the two statements.
-        if deleted == 1 {
-            return Ok(Some(key));
-        }
-    }
+/// The key that was asked of a device: user, device and key.
+pub type Taken = (String, String, Key);
+
+/// Takes the oldest one-time key of each (user, device, algorithm), which are all different: it is deleted in this
+/// transaction and never given out again. Devices that have none left are absent.
+pub fn take_oldest(tx: &mut Tx, wanted: &[(&str, &str, &str)]) -> Result<Vec<Taken>, DbError> {
+    tx.insert_many_returning(
+        "DELETE FROM one_time_keys
+         WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 AND key_id = (SELECT k.key_id FROM one_time_keys k
+             WHERE k.user_id = $1 AND k.device_id = $2 AND k.algorithm = $3 ORDER BY k.serial, k.key_id LIMIT 1)
+         RETURNING user_id, device_id, algorithm, key_id, key_json",
+        wanted
+            .iter()
+            .map(|(user_id, device_id, algorithm)| [user_id.to_param(), device_id.to_param(), algorithm.to_param()]),
+        |row| {
+            Ok((row.get(0)?, row.get(1)?, Key { algorithm: row.get(2)?, key_id: row.get(3)?, key_json: row.get(4)? }))
+        },
+    )
 }
 
 /// Replaces the fallback key of an algorithm. A key with the id that is stored already stays, used or not.
 pub fn set_fallback(tx: &mut Tx, user_id: &str, device_id: &str, key: &Key) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, key_json, used)
          VALUES ($1, $2, $3, $4, $5, 0)
          ON CONFLICT (user_id, device_id, algorithm) DO UPDATE
@@ -107,7 +128,7 @@ pub fn use_fallback(
         },
     )?;
     if let Some((_, true)) = found {
-        tx.execute(
+        tx.execute_later(
             "UPDATE fallback_keys SET used = 1 WHERE user_id = $1 AND device_id = $2 AND algorithm = $3",
             &[&user_id, &device_id, &algorithm],
         )?;
@@ -126,7 +147,7 @@ pub fn unused_fallback_types(tx: &mut Tx, user_id: &str, device_id: &str) -> Res
 
 /// Deletes every one-time and fallback key of a device.
 pub fn delete_of_device(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
-    tx.execute("DELETE FROM fallback_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM fallback_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     Ok(())
 }

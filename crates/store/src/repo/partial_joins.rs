@@ -48,9 +48,9 @@ pub fn unfinished(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
 
 /// Notes how this server came into a room; what was noted before is forgotten.
 pub fn set(tx: &mut Tx<'_>, room: RoomNid, join: Option<&PartialJoin>) -> Result<(), DbError> {
-    tx.execute("DELETE FROM partial_joins WHERE room_nid = $1", &[&room])?;
+    tx.execute_later("DELETE FROM partial_joins WHERE room_nid = $1", &[&room])?;
     if let Some(join) = join {
-        tx.execute(
+        tx.execute_later(
             "INSERT INTO partial_joins
                  (room_nid, event_nid, snapshot_nid, joined_via, servers, told_position, full_position)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",

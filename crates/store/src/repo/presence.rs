@@ -31,7 +31,7 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<StoredPresence>, DbE
 
 /// Writes the last presence of a user.
 pub fn set(tx: &mut Tx<'_>, stored: &StoredPresence) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO presence (user_id, presence, status_msg, last_active_ts) VALUES ($1, $2, $3, $4)
          ON CONFLICT (user_id) DO UPDATE SET presence = excluded.presence, status_msg = excluded.status_msg,
          last_active_ts = excluded.last_active_ts",

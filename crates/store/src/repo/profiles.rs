@@ -18,7 +18,7 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str, field: &str) -> Result<Option<String>
 
 /// Sets a field to a JSON value.
 pub fn set(tx: &mut Tx<'_>, user_id: &str, field: &str, value: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO profile_fields (user_id, field, value) VALUES ($1, $2, $3)
          ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value",
         &[&user_id, &field, &value],
@@ -28,6 +28,6 @@ pub fn set(tx: &mut Tx<'_>, user_id: &str, field: &str, value: &str) -> Result<(
 
 /// Removes a field.
 pub fn delete(tx: &mut Tx<'_>, user_id: &str, field: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM profile_fields WHERE user_id = $1 AND field = $2", &[&user_id, &field])?;
+    tx.execute_later("DELETE FROM profile_fields WHERE user_id = $1 AND field = $2", &[&user_id, &field])?;
     Ok(())
 }

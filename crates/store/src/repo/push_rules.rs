@@ -14,7 +14,7 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<(String, Position)>,
 /// Replaces the stored changes; announced as account data, because clients learn of it as `m.push_rules`.
 pub fn set(tx: &mut Tx<'_>, user: &UserId, changes: &str) -> Result<Position, DbError> {
     let position = tx.next_position()?;
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO push_rules (user_id, changes, position) VALUES ($1, $2, $3)
          ON CONFLICT (user_id) DO UPDATE SET changes = excluded.changes, position = excluded.position",
         &[&user.as_str(), &changes, &position],

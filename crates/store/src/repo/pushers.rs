@@ -51,7 +51,7 @@ pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Pusher>, DbError> {
 
 /// Adds or replaces a pusher.
 pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO pushers (user_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang,
          data, device_id, created_ts, pushed_to) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind,
@@ -77,7 +77,7 @@ pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), DbErro
 
 /// Removes a pusher; absent ones are fine.
 pub fn delete(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
         &[&user_id, &app_id, &pushkey],
     )?;
@@ -86,7 +86,7 @@ pub fn delete(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Re
 
 /// Removes the pusher with this key from every other user (`append: false`).
 pub fn delete_for_others(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM pushers WHERE user_id <> $1 AND app_id = $2 AND pushkey = $3",
         &[&user_id, &app_id, &pushkey],
     )?;
@@ -95,12 +95,12 @@ pub fn delete_for_others(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: 
 
 /// Removes the pushers that a device's session set.
 pub fn delete_of_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM pushers WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM pushers WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     Ok(())
 }
 
 /// Removes all pushers of a user.
 pub fn delete_all(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM pushers WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("DELETE FROM pushers WHERE user_id = $1", &[&user_id])?;
     Ok(())
 }

@@ -53,7 +53,7 @@ pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, DbError> {
         }
     }
     receipt.position = tx.next_position()?;
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO receipts (room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (room_nid, user_id, receipt_type, thread_id) DO UPDATE SET event_id = excluded.event_id,

@@ -14,7 +14,7 @@ pub fn answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<Stri
 
 /// Notes a transaction's answer (JSON).
 pub fn set_answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str, now_ms: u64, answer: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO received_transactions (origin, txn_id, received_ts, answer) VALUES ($1, $2, $3, $4)
          ON CONFLICT (origin, txn_id) DO NOTHING",
         &[&origin, &txn_id.as_bytes(), &now_ms, &answer],
@@ -40,7 +40,7 @@ pub struct NewStaged {
 
 /// Stages events; those that are staged already stay as they are.
 pub fn stage(tx: &mut Tx<'_>, events: &[NewStaged]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO staged_pdus (room_nid, origin, event_id, json) VALUES ($1, $2, $3, $4)
          ON CONFLICT (event_id) DO NOTHING",
         events.iter().map(|event| {
@@ -104,7 +104,7 @@ pub fn staged_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
 
 /// Sets a staged event aside, which failed once more; answers how often it has.
 pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64) -> Result<i64, DbError> {
-    tx.execute("UPDATE staged_pdus SET failures = ABS(failures) + 1 WHERE staged_nid = $1", &[&staged_nid])?;
+    tx.execute_later("UPDATE staged_pdus SET failures = ABS(failures) + 1 WHERE staged_nid = $1", &[&staged_nid])?;
     let failures = tx.query_opt("SELECT failures FROM staged_pdus WHERE staged_nid = $1", &[&staged_nid], first)?;
     Ok(failures.unwrap_or(0))
 }
@@ -114,14 +114,17 @@ pub fn take_up(tx: &mut Tx<'_>, most: i64) -> Result<Vec<(RoomNid, Vec<u8>)>, Db
     let given_up = tx.query("SELECT room_nid, event_id FROM staged_pdus WHERE failures >= $1", &[&most], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })?;
-    tx.execute("DELETE FROM staged_pdus WHERE failures >= $1", &[&most])?;
-    tx.execute("UPDATE staged_pdus SET failures = -failures WHERE failures > $1", &[&0_i64])?;
+    tx.execute_later("DELETE FROM staged_pdus WHERE failures >= $1", &[&most])?;
+    tx.execute_later("UPDATE staged_pdus SET failures = -failures WHERE failures > $1", &[&0_i64])?;
     Ok(given_up)
 }
 
 /// Forgets staged events that have been placed or refused.
 pub fn unstage(tx: &mut Tx<'_>, staged_nids: &[i64]) -> Result<(), DbError> {
-    tx.insert_many("DELETE FROM staged_pdus WHERE staged_nid = $1", staged_nids.iter().map(|nid| [nid.to_param()]))?;
+    tx.insert_many_later(
+        "DELETE FROM staged_pdus WHERE staged_nid = $1",
+        staged_nids.iter().map(|nid| [nid.to_param()]),
+    )?;
     Ok(())
 }
 

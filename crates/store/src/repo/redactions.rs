@@ -5,7 +5,7 @@ use crate::{DbError, EventNid, RoomNid, Tx, first, pdu_json};
 
 /// Notes that events have been redacted at `now_ms` (Unix ms).
 pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO uncensored_redactions (event_nid, redacted_ts) VALUES ($1, $2) ON CONFLICT (event_nid) DO NOTHING",
         events.iter().map(|event| [event.to_param(), now_ms.to_param()]),
     )?;
@@ -14,7 +14,7 @@ pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbEr
 
 /// Notes redactions of events that are not known, by the stored id of the target.
 pub fn add_early(tx: &mut Tx<'_>, redactions: &[(Vec<u8>, EventNid)]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO early_redactions (target, redaction_nid) VALUES ($1, $2)
          ON CONFLICT (target, redaction_nid) DO NOTHING",
         redactions.iter().map(|(target, redaction)| [target.to_param(), redaction.to_param()]),
@@ -65,7 +65,7 @@ pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError
 
 /// Stores what redaction leaves of an event instead of the whole.
 pub fn censor(tx: &mut Tx<'_>, event: EventNid, redacted_json: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)])?;
-    tx.execute("DELETE FROM uncensored_redactions WHERE event_nid = $1", &[&event])?;
+    tx.execute_later("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)])?;
+    tx.execute_later("DELETE FROM uncensored_redactions WHERE event_nid = $1", &[&event])?;
     Ok(())
 }

@@ -79,19 +79,22 @@ pub fn delete(tx: &mut Tx, token: &str) -> Result<bool, DbError> {
 
 /// Reserves one use for a registration under way.
 pub fn add_pending(tx: &mut Tx, token: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE registration_tokens SET pending = pending + 1 WHERE token = $1", &[&token])?;
+    tx.execute_later("UPDATE registration_tokens SET pending = pending + 1 WHERE token = $1", &[&token])?;
     Ok(())
 }
 
 /// Gives a reserved use back.
 pub fn release_pending(tx: &mut Tx, token: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE registration_tokens SET pending = pending - 1 WHERE token = $1 AND pending > 0", &[&token])?;
+    tx.execute_later(
+        "UPDATE registration_tokens SET pending = pending - 1 WHERE token = $1 AND pending > 0",
+        &[&token],
+    )?;
     Ok(())
 }
 
 /// Turns a reserved use into a finished one.
 pub fn complete(tx: &mut Tx, token: &str) -> Result<(), DbError> {
     release_pending(tx, token)?;
-    tx.execute("UPDATE registration_tokens SET completed = completed + 1 WHERE token = $1", &[&token])?;
+    tx.execute_later("UPDATE registration_tokens SET completed = completed + 1 WHERE token = $1", &[&token])?;
     Ok(())
 }

@@ -15,7 +15,7 @@ pub struct RelationRow {
 
 /// Stores relations.
 pub fn insert(tx: &mut Tx<'_>, rows: &[RelationRow]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO event_relations (event_nid, room_nid, target, rel_type) VALUES ($1, $2, $3, $4)",
         rows.iter().map(|row| {
             [

@@ -79,15 +79,15 @@ pub fn list(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<RemoteList>, DbErro
 
 /// Replaces a user's list. `ask_ts` is set when it is out of date already.
 pub fn replace(tx: &mut Tx<'_>, user_id: &str, told: &ToldList, ask_ts: Option<u64>) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO remote_device_lists (user_id, stream_id, master_key, self_signing_key, revision, ask_ts)
          VALUES ($1, $2, $3, $4, 0, $5)
          ON CONFLICT (user_id) DO UPDATE SET stream_id = excluded.stream_id, master_key = excluded.master_key,
              self_signing_key = excluded.self_signing_key, ask_ts = excluded.ask_ts, failures = 0",
         &[&user_id, &told.stream_id, &told.master_key, &told.self_signing_key, &ask_ts],
     )?;
-    tx.execute("DELETE FROM remote_devices WHERE user_id = $1", &[&user_id])?;
-    tx.insert_many(
+    tx.execute_later("DELETE FROM remote_devices WHERE user_id = $1", &[&user_id])?;
+    tx.insert_many_later(
         "INSERT INTO remote_devices (user_id, device_id, key_json) VALUES ($1, $2, $3)",
         told.devices.iter().map(|(device_id, key_json)| {
             [user_id.to_param(), device_id.as_str().to_param(), key_json.as_str().to_param()]
@@ -98,7 +98,7 @@ pub fn replace(tx: &mut Tx<'_>, user_id: &str, told: &ToldList, ask_ts: Option<u
 
 /// Marks a list, of whatever it may hold by now, as out of date: it is to be asked for at `ask_ts` (Unix ms).
 pub fn outdate(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO remote_device_lists (user_id, revision, ask_ts) VALUES ($1, 1, $2)
          ON CONFLICT (user_id) DO UPDATE SET ask_ts = excluded.ask_ts, failures = 0,
              revision = remote_device_lists.revision + 1",
@@ -109,7 +109,7 @@ pub fn outdate(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbErro
 
 /// Takes an update of a list that is good: it is as of `stream_id` now.
 pub fn advance(tx: &mut Tx<'_>, user_id: &str, stream_id: i64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "UPDATE remote_device_lists SET stream_id = $2, revision = revision + 1 WHERE user_id = $1",
         &[&user_id, &stream_id],
     )?;
@@ -123,7 +123,7 @@ pub fn set_cross_signing(
     master_key: Option<&str>,
     self_signing_key: Option<&str>,
 ) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "UPDATE remote_device_lists SET master_key = COALESCE($2, master_key),
              self_signing_key = COALESCE($3, self_signing_key), revision = revision + 1 WHERE user_id = $1",
         &[&user_id, &master_key, &self_signing_key],
@@ -143,7 +143,7 @@ pub fn size_without(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(
 
 /// Sets the keys (JSON) of a device.
 pub fn set_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str, key_json: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO remote_devices (user_id, device_id, key_json) VALUES ($1, $2, $3)
          ON CONFLICT (user_id, device_id) DO UPDATE SET key_json = excluded.key_json",
         &[&user_id, &device_id, &key_json],
@@ -153,7 +153,7 @@ pub fn set_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str, key_json: &st
 
 /// Removes a device.
 pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM remote_devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM remote_devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     Ok(())
 }
 
@@ -173,7 +173,7 @@ pub fn next_due(tx: &mut Tx<'_>, now: u64) -> Result<Option<u64>, DbError> {
 
 /// Puts off asking for a list, in vain this time, to `ask_ts` (Unix ms).
 pub fn put_off(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "UPDATE remote_device_lists SET ask_ts = $2, failures = failures + 1
          WHERE user_id = $1 AND ask_ts IS NOT NULL",
         &[&user_id, &ask_ts],
@@ -206,6 +206,6 @@ pub fn count(tx: &mut Tx<'_>) -> Result<u64, DbError> {
 /// Forgets the lists of these users; answers how many there were.
 pub fn forget(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<u64, DbError> {
     let rows = || user_ids.iter().map(|user_id| [user_id.to_param()]);
-    tx.insert_many("DELETE FROM remote_devices WHERE user_id = $1", rows())?;
+    tx.insert_many_later("DELETE FROM remote_devices WHERE user_id = $1", rows())?;
     tx.insert_many("DELETE FROM remote_device_lists WHERE user_id = $1", rows())
 }

@@ -39,7 +39,7 @@ pub fn set(
     now_ms: u64,
 ) -> Result<(), DbError> {
     let content = &media.content;
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO remote_media
          (server_name, media_id, file_id, fetched_ms, content_type, upload_name, length, sha256)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

@@ -17,7 +17,7 @@ pub struct Report<'a> {
 
 /// Stores a report.
 pub fn insert(tx: &mut Tx<'_>, report: &Report<'_>) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO reports (received_ts, reporter, room_nid, event_nid, user_id, reason, score)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[

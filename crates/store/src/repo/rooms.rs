@@ -1,6 +1,6 @@
 //! Rooms: one row each, replaced by compare and swap on its revision.
 
-use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, first, varint};
+use crate::{Any, DbError, EventNid, Later, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, varint};
 
 /// A room's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +35,9 @@ fn room(row: &Row<'_>) -> Result<RoomRow, DbError> {
     })
 }
 
-/// Adds a room; `false` when there is one with this id.
-pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<bool, DbError> {
-    let added = tx.execute(
+/// Adds a room; no row is changed when there is one with this id.
+pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<Later, DbError> {
+    tx.execute_later(
         "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position,
              published)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -53,8 +53,7 @@ pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<bool, DbError> {
             &row.position,
             &row.published,
         ],
-    )?;
-    Ok(added == 1)
+    )
 }
 
 /// What a commit to a room changes of its row.
@@ -70,13 +69,13 @@ pub struct Advance {
     pub position: Option<Position>,
 }
 
-/// Moves the rows of different rooms on. Answers the rooms that were moved: somebody else has moved the others since.
-pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<Vec<RoomNid>, DbError> {
+/// Moves the rows of different rooms on. Rows that are not changed: somebody else has moved these rooms since.
+pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<Later, DbError> {
     let extremities: Vec<Vec<u8>> = rooms.iter().map(|to| varint::pack_list(&to.extremities)).collect();
-    tx.insert_many_returning(
+    tx.insert_many_later(
         "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5,
              position = COALESCE($6, position)
-         WHERE room_nid = $1 AND revision = $2 RETURNING room_nid",
+         WHERE room_nid = $1 AND revision = $2",
         rooms.iter().zip(&extremities).map(|(to, extremities)| {
             [
                 to.room_nid.to_param(),
@@ -87,7 +86,6 @@ pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<Vec<RoomNid>, DbErr
                 to.position.to_param(),
             ]
         }),
-        first,
     )
 }
 
@@ -113,7 +111,7 @@ pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError>
 
 /// Corrects the version of a room of which no event is known.
 pub fn set_version(tx: &mut Tx<'_>, nid: RoomNid, version: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE rooms SET room_version = $2 WHERE room_nid = $1", &[&nid, &version])?;
+    tx.execute_later("UPDATE rooms SET room_version = $2 WHERE room_nid = $1", &[&nid, &version])?;
     Ok(())
 }
 
@@ -126,7 +124,7 @@ pub fn ids(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<(RoomNid, String)>, 
 
 /// Puts a room into the room directory or takes it out.
 pub fn set_published(tx: &mut Tx<'_>, nid: RoomNid, published: bool) -> Result<(), DbError> {
-    tx.execute("UPDATE rooms SET published = $2 WHERE room_nid = $1", &[&nid, &published])?;
+    tx.execute_later("UPDATE rooms SET published = $2 WHERE room_nid = $1", &[&nid, &published])?;
     Ok(())
 }
 

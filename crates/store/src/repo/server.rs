@@ -10,6 +10,9 @@ pub fn name(tx: &mut Tx<'_>) -> Result<Option<String>, DbError> {
 /// Records the server name unless one is recorded; answers the one that is. A caller to whom another name
 /// is answered must not use the database.
 pub fn claim(tx: &mut Tx<'_>, server_name: &str) -> Result<String, DbError> {
-    tx.execute("INSERT INTO server (id, server_name) VALUES (1, $1) ON CONFLICT (id) DO NOTHING", &[&server_name])?;
+    tx.execute_later(
+        "INSERT INTO server (id, server_name) VALUES (1, $1) ON CONFLICT (id) DO NOTHING",
+        &[&server_name],
+    )?;
     tx.query_one("SELECT server_name FROM server WHERE id = 1", &[], |row| row.get(0))
 }

@@ -34,7 +34,7 @@ pub fn of_servers(tx: &mut Tx<'_>, server_names: &[String]) -> Result<Vec<Stored
 
 /// Writes keys, each at most once; one that a response with a later `valid_until_ts` told of stays as it is.
 pub fn put(tx: &mut Tx<'_>, keys: &[StoredServerKey]) -> Result<(), DbError> {
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO server_keys
              (server_name, key_id, public_key, valid_until_ts, stated_until_ts, fetched_ts, from_server, response)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

@@ -91,7 +91,7 @@ impl Writer {
     pub fn finish(self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let rows: Vec<(SnapshotNid, &Node, Vec<u8>)> =
             self.order.iter().filter_map(|nid| self.new.get(nid).map(|node| (*nid, node, pack(&node.delta)))).collect();
-        tx.insert_many(
+        tx.insert_many_later(
             "INSERT INTO state_snapshots (snapshot_nid, room_nid, depth, base_nid, delta) VALUES ($1, $2, $3, $4, $5)",
             rows.iter().map(|(nid, node, delta)| {
                 [
@@ -114,7 +114,7 @@ pub fn extend(tx: &mut Tx<'_>, nid: SnapshotNid, entries: &[(Key, EventNid)]) ->
     for (key, event) in entries {
         delta.entry(*key).or_insert(*event);
     }
-    tx.execute("UPDATE state_snapshots SET delta = $2 WHERE snapshot_nid = $1", &[&nid, &pack(&delta)])?;
+    tx.execute_later("UPDATE state_snapshots SET delta = $2 WHERE snapshot_nid = $1", &[&nid, &pack(&delta)])?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use plexus_protocol::id::UserId;
 
 use crate::db::ToSql;
-use crate::{Change, DbError, Position, Tx};
+use crate::{Change, DbError, Later, Position, Tx};
 
 /// A message for one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,25 +13,24 @@ pub struct Waiting {
     pub message: String,
 }
 
-/// Remembers a client's transaction; false when it was there before, and nothing must be sent again.
+/// Remembers a client's transaction; no row is changed when it was there before, and nothing must be sent again.
 pub fn begin_transaction(
     tx: &mut Tx<'_>,
     (user_id, device_id): (&str, &str),
     event_type: &str,
     txn_id: &str,
     now_ms: u64,
-) -> Result<bool, DbError> {
-    let inserted = tx.execute(
+) -> Result<Later, DbError> {
+    tx.execute_later(
         "INSERT INTO to_device_transactions (user_id, device_id, event_type, txn_id, ts) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (user_id, device_id, event_type, txn_id) DO NOTHING",
         &[&user_id, &device_id, &event_type, &txn_id, &now_ms],
-    )?;
-    Ok(inserted == 1)
+    )
 }
 
 /// Forgets transactions begun before `ts` (Unix ms).
 pub fn forget_transactions(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
-    tx.execute("DELETE FROM to_device_transactions WHERE ts < $1", &[&ts])?;
+    tx.execute_later("DELETE FROM to_device_transactions WHERE ts < $1", &[&ts])?;
     Ok(())
 }
 
@@ -47,7 +46,7 @@ pub fn receive(tx: &mut Tx<'_>, origin: &str, message_id: &str, now_ms: u64) -> 
 
 /// Forgets messages of other servers that came before `ts` (Unix ms).
 pub fn forget_received(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
-    tx.execute("DELETE FROM received_to_device WHERE received_ts < $1", &[&ts])?;
+    tx.execute_later("DELETE FROM received_to_device WHERE received_ts < $1", &[&ts])?;
     Ok(())
 }
 
@@ -68,7 +67,7 @@ pub fn add(tx: &mut Tx<'_>, messages: &[NewMessage]) -> Result<(), DbError> {
         tx.announce(Change::ToDevice { user: user.clone(), device: device_id.clone(), position });
         positions.push(position);
     }
-    tx.insert_many(
+    tx.insert_many_later(
         "INSERT INTO to_device_messages (user_id, device_id, position, message) VALUES ($1, $2, $3, $4)",
         messages.iter().zip(&positions).map(|(new, position)| {
             let NewMessage { user, device_id, message } = new;
@@ -114,7 +113,10 @@ pub fn acknowledge(tx: &mut Tx<'_>, user_id: &str, device_id: &str, upto: Positi
 
 /// Deletes everything of a device that is gone.
 pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM to_device_messages WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
-    tx.execute("DELETE FROM to_device_transactions WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM to_device_messages WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later(
+        "DELETE FROM to_device_transactions WHERE user_id = $1 AND device_id = $2",
+        &[&user_id, &device_id],
+    )?;
     Ok(())
 }

@@ -79,7 +79,7 @@ pub struct NewAccessToken<'a> {
 
 /// Stores an access token.
 pub fn insert(tx: &mut Tx, token: &NewAccessToken) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO access_tokens
          (token_id, token_hash, user_id, device_id, created_ts, valid_until_ts, refresh_token_id, puppeted_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -104,7 +104,7 @@ pub fn hashes_of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<TokenHash>, DbEr
 
 /// Deletes one access token and the refresh token handed out with it. Returns the hash of what was deleted.
 pub fn delete(tx: &mut Tx, token_id: i64) -> Result<Vec<TokenHash>, DbError> {
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM refresh_tokens WHERE token_id IN
          (SELECT refresh_token_id FROM access_tokens WHERE token_id = $1)",
         &[&token_id],
@@ -114,7 +114,7 @@ pub fn delete(tx: &mut Tx, token_id: i64) -> Result<Vec<TokenHash>, DbError> {
 
 /// Deletes every access and refresh token of a device. Returns the hashes of the access tokens.
 pub fn delete_of_device(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Vec<TokenHash>, DbError> {
-    tx.execute("DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
+    tx.execute_later("DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     tx.query(
         "DELETE FROM access_tokens WHERE user_id = $1 AND device_id = $2 RETURNING token_hash",
         &[&user_id, &device_id],
@@ -124,7 +124,7 @@ pub fn delete_of_device(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<V
 
 /// Deletes every access and refresh token of a user. Returns the hashes of the access tokens.
 pub fn delete_of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<TokenHash>, DbError> {
-    tx.execute("DELETE FROM refresh_tokens WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("DELETE FROM refresh_tokens WHERE user_id = $1", &[&user_id])?;
     tx.query("DELETE FROM access_tokens WHERE user_id = $1 RETURNING token_hash", &[&user_id], first)
 }
 
@@ -159,7 +159,7 @@ pub fn end_predecessors(tx: &mut Tx, refresh_token_id: i64) -> Result<Vec<TokenH
         &[&refresh_token_id],
         first,
     )?;
-    tx.execute("DELETE FROM refresh_tokens WHERE next_token_id = $1", &[&refresh_token_id])?;
+    tx.execute_later("DELETE FROM refresh_tokens WHERE next_token_id = $1", &[&refresh_token_id])?;
     Ok(hashes)
 }
 
@@ -209,7 +209,7 @@ pub struct NewRefreshToken<'a> {
 /// Stores a refresh token and returns its id.
 pub fn insert_refresh(tx: &mut Tx, token: &NewRefreshToken) -> Result<i64, DbError> {
     let id = token_id(&token.hash);
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO refresh_tokens (token_id, token_hash, user_id, device_id, valid_until_ts, session_until_ts)
          VALUES ($1, $2, $3, $4, $5, $6)",
         &[&id, &token.hash, &token.user_id, &token.device_id, &token.valid_until_ts, &token.session_until_ts],
@@ -220,9 +220,12 @@ pub fn insert_refresh(tx: &mut Tx, token: &NewRefreshToken) -> Result<i64, DbErr
 /// Points a refresh token to the one it was exchanged for. A successor from an earlier exchange whose answer the
 /// client never used is deleted with its access token; returns the hashes of such access tokens.
 pub fn exchange_refresh(tx: &mut Tx, old: &RefreshToken, next_token_id: i64) -> Result<Vec<TokenHash>, DbError> {
-    tx.execute("UPDATE refresh_tokens SET next_token_id = $1 WHERE token_id = $2", &[&next_token_id, &old.token_id])?;
+    tx.execute_later(
+        "UPDATE refresh_tokens SET next_token_id = $1 WHERE token_id = $2",
+        &[&next_token_id, &old.token_id],
+    )?;
     let Some(superseded) = old.next_token_id else { return Ok(Vec::new()) };
-    tx.execute("DELETE FROM refresh_tokens WHERE token_id = $1", &[&superseded])?;
+    tx.execute_later("DELETE FROM refresh_tokens WHERE token_id = $1", &[&superseded])?;
     tx.query("DELETE FROM access_tokens WHERE refresh_token_id = $1 RETURNING token_hash", &[&superseded], first)
 }
 
@@ -230,16 +233,16 @@ pub fn exchange_refresh(tx: &mut Tx, old: &RefreshToken, next_token_id: i64) -> 
 /// late is told to refresh rather than that it never was logged in.
 pub fn delete_expired(tx: &mut Tx, now: u64, grace_ms: u64) -> Result<(), DbError> {
     let bound = now.saturating_sub(grace_ms);
-    tx.execute("DELETE FROM access_tokens WHERE valid_until_ts < $1", &[&bound])?;
-    tx.execute("DELETE FROM refresh_tokens WHERE valid_until_ts < $1 OR session_until_ts < $1", &[&bound])?;
-    tx.execute("DELETE FROM login_tokens WHERE valid_until_ts < $1", &[&now])?;
-    tx.execute("DELETE FROM openid_tokens WHERE valid_until_ts < $1", &[&now])?;
+    tx.execute_later("DELETE FROM access_tokens WHERE valid_until_ts < $1", &[&bound])?;
+    tx.execute_later("DELETE FROM refresh_tokens WHERE valid_until_ts < $1 OR session_until_ts < $1", &[&bound])?;
+    tx.execute_later("DELETE FROM login_tokens WHERE valid_until_ts < $1", &[&now])?;
+    tx.execute_later("DELETE FROM openid_tokens WHERE valid_until_ts < $1", &[&now])?;
     Ok(())
 }
 
 /// Stores a single-use login token.
 pub fn insert_login_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_until_ts: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO login_tokens (token_hash, user_id, valid_until_ts) VALUES ($1, $2, $3)",
         &[hash, &user_id, &valid_until_ts],
     )?;
@@ -255,7 +258,7 @@ pub fn take_login_token(tx: &mut Tx, hash: &TokenHash) -> Result<Option<(UserId,
 
 /// Stores an OpenID token.
 pub fn insert_openid_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_until_ts: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO openid_tokens (token_hash, user_id, valid_until_ts) VALUES ($1, $2, $3)",
         &[hash, &user_id, &valid_until_ts],
     )?;

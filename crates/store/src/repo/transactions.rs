@@ -1,7 +1,7 @@
 //! Which event a device's request made: a repeated request is answered with the same event.
 
 use crate::db::ToSql;
-use crate::{DbError, EventNid, Tx};
+use crate::{DbError, EventNid, Later, Tx};
 
 /// One request's transaction id.
 #[derive(Debug, Clone)]
@@ -15,9 +15,9 @@ pub struct TransactionRow {
     pub created_ts: u64,
 }
 
-/// Stores transaction ids; `false` when one of them was used before (nothing may be kept then).
-pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<bool, DbError> {
-    let added = tx.insert_many(
+/// Stores transaction ids. When fewer rows are changed than are given, one of them was used before, and nothing may be kept.
+pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<Later, DbError> {
+    tx.insert_many_later(
         "INSERT INTO transaction_ids (event_nid, txn_key, device_id, txn_id, created_ts) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (txn_key) DO NOTHING",
         rows.iter().map(|row| {
@@ -29,8 +29,7 @@ pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<bool, DbError>
                 row.created_ts.to_param(),
             ]
         }),
-    )?;
-    Ok(added == rows.len() as u64)
+    )
 }
 
 /// The stored id (see [`crate::event_key`]) of the event that a request made.

@@ -24,7 +24,7 @@ pub struct Session {
 
 /// Stores a new session without completed stages.
 pub fn insert(tx: &mut Tx, session: &Session) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params) VALUES ($1, $2, $3, $4, $5)",
         &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params],
     )?;
@@ -57,7 +57,7 @@ pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
 
 /// Records a completed stage.
 pub fn complete_stage(tx: &mut Tx, session_id: &str, stage: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO ui_auth_completed (session_id, stage) VALUES ($1, $2) ON CONFLICT (session_id, stage) DO NOTHING",
         &[&session_id, &stage],
     )?;
@@ -66,32 +66,38 @@ pub fn complete_stage(tx: &mut Tx, session_id: &str, stage: &str) -> Result<(), 
 
 /// Replaces the parameters a session is for.
 pub fn set_params(tx: &mut Tx, session_id: &str, params: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE ui_auth_sessions SET params = $2 WHERE session_id = $1", &[&session_id, &params])?;
+    tx.execute_later("UPDATE ui_auth_sessions SET params = $2 WHERE session_id = $1", &[&session_id, &params])?;
     Ok(())
 }
 
 /// Records the registration token a use of which is reserved for the session.
 pub fn set_registration_token(tx: &mut Tx, session_id: &str, token: Option<&str>) -> Result<(), DbError> {
-    tx.execute("UPDATE ui_auth_sessions SET registration_token = $2 WHERE session_id = $1", &[&session_id, &token])?;
+    tx.execute_later(
+        "UPDATE ui_auth_sessions SET registration_token = $2 WHERE session_id = $1",
+        &[&session_id, &token],
+    )?;
     Ok(())
 }
 
 /// Records the user that was registered with the session.
 pub fn set_registered(tx: &mut Tx, session_id: &str, user_id: &str) -> Result<(), DbError> {
-    tx.execute("UPDATE ui_auth_sessions SET registered_user_id = $2 WHERE session_id = $1", &[&session_id, &user_id])?;
+    tx.execute_later(
+        "UPDATE ui_auth_sessions SET registered_user_id = $2 WHERE session_id = $1",
+        &[&session_id, &user_id],
+    )?;
     Ok(())
 }
 
 /// Deletes one session.
 pub fn delete(tx: &mut Tx, session_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM ui_auth_completed WHERE session_id = $1", &[&session_id])?;
-    tx.execute("DELETE FROM ui_auth_sessions WHERE session_id = $1", &[&session_id])?;
+    tx.execute_later("DELETE FROM ui_auth_completed WHERE session_id = $1", &[&session_id])?;
+    tx.execute_later("DELETE FROM ui_auth_sessions WHERE session_id = $1", &[&session_id])?;
     Ok(())
 }
 
 /// Deletes the oldest sessions that are for no user, completed nothing and reserve nothing, beyond the newest `keep`.
 pub fn keep_newest_of_unknown(tx: &mut Tx, keep: u64) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM ui_auth_sessions WHERE user_id IS NULL AND registration_token IS NULL
          AND registered_user_id IS NULL AND created_ts < COALESCE(
              (SELECT created_ts FROM ui_auth_sessions WHERE user_id IS NULL ORDER BY created_ts DESC LIMIT 1 OFFSET $1), 0)
@@ -111,11 +117,11 @@ pub fn delete_before(tx: &mut Tx, before: u64) -> Result<(), DbError> {
     for token in reserved {
         super::registration_tokens::release_pending(tx, &token)?;
     }
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM ui_auth_completed WHERE session_id IN
          (SELECT session_id FROM ui_auth_sessions WHERE created_ts < $1)",
         &[&before],
     )?;
-    tx.execute("DELETE FROM ui_auth_sessions WHERE created_ts < $1", &[&before])?;
+    tx.execute_later("DELETE FROM ui_auth_sessions WHERE created_ts < $1", &[&before])?;
     Ok(())
 }

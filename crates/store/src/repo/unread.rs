@@ -11,7 +11,7 @@ pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<(RoomNid, Position,
 
 /// Writes a checkpoint.
 pub fn set(tx: &mut Tx<'_>, user_id: &str, room: RoomNid, evaluated_to: Position, counts: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO unread_checkpoints (user_id, room_nid, evaluated_to, counts) VALUES ($1, $2, $3, $4)
          ON CONFLICT (user_id, room_nid) DO UPDATE SET evaluated_to = excluded.evaluated_to, counts = excluded.counts",
         &[&user_id, &room, &evaluated_to, &counts],

@@ -96,13 +96,13 @@ pub fn is_only_person(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
 
 /// Replaces the password hash (`None`: no password login).
 pub fn set_password_hash(tx: &mut Tx, user_id: &str, hash: Option<&str>) -> Result<(), DbError> {
-    tx.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", &[&user_id, &hash])?;
+    tx.execute_later("UPDATE users SET password_hash = $2 WHERE user_id = $1", &[&user_id, &hash])?;
     Ok(())
 }
 
 /// Replaces the password hash only while it is still `old`: an upgrade must not undo a password change.
 pub fn upgrade_password_hash(tx: &mut Tx, user_id: &str, old: &str, new: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2",
         &[&user_id, &old, &new],
     )?;
@@ -126,12 +126,12 @@ pub fn set_suspended(tx: &mut Tx, user_id: &str, suspended: bool) -> Result<bool
 
 /// Deactivates: no password, no third-party identifiers, marked for leaving all rooms.
 pub fn deactivate(tx: &mut Tx, user_id: &str, erase: bool) -> Result<(), DbError> {
-    tx.execute("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
     if erase {
-        tx.execute("UPDATE users SET erased = 1 WHERE user_id = $1", &[&user_id])?;
+        tx.execute_later("UPDATE users SET erased = 1 WHERE user_id = $1", &[&user_id])?;
     }
-    tx.execute("DELETE FROM user_threepids WHERE user_id = $1", &[&user_id])?;
-    tx.execute("INSERT INTO users_to_part (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING", &[&user_id])?;
+    tx.execute_later("DELETE FROM user_threepids WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("INSERT INTO users_to_part (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING", &[&user_id])?;
     Ok(())
 }
 
@@ -142,7 +142,7 @@ pub fn to_part(tx: &mut Tx) -> Result<Vec<String>, DbError> {
 
 /// Records that a deactivated user has left all rooms.
 pub fn parted(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM users_to_part WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("DELETE FROM users_to_part WHERE user_id = $1", &[&user_id])?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use plexus_store::{Database, DbError, Options, Position, Tx, first};
@@ -26,6 +26,8 @@ struct Proxy {
     folder: PathBuf,
     mode: Arc<AtomicU8>,
     open: Arc<Mutex<Vec<UnixStream>>>,
+    /// How often the client has sent something: a round trip each, because it waits for the answer.
+    flights: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -35,7 +37,8 @@ impl Proxy {
         let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
         let mode = Arc::new(AtomicU8::new(PASS));
         let open = Arc::new(Mutex::new(Vec::new()));
-        let proxy = Self { folder, mode: Arc::clone(&mode), open: Arc::clone(&open) };
+        let flights = Arc::new(AtomicUsize::new(0));
+        let proxy = Self { folder, mode: Arc::clone(&mode), open: Arc::clone(&open), flights: Arc::clone(&flights) };
         let target = target.join(".s.PGSQL.5432");
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -44,8 +47,8 @@ impl Proxy {
                 }
                 let server = UnixStream::connect(&target).unwrap();
                 open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                let mode = Arc::clone(&mode);
-                std::thread::spawn(move || forward(&client, &server, &mode));
+                let (mode, flights) = (Arc::clone(&mode), Arc::clone(&flights));
+                std::thread::spawn(move || forward(&client, &server, &mode, &flights));
             }
         });
         proxy
@@ -69,7 +72,7 @@ impl Drop for Proxy {
     }
 }
 
-fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>) {
+fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>, flights: &AtomicUsize) {
     let (mut to_client, mut from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let cut = Arc::new(AtomicU8::new(0));
     let swallow = Arc::clone(&cut);
@@ -93,6 +96,7 @@ fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>) {
     let (mut from_client, mut to_server) = (client, server);
     let mut buffer = [0; 8192];
     while let Ok(length @ 1..) = from_client.read(&mut buffer) {
+        flights.fetch_add(1, Ordering::SeqCst);
         if buffer[..length].windows(6).any(|window| window == b"COMMIT") {
             match mode.load(Ordering::SeqCst) {
                 CUT_AFTER_COMMIT => cut.store(1, Ordering::SeqCst),
@@ -188,6 +192,102 @@ async fn a_connection_lost_inside_a_closure_stores_nothing() {
     assert!(matches!(lost, Err(DbError::Unavailable(_))), "{lost:?}");
     assert_eq!(test.write().await.unwrap(), 1);
     assert_eq!(test.stored().await, [1]);
+}
+
+#[tokio::test]
+async fn what_was_sent_ahead_on_an_idle_connection_that_was_closed_is_sent_again() {
+    let Some(test) = Fixture::start().await else {
+        return;
+    };
+    let write = async || {
+        test.db
+            .write(|tx| {
+                let position = tx.next_position()?;
+                tx.execute_later("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
+                tx.execute_later("UPDATE notes SET position = position + 1000 WHERE position = $1", &[&position])?;
+                Ok::<_, DbError>(position)
+            })
+            .await
+    };
+    assert_eq!(write().await.unwrap(), 1);
+    test.proxy.cut();
+    assert_eq!(write().await.unwrap(), 2);
+    test.proxy.cut();
+    assert_eq!(test.stored().await, [1001, 1002]);
+}
+
+#[tokio::test]
+async fn a_connection_lost_between_a_statement_and_what_comes_of_it_stores_nothing() {
+    let Some(test) = Fixture::start().await else {
+        return;
+    };
+    let open = Arc::clone(&test.proxy.open);
+    let lost = test
+        .db
+        .write(move |tx| {
+            tx.execute_later("INSERT INTO notes (position) VALUES (98)", &[])?;
+            // Answered: the transaction has begun, so nothing of it may be sent again.
+            tx.query("SELECT position FROM notes", &[], first::<i64>)?;
+            let later = tx.execute_later("INSERT INTO notes (position) VALUES (99)", &[])?;
+            for stream in open.lock().unwrap().drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            tx.execute_later("INSERT INTO notes (position) VALUES (100)", &[])?;
+            tx.changed(later)
+        })
+        .await;
+    assert!(matches!(lost, Err(DbError::Unavailable(_))), "{lost:?}");
+    assert_eq!(test.write().await.unwrap(), 1);
+    assert_eq!(test.stored().await, [1]);
+}
+
+#[tokio::test]
+async fn a_write_takes_two_round_trips() {
+    let Some(test) = Fixture::start().await else {
+        return;
+    };
+    let write = async || {
+        let written = test.db.write(|tx| {
+            let position = tx.next_position()?;
+            let sql = "INSERT INTO notes (position) VALUES ($1)";
+            let counts = [tx.execute_later(sql, &[&position])?, tx.execute_later(sql, &[&-position])?];
+            counts.into_iter().try_fold(0, |sum, later| Ok::<_, DbError>(sum + tx.changed(later)?))
+        });
+        assert_eq!(written.await.unwrap(), 2);
+    };
+    // The first prepares the statements and reads the clock.
+    write().await;
+    let before = test.proxy.flights.load(Ordering::SeqCst);
+    write().await;
+    let written = test.proxy.flights.load(Ordering::SeqCst);
+    assert_eq!(written - before, 2, "all that is sent ahead, and the commit");
+    test.db.write(|_| Ok::<_, DbError>(())).await.unwrap();
+    assert_eq!(test.proxy.flights.load(Ordering::SeqCst), written, "nothing to write is nothing to send");
+}
+
+#[tokio::test]
+async fn a_clock_that_somebody_else_has_moved_is_read_again() {
+    let Some(test) = Fixture::start().await else {
+        return;
+    };
+    assert_eq!(test.write().await.unwrap(), 1);
+    let moved = test.db.write(|tx| tx.execute("UPDATE clock SET position = 41 WHERE id = 1", &[])).await;
+    assert_eq!(moved.unwrap(), 1);
+    let refused = test.write().await;
+    assert!(matches!(refused, Err(DbError::Commit(_))), "{refused:?}");
+    assert_eq!(test.write().await.unwrap(), 42);
+    assert_eq!((test.stored().await, test.memory()), (vec![1, 42], vec![1, 42]));
+}
+
+#[tokio::test]
+async fn the_writers_session_stores_nothing_outside_of_a_transaction() {
+    let Some(test) = Fixture::start().await else {
+        return;
+    };
+    let settings =
+        "SELECT current_setting('default_transaction_read_only') || current_setting('transaction_read_only')";
+    let found: Result<String, DbError> = test.db.write(move |tx| tx.query_one(settings, &[], first)).await;
+    assert_eq!(found.unwrap(), "onoff");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod crash;
 mod group_commit;
 mod kill;
+mod later;
 mod lost_connection;
 mod maintenance;
 mod migrations;

@@ -1,0 +1,318 @@
+//! One session with the server: its prepared statements, and what was sent and is not answered yet.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, RowStream, SimpleQueryMessage, Statement};
+
+use super::line::{Answer, Line};
+use super::params::{Encoded, encode_columns, encode_row};
+use super::{Visit, params, wrong_count};
+use crate::db::value::Param;
+use crate::db::{DbError, Row, dialect};
+
+/// Rows taken from the line at once.
+const ROWS: usize = 64;
+/// Bytes that are sent ahead; then what was sent is waited for.
+const AHEAD: usize = 1 << 20;
+
+/// Something that can be sent without waiting for what was sent before, and sent again.
+#[derive(Clone)]
+pub(super) enum Request {
+    /// Text without parameters: transaction control.
+    Text { sql: Cow<'static, str>, role: Role },
+    Statement {
+        sql: &'static str,
+        /// Whether it is the form for many rows.
+        many: bool,
+        params: Vec<Encoded>,
+        /// Whether its count of rows is added to the one before: it is one of several that stand for one.
+        goes_on: bool,
+    },
+}
+
+/// What a text does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It begins with BEGIN and may answer the transaction's number.
+    Begin,
+    Control,
+    /// The end of a transaction of which nothing is kept: nobody is told whether it went well.
+    Rollback,
+}
+
+struct Pending {
+    sql: Cow<'static, str>,
+    answer: Answer<Told>,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Text(Role),
+    Statement { goes_on: bool },
+}
+
+enum Told {
+    /// The first value of the first row of a text.
+    Value(Option<String>),
+    Changed(u64),
+}
+
+/// What is known of the transaction from the answers so far.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Whether its BEGIN was answered.
+    pub begun: bool,
+    /// What BEGIN answered.
+    pub number: Option<i64>,
+    /// How many statements were sent ahead.
+    pub sent: usize,
+    /// Of those that were answered how many rows they have changed; `None`: it failed.
+    pub counts: Vec<Option<u64>>,
+}
+
+pub(super) struct Session {
+    pub known: Known,
+    /// Oldest first. Dropped before the line, which they keep open.
+    pending: VecDeque<Pending>,
+    pub line: Line,
+    /// How many bytes were sent ahead since all was answered.
+    ahead: usize,
+    statements: HashMap<&'static str, Statement>,
+    /// Forms for many rows; `None`: the statement has none.
+    bulk: HashMap<&'static str, Option<Statement>>,
+}
+
+impl Session {
+    pub fn new(line: Line) -> Self {
+        let (statements, bulk) = (HashMap::new(), HashMap::new());
+        Self { known: Known::default(), line, pending: VecDeque::new(), ahead: 0, statements, bulk }
+    }
+
+    /// Sends a request ahead: what comes of it is learned by [`Session::settle`].
+    pub fn send(&mut self, request: Request) -> Result<(), DbError> {
+        let (sql, what, answer) = match request {
+            Request::Text { sql, role } => {
+                let text = sql.clone();
+                let answer = self.line.send(|client| async move {
+                    let told = client.simple_query(&text).await?;
+                    Ok(Told::Value(first_value(&told)))
+                });
+                (sql, What::Text(role), answer)
+            }
+            Request::Statement { sql, many, params, goes_on } => {
+                let statement = self.form(sql, many)?;
+                self.ahead += sql.len() + params.iter().map(Encoded::len).sum::<usize>();
+                let answer = self
+                    .line
+                    .send(|client| async move { client.execute_raw(&statement, params).await.map(Told::Changed) });
+                (sql.into(), What::Statement { goes_on }, answer)
+            }
+        };
+        self.pending.push_back(Pending { sql, answer, what });
+        self.known.sent += usize::from(matches!(what, What::Statement { goes_on: false }));
+        if self.ahead > AHEAD { self.settle() } else { Ok(()) }
+    }
+
+    /// Waits until all that was sent is answered. The first failure is told.
+    pub fn settle(&mut self) -> Result<(), DbError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.ahead = 0;
+        let (pending, known) = (&mut self.pending, &mut self.known);
+        let mut failed: Option<(Cow<'static, str>, Error)> = None;
+        self.line.drive(|context| {
+            while let Some(oldest) = pending.front_mut() {
+                let Poll::Ready(told) = oldest.answer.as_mut().poll(context) else { return Poll::Pending };
+                known.learn(oldest.what, told.as_ref().ok());
+                match told {
+                    // The server has rolled back whatever was on a connection that is lost.
+                    Err(error) if oldest.what == What::Text(Role::Rollback) && error.is_closed() => {}
+                    Err(error) if oldest.what == What::Text(Role::Rollback) => {
+                        tracing::warn!(%error, "a rollback failed")
+                    }
+                    Err(error) if failed.is_none() => failed = Some((oldest.sql.clone(), error)),
+                    _ => {}
+                }
+                pending.pop_front();
+            }
+            Poll::Ready(())
+        });
+        failed.map_or(Ok(()), |(sql, error)| Err(self.line.error(&sql, &error)))
+    }
+
+    /// Runs a statement for each row, as one statement where that is possible, and waits for it and all before it.
+    pub fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
+        let mut answers = Vec::new();
+        for (many, params) in self.encode(sql, rows)? {
+            let statement = self.form(sql, many)?;
+            answers.push(self.line.send(|client| async move { client.query_raw(&statement, params).await }));
+        }
+        self.settle()?;
+        answers.into_iter().try_fold(0, |sum, answer| Ok(sum + self.read(sql, answer, visit)?))
+    }
+
+    /// A statement that is not known when the program is compiled, without parameters.
+    pub fn run_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
+        let statement = self.prepare(sql)?;
+        let none: [Encoded; 0] = [];
+        let answer = self.line.send(|client| async move { client.query_raw(&statement, none).await });
+        self.read(sql, answer, visit).map(drop)
+    }
+
+    /// What [`Session::send`] takes to run `sql` for these rows.
+    pub fn requests(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<Vec<Request>, DbError> {
+        let encoded = self.encode(sql, rows)?.into_iter().enumerate();
+        Ok(encoded.map(|(at, (many, params))| Request::Statement { sql, many, params, goes_on: at > 0 }).collect())
+    }
+
+    /// Prepares a statement; everything sent before is answered then.
+    pub fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
+        let text = sql.to_owned();
+        let answer = self.line.send(|client| async move { client.prepare(&text).await });
+        self.settle()?;
+        self.line.wait(answer).map_err(|error| self.line.error(sql, &error))
+    }
+
+    /// The statement for one row, or for many if it has that form.
+    fn form(&mut self, sql: &'static str, many: bool) -> Result<Statement, DbError> {
+        if many && let Some(bulk) = self.bulk(sql)? {
+            return Ok(bulk);
+        }
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.prepare(sql)?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    fn bulk(&mut self, sql: &'static str) -> Result<Option<Statement>, DbError> {
+        if let Some(statement) = self.bulk.get(sql) {
+            return Ok(statement.clone());
+        }
+        let single = self.form(sql, false)?;
+        let types: Vec<&str> = single.params().iter().map(Type::name).collect();
+        let statement = dialect::postgres_many(sql, &types).map(|text| self.prepare(&text)).transpose()?;
+        self.bulk.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// The parameters of the statements that do `sql` for these rows, and whether they are of the form for many.
+    fn encode(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<Vec<(bool, Vec<Encoded>)>, DbError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let single = self.form(sql, false)?;
+        let width = single.params().len();
+        if let Some(row) = rows.iter().find(|row| row.len() != width) {
+            return Err(wrong_count(sql, width, row.len()));
+        }
+        let unfit = |error: Box<dyn std::error::Error + Sync + Send>| DbError::Statement {
+            sql: sql.to_owned(),
+            message: error.to_string(),
+            unique_violation: false,
+        };
+        if rows.len() > 1
+            && let Some(bulk) = self.bulk(sql)?
+        {
+            return Ok(vec![(true, encode_columns(&bulk, rows).map_err(unfit)?)]);
+        }
+        rows.iter().map(|row| Ok((false, encode_row(&single, row).map_err(unfit)?))).collect()
+    }
+
+    /// Waits for the rows of a statement, hands them to `visit` and answers how many it changed.
+    fn read(&mut self, sql: &str, answer: Answer<RowStream>, visit: Visit<'_>) -> Result<u64, DbError> {
+        let stream = self.line.wait(answer).map_err(|error| self.line.error(sql, &error))?;
+        let mut stream = Box::pin(stream);
+        loop {
+            let (rows, is_last) = self
+                .line
+                .drive(|context| next_rows(stream.as_mut(), context))
+                .map_err(|error| self.line.error(sql, &error))?;
+            // Outside of the runtime: what `visit` does is its own affair.
+            for row in &rows {
+                visit(&Row::postgres(row, sql))?;
+            }
+            if is_last {
+                return Ok(stream.rows_affected().unwrap_or(0));
+            }
+        }
+    }
+
+    /// Prepares a statement without running it: the names of its columns. A type that cannot be read is an error. The form
+    /// for many rows is prepared too.
+    pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
+        let statement = self.prepare(sql)?;
+        let mut names = Vec::new();
+        for column in statement.columns() {
+            if !params::readable(column.type_()) {
+                return Err(DbError::Statement {
+                    sql: sql.to_owned(),
+                    message: format!("column {} is {}: cast it", column.name(), column.type_()),
+                    unique_violation: false,
+                });
+            }
+            names.push(column.name().to_owned());
+        }
+        let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
+        if let Some(bulk) = dialect::postgres_many(sql, &types) {
+            self.prepare(&bulk)?;
+        }
+        Ok(names)
+    }
+}
+
+impl Known {
+    fn learn(&mut self, what: What, told: Option<&Told>) {
+        let changed = match told {
+            Some(Told::Changed(changed)) => Some(*changed),
+            _ => None,
+        };
+        match what {
+            What::Text(Role::Begin) => {
+                self.begun = told.is_some();
+                self.number = match told {
+                    Some(Told::Value(Some(number))) => number.parse().ok(),
+                    _ => None,
+                };
+            }
+            What::Text(_) => {}
+            What::Statement { goes_on: false } => self.counts.push(changed),
+            What::Statement { goes_on: true } => {
+                if let Some(count) = self.counts.last_mut() {
+                    *count = count.zip(changed).map(|(before, more)| before + more);
+                }
+            }
+        }
+    }
+}
+
+type Rows = (Vec<tokio_postgres::Row>, bool);
+
+/// Rows that are there, [`ROWS`] at most, and whether they are the last.
+fn next_rows(mut stream: Pin<&mut RowStream>, context: &mut Context<'_>) -> Poll<Result<Rows, Error>> {
+    let mut rows = Vec::new();
+    while rows.len() < ROWS {
+        match stream.as_mut().poll_next(context)? {
+            Poll::Ready(Some(row)) => rows.push(row),
+            Poll::Ready(None) => return Poll::Ready(Ok((rows, true))),
+            Poll::Pending if rows.is_empty() => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(Ok((rows, false)))
+}
+
+fn first_value(told: &[SimpleQueryMessage]) -> Option<String> {
+    told.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
