@@ -1,9 +1,8 @@
 //! The `plexus` command.
 
-/// Gives memory back that rooms and requests no longer use; glibc's keeps an arena for each thread.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+mod allocator;
 
 fn main() -> std::process::ExitCode {
+    allocator::configure();
     plexus_server::cli::main()
 }

@@ -16,6 +16,23 @@ async fn new_hashes_are_argon2id_with_the_pepper() {
 }
 
 #[tokio::test]
+async fn a_crowd_takes_the_memory_of_one_hash_per_core() {
+    let hasher = hasher("");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    assert_eq!(hasher.running.available_permits(), cores);
+    let mut hash = std::pin::pin!(hasher.hash("correct horse"));
+    tokio::select! {
+        biased;
+        _ = &mut hash => panic!("hashed at once"),
+        () = std::future::ready(()) => assert_eq!(hasher.running.available_permits(), cores - 1),
+    }
+    hash.await.unwrap();
+    assert_eq!(hasher.running.available_permits(), cores);
+    hasher.running.close();
+    assert!(matches!(hasher.verify("correct horse", "$argon2id$").await, Err(HashError::Closed(_))));
+}
+
+#[tokio::test]
 async fn bcrypt_is_accepted_and_upgraded() {
     let stored = bcrypt::hash("påss\u{2460}word+pepper".replace('\u{2460}', "1"), 4).unwrap();
     // A circled one is a one after NFKC.
