@@ -172,26 +172,25 @@ fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError
 }
 
 fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<DynamicImage, ThumbnailError> {
-    // Eight bits a channel is what both output formats are written in here; JPEG has no transparency.
-    let image = match format {
-        Format::Jpeg => DynamicImage::ImageRgb8(image.into_rgb8()),
-        Format::Png => DynamicImage::ImageRgba8(image.into_rgba8()),
-    };
+    // Eight bits a channel is what both output formats are written in here. The code for other pixels is not even in the program.
+    let image = DynamicImage::ImageRgba8(image.into_rgba8());
     let (width, height) = fit(image.width(), image.height(), size);
     let Some(pixel_type) = image.pixel_type() else {
         return Err(ThumbnailError::NotAnImage);
     };
-    let mut options = ResizeOptions::new();
+    // JPEG has no transparency.
+    let mut options = ResizeOptions::new().use_alpha(format == Format::Png);
     if size.method == Method::Crop {
         options = options.fit_into_destination(None);
     }
     let mut small = Image::new(width, height, pixel_type);
     Resizer::new().resize(&image, &mut small, &options)?;
-    let small = match format {
-        Format::Jpeg => image::RgbImage::from_raw(width, height, small.into_vec()).map(DynamicImage::ImageRgb8),
-        Format::Png => image::RgbaImage::from_raw(width, height, small.into_vec()).map(DynamicImage::ImageRgba8),
-    };
-    small.ok_or(ThumbnailError::NotAnImage)
+    let small = image::RgbaImage::from_raw(width, height, small.into_vec()).ok_or(ThumbnailError::NotAnImage)?;
+    let small = DynamicImage::ImageRgba8(small);
+    Ok(match format {
+        Format::Jpeg => DynamicImage::ImageRgb8(small.into_rgb8()),
+        Format::Png => small,
+    })
 }
 
 /// The thumbnail's width and height. Nothing is made larger than it is.
