@@ -38,7 +38,11 @@ pub mod sign;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     id::{EventId, RoomId, UserId},
@@ -63,8 +67,9 @@ struct Inner {
     content_span: Range<usize>,
     origin_server_ts: u64,
     depth: u64,
-    prev_events: Box<[EventId]>,
-    auth_events: Box<[EventId]>,
+    /// Read from `json` when they are asked for: few events in memory ever are.
+    prev_events: OnceLock<Box<[EventId]>>,
+    auth_events: OnceLock<Box<[EventId]>>,
     redacts: Option<EventId>,
     unsigned: Option<Object>,
     json: Box<str>,
@@ -141,12 +146,12 @@ impl Pdu {
 
     /// The events this one follows.
     pub fn prev_events(&self) -> &[EventId] {
-        &self.0.prev_events
+        self.0.prev_events.get_or_init(|| parse::references(self, "prev_events"))
     }
 
     /// The events that allow this one.
     pub fn auth_events(&self) -> &[EventId] {
-        &self.0.auth_events
+        self.0.auth_events.get_or_init(|| parse::references(self, "auth_events"))
     }
 
     /// The event that this `m.room.redaction` redacts, from where the room version puts it.

@@ -285,7 +285,8 @@ fn check_room_id(id: &str) -> Result<(), IdError> {
     check_opaque(check_common(id, '!')?)
 }
 
-fn check_event_id(id: &str) -> Result<(), IdError> {
+/// Whether `id` is one.
+pub(crate) fn check_event_id(id: &str) -> Result<(), IdError> {
     check_opaque(check_common(id, '$')?)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_protocol::auth;
 use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::event::{Pdu, auth_types, client};
+use plexus_protocol::event::{Pdu, auth_types};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
@@ -256,7 +256,6 @@ impl Rooms {
         let pending = PendingEvent {
             nid,
             packed: pdu_json::pack(pdu.json()),
-            client_json: client::client_json(&pdu).into(),
             stored: false,
             in_timeline: true,
             verdict: Verdict::Accepted,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::event::{Pdu, client};
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::RoomId;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events::Verdict;
@@ -77,7 +77,6 @@ impl Rooms {
             nid,
             pdu: pdu.clone(),
             packed: pdu_json::pack(pdu.json()),
-            client_json: client::client_json(pdu).into(),
             stored: known.is_some(),
             in_timeline: false,
             verdict: Verdict::Accepted,

@@ -37,7 +37,6 @@ pub(crate) struct PendingEvent {
     pub pdu: Pdu,
     /// The JSON as the database stores it; not needed when it is stored already.
     pub packed: Vec<u8>,
-    pub client_json: Arc<str>,
     /// There is a row of it: it was an outlier.
     pub stored: bool,
     /// Whether clients see it; else it was soft-failed or rejected, or is an invite to a room this server is not in.

@@ -359,7 +359,7 @@ fn weight(room: &Room) -> usize {
     let view = room.view();
     const ROOM: usize = 3_072;
     // The state events that a room keeps when they are no longer among the recent ones.
-    const KEPT: usize = 14_000;
+    const KEPT: usize = 11_500;
     const STATE_ENTRY: usize = 192;
     let kept = if view.recent_after > 0 { KEPT } else { 0 };
     let recent: usize = view.recent.iter().map(|event| event.weight()).sum();

@@ -16,8 +16,6 @@ pub struct TimelineEvent {
     pub position: Position,
     /// The event; already redacted when it has been redacted.
     pub pdu: Pdu,
-    /// `{content, event_id, origin_server_ts, sender, state_key?, type, redacts?}`: no `room_id`, no `unsigned`.
-    pub client_json: Arc<str>,
     /// For a state event what it replaced.
     pub replaced: Option<Box<Replaced>>,
     /// The redaction, when the event has been redacted.
@@ -74,8 +72,7 @@ impl TimelineEvent {
         replaced: Option<Box<Replaced>>,
         transaction: Option<Box<Transaction>>,
     ) -> Self {
-        let client_json = client::client_json(&pdu).into();
-        Self { nid, position, pdu, client_json, replaced, redacted_because: None, transaction }
+        Self { nid, position, pdu, replaced, redacted_because: None, transaction }
     }
 
     /// The same event after it was redacted.
@@ -94,8 +91,8 @@ impl TimelineEvent {
 
     /// About how much memory the event takes, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        // The event's JSON, and about as much for what was parsed out of it.
-        288 + self.pdu.json().len() * 2 + self.client_json.len()
+        // The event's JSON, its content as it was parsed, and what else was parsed out of it.
+        600 + self.pdu.json().len() + self.pdu.content_json().len()
     }
 
     /// Appends the event's JSON for a client. `membership` is the reader's membership at the event
@@ -107,7 +104,7 @@ impl TimelineEvent {
         membership: Option<&str>,
         relations: Option<&str>,
     ) {
-        out.push_str(self.client_json.strip_suffix('}').unwrap_or(&self.client_json));
+        client::open_client_json(&self.pdu, out);
         if format.room_id {
             out.push_str(",\"room_id\":");
             write_string(self.pdu.room_id().as_str(), out);

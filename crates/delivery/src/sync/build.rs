@@ -152,7 +152,7 @@ impl<'b> Build<'b> {
         let json = match filter.event_format {
             EventFormat::Federation => event.pdu.json().to_owned(),
             EventFormat::Client => {
-                let mut json = String::with_capacity(event.client_json.len() + 192);
+                let mut json = String::with_capacity(event.pdu.content_json().len() + 512);
                 event.write_client(&mut json, &self.format(), membership, relations);
                 json
             }

@@ -8,26 +8,31 @@ use crate::json::write_string;
 /// version and in `content` as well, for clients of either kind (client-server API, `m.room.redaction`).
 pub fn client_json(pdu: &Pdu) -> String {
     let mut out = String::with_capacity(pdu.content_json().len() + 256);
+    open_client_json(pdu, &mut out);
+    out.push('}');
+    out
+}
+
+/// Appends [`client_json`] without the closing brace, so that more members can follow.
+pub fn open_client_json(pdu: &Pdu, out: &mut String) {
     match (pdu.redacts(), pdu.content().contains_key("redacts")) {
         (Some(redacts), false) => {
             let mut content = pdu.content().clone();
             content.insert("redacts", redacts.as_str());
-            member(&mut out, "{", "content", &content.to_json());
+            member(out, "{", "content", &content.to_json());
         }
-        _ => member(&mut out, "{", "content", pdu.content_json()),
+        _ => member(out, "{", "content", pdu.content_json()),
     }
-    string(&mut out, ",", "event_id", pdu.event_id().as_str());
-    member(&mut out, ",", "origin_server_ts", &pdu.origin_server_ts().to_string());
+    string(out, ",", "event_id", pdu.event_id().as_str());
+    member(out, ",", "origin_server_ts", &pdu.origin_server_ts().to_string());
     if let Some(redacts) = pdu.redacts() {
-        string(&mut out, ",", "redacts", redacts.as_str());
+        string(out, ",", "redacts", redacts.as_str());
     }
-    string(&mut out, ",", "sender", pdu.sender().as_str());
+    string(out, ",", "sender", pdu.sender().as_str());
     if let Some(state_key) = pdu.state_key() {
-        string(&mut out, ",", "state_key", state_key);
+        string(out, ",", "state_key", state_key);
     }
-    string(&mut out, ",", "type", pdu.event_type());
-    out.push('}');
-    out
+    string(out, ",", "type", pdu.event_type());
 }
 
 /// `{content,sender,state_key,type}`: what invited and knocking users see of a room's state.

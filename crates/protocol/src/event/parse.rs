@@ -1,10 +1,13 @@
 //! From JSON to a [`Pdu`]: shape and limits (client-server API, "Size limits"; the event format of each room version).
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use super::{Inner, Pdu, hash};
 use crate::{
-    id::{EventId, IdError, RoomId, UserId, is_reference_hash},
+    id::{EventId, IdError, RoomId, UserId, check_event_id, is_reference_hash},
     json::{NotCanonical, Object, ParseError, Value, top_level, write_string},
     rules::{EventIdFormat, RoomVersion, RoomVersionRules},
 };
@@ -131,6 +134,8 @@ fn finish(mut object: Object, json: String, event_id: EventId, version: RoomVers
         None => None,
     };
     let redacts = redacts(&object, &content, &event_type, rules);
+    check_references(&object, "prev_events", MAX_PREV_EVENTS, rules)?;
+    check_references(&object, "auth_events", MAX_AUTH_EVENTS, rules)?;
     Ok(Pdu(Arc::new(Inner {
         version,
         sender: id::<UserId>(&object, "sender")?,
@@ -141,8 +146,8 @@ fn finish(mut object: Object, json: String, event_id: EventId, version: RoomVers
         content_span: content_span(&json).ok_or(PduError::Missing("content"))?,
         origin_server_ts: timestamp(&object, rules)?,
         depth: unsigned_integer(&object, "depth")?,
-        prev_events: references(&object, "prev_events", MAX_PREV_EVENTS, rules)?,
-        auth_events: references(&object, "auth_events", MAX_AUTH_EVENTS, rules)?,
+        prev_events: OnceLock::new(),
+        auth_events: OnceLock::new(),
         redacts,
         unsigned,
         event_type: event_type.into(),
@@ -277,25 +282,31 @@ fn timestamp(object: &Object, rules: &RoomVersionRules) -> Result<u64, PduError>
     }
 }
 
-/// `prev_events` and `auth_events`: ids, or `[id, hashes]` pairs in room versions 1 and 2.
-fn references(
-    object: &Object,
-    key: &'static str,
-    most: usize,
-    rules: &RoomVersionRules,
-) -> Result<Box<[EventId]>, PduError> {
+fn check_references(object: &Object, key: &'static str, most: usize, rules: &RoomVersionRules) -> Result<(), PduError> {
     let value = object.get(key).ok_or(PduError::Missing(key))?;
     let entries = value.as_array().ok_or(PduError::WrongType(key))?;
     if entries.len() > most {
         return Err(PduError::TooManyReferences(key, entries.len()));
     }
-    let reference = |entry: &Value| {
-        let text = match (rules.event_id_format, entry) {
-            (EventIdFormat::Server, Value::Array(pair)) if pair.len() == 2 => pair.first().and_then(Value::as_str),
-            (EventIdFormat::Server, _) => None,
-            (_, entry) => entry.as_str(),
-        };
-        text.ok_or(PduError::WrongType(key))?.parse().map_err(|e| PduError::InvalidId(key, e))
-    };
-    entries.iter().map(reference).collect()
+    for entry in entries {
+        let id = reference(entry, rules).ok_or(PduError::WrongType(key))?;
+        check_event_id(id).map_err(|e| PduError::InvalidId(key, e))?;
+    }
+    Ok(())
+}
+
+/// The event that an entry of `prev_events` or `auth_events` names: an id, or an `[id, hashes]` pair in room versions 1 and 2.
+fn reference<'a>(entry: &'a Value, rules: &RoomVersionRules) -> Option<&'a str> {
+    match (rules.event_id_format, entry) {
+        (EventIdFormat::Server, Value::Array(pair)) if pair.len() == 2 => pair.first().and_then(Value::as_str),
+        (EventIdFormat::Server, _) => None,
+        (_, entry) => entry.as_str(),
+    }
+}
+
+/// `prev_events` or `auth_events` of an event, which were checked as it was parsed.
+pub(super) fn references(pdu: &Pdu, key: &str) -> Box<[EventId]> {
+    let value = pdu.member_json(key).and_then(|json| Value::parse(json).ok());
+    let entries = value.as_ref().and_then(Value::as_array).unwrap_or_default();
+    entries.iter().filter_map(|entry| reference(entry, pdu.rules())?.parse().ok()).collect()
 }

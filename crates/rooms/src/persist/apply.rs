@@ -97,7 +97,6 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
         nid: pending.nid,
         position,
         pdu: pending.pdu.clone(),
-        client_json: Arc::clone(&pending.client_json),
         replaced: pending.replaced.clone().map(Box::new),
         redacted_because: None,
         transaction: pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone())),

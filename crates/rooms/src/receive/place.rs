@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::auth::{self, AuthEvent};
-use plexus_protocol::event::{Pdu, client, redact};
+use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::repo::partial_joins::PartialJoin;
@@ -310,7 +310,6 @@ impl Rooms {
             nid,
             pdu: pdu.clone(),
             packed: if candidate.stored.is_some() { Vec::new() } else { pdu_json::pack(pdu.json()) },
-            client_json: if in_timeline { client::client_json(pdu).into() } else { "".into() },
             stored: candidate.stored.is_some(),
             in_timeline,
             verdict,

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use plexus_protocol::event::client::client_json;
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{InitialState, Preset, Room, RoomView, timeline};
@@ -25,7 +26,7 @@ async fn everything(room: &Room) -> Vec<(i64, String, String, Option<String>)> {
         .iter()
         .map(|event| {
             let replaced = event.replaced.as_ref().map(|replaced| replaced.content_json.to_string());
-            (event.position, event.pdu.json().to_owned(), event.client_json.to_string(), replaced)
+            (event.position, event.pdu.json().to_owned(), client_json(&event.pdu), replaced)
         })
         .collect()
 }

@@ -26,7 +26,7 @@ use crate::serve::{StartError, federation_connections};
     reason = "a float becomes the nearest size there is"
 )]
 pub fn room_cache_bytes(config: &Config) -> usize {
-    const AT_FACTOR_1: f64 = 64.0 * 1024.0 * 1024.0;
+    const AT_FACTOR_1: f64 = 48.0 * 1024.0 * 1024.0;
     const LEAST: usize = 4 * 1024 * 1024;
     ((AT_FACTOR_1 * config.caches.caches.global_factor) as usize).max(LEAST)
 }
