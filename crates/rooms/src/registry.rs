@@ -162,6 +162,16 @@ impl Rooms {
         }
     }
 
+    /// Without end: drops the rooms from memory that nobody has used for `unused`, after that time or at the latest twice that
+    /// time.
+    pub async fn run_expiry(self: Arc<Self>, unused: Duration) {
+        loop {
+            let before = self.shared.tick.load(Ordering::Relaxed);
+            self.clock.sleep(unused).await;
+            self.shared.expire(before);
+        }
+    }
+
     /// Forgets servers that nothing was heard of for long.
     async fn forget_servers(&self) -> Result<u64, DbError> {
         let before = self.clock.now_ms().saturating_sub(SILENT_SERVERS_MS);
@@ -312,11 +322,14 @@ impl Shared {
 
     /// Drops a room from memory: it is read anew when it is asked for.
     pub fn forget(&self, nid: RoomNid) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).remove(nid);
+    }
+
+    /// Drops the rooms that were last used before a tick and that nobody holds.
+    fn expire(&self, before: u64) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(room) = registry.rooms.remove(&nid) {
-            registry.nids.remove(&room.id);
-            registry.bytes = registry.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
-        }
+        let idle = registry.idle();
+        idle.into_iter().filter(|(used, _)| *used < before).for_each(|(_, nid)| registry.remove(nid));
     }
 
     /// Accounts for a room that a commit has changed.
@@ -335,21 +348,26 @@ impl Registry {
         if self.bytes <= budget {
             return;
         }
-        let mut idle: Vec<(u64, RoomNid)> = self
-            .rooms
-            .values()
-            .filter(|room| Arc::strong_count(room) == 1)
-            .map(|room| (room.last_used(), room.nid))
-            .collect();
+        let mut idle = self.idle();
         idle.sort_unstable();
         for (_, nid) in idle {
             if self.bytes <= budget - budget / 10 {
                 break;
             }
-            if let Some(room) = self.rooms.remove(&nid) {
-                self.nids.remove(&room.id);
-                self.bytes = self.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
-            }
+            self.remove(nid);
+        }
+    }
+
+    /// The rooms that nobody holds, each with the tick of its last use.
+    fn idle(&self) -> Vec<(u64, RoomNid)> {
+        let idle = self.rooms.values().filter(|room| Arc::strong_count(room) == 1);
+        idle.map(|room| (room.last_used(), room.nid)).collect()
+    }
+
+    fn remove(&mut self, nid: RoomNid) {
+        if let Some(room) = self.rooms.remove(&nid) {
+            self.nids.remove(&room.id);
+            self.bytes = self.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
         }
     }
 }

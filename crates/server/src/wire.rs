@@ -5,6 +5,7 @@ mod federation;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use plexus_accounts::{Accounts, TokenChecker};
@@ -129,6 +130,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), options);
     let tokens = Arc::clone(&accounts.tokens);
     background.spawn(Arc::clone(&rooms).run_housekeeping(config.blocking.redaction_retention_period));
+    let caches = &config.caches.caches;
+    if caches.expire_caches {
+        background.spawn(Arc::clone(&rooms).run_expiry(caches.cache_entry_ttl.max(Duration::from_secs(60))));
+    }
     background.spawn(Arc::clone(&tokens).run_housekeeping());
     background.spawn(accounts.uia.clone().run_housekeeping());
 

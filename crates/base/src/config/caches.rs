@@ -21,10 +21,10 @@ options! {
         acts global_factor: f64 = 0.5,
         /// The factors of single caches.
         moot per_cache_factors: BTreeMap<String, f64>,
-        /// Whether entries not used for a time are dropped.
-        moot expire_caches: bool = true,
-        /// That time.
-        moot cache_entry_ttl: Duration = Duration::from_secs(1800),
+        /// Whether rooms that nobody has used for a time are dropped from memory.
+        acts expire_caches: bool = true,
+        /// That time, a minute at least; a room may stay up to twice as long.
+        acts cache_entry_ttl: Duration = Duration::from_secs(1800),
         /// That time, by an old name; 0 for never.
         moot expiry_time: Option<Duration>,
         /// How long an answer of /sync is kept.

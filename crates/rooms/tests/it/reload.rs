@@ -1,4 +1,7 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use plexus_protocol::event::client::client_json;
 use plexus_protocol::json::Object;
@@ -98,6 +101,33 @@ fn rooms_are_evicted_and_come_back() {
             fixture.send(&room, ALICE, "hello").await.unwrap();
             assert_eq!(everything(&room).await.len(), 8);
         }
+    });
+}
+
+#[test]
+fn rooms_that_nobody_uses_are_dropped_and_come_back() {
+    run(|db| async move {
+        const UNUSED: Duration = Duration::from_secs(1_800);
+        let fixture = Fixture::new(db);
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            ids.push(fixture.room(ALICE, RoomVersion::V12, Preset::PrivateChat).await.id.clone());
+        }
+        let mut expiry = std::pin::pin!(Arc::clone(&fixture.rooms).run_expiry(UNUSED));
+        let mut go_on = || expiry.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(go_on().is_pending());
+        let held = fixture.rooms.get(&ids[1]).await.unwrap().unwrap();
+        for (left, what) in [(1, "one is in use"), (1, "one is held")] {
+            fixture.clock.advance(UNUSED);
+            assert!(go_on().is_pending());
+            assert_eq!(fixture.rooms.in_memory().0, left, "{what}");
+        }
+        drop(held);
+        fixture.clock.advance(UNUSED);
+        assert!(go_on().is_pending());
+        assert_eq!(fixture.rooms.in_memory(), (0, 0));
+        let room = fixture.rooms.get(&ids[0]).await.unwrap().unwrap();
+        fixture.send(&room, ALICE, "hello").await.unwrap();
     });
 }
 
