@@ -1,14 +1,15 @@
 //! The persister: what all rooms' writers have built goes into the database in batches, one commit each.
 //!
-//! A batch is one `Database::write`. Memory is updated after the commit and before its position is published.
+//! A batch is one transaction of the database. Memory is updated after the commit and before its position is published.
 
 mod apply;
 mod outgoing;
+mod queue;
 mod write;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
@@ -16,8 +17,8 @@ use plexus_protocol::id::ServerName;
 use plexus_store::repo::events::Verdict;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{Database, DbError, EventNid, Position};
-use tokio::sync::{mpsc, oneshot};
+use plexus_store::{Database, DbError, EventNid, Position, Tx};
+use tokio::sync::oneshot;
 
 use crate::head::{StateChange, Tip};
 use crate::registry::Shared;
@@ -25,11 +26,8 @@ use crate::room::{CurrentState, Room};
 use crate::state_map::StateEntry;
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::transactions::TransactionKey;
-
-/// How many requests may wait for the persister; then writers wait.
-const QUEUE: usize = 1_024;
-/// How many requests go into one commit.
-const BATCH: usize = 256;
+pub(crate) use queue::{Committed, Permit};
+use queue::{Queue, Request};
 
 /// An event that is signed and judged, but not committed.
 pub(crate) struct PendingEvent {
@@ -134,41 +132,26 @@ pub(crate) enum PersistError {
     Db(#[from] DbError),
 }
 
-/// What a writer waits for: the position of its last event.
-pub(crate) type Committed = oneshot::Receiver<Result<Position, PersistError>>;
-
-/// Room for one request in the persister's queue.
-pub(crate) struct Permit<'a>(mpsc::Permit<'a, Request>);
-
-struct Request {
-    append: Arc<Append>,
-    done: oneshot::Sender<Result<Position, PersistError>>,
-}
-
 /// The sending end of the queue.
-pub(crate) struct Persister {
-    queue: mpsc::Sender<Request>,
-}
+pub(crate) struct Persister(Arc<Queue>);
 
 impl Persister {
-    /// Starts the task; it ends when the queue's sending end is dropped.
+    /// Starts the task; it ends when this is dropped and everything that was queued is written.
     pub fn start(db: Database, clock: Clock, shared: Arc<Shared>) -> Self {
-        let (queue, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(run(Task { db, clock, shared }, requests));
-        Self { queue }
+        let queue = Arc::new(Queue::new());
+        tokio::spawn(run(Arc::new(Task { db, clock, shared, queue: Arc::clone(&queue) })));
+        Self(queue)
     }
 
     /// Waits for room in the queue. What is sent with the permit cannot be lost by dropping the sender's future.
     pub async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
-        self.queue.reserve().await.map(Permit).map_err(|_| PersistError::Db(DbError::Closed))
+        self.0.reserve().await
     }
 }
 
-impl Permit<'_> {
-    pub fn send(self, append: Append) -> Committed {
-        let (done, committed) = oneshot::channel();
-        self.0.send(Request { append: Arc::new(append), done });
-        committed
+impl Drop for Persister {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -176,76 +159,102 @@ struct Task {
     db: Database,
     clock: Clock,
     shared: Arc<Shared>,
+    queue: Arc<Queue>,
 }
 
-async fn run(task: Task, mut requests: mpsc::Receiver<Request>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while requests.recv_many(&mut batch, BATCH).await > 0 {
-        task.commit(std::mem::take(&mut batch)).await;
+/// A batch from the moment the database begins with it.
+struct Batch {
+    task: Arc<Task>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    requests: Vec<Request>,
+    /// When they were taken, as [`Clock::monotonic`] counts.
+    at: Duration,
+}
+
+/// Hands batches to the database, the next while the one before it is committed, so that the database does not wait for
+/// this task. A batch is made up when its turn has come: after the one before it has been answered.
+async fn run(task: Arc<Task>) {
+    while task.queue.wait().await {
+        let batch = Arc::new(Batch { task: Arc::clone(&task), taken: Mutex::default() });
+        let (begun, has_begun) = oneshot::channel();
+        let writing = Arc::clone(&batch);
+        let written = task.db.write_then(move |tx| writing.write(tx, begun), move |result| batch.end(result)).await;
+        if let Err(error) = written {
+            refuse(task.queue.take(&task.clock), &error.into());
+        }
+        // It is dropped unsent when the database could not begin.
+        let _ = has_begun.await;
     }
 }
 
-impl Task {
-    /// Commits a batch; requests that cannot be committed are answered and the others tried again without them.
-    async fn commit(&self, batch: Vec<Request>) {
-        let mut waiting = VecDeque::from([batch]);
-        while let Some(batch) = waiting.pop_front() {
-            let mut batch = self.without_stale(batch);
-            if batch.is_empty() {
-                continue;
+impl Batch {
+    /// Takes what waits and writes it.
+    fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Vec<Position>, write::Refusal> {
+        let requests = without_stale(self.task.queue.take(&self.task.clock));
+        let appends: Vec<Arc<Append>> = requests.iter().map(|request| Arc::clone(&request.append)).collect();
+        *self.taken() = Taken { requests, at: self.task.clock.monotonic() };
+        // The task may have ended with its runtime.
+        let _ = begun.send(());
+        if appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Arc::clone(&self.task.shared);
+        let written = write::batch(tx, &shared, &appends, self.task.clock.now_ms())?;
+        let positions = written.last_positions();
+        tx.after_commit(move || apply::apply(&shared, &appends, written));
+        Ok(positions)
+    }
+
+    /// Answers the writers, before the next batch is taken: so that what was built on something that failed is stale then.
+    fn end(&self, result: Result<Vec<Position>, write::Refusal>) {
+        let Taken { mut requests, at } = std::mem::take(&mut *self.taken());
+        let Task { queue, clock, .. } = &*self.task;
+        match result {
+            Ok(positions) => {
+                queue.answered(requests.len(), clock.monotonic().saturating_sub(at), clock);
+                for (request, position) in requests.into_iter().zip(positions) {
+                    request.answer(Ok(position));
+                }
             }
-            match self.write(&batch).await {
-                Ok(positions) => {
-                    for (request, position) in batch.into_iter().zip(positions) {
-                        // A writer that has given up is no concern.
-                        let _ = request.done.send(Ok(position));
-                    }
+            Err(write::Refusal { at: Some(at), error }) if at < requests.len() => {
+                refuse([requests.remove(at)], &error);
+                queue.put_back(requests, false);
+            }
+            // One of them is at fault, nobody knows which: each by itself, so that no room suffers for another.
+            Err(refusal) if requests.len() > 1 && refusal.is_of_one() => queue.put_back(requests, true),
+            Err(write::Refusal { error, .. }) => {
+                if requests.is_empty() {
+                    // The database could not begin. Those who wait are told, and not left to wait until it can.
+                    requests = queue.take(clock);
                 }
-                Err(write::Refusal { at: Some(at), error }) if at < batch.len() => {
-                    refuse(batch.remove(at), error);
-                    waiting.push_front(batch);
-                }
-                // One of them is at fault, nobody knows which: each by itself, so that no room suffers for another.
-                Err(refusal) if batch.len() > 1 && refusal.is_of_one() => {
-                    waiting.extend(batch.into_iter().map(|request| vec![request]))
-                }
-                Err(write::Refusal { error, .. }) => {
-                    for request in batch {
-                        refuse(request, error.clone());
-                    }
-                }
+                refuse(requests, &error);
             }
         }
     }
 
-    async fn write(&self, batch: &[Request]) -> Result<Vec<Position>, write::Refusal> {
-        let appends: Vec<Arc<Append>> = batch.iter().map(|request| Arc::clone(&request.append)).collect();
-        let shared = Arc::clone(&self.shared);
-        let now_ms = self.clock.now_ms();
-        self.db
-            .write(move |tx| {
-                let written = write::batch(tx, &shared, &appends, now_ms)?;
-                let positions = written.last_positions();
-                tx.after_commit(move || apply::apply(&shared, &appends, written));
-                Ok(positions)
-            })
-            .await
-    }
-
-    /// Answers what was built on something that has failed since.
-    fn without_stale(&self, batch: Vec<Request>) -> Vec<Request> {
-        let (fresh, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|it| it.append.epoch == it.append.room.epoch.load(Ordering::Acquire));
-        for request in stale {
-            let _ = request.done.send(Err(PersistError::Stale));
-        }
-        fresh
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Answers a request that was not committed, and voids what was built on it.
-fn refuse(request: Request, error: PersistError) {
-    request.append.room.epoch.fetch_add(1, Ordering::Release);
-    // A writer that has given up is no concern.
-    let _ = request.done.send(Err(error));
+/// Answers what was built on something that has failed since.
+fn without_stale(requests: Vec<Request>) -> Vec<Request> {
+    let is_fresh = |request: &Request| request.append.epoch == request.append.room.epoch.load(Ordering::Acquire);
+    let (fresh, stale): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_fresh);
+    for request in stale {
+        request.answer(Err(PersistError::Stale));
+    }
+    fresh
+}
+
+/// Answers requests that were not committed, and voids what was built on them.
+fn refuse(requests: impl IntoIterator<Item = Request>, error: &PersistError) {
+    for request in requests {
+        request.append.room.epoch.fetch_add(1, Ordering::Release);
+        request.answer(Err(error.clone()));
+    }
 }

@@ -39,7 +39,7 @@ pub(crate) use postgres::BEGIN_WRITE;
 use crate::Position;
 use crate::change::CommitListener;
 use crate::migrate::{self, MigrateError};
-use job::{Job, TypedJob};
+use job::{Job, Then, TypedJob};
 use reader::{Message, SharedReceiver};
 use writer::Writer;
 
@@ -146,7 +146,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::pair(f);
+        let (job, answer) = job::pair(f);
         send(&self.0.readers, job).await?;
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
@@ -160,9 +160,22 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::pair(f);
+        let (job, answer) = job::pair(f);
         send(&self.0.writer, job).await?;
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
+    }
+
+    /// As [`Database::write`], but answers when the closure is handed over. `done` gets its result, on the writer thread,
+    /// after the commit and before any later closure runs; it must be quick and must not call the database. An error here
+    /// means that neither will run. When the database is closed meanwhile, both may be dropped.
+    pub async fn write_then<T, E, F, D>(&self, f: F, done: D) -> Result<(), DbError>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        D: FnOnce(Result<T, E>) + Send + 'static,
+    {
+        send(&self.0.writer, TypedJob::boxed(f, Then(done))).await
     }
 
     /// [`Database::read`] for threads outside the async runtime; panics inside it.
@@ -172,7 +185,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::pair(f);
+        let (job, answer) = job::pair(f);
         send_blocking(&self.0.readers, job)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
@@ -184,7 +197,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = TypedJob::pair(f);
+        let (job, answer) = job::pair(f);
         send_blocking(&self.0.writer, job)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use plexus_protocol::id::RoomAlias;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{NewEvent, Preset, SendError, timeline};
+use plexus_rooms::{CreateError, NewEvent, NewRoom, Preset, SendError, timeline};
 
-use crate::fixture::{Fixture, message, run, transaction};
+use crate::fixture::{Fixture, message, new_room, run, transaction};
 
 const ALICE: &str = "@alice:localhost";
 const BOB: &str = "@bob:localhost";
@@ -81,6 +82,43 @@ fn a_repeated_request_makes_one_event() {
         // Another device's is another request.
         let other = NewEvent { transaction: transaction("OTHER", "1"), ..message(&room.id, ALICE, "once") };
         assert_ne!(after.sender.send(other).await.unwrap().event_id, ids[0]);
+    });
+}
+
+#[test]
+fn who_is_refused_takes_nobody_along() {
+    run(|db| async move {
+        let fixture = Arc::new(Fixture::new(db));
+        let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        let alias: RoomAlias = "#meeting:localhost".parse().unwrap();
+        let mut creations = Vec::new();
+        let mut messages = Vec::new();
+        for task in 0..8 {
+            let (creator, alias) = (Arc::clone(&fixture), Some(alias.clone()));
+            creations.push(tokio::spawn(async move {
+                creator.creator.create(NewRoom { alias, ..new_room(BOB, RoomVersion::V11, Preset::PublicChat) }).await
+            }));
+            let (fixture, room) = (Arc::clone(&fixture), Arc::clone(&room));
+            messages.push(tokio::spawn(async move {
+                for number in 0..5 {
+                    fixture.send(&room, ALICE, &format!("{task} {number}")).await.unwrap();
+                }
+            }));
+        }
+        let mut created = 0;
+        for creation in creations {
+            match creation.await.unwrap() {
+                Ok(_) => created += 1,
+                Err(error) => assert!(matches!(error, CreateError::AliasTaken(_)), "{error}"),
+            }
+        }
+        assert_eq!(created, 1);
+        for task in messages {
+            task.await.unwrap();
+        }
+        let events = timeline::range(&room, 0, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
+        assert_eq!(events.len(), 7 + 40);
+        assert!(events.windows(2).all(|pair| pair[1].pdu.prev_events() == [pair[0].pdu.event_id().clone()]));
     });
 }
 

@@ -18,32 +18,77 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>);
 }
 
-pub(super) struct TypedJob<T, E, F> {
-    closure: Option<F>,
-    result: Option<Result<T, E>>,
-    caller: oneshot::Sender<Result<T, E>>,
+/// Who gets the result.
+pub(super) trait Caller<R>: Send {
+    /// Whether nobody waits for it any more.
+    fn is_gone(&self) -> bool;
+    fn answer(self, result: R);
 }
 
-impl<T, E, F> TypedJob<T, E, F>
+impl<R: Send> Caller<R> for oneshot::Sender<R> {
+    fn is_gone(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn answer(self, result: R) {
+        // A caller that went away (a request that was cancelled) needs no answer.
+        drop(self.send(result));
+    }
+}
+
+/// A closure that gets the result on the database thread.
+pub(super) struct Then<D>(pub(super) D);
+
+impl<R, D: FnOnce(R) + Send> Caller<R> for Then<D> {
+    fn is_gone(&self) -> bool {
+        false
+    }
+
+    fn answer(self, result: R) {
+        if catch_unwind(AssertUnwindSafe(|| (self.0)(result))).is_err() {
+            tracing::error!("what was to follow a database transaction panicked");
+        }
+    }
+}
+
+pub(super) struct TypedJob<T, E, F, C> {
+    closure: Option<F>,
+    result: Option<Result<T, E>>,
+    caller: C,
+}
+
+impl<T, E, F, C> TypedJob<T, E, F, C>
+where
+    F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+    C: Caller<Result<T, E>> + 'static,
+{
+    pub(super) fn boxed(closure: F, caller: C) -> Box<dyn Job> {
+        Box::new(Self { closure: Some(closure), result: None, caller })
+    }
+}
+
+/// A job and where its result comes.
+pub(super) fn pair<T, E, F>(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
     F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
     E: From<DbError> + Send + 'static,
 {
-    pub(super) fn pair(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
-        let (caller, answer) = oneshot::channel();
-        (Box::new(Self { closure: Some(closure), result: None, caller }), answer)
-    }
+    let (caller, answer) = oneshot::channel();
+    (TypedJob::boxed(closure, caller), answer)
 }
 
-impl<T, E, F> Job for TypedJob<T, E, F>
+impl<T, E, F, C> Job for TypedJob<T, E, F, C>
 where
     F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
     T: Send,
     E: From<DbError> + Send,
+    C: Caller<Result<T, E>>,
 {
     fn is_abandoned(&self) -> bool {
-        self.caller.is_closed()
+        self.caller.is_gone()
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
@@ -76,7 +121,6 @@ where
 
     fn answer(self: Box<Self>) {
         let result = self.result.unwrap_or_else(|| Err(DbError::Closed.into()));
-        // A caller that went away (a request that was cancelled) needs no answer.
-        drop(self.caller.send(result));
+        self.caller.answer(result);
     }
 }

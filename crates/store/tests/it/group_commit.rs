@@ -174,6 +174,47 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_commit_comes_before_what_is_written_next() {
+    for test in databases() {
+        let db = test.db();
+        db.write(create).await.unwrap();
+        let (begun, has_begun) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let (committed, failed) = (Arc::clone(&ended), Arc::clone(&ended));
+        let store = db.clone();
+        let closure = move |tx: &mut Tx<'_>| {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+            note(tx, "first")
+        };
+        let done = move |result: Result<Position, DbError>| {
+            assert!(store.committed() >= 1, "it is called after the commit");
+            committed.lock().unwrap().push(result.unwrap());
+        };
+        db.write_then(closure, done).await.unwrap();
+        tokio::task::block_in_place(|| has_begun.recv()).unwrap();
+        // Handed over while the first is being written.
+        let failing = |_: &mut Tx<'_>| Err::<(), _>(DbError::bad_data("test", "on purpose"));
+        let refused = move |result: Result<(), DbError>| {
+            assert!(matches!(result, Err(DbError::BadData { .. })));
+            failed.lock().unwrap().push(-1);
+        };
+        db.write_then(failing, refused).await.unwrap();
+        let seen = Arc::clone(&ended);
+        let next = db.write(move |_| Ok::<_, DbError>(seen.lock().unwrap().clone()));
+        let go_on = async move { go_on.send(()).unwrap() };
+        let (seen, ()) = tokio::join!(next, go_on);
+        assert_eq!(seen.unwrap()[0], 1);
+        db.write_then(|_| Ok::<_, DbError>(()), |_| panic!("on purpose")).await.unwrap();
+        assert_eq!(db.read(notes).await.unwrap(), ["first"]);
+        db.write(|tx| note(tx, "the writer goes on")).await.unwrap();
+        assert_eq!(*ended.lock().unwrap(), [1, -1]);
+        db.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_read_transaction_sees_one_state_and_cannot_write() {
     for db in databases() {
