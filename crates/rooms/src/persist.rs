@@ -138,7 +138,7 @@ pub(crate) struct Persister(Arc<Queue>);
 impl Persister {
     /// Starts the task; it ends when this is dropped and everything that was queued is written.
     pub fn start(db: Database, clock: Clock, shared: Arc<Shared>) -> Self {
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(db.backend()));
         tokio::spawn(run(Arc::new(Task { db, clock, shared, queue: Arc::clone(&queue) })));
         Self(queue)
     }

@@ -4,6 +4,7 @@
 //! [`Database::committed`] moves, then the callers are answered, then [`CommitListener::published`]. So who
 //! takes `upto = db.committed()` first and then reads memory or the database sees everything up to `upto`.
 
+mod checkpoint;
 mod connection;
 mod dialect;
 mod error;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plexus_base::Clock;
-use plexus_store::{DbError, Position};
+use plexus_store::{Backend, DbError, Position};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Append, PersistError};
@@ -14,15 +14,18 @@ use super::{Append, PersistError};
 const QUEUE: usize = 1_024;
 /// How many requests go into one commit.
 const BATCH: usize = 256;
-/// A batch waits for others for this part of the time that the commit before it took,
+/// On PostgreSQL, where a commit costs much and one more event in it little, a batch waits for others for this part of the
+/// time that the commit before it took. On SQLite nothing is won by waiting.
 const WAIT_SHARE: u32 = 4;
-/// but never longer: the disk may have been slow for a moment.
+/// Never longer: the disk may have been slow for a moment.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 /// The queue between the rooms' writers and the database.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     places: Arc<Semaphore>,
+    /// Whether batches wait for others.
+    patient: bool,
     /// Somebody has come, or the queue is closed.
     rung: Notify,
     /// All whom a batch waits for have come.
@@ -79,8 +82,9 @@ impl Permit<'_> {
 }
 
 impl Queue {
-    pub fn new() -> Self {
+    pub fn new(backend: Backend) -> Self {
         Self {
+            patient: backend == Backend::Postgres,
             waiting: Mutex::default(),
             places: Arc::new(Semaphore::new(QUEUE)),
             rung: Notify::new(),
@@ -130,6 +134,9 @@ impl Queue {
 
     /// To be called after a commit: `answered` writers have their answers, `took` after they were taken from the queue.
     pub fn answered(&self, answered: usize, took: Duration, clock: &Clock) {
+        if !self.patient {
+            return;
+        }
         let mut waiting = self.lock();
         waiting.expected = BATCH.min(answered + waiting.requests.len());
         waiting.until = clock.monotonic() + (took / WAIT_SHARE).min(LONGEST_WAIT);

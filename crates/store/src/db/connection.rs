@@ -8,7 +8,7 @@ use crate::Position;
 
 /// A connection of either backend, owned by one database thread.
 pub(crate) enum Connection {
-    Sqlite(SqliteConn),
+    Sqlite(Box<SqliteConn>),
     Postgres(Box<PostgresConn>),
 }
 
@@ -33,7 +33,7 @@ pub(super) enum CommitError {
 impl Connection {
     pub(crate) fn open(options: &Options, writer: bool) -> Result<Self, DbError> {
         match options {
-            Options::Sqlite(options) => SqliteConn::open(&options.path, writer).map(Self::Sqlite),
+            Options::Sqlite(options) => SqliteConn::open(&options.path, writer).map(Box::new).map(Self::Sqlite),
             Options::Postgres(options) => PostgresConn::open(options, writer).map(Box::new).map(Self::Postgres),
         }
     }

@@ -10,11 +10,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqliteRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
 
+use super::checkpoint::Checkpointer;
 use super::value::{FromSqlError, Param, ValueRef};
 use super::{DbError, Row, dialect};
 
-/// SQLite writes the WAL back every 1,000 pages, and starts it over when no reader looks at it just then.
-/// When there is always one it grows; beyond this many bytes the writer waits for a gap between readers.
+/// The WAL starts over when no reader looks at it just then. When there is always one it grows; beyond this many bytes the
+/// writer waits for a gap between readers.
 const WAL_LIMIT: u64 = 64 << 20;
 /// How long it waits for the gap. A reader that takes longer (`plexus db check`) must not stop the server.
 const GAP_TIMEOUT: Duration = Duration::from_millis(200);
@@ -23,6 +24,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection, used by one thread.
 pub(crate) struct SqliteConn {
+    /// `None`: the connection only reads. It ends before the connection does.
+    checkpointer: Option<Checkpointer>,
     conn: rusqlite::Connection,
     /// Statements as the repositories wrote them -> as SQLite takes them.
     texts: HashMap<&'static str, Arc<str>>,
@@ -36,7 +39,7 @@ impl SqliteConn {
         let unavailable = |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, writer);
-        let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
+        let mut conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
         // Without this promise of the same plan whatever the parameters, statements are compiled anew at each use.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(unavailable)?;
@@ -60,7 +63,8 @@ impl SqliteConn {
         .map_err(unavailable)?;
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
-        Ok(Self { conn, texts: HashMap::new(), wal: wal.into(), wal_limit: WAL_LIMIT })
+        let checkpointer = writer.then(|| Checkpointer::start(path, &mut conn)).transpose().map_err(unavailable)?;
+        Ok(Self { checkpointer, conn, texts: HashMap::new(), wal: wal.into(), wal_limit: WAL_LIMIT })
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
@@ -132,8 +136,11 @@ impl SqliteConn {
         Ok(statement.column_names().map(str::to_owned).collect())
     }
 
-    /// Called after each commit: makes an overgrown WAL start over.
+    /// Called after each commit: has the WAL written back, and makes an overgrown one start over.
     pub(super) fn limit_wal(&mut self) {
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.committed(&self.conn);
+        }
         let size = std::fs::metadata(&self.wal).map_or(0, |data| data.len());
         if size <= self.wal_limit {
             return;

@@ -1,0 +1,97 @@
+//! Writes SQLite's write-ahead log back into the database, on a thread of its own: a commit does not wait for it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+
+/// How many pages the log grows before they are written back.
+const STEP: i32 = 1_000;
+/// With so many pages the log is to start over. It can when all of it is written back and nobody reads in it; the
+/// thread alone would never get there while there are writes.
+const START_OVER: i32 = 4_000;
+
+/// The writer's end.
+pub(super) struct Checkpointer {
+    /// The pages of the log, as of the last commit.
+    pages: Arc<AtomicI32>,
+    /// How many there were when the thread was last woken.
+    woken_at: i32,
+    /// The thread has done its work, and nobody has used that yet.
+    caught_up: Arc<AtomicBool>,
+    /// `None` only while it is dropped.
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// Takes over what `writer` would do itself at its commits.
+    pub fn start(path: &Path, writer: &mut Connection) -> rusqlite::Result<Self> {
+        let pages = Arc::new(AtomicI32::new(0));
+        let counted = Arc::clone(&pages);
+        let count = move |_: &mut _, pages| {
+            counted.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        // In place of SQLite's own, which checkpoints.
+        writer.wal_hook(Some(count))?;
+        let conn = Connection::open(path)?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        let (wake, woken) = mpsc::sync_channel(1);
+        let caught_up = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&caught_up);
+        let thread = std::thread::Builder::new().name("db-checkpoint".to_owned());
+        let thread = thread.spawn(move || run(&conn, &woken, &done)).ok();
+        // Without a thread the writer does it all.
+        let wake = thread.is_some().then_some(wake);
+        Ok(Self { pages, woken_at: 0, caught_up, wake, thread })
+    }
+
+    /// To be called after each commit.
+    pub fn committed(&mut self, writer: &Connection) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.woken_at {
+            self.woken_at = 0;
+        }
+        if pages >= START_OVER && self.caught_up.swap(false, Ordering::AcqRel) {
+            // Little is left to be written back: the next commit can begin at the log's start.
+            checkpoint(writer);
+        } else if pages - self.woken_at >= STEP {
+            self.woken_at = pages;
+            self.caught_up.store(false, Ordering::Release);
+            match &self.wake {
+                // It is at work, and will look once more.
+                Some(wake) => drop(wake.try_send(())),
+                None => checkpoint(writer),
+            }
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes the write-ahead log back ended by a panic");
+        }
+    }
+}
+
+fn run(conn: &Connection, woken: &Receiver<()>, caught_up: &AtomicBool) {
+    while woken.recv().is_ok() {
+        checkpoint(conn);
+        caught_up.store(true, Ordering::Release);
+    }
+}
+
+/// Writes back what no reader needs as it was, without waiting for anybody.
+fn checkpoint(conn: &Connection) {
+    if let Err(error) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "the write-ahead log could not be written back");
+    }
+}
