@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
+use plexus_store::repo::device_keys;
 use plexus_store::repo::one_time_keys::{self, Key};
-use plexus_store::repo::{device_keys, devices};
 use plexus_store::{DbError, Tx};
 
 use super::DeviceKeys;
@@ -72,9 +72,6 @@ impl DeviceKeys {
         }
         self.db
             .write(move |tx| {
-                if devices::get(tx, user_id.as_str(), &device_id)?.is_none() {
-                    return Err(UploadError::NoDevice);
-                }
                 if let Some(json) = &identity {
                     store_identity(tx, &user_id, &device_id, json)?;
                 }
@@ -105,7 +102,7 @@ fn store_identity(tx: &mut Tx, user_id: &UserId, device_id: &str, json: &str) ->
     device_changes::record(tx, user_id, device_id)
 }
 
-/// Stores the keys that are not stored yet; the same key again is fine, another one under its id is not.
+/// Stores the keys, if there is the device, that are not stored yet; the same key again is fine, another one under its id is not.
 /// Answers how many there are then of each algorithm.
 fn store_one_time(
     tx: &mut Tx,
@@ -113,11 +110,11 @@ fn store_one_time(
     device_id: &str,
     keys: Vec<Key>,
 ) -> Result<BTreeMap<String, u64>, UploadError> {
-    if keys.is_empty() {
-        return Ok(one_time_keys::counts(tx, user_id.as_str(), device_id)?);
-    }
     let ids: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
     let of_device = one_time_keys::of_device(tx, user_id.as_str(), device_id, &ids)?;
+    if !of_device.exists {
+        return Err(UploadError::NoDevice);
+    }
     let mut counts = of_device.counts;
     let mut new = Vec::new();
     for key in keys {

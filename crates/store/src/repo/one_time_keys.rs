@@ -13,9 +13,11 @@ pub struct Key {
     pub key_json: String,
 }
 
-/// The one-time keys of a device.
+/// A device and its one-time keys.
 #[derive(Debug, Default)]
 pub struct OfDevice {
+    /// Whether there is this device.
+    pub exists: bool,
     /// How many there are of each algorithm; algorithms without keys are absent.
     pub counts: BTreeMap<String, u64>,
     /// The serial of the newest; 0 when there is none.
@@ -24,21 +26,24 @@ pub struct OfDevice {
     pub keys: Vec<Key>,
 }
 
-/// Looks at the one-time keys of a device, and for those with these ids.
+/// Looks at a device and its one-time keys, and for those with these ids: one statement, because an upload of keys is frequent.
 pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) -> Result<OfDevice, DbError> {
     let mut found = OfDevice::default();
     tx.for_each(
         "SELECT algorithm, NULL, NULL, COUNT(*), MAX(serial) FROM one_time_keys
          WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm
          UNION ALL
+         SELECT device_id, NULL, NULL, 0, 0 FROM devices WHERE user_id = $1 AND device_id = $2
+         UNION ALL
          SELECT algorithm, key_id, key_json, 0, serial FROM one_time_keys
          WHERE user_id = $1 AND device_id = $2 AND key_id = ANY($3)",
         &[&user_id, &device_id, &Any(key_ids)],
         |row| {
-            let (algorithm, key_id): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            let (algorithm, key_id, count): (String, Option<String>, u64) = (row.get(0)?, row.get(1)?, row.get(3)?);
             match key_id {
                 Some(key_id) => found.keys.push(Key { algorithm, key_id, key_json: row.get(2)? }),
-                None => drop(found.counts.insert(algorithm, row.get(3)?)),
+                None if count == 0 => found.exists = true,
+                None => drop(found.counts.insert(algorithm, count)),
             }
             found.newest = found.newest.max(row.get(4)?);
             Ok(())
