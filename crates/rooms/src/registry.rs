@@ -11,6 +11,7 @@ use plexus_base::{Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::state_snapshots;
 use plexus_store::{Database, DbError, RoomNid, repo};
 use tokio::sync::Notify;
 
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub memberships: Memberships,
     pub interner: Interner,
     pub events: Arc<EventCache>,
+    pub snapshots: Arc<state_snapshots::Recent>,
     registry: Mutex<Registry>,
     tick: AtomicU64,
     cache_bytes: usize,
@@ -116,6 +118,7 @@ impl Rooms {
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),
+            snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             registry: Mutex::default(),
             tick: AtomicU64::new(1),
             cache_bytes,
@@ -273,10 +276,12 @@ impl Rooms {
 
     /// What its caches hold.
     #[must_use]
-    pub fn caches(&self) -> [CacheSize; 3] {
+    pub fn caches(&self) -> [CacheSize; 4] {
         let (entries, bytes) = self.in_memory();
         let rooms = CacheSize { name: "rooms", entries: entries as u64, bytes: bytes as u64 };
-        [rooms, self.shared.events.size(), self.summaries.size()]
+        let (entries, bytes) = self.shared.snapshots.size();
+        let snapshots = CacheSize { name: "state_snapshots", entries, bytes };
+        [rooms, self.shared.events.size(), snapshots, self.summaries.size()]
     }
 
     /// This server's name.

@@ -20,8 +20,9 @@ const RECENT_BYTES: usize = 256 * 1024;
 
 /// Takes a committed batch over into memory. Runs on the writer thread.
 pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) {
-    let Written { positions, texts } = written;
+    let Written { positions, texts, snapshots } = written;
     shared.interner.keep(texts);
+    shared.snapshots.keep(snapshots);
     let mut done: Vec<&Arc<Room>> = Vec::new();
     for append in appends {
         if done.iter().any(|room| room.nid == append.room.nid) {

@@ -52,6 +52,7 @@ pub(crate) struct Written {
     /// Of each request the positions of its events; of those that neither clients see nor change the state there are none.
     pub positions: Vec<Vec<Option<Position>>>,
     pub texts: NewTexts,
+    pub snapshots: state_snapshots::Written,
 }
 
 impl Written {
@@ -95,7 +96,8 @@ pub(crate) fn batch(
     transactions(tx, appends, now_ms, &mut checks)?;
     create_rooms(tx, appends, &mut checks)?;
     let mut lookups = shared.interner.lookups();
-    let mut rows = Rows::default();
+    let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));
+    let mut rows = Rows { snapshots, ..Rows::default() };
     let mut positions = Vec::with_capacity(appends.len());
     for append in appends {
         let mut own = Vec::with_capacity(append.events.len());
@@ -114,7 +116,7 @@ pub(crate) fn batch(
     repo::events::insert(tx, &rows.events)?;
     repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
-    rows.snapshots.finish(tx)?;
+    let snapshots = rows.snapshots.finish(tx)?;
     repo::memberships::set(tx, &last_of_each(rows.memberships))?;
     repo::relations::insert(tx, &rows.relations)?;
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
@@ -129,7 +131,7 @@ pub(crate) fn batch(
             return Err(refusal);
         }
     }
-    Ok(Written { positions, texts: lookups.into_new() })
+    Ok(Written { positions, texts: lookups.into_new(), snapshots })
 }
 
 fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64, checks: &mut Vec<Check>) -> Result<(), DbError> {

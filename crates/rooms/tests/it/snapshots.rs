@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plexus_base::Random;
 use plexus_store::DbError;
-use plexus_store::repo::state_snapshots::{self, Key, Reader, SnapshotRef, Writer};
+use plexus_store::repo::state_snapshots::{self, Key, Reader, Recent, SnapshotRef, Writer};
 
 use crate::fixture::run;
 
@@ -14,6 +15,8 @@ fn a_tree_of_snapshots_reads_as_plain_maps() {
     run(|db| async move {
         for seed in 0..4 {
             let random = Random::seeded(seed);
+            // One that remembers everything, two that forget, one that remembers nothing.
+            let recent = Arc::new(Recent::new([1 << 20, 4_000, 1_000, 0][seed as usize]));
             let mut all: Vec<(SnapshotRef, State)> = vec![(SnapshotRef::EMPTY, State::new())];
             while all.len() < 250 {
                 let mut batch = Vec::new();
@@ -28,16 +31,16 @@ fn a_tree_of_snapshots_reads_as_plain_maps() {
                     all.push((SnapshotRef { nid, depth: parent.depth + 1 }, state));
                     batch.push((parent, nid, change));
                 }
-                db.write(move |tx| {
-                    let mut writer = Writer::default();
+                let with = Arc::clone(&recent);
+                let write = db.write(move |tx| {
+                    let mut writer = Writer::with(with);
                     for (parent, nid, change) in batch {
                         let next = parent.child(nid, 1);
                         writer.add(tx, 1, parent, next, [change])?;
                     }
                     writer.finish(tx)
-                })
-                .await
-                .unwrap();
+                });
+                recent.keep(write.await.unwrap());
             }
             for (snapshot, expected) in all {
                 let (state, depth, singly) = db

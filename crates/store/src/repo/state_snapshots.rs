@@ -6,6 +6,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
 use crate::db::ToSql;
 use crate::{DbError, EventNid, RoomNid, SnapshotNid, StateKeyNid, Tx, TypeNid, varint};
@@ -51,14 +55,72 @@ struct Node {
     delta: BTreeMap<Key, EventNid>,
 }
 
+/// Snapshots that were written lately, as they are stored: the next ones of a room are built from copies of them. (Those that
+/// [`extend`] changes are never copied.)
+#[derive(Debug)]
+pub struct Recent {
+    cache: Cache<SnapshotNid, Stored, ByBytes>,
+}
+
+/// The snapshot to which the difference is, and the difference, packed.
+#[derive(Debug, Clone)]
+struct Stored(SnapshotNid, Arc<[u8]>);
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<SnapshotNid, Stored> for ByBytes {
+    fn weight(&self, _: &SnapshotNid, stored: &Stored) -> u64 {
+        // With what an entry takes besides.
+        stored.1.len() as u64 + 96
+    }
+}
+
+/// What a transaction wrote, to be remembered once it is committed.
+#[derive(Debug, Default)]
+pub struct Written(Vec<(SnapshotNid, Stored)>);
+
+impl Recent {
+    /// At most `bytes`.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self { cache: Cache::with_weighter(bytes / 160, bytes as u64, ByBytes) }
+    }
+
+    /// How many there are, and how many bytes they take.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.cache.len() as u64, self.cache.weight())
+    }
+
+    /// Remembers what was committed.
+    pub fn keep(&self, written: Written) {
+        for (nid, stored) in written.0 {
+            self.cache.insert(nid, stored);
+        }
+    }
+
+    fn get(&self, nid: SnapshotNid) -> Option<(SnapshotNid, BTreeMap<Key, EventNid>)> {
+        let Stored(base, delta) = self.cache.get(&nid)?;
+        Some((base, unpack(&delta)?))
+    }
+}
+
 /// Collects new snapshots and writes them in one statement.
 #[derive(Debug, Default)]
 pub struct Writer {
     new: HashMap<SnapshotNid, Node>,
     order: Vec<SnapshotNid>,
+    recent: Option<Arc<Recent>>,
 }
 
 impl Writer {
+    /// One that reads from the database only what is not in `recent`.
+    #[must_use]
+    pub fn with(recent: Arc<Recent>) -> Self {
+        Self { recent: Some(recent), ..Self::default() }
+    }
+
     /// Adds a snapshot, which is `parent.child(..)` or begins deeper: `parent` with some keys changed, or [`REMOVED`].
     pub fn add(
         &mut self,
@@ -75,7 +137,10 @@ impl Writer {
         while at.depth > base_depth {
             let (base, older) = match self.new.get(&at.nid) {
                 Some(node) => (node.base, node.delta.clone()),
-                None => load(tx, at.nid)?,
+                None => match self.recent.as_ref().and_then(|recent| recent.get(at.nid)) {
+                    Some(stored) => stored,
+                    None => load(tx, at.nid)?,
+                },
             };
             for (key, event) in older {
                 delta.entry(key).or_insert(event);
@@ -88,7 +153,7 @@ impl Writer {
     }
 
     /// Writes what was added.
-    pub fn finish(self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+    pub fn finish(self, tx: &mut Tx<'_>) -> Result<Written, DbError> {
         let rows: Vec<(SnapshotNid, &Node, Vec<u8>)> =
             self.order.iter().filter_map(|nid| self.new.get(nid).map(|node| (*nid, node, pack(&node.delta)))).collect();
         tx.insert_many_later(
@@ -103,7 +168,7 @@ impl Writer {
                 ]
             }),
         )?;
-        Ok(())
+        Ok(Written(rows.into_iter().map(|(nid, node, delta)| (nid, Stored(node.base, delta.into()))).collect()))
     }
 }
 
