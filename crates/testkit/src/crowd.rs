@@ -162,7 +162,11 @@ fn number(address: Ipv4Addr) -> usize {
 }
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
+        // The socket is open on all of the machine's addresses, since one cannot be had for all of 127.0.0.0/8.
+        if !peer.ip().is_loopback() {
+            continue;
+        }
         tokio::spawn(converse(stream, acceptor.clone(), Arc::clone(&shared)));
     }
 }

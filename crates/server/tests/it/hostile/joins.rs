@@ -193,3 +193,56 @@ async fn nobody_enters_a_room_whose_state_bans_them() {
     assert!(!is_joined(&stage, &room).await);
     stage.is_usable().await;
 }
+
+/// The state of a room of version 1, whose events' ids are what their server says. The topic comes last.
+fn state_of_version_1(peer: &Peer, room: &str, topic: &str) -> Vec<Value> {
+    let owner = peer.user("owner");
+    let mut auth: Vec<Value> = Vec::new();
+    let mut event = |event_type: &str, key: &str, content: Value| {
+        let id = format!("${}:{}", event_type.replace("m.room.", ""), peer.name());
+        let event = json!({
+            "event_id": id, "type": event_type, "state_key": key, "sender": owner, "room_id": room, "depth": auth.len() + 1,
+            "origin_server_ts": 1_700_000_000_000_u64, "origin": peer.name().as_str(), "content": content,
+            "auth_events": auth, "prev_events": auth.last().into_iter().collect::<Vec<_>>(),
+        });
+        if event_type != "m.room.join_rules" {
+            auth.push(json!([id, {}]));
+        }
+        forge(event, RoomVersion::V1, peer)
+    };
+    vec![
+        event("m.room.create", "", json!({ "creator": owner })),
+        event("m.room.member", &owner, json!({ "membership": "join" })),
+        event("m.room.power_levels", "", json!({ "users": { &owner: 100 } })),
+        event("m.room.join_rules", "", json!({ "join_rule": "public" })),
+        event("m.room.topic", "", json!({ "topic": topic })),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_not_replaced_by_what_is_told_under_its_id() {
+    let stage = Stage::new("11").await;
+    let room = format!("!anew:{}", stage.liar.peer.name());
+    for topic in ["first", "told anew"] {
+        let state = state_of_version_1(&stage.liar.peer, &room, topic);
+        let auth = |index: usize| json!([state[index]["event_id"], {}]);
+        let alice = &stage.alice.id;
+        let template = json!({
+            "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
+            "origin_server_ts": 1_700_000_000_000_u64, "content": { "membership": "join" },
+            "auth_events": [auth(0), auth(2), auth(3)], "prev_events": [auth(4)],
+        });
+        let made = json!({ "room_version": "1", "event": template });
+        stage.liar.answers(move |uri| match uri {
+            _ if uri.contains("/make_join/") => Some(Json(made.clone()).into_response()),
+            _ if uri.contains("/v2/send_join/") => Some(told(state.clone(), state.clone())),
+            _ => None,
+        });
+        join(&stage, &room, topic).await.ok();
+        let told = stage.server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &stage.alice.token).await;
+        assert_eq!(told.ok()["topic"], "first", "{topic}");
+        stage.server.post(&format!("{CLIENT}/rooms/{room}/leave"), &stage.alice.token, json!({})).await.ok();
+    }
+    assert_eq!(stage.liar.asked("/v2/send_join/"), 2);
+    stage.is_usable().await;
+}
