@@ -12,6 +12,9 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
+case " $* " in
+*" --help "* | *" -h "*) exec python3 "$here/compare.py" --help ;;
+esac
 
 venv=${SYNAPSE_VENV:-$here/venv}
 if [ ! -x "$venv/bin/python" ]; then
