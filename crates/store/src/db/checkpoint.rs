@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 /// How many pages the log grows before they are written back.
 const STEP: i32 = 1_000;
@@ -38,7 +38,9 @@ impl Checkpointer {
         };
         // In place of SQLite's own, which checkpoints.
         writer.wal_hook(Some(count))?;
-        let conn = Connection::open(path)?;
+        // The very file that the writer has open: not made, and its name never read as an address.
+        let conn =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         let (wake, woken) = mpsc::sync_channel(1);
         let caught_up = Arc::new(AtomicBool::new(false));
