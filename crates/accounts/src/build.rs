@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use plexus_base::{Clock, Random};
 use plexus_store::Database;
+use plexus_store::repo::profiles::ProfileCache;
 
 use crate::{
     Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
@@ -26,9 +27,9 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The services over `db`.
+    /// The services over `db`. `profiles` is shared with whoever else reads or changes profiles.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, random: Random, settings: Settings) -> Self {
+    pub fn new(db: Database, clock: Clock, random: Random, profiles: ProfileCache, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let cache = TokenCache::default();
         let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone(), cache.clone()));
@@ -43,11 +44,12 @@ impl Accounts {
                 random.clone(),
                 hasher.clone(),
                 sessions.clone(),
+                profiles.clone(),
                 settings.clone(),
             ),
             uia: UserInteractiveAuth::new(db.clone(), clock.clone(), random.clone(), logins.clone(), &settings),
             devices: Devices::new(db.clone(), sessions.clone(), tokens.clone()),
-            deactivation: Deactivation::new(db.clone(), sessions.clone()),
+            deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret)),
             device_keys: DeviceKeys::new(db.clone(), settings.server_name.clone()),
             key_backups: KeyBackups::new(db),

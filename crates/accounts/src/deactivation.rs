@@ -1,7 +1,8 @@
 //! Closing accounts.
 
 use plexus_protocol::id::UserId;
-use plexus_store::repo::{device_keys, device_lists, key_backup, profiles, pushers, users};
+use plexus_store::repo::profiles::ProfileCache;
+use plexus_store::repo::{device_keys, device_lists, key_backup, pushers, users};
 use plexus_store::{Database, DbError};
 
 use crate::device_changes;
@@ -13,13 +14,14 @@ use crate::sessions::Sessions;
 pub struct Deactivation {
     db: Database,
     sessions: Sessions,
+    profiles: ProfileCache,
 }
 
 impl Deactivation {
     /// `sessions` ends the account's sessions.
     #[must_use]
-    pub fn new(db: Database, sessions: Sessions) -> Self {
-        Self { db, sessions }
+    pub fn new(db: Database, sessions: Sessions, profiles: ProfileCache) -> Self {
+        Self { db, sessions, profiles }
     }
 
     /// Deactivates an account: no login any more, all sessions, devices, keys, backups and third-party identifiers
@@ -28,7 +30,7 @@ impl Deactivation {
     /// # Errors
     /// When the database fails.
     pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), DbError> {
-        let (sessions, user_id) = (self.sessions.clone(), user_id.clone());
+        let (sessions, profiles, user_id) = (self.sessions.clone(), self.profiles.clone(), user_id.clone());
         self.db
             .write(move |tx| {
                 users::deactivate(tx, user_id.as_str(), erase)?;
@@ -38,9 +40,7 @@ impl Deactivation {
                     device_changes::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
                 }
                 if erase {
-                    for (field, _) in profiles::all(tx, user_id.as_str())? {
-                        profiles::delete(tx, user_id.as_str(), &field)?;
-                    }
+                    profiles.erase(tx, user_id.as_str())?;
                 }
                 pushers::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
-use plexus_store::repo::{profiles, registration_tokens, ui_auth, users};
+use plexus_store::repo::profiles::ProfileCache;
+use plexus_store::repo::{registration_tokens, ui_auth, users};
 use plexus_store::{Database, DbError, Tx};
 
 use crate::password::{HashError, PasswordHasher, WeakPassword};
@@ -73,6 +74,7 @@ pub struct Registrar {
     random: Random,
     hasher: PasswordHasher,
     sessions: Sessions,
+    profiles: ProfileCache,
     settings: Arc<Settings>,
 }
 
@@ -85,9 +87,10 @@ impl Registrar {
         random: Random,
         hasher: PasswordHasher,
         sessions: Sessions,
+        profiles: ProfileCache,
         settings: Arc<Settings>,
     ) -> Self {
-        Self { db, clock, random, hasher, sessions, settings }
+        Self { db, clock, random, hasher, sessions, profiles, settings }
     }
 
     /// The user id a username stands for, if a new user may have it and nobody has.
@@ -212,12 +215,15 @@ impl Registrar {
         };
         // Synapse shows a new user by the localpart until another name is chosen; guests have none.
         let display_name = account.display_name.clone().or_else(|| (!is_guest).then(|| user_id.localpart().to_owned()));
-        let (sessions, stored, ui_auth_session) =
-            (self.sessions.clone(), plan.clone(), account.ui_auth_session.clone());
+        let (sessions, profiles) = (self.sessions.clone(), self.profiles.clone());
+        let (stored, ui_auth_session) = (plan.clone(), account.ui_auth_session.clone());
         self.db
             .write(move |tx| {
-                let (name, session) = (display_name.as_deref(), ui_auth_session.as_deref());
-                insert(tx, &user, name, &sessions, stored.as_ref(), session)
+                insert(tx, &user, &sessions, stored.as_ref(), ui_auth_session.as_deref())?;
+                if let Some(name) = display_name {
+                    profiles.set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
+                }
+                Ok::<_, RegisterError>(())
             })
             .await?;
         Ok(Registered { user_id, session: plan.map(|plan| plan.session) })
@@ -227,16 +233,12 @@ impl Registrar {
 fn insert(
     tx: &mut Tx,
     user: &users::User,
-    display_name: Option<&str>,
     sessions: &Sessions,
     plan: Option<&Plan>,
     ui_auth_session: Option<&str>,
 ) -> Result<(), RegisterError> {
     if !users::get_ignoring_case(tx, &user.user_id)?.is_empty() || !users::insert(tx, user)? {
         return Err(RegisterError::UserInUse);
-    }
-    if let Some(name) = display_name {
-        profiles::set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
     }
     if let Some(plan) = plan {
         sessions.store(tx, plan)?;

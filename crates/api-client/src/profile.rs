@@ -23,15 +23,15 @@ const MAX_REMOTE_PROFILE: usize = 128 * 1024;
 const MAX_KEY: usize = 255;
 
 /// The fields, each with its JSON value, as an object.
-fn written(fields: Vec<(String, String)>) -> RawJson {
+fn written<'f>(fields: impl IntoIterator<Item = &'f (String, String)>) -> RawJson {
     let mut out = String::from("{");
     for (at, (field, value)) in fields.into_iter().enumerate() {
         if at > 0 {
             out.push(',');
         }
-        write_string(&field, &mut out);
+        write_string(field, &mut out);
         out.push(':');
-        out.push_str(&value);
+        out.push_str(value);
     }
     out.push('}');
     RawJson(out.into())

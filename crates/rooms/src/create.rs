@@ -187,7 +187,7 @@ impl RoomCreator {
         let state = |event_type: &str, content: Object| Draft::state(&new.creator, event_type, "", content);
         let create = state("m.room.create", content::create(new));
         let mut drafts = vec![Draft { origin_server_ts: Some(self.creation_time()), ..create }];
-        let own = profile::member_content(&self.rooms.db, "join", Some(&new.creator)).await?;
+        let own = profile::member_content(&self.rooms, "join", Some(&new.creator)).await?;
         drafts.push(Draft::state(&new.creator, "m.room.member", new.creator.as_str(), own));
         drafts.push(state("m.room.power_levels", content::power_levels(new)));
         if let Some(alias) = &new.alias {
@@ -216,7 +216,7 @@ impl RoomCreator {
         let own = self.rooms.server_name.as_str();
         for invited in new.invite.iter().filter(|invited| invited.server_name() == own) {
             let shown = new.invite_profiles.then_some(invited);
-            let mut content = profile::member_content(&self.rooms.db, "invite", shown).await?;
+            let mut content = profile::member_content(&self.rooms, "invite", shown).await?;
             if new.is_direct {
                 content.insert("is_direct", Value::Bool(true));
             }

@@ -352,7 +352,7 @@ impl MembershipChanger {
         membership: &str,
         shown: Option<&UserId>,
     ) -> Result<Draft, DbError> {
-        let mut content = profile::member_content(&self.rooms.db, membership, shown).await?;
+        let mut content = profile::member_content(&self.rooms, membership, shown).await?;
         for (key, value) in change.content.iter() {
             if key != "membership" {
                 content.insert(key, value.clone());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
-use plexus_store::{Database, DbError, RoomNid, Tx, repo};
+use plexus_store::repo::profiles::Fields;
+use plexus_store::{DbError, RoomNid, repo};
 use tokio::task::JoinSet;
 
 use crate::build::Draft;
@@ -17,14 +18,14 @@ const AT_ONCE: usize = 32;
 const MAX_PROFILE: usize = 65_536;
 
 /// The content of a member event: `membership`, and of `shown` the name and avatar.
-pub(crate) async fn member_content(db: &Database, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
+pub(crate) async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
     let mut content = Object::from([("membership", membership)]);
-    let Some(user) = shown.cloned() else { return Ok(content) };
-    for (field, value) in db.read(move |tx| repo::profiles::all(tx, user.as_str())).await? {
-        if is_in_member_events(&field)
-            && let Ok(value @ Value::String(_)) = Value::parse(&value)
+    let Some(user) = shown else { return Ok(content) };
+    for (field, value) in rooms.profiles.of(&rooms.db, user.as_str()).await?.iter() {
+        if is_in_member_events(field)
+            && let Ok(value @ Value::String(_)) = Value::parse(value)
         {
-            content.insert(field, value);
+            content.insert(field.as_str(), value);
         }
     }
     Ok(content)
@@ -57,26 +58,23 @@ impl Profiles {
         Self { rooms }
     }
 
-    /// All fields of a local user: name and JSON value.
-    pub async fn all(&self, user: &UserId) -> Result<Vec<(String, String)>, DbError> {
-        let user = user.clone();
-        self.rooms.db.read(move |tx| repo::profiles::all(tx, user.as_str())).await
-    }
-
-    /// All fields of a local user; `None` unless there is such an account.
-    pub async fn find(&self, user: &UserId) -> Result<Option<Vec<(String, String)>>, DbError> {
-        let user = user.clone();
-        let find = move |tx: &mut Tx<'_>| {
-            let account = repo::users::get(tx, user.as_str())?.filter(|account| !account.deactivated);
-            account.map(|_| repo::profiles::all(tx, user.as_str())).transpose()
-        };
-        self.rooms.db.read(find).await
+    /// All fields of a local user, name and JSON value; `None` unless there is such an account.
+    pub async fn find(&self, user: &UserId) -> Result<Option<Fields>, DbError> {
+        let key = user.clone();
+        let account = self.rooms.db.read(move |tx| repo::users::get(tx, key.as_str())).await?;
+        match account {
+            Some(account) if !account.deactivated => {
+                self.rooms.profiles.of(&self.rooms.db, user.as_str()).await.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Sets a field, or removes it. Name and avatar are also changed in the rooms the user is joined to; rooms that do
     /// not allow it keep the old ones.
     pub async fn set(&self, user: &UserId, field: &str, value: Option<Value>) -> Result<(), ProfileError> {
         let (key, name, json) = (user.clone(), field.to_owned(), value.as_ref().map(Value::to_json));
+        let profiles = self.rooms.profiles.clone();
         let changed = self
             .rooms
             .db
@@ -92,8 +90,8 @@ impl Profiles {
                     Some(json) if others + name.len() + json.len() + 4 > MAX_PROFILE => {
                         return Err(ProfileError::TooLarge);
                     }
-                    Some(json) => repo::profiles::set(tx, key.as_str(), &name, json)?,
-                    None => repo::profiles::delete(tx, key.as_str(), &name)?,
+                    Some(json) => profiles.set(tx, key.as_str(), &name, json)?,
+                    None => profiles.delete(tx, key.as_str(), &name)?,
                 }
                 Ok(true)
             })

@@ -11,6 +11,7 @@ use plexus_base::{Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::repo::state_snapshots;
 use plexus_store::{Database, DbError, RoomNid, repo};
 use tokio::sync::Notify;
@@ -79,6 +80,7 @@ pub struct Rooms {
     pub(crate) nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
+    pub(crate) profiles: ProfileCache,
     pub(crate) summaries: Summaries,
     pub(crate) describing: Vec<PrejoinStateEntry>,
     /// When the last room was created, Unix ms.
@@ -127,6 +129,7 @@ impl Rooms {
             nids: Nids::new(db.clone()),
             persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&shared)),
             transactions: Transactions::new(db.clone()),
+            profiles: ProfileCache::new(cache_bytes / 64),
             summaries: Summaries::new(),
             last_creation: AtomicU64::new(0),
             joined_partially: Notify::new(),
@@ -274,14 +277,22 @@ impl Rooms {
         (registry.rooms.len(), registry.bytes)
     }
 
+    /// The profiles of local users: whoever else changes them does it through this.
+    #[must_use]
+    pub fn profile_cache(&self) -> ProfileCache {
+        self.profiles.clone()
+    }
+
     /// What its caches hold.
     #[must_use]
-    pub fn caches(&self) -> [CacheSize; 4] {
+    pub fn caches(&self) -> [CacheSize; 5] {
         let (entries, bytes) = self.in_memory();
         let rooms = CacheSize { name: "rooms", entries: entries as u64, bytes: bytes as u64 };
         let (entries, bytes) = self.shared.snapshots.size();
         let snapshots = CacheSize { name: "state_snapshots", entries, bytes };
-        [rooms, self.shared.events.size(), snapshots, self.summaries.size()]
+        let (entries, bytes) = self.profiles.size();
+        let profiles = CacheSize { name: "profiles", entries, bytes };
+        [rooms, self.shared.events.size(), snapshots, profiles, self.summaries.size()]
     }
 
     /// This server's name.

@@ -127,7 +127,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let (edus, federation_out) = (Arc::clone(&followers.edus), Arc::clone(&followers.federation_out));
 
     let options = settings::accounts(&config, server_name.clone());
-    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), options);
+    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), rooms.profile_cache(), options);
     let tokens = Arc::clone(&accounts.tokens);
     background.spawn(Arc::clone(&rooms).run_housekeeping(config.blocking.redaction_retention_period));
     let caches = &config.caches.caches;

@@ -67,7 +67,9 @@ async fn locked_and_deactivated_accounts() {
         // Who does not know the password is not told.
         assert!(matches!(accounts.logins.by_password(Some(&alice), "x").await, Err(LoginError::WrongPassword)));
 
+        assert_eq!(server.profiles.of(&db, alice.as_str()).await.unwrap().len(), 1);
         accounts.deactivation.deactivate(&alice, true).await.unwrap();
+        assert!(server.profiles.of(&db, alice.as_str()).await.unwrap().is_empty());
         let gone = accounts.logins.by_password(Some(&alice), "secret of alice").await;
         assert!(matches!(gone, Err(LoginError::Deactivated)));
         assert!(!server.is_good(&session.tokens.access_token).await);

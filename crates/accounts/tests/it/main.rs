@@ -15,6 +15,7 @@ use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::Database;
+use plexus_store::repo::profiles::ProfileCache;
 
 const START: u64 = 1_700_000_000_000;
 
@@ -22,6 +23,7 @@ struct Server {
     accounts: Accounts,
     clock: Clock,
     db: Database,
+    profiles: ProfileCache,
 }
 
 /// The services of `example.org` on an empty database.
@@ -29,8 +31,9 @@ fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
     let mut settings = Settings::new("example.org".parse().unwrap());
     change(&mut settings);
     let clock = Clock::manual(START);
-    let accounts = Accounts::new(db.clone(), clock.clone(), Random::seeded(7), settings);
-    Server { accounts, clock, db: db.clone() }
+    let profiles = ProfileCache::new(1 << 16);
+    let accounts = Accounts::new(db.clone(), clock.clone(), Random::seeded(7), profiles.clone(), settings);
+    Server { accounts, clock, db: db.clone(), profiles }
 }
 
 impl Server {

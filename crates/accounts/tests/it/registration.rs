@@ -1,6 +1,6 @@
 use plexus_accounts::{NewAccount, NewSession, RegisterError, UsernameError, WeakPassword};
 use plexus_store::DbError;
-use plexus_store::repo::{profiles, users};
+use plexus_store::repo::users;
 
 use super::server;
 
@@ -21,9 +21,8 @@ async fn a_name_is_taken_once_whatever_its_case() {
         let bad = registrar.check_username("a b").await;
         assert!(matches!(bad, Err(RegisterError::Username(UsernameError::Characters))));
         assert!(registrar.check_username("bob").await.is_ok());
-        let name =
-            server.db.read::<_, DbError, _>(|tx| profiles::get(tx, "@alice:example.org", "displayname")).await.unwrap();
-        assert_eq!(name.as_deref(), Some("\"alice\""));
+        let profile = server.profiles.of(&db, "@alice:example.org").await.unwrap();
+        assert_eq!(*profile, [("displayname".to_owned(), "\"alice\"".to_owned())]);
     }
 }
 

@@ -27,6 +27,6 @@ pub async fn handle(
     if user.server_name() != rooms.server_name().as_str() {
         return remote(&others, &user, None).await;
     }
-    let fields = profiles.find(&user).await?;
-    Ok(written(fields.ok_or_else(|| ApiError::not_found("Profile was not found"))?))
+    let fields = profiles.find(&user).await?.ok_or_else(|| ApiError::not_found("Profile was not found"))?;
+    Ok(written(&*fields))
 }

@@ -29,10 +29,10 @@ pub async fn handle(
         return remote(&others, &user, Some(&field)).await;
     }
     let fields = profiles.find(&user).await?.ok_or_else(|| ApiError::not_found("Profile was not found"))?;
-    let fields: Vec<_> = fields.into_iter().filter(|(name, _)| *name == field).collect();
+    let wanted = fields.iter().find(|(name, _)| *name == field);
     // Clients have always been given an empty object for these two.
-    if fields.is_empty() && field != "displayname" && field != "avatar_url" {
+    if wanted.is_none() && field != "displayname" && field != "avatar_url" {
         return Err(ApiError::not_found("The profile has no such field"));
     }
-    Ok(written(fields))
+    Ok(written(wanted))
 }

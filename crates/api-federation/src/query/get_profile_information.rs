@@ -31,7 +31,7 @@ pub async fn handle(
     }
     let fields = profiles.find(&request.user_id).await?;
     let fields = fields.ok_or_else(|| ApiError::not_found("Profile was not found"))?;
-    let wanted = fields.into_iter().filter(|(name, _)| request.field.as_ref().is_none_or(|field| field == name));
-    let values = wanted.map(|(name, json)| Ok((name, RawValue::from_string(json)?)));
+    let wanted = fields.iter().filter(|(name, _)| request.field.as_ref().is_none_or(|field| field == name));
+    let values = wanted.map(|(name, json)| Ok((name.clone(), RawValue::from_string(json.clone())?)));
     values.collect::<Result<_, serde_json::Error>>().map(JsonBody).map_err(|error| ApiError::internal(&error))
 }

@@ -223,7 +223,7 @@ impl Remote {
             return Err(malformed(server, "the template is not for what was asked"));
         }
         let shown = (entrance != Entrance::Leave).then_some(user);
-        let mut own = profile::member_content(&self.rooms.db, entrance.as_str(), shown).await?;
+        let mut own = profile::member_content(&self.rooms, entrance.as_str(), shown).await?;
         if let Some(authoriser) = stated.get_str("join_authorised_via_users_server") {
             own.insert("join_authorised_via_users_server", authoriser);
         }

@@ -98,6 +98,9 @@ fn profiles_are_copied_into_member_events() {
         assert_eq!(name().as_deref(), Some("Bob"));
         profiles.set(&user(BOB), "displayname", Some("Robert".into())).await.unwrap();
         assert_eq!(name().as_deref(), Some("Robert"));
+        let later = fixture.room(BOB, RoomVersion::V12, Preset::PublicChat).await;
+        let own = later.view().state.get("m.room.member", BOB).unwrap().event().unwrap();
+        assert_eq!(own.pdu.content().get_str("displayname"), Some("Robert"));
         profiles.set(&user(BOB), "displayname", None).await.unwrap();
         assert_eq!(name(), None);
         assert_eq!(room.view().joined_count, 2);
