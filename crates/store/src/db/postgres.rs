@@ -28,6 +28,7 @@ pub(super) type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
 /// stored statement by statement.
 pub(crate) const BEGIN_WRITE: &str = "BEGIN READ WRITE";
 const BEGIN_NUMBERED: &str = "BEGIN READ WRITE; SELECT txid_current()";
+const MOVE_CLOCK: &str = "UPDATE clock SET position = CASE position WHEN $1 THEN CAST($2 AS BIGINT) END WHERE id = 1";
 const SAVEPOINT: &str = "SAVEPOINT closure";
 
 /// One connection, used by one thread; connects again when it was lost.
@@ -223,15 +224,16 @@ impl PostgresConn {
         self.unanswered = None;
         let number = self.session().map_err(failed)?.known.number.map(TransactionNumber);
         let number = number.ok_or_else(|| CommitError::Failed("no transaction number was answered".to_owned()))?;
-        // One round trip. The leading statement fails in a transaction that has failed (a COMMIT alone would silently roll
-        // it back), and when the clock is not what the positions were counted from: no position may be NULL.
-        let first = match clock {
-            Some((from, to)) => {
-                format!("UPDATE clock SET position = CASE position WHEN {from} THEN {to} END WHERE id = 1")
-            }
-            None => "SELECT 1".to_owned(),
+        // One round trip. The first statement fails in a transaction that has failed (a COMMIT alone would silently roll it
+        // back), and MOVE_CLOCK when the clock is not what the positions were counted from: no position may be NULL.
+        let committed = match clock {
+            Some((from, to)) => self
+                .session()
+                .and_then(|session| session.requests(MOVE_CLOCK, &[&[Param::Int(from), Param::Int(to)]]))
+                .and_then(|requests| self.send_ahead(requests))
+                .and_then(|()| self.batch("COMMIT")),
+            None => self.batch("SELECT 1; COMMIT"),
         };
-        let committed = self.batch(&format!("{first}; COMMIT"));
         self.clock = if committed.is_ok() { clock.map(|(_, to)| to).or(self.clock) } else { None };
         committed.map_err(|error| match error {
             DbError::Unavailable(_) => CommitError::Unknown(number, error.to_string()),
