@@ -264,7 +264,7 @@ def measure(runs, servers, full, parts):
     for server in servers if "join" in parts else []:
         # Alone: after a join Synapse is busy for minutes with its members.
         server.start()
-        runs.bench("join-" + server.database, [server], 3600 if full else 180, "fed-join-large", "--rounds", 3 if full else 1)
+        runs.bench("join-" + server.database, [server], 3600 if full else 600, "fed-join-large", "--rounds", 5 if full else 3)
         server.stop()
     if parts & {"wide", "connections", "growth"}:
         each(plexus, "start")
@@ -273,9 +273,8 @@ def measure(runs, servers, full, parts):
     for server in plexus if "connections" in parts else []:
         runs.bench("connections-" + server.database, [server], 900 if full else 120, "connections", "--rounds", 1, "--seconds", 60 if full else 10)
     for server in plexus if "growth" in parts else []:
-        # A million events are there within minutes on SQLite.
-        events = "10000,100000,1000000" if full else "10000,60000" if server.cluster else "10000,1000000"
-        runs.bench("growth-" + server.database, [server], 7200 if full else 600, "growth", *pace, "--events", events)
+        events = "10000,100000,1000000" if full else "10000,1000000"
+        runs.bench("growth-" + server.database, [server], 7200 if full else 1200, "growth", *pace, "--events", events)
         rooms = "10,200,2000" if full else "10,2000"
         runs.bench("rooms-" + server.database, [server], 3600 if full else 180, "growth-rooms", *pace, "--account-rooms", rooms)
 
@@ -303,7 +302,7 @@ def facts(cluster_version, full, started, load):
 
 def main():
     parser = argparse.ArgumentParser(prog="bench/compare.sh", description="Measures Plexus beside Synapse")
-    parser.add_argument("--full", action="store_true", help="a million events, more rounds: some hours")
+    parser.add_argument("--full", action="store_true", help="more and longer rounds: some hours")
     every = ["disk", "client", "mixed", "federation", "join", "wide", "connections", "growth"]
     parser.add_argument("--only", nargs="+", choices=every, default=every, help="parts to measure")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="where benchmarks.md and benchmarks.html go")

@@ -2,8 +2,8 @@
 # Measures Plexus beside Synapse, each on SQLite and on PostgreSQL, all fully durable, and writes docs/benchmarks.md and
 # docs/benchmarks.html.
 #
-#   bench/compare.sh            in about half an hour
-#   bench/compare.sh --full     in some hours: a million events, more rounds
+#   bench/compare.sh            in about three quarters of an hour
+#   bench/compare.sh --full     in some hours: more and longer rounds
 #
 # PLEXUS_BIN, PLEXUS_BENCH_BIN   built binaries; otherwise `cargo build --release` makes them
 # SYNAPSE_VENV                   a Python environment with matrix-synapse and psycopg2; otherwise one is made in bench/venv

@@ -19,13 +19,21 @@ struct Place {
     sent: usize,
 }
 
+/// Of one round, in seconds a message.
+struct Cost {
+    /// With how many events.
+    events: usize,
+    cost: f64,
+    time: f64,
+}
+
 pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut places = Vec::new();
     for target in targets.iter() {
         places.push(prepare(target, run.options.users).await?);
     }
-    let mut costs = vec![Vec::new(); targets.len()];
+    let mut costs: Vec<Vec<Cost>> = targets.iter().map(|_| Vec::new()).collect();
     for events in run.options.events.clone() {
         let name = format!("growth, {events} events");
         for (place, target) in places.iter_mut().zip(targets.iter()) {
@@ -38,8 +46,10 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
                 let round = repeat(run, &targets[index], &mut place.senders, act).await?;
                 place.sent += round.times.len();
                 run.rate(&name, "messages", index, &round);
-                // Processor time says more where it is known: the disk's mood is not in it.
-                costs[index].push((events, round.processor.unwrap_or(round.seconds) / round.count()));
+                let time = round.seconds / round.count();
+                // Processor time says more where it is known: the disk's mood is not in it. (Nor is a database's own process.)
+                let cost = round.processor.map_or(time, |seconds| seconds / round.count());
+                costs[index].push(Cost { events, cost, time });
             }
         }
         run.memory(&name);
@@ -51,13 +61,13 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
 }
 
 /// Notes how much dearer a message is with the most events than with the fewest.
-fn compare(run: &mut Run, index: usize, costs: &[(usize, f64)]) {
-    let (Some((few, _)), Some((many, _))) = (costs.first(), costs.last()) else { return };
-    let of =
-        |size: &usize| costs.iter().filter(|(events, _)| events == size).map(|(_, cost)| *cost).collect::<Vec<_>>();
-    let name = format!("growth, {many} events against {few}");
-    for (few, many) in of(few).iter().zip(of(many)) {
-        run.add(&name, ("cost of a message", "times", Better::Less), index, many / few);
+fn compare(run: &mut Run, index: usize, costs: &[Cost]) {
+    let (Some(first), Some(last)) = (costs.first(), costs.last()) else { return };
+    let of = |size: usize| costs.iter().filter(move |it| it.events == size);
+    let name = format!("growth, {} events against {}", last.events, first.events);
+    for (few, many) in of(first.events).zip(of(last.events)) {
+        run.add(&name, ("cost of a message", "times", Better::Less), index, many.cost / few.cost);
+        run.add(&name, ("time of a message", "times", Better::Less), index, many.time / few.time);
     }
 }
 
