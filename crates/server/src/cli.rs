@@ -18,9 +18,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::serve;
 
+/// What `plexus --version` says; bench/release.sh sets the variable.
+const VERSION: &str = match option_env!("PLEXUS_GUIDED") {
+    Some(_) => concat!(env!("CARGO_PKG_VERSION"), ", profile-guided"),
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// A Matrix homeserver.
 #[derive(Debug, Parser)]
-#[command(name = "plexus", version, arg_required_else_help = true)]
+#[command(name = "plexus", version = VERSION, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
