@@ -5,7 +5,8 @@
 #   bench/compare.sh            in about three quarters of an hour
 #   bench/compare.sh --full     in some hours: more and longer rounds
 #
-# PLEXUS_BIN, PLEXUS_BENCH_BIN   built binaries; otherwise `cargo build --release` makes them
+# PLEXUS_BIN, PLEXUS_BENCH_BIN   built binaries; otherwise `cargo build --release` makes them. The figures in docs/ are of
+#                                PLEXUS_BIN=$(bench/release.sh)
 # SYNAPSE_VENV                   a Python environment with matrix-synapse and psycopg2; otherwise one is made in bench/venv
 #
 # More options: bench/compare.sh --help
