@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds Plexus as its releases are built: once with counters, and, when plexus-bench has driven that one on this machine,
-# once more by what was counted. What ran becomes faster, and what never ran smaller and out of the way. Takes half an hour on two cores.
+# once more by what was counted. What ran becomes faster, and what never ran smaller and out of the way. Takes half an hour on
+# two cores.
 #
-#   bench/release.sh            the last line is the path of the binary
+#   bench/release.sh            prints the path of the binary; all else goes to the standard error
 #
 # SYNAPSE_VENV   a Python environment with psycopg2: then it is driven on PostgreSQL too
 #

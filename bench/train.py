@@ -18,8 +18,8 @@ def cluster_if_any(work):
 
 
 def drive(server, runs):
-    server.start()
     try:
+        server.start()
         for scenarios in [CLIENTS, ["footprint"], ["mixed"], ["fed-send"], ["fed-join-large"]]:
             seconds = 6 if scenarios == ["mixed"] else 2
             options = ["--rounds", 1, "--seconds", seconds, "--messages", 200, "--pdus", 1000]
@@ -34,11 +34,11 @@ def main():
         work = pathlib.Path(folder)
         work.chmod(0o755)
         cluster = cluster_if_any(work)
-        if cluster:
-            cluster.start()
-        else:
-            log("no PostgreSQL, or no psycopg2: it is driven on SQLite only")
         try:
+            if cluster:
+                cluster.start()
+            else:
+                log("no PostgreSQL, or no psycopg2: it is driven on SQLite only")
             for database in [None, cluster] if cluster else [None]:
                 drive(Server("Plexus", database, work), Runs(work))
         finally:
