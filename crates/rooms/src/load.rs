@@ -46,6 +46,8 @@ pub(crate) struct LoadedRoom {
     pub id: RoomId,
     pub version: RoomVersion,
     pub revision: i64,
+    /// See [`crate::room::Room`].
+    pub latest_ts: i64,
     pub view: RoomView,
 }
 
@@ -58,6 +60,12 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
 
     let newest = repo::events::newest(tx, nid, 0, i64::MAX, LOADED_EVENTS)?;
     let complete = (newest.len() as u64) < LOADED_EVENTS;
+    let latest_ts = match newest.iter().find_map(|event| event.ts_in_order) {
+        Some(ts) => ts,
+        None if complete => i64::MIN,
+        // When so many have been late, all that follow may be.
+        None => repo::events::latest_ts(tx, nid)?.unwrap_or(i64::MAX),
+    };
     let mut recent = hydrate(tx, version, newest)?;
     recent.sort_by_key(|event| event.position);
     let recent_after = match recent.first() {
@@ -91,7 +99,7 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         merged,
         partial,
     };
-    Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, view }))
+    Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, latest_ts, view }))
 }
 
 /// Whether anybody of another server is or was in a room.

@@ -211,6 +211,7 @@ fn write(
             event_id,
             room_nid: room,
             position: None,
+            late: false,
             depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
             type_nid: lookups.event_type(tx, pdu.event_type())?,
             state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,

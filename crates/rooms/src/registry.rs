@@ -219,8 +219,9 @@ impl Rooms {
         let server_name = self.server_name.clone();
         let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
         Ok(loaded.map(|loaded| {
-            let load::LoadedRoom { nid, id, version, revision, view } = loaded;
+            let load::LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
             let room = Arc::new(self.new_room((nid, id, version), revision, view));
+            room.latest_ts.store(latest_ts, Ordering::Relaxed);
             self.shared.insert(&room)
         }))
     }

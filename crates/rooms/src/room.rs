@@ -21,6 +21,10 @@ use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::TimelineEvent;
 
+/// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
+/// it.
+const MAX_AHEAD_MS: u64 = 5 * 60_000;
+
 /// A room in memory. One writer at a time changes it; readers take [`Room::view`].
 pub struct Room {
     /// The number the database knows the room by.
@@ -46,6 +50,8 @@ pub struct Room {
     view: ArcSwap<RoomView>,
     /// The row's revision as of the last commit.
     pub(crate) revision: AtomicI64,
+    /// At least the time of the newest live event that is not late. Only writers of events look at it.
+    pub(crate) latest_ts: AtomicI64,
     /// Goes up when a commit has failed: what was built on it is void.
     pub(crate) epoch: AtomicU64,
     /// About how much memory the room takes.
@@ -76,6 +82,7 @@ impl Room {
             filled: Notify::new(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
+            latest_ts: AtomicI64::new(i64::MIN),
             epoch: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             used: AtomicU64::new(0),
@@ -90,6 +97,17 @@ impl Room {
 
     pub(crate) fn set_view(&self, view: RoomView) {
         self.view.store(Arc::new(view));
+    }
+
+    /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it is the latest.
+    /// What is not committed in the end may make others late, nothing worse.
+    pub(crate) fn comes_late(&self, ts: i64, now_ms: u64) -> bool {
+        let too_early = u64::try_from(ts).is_ok_and(|ts| ts > now_ms.saturating_add(MAX_AHEAD_MS));
+        let late = too_early || ts < self.latest_ts.load(Ordering::Relaxed);
+        if !late {
+            self.latest_ts.store(ts, Ordering::Relaxed);
+        }
+        late
     }
 
     pub(crate) fn touch(&self, tick: u64) {

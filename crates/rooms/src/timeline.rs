@@ -210,7 +210,7 @@ pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Op
     let ts = i64::try_from(ts).unwrap_or(i64::MAX);
     room.db
         .read(move |tx| match repo::events::near_time(tx, nid, ts, direction == Direction::Forward)? {
-            Some((event, _)) => Ok(load::by_nids(tx, version, &[event])?.pop()),
+            Some(event) => Ok(load::by_nids(tx, version, &[event])?.pop()),
             None => Ok(None),
         })
         .await

@@ -142,6 +142,7 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
             event_id: random.bytes::<32>().to_vec(),
             room_nid,
             position: Some(position),
+            late: false,
             depth: position,
             type_nid: 1,
             state_key_nid: None,

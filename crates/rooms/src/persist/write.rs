@@ -63,6 +63,7 @@ impl Written {
 
 #[derive(Default)]
 struct Rows {
+    now_ms: u64,
     events: Vec<NewEvent>,
     /// Events that were outliers.
     placed: Vec<NewEvent>,
@@ -97,7 +98,7 @@ pub(crate) fn batch(
     create_rooms(tx, appends, &mut checks)?;
     let mut lookups = shared.interner.lookups();
     let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));
-    let mut rows = Rows { snapshots, ..Rows::default() };
+    let mut rows = Rows { now_ms, snapshots, ..Rows::default() };
     let mut positions = Vec::with_capacity(appends.len());
     for append in appends {
         let mut own = Vec::with_capacity(append.events.len());
@@ -227,16 +228,18 @@ impl Rows {
         let room_nid = append.room.nid;
         let pdu = &event.pdu;
         let position = if event.in_timeline || !event.changes.is_empty() { Some(tx.next_position()?) } else { None };
+        let origin_server_ts = i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX);
         let row = NewEvent {
             event_nid: event.nid,
             event_id: event_key::encode(pdu.event_id()),
             room_nid,
             position: position.filter(|_| event.in_timeline),
+            late: event.in_timeline && append.room.comes_late(origin_server_ts, self.now_ms),
             depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
             type_nid: lookups.event_type(tx, pdu.event_type())?,
             state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
             sender_nid: lookups.user(tx, pdu.sender())?,
-            origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+            origin_server_ts,
             snapshot_nid: event.snapshot_before.map(|snapshot| snapshot.nid),
             verdict: event.verdict,
             json: event.packed.clone(),

@@ -201,7 +201,7 @@ impl Rooms {
                     keys.iter().rev().filter_map(|key| unplaced.iter().find(|(id, _)| id == key).map(|(_, nid)| *nid));
                 let positions: Vec<(EventNid, i64)> =
                     newest_first.zip(1_i64..).map(|(event, back)| (event, first - back)).collect();
-                repo::events::set_positions(tx, &positions)
+                repo::events::set_past_positions(tx, &positions)
             })
             .await
     }
@@ -230,6 +230,7 @@ fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> R
         event_id: event_key::encode(pdu.event_id()),
         room_nid: room,
         position: None,
+        late: false,
         depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
         type_nid: lookups.event_type(tx, pdu.event_type())?,
         state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,

@@ -9,4 +9,5 @@ mod reload;
 mod sending;
 mod simulation;
 mod snapshots;
+mod times;
 mod visibility;

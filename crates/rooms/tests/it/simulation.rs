@@ -119,6 +119,7 @@ async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
 
     let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
     while there.page_back(&bobs).await {}
+    crate::times::assert_found_by_time(&bobs, there.rooms.database(), 1).await;
     let all = timeline::range(&bobs, i64::MIN, i64::MAX, 1_000, Direction::Forward).await.unwrap();
     let count = all.iter().filter(|event| event.pdu.event_type() == "m.room.message").count();
     assert_eq!(count, 3, "what is not seen is there nevertheless");
@@ -220,7 +221,9 @@ impl<'a> Simulation<'a> {
         // nothing that it could learn of its own removal from.
         let mut rooms = Vec::new();
         for server in self.network.servers() {
-            rooms.push((server, self.at(server).await));
+            let room = self.at(server).await;
+            crate::times::assert_found_by_time(&room, server.rooms.database(), 20).await;
+            rooms.push((server, room));
         }
         let sees = |room: &Room, server: &Server| {
             let view = room.view();

@@ -41,6 +41,14 @@ pub const CHECKS: &[Check] = &[
               JOIN rooms ON rooms.room_nid = events.room_nid WHERE events.position > rooms.position",
     },
     Check {
+        rule: "events that are not late are live and in the order of their times",
+        sql: "SELECT 'event ' || event_nid || ' at ' || position FROM
+                  (SELECT event_nid, position, origin_server_ts,
+                       LAG(origin_server_ts) OVER (PARTITION BY room_nid ORDER BY position) AS earlier
+                   FROM events WHERE position IS NOT NULL AND late IS NULL) AS timeline
+              WHERE position < 0 OR origin_server_ts < earlier",
+    },
+    Check {
         rule: "an event belongs to a room",
         sql: "SELECT 'event ' || event_nid || ' is in room ' || room_nid FROM events
               WHERE NOT EXISTS (SELECT 1 FROM rooms WHERE rooms.room_nid = events.room_nid)",

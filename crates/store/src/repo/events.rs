@@ -13,6 +13,8 @@ pub struct NewEvent {
     pub event_id: Vec<u8>,
     pub room_nid: RoomNid,
     pub position: Option<Position>,
+    /// Whether it is in the timeline, but not where its time is: see [`near_time`].
+    pub late: bool,
     pub depth: i64,
     pub type_nid: TypeNid,
     pub state_key_nid: Option<StateKeyNid>,
@@ -60,8 +62,8 @@ impl ToSql for Verdict {
 pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO events (event_nid, event_id, room_nid, position, depth, type_nid, state_key_nid, sender_nid,
-             origin_server_ts, snapshot_nid, verdict, json)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             origin_server_ts, snapshot_nid, verdict, json, late)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         events.iter().map(|event| {
             [
                 event.event_nid.to_param(),
@@ -76,6 +78,7 @@ pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
                 event.snapshot_nid.to_param(),
                 event.verdict.to_param(),
                 event.json.to_param(),
+                late(event),
             ]
         }),
     )?;
@@ -85,17 +88,23 @@ pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
 /// Gives events that were stored as outliers their place in the graph. What else their rows hold stays.
 pub fn place(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
     tx.insert_many_later(
-        "UPDATE events SET position = $2, snapshot_nid = $3, verdict = $4 WHERE event_nid = $1",
+        "UPDATE events SET position = $2, snapshot_nid = $3, verdict = $4, late = $5 WHERE event_nid = $1",
         events.iter().map(|event| {
             [
                 event.event_nid.to_param(),
                 event.position.to_param(),
                 event.snapshot_nid.to_param(),
                 event.verdict.to_param(),
+                late(event),
             ]
         }),
     )?;
     Ok(())
+}
+
+/// NULL keeps an event out of the index `events_late`.
+fn late(event: &NewEvent) -> Param<'_> {
+    if event.late { Param::Int(1) } else { Param::Null }
 }
 
 /// Notes that an event has been redacted; the first redaction counts.
@@ -116,6 +125,8 @@ pub struct StoredEvent {
     pub room_nid: RoomNid,
     /// `None`: not in the timeline.
     pub position: Option<Position>,
+    /// `origin_server_ts`, unless the event is late (see [`near_time`]).
+    pub ts_in_order: Option<i64>,
     pub redacted_by: Option<EventNid>,
     /// The exact JSON.
     pub json: String,
@@ -133,6 +144,7 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
         event_id: row.get(1)?,
         room_nid: row.get(2)?,
         position: row.get(3)?,
+        ts_in_order: row.get(9)?,
         redacted_by: row.get(4)?,
         json: row.get_with(5, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
         replaced: row.get(6)?,
@@ -144,7 +156,7 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
 pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<StoredEvent>, DbError> {
     tx.query(
         "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
-             t.device_id, t.txn_id
+             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
          FROM events e
          LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
              AND d.state_key_nid = e.state_key_nid AND d.position = e.position
@@ -165,7 +177,7 @@ pub fn newest(
 ) -> Result<Vec<StoredEvent>, DbError> {
     tx.query(
         "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
-             t.device_id, t.txn_id
+             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
          FROM events e
          LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
              AND d.state_key_nid = e.state_key_nid AND d.position = e.position
@@ -187,7 +199,7 @@ pub fn oldest(
 ) -> Result<Vec<StoredEvent>, DbError> {
     tx.query(
         "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
-             t.device_id, t.txn_id
+             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
          FROM events e
          LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
              AND d.state_key_nid = e.state_key_nid AND d.position = e.position
@@ -324,33 +336,92 @@ pub fn first_depth(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbErro
     )
 }
 
-/// Puts events into the timeline, at these positions.
-pub fn set_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
+/// The time of the newest of a room's live events that is not late (see [`near_time`]); `None` when none of the newest thousand is.
+pub fn latest_ts(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError> {
+    tx.query_one(
+        "SELECT MAX(origin_server_ts) FROM
+             (SELECT origin_server_ts, late FROM events WHERE room_nid = $1 AND position > 0
+              ORDER BY position DESC LIMIT 1000) AS newest
+         WHERE late IS NULL",
+        &[&room],
+        first,
+    )
+}
+
+/// Puts events into the timeline before those that arrived live, at these positions.
+pub fn set_past_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
     tx.insert_many_later(
-        "UPDATE events SET position = $2 WHERE event_nid = $1",
+        "UPDATE events SET position = $2, late = 1 WHERE event_nid = $1",
         positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
     )?;
     Ok(())
 }
 
+/// An event of a timeline by its time and position.
+type Timed = (i64, Position, EventNid);
+
+fn timed(row: &Row<'_>) -> Result<Timed, DbError> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
 /// The timeline event nearest to a time: the first at or after it, or the last at or before it.
-pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<(EventNid, i64)>, DbError> {
-    let map = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    if forward {
-        tx.query_opt(
-            "SELECT event_nid, origin_server_ts FROM events
-             WHERE room_nid = $1 AND origin_server_ts >= $2 AND position IS NOT NULL
+///
+/// Only the events that are late are in an index of times. Of the others, all of them live, `origin_server_ts` never decreases as the
+/// position increases: among them it is searched by halves.
+pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<EventNid>, DbError> {
+    let in_order = near_time_in_order(tx, room, ts, forward)?;
+    let nearest = if forward {
+        let late = tx.query_opt(
+            "SELECT origin_server_ts, position, event_nid FROM events
+             WHERE room_nid = $1 AND origin_server_ts >= $2 AND late IS NOT NULL
              ORDER BY origin_server_ts, position LIMIT 1",
             &[&room, &ts],
-            map,
-        )
+            timed,
+        )?;
+        late.into_iter().chain(in_order).min()
     } else {
-        tx.query_opt(
-            "SELECT event_nid, origin_server_ts FROM events
-             WHERE room_nid = $1 AND origin_server_ts <= $2 AND position IS NOT NULL
+        let late = tx.query_opt(
+            "SELECT origin_server_ts, position, event_nid FROM events
+             WHERE room_nid = $1 AND origin_server_ts <= $2 AND late IS NOT NULL
              ORDER BY origin_server_ts DESC, position DESC LIMIT 1",
             &[&room, &ts],
-            map,
-        )
+            timed,
+        )?;
+        late.into_iter().chain(in_order).max()
+    };
+    Ok(nearest.map(|(.., event)| event))
+}
+
+/// As [`near_time`], among the events that are not late.
+fn near_time_in_order(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<Timed>, DbError> {
+    let newest: Option<Position> = tx.query_opt(
+        "SELECT position FROM events WHERE room_nid = $1 AND position > 0 ORDER BY position DESC LIMIT 1",
+        &[&room],
+        first,
+    )?;
+    // What is sought is between these positions, or it is one of those that have been met: the last before it, the first after it.
+    let (mut low, mut high) = (1, newest.unwrap_or(0));
+    let (mut before, mut after) = (None, None);
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        // Not IS NULL: PostgreSQL believes that to be rare in a column it has no statistics of, and sorts all the rest of the room.
+        let met = tx.query_opt(
+            "SELECT origin_server_ts, position, event_nid FROM events
+             WHERE room_nid = $1 AND position >= $2 AND position <= $3 AND late IS DISTINCT FROM 1
+             ORDER BY position LIMIT 1",
+            &[&room, &middle, &high],
+            timed,
+        )?;
+        match met {
+            Some((its_ts, position, _)) if its_ts < ts || (its_ts == ts && !forward) => {
+                low = position + 1;
+                before = met;
+            }
+            _ => {
+                high = middle - 1;
+                after = met.or(after);
+            }
+        }
     }
+    Ok(if forward { after } else { before })
 }

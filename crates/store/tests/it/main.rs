@@ -7,6 +7,7 @@ mod later;
 mod lost_connection;
 mod maintenance;
 mod migrations;
+mod near_time;
 mod open;
 mod staged;
 mod statements;
