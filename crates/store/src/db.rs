@@ -12,6 +12,7 @@ mod ids;
 mod job;
 mod options;
 mod postgres;
+mod read_queue;
 mod reader;
 mod row;
 mod sqlite;
@@ -41,8 +42,8 @@ use crate::Position;
 use crate::change::CommitListener;
 use crate::migrate::{self, MigrateError};
 use job::{Job, Then, TypedJob};
-use reader::{Message, SharedReceiver};
-use writer::Writer;
+use read_queue::ReadQueue;
+use writer::{Message, Writer};
 
 /// Closures that wait for the writer before callers have to wait to hand theirs over.
 const WRITE_QUEUE: usize = 1024;
@@ -57,9 +58,8 @@ struct Inner {
     shared: Arc<Shared>,
     backend: Backend,
     writer: mpsc::Sender<Message>,
-    readers: mpsc::Sender<Message>,
+    readers: Arc<ReadQueue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    reader_count: usize,
 }
 
 /// What the writer and everybody else look at.
@@ -116,28 +116,19 @@ impl Database {
         let Prepared { conn, lock, position, .. } = prepare(options)?;
         let shared = Arc::new(Shared { committed: AtomicI64::new(position), listener: RwLock::new(None) });
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        let (readers, read_queue) = mpsc::channel(READ_QUEUE);
         let mut threads = Vec::new();
         let thread = Writer::new(conn, Arc::clone(&shared));
         threads.push(spawn("db-writer".to_owned(), move || {
             thread.run(queue);
             drop(lock);
         })?);
-        let read_queue: SharedReceiver = Arc::new(Mutex::new(read_queue));
-        let reader_count = options.readers();
-        for number in 0..reader_count {
-            let queue = Arc::clone(&read_queue);
+        let readers = Arc::new(ReadQueue::new(options.readers(), READ_QUEUE));
+        for number in 0..options.readers() {
+            let queue = Arc::clone(&readers);
             let options = options.clone();
-            threads.push(spawn(format!("db-reader-{number}"), move || reader::run(&options, &queue))?);
+            threads.push(spawn(format!("db-reader-{number}"), move || reader::run(&options, &queue, number))?);
         }
-        Ok(Self(Arc::new(Inner {
-            shared,
-            backend: options.backend(),
-            writer,
-            readers,
-            threads: Mutex::new(threads),
-            reader_count,
-        })))
+        Ok(Self(Arc::new(Inner { shared, backend: options.backend(), writer, readers, threads: Mutex::new(threads) })))
     }
 
     /// Runs a read transaction on a reader thread: all its statements see one state of the database.
@@ -148,7 +139,7 @@ impl Database {
         E: From<DbError> + Send + 'static,
     {
         let (job, answer) = job::pair(f);
-        send(&self.0.readers, job).await?;
+        self.0.readers.push(job).await?;
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
@@ -187,7 +178,7 @@ impl Database {
         E: From<DbError> + Send + 'static,
     {
         let (job, answer) = job::pair(f);
-        send_blocking(&self.0.readers, job)?;
+        self.0.readers.push_blocking(job)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
@@ -223,9 +214,7 @@ impl Database {
     pub async fn close(&self) {
         // A send fails only when the threads are gone already.
         drop(self.0.writer.send(Message::Stop).await);
-        for _ in 0..self.0.reader_count {
-            drop(self.0.readers.send(Message::Stop).await);
-        }
+        self.0.readers.close();
         let inner = Arc::clone(&self.0);
         if tokio::task::spawn_blocking(move || inner.join()).await.is_err() {
             tracing::error!("waiting for the database threads panicked");
@@ -235,10 +224,15 @@ impl Database {
     /// [`Database::close`] for threads outside the async runtime; panics inside it.
     pub fn close_blocking(&self) {
         drop(self.0.writer.blocking_send(Message::Stop));
-        for _ in 0..self.0.reader_count {
-            drop(self.0.readers.blocking_send(Message::Stop));
-        }
+        self.0.readers.close();
         self.0.join();
+    }
+}
+
+impl Drop for Inner {
+    /// The writer's queue ends by itself.
+    fn drop(&mut self) {
+        self.readers.close();
     }
 }
 

@@ -1,29 +1,14 @@
 //! Reader threads: each owns a connection, opened when it is first needed.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::mpsc;
-
 use super::connection::Connection;
 use super::job::Job;
+use super::read_queue::ReadQueue;
 use super::{Options, Tx};
 
-/// One message to a database thread.
-pub(super) enum Message {
-    Run(Box<dyn Job>),
-    Stop,
-}
-
-pub(super) type SharedReceiver = Arc<Mutex<mpsc::Receiver<Message>>>;
-
-/// Runs read transactions until told to stop.
-pub(super) fn run(options: &Options, queue: &SharedReceiver) {
+/// Runs read transactions until the queue is closed; `number` is the reader's.
+pub(super) fn run(options: &Options, queue: &ReadQueue, number: usize) {
     let mut conn = None;
-    loop {
-        let message = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(Message::Run(mut job)) = message else {
-            return;
-        };
+    while let Some(mut job) = queue.next(number) {
         if job.is_abandoned() {
             continue;
         }

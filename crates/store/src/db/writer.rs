@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use super::connection::{CommitError, Connection};
 use super::job::Job;
 use super::postgres::{Fate, TransactionNumber};
-use super::reader::Message;
 use super::tx::{Batch, Effects};
 use super::{Backend, DbError, Shared, Tx};
 use crate::Position;
@@ -19,6 +18,12 @@ fn max_batch(backend: Backend) -> usize {
         Backend::Sqlite => 512,
         Backend::Postgres => 64,
     }
+}
+
+/// One message to the writer thread.
+pub(super) enum Message {
+    Run(Box<dyn Job>),
+    Stop,
 }
 
 pub(super) struct Writer {
