@@ -6,6 +6,7 @@ use plexus_delivery::Presence;
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::EventId;
 use plexus_rooms::{EventSender, NewEvent, Transaction};
+use plexus_store::repo::transactions::LONGEST_TXN_ID;
 use serde::Serialize;
 
 use crate::own_echoes::OwnEchoes;
@@ -69,7 +70,10 @@ impl ClientEvents {
 }
 
 /// How a device named its request; `None` for tokens without a device.
-pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Option<Transaction> {
-    let device_id = requester.device_id.as_deref()?.into();
-    Some(Transaction { device_id, txn_id: txn_id.into() })
+pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Result<Option<Transaction>, ApiError> {
+    if txn_id.len() > LONGEST_TXN_ID {
+        return Err(ApiError::invalid_param(format!("The transaction id is longer than {LONGEST_TXN_ID} bytes")));
+    }
+    let device_id = requester.device_id.as_deref();
+    Ok(device_id.map(|device_id| Transaction { device_id: device_id.into(), txn_id: txn_id.into() }))
 }

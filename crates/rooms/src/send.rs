@@ -15,7 +15,7 @@ use crate::registry::Rooms;
 use crate::room::Room;
 use crate::timeline;
 use crate::timeline_event::Transaction;
-use crate::transactions::{self, Begin};
+use crate::transactions::{self, Begin, TransactionKey};
 
 /// An event to be sent.
 #[derive(Clone, Debug)]
@@ -77,11 +77,12 @@ impl EventSender {
             Begin::Replay(event_id) => return Ok(Sent { event_id, position: None }),
             Begin::First(running) => running,
         };
+        let txn_id = Arc::clone(&transaction.txn_id);
         let sent = match self.send_once(&room, event, Some((key, transaction))).await {
             Ok(sent) => sent,
             // The event may have been sent before this program was started, or may have changed the answer since: a
             // repeated request gets the same event whatever has become of the room.
-            Err(error) => match self.rooms.transactions.find(key, room.version).await? {
+            Err(error) => match self.rooms.transactions.find(key.scope, txn_id, room.version).await? {
                 Some(event_id) => Sent { event_id, position: None },
                 None => return Err(error),
             },
@@ -94,7 +95,7 @@ impl EventSender {
         &self,
         room: &Arc<Room>,
         event: NewEvent,
-        transaction: Option<([u8; 16], Transaction)>,
+        transaction: Option<(TransactionKey, Transaction)>,
     ) -> Result<Sent, SendError> {
         let redacts = if is_redaction(&event) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {

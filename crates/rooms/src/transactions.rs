@@ -1,7 +1,7 @@
 //! Transaction ids: a repeated request is answered with the event of the first.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::rules::RoomVersion;
@@ -12,8 +12,14 @@ use tokio::sync::watch;
 
 use crate::timeline_event::Transaction;
 
-/// A hash over sender, device, room and transaction id.
-pub(crate) type TransactionKey = [u8; 16];
+/// Which request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TransactionKey {
+    /// A hash over sender, device and room, as it is stored.
+    pub scope: i64,
+    /// A hash over these and the transaction id.
+    request: [u8; 16],
+}
 
 /// How many recent requests are answered from memory.
 const RECENT: usize = 4_096;
@@ -21,14 +27,17 @@ const RECENT: usize = 4_096;
 /// The key of a request.
 pub(crate) fn key(sender: &UserId, room: &RoomId, transaction: &Transaction) -> TransactionKey {
     let mut hash = Sha256::new();
-    for part in [sender.as_str(), room.as_str(), &*transaction.device_id, &*transaction.txn_id] {
+    for part in [sender.as_str(), room.as_str(), &*transaction.device_id] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    let hash = hash.finalize();
-    let mut key = TransactionKey::default();
-    key.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
-    key
+    let scope = i64::from_be_bytes(beginning(&hash.clone().finalize()));
+    hash.update(transaction.txn_id.as_bytes());
+    TransactionKey { scope, request: beginning(&hash.finalize()) }
+}
+
+fn beginning<const N: usize>(hash: &[u8]) -> [u8; N] {
+    hash.first_chunk().copied().unwrap_or([0; N])
 }
 
 /// The requests under way and those just done.
@@ -78,9 +87,9 @@ impl Transactions {
         }
     }
 
-    /// The event a committed request made.
-    pub async fn find(&self, key: TransactionKey, version: RoomVersion) -> Result<Option<EventId>, DbError> {
-        let stored = self.db.read(move |tx| repo::transactions::find(tx, key)).await?;
+    /// The event a committed request made; `scope` is of its key.
+    pub async fn find(&self, scope: i64, txn_id: Arc<str>, version: RoomVersion) -> Result<Option<EventId>, DbError> {
+        let stored = self.db.read(move |tx| repo::transactions::find(tx, scope, txn_id.as_bytes())).await?;
         stored
             .map(|bytes| event_key::decode(&bytes, version))
             .transpose()

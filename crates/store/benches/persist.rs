@@ -154,9 +154,9 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
         });
         requests.push(transactions::TransactionRow {
             event_nid,
-            txn_key: random.bytes(),
+            scope: room_nid,
             device_id: "ABCDEFGHIJ".to_owned(),
-            txn_id: b"m1700000000000.1".to_vec(),
+            txn_id: format!("m1700000000000.{event_nid}").into_bytes(),
             created_ts: 1_700_000_000_000,
         });
     }

@@ -24,7 +24,7 @@ pub async fn handle(
         content,
         redacts: None,
         origin_server_ts: None,
-        transaction: transaction(&requester, txn_id),
+        transaction: transaction(&requester, txn_id)?,
     };
     events.send(&requester, event, require_not_suspended).await.map(JsonBody)
 }

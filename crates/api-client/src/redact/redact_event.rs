@@ -23,7 +23,7 @@ pub async fn handle(
         content,
         redacts: Some(event_id),
         origin_server_ts: None,
-        transaction: transaction(&requester, txn_id),
+        transaction: transaction(&requester, txn_id)?,
     };
     // Also for the suspended, who may take back what they said.
     events.send(&requester, event, |_| Ok(())).await.map(JsonBody)

@@ -143,7 +143,7 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64, checks: &
     let rows: Vec<TransactionRow> = keys
         .map(|(_, event_nid, (key, transaction))| TransactionRow {
             event_nid,
-            txn_key: *key,
+            scope: key.scope,
             device_id: transaction.device_id.as_ref().to_owned(),
             txn_id: transaction.txn_id.as_bytes().to_vec(),
             created_ts: now_ms,

@@ -160,7 +160,7 @@ pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<StoredEvent>, D
          FROM events e
          LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
              AND d.state_key_nid = e.state_key_nid AND d.position = e.position
-         LEFT JOIN transaction_ids t ON t.event_nid = e.event_nid
+         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
          WHERE e.event_nid = ANY($1)",
         &[&Any(nids)],
         stored,
@@ -181,7 +181,7 @@ pub fn newest(
          FROM events e
          LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
              AND d.state_key_nid = e.state_key_nid AND d.position = e.position
-         LEFT JOIN transaction_ids t ON t.event_nid = e.event_nid
+         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
          WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
          ORDER BY e.position DESC LIMIT $4",
         &[&room, &after, &upto, &limit],
@@ -203,7 +203,7 @@ pub fn oldest(
          FROM events e
          LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
              AND d.state_key_nid = e.state_key_nid AND d.position = e.position
-         LEFT JOIN transaction_ids t ON t.event_nid = e.event_nid
+         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
          WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
          ORDER BY e.position LIMIT $4",
         &[&room, &after, &upto, &limit],

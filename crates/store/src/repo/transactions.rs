@@ -3,12 +3,15 @@
 use crate::db::ToSql;
 use crate::{DbError, EventNid, Later, Tx};
 
+/// The longest transaction id that can be stored, in bytes: it is part of an index.
+pub const LONGEST_TXN_ID: usize = 255;
+
 /// One request's transaction id.
 #[derive(Debug, Clone)]
 pub struct TransactionRow {
     pub event_nid: EventNid,
-    /// A hash over sender, device, room and transaction id.
-    pub txn_key: [u8; 16],
+    /// A hash over sender, device and room, in which the transaction id is unique.
+    pub scope: i64,
     pub device_id: String,
     pub txn_id: Vec<u8>,
     /// Unix ms.
@@ -18,14 +21,14 @@ pub struct TransactionRow {
 /// Stores transaction ids. When fewer rows are changed than are given, one of them was used before, and nothing may be kept.
 pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<Later, DbError> {
     tx.insert_many_later(
-        "INSERT INTO transaction_ids (event_nid, txn_key, device_id, txn_id, created_ts) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (txn_key) DO NOTHING",
+        "INSERT INTO event_transactions (event_nid, scope, txn_id, device_id, created_ts) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (scope, txn_id) DO NOTHING",
         rows.iter().map(|row| {
             [
                 row.event_nid.to_param(),
-                row.txn_key.to_param(),
-                row.device_id.to_param(),
+                row.scope.to_param(),
                 row.txn_id.to_param(),
+                row.device_id.to_param(),
                 row.created_ts.to_param(),
             ]
         }),
@@ -33,15 +36,22 @@ pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<Later, DbError
 }
 
 /// The stored id (see [`crate::event_key`]) of the event that a request made.
-pub fn find(tx: &mut Tx<'_>, txn_key: [u8; 16]) -> Result<Option<Vec<u8>>, DbError> {
+pub fn find(tx: &mut Tx<'_>, scope: i64, txn_id: &[u8]) -> Result<Option<Vec<u8>>, DbError> {
     tx.query_opt(
-        "SELECT e.event_id FROM transaction_ids t JOIN events e ON e.event_nid = t.event_nid WHERE t.txn_key = $1",
-        &[&txn_key],
+        "SELECT e.event_id FROM event_transactions t JOIN events e ON e.event_nid = t.event_nid
+         WHERE t.scope = $1 AND t.txn_id = $2",
+        &[&scope, &txn_id],
         |row| row.get(0),
     )
 }
 
-/// Forgets requests older than `before` (Unix ms); answers how many.
+/// Forgets requests older than `before` (Unix ms); answers how many. Rows come in the order of their numbers, so that the old
+/// ones are the first: no index on the time is needed to find them.
 pub fn delete_before(tx: &mut Tx<'_>, before: u64) -> Result<u64, DbError> {
-    tx.execute("DELETE FROM transaction_ids WHERE created_ts < $1", &[&before])
+    let kept = tx.query_opt(
+        "SELECT event_nid FROM event_transactions WHERE created_ts >= $1 ORDER BY event_nid LIMIT 1",
+        &[&before],
+        |row| row.get(0),
+    )?;
+    tx.execute("DELETE FROM event_transactions WHERE event_nid < $1", &[&kept.unwrap_or(EventNid::MAX)])
 }

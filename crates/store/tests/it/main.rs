@@ -12,5 +12,6 @@ mod open;
 mod staged;
 mod statements;
 mod tls;
+mod transactions;
 mod values;
 mod wal;

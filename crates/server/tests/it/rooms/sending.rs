@@ -21,6 +21,28 @@ async fn a_transaction_is_answered_twice_and_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_id_belongs_to_its_device_and_room() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let phone = server.log_in("alice").await;
+        let (room, other) = (public_room(&server, &alice).await, public_room(&server, &alice).await);
+        let content = json!({ "msgtype": "m.text", "body": "each" });
+        let long = "x".repeat(255);
+        for id in ["1", "%F0%9F%98%80", long.as_str()] {
+            let mut made = Vec::new();
+            for (token, room) in [(&alice.token, &room), (&phone.token, &room), (&alice.token, &other)] {
+                let send = path(room, &format!("send/m.room.message/{id}"));
+                let event = server.put(&send, token, content.clone()).await.ok()["event_id"].clone();
+                assert!(!made.contains(&event));
+                made.push(event);
+            }
+        }
+        let too_long = path(&room, &format!("send/m.room.message/{long}x"));
+        assert_eq!(server.put(&too_long, &alice.token, content).await.refusal(), (400, "M_INVALID_PARAM"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redaction_by_endpoint_and_as_an_event() {
     let server = TestServer::sqlite().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
