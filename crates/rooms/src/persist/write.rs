@@ -95,7 +95,6 @@ pub(crate) fn batch(
 ) -> Result<Written, Refusal> {
     let mut checks = Vec::new();
     transactions(tx, appends, now_ms, &mut checks)?;
-    create_rooms(tx, appends, &mut checks)?;
     let mut lookups = shared.interner.lookups();
     let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));
     let mut rows = Rows { now_ms, snapshots, ..Rows::default() };
@@ -113,7 +112,9 @@ pub(crate) fn batch(
         }
     }
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
-    advance_rooms(tx, appends, &positions, &mut checks)?;
+    let mut moves = moves(appends, &positions);
+    create_rooms(tx, appends, &mut moves, &mut checks)?;
+    advance_rooms(tx, moves, &mut checks)?;
     repo::events::insert(tx, &rows.events)?;
     repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
@@ -155,22 +156,52 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64, checks: &
     Ok(())
 }
 
-fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], checks: &mut Vec<Check>) -> Result<(), DbError> {
+/// Where each room stands after the batch, and the last request that concerns it.
+fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, (usize, Advance)> {
+    let mut moves: HashMap<RoomNid, (usize, Advance)> = HashMap::new();
+    for (at, append) in appends.iter().enumerate() {
+        let Some(last) = append.events.last() else { continue };
+        let own = append.events.iter().zip(positions.get(at).into_iter().flatten());
+        let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position).last();
+        let before = moves.get(&append.room.nid).and_then(|(_, to)| to.position);
+        let to = Advance {
+            room_nid: append.room.nid,
+            expected_revision: append.room.revision.load(Ordering::Acquire),
+            extremities: last.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
+            depth: i64::try_from(last.tip.depth).unwrap_or(i64::MAX),
+            snapshot_nid: last.tip.snapshot.nid,
+            position: seen.or(before),
+        };
+        moves.insert(append.room.nid, (at, to));
+    }
+    moves
+}
+
+/// Writes the rows of new rooms, which stand where the batch leaves them.
+fn create_rooms(
+    tx: &mut Tx<'_>,
+    appends: &[Arc<Append>],
+    moves: &mut HashMap<RoomNid, (usize, Advance)>,
+    checks: &mut Vec<Check>,
+) -> Result<(), Refusal> {
     for (at, append) in appends.iter().enumerate() {
         let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
+        let stale = Refusal { at: Some(at), error: PersistError::Stale };
+        // Without it, another request of the batch makes the room.
+        let Some((_, to)) = moves.remove(&append.room.nid) else { return Err(stale) };
         let row = RoomRow {
             room_nid: append.room.nid,
             room_id: append.room.id.as_str().to_owned(),
             room_version: append.room.version.as_str().to_owned(),
-            revision: 0,
-            extremities: Vec::new(),
-            depth: 0,
-            snapshot_nid: state_snapshots::SnapshotRef::EMPTY.nid,
-            position: 0,
+            revision: to.expected_revision + 1,
+            extremities: to.extremities,
+            depth: to.depth,
+            snapshot_nid: to.snapshot_nid,
+            position: to.position.unwrap_or(0),
             published: creation.published,
         };
         let statement = repo::rooms::insert(tx, &row)?;
-        checks.push(Check { statement, rows: 1, refusal: Refusal { at: Some(at), error: PersistError::Stale } });
+        checks.push(Check { statement, rows: 1, refusal: stale });
         if let Some(alias) = &creation.alias {
             let statement = repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?;
             let refusal = Refusal { at: Some(at), error: PersistError::AliasTaken(alias.clone()) };
@@ -183,37 +214,13 @@ fn create_rooms(tx: &mut Tx<'_>, appends: &[Arc<Append>], checks: &mut Vec<Check
 /// Moves each room's row on, once for all requests that concern it.
 fn advance_rooms(
     tx: &mut Tx<'_>,
-    appends: &[Arc<Append>],
-    positions: &[Vec<Option<Position>>],
+    moves: HashMap<RoomNid, (usize, Advance)>,
     checks: &mut Vec<Check>,
 ) -> Result<(), DbError> {
-    // Of each room the last request, which knows where the room stands, and the position of its last event that clients see.
-    let mut last: HashMap<RoomNid, usize> = HashMap::new();
-    let mut newest: HashMap<RoomNid, Position> = HashMap::new();
-    for (at, append) in appends.iter().enumerate().filter(|(_, append)| !append.events.is_empty()) {
-        last.insert(append.room.nid, at);
-        let own = append.events.iter().zip(positions.get(at).into_iter().flatten());
-        let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position);
-        newest.extend(seen.map(|position| (append.room.nid, position)));
-    }
-    let rows: Vec<Advance> = last
-        .values()
-        .filter_map(|at| {
-            let append = appends.get(*at)?;
-            let tip = &append.events.last()?.tip;
-            Some(Advance {
-                room_nid: append.room.nid,
-                expected_revision: append.room.revision.load(Ordering::Acquire),
-                extremities: tip.extremities.iter().map(|extremity| extremity.nid).collect(),
-                depth: i64::try_from(tip.depth).unwrap_or(i64::MAX),
-                snapshot_nid: tip.snapshot.nid,
-                position: newest.get(&append.room.nid).copied(),
-            })
-        })
-        .collect();
+    let (requests, rows): (Vec<usize>, Vec<Advance>) = moves.into_values().unzip();
     let statement = repo::rooms::advance(tx, &rows)?;
-    let only = last.into_values().next().filter(|_| rows.len() == 1);
-    checks.push(Check { statement, rows: rows.len(), refusal: Refusal { at: only, error: PersistError::Stale } });
+    let at = if let [only] = requests[..] { Some(only) } else { None };
+    checks.push(Check { statement, rows: rows.len(), refusal: Refusal { at, error: PersistError::Stale } });
     Ok(())
 }
 
