@@ -21,7 +21,6 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::BadRelation(_) => ApiError::unknown(text),
         SendError::AliasNotOfRoom(_) => bad_request("M_BAD_ALIAS", text),
         SendError::InvalidAlias(_) => ApiError::invalid_param(text),
-        SendError::AliasTaken(_) => bad_request("M_ROOM_IN_USE", text),
         SendError::Policy(error) => remote_error(&error),
         SendError::Receive(error) => ApiError::internal(&error),
         SendError::Contended | SendError::StatePending => {
@@ -64,7 +63,7 @@ pub(crate) fn create_error(error: CreateError) -> ApiError {
         CreateError::InvalidState { error: SendError::TooLarge(_), .. } => ApiError::too_large(text),
         CreateError::InvalidState { error: SendError::Malformed(_), .. } => ApiError::bad_json(text),
         CreateError::InvalidState { .. } => bad_request("M_INVALID_ROOM_STATE", text),
-        CreateError::AliasTaken(_) => bad_request("M_ROOM_IN_USE", text),
+        CreateError::AliasTaken => bad_request("M_ROOM_IN_USE", text),
         CreateError::Other(error) => send_error(error),
     }
 }

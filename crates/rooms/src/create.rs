@@ -96,8 +96,8 @@ pub enum CreateError {
         error: SendError,
     },
     /// The alias exists.
-    #[error("alias {0} exists already")]
-    AliasTaken(String),
+    #[error("the room's alias exists already")]
+    AliasTaken,
     /// Anything else.
     #[error(transparent)]
     Other(SendError),
@@ -130,7 +130,7 @@ impl RoomCreator {
                 Ok(Ok(_)) => return Ok(room),
                 // There is a room with this id.
                 Ok(Err(PersistError::Stale)) => {}
-                Ok(Err(PersistError::AliasTaken(alias))) => return Err(CreateError::AliasTaken(alias)),
+                Ok(Err(PersistError::AliasTaken)) => return Err(CreateError::AliasTaken),
                 Ok(Err(error)) => return Err(CreateError::Other(error.into())),
                 Err(_) => return Err(DbError::Closed.into()),
             }

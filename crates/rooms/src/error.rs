@@ -48,9 +48,6 @@ pub enum SendError {
     /// An alias of `m.room.canonical_alias` is no alias.
     #[error("{0:?} is not a room alias")]
     InvalidAlias(String),
-    /// The alias of the new room exists.
-    #[error("alias {0} exists already")]
-    AliasTaken(String),
     /// Part of the room's state is missing, and it takes long to come.
     #[error("other servers have not told all of the room's state yet; try again later")]
     StatePending,
@@ -91,8 +88,7 @@ impl From<PersistError> for SendError {
     fn from(error: PersistError) -> Self {
         match error {
             // A transaction id seen before is looked up where it is known which.
-            PersistError::Stale | PersistError::DuplicateTransaction => Self::Contended,
-            PersistError::AliasTaken(alias) => Self::AliasTaken(alias),
+            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken => Self::Contended,
             PersistError::Db(error) => Self::Db(error),
         }
     }

@@ -45,7 +45,7 @@ impl Rooms {
             position: 0,
             published: false,
         };
-        self.db.write(move |tx| repo::rooms::insert(tx, &row).map(drop)).await?;
+        self.db.write(move |tx| repo::rooms::insert(tx, &row)).await?;
         self.must_be_there(id).await
     }
 

@@ -17,7 +17,7 @@ use plexus_protocol::id::ServerName;
 use plexus_store::repo::events::Verdict;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{Database, DbError, EventNid, Position, Tx};
+use plexus_store::{Database, DbError, EventNid, Position, Tx, repo};
 use tokio::sync::oneshot;
 
 use crate::head::{StateChange, Tip};
@@ -125,11 +125,32 @@ pub(crate) enum PersistError {
     /// The transaction id has been used before.
     #[error("the transaction id has been used before")]
     DuplicateTransaction,
-    /// The alias exists.
-    #[error("the alias {0} exists")]
-    AliasTaken(String),
+    /// The alias of the new room exists.
+    #[error("the alias exists")]
+    AliasTaken,
     #[error(transparent)]
-    Db(#[from] DbError),
+    Db(DbError),
+}
+
+impl From<DbError> for PersistError {
+    fn from(error: DbError) -> Self {
+        match error {
+            error if repo::rooms::is_stale(&error) => Self::Stale,
+            error if repo::transactions::is_used(&error) => Self::DuplicateTransaction,
+            error if repo::aliases::is_taken(&error) => Self::AliasTaken,
+            error => Self::Db(error),
+        }
+    }
+}
+
+impl PersistError {
+    /// Whether what was to be written is at fault, and not the database.
+    fn is_of_one(&self) -> bool {
+        match self {
+            Self::Db(error) => error.is_of_one(),
+            Self::Stale | Self::DuplicateTransaction | Self::AliasTaken => true,
+        }
+    }
 }
 
 /// The sending end of the queue.
@@ -193,7 +214,7 @@ async fn run(task: Arc<Task>) {
 
 impl Batch {
     /// Takes what waits and writes it.
-    fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Vec<Position>, write::Refusal> {
+    fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Vec<Position>, PersistError> {
         let requests = without_stale(self.task.queue.take(&self.task.clock));
         let appends: Vec<Arc<Append>> = requests.iter().map(|request| Arc::clone(&request.append)).collect();
         *self.taken() = Taken { requests, at: self.task.clock.monotonic() };
@@ -210,7 +231,7 @@ impl Batch {
     }
 
     /// Answers the writers, before the next batch is taken: so that what was built on something that failed is stale then.
-    fn end(&self, result: Result<Vec<Position>, write::Refusal>) {
+    fn end(&self, result: Result<Vec<Position>, PersistError>) {
         let Taken { mut requests, at } = std::mem::take(&mut *self.taken());
         let Task { queue, clock, .. } = &*self.task;
         match result {
@@ -220,13 +241,9 @@ impl Batch {
                     request.answer(Ok(position));
                 }
             }
-            Err(write::Refusal { at: Some(at), error }) if at < requests.len() => {
-                refuse([requests.remove(at)], &error);
-                queue.put_back(requests, false);
-            }
             // One of them is at fault, nobody knows which: each by itself, so that no room suffers for another.
-            Err(refusal) if requests.len() > 1 && refusal.is_of_one() => queue.put_back(requests, true),
-            Err(write::Refusal { error, .. }) => {
+            Err(error) if requests.len() > 1 && error.is_of_one() => queue.put_back(requests, true),
+            Err(error) => {
                 if requests.is_empty() {
                     // The database could not begin. Those who wait are told, and not left to wait until it can.
                     requests = queue.take(clock);

@@ -163,7 +163,7 @@ impl From<PersistError> for ReceiveError {
     fn from(error: PersistError) -> Self {
         match error {
             PersistError::Db(error) => Self::Db(error),
-            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken(_) => Self::Contended,
+            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken => Self::Contended,
         }
     }
 }

@@ -127,7 +127,7 @@ fn new_room(tx: &mut Tx<'_>, room_nid: i64) -> Result<(), DbError> {
         published: false,
     };
     REVISIONS[usize::try_from(room_nid).unwrap_or(0)].store(0, Ordering::Relaxed);
-    rooms::insert(tx, &row).map(drop)
+    rooms::insert(tx, &row)
 }
 
 /// What the room engine writes for messages: the event, the request it answers, the room's row.
@@ -176,8 +176,7 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
             position: event.position,
         })
         .collect();
-    let moved = rooms::advance(tx, &rows)?;
-    assert_eq!(tx.changed(moved)?, rows.len() as u64, "the revisions are right");
+    rooms::advance(tx, &rows)?;
     Ok(())
 }
 

@@ -40,13 +40,10 @@ pub async fn handle(
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
     let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
-    let added = rooms.database().write(move |tx| {
-        let statement = repo::aliases::insert(tx, &text, nid, creator.as_str())?;
-        tx.changed(statement)
-    });
-    if added.await? == 1 {
-        Ok(Empty)
-    } else {
-        Err(ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", format!("Room alias {alias} already exists")))
+    match rooms.database().write(move |tx| repo::aliases::insert(tx, &text, nid, creator.as_str())).await {
+        Err(error) if repo::aliases::is_taken(&error) => {
+            Err(ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", format!("Room alias {alias} already exists")))
+        }
+        result => Ok(result.map(|()| Empty)?),
     }
 }

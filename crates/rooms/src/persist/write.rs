@@ -12,7 +12,7 @@ use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
-use plexus_store::{Change, DbError, EventNid, Later, Position, RoomNid, Tx, UserNid, event_key, repo};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
 
 use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
@@ -23,29 +23,6 @@ use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
 use crate::room::CurrentState;
-
-/// Why a batch was rolled back.
-pub(crate) struct Refusal {
-    /// The request at fault; `None`: all of them.
-    pub at: Option<usize>,
-    pub error: PersistError,
-}
-
-impl Refusal {
-    /// Whether what was to be written is at fault, and not the database.
-    pub fn is_of_one(&self) -> bool {
-        match &self.error {
-            PersistError::Db(error) => error.is_of_one(),
-            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken(_) => true,
-        }
-    }
-}
-
-impl From<DbError> for Refusal {
-    fn from(error: DbError) -> Self {
-        Self { at: None, error: error.into() }
-    }
-}
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -79,22 +56,14 @@ struct Rows {
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
 
-/// How many rows a statement must change, and what it means when they are fewer.
-struct Check {
-    statement: Later,
-    rows: usize,
-    refusal: Refusal,
-}
-
-/// Writes the batch. Nothing is waited for before all is sent; what must be true is checked then.
+/// Writes the batch. Nothing is waited for: the statements fail by themselves when somebody else was faster.
 pub(crate) fn batch(
     tx: &mut Tx<'_>,
     shared: &Shared,
     appends: &[Arc<Append>],
     now_ms: u64,
-) -> Result<Written, Refusal> {
-    let mut checks = Vec::new();
-    transactions(tx, appends, now_ms, &mut checks)?;
+) -> Result<Written, PersistError> {
+    transactions(tx, appends, now_ms)?;
     let mut lookups = shared.interner.lookups();
     let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));
     let mut rows = Rows { now_ms, snapshots, ..Rows::default() };
@@ -113,8 +82,8 @@ pub(crate) fn batch(
     }
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
     let mut moves = moves(appends, &positions);
-    create_rooms(tx, appends, &mut moves, &mut checks)?;
-    advance_rooms(tx, moves, &mut checks)?;
+    create_rooms(tx, appends, &mut moves)?;
+    repo::rooms::advance(tx, &moves.into_values().collect::<Vec<_>>())?;
     repo::events::insert(tx, &rows.events)?;
     repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
@@ -128,42 +97,34 @@ pub(crate) fn batch(
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }
-    for Check { statement, rows, refusal } in checks {
-        if tx.changed(statement)? != rows as u64 {
-            return Err(refusal);
-        }
-    }
     Ok(Written { positions, texts: lookups.into_new(), snapshots })
 }
 
-fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64, checks: &mut Vec<Check>) -> Result<(), DbError> {
-    let keys = appends.iter().enumerate().flat_map(|(at, append)| {
-        append.events.iter().filter_map(move |event| Some((at, event.nid, event.transaction.as_ref()?)))
-    });
-    let only = keys.clone().map(|(at, ..)| at).next().filter(|_| keys.clone().count() == 1);
-    let rows: Vec<TransactionRow> = keys
-        .map(|(_, event_nid, (key, transaction))| TransactionRow {
-            event_nid,
-            scope: key.scope,
-            device_id: transaction.device_id.as_ref().to_owned(),
-            txn_id: transaction.txn_id.as_bytes().to_vec(),
-            created_ts: now_ms,
+fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result<(), DbError> {
+    let events = appends.iter().flat_map(|append| &append.events);
+    let rows: Vec<TransactionRow> = events
+        .filter_map(|event| {
+            let (key, transaction) = event.transaction.as_ref()?;
+            Some(TransactionRow {
+                event_nid: event.nid,
+                scope: key.scope,
+                device_id: transaction.device_id.as_ref().to_owned(),
+                txn_id: transaction.txn_id.as_bytes().to_vec(),
+                created_ts: now_ms,
+            })
         })
         .collect();
-    let statement = repo::transactions::insert(tx, &rows)?;
-    let refusal = Refusal { at: only, error: PersistError::DuplicateTransaction };
-    checks.push(Check { statement, rows: rows.len(), refusal });
-    Ok(())
+    repo::transactions::insert(tx, &rows)
 }
 
-/// Where each room stands after the batch, and the last request that concerns it.
-fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, (usize, Advance)> {
-    let mut moves: HashMap<RoomNid, (usize, Advance)> = HashMap::new();
-    for (at, append) in appends.iter().enumerate() {
+/// Where each room stands after the batch.
+fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, Advance> {
+    let mut moves: HashMap<RoomNid, Advance> = HashMap::new();
+    for (append, positions) in appends.iter().zip(positions) {
         let Some(last) = append.events.last() else { continue };
-        let own = append.events.iter().zip(positions.get(at).into_iter().flatten());
-        let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position).last();
-        let before = moves.get(&append.room.nid).and_then(|(_, to)| to.position);
+        let own = append.events.iter().zip(positions);
+        let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position).next_back();
+        let before = moves.get(&append.room.nid).and_then(|to| to.position);
         let to = Advance {
             room_nid: append.room.nid,
             expected_revision: append.room.revision.load(Ordering::Acquire),
@@ -172,7 +133,7 @@ fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMa
             snapshot_nid: last.tip.snapshot.nid,
             position: seen.or(before),
         };
-        moves.insert(append.room.nid, (at, to));
+        moves.insert(append.room.nid, to);
     }
     moves
 }
@@ -181,14 +142,12 @@ fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMa
 fn create_rooms(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
-    moves: &mut HashMap<RoomNid, (usize, Advance)>,
-    checks: &mut Vec<Check>,
-) -> Result<(), Refusal> {
-    for (at, append) in appends.iter().enumerate() {
+    moves: &mut HashMap<RoomNid, Advance>,
+) -> Result<(), PersistError> {
+    for append in appends {
         let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
-        let stale = Refusal { at: Some(at), error: PersistError::Stale };
         // Without it, another request of the batch makes the room.
-        let Some((_, to)) = moves.remove(&append.room.nid) else { return Err(stale) };
+        let to = moves.remove(&append.room.nid).ok_or(PersistError::Stale)?;
         let row = RoomRow {
             room_nid: append.room.nid,
             room_id: append.room.id.as_str().to_owned(),
@@ -200,27 +159,11 @@ fn create_rooms(
             position: to.position.unwrap_or(0),
             published: creation.published,
         };
-        let statement = repo::rooms::insert(tx, &row)?;
-        checks.push(Check { statement, rows: 1, refusal: stale });
+        repo::rooms::create(tx, &row)?;
         if let Some(alias) = &creation.alias {
-            let statement = repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?;
-            let refusal = Refusal { at: Some(at), error: PersistError::AliasTaken(alias.clone()) };
-            checks.push(Check { statement, rows: 1, refusal });
+            repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?;
         }
     }
-    Ok(())
-}
-
-/// Moves each room's row on, once for all requests that concern it.
-fn advance_rooms(
-    tx: &mut Tx<'_>,
-    moves: HashMap<RoomNid, (usize, Advance)>,
-    checks: &mut Vec<Check>,
-) -> Result<(), DbError> {
-    let (requests, rows): (Vec<usize>, Vec<Advance>) = moves.into_values().unzip();
-    let statement = repo::rooms::advance(tx, &rows)?;
-    let at = if let [only] = requests[..] { Some(only) } else { None };
-    checks.push(Check { statement, rows: rows.len(), refusal: Refusal { at, error: PersistError::Stale } });
     Ok(())
 }
 

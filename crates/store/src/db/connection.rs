@@ -1,6 +1,6 @@
 //! The two kinds of connection behind one face.
 
-use super::postgres::{Fate, PostgresConn, TransactionNumber, Visit};
+use super::postgres::{CommitId, Fate, PostgresConn, Visit};
 use super::sqlite::SqliteConn;
 use super::value::Param;
 use super::{Backend, DbError, Options};
@@ -24,10 +24,10 @@ pub(super) enum Sent {
 /// Why a commit did not succeed.
 #[derive(Debug)]
 pub(super) enum CommitError {
-    /// Nothing was stored.
-    Failed(String),
+    /// Nothing was stored: [`DbError::Commit`], or the failure of a statement that was sent ahead.
+    Failed(DbError),
     /// The connection was lost before the answer came.
-    Unknown(TransactionNumber, String),
+    Unknown(CommitId, String),
 }
 
 impl Connection {
@@ -71,7 +71,19 @@ impl Connection {
         match self {
             _ if rows.is_empty() => Ok(Sent::Done(0)),
             Self::Sqlite(conn) => conn.execute_many(sql, rows).map(Sent::Done),
-            Self::Postgres(conn) => conn.send(sql, rows).map(Sent::Number),
+            Self::Postgres(conn) => conn.send(sql, rows, false).map(Sent::Number),
+        }
+    }
+
+    /// As [`Connection::send`]; it fails when not each of `rows` changes a row.
+    pub(super) fn send_each(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<(), DbError> {
+        match self {
+            _ if rows.is_empty() => Ok(()),
+            Self::Sqlite(conn) => match conn.execute_many(sql, rows)? {
+                changed if changed == rows.len() as u64 => Ok(()),
+                _ => Err(DbError::Unchanged(sql)),
+            },
+            Self::Postgres(conn) => conn.send(sql, rows, true).map(drop),
         }
     }
 
@@ -184,7 +196,7 @@ impl Connection {
         position.ok_or_else(|| DbError::bad_data("clock", "the row is missing"))
     }
 
-    /// Moves the clock (from, to) and commits.
+    /// Moves the clock (from, to) and commits, with all that was sent ahead.
     pub(super) fn commit(&mut self, clock: Option<(Position, Position)>) -> Result<(), CommitError> {
         match self {
             Self::Sqlite(conn) => {
@@ -192,7 +204,7 @@ impl Connection {
                 clock
                     .map_or(Ok(0), |(_, to)| conn.execute(sql, &[Param::Int(to)]))
                     .and_then(|_| conn.execute("COMMIT", &[]))
-                    .map_err(|error| CommitError::Failed(error.to_string()))?;
+                    .map_err(|error| CommitError::Failed(DbError::Commit(error.to_string())))?;
                 conn.limit_wal();
                 Ok(())
             }
@@ -224,11 +236,11 @@ impl Connection {
         }
     }
 
-    /// What became of a transaction whose commit was not answered.
-    pub(super) fn fate(&mut self, number: TransactionNumber) -> Result<Fate, DbError> {
+    /// What became of a commit that was not answered.
+    pub(super) fn fate(&mut self, commit: CommitId) -> Result<Fate, DbError> {
         match self {
             Self::Sqlite(_) => Ok(Fate::RolledBack),
-            Self::Postgres(conn) => conn.fate(number),
+            Self::Postgres(conn) => conn.fate(commit),
         }
     }
 }

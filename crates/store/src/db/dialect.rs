@@ -78,6 +78,15 @@ pub fn postgres_many(sql: &str, types: &[&str]) -> Option<String> {
     }
 }
 
+/// The statement that does what `sql` does, and fails with a division by zero when it has not changed one row, or, being of
+/// [`postgres_many`], a row for each that it was given.
+pub fn postgres_each(sql: &str, many: bool) -> String {
+    let expected = if many { "CARDINALITY($1)" } else { "1" };
+    format!(
+        "WITH changed AS ({sql} RETURNING 1) SELECT 1 / CASE COUNT(*) WHEN {expected} THEN 1 ELSE 0 END FROM changed"
+    )
+}
+
 /// Splits `INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT ...` around its group of values.
 fn values_group(sql: &str) -> Option<(&str, &str, &str)> {
     let at = find_outside(sql, "VALUES")?;

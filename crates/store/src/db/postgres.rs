@@ -27,8 +27,11 @@ pub(super) type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
 /// READ WRITE, because the session's default is not to: were a BEGIN to fail, what was sent after it would otherwise be
 /// stored statement by statement.
 pub(crate) const BEGIN_WRITE: &str = "BEGIN READ WRITE";
-const BEGIN_NUMBERED: &str = "BEGIN READ WRITE; SELECT txid_current()";
-const MOVE_CLOCK: &str = "UPDATE clock SET position = CASE position WHEN $1 THEN CAST($2 AS BIGINT) END WHERE id = 1";
+/// It fails when the clock is not what the positions were counted from: no position may be NULL.
+const MOVE_CLOCK: &str = "UPDATE clock SET commit_id = $1, position = CASE position WHEN $2 THEN CAST($3 AS BIGINT) END
+     WHERE id = 1";
+const LEAVE_CLOCK: &str = "UPDATE clock SET commit_id = $1 WHERE id = 1";
+const COMMIT: &str = "COMMIT";
 const SAVEPOINT: &str = "SAVEPOINT closure";
 
 /// One connection, used by one thread; connects again when it was lost.
@@ -36,8 +39,8 @@ pub(crate) struct PostgresConn {
     options: PostgresOptions,
     writer: bool,
     session: Option<Session>,
-    /// The writer's server process: its number and when it started.
-    process: Option<(i32, String)>,
+    /// The writer's.
+    process: Option<Process>,
     /// Transaction control that goes out with the next statement.
     due: Vec<&'static str>,
     /// All of the transaction that was sent, while nothing of it is answered: when the connection turns out to have been
@@ -45,11 +48,21 @@ pub(crate) struct PostgresConn {
     unanswered: Option<Vec<Request>>,
     /// The clock, as this session has left it: while it holds the advisory lock nobody else moves it.
     clock: Option<Position>,
+    /// The last commit's.
+    commit_id: CommitId,
 }
 
-/// The number of PostgreSQL's transaction, by which its fate can be asked after a lost connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TransactionNumber(i64);
+/// What a commit leaves beside the clock, by which its fate is learned after a lost connection. They go up from the time, in
+/// microseconds, at which the connection was made, so that no other commit has had it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CommitId(i64);
+
+/// The writer's server process, by which it can be ended, and its time.
+struct Process {
+    pid: i32,
+    started: String,
+    now: CommitId,
+}
 
 /// What became of a transaction whose COMMIT was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +73,16 @@ pub(super) enum Fate {
 
 impl PostgresConn {
     pub(super) fn open(options: &PostgresOptions, writer: bool) -> Result<Self, DbError> {
-        let (due, options) = (Vec::new(), options.clone());
-        let mut conn = Self { options, writer, session: None, process: None, due, unanswered: None, clock: None };
+        let mut conn = Self {
+            options: options.clone(),
+            writer,
+            session: None,
+            process: None,
+            due: Vec::new(),
+            unanswered: None,
+            clock: None,
+            commit_id: CommitId::default(),
+        };
         conn.connect()?;
         Ok(conn)
     }
@@ -88,6 +109,7 @@ impl PostgresConn {
             }
             _ => DbError::Unavailable(describe(&error)),
         })?;
+        self.commit_id = self.process.iter().map(|process| process.now).fold(self.commit_id, Ord::max);
         self.session = Some(Session::new(line));
         Ok(())
     }
@@ -99,7 +121,7 @@ impl PostgresConn {
     /// Opens a transaction, on a new connection when the old one is known to be lost.
     pub(super) fn begin(&mut self) -> Result<(), DbError> {
         self.ensure()?;
-        self.due = vec![if self.writer { BEGIN_NUMBERED } else { "BEGIN" }];
+        self.due = vec![if self.writer { BEGIN_WRITE } else { "BEGIN" }];
         self.unanswered = Some(Vec::new());
         self.session()?.known = session::Known::default();
         Ok(())
@@ -154,9 +176,10 @@ impl PostgresConn {
     }
 
     /// As [`PostgresConn::run`], without waiting; answers the number by which [`PostgresConn::changed`] knows the statement.
-    pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<usize, DbError> {
+    /// `each`: it fails when not each of `rows` changes a row.
+    pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]], each: bool) -> Result<usize, DbError> {
         self.send_due()?;
-        let requests = self.attempt(|session| session.requests(sql, rows))?;
+        let requests = self.attempt(|session| session.requests(sql, rows, each))?;
         self.send_ahead(requests)?;
         Ok(self.session()?.known.sent.saturating_sub(1))
     }
@@ -210,9 +233,8 @@ impl PostgresConn {
         self.clock = Some(read);
     }
 
-    /// Moves the clock (from, to) and commits.
+    /// Moves the clock (from, to) and commits, in one round trip with all that was sent ahead.
     pub(super) fn commit(&mut self, clock: Option<(Position, Position)>) -> Result<(), CommitError> {
-        let failed = |error: DbError| CommitError::Failed(error.to_string());
         if !self.is_untouched() {
             // A savepoint for nobody.
             self.due.clear();
@@ -220,42 +242,52 @@ impl PostgresConn {
             self.due.clear();
             return Ok(());
         }
-        self.send_due().and_then(|()| self.settle()).map_err(failed)?;
+        self.commit_id.0 += 1;
+        let commit = self.commit_id;
+        let sent = self.send_due().and_then(|()| match clock {
+            Some((from, to)) => self.send(MOVE_CLOCK, &[&[commit.0, from, to].map(Param::Int)], false),
+            None => self.send(LEAVE_CLOCK, &[&[Param::Int(commit.0)]], false),
+        });
+        let mut committed = sent.and_then(|_| self.batch(COMMIT));
+        if let Err(DbError::Unavailable(message)) = committed {
+            committed = self.commit_again(commit, message)?;
+        }
         self.unanswered = None;
-        let number = self.session().map_err(failed)?.known.number.map(TransactionNumber);
-        let number = number.ok_or_else(|| CommitError::Failed("no transaction number was answered".to_owned()))?;
-        // One round trip. The first statement fails in a transaction that has failed (a COMMIT alone would silently roll it
-        // back), and MOVE_CLOCK when the clock is not what the positions were counted from: no position may be NULL.
-        let committed = match clock {
-            Some((from, to)) => self
-                .session()
-                .and_then(|session| session.requests(MOVE_CLOCK, &[&[Param::Int(from), Param::Int(to)]]))
-                .and_then(|requests| self.send_ahead(requests))
-                .and_then(|()| self.batch("COMMIT")),
-            None => self.batch("SELECT 1; COMMIT"),
-        };
         self.clock = if committed.is_ok() { clock.map(|(_, to)| to).or(self.clock) } else { None };
         committed.map_err(|error| match error {
-            DbError::Unavailable(_) => CommitError::Unknown(number, error.to_string()),
-            _ => failed(error),
+            DbError::Unavailable(message) => CommitError::Unknown(commit, message),
+            DbError::Statement { sql, message, .. } if [MOVE_CLOCK, LEAVE_CLOCK, COMMIT].contains(&&*sql) => {
+                CommitError::Failed(DbError::Commit(message))
+            }
+            error => CommitError::Failed(error),
         })
     }
 
-    /// Asks what became of a transaction of a connection that is lost. Connects again to do so.
-    pub(super) fn fate(&mut self, number: TransactionNumber) -> Result<Fate, DbError> {
+    /// After a commit on a connection that turns out to be lost. When nothing of the transaction was answered, the server may
+    /// have closed it while it was idle: then the transaction is sent again, unless it was stored.
+    fn commit_again(&mut self, commit: CommitId, message: String) -> Result<Result<(), DbError>, CommitError> {
+        let answered = self.session.as_ref().is_some_and(|session| session.known.begun);
+        let Some(requests) = self.unanswered.take().filter(|_| !answered) else {
+            return Err(CommitError::Unknown(commit, message));
+        };
+        match self.fate(commit) {
+            Ok(Fate::Committed) => Ok(Ok(())),
+            Ok(Fate::RolledBack) => {
+                let sent = requests.into_iter().try_for_each(|request| self.session()?.send(request));
+                Ok(sent.and_then(|()| self.batch(COMMIT)))
+            }
+            Err(_) => Err(CommitError::Unknown(commit, message)),
+        }
+    }
+
+    /// What became of a commit of a connection that is lost. Connects again to ask.
+    pub(super) fn fate(&mut self, commit: CommitId) -> Result<Fate, DbError> {
         self.ensure()?;
         let line = &mut self.session()?.line;
-        let answer = line.send(|client| async move { client.query_one("SELECT txid_status($1)", &[&number.0]).await });
-        match line.wait(answer) {
-            Ok(row) => match row.get::<_, Option<&str>>(0) {
-                Some("committed") => Ok(Fate::Committed),
-                Some("aborted") => Ok(Fate::RolledBack),
-                other => Err(DbError::Unavailable(format!("the transaction's status is {other:?}"))),
-            },
-            // A number from the future: a standby that never saw the transaction was promoted.
-            Err(error) if error.as_db_error().is_some() => Ok(Fate::RolledBack),
-            Err(error) => Err(DbError::Unavailable(describe(&error))),
-        }
+        let sql = "SELECT commit_id FROM clock WHERE id = 1";
+        let answer = line.send(|client| async move { client.query_one(sql, &[]).await });
+        let last = line.wait(answer).and_then(|row| row.try_get(0)).map_err(|error| line.error(sql, &error))?;
+        Ok(if CommitId(last) == commit { Fate::Committed } else { Fate::RolledBack })
     }
 
     /// Runs text without parameters, outside of the order of closures: transaction control and schema. Waits for it.
@@ -279,8 +311,8 @@ impl PostgresConn {
 
 /// The advisory lock keeps a second server off the database. It is held by the session: once it is ours,
 /// the session of a predecessor has ended, and with it its last transaction.
-async fn become_writer(client: &Client, predecessor: Option<(i32, String)>) -> Result<(i32, String), Error> {
-    if let Some((pid, started)) = predecessor {
+async fn become_writer(client: &Client, predecessor: Option<Process>) -> Result<Process, Error> {
+    if let Some(Process { pid, started, .. }) = predecessor {
         // After a broken network the server may keep our lost session for hours.
         client
             .execute(
@@ -301,14 +333,14 @@ async fn become_writer(client: &Client, predecessor: Option<(i32, String)>) -> R
              SET lock_timeout = 0;",
         )
         .await?;
-    let row = client
-        .query_one("SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])
-        .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let sql = "SELECT pid, backend_start::text, (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT
+         FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    let row = client.query_one(sql, &[]).await?;
+    Ok(Process { pid: row.try_get(0)?, started: row.try_get(1)?, now: CommitId(row.try_get(2)?) })
 }
 
 /// All statements of a transaction see one state of the database.
-async fn become_reader(client: &Client) -> Result<Option<(i32, String)>, Error> {
+async fn become_reader(client: &Client) -> Result<Option<Process>, Error> {
     let sql = "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'";
     client.batch_execute(sql).await.map(|()| None)
 }

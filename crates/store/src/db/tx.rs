@@ -18,6 +18,8 @@ pub struct Tx<'c> {
     batch: Option<&'c mut Batch>,
     pub(super) effects: Effects,
     failed: Option<DbError>,
+    /// Whether the closure has the transaction for itself: then what it sent ahead is answered together with the commit.
+    alone: bool,
 }
 
 /// A statement whose outcome is asked for later: [`Tx::changed`]. It does not leave its transaction.
@@ -46,7 +48,12 @@ pub(super) struct Effects {
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c mut Connection, batch: Option<&'c mut Batch>) -> Self {
-        Self { conn, batch, effects: Effects::default(), failed: None }
+        Self { conn, batch, effects: Effects::default(), failed: None, alone: false }
+    }
+
+    /// Of a closure that shares its transaction with no other.
+    pub(super) fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// Runs a statement; answers the number of rows it changed.
@@ -173,6 +180,21 @@ impl<'c> Tx<'c> {
         Ok(self.send(sql, &rows))
     }
 
+    /// As [`Tx::insert_many_later`], for a statement that must change a row for each of `rows`, else the closure fails with
+    /// [`DbError::Unchanged`]. PostgreSQL sees to that itself, so that not even the commit waits for the count.
+    pub fn change_each_later<'p, const N: usize>(
+        &mut self,
+        sql: &'static str,
+        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+    ) -> Result<(), DbError> {
+        let rows = bind_rows(sql, rows)?;
+        let rows: Vec<&[Param<'p>]> = rows.iter().map(<[_; N]>::as_slice).collect();
+        if self.failed.is_none() {
+            self.failed = self.conn.send_each(sql, &rows).err();
+        }
+        Ok(())
+    }
+
     /// On both databases a failure is told later, so that what is learned from the statements before it is the same.
     fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Later {
         let sent = match &self.failed {
@@ -198,9 +220,12 @@ impl<'c> Tx<'c> {
         self.keep_failure(result)
     }
 
-    /// Ends the closure's part: the failure that its statements met, if they met one.
+    /// Ends the closure's part: the failure that its statements met, if they met one. Of a closure that is alone those that
+    /// are not answered yet are left to the commit.
     pub(super) fn finish(&mut self) -> Option<DbError> {
-        drop(self.settle());
+        if !self.alone {
+            drop(self.settle());
+        }
         self.failed.take()
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::connection::{CommitError, Connection};
 use super::job::Job;
-use super::postgres::{Fate, TransactionNumber};
+use super::postgres::{CommitId, Fate};
 use super::tx::{Batch, Effects};
 use super::{Backend, DbError, Shared, Tx};
 use crate::Position;
@@ -34,7 +34,7 @@ pub(super) struct Writer {
 }
 
 struct InDoubt {
-    number: TransactionNumber,
+    commit: CommitId,
     outcome: Outcome,
 }
 
@@ -133,14 +133,16 @@ impl Writer {
         let outcome = Outcome { effects, position: moved.map(|(_, to)| to) };
         match self.conn.commit(moved) {
             Ok(()) => self.publish(outcome, done),
-            Err(CommitError::Failed(message)) => {
-                tracing::error!(message, "a commit failed");
+            Err(CommitError::Failed(error)) => {
+                if matches!(error, DbError::Commit(_)) {
+                    tracing::error!(%error, "a commit failed");
+                }
                 self.conn.rollback();
-                answer_all(done, Some(&DbError::Commit(message)));
+                answer_all(done, Some(&error));
             }
-            Err(CommitError::Unknown(number, message)) => {
+            Err(CommitError::Unknown(commit, message)) => {
                 tracing::error!(message, "the connection was lost during a commit");
-                self.finish_lost(InDoubt { number, outcome }, done, message);
+                self.finish_lost(InDoubt { commit, outcome }, done, message);
             }
         }
     }
@@ -148,7 +150,7 @@ impl Writer {
     /// The COMMIT was sent but not answered: PostgreSQL is asked what became of it. When it cannot be
     /// reached, the callers get an error and what memory must learn is kept until it can be.
     fn finish_lost(&mut self, doubt: InDoubt, done: Vec<Box<dyn Job>>, message: String) {
-        match self.conn.fate(doubt.number) {
+        match self.conn.fate(doubt.commit) {
             Ok(Fate::Committed) => self.publish(doubt.outcome, done),
             Ok(Fate::RolledBack) => answer_all(done, Some(&DbError::Commit(message))),
             Err(error) => {
@@ -164,7 +166,7 @@ impl Writer {
         let Some(doubt) = self.in_doubt.take() else {
             return Ok(());
         };
-        match self.conn.fate(doubt.number) {
+        match self.conn.fate(doubt.commit) {
             Ok(Fate::Committed) => self.publish(doubt.outcome, Vec::new()),
             Ok(Fate::RolledBack) => {}
             Err(error) => {
@@ -221,7 +223,8 @@ impl Group {
             self.savepoint = Savepoint::Used;
         }
         let before = (self.batch.clock, self.batch.last);
-        let mut tx = Tx::new(conn, Some(&mut self.batch));
+        let tx = Tx::new(conn, Some(&mut self.batch));
+        let mut tx = if self.savepoint == Savepoint::NotNeeded { tx.alone() } else { tx };
         let kept = job.run(&mut tx);
         let effects = std::mem::take(&mut tx.effects);
         if kept {

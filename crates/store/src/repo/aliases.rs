@@ -1,6 +1,6 @@
 //! Room aliases of this server.
 
-use crate::{DbError, Later, RoomNid, Tx};
+use crate::{DbError, RoomNid, ToSql, Tx};
 
 /// An alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +11,17 @@ pub struct Alias {
     pub creator: String,
 }
 
-/// Makes an alias; no row is changed when there is one already.
-pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<Later, DbError> {
-    tx.execute_later(
-        "INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3) ON CONFLICT (alias) DO NOTHING",
-        &[&alias, &room, &creator],
-    )
+const INSERT: &str =
+    "INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3) ON CONFLICT (alias) DO NOTHING";
+
+/// Makes an alias; the closure fails when there is one already: see [`is_taken`].
+pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<(), DbError> {
+    tx.change_each_later(INSERT, [[alias.to_param(), room.to_param(), creator.to_param()]])
+}
+
+/// Whether this is why [`insert`] failed: there is such an alias.
+pub fn is_taken(error: &DbError) -> bool {
+    matches!(error, DbError::Unchanged(INSERT))
 }
 
 /// The room an alias points to.

@@ -1,6 +1,7 @@
 //! Rooms: one row each, replaced by compare and swap on its revision.
 
-use crate::{Any, DbError, EventNid, Later, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, varint};
+use crate::db::Param;
+use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, varint};
 
 /// A room's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,25 +36,39 @@ fn room(row: &Row<'_>) -> Result<RoomRow, DbError> {
     })
 }
 
-/// Adds a room; no row is changed when there is one with this id.
-pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<Later, DbError> {
-    tx.execute_later(
-        "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position,
-             published)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         ON CONFLICT (room_id) DO NOTHING",
-        &[
-            &row.room_nid,
-            &row.room_id,
-            &row.room_version,
-            &row.revision,
-            &varint::pack_list(&row.extremities),
-            &row.depth,
-            &row.snapshot_nid,
-            &row.position,
-            &row.published,
-        ],
-    )
+const INSERT: &str =
+    "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, published)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+     ON CONFLICT (room_id) DO NOTHING";
+
+fn columns<'r>(row: &'r RoomRow, extremities: &'r [u8]) -> [Param<'r>; 9] {
+    [
+        row.room_nid.to_param(),
+        row.room_id.to_param(),
+        row.room_version.to_param(),
+        row.revision.to_param(),
+        extremities.to_param(),
+        row.depth.to_param(),
+        row.snapshot_nid.to_param(),
+        row.position.to_param(),
+        row.published.to_param(),
+    ]
+}
+
+/// Adds a room, unless there is one with this id.
+pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
+    tx.insert_many_later(INSERT, [columns(row, &varint::pack_list(&row.extremities))])?;
+    Ok(())
+}
+
+/// Adds a room; the closure fails when there is one with this id: see [`is_stale`].
+pub fn create(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
+    tx.change_each_later(INSERT, [columns(row, &varint::pack_list(&row.extremities))])
+}
+
+/// Whether this is why [`create`] or [`advance`] failed: somebody else has made or moved one of the rooms.
+pub fn is_stale(error: &DbError) -> bool {
+    matches!(error, DbError::Unchanged(INSERT | ADVANCE))
 }
 
 /// What a commit to a room changes of its row.
@@ -69,13 +84,15 @@ pub struct Advance {
     pub position: Option<Position>,
 }
 
-/// Moves the rows of different rooms on. Rows that are not changed: somebody else has moved these rooms since.
-pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<Later, DbError> {
+const ADVANCE: &str = "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5,
+         position = COALESCE($6, position)
+     WHERE room_nid = $1 AND revision = $2";
+
+/// Moves the rows of different rooms on; the closure fails when somebody else has moved one of them since: see [`is_stale`].
+pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<(), DbError> {
     let extremities: Vec<Vec<u8>> = rooms.iter().map(|to| varint::pack_list(&to.extremities)).collect();
-    tx.insert_many_later(
-        "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5,
-             position = COALESCE($6, position)
-         WHERE room_nid = $1 AND revision = $2",
+    tx.change_each_later(
+        ADVANCE,
         rooms.iter().zip(&extremities).map(|(to, extremities)| {
             [
                 to.room_nid.to_param(),

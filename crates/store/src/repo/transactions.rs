@@ -1,7 +1,7 @@
 //! Which event a device's request made: a repeated request is answered with the same event.
 
 use crate::db::ToSql;
-use crate::{DbError, EventNid, Later, Tx};
+use crate::{DbError, EventNid, Tx};
 
 /// The longest transaction id that can be stored, in bytes: it is part of an index.
 pub const LONGEST_TXN_ID: usize = 255;
@@ -18,11 +18,14 @@ pub struct TransactionRow {
     pub created_ts: u64,
 }
 
-/// Stores transaction ids. When fewer rows are changed than are given, one of them was used before, and nothing may be kept.
-pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<Later, DbError> {
-    tx.insert_many_later(
-        "INSERT INTO event_transactions (event_nid, scope, txn_id, device_id, created_ts) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (scope, txn_id) DO NOTHING",
+const INSERT: &str =
+    "INSERT INTO event_transactions (event_nid, scope, txn_id, device_id, created_ts) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (scope, txn_id) DO NOTHING";
+
+/// Stores transaction ids; the closure fails when one of them was used before: see [`is_used`].
+pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<(), DbError> {
+    tx.change_each_later(
+        INSERT,
         rows.iter().map(|row| {
             [
                 row.event_nid.to_param(),
@@ -33,6 +36,11 @@ pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<Later, DbError
             ]
         }),
     )
+}
+
+/// Whether this is why [`insert`] failed: one of the transaction ids was used before.
+pub fn is_used(error: &DbError) -> bool {
+    matches!(error, DbError::Unchanged(INSERT))
 }
 
 /// The stored id (see [`crate::event_key`]) of the event that a request made.

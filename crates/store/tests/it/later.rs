@@ -73,6 +73,43 @@ async fn a_failure_nobody_asked_about_is_told_and_undoes_its_closure_alone() {
     }
 }
 
+/// Notes whose rows must be there to be changed.
+fn require(tx: &mut Tx<'_>, positions: &[Position]) -> Result<Position, DbError> {
+    let position = tx.next_position()?;
+    let sql = "UPDATE notes SET note = note || '!' WHERE position = $1";
+    tx.change_each_later(sql, positions.iter().map(|at| [at.to_param()]))?;
+    tx.announce(Change::Event { room: 1, position, outgoing: false });
+    Ok(position)
+}
+
+#[tokio::test]
+async fn a_closure_that_does_not_change_what_it_must_is_undone_alone() {
+    for db in databases() {
+        db.write(create).await.unwrap();
+        for (at, note) in [(1, "a"), (2, "b"), (3, "c")] {
+            db.write(move |tx| forgotten(tx, at, note)).await.unwrap();
+        }
+        for missing in [vec![9], vec![1, 9], vec![1, 2, 9]] {
+            let alone = db.write(move |tx| require(tx, &missing)).await;
+            assert!(matches!(alone, Err(DbError::Unchanged(sql)) if sql.starts_with("UPDATE notes")), "{alone:?}");
+        }
+        assert_eq!(db.write(|tx| require(tx, &[])).await.unwrap(), 4, "no position is lost");
+        assert_eq!(db.write(|tx| require(tx, &[1])).await.unwrap(), 5);
+        let (before, failing, after) = tokio::join!(
+            db.write(|tx| require(tx, &[1, 2])),
+            db.write(|tx| {
+                require(tx, &[2, 9])?;
+                forgotten(tx, 4, "undone")
+            }),
+            db.write(|tx| require(tx, &[3])),
+        );
+        assert_eq!((before.unwrap(), after.unwrap()), (6, 7));
+        assert!(matches!(failing, Err(DbError::Unchanged(_))), "{failing:?}");
+        assert_eq!(db.read(notes).await.unwrap(), ["a!!", "b!", "c!"]);
+        assert_eq!(db.committed(), 7);
+    }
+}
+
 #[tokio::test]
 async fn what_was_learned_before_a_failure_can_still_be_asked() {
     for db in databases() {

@@ -81,6 +81,9 @@ fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>, fligh
         let mut buffer = [0; 8192];
         while let Ok(length @ 1..) = from_server.read(&mut buffer) {
             if swallow.load(Ordering::SeqCst) != 0 {
+                if !buffer[..length].windows(6).any(|window| window == b"COMMIT") {
+                    continue;
+                }
                 // The server has answered the COMMIT: it is stored. The client will not hear of it.
                 let after = if swallow.load(Ordering::SeqCst) == 2 { DOWN } else { PASS };
                 down.store(after, Ordering::SeqCst);
@@ -144,6 +147,19 @@ impl Fixture {
             .write(move |tx| {
                 let position = tx.next_position()?;
                 tx.execute("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
+                tx.after_commit(move || memory.lock().unwrap().push(position));
+                Ok(position)
+            })
+            .await
+    }
+
+    /// As [`Fixture::write`], but nothing is waited for before the commit.
+    async fn write_at_once(&self) -> Result<Position, DbError> {
+        let memory = Arc::clone(&self.memory);
+        self.db
+            .write(move |tx| {
+                let position = tx.next_position()?;
+                tx.execute_later("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
                 tx.after_commit(move || memory.lock().unwrap().push(position));
                 Ok(position)
             })
@@ -242,7 +258,7 @@ async fn a_connection_lost_between_a_statement_and_what_comes_of_it_stores_nothi
 }
 
 #[tokio::test]
-async fn a_write_takes_two_round_trips() {
+async fn a_write_takes_one_round_trip_and_one_for_what_it_asks() {
     let Some(test) = Fixture::start().await else {
         return;
     };
@@ -260,7 +276,12 @@ async fn a_write_takes_two_round_trips() {
     let before = test.proxy.flights.load(Ordering::SeqCst);
     write().await;
     let written = test.proxy.flights.load(Ordering::SeqCst);
-    assert_eq!(written - before, 2, "all that is sent ahead, and the commit");
+    assert_eq!(written - before, 2, "all that is sent ahead, since its counts are asked, and the commit");
+    test.write_at_once().await.unwrap();
+    let before = test.proxy.flights.load(Ordering::SeqCst);
+    test.write_at_once().await.unwrap();
+    let written = test.proxy.flights.load(Ordering::SeqCst);
+    assert_eq!(written - before, 1, "all that is sent ahead together with the commit");
     test.db.write(|_| Ok::<_, DbError>(())).await.unwrap();
     assert_eq!(test.proxy.flights.load(Ordering::SeqCst), written, "nothing to write is nothing to send");
 }
@@ -304,6 +325,33 @@ async fn a_commit_whose_answer_is_lost_is_asked_about() {
     assert_eq!(test.write().await.unwrap(), 2, "nothing was stored, so its position is given again");
     assert_eq!(test.stored().await, [1, 2]);
     assert_eq!(test.memory(), [1, 2]);
+}
+
+#[tokio::test]
+async fn what_was_sent_together_with_a_commit_whose_answer_is_lost_is_stored_once() {
+    let Some(test) = Fixture::start().await else {
+        return;
+    };
+    for first in [1, 5] {
+        // On a new connection statements are prepared, which is waited for; on one that is in use nothing is.
+        test.proxy.set(CUT_AFTER_COMMIT);
+        assert_eq!(test.write_at_once().await.unwrap(), first, "it was stored");
+        assert_eq!(test.write_at_once().await.unwrap(), first + 1);
+        test.proxy.set(CUT_AFTER_COMMIT);
+        assert_eq!(test.write_at_once().await.unwrap(), first + 2, "it was stored");
+        assert_eq!(test.write_at_once().await.unwrap(), first + 3);
+    }
+    test.proxy.set(CUT_BEFORE_COMMIT);
+    assert_eq!(test.write_at_once().await.unwrap(), 9, "nothing of it had arrived: it is sent again");
+    test.proxy.cut();
+    assert_eq!(test.write_at_once().await.unwrap(), 10, "as what the server has closed while it was idle");
+    test.proxy.set(CUT_AFTER_COMMIT_AND_STAY_DOWN);
+    let unknown = test.write_at_once().await;
+    assert!(matches!(unknown, Err(DbError::CommitUnknown(_))), "{unknown:?}");
+    test.proxy.set(PASS);
+    assert_eq!(test.write_at_once().await.unwrap(), 12, "and the eleventh was stored");
+    let all: Vec<Position> = (1..=12).collect();
+    assert_eq!((test.stored().await, test.memory()), (all.clone(), all));
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ fn row(event_nid: i64, txn_id: &str, created_ts: u64) -> TransactionRow {
     TransactionRow { event_nid, scope: -7, device_id: "D".to_owned(), txn_id: txn_id.as_bytes().to_vec(), created_ts }
 }
 
-/// How many of them were stored.
-async fn insert(db: &TestDatabase, rows: Vec<TransactionRow>) -> u64 {
-    db.write(move |tx| transactions::insert(tx, &rows).and_then(|later| tx.changed(later))).await.unwrap()
+async fn insert(db: &TestDatabase, rows: Vec<TransactionRow>) -> Result<(), DbError> {
+    db.write(move |tx| transactions::insert(tx, &rows)).await
 }
 
 fn left(tx: &mut Tx<'_>) -> Result<Vec<i64>, DbError> {
@@ -20,7 +19,7 @@ fn left(tx: &mut Tx<'_>) -> Result<Vec<i64>, DbError> {
 #[tokio::test]
 async fn old_requests_are_forgotten() {
     for db in databases() {
-        assert_eq!(insert(&db, vec![row(3, "a", 10), row(5, "b", 20), row(9, "c", 30)]).await, 3);
+        insert(&db, vec![row(3, "a", 10), row(5, "b", 20), row(9, "c", 30)]).await.unwrap();
         for (before, deleted, expected) in [(10, 0, vec![3, 5, 9]), (20, 1, vec![5, 9]), (31, 2, vec![])] {
             assert_eq!(db.write(move |tx| transactions::delete_before(tx, before)).await.unwrap(), deleted);
             assert_eq!(db.read(left).await.unwrap(), expected);
@@ -32,7 +31,11 @@ async fn old_requests_are_forgotten() {
 async fn a_request_is_stored_once_however_long_its_id() {
     for db in databases() {
         let long: String = (0..LONGEST_TXN_ID).map(|at| char::from(b'a' + (at * at % 23) as u8)).collect();
-        assert_eq!(insert(&db, vec![row(1, &long, 1), row(2, "short", 1)]).await, 2);
-        assert_eq!(insert(&db, vec![row(3, &long, 1), row(4, "other", 1)]).await, 1);
+        insert(&db, vec![row(1, &long, 1), row(2, "short", 1)]).await.unwrap();
+        for again in [vec![row(3, &long, 1), row(4, "other", 1)], vec![row(3, "short", 1)]] {
+            let used = insert(&db, again).await.unwrap_err();
+            assert!(transactions::is_used(&used), "{used}");
+        }
+        assert_eq!(db.read(left).await.unwrap(), [1, 2]);
     }
 }

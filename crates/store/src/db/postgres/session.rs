@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Error, RowStream, SimpleQueryMessage, Statement};
+use tokio_postgres::{Error, RowStream, Statement};
 
 use super::line::{Answer, Line};
 use super::params::{Encoded, encode_columns, encode_row};
@@ -27,18 +28,26 @@ pub(super) enum Request {
     Text { sql: Cow<'static, str>, role: Role },
     Statement {
         sql: &'static str,
-        /// Whether it is the form for many rows.
-        many: bool,
+        form: Form,
         params: Vec<Encoded>,
         /// Whether its count of rows is added to the one before: it is one of several that stand for one.
         goes_on: bool,
     },
 }
 
+/// In which of its forms a statement runs.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Form {
+    /// For many rows at once.
+    many: bool,
+    /// It fails when not each of the rows changes one.
+    each: bool,
+}
+
 /// What a text does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It begins with BEGIN and may answer the transaction's number.
+    /// It begins with BEGIN.
     Begin,
     Control,
     /// The end of a transaction of which nothing is kept: nobody is told whether it went well.
@@ -47,20 +56,15 @@ pub(super) enum Role {
 
 struct Pending {
     sql: Cow<'static, str>,
-    answer: Answer<Told>,
+    /// How many rows were changed.
+    answer: Answer<u64>,
     what: What,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Text(Role),
-    Statement { goes_on: bool },
-}
-
-enum Told {
-    /// The first value of the first row of a text.
-    Value(Option<String>),
-    Changed(u64),
+    Statement { goes_on: bool, each: bool },
 }
 
 /// What is known of the transaction from the answers so far.
@@ -68,8 +72,6 @@ enum Told {
 pub(super) struct Known {
     /// Whether its BEGIN was answered.
     pub begun: bool,
-    /// What BEGIN answered.
-    pub number: Option<i64>,
     /// How many statements were sent ahead.
     pub sent: usize,
     /// Of those that were answered how many rows they have changed; `None`: it failed.
@@ -83,15 +85,13 @@ pub(super) struct Session {
     pub line: Line,
     /// How many bytes were sent ahead since all was answered.
     ahead: usize,
-    statements: HashMap<&'static str, Statement>,
-    /// Forms for many rows; `None`: the statement has none.
-    bulk: HashMap<&'static str, Option<Statement>>,
+    /// `None`: the statement has no such form.
+    statements: HashMap<(&'static str, Form), Option<Statement>>,
 }
 
 impl Session {
     pub fn new(line: Line) -> Self {
-        let (statements, bulk) = (HashMap::new(), HashMap::new());
-        Self { known: Known::default(), line, pending: VecDeque::new(), ahead: 0, statements, bulk }
+        Self { known: Known::default(), line, pending: VecDeque::new(), ahead: 0, statements: HashMap::new() }
     }
 
     /// Sends a request ahead: what comes of it is learned by [`Session::settle`].
@@ -100,22 +100,20 @@ impl Session {
             Request::Text { sql, role } => {
                 let text = sql.clone();
                 let answer = self.line.send(|client| async move {
-                    let told = client.simple_query(&text).await?;
-                    Ok(Told::Value(first_value(&told)))
+                    client.simple_query(&text).await?;
+                    Ok(0)
                 });
                 (sql, What::Text(role), answer)
             }
-            Request::Statement { sql, many, params, goes_on } => {
-                let statement = self.form(sql, many)?;
+            Request::Statement { sql, form, params, goes_on } => {
+                let statement = self.statement(sql, form)?;
                 self.ahead += sql.len() + params.iter().map(Encoded::len).sum::<usize>();
-                let answer = self
-                    .line
-                    .send(|client| async move { client.execute_raw(&statement, params).await.map(Told::Changed) });
-                (sql.into(), What::Statement { goes_on }, answer)
+                let answer = self.line.send(|client| async move { client.execute_raw(&statement, params).await });
+                (sql.into(), What::Statement { goes_on, each: form.each }, answer)
             }
         };
         self.pending.push_back(Pending { sql, answer, what });
-        self.known.sent += usize::from(matches!(what, What::Statement { goes_on: false }));
+        self.known.sent += usize::from(matches!(what, What::Statement { goes_on: false, .. }));
         if self.ahead > AHEAD { self.settle() } else { Ok(()) }
     }
 
@@ -126,32 +124,40 @@ impl Session {
         }
         self.ahead = 0;
         let (pending, known) = (&mut self.pending, &mut self.known);
-        let mut failed: Option<(Cow<'static, str>, Error)> = None;
+        let mut failed: Option<(Cow<'static, str>, What, Error)> = None;
         self.line.drive(|context| {
             while let Some(oldest) = pending.front_mut() {
                 let Poll::Ready(told) = oldest.answer.as_mut().poll(context) else { return Poll::Pending };
-                known.learn(oldest.what, told.as_ref().ok());
+                known.learn(oldest.what, told.as_ref().ok().copied());
                 match told {
                     // The server has rolled back whatever was on a connection that is lost.
                     Err(error) if oldest.what == What::Text(Role::Rollback) && error.is_closed() => {}
                     Err(error) if oldest.what == What::Text(Role::Rollback) => {
                         tracing::warn!(%error, "a rollback failed")
                     }
-                    Err(error) if failed.is_none() => failed = Some((oldest.sql.clone(), error)),
+                    Err(error) if failed.is_none() => failed = Some((oldest.sql.clone(), oldest.what, error)),
                     _ => {}
                 }
                 pending.pop_front();
             }
             Poll::Ready(())
         });
-        failed.map_or(Ok(()), |(sql, error)| Err(self.line.error(&sql, &error)))
+        match failed {
+            None => Ok(()),
+            Some((Cow::Borrowed(sql), What::Statement { each: true, .. }, error))
+                if error.code() == Some(&SqlState::DIVISION_BY_ZERO) =>
+            {
+                Err(DbError::Unchanged(sql))
+            }
+            Some((sql, _, error)) => Err(self.line.error(&sql, &error)),
+        }
     }
 
     /// Runs a statement for each row, as one statement where that is possible, and waits for it and all before it.
     pub fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
         let mut answers = Vec::new();
-        for (many, params) in self.encode(sql, rows)? {
-            let statement = self.form(sql, many)?;
+        for (form, params) in self.encode(sql, rows, false)? {
+            let statement = self.statement(sql, form)?;
             answers.push(self.line.send(|client| async move { client.query_raw(&statement, params).await }));
         }
         self.settle()?;
@@ -166,10 +172,10 @@ impl Session {
         self.read(sql, answer, visit).map(drop)
     }
 
-    /// What [`Session::send`] takes to run `sql` for these rows.
-    pub fn requests(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<Vec<Request>, DbError> {
-        let encoded = self.encode(sql, rows)?.into_iter().enumerate();
-        Ok(encoded.map(|(at, (many, params))| Request::Statement { sql, many, params, goes_on: at > 0 }).collect())
+    /// What [`Session::send`] takes to run `sql` for these rows; `each`: it fails when not each of them changes one.
+    pub fn requests(&mut self, sql: &'static str, rows: &[&[Param<'_>]], each: bool) -> Result<Vec<Request>, DbError> {
+        let encoded = self.encode(sql, rows, each)?.into_iter().enumerate();
+        Ok(encoded.map(|(at, (form, params))| Request::Statement { sql, form, params, goes_on: at > 0 }).collect())
     }
 
     /// Prepares a statement; everything sent before is answered then.
@@ -180,36 +186,45 @@ impl Session {
         self.line.wait(answer).map_err(|error| self.line.error(sql, &error))
     }
 
-    /// The statement for one row, or for many if it has that form.
-    fn form(&mut self, sql: &'static str, many: bool) -> Result<Statement, DbError> {
-        if many && let Some(bulk) = self.bulk(sql)? {
-            return Ok(bulk);
-        }
-        if let Some(statement) = self.statements.get(sql) {
+    /// A statement in a form that it has.
+    fn statement(&mut self, sql: &'static str, form: Form) -> Result<Statement, DbError> {
+        self.form(sql, form)?.ok_or_else(|| DbError::Statement {
+            sql: sql.to_owned(),
+            message: "it has no form for many rows".to_owned(),
+            unique_violation: false,
+        })
+    }
+
+    /// A statement in one of its forms; `None`: it has none for many rows.
+    fn form(&mut self, sql: &'static str, form: Form) -> Result<Option<Statement>, DbError> {
+        if let Some(statement) = self.statements.get(&(sql, form)) {
             return Ok(statement.clone());
         }
-        let statement = self.prepare(sql)?;
-        self.statements.insert(sql, statement.clone());
+        let text = if form.many {
+            let plain = self.statement(sql, Form::default())?;
+            let types: Vec<&str> = plain.params().iter().map(Type::name).collect();
+            dialect::postgres_many(sql, &types)
+        } else {
+            Some(sql.to_owned())
+        };
+        let text = if form.each { text.map(|text| dialect::postgres_each(&text, form.many)) } else { text };
+        let statement = text.map(|text| self.prepare(&text)).transpose()?;
+        self.statements.insert((sql, form), statement.clone());
         Ok(statement)
     }
 
-    fn bulk(&mut self, sql: &'static str) -> Result<Option<Statement>, DbError> {
-        if let Some(statement) = self.bulk.get(sql) {
-            return Ok(statement.clone());
-        }
-        let single = self.form(sql, false)?;
-        let types: Vec<&str> = single.params().iter().map(Type::name).collect();
-        let statement = dialect::postgres_many(sql, &types).map(|text| self.prepare(&text)).transpose()?;
-        self.bulk.insert(sql, statement.clone());
-        Ok(statement)
-    }
-
-    /// The parameters of the statements that do `sql` for these rows, and whether they are of the form for many.
-    fn encode(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<Vec<(bool, Vec<Encoded>)>, DbError> {
+    /// The parameters of the statements that do `sql` for these rows, and the form of each.
+    fn encode(
+        &mut self,
+        sql: &'static str,
+        rows: &[&[Param<'_>]],
+        each: bool,
+    ) -> Result<Vec<(Form, Vec<Encoded>)>, DbError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let single = self.form(sql, false)?;
+        let form = Form { many: false, each };
+        let single = self.statement(sql, form)?;
         let width = single.params().len();
         if let Some(row) = rows.iter().find(|row| row.len() != width) {
             return Err(wrong_count(sql, width, row.len()));
@@ -219,12 +234,13 @@ impl Session {
             message: error.to_string(),
             unique_violation: false,
         };
+        let for_many = Form { many: true, each };
         if rows.len() > 1
-            && let Some(bulk) = self.bulk(sql)?
+            && let Some(bulk) = self.form(sql, for_many)?
         {
-            return Ok(vec![(true, encode_columns(&bulk, rows).map_err(unfit)?)]);
+            return Ok(vec![(for_many, encode_columns(&bulk, rows).map_err(unfit)?)]);
         }
-        rows.iter().map(|row| Ok((false, encode_row(&single, row).map_err(unfit)?))).collect()
+        rows.iter().map(|row| Ok((form, encode_row(&single, row).map_err(unfit)?))).collect()
     }
 
     /// Waits for the rows of a statement, hands them to `visit` and answers how many it changed.
@@ -270,22 +286,13 @@ impl Session {
 }
 
 impl Known {
-    fn learn(&mut self, what: What, told: Option<&Told>) {
-        let changed = match told {
-            Some(Told::Changed(changed)) => Some(*changed),
-            _ => None,
-        };
+    /// `changed`: how many rows; `None`: it failed.
+    fn learn(&mut self, what: What, changed: Option<u64>) {
         match what {
-            What::Text(Role::Begin) => {
-                self.begun = told.is_some();
-                self.number = match told {
-                    Some(Told::Value(Some(number))) => number.parse().ok(),
-                    _ => None,
-                };
-            }
+            What::Text(Role::Begin) => self.begun = changed.is_some(),
             What::Text(_) => {}
-            What::Statement { goes_on: false } => self.counts.push(changed),
-            What::Statement { goes_on: true } => {
+            What::Statement { goes_on: false, .. } => self.counts.push(changed),
+            What::Statement { goes_on: true, .. } => {
                 if let Some(count) = self.counts.last_mut() {
                     *count = count.zip(changed).map(|(before, more)| before + more);
                 }
@@ -308,11 +315,4 @@ fn next_rows(mut stream: Pin<&mut RowStream>, context: &mut Context<'_>) -> Poll
         }
     }
     Poll::Ready(Ok((rows, false)))
-}
-
-fn first_value(told: &[SimpleQueryMessage]) -> Option<String> {
-    told.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
 }
