@@ -9,7 +9,6 @@ mod write;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
@@ -159,7 +158,7 @@ pub(crate) struct Persister(Arc<Queue>);
 impl Persister {
     /// Starts the task; it ends when this is dropped and everything that was queued is written.
     pub fn start(db: Database, clock: Clock, shared: Arc<Shared>) -> Self {
-        let queue = Arc::new(Queue::new(db.backend()));
+        let queue = Arc::new(Queue::new());
         tokio::spawn(run(Arc::new(Task { db, clock, shared, queue: Arc::clone(&queue) })));
         Self(queue)
     }
@@ -186,14 +185,7 @@ struct Task {
 /// A batch from the moment the database begins with it.
 struct Batch {
     task: Arc<Task>,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    requests: Vec<Request>,
-    /// When they were taken, as [`Clock::monotonic`] counts.
-    at: Duration,
+    taken: Mutex<Vec<Request>>,
 }
 
 /// Hands batches to the database, the next while the one before it is committed, so that the database does not wait for
@@ -205,7 +197,7 @@ async fn run(task: Arc<Task>) {
         let writing = Arc::clone(&batch);
         let written = task.db.write_then(move |tx| writing.write(tx, begun), move |result| batch.end(result)).await;
         if let Err(error) = written {
-            refuse(task.queue.take(&task.clock), &error.into());
+            refuse(task.queue.take(), &error.into());
         }
         // It is dropped unsent when the database could not begin.
         let _ = has_begun.await;
@@ -215,9 +207,9 @@ async fn run(task: Arc<Task>) {
 impl Batch {
     /// Takes what waits and writes it.
     fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Vec<Position>, PersistError> {
-        let requests = without_stale(self.task.queue.take(&self.task.clock));
+        let requests = without_stale(self.task.queue.take());
         let appends: Vec<Arc<Append>> = requests.iter().map(|request| Arc::clone(&request.append)).collect();
-        *self.taken() = Taken { requests, at: self.task.clock.monotonic() };
+        *self.taken() = requests;
         // The task may have ended with its runtime.
         let _ = begun.send(());
         if appends.is_empty() {
@@ -232,11 +224,10 @@ impl Batch {
 
     /// Answers the writers, before the next batch is taken: so that what was built on something that failed is stale then.
     fn end(&self, result: Result<Vec<Position>, PersistError>) {
-        let Taken { mut requests, at } = std::mem::take(&mut *self.taken());
-        let Task { queue, clock, .. } = &*self.task;
+        let mut requests = std::mem::take(&mut *self.taken());
+        let queue = &self.task.queue;
         match result {
             Ok(positions) => {
-                queue.answered(requests.len(), clock.monotonic().saturating_sub(at), clock);
                 for (request, position) in requests.into_iter().zip(positions) {
                     request.answer(Ok(position));
                 }
@@ -246,14 +237,14 @@ impl Batch {
             Err(error) => {
                 if requests.is_empty() {
                     // The database could not begin. Those who wait are told, and not left to wait until it can.
-                    requests = queue.take(clock);
+                    requests = queue.take();
                 }
                 refuse(requests, &error);
             }
         }
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, Vec<Request>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

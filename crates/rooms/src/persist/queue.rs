@@ -1,11 +1,9 @@
 //! What waits for the persister, in the order in which it came.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use plexus_base::Clock;
-use plexus_store::{Backend, DbError, Position};
+use plexus_store::{DbError, Position};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Append, PersistError};
@@ -14,34 +12,19 @@ use super::{Append, PersistError};
 const QUEUE: usize = 1_024;
 /// How many requests go into one commit.
 const BATCH: usize = 256;
-/// On PostgreSQL, where a commit costs much and one more event in it little, a batch waits for others for this part of the
-/// time that the commit before it took. On SQLite nothing is won by waiting.
-const WAIT_SHARE: u32 = 4;
-/// Never longer: the disk may have been slow for a moment.
-const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 /// The queue between the rooms' writers and the database.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     places: Arc<Semaphore>,
-    /// Whether batches wait for others.
-    patient: bool,
     /// Somebody has come, or the queue is closed.
     rung: Notify,
-    /// All whom a batch waits for have come.
-    arrived: Condvar,
 }
 
 #[derive(Default)]
 struct Waiting {
     requests: VecDeque<Request>,
     closed: bool,
-    /// Whether a batch waits for others.
-    collecting: bool,
-    /// How many will be waiting when those who were answered last have come back.
-    expected: usize,
-    /// Until when it is worth waiting for them, as [`Clock::monotonic`] counts.
-    until: Duration,
 }
 
 /// One writer's events, and the writer.
@@ -82,14 +65,8 @@ impl Permit<'_> {
 }
 
 impl Queue {
-    pub fn new(backend: Backend) -> Self {
-        Self {
-            patient: backend == Backend::Postgres,
-            waiting: Mutex::default(),
-            places: Arc::new(Semaphore::new(QUEUE)),
-            rung: Notify::new(),
-            arrived: Condvar::new(),
-        }
+    pub fn new() -> Self {
+        Self { waiting: Mutex::default(), places: Arc::new(Semaphore::new(QUEUE)), rung: Notify::new() }
     }
 
     /// Waits for room in the queue. What is sent with the permit cannot be lost by dropping the sender's future.
@@ -114,32 +91,15 @@ impl Queue {
         }
     }
 
-    /// Takes the next batch, for which it waits a little when it is to be expected that more come: without that, ten
-    /// writers who each wait for their answer are two groups of five that wait for each other's commits.
-    pub fn take(&self, clock: &Clock) -> Vec<Request> {
+    /// Takes the next batch: what waits now. Nothing is won by waiting for more, not even where a commit costs much: while one
+    /// batch is written, the next comes together.
+    pub fn take(&self) -> Vec<Request> {
         let mut waiting = self.lock();
         if waiting.requests.front().is_some_and(|first| first.alone) {
             return waiting.requests.pop_front().into_iter().collect();
         }
-        let patience = waiting.until.saturating_sub(clock.monotonic());
-        if !patience.is_zero() && waiting.is_short() {
-            waiting.collecting = true;
-            let waited = self.arrived.wait_timeout_while(waiting, patience, |waiting| waiting.is_short());
-            (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            waiting.collecting = false;
-        }
         let together = waiting.requests.iter().take(BATCH).take_while(|request| !request.alone).count();
         waiting.requests.drain(..together).collect()
-    }
-
-    /// To be called after a commit: `answered` writers have their answers, `took` after they were taken from the queue.
-    pub fn answered(&self, answered: usize, took: Duration, clock: &Clock) {
-        if !self.patient {
-            return;
-        }
-        let mut waiting = self.lock();
-        waiting.expected = BATCH.min(answered + waiting.requests.len());
-        waiting.until = clock.monotonic() + (took / WAIT_SHARE).min(LONGEST_WAIT);
     }
 
     /// Puts requests back, before all others and in their order.
@@ -160,24 +120,11 @@ impl Queue {
     }
 
     fn push(&self, request: Request) {
-        let mut waiting = self.lock();
-        waiting.requests.push_back(request);
-        let complete = waiting.collecting && !waiting.is_short();
-        drop(waiting);
-        if complete {
-            self.arrived.notify_one();
-        }
+        self.lock().requests.push_back(request);
         self.rung.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Waiting {
-    /// Whether fewer wait than are expected.
-    fn is_short(&self) -> bool {
-        self.requests.len() < self.expected
     }
 }
