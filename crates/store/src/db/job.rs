@@ -105,10 +105,8 @@ where
             Err(DbError::Panicked(message).into())
         });
         // A closure that hides a failed statement, or has not asked what came of it, must not be told that its work is stored.
-        let result = match (result, tx.finish()) {
-            (Ok(_), Some(error)) => Err(error.into()),
-            (result, _) => result,
-        };
+        let failed = tx.finish(result.is_ok());
+        let result = result.and_then(|value| failed.map_or(Ok(value), |error| Err(error.into())));
         let keep = result.is_ok();
         self.result = Some(result);
         keep

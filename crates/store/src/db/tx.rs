@@ -220,10 +220,10 @@ impl<'c> Tx<'c> {
         self.keep_failure(result)
     }
 
-    /// Ends the closure's part: the failure that its statements met, if they met one. Of a closure that is alone those that
-    /// are not answered yet are left to the commit.
-    pub(super) fn finish(&mut self) -> Option<DbError> {
-        if !self.alone {
+    /// Ends the closure's part: the failure that its statements met, if they met one. Of a closure that is alone and has gone
+    /// `well` those that are not answered yet are left to the commit.
+    pub(super) fn finish(&mut self, well: bool) -> Option<DbError> {
+        if !self.alone || !well || self.failed.is_some() {
             drop(self.settle());
         }
         self.failed.take()

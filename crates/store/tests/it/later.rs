@@ -134,6 +134,27 @@ async fn what_was_learned_before_a_failure_can_still_be_asked() {
 }
 
 #[tokio::test]
+async fn what_a_closure_that_fails_has_sent_is_no_concern_of_the_next() {
+    for db in databases() {
+        db.write(create).await.unwrap();
+        db.write(|tx| forgotten(tx, 1, "first")).await.unwrap();
+        for sql in [INSERT, "UPDATE notes SET note = $2 WHERE position = $1"] {
+            let failed = db.write(move |tx| {
+                tx.execute_later(sql, &[&1_i64, &"undone"])?;
+                Err::<(), _>(DbError::bad_data("test", "it changed its mind"))
+            });
+            assert!(matches!(failed.await, Err(DbError::BadData { .. })));
+            let changed = db.write(|tx| {
+                let missed = tx.execute_later("UPDATE notes SET note = 'x' WHERE position = $1", &[&9_i64])?;
+                tx.changed(missed)
+            });
+            assert_eq!(changed.await.unwrap(), 0);
+        }
+        assert_eq!(db.read(notes).await.unwrap(), ["first"]);
+    }
+}
+
+#[tokio::test]
 async fn more_than_is_sent_at_once_arrives() {
     for db in databases() {
         db.write(create).await.unwrap();
