@@ -71,9 +71,9 @@ impl ClientEvents {
 
 /// How a device named its request; `None` for tokens without a device.
 pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Result<Option<Transaction>, ApiError> {
+    let Some(device_id) = requester.device_id.as_deref() else { return Ok(None) };
     if txn_id.len() > LONGEST_TXN_ID {
         return Err(ApiError::invalid_param(format!("The transaction id is longer than {LONGEST_TXN_ID} bytes")));
     }
-    let device_id = requester.device_id.as_deref();
-    Ok(device_id.map(|device_id| Transaction { device_id: device_id.into(), txn_id: txn_id.into() }))
+    Ok(Some(Transaction { device_id: device_id.into(), txn_id: txn_id.into() }))
 }

@@ -127,6 +127,8 @@ impl Rooms {
             *head = Head::of(&loaded.view, epoch);
             room.set_view(loaded.view);
             room.revision.store(loaded.revision, std::sync::atomic::Ordering::Release);
+            // Whoever has moved the room on may have written later events.
+            room.latest_ts.fetch_max(loaded.latest_ts, std::sync::atomic::Ordering::Relaxed);
         }
         Ok(head)
     }

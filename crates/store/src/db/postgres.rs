@@ -109,7 +109,9 @@ impl PostgresConn {
             }
             _ => DbError::Unavailable(describe(&error)),
         })?;
-        self.commit_id = self.process.iter().map(|process| process.now).fold(self.commit_id, Ord::max);
+        if let Some(process) = &self.process {
+            self.commit_id = self.commit_id.max(process.now);
+        }
         self.session = Some(Session::new(line));
         Ok(())
     }
@@ -249,8 +251,8 @@ impl PostgresConn {
             None => self.send(LEAVE_CLOCK, &[&[Param::Int(commit.0)]], false),
         });
         let mut committed = sent.and_then(|_| self.batch(COMMIT));
-        if let Err(DbError::Unavailable(message)) = committed {
-            committed = self.commit_again(commit, message)?;
+        if let Err(lost @ DbError::Unavailable(_)) = committed {
+            committed = self.commit_again(commit, lost);
         }
         self.unanswered = None;
         self.clock = if committed.is_ok() { clock.map(|(_, to)| to).or(self.clock) } else { None };
@@ -264,19 +266,20 @@ impl PostgresConn {
     }
 
     /// After a commit on a connection that turns out to be lost. When nothing of the transaction was answered, the server may
-    /// have closed it while it was idle: then the transaction is sent again, unless it was stored.
-    fn commit_again(&mut self, commit: CommitId, message: String) -> Result<Result<(), DbError>, CommitError> {
+    /// have closed it while it was idle: then the transaction is sent again, unless it was stored. Answers `lost` while its fate
+    /// is not known.
+    fn commit_again(&mut self, commit: CommitId, lost: DbError) -> Result<(), DbError> {
         let answered = self.session.as_ref().is_some_and(|session| session.known.begun);
         let Some(requests) = self.unanswered.take().filter(|_| !answered) else {
-            return Err(CommitError::Unknown(commit, message));
+            return Err(lost);
         };
         match self.fate(commit) {
-            Ok(Fate::Committed) => Ok(Ok(())),
+            Ok(Fate::Committed) => Ok(()),
             Ok(Fate::RolledBack) => {
-                let sent = requests.into_iter().try_for_each(|request| self.session()?.send(request));
-                Ok(sent.and_then(|()| self.batch(COMMIT)))
+                requests.into_iter().try_for_each(|request| self.session()?.send(request))?;
+                self.batch(COMMIT)
             }
-            Err(_) => Err(CommitError::Unknown(commit, message)),
+            Err(_) => Err(lost),
         }
     }
 

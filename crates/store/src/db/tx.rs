@@ -162,7 +162,7 @@ impl<'c> Tx<'c> {
     /// As [`Tx::execute`], but without waiting: on PostgreSQL the statement goes out with the next one that is waited for,
     /// and all that went out together cost one round trip.
     ///
-    /// Whether it failed is learned with that next one, or with [`Tx::changed`]; at the latest when the closure ends, whose
+    /// Whether it failed is learned with that next one, or with [`Tx::changed`]; at the latest at the commit; the closure's
     /// changes are not kept then. The error here is only that a parameter cannot be stored.
     pub fn execute_later(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Result<Later, DbError> {
         let params = bind(sql, params)?;
