@@ -6,6 +6,7 @@ mod number;
 mod object;
 mod parse;
 pub mod pieces;
+mod portable;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -13,6 +14,7 @@ mod write;
 pub use number::Number;
 pub use object::Object;
 pub use parse::{MAX_NESTING, ParseError};
+pub use portable::{MAX_PORTABLE_NESTING, NotPortable};
 pub use write::{NotCanonical, write_string};
 
 pub(crate) use parse::{Field, top_level};

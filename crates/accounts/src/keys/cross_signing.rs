@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::UserId;
-use plexus_protocol::json::Object;
+use plexus_protocol::json::{NotPortable, Object};
 use plexus_store::repo::{device_keys, device_lists};
 use plexus_store::{DbError, Tx};
 
 use super::{DeviceKeys, signed_part, stored};
 use crate::device_changes;
 
-const MAX_KEY_BYTES: usize = 65_536;
+/// Largest key in bytes of canonical JSON: two of them, with their signatures, are sent in one `m.signing_key_update`, which has at
+/// most 64 KiB.
+const MAX_KEY_BYTES: usize = 24 * 1024;
 
 /// The cross-signing keys a client uploads.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +52,9 @@ pub enum CrossSigningError {
     /// 400 `M_INVALID_PARAM`
     #[error("Invalid {purpose} key: {problem}")]
     Invalid { purpose: &'static str, problem: &'static str },
+    /// 400 `M_BAD_JSON`
+    #[error("The {purpose} key is not canonical JSON: {problem}")]
+    NotPortable { purpose: &'static str, problem: NotPortable },
     /// 400 `M_MISSING_PARAM`
     #[error("No master key available")]
     NoMasterKey,
@@ -192,7 +197,7 @@ fn check(user_id: &UserId, purpose: &'static str, key: &Object) -> Result<(), Cr
     if key.to_json().len() > MAX_KEY_BYTES {
         return refuse("it is too large");
     }
-    Ok(())
+    key.check_portable().map_err(|problem| CrossSigningError::NotPortable { purpose, problem })
 }
 
 /// Whether `user_id`'s key `signer` signed `object`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plexus_protocol::id::UserId;
-use plexus_protocol::json::{Object, Value};
+use plexus_protocol::json::{NotPortable, Object, Value};
 use plexus_store::repo::device_keys;
 use plexus_store::repo::one_time_keys::{self, Key};
 use plexus_store::{DbError, Tx};
@@ -11,8 +11,11 @@ use plexus_store::{DbError, Tx};
 use super::DeviceKeys;
 use crate::device_changes;
 
-/// Largest key object in bytes of canonical JSON.
+/// Largest one-time or fallback key in bytes of canonical JSON.
 const MAX_KEY_BYTES: usize = 65_536;
+/// Largest identity keys of a device in bytes of canonical JSON: with the device's name and the signatures of its owner they are sent
+/// in one `m.device_list_update`, which has at most 64 KiB.
+const MAX_DEVICE_KEYS_BYTES: usize = 48 * 1024;
 /// One-time keys a device may have stored of all algorithms.
 const MAX_ONE_TIME_KEYS: u64 = 10_000;
 /// Longest name of an algorithm or id of a key, in bytes.
@@ -38,6 +41,9 @@ pub enum UploadError {
     KeyValue(String),
     #[error("One time key {0} already exists with another value")]
     Conflict(String),
+    /// 400 `M_BAD_JSON`
+    #[error("the keys are not canonical JSON: {0}")]
+    NotPortable(#[from] NotPortable),
     /// 413 `M_TOO_LARGE`
     #[error("the keys are too large or too many")]
     TooLarge,
@@ -159,11 +165,15 @@ fn key(name: &str, value: &Value) -> Result<Key, UploadError> {
     if value.as_str().is_none() && value.as_object().is_none() {
         return Err(UploadError::KeyValue(name.to_owned()));
     }
-    Ok(Key { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key_json: limited(value.to_json())? })
+    if let Some(key) = value.as_object() {
+        key.check_portable()?;
+    }
+    let key_json = limited(value.to_json(), MAX_KEY_BYTES)?;
+    Ok(Key { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key_json })
 }
 
-fn limited(json: String) -> Result<String, UploadError> {
-    match json.len() <= MAX_KEY_BYTES {
+fn limited(json: String, limit: usize) -> Result<String, UploadError> {
+    match json.len() <= limit {
         true => Ok(json),
         false => Err(UploadError::TooLarge),
     }
@@ -191,5 +201,6 @@ fn checked_device_keys(user_id: &UserId, device_id: &str, keys: &Object) -> Resu
     }
     let mut kept = keys.clone();
     kept.remove("unsigned");
-    limited(kept.to_json())
+    kept.check_portable()?;
+    limited(kept.to_json(), MAX_DEVICE_KEYS_BYTES)
 }

@@ -46,6 +46,7 @@ fn upload_error(error: UploadError) -> ApiError {
         UploadError::DeviceKeys(_) | UploadError::KeyName(_) | UploadError::KeyValue(_) | UploadError::Conflict(_) => {
             ApiError::invalid_param(error.to_string())
         }
+        UploadError::NotPortable(_) => ApiError::bad_json(error.to_string()),
         UploadError::TooLarge => ApiError::too_large(error.to_string()),
         UploadError::NoDevice => ApiError::unknown(error.to_string()),
         UploadError::Database(_) => ApiError::internal(&error),

@@ -57,6 +57,7 @@ pub async fn handle(
     }
     keys.upload_cross_signing(&requester.user_id, upload).await.map_err(|error| match error {
         CrossSigningError::Invalid { .. } => ApiError::invalid_param(error.to_string()),
+        CrossSigningError::NotPortable { .. } => ApiError::bad_json(error.to_string()),
         CrossSigningError::NoMasterKey => ApiError::missing_param(error.to_string()),
         CrossSigningError::NotSigned(_) => {
             ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{Pdu, PduError, hash, parse, sign::SigningKey};
 use crate::{
     id::{EventId, RoomId, ServerName, UserId},
-    json::{NotCanonical, Object, Value},
+    json::{MAX_PORTABLE_NESTING, NotCanonical, Object, Value},
     rules::{EventIdFormat, RoomVersion},
 };
 
@@ -17,6 +17,8 @@ pub enum BuildError {
     Pdu(#[from] PduError),
     #[error("event is not canonical JSON: {0}")]
     NotCanonical(#[from] NotCanonical),
+    #[error("content of the event nests deeper than {MAX_PORTABLE_NESTING}")]
+    TooDeep,
 }
 
 /// An event about to be sent.
@@ -94,6 +96,9 @@ pub fn finish(
     event.remove("signatures");
     if rules.strict_canonical_json {
         event.check_canonical()?;
+    }
+    if event.get_object("content").is_some_and(|content| content.nests_deeper_than(MAX_PORTABLE_NESTING)) {
+        return Err(BuildError::TooDeep);
     }
     event.remove("event_id");
     let mut json = event.to_json();

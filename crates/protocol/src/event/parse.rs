@@ -8,7 +8,7 @@ use std::{
 use super::{Inner, Pdu, hash};
 use crate::{
     id::{EventId, IdError, RoomId, UserId, check_event_id, is_reference_hash},
-    json::{NotCanonical, Object, ParseError, Value, top_level, write_string},
+    json::{MAX_NESTING, NotCanonical, Object, ParseError, Value, top_level, write_string},
     rules::{EventIdFormat, RoomVersion, RoomVersionRules},
 };
 
@@ -22,6 +22,10 @@ pub const MAX_FIELD: usize = 255;
 pub const MAX_PREV_EVENTS: usize = 20;
 /// The most events that may be given as allowing one event.
 pub const MAX_AUTH_EVENTS: usize = 10;
+
+/// How deep an event may nest. What events are sent in must be readable too, and wraps them: transactions, invites that quote the
+/// room's state, answers to a join.
+const MAX_EVENT_NESTING: usize = MAX_NESTING - 20;
 
 /// Why JSON is not an event of its room version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +107,12 @@ pub(super) fn from_signable(
     let rules = version.rules();
     check_size(&json)?;
     check_field_lengths(&object, rules)?;
+    if !rules.strict_canonical_json {
+        object.check_finite()?;
+    }
+    if object.nests_deeper_than(MAX_EVENT_NESTING) {
+        return Err(PduError::Json(ParseError::TooDeep));
+    }
     let event_id = match rules.event_id_format {
         EventIdFormat::Server => {
             // "$opaque_id:domain" (appendices, "Event IDs"): else it could be taken for the hash of an event of another version.

@@ -275,6 +275,39 @@ fn deepest_content_is_refused_not_fatal() {
 }
 
 #[test]
+fn own_content_is_readable_everywhere() {
+    for version in RoomVersion::ALL {
+        let built = |depth: usize| {
+            let content = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+            builder(version, "m.room.message", None, &content).build(version, &key(), &"a.org".parse().unwrap())
+        };
+        assert!(built(99).is_ok(), "{version}");
+        assert_eq!(built(100), Err(BuildError::TooDeep), "{version}");
+    }
+}
+
+#[test]
+fn numbers_that_nobody_can_read_are_refused_in_every_version() {
+    for version in RoomVersion::ALL {
+        for number in ["1e999", "-1e999", &"9".repeat(5_000)] {
+            let content = format!(r#"{{"a":[{number}]}}"#);
+            assert!(matches!(altered(version, "content", &content), Err(PduError::NotCanonical(_))), "{version}");
+        }
+    }
+}
+
+#[test]
+fn an_event_leaves_room_for_what_wraps_it() {
+    let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(
+        altered(V1, "content", &nested(crate::json::MAX_NESTING - 5)),
+        Err(PduError::Json(crate::json::ParseError::TooDeep))
+    );
+    let deep = altered(V1, "content", &nested(crate::json::MAX_NESTING - 30)).unwrap();
+    Object::parse(&format!(r#"{{"pdus":[{}]}}"#, deep.json())).unwrap();
+}
+
+#[test]
 fn redacts_stands_where_the_version_says() {
     for version in RoomVersion::ALL {
         let mut event = builder(version, "m.room.redaction", None, r#"{"reason":"spam"}"#);

@@ -179,6 +179,24 @@ fn nesting_is_bounded() {
     assert_eq!(top_level(&text).count(), 1);
 }
 
+#[test]
+fn what_is_passed_on_can_be_read_by_others() {
+    let nested = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    for good in ["{}", r#"{"a":[1,-9007199254740991,"1e999",null,true]}"#, &nested(MAX_PORTABLE_NESTING - 1)] {
+        assert!(Object::parse_portable(good).is_ok(), "{good}");
+    }
+    for number in ["1.5", "1e3", "1e999", "9007199254740992", &"9".repeat(5_000)] {
+        let json = format!(r#"{{"a":[{{"b":{number}}}]}}"#);
+        assert!(matches!(Object::parse_portable(&json), Err(NotPortable::Number(_))), "{number}");
+    }
+    assert_eq!(Object::parse_portable(&nested(MAX_PORTABLE_NESTING)), Err(NotPortable::TooDeep));
+    assert_eq!(Object::parse_portable(&nested(MAX_NESTING)), Err(NotPortable::Json(ParseError::TooDeep)));
+    assert_eq!(Object::parse_portable("[]"), Err(NotPortable::Json(ParseError::NotAnObject)));
+    // However long a number is, what is said of it is short.
+    let Err(error) = Object::parse_portable(&format!(r#"{{"a":{}}}"#, "9".repeat(5_000))) else { panic!() };
+    assert!(error.to_string().len() < 120, "{error}");
+}
+
 /// Two megabytes are what threads have: parsing, writing, cloning and dropping the deepest value must fit many times.
 #[test]
 fn deepest_value_needs_little_stack() {

@@ -4,8 +4,18 @@ use super::{Number, Object, Value, parse::find_special};
 
 /// A number that canonical JSON of room versions 6 and later cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not an integer between -(2^53)+1 and 2^53-1")]
+#[error("{} is not an integer between -(2^53)+1 and 2^53-1", shown(.0))]
 pub struct NotCanonical(pub String);
+
+/// How much of a number an error shows: it is as long as its writer liked.
+const MAX_SHOWN_DIGITS: usize = 40;
+
+fn shown(number: &str) -> String {
+    match number.get(..MAX_SHOWN_DIGITS) {
+        Some(start) if start.len() < number.len() => format!("{start}…"),
+        _ => number.to_owned(),
+    }
+}
 
 pub(super) fn check_value(value: &Value) -> Result<(), NotCanonical> {
     match value {

@@ -1,0 +1,73 @@
+//! What this server accepts from its users to pass on: JSON that every other server, client and application service can read,
+//! whatever its parser. One message that only we can read would stop everything that is sent together with it.
+
+use super::{NotCanonical, Object, ParseError, Value, write};
+
+/// How deep the content of an event, a message to a device or a key may nest. Servers that read whole transactions with serde_json
+/// take 127 levels, of which the transaction and what wraps the content need up to 7; `/sync` wraps it in as many. Python takes
+/// several hundred.
+pub const MAX_PORTABLE_NESTING: usize = 100;
+
+/// Why JSON is not passed on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotPortable {
+    #[error(transparent)]
+    Json(#[from] ParseError),
+    #[error(transparent)]
+    Number(#[from] NotCanonical),
+    #[error("arrays and objects nest deeper than {MAX_PORTABLE_NESTING}")]
+    TooDeep,
+}
+
+impl Object {
+    /// Parses text that holds one JSON object which can be passed on to others: its numbers have a canonical form, and it does not
+    /// nest deeper than [`MAX_PORTABLE_NESTING`].
+    ///
+    /// # Errors
+    /// See [`NotPortable`].
+    pub fn parse_portable(json: &str) -> Result<Self, NotPortable> {
+        let object = Self::parse(json)?;
+        object.check_portable()?;
+        Ok(object)
+    }
+
+    /// Checks what [`Object::parse_portable`] checks.
+    ///
+    /// # Errors
+    /// See [`NotPortable`].
+    pub fn check_portable(&self) -> Result<(), NotPortable> {
+        write::check_object(self)?;
+        match self.nests_deeper_than(MAX_PORTABLE_NESTING) {
+            true => Err(NotPortable::TooDeep),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether objects and arrays, this one included, nest deeper than `limit`.
+    pub(crate) fn nests_deeper_than(&self, limit: usize) -> bool {
+        limit == 0 || self.values().any(|value| nests_deeper_than(value, limit - 1))
+    }
+
+    /// Checks that each number is one that others can read at all: Python turns `1e999` into an infinity, which it cannot write, and
+    /// refuses integers of more than 4,300 digits.
+    pub(crate) fn check_finite(&self) -> Result<(), NotCanonical> {
+        self.values().try_for_each(check_finite)
+    }
+}
+
+fn nests_deeper_than(value: &Value, limit: usize) -> bool {
+    match value {
+        Value::Object(object) => object.nests_deeper_than(limit),
+        Value::Array(values) => limit == 0 || values.iter().any(|value| nests_deeper_than(value, limit - 1)),
+        _ => false,
+    }
+}
+
+fn check_finite(value: &Value) -> Result<(), NotCanonical> {
+    match value {
+        Value::Number(number) if !number.as_f64().is_finite() => Err(NotCanonical(number.to_string())),
+        Value::Array(values) => values.iter().try_for_each(check_finite),
+        Value::Object(object) => object.check_finite(),
+        _ => Ok(()),
+    }
+}
