@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use crate::presence::Presence;
 use crate::receipts::Receipts;
 use crate::remote_devices::RemoteDevices;
+use crate::to_device::ToDeviceError;
 use crate::typing::Typing;
 
 /// The most EDUs of a transaction (server-server API, "Transactions").
@@ -51,6 +52,10 @@ enum EduError {
     Malformed(#[from] serde_json::Error),
     #[error("it speaks for {0}, who is not of its server")]
     Impostor(UserId),
+    #[error("its thread_id is neither \"main\" nor an event id")]
+    NoThread,
+    #[error(transparent)]
+    ToDevice(#[from] ToDeviceError),
     #[error("nobody here has to do with it")]
     Unrelated,
     #[error("the room's access control list keeps its server out")]

@@ -4,6 +4,7 @@
 //! - `distribute`: finds out who gets a durable piece of news; `recent` keeps the newest of them, each once
 //! - `book`: the servers to which something is on its way, and how far each has come
 //! - `batch`, `backlog`: what a server gets next, from memory or from the database
+//! - `refusals`: takes apart what a server refuses
 //! - `deliver`: one transaction at a time to each server, to so many servers at once; who is slow holds up nobody else
 //! - `device_updates`, `ephemeral`, `tell`: EDUs
 //! - `transport`: how transactions get there
@@ -21,6 +22,7 @@ mod ephemeral;
 mod mailbox;
 mod pace;
 mod recent;
+mod refusals;
 mod tell;
 mod transport;
 
@@ -41,9 +43,12 @@ use book::{Behind, Book};
 use deliver::Lanes;
 use recent::Recent;
 
+pub(crate) use ephemeral::edu;
 pub use mailbox::Mailbox;
 pub use transport::{Pending, Transport};
 
+/// The largest EDU, in bytes: as large as an event (client-server API, "Size limits"), which is what Synapse allows as well.
+pub(crate) const MAX_EDU_BYTES: usize = 65_536;
 /// How far everybody has come is written at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 const TIDY: Duration = Duration::from_secs(3_600);

@@ -29,6 +29,13 @@ pub fn push_str(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// How many bytes [`push_str`] appends.
+pub fn quoted_len(text: &str) -> usize {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_str(&mut out, text);
+    out.len()
+}
+
 /// Appends a whole number.
 pub fn push_number(out: &mut String, number: impl std::fmt::Display) {
     let _ = write!(out, "{number}");

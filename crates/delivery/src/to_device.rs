@@ -1,20 +1,28 @@
 //! Sending messages to devices.
+//!
+//! - `edus`: the EDUs in which they go to other servers
+
+mod edus;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::Clock;
+use plexus_protocol::event::MAX_FIELD;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::json::{NotPortable, Object, ParseError};
 use plexus_store::repo::to_device::NewMessage;
 use plexus_store::{Database, DbError, Tx, repo};
 use serde_json::value::RawValue;
 
+use crate::federation_out::MAX_EDU_BYTES;
 use crate::json::Members;
 use crate::notifier::Notifier;
+use edus::OfUser;
 
-/// The largest message to one device, in bytes.
-const MAX_MESSAGE: usize = 65_536;
+/// The longest device id that a message may name, in bytes, as in Synapse.
+const MAX_DEVICE_ID_BYTES: usize = 512;
 /// For how long a client's transaction is remembered, ms.
 const OWN_REMEMBERED: u64 = 30 * 60 * 1_000;
 /// For how long the id of another server's message is remembered, ms: a week longer than a server is left alone at most.
@@ -24,9 +32,6 @@ const CLEANUP: Duration = Duration::from_secs(600);
 
 /// Messages by user and device; the device `*` is every device of the user.
 pub type MessagesByDevice = BTreeMap<UserId, BTreeMap<String, Box<RawValue>>>;
-
-/// The messages for one user's devices.
-type OfUser<'m> = (&'m UserId, &'m BTreeMap<String, Box<RawValue>>);
 
 /// A request to send messages.
 #[derive(Debug)]
@@ -42,10 +47,14 @@ pub struct NewMessages {
 /// Why messages were not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ToDeviceError {
-    #[error("a message is larger than {MAX_MESSAGE} bytes")]
+    #[error("a message with its sender, type and recipient is larger than {MAX_EDU_BYTES} bytes")]
     TooLarge,
-    #[error("the content of a message is not an object")]
-    NotAnObject,
+    #[error("the type of the messages is longer than {MAX_FIELD} bytes")]
+    TypeTooLong,
+    #[error("a device id is longer than {MAX_DEVICE_ID_BYTES} bytes")]
+    DeviceIdTooLong,
+    #[error("the content of a message is not canonical JSON: {0}")]
+    NotPortable(#[from] NotPortable),
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -67,10 +76,11 @@ impl ToDevice {
 
     /// Queues each message once: a transaction id that the sending device used before does nothing. Local devices that do not
     /// exist get nothing; what is for users of other servers waits until their server has acknowledged it.
-    pub async fn send(&self, new: NewMessages) -> Result<(), ToDeviceError> {
-        for content in new.messages.values().flat_map(BTreeMap::values) {
-            check(content)?;
-        }
+    ///
+    /// # Errors
+    /// See [`ToDeviceError`]; nothing is queued then.
+    pub async fn send(&self, mut new: NewMessages) -> Result<(), ToDeviceError> {
+        new.check()?;
         let now = self.clock.now_ms();
         let server = self.server_name.clone();
         let notifier = Arc::clone(&self.notifier);
@@ -108,15 +118,51 @@ impl ToDevice {
     }
 }
 
-/// Whether a message can be one.
-pub(crate) fn check(content: &RawValue) -> Result<(), ToDeviceError> {
-    if content.get().len() > MAX_MESSAGE {
+impl NewMessages {
+    /// Checks that every message can be delivered to whomever it is for, also by itself to another server, and brings it into
+    /// canonical form. Local recipients make no difference: who sends need not know who is local.
+    fn check(&mut self) -> Result<(), ToDeviceError> {
+        check_type(&self.event_type)?;
+        for content in self.messages.values_mut().flat_map(BTreeMap::values_mut) {
+            *content = canonical(content, Object::check_portable)?;
+        }
+        let room = edus::room(self);
+        for (user, devices) in &self.messages {
+            for (device, content) in devices {
+                if device.len() > MAX_DEVICE_ID_BYTES {
+                    return Err(ToDeviceError::DeviceIdTooLong);
+                }
+                if edus::bytes(user, device, content) > room {
+                    return Err(ToDeviceError::TooLarge);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the type of messages.
+pub(crate) fn check_type(event_type: &str) -> Result<(), ToDeviceError> {
+    if event_type.len() > MAX_FIELD { Err(ToDeviceError::TypeTooLong) } else { Ok(()) }
+}
+
+/// The content of a message as it is stored and sent on, checked by `check`.
+fn canonical(
+    content: &RawValue,
+    check: impl FnOnce(&Object) -> Result<(), NotPortable>,
+) -> Result<Box<RawValue>, ToDeviceError> {
+    if content.get().len() > MAX_EDU_BYTES {
         return Err(ToDeviceError::TooLarge);
     }
-    if !content.get().trim_start().starts_with('{') {
-        return Err(ToDeviceError::NotAnObject);
-    }
-    Ok(())
+    let object = Object::parse(content.get()).map_err(NotPortable::from)?;
+    check(&object)?;
+    // What an object is written as is JSON: this does not fail.
+    RawValue::from_string(object.to_json()).map_err(|_| NotPortable::from(ParseError::NotAnObject).into())
+}
+
+/// As [`canonical`], for what another server sent.
+pub(crate) fn received(content: &RawValue) -> Result<Box<RawValue>, ToDeviceError> {
+    canonical(content, Object::check_readable)
 }
 
 /// Queues what is for devices of users of `server`.
@@ -142,34 +188,25 @@ fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<
     Ok(messages)
 }
 
-/// Queues what is for users of other servers than `server`, one message each; answers which servers.
+/// Queues what is for users of other servers than `server`, in as many EDUs as it takes; returns which servers.
 fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<Vec<String>, DbError> {
     let mut servers: BTreeMap<&str, Vec<OfUser<'_>>> = BTreeMap::new();
     for (user, messages) in new.messages.iter().filter(|(user, _)| user.server_name() != server.as_str()) {
-        servers.entry(user.server_name()).or_default().push((user, messages));
+        let devices = messages.iter().map(|(device, message)| (device.as_str(), &**message)).collect();
+        servers.entry(user.server_name()).or_default().push((user, devices));
     }
-    for (remote, messages) in &servers {
-        repo::federation_out::add_to_device(tx, remote, |position| edu(new, messages, position))?;
+    let room = edus::room(new);
+    let mut queued = Vec::new();
+    for (remote, messages) in servers {
+        let parts = edus::split(messages, room);
+        for part in &parts {
+            repo::federation_out::add_to_device(tx, remote, |position| edus::content(new, part, position))?;
+        }
+        if !parts.is_empty() {
+            queued.push(remote.to_owned());
+        }
     }
-    Ok(servers.into_keys().map(str::to_owned).collect())
-}
-
-/// The content of an `m.direct_to_device` EDU.
-fn edu(new: &NewMessages, messages: &[OfUser<'_>], position: plexus_store::Position) -> String {
-    let mut out = String::new();
-    let mut content = Members::open(&mut out);
-    content.text("message_id", &position.to_string());
-    let mut by_user = Members::open(content.key("messages"));
-    for (user, devices) in messages {
-        let mut by_device = Members::open(by_user.key(user.as_str()));
-        devices.iter().for_each(|(device, message)| by_device.raw(device, message.get()));
-        by_device.close();
-    }
-    by_user.close();
-    content.text("sender", new.sender.as_str());
-    content.text("type", &new.event_type);
-    content.close();
-    out
+    Ok(queued)
 }
 
 fn event(new: &NewMessages, content: &str) -> String {

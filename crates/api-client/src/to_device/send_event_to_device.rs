@@ -37,8 +37,11 @@ pub async fn handle(
     };
     match to_device.send(new).await {
         Ok(()) => Ok(Empty),
-        Err(error @ ToDeviceError::TooLarge) => Err(ApiError::too_large(error.to_string())),
-        Err(error @ ToDeviceError::NotAnObject) => Err(ApiError::bad_json(error.to_string())),
+        Err(error @ (ToDeviceError::TooLarge | ToDeviceError::TypeTooLong)) => {
+            Err(ApiError::too_large(error.to_string()))
+        }
+        Err(error @ ToDeviceError::DeviceIdTooLong) => Err(ApiError::invalid_param(error.to_string())),
+        Err(error @ ToDeviceError::NotPortable(_)) => Err(ApiError::bad_json(error.to_string())),
         Err(ToDeviceError::Database(error)) => Err(ApiError::internal(&error)),
     }
 }

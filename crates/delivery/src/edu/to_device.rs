@@ -10,6 +10,9 @@ use crate::to_device::{self, MessagesByDevice, NewMessages};
 /// The longest `message_id` (server-server API, "m.direct_to_device"), in bytes, with room for servers that take more.
 const MESSAGE_ID_BYTES: usize = 256;
 
+/// How much of a device id the log shows, in characters: it is as long as its writer liked.
+const SHOWN_CHARS: usize = 64;
+
 #[derive(Deserialize)]
 struct Content {
     sender: UserId,
@@ -26,8 +29,19 @@ impl EduReceiver {
         if message_id.len() > MESSAGE_ID_BYTES {
             return Err(EduError::Unrelated);
         }
-        for of_user in messages.values_mut() {
-            of_user.retain(|_, content| to_device::check(content).is_ok());
+        to_device::check_type(&event_type)?;
+        for (user, devices) in &mut messages {
+            devices.retain(|device, content| match to_device::received(content) {
+                Ok(canonical) => {
+                    *content = canonical;
+                    true
+                }
+                Err(error) => {
+                    let device: String = device.chars().take(SHOWN_CHARS).collect();
+                    tracing::info!("a message of {sender} to {user} {device:?} is passed over: {error}");
+                    false
+                }
+            });
         }
         let new = NewMessages { sender, device: None, txn_id: message_id, event_type, messages };
         let (origin, own) = (origin.clone(), self.0.rooms.server_name().clone());

@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use plexus_protocol::id::ServerName;
 use plexus_store::Position;
 
+use super::batch::MOST;
 use super::ephemeral::Ephemeral;
+use super::refusals::{Refusals, widened};
 
 /// How many ephemeral EDUs wait for one server; then the oldest is lost.
 const EPHEMERAL: usize = 500;
@@ -28,6 +30,8 @@ enum Stage {
     Sending { again: bool },
     /// It failed.
     Failed,
+    /// It has everything but messages to devices, which are held back.
+    Held,
 }
 
 #[derive(Debug)]
@@ -41,6 +45,10 @@ struct Destination {
     newest: Position,
     /// There may be messages for its devices.
     to_device: bool,
+    /// It refuses so many of them that they are held back for now.
+    holds_to_device: bool,
+    /// The most pieces in its next transaction, while it is looked for what it refuses.
+    limit: Option<usize>,
     ephemeral: VecDeque<Ephemeral>,
     /// It failed, and has not caught up since.
     away: bool,
@@ -60,6 +68,7 @@ pub(super) struct Book {
     caught_up: Vec<ServerName>,
     /// What `federation_position` holds.
     stored: Position,
+    pub refusals: Refusals,
 }
 
 /// The servers whose turn it is, in their order.
@@ -92,6 +101,8 @@ pub(super) struct Turn {
     pub cursor: Position,
     pub upto: Position,
     pub to_device: bool,
+    /// The most pieces that the transaction may have.
+    pub limit: Option<usize>,
     pub ephemeral: Vec<Ephemeral>,
     /// It failed, and has not caught up since.
     pub was_away: bool,
@@ -114,6 +125,7 @@ impl Book {
             ready: Ready::default(),
             caught_up: Vec::new(),
             stored: position,
+            refusals: Refusals::default(),
         };
         for Behind { server, cursor, away } in behind {
             let lane = if away { Lane::Slow } else { Lane::Prompt };
@@ -133,11 +145,12 @@ impl Book {
     /// There is a durable piece of news for a server. Those at or before `before` it has got, unless it is behind already.
     pub fn news(&mut self, server: ServerName, before: Position, position: Position) {
         let is_new = !self.destinations.contains_key(&server);
-        let destination = self.entry(server);
+        let destination = self.entry(server.clone());
         if is_new {
             destination.cursor = before;
         }
         destination.newest = destination.newest.max(position);
+        self.wake(&server);
     }
 
     /// There are messages for the devices of a server.
@@ -147,7 +160,7 @@ impl Book {
 
     /// There is something for a server that it can do without: nothing is kept for one that failed.
     pub fn ephemeral(&mut self, server: ServerName, edu: Ephemeral) {
-        let destination = self.entry(server);
+        let destination = self.entry(server.clone());
         if destination.stage == Stage::Failed {
             return;
         }
@@ -156,6 +169,16 @@ impl Book {
             destination.ephemeral.pop_front();
         }
         destination.ephemeral.push_back(edu);
+        self.wake(&server);
+    }
+
+    /// There is something that may be sent to a server whose messages to devices are held back.
+    fn wake(&mut self, server: &ServerName) {
+        let Some(destination) = self.destinations.get_mut(server) else { return };
+        if destination.stage == Stage::Held {
+            destination.stage = Stage::Ready;
+            self.ready.of(destination.lane).push_back(server.clone());
+        }
     }
 
     /// The next server whose turn it is in a lane.
@@ -168,7 +191,8 @@ impl Book {
             return Some(Turn {
                 cursor: destination.cursor,
                 upto,
-                to_device: std::mem::take(&mut destination.to_device),
+                to_device: !destination.holds_to_device && std::mem::take(&mut destination.to_device),
+                limit: destination.limit,
                 ephemeral: destination.ephemeral.drain(..).collect(),
                 was_away: destination.away,
                 server,
@@ -183,12 +207,36 @@ impl Book {
 
     /// A server takes long, and has been given up for now: it has its turn again among the slow.
     pub fn gave_way(&mut self, turn: Turn) {
+        if let Some(destination) = self.destinations.get_mut(&turn.server) {
+            destination.lane = Lane::Slow;
+        }
+        self.again(turn);
+    }
+
+    /// A server refuses something in a transaction: the next one has at most `limit` pieces of it.
+    pub fn narrow(&mut self, turn: Turn, limit: usize) {
+        if let Some(destination) = self.destinations.get_mut(&turn.server) {
+            destination.limit = Some(limit);
+        }
+        self.again(turn);
+    }
+
+    /// A server refuses so many messages to devices that they are held back until it [comes back](Self::came_back). It gets
+    /// everything else.
+    pub fn hold_to_device(&mut self, turn: Turn) {
+        if let Some(destination) = self.destinations.get_mut(&turn.server) {
+            destination.holds_to_device = true;
+        }
+        self.again(turn);
+    }
+
+    /// A turn led to nothing, and the server has it again.
+    fn again(&mut self, turn: Turn) {
         let Some(destination) = self.destinations.get_mut(&turn.server) else { return };
         destination.to_device |= turn.to_device;
         turn.ephemeral.into_iter().rev().for_each(|edu| destination.ephemeral.push_front(edu));
-        destination.lane = Lane::Slow;
         destination.stage = Stage::Ready;
-        self.ready.slow.push_back(turn.server);
+        self.ready.of(destination.lane).push_back(turn.server);
     }
 
     /// A server has got everything up to `cursor`; `more_to_device`: there are more messages for its devices. What of its
@@ -197,12 +245,19 @@ impl Book {
         let Some(destination) = self.destinations.get_mut(server) else { return };
         destination.cursor = destination.cursor.max(cursor);
         destination.lane = Lane::Prompt;
+        destination.limit = destination.limit.and_then(|limit| widened(limit, MOST));
         destination.to_device |= more_to_device;
         unsent.into_iter().rev().for_each(|edu| destination.ephemeral.push_front(edu));
-        let idle = !destination.lacks() && !destination.to_device && destination.ephemeral.is_empty();
-        if !idle {
+        if destination.lacks()
+            || (destination.to_device && !destination.holds_to_device)
+            || !destination.ephemeral.is_empty()
+        {
             destination.stage = Stage::Ready;
             self.ready.prompt.push_back(server.clone());
+            return;
+        }
+        if destination.to_device {
+            destination.stage = Stage::Held;
             return;
         }
         let kept = destination.kept.is_some();
@@ -243,10 +298,11 @@ impl Book {
     /// A server that failed is worth trying again.
     pub fn came_back(&mut self, server: &ServerName) {
         let Some(destination) = self.destinations.get_mut(server) else { return };
+        destination.holds_to_device = false;
         match &mut destination.stage {
             Stage::Ready => {}
             Stage::Sending { again } => *again = true,
-            Stage::Failed => {
+            Stage::Failed | Stage::Held => {
                 destination.stage = Stage::Ready;
                 self.ready.of(destination.lane).push_back(server.clone());
             }
@@ -321,6 +377,8 @@ impl Book {
                 cursor: distributed,
                 newest: 0,
                 to_device: false,
+                holds_to_device: false,
+                limit: None,
                 ephemeral: VecDeque::new(),
                 away: false,
                 keep: false,
@@ -338,119 +396,4 @@ impl Destination {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(name: &str) -> ServerName {
-        name.parse().unwrap()
-    }
-
-    #[test]
-    fn who_has_got_everything_costs_nothing() {
-        let mut book = Book::new(5, Vec::new(), Vec::new());
-        book.news(server("a"), 5, 6);
-        book.distributed = 6;
-        let turn = book.next(Lane::Prompt).unwrap();
-        assert_eq!((turn.cursor, turn.upto), (5, 6));
-        // Under way: a restart must look at position 6 again.
-        assert_eq!(book.progress(), None);
-        book.sent(&turn.server, 6, false, Vec::new());
-        assert!(book.destinations.is_empty() && book.next(Lane::Prompt).is_none());
-        assert_eq!(book.progress().unwrap(), Progress { position: 6, ..Progress::default() });
-        assert_eq!(book.progress(), None);
-    }
-
-    #[test]
-    fn one_that_fails_gets_a_cursor_and_holds_up_nobody() {
-        let mut book = Book::new(0, Vec::new(), Vec::new());
-        book.news(server("a"), 0, 1);
-        book.news(server("b"), 0, 1);
-        book.distributed = 1;
-        let (a, b) = (book.next(Lane::Prompt).unwrap().server, book.next(Lane::Prompt).unwrap().server);
-        book.failed(&a, false);
-        book.sent(&b, 1, false, Vec::new());
-        let progress = book.progress().unwrap();
-        assert_eq!(progress, Progress { position: 1, behind: vec![(a.clone(), 0)], caught_up: Vec::new() });
-        assert_eq!(book.everybody_has(), 0);
-        book.news(a.clone(), 1, 2);
-        book.distributed = 2;
-        assert!(book.next(Lane::Prompt).is_none());
-        book.came_back(&a);
-        assert!(book.next(Lane::Prompt).is_none());
-        let turn = book.next(Lane::Slow).unwrap();
-        assert_eq!((turn.cursor, turn.upto), (0, 2));
-        book.sent(&a, 2, false, Vec::new());
-        assert_eq!(book.progress().unwrap(), Progress { position: 2, behind: Vec::new(), caught_up: vec![a] });
-    }
-
-    #[test]
-    fn a_message_to_5000_servers_writes_none_of_them_down() {
-        let mut book = Book::new(0, Vec::new(), Vec::new());
-        for number in 0..5_000 {
-            book.news(server(&format!("s{number}")), 0, 1);
-        }
-        book.distributed = 1;
-        assert_eq!(book.progress(), None);
-        while let Some(turn) = book.next(Lane::Prompt) {
-            book.sent(&turn.server, 1, false, Vec::new());
-        }
-        assert!(book.destinations.is_empty());
-        assert_eq!(book.progress().unwrap(), Progress { position: 1, ..Progress::default() });
-    }
-
-    #[test]
-    fn one_that_talks_to_us_while_it_fails_is_tried_again() {
-        let mut book = Book::new(0, Vec::new(), Vec::new());
-        book.news(server("a"), 0, 1);
-        let turn = book.next(Lane::Prompt).unwrap();
-        book.came_back(&turn.server);
-        book.failed(&turn.server, false);
-        assert!(book.next(Lane::Slow).is_some());
-    }
-
-    #[test]
-    fn a_cursor_of_the_last_run_is_where_it_goes_on() {
-        let behind = |name, cursor, away| Behind { server: server(name), cursor, away };
-        let mut book = Book::new(9, vec![behind("a", 3, false), behind("c", 2, true)], vec![server("b")]);
-        let (first, second) = (book.next(Lane::Prompt).unwrap(), book.next(Lane::Prompt).unwrap());
-        assert_eq!((first.server.as_str(), first.cursor, first.upto), ("a", 3, 9));
-        assert!(second.server.as_str() == "b" && second.to_device);
-        let failed = book.next(Lane::Slow).unwrap();
-        assert!(failed.server.as_str() == "c" && failed.was_away && !first.was_away);
-    }
-
-    #[test]
-    fn one_that_takes_long_gives_way_and_loses_nothing() {
-        let mut book = Book::new(0, Vec::new(), Vec::new());
-        let typing = |content: &str| Ephemeral::Typing { key: "!r @u".into(), content: content.into() };
-        book.ephemeral(server("a"), typing("{}"));
-        book.messages(server("a"));
-        book.news(server("b"), 0, 1);
-        let turn = book.next(Lane::Prompt).unwrap();
-        assert!(book.prompt_ones_wait());
-        book.gave_way(turn);
-        assert_eq!(book.next(Lane::Prompt).unwrap().server, server("b"));
-        assert!(!book.prompt_ones_wait());
-        let turn = book.next(Lane::Slow).unwrap();
-        assert!(turn.server == server("a") && turn.to_device && turn.ephemeral.len() == 1 && !turn.was_away);
-        // It answers in the end, and is as good as any other.
-        book.messages(server("a"));
-        book.sent(&turn.server, 0, false, Vec::new());
-        assert_eq!(book.next(Lane::Prompt).unwrap().server, server("a"));
-    }
-
-    #[test]
-    fn at_the_end_those_on_their_way_are_told_apart_from_those_that_have_everything() {
-        let mut book = Book::new(0, Vec::new(), Vec::new());
-        book.news(server("a"), 0, 1);
-        book.news(server("b"), 0, 1);
-        book.messages(server("c"));
-        book.distributed = 1;
-        let (a, b) = (book.next(Lane::Prompt).unwrap(), book.next(Lane::Prompt).unwrap());
-        book.sent(&b.server, 1, false, Vec::new());
-        assert_eq!(book.progress(), None);
-        book.close();
-        let progress = book.progress().unwrap();
-        assert_eq!(progress, Progress { position: 1, behind: vec![(a.server, 0)], caught_up: Vec::new() });
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::FederationOut;
 use super::batch::Batch;
 use super::book::{Lane, Turn};
+use super::refusals::{Kind, Piece, is_about_content, narrowed};
 
 /// To how many servers transactions are under way at the same time: each may take a connection. The rest of the connections is
 /// for those who wait for another server to answer.
@@ -59,6 +60,16 @@ impl Lanes {
         // Whether all of them are over or time is, there is nothing else to do.
         drop(tokio::time::timeout(PROMPT, over).await);
     }
+}
+
+/// What a turn came to.
+enum Outcome {
+    /// The server has what is in the transaction, or what it refused is set aside.
+    Done { batch: Batch, set_aside: bool },
+    /// The server refuses something in the transaction. The next one has at most so many pieces.
+    TooMuch(usize),
+    /// The server refuses a message to devices, and has refused too many to set aside one more.
+    HoldToDevice,
 }
 
 /// Why a turn led to nothing.
@@ -119,7 +130,7 @@ impl FederationOut {
         if state.stopping { None } else { state.book.next(lane) }
     }
 
-    /// Sends one transaction. Answers the server if it is to be tried again after a pause.
+    /// Sends one transaction. Returns the server if it is to be tried again after a pause.
     async fn take_turn(&self, turn: Turn, lane: Lane, mut place: OwnedSemaphorePermit) -> Option<ServerName> {
         let outcome = {
             let attempt = std::pin::pin!(self.attempt(&turn));
@@ -132,18 +143,42 @@ impl FederationOut {
             self.state().book.gave_way(turn);
             return None;
         };
-        let (server, to_device) = (turn.server, turn.to_device);
-        let paused = match outcome {
-            Ok(batch) => {
-                self.state().book.sent(&server, batch.cursor, batch.more_to_device, batch.unsent);
+        let paused = self.conclude(turn, outcome);
+        self.progressed.notify_one();
+        paused
+    }
+
+    /// Takes note of what a turn came to. Returns the server if it is to be tried again after a pause.
+    fn conclude(&self, turn: Turn, outcome: Result<Outcome, TurnError>) -> Option<ServerName> {
+        let server = turn.server.clone();
+        let mut state = self.state();
+        match outcome {
+            Ok(Outcome::Done { batch, set_aside }) => {
+                match batch.pieces.first() {
+                    Some(piece) if set_aside => {
+                        state.book.refusals.set_aside(&server, piece.kind(), self.parts.clock.now_ms());
+                    }
+                    _ => state.book.refusals.accepted(&server, &batch.pieces),
+                }
+                state.book.sent(&server, batch.cursor, batch.more_to_device, batch.unsent);
                 None
             }
+            Ok(Outcome::TooMuch(limit)) => {
+                state.book.narrow(turn, limit);
+                None
+            }
+            Ok(Outcome::HoldToDevice) => {
+                tracing::warn!("{server} refuses one message to devices after the other: they are held back for now");
+                state.book.hold_to_device(turn);
+                Some(server)
+            }
             Err(TurnError::Federation(FederationError::NotAllowed(_) | FederationError::OwnServer)) => {
-                self.state().book.forget(&server);
+                state.book.forget(&server);
                 None
             }
             Err(error) => {
-                self.state().book.failed(&server, to_device);
+                state.book.failed(&server, turn.to_device);
+                drop(state);
                 // It was logged when it was decided that the server is left alone.
                 let is_left_alone = self.parts.transport.backing_off_until(&server).is_some();
                 if !is_left_alone {
@@ -151,9 +186,7 @@ impl FederationOut {
                 }
                 (!is_left_alone).then_some(server)
             }
-        };
-        self.progressed.notify_one();
-        paused
+        }
     }
 
     /// What a turn comes to that began among the prompt. If it takes long it goes on among the slow; when there are too many of
@@ -179,22 +212,50 @@ impl FederationOut {
         }
     }
 
-    async fn attempt(&self, turn: &Turn) -> Result<Batch, TurnError> {
-        if let Some(until_ms) = self.parts.transport.backing_off_until(&turn.server) {
-            return Err(FederationError::BackingOff { destination: turn.server.clone(), until_ms }.into());
+    async fn attempt(&self, turn: &Turn) -> Result<Outcome, TurnError> {
+        let server = &turn.server;
+        if let Some(until_ms) = self.parts.transport.backing_off_until(server) {
+            return Err(FederationError::BackingOff { destination: server.clone(), until_ms }.into());
         }
         let batch = self.batch(turn).await?;
-        if !batch.is_empty() {
-            let body = batch.body(self.parts.rooms.server_name().as_str(), self.parts.clock.now_ms());
-            let answer = self.parts.transport.send(&turn.server, &batch.txn_id, body).await?;
-            log_refusals(&turn.server, &answer);
+        let mut set_aside = false;
+        if !batch.is_empty()
+            && let Err(error) = self.transmit(server, &batch).await
+        {
+            if !is_about_content(&error) {
+                return Err(error.into());
+            }
+            // Who refuses an empty transaction too refuses everything, and nothing is wrong with what is in this one.
+            if let Err(everything) = self.transmit(server, &self.empty_batch()).await {
+                return Err(everything.into());
+            }
+            if let Some(limit) = narrowed(batch.pieces.len()) {
+                return Ok(Outcome::TooMuch(limit));
+            }
+            match batch.pieces.first() {
+                Some(piece) if self.may_set_aside(server, piece) => piece.log_set_aside(server, &error),
+                Some(piece) if piece.kind() == Kind::ToDevice => return Ok(Outcome::HoldToDevice),
+                _ => return Err(error.into()),
+            }
+            set_aside = true;
         }
         if let Some(upto) = batch.to_device {
-            let server = turn.server.to_string();
+            let server = server.to_string();
             let delete = move |tx: &mut Tx<'_>| repo::federation_out::delete_to_device(tx, &server, upto);
             self.parts.db.write(delete).await?;
         }
-        Ok(batch)
+        Ok(Outcome::Done { batch, set_aside })
+    }
+
+    async fn transmit(&self, server: &ServerName, batch: &Batch) -> Result<(), FederationError> {
+        let body = batch.body(self.parts.rooms.server_name().as_str(), self.parts.clock.now_ms());
+        let answer = self.parts.transport.send(server, &batch.txn_id, body).await?;
+        log_refusals(server, &answer);
+        Ok(())
+    }
+
+    fn may_set_aside(&self, server: &ServerName, piece: &Piece) -> bool {
+        self.state().book.refusals.may_set_aside(server, piece.kind(), self.parts.clock.now_ms())
     }
 }
 

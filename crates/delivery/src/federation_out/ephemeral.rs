@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::json::{Members, push_array};
+use super::MAX_EDU_BYTES;
+use crate::json::{Members, push_array, quoted_len};
+
+/// What a receipt has besides its room, user, event and thread, in bytes, or more.
+const RECEIPT_WRAPPING: usize = 96;
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -40,46 +44,129 @@ impl Ephemeral {
             Self::Presence { user, .. } => (2, user, "", ""),
         }
     }
-}
 
-/// Room to user to receipt: what fits into one EDU.
-type Receipts = BTreeMap<String, BTreeMap<String, Arc<OutgoingReceipt>>>;
-
-/// The EDUs that tell these, `limit` at most; and what did not fit.
-pub(super) fn edus(pending: Vec<Ephemeral>, limit: usize) -> (Vec<String>, Vec<Ephemeral>) {
-    let (mut typing, mut presence, mut unsent) = (Vec::new(), Vec::new(), Vec::new());
-    let mut receipts: Vec<Receipts> = Vec::new();
-    for pending in pending {
-        let full = typing.len() + receipts.len() + usize::from(!presence.is_empty()) >= limit;
-        match &pending {
-            Ephemeral::Typing { content, .. } if !full => typing.push(edu("m.typing", content)),
-            Ephemeral::Presence { content, .. } if !full || !presence.is_empty() => presence.push(Arc::clone(content)),
-            Ephemeral::Receipt(receipt) => {
-                // An EDU has room for one receipt of each user and room; threads take more.
-                let free = |group: &&mut Receipts| {
-                    group.get(&receipt.room).is_none_or(|users| !users.contains_key(&receipt.user))
-                };
-                if let Some(group) = receipts.iter_mut().find(free) {
-                    group.entry(receipt.room.clone()).or_default().insert(receipt.user.clone(), Arc::clone(receipt));
-                } else if full {
-                    unsent.push(pending);
-                } else {
-                    let users = BTreeMap::from([(receipt.user.clone(), Arc::clone(receipt))]);
-                    receipts.push(BTreeMap::from([(receipt.room.clone(), users)]));
-                }
-            }
-            Ephemeral::Typing { .. } | Ephemeral::Presence { .. } => unsent.push(pending),
+    /// The type of the EDU that carries it.
+    pub fn edu_type(&self) -> &'static str {
+        match self {
+            Self::Typing { .. } => "m.typing",
+            Self::Receipt(_) => "m.receipt",
+            Self::Presence { .. } => "m.presence",
         }
     }
-    let mut edus = typing;
-    if !presence.is_empty() {
-        let mut content = String::from("{\"push\":");
-        push_array(&mut content, presence.iter().map(|one| &**one));
-        content.push('}');
-        edus.push(edu("m.presence", &content));
+
+    /// How many bytes of an EDU it takes at most.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Typing { content, .. } => content.len(),
+            Self::Presence { content, .. } => content.len() + 1,
+            Self::Receipt(receipt) => {
+                let texts = [&receipt.room, &receipt.user, &receipt.event, &receipt.thread];
+                texts.into_iter().map(|text| quoted_len(text)).sum::<usize>() + RECEIPT_WRAPPING
+            }
+        }
     }
-    edus.extend(receipts.iter().map(|group| edu("m.receipt", &receipts_content(group))));
-    (edus, unsent)
+}
+
+/// How much room a transaction has for them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Space {
+    pub edus: usize,
+    pub bytes: usize,
+}
+
+/// The EDUs that carry ephemeral pieces, and which pieces that are.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    pub edus: Vec<String>,
+    pub sent: Vec<Ephemeral>,
+    /// What did not fit.
+    pub unsent: Vec<Ephemeral>,
+}
+
+/// What an EDU has besides its pieces, in bytes, or more: the type, and the names around them.
+const WRAPPING: usize = 64;
+
+/// The largest piece that fits into an EDU, in bytes.
+pub(super) const MAX_PIECE_BYTES: usize = MAX_EDU_BYTES - WRAPPING;
+
+/// Pieces that share an EDU.
+#[derive(Debug, Default)]
+struct Group {
+    presence: Vec<Arc<str>>,
+    receipts: Receipts,
+    bytes: usize,
+}
+
+/// Room to user to receipt: an EDU has room for one receipt of each user and room; threads take more.
+type Receipts = BTreeMap<String, BTreeMap<String, Arc<OutgoingReceipt>>>;
+
+impl Group {
+    fn takes(&self, piece: &Ephemeral) -> bool {
+        let is_free = match piece {
+            Ephemeral::Typing { .. } => false,
+            Ephemeral::Presence { .. } => !self.presence.is_empty(),
+            Ephemeral::Receipt(receipt) => {
+                let of_room = self.receipts.get(&receipt.room);
+                !self.receipts.is_empty() && of_room.is_none_or(|users| !users.contains_key(&receipt.user))
+            }
+        };
+        is_free && self.bytes + piece.bytes() <= MAX_PIECE_BYTES
+    }
+
+    fn push(&mut self, piece: &Ephemeral) {
+        self.bytes += piece.bytes();
+        match piece {
+            Ephemeral::Typing { .. } => {}
+            Ephemeral::Presence { content, .. } => self.presence.push(Arc::clone(content)),
+            Ephemeral::Receipt(receipt) => {
+                self.receipts
+                    .entry(receipt.room.clone())
+                    .or_default()
+                    .insert(receipt.user.clone(), Arc::clone(receipt));
+            }
+        }
+    }
+
+    fn edu(&self) -> String {
+        if self.presence.is_empty() {
+            return edu("m.receipt", &receipts_content(&self.receipts));
+        }
+        let mut content = String::from("{\"push\":");
+        push_array(&mut content, self.presence.iter().map(|one| &**one));
+        content.push('}');
+        edu("m.presence", &content)
+    }
+}
+
+/// Packs pieces into as few EDUs as they fit into, none of which is larger than an EDU may be.
+pub(super) fn edus(pending: Vec<Ephemeral>, mut space: Space) -> Packed {
+    let mut packed = Packed::default();
+    let mut groups: Vec<Group> = Vec::new();
+    for piece in pending {
+        let shared = groups.iter_mut().find(|group| group.takes(&piece));
+        let bytes = piece.bytes() + if shared.is_some() { 0 } else { WRAPPING };
+        if bytes > space.bytes || (shared.is_none() && space.edus == 0) {
+            packed.unsent.push(piece);
+            continue;
+        }
+        space.bytes -= bytes;
+        match (shared, &piece) {
+            (Some(group), piece) => group.push(piece),
+            (None, Ephemeral::Typing { content, .. }) => {
+                space.edus -= 1;
+                packed.edus.push(edu("m.typing", content));
+            }
+            (None, piece) => {
+                space.edus -= 1;
+                let mut group = Group::default();
+                group.push(piece);
+                groups.push(group);
+            }
+        }
+        packed.sent.push(piece);
+    }
+    packed.edus.extend(groups.iter().map(Group::edu));
+    packed
 }
 
 fn receipts_content(rooms: &Receipts) -> String {
@@ -110,7 +197,7 @@ fn receipts_content(rooms: &Receipts) -> String {
 }
 
 /// `{"content":…,"edu_type":…}`
-pub(super) fn edu(edu_type: &str, content: &str) -> String {
+pub(crate) fn edu(edu_type: &str, content: &str) -> String {
     let mut out = String::with_capacity(content.len() + 48);
     let mut members = Members::open(&mut out);
     members.raw("content", content);
@@ -128,11 +215,13 @@ mod tests {
         Ephemeral::Receipt(Arc::new(OutgoingReceipt { room, user: user.into(), event, thread: thread.into(), ts: 7 }))
     }
 
+    const PLENTY: Space = Space { edus: 100, bytes: 1_000_000 };
+
     #[test]
     fn receipts_of_a_room_share_an_edu_as_far_as_they_can() {
-        let (edus, unsent) = edus(vec![receipt("@a:x", ""), receipt("@b:x", ""), receipt("@a:x", "main")], 100);
-        assert!(unsent.is_empty());
-        let edus: Vec<serde_json::Value> = edus.iter().map(|edu| serde_json::from_str(edu).unwrap()).collect();
+        let packed = edus(vec![receipt("@a:x", ""), receipt("@b:x", ""), receipt("@a:x", "main")], PLENTY);
+        assert!(packed.unsent.is_empty() && packed.sent.len() == 3);
+        let edus: Vec<serde_json::Value> = packed.edus.iter().map(|edu| serde_json::from_str(edu).unwrap()).collect();
         let read = |edu: usize| edus[edu]["content"]["!r:x"]["m.read"].as_object().unwrap().len();
         assert_eq!((edus.len(), read(0), read(1)), (2, 2, 1));
         assert_eq!(edus[1]["content"]["!r:x"]["m.read"]["@a:x"]["data"]["thread_id"], "main");
@@ -142,9 +231,28 @@ mod tests {
     #[test]
     fn what_does_not_fit_comes_later() {
         let typing = |at: usize| Ephemeral::Typing { key: at.to_string().into(), content: "{}".into() };
-        let (told, unsent) = edus((0..150).map(typing).collect(), 100);
-        assert_eq!(told.len() + unsent.len(), 150);
-        assert!(told.len() <= 100);
-        assert_eq!(edus(unsent, 100).1.len(), 0);
+        let packed = edus((0..150).map(typing).collect(), PLENTY);
+        assert_eq!((packed.edus.len(), packed.sent.len(), packed.unsent.len()), (100, 100, 50));
+        assert_eq!(edus(packed.unsent, PLENTY).unsent.len(), 0);
+        let packed = edus((0..150).map(typing).collect(), Space { edus: 100, bytes: 1_000 });
+        assert!(packed.edus.iter().map(String::len).sum::<usize>() <= 1_000);
+        assert_eq!(packed.sent.len() + packed.unsent.len(), 150);
+    }
+
+    #[test]
+    fn no_edu_is_larger_than_it_may_be() {
+        let presence = |at: usize| {
+            let content = format!("{{\"status_msg\":\"{}\",\"user_id\":\"@{at}:x\"}}", "s".repeat(2_000));
+            Ephemeral::Presence { user: at.to_string().into(), content: content.into() }
+        };
+        let long = |at: usize| receipt(&format!("@{at}{}:x", "\u{1}".repeat(100)), &format!("$\"{}", "t".repeat(200)));
+        let pieces: Vec<Ephemeral> = (0..100).flat_map(|at| [presence(at), long(at)]).collect();
+        let packed = edus(pieces, PLENTY);
+        assert!(packed.unsent.is_empty());
+        let sizes: Vec<usize> = packed.edus.iter().map(String::len).collect();
+        assert!(sizes.iter().all(|size| *size <= MAX_EDU_BYTES), "{sizes:?}");
+        assert!(packed.edus.len() < 8, "{sizes:?}");
+        let largest = Ephemeral::Presence { user: "u".into(), content: "s".repeat(MAX_PIECE_BYTES - 1).into() };
+        assert!(edus(vec![largest], PLENTY).edus[0].len() <= MAX_EDU_BYTES);
     }
 }

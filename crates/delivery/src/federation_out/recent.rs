@@ -50,7 +50,7 @@ impl What {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Pdu(pdu) => pdu.json().len(),
             Self::Edus(edus) => edus.iter().map(String::len).sum(),

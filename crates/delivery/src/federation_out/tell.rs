@@ -8,7 +8,7 @@ use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
 use super::FederationOut;
-use super::ephemeral::{Ephemeral, OutgoingReceipt};
+use super::ephemeral::{Ephemeral, MAX_PIECE_BYTES, OutgoingReceipt};
 use super::mailbox::News;
 use super::pace::Pace;
 use crate::json::Members;
@@ -138,6 +138,10 @@ impl FederationOut {
     }
 
     fn give<'s>(&self, servers: impl Iterator<Item = &'s str>, edu: &Ephemeral) {
+        if edu.bytes() > MAX_PIECE_BYTES {
+            tracing::warn!("other servers are not sent an {} of {} bytes", edu.edu_type(), edu.bytes());
+            return;
+        }
         let servers: Vec<ServerName> =
             servers.filter_map(|name| name.try_into().ok()).filter(|server| self.is_other(server)).collect();
         let mut state = self.state();

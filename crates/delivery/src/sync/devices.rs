@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::{NotPortable, Object};
 use plexus_rooms::{MembershipKind, Room, UserRooms};
+use plexus_store::repo::to_device::{Most, Waiting};
 use plexus_store::{Database, DbError, Position, Tx, repo};
 use quick_cache::sync::Cache;
 
@@ -13,8 +15,9 @@ use super::{SyncEngine, SyncRequest};
 use crate::json::{Members, push_array, push_str};
 use crate::notifier::{ChangeIndex, Known};
 
-/// The most messages to a device in one answer.
-const MESSAGES: i64 = 100;
+/// The most messages to a device in one answer, in number and in bytes: a phone has to read the answer at once. The others come with
+/// the next one.
+const MOST_MESSAGES: Most = Most { messages: 100, bytes: 1024 * 1024 };
 /// How many devices' key counts are kept.
 const KEPT: usize = 50_000;
 
@@ -113,6 +116,17 @@ pub(super) fn push_strings<'s>(out: &mut String, strings: impl IntoIterator<Item
     push_array(out, quoted.iter().map(String::as_str));
 }
 
+/// Whether clients can read a message. One that was stored before messages were checked would spoil the whole answer; it is
+/// deleted with those around it.
+fn is_readable(user: &UserId, message: &Waiting) -> bool {
+    let checked = Object::parse(&message.message).map_err(NotPortable::from);
+    let checked = checked.and_then(|event| event.get_object("content").map_or(Ok(()), Object::check_readable));
+    if let Err(error) = &checked {
+        tracing::warn!("message {} to a device of {user} is left out: {error}", message.position);
+    }
+    checked.is_ok()
+}
+
 impl SyncEngine {
     /// Deletes the messages to the device that the client, by its token, says it has.
     pub(super) async fn acknowledge(&self, request: &SyncRequest, upto: Position) -> Result<(), DbError> {
@@ -144,11 +158,10 @@ impl Build<'_> {
             return Ok(Messages::default());
         }
         let (key, device) = (user.to_string(), device.clone());
-        let read = move |tx: &mut Tx<'_>| repo::to_device::waiting(tx, &key, &device, (since, upto), MESSAGES + 1);
-        let mut waiting: Vec<repo::to_device::Waiting> = self.parts().db.read(read).await?;
-        let more = waiting.len() as i64 > MESSAGES;
-        waiting.truncate(MESSAGES as usize);
+        let read = move |tx: &mut Tx<'_>| repo::to_device::waiting(tx, &key, &device, (since, upto), MOST_MESSAGES);
+        let (mut waiting, more): (Vec<Waiting>, bool) = self.parts().db.read(read).await?;
         let told_to = waiting.last().filter(|_| more).map(|last| last.position);
+        waiting.retain(|message| is_readable(user, message));
         Ok(Messages { events: waiting.into_iter().map(|message| message.message).collect(), told_to })
     }
 

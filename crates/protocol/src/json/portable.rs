@@ -37,6 +37,20 @@ impl Object {
     /// See [`NotPortable`].
     pub fn check_portable(&self) -> Result<(), NotPortable> {
         write::check_object(self)?;
+        self.check_nesting()
+    }
+
+    /// Checks that others can read this object, if they are not strict: as [`Object::check_portable`], but numbers may have any form
+    /// that is not beyond what a float can hold. For what others sent, and what was stored before it was checked.
+    ///
+    /// # Errors
+    /// See [`NotPortable`].
+    pub fn check_readable(&self) -> Result<(), NotPortable> {
+        self.check_finite()?;
+        self.check_nesting()
+    }
+
+    fn check_nesting(&self) -> Result<(), NotPortable> {
         match self.nests_deeper_than(MAX_PORTABLE_NESTING) {
             true => Err(NotPortable::TooDeep),
             false => Ok(()),

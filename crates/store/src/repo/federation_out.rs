@@ -2,6 +2,7 @@
 
 use plexus_protocol::id::ServerName;
 
+use super::to_device::prefix_within;
 use crate::db::ToSql;
 use crate::{DbError, EventNid, Position, RoomNid, Row, Tx, first};
 
@@ -131,8 +132,8 @@ pub fn set_progress(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToDevice {
     pub position: Position,
-    /// The content of the `m.direct_to_device` EDU.
-    pub content: String,
+    /// The content of the `m.direct_to_device` EDU; `None` if the row does not hold text.
+    pub content: Option<String>,
 }
 
 /// Queues a message for the devices of a server, whose content may name its position.
@@ -146,18 +147,36 @@ pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: impl FnOnce(Positio
     Ok(())
 }
 
-/// The oldest messages for a server.
-pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64) -> Result<Vec<ToDevice>, DbError> {
-    tx.query(
-        "SELECT position, content FROM federation_to_device WHERE server_name = $1 ORDER BY position LIMIT $2",
-        &[&server, &limit],
-        |row| Ok(ToDevice { position: row.get(0)?, content: row.get(1)? }),
-    )
+/// The oldest messages for a server, at most `limit` of them and at most `max_bytes` together, but at least one; and whether there
+/// are more.
+pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64, max_bytes: u64) -> Result<(Vec<ToDevice>, bool), DbError> {
+    let sizes: Vec<(Position, u64)> = tx.query(
+        "SELECT position, CAST(OCTET_LENGTH(content) AS BIGINT) FROM federation_to_device WHERE server_name = $1
+         ORDER BY position LIMIT $2",
+        &[&server, &limit.saturating_add(1)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((upto, more)) = prefix_within(&sizes, limit, max_bytes) else { return Ok((Vec::new(), false)) };
+    let messages = tx.query(
+        "SELECT position, content FROM federation_to_device WHERE server_name = $1 AND position <= $2 ORDER BY position",
+        &[&server, &upto],
+        |row| Ok(ToDevice { position: row.get(0)?, content: row.get(1).ok() }),
+    )?;
+    Ok((messages, more))
 }
 
 /// Deletes the messages at or before `upto`, which the server has acknowledged.
 pub fn delete_to_device(tx: &mut Tx<'_>, server: &str, upto: Position) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM federation_to_device WHERE server_name = $1 AND position <= $2", &[&server, &upto])?;
+    Ok(())
+}
+
+/// Deletes one message.
+pub fn delete_one_to_device(tx: &mut Tx<'_>, server: &str, position: Position) -> Result<(), DbError> {
+    tx.execute_later(
+        "DELETE FROM federation_to_device WHERE server_name = $1 AND position = $2",
+        &[&server, &position],
+    )?;
     Ok(())
 }
 

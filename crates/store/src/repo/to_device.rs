@@ -77,20 +77,48 @@ pub fn add(tx: &mut Tx<'_>, messages: &[NewMessage]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The oldest messages for a device after `since` and at or before `upto`.
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+/// The oldest messages for a device after `since` and at or before `upto`, no more than `most`, but at least one; and whether there
+/// are more.
 pub fn waiting(
     tx: &mut Tx<'_>,
     user_id: &str,
     device_id: &str,
     (since, upto): (Position, Position),
-    limit: i64,
-) -> Result<Vec<Waiting>, DbError> {
-    tx.query(
-        "SELECT position, message FROM to_device_messages
+    most: Most,
+) -> Result<(Vec<Waiting>, bool), DbError> {
+    let sizes: Vec<(Position, u64)> = tx.query(
+        "SELECT position, CAST(OCTET_LENGTH(message) AS BIGINT) FROM to_device_messages
          WHERE user_id = $1 AND device_id = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5",
-        &[&user_id, &device_id, &since, &upto, &limit],
+        &[&user_id, &device_id, &since, &upto, &most.messages.saturating_add(1)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((upto, more)) = prefix_within(&sizes, most.messages, most.bytes) else { return Ok((Vec::new(), false)) };
+    let waiting = tx.query(
+        "SELECT position, message FROM to_device_messages
+         WHERE user_id = $1 AND device_id = $2 AND position > $3 AND position <= $4 ORDER BY position",
+        &[&user_id, &device_id, &since, &upto],
         |row| Ok(Waiting { position: row.get(0)?, message: row.get(1)? }),
-    )
+    )?;
+    Ok((waiting, more))
+}
+
+/// Of rows given by position and size in bytes, the position of the last that is among the first `limit` and with which they have at
+/// most `max_bytes` together, or of the first; and whether others follow. `None` if there are no rows.
+pub(super) fn prefix_within(sizes: &[(Position, u64)], limit: u64, max_bytes: u64) -> Option<(Position, bool)> {
+    let mut total = 0_u64;
+    let fits = |(at, (_, bytes)): &(usize, &(Position, u64))| {
+        total = total.saturating_add(*bytes);
+        *at == 0 || (*at as u64) < limit && total <= max_bytes
+    };
+    let (last, (position, _)) = sizes.iter().enumerate().take_while(fits).last()?;
+    Some((*position, last + 1 < sizes.len()))
 }
 
 /// The positions of the oldest and the newest message for a device.
@@ -119,4 +147,20 @@ pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<
         &[&user_id, &device_id],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_once_has_a_bound_and_is_never_nothing() {
+        let sizes = [(3, 100), (5, 100), (7, 900), (9, 1)];
+        assert_eq!(prefix_within(&sizes, 10, 10_000), Some((9, false)));
+        assert_eq!(prefix_within(&sizes, 3, 10_000), Some((7, true)));
+        assert_eq!(prefix_within(&sizes, 10, 200), Some((5, true)));
+        assert_eq!(prefix_within(&sizes, 10, 1), Some((3, true)));
+        assert_eq!(prefix_within(&sizes[..1], 10, 1), Some((3, false)));
+        assert_eq!(prefix_within(&[], 10, 1), None);
+    }
 }

@@ -1,0 +1,208 @@
+//! How a transaction that a server refuses is taken apart, and how much of what it refuses may be set aside.
+//!
+//! A server answers a whole transaction, and one piece of it that the server cannot read would hold up all others for ever. So the
+//! next transaction has half as many pieces, until the one that the server does not take is alone. It is set aside, unless it looks
+//! as if the server takes nothing at all: then everything waits, because messages to devices hold keys that are nowhere else.
+
+use std::collections::HashMap;
+
+use plexus_net::FederationError;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::ServerName;
+use plexus_store::Position;
+
+/// The most pieces of one kind that are set aside for a server before it has accepted one of that kind, within [`WINDOW_MS`]. A user
+/// who wants to harm others can send many pieces that a server refuses; a server that refuses everything must not cost more than
+/// these.
+const MAX_IN_A_ROW: u32 = 100;
+const WINDOW_MS: u64 = 3_600_000;
+/// The longest reason that is logged, in characters: the other server chose it.
+const MAX_REASON_CHARS: usize = 300;
+
+/// What can be sent or set aside by itself.
+#[derive(Debug, Clone)]
+pub(super) enum Piece {
+    /// A queued `m.direct_to_device` EDU.
+    ToDevice {
+        position: Position,
+        bytes: usize,
+    },
+    Pdu(Pdu),
+    /// The EDUs of one change of a device or of cross-signing keys.
+    Devices {
+        position: Position,
+        bytes: usize,
+    },
+    /// Typing, a receipt, or the presence of a user.
+    Ephemeral {
+        edu_type: &'static str,
+        bytes: usize,
+    },
+}
+
+/// The kinds of pieces, as far as a server may take the one and refuse the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    ToDevice,
+    Pdu,
+    Devices,
+    Ephemeral,
+}
+
+impl Piece {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::ToDevice { .. } => Kind::ToDevice,
+            Self::Pdu(_) => Kind::Pdu,
+            Self::Devices { .. } => Kind::Devices,
+            Self::Ephemeral { .. } => Kind::Ephemeral,
+        }
+    }
+
+    /// Says in the log that this piece does not get to a server.
+    pub fn log_set_aside(&self, server: &ServerName, reason: &dyn std::fmt::Display) {
+        let (kind, id, bytes) = match self {
+            Self::ToDevice { position, bytes } => ("m.direct_to_device", position.to_string(), *bytes),
+            Self::Pdu(pdu) => ("event", pdu.event_id().to_string(), pdu.json().len()),
+            Self::Devices { position, bytes } => ("device list update", position.to_string(), *bytes),
+            Self::Ephemeral { edu_type, bytes } => (*edu_type, "-".to_owned(), *bytes),
+        };
+        let reason: String = reason.to_string().chars().take(MAX_REASON_CHARS).collect();
+        tracing::warn!("{kind} {id} of {bytes} bytes cannot be delivered to {server} and is set aside: {reason}");
+    }
+}
+
+/// Whether an error may mean that the server cannot read what it was sent, or that it could not be sent as it is: 400 and 413 are what
+/// the specification has for that, some frameworks answer 422, and 403 is what firewalls say to content they do not like, and servers
+/// whose JSON parser refuses the body and with it the signature.
+pub(super) fn is_about_content(error: &FederationError) -> bool {
+    match error {
+        FederationError::Malformed(_) => true,
+        FederationError::Status { status, .. } => matches!(status.as_u16(), 400 | 403 | 413 | 422),
+        _ => false,
+    }
+}
+
+/// How many pieces the next transaction has at most after one of `pieces` was refused; `None` if that was one only.
+pub(super) fn narrowed(pieces: usize) -> Option<usize> {
+    (pieces > 1).then_some(pieces / 2)
+}
+
+/// How many pieces the next transaction has at most after one with this limit was accepted: as many as there are, where it would be
+/// more than `most`.
+pub(super) fn widened(limit: usize, most: usize) -> Option<usize> {
+    limit.checked_mul(2).filter(|limit| *limit < most)
+}
+
+/// What servers have refused. Owned by the book; a server is in here for an hour after it refused something.
+#[derive(Default)]
+pub(super) struct Refusals(HashMap<(ServerName, Kind), InARow>);
+
+#[derive(Debug, Clone, Copy)]
+struct InARow {
+    count: u32,
+    /// When the first was set aside, Unix ms.
+    since: u64,
+}
+
+impl Refusals {
+    /// Whether one more piece may be set aside for a server.
+    pub fn may_set_aside(&self, server: &ServerName, kind: Kind, now_ms: u64) -> bool {
+        let row = self.0.get(&(server.clone(), kind));
+        row.is_none_or(|row| row.count < MAX_IN_A_ROW || row.is_over(now_ms))
+    }
+
+    /// A piece was set aside.
+    pub fn set_aside(&mut self, server: &ServerName, kind: Kind, now_ms: u64) {
+        self.0.retain(|_, row| !row.is_over(now_ms));
+        self.0.entry((server.clone(), kind)).or_insert(InARow { count: 0, since: now_ms }).count += 1;
+    }
+
+    /// A server accepted pieces.
+    pub fn accepted(&mut self, server: &ServerName, pieces: &[Piece]) {
+        if self.0.is_empty() {
+            return;
+        }
+        for piece in pieces {
+            self.0.remove(&(server.clone(), piece.kind()));
+        }
+    }
+}
+
+impl InARow {
+    fn is_over(self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.since) >= WINDOW_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends `pieces`, of which the server refuses some, as deliveries do; returns which arrived, which were set aside, and how many
+    /// transactions that took.
+    fn deliver(pieces: &[bool], most: usize) -> (Vec<usize>, Vec<usize>, usize) {
+        let (mut arrived, mut set_aside, mut transactions) = (Vec::new(), Vec::new(), 0);
+        let (mut next, mut limit) = (0, None);
+        while next < pieces.len() {
+            let end = pieces.len().min(next + limit.unwrap_or(most).min(most));
+            transactions += 1;
+            if pieces[next..end].iter().all(|good| *good) {
+                arrived.extend(next..end);
+                next = end;
+                limit = limit.and_then(|limit| widened(limit, most));
+            } else if let Some(half) = narrowed(end - next) {
+                limit = Some(half);
+            } else {
+                set_aside.push(next);
+                next = end;
+            }
+        }
+        (arrived, set_aside, transactions)
+    }
+
+    #[test]
+    fn only_the_piece_that_is_refused_is_set_aside() {
+        for bad in 0..200 {
+            let pieces: Vec<bool> = (0..200).map(|piece| piece != bad).collect();
+            let (arrived, set_aside, transactions) = deliver(&pieces, 50);
+            assert_eq!(arrived, (0..200).filter(|piece| *piece != bad).collect::<Vec<_>>());
+            assert_eq!(set_aside, [bad]);
+            assert!(transactions < 40, "{bad}: {transactions}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_them_is_found() {
+        for every in [1, 2, 3, 7, 50] {
+            let pieces: Vec<bool> = (0..300).map(|piece| piece % every != 0).collect();
+            let (arrived, set_aside, _) = deliver(&pieces, 50);
+            assert_eq!(arrived, (0..300).filter(|piece| piece % every != 0).collect::<Vec<_>>());
+            assert_eq!(set_aside, (0..300).filter(|piece| piece % every == 0).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_a_server_may_cost_has_a_bound() {
+        let (a, b): (ServerName, ServerName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let mut refusals = Refusals::default();
+        for _ in 0..MAX_IN_A_ROW {
+            assert!(refusals.may_set_aside(&a, Kind::ToDevice, 5));
+            refusals.set_aside(&a, Kind::ToDevice, 5);
+        }
+        assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 5));
+        assert!(refusals.may_set_aside(&a, Kind::Pdu, 5) && refusals.may_set_aside(&b, Kind::ToDevice, 5));
+        // It takes others of the kind: it reads them.
+        refusals.accepted(&a, &[Piece::Ephemeral { edu_type: "m.typing", bytes: 1 }]);
+        assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 5));
+        refusals.accepted(&a, &[Piece::ToDevice { position: 1, bytes: 1 }]);
+        assert!(refusals.may_set_aside(&a, Kind::ToDevice, 5));
+        for _ in 0..MAX_IN_A_ROW {
+            refusals.set_aside(&a, Kind::ToDevice, 5);
+        }
+        assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 4 + WINDOW_MS));
+        assert!(refusals.may_set_aside(&a, Kind::ToDevice, 5 + WINDOW_MS));
+        refusals.set_aside(&b, Kind::Pdu, 5 + WINDOW_MS);
+        assert_eq!(refusals.0.len(), 1);
+    }
+}
