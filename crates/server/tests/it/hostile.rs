@@ -9,6 +9,7 @@ mod json_text;
 mod keys;
 mod limits;
 mod membership;
+mod outgoing;
 mod strange;
 mod transactions;
 

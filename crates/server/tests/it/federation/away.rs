@@ -30,7 +30,7 @@ pub struct Away {
 pub struct Transaction {
     pub id: String,
     pub body: Value,
-    /// Whether it was answered with 200, or else with 500.
+    /// Whether it was answered with 200.
     pub taken: bool,
 }
 
@@ -39,7 +39,11 @@ struct Seen {
     transactions: Mutex<Vec<Transaction>>,
     more: Notify,
     failing: AtomicBool,
+    refusing: Mutex<Option<Refusing>>,
 }
+
+/// The status with which a transaction is refused, if it is.
+type Refusing = Box<dyn Fn(&Value) -> Option<StatusCode> + Send>;
 
 impl Away {
     pub async fn start() -> Self {
@@ -51,12 +55,18 @@ impl Away {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
         let take = async move |Path(id): Path<String>, Json(body): Json<Value>| -> Response {
-            let taken = !log.failing.load(Ordering::Acquire);
+            let refusing = log.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+            let refused = match log.failing.load(Ordering::Acquire) {
+                true => Some(StatusCode::INTERNAL_SERVER_ERROR),
+                false => refusing.as_ref().and_then(|refusing| refusing(&body)),
+            };
+            drop(refusing);
+            let taken = refused.is_none();
             log.transactions.lock().unwrap_or_else(PoisonError::into_inner).push(Transaction { id, body, taken });
             log.more.notify_waiters();
-            match taken {
-                true => JsonBody(json!({ "pdus": {} })).into_response(),
-                false => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response(),
+            match refused {
+                None => JsonBody(json!({ "pdus": {} })).into_response(),
+                Some(status) => (status, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response(),
             }
         };
         let routes = |name: &ServerName| routes(name).route("/_matrix/federation/v1/send/{txn_id}", put(take));
@@ -67,6 +77,11 @@ impl Away {
     /// From now on transactions are answered with 500, or taken again.
     pub fn fail(&self, failing: bool) {
         self.seen.failing.store(failing, Ordering::Release);
+    }
+
+    /// From now on transactions are refused with the status that `refusing` returns for their body, if any.
+    pub fn refuse(&self, refusing: impl Fn(&Value) -> Option<StatusCode> + Send + 'static) {
+        *self.seen.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(refusing));
     }
 
     /// Waits until the transactions so far satisfy `enough`; answers them.
