@@ -47,7 +47,7 @@ struct Destination {
     to_device: bool,
     /// It refuses so many of them that they are held back for now.
     holds_to_device: bool,
-    /// The most pieces in its next transaction, while it is looked for what it refuses.
+    /// The most pieces in its next transaction, while the one that it refuses is being found.
     limit: Option<usize>,
     ephemeral: VecDeque<Ephemeral>,
     /// It failed, and has not caught up since.

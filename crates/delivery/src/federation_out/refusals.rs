@@ -88,8 +88,8 @@ pub(super) fn narrowed(pieces: usize) -> Option<usize> {
     (pieces > 1).then_some(pieces / 2)
 }
 
-/// How many pieces the next transaction has at most after one with this limit was accepted: as many as there are, where it would be
-/// more than `most`.
+/// How many pieces the next transaction has at most after one with this limit was accepted; `None` for no limit, once it would be
+/// `most` or more.
 pub(super) fn widened(limit: usize, most: usize) -> Option<usize> {
     limit.checked_mul(2).filter(|limit| *limit < most)
 }

@@ -399,3 +399,83 @@ async fn messages_of_others_that_clients_cannot_read_are_passed_over() {
         assert_eq!(seen["to_device"]["events"], expected);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_messages_that_a_server_refuses_hold_up_no_events() {
+    for place in plexus_testkit::places() {
+        let (options, clock) = (place.options().clone(), Clock::manual(1_800_000_000_000));
+        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let room = away.room(&server, &alice).await;
+        server.stop().await;
+        let (name, bob, sender) = (away.peer.name().to_string(), away.bob.clone(), alice.id.clone());
+        let queue = move |tx: &mut Tx<'_>| {
+            for number in 0..131 {
+                let kind = if number < 130 { "poison" } else { "m.test" };
+                repo::federation_out::add_to_device(tx, &name, |position| {
+                    let messages = json!({ bob.as_str(): { "*": { "n": number } } });
+                    json!({ "message_id": position.to_string(), "messages": messages, "sender": sender, "type": kind })
+                        .to_string()
+                })?;
+            }
+            Ok::<_, DbError>(())
+        };
+        let database = tokio::task::spawn_blocking(move || Database::open(&options).unwrap()).await.unwrap();
+        database.write(queue).await.unwrap();
+        database.close().await;
+        drop(database);
+        away.refuse(|body| body["edus"].to_string().contains("poison").then_some(StatusCode::BAD_REQUEST));
+        server.restart().await;
+        // The clock stands still: nothing more is set aside, and nobody who sends events notices.
+        for text in ["one", "two", "three"] {
+            say(&server, &alice, &room, text).await;
+        }
+        assert_eq!(within(away.messages(3)).await, ["one", "two", "three"]);
+        assert_eq!(numbers(&away.until(|_| true).await, &away.bob), [0_u64; 0]);
+        let moving = async {
+            let mut every = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                every.tick().await;
+                clock.advance(Duration::from_secs(301));
+            }
+        };
+        let good = away.until(|transactions| !numbers(transactions, &away.bob).is_empty());
+        let transactions = within(async {
+            tokio::select! { good = good => good, () = moving => unreachable!() }
+        })
+        .await;
+        assert_eq!(numbers(&transactions, &away.bob), [130]);
+        assert_eq!(bodies(&transactions), ["one", "two", "three"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_others_that_a_server_cannot_read_holds_up_nothing() {
+    for place in plexus_testkit::places() {
+        let stage = Stage::on(place, "11", "").await;
+        let peer = &stage.liar.peer;
+        let user = peer.user("deep");
+        let made = serve::make(&stage.server, peer, "join", &stage.room, &user).await;
+        // Deeper than serde_json reads, with which the honest server reads transactions.
+        let mut event = Object::parse(&made.ok()["event"].to_string()).unwrap();
+        let content = format!(r#"{{"membership":"join","x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        event.insert("content", plexus_protocol::json::Value::parse(&content).unwrap());
+        event
+            .insert("hashes", Object::from([("sha256", STANDARD_NO_PAD.encode(hash::content_hash(&event.to_json())))]));
+        let signature = peer.key().sign(redact::redact_object(&event, stage.version.rules()).to_json().as_bytes());
+        let signatures = Object::from([(peer.key().key_id(), signature)]);
+        event.insert("signatures", Object::from([(peer.name().as_str(), signatures)]));
+        let id = Pdu::parse(&event.to_json(), stage.version).unwrap().event_id().as_str().to_owned();
+        let path = serve::path("v2/send_join", &[&stage.room, &id]);
+        let answer = peer.request_text(&stage.server, Method::PUT, &path, &event.to_json()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let refused = |it: &plexus_testkit::Received| {
+            it.uri.contains("/send/") && String::from_utf8_lossy(&it.body).contains(&"[".repeat(200))
+        };
+        within(stage.honest.peer.receives(refused)).await;
+        for text in ["one", "two"] {
+            say(&stage.server, &stage.alice, &stage.room, text).await;
+        }
+        assert_eq!(within(stage.honest.messages(2)).await, ["one", "two"]);
+    }
+}
