@@ -47,8 +47,8 @@ pub(crate) use ephemeral::edu;
 pub use mailbox::Mailbox;
 pub use transport::{Pending, Transport};
 
-/// The largest EDU, in bytes. The specification has no bound for EDUs; this is the one for events (client-server API, "Size limits"),
-/// and where Synapse splits messages to devices.
+/// The largest EDU, in bytes. The specification has no bound for EDUs; this is the one for events (client-server API,
+/// "Size limits"), and where Synapse splits messages to devices.
 pub(crate) const MAX_EDU_BYTES: usize = 65_536;
 /// How far everybody has come is written at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);

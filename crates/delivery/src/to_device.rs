@@ -119,8 +119,8 @@ impl ToDevice {
 }
 
 impl NewMessages {
-    /// Checks that every message can be delivered to whomever it is for, also by itself to another server, and brings it into
-    /// canonical form. Local recipients make no difference: who sends need not know who is local.
+    /// Checks that every message can be delivered to whomever it is for, also by itself to another server, and brings
+    /// it into canonical form. Local recipients make no difference: who sends need not know who is local.
     fn check(&mut self) -> Result<(), ToDeviceError> {
         check_type(&self.event_type)?;
         for content in self.messages.values_mut().flat_map(BTreeMap::values_mut) {

@@ -11,8 +11,8 @@ use plexus_store::{DbError, Tx};
 use super::{DeviceKeys, signed_part, stored};
 use crate::device_changes;
 
-/// Largest key in bytes of canonical JSON: two of them, with their signatures, are sent in one `m.signing_key_update`, which has at
-/// most 64 KiB.
+/// Largest key in bytes of canonical JSON: two of them, with their signatures, are sent in one `m.signing_key_update`,
+/// which has at most 64 KiB.
 const MAX_KEY_BYTES: usize = 24 * 1024;
 
 /// The cross-signing keys a client uploads.

@@ -13,8 +13,8 @@ use crate::device_changes;
 
 /// Largest one-time or fallback key in bytes of canonical JSON.
 const MAX_KEY_BYTES: usize = 65_536;
-/// Largest identity keys of a device in bytes of canonical JSON: with the device's name and the signatures of its owner they are sent
-/// in one `m.device_list_update`, which has at most 64 KiB.
+/// Largest identity keys of a device in bytes of canonical JSON: with the device's name and the signatures of its owner
+/// they are sent in one `m.device_list_update`, which has at most 64 KiB.
 const MAX_DEVICE_KEYS_BYTES: usize = 48 * 1024;
 /// One-time keys a device may have stored of all algorithms.
 const MAX_ONE_TIME_KEYS: u64 = 10_000;

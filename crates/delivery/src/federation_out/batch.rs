@@ -20,8 +20,9 @@ const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
 /// How many of the EDUs may be messages to devices.
 const MAX_TO_DEVICE: usize = 50;
-/// The most bytes of events and EDUs in a transaction. Synapse takes 13 MB, but nginx in front of it 1 MiB unless it is told otherwise;
-/// and what is sent again after a failure should not be much. A piece that is larger by itself is sent alone.
+/// The most bytes of events and EDUs in a transaction. Synapse takes 13 MB, but nginx in front of it 1 MiB unless it is
+/// told otherwise; and what is sent again after a failure should not be much. A piece that is larger by itself is sent
+/// alone.
 const MAX_TRANSACTION_BYTES: usize = 1_000_000;
 /// How many of these bytes may be messages to devices: as long as they wait there is still room for events.
 const MAX_TO_DEVICE_BYTES: usize = MAX_TRANSACTION_BYTES / 2;
@@ -93,7 +94,8 @@ impl Batch {
         }
     }
 
-    /// Adds what the log has for a server that has everything up to `cursor`, as long as it fits and there are fewer than
+    /// Adds what the log has for a server that has everything up to `cursor`, as long as it fits and there are fewer
+    /// than
     /// `most_pieces`.
     fn push_log(&mut self, due: Vec<(Position, What)>, cursor: Position, most_pieces: usize) {
         let mut reached = cursor;
@@ -213,8 +215,8 @@ impl FederationOut {
     }
 }
 
-/// A queued message that can be sent, or else why not and how long it is. Messages that were queued before they were checked may be
-/// anything.
+/// A queued message that can be sent, or else why not and how long it is. Messages that were queued before they were
+/// checked may be anything.
 fn readable(content: Option<String>) -> Result<String, (String, usize)> {
     let content = content.ok_or(("it is not text".to_owned(), 0))?;
     let checked = Object::parse(&content).map_err(NotPortable::from).and_then(|object| object.check_readable());
@@ -224,8 +226,8 @@ fn readable(content: Option<String>) -> Result<String, (String, usize)> {
     }
 }
 
-/// The same for the same content, also after a restart, and another one for any other: who has got it already passes over a
-/// transaction with an id that it knows.
+/// The same for the same content, also after a restart, and another one for any other: who has got it already passes
+/// over a transaction with an id that it knows.
 fn content_txn_id(batch: &Batch) -> String {
     let mut hash = Sha256::new();
     for text in batch.pdus.iter().chain(&batch.edus) {

@@ -221,8 +221,8 @@ impl Book {
         self.again(turn);
     }
 
-    /// A server refuses so many messages to devices that they are held back until it [comes back](Self::came_back). It gets
-    /// everything else.
+    /// A server refuses so many messages to devices that they are held back until it [comes back](Self::came_back). It
+    /// gets everything else.
     pub fn hold_to_device(&mut self, turn: Turn) {
         if let Some(destination) = self.destinations.get_mut(&turn.server) {
             destination.holds_to_device = true;

@@ -1,8 +1,9 @@
 //! How a transaction that a server refuses is taken apart, and how much of what it refuses may be set aside.
 //!
-//! A server answers a whole transaction, and one piece of it that the server cannot read would hold up all others for ever. So the
-//! next transaction has half as many pieces, until the one that the server does not take is alone. It is set aside, unless it looks
-//! as if the server takes nothing at all: then everything waits, because messages to devices hold keys that are nowhere else.
+//! A server answers a whole transaction, and one piece of it that the server cannot read would hold up all others for
+//! ever. So the next transaction has half as many pieces, until the one that the server does not take is alone. It is
+//! set aside, unless it looks as if the server takes nothing at all: then everything waits, because messages to devices
+//! hold keys that are nowhere else.
 
 use std::collections::HashMap;
 
@@ -11,9 +12,9 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
 use plexus_store::Position;
 
-/// The most pieces of one kind that are set aside for a server before it has accepted one of that kind, within [`WINDOW_MS`]. A user
-/// who wants to harm others can send many pieces that a server refuses; a server that refuses everything must not cost more than
-/// these.
+/// The most pieces of one kind that are set aside for a server before it has accepted one of that kind, within
+/// [`WINDOW_MS`]. A user who wants to harm others can send many pieces that a server refuses; a server that refuses
+/// everything must not cost more than these.
 const MAX_IN_A_ROW: u32 = 100;
 const WINDOW_MS: u64 = 3_600_000;
 /// The longest reason that is logged, in characters: the other server chose it.
@@ -72,9 +73,9 @@ impl Piece {
     }
 }
 
-/// Whether an error may mean that the server cannot read what it was sent, or that it could not be sent as it is: 400 and 413 are what
-/// the specification has for that, some frameworks answer 422, and 403 is what firewalls say to content they do not like, and servers
-/// whose JSON parser refuses the body and with it the signature.
+/// Whether an error may mean that the server cannot read what it was sent, or that it could not be sent as it is: 400
+/// and 413 are what the specification has for that, some frameworks answer 422, and 403 is what firewalls say to
+/// content they do not like, and servers whose JSON parser refuses the body and with it the signature.
 pub(super) fn is_about_content(error: &FederationError) -> bool {
     match error {
         FederationError::Malformed(_) => true,
@@ -88,7 +89,8 @@ pub(super) fn narrowed(pieces: usize) -> Option<usize> {
     (pieces > 1).then_some(pieces / 2)
 }
 
-/// How many pieces the next transaction has at most after one with this limit was accepted; `None` for no limit, once it would be
+/// How many pieces the next transaction has at most after one with this limit was accepted; `None` for no limit, once
+/// it would be
 /// `most` or more.
 pub(super) fn widened(limit: usize, most: usize) -> Option<usize> {
     limit.checked_mul(2).filter(|limit| *limit < most)
@@ -139,8 +141,8 @@ impl InARow {
 mod tests {
     use super::*;
 
-    /// Sends `pieces`, of which the server refuses some, as deliveries do; returns which arrived, which were set aside, and how many
-    /// transactions that took.
+    /// Sends `pieces`, of which the server refuses some, as deliveries do; returns which arrived, which were set aside,
+    /// and how many transactions that took.
     fn deliver(pieces: &[bool], most: usize) -> (Vec<usize>, Vec<usize>, usize) {
         let (mut arrived, mut set_aside, mut transactions) = (Vec::new(), Vec::new(), 0);
         let (mut next, mut limit) = (0, None);

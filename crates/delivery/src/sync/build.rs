@@ -274,7 +274,8 @@ impl<'b> Build<'b> {
         let mut members = Members::open(&mut body);
         let next_batch = SyncToken { to_device: messages.told_to, ..self.now.token() };
         members.text("next_batch", &next_batch.to_string());
-        // There are more messages than fit: the token says where they go on, whether the client got any of these or not.
+        // There are more messages than fit: the token says where they go on, whether the client got any of these or
+        // not.
         let mut has_news = messages.told_to.is_some();
         for (name, events) in [("account_data", account_data), ("presence", presence), ("to_device", &messages.events)]
         {

@@ -15,8 +15,8 @@ use super::{SyncEngine, SyncRequest};
 use crate::json::{Members, push_array, push_str};
 use crate::notifier::{ChangeIndex, Known};
 
-/// The most messages to a device in one answer, in number and in bytes: a phone has to read the answer at once. The others come with
-/// the next one.
+/// The most messages to a device in one answer, in number and in bytes: a phone has to read the answer at once. The
+/// others come with the next one.
 const MOST_MESSAGES: Most = Most { messages: 100, bytes: 1024 * 1024 };
 /// How many devices' key counts are kept.
 const KEPT: usize = 50_000;
@@ -116,8 +116,8 @@ pub(super) fn push_strings<'s>(out: &mut String, strings: impl IntoIterator<Item
     push_array(out, quoted.iter().map(String::as_str));
 }
 
-/// Whether clients can read a message. One that was stored before messages were checked would spoil the whole answer; it is
-/// deleted with those around it.
+/// Whether clients can read a message. One that was stored before messages were checked would spoil the whole answer;
+/// it is deleted with those around it.
 fn is_readable(user: &UserId, message: &Waiting) -> bool {
     let checked = Object::parse(&message.message).map_err(NotPortable::from);
     let checked = checked.and_then(|event| event.get_object("content").map_or(Ok(()), Object::check_readable));

@@ -23,8 +23,8 @@ pub const MAX_PREV_EVENTS: usize = 20;
 /// The most events that may be given as allowing one event.
 pub const MAX_AUTH_EVENTS: usize = 10;
 
-/// How deep an event may nest. What events are sent in must be readable too, and wraps them: transactions, invites that quote the
-/// room's state, answers to a join.
+/// How deep an event may nest. What events are sent in must be readable too, and wraps them: transactions, invites that
+/// quote the room's state, answers to a join.
 const MAX_EVENT_NESTING: usize = MAX_NESTING - 20;
 
 /// Why JSON is not an event of its room version.

@@ -1,11 +1,11 @@
-//! What this server accepts from its users to pass on: JSON that every other server, client and application service can read,
-//! whatever its parser. One message that only we can read would stop everything that is sent together with it.
+//! What this server accepts from its users to pass on: JSON that every other server, client and application service can
+//! read, whatever its parser. One message that only we can read would stop everything that is sent together with it.
 
 use super::{NotCanonical, Object, ParseError, Value, write};
 
-/// How deep the content of an event, a message to a device or a key may nest. Servers that read whole transactions with serde_json
-/// take 127 levels, of which the transaction and what wraps the content need up to 7; `/sync` wraps it in as many. Python takes
-/// several hundred.
+/// How deep the content of an event, a message to a device or a key may nest. Servers that read whole transactions with
+/// serde_json take 127 levels, of which the transaction and what wraps the content need up to 7; `/sync` wraps it in as
+/// many. Python takes several hundred.
 pub const MAX_PORTABLE_NESTING: usize = 100;
 
 /// Why JSON is not passed on.
@@ -20,8 +20,8 @@ pub enum NotPortable {
 }
 
 impl Object {
-    /// Parses text that holds one JSON object which can be passed on to others: its numbers have a canonical form, and it does not
-    /// nest deeper than [`MAX_PORTABLE_NESTING`].
+    /// Parses text that holds one JSON object which can be passed on to others: its numbers have a canonical form, and
+    /// it does not nest deeper than [`MAX_PORTABLE_NESTING`].
     ///
     /// # Errors
     /// See [`NotPortable`].
@@ -40,8 +40,9 @@ impl Object {
         self.check_nesting()
     }
 
-    /// Checks that others can read this object, if they are not strict: as [`Object::check_portable`], but numbers may have any form
-    /// that is not beyond what a float can hold. For what others sent, and what was stored before it was checked.
+    /// Checks that others can read this object, if they are not strict: as [`Object::check_portable`], but numbers may
+    /// have any form that is not beyond what a float can hold. For what others sent, and what was stored before it was
+    /// checked.
     ///
     /// # Errors
     /// See [`NotPortable`].
@@ -62,8 +63,8 @@ impl Object {
         limit == 0 || self.values().any(|value| nests_deeper_than(value, limit - 1))
     }
 
-    /// Checks that each number is one that others can read at all: Python turns `1e999` into an infinity, which it cannot write, and
-    /// refuses integers of more than 4,300 digits.
+    /// Checks that each number is one that others can read at all: Python turns `1e999` into an infinity, which it
+    /// cannot write, and refuses integers of more than 4,300 digits.
     pub(crate) fn check_finite(&self) -> Result<(), NotCanonical> {
         self.values().try_for_each(check_finite)
     }

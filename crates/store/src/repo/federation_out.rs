@@ -147,8 +147,8 @@ pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: impl FnOnce(Positio
     Ok(())
 }
 
-/// The oldest messages for a server, at most `limit` of them and at most `max_bytes` together, but at least one; and whether there
-/// are more.
+/// The oldest messages for a server, at most `limit` of them and at most `max_bytes` together, but at least one; and
+/// whether there are more.
 pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64, max_bytes: u64) -> Result<(Vec<ToDevice>, bool), DbError> {
     let sizes: Vec<(Position, u64)> = tx.query(
         "SELECT position, CAST(OCTET_LENGTH(content) AS BIGINT) FROM federation_to_device WHERE server_name = $1
@@ -158,7 +158,8 @@ pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64, max_bytes: u64) -> R
     )?;
     let Some((upto, more)) = prefix_within(&sizes, limit, max_bytes) else { return Ok((Vec::new(), false)) };
     let messages = tx.query(
-        "SELECT position, content FROM federation_to_device WHERE server_name = $1 AND position <= $2 ORDER BY position",
+        "SELECT position, content FROM federation_to_device WHERE server_name = $1 AND position <= $2
+         ORDER BY position",
         &[&server, &upto],
         |row| Ok(ToDevice { position: row.get(0)?, content: row.get(1).ok() }),
     )?;

@@ -84,8 +84,8 @@ pub struct Most {
     pub bytes: u64,
 }
 
-/// The oldest messages for a device after `since` and at or before `upto`, no more than `most`, but at least one; and whether there
-/// are more.
+/// The oldest messages for a device after `since` and at or before `upto`, no more than `most`, but at least one; and
+/// whether there are more.
 pub fn waiting(
     tx: &mut Tx<'_>,
     user_id: &str,
@@ -109,8 +109,8 @@ pub fn waiting(
     Ok((waiting, more))
 }
 
-/// Of rows given by position and size in bytes, the position of the last that is among the first `limit` and with which they have at
-/// most `max_bytes` together, or of the first; and whether others follow. `None` if there are no rows.
+/// Of rows given by position and size in bytes, the position of the last that is among the first `limit` and with which
+/// they have at most `max_bytes` together, or of the first; and whether others follow. `None` if there are no rows.
 pub(super) fn prefix_within(sizes: &[(Position, u64)], limit: u64, max_bytes: u64) -> Option<(Position, bool)> {
     let mut total = 0_u64;
     let fits = |(at, (_, bytes)): &(usize, &(Position, u64))| {

@@ -1,5 +1,5 @@
-//! A client that sends what other servers cannot read, and servers that refuse what they are sent: everybody else's messages
-//! arrive, each once and in order.
+//! A client that sends what other servers cannot read, and servers that refuse what they are sent: everybody else's
+//! messages arrive, each once and in order.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,12 @@ async fn send_to(server: &TestServer, user: &TestUser, path: &str, contents: &[(
     let messages: Vec<String> = contents.iter().map(|(to, content)| format!(r#""{to}":{{"*":{content}}}"#)).collect();
     let body = format!(r#"{{"messages":{{{}}}}}"#, messages.join(","));
     put_text(server, user, &format!("{CLIENT}/sendToDevice/{path}"), &body).await
+}
+
+/// The content of an `m.direct_to_device` EDU, which need not be JSON.
+fn message(id: &str, (from, to): (&str, &str), event_type: &str, content: &str) -> String {
+    let messages = format!(r#"{{"{to}":{{"*":{content}}}}}"#);
+    format!(r#"{{"message_id":"{id}","messages":{messages},"sender":"{from}","type":"{event_type}"}}"#)
 }
 
 /// The contents of the `m.direct_to_device` EDUs in transactions that were taken.
@@ -105,10 +111,9 @@ async fn events_and_keys_that_somebody_cannot_read_are_refused() {
             }
         }
         for bad in ["1.5", "9007199254740992", &format!("{}1{}", "[".repeat(110), "]".repeat(110))] {
-            let keys = format!(
-                r#"{{"device_keys":{{"user_id":"{}","device_id":"{}","algorithms":[],"keys":{{}},"signatures":{{}},"x":{bad}}}}}"#,
-                alice.id, alice.device_id
-            );
+            let whose = format!(r#""user_id":"{}","device_id":"{}""#, alice.id, alice.device_id);
+            let keys = format!(r#"{{{whose},"algorithms":[],"keys":{{}},"signatures":{{}},"x":{bad}}}"#);
+            let keys = format!(r#"{{"device_keys":{keys}}}"#);
             let one_time = format!(r#"{{"one_time_keys":{{"signed_curve25519:A":{{"key":"k","x":{bad}}}}}}}"#);
             for body in [keys, one_time] {
                 let headers = [("Content-Type", "application/json")];
@@ -138,11 +143,7 @@ async fn what_was_queued_unchecked_holds_up_nothing() {
                 let edu = |event_type: &str, content: &str| {
                     let (bob, sender) = (bob.clone(), sender.clone());
                     let (event_type, content) = (event_type.to_owned(), content.to_owned());
-                    move |position: i64| {
-                        format!(
-                            r#"{{"message_id":"{position}","messages":{{"{bob}":{{"*":{content}}}}},"sender":"{sender}","type":"{event_type}"}}"#
-                        )
-                    }
+                    move |position: i64| message(&position.to_string(), (&sender, &bob), &event_type, &content)
                 };
                 if number % 23 == 0 {
                     for content in bad.iter().map(String::as_str).chain(["{", ""]) {
@@ -367,10 +368,8 @@ async fn messages_of_others_that_clients_cannot_read_are_passed_over() {
         let room = away.room(&server, &alice).await;
         let since = server.get(&format!("{CLIENT}/sync"), &alice.token).await.ok()["next_batch"].clone();
         let edu = |id: usize, event_type: &str, content: &str| {
-            format!(
-                r#"{{"edu_type":"m.direct_to_device","content":{{"sender":"{}","type":"{event_type}","message_id":"{id}","messages":{{"{}":{{"*":{content}}}}}}}}}"#,
-                away.bob, alice.id
-            )
+            let content = message(&id.to_string(), (&away.bob, &alice.id), event_type, content);
+            format!(r#"{{"edu_type":"m.direct_to_device","content":{content}}}"#)
         };
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(300), "]".repeat(300));
         let [_, infinite, long] = unreadable();
