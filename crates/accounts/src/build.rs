@@ -4,6 +4,7 @@ use plexus_base::{Clock, Random};
 use plexus_store::Database;
 use plexus_store::repo::profiles::ProfileCache;
 
+use crate::guesses::GuessLimits;
 use crate::{
     Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
     TokenCache, TokenChecker, UserInteractiveAuth,
@@ -35,7 +36,15 @@ impl Accounts {
         let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone(), cache.clone()));
         let hasher = PasswordHasher::new(&settings.password.pepper, random.clone());
         let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), cache, settings.clone());
-        let logins = Logins::new(db.clone(), clock.clone(), hasher.clone(), sessions.clone(), settings.clone());
+        let guesses = Arc::new(GuessLimits::new(settings.guesses, &clock));
+        let logins = Logins::new(
+            db.clone(),
+            clock.clone(),
+            hasher.clone(),
+            sessions.clone(),
+            settings.clone(),
+            Arc::clone(&guesses),
+        );
         let secret = settings.registration.registration_shared_secret.clone();
         Self {
             registrar: Registrar::new(
@@ -46,11 +55,19 @@ impl Accounts {
                 sessions.clone(),
                 profiles.clone(),
                 settings.clone(),
+                Arc::clone(&guesses),
             ),
-            uia: UserInteractiveAuth::new(db.clone(), clock.clone(), random.clone(), logins.clone(), &settings),
+            uia: UserInteractiveAuth::new(
+                db.clone(),
+                clock.clone(),
+                random.clone(),
+                logins.clone(),
+                &settings,
+                Arc::clone(&guesses),
+            ),
             devices: Devices::new(db.clone(), sessions.clone(), tokens.clone()),
             deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles),
-            shared_secret: Arc::new(SharedSecret::new(clock, random, secret)),
+            shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
             device_keys: DeviceKeys::new(db.clone(), settings.server_name.clone()),
             key_backups: KeyBackups::new(db),
             settings,

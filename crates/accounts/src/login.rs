@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use plexus_base::Clock;
+use plexus_base::{Clock, LimitExceeded};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{tokens, users};
 use plexus_store::{Database, DbError};
+use tokio::sync::OnceCell;
 
+use crate::guesses::GuessLimits;
 use crate::password::{HashError, MAX_PASSWORD_BYTES, PasswordHasher, Verdict, WeakPassword};
 use crate::secret;
 use crate::sessions::Sessions;
@@ -27,6 +29,9 @@ pub enum LoginError {
     /// 401 `M_USER_LOCKED` with `soft_logout`
     #[error("This account has been locked")]
     Locked,
+    /// 429 `M_LIMIT_EXCEEDED`
+    #[error(transparent)]
+    Limited(#[from] LimitExceeded),
     #[error(transparent)]
     Hash(#[from] HashError),
     #[error(transparent)]
@@ -44,6 +49,21 @@ pub enum ChangePasswordError {
     Database(#[from] DbError),
 }
 
+/// Whom a client names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identifier {
+    /// A localpart or a user id.
+    User(String),
+    /// An address bound to the account.
+    ThirdParty { medium: String, address: String },
+}
+
+impl From<&UserId> for Identifier {
+    fn from(user_id: &UserId) -> Self {
+        Self::User(user_id.as_str().to_owned())
+    }
+}
+
 /// Checks and changes what users log in with.
 #[derive(Clone)]
 pub struct Logins {
@@ -52,19 +72,23 @@ pub struct Logins {
     hasher: PasswordHasher,
     sessions: Sessions,
     settings: Arc<Settings>,
+    guesses: Arc<GuessLimits>,
+    /// See [`users::largest_bcrypt_cost`]. It can only become smaller while the server runs: new hashes are argon2.
+    bcrypt_cost: Arc<OnceCell<Option<u32>>>,
 }
 
 impl Logins {
     /// `sessions` ends the others when a password changes.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         db: Database,
         clock: Clock,
         hasher: PasswordHasher,
         sessions: Sessions,
         settings: Arc<Settings>,
+        guesses: Arc<GuessLimits>,
     ) -> Self {
-        Self { db, clock, hasher, sessions, settings }
+        Self { db, clock, hasher, sessions, settings, guesses, bcrypt_cost: Arc::default() }
     }
 
     /// The full user id of what a client gives as a user: a localpart or a user id. `None` when it is neither.
@@ -77,43 +101,51 @@ impl Logins {
     }
 
     /// The account this password belongs to. A bcrypt hash is replaced by argon2id. Whether the configuration allows
-    /// passwords is the caller's to check. Without a user id, which is what a wrong name comes to, it only takes its time.
+    /// passwords is the caller's to check.
+    ///
+    /// A wrong password gets one answer in about one time, whoever is named. Only who knows the password learns that the
+    /// account is locked or deactivated; a deactivated account has none any more.
     ///
     /// # Errors
     /// See [`LoginError`].
-    pub async fn by_password(&self, user_id: Option<&UserId>, password: &str) -> Result<UserId, LoginError> {
+    pub async fn by_password(&self, who: &Identifier, password: &str) -> Result<UserId, LoginError> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(LoginError::WrongPassword);
         }
-        let user = match user_id {
+        // By the name given, not by the account it leads to: the budget of an address must not tell whose it is.
+        let guess = self.guesses.password(&match who {
+            Identifier::User(user) => self.qualified(user).map_or_else(|| user.clone(), String::from),
+            Identifier::ThirdParty { medium, address } => format!("{medium}:{address}"),
+        })?;
+        let user_id = match who {
+            Identifier::User(user) => self.qualified(user),
+            Identifier::ThirdParty { medium, address } => self.by_threepid(medium, address).await?,
+        };
+        let user = match &user_id {
             Some(user_id) => self.find(user_id).await?,
             None => None,
         };
-        let Some(user) = user else {
-            self.hasher.pretend(password).await?;
-            return Err(LoginError::WrongPassword);
-        };
-        if user.deactivated {
-            return Err(LoginError::Deactivated);
+        let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
+        let verdict = self.hasher.verify(password, stored, self.bcrypt_cost().await?).await?;
+        let (Some(user), true) = (user, verdict != Verdict::Wrong) else { return Err(LoginError::WrongPassword) };
+        guess.give_back();
+        if let (Verdict::RightUpgrade(new), Some(old)) = (verdict, user.password_hash.clone()) {
+            let owner = user.user_id.clone();
+            let upgraded: Result<(), DbError> =
+                self.db.write(move |tx| users::upgrade_password_hash(tx, &owner, &old, &new)).await;
+            upgraded?;
         }
-        let Some(stored) = user.password_hash else {
-            self.hasher.pretend(password).await?;
-            return Err(LoginError::WrongPassword);
-        };
-        match self.hasher.verify(password, &stored).await? {
-            Verdict::Wrong => return Err(LoginError::WrongPassword),
-            Verdict::Right => {}
-            Verdict::RightUpgrade(new) => {
-                let owner = user.user_id.clone();
-                let upgraded: Result<(), DbError> =
-                    self.db.write(move |tx| users::upgrade_password_hash(tx, &owner, &stored, &new)).await;
-                upgraded?;
-            }
+        match user {
+            user if user.deactivated => Err(LoginError::Deactivated),
+            user if user.locked => Err(LoginError::Locked),
+            user => stored_id(user.user_id),
         }
-        if user.locked {
-            return Err(LoginError::Locked);
-        }
-        stored_id(user.user_id)
+    }
+
+    /// The largest cost of the bcrypt hashes that accounts have; `None` where none has one.
+    async fn bcrypt_cost(&self) -> Result<Option<u32>, DbError> {
+        let read = || self.db.read::<_, DbError, _>(users::largest_bcrypt_cost);
+        self.bcrypt_cost.get_or_try_init(read).await.copied()
     }
 
     /// The account with this id; imported ones may differ in case, as long as only one does.
@@ -130,11 +162,7 @@ impl Logins {
             .await
     }
 
-    /// The account that has a third-party identifier.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn by_threepid(&self, medium: &str, address: &str) -> Result<Option<UserId>, LoginError> {
+    async fn by_threepid(&self, medium: &str, address: &str) -> Result<Option<UserId>, LoginError> {
         if medium.contains('\0') || address.contains('\0') {
             return Ok(None);
         }

@@ -1,14 +1,16 @@
 //! New accounts.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use plexus_base::{Clock, Random};
+use plexus_base::{Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
 use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::repo::{registration_tokens, ui_auth, users};
 use plexus_store::{Database, DbError, Tx};
 
+use crate::guesses::GuessLimits;
 use crate::password::{HashError, PasswordHasher, WeakPassword};
 use crate::sessions::{NewSession, Plan, Session, SessionError, Sessions};
 use crate::settings::Settings;
@@ -31,8 +33,21 @@ pub enum RegisterError {
     Password(#[from] WeakPassword),
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// `M_FORBIDDEN`
+    #[error("The session has registered an account already.")]
+    SessionSpent,
     #[error(transparent)]
     Hash(#[from] HashError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// Why it is not said whether a registration token is valid.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenQuestionError {
+    /// 429 `M_LIMIT_EXCEEDED`
+    #[error(transparent)]
+    Limited(#[from] LimitExceeded),
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -49,9 +64,9 @@ pub struct NewAccount {
     pub is_admin: bool,
     /// `None`, `"bot"` or `"support"`.
     pub user_type: Option<String>,
-    /// The user-interactive authentication session that allowed it: the registration token it used is counted, and
-    /// asking again with the same session answers the same user.
-    pub ui_auth_session: Option<String>,
+    /// The user-interactive authentication session that allowed it, which allows no other: the registration token it used is
+    /// counted, and asking again with the same session answers the same user.
+    pub ui_auth_session: Option<ui_auth::Session>,
     /// `None`: no login (`inhibit_login`).
     pub session: Option<NewSession>,
     /// Skip the password policy: for administrators.
@@ -76,12 +91,13 @@ pub struct Registrar {
     sessions: Sessions,
     profiles: ProfileCache,
     settings: Arc<Settings>,
+    guesses: Arc<GuessLimits>,
 }
 
 impl Registrar {
     /// Sessions of new accounts are started through `sessions`.
-    #[must_use]
-    pub fn new(
+    #[expect(clippy::too_many_arguments, reason = "what it is built from")]
+    pub(crate) fn new(
         db: Database,
         clock: Clock,
         random: Random,
@@ -89,8 +105,9 @@ impl Registrar {
         sessions: Sessions,
         profiles: ProfileCache,
         settings: Arc<Settings>,
+        guesses: Arc<GuessLimits>,
     ) -> Self {
-        Self { db, clock, random, hasher, sessions, profiles, settings }
+        Self { db, clock, random, hasher, sessions, profiles, settings, guesses }
     }
 
     /// The user id a username stands for, if a new user may have it and nobody has.
@@ -115,16 +132,21 @@ impl Registrar {
         username::new_user_id(username, &self.settings.server_name, allow_underscore)
     }
 
-    /// Whether a registration token would be accepted now.
+    /// Whether a registration token would be accepted now. Every question from `address` counts.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn is_valid_registration_token(&self, token: &str) -> Result<bool, DbError> {
+    /// See [`TokenQuestionError`].
+    pub async fn is_valid_registration_token(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<bool, TokenQuestionError> {
+        self.guesses.registration_token_question(address)?;
         if token.contains('\0') {
             return Ok(false);
         }
         let (token, now) = (token.to_owned(), self.clock.now_ms());
-        let stored: Option<_> = self.db.read(move |tx| registration_tokens::get(tx, &token)).await?;
+        let stored = self.db.read::<_, DbError, _>(move |tx| registration_tokens::get(tx, &token)).await?;
         Ok(stored.is_some_and(|token| token.is_valid(now)))
     }
 
@@ -219,7 +241,7 @@ impl Registrar {
         let (stored, ui_auth_session) = (plan.clone(), account.ui_auth_session.clone());
         self.db
             .write(move |tx| {
-                insert(tx, &user, &sessions, stored.as_ref(), ui_auth_session.as_deref())?;
+                insert(tx, &user, &sessions, stored.as_ref(), ui_auth_session.as_ref())?;
                 if let Some(name) = display_name {
                     profiles.set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
                 }
@@ -235,7 +257,7 @@ fn insert(
     user: &users::User,
     sessions: &Sessions,
     plan: Option<&Plan>,
-    ui_auth_session: Option<&str>,
+    ui_auth_session: Option<&ui_auth::Session>,
 ) -> Result<(), RegisterError> {
     if !users::get_ignoring_case(tx, &user.user_id)?.is_empty() || !users::insert(tx, user)? {
         return Err(RegisterError::UserInUse);
@@ -243,13 +265,14 @@ fn insert(
     if let Some(plan) = plan {
         sessions.store(tx, plan)?;
     }
-    let Some(session_id) = ui_auth_session else { return Ok(()) };
-    if let Some(session) = ui_auth::get(tx, session_id)? {
-        if let Some(token) = &session.registration_token {
-            registration_tokens::complete(tx, token)?;
-            ui_auth::set_registration_token(tx, session_id, None)?;
-        }
-        ui_auth::set_registered(tx, session_id, &user.user_id)?;
+    let Some(session) = ui_auth_session else { return Ok(()) };
+    if !ui_auth::set_registered(tx, session, &user.user_id)? {
+        return Err(RegisterError::SessionSpent);
+    }
+    let reserved = ui_auth::get(tx, &session.session_id)?.and_then(|session| session.registration_token);
+    if let Some(token) = reserved {
+        registration_tokens::complete(tx, &token)?;
+        ui_auth::set_registration_token(tx, &session.session_id, None)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plexus_base::config::RateLimit;
 use plexus_protocol::id::ServerName;
 
 use crate::password::Policy;
@@ -17,6 +18,7 @@ pub struct Settings {
     pub login_via_existing_session: LoginTokenSettings,
     /// How long after user-interactive authentication a session need not repeat it; zero: always.
     pub ui_auth_session_timeout: Duration,
+    pub guesses: GuessSettings,
 }
 
 /// Who may register, and how.
@@ -86,6 +88,21 @@ impl Default for LoginTokenSettings {
     }
 }
 
+/// How often secrets may be guessed wrongly.
+#[derive(Debug, Clone, Copy)]
+pub struct GuessSettings {
+    /// `rc_login.failed_attempts`: passwords, by account.
+    pub failed_attempts: RateLimit,
+    /// `rc_registration_token_validity`: registration tokens, by address.
+    pub registration_token_validity: RateLimit,
+}
+
+impl Default for GuessSettings {
+    fn default() -> Self {
+        Self { failed_attempts: RateLimit::new(0.17, 3), registration_token_validity: RateLimit::new(0.1, 5) }
+    }
+}
+
 impl Settings {
     /// The defaults for a server of this name: registration closed, password login on.
     #[must_use]
@@ -97,6 +114,7 @@ impl Settings {
             sessions: SessionSettings::default(),
             login_via_existing_session: LoginTokenSettings::default(),
             ui_auth_session_timeout: Duration::ZERO,
+            guesses: GuessSettings::default(),
         }
     }
 }

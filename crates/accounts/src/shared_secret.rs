@@ -2,17 +2,19 @@
 //! (Synapse's /_synapse/admin/v1/register).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use plexus_base::{Clock, Random};
+use plexus_base::{Clock, LimitExceeded, Random};
 use sha1::Sha1;
+
+use crate::guesses::GuessLimits;
+use crate::ticket::Tickets;
 
 /// How long a nonce is good for.
 const NONCE_LIFETIME: Duration = Duration::from_secs(60);
-/// Nonces waiting at a time; beyond, the oldest are forgotten.
-const MAX_NONCES: usize = 10_000;
 
 /// What the caller signed.
 #[derive(Debug, Clone, Copy)]
@@ -40,27 +42,30 @@ pub enum SharedSecretError {
     /// 400 `M_UNKNOWN`
     #[error("Invalid username or password: they must be shorter than 512 bytes and without NUL")]
     Unusable,
+    /// 429 `M_LIMIT_EXCEEDED`
+    #[error(transparent)]
+    Limited(#[from] LimitExceeded),
 }
 
 /// Hands out nonces and checks MACs.
-#[derive(Debug)]
 pub struct SharedSecret {
     clock: Clock,
-    random: Random,
     secret: Option<String>,
-    /// Nonce -> when it was made, on the monotonic clock.
-    nonces: Mutex<HashMap<String, Duration>>,
+    guesses: Arc<GuessLimits>,
+    /// A nonce is a ticket, so that anybody may ask for any number of them.
+    nonces: Tickets,
+    /// Owned here: the nonces that were used, with the unix ms they were made at. An entry takes a right MAC, and goes when
+    /// the nonce would have expired anyway.
+    used: Mutex<HashMap<String, u64>>,
 }
 
 impl SharedSecret {
     /// `secret` is `registration_shared_secret`; without it every call answers `Disabled`.
     #[must_use]
-    pub fn new(clock: Clock, random: Random, secret: Option<String>) -> Self {
-        Self { clock, random, secret: secret.filter(|secret| !secret.is_empty()), nonces: Mutex::default() }
-    }
-
-    fn nonces(&self) -> std::sync::MutexGuard<'_, HashMap<String, Duration>> {
-        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(clock: Clock, random: Random, secret: Option<String>, guesses: Arc<GuessLimits>) -> Self {
+        let nonces = Tickets::new(clock.clone(), random, NONCE_LIFETIME);
+        let secret = secret.filter(|secret| !secret.is_empty());
+        Self { clock, secret, guesses, nonces, used: Mutex::default() }
     }
 
     /// A nonce, good for one registration within 60 seconds.
@@ -68,39 +73,46 @@ impl SharedSecret {
     /// # Errors
     /// `Disabled`.
     pub fn nonce(&self) -> Result<String, SharedSecretError> {
-        if self.secret.is_none() {
-            return Err(SharedSecretError::Disabled);
+        match self.secret {
+            Some(_) => Ok(self.nonces.issue(&[])),
+            None => Err(SharedSecretError::Disabled),
         }
-        let now = self.clock.monotonic();
-        let nonce = self.random.alphanumeric(64);
-        let mut nonces = self.nonces();
-        nonces.retain(|_, made| now.saturating_sub(*made) < NONCE_LIFETIME);
-        if nonces.len() >= MAX_NONCES {
-            let oldest = nonces.iter().min_by_key(|(_, made)| **made).map(|(nonce, _)| nonce.clone());
-            oldest.and_then(|nonce| nonces.remove(&nonce));
-        }
-        nonces.insert(nonce.clone(), now);
-        Ok(nonce)
     }
 
-    /// Checks a registration; its nonce is spent, whatever the outcome. `mac` is lower or upper case hexadecimal.
+    /// Checks a registration that comes from `address`. A right one spends the nonce. `mac` is lower or upper case
+    /// hexadecimal.
     ///
     /// # Errors
     /// See [`SharedSecretError`].
-    pub fn check(&self, registration: SignedRegistration<'_>, mac: &str) -> Result<(), SharedSecretError> {
+    pub fn check(
+        &self,
+        registration: SignedRegistration<'_>,
+        mac: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), SharedSecretError> {
         let secret = self.secret.as_deref().ok_or(SharedSecretError::Disabled)?;
-        let now = self.clock.monotonic();
-        let made = self.nonces().remove(registration.nonce);
-        if made.is_none_or(|made| now.saturating_sub(made) >= NONCE_LIFETIME) {
-            return Err(SharedSecretError::UnknownNonce);
-        }
+        let nonce = self.nonces.open(registration.nonce).ok_or(SharedSecretError::UnknownNonce)?;
         let SignedRegistration { username, password, .. } = registration;
         let unusable = |text: &str| text.is_empty() || text.len() > 512 || text.contains('\0');
         if unusable(username) || unusable(password) {
             return Err(SharedSecretError::Unusable);
         }
+        let guess = self.guesses.shared_secret(address)?;
         let mac = unhex(mac).ok_or(SharedSecretError::WrongMac)?;
-        signed(secret, registration).verify_slice(&mac).map_err(|_| SharedSecretError::WrongMac)
+        signed(secret, registration).verify_slice(&mac).map_err(|_| SharedSecretError::WrongMac)?;
+        guess.give_back();
+        match self.spend(registration.nonce, nonce.created_ts) {
+            true => Ok(()),
+            false => Err(SharedSecretError::UnknownNonce),
+        }
+    }
+
+    /// `false` when the nonce was used before.
+    fn spend(&self, nonce: &str, created_ts: u64) -> bool {
+        let now = self.clock.now_ms();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|_, created_ts| Duration::from_millis(now.saturating_sub(*created_ts)) < NONCE_LIFETIME);
+        used.insert(nonce.to_owned(), created_ts).is_none()
     }
 }
 
@@ -136,9 +148,15 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::GuessSettings;
 
     fn shared(clock: &Clock) -> SharedSecret {
-        SharedSecret::new(clock.clone(), Random::seeded(1), Some("shared".to_owned()))
+        with_secret(clock, Some("shared".to_owned()))
+    }
+
+    fn with_secret(clock: &Clock, secret: Option<String>) -> SharedSecret {
+        let guesses = Arc::new(GuessLimits::new(GuessSettings::default(), clock));
+        SharedSecret::new(clock.clone(), Random::seeded(1), secret, guesses)
     }
 
     fn registration(nonce: &str) -> SignedRegistration<'_> {
@@ -159,24 +177,42 @@ mod tests {
         let shared = shared(&clock);
         let nonce = shared.nonce().unwrap();
         let mac = shared_secret_mac("shared", registration(&nonce));
-        assert_eq!(shared.check(registration(&nonce), &mac.to_uppercase()), Ok(()));
-        assert_eq!(shared.check(registration(&nonce), &mac), Err(SharedSecretError::UnknownNonce));
+        assert_eq!(shared.check(registration(&nonce), &mac.to_uppercase(), None), Ok(()));
+        assert_eq!(shared.check(registration(&nonce), &mac, None), Err(SharedSecretError::UnknownNonce));
 
         let nonce = shared.nonce().unwrap();
-        assert_eq!(shared.check(registration(&nonce), &mac), Err(SharedSecretError::WrongMac));
+        assert_eq!(shared.check(registration(&nonce), &mac, None), Err(SharedSecretError::WrongMac));
         let nonce = shared.nonce().unwrap();
-        assert_eq!(shared.check(registration(&nonce), "x"), Err(SharedSecretError::WrongMac));
+        assert_eq!(shared.check(registration(&nonce), "x", None), Err(SharedSecretError::WrongMac));
 
         let nonce = shared.nonce().unwrap();
         clock.advance(NONCE_LIFETIME);
         let mac = shared_secret_mac("shared", registration(&nonce));
-        assert_eq!(shared.check(registration(&nonce), &mac), Err(SharedSecretError::UnknownNonce));
+        assert_eq!(shared.check(registration(&nonce), &mac, None), Err(SharedSecretError::UnknownNonce));
+    }
+
+    #[test]
+    fn others_cannot_push_out_a_nonce_nor_guess_on() {
+        let clock = Clock::manual(0);
+        let shared = shared(&clock);
+        let nonce = shared.nonce().unwrap();
+        for _ in 0..20_000 {
+            shared.nonce().unwrap();
+        }
+        let mac = shared_secret_mac("shared", registration(&nonce));
+        let (stranger, owner) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        for _ in 0..3 {
+            assert_eq!(shared.check(registration(&nonce), "00", stranger), Err(SharedSecretError::WrongMac));
+        }
+        let limited = shared.check(registration(&nonce), &mac, stranger);
+        assert!(matches!(limited, Err(SharedSecretError::Limited(_))), "{limited:?}");
+        assert_eq!(shared.check(registration(&nonce), &mac, owner), Ok(()));
     }
 
     #[test]
     fn without_a_secret_it_is_off() {
-        let shared = SharedSecret::new(Clock::manual(0), Random::seeded(1), None);
+        let shared = with_secret(&Clock::manual(0), None);
         assert_eq!(shared.nonce(), Err(SharedSecretError::Disabled));
-        assert_eq!(shared.check(registration("x"), "00"), Err(SharedSecretError::Disabled));
+        assert_eq!(shared.check(registration("x"), "00", None), Err(SharedSecretError::Disabled));
     }
 }

@@ -4,33 +4,39 @@
 mod stage;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use plexus_base::{Clock, Random};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use plexus_base::{Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::ui_auth;
 use plexus_store::{Database, DbError};
+use sha2::{Digest as _, Sha256};
 
 use crate::Requester;
+use crate::guesses::GuessLimits;
 use crate::login::{LoginError, Logins};
 use crate::settings::Settings;
+use crate::ticket::Tickets;
 
+pub use plexus_store::repo::ui_auth::Session;
 pub use stage::{DUMMY, PASSWORD, REGISTRATION_TOKEN, StageFailure};
 
 /// How long a session can be completed.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// Largest parameters that are kept, in bytes of JSON: of somebody unknown, and of a user.
-const MAX_UNKNOWN_PARAMS: usize = 8 * 1024;
-const MAX_PARAMS: usize = 256 * 1024;
-/// Sessions kept, newest first, of people unknown: nobody needs an account to begin one.
-const KEPT_UNKNOWN: u64 = 10_000;
-/// The older ones are deleted whenever so many were begun.
-const BEGUN_PER_CLEANUP: u64 = 256;
+/// Largest parameters that are kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
+const MAX_PARAMS: usize = 64 * 1024;
+/// Sessions kept of one user, newest first. A client that authenticates a request has one or two under way.
+const MAX_SESSIONS_OF_USER: u64 = 50;
 /// Tokens remembered as recently authenticated, for `ui_auth.session_timeout`.
 const MAX_RECENT: usize = 10_000;
+
+/// The operation of those who have no account yet.
+pub const REGISTRATION: &str = "POST /register";
 
 /// A flow: stages that must all be completed, in any order.
 pub type Flow = Vec<&'static str>;
@@ -42,6 +48,8 @@ pub struct Attempt<'a> {
     pub operation: String,
     /// Who asks; `None` for registration.
     pub requester: Option<&'a Requester>,
+    /// The client's address, by which wrong registration tokens are counted.
+    pub address: Option<IpAddr>,
     /// The flows of which one must be completed.
     pub flows: Vec<Flow>,
     /// The body's `auth`.
@@ -55,8 +63,9 @@ pub struct Attempt<'a> {
 /// A request may go on.
 #[derive(Debug, Clone)]
 pub struct Passed {
-    /// `None`: it took one request, or authentication was recent enough to be skipped.
-    pub session_id: Option<String>,
+    /// The session that authorised the request, if it took one. A user's is spent already: give it back with
+    /// [`UserInteractiveAuth::restore`] if the request fails. One of a registration is for [`crate::NewAccount`].
+    pub session: Option<Session>,
     /// The body to act on: what this request sent or, if that was nothing, what the session was begun with
     /// (without passwords, which are not kept).
     pub params: Object,
@@ -80,7 +89,7 @@ pub enum UiaError {
     /// 401 with the flows.
     #[error("more authentication is needed")]
     Incomplete(Box<Challenge>),
-    /// 400 `M_UNKNOWN`: it never was, or it is too old.
+    /// 400 `M_UNKNOWN`: it never was, it is too old, or it has authorised a request already.
     #[error("Unknown session ID")]
     UnknownSession,
     /// 403 `M_FORBIDDEN`
@@ -98,6 +107,9 @@ pub enum UiaError {
     /// 403 `M_FORBIDDEN`: the account has nothing to authenticate with.
     #[error("no authentication flow is available for this account")]
     NoFlow,
+    /// 429 `M_LIMIT_EXCEEDED`
+    #[error(transparent)]
+    Limited(#[from] LimitExceeded),
     #[error(transparent)]
     Hash(#[from] crate::password::HashError),
     #[error(transparent)]
@@ -105,25 +117,35 @@ pub enum UiaError {
 }
 
 /// Runs user-interactive authentication.
+///
+/// A session of a user is a row, and taken out of the database by the request that it authorises. A session of somebody who
+/// registers is a ticket: nothing is stored until a stage is completed.
 #[derive(Clone)]
 pub struct UserInteractiveAuth {
     db: Database,
     clock: Clock,
     random: Random,
     logins: Logins,
+    guesses: Arc<GuessLimits>,
+    registrations: Arc<Tickets>,
     skip_within: Duration,
-    /// Sessions begun since the start.
-    begun: Arc<AtomicU64>,
     /// Token -> when its owner completed a flow, on the monotonic clock.
     recent: Arc<Mutex<HashMap<i64, Duration>>>,
 }
 
 impl UserInteractiveAuth {
     /// Passwords are checked by `logins`.
-    #[must_use]
-    pub fn new(db: Database, clock: Clock, random: Random, logins: Logins, settings: &Settings) -> Self {
+    pub(crate) fn new(
+        db: Database,
+        clock: Clock,
+        random: Random,
+        logins: Logins,
+        settings: &Settings,
+        guesses: Arc<GuessLimits>,
+    ) -> Self {
         let skip_within = settings.ui_auth_session_timeout;
-        Self { db, clock, random, logins, skip_within, begun: Arc::default(), recent: Arc::default() }
+        let registrations = Arc::new(Tickets::new(clock.clone(), random.clone(), LIFETIME));
+        Self { db, clock, random, logins, guesses, registrations, skip_within, recent: Arc::default() }
     }
 
     /// The flows by which an existing account can authenticate itself.
@@ -137,42 +159,40 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// Lets the request pass, or says what is missing.
+    /// Lets the request pass, or says what is missing. Of several requests with one session of a user only one passes.
     ///
     /// # Errors
     /// See [`UiaError`].
     pub async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Passed, UiaError> {
         if attempt.can_skip && self.authenticated_recently(attempt.requester) {
-            return Ok(Passed { session_id: None, params: attempt.params, registered: None });
+            return Ok(Passed { session: None, params: attempt.params, registered: None });
         }
         let Some(auth) = &attempt.auth else {
             let session = self.begin(&attempt).await?;
             return Err(incomplete(&session, &attempt, None));
         };
         let stage = stage::offered(&attempt.flows, auth)?;
-        let (session, failure) = match (auth.get_str("session"), stage) {
-            (Some(id), Some(stage)) => {
-                let session = self.resume(id, &attempt).await?;
-                let failure = self.try_stage(&session, stage, &attempt, auth).await?;
-                (session, failure)
-            }
-            (Some(id), None) => (self.resume(id, &attempt).await?, None),
-            // All in one request: nothing needs to be kept.
-            (None, Some(stage @ (DUMMY | PASSWORD))) if attempt.flows.iter().any(|flow| flow == &[stage]) => {
-                match self.failure_without_session(stage, &attempt, auth).await? {
-                    None => {
-                        self.remember(attempt.requester);
-                        return Ok(Passed { session_id: None, params: attempt.params, registered: None });
-                    }
-                    failure => (self.begin(&attempt).await?, failure),
-                }
-            }
-            (None, Some(stage)) => {
-                let session = self.begin(&attempt).await?;
-                let failure = self.try_stage(&session, stage, &attempt, auth).await?;
-                (session, failure)
-            }
-            (None, None) => (self.begin(&attempt).await?, None),
+        let session = match auth.get_str("session") {
+            Some(id) => Some(self.resume(id, &attempt).await?),
+            None => None,
+        };
+        // All in one request: nothing needs to be kept.
+        let at_once = |stage: &'static str| attempt.flows.iter().any(|flow| flow == &[stage]);
+        if let Some(stage @ (DUMMY | PASSWORD)) = stage.filter(|stage| at_once(stage)) {
+            let failure = self.failure_without_session(stage, &attempt, auth).await?;
+            return match (failure, session) {
+                (None, session) => self.pass(session, Some(stage), attempt).await,
+                (failure, Some(session)) => Err(incomplete(&session, &attempt, failure)),
+                (failure, None) => Err(incomplete(&self.begin(&attempt).await?, &attempt, failure)),
+            };
+        }
+        let session = match session {
+            Some(session) => session,
+            None => self.begin(&attempt).await?,
+        };
+        let failure = match stage {
+            Some(stage) => self.try_stage(&session, stage, &attempt, auth).await?,
+            None => None,
         };
         // Read again: this stage, or one completed on the fallback page meanwhile.
         let session = self.load(&session.session_id).await?;
@@ -180,28 +200,64 @@ impl UserInteractiveAuth {
         if !attempt.flows.iter().any(complete) {
             return Err(incomplete(&session, &attempt, failure));
         }
-        self.remember(attempt.requester);
-        let params = match attempt.params.is_empty() {
-            true => stored_params(&session)?,
-            false => attempt.params,
-        };
-        Ok(Passed { session_id: Some(session.session_id), params, registered: session.registered_user_id })
+        self.pass(Some(session), None, attempt).await
     }
 
-    /// Completes a stage on behalf of the fallback page. `token` is given for the registration token stage.
+    /// The session, if any, is complete: with `stage`, if that is not among its stages yet.
+    async fn pass(
+        &self,
+        session: Option<Session>,
+        stage: Option<&'static str>,
+        attempt: Attempt<'_>,
+    ) -> Result<Passed, UiaError> {
+        let mut session = match session {
+            Some(session) if attempt.requester.is_some() => Some(self.take(session.session_id).await?),
+            session => session,
+        };
+        if let (Some(session), Some(stage)) = (&mut session, stage) {
+            session.completed.push(stage.to_owned());
+        }
+        self.remember(attempt.requester);
+        let params = match &session {
+            Some(session) if attempt.params.is_empty() && attempt.requester.is_some() => stored_params(session)?,
+            _ => attempt.params,
+        };
+        let registered = session.as_ref().and_then(|session| session.registered_user_id.clone());
+        Ok(Passed { session, params, registered })
+    }
+
+    async fn take(&self, session_id: String) -> Result<Session, UiaError> {
+        let taken = self.db.write::<_, DbError, _>(move |tx| ui_auth::take(tx, &session_id)).await?;
+        taken.ok_or(UiaError::UnknownSession)
+    }
+
+    /// Gives a user's session back: the request that it let pass has failed, and may be made again.
     ///
     /// # Errors
-    /// `UnknownSession`, `UnknownStage`, `MissingField`, or the database's; a refused token is `Ok(Some(..))`.
+    /// When the database fails.
+    pub async fn restore(&self, session: Session) -> Result<(), DbError> {
+        self.db.write(move |tx| ui_auth::insert(tx, &session)).await
+    }
+
+    /// Completes a stage on behalf of the fallback page. `token` is given for the registration token stage. What strangers
+    /// can store by it is bounded by their `address`.
+    ///
+    /// # Errors
+    /// `UnknownSession`, `UnknownStage`, `MissingField`, `Limited`, or the database's; a refused token is `Ok(Some(..))`.
     pub async fn complete_by_page(
         &self,
         session_id: &str,
         stage: &str,
         token: Option<&str>,
+        address: Option<IpAddr>,
     ) -> Result<Option<StageFailure>, UiaError> {
         let session = self.load(session_id).await?;
         match (stage, token) {
-            (DUMMY, _) => self.complete(&session, DUMMY).await.map(|()| None),
-            (REGISTRATION_TOKEN, Some(token)) => self.use_registration_token(&session, token).await,
+            (DUMMY, _) => {
+                self.guesses.registration_token_question(address)?;
+                self.complete(&session, DUMMY).await.map(|()| None)
+            }
+            (REGISTRATION_TOKEN, Some(token)) => self.use_registration_token(&session, token, address).await,
             (REGISTRATION_TOKEN, None) => Err(UiaError::MissingField("token")),
             _ => Err(UiaError::UnknownStage),
         }
@@ -215,65 +271,78 @@ impl UserInteractiveAuth {
         self.load(session_id).await.map(|session| session.registered_user_id)
     }
 
-    async fn begin(&self, attempt: &Attempt<'_>) -> Result<ui_auth::Session, UiaError> {
-        let session = ui_auth::Session {
+    async fn begin(&self, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
+        let params = bound_params(attempt)?;
+        let Some(requester) = attempt.requester else {
+            let session_id = self.registrations.issue(params.as_bytes());
+            return self.registration(&session_id).ok_or(UiaError::UnknownSession);
+        };
+        let session = Session {
             session_id: self.random.alphanumeric(24),
             created_ts: self.clock.now_ms(),
             operation: attempt.operation.clone(),
-            user_id: attempt.requester.map(|requester| requester.user_id.as_str().to_owned()),
-            params: self.bound_params(attempt)?,
+            user_id: Some(requester.user_id.as_str().to_owned()),
+            params,
             registration_token: None,
             registered_user_id: None,
             completed: Vec::new(),
         };
-        let stored = session.clone();
-        let cleanup = self.begun.fetch_add(1, Ordering::Relaxed) % BEGUN_PER_CLEANUP == BEGUN_PER_CLEANUP - 1;
+        let (stored, owner) = (session.clone(), requester.user_id.clone());
         self.db
             .write::<_, DbError, _>(move |tx| {
                 ui_auth::insert(tx, &stored)?;
-                if cleanup { ui_auth::keep_newest_of_unknown(tx, KEPT_UNKNOWN) } else { Ok(()) }
+                ui_auth::keep_newest_of_user(tx, owner.as_str(), MAX_SESSIONS_OF_USER)
             })
             .await?;
         Ok(session)
     }
 
-    /// What a session is bound to. Passwords stay out of the database.
-    fn bound_params(&self, attempt: &Attempt<'_>) -> Result<String, UiaError> {
-        let mut params = attempt.params.clone();
-        params.retain(|key, _| key != "password" && key != "new_password");
-        let params = params.to_json();
-        let limit = if attempt.requester.is_some() { MAX_PARAMS } else { MAX_UNKNOWN_PARAMS };
-        if params.len() <= limit { Ok(params) } else { Err(UiaError::TooLarge) }
+    /// The session of a registration that has completed no stage yet.
+    fn registration(&self, session_id: &str) -> Option<Session> {
+        let ticket = self.registrations.open(session_id)?;
+        Some(Session {
+            session_id: session_id.to_owned(),
+            created_ts: ticket.created_ts,
+            operation: REGISTRATION.to_owned(),
+            user_id: None,
+            params: String::from_utf8(ticket.content).ok()?,
+            registration_token: None,
+            registered_user_id: None,
+            completed: Vec::new(),
+        })
     }
 
-    async fn load(&self, session_id: &str) -> Result<ui_auth::Session, UiaError> {
+    async fn load(&self, session_id: &str) -> Result<Session, UiaError> {
         if session_id.contains('\0') {
             return Err(UiaError::UnknownSession);
         }
         let id = session_id.to_owned();
-        let session: Option<ui_auth::Session> = self.db.read::<_, DbError, _>(move |tx| ui_auth::get(tx, &id)).await?;
+        let stored: Option<Session> = self.db.read::<_, DbError, _>(move |tx| ui_auth::get(tx, &id)).await?;
+        let session = stored.or_else(|| self.registration(session_id));
         let oldest = self.oldest();
         session.filter(|session| session.created_ts > oldest).ok_or(UiaError::UnknownSession)
     }
 
     /// The session, if it is for this operation of this user with these parameters. Parameters may change until the
     /// first stage is completed: some clients ask for the flows with an empty body.
-    async fn resume(&self, session_id: &str, attempt: &Attempt<'_>) -> Result<ui_auth::Session, UiaError> {
+    async fn resume(&self, session_id: &str, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let mut session = self.load(session_id).await?;
         let user_id = attempt.requester.map(|requester| requester.user_id.as_str());
         if session.operation != attempt.operation || session.user_id.as_deref() != user_id {
             return Err(UiaError::OperationChanged);
         }
-        let params = self.bound_params(attempt)?;
+        let params = bound_params(attempt)?;
         if attempt.params.is_empty() || params == session.params {
             return Ok(session);
         }
-        if !session.completed.is_empty() {
+        if !session.completed.is_empty() || session.registered_user_id.is_some() {
             return Err(UiaError::OperationChanged);
         }
         session.params.clone_from(&params);
-        let id = session.session_id.clone();
-        self.db.write::<_, DbError, _>(move |tx| ui_auth::set_params(tx, &id, &params)).await?;
+        if user_id.is_some() {
+            let id = session.session_id.clone();
+            self.db.write::<_, DbError, _>(move |tx| ui_auth::set_params(tx, &id, &params)).await?;
+        }
         Ok(session)
     }
 
@@ -324,7 +393,20 @@ impl UserInteractiveAuth {
     }
 }
 
-fn incomplete(session: &ui_auth::Session, attempt: &Attempt<'_>, failure: Option<StageFailure>) -> UiaError {
+/// What a session is bound to: the parameters without passwords, which stay out of the database, or their hash for a
+/// registration.
+fn bound_params(attempt: &Attempt<'_>) -> Result<String, UiaError> {
+    let mut params = attempt.params.clone();
+    params.retain(|key, _| key != "password" && key != "new_password");
+    let params = params.to_json();
+    match attempt.requester {
+        None => Ok(URL_SAFE_NO_PAD.encode(&Sha256::digest(params.as_bytes())[..16])),
+        Some(_) if params.len() <= MAX_PARAMS => Ok(params),
+        Some(_) => Err(UiaError::TooLarge),
+    }
+}
+
+fn incomplete(session: &Session, attempt: &Attempt<'_>, failure: Option<StageFailure>) -> UiaError {
     UiaError::Incomplete(Box::new(Challenge {
         session_id: session.session_id.clone(),
         flows: attempt.flows.clone(),
@@ -333,7 +415,7 @@ fn incomplete(session: &ui_auth::Session, attempt: &Attempt<'_>, failure: Option
     }))
 }
 
-fn stored_params(session: &ui_auth::Session) -> Result<Object, DbError> {
+fn stored_params(session: &Session) -> Result<Object, DbError> {
     Object::parse(&session.params).map_err(|error| DbError::bad_data("ui_auth_sessions.params", error))
 }
 
@@ -343,6 +425,7 @@ impl From<LoginError> for UiaError {
         match error {
             LoginError::Hash(error) => Self::Hash(error),
             LoginError::Database(error) => Self::Database(error),
+            LoginError::Limited(refused) => Self::Limited(refused),
             LoginError::WrongPassword | LoginError::WrongToken | LoginError::Deactivated | LoginError::Locked => {
                 Self::NoFlow
             }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use plexus_accounts::{
     NewAccount, NewSession, RegisterError, Registered, Registrar, SharedSecret, SharedSecretError, SignedRegistration,
 };
-use plexus_http::{ApiError, Json, JsonBody, State};
+use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_rooms::AutoJoin;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,7 @@ pub struct Response {
 
 /// Registers the account the request describes and signs.
 pub async fn register(
+    ClientIp(ip): ClientIp,
     State(shared): State<Arc<SharedSecret>>,
     State(registrar): State<Registrar>,
     State(home_server): State<ServerName>,
@@ -63,7 +64,7 @@ pub async fn register(
         is_admin: request.admin,
         user_type: request.user_type.as_deref(),
     };
-    shared.check(signed, &request.mac).map_err(refused)?;
+    shared.check(signed, &request.mac, ip).map_err(refused)?;
     if !matches!(request.user_type.as_deref(), None | Some("bot" | "support")) {
         return Err(ApiError::unknown("Invalid user type"));
     }
@@ -90,6 +91,7 @@ pub async fn register(
 
 fn refused(error: SharedSecretError) -> ApiError {
     let status = match error {
+        SharedSecretError::Limited(refused) => return refused.into(),
         SharedSecretError::WrongMac => StatusCode::FORBIDDEN,
         SharedSecretError::Disabled | SharedSecretError::UnknownNonce | SharedSecretError::Unusable => {
             StatusCode::BAD_REQUEST
@@ -105,6 +107,9 @@ fn failed(error: RegisterError) -> ApiError {
         RegisterError::UserInUse => bad_request("M_USER_IN_USE"),
         RegisterError::Password(_) => bad_request("M_WEAK_PASSWORD"),
         RegisterError::Session(plexus_accounts::SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),
-        RegisterError::Session(_) | RegisterError::Hash(_) | RegisterError::Database(_) => ApiError::internal(&error),
+        RegisterError::SessionSpent
+        | RegisterError::Session(_)
+        | RegisterError::Hash(_)
+        | RegisterError::Database(_) => ApiError::internal(&error),
     }
 }

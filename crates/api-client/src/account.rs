@@ -15,16 +15,17 @@ pub mod request_token;
 pub mod unbind_3pid;
 pub mod whoami;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use http::StatusCode;
 use plexus_accounts::{RegisterError, SessionError, Tokens, UsernameError, WeakPassword};
+use plexus_base::rate_limiter::network;
 use plexus_http::ApiError;
 use serde::Serialize;
 
-/// The address a limit counts by. Requests over a unix socket without X-Forwarded-For share one.
+/// The address a limit counts by.
 pub(crate) fn address(ip: Option<IpAddr>) -> IpAddr {
-    ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    network(ip)
 }
 
 /// What login, registration and refreshing answer about a token.
@@ -69,6 +70,7 @@ pub(crate) fn register_error(error: RegisterError) -> ApiError {
         RegisterError::UserInUse => ApiError::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "User ID already taken."),
         RegisterError::Password(error) => weak_password(error),
         RegisterError::Session(error) => session_error(error),
+        RegisterError::SessionSpent => ApiError::forbidden("An account was registered with this session already."),
         RegisterError::Hash(_) | RegisterError::Database(_) => ApiError::internal(&error),
     }
 }

@@ -63,9 +63,10 @@ impl ClientEvents {
     /// `rc_message`, or `rc_admin_redaction` where it is set and applies.
     async fn count(&self, event: &NewEvent) -> Result<(), ApiError> {
         match &self.limits.admin_redaction {
-            Some(limit) if self.sender.redacts_another(event).await? => limit.check(&event.sender),
-            _ => self.limits.message.check(&event.sender),
+            Some(limit) if self.sender.redacts_another(event).await? => limit.check(&event.sender)?,
+            _ => self.limits.message.check(&event.sender)?,
         }
+        Ok(())
     }
 }
 

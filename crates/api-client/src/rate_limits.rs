@@ -7,7 +7,8 @@ use plexus_base::config::{RateLimit, RatelimitsSection};
 use plexus_http::RateLimiter;
 use plexus_protocol::id::{RoomId, UserId};
 
-/// Every limiter an endpoint may ask; each is named for its option.
+/// Every limiter an endpoint may ask; each is named for its option. Wrong guesses at secrets are counted where the secret is
+/// checked, in the accounts crate.
 pub struct RateLimits {
     pub message: RateLimiter<UserId>,
     /// Redactions of what others sent; with `None` they count as messages.
@@ -15,7 +16,6 @@ pub struct RateLimits {
     /// By user and device.
     pub key_requests: RateLimiter<(UserId, Option<String>)>,
     pub registration: RateLimiter<IpAddr>,
-    pub registration_token_validity: RateLimiter<IpAddr>,
     /// No option: as Synapse's fixed limit, so that names cannot be collected.
     pub username_availability: RateLimiter<IpAddr>,
     /// No option: as Synapse's fixed limit of one a minute.
@@ -23,7 +23,6 @@ pub struct RateLimits {
     pub login_address: RateLimiter<IpAddr>,
     /// By the name the client gave, whether or not there is such an account.
     pub login_account: RateLimiter<str>,
-    pub login_failed_attempts: RateLimiter<str>,
     pub joins_local: RateLimiter<UserId>,
     /// Joins by way of other servers.
     pub joins_remote: RateLimiter<UserId>,
@@ -47,12 +46,10 @@ impl RateLimits {
             admin_redaction: config.rc_admin_redaction.map(|limit| limiter(limit, clock)),
             key_requests: limiter(config.rc_key_requests, clock),
             registration: limiter(config.rc_registration, clock),
-            registration_token_validity: limiter(config.rc_registration_token_validity, clock),
             username_availability: limiter(RateLimit::new(1.0, 10), clock),
             login_token: limiter(RateLimit::new(1.0 / 60.0, 1), clock),
             login_address: limiter(config.rc_login.address, clock),
             login_account: limiter(config.rc_login.account, clock),
-            login_failed_attempts: limiter(config.rc_login.failed_attempts, clock),
             joins_local: limiter(config.rc_joins.local, clock),
             joins_remote: limiter(config.rc_joins.remote, clock),
             joins_per_room: limiter(config.rc_joins_per_room, clock),

@@ -2,15 +2,17 @@
 
 pub mod get_uiaa_fallback_page;
 
+use std::net::IpAddr;
+
 use http::StatusCode;
 use plexus_accounts::Requester;
-use plexus_accounts::uia::{Attempt, Challenge, Flow, PASSWORD, Passed, StageFailure, UiaError, UserInteractiveAuth};
+use plexus_accounts::uia::{
+    Attempt, Challenge, Flow, Passed, REGISTRATION, StageFailure, UiaError, UserInteractiveAuth,
+};
 use plexus_http::ApiError;
 use plexus_protocol::json::{Object, Value};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
-
-use crate::rate_limits::RateLimits;
 
 /// A request to be authenticated.
 pub(crate) struct Request<'a> {
@@ -23,47 +25,47 @@ pub(crate) struct Request<'a> {
     pub can_skip: bool,
 }
 
-/// Lets a request of a user pass, and answers its body without `auth`.
-pub(crate) async fn authenticate<T: DeserializeOwned>(
+/// Lets a request of a user pass, and does with its body without `auth` what it asks for. The session that authorised it is
+/// spent, unless `act` fails.
+pub(crate) async fn authorised<T: DeserializeOwned, R>(
     uia: &UserInteractiveAuth,
-    limits: &RateLimits,
     mut request: Request<'_>,
-) -> Result<T, ApiError> {
+    act: impl AsyncFnOnce(T) -> Result<R, ApiError>,
+) -> Result<R, ApiError> {
     let auth = take_auth(&mut request.body)?;
     // The request must be good before anybody is asked for a password.
     parse::<T>(&request.body)?;
-    let user = request.requester.user_id.as_str();
-    let gives_password = auth.as_ref().is_some_and(|auth| auth.get_str("type") == Some(PASSWORD));
-    if gives_password {
-        limits.login_failed_attempts.peek(user)?;
-    }
     let flows = uia.flows_of_user(&request.requester.user_id).await.map_err(uia_error)?;
     let attempt = Attempt {
         operation: request.operation,
         requester: Some(request.requester),
+        address: None,
         flows,
         auth,
         params: request.body,
         can_skip: request.can_skip,
     };
-    let passed = uia.authenticate(attempt).await.map_err(|error| {
-        if is_wrong_password(&error) {
-            limits.login_failed_attempts.record(user);
-        }
-        uia_error(error)
-    })?;
-    parse(&passed.params)
+    let passed = uia.authenticate(attempt).await.map_err(uia_error)?;
+    let done = match parse(&passed.params) {
+        Ok(params) => act(params).await,
+        Err(error) => Err(error),
+    };
+    if let (Err(_), Some(session)) = (&done, passed.session) {
+        uia.restore(session).await?;
+    }
+    done
 }
 
-/// As [`authenticate`], for registration, which nobody is logged in for.
+/// Lets a registration pass, which nobody is logged in for.
 pub(crate) async fn authenticate_registration(
     uia: &UserInteractiveAuth,
     flows: Vec<Flow>,
+    address: IpAddr,
     auth: Option<Object>,
     params: Object,
 ) -> Result<Passed, ApiError> {
-    let operation = "POST /register".to_owned();
-    let attempt = Attempt { operation, requester: None, flows, auth, params, can_skip: false };
+    let operation = REGISTRATION.to_owned();
+    let attempt = Attempt { operation, requester: None, address: Some(address), flows, auth, params, can_skip: false };
     uia.authenticate(attempt).await.map_err(uia_error)
 }
 
@@ -82,10 +84,6 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Object) -> Result<T, ApiError> {
     body.deserialize_into().map_err(|error| ApiError::bad_json(error.to_string()))
 }
 
-fn is_wrong_password(error: &UiaError) -> bool {
-    matches!(error, UiaError::Incomplete(challenge) if challenge.failure == Some(StageFailure::WrongPassword))
-}
-
 pub(crate) fn uia_error(error: UiaError) -> ApiError {
     match error {
         UiaError::Incomplete(challenge) => challenge_body(&challenge),
@@ -99,6 +97,7 @@ pub(crate) fn uia_error(error: UiaError) -> ApiError {
         }
         UiaError::TooLarge => ApiError::too_large("The request is too large to be authenticated"),
         UiaError::NoFlow => ApiError::forbidden("No authentication flow is available for this account"),
+        UiaError::Limited(refused) => refused.into(),
         UiaError::Hash(_) | UiaError::Database(_) => ApiError::internal(&error),
     }
 }

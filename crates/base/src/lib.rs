@@ -3,6 +3,7 @@
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
 //! - [`random`]: randomness, as an argument
+//! - [`rate_limiter`]: how often somebody may act
 //! - [`shutdown`]: the end of the process, as an argument
 //! - [`telemetry`]: what is logged, and where to
 //! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
@@ -10,6 +11,7 @@
 pub mod clock;
 pub mod config;
 pub mod random;
+pub mod rate_limiter;
 mod schema;
 pub mod shutdown;
 pub mod telemetry;
@@ -17,4 +19,5 @@ pub mod yaml;
 
 pub use clock::Clock;
 pub use random::Random;
+pub use rate_limiter::{LimitExceeded, RateLimiter, Reservation};
 pub use shutdown::Shutdown;

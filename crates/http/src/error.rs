@@ -139,6 +139,12 @@ impl ApiError {
     }
 }
 
+impl From<plexus_base::LimitExceeded> for ApiError {
+    fn from(refused: plexus_base::LimitExceeded) -> Self {
+        Self::limit_exceeded(u64::try_from(refused.retry_after.as_millis()).unwrap_or(u64::MAX).max(1))
+    }
+}
+
 impl From<plexus_store::DbError> for ApiError {
     fn from(error: plexus_store::DbError) -> Self {
         // Only what a client sent can be impossible to store: U+0000 in text, or a huge number.

@@ -1,4 +1,4 @@
-//! What every HTTP endpoint shares: extractors, error bodies, rate limits, CORS, and the glue between route lists and axum.
+//! What every HTTP endpoint shares: extractors, error bodies, CORS, and the glue between route lists and axum.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -10,7 +10,6 @@
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | [`media`] | what media endpoints share |
 //! | [`peer`] | [`ClientIp`] |
-//! | [`ratelimit`] | [`RateLimiter`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
 pub mod auth;
@@ -21,13 +20,13 @@ pub mod federation;
 pub mod frame;
 pub mod media;
 pub mod peer;
-pub mod ratelimit;
 pub mod routes;
 
 #[doc(hidden)]
 pub use axum;
 pub use axum::extract::State;
 pub use plexus_accounts::Requester;
+pub use plexus_base::RateLimiter;
 
 pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
 pub use body::{Empty, Json, JsonBody, JsonOrEmpty, RawJson};
@@ -36,5 +35,4 @@ pub use extract::x_matrix::{Origin, OtherServers, SignedRequests, signed};
 pub use extract::{Path, Query};
 pub use frame::{SERVER_TOKEN, frame};
 pub use peer::{ClientIp, Peer};
-pub use ratelimit::RateLimiter;
 pub use routes::{Client, Federation, Prefixes, Route, Routes};

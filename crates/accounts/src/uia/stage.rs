@@ -1,11 +1,13 @@
 //! The stages a client can complete.
 
+use std::net::IpAddr;
+
 use plexus_protocol::json::Object;
 use plexus_store::DbError;
 use plexus_store::repo::{registration_tokens, ui_auth};
 
 use super::{Attempt, Flow, UiaError, UserInteractiveAuth};
-use crate::login::LoginError;
+use crate::login::{Identifier, LoginError};
 
 /// Nothing to do.
 pub const DUMMY: &str = "m.login.dummy";
@@ -54,15 +56,20 @@ impl UserInteractiveAuth {
             }
             REGISTRATION_TOKEN => {
                 let token = auth.get_str("token").ok_or(UiaError::MissingField("token"))?;
-                self.use_registration_token(session, token).await
+                self.use_registration_token(session, token, attempt.address).await
             }
             _ => Err(UiaError::UnknownStage),
         }
     }
 
     pub(super) async fn complete(&self, session: &ui_auth::Session, stage: &'static str) -> Result<(), UiaError> {
-        let id = session.session_id.clone();
-        self.db.write::<_, DbError, _>(move |tx| ui_auth::complete_stage(tx, &id, stage)).await?;
+        let session = session.clone();
+        self.db
+            .write::<_, DbError, _>(move |tx| {
+                ui_auth::insert(tx, &session)?;
+                ui_auth::complete_stage(tx, &session.session_id, stage)
+            })
+            .await?;
         Ok(())
     }
 
@@ -92,7 +99,7 @@ impl UserInteractiveAuth {
         if named.is_some_and(|name| !is_requester(name)) {
             return Ok(Some(StageFailure::WrongPassword));
         }
-        match self.logins.by_password(Some(&requester.user_id), password).await {
+        match self.logins.by_password(&Identifier::from(&requester.user_id), password).await {
             Ok(user_id) if user_id == requester.user_id => Ok(None),
             Ok(_) | Err(LoginError::WrongPassword | LoginError::Deactivated | LoginError::Locked) => {
                 Ok(Some(StageFailure::WrongPassword))
@@ -106,15 +113,18 @@ impl UserInteractiveAuth {
         &self,
         session: &ui_auth::Session,
         token: &str,
+        address: Option<IpAddr>,
     ) -> Result<Option<StageFailure>, UiaError> {
-        let (id, token, now) = (session.session_id.clone(), token.to_owned(), self.clock.now_ms());
+        let guess = self.guesses.registration_token(address)?;
+        let (session, token, now) = (session.clone(), token.to_owned(), self.clock.now_ms());
         if token.contains('\0') {
             return Ok(Some(StageFailure::InvalidRegistrationToken));
         }
         let accepted: bool = self
             .db
             .write::<_, DbError, _>(move |tx| {
-                let reserved = ui_auth::get(tx, &id)?.and_then(|session| session.registration_token);
+                let id = session.session_id.as_str();
+                let reserved = ui_auth::get(tx, id)?.and_then(|session| session.registration_token);
                 if reserved.as_ref() == Some(&token) {
                     return Ok(true);
                 }
@@ -126,11 +136,15 @@ impl UserInteractiveAuth {
                     registration_tokens::release_pending(tx, &other)?;
                 }
                 registration_tokens::add_pending(tx, &token)?;
-                ui_auth::set_registration_token(tx, &id, Some(&token))?;
-                ui_auth::complete_stage(tx, &id, REGISTRATION_TOKEN)?;
+                ui_auth::insert(tx, &session)?;
+                ui_auth::set_registration_token(tx, id, Some(&token))?;
+                ui_auth::complete_stage(tx, id, REGISTRATION_TOKEN)?;
                 Ok(true)
             })
             .await?;
+        if accepted {
+            guess.give_back();
+        }
         Ok((!accepted).then_some(StageFailure::InvalidRegistrationToken))
     }
 }

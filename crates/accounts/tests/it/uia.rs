@@ -1,7 +1,8 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use plexus_accounts::uia::{Attempt, Challenge, DUMMY, Flow, PASSWORD, REGISTRATION_TOKEN, StageFailure, UiaError};
-use plexus_accounts::{NewAccount, Requester};
+use plexus_accounts::{NewAccount, RegisterError, Requester};
 use plexus_protocol::json::Object;
 use plexus_store::DbError;
 use plexus_store::repo::registration_tokens::{self, RegistrationToken};
@@ -13,6 +14,7 @@ fn register(flow: Flow, auth: Option<&str>, params: &str) -> Attempt<'static> {
     Attempt {
         operation: "POST /register".to_owned(),
         requester: None,
+        address: None,
         flows: vec![flow],
         auth: auth.map(object),
         params: object(params),
@@ -24,6 +26,7 @@ fn delete<'a>(requester: &'a Requester, auth: Option<Object>, params: &str) -> A
     Attempt {
         operation: "POST /delete_devices".to_owned(),
         requester: Some(requester),
+        address: None,
         flows: vec![vec![PASSWORD]],
         auth,
         params: object(params),
@@ -72,15 +75,21 @@ async fn a_session_is_bound_to_operation_user_and_parameters() {
 
         let passed = uia.authenticate(delete(&alice, good(), r#"{"devices": ["A"]}"#)).await.unwrap();
         assert_eq!(passed.params, object(r#"{"devices": ["A"]}"#));
+        // It is spent by that.
+        let again = uia.authenticate(delete(&alice, good(), r#"{"devices": ["A"]}"#)).await;
+        assert!(matches!(again, Err(UiaError::UnknownSession)));
+        // If the request failed it is given back, and allows the same request only.
+        uia.restore(passed.session.unwrap()).await.unwrap();
         let changed = delete(&alice, good(), r#"{"devices": ["B"]}"#);
         assert!(matches!(uia.authenticate(changed).await, Err(UiaError::OperationChanged)));
         // The session alone is enough, and stands for what it was begun with.
-        let auth = object(&format!(r#"{{"session": "{session}"}}"#));
-        let passed = uia.authenticate(delete(&alice, Some(auth), "{}")).await.unwrap();
+        let auth = || Some(object(&format!(r#"{{"session": "{session}"}}"#)));
+        let passed = uia.authenticate(delete(&alice, auth(), "{}")).await.unwrap();
         assert_eq!(passed.params, object(r#"{"devices": ["A"]}"#));
 
+        uia.restore(passed.session.unwrap()).await.unwrap();
         server.pass(Duration::from_secs(3600));
-        let late = uia.authenticate(delete(&alice, good(), r#"{"devices": ["A"]}"#)).await;
+        let late = uia.authenticate(delete(&alice, auth(), "{}")).await;
         assert!(matches!(late, Err(UiaError::UnknownSession)));
         uia.delete_expired().await.unwrap();
     }
@@ -118,7 +127,7 @@ async fn a_recent_authentication_can_count() {
         challenge(&server, again()).await;
         let uia = &server.accounts.uia;
         uia.authenticate(delete(&alice, password(None, "secret of alice"), "{}")).await.unwrap();
-        assert!(uia.authenticate(again()).await.unwrap().session_id.is_none());
+        assert!(uia.authenticate(again()).await.unwrap().session.is_none());
         challenge(&server, Attempt { can_skip: false, ..again() }).await;
         server.pass(Duration::from_secs(15));
         challenge(&server, again()).await;
@@ -163,11 +172,11 @@ async fn registration_by_token_counts_its_uses() {
         // While it is reserved nobody else can use it.
         let other = challenge(&server, register(flow(), None, "{}")).await.session_id;
         challenge(&server, with(&other, "once")).await;
-        assert!(!server.accounts.registrar.is_valid_registration_token("once").await.unwrap());
+        assert!(!server.accounts.registrar.is_valid_registration_token("once", None).await.unwrap());
 
         let account = NewAccount {
             username: Some("alice".to_owned()),
-            ui_auth_session: passed.session_id.clone(),
+            ui_auth_session: passed.session.clone(),
             ..NewAccount::default()
         };
         server.accounts.registrar.register(account).await.unwrap();
@@ -187,18 +196,18 @@ async fn a_reserved_token_is_given_back() {
         let session = challenge(&server, register(vec![REGISTRATION_TOKEN], None, "{}")).await.session_id;
         // On the fallback page, in a browser.
         assert!(matches!(
-            uia.complete_by_page(&session, REGISTRATION_TOKEN, None).await,
+            uia.complete_by_page(&session, REGISTRATION_TOKEN, None, None).await,
             Err(UiaError::MissingField("token"))
         ));
-        assert!(uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("a\0")).await.unwrap().is_some());
-        assert!(uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("twice")).await.unwrap().is_none());
+        assert!(uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("a\0"), None).await.unwrap().is_some());
+        assert!(uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("twice"), None).await.unwrap().is_none());
         let auth = format!(r#"{{"session": "{session}"}}"#);
         assert!(uia.authenticate(register(vec![REGISTRATION_TOKEN], Some(&auth), "{}")).await.is_ok());
         assert_eq!(token(&server, "twice").await.pending, 1);
         server.pass(Duration::from_secs(3601));
         uia.delete_expired().await.unwrap();
         assert_eq!(token(&server, "twice").await.pending, 0);
-        assert!(matches!(uia.complete_by_page(&session, DUMMY, None).await, Err(UiaError::UnknownSession)));
+        assert!(matches!(uia.complete_by_page(&session, DUMMY, None, None).await, Err(UiaError::UnknownSession)));
     }
 }
 
@@ -211,32 +220,133 @@ async fn passwords_are_not_kept_in_sessions() {
         let auth = format!(r#"{{"type": "m.login.dummy", "session": "{session}"}}"#);
         let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), params)).await.unwrap();
         assert_eq!(passed.params, object(params));
-        let auth = format!(r#"{{"session": "{}"}}"#, passed.session_id.unwrap());
-        let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), "{}")).await.unwrap();
-        assert_eq!(passed.params, object(r#"{"username": "alice"}"#));
-
         let auth = r#"{"type": "m.login.dummy"}"#;
         let at_once = server.accounts.uia.authenticate(register(vec![DUMMY], Some(auth), params)).await.unwrap();
-        assert_eq!(at_once.session_id, None);
-        let huge = register(vec![DUMMY], None, &format!(r#"{{"username": "{}"}}"#, "x".repeat(10_000)));
-        assert!(matches!(server.accounts.uia.authenticate(huge).await, Err(UiaError::TooLarge)));
+        assert!(at_once.session.is_none());
+        assert!(!passed.session.unwrap().params.contains("alice"));
+
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let params = r#"{"new_password": "secret", "logout_devices": true}"#;
+        let session = challenge(&server, delete(&alice, None, params)).await.session_id;
+        let stored = server.db.read::<_, DbError, _>(move |tx| ui_auth::get(tx, &session)).await.unwrap().unwrap();
+        assert_eq!(stored.params, r#"{"logout_devices":true}"#);
+        let huge = format!(r#"{{"devices": "{}"}}"#, "x".repeat(100_000));
+        assert!(matches!(server.accounts.uia.authenticate(delete(&alice, None, &huge)).await, Err(UiaError::TooLarge)));
     }
 }
 
 #[tokio::test]
-async fn sessions_of_people_unknown_are_bounded() {
+async fn no_flood_pushes_out_a_registration_or_a_session_of_somebody_else() {
     for db in plexus_testkit::databases() {
         let server = server(&db, |_| ());
-        let first = challenge(&server, register(vec![DUMMY], None, "{}")).await.session_id;
-        let kept = challenge(&server, register(vec![DUMMY], None, "{}")).await.session_id;
-        server.accounts.uia.complete_by_page(&kept, DUMMY, None).await.unwrap();
-        for _ in 0..3 {
+        let uia = &server.accounts.uia;
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let bob = server.requester(&server.user("bob").await.tokens.access_token).await;
+        let honest = challenge(&server, register(vec![DUMMY], None, "{}")).await.session_id;
+        let of_alice = challenge(&server, delete(&alice, None, "{}")).await.session_id;
+        let first_of_bob = challenge(&server, delete(&bob, None, "{}")).await.session_id;
+        for _ in 0..50 {
             server.pass(Duration::from_millis(1));
+            challenge(&server, delete(&bob, None, "{}")).await;
+        }
+        for _ in 0..12_000 {
             challenge(&server, register(vec![DUMMY], None, "{}")).await;
         }
-        server.db.write::<_, DbError, _>(|tx| ui_auth::keep_newest_of_unknown(tx, 2)).await.unwrap();
+        assert!(uia.registered_user(&honest).await.is_ok());
+        assert!(uia.registered_user(&of_alice).await.is_ok());
+        assert!(matches!(uia.registered_user(&first_of_bob).await, Err(UiaError::UnknownSession)));
+        let count = |tx: &mut plexus_store::Tx| {
+            tx.query_one("SELECT COUNT(*) FROM ui_auth_sessions", &[], |row| row.get::<u64>(0))
+        };
+        assert_eq!(server.db.read::<_, DbError, _>(count).await.unwrap(), 51);
+        // Nor can what the fallback page stores be made to grow without bound.
+        for _ in 0..5 {
+            uia.complete_by_page(&honest, DUMMY, None, None).await.unwrap();
+        }
+        assert!(matches!(uia.complete_by_page(&honest, DUMMY, None, None).await, Err(UiaError::Limited(_))));
+    }
+}
+
+#[tokio::test]
+async fn registration_tokens_cannot_be_guessed_without_limit() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
         let uia = &server.accounts.uia;
-        assert!(matches!(uia.registered_user(&first).await, Err(UiaError::UnknownSession)));
-        assert!(uia.registered_user(&kept).await.is_ok());
+        add_token(&server, "right", 100).await;
+        let stranger = "2001:db8::1".parse().ok();
+        let attempt = |session: &str, token: &str, address: Option<IpAddr>| {
+            let auth =
+                format!(r#"{{"type": "m.login.registration_token", "token": "{token}", "session": "{session}"}}"#);
+            Attempt { address, ..register(vec![REGISTRATION_TOKEN], Some(&auth), "{}") }
+        };
+        // Right ones are given back.
+        for _ in 0..8 {
+            let session = challenge(&server, register(vec![REGISTRATION_TOKEN], None, "{}")).await.session_id;
+            uia.authenticate(attempt(&session, "right", stranger)).await.unwrap();
+        }
+        let session = challenge(&server, register(vec![REGISTRATION_TOKEN], None, "{}")).await.session_id;
+        for _ in 0..3 {
+            challenge(&server, attempt(&session, "wrong", stranger)).await;
+        }
+        let registrar = &server.accounts.registrar;
+        assert!(!registrar.is_valid_registration_token("wrong", stranger).await.unwrap());
+        // Another address of the same network.
+        let neighbour = "2001:db8::2".parse().ok();
+        let page = uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("wrong"), neighbour).await.unwrap();
+        assert_eq!(page, Some(StageFailure::InvalidRegistrationToken));
+        let limited = uia.authenticate(attempt(&session, "right", neighbour)).await;
+        assert!(matches!(limited, Err(UiaError::Limited(_))));
+        let limited = uia.complete_by_page(&session, REGISTRATION_TOKEN, Some("right"), stranger).await;
+        assert!(matches!(limited, Err(UiaError::Limited(_))));
+        assert!(registrar.is_valid_registration_token("right", stranger).await.is_err());
+        uia.authenticate(attempt(&session, "right", "2001:db8:0:1::1".parse().ok())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_session_authorises_one_of_many_requests() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |settings| settings.guesses.failed_attempts.burst_count = 100);
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let session = challenge(&server, delete(&alice, None, "{}")).await.session_id;
+        let requests: Vec<_> = (0..8)
+            .map(|_| {
+                let (uia, alice, auth) =
+                    (server.accounts.uia.clone(), alice.clone(), password(Some(&session), "secret of alice"));
+                tokio::spawn(async move { uia.authenticate(delete(&alice, auth, "{}")).await.is_ok() })
+            })
+            .collect();
+        let mut passed = 0;
+        for request in requests {
+            passed += usize::from(request.await.unwrap());
+        }
+        assert_eq!(passed, 1);
+    }
+}
+
+#[tokio::test]
+async fn one_session_registers_one_account() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let session = challenge(&server, register(vec![DUMMY], None, "{}")).await.session_id;
+        let auth = format!(r#"{{"type": "m.login.dummy", "session": "{session}"}}"#);
+        let mut accounts = Vec::new();
+        for _ in 0..4 {
+            let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), "{}")).await.unwrap();
+            accounts.push(NewAccount { ui_auth_session: passed.session, ..NewAccount::default() });
+        }
+        let mut registered = Vec::new();
+        for account in accounts {
+            match server.accounts.registrar.register(account).await {
+                Ok(account) => registered.push(account.user_id),
+                Err(RegisterError::SessionSpent) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let passed = server.accounts.uia.authenticate(register(vec![DUMMY], Some(&auth), "{}")).await.unwrap();
+        assert_eq!(passed.registered.as_deref(), registered.first().map(|id| id.as_str()));
+        assert_eq!(registered.len(), 1);
+        let other = register(vec![DUMMY], Some(&auth), r#"{"username": "other"}"#);
+        assert!(matches!(server.accounts.uia.authenticate(other).await, Err(UiaError::OperationChanged)));
     }
 }

@@ -8,8 +8,7 @@ use plexus_protocol::json::Object;
 use serde::Deserialize;
 
 use super::weak_password;
-use crate::rate_limits::RateLimits;
-use crate::uiaa::{self, authenticate};
+use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Deserialize)]
 struct Params {
@@ -27,7 +26,6 @@ pub async fn handle(
     State(settings): State<Arc<Settings>>,
     State(uia): State<UserInteractiveAuth>,
     State(logins): State<Logins>,
-    State(limits): State<Arc<RateLimits>>,
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
     if !settings.password.for_reauth {
@@ -39,16 +37,17 @@ pub async fn handle(
     }
     let operation = "POST /account/password".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
-    let params: Params = authenticate(&uia, &limits, request).await?;
-    let Some(new_password) = params.new_password else {
-        return Err(ApiError::missing_param("new_password"));
-    };
-    let keep = requester.device_id.clone();
-    logins.change_password(&requester.user_id, &new_password, params.logout_devices, keep).await.map_err(|error| {
-        match error {
+    authorised(&uia, request, async |params: Params| {
+        let Some(new_password) = params.new_password else {
+            return Err(ApiError::missing_param("new_password"));
+        };
+        let keep = requester.device_id.clone();
+        let changed = logins.change_password(&requester.user_id, &new_password, params.logout_devices, keep).await;
+        changed.map_err(|error| match error {
             ChangePasswordError::Weak(error) => weak_password(error),
             ChangePasswordError::Hash(_) | ChangePasswordError::Database(_) => ApiError::internal(&error),
-        }
-    })?;
-    Ok(Empty)
+        })?;
+        Ok(Empty)
+    })
+    .await
 }

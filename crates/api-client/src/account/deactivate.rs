@@ -1,15 +1,12 @@
 //! POST /_matrix/client/v3/account/deactivate
 
-use std::sync::Arc;
-
 use plexus_accounts::{Deactivation, UserInteractiveAuth};
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
 
 use super::parting::Parting;
-use crate::rate_limits::RateLimits;
-use crate::uiaa::{self, authenticate};
+use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Deserialize)]
 struct Params {
@@ -27,13 +24,15 @@ pub async fn handle(
     State(uia): State<UserInteractiveAuth>,
     State(deactivation): State<Deactivation>,
     State(parting): State<Parting>,
-    State(limits): State<Arc<RateLimits>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let operation = "POST /account/deactivate".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
-    let params: Params = authenticate(&uia, &limits, request).await?;
-    deactivation.deactivate(&requester.user_id, params.erase).await.map_err(|error| ApiError::internal(&error))?;
+    authorised(&uia, request, async |params: Params| {
+        let deactivated = deactivation.deactivate(&requester.user_id, params.erase).await;
+        deactivated.map_err(|error| ApiError::internal(&error))
+    })
+    .await?;
     let user_id = requester.user_id.clone();
     // In its own time: a restart takes it up again.
     tokio::spawn(async move { parting.part(&user_id).await });

@@ -1,11 +1,14 @@
 //! POST /_matrix/client/v3/register
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use plexus_accounts::uia::{DUMMY, Flow, REGISTRATION_TOKEN};
 use plexus_accounts::{
-    NewAccount, NewSession, RegisterError, Registered, Registrar, Sessions, Settings, UserInteractiveAuth,
+    Identifier, Logins, NewAccount, NewSession, RegisterError, Registered, Registrar, Sessions, Settings,
+    UserInteractiveAuth,
 };
+use plexus_base::LimitExceeded;
 use plexus_http::{ApiError, ClientIp, JsonBody, JsonOrEmpty, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
@@ -14,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TokenFields, address, register_error, session_error, weak_password};
 use crate::rate_limits::RateLimits;
+use crate::session::login::login_error;
 use crate::uiaa::{authenticate_registration, parse, take_auth, uia_error};
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -57,7 +61,9 @@ struct Register {
     settings: Arc<Settings>,
     registrar: Registrar,
     sessions: Sessions,
+    logins: Logins,
     uia: UserInteractiveAuth,
+    address: IpAddr,
 }
 
 #[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
@@ -67,13 +73,14 @@ pub async fn handle(
     State(settings): State<Arc<Settings>>,
     State(registrar): State<Registrar>,
     State(sessions): State<Sessions>,
+    State(logins): State<Logins>,
     State(uia): State<UserInteractiveAuth>,
     State(limits): State<Arc<RateLimits>>,
     State(auto_join): State<Arc<AutoJoin>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let register = Register { settings, registrar, sessions, uia };
     let ip = address(ip);
+    let register = Register { settings, registrar, sessions, logins, uia, address: ip };
     limits.registration.peek(&ip)?;
     let registered = match query.kind {
         Kind::Guest => register.guest(&body, || limits.registration.check(&ip)).await?,
@@ -93,7 +100,11 @@ fn response(registered: Registered) -> Response {
 }
 
 impl Register {
-    async fn guest(&self, body: &Object, count: impl FnOnce() -> Result<(), ApiError>) -> Result<Registered, ApiError> {
+    async fn guest(
+        &self,
+        body: &Object,
+        count: impl FnOnce() -> Result<(), LimitExceeded>,
+    ) -> Result<Registered, ApiError> {
         if !self.settings.registration.allow_guest_access {
             return Err(ApiError::forbidden("Guest access is disabled"));
         }
@@ -108,7 +119,7 @@ impl Register {
     async fn user(
         &self,
         mut body: Object,
-        count: impl FnOnce() -> Result<(), ApiError>,
+        count: impl FnOnce() -> Result<(), LimitExceeded>,
     ) -> Result<Registered, ApiError> {
         let flows = self.flows()?;
         let auth = take_auth(&mut body)?;
@@ -117,7 +128,7 @@ impl Register {
         if done.is_none() {
             self.check(&asked).await?;
         }
-        let passed = authenticate_registration(&self.uia, flows, auth, body).await?;
+        let passed = authenticate_registration(&self.uia, flows, self.address, auth, body).await?;
         let params: Params = parse(&passed.params)?;
         let session = NewSession {
             device_id: params.device_id,
@@ -126,7 +137,7 @@ impl Register {
         };
         let session = (!params.inhibit_login).then_some(session);
         if let Some(user_id) = passed.registered {
-            return self.again(&user_id, session).await;
+            return self.again(&user_id, params.password.as_deref(), session).await;
         }
         let Some(password) = params.password else {
             return Err(ApiError::missing_param("Missing params: password"));
@@ -135,7 +146,7 @@ impl Register {
         let account = NewAccount {
             username: params.username,
             password: Some(password),
-            ui_auth_session: passed.session_id,
+            ui_auth_session: passed.session,
             session,
             ..NewAccount::default()
         };
@@ -180,8 +191,17 @@ impl Register {
         }
     }
 
-    async fn again(&self, user_id: &str, session: Option<NewSession>) -> Result<Registered, ApiError> {
-        let user_id: UserId = user_id.parse().map_err(|error| ApiError::internal(&error))?;
+    /// The answer once more. A session id is seen by more than the user (it is in the address of the fallback page), so the
+    /// password is asked for, too.
+    async fn again(
+        &self,
+        user_id: &str,
+        password: Option<&str>,
+        session: Option<NewSession>,
+    ) -> Result<Registered, ApiError> {
+        let password = password.ok_or_else(|| ApiError::missing_param("Missing params: password"))?;
+        let who = Identifier::User(user_id.to_owned());
+        let user_id = self.logins.by_password(&who, password).await.map_err(login_error)?;
         let session = match session {
             Some(session) => Some(self.sessions.start(&user_id, session).await.map_err(session_error)?),
             None => None,

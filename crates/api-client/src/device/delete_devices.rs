@@ -1,14 +1,11 @@
 //! POST /_matrix/client/v3/delete_devices
 
-use std::sync::Arc;
-
 use plexus_accounts::{Devices, UserInteractiveAuth};
 use plexus_http::{ApiError, Auth, Empty, Json, State};
 use plexus_protocol::json::Object;
 use serde::Deserialize;
 
-use crate::rate_limits::RateLimits;
-use crate::uiaa::{self, authenticate};
+use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Deserialize)]
 struct Params {
@@ -19,13 +16,14 @@ pub async fn handle(
     Auth(requester): Auth,
     State(uia): State<UserInteractiveAuth>,
     State(devices): State<Devices>,
-    State(limits): State<Arc<RateLimits>>,
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
     // An empty list asks for authentication, too: clients use it to find out the flows.
     let operation = "POST /delete_devices".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: true };
-    let params: Params = authenticate(&uia, &limits, request).await?;
-    devices.delete(&requester.user_id, params.devices).await.map_err(|error| ApiError::internal(&error))?;
-    Ok(Empty)
+    authorised(&uia, request, async |params: Params| {
+        devices.delete(&requester.user_id, params.devices).await.map_err(|error| ApiError::internal(&error))?;
+        Ok(Empty)
+    })
+    .await
 }

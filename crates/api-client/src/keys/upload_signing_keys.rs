@@ -1,7 +1,5 @@
 //! POST /_matrix/client/v3/keys/device_signing/upload
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use plexus_accounts::keys::{CrossSigningError, CrossSigningState, CrossSigningUpload};
 use plexus_accounts::{DeviceKeys, UserInteractiveAuth};
@@ -10,8 +8,7 @@ use plexus_http::{ApiError, Auth, Empty, Json, State};
 use plexus_protocol::json::Object;
 use serde::Deserialize;
 
-use crate::rate_limits::RateLimits;
-use crate::uiaa::{self, authenticate};
+use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Deserialize)]
 struct Params {
@@ -35,27 +32,32 @@ pub async fn handle(
     State(clock): State<Clock>,
     State(keys): State<DeviceKeys>,
     State(uia): State<UserInteractiveAuth>,
-    State(limits): State<Arc<RateLimits>>,
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
     let params: Params = uiaa::parse(&body)?;
-    let mut upload = CrossSigningUpload::from(params);
+    let upload = CrossSigningUpload::from(params);
     let state = keys
         .cross_signing_state(&requester.user_id, &upload, clock.now_ms())
         .await
         .map_err(|error| ApiError::internal(&error))?;
+    let store = async |upload: CrossSigningUpload| {
+        keys.upload_cross_signing(&requester.user_id, upload).await.map_err(cross_signing_error)?;
+        Ok(Empty)
+    };
     match state {
         CrossSigningState::Replaces { allowed_without_auth: false } => {
             let operation = "POST /keys/device_signing/upload".to_owned();
             let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
-            let params: Params = authenticate(&uia, &limits, request).await?;
-            upload = params.into();
+            authorised(&uia, request, async |params: Params| store(params.into()).await).await
         }
         // The first keys, or an administrator allowed it: no authentication (MSC3967).
-        CrossSigningState::First | CrossSigningState::Replaces { allowed_without_auth: true } => {}
-        CrossSigningState::Unchanged => return Ok(Empty),
+        CrossSigningState::First | CrossSigningState::Replaces { allowed_without_auth: true } => store(upload).await,
+        CrossSigningState::Unchanged => Ok(Empty),
     }
-    keys.upload_cross_signing(&requester.user_id, upload).await.map_err(|error| match error {
+}
+
+fn cross_signing_error(error: CrossSigningError) -> ApiError {
+    match error {
         CrossSigningError::Invalid { .. } => ApiError::invalid_param(error.to_string()),
         CrossSigningError::NotPortable { .. } => ApiError::bad_json(error.to_string()),
         CrossSigningError::NoMasterKey => ApiError::missing_param(error.to_string()),
@@ -63,6 +65,5 @@ pub async fn handle(
             ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
         }
         CrossSigningError::Database(_) => ApiError::internal(&error),
-    })?;
-    Ok(Empty)
+    }
 }

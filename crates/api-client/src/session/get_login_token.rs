@@ -8,7 +8,7 @@ use plexus_protocol::json::Object;
 use serde::Serialize;
 
 use crate::rate_limits::RateLimits;
-use crate::uiaa::{self, authenticate};
+use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Serialize)]
 pub struct Response {
@@ -27,13 +27,16 @@ pub async fn handle(
     if !settings.login_via_existing_session.enabled {
         return Err(ApiError::unrecognized());
     }
-    if settings.login_via_existing_session.require_ui_auth {
-        let operation = "POST /login/get_token".to_owned();
-        let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
-        let _: Object = authenticate(&uia, &limits, request).await?;
+    let issue = async |_: Object| {
+        limits.login_token.check(&requester.user_id)?;
+        let (login_token, timeout) =
+            sessions.issue_login_token(&requester.user_id).await.map_err(|error| ApiError::internal(&error))?;
+        Ok(JsonBody(Response { login_token, expires_in_ms: timeout.as_millis() as u64 }))
+    };
+    if !settings.login_via_existing_session.require_ui_auth {
+        return issue(body).await;
     }
-    limits.login_token.check(&requester.user_id)?;
-    let (login_token, timeout) =
-        sessions.issue_login_token(&requester.user_id).await.map_err(|error| ApiError::internal(&error))?;
-    Ok(JsonBody(Response { login_token, expires_in_ms: timeout.as_millis() as u64 }))
+    let operation = "POST /login/get_token".to_owned();
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+    authorised(&uia, request, issue).await
 }

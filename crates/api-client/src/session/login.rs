@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
-use plexus_accounts::{LoginError, Logins, NewSession, Sessions, Settings};
+use plexus_accounts::{Identifier, LoginError, Logins, NewSession, Sessions, Settings};
 use plexus_base::config::Config;
 use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
@@ -17,7 +17,7 @@ use crate::rate_limits::RateLimits;
 #[derive(Debug, Deserialize)]
 pub struct Request {
     r#type: Option<String>,
-    identifier: Option<Identifier>,
+    identifier: Option<IdentifierFields>,
     /// Deprecated form of an identifier of type m.id.user.
     user: Option<String>,
     /// Deprecated form of an identifier of type m.id.thirdparty.
@@ -32,7 +32,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Deserialize)]
-struct Identifier {
+struct IdentifierFields {
     r#type: String,
     user: Option<String>,
     medium: Option<String>,
@@ -40,12 +40,6 @@ struct Identifier {
     country: Option<String>,
     phone: Option<String>,
     number: Option<String>,
-}
-
-/// Whom the client names.
-enum Named {
-    User(String),
-    ThirdParty { medium: String, address: String },
 }
 
 #[derive(Debug, Serialize)]
@@ -98,36 +92,22 @@ pub async fn handle(
 }
 
 async fn by_password(logins: &Logins, limits: &RateLimits, ip: IpAddr, request: &Request) -> Result<UserId, ApiError> {
-    let named = named(request)?;
+    let who = named(request)?;
     let password = request.password.as_deref().ok_or_else(|| missing("password"))?;
     limits.login_address.check(&ip)?;
-    let key = match &named {
-        Named::User(user) => logins.qualified(user).map_or_else(|| user.clone(), String::from),
-        Named::ThirdParty { medium, address } => format!("{medium}:{address}"),
-    };
-    let key = key.to_lowercase();
-    limits.login_failed_attempts.peek(key.as_str())?;
-    let user_id = match named {
-        Named::User(user) => logins.qualified(&user),
-        Named::ThirdParty { medium, address } => logins.by_threepid(&medium, &address).await.map_err(login_error)?,
-    };
-    let result = logins.by_password(user_id.as_ref(), password).await;
-    if matches!(result, Err(LoginError::WrongPassword)) {
-        limits.login_failed_attempts.record(key.as_str());
-    }
-    result.map_err(login_error)
+    logins.by_password(&who, password).await.map_err(login_error)
 }
 
-fn named(request: &Request) -> Result<Named, ApiError> {
+fn named(request: &Request) -> Result<Identifier, ApiError> {
     let Some(identifier) = &request.identifier else {
         return match (&request.user, &request.medium, &request.address) {
-            (Some(user), _, _) => Ok(Named::User(user.clone())),
+            (Some(user), _, _) => Ok(Identifier::User(user.clone())),
             (None, Some(medium), Some(address)) => Ok(third_party(medium, address)),
             _ => Err(missing("identifier")),
         };
     };
     match identifier.r#type.as_str() {
-        "m.id.user" => Ok(Named::User(identifier.user.clone().ok_or_else(|| missing("identifier.user"))?)),
+        "m.id.user" => Ok(Identifier::User(identifier.user.clone().ok_or_else(|| missing("identifier.user"))?)),
         "m.id.thirdparty" => {
             let medium = identifier.medium.as_deref().ok_or_else(|| missing("identifier.medium"))?;
             let address = identifier.address.as_deref().ok_or_else(|| missing("identifier.address"))?;
@@ -142,20 +122,20 @@ fn named(request: &Request) -> Result<Named, ApiError> {
     }
 }
 
-fn third_party(medium: &str, address: &str) -> Named {
+fn third_party(medium: &str, address: &str) -> Identifier {
     let address = match medium {
         "email" => address.to_lowercase(),
         "msisdn" => address.chars().filter(char::is_ascii_digit).collect(),
         _ => address.to_owned(),
     };
-    Named::ThirdParty { medium: medium.to_owned(), address }
+    Identifier::ThirdParty { medium: medium.to_owned(), address }
 }
 
 fn missing(field: &str) -> ApiError {
     ApiError::missing_param(format!("Missing params: {field}"))
 }
 
-fn login_error(error: LoginError) -> ApiError {
+pub(crate) fn login_error(error: LoginError) -> ApiError {
     match error {
         LoginError::WrongPassword => ApiError::forbidden("Invalid username or password"),
         LoginError::WrongToken => ApiError::forbidden("Invalid login token"),
@@ -164,6 +144,7 @@ fn login_error(error: LoginError) -> ApiError {
         }
         LoginError::Locked => ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account has been locked")
             .with("soft_logout", true),
+        LoginError::Limited(refused) => refused.into(),
         LoginError::Hash(_) | LoginError::Database(_) => ApiError::internal(&error),
     }
 }

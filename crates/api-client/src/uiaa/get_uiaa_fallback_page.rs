@@ -1,7 +1,5 @@
 //! GET, POST /_matrix/client/v3/auth/{auth_type}/fallback/web
 
-use std::sync::Arc;
-
 use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
@@ -12,8 +10,6 @@ use plexus_http::{ApiError, ClientIp, Path, Query, State};
 use serde::Deserialize;
 
 use super::uia_error;
-use crate::account::address;
-use crate::rate_limits::RateLimits;
 
 const MAX_FORM_BYTES: usize = 65_536;
 
@@ -44,17 +40,14 @@ pub async fn submit(
     Path(stage): Path<String>,
     ClientIp(ip): ClientIp,
     State(uia): State<UserInteractiveAuth>,
-    State(limits): State<Arc<RateLimits>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     check_stage(&stage)?;
     let body = plexus_http::body::read(request, MAX_FORM_BYTES).await?;
     let data: PageForm =
         serde_html_form::from_bytes(&body).map_err(|error| ApiError::invalid_param(error.to_string()))?;
-    if stage == REGISTRATION_TOKEN {
-        limits.registration_token_validity.check(&address(ip))?;
-    }
-    let failure = uia.complete_by_page(&data.session, &stage, data.token.as_deref()).await.map_err(uia_error)?;
+    let completed = uia.complete_by_page(&data.session, &stage, data.token.as_deref(), ip).await;
+    let failure = completed.map_err(uia_error)?;
     Ok(match failure {
         None => page(StatusCode::OK, DONE),
         Some(failure) => page(StatusCode::UNAUTHORIZED, &form(&stage, &data.session, Some(&failure.to_string()))),

@@ -1,9 +1,10 @@
 //! PUT /_matrix/federation/v1/3pid/onbind
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_base::rate_limiter::network;
 use plexus_http::{ApiError, ClientIp, Empty, Json, RateLimiter, State};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -56,7 +57,7 @@ pub async fn handle(
     }
     let invites = u32::try_from(request.invites.len()).ok().filter(|invites| *invites <= MAX_INVITES);
     let invites = invites.ok_or_else(|| ApiError::invalid_param(format!("More than {MAX_INVITES} invites")))?;
-    brought.0.take(&ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), invites)?;
+    brought.0.take(&network(ip), invites)?;
     for invite in request.invites {
         let Invite { mxid, room_id, sender, signed } = invite;
         if mxid != user || signed.get_str("mxid") != Some(user.as_str()) {

@@ -9,7 +9,7 @@ options! {
         acts rc_message: RateLimit = RateLimit::new(0.2, 10),
         /// Registrations from one address.
         acts rc_registration: RateLimit = RateLimit::new(0.17, 3),
-        /// Questions from one address whether a registration token is valid.
+        /// Questions from one address whether a registration token is valid, and wrong tokens given when registering.
         acts rc_registration_token_validity: RateLimit = RateLimit::new(0.1, 5),
         /// Logins.
         acts rc_login: LoginLimits,
@@ -160,7 +160,7 @@ options! {
         acts address: RateLimit = RateLimit::new(0.003, 5),
         /// To one account.
         acts account: RateLimit = RateLimit::new(0.003, 5),
-        /// That failed, to one account.
+        /// That failed, to one account: wrong passwords when logging in and when authorising a request. Those under way count.
         acts failed_attempts: RateLimit = RateLimit::new(0.17, 3),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_accounts::password::Policy;
 use plexus_accounts::settings::{
-    LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
+    GuessSettings, LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
 use plexus_base::config::{
     ApiSection, AutoJoinPreset, Config, IpRange, PasswordLogin, PrejoinStateEntry, ThumbnailMethod, TlsVersion,
@@ -51,6 +51,10 @@ pub fn accounts(config: &Config, server_name: ServerName) -> Settings {
             token_timeout: login_token.token_timeout,
         },
         ui_auth_session_timeout: sessions.ui_auth.session_timeout,
+        guesses: GuessSettings {
+            failed_attempts: config.ratelimits.rc_login.failed_attempts,
+            registration_token_validity: config.ratelimits.rc_registration_token_validity,
+        },
     }
 }
 

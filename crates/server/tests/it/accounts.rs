@@ -298,7 +298,7 @@ async fn deactivation_leaves_the_rooms() {
         assert_eq!(answer.ok()["id_server_unbind_result"], "success");
         assert_eq!(server.get(WHOAMI, &alice.token).await.refusal(), (401, "M_UNKNOWN_TOKEN"));
         let login = post(&server, LOGIN, password_login("alice", "password of alice")).await;
-        assert_eq!(login.refusal(), (403, "M_USER_DEACTIVATED"));
+        assert_eq!(login.refusal(), (403, "M_FORBIDDEN"));
         let taken = post(&server, REGISTER, json!({ "username": "alice", "password": "x" })).await;
         assert_eq!(taken.refusal(), (400, "M_USER_IN_USE"));
         // Bob sees it without asking twice: the long poll ends with the leave.

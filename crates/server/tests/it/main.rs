@@ -1,6 +1,7 @@
 //! Whole servers, booted in the process or as the real binary.
 
 mod accounts;
+mod accounts_hostile;
 mod accounts_keys;
 mod binary;
 mod cli;

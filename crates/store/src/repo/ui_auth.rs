@@ -12,7 +12,7 @@ pub struct Session {
     pub operation: String,
     /// Whom it is for; `None` for registration.
     pub user_id: Option<String>,
-    /// The request body without `auth` and passwords, canonical JSON.
+    /// The request body without `auth` and passwords, canonical JSON; for registration only its hash.
     pub params: String,
     /// The registration token a use of which is reserved for this session.
     pub registration_token: Option<String>,
@@ -22,13 +22,26 @@ pub struct Session {
     pub completed: Vec<String>,
 }
 
-/// Stores a new session without completed stages.
+/// Stores a session with its completed stages, unless it is stored already.
 pub fn insert(tx: &mut Tx, session: &Session) -> Result<(), DbError> {
     tx.execute_later(
-        "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (session_id) DO NOTHING",
         &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params],
     )?;
+    for stage in &session.completed {
+        complete_stage(tx, &session.session_id, stage)?;
+    }
     Ok(())
+}
+
+/// Takes a session: it is gone afterwards, so that only one of several requests gets it.
+pub fn take(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
+    let session = get(tx, session_id)?;
+    if session.is_some() {
+        delete(tx, session_id)?;
+    }
+    Ok(session)
 }
 
 /// The session with this id, with its completed stages.
@@ -79,13 +92,17 @@ pub fn set_registration_token(tx: &mut Tx, session_id: &str, token: Option<&str>
     Ok(())
 }
 
-/// Records the user that was registered with the session.
-pub fn set_registered(tx: &mut Tx, session_id: &str, user_id: &str) -> Result<(), DbError> {
-    tx.execute_later(
-        "UPDATE ui_auth_sessions SET registered_user_id = $2 WHERE session_id = $1",
-        &[&session_id, &user_id],
+/// Records the user that was registered with the session, which may not be stored yet. `false`, and nothing stored, when it
+/// was used to register before.
+pub fn set_registered(tx: &mut Tx, session: &Session, user_id: &str) -> Result<bool, DbError> {
+    let stored = tx.execute(
+        "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, registered_user_id)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (session_id) DO UPDATE SET registered_user_id = excluded.registered_user_id
+         WHERE ui_auth_sessions.registered_user_id IS NULL",
+        &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params, &user_id],
     )?;
-    Ok(())
+    Ok(stored == 1)
 }
 
 /// Deletes one session.
@@ -95,15 +112,17 @@ pub fn delete(tx: &mut Tx, session_id: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Deletes the oldest sessions that are for no user, completed nothing and reserve nothing, beyond the newest `keep`.
-pub fn keep_newest_of_unknown(tx: &mut Tx, keep: u64) -> Result<(), DbError> {
-    tx.execute_later(
-        "DELETE FROM ui_auth_sessions WHERE user_id IS NULL AND registration_token IS NULL
-         AND registered_user_id IS NULL AND created_ts < COALESCE(
-             (SELECT created_ts FROM ui_auth_sessions WHERE user_id IS NULL ORDER BY created_ts DESC LIMIT 1 OFFSET $1), 0)
-         AND NOT EXISTS (SELECT 1 FROM ui_auth_completed c WHERE c.session_id = ui_auth_sessions.session_id)",
-        &[&keep],
+/// Deletes the oldest sessions of a user, beyond the newest `keep`.
+pub fn keep_newest_of_user(tx: &mut Tx, user_id: &str, keep: u64) -> Result<(), DbError> {
+    let older: Vec<String> = tx.query(
+        "SELECT session_id FROM ui_auth_sessions WHERE user_id = $1 ORDER BY created_ts DESC, session_id
+         LIMIT 1000 OFFSET $2",
+        &[&user_id, &keep],
+        first,
     )?;
+    for session_id in older {
+        delete(tx, &session_id)?;
+    }
     Ok(())
 }
 

@@ -109,6 +109,16 @@ pub fn upgrade_password_hash(tx: &mut Tx, user_id: &str, old: &str, new: &str) -
     Ok(())
 }
 
+/// The largest cost of a bcrypt hash (`$2b$12$...`); `None` where no account has one. Reads every account.
+pub fn largest_bcrypt_cost(tx: &mut Tx) -> Result<Option<u32>, DbError> {
+    let largest: Option<String> = tx.query_one(
+        "SELECT MAX(substr(password_hash, 5, 2)) FROM users WHERE password_hash LIKE $1",
+        &[&"$2_$%"],
+        |row| row.get(0),
+    )?;
+    Ok(largest.and_then(|cost| cost.parse().ok()))
+}
+
 /// Makes or unmakes a server administrator. `false` when there is no such user.
 pub fn set_admin(tx: &mut Tx, user_id: &str, admin: bool) -> Result<bool, DbError> {
     Ok(tx.execute("UPDATE users SET is_admin = $2 WHERE user_id = $1", &[&user_id, &admin])? == 1)

@@ -1,0 +1,51 @@
+//! How often secrets may be guessed wrongly.
+
+use std::net::IpAddr;
+
+use plexus_base::config::RateLimit;
+use plexus_base::rate_limiter::network;
+use plexus_base::{Clock, LimitExceeded, RateLimiter, Reservation};
+
+use crate::settings::GuessSettings;
+
+/// The budgets of wrong guesses at secrets that people choose: passwords, registration tokens and the shared secret of
+/// registration. A guess is counted before it is checked and given back when it was right. Tokens that this server makes
+/// up (access, refresh, login, OpenID) have 190 random bits and need no budget.
+pub(crate) struct GuessLimits {
+    passwords: RateLimiter<str>,
+    registration_tokens: RateLimiter<IpAddr>,
+    shared_secret: RateLimiter<IpAddr>,
+}
+
+impl GuessLimits {
+    pub(crate) fn new(settings: GuessSettings, clock: &Clock) -> Self {
+        let (passwords, tokens) = (settings.failed_attempts, settings.registration_token_validity);
+        let burst = |limit: RateLimit| f64::from(limit.burst_count);
+        Self {
+            passwords: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
+            registration_tokens: RateLimiter::new(clock.clone(), tokens.per_second, burst(tokens)),
+            // There is no option of its own in Synapse, which does not limit it.
+            shared_secret: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
+        }
+    }
+
+    /// Counts a guess at the password of whoever goes by `name`, whether or not there is such an account.
+    pub(crate) fn password(&self, name: &str) -> Result<Reservation<'_>, LimitExceeded> {
+        self.passwords.reserve(&name.to_lowercase())
+    }
+
+    /// Counts a guess at a registration token.
+    pub(crate) fn registration_token(&self, from: Option<IpAddr>) -> Result<Reservation<'_>, LimitExceeded> {
+        self.registration_tokens.reserve(&network(from))
+    }
+
+    /// Counts a question whether a registration token is valid, whatever the answer.
+    pub(crate) fn registration_token_question(&self, from: Option<IpAddr>) -> Result<(), LimitExceeded> {
+        self.registration_tokens.check(&network(from))
+    }
+
+    /// Counts a guess at `registration_shared_secret`.
+    pub(crate) fn shared_secret(&self, from: Option<IpAddr>) -> Result<Reservation<'_>, LimitExceeded> {
+        self.shared_secret.reserve(&network(from))
+    }
+}

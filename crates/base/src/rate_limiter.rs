@@ -1,0 +1,248 @@
+//! Rate limits: one token bucket per key, as Synapse's `rc_*` options describe them.
+//!
+//! What a stranger could guess is limited by [`RateLimiter::reserve`]: the attempt is counted before the secret is
+//! checked, and given back when it was right. Attempts made at the same time cannot pass a count that is only taken
+//! afterwards.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hash};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::Clock;
+
+/// The most keys one limiter remembers; beyond, those closest to being full again are forgotten.
+const MAX_KEYS: usize = 65_536;
+
+/// An action is refused: its key has acted too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many actions; the next one is allowed in {} ms", retry_after.as_millis())]
+pub struct LimitExceeded {
+    /// After which time the action would be allowed.
+    pub retry_after: Duration,
+}
+
+/// One of the `rc_*` limits, applied to keys of type `K` (a user, an address, ...).
+///
+/// A key may act `burst_count` times at once, and gets `per_second` actions back each second. What is stored per key is the
+/// moment at which its bucket is full again (the generic cell rate algorithm): a key in the past needs no entry.
+#[derive(Debug)]
+pub struct RateLimiter<K: ?Sized> {
+    clock: Clock,
+    per_second: f64,
+    burst_count: f64,
+    hasher: RandomState,
+    /// Hash of the key -> the moment its bucket is full again. A colliding pair of keys shares a bucket, which is harmless.
+    full_at: Mutex<HashMap<u64, Duration>>,
+    key: std::marker::PhantomData<fn(&K)>,
+}
+
+impl<K: Hash + ?Sized> RateLimiter<K> {
+    /// A limiter of `per_second` actions in the long run and `burst_count` at once.
+    pub fn new(clock: Clock, per_second: f64, burst_count: f64) -> Self {
+        Self {
+            clock,
+            per_second,
+            burst_count,
+            hasher: RandomState::new(),
+            full_at: Mutex::new(HashMap::new()),
+            key: std::marker::PhantomData,
+        }
+    }
+
+    /// Counts one action of `key`.
+    ///
+    /// # Errors
+    /// When the key has acted too often; the action is not counted then.
+    pub fn check(&self, key: &K) -> Result<(), LimitExceeded> {
+        self.take(key, 1)
+    }
+
+    /// Counts `actions` actions of `key`, or none of them.
+    ///
+    /// # Errors
+    /// When the key may not act so often.
+    pub fn take(&self, key: &K, actions: u32) -> Result<(), LimitExceeded> {
+        let hash = self.hasher.hash_one(key);
+        let now = self.clock.monotonic();
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = self.after(full_at.get(&hash).copied(), now, actions)?;
+        if full_at.len() >= MAX_KEYS && !full_at.contains_key(&hash) {
+            forget(&mut full_at, now);
+        }
+        full_at.insert(hash, after);
+        Ok(())
+    }
+
+    /// Counts one attempt of `key`, to be given back if it succeeds.
+    ///
+    /// # Errors
+    /// When the key has failed too often, or too many of its attempts are under way.
+    pub fn reserve(&self, key: &K) -> Result<Reservation<'_>, LimitExceeded> {
+        let hash = self.hasher.hash_one(key);
+        self.take(key, 1)?;
+        Ok(Reservation {
+            full_at: &self.full_at,
+            hash,
+            cost: self.cost(1.0),
+            clock: &self.clock,
+            at: self.clock.monotonic(),
+        })
+    }
+
+    /// Whether `key` could act now, without counting it. Only for refusing early what is counted later.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn peek(&self, key: &K) -> Result<(), LimitExceeded> {
+        let hash = self.hasher.hash_one(key);
+        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        self.after(full_at.get(&hash).copied(), self.clock.monotonic(), 1).map(drop)
+    }
+
+    /// How long it takes until `actions` actions are allowed anew.
+    fn cost(&self, actions: f64) -> Duration {
+        Duration::try_from_secs_f64((actions / self.per_second).max(0.0)).unwrap_or(FAR)
+    }
+
+    /// When the bucket would be full again after `actions` more.
+    fn after(&self, full_at: Option<Duration>, now: Duration, actions: u32) -> Result<Duration, LimitExceeded> {
+        if self.per_second <= 0.0 {
+            // Nothing ever comes back: Synapse's way to switch an action off.
+            return Err(LimitExceeded { retry_after: Duration::from_millis(u64::from(u32::MAX)) });
+        }
+        let after = full_at.unwrap_or_default().max(now) + self.cost(f64::from(actions));
+        // A rounding slack of a microsecond: 10 actions at 0.1 each must fit a burst of 10.
+        let burst = self.cost(self.burst_count);
+        if after <= now + burst + Duration::from_micros(1) {
+            return Ok(after);
+        }
+        Err(LimitExceeded { retry_after: after.saturating_sub(now + burst) })
+    }
+}
+
+/// An attempt that is counted already. Dropped, it stays counted: it failed, or its client went away meanwhile.
+#[must_use = "a successful attempt is to be given back"]
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    full_at: &'a Mutex<HashMap<u64, Duration>>,
+    hash: u64,
+    cost: Duration,
+    clock: &'a Clock,
+    at: Duration,
+}
+
+impl Reservation<'_> {
+    /// The attempt succeeded: it does not count. What time has given back since is not given back twice.
+    pub fn give_back(self) {
+        let elapsed = self.clock.monotonic().saturating_sub(self.at);
+        let owed = self.cost.saturating_sub(elapsed);
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(moment) = full_at.get_mut(&self.hash) {
+            *moment = moment.saturating_sub(owed);
+        }
+    }
+}
+
+/// What a limit by address counts by. Who has one IPv6 address usually has the 2^64 of its network, so those count as one;
+/// requests without an address (over a unix socket without X-Forwarded-For) count as one, too.
+#[must_use]
+pub fn network(address: Option<IpAddr>) -> IpAddr {
+    match address.map(|address| address.to_canonical()) {
+        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Some(IpAddr::V6(address)) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        Some(address) => address,
+    }
+}
+
+/// Some bound so that sums of durations cannot overflow: a thousand years.
+const FAR: Duration = Duration::from_secs(31_557_600_000);
+
+/// Makes room: drops full buckets, and when that is not enough the half that is closest to being full.
+fn forget(full_at: &mut HashMap<u64, Duration>, now: Duration) {
+    full_at.retain(|_, moment| *moment > now);
+    if full_at.len() < MAX_KEYS {
+        return;
+    }
+    let mut moments: Vec<Duration> = full_at.values().copied().collect();
+    let middle = moments.len() / 2;
+    let (_, median, _) = moments.select_nth_unstable(middle);
+    let median = *median;
+    full_at.retain(|_, moment| *moment > median);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused_for(result: Result<(), LimitExceeded>) -> Option<u64> {
+        result.err().map(|refused| refused.retry_after.as_millis().div_ceil(1000) as u64)
+    }
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let clock = Clock::manual(0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 0.1, 10.0);
+        for _ in 0..10 {
+            limiter.check("a").unwrap();
+        }
+        assert_eq!(refused_for(limiter.check("a")), Some(10));
+        limiter.check("b").unwrap();
+        clock.advance(Duration::from_secs(10));
+        limiter.peek("a").unwrap();
+        limiter.check("a").unwrap();
+        assert!(limiter.peek("a").is_err());
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(refused_for(limiter.check("a")), Some(7));
+    }
+
+    #[test]
+    fn attempts_count_while_they_are_under_way() {
+        let clock = Clock::manual(0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 0.1, 3.0);
+        let mut under_way: Vec<_> = (0..3).map(|_| limiter.reserve("a").unwrap()).collect();
+        assert!(limiter.reserve("a").is_err());
+        // One succeeds, one fails, one is given up.
+        under_way.remove(0).give_back();
+        let again = limiter.reserve("a").unwrap();
+        assert!(limiter.reserve("a").is_err());
+        drop(under_way);
+        again.give_back();
+        limiter.reserve("a").unwrap().give_back();
+        drop(limiter.reserve("a").unwrap());
+        assert!(limiter.reserve("a").is_err());
+        assert!(limiter.reserve("b").is_ok());
+    }
+
+    #[test]
+    fn what_time_gave_back_is_not_given_back_twice() {
+        let clock = Clock::manual(0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 0.1, 1.0);
+        let slow = limiter.reserve("a").unwrap();
+        clock.advance(Duration::from_secs(10));
+        drop(limiter.reserve("a").unwrap());
+        slow.give_back();
+        assert!(limiter.reserve("a").is_err());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let of = |text: &str| network(Some(text.parse().unwrap()));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(network(None), of("0.0.0.0"));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let limiter: RateLimiter<usize> = RateLimiter::new(Clock::manual(0), 1.0, 2.0);
+        for key in 0..MAX_KEYS + 10 {
+            limiter.check(&key).unwrap();
+        }
+        assert!(limiter.full_at.lock().unwrap().len() <= MAX_KEYS);
+    }
+}
