@@ -9,6 +9,10 @@ use plexus_store::{Database, DbError, Tx};
 
 /// Largest `auth_data` and `session_data` in bytes.
 const MAX_BYTES: usize = 65_536;
+/// How many versions a user may have: clients use the newest only, and can delete the others.
+const MAX_VERSIONS: u64 = 100;
+/// How many keys a version may have: those of a million sessions.
+const MAX_KEYS: u64 = 1_000_000;
 /// Longest room or session id in bytes.
 const MAX_ID_BYTES: usize = 255;
 
@@ -59,6 +63,9 @@ pub enum BackupError {
     /// 413 `M_TOO_LARGE`
     #[error("the key is too large")]
     TooLarge,
+    /// 413 `M_TOO_LARGE`
+    #[error("there are too many keys or versions of the backup")]
+    TooMany,
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -88,16 +95,18 @@ impl KeyBackups {
     /// Creates a version; it becomes the one keys go to.
     ///
     /// # Errors
-    /// `Invalid`, `TooLarge`, or the database's.
+    /// `Invalid`, `TooLarge`, `TooMany`, or the database's.
     pub async fn create(&self, user_id: &UserId, algorithm: String, auth_data: &Object) -> Result<i64, BackupError> {
         if algorithm.is_empty() || algorithm.len() > MAX_ID_BYTES || algorithm.contains('\0') {
             return Err(BackupError::Invalid("algorithm must have 1 to 255 bytes"));
         }
         let (user_id, auth_data) = (user_id.clone(), limited(auth_data)?);
-        Ok(self
-            .db
-            .write::<_, DbError, _>(move |tx| key_backup::create(tx, user_id.as_str(), &algorithm, &auth_data))
-            .await?)
+        self.db
+            .write(move |tx| match key_backup::count(tx, user_id.as_str())? {
+                0..MAX_VERSIONS => Ok(key_backup::create(tx, user_id.as_str(), &algorithm, &auth_data)?),
+                _ => Err(BackupError::TooMany),
+            })
+            .await
     }
 
     /// Replaces a version's `auth_data`.
@@ -234,6 +243,9 @@ fn put_keys(tx: &mut Tx, user_id: &UserId, version: i64, new: &[Session]) -> Res
         return Ok(stamp(&current));
     }
     let (etag, count) = key_backup::changed(tx, user_id.as_str(), version, added)?;
+    if added > 0 && count > MAX_KEYS {
+        return Err(BackupError::TooMany);
+    }
     Ok(Stamp { etag, count })
 }
 

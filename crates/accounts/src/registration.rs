@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plexus_base::{Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
-use plexus_store::repo::profiles::ProfileCache;
+use plexus_store::repo::profiles::{self, ProfileCache};
 use plexus_store::repo::{registration_tokens, ui_auth, users};
 use plexus_store::{Database, DbError, Tx};
 
@@ -28,6 +28,9 @@ pub enum RegisterError {
     /// `M_USER_IN_USE`
     #[error("User ID already taken.")]
     UserInUse,
+    /// `M_INVALID_PARAM`: of how many characters there may be at most.
+    #[error("displayname is too long (max {0})")]
+    DisplayName(usize),
     /// See [`WeakPassword`].
     #[error(transparent)]
     Password(#[from] WeakPassword),
@@ -165,6 +168,10 @@ impl Registrar {
     pub async fn register(&self, account: NewAccount) -> Result<Registered, RegisterError> {
         if let (Some(password), false) = (&account.password, account.any_password) {
             self.check_password(password)?;
+        }
+        let name = account.display_name.as_deref().unwrap_or_default();
+        if let Some(longest) = profiles::longest("displayname").filter(|longest| name.chars().count() > *longest) {
+            return Err(RegisterError::DisplayName(longest));
         }
         let password_hash = match &account.password {
             Some(password) => Some(self.hasher.hash(password).await?),

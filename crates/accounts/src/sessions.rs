@@ -18,6 +18,10 @@ const MAX_DEVICE_ID: usize = 512;
 /// Longest device display name in characters.
 pub(crate) const MAX_DEVICE_DISPLAY_NAME: usize = 100;
 
+/// How many devices a user may have; a further one takes the place of the one not used for the longest time. Whoever writes
+/// to the user encrypts for each of them, and servers keep a thousand devices of a user of another server.
+const MAX_DEVICES: u64 = 1_000;
+
 /// What a client asks for when it logs in or registers.
 #[derive(Debug, Clone, Default)]
 pub struct NewSession {
@@ -120,7 +124,11 @@ impl Sessions {
     /// Stores a planned session: earlier tokens of the device end.
     pub(crate) fn store(&self, tx: &mut Tx, plan: &Plan) -> Result<(), DbError> {
         let (user_id, device_id) = (plan.session.user_id.as_str(), plan.session.device_id.as_str());
-        if !devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
+        if devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
+            if let Some(unused) = devices::least_recently_used_beyond(tx, user_id, MAX_DEVICES)? {
+                self.delete_device(tx, &plan.session.user_id, &unused)?;
+            }
+        } else {
             let ended = tokens::delete_of_device(tx, user_id, device_id)?;
             self.cache.forget_after_commit(tx, ended);
         }
@@ -184,6 +192,10 @@ impl Sessions {
     /// See [`RefreshError`].
     pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, RefreshError> {
         let hash = secret::hash(refresh_token);
+        // Strangers who make up tokens do not keep the writer busy.
+        if self.db.read::<_, DbError, _>(move |tx| tokens::refresh_by_hash(tx, &hash)).await?.is_none() {
+            return Err(RefreshError::Unknown);
+        }
         let this = self.clone();
         self.db.write(move |tx| this.exchange(tx, &hash)).await
     }

@@ -106,6 +106,7 @@ fn failed(error: RegisterError) -> ApiError {
         RegisterError::Username(_) => bad_request("M_INVALID_USERNAME"),
         RegisterError::UserInUse => bad_request("M_USER_IN_USE"),
         RegisterError::Password(_) => bad_request("M_WEAK_PASSWORD"),
+        RegisterError::DisplayName(_) => bad_request("M_INVALID_PARAM"),
         RegisterError::Session(plexus_accounts::SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),
         RegisterError::SessionSpent
         | RegisterError::Session(_)

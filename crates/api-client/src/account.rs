@@ -68,6 +68,7 @@ pub(crate) fn register_error(error: RegisterError) -> ApiError {
     match error {
         RegisterError::Username(error) => username_error(error),
         RegisterError::UserInUse => ApiError::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "User ID already taken."),
+        RegisterError::DisplayName(_) => ApiError::invalid_param(error.to_string()),
         RegisterError::Password(error) => weak_password(error),
         RegisterError::Session(error) => session_error(error),
         RegisterError::SessionSpent => ApiError::forbidden("An account was registered with this session already."),

@@ -138,6 +138,7 @@ fn backup_error(error: BackupError) -> ApiError {
                 .with("current_version", current.to_string())
         }
         BackupError::Invalid(problem) => ApiError::invalid_param(problem),
+        BackupError::TooMany => ApiError::too_large(error.to_string()),
         BackupError::TooLarge => ApiError::too_large("The key or auth_data is too large"),
         BackupError::Database(_) => ApiError::internal(&error),
     }

@@ -110,6 +110,7 @@ pub(crate) fn require_field_name(field: &str) -> Result<(), ApiError> {
 
 fn profile_error(error: ProfileError) -> ApiError {
     match error {
+        ProfileError::FieldTooLong(_) => ApiError::invalid_param(error.to_string()),
         ProfileError::TooLarge => {
             ApiError::new(StatusCode::BAD_REQUEST, "M_PROFILE_TOO_LARGE", "The profile would be too large")
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_rooms::{MembershipKind, Room, Rooms, inbox};
+use plexus_store::repo::bounds::BoundError;
 use plexus_store::{Database, DbError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -52,14 +53,16 @@ enum EduError {
     Malformed(#[from] serde_json::Error),
     #[error("it speaks for {0}, who is not of its server")]
     Impostor(UserId),
-    #[error("its thread_id is neither \"main\" nor an event id")]
-    NoThread,
     #[error(transparent)]
     ToDevice(#[from] ToDeviceError),
     #[error("nobody here has to do with it")]
     Unrelated,
     #[error("the room's access control list keeps its server out")]
     DeniedByAcl,
+    #[error("its thread_id is neither main nor an event id")]
+    Thread,
+    #[error(transparent)]
+    Bound(#[from] BoundError),
     #[error(transparent)]
     Db(#[from] DbError),
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::{MembershipKind, Rooms, UserRooms};
+use plexus_store::repo::bounds::{self, BoundError};
 use plexus_store::repo::presence::StoredPresence;
 use plexus_store::{Database, DbError, RoomNid, repo};
 use tokio::sync::Notify;
@@ -21,6 +22,9 @@ use crate::notifier::Notifier;
 use state::UserPresence;
 pub use state::{PresenceState, PresenceView};
 
+/// The longest status message of a user, of this or another server, in bytes: it is sent to all who can see it, and is kept in
+/// memory.
+pub(crate) const MAX_STATUS_BYTES: usize = 2_048;
 /// How many changes are remembered for syncs that are behind.
 const LOGGED: usize = 16_384;
 
@@ -105,9 +109,15 @@ impl Presence {
     }
 
     /// What the user says of themselves (`PUT /presence/{userId}/status`).
-    pub fn set(&self, user: &UserId, state: PresenceState, status_msg: Option<String>) {
+    ///
+    /// # Errors
+    /// `TooLarge` when the status message is longer than 2 KiB.
+    pub fn set(&self, user: &UserId, state: PresenceState, status_msg: Option<String>) -> Result<(), BoundError> {
+        let fits = status_msg.as_ref().is_none_or(|status| status.len() <= MAX_STATUS_BYTES);
+        bounds::require(fits, "The status message is longer than 2048 bytes")?;
         let now = self.clock.now_ms();
         self.change(user, |presence| presence.set(state, status_msg, now));
+        Ok(())
     }
 
     /// The user did something: sent a message, read one, typed.

@@ -9,6 +9,7 @@ use plexus_base::Clock;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_rooms::Room;
 use plexus_store::repo::account_data::Scope;
+use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, event_key, repo};
 
@@ -45,8 +46,14 @@ pub struct NewReceipt {
     pub user: UserId,
     pub kind: ReceiptType,
     pub event_id: EventId,
-    /// `None`: unthreaded; otherwise `main` or the thread's root.
+    /// `None`: unthreaded; otherwise what [`is_thread_id`] accepts.
     pub thread: Option<String>,
+}
+
+/// Whether this is `main` or could be a thread's root.
+#[must_use]
+pub fn is_thread_id(thread: &str) -> bool {
+    thread == MAIN_THREAD || EventId::try_from(thread).is_ok()
 }
 
 /// Records receipts and reads those of a room.
@@ -66,12 +73,12 @@ impl Receipts {
     }
 
     /// Records a receipt; one that is older than the user's last of its kind changes nothing.
-    pub async fn record(&self, room: &Room, new: NewReceipt) -> Result<(), DbError> {
+    pub async fn record(&self, room: &Room, new: NewReceipt) -> Result<(), BoundError> {
         self.record_at(room, new, self.clock.now_ms()).await
     }
 
     /// As [`Self::record`], of a user who read the event at `ts` (Unix ms).
-    pub async fn record_at(&self, room: &Room, new: NewReceipt, ts: u64) -> Result<(), DbError> {
+    pub async fn record_at(&self, room: &Room, new: NewReceipt, ts: u64) -> Result<(), BoundError> {
         let mut receipt = Receipt {
             room: room.nid,
             user: new.user.clone(),
@@ -97,7 +104,7 @@ impl Receipts {
                         log.push(receipt);
                     });
                 }
-                Ok::<_, DbError>(())
+                Ok(())
             })
             .await
     }

@@ -3,11 +3,16 @@
 use plexus_protocol::id::UserId;
 use plexus_rooms::Room;
 use plexus_store::repo::account_data::{self, Scope};
+use plexus_store::repo::bounds::{self, BoundError};
 use plexus_store::{Database, DbError, Tx};
 use serde_json::{Map, Value};
 
 const TAG: &str = "m.tag";
 const TAGS: &str = "tags";
+/// The longest tag, in bytes (client-server API, "Room Tagging").
+const MAX_TAG_BYTES: usize = 255;
+/// How many tags a user may give one room.
+const MAX_TAGS: usize = 100;
 
 /// The tags a user gave a room: tag to what is said about it.
 pub async fn get(db: &Database, user: &UserId, room_id: &str) -> Result<Map<String, Value>, DbError> {
@@ -22,12 +27,13 @@ pub async fn set(
     room: &Room,
     tag: String,
     info: Map<String, Value>,
-) -> Result<(), DbError> {
+) -> Result<(), BoundError> {
+    bounds::require(tag.len() <= MAX_TAG_BYTES, "The tag is longer than 255 bytes")?;
     change(db, user, room, move |tags| _ = tags.insert(tag, Value::Object(info))).await
 }
 
 /// Takes a tag off a room; an absent one is fine.
-pub async fn remove(db: &Database, user: &UserId, room: &Room, tag: String) -> Result<(), DbError> {
+pub async fn remove(db: &Database, user: &UserId, room: &Room, tag: String) -> Result<(), BoundError> {
     change(db, user, room, move |tags| _ = tags.remove(&tag)).await
 }
 
@@ -36,14 +42,16 @@ async fn change(
     user: &UserId,
     room: &Room,
     change: impl FnOnce(&mut Map<String, Value>) + Send + 'static,
-) -> Result<(), DbError> {
+) -> Result<(), BoundError> {
     let (user, room_id, nid) = (user.clone(), room.id.clone(), room.nid);
     db.write(move |tx| {
         let mut tags = read(tx, &user, room_id.as_str())?;
+        let before = tags.len();
         change(&mut tags);
+        bounds::require(tags.len() <= MAX_TAGS.max(before), "The room has too many tags")?;
         let content = Value::Object(Map::from_iter([(TAGS.to_owned(), Value::Object(tags))])).to_string();
         let scope = Scope { room_id: room_id.as_str(), room: Some(nid) };
-        account_data::set(tx, &user, scope, TAG, &content)?;
+        account_data::put(tx, &user, scope, TAG, &content)?;
         Ok(())
     })
     .await

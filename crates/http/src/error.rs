@@ -6,6 +6,7 @@ use std::error::Error;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use plexus_store::repo::bounds::BoundError;
 use serde_json::{Map, Value};
 
 /// An error response: status, `errcode`, `error` and further fields of the JSON body.
@@ -152,6 +153,15 @@ impl From<plexus_store::DbError> for ApiError {
             return Self::invalid_param(format!("a value {problem}"));
         }
         Self::internal(&error)
+    }
+}
+
+impl From<BoundError> for ApiError {
+    fn from(error: BoundError) -> Self {
+        match error {
+            BoundError::TooLarge(what) => Self::too_large(what),
+            BoundError::Db(error) => error.into(),
+        }
     }
 }
 

@@ -38,6 +38,9 @@ fn is_in_member_events(field: &str) -> bool {
 /// Why a profile was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
+    /// The text of a field is longer than this many characters.
+    #[error("the field is too long (max {0})")]
+    FieldTooLong(usize),
     /// The profile would be larger than 64 KiB.
     #[error("the profile would be too large")]
     TooLarge,
@@ -73,6 +76,10 @@ impl Profiles {
     /// Sets a field, or removes it. Name and avatar are also changed in the rooms the user is joined to; rooms that do
     /// not allow it keep the old ones.
     pub async fn set(&self, user: &UserId, field: &str, value: Option<Value>) -> Result<(), ProfileError> {
+        let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        if let Some(longest) = repo::profiles::longest(field).filter(|longest| text.chars().count() > *longest) {
+            return Err(ProfileError::FieldTooLong(longest));
+        }
         let (key, name, json) = (user.clone(), field.to_owned(), value.as_ref().map(Value::to_json));
         let profiles = self.rooms.profiles.clone();
         let changed = self

@@ -2,6 +2,7 @@
 
 pub mod account_data;
 pub mod aliases;
+pub mod bounds;
 pub mod checks;
 pub mod current_state;
 pub mod destinations;

@@ -11,8 +11,10 @@ use plexus_store::{DbError, Tx};
 use super::DeviceKeys;
 use crate::device_changes;
 
-/// Largest one-time or fallback key in bytes of canonical JSON.
-const MAX_KEY_BYTES: usize = 65_536;
+/// Largest one-time or fallback key in bytes of canonical JSON: real ones have some 250.
+const MAX_ONE_TIME_KEY_BYTES: usize = 4_096;
+/// Algorithms a device may have fallback keys of.
+const MAX_FALLBACK_KEYS: u64 = 20;
 /// Largest identity keys of a device in bytes of canonical JSON: with the device's name and the signatures of its owner
 /// they are sent in one `m.device_list_update`, which has at most 64 KiB.
 const MAX_DEVICE_KEYS_BYTES: usize = 48 * 1024;
@@ -84,6 +86,11 @@ impl DeviceKeys {
                 let counts = store_one_time(tx, &user_id, &device_id, one_time)?;
                 for key in &fallback {
                     one_time_keys::set_fallback(tx, user_id.as_str(), &device_id, key)?;
+                }
+                if !fallback.is_empty()
+                    && one_time_keys::fallback_keys(tx, user_id.as_str(), &device_id)? > MAX_FALLBACK_KEYS
+                {
+                    return Err(UploadError::TooLarge);
                 }
                 device_changes::one_time_keys(tx, &user_id, &device_id)?;
                 Ok(counts)
@@ -168,7 +175,7 @@ fn key(name: &str, value: &Value) -> Result<Key, UploadError> {
     if let Some(key) = value.as_object() {
         key.check_portable()?;
     }
-    let key_json = limited(value.to_json(), MAX_KEY_BYTES)?;
+    let key_json = limited(value.to_json(), MAX_ONE_TIME_KEY_BYTES)?;
     Ok(Key { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key_json })
 }
 

@@ -1,7 +1,7 @@
-use plexus_accounts::RenameError;
 use plexus_accounts::keys::KeyUpload;
+use plexus_accounts::{NewSession, RenameError};
 use plexus_store::DbError;
-use plexus_store::repo::device_lists;
+use plexus_store::repo::{device_lists, devices};
 
 use super::keys::device_keys;
 use super::{Server, server};
@@ -39,5 +39,27 @@ async fn rename_and_delete() {
         let wanted = [(user.clone(), Vec::new())].into();
         let found = server.accounts.device_keys.query(user.as_str(), wanted).await.unwrap();
         assert!(found.device_keys[user].is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_device_not_used_for_the_longest_time_makes_room() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let session = server.user("alice").await;
+        let user = session.user_id.clone();
+        let fill = move |tx: &mut plexus_store::Tx| {
+            for n in 1..1_000 {
+                devices::create(tx, user.as_str(), &format!("D{n}"), None, 2_000 - n)?;
+            }
+            Ok::<_, DbError>(())
+        };
+        server.db.write(fill).await.unwrap();
+        let user = &session.user_id;
+        server.accounts.sessions.start(user, NewSession::default()).await.unwrap();
+        let devices = server.accounts.devices.list(user).await.unwrap();
+        assert_eq!(devices.len(), 1_000);
+        assert!(devices.iter().all(|device| device.device_id != "D999"));
+        assert!(server.is_good(&session.tokens.access_token).await);
     }
 }

@@ -8,6 +8,7 @@ use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::{RoomAlias, RoomId};
 use plexus_rooms::Rooms;
 use plexus_store::repo;
+use plexus_store::repo::bounds::BoundError;
 use serde::Deserialize;
 
 use super::require_local;
@@ -40,8 +41,8 @@ pub async fn handle(
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
     let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
-    match rooms.database().write(move |tx| repo::aliases::insert(tx, &text, nid, creator.as_str())).await {
-        Err(error) if repo::aliases::is_taken(&error) => {
+    match rooms.database().write(move |tx| repo::aliases::add(tx, &text, nid, creator.as_str())).await {
+        Err(BoundError::Db(error)) if repo::aliases::is_taken(&error) => {
             Err(ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", format!("Room alias {alias} already exists")))
         }
         result => Ok(result.map(|()| Empty)?),

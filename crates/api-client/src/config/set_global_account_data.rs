@@ -2,8 +2,9 @@
 
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
+use plexus_store::Database;
 use plexus_store::repo::account_data::{self, Scope};
-use plexus_store::{Database, DbError};
+use plexus_store::repo::bounds::BoundError;
 use serde_json::value::RawValue;
 
 use super::server_controlled;
@@ -21,8 +22,8 @@ pub async fn handle(
         return Err(server_controlled(&event_type));
     }
     db.write(move |tx| {
-        account_data::set(tx, &user, Scope::default(), &event_type, content.get())?;
-        Ok::<_, DbError>(())
+        account_data::put(tx, &user, Scope::default(), &event_type, content.get())?;
+        Ok::<_, BoundError>(())
     })
     .await?;
     Ok(Empty)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
+use plexus_store::Database;
 use plexus_store::repo::account_data::{self, Scope};
-use plexus_store::{Database, DbError};
+use plexus_store::repo::bounds::BoundError;
 use serde_json::value::RawValue;
 
 use super::server_controlled;
@@ -27,8 +28,8 @@ pub async fn handle(
     let room = rooms.get(&room_id).await?.map(|room| room.nid);
     db.write(move |tx| {
         let scope = Scope { room_id: room_id.as_str(), room };
-        account_data::set(tx, &user, scope, &event_type, content.get())?;
-        Ok::<_, DbError>(())
+        account_data::put(tx, &user, scope, &event_type, content.get())?;
+        Ok::<_, BoundError>(())
     })
     .await?;
     Ok(Empty)

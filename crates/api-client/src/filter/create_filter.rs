@@ -25,6 +25,7 @@ pub async fn handle(
     match filters.create(&user, definition.get().to_owned()).await {
         Ok(id) => Ok(JsonBody(Response { filter_id: id.to_string() })),
         Err(FilterError::Invalid(error)) => Err(ApiError::bad_json(error.to_string())),
+        Err(FilterError::TooLarge(what)) => Err(ApiError::too_large(what)),
         Err(FilterError::NotFound) => Err(ApiError::not_found("No such filter")),
         Err(FilterError::Database(error)) => Err(ApiError::internal(&error)),
     }

@@ -18,7 +18,7 @@ pub async fn handle(
     match filters.definition(&user, id).await {
         Ok(definition) => Ok(RawJson(definition.into())),
         Err(FilterError::NotFound) => Err(ApiError::not_found("No such filter")),
-        Err(error @ FilterError::Invalid(_)) => Err(ApiError::internal(&error)),
+        Err(error @ (FilterError::Invalid(_) | FilterError::TooLarge(_))) => Err(ApiError::internal(&error)),
         Err(FilterError::Database(error)) => Err(ApiError::internal(&error)),
     }
 }

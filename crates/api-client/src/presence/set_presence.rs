@@ -27,6 +27,6 @@ pub async fn handle(
     let state = PresenceState::parse(&request.presence)
         .ok_or_else(|| ApiError::invalid_param("presence must be one of online, unavailable, offline"))?;
     limits.presence.check(&user)?;
-    presence.set(&user, state, request.status_msg.filter(|text| !text.is_empty()));
+    presence.set(&user, state, request.status_msg.filter(|text| !text.is_empty()))?;
     Ok(Empty)
 }

@@ -2,8 +2,9 @@
 
 use plexus_base::Clock;
 use plexus_http::{ApiError, Auth, Empty, Json, Requester, State};
+use plexus_store::Database;
+use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::pushers::{self, Pusher};
-use plexus_store::{Database, DbError};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -53,7 +54,7 @@ pub async fn handle(
             pushers::delete_for_others(tx, &user, &pusher.app_id, &pusher.pushkey)?;
         }
         pushers::set(tx, &user, &pusher)?;
-        Ok::<_, DbError>(())
+        Ok::<_, BoundError>(())
     })
     .await?;
     Ok(Empty)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_delivery::receipts::is_thread_id;
 use plexus_delivery::{NewReceipt, Presence, ReceiptType, Receipts};
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
@@ -35,7 +36,7 @@ pub async fn handle(
             return Err(ApiError::invalid_param(allowed));
         }
     };
-    if thread_id.as_deref().is_some_and(|id| id != "main" && EventId::try_from(id).is_err()) {
+    if thread_id.as_deref().is_some_and(|id| !is_thread_id(id)) {
         return Err(ApiError::invalid_param("thread_id must be 'main' or an event id"));
     }
     let user = &requester.user_id;

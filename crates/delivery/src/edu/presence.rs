@@ -5,10 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{EduError, EduReceiver, speaks_for};
-use crate::presence::{PresenceState, PresenceView};
-
-/// The longest status message that is kept, in bytes.
-const STATUS_BYTES: usize = 2_048;
+use crate::presence::{MAX_STATUS_BYTES, PresenceState, PresenceView};
 
 #[derive(Deserialize)]
 struct Content {
@@ -46,7 +43,7 @@ impl EduReceiver {
         let now = self.0.clock.now_ms();
         let view = PresenceView {
             state,
-            status_msg: update.status_msg.filter(|status| status.len() <= STATUS_BYTES),
+            status_msg: update.status_msg.filter(|status| status.len() <= MAX_STATUS_BYTES),
             last_active_ms: update.last_active_ago.map(|ago| now.saturating_sub(ago)),
             currently_active: update.currently_active && state != PresenceState::Offline,
         };

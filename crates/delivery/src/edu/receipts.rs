@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{EduError, EduReceiver, is_joined, speaks_for};
-use crate::receipts::{MAIN_THREAD, NewReceipt, ReceiptType};
+use crate::receipts::{NewReceipt, ReceiptType, is_thread_id};
 
 /// Room to type to user to receipt; each is read by itself, so that one that is malformed harms no other.
 type Content = BTreeMap<RoomId, BTreeMap<String, BTreeMap<UserId, Box<RawValue>>>>;
@@ -56,10 +56,10 @@ impl EduReceiver {
             return Err(EduError::Unrelated);
         }
         let Told { data, event_ids } = serde_json::from_str(told.get())?;
-        if data.thread_id.as_deref().is_some_and(|id| id != MAIN_THREAD && EventId::try_from(id).is_err()) {
-            return Err(EduError::NoThread);
-        }
         let Some(event_id) = event_ids.into_iter().next_back() else { return Ok(()) };
+        if data.thread_id.as_deref().is_some_and(|id| !is_thread_id(id)) {
+            return Err(EduError::Thread);
+        }
         let receipt = NewReceipt { user, kind: ReceiptType::Read, event_id, thread: data.thread_id };
         // A time that the database cannot hold is as good as any.
         let ts = data.ts.min(i64::MAX as u64);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
+use plexus_store::repo::bounds::BoundError;
 use plexus_store::{Database, DbError, repo};
 use quick_cache::sync::Cache;
 
@@ -18,8 +19,20 @@ pub enum FilterError {
     Invalid(#[from] serde_json::Error),
     #[error("no such filter")]
     NotFound,
+    /// 413 `M_TOO_LARGE`
+    #[error("{0}")]
+    TooLarge(&'static str),
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+impl From<BoundError> for FilterError {
+    fn from(error: BoundError) -> Self {
+        match error {
+            BoundError::TooLarge(what) => Self::TooLarge(what),
+            BoundError::Db(error) => Self::Database(error),
+        }
+    }
 }
 
 /// The stored filters of all users.

@@ -159,7 +159,7 @@ fn presence_is_told_to_those_who_share_a_room() {
         let (mut bob, mut carol) = (server.client(BOB), server.client(CAROL));
         bob.sync().await;
         carol.sync().await;
-        server.presence.set(&user(ALICE), PresenceState::Unavailable, Some("away".into()));
+        server.presence.set(&user(ALICE), PresenceState::Unavailable, Some("away".into())).unwrap();
         let answer = bob.sync().await;
         let expected = json!([{
             "type": "m.presence",

@@ -1,14 +1,15 @@
 //! The repositories behind delivery.
 
+use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::pushers::Pusher;
 use plexus_store::repo::{account_data, filters, presence, pushers, receipts, unread};
 use plexus_store::{Database, DbError, Tx};
 
 use crate::support::{ALICE, BOB, run, user};
 
-async fn write<T: Send + 'static>(
+async fn write<T: Send + 'static, E: From<DbError> + std::fmt::Debug + Send + 'static>(
     db: &Database,
-    write: impl FnOnce(&mut Tx<'_>) -> Result<T, DbError> + Send + 'static,
+    write: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
 ) -> T {
     db.write(write).await.expect("written")
 }
@@ -36,7 +37,7 @@ fn account_data_by_position() {
 fn the_same_filter_has_the_same_id() {
     run(async |db| {
         let ids = write(&db, |tx| {
-            Ok([
+            Ok::<_, BoundError>([
                 filters::add(tx, ALICE, "{}")?,
                 filters::add(tx, ALICE, r#"{"room":{}}"#)?,
                 filters::add(tx, ALICE, "{}")?,
@@ -103,6 +104,41 @@ fn presence_and_checkpoints_are_replaced() {
 }
 
 #[test]
+fn nobody_has_receipts_in_endless_threads() {
+    run(async |db| {
+        let set = async |thread: String| {
+            let mut receipt = receipts::Receipt {
+                room: 1,
+                user: user(ALICE),
+                receipt_type: "m.read".into(),
+                thread_id: thread,
+                event_id: "$e:x".into(),
+                event_position: None,
+                ts: 1,
+                position: 0,
+            };
+            db.write(move |tx| receipts::set(tx, &mut receipt)).await
+        };
+        let fill = |tx: &mut Tx<'_>| {
+            for n in 0..10_000_i64 {
+                tx.execute_later(
+                    "INSERT INTO receipts (room_nid, user_id, receipt_type, thread_id, event_id, ts, position)
+                     VALUES (1, $1, 'm.read', $2, '$old:x', 1, 1)",
+                    &[&ALICE, &format!("$thread{n}:x")],
+                )?;
+            }
+            Ok::<_, DbError>(())
+        };
+        write(&db, fill).await;
+        assert!(matches!(set("$another:x".into()).await, Err(BoundError::TooLarge(_))));
+        // The threads there are, and the room as a whole, go on.
+        for thread in ["$thread7:x", "main", ""] {
+            assert!(set(thread.into()).await.unwrap(), "{thread}");
+        }
+    });
+}
+
+#[test]
 fn receipts_of_one_thread_do_not_move_another() {
     run(async |db| {
         let receipt = |thread: &str, event_position| receipts::Receipt {
@@ -121,7 +157,7 @@ fn receipts_of_one_thread_do_not_move_another() {
             for receipt in &mut all {
                 moved.push(receipts::set(tx, receipt)?);
             }
-            Ok(moved)
+            Ok::<_, BoundError>(moved)
         })
         .await;
         assert_eq!(moved, [true, true, false, true]);

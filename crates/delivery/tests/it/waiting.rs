@@ -122,7 +122,7 @@ fn typing_and_presence_time_out() {
         let typing = event(&joined(&answer, &room)["ephemeral"], "m.typing").expect("a typing event");
         assert_eq!(typing["content"]["user_ids"], serde_json::json!([]));
 
-        server.presence.set(&user(ALICE), PresenceState::Online, None);
+        server.presence.set(&user(ALICE), PresenceState::Online, None).unwrap();
         bob.sync().await;
         let answer = pass_time(&server, pin!(bob.answer(Duration::MAX))).await;
         assert_eq!(answer["presence"]["events"][0]["content"]["presence"], "offline");
@@ -140,12 +140,12 @@ fn status_messages_survive_a_restart() {
         let timers = tokio::spawn(async move { presence.run().await });
         let mut bob = server.client(BOB);
         bob.sync().await;
-        server.presence.set(&user(ALICE), PresenceState::Online, Some("hi".into()));
+        server.presence.set(&user(ALICE), PresenceState::Online, Some("hi".into())).unwrap();
         // Told after the wake-up, stored before the next one.
         bob.sync().await;
         let answer = pass_time(&server, pin!(bob.answer(Duration::MAX))).await;
         assert_eq!(answer["presence"]["events"][0]["content"]["presence"], "offline");
-        server.presence.set(&user(ALICE), PresenceState::Online, Some("hello".into()));
+        server.presence.set(&user(ALICE), PresenceState::Online, Some("hello".into())).unwrap();
         let stored = || server.db.read(|tx| plexus_store::repo::presence::get(tx, ALICE));
         let mut status = None;
         while status.as_deref() != Some("hello") {

@@ -4,6 +4,7 @@ mod accounts;
 mod accounts_hostile;
 mod accounts_keys;
 mod binary;
+mod bounds;
 mod cli;
 mod clients;
 mod coverage;

@@ -2,7 +2,17 @@
 
 use plexus_protocol::id::UserId;
 
-use crate::{Change, DbError, Position, RoomNid, Tx};
+use super::bounds::{self, BoundError};
+use crate::{Change, DbError, Position, RoomNid, Tx, first};
+
+/// The longest type, in bytes: that of an event (client-server API, "Size limits").
+const MAX_TYPE_BYTES: usize = 255;
+/// The longest content, in bytes: `m.direct` of some ten thousand conversations.
+const MAX_CONTENT_BYTES: usize = 1024 * 1024;
+/// How many pieces a user may have: several in each of ten thousand rooms.
+const MAX_PIECES_OF_USER: u64 = 50_000;
+/// How large all of them may be together, in bytes: an initial sync sends them all.
+const MAX_BYTES_OF_USER: u64 = 16 * 1024 * 1024;
 
 /// One piece of account data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +37,7 @@ pub struct Scope<'a> {
     pub room: Option<RoomNid>,
 }
 
-/// Writes one piece of account data and announces it. Returns its position.
+/// Writes one piece of account data and announces it. Returns its position. What clients write goes through [`put`].
 pub fn set(
     tx: &mut Tx<'_>,
     user: &UserId,
@@ -43,6 +53,38 @@ pub fn set(
     )?;
     tx.announce(Change::AccountData { user: user.clone(), room: scope.room, position });
     Ok(position)
+}
+
+/// As [`set`], of what a client writes: bounded in bytes and number. What is not larger than before is always accepted.
+///
+/// # Errors
+/// `TooLarge`, or the database's.
+pub fn put(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    scope: Scope<'_>,
+    event_type: &str,
+    content: &str,
+) -> Result<Position, BoundError> {
+    bounds::require(event_type.len() <= MAX_TYPE_BYTES, "The type is longer than 255 bytes")?;
+    let old: Option<u64> = tx.query_opt(
+        "SELECT OCTET_LENGTH(content) FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3",
+        &[&user.as_str(), &scope.room_id, &event_type],
+        first,
+    )?;
+    let bytes = content.len() as u64;
+    if old.is_none_or(|old| bytes > old) {
+        bounds::require(content.len() <= MAX_CONTENT_BYTES, "The content is larger than 1 MiB")?;
+        let (pieces, others): (u64, u64) = tx.query_one(
+            "SELECT COUNT(*), COALESCE(SUM(OCTET_LENGTH(content)), 0) FROM account_data
+             WHERE user_id = $1 AND NOT (room_id = $2 AND type = $3)",
+            &[&user.as_str(), &scope.room_id, &event_type],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        bounds::require(others + bytes <= MAX_BYTES_OF_USER, "The user's account data would be larger than 16 MiB")?;
+        bounds::require(pieces < MAX_PIECES_OF_USER, "The user has too much account data")?;
+    }
+    Ok(set(tx, user, scope, event_type, content)?)
 }
 
 /// The content of one piece of account data. `room_id` is empty for global account data.

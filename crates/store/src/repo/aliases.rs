@@ -1,6 +1,10 @@
 //! Room aliases of this server.
 
-use crate::{DbError, RoomNid, ToSql, Tx};
+use super::bounds::{self, BoundError};
+use crate::{DbError, RoomNid, ToSql, Tx, first};
+
+/// How many aliases of this server a room may have: whoever asks for them is told all.
+const MAX_ALIASES_OF_ROOM: u64 = 1_000;
 
 /// An alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +21,16 @@ const INSERT: &str =
 /// Makes an alias; the closure fails when there is one already: see [`is_taken`].
 pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<(), DbError> {
     tx.change_each_later(INSERT, [[alias.to_param(), room.to_param(), creator.to_param()]])
+}
+
+/// As [`insert`], for a room that may have aliases already.
+///
+/// # Errors
+/// `TooLarge`, or the database's.
+pub fn add(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<(), BoundError> {
+    let aliases: u64 = tx.query_one("SELECT COUNT(*) FROM room_aliases WHERE room_nid = $1", &[&room], first)?;
+    bounds::require(aliases < MAX_ALIASES_OF_ROOM, "The room has too many aliases")?;
+    Ok(insert(tx, alias, room, creator)?)
 }
 
 /// Whether this is why [`insert`] failed: there is such an alias.

@@ -1,7 +1,7 @@
 //! Devices of local users.
 
 use crate::db::Any;
-use crate::{DbError, Row, Tx};
+use crate::{DbError, Row, Tx, first};
 
 /// A device. Times are Unix ms.
 #[derive(Debug, Clone)]
@@ -68,6 +68,19 @@ pub fn create(
         &[&user_id, &device_id, &display_name, &now],
     )?;
     Ok(created == 1)
+}
+
+/// The device of a user that was not used for the longest time, if there are more than `most`.
+pub fn least_recently_used_beyond(tx: &mut Tx, user_id: &str, most: u64) -> Result<Option<String>, DbError> {
+    let devices: u64 = tx.query_one("SELECT COUNT(*) FROM devices WHERE user_id = $1", &[&user_id], first)?;
+    if devices <= most {
+        return Ok(None);
+    }
+    tx.query_opt(
+        "SELECT device_id FROM devices WHERE user_id = $1 ORDER BY COALESCE(last_seen_ts, created_ts), device_id LIMIT 1",
+        &[&user_id],
+        first,
+    )
 }
 
 /// Renames a device. `false` when the user has no such device.

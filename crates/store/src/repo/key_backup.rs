@@ -43,6 +43,11 @@ pub fn get(tx: &mut Tx, user_id: &str, version: i64) -> Result<Option<Backup>, D
     )
 }
 
+/// How many versions a user has.
+pub fn count(tx: &mut Tx, user_id: &str) -> Result<u64, DbError> {
+    tx.query_one("SELECT COUNT(*) FROM key_backups WHERE user_id = $1 AND deleted = 0", &[&user_id], first)
+}
+
 /// Creates the next version and returns its number. Numbers of deleted versions are not used again.
 pub fn create(tx: &mut Tx, user_id: &str, algorithm: &str, auth_data: &str) -> Result<i64, DbError> {
     tx.query_one(
@@ -70,6 +75,12 @@ pub fn delete(tx: &mut Tx, user_id: &str, version: i64) -> Result<bool, DbError>
         &[&user_id, &version],
     )?;
     tx.execute_later("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", &[&user_id, &version])?;
+    // Only the last number has to be remembered.
+    tx.execute_later(
+        "DELETE FROM key_backups WHERE user_id = $1 AND deleted = 1
+         AND version < (SELECT MAX(version) FROM key_backups WHERE user_id = $1)",
+        &[&user_id],
+    )?;
     Ok(deleted == 1)
 }
 

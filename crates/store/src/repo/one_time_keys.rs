@@ -116,6 +116,15 @@ pub fn set_fallback(tx: &mut Tx, user_id: &str, device_id: &str, key: &Key) -> R
     Ok(())
 }
 
+/// How many fallback keys a device has.
+pub fn fallback_keys(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<u64, DbError> {
+    tx.query_one(
+        "SELECT COUNT(*) FROM fallback_keys WHERE user_id = $1 AND device_id = $2",
+        &[&user_id, &device_id],
+        first,
+    )
+}
+
 /// The fallback key of an algorithm, which from now on counts as used. The flag tells whether it was unused before.
 pub fn use_fallback(
     tx: &mut Tx,

@@ -7,6 +7,20 @@ use quick_cache::sync::Cache;
 
 use crate::{Database, DbError, Tx};
 
+/// The longest display name and avatar address, in characters (as Synapse).
+const MAX_DISPLAYNAME: usize = 256;
+const MAX_AVATAR_URL: usize = 1_000;
+
+/// How many characters the text of a field may have; `None` for those that only the whole profile's size bounds.
+#[must_use]
+pub fn longest(field: &str) -> Option<usize> {
+    match field {
+        "displayname" => Some(MAX_DISPLAYNAME),
+        "avatar_url" => Some(MAX_AVATAR_URL),
+        _ => None,
+    }
+}
+
 /// A user's fields: name and JSON value, by name.
 pub type Fields = Arc<[(String, String)]>;
 

@@ -1,6 +1,15 @@
 //! Pushers: where a user's notifications are sent.
 
-use crate::{DbError, Position, Row, Tx};
+use super::bounds::{self, BoundError};
+use crate::{DbError, Position, Row, Tx, first};
+
+/// The longest of the texts that are shown or given to the gateway, in bytes. Those of `app_id` and `pushkey` have limits of
+/// their own.
+const MAX_TEXT_BYTES: usize = 1_024;
+/// The largest `data`, in bytes of JSON: it goes out with every notification.
+const MAX_DATA_BYTES: usize = 16 * 1024;
+/// How many pushers a user may have: each is worked for at every notification.
+const MAX_PUSHERS_OF_USER: u64 = 500;
 
 /// A pusher as its user set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +59,21 @@ pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Pusher>, DbError> {
 }
 
 /// Adds or replaces a pusher.
-pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), DbError> {
+///
+/// # Errors
+/// `TooLarge`, or the database's.
+pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), BoundError> {
+    let texts = [&pusher.kind, &pusher.app_display_name, &pusher.device_display_name, &pusher.lang];
+    let fits = |text: &String| text.len() <= MAX_TEXT_BYTES;
+    let texts_fit = texts.into_iter().chain(&pusher.profile_tag).all(fits);
+    bounds::require(texts_fit, "A text of the pusher is longer than 1024 bytes")?;
+    bounds::require(pusher.data.len() <= MAX_DATA_BYTES, "The pusher's data is larger than 16 KiB")?;
+    let others: u64 = tx.query_one(
+        "SELECT COUNT(*) FROM pushers WHERE user_id = $1 AND NOT (app_id = $2 AND pushkey = $3)",
+        &[&user_id, &pusher.app_id, &pusher.pushkey],
+        first,
+    )?;
+    bounds::require(others < MAX_PUSHERS_OF_USER, "The user has too many pushers")?;
     tx.execute_later(
         "INSERT INTO pushers (user_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang,
          data, device_id, created_ts, pushed_to) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)

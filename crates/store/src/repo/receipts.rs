@@ -2,7 +2,11 @@
 
 use plexus_protocol::id::UserId;
 
-use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx};
+use super::bounds::{self, BoundError};
+use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first};
+
+/// How many receipts a user may have in a room: up to two for each thread.
+const MAX_RECEIPTS_IN_ROOM: u64 = 10_000;
 
 /// The type of receipts that only their owner learns of.
 pub const PRIVATE: &str = "m.read.private";
@@ -39,7 +43,10 @@ fn read(row: &Row<'_>) -> Result<Receipt, DbError> {
 
 /// Records a receipt unless the one there is for a later event. Gives `receipt` its position and announces it.
 /// Returns false, and changes nothing, when the receipt would move backwards or stay where it is.
-pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, DbError> {
+///
+/// # Errors
+/// `TooLarge` when there are too many, or the database's.
+pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, BoundError> {
     let old: Option<(String, Option<Position>)> = tx.query_opt(
         "SELECT event_id, event_position FROM receipts
          WHERE room_nid = $1 AND user_id = $2 AND receipt_type = $3 AND thread_id = $4",
@@ -51,6 +58,13 @@ pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, DbError> {
         if backwards || event_id == receipt.event_id {
             return Ok(false);
         }
+    } else if !matches!(receipt.thread_id.as_str(), "" | "main") {
+        let receipts: u64 = tx.query_one(
+            "SELECT COUNT(*) FROM receipts WHERE room_nid = $1 AND user_id = $2",
+            &[&receipt.room, &receipt.user.as_str()],
+            first,
+        )?;
+        bounds::require(receipts < MAX_RECEIPTS_IN_ROOM, "The user has too many receipts in the room")?;
     }
     receipt.position = tx.next_position()?;
     tx.execute_later(

@@ -1,6 +1,10 @@
 //! What users reported to the administrators.
 
-use crate::{DbError, EventNid, RoomNid, Tx};
+use super::bounds::{self, BoundError};
+use crate::{EventNid, RoomNid, Tx};
+
+/// The longest reason, in bytes: several pages of text.
+const MAX_REASON_BYTES: usize = 16 * 1024;
 
 /// A report of an event (with its room), of a room, or of a user.
 #[derive(Debug, Clone)]
@@ -16,7 +20,12 @@ pub struct Report<'a> {
 }
 
 /// Stores a report.
-pub fn insert(tx: &mut Tx<'_>, report: &Report<'_>) -> Result<(), DbError> {
+///
+/// # Errors
+/// `TooLarge`, or the database's.
+pub fn insert(tx: &mut Tx<'_>, report: &Report<'_>) -> Result<(), BoundError> {
+    let fits = report.reason.is_none_or(|reason| reason.len() <= MAX_REASON_BYTES);
+    bounds::require(fits, "The reason is longer than 16 KiB")?;
     tx.execute_later(
         "INSERT INTO reports (received_ts, reporter, room_nid, event_nid, user_id, reason, score)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",

@@ -256,8 +256,16 @@ pub fn take_login_token(tx: &mut Tx, hash: &TokenHash) -> Result<Option<(UserId,
     })
 }
 
+/// How many OpenID tokens of one user are good at a time; older ones give way. They last an hour.
+const MAX_OPENID_TOKENS_OF_USER: u64 = 200;
+
 /// Stores an OpenID token.
 pub fn insert_openid_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_until_ts: u64) -> Result<(), DbError> {
+    tx.execute_later(
+        "DELETE FROM openid_tokens WHERE user_id = $1 AND token_hash IN
+         (SELECT token_hash FROM openid_tokens WHERE user_id = $1 ORDER BY valid_until_ts DESC LIMIT 1000 OFFSET $2)",
+        &[&user_id, &(MAX_OPENID_TOKENS_OF_USER - 1)],
+    )?;
     tx.execute_later(
         "INSERT INTO openid_tokens (token_hash, user_id, valid_until_ts) VALUES ($1, $2, $3)",
         &[hash, &user_id, &valid_until_ts],

@@ -73,6 +73,7 @@ pub async fn handle(
 fn filter_error(error: FilterError) -> ApiError {
     match error {
         FilterError::Invalid(error) => ApiError::invalid_param(format!("filter: {error}")),
+        FilterError::TooLarge(what) => ApiError::too_large(what),
         FilterError::NotFound => ApiError::invalid_param("No such filter"),
         FilterError::Database(error) => ApiError::internal(&error),
     }

@@ -93,7 +93,11 @@ async fn what_users_of_other_servers_do_is_told_to_clients() {
                          "messages": { alice.id.as_str(): { "*": { "secret": 1 } } } },
         });
         let read = json!({ "m.read": { bob: { "data": { "ts": 5 }, "event_ids": [said] } } });
+        let elsewhere = "$YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE";
+        let no_thread = json!({ "ts": 5, "thread_id": "x".repeat(5_000) });
+        let no_thread = json!({ "m.read": { bob: { "data": no_thread, "event_ids": [elsewhere] } } });
         let edus = vec![
+            json!({ "edu_type": "m.receipt", "content": { room.as_str(): no_thread } }),
             json!({ "edu_type": "m.typing", "content": { "room_id": room, "user_id": alice.id, "typing": true } }),
             json!({ "edu_type": "m.typing" }),
             json!("nonsense"),
@@ -112,6 +116,7 @@ async fn what_users_of_other_servers_do_is_told_to_clients() {
         let shown = shown.await;
         assert_eq!(ephemeral(&shown, &room, "m.typing").unwrap()["user_ids"], json!([bob]));
         assert_eq!(ephemeral(&shown, &room, "m.receipt").unwrap()[&said]["m.read"][bob]["ts"], 5);
+        assert!(ephemeral(&shown, &room, "m.receipt").unwrap().get(elsewhere).is_none());
         assert_eq!(shown["to_device"]["events"].as_array().unwrap().len(), 1);
         assert_eq!(shown["to_device"]["events"][0]["content"], json!({ "secret": 1 }));
         let presence = server.get(&format!("{CLIENT}/presence/{bob}/status"), &alice.token).await;
