@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::{RoomAlias, RoomId, UserId};
 use plexus_rooms::relations::bundle;
 use plexus_rooms::timeline::{self, Access, VisibleEvent};
-use plexus_rooms::{ClientFormat, Room, Rooms, StateEntry, TimelineEvent};
+use plexus_rooms::{ClientFormat, Room, Rooms, TimelineEvent};
 use plexus_store::{Position, repo};
 
 /// The format in which a requester reads events outside of /sync.
@@ -48,8 +48,14 @@ pub(crate) async fn push_event(
     Ok(())
 }
 
-/// Appends a JSON array of state events.
-pub(crate) fn push_state(out: &mut String, format: &ClientFormat<'_>, events: &[Arc<TimelineEvent>]) {
+/// Appends a JSON array of state events that the requester may see.
+pub(crate) async fn push_state(
+    out: &mut String,
+    room: &Room,
+    format: &ClientFormat<'_>,
+    events: Vec<Arc<TimelineEvent>>,
+) -> Result<(), ApiError> {
+    let events = timeline::state_for(format.user, room, events).await?;
     out.push('[');
     for (at, event) in events.iter().enumerate() {
         if at > 0 {
@@ -58,20 +64,20 @@ pub(crate) fn push_state(out: &mut String, format: &ClientFormat<'_>, events: &[
         event.write_client(out, format, None, None);
     }
     out.push(']');
+    Ok(())
 }
 
-/// The member events of the senders of `events`, for clients that load members lazily.
+/// The member events of the senders of `events`, for clients that load members lazily: as they are now, or were when the
+/// reader left.
 pub(crate) async fn members_of_senders(
     room: &Room,
+    access: Access,
     events: &[VisibleEvent],
 ) -> Result<Vec<Arc<TimelineEvent>>, ApiError> {
-    let view = room.view();
-    let mut senders: Vec<&str> = events.iter().map(|visible| visible.event.pdu.sender().as_str()).collect();
+    let mut senders: Vec<String> = events.iter().map(|visible| visible.event.pdu.sender().to_string()).collect();
     senders.sort_unstable();
     senders.dedup();
-    let entries: Vec<Arc<StateEntry>> =
-        senders.into_iter().filter_map(|sender| view.state.get("m.room.member", sender).cloned()).collect();
-    Ok(timeline::state_events(room, &entries).await?)
+    Ok(timeline::members_at(room, access.upto(room.view().position), senders).await?)
 }
 
 /// A room and how far the requester may read it; 403 when not at all.

@@ -160,6 +160,9 @@ impl UnreadCounts {
             for event in &chunk {
                 self.count(user, room, &settings, read, unread, event).await?;
             }
+            if chunk.iter().any(|event| event.pdu.event_type() == "m.room.redaction") {
+                self.forget_redacted(room, unread).await?;
+            }
             scanned += chunk.len() as u64;
             unread.advance(reached);
         }
@@ -176,18 +179,22 @@ impl UnreadCounts {
         unread: &mut RoomUnread,
         event: &TimelineEvent,
     ) -> Result<(), DbError> {
-        if event.pdu.event_type() == "m.room.redaction"
-            && let Some(redacted) = event.pdu.redacts()
-            && let Some(redacted) = room.view().recent.iter().find(|event| event.pdu.event_id() == redacted)
-        {
-            unread.forget(redacted.position);
-        }
         let thread = evaluate::thread_of(&event.pdu);
         if !read.covers(thread, event.position) {
             let outcome = self.evaluate(user, room, settings, event).await?;
             if outcome.notify {
                 unread.add(event.position, thread, outcome.highlight);
             }
+        }
+        Ok(())
+    }
+
+    /// Events that have been redacted since they were counted do not notify any more.
+    async fn forget_redacted(&self, room: &Room, unread: &mut RoomUnread) -> Result<(), DbError> {
+        let (nid, counted) = (room.nid, unread.positions());
+        if !counted.is_empty() {
+            let redacted = self.db.read(move |tx| repo::events::redacted_at(tx, nid, &counted)).await?;
+            unread.forget(&redacted);
         }
         Ok(())
     }

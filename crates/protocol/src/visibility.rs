@@ -49,7 +49,7 @@ pub struct StateForUser {
 
 impl StateForUser {
     /// Rules 1 to 5 for an event at this state; `joined_later`: whether the user joined at any point after the event.
-    fn allows(self, joined_later: bool) -> bool {
+    pub fn allows(self, joined_later: bool) -> bool {
         match (self.visibility, self.membership) {
             (HistoryVisibility::WorldReadable, _) | (_, Some(Membership::Join)) => true,
             (HistoryVisibility::Shared, _) if joined_later => true,
@@ -61,13 +61,15 @@ impl StateForUser {
 
 /// Whether a user may see an event. `before` and `after` are the room state around it; they differ for two kinds of event, a
 /// change of the visibility and a change of the user's own membership, and such an event is seen when either state allows it.
+///
+/// A server takes the place of the user for whom most is allowed of its users.
 pub fn is_visible(before: StateForUser, after: StateForUser, joined_later: bool) -> bool {
     before.allows(joined_later) || after.allows(joined_later) || is_own_departure(before, after)
 }
 
-/// Users always see that they are out, be it that they declined an invite to a room whose history they never could see.
+/// Users always see that they are out, be it that their knock or invite to a room whose history they never could see has ended.
 fn is_own_departure(before: StateForUser, after: StateForUser) -> bool {
-    matches!(before.membership, Some(Membership::Join | Membership::Invite))
+    matches!(before.membership, Some(Membership::Join | Membership::Invite | Membership::Knock))
         && matches!(after.membership, Some(Membership::Leave | Membership::Ban))
 }
 
@@ -105,6 +107,7 @@ mod tests {
         assert!(is_visible(at(V::Joined, Some(M::Leave)), at(V::Joined, Some(M::Join)), false));
         assert!(is_visible(at(V::Joined, Some(M::Join)), at(V::Joined, Some(M::Ban)), false));
         assert!(is_visible(at(V::Joined, Some(M::Invite)), at(V::Joined, Some(M::Leave)), false));
+        assert!(is_visible(at(V::Shared, Some(M::Knock)), at(V::Shared, Some(M::Leave)), false));
         assert!(!is_visible(at(V::Joined, out), at(V::Joined, Some(M::Invite)), false));
         assert!(!is_visible(at(V::Joined, Some(M::Ban)), at(V::Joined, Some(M::Leave)), false));
     }

@@ -15,7 +15,8 @@ use tokio::sync::MutexGuard;
 use crate::error::SendError;
 use crate::head::{self, Extremity, Head, StateChange, Tip};
 use crate::load;
-use crate::persist::{Append, PendingEvent, PendingRedaction, PendingSnapshot, PersistError, Sending};
+use crate::persist::{Append, PendingEvent, PendingSnapshot, PersistError, Sending};
+use crate::redactions::{PendingRedaction, Target};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::{StateEntry, StateMap};
@@ -61,8 +62,8 @@ impl Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct Redacts {
     pub event_id: EventId,
-    /// The event, when it is known: its number, and what is left of it.
-    pub target: Option<(EventNid, Pdu)>,
+    /// The event, when it is known.
+    pub target: Option<Target>,
 }
 
 /// What came of a draft.
@@ -120,8 +121,8 @@ impl Rooms {
         let mut head = room.head.lock().await;
         let epoch = room.epoch.load(std::sync::atomic::Ordering::Acquire);
         if head.epoch != epoch {
-            let (nid, server_name) = (room.nid, self.server_name.clone());
-            let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
+            let (nid, server_name, as_of) = (room.nid, self.server_name.clone(), room.redactions());
+            let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), as_of)).await?;
             let loaded =
                 loaded.ok_or_else(|| DbError::bad_data(format!("rooms, room_nid {nid}"), "the room is gone"))?;
             *head = Head::of(&loaded.view, epoch);
@@ -139,6 +140,7 @@ impl Rooms {
             let mut head = self.lock_head(room).await?;
             let view = room.view();
             if !head.hidden && head.tip == view.tip && Arc::ptr_eq(&head.current, &view.current) {
+                head.redacting = false;
                 return Ok(head);
             }
             let permit = self.persister.reserve().await?;
@@ -230,22 +232,16 @@ impl Rooms {
             depth: pdu.depth(),
             snapshot: head.tip.snapshot,
         };
+        next.redacting |= draft.redacts.is_some();
         let server_name = self.server_name.as_str();
-        let target = draft.redacts.as_ref().and_then(|redacts| redacts.target.as_ref());
-        let redacts = target.map(|(target, redacted)| {
-            let entry = head::redacted_entry(&head.current, *target, redacted);
-            if let Some(entry) = &entry {
-                let change = StateChange::set(Arc::clone(entry), None);
-                next.current = Arc::new(head::with_changes(&head.current, [&change], version, server_name));
-            }
-            PendingRedaction { target: *target, entry }
-        });
+        let target = draft.redacts.as_ref().and_then(|redacts| redacts.target.clone());
+        let redacts = target.map(|target| PendingRedaction::new(target, &mut next.current, version, server_name));
         let mut event = None;
         let (mut changes, mut snapshots) = (Vec::new(), Vec::new());
         if let Some(state_key) = pdu.state_key() {
             let event_type = known_type(&head.current.state, pdu.event_type());
             let kept = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
-            let entry = Arc::new(StateEntry::pending(event_type, state_key.into(), &kept));
+            let entry = Arc::new(StateEntry::of(event_type, state_key.into(), &kept));
             let own = (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), nid);
             let change = StateChange::set(entry, replaced.as_ref().map(|(nid, _)| *nid));
             next.tip.snapshot = head.tip.snapshot.child(snapshot_after(nid), 1);
@@ -264,7 +260,7 @@ impl Rooms {
             snapshot_before: Some(head.tip.snapshot),
             snapshots,
             changes,
-            replaced: replaced.map(|(_, before)| Replaced::of(&before)),
+            replaced: replaced.map(|(nid, before)| Replaced::of(nid, &before)),
             _kept: event,
             transaction: draft.transaction.clone(),
             redacted_by: None,
@@ -329,13 +325,6 @@ impl Rooms {
             found.state.push(self.entry_pdu(version, create).await?);
         }
         Ok(found)
-    }
-
-    pub(crate) async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
-        match entry.pdu() {
-            Some(pdu) => Ok(pdu.clone()),
-            None => Ok(self.state_event(version, entry).await?.pdu.clone()),
-        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! State events that were read from the database, within a budget of bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use plexus_protocol::event::Pdu;
 use plexus_store::EventNid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -13,39 +15,73 @@ use crate::timeline_event::TimelineEvent;
 const USUAL_WEIGHT: usize = 2_048;
 
 /// Event number to event.
+///
+/// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`] before the
+/// read lets [`EventCache::insert`] notice.
 pub(crate) struct EventCache {
-    cache: Cache<EventNid, Arc<TimelineEvent>, ByWeight>,
+    cache: Cache<EventNid, Cached, ByWeight>,
+    /// Goes up before a redacted event is removed.
+    removals: AtomicU64,
 }
+
+/// An event and its room's count of redactions before it was read.
+#[derive(Clone)]
+struct Cached {
+    event: Arc<TimelineEvent>,
+    as_of: u64,
+}
+
+/// The state of the cache before an event is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading(u64);
 
 #[derive(Clone)]
 struct ByWeight;
 
-impl Weighter<EventNid, Arc<TimelineEvent>> for ByWeight {
-    fn weight(&self, _: &EventNid, event: &Arc<TimelineEvent>) -> u64 {
-        event.weight() as u64
+impl Weighter<EventNid, Cached> for ByWeight {
+    fn weight(&self, _: &EventNid, cached: &Cached) -> u64 {
+        cached.event.weight() as u64
     }
 }
 
 impl EventCache {
     /// A cache of at most `bytes`.
     pub fn new(bytes: usize) -> Self {
-        Self { cache: Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight) }
+        let cache = Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight);
+        Self { cache, removals: AtomicU64::new(0) }
     }
 
     pub fn size(&self) -> CacheSize {
         CacheSize { name: "events", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
-    pub fn get(&self, nid: EventNid) -> Option<Arc<TimelineEvent>> {
-        self.cache.get(&nid)
+    /// The event, unless a redaction may have changed what it shows of others since it was read; `as_of`: its room's count of
+    /// redactions.
+    pub fn get(&self, nid: EventNid, as_of: u64) -> Option<Arc<TimelineEvent>> {
+        self.cache.get(&nid).filter(|cached| cached.as_of == as_of).map(|cached| cached.event)
     }
 
-    pub fn insert(&self, event: &Arc<TimelineEvent>) {
-        self.cache.insert(event.nid, Arc::clone(event));
+    /// The event's own content.
+    pub fn pdu(&self, nid: EventNid) -> Option<Pdu> {
+        self.cache.get(&nid).map(|cached| cached.event.pdu.clone())
+    }
+
+    /// To be asked before an event is read that is to be inserted.
+    pub fn begin(&self) -> Reading {
+        Reading(self.removals.load(Ordering::SeqCst))
+    }
+
+    /// Keeps an event, unless one was redacted since the reading began. `as_of`: its room's count of redactions before that.
+    pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: Reading) {
+        self.cache.insert(event.nid, Cached { event: Arc::clone(event), as_of });
+        if self.begin().0 != reading.0 {
+            self.cache.remove(&event.nid);
+        }
     }
 
     /// Forgets an event that has been redacted.
     pub fn remove(&self, nid: EventNid) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
         self.cache.remove(&nid);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::EventNid;
@@ -12,6 +11,7 @@ use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::{CurrentState, RoomView};
 use crate::state_map::{StateEntry, StateMap};
+use crate::timeline_event::TimelineEvent;
 
 /// A forward extremity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +46,14 @@ pub(crate) struct Head {
     pub current: Arc<CurrentState>,
     /// Whether events that are shown to nobody, and leave the rest as it is, may be on their way to the database.
     pub hidden: bool,
+    /// Whether redactions may be on their way to the database, where they and what they redact find each other.
+    pub redacting: bool,
 }
 
 impl Head {
     /// The committed room.
     pub fn of(view: &RoomView, epoch: u64) -> Self {
-        Self { epoch, tip: view.tip.clone(), current: Arc::clone(&view.current), hidden: false }
+        Self { epoch, tip: view.tip.clone(), current: Arc::clone(&view.current), hidden: false, redacting: false }
     }
 }
 
@@ -169,9 +171,17 @@ fn count(
     }
 }
 
-/// What becomes of the current state's entry for `target` once it has been redacted; `None` when the event is not part of
-/// the current state.
-pub(crate) fn redacted_entry(current: &CurrentState, target: EventNid, redacted: &Pdu) -> Option<Arc<StateEntry>> {
-    let entry = current.state.get(redacted.event_type(), redacted.state_key()?)?;
-    (entry.nid == target).then(|| Arc::new(entry.redacted(redacted)))
+/// Puts what is left of a redacted event into the current state, if the event is part of that: the new entry. Somebody keeps
+/// `left` until it is committed.
+pub(crate) fn redact_in_state(
+    current: &mut Arc<CurrentState>,
+    left: &Arc<TimelineEvent>,
+    version: RoomVersion,
+    server_name: &str,
+) -> Option<Arc<StateEntry>> {
+    let entry = current.state.get(left.pdu.event_type(), left.pdu.state_key()?)?;
+    let entry = (entry.nid == left.nid).then(|| Arc::new(entry.redacted(left)))?;
+    let change = StateChange::set(Arc::clone(&entry), None);
+    *current = Arc::new(with_changes(current, [&change], version, server_name));
+    Some(entry)
 }

@@ -52,7 +52,13 @@ pub(crate) struct LoadedRoom {
 }
 
 /// Reads a room; `None` when there is none with this number.
-pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<Option<LoadedRoom>, DbError> {
+/// `as_of`: its count of redactions.
+pub(crate) fn room(
+    tx: &mut Tx<'_>,
+    nid: RoomNid,
+    server_name: &str,
+    as_of: u64,
+) -> Result<Option<LoadedRoom>, DbError> {
     let Some(row) = repo::rooms::by_nid(tx, nid)? else { return Ok(None) };
     let place = || format!("rooms, room_nid {nid}");
     let version: RoomVersion = row.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;
@@ -73,7 +79,7 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str) -> Result<O
         _ => 0,
     };
 
-    let state = state(tx, nid, version, &recent)?;
+    let state = state(tx, (nid, version), &recent, as_of)?;
     let mut extremities = Vec::with_capacity(row.extremities.len());
     for event in repo::events::by_nids(tx, &row.extremities)? {
         let pdu = parse(&event, version)?;
@@ -110,9 +116,9 @@ fn has_members_elsewhere(state: &StateMap, server_name: &str) -> bool {
 
 fn state(
     tx: &mut Tx<'_>,
-    room: RoomNid,
-    version: RoomVersion,
+    (room, version): (RoomNid, RoomVersion),
     recent: &[Arc<TimelineEvent>],
+    as_of: u64,
 ) -> Result<StateMap, DbError> {
     let rows = repo::current_state::all(tx, room)?;
     let wanted: Vec<EventNid> = rows
@@ -140,7 +146,7 @@ fn state(
         let membership = row.membership.and_then(MembershipKind::from_code);
         let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, membership);
         if let Some(event) = events.get(&row.event_nid) {
-            entry.remember(event);
+            entry.remember(event, as_of);
         }
         state.insert(Arc::new(entry));
     }
@@ -192,24 +198,25 @@ pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevel
     }
 }
 
-/// The event of a state entry.
+/// The event of a state entry; `as_of`: the room's count of redactions.
 pub(crate) async fn state_event(
     db: &Database,
     cache: &EventCache,
     version: RoomVersion,
     entry: &StateEntry,
+    as_of: u64,
 ) -> Result<Arc<TimelineEvent>, DbError> {
-    if let Some(event) = entry.event().or_else(|| cache.get(entry.nid)) {
+    if let Some(event) = entry.event(as_of).or_else(|| cache.get(entry.nid, as_of)) {
         return Ok(event);
     }
-    let nid = entry.nid;
+    let (nid, reading) = (entry.nid, cache.begin());
     let events = db.read(move |tx| by_nids(tx, version, &[nid])).await?;
     let event = events
         .into_iter()
         .next()
         .ok_or_else(|| DbError::bad_data(format!("current_state, event {nid}"), "no such event"))?;
-    cache.insert(&event);
-    entry.remember(&event);
+    cache.insert(&event, as_of, reading);
+    entry.remember(&event, as_of);
     Ok(event)
 }
 
@@ -242,16 +249,14 @@ pub(crate) fn hydrate(
     }
     rows.into_iter()
         .map(|row| {
-            let mut pdu = parse(&row, version)?;
-            if row.redacted_by.is_some() {
-                pdu = redact::redact(&pdu);
-            }
-            let replaced = row.replaced.and_then(|nid| related.get(&nid)).map(|(row, pdu)| {
-                Box::new(if row.redacted_by.is_some() { Replaced::of(&redact::redact(pdu)) } else { Replaced::of(pdu) })
-            });
+            let pdu = shown(&row, &parse(&row, version)?);
+            let replaced = row
+                .replaced
+                .and_then(|nid| related.get(&nid))
+                .map(|(row, pdu)| Box::new(Replaced::of(row.event_nid, &shown(row, pdu))));
             let redaction = row.redacted_by.and_then(|nid| related.get(&nid));
             let redacted_because = redaction.map(|(row, pdu)| {
-                Arc::new(TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), pdu.clone(), None, None))
+                Arc::new(TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), shown(row, pdu), None, None))
             });
             let transaction = row.transaction.and_then(|(device_id, txn_id)| {
                 let txn_id = String::from_utf8(txn_id).ok()?.into();
@@ -262,6 +267,11 @@ pub(crate) fn hydrate(
             Ok(Arc::new(event))
         })
         .collect()
+}
+
+/// The event of a row, of which `pdu` was parsed: what is left of it when it has been redacted.
+fn shown(row: &StoredEvent, pdu: &Pdu) -> Pdu {
+    if row.redacted_by.is_some() { redact::redact(pdu) } else { pdu.clone() }
 }
 
 /// The event of a row, not redacted.

@@ -1,5 +1,6 @@
 //! The values of `membership` in an `m.room.member` event.
 
+use plexus_protocol::auth::Membership;
 use plexus_protocol::event::Pdu;
 
 /// A user's membership of a room.
@@ -15,6 +16,30 @@ pub enum MembershipKind {
     Leave,
     /// `ban`
     Ban,
+}
+
+impl From<MembershipKind> for Membership {
+    fn from(kind: MembershipKind) -> Self {
+        match kind {
+            MembershipKind::Invite => Self::Invite,
+            MembershipKind::Join => Self::Join,
+            MembershipKind::Knock => Self::Knock,
+            MembershipKind::Leave => Self::Leave,
+            MembershipKind::Ban => Self::Ban,
+        }
+    }
+}
+
+impl From<Membership> for MembershipKind {
+    fn from(membership: Membership) -> Self {
+        match membership {
+            Membership::Invite => Self::Invite,
+            Membership::Join => Self::Join,
+            Membership::Knock => Self::Knock,
+            Membership::Leave => Self::Leave,
+            Membership::Ban => Self::Ban,
+        }
+    }
 }
 
 impl MembershipKind {

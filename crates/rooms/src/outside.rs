@@ -67,7 +67,7 @@ impl Rooms {
         };
         let event = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
         let event_type = known_type(&head.current.state, pdu.event_type());
-        let entry = Arc::new(StateEntry::pending(event_type, state_key.into(), &event));
+        let entry = Arc::new(StateEntry::of(event_type, state_key.into(), &event));
         let replaced = head.current.state.get(pdu.event_type(), state_key).map(|entry| entry.nid);
         let change = StateChange::set(entry, replaced);
         let server_name = self.server_name.as_str();

@@ -20,11 +20,12 @@ use plexus_store::{Database, DbError, EventNid, Position, Tx, repo};
 use tokio::sync::oneshot;
 
 use crate::head::{StateChange, Tip};
+use crate::redactions::PendingRedaction;
 use crate::registry::Shared;
 use crate::room::{CurrentState, Room};
-use crate::state_map::StateEntry;
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::transactions::TransactionKey;
+pub(crate) use apply::apply_redactions;
 pub(crate) use queue::{Committed, Permit};
 use queue::{Queue, Request};
 
@@ -70,13 +71,6 @@ pub(crate) enum Sending {
     Own,
     /// The server handed it to this one to be passed on (`send_join` and its like).
     HandedBy(ServerName),
-}
-
-/// What a pending redaction redacts.
-pub(crate) struct PendingRedaction {
-    pub target: EventNid,
-    /// The target's entry in the current state, if it has one.
-    pub entry: Option<Arc<StateEntry>>,
 }
 
 /// A state to be stored as its difference to another.

@@ -5,21 +5,50 @@ use std::sync::Arc;
 use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::EventId;
 use plexus_protocol::power_levels::PowerLevels;
-use plexus_store::{DbError, event_key, repo};
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::{DbError, EventNid, event_key, repo};
 
-use crate::head::{self, Head, StateChange};
+use crate::head;
 use crate::load;
-use crate::persist::PendingRedaction;
 use crate::registry::Rooms;
-use crate::room::Room;
+use crate::room::{CurrentState, Room};
 use crate::state_at::StateAt;
+use crate::state_map::StateEntry;
 use crate::timeline;
 use crate::timeline_event::TimelineEvent;
 
-/// A redaction, and what it leaves of its target.
-pub(crate) struct Redaction {
-    pub pending: PendingRedaction,
-    pub redacted: Pdu,
+/// An event to be redacted.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub nid: EventNid,
+    /// Whether it is in the timeline. What is only known as part of a state gets there when its predecessors are known.
+    pub placed: bool,
+    /// What is left of it.
+    pub left: Pdu,
+}
+
+impl Target {
+    pub fn of(event: &TimelineEvent) -> Self {
+        Self { nid: event.nid, placed: event.position != 0, left: redact::redact(&event.pdu) }
+    }
+}
+
+/// A redaction that is on its way to the database.
+pub(crate) struct PendingRedaction {
+    pub target: Target,
+    /// The target's entry in the current state, if it has one.
+    pub entry: Option<Arc<StateEntry>>,
+    /// What the entry refers to until the redaction is committed.
+    _kept: Arc<TimelineEvent>,
+}
+
+impl PendingRedaction {
+    /// Redacts the target in the current state, if it is part of that.
+    pub fn new(target: Target, current: &mut Arc<CurrentState>, version: RoomVersion, server_name: &str) -> Self {
+        let left = Arc::new(TimelineEvent::new(target.nid, 0, target.left.clone(), None, None));
+        let entry = head::redact_in_state(current, &left, version, server_name);
+        Self { target, entry, _kept: left }
+    }
 }
 
 /// The event that a redaction redacts.
@@ -28,31 +57,17 @@ pub(crate) fn redaction_target(pdu: &Pdu) -> Option<&EventId> {
 }
 
 impl Rooms {
-    /// What a redaction redacts, when that is in the timeline and may be redacted by its sender.
-    pub(crate) async fn redaction(
+    /// What a redaction redacts, when that is known and may be redacted by its sender.
+    pub(crate) async fn redaction_target(
         &self,
         room: &Room,
         state: &StateAt,
         pdu: &Pdu,
-    ) -> Result<Option<Redaction>, DbError> {
+    ) -> Result<Option<Target>, DbError> {
         let Some(target) = redaction_target(pdu) else { return Ok(None) };
-        let Some(event) = timeline::event(room, target).await? else { return Ok(None) };
-        if !may_redact(&load::power_levels(room.version, &state.state), pdu, &event.pdu) {
-            return Ok(None);
-        }
-        let pending = PendingRedaction { target: event.nid, entry: None };
-        Ok(Some(Redaction { pending, redacted: redact::redact(&event.pdu) }))
-    }
-
-    /// Redacts the entry of the current state that a redaction concerns, if there is one.
-    pub(crate) fn redact_in_state(&self, room: &Room, next: &mut Head, redaction: &mut Redaction) {
-        let entry = head::redacted_entry(&next.current, redaction.pending.target, &redaction.redacted);
-        if let Some(entry) = &entry {
-            let change = StateChange::set(Arc::clone(entry), None);
-            let server_name = self.server_name.as_str();
-            next.current = Arc::new(head::with_changes(&next.current, [&change], room.version, server_name));
-        }
-        redaction.pending.entry = entry;
+        let Some(event) = timeline::known_event(room, target).await? else { return Ok(None) };
+        let may = may_redact(&load::power_levels(room.version, &state.state), pdu, &event.pdu);
+        Ok(may.then(|| Target::of(&event)))
     }
 
     /// The redaction of an event that came before it, if its sender may redact the event.
@@ -64,10 +79,8 @@ impl Rooms {
         });
         let found = found.await?;
         let view = room.view();
-        Ok(found.into_iter().find(|redaction| {
-            redaction_target(&redaction.pdu) == Some(pdu.event_id())
-                && may_redact(&view.power_levels, &redaction.pdu, pdu)
-        }))
+        // That the redaction has been redacted itself, and may not say any more what it redacts, undoes nothing.
+        Ok(found.into_iter().find(|redaction| may_redact(&view.power_levels, &redaction.pdu, pdu)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use plexus_base::config::PrejoinStateEntry;
 use plexus_base::{Clock, Random};
+use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
@@ -23,10 +24,9 @@ use crate::memberships::Memberships;
 use crate::nids::Nids;
 use crate::peers::Peers;
 use crate::persist::Persister;
-use crate::room::{Room, RoomView};
-use crate::state_map::StateEntry;
+use crate::room::{FIRST_REDACTIONS, Room, RoomView};
+use crate::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::summaries::Summaries;
-use crate::timeline_event::TimelineEvent;
 use crate::transactions::Transactions;
 
 /// Rooms are loaded one at a time within each of these.
@@ -217,7 +217,7 @@ impl Rooms {
             return Ok(Some(room));
         }
         let server_name = self.server_name.clone();
-        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str())).await?;
+        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), FIRST_REDACTIONS)).await?;
         Ok(loaded.map(|loaded| {
             let load::LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
             let room = Arc::new(self.new_room((nid, id, version), revision, view));
@@ -250,13 +250,13 @@ impl Rooms {
         Room::new(self.db.clone(), Arc::clone(&self.shared.events), identity, revision, view)
     }
 
-    /// The event of a state entry, from memory or the database.
-    pub(crate) async fn state_event(
-        &self,
-        version: RoomVersion,
-        entry: &StateEntry,
-    ) -> Result<Arc<TimelineEvent>, DbError> {
-        load::state_event(&self.db, &self.shared.events, version, entry).await
+    /// The event of a state entry as it federates, from memory or the database.
+    pub(crate) async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
+        let cache = &self.shared.events;
+        match entry.pdu_in_memory().or_else(|| cache.pdu(entry.nid)) {
+            Some(pdu) => Ok(pdu),
+            None => Ok(load::state_event(&self.db, cache, version, entry, OWN_CONTENT_ONLY).await?.pdu.clone()),
+        }
     }
 
     /// The room with a number, when it is in memory.

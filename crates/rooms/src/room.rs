@@ -9,6 +9,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
+pub use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::{Mutex, Notify};
@@ -24,6 +25,9 @@ use crate::timeline_event::TimelineEvent;
 /// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
 /// it.
 const MAX_AHEAD_MS: u64 = 5 * 60_000;
+
+/// What [`Room::redactions`] begins with.
+pub(crate) const FIRST_REDACTIONS: u64 = 1;
 
 /// A room in memory. One writer at a time changes it; readers take [`Room::view`].
 pub struct Room {
@@ -52,6 +56,9 @@ pub struct Room {
     pub(crate) revision: AtomicI64,
     /// At least the time of the newest live event that is not late. Only writers of events look at it.
     pub(crate) latest_ts: AtomicI64,
+    /// How many redactions have changed what the room's events show of each other, since the room is in memory; see
+    /// [`Room::redactions`].
+    redactions: AtomicU64,
     /// Goes up when a commit has failed: what was built on it is void.
     pub(crate) epoch: AtomicU64,
     /// About how much memory the room takes.
@@ -83,6 +90,7 @@ impl Room {
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             latest_ts: AtomicI64::new(i64::MIN),
+            redactions: AtomicU64::new(FIRST_REDACTIONS),
             epoch: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             used: AtomicU64::new(0),
@@ -118,9 +126,25 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// The room's count of redactions. An event shows parts of others, so what keeps one in memory notes this count from before
+    /// it was read, and uses the event only as long as the count stands.
+    pub(crate) fn redactions(&self) -> u64 {
+        self.redactions.load(Ordering::SeqCst)
+    }
+
+    /// An event has been redacted of which others show parts. To be called after the commit, before memory shows the redaction.
+    pub(crate) fn note_redaction(&self) {
+        self.redactions.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// The event of a state entry, read from the database on a miss.
     pub async fn state_event(&self, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
-        crate::load::state_event(&self.db, &self.events, self.version, entry).await
+        crate::load::state_event(&self.db, &self.events, self.version, entry, self.redactions()).await
+    }
+
+    /// The event of a state entry, when it is in memory.
+    pub fn state_event_in_memory(&self, entry: &StateEntry) -> Option<Arc<TimelineEvent>> {
+        entry.event(self.redactions())
     }
 }
 
@@ -210,7 +234,8 @@ impl CurrentState {
     /// Derives the join rule, history visibility and guest access anew.
     pub(crate) fn derive_settings(&mut self) {
         self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", ""));
-        self.history_visibility = HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", ""));
+        self.history_visibility =
+            HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", "").map(Pdu::content));
         self.guests_can_join = self.content_str("m.room.guest_access", "guest_access") == Some("can_join");
     }
 
@@ -237,49 +262,6 @@ impl CurrentState {
     #[must_use]
     pub fn heroes(&self, user: &UserId) -> Vec<UserId> {
         crate::heroes::heroes(&self.state, user)
-    }
-}
-
-/// Who may read the room's history, `m.room.history_visibility`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HistoryVisibility {
-    /// Members from when they were invited.
-    Invited,
-    /// Members from when they joined.
-    Joined,
-    /// Whoever is or was a member, everything.
-    #[default]
-    Shared,
-    /// Anybody, everything.
-    WorldReadable,
-}
-
-impl HistoryVisibility {
-    /// Reads the event's `history_visibility`; anything unknown is `shared`.
-    #[must_use]
-    pub fn of(pdu: Option<&Pdu>) -> Self {
-        Self::named(pdu.and_then(|pdu| pdu.content().get_str("history_visibility")))
-    }
-
-    /// What `history_visibility` names; anything unknown is `shared`.
-    pub(crate) fn named(name: Option<&str>) -> Self {
-        match name {
-            Some("invited") => Self::Invited,
-            Some("joined") => Self::Joined,
-            Some("world_readable") => Self::WorldReadable,
-            _ => Self::Shared,
-        }
-    }
-
-    /// The value of `history_visibility`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Invited => "invited",
-            Self::Joined => "joined",
-            Self::Shared => "shared",
-            Self::WorldReadable => "world_readable",
-        }
     }
 }
 

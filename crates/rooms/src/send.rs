@@ -4,13 +4,13 @@ mod checks;
 
 use std::sync::Arc;
 
-use plexus_protocol::event::redact;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::DbError;
 
 use crate::build::{Draft, Redacts, Sent};
 use crate::error::SendError;
+use crate::redactions::Target;
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::timeline;
@@ -119,7 +119,7 @@ impl EventSender {
     async fn redaction(&self, room: &Arc<Room>, event: &NewEvent) -> Result<Redacts, SendError> {
         let event_id = redacted(event).ok_or(SendError::RedactsNothing)?;
         let view = room.view();
-        let Some(target) = timeline::event(room, &event_id).await? else {
+        let Some(target) = timeline::known_event(room, &event_id).await? else {
             // An event we may yet receive: only who may redact anything may redact it.
             return if view.power_levels.user(&event.sender) >= view.power_levels.redact() {
                 Ok(Redacts { event_id, target: None })
@@ -134,7 +134,7 @@ impl EventSender {
         if !view.power_levels.can_redact(&event.sender, pdu.sender()) {
             return Err(SendError::RedactionForbidden);
         }
-        Ok(Redacts { event_id, target: Some((target.nid, redact::redact(pdu))) })
+        Ok(Redacts { event_id, target: Some(Target::of(&target)) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state of a room: (event type, state key) to the event that set it.
 
 use std::cmp::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use plexus_protocol::event::Pdu;
 use plexus_store::EventNid;
@@ -14,6 +14,8 @@ use crate::timeline_event::TimelineEvent;
 ///
 /// Entries with an empty state key keep their event in memory; there are few of them. Others (members, above all) only
 /// know where it is while somebody else keeps it, so that a large room does not stay in memory as a whole.
+///
+/// The event in memory belongs to the room ([`crate::Room::state_event`]) and is good until a redaction changes what it shows.
 #[derive(Debug)]
 pub struct StateEntry {
     /// The event's type.
@@ -25,40 +27,53 @@ pub struct StateEntry {
     /// For an `m.room.member` event its `membership`.
     pub membership: Option<MembershipKind>,
     pdu: OnceLock<Pdu>,
-    kept: OnceLock<Arc<TimelineEvent>>,
-    elsewhere: Mutex<Weak<TimelineEvent>>,
+    memory: Mutex<InMemory>,
+}
+
+/// [`InMemory::as_of`] of an event of which only its own content is known to be up to date, not what it shows of others.
+pub(crate) const OWN_CONTENT_ONLY: u64 = 0;
+
+/// The event of an entry, if it is in memory.
+#[derive(Debug, Default)]
+struct InMemory {
+    /// The room's count of redactions ([`crate::Room::redactions`]) when the event was read.
+    as_of: u64,
+    event: Held,
+}
+
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Here(Arc<TimelineEvent>),
+    Elsewhere(Weak<TimelineEvent>),
+}
+
+impl Held {
+    fn get(&self) -> Option<Arc<TimelineEvent>> {
+        match self {
+            Self::Nothing => None,
+            Self::Here(event) => Some(Arc::clone(event)),
+            Self::Elsewhere(event) => event.upgrade(),
+        }
+    }
 }
 
 impl StateEntry {
-    /// An entry for an event that is not committed yet, which somebody keeps until it is.
-    #[must_use]
-    pub(crate) fn pending(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
-        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&event.pdu)).flatten();
-        let entry = Self::stored(event_type, state_key, event.nid, membership);
-        if entry.keeps() {
-            entry.pdu.get_or_init(|| event.pdu.clone());
-        } else {
-            entry.remember(event);
-        }
-        entry
-    }
-
-    /// An entry for an event that is in memory.
+    /// An entry for an event that is in memory, or is not committed yet and somebody keeps it until it is.
     #[must_use]
     pub(crate) fn of(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
         let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&event.pdu)).flatten();
         let entry = Self::stored(event_type, state_key, event.nid, membership);
-        entry.remember(event);
+        entry.remember_content(event);
         entry
     }
 
-    /// This entry once its event has been redacted.
+    /// This entry once its event has been redacted, of which `left` is left. Somebody keeps that until it is committed.
     #[must_use]
-    pub(crate) fn redacted(&self, redacted: &Pdu) -> Self {
+    pub(crate) fn redacted(&self, left: &Arc<TimelineEvent>) -> Self {
         let entry = Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);
-        if entry.keeps() {
-            entry.pdu.get_or_init(|| redacted.clone());
-        }
+        entry.remember_content(left);
         entry
     }
 
@@ -70,15 +85,7 @@ impl StateEntry {
         nid: EventNid,
         membership: Option<MembershipKind>,
     ) -> Self {
-        Self {
-            event_type,
-            state_key,
-            nid,
-            membership,
-            pdu: OnceLock::new(),
-            kept: OnceLock::new(),
-            elsewhere: Mutex::default(),
-        }
+        Self { event_type, state_key, nid, membership, pdu: OnceLock::new(), memory: Mutex::default() }
     }
 
     /// Whether it keeps its event in memory.
@@ -86,30 +93,48 @@ impl StateEntry {
         self.state_key.is_empty()
     }
 
-    /// The event, when it is in memory. [`crate::Room::state_event`] loads it when not.
+    /// The event, when it is in memory and no redaction since has changed what it shows; `as_of`: the room's count of
+    /// redactions. [`crate::Room::state_event`] loads it when not.
     #[must_use]
-    pub fn event(&self) -> Option<Arc<TimelineEvent>> {
-        self.kept.get().cloned().or_else(|| self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).upgrade())
+    pub(crate) fn event(&self, as_of: u64) -> Option<Arc<TimelineEvent>> {
+        let memory = self.memory();
+        if memory.as_of == as_of { memory.event.get() } else { None }
     }
 
     /// The event as it federates, of an entry that keeps it; redacted when it has been redacted.
     #[must_use]
     pub fn pdu(&self) -> Option<&Pdu> {
-        self.pdu.get().or_else(|| self.kept.get().map(|event| &event.pdu))
+        self.pdu.get()
     }
 
-    /// Remembers the event once it has been loaded or committed.
-    pub(crate) fn remember(&self, event: &Arc<TimelineEvent>) {
-        if self.keeps() {
-            self.kept.get_or_init(|| Arc::clone(event));
+    /// The event as it federates, when it is in memory.
+    #[must_use]
+    pub(crate) fn pdu_in_memory(&self) -> Option<Pdu> {
+        self.pdu.get().cloned().or_else(|| self.memory().event.get().map(|event| event.pdu.clone()))
+    }
+
+    /// Remembers the event once it has been loaded or committed. `as_of`: the room's count of redactions before it was read.
+    pub(crate) fn remember(&self, event: &Arc<TimelineEvent>, as_of: u64) {
+        let held = if self.keeps() {
+            self.pdu.get_or_init(|| event.pdu.clone());
+            Held::Here(Arc::clone(event))
         } else {
-            *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(event);
+            Held::Elsewhere(Arc::downgrade(event))
+        };
+        *self.memory() = InMemory { as_of, event: held };
+    }
+
+    /// Remembers the event's own content.
+    pub(crate) fn remember_content(&self, event: &Arc<TimelineEvent>) {
+        if self.keeps() {
+            self.pdu.get_or_init(|| event.pdu.clone());
+        } else {
+            self.remember(event, OWN_CONTENT_ONLY);
         }
     }
 
-    /// Forgets where the event was: it has been redacted.
-    pub(crate) fn forget(&self) {
-        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
+    fn memory(&self) -> MutexGuard<'_, InMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

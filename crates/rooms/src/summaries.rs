@@ -39,6 +39,11 @@ impl Summaries {
         CacheSize { name: "summaries", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
+    /// Forgets the summary of a room that has changed without a new revision.
+    pub fn forget(&self, nid: RoomNid) {
+        self.cache.remove(&nid);
+    }
+
     /// The summary of a room, at least as new as `revision`, which is what the database says; `None` without the room.
     pub async fn get(&self, rooms: &Rooms, nid: RoomNid, revision: i64) -> Result<Option<RoomSummary>, DbError> {
         if let Some((known, summary)) = self.cache.get(&nid)

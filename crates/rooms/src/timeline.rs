@@ -18,7 +18,8 @@ use crate::room::Room;
 use crate::state_map::StateEntry;
 use crate::timeline_event::TimelineEvent;
 
-pub use visibility::{Access, VisibleEvent, access, visible};
+pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
+pub(crate) use visibility::{Place, Sight};
 
 /// How many events one reader reads at a time.
 const READ_AT_ONCE: usize = 2_000;
@@ -150,6 +151,30 @@ pub async fn state_event_at(
         .await
 }
 
+/// The member events of users as they were at a position.
+pub async fn members_at(
+    room: &Room,
+    position: Position,
+    users: Vec<String>,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    if position >= view.position {
+        let entries: Vec<_> = users.iter().filter_map(|user| view.state.get("m.room.member", user).cloned()).collect();
+        return state_events(room, &entries).await;
+    }
+    let (nid, version) = (room.nid, room.version);
+    room.db
+        .read(move |tx| {
+            let mut nids = Vec::with_capacity(users.len());
+            for user in users {
+                let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
+                nids.extend(history.iter().rev().find(|(at, _)| *at <= position).map(|(_, event)| *event));
+            }
+            load::by_nids(tx, version, &nids)
+        })
+        .await
+}
+
 /// Every event of the current state, in order of type and state key.
 pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let view = room.view();
@@ -159,7 +184,7 @@ pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbErr
 
 /// The events of state entries, in their order; those that memory lacks are read in one go.
 pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
-    let in_memory: Vec<Option<Arc<TimelineEvent>>> = entries.iter().map(|entry| entry.event()).collect();
+    let in_memory: Vec<_> = entries.iter().map(|entry| room.state_event_in_memory(entry)).collect();
     let missing: Vec<EventNid> =
         entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry.nid).collect();
     let (db, version) = (&room.db, room.version);
@@ -176,6 +201,11 @@ pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Ve
 
 /// A timeline event by id, `None` when the room's timeline has no such event.
 pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    Ok(known_event(room, event_id).await?.filter(|event| event.position != 0))
+}
+
+/// An event of the room by id, also when it has no place in the timeline; its position is 0 then.
+pub(crate) async fn known_event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     if let Some(event) = room.view().recent.iter().find(|event| event.pdu.event_id() == event_id) {
         return Ok(Some(Arc::clone(event)));
     }
@@ -183,9 +213,7 @@ pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<Timelin
     let found = room
         .db
         .read(move |tx| match repo::events::find(tx, &key)? {
-            Some(place) if place.room_nid == nid && place.position.is_some() => {
-                Ok(load::by_nids(tx, version, &[place.event_nid])?.pop())
-            }
+            Some(place) if place.room_nid == nid => Ok(load::by_nids(tx, version, &[place.event_nid])?.pop()),
             _ => Ok::<_, DbError>(None),
         })
         .await?;

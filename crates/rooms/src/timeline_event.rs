@@ -8,7 +8,10 @@ use plexus_protocol::json::write_string;
 use plexus_store::{EventNid, Position};
 
 /// An event with everything a client's copy of it needs but the reader's own point of view.
-#[derive(Debug)]
+///
+/// It shows parts of other events: of the one it replaced, and of its redaction. What keeps it in memory has to keep up with the
+/// redaction of those too ([`Self::after`], [`crate::Room::state_event`]).
+#[derive(Clone, Debug)]
 pub struct TimelineEvent {
     /// The number the database knows the event by.
     pub nid: EventNid,
@@ -18,7 +21,7 @@ pub struct TimelineEvent {
     pub pdu: Pdu,
     /// For a state event what it replaced.
     pub replaced: Option<Box<Replaced>>,
-    /// The redaction, when the event has been redacted.
+    /// The redaction, when the event has been redacted: the bare event, without what belongs to its own place in the timeline.
     pub redacted_because: Option<Arc<TimelineEvent>>,
     /// How the sender's device named the request that made it.
     pub transaction: Option<Box<Transaction>>,
@@ -27,12 +30,25 @@ pub struct TimelineEvent {
 /// What a state event replaced.
 #[derive(Clone, Debug)]
 pub struct Replaced {
+    /// The number the database knows it by.
+    pub nid: EventNid,
     /// `unsigned.replaces_state`
     pub event_id: EventId,
     /// `unsigned.prev_sender`
     pub sender: UserId,
     /// `unsigned.prev_content`, JSON.
     pub content_json: Arc<str>,
+}
+
+/// A redaction that has taken effect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppliedRedaction<'a> {
+    /// The event it redacts.
+    pub target: EventNid,
+    /// What is left of that.
+    pub left: &'a Pdu,
+    /// The redaction.
+    pub because: &'a TimelineEvent,
 }
 
 /// How a device named a request: scope of `unsigned.transaction_id`.
@@ -58,9 +74,10 @@ pub struct ClientFormat<'a> {
 }
 
 impl Replaced {
-    /// What is told of a replaced state event.
-    pub(crate) fn of(pdu: &Pdu) -> Self {
-        Self { event_id: pdu.event_id().clone(), sender: pdu.sender().clone(), content_json: pdu.content_json().into() }
+    /// What is shown of a replaced state event.
+    pub(crate) fn of(nid: EventNid, pdu: &Pdu) -> Self {
+        let (event_id, sender) = (pdu.event_id().clone(), pdu.sender().clone());
+        Self { nid, event_id, sender, content_json: pdu.content_json().into() }
     }
 }
 
@@ -76,17 +93,49 @@ impl TimelineEvent {
     }
 
     /// The same event after it was redacted.
-    pub(crate) fn redacted(&self, because: Arc<TimelineEvent>) -> Self {
+    pub(crate) fn redacted(&self, because: &Self) -> Self {
         Self {
-            redacted_because: Some(because),
-            ..Self::new(
-                self.nid,
-                self.position,
-                redact::redact(&self.pdu),
-                self.replaced.clone(),
-                self.transaction.clone(),
-            )
+            pdu: redact::redact(&self.pdu),
+            redacted_because: Some(Arc::new(because.bare(because.pdu.clone()))),
+            ..self.clone()
         }
+    }
+
+    /// What this event has become by a redaction in its room, of itself or of an event that it shows; `None`: nothing else. The
+    /// first redaction of an event counts.
+    pub(crate) fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
+        let AppliedRedaction { target, left, because } = *redaction;
+        if self.nid == target {
+            return self.redacted_because.is_none().then(|| self.redacted(because));
+        }
+        if let Some(replaced) = self.replaced.as_deref().filter(|replaced| replaced.nid == target) {
+            let replaced = Replaced { content_json: left.content_json().into(), ..replaced.clone() };
+            return Some(Self { replaced: Some(Box::new(replaced)), ..self.clone() });
+        }
+        let own = self.redacted_because.as_ref().filter(|own| own.nid == target)?;
+        Some(Self { redacted_because: Some(Arc::new(own.bare(left.clone()))), ..self.clone() })
+    }
+
+    /// The event for a reader who may not see its redaction: of that is left what other servers get of an event that they may
+    /// not see.
+    pub(crate) fn with_redaction_hidden(&self) -> Self {
+        let hidden = self.redacted_because.as_ref().map(|own| Arc::new(own.bare(redact::redact(&own.pdu))));
+        Self { redacted_because: hidden, ..self.clone() }
+    }
+
+    /// The event for a reader who may not see what it replaced.
+    pub(crate) fn with_replaced_hidden(&self) -> Self {
+        Self { replaced: None, ..self.clone() }
+    }
+
+    fn bare(&self, pdu: Pdu) -> Self {
+        Self::new(self.nid, self.position, pdu, None, None)
+    }
+
+    /// Whether a redaction of the event changes what other events show: that of a state event the one that replaces it, that of
+    /// a redaction the event it redacts.
+    pub(crate) fn is_shown_by_others(pdu: &Pdu) -> bool {
+        pdu.state_key().is_some() || pdu.event_type() == "m.room.redaction"
     }
 
     /// About how much memory the event takes, in bytes.

@@ -54,16 +54,17 @@ pub async fn handle(
     out.push_str(",\"events_after\":");
     push_events(&mut out, &room, &format, &after.events).await?;
     out.push_str(",\"state\":");
-    let state = if filter.lazy_load_members {
-        let mut state = timeline::state_at(&room, newest).await?;
+    // Of one's own leave only that is seen, not the state of a room that one was not in.
+    let mut state = match timeline::state_position(user, &room, access, newest).await? {
+        Some(position) => timeline::state_at(&room, position).await?,
+        None => Vec::new(),
+    };
+    if filter.lazy_load_members {
         state.retain(|event: &Arc<TimelineEvent>| event.pdu.event_type() != "m.room.member");
         let shown: Vec<_> = std::iter::once(visible).chain(before.events).chain(after.events).collect();
-        state.extend(members_of_senders(&room, &shown).await?);
-        state
-    } else {
-        timeline::state_at(&room, newest).await?
-    };
-    push_state(&mut out, &format, &state);
+        state.extend(members_of_senders(&room, access, &shown).await?);
+    }
+    push_state(&mut out, &room, &format, state).await?;
     out.push('}');
     Ok(RawJson(out.into()))
 }

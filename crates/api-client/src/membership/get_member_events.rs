@@ -29,7 +29,9 @@ pub async fn handle(
     rooms.full_state(&room).await.map_err(send_error)?;
     let view = room.view();
     let at = request.at.as_deref().map(position_of).transpose()?.unwrap_or(view.position);
-    let at = at.min(access.upto(view.position));
+    let at = timeline::state_position(&requester.user_id, &room, access, at).await?.ok_or_else(|| {
+        ApiError::forbidden(format!("User {} may not see who was in room {room_id} then", requester.user_id))
+    })?;
     let mut members: Vec<Arc<TimelineEvent>> = if at >= view.position {
         let entries: Vec<Arc<StateEntry>> = view.state.of_type("m.room.member").cloned().collect();
         timeline::state_events(&room, &entries).await?
@@ -43,7 +45,7 @@ pub async fn handle(
             && request.not_membership.as_deref().is_none_or(|unwanted| membership != Some(unwanted))
     });
     let mut out = String::from("{\"chunk\":");
-    push_state(&mut out, &format(&requester, clock.now_ms()), &members);
+    push_state(&mut out, &room, &format(&requester, clock.now_ms()), members).await?;
     out.push('}');
     Ok(RawJson(out.into()))
 }

@@ -62,7 +62,8 @@ pub async fn handle(
     push_events(&mut out, &room, &format, &page.events).await?;
     if filter.lazy_load_members {
         out.push_str(",\"state\":");
-        push_state(&mut out, &format, &members_of_senders(&room, &page.events).await?);
+        let members = members_of_senders(&room, access, &page.events).await?;
+        push_state(&mut out, &room, &format, members).await?;
     }
     out.push('}');
     Ok(RawJson(out.into()))

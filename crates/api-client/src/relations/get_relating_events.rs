@@ -8,6 +8,7 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 use plexus_rooms::relations::{RelationFilter, related};
 use plexus_rooms::timeline::{self, Direction};
+use plexus_store::Position;
 use serde::Deserialize;
 
 use crate::event_json::{format, position_of, push_events, readable_room, token};
@@ -58,8 +59,8 @@ pub(super) async fn list(
     let to = request.to.as_deref().map(position_of).transpose()?;
     let last = access.upto(room.view().position);
     let (after, upto) = match direction {
-        Direction::Backward => (to.unwrap_or(0), from.unwrap_or(last).min(last)),
-        Direction::Forward => (from.unwrap_or(0), to.unwrap_or(last).min(last)),
+        Direction::Backward => (to.unwrap_or(Position::MIN), from.unwrap_or(last).min(last)),
+        Direction::Forward => (from.unwrap_or(Position::MIN), to.unwrap_or(last).min(last)),
     };
     let filter = RelationFilter { recurse: request.recurse, ..filter };
     let limit = usize::try_from(limit).unwrap_or(1);

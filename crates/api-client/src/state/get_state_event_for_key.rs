@@ -36,10 +36,12 @@ pub async fn handle(
         rooms.full_state(&room).await.map_err(send_error)?;
         event = timeline::state_event_at(&room, at, &event_type, &state_key).await?;
     }
-    let event = event.ok_or_else(|| ApiError::not_found("Event not found."))?;
+    let not_found = || ApiError::not_found("Event not found.");
+    let event = event.ok_or_else(not_found)?;
     if !whole {
         return Ok(RawJson(event.pdu.content_json().to_owned().into()));
     }
+    let event = timeline::state_for(&requester.user_id, &room, vec![event]).await?.pop().ok_or_else(not_found)?;
     let mut out = String::new();
     event.write_client(&mut out, &format(&requester, clock.now_ms()), None, None);
     Ok(RawJson(out.into()))

@@ -20,6 +20,6 @@ pub async fn handle(
     rooms.full_state(&room).await.map_err(send_error)?;
     let state = timeline::state_at(&room, access.upto(room.view().position)).await?;
     let mut out = String::new();
-    push_state(&mut out, &format(&requester, clock.now_ms()), &state);
+    push_state(&mut out, &room, &format(&requester, clock.now_ms()), state).await?;
     Ok(RawJson(out.into()))
 }

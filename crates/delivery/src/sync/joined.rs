@@ -56,7 +56,7 @@ impl Build<'_> {
         let summed = self.filter().lazy_load_members()
             && (extent != Extent::News || timeline.limited || members_changed || filled);
         let heroes = if summed { summary::heroes(&view, &self.request.user) } else { Vec::new() };
-        let of = StateOf { room, view: &view, timeline: &timeline, heroes: &heroes };
+        let of = StateOf { room, view: &view, timeline: &timeline, heroes: &heroes, until: None };
         let state = match extent {
             Extent::News => self.changed_state(&of, since).await?,
             Extent::Whole | Extent::WholeState => self.full_state(&of).await?,
@@ -125,6 +125,7 @@ impl Build<'_> {
         if let Some(membership) = checked
             && timeline.events.first().is_some_and(|first| first.position < membership.position)
         {
+            let loaded = timeline.events.len();
             let visible = history::visible(&self.request.user, room, timeline.events).await?;
             timeline.away = visible
                 .iter()
@@ -132,6 +133,9 @@ impl Build<'_> {
                 .map(|visible| (visible.event.nid, visible.membership))
                 .collect();
             timeline.events = visible.into_iter().map(|visible| visible.event).collect();
+            if timeline.events.len() < loaded && (timeline.limited || after == 0) {
+                timeline.begin_with_shown(upto);
+            }
         }
         Ok(timeline)
     }

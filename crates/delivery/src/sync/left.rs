@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use plexus_rooms::{Membership, Room};
+use plexus_protocol::id::UserId;
+use plexus_rooms::timeline::{member_until, state_delta};
+use plexus_rooms::{Membership, Room, TimelineEvent};
 use plexus_store::DbError;
 
 use super::build::{Build, Hints};
@@ -22,28 +24,34 @@ impl Build<'_> {
         hints: Hints,
         encounters: &mut Encounters,
     ) -> Result<Option<String>, DbError> {
-        let upto = membership.position;
         let since = self.since_position();
         let was_joined = self.request.since.is_some() && self.was_joined(room).await?;
-        let timeline = match self.request.since {
-            Some(_) if was_joined => self.timeline(room, since, upto, Some(membership)).await?,
-            None => self.timeline(room, 0, upto, Some(membership)).await?,
-            // Whoever was not in the room learns of the end of the invite or knock, or of the ban, and no more.
-            Some(_) => Timeline {
-                events: history::newest(room, upto - 1, upto, 1).await?,
-                start: upto - 1,
-                ..Timeline::default()
-            },
+        // The room is told of as far as the user was a member. A ban may come later, and who was only invited, or has knocked, or
+        // was banned without ever coming in, learns of the end of that and no more.
+        let until = member_until(&self.request.user, room).await?.map(|until| until.min(membership.position));
+        let member = until.filter(|_| was_joined || self.request.since.is_none());
+        let mut timeline = match member {
+            Some(until) => self.timeline(room, since, until, Some(membership)).await?,
+            None => Timeline { start: membership.position - 1, ..Timeline::default() },
         };
-        let view = room.view();
-        if was_joined && is_encrypted(room) {
-            encounters.left.extend(joined_members(&view));
+        if member.is_none_or(|until| until < membership.position) {
+            if let Some(event) = self.own_membership(room, membership).await? {
+                timeline.away.insert(event.nid, membership.kind);
+                timeline.events.push(event);
+            }
         }
-        let of = StateOf { room, view: &view, timeline: &timeline, heroes: &[] };
-        let state = match self.request.since {
+        let view = room.view();
+        if let Some(until) = member.filter(|_| was_joined && is_encrypted(room)) {
+            // Whoever came later was never met.
+            let later = state_delta(room, until, self.now.position).await?;
+            let met = |user: &UserId| !later.iter().any(|event| event.pdu.is_state("m.room.member", user.as_str()));
+            encounters.left.extend(joined_members(&view).filter(met));
+        }
+        let of = StateOf { room, view: &view, timeline: &timeline, heroes: &[], until };
+        let state = match member {
             Some(_) if was_joined => self.changed_state(&of, since).await?,
-            Some(_) => Vec::new(),
-            None => self.state_at_leave(&of, upto).await?,
+            Some(until) => self.state_at_leave(&of, until).await?,
+            None => Vec::new(),
         };
         let mut out = String::with_capacity(1024);
         let mut members = Members::open(&mut out);
@@ -52,5 +60,16 @@ impl Build<'_> {
         members.events("account_data", hints.account_data.iter().map(String::as_str));
         members.close();
         Ok(Some(out))
+    }
+
+    /// The user's own member event at the membership's position.
+    async fn own_membership(
+        &self,
+        room: &Room,
+        membership: &Membership,
+    ) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+        let at = membership.position;
+        let found = history::newest(room, at - 1, at, 1).await?.pop();
+        Ok(found.filter(|event| event.pdu.is_state("m.room.member", self.request.user.as_str())))
     }
 }

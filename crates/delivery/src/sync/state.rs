@@ -21,6 +21,8 @@ pub(super) struct StateOf<'s> {
     pub timeline: &'s Timeline,
     /// Members that the summary names.
     pub heroes: &'s [UserId],
+    /// The last position that is told of a room that the user has left.
+    pub until: Option<Position>,
 }
 
 /// What has been picked: events at hand, entries of the current state, and older events by id.
@@ -46,13 +48,7 @@ impl Build<'_> {
             let mut needed = self.needed_members(of);
             needed.insert(self.request.user.as_str());
             needed.extend(of.heroes.iter().map(UserId::as_str));
-            for user in needed {
-                if let Some(entry) = of.view.state.get(MEMBER, user)
-                    && self.sends_member(of.room, entry)
-                {
-                    self.pick(of, entry, &mut picked);
-                }
-            }
+            self.pick_members(of, needed, &mut picked);
         }
         self.load(of, picked).await
     }
@@ -66,7 +62,7 @@ impl Build<'_> {
         let shown: HashSet<EventNid> = of.timeline.events.iter().map(|event| event.nid).collect();
         let mut picked = Picked::default();
         if of.view.merged_since(since) {
-            let changed = timeline::state_delta(of.room, since, self.now.position).await?;
+            let changed = timeline::state_delta(of.room, since, of.until.unwrap_or(self.now.position)).await?;
             picked.events.extend(changed.into_iter().filter(|event| !shown.contains(&event.nid)));
         } else if of.timeline.limited {
             picked.events = self.changed_in_gap(of, since).await?;
@@ -88,16 +84,31 @@ impl Build<'_> {
             self.note_members(of, &of.timeline.events);
             let mut needed = self.needed_members(of);
             needed.extend(of.heroes.iter().map(UserId::as_str));
-            for user in needed {
-                if let Some(entry) = of.view.state.get(MEMBER, user)
-                    && !picked.events.iter().any(|event| event.nid == entry.nid)
-                    && self.sends_member(of.room, entry)
-                {
-                    self.pick(of, entry, &mut picked);
+            match of.until {
+                Some(until) => {
+                    let users = needed.into_iter().map(str::to_owned).collect();
+                    let members = timeline::members_at(of.room, until, users).await?;
+                    self.note_members(of, &members);
+                    let known: HashSet<EventNid> = picked.events.iter().map(|event| event.nid).collect();
+                    let new = |event: &Arc<TimelineEvent>| !known.contains(&event.nid) && !shown.contains(&event.nid);
+                    picked.events.extend(members.into_iter().filter(new));
                 }
+                None => self.pick_members(of, needed, &mut picked),
             }
         }
         self.load(of, picked).await
+    }
+
+    /// Takes the users' member events that the device does not have.
+    fn pick_members(&self, of: &StateOf<'_>, users: BTreeSet<&str>, picked: &mut Picked) {
+        for user in users {
+            if let Some(entry) = of.view.state.get(MEMBER, user)
+                && !picked.events.iter().any(|event| event.nid == entry.nid)
+                && self.sends_member(of.room, entry)
+            {
+                self.pick(of, entry, picked);
+            }
+        }
     }
 
     /// The state events of the gap that later ones in it did not replace. The specification asks for its members also with
@@ -172,6 +183,6 @@ impl Build<'_> {
             let pdu = &event.pdu;
             filter.allows(pdu.event_type(), pdu.sender().as_str(), || pdu.content().get("url").is_some())
         });
-        Ok(events)
+        timeline::state_for(&self.request.user, of.room, events).await
     }
 }

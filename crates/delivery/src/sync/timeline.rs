@@ -74,6 +74,14 @@ impl Timeline {
         Ok(Self { events: kept, all, start, limited: cut || !exhausted, away: HashMap::new() })
     }
 
+    /// Begins with the first event that is shown, for a reader who may not see what comes before: nor what the state was then.
+    /// `upto`: where the timeline ends.
+    pub fn begin_with_shown(&mut self, upto: Position) {
+        let first = self.events.first().map_or(upto, |first| first.position - 1);
+        self.start = first.max(self.start);
+        self.all.retain(|event| event.position > self.start);
+    }
+
     /// Where paging back through the room's history begins.
     pub fn prev_batch(&self) -> Position {
         self.events.first().map_or(self.start, |first| first.position - 1)

@@ -122,9 +122,14 @@ impl RoomUnread {
         self.events.push_back(Notifying { position, thread: thread.map(Into::into), highlight });
     }
 
-    /// An event that was redacted notifies no longer.
-    pub fn forget(&mut self, position: Position) {
-        self.events.retain(|event| event.position != position);
+    /// The positions of the events that are remembered one by one.
+    pub fn positions(&self) -> Vec<Position> {
+        self.events.iter().map(|event| event.position).collect()
+    }
+
+    /// Events that were redacted notify no longer.
+    pub fn forget(&mut self, positions: &[Position]) {
+        self.events.retain(|event| !positions.contains(&event.position));
     }
 
     /// Takes over a receipt; false when it lies within what is only known in sum.

@@ -183,8 +183,9 @@ impl Remote {
 
     /// A leave event that nobody else is told.
     fn leave_alone(&self, room: &Room, change: &MembershipChange) -> Result<Pdu, MembershipError> {
-        let invite = room.view().state.get("m.room.member", change.target.as_str()).and_then(|entry| entry.event());
-        let before: Vec<_> = invite.iter().map(|event| event.pdu.event_id().clone()).collect();
+        let invite =
+            room.view().state.get("m.room.member", change.target.as_str()).and_then(|entry| entry.pdu_in_memory());
+        let before: Vec<_> = invite.iter().map(|pdu| pdu.event_id().clone()).collect();
         let pdu = PduBuilder {
             room_id: Some(room.id.clone()),
             sender: change.target.clone(),
@@ -195,7 +196,7 @@ impl Remote {
             redacts: None,
             prev_events: before.clone(),
             auth_events: before,
-            depth: invite.map_or(1, |event| event.pdu.depth().saturating_add(1)),
+            depth: invite.map_or(1, |pdu| pdu.depth().saturating_add(1)),
             origin_server_ts: self.rooms.clock.now_ms(),
         };
         Ok(pdu.build(room.version, &self.rooms.signing_key, &self.rooms.server_name).map_err(SendError::from)?)

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plexus_store::{EventNid, Position};
+use plexus_store::Position;
 
 use super::write::Written;
 use super::{Append, Entered, PendingEvent};
 use crate::head::StateChange;
 use crate::memberships::Membership;
+use crate::redactions::Target;
 use crate::registry::Shared;
-use crate::room::{Room, RoomView};
-use crate::timeline_event::TimelineEvent;
+use crate::room::{CurrentState, Room, RoomView};
+use crate::state_map::StateEntry;
+use crate::timeline_event::{AppliedRedaction, TimelineEvent};
 
 /// How many recent events a room keeps in memory.
 const RECENT_EVENTS: usize = 64;
@@ -58,28 +60,34 @@ fn apply_to_room(
         next.partial = entered.partial.clone();
     }
     let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
+    let changes_what_is_shown = forget_redacted(shared, room, events.iter().map(|(pending, _)| *pending));
+    let as_of = room.redactions();
     for &(pending, position) in events {
         let Some(position) = position else { continue };
         let event = Arc::new(timeline_event(pending, position));
         for change in &pending.changes {
             match &change.entry {
-                Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event),
+                Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event, as_of),
                 _ => next.merged = position,
             }
             membership(shared, room, change, position);
         }
         if let Some(redaction) = &pending.redacts {
-            shared.events.remove(redaction.target);
-            let redacted = recent.redact(redaction.target, &event);
-            if let Some(entry) = &redaction.entry {
-                entry.forget();
-                redacted.inspect(|event| entry.remember(event));
-            }
+            let Target { nid: target, left, .. } = &redaction.target;
+            recent.redact(&AppliedRedaction { target: *target, left, because: &event });
         }
         if pending.in_timeline {
             next.position = position;
             recent.events.push(event);
         }
+    }
+    if changes_what_is_shown {
+        // As they have become by the last of the redactions.
+        let entries = events.iter().flat_map(|(pending, _)| {
+            let changed = pending.changes.iter().filter_map(|change| change.entry.as_ref());
+            changed.chain(pending.redacts.iter().filter_map(|redaction| redaction.entry.as_ref()))
+        });
+        entries.for_each(|entry| recent.remembered_by(entry, as_of));
     }
     recent.trim();
     next.recent_after = recent.after;
@@ -93,6 +101,44 @@ fn apply_to_room(
     room.revision.fetch_add(1, Ordering::Release);
 }
 
+/// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before anything is
+/// remembered anew.
+fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item = &'a PendingEvent>) -> bool {
+    let mut shown_by_others = false;
+    for pending in events {
+        if let Some(Target { nid, left, .. }) = pending.redacts.as_ref().map(|redaction| &redaction.target) {
+            shared.events.remove(*nid);
+            shown_by_others |= TimelineEvent::is_shown_by_others(left);
+        }
+        if pending.redacted_by.is_some() {
+            shared.events.remove(pending.nid);
+            shown_by_others |= TimelineEvent::is_shown_by_others(&pending.pdu);
+        }
+    }
+    if shown_by_others {
+        room.note_redaction();
+    }
+    shown_by_others
+}
+
+/// Takes committed redactions of events over into memory that are no part of an [`Append`]. `current`: the current state after
+/// them. Runs on the writer thread, while the room's head is held.
+pub(crate) fn apply_redactions<'a>(
+    shared: &Shared,
+    room: &Room,
+    current: Arc<CurrentState>,
+    redactions: impl Iterator<Item = AppliedRedaction<'a>>,
+) {
+    let view = room.view();
+    let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
+    room.note_redaction();
+    for redaction in redactions {
+        shared.events.remove(redaction.target);
+        recent.redact(&redaction);
+    }
+    room.set_view(RoomView { current, recent: recent.events.into(), ..RoomView::clone(&view) });
+}
+
 fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
     let event = TimelineEvent {
         nid: pending.nid,
@@ -103,7 +149,7 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
         transaction: pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone())),
     };
     match &pending.redacted_by {
-        Some(because) => event.redacted(Arc::clone(because)),
+        Some(because) => event.redacted(because),
         None => event,
     }
 }
@@ -122,13 +168,20 @@ struct Recent {
 }
 
 impl Recent {
-    /// Redacts an event and answers it, if it is among them; the first redaction counts.
-    fn redact(&mut self, target: EventNid, because: &Arc<TimelineEvent>) -> Option<Arc<TimelineEvent>> {
-        let event = self.events.iter_mut().find(|event| event.nid == target)?;
-        if event.redacted_because.is_none() {
-            *event = Arc::new(event.redacted(Arc::clone(because)));
+    /// Redacts an event, and what the others show of it.
+    fn redact(&mut self, redaction: &AppliedRedaction<'_>) {
+        for event in &mut self.events {
+            if let Some(after) = event.after(redaction) {
+                *event = Arc::new(after);
+            }
         }
-        Some(Arc::clone(event))
+    }
+
+    /// Has a state entry remember its event, if it is among them.
+    fn remembered_by(&self, entry: &StateEntry, as_of: u64) {
+        if let Some(event) = self.events.iter().find(|event| event.nid == entry.nid) {
+            entry.remember(event, as_of);
+        }
     }
 
     fn trim(&mut self) {

@@ -48,7 +48,7 @@ struct Rows {
     memberships: Vec<(UserNid, MembershipRow)>,
     relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
-    /// Redactions whose target is not known, by its stored id.
+    /// Redactions whose target has no place in the timeline yet, by its stored id.
     early_redactions: Vec<(Vec<u8>, EventNid)>,
     snapshots: state_snapshots::Writer,
     outgoing: Vec<Outgoing>,
@@ -222,10 +222,10 @@ impl Rows {
             }
         }
         self.current.insert(room_nid, Arc::clone(&event.current));
-        self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target, event.nid)));
+        self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
         self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));
         if event.in_timeline
-            && event.redacts.is_none()
+            && event.redacts.as_ref().is_none_or(|redaction| !redaction.target.placed)
             && let Some(target) = redaction_target(pdu)
         {
             self.early_redactions.push((event_key::encode(target), event.nid));

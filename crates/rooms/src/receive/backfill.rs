@@ -17,10 +17,12 @@ use super::{Effort, PduReceiver, ReceiveError};
 use crate::auth_index;
 use crate::interner::{Lookups, NewTexts};
 use crate::outliers;
-use crate::persist::{PendingSnapshot, Sending};
+use crate::persist::{PendingSnapshot, PersistError, Sending, apply_redactions};
+use crate::redactions::{PendingRedaction, Target, redaction_target};
 use crate::registry::Rooms;
 use crate::relations::target_of;
 use crate::room::Room;
+use crate::timeline_event::{AppliedRedaction, TimelineEvent};
 
 /// How many events are asked for at once.
 const LIMIT: u32 = 100;
@@ -37,8 +39,17 @@ struct Past {
     verdict: Verdict,
     snapshot_nid: i64,
     snapshots: Vec<PendingSnapshot>,
-    redacted_by: Option<EventNid>,
-    redacts: Option<EventNid>,
+    redacted_by: Option<Arc<TimelineEvent>>,
+    redacts: Option<Target>,
+}
+
+impl Past {
+    /// What is redacted with it, each with its redaction: itself, by one that came before it, and what it redacts.
+    fn redactions(&self) -> Vec<(Target, Arc<TimelineEvent>)> {
+        let event = Arc::new(TimelineEvent::new(self.nid, 0, self.pdu.clone(), None, None));
+        let itself = self.redacted_by.clone().map(|because| (Target::of(&event), because));
+        itself.into_iter().chain(self.redacts.clone().map(|target| (target, event))).collect()
+    }
 }
 
 impl PduReceiver {
@@ -155,32 +166,59 @@ impl Rooms {
             Some(known) => known.event_nid,
             None => self.nids.take(2).await?,
         };
-        let redacted_by = self.early_redaction(room, pdu).await?.map(|redaction| redaction.nid);
-        let redaction = self.redaction(room, &before.at, pdu).await?.filter(|_| verdict == Verdict::Accepted);
-        let redacts = redaction.map(|redaction| redaction.pending.target);
+        let redacted_by = self.early_redaction(room, pdu).await?;
+        let redacts = self.redaction_target(room, &before.at, pdu).await?.filter(|_| verdict == Verdict::Accepted);
         let snapshot_nid = before.at.snapshot.nid;
         let snapshots = behind(nid, pdu, verdict, before).new;
         let stored = candidate.stored.is_some();
         Ok(Past { nid, stored, pdu: pdu.clone(), verdict, snapshot_nid, snapshots, redacted_by, redacts })
     }
 
-    async fn write_past(&self, room: &Room, past: Past) -> Result<(), DbError> {
-        let (nid, shared, now_ms) = (room.nid, Arc::clone(&self.shared), self.clock.now_ms());
+    async fn write_past(&self, room: &Arc<Room>, past: Past) -> Result<(), DbError> {
+        let (nid, shared) = (room.nid, Arc::clone(&self.shared));
+        let redactions = past.redactions();
+        if redactions.is_empty() {
+            let write = self.db.write(move |tx| {
+                let texts = write(tx, nid, &past, shared.interner.lookups())?;
+                tx.after_commit(move || shared.interner.keep(texts));
+                Ok(())
+            });
+            return write.await;
+        }
+        // Held until the commit: nothing is on its way into the room, whose state may hold what is redacted.
+        let mut head = self.settled_head(room).await.map_err(|error| match error {
+            PersistError::Db(error) => error,
+            error => DbError::bad_data(format!("rooms, room_nid {nid}"), error),
+        })?;
+        let mut current = Arc::clone(&head.current);
+        let (version, server_name) = (room.version, self.server_name.as_str());
+        let pending: Vec<_> = redactions
+            .into_iter()
+            .map(|(target, because)| (PendingRedaction::new(target, &mut current, version, server_name), because))
+            .collect();
+        let (now_ms, writing, next) = (self.clock.now_ms(), Arc::clone(room), Arc::clone(&current));
         self.db
             .write(move |tx| {
                 let texts = write(tx, nid, &past, shared.interner.lookups())?;
-                let itself = past.redacted_by.map(|redaction| (past.nid, redaction));
-                for (target, redaction) in past.redacts.map(|target| (target, past.nid)).into_iter().chain(itself) {
-                    repo::events::set_redacted(tx, target, redaction)?;
-                    repo::redactions::add(tx, &[target], now_ms)?;
+                for (redaction, because) in &pending {
+                    repo::events::set_redacted(tx, redaction.target.nid, because.nid)?;
+                    repo::redactions::add(tx, &[redaction.target.nid], now_ms)?;
                 }
                 tx.after_commit(move || {
                     shared.interner.keep(texts);
-                    past.redacts.inspect(|target| shared.events.remove(*target));
+                    let applied = pending.iter().map(|(redaction, because)| AppliedRedaction {
+                        target: redaction.target.nid,
+                        left: &redaction.target.left,
+                        because,
+                    });
+                    apply_redactions(&shared, &writing, next, applied);
                 });
-                Ok(())
+                Ok::<_, DbError>(())
             })
-            .await
+            .await?;
+        head.current = current;
+        self.summaries.forget(nid);
+        Ok(())
     }
 
     /// Gives events their places before the oldest of the timeline; the last of them is the newest.
@@ -254,6 +292,12 @@ fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> R
         snapshots.add(tx, room, snapshot.parent, snapshot.snapshot, changes)?;
     }
     snapshots.finish(tx)?;
+    if past.verdict == Verdict::Accepted
+        && past.redacts.as_ref().is_none_or(|target| !target.placed)
+        && let Some(target) = redaction_target(pdu)
+    {
+        repo::redactions::add_early(tx, &[(event_key::encode(target), past.nid)])?;
+    }
     if let Some((target, rel_type)) = target_of(pdu).filter(|_| past.verdict == Verdict::Accepted) {
         let target = event_key::encode(&target);
         repo::relations::insert(tx, &[RelationRow { event_nid: past.nid, room_nid: room, target, rel_type }])?;

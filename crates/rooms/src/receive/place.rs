@@ -17,9 +17,10 @@ use plexus_store::{DbError, EventNid, pdu_json};
 use super::state_before::ToldStates;
 use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
 use crate::auth_index;
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::outliers;
 use crate::persist::{Append, Committed, Entered, PendingEvent, Sending};
+use crate::redactions::{PendingRedaction, redaction_target};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
@@ -211,7 +212,8 @@ impl Rooms {
     async fn place(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<(Verdict, Committed), ReceiveError> {
         let pdu = candidate.pdu;
         let mut head = self.lock_head(room).await?;
-        if candidate.told.is_some() || !before::follows(&head, pdu) {
+        let looks_up_redactions = head.redacting || redaction_target(pdu).is_some();
+        if candidate.told.is_some() || looks_up_redactions || !before::follows(&head, pdu) {
             drop(head);
             head = self.settled_head(room).await?;
         }
@@ -289,20 +291,24 @@ impl Rooms {
         let shown = if redacted_by.is_some() { redact::redact(pdu) } else { pdu.clone() };
         let mut after = before::behind(nid, &shown, verdict, before);
         let mut next = head.clone();
+        next.redacting |= redaction_target(pdu).is_some();
         let mut changes = Vec::new();
         let mut redacts = None;
         let mut replaced = None;
         if verdict == Verdict::Accepted {
-            redacts = self.redaction(room, &after.at, pdu).await?;
+            let target = self.redaction_target(room, &after.at, pdu).await?;
             changes = self.advance(room, head, &mut next, candidate, nid, &mut after).await?;
-            if let Some(redaction) = &mut redacts {
-                self.redact_in_state(room, &mut next, redaction);
+            let server_name = self.server_name.as_str();
+            redacts = target.map(|it| PendingRedaction::new(it, &mut next.current, room.version, server_name));
+            // It may have been part of the state before it got its place.
+            if let Some(left) = after.kept.as_ref().filter(|_| redacted_by.is_some()) {
+                head::redact_in_state(&mut next.current, left, room.version, server_name);
             }
             let own = changes.iter().find(|change| change.entry.as_ref().is_some_and(|entry| entry.nid == nid));
             if let Some(own) = own
                 && let Some(entry) = head.current.state.get(&own.event_type, &own.state_key)
             {
-                replaced = Some(Replaced::of(&self.entry_pdu(room.version, entry).await?));
+                replaced = Some(Replaced::of(entry.nid, &self.entry_pdu(room.version, entry).await?));
             }
         }
         let in_timeline = verdict == Verdict::Accepted;
@@ -320,7 +326,7 @@ impl Rooms {
             _kept: after.kept,
             transaction: candidate.transaction.cloned(),
             redacted_by,
-            redacts: redacts.map(|redaction| redaction.pending),
+            redacts,
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
             sending: candidate.sending.clone(),

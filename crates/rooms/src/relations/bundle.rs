@@ -23,7 +23,7 @@ struct Aggregation {
     thread: Option<(EventNid, u64, bool)>,
 }
 
-/// For each of `events` that has any, the JSON of its `unsigned.m.relations`.
+/// For each of `events` that has any, the JSON of its `unsigned.m.relations`: of what the reader may see, who is named in `format`.
 pub async fn bundle(
     room: &Room,
     format: &ClientFormat<'_>,
@@ -35,6 +35,7 @@ pub async fn bundle(
     }
     let (nid, version) = (room.nid, room.version);
     let related = room.db.read(move |tx| repo::relations::of_targets(tx, nid, &targets)).await?;
+    let related = super::seen(room, format.user, related).await?;
     if related.is_empty() {
         return Ok(HashMap::new());
     }

@@ -1,5 +1,7 @@
 //! Paging through what relates to an event, and through a room's threads.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::id::{EventId, UserId};
@@ -96,29 +98,56 @@ fn collect(
     Ok((found, depth))
 }
 
-/// The roots of the room's threads, those with the newest reply first, and the position of that reply. `participant`:
-/// only threads this user has taken part in. `before`: only threads whose newest reply lies before this position.
-pub async fn threads(
-    room: &Room,
-    participant: Option<&UserId>,
-    before: Position,
-    limit: u32,
-) -> Result<Vec<(Arc<TimelineEvent>, Position)>, DbError> {
+/// Which threads are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadFilter {
+    /// Only threads that the reader has taken part in.
+    pub participated: bool,
+    /// Only replies at or before this position count.
+    pub upto: Position,
+    /// Only threads whose newest reply lies before this position.
+    pub before: Position,
+    /// How many.
+    pub limit: u32,
+}
+
+/// A page of threads.
+#[derive(Clone, Debug)]
+pub struct ThreadPage {
+    /// The roots, those with the newest reply first.
+    pub roots: Vec<Arc<TimelineEvent>>,
+    /// `before` for the next page, when there is one.
+    pub next: Option<Position>,
+}
+
+/// The roots of those of the room's threads in which the reader may see a reply. Whether they may see the roots is for
+/// [`crate::timeline::visible`] to say.
+pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Result<ThreadPage, DbError> {
     let (nid, version) = (room.nid, room.version);
-    let participant = participant.map(|user| user.as_str().to_owned());
-    room.db
+    let ThreadFilter { participated, upto, before, limit } = filter;
+    let participant = participated.then(|| reader.as_str().to_owned());
+    let (events, replies, next) = room
+        .db
         .read(move |tx| {
-            let roots = repo::relations::thread_roots(tx, nid, participant.as_deref(), before, limit)?;
-            let mut found = Vec::with_capacity(roots.len());
-            for (target, latest) in roots {
-                if let Some(place) = repo::events::find(tx, &target)?
-                    && place.room_nid == nid
-                    && let Some(event) = load::by_nids(tx, version, &[place.event_nid])?.pop()
-                {
-                    found.push((event, latest));
-                }
+            let roots = repo::relations::thread_roots(tx, nid, participant.as_deref(), (upto, before), limit)?;
+            let next = roots.last().filter(|_| roots.len() == limit as usize).map(|(_, latest)| *latest);
+            let targets: Vec<Vec<u8>> = roots.into_iter().map(|(target, _)| target).collect();
+            let mut replies = repo::relations::of_targets(tx, nid, &targets)?;
+            replies.retain(|other| other.rel_type == b"m.thread");
+            let mut nids = Vec::with_capacity(targets.len());
+            for target in targets {
+                let place = repo::events::find(tx, &target)?.filter(|place| place.room_nid == nid);
+                nids.extend(place.map(|place| place.event_nid));
             }
-            Ok(found)
+            Ok::<_, DbError>((load::by_nids(tx, version, &nids)?, replies, next))
         })
-        .await
+        .await?;
+    let mut latest: HashMap<Vec<u8>, Position> = HashMap::new();
+    for reply in super::seen(room, reader, replies).await? {
+        latest.insert(reply.target, reply.position);
+    }
+    let newest_reply = |root: &TimelineEvent| latest.get(&event_key::encode(root.pdu.event_id())).copied();
+    let mut roots: Vec<_> = events.into_iter().filter_map(|root| Some((newest_reply(&root)?, root))).collect();
+    roots.sort_by_key(|(latest, _)| Reverse(*latest));
+    Ok(ThreadPage { roots: roots.into_iter().map(|(_, root)| root).collect(), next })
 }

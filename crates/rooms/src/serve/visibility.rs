@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
+use plexus_protocol::auth::Membership;
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::visibility::{HistoryVisibility, StateForUser};
 use plexus_store::repo::event_graph;
 use plexus_store::repo::interned::{find_state_key, find_state_keys, find_type};
 use plexus_store::repo::state_snapshots::{Key, Reader};
@@ -11,7 +14,7 @@ use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::answer::{Found, parse};
 use crate::membership_kind::MembershipKind;
-use crate::room::{HistoryVisibility, Room};
+use crate::room::Room;
 use crate::state_at::snapshot_behind;
 
 /// A server that looks at a room.
@@ -23,7 +26,7 @@ pub(super) struct Onlooker {
     keys: Option<Keys>,
     visibilities: HashMap<EventNid, HistoryVisibility>,
     memberships: HashMap<EventNid, Option<MembershipKind>>,
-    verdicts: HashMap<SnapshotNid, bool>,
+    states: HashMap<SnapshotNid, StateForUser>,
 }
 
 struct Keys {
@@ -42,7 +45,7 @@ impl Onlooker {
             keys: None,
             visibilities: HashMap::new(),
             memberships: HashMap::new(),
-            verdicts: HashMap::new(),
+            states: HashMap::new(),
         }
     }
 
@@ -55,29 +58,40 @@ impl Onlooker {
     /// An outlier is told to every member server, as auth chains and states tell it.
     fn sees(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
-        if self.permits(tx, before)? {
+        let before_it = self.state_for_server(tx, before)?;
+        // Only a server with a member asks: that member joined after what they were not in the room for.
+        if before_it.allows(true) {
             return Ok(true);
         }
-        // An event that changes what decides about it is seen by whom either side lets see it.
-        match snapshot_behind(&event.row.known) {
-            Some(after) if after != before => self.permits(tx, after),
-            _ => Ok(false),
-        }
+        let behind = match snapshot_behind(&event.row.known) {
+            Some(after) if after != before => self.state_for_server(tx, after)?,
+            _ => return Ok(false),
+        };
+        Ok(behind.allows(true))
     }
 
-    fn permits(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<bool, DbError> {
-        if let Some(known) = self.verdicts.get(&snapshot) {
+    /// What decides about the one of the server's users who may see most.
+    fn state_for_server(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<StateForUser, DbError> {
+        if let Some(known) = self.states.get(&snapshot) {
             return Ok(*known);
         }
-        let verdict = match self.visibility(tx, snapshot)? {
-            HistoryVisibility::WorldReadable | HistoryVisibility::Shared => true,
-            HistoryVisibility::Invited => {
-                self.has_member(tx, snapshot, &[MembershipKind::Join, MembershipKind::Invite])?
+        let visibility = self.visibility(tx, snapshot)?;
+        let membership = match visibility {
+            // Whoever it is.
+            HistoryVisibility::WorldReadable | HistoryVisibility::Shared => None,
+            HistoryVisibility::Invited | HistoryVisibility::Joined => {
+                if self.has_member(tx, snapshot, MembershipKind::Join)? {
+                    Some(Membership::Join)
+                } else if self.has_member(tx, snapshot, MembershipKind::Invite)? {
+                    Some(Membership::Invite)
+                } else {
+                    None
+                }
             }
-            HistoryVisibility::Joined => self.has_member(tx, snapshot, &[MembershipKind::Join])?,
         };
-        self.verdicts.insert(snapshot, verdict);
-        Ok(verdict)
+        let state = StateForUser { visibility, membership };
+        self.states.insert(snapshot, state);
+        Ok(state)
     }
 
     fn visibility(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<HistoryVisibility, DbError> {
@@ -88,23 +102,18 @@ impl Onlooker {
         }
         let row = event_graph::by_nids(tx, &[event])?.pop();
         let pdu = row.map(|row| parse(&row, self.room.version)).transpose()?;
-        let visibility = HistoryVisibility::of(pdu.as_ref());
+        let visibility = HistoryVisibility::of(pdu.as_ref().map(Pdu::content));
         self.visibilities.insert(event, visibility);
         Ok(visibility)
     }
 
-    fn has_member(
-        &mut self,
-        tx: &mut Tx<'_>,
-        snapshot: SnapshotNid,
-        kinds: &[MembershipKind],
-    ) -> Result<bool, DbError> {
+    fn has_member(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid, wanted: MembershipKind) -> Result<bool, DbError> {
         let members = self.keys(tx)?.members.clone();
         let mut unknown = Vec::new();
         for key in members {
             let Some(event) = self.reader.get(tx, snapshot, key)? else { continue };
             match self.memberships.get(&event) {
-                Some(kind) if kind.is_some_and(|kind| kinds.contains(&kind)) => return Ok(true),
+                Some(kind) if *kind == Some(wanted) => return Ok(true),
                 Some(_) => {}
                 None => unknown.push(event),
             }
@@ -112,7 +121,7 @@ impl Onlooker {
         let mut found = false;
         for row in event_graph::by_nids(tx, &unknown)? {
             let kind = MembershipKind::of(&parse(&row, self.room.version)?);
-            found |= kind.is_some_and(|kind| kinds.contains(&kind));
+            found |= kind == Some(wanted);
             self.memberships.insert(row.known.event_nid, kind);
         }
         Ok(found)

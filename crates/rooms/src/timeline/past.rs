@@ -3,30 +3,28 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use plexus_protocol::auth::Membership;
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
+use plexus_protocol::visibility::StateForUser;
 use plexus_store::repo::event_graph;
 use plexus_store::repo::interned::{find_state_key, find_type};
 use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
+use super::visibility::Place;
 use crate::membership_kind::MembershipKind;
 use crate::room::{HistoryVisibility, Room};
 use crate::state_at::snapshot_behind;
 use crate::timeline_event::TimelineEvent;
 
-/// The history visibility of a room and a user's membership of it, at one moment.
-#[derive(Clone, Copy)]
-pub(super) struct Moment {
-    pub visibility: HistoryVisibility,
-    pub membership: MembershipKind,
-}
+/// What decides about the user, before and behind each event.
+pub(super) type Moments = HashMap<EventNid, [StateForUser; 2]>;
 
-/// The moments before and behind each event.
-pub(super) type Moments = HashMap<EventNid, [Moment; 2]>;
-
-/// Reads them for those of `events` that were fetched from before.
-pub(super) async fn moments(room: &Room, user: &UserId, events: &[Arc<TimelineEvent>]) -> Result<Moments, DbError> {
-    let nids: Vec<EventNid> = events.iter().filter(|event| event.position < 0).map(|event| event.nid).collect();
+/// Reads it for those of the events that were fetched from before.
+pub(super) async fn moments(room: &Room, user: &UserId, places: &[Place]) -> Result<Moments, DbError> {
+    // One that is fetched right now has no position yet.
+    let nids: Vec<EventNid> = places.iter().filter(|place| place.position <= 0).map(|place| place.nid).collect();
     if nids.is_empty() {
         return Ok(Moments::new());
     }
@@ -63,10 +61,10 @@ fn moment(
     told: &HashMap<EventNid, Arc<TimelineEvent>>,
     visibility: Option<EventNid>,
     membership: Option<EventNid>,
-) -> Moment {
+) -> StateForUser {
     let pdu = |nid: Option<EventNid>| nid.and_then(|nid| told.get(&nid)).map(|event| &event.pdu);
-    let membership = pdu(membership).and_then(MembershipKind::of).unwrap_or(MembershipKind::Leave);
-    Moment { visibility: HistoryVisibility::of(pdu(visibility)), membership }
+    let membership = pdu(membership).and_then(MembershipKind::of).map(Membership::from);
+    StateForUser { visibility: HistoryVisibility::of(pdu(visibility).map(Pdu::content)), membership }
 }
 
 struct Keys {

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use plexus_protocol::auth::Membership;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
+use plexus_protocol::visibility::{HistoryVisibility, StateForUser, is_visible};
 use plexus_store::{DbError, EventNid, Position, Tx, repo};
 
-use super::past;
+use super::past::{self, Moments};
 use crate::load;
 use crate::membership_kind::MembershipKind;
-use crate::room::{HistoryVisibility, Room, RoomView};
+use crate::room::{Room, RoomView};
 use crate::timeline_event::TimelineEvent;
 
 /// An event its reader may see.
@@ -59,37 +61,158 @@ pub async fn access(room: &Room, user: &UserId) -> Result<Option<Access>, DbErro
     Ok((view.history_visibility == HistoryVisibility::WorldReadable).then_some(Access::Peek))
 }
 
-/// Of `events` (of the room's timeline) those the user may see, in their order.
+/// Of `events` (of the room's timeline) those the user may see, in their order, with what they may see of each.
 pub async fn visible(
     user: &UserId,
     room: &Room,
     events: Vec<Arc<TimelineEvent>>,
 ) -> Result<Vec<VisibleEvent>, DbError> {
-    let view = room.view();
-    let Some(oldest) = events.iter().map(|event| event.position).min() else { return Ok(Vec::new()) };
-    if sees_all_since(room, &view, user, oldest).await? {
-        let membership = MembershipKind::Join;
-        return Ok(events.into_iter().map(|event| VisibleEvent { event, membership }).collect());
+    let redactions = events.iter().filter_map(|event| event.redacted_because.as_ref());
+    let places = events.iter().chain(redactions).map(|event| Place::of(event)).collect();
+    let sight = match Sight::of(user, room, places).await? {
+        Sight::Everything => {
+            let membership = MembershipKind::Join;
+            return Ok(events.into_iter().map(|event| VisibleEvent { event, membership }).collect());
+        }
+        Sight::Partial(sight) => sight,
+    };
+    Ok(events.into_iter().filter_map(|event| sight.event(event, user)).collect())
+}
+
+/// State events as the user may be shown them: without what the redactions say that the user may not see. Whether the user may
+/// see the state is for the caller to know.
+pub async fn state_for(
+    user: &UserId,
+    room: &Room,
+    events: Vec<Arc<TimelineEvent>>,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let redactions = events.iter().filter_map(|event| event.redacted_because.as_ref());
+    match Sight::of(user, room, redactions.map(|event| Place::of(event)).collect()).await? {
+        Sight::Everything => Ok(events),
+        Sight::Partial(sight) => Ok(events.into_iter().map(|event| sight.redaction_hidden(event)).collect()),
     }
-    let history = match History::in_memory(&view, user, oldest) {
-        Some(history) => history,
-        None => History::read(room, user).await?,
-    };
-    let moments = past::moments(room, user, &events).await?;
-    let seen = |event: Arc<TimelineEvent>| match moments.get(&event.nid) {
-        // An event that changes what decides about it is seen by whom either side lets see it.
-        Some(sides) => {
-            let mut sides = sides.iter();
-            let permits = |at: &past::Moment| history.permits(event.position, at.visibility, at.membership);
-            let membership = sides.clone().next_back().map_or(MembershipKind::Leave, |after| after.membership);
-            sides.any(permits).then_some(VisibleEvent { event, membership })
+}
+
+/// Where the state stood that a reader may be shown who names the position `at`; `None`: the reader may not see that.
+pub async fn state_position(
+    user: &UserId,
+    room: &Room,
+    access: Access,
+    at: Position,
+) -> Result<Option<Position>, DbError> {
+    let last = access.upto(room.view().position);
+    if at >= last {
+        return Ok(Some(last));
+    }
+    // As an event would be seen that had been sent at that moment.
+    let place = Place { nid: 0, position: at };
+    Ok(Sight::of(user, room, vec![place]).await?.shows(place).then_some(at))
+}
+
+/// The last position at which the user was a member of the room; `None` when they never were.
+pub async fn member_until(user: &UserId, room: &Room) -> Result<Option<Position>, DbError> {
+    Ok(History::read(room, user).await?.last_joined)
+}
+
+/// Where an event is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub nid: EventNid,
+    pub position: Position,
+}
+
+impl Place {
+    fn of(event: &TimelineEvent) -> Self {
+        Self { nid: event.nid, position: event.position }
+    }
+}
+
+/// What a user may see of certain places of a room's history. Events and everything that is shown with them go by it.
+pub(crate) enum Sight {
+    Everything,
+    Partial(PartialSight),
+}
+
+/// What decides when it is not everything.
+pub(crate) struct PartialSight {
+    history: History,
+    /// For the events of before this server came into the room.
+    moments: Moments,
+}
+
+impl Sight {
+    /// What the user may see of these places.
+    pub async fn of(user: &UserId, room: &Room, places: Vec<Place>) -> Result<Self, DbError> {
+        let Some(oldest) = places.iter().map(|place| place.position).min() else { return Ok(Self::Everything) };
+        let view = room.view();
+        if sees_all_since(room, &view, user, oldest).await? {
+            return Ok(Self::Everything);
         }
-        None => {
-            let membership = history.membership_at(event.position);
-            history.allows(&event, user).then_some(VisibleEvent { event, membership })
+        let history = match History::in_memory(&view, user, oldest) {
+            Some(history) => history,
+            None => History::read(room, user).await?,
+        };
+        let moments = past::moments(room, user, &places).await?;
+        Ok(Self::Partial(PartialSight { history, moments }))
+    }
+
+    /// Whether the user sees an event there that changes neither the history visibility nor the user's membership.
+    pub fn shows(&self, place: Place) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Partial(sight) => sight.shows(place),
         }
-    };
-    Ok(events.into_iter().filter_map(seen).collect())
+    }
+}
+
+impl PartialSight {
+    fn shows(&self, place: Place) -> bool {
+        let [before, after] = self.moments.get(&place.nid).copied().unwrap_or_else(|| {
+            let at = self.history.at(place.position);
+            [at, at]
+        });
+        is_visible(before, after, self.history.joined_later(place.position))
+    }
+
+    /// What the user may see of an event, if they may see it.
+    fn event(&self, event: Arc<TimelineEvent>, user: &UserId) -> Option<VisibleEvent> {
+        let (history, at) = (&self.history, event.position);
+        let is_own = event.pdu.is_state("m.room.member", user.as_str());
+        let [before, after] = self.moments.get(&event.nid).copied().unwrap_or_else(|| {
+            let (mut before, after, earlier) = (history.at(at), history.at(at), history.at(at - 1));
+            if event.pdu.is_state("m.room.history_visibility", "") {
+                before.visibility = earlier.visibility;
+            }
+            if is_own {
+                before.membership = earlier.membership;
+            }
+            [before, after]
+        });
+        let joined_later = history.joined_later(at);
+        if !is_visible(before, after, joined_later) {
+            return None;
+        }
+        let membership = after.membership.map_or(MembershipKind::Leave, MembershipKind::from);
+        // Who is invited sees what happens from then on, not the state of the room.
+        let uninvited = |state: StateForUser| StateForUser {
+            membership: state.membership.filter(|membership| *membership != Membership::Invite),
+            ..state
+        };
+        let sees_state = is_own || is_visible(uninvited(before), uninvited(after), joined_later);
+        let event = match event.replaced {
+            Some(_) if !sees_state => Arc::new(event.with_replaced_hidden()),
+            _ => event,
+        };
+        Some(VisibleEvent { event: self.redaction_hidden(event), membership })
+    }
+
+    /// The event, and of its redaction no more than the user may see.
+    fn redaction_hidden(&self, event: Arc<TimelineEvent>) -> Arc<TimelineEvent> {
+        match &event.redacted_because {
+            Some(redaction) if !self.shows(Place::of(redaction)) => Arc::new(event.with_redaction_hidden()),
+            _ => event,
+        }
+    }
 }
 
 /// The common case, decided without the database: a member since before the oldest event, in a room that has always been
@@ -99,13 +222,12 @@ async fn sees_all_since(room: &Room, view: &RoomView, user: &UserId, oldest: Pos
     if member.membership != Some(MembershipKind::Join) {
         return Ok(false);
     }
-    let always_readable = match view.state.get("m.room.history_visibility", "").map(|entry| entry.event()) {
+    let always_readable = match view.state.get("m.room.history_visibility", "") {
         None => true,
-        Some(Some(event)) => {
-            event.replaced.is_none()
-                && matches!(view.history_visibility, HistoryVisibility::Shared | HistoryVisibility::WorldReadable)
+        Some(entry) => {
+            matches!(view.history_visibility, HistoryVisibility::Shared | HistoryVisibility::WorldReadable)
+                && room.state_event(entry).await?.replaced.is_none()
         }
-        Some(None) => false,
     };
     // What was before this server came into the room is decided by the state of then.
     Ok(always_readable && oldest > 0 && room.state_event(member).await?.position <= oldest)
@@ -125,9 +247,8 @@ impl History {
         if oldest <= view.recent_after || view.merged_since(view.recent_after) {
             return None;
         }
-        let visibility = changes(view, "m.room.history_visibility", "", view.history_visibility, |content| {
-            HistoryVisibility::named(content.and_then(|content| content.get_str("history_visibility")))
-        })?;
+        let visibility =
+            changes(view, "m.room.history_visibility", "", view.history_visibility, HistoryVisibility::of)?;
         let now = view.state.membership(user.as_str()).unwrap_or(MembershipKind::Leave);
         let membership = changes(view, "m.room.member", user.as_str(), now, |content| {
             let named = content.and_then(|content| content.get_str("membership"));
@@ -145,7 +266,7 @@ impl History {
                 let events = events(tx, version, visibility.iter().chain(&membership).map(|(_, event)| *event))?;
                 let visibility = visibility
                     .into_iter()
-                    .map(|(at, event)| (at, HistoryVisibility::of(events.get(&event).map(|event| &event.pdu))))
+                    .map(|(at, event)| (at, HistoryVisibility::of(events.get(&event).map(|event| event.pdu.content()))))
                     .collect();
                 let membership: Vec<_> = membership
                     .into_iter()
@@ -156,35 +277,17 @@ impl History {
             .await
     }
 
-    fn allows(&self, event: &TimelineEvent, user: &UserId) -> bool {
-        let at = event.position;
-        let pdu = &event.pdu;
-        // An event that changes what decides about it is seen by whom either side lets see it.
-        let of_visibility = pdu.is_state("m.room.history_visibility", "");
-        let of_membership = pdu.is_state("m.room.member", user.as_str());
-        self.permits(at, self.visibility_at(at), self.membership_at(at))
-            || (of_visibility && self.permits(at, self.visibility_at(at - 1), self.membership_at(at)))
-            || (of_membership && self.permits(at, self.visibility_at(at), self.membership_at(at - 1)))
-    }
-
-    fn permits(&self, at: Position, visibility: HistoryVisibility, membership: MembershipKind) -> bool {
-        if membership == MembershipKind::Join {
-            return true;
-        }
-        match visibility {
-            HistoryVisibility::WorldReadable => true,
-            HistoryVisibility::Shared => self.last_joined.is_some_and(|last| last >= at),
-            HistoryVisibility::Invited => membership == MembershipKind::Invite,
-            HistoryVisibility::Joined => false,
+    /// What decides about an event at a position, once that has taken effect.
+    fn at(&self, position: Position) -> StateForUser {
+        StateForUser {
+            visibility: last_at(&self.visibility, position).unwrap_or_default(),
+            membership: last_at(&self.membership, position).map(Membership::from),
         }
     }
 
-    fn visibility_at(&self, position: Position) -> HistoryVisibility {
-        last_at(&self.visibility, position).unwrap_or_default()
-    }
-
-    fn membership_at(&self, position: Position) -> MembershipKind {
-        last_at(&self.membership, position).unwrap_or(MembershipKind::Leave)
+    /// Whether the user was a member after a position.
+    fn joined_later(&self, position: Position) -> bool {
+        self.last_joined.is_some_and(|last| last >= position)
     }
 }
 

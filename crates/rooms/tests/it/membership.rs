@@ -93,13 +93,14 @@ fn profiles_are_copied_into_member_events() {
         let name = || {
             let view = room.view();
             let entry = view.state.get("m.room.member", BOB)?.clone();
-            entry.event()?.pdu.content().get_str("displayname").map(str::to_owned)
+            room.state_event_in_memory(&entry)?.pdu.content().get_str("displayname").map(str::to_owned)
         };
         assert_eq!(name().as_deref(), Some("Bob"));
         profiles.set(&user(BOB), "displayname", Some("Robert".into())).await.unwrap();
         assert_eq!(name().as_deref(), Some("Robert"));
         let later = fixture.room(BOB, RoomVersion::V12, Preset::PublicChat).await;
-        let own = later.view().state.get("m.room.member", BOB).unwrap().event().unwrap();
+        let entry = later.view().state.get("m.room.member", BOB).unwrap().clone();
+        let own = later.state_event_in_memory(&entry).unwrap();
         assert_eq!(own.pdu.content().get_str("displayname"), Some("Robert"));
         profiles.set(&user(BOB), "displayname", None).await.unwrap();
         assert_eq!(name(), None);

@@ -1,6 +1,6 @@
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::relations::{RelationFilter, bundle, related, threads};
+use plexus_rooms::relations::{RelationFilter, ThreadFilter, bundle, related, threads};
 use plexus_rooms::{ClientFormat, NewEvent, Preset, SendError, timeline};
 
 use crate::fixture::{Fixture, START_MS, message, run, user};
@@ -52,9 +52,10 @@ fn relations_are_aggregated() {
         assert!(page.more && *page.events[0].pdu.event_id() == reply);
         let all = related(&room, &root, RelationFilter::default(), 0, i64::MAX, 50, timeline::Direction::Forward);
         assert_eq!(all.await.unwrap().events.len(), 6);
-        let found = threads(&room, Some(&reader), i64::MAX, 10).await.unwrap();
+        let filter = ThreadFilter { participated: true, upto: i64::MAX, before: i64::MAX, limit: 10 };
+        let found = threads(&room, &reader, filter).await.unwrap().roots;
         assert_eq!(found.len(), 1);
-        assert_eq!(*found[0].0.pdu.event_id(), root);
-        assert!(threads(&room, Some(&user("@carol:localhost")), i64::MAX, 10).await.unwrap().is_empty());
+        assert_eq!(*found[0].pdu.event_id(), root);
+        assert!(threads(&room, &user("@carol:localhost"), filter).await.unwrap().roots.is_empty());
     });
 }

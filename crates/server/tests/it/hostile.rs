@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod membership;
 mod outgoing;
+mod redactions;
 mod strange;
 mod transactions;
 

@@ -7,6 +7,7 @@ mod history;
 mod members;
 mod profiles;
 mod sending;
+mod standing;
 
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};

@@ -116,6 +116,15 @@ pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Re
     Ok(())
 }
 
+/// The positions of the events among those at `positions` of a room's timeline that have been redacted.
+pub fn redacted_at(tx: &mut Tx<'_>, room: RoomNid, positions: &[Position]) -> Result<Vec<Position>, DbError> {
+    tx.query(
+        "SELECT position FROM events WHERE room_nid = $1 AND position = ANY($2) AND redacted_by IS NOT NULL",
+        &[&room, &Any(positions)],
+        first,
+    )
+}
+
 /// An event as stored, with what belongs to it in a timeline.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {

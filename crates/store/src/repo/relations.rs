@@ -64,30 +64,32 @@ pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>]) -> Result
     )
 }
 
-/// The roots of the room's threads: stored id and the position of the newest reply, newest first. `before`: only
-/// threads whose newest reply lies before this position. `participant`: only those the user has replied to or begun.
+/// The roots of the room's threads: stored id and the position of the newest reply, newest first. Only replies at or before `upto`
+/// count, and only threads whose newest reply lies before `before`. `participant`: only those the user has replied to or begun.
 pub fn thread_roots(
     tx: &mut Tx<'_>,
     room: RoomNid,
     participant: Option<&str>,
-    before: Position,
+    (upto, before): (Position, Position),
     limit: u32,
 ) -> Result<Vec<(Vec<u8>, Position)>, DbError> {
     tx.query(
         "SELECT r.target, MAX(e.position) AS latest
          FROM event_relations r JOIN events e ON e.event_nid = r.event_nid
          WHERE r.room_nid = $1 AND r.rel_type = $2 AND e.position IS NOT NULL AND e.redacted_by IS NULL
+             AND e.position <= $6
              AND (CAST($3 AS TEXT) IS NULL
                  OR EXISTS (SELECT 1 FROM event_relations r2
                      JOIN events e2 ON e2.event_nid = r2.event_nid
                      JOIN user_ids u2 ON u2.user_nid = e2.sender_nid
-                     WHERE r2.target = r.target AND r2.rel_type = $2 AND u2.user_id = $3)
+                     WHERE r2.target = r.target AND r2.rel_type = $2 AND u2.user_id = $3
+                         AND e2.redacted_by IS NULL)
                  OR EXISTS (SELECT 1 FROM events e3
                      JOIN user_ids u3 ON u3.user_nid = e3.sender_nid
                      WHERE e3.event_id = r.target AND u3.user_id = $3))
          GROUP BY r.target HAVING MAX(e.position) < $4
          ORDER BY latest DESC LIMIT $5",
-        &[&room, &"m.thread".as_bytes(), &participant, &before, &limit],
+        &[&room, &"m.thread".as_bytes(), &participant, &before, &limit, &upto],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }

@@ -51,7 +51,7 @@ pub(in crate::receive) fn behind(nid: EventNid, pdu: &Pdu, verdict: Verdict, bef
         return Behind { at, new, kept: None };
     };
     let event = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
-    let entry = Arc::new(StateEntry::pending(known_type(&at.state, pdu.event_type()), state_key.into(), &event));
+    let entry = Arc::new(StateEntry::of(known_type(&at.state, pdu.event_type()), state_key.into(), &event));
     let own = (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), nid);
     let snapshot = at.snapshot.child(snapshot_after(nid), 1);
     new.push(PendingSnapshot { parent: at.snapshot, snapshot, changes: vec![own] });
