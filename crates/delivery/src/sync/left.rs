@@ -34,11 +34,11 @@ impl Build<'_> {
             Some(until) => self.timeline(room, since, until, Some(membership)).await?,
             None => Timeline { start: membership.position - 1, ..Timeline::default() },
         };
-        if member.is_none_or(|until| until < membership.position) {
-            if let Some(event) = self.own_membership(room, membership).await? {
-                timeline.away.insert(event.nid, membership.kind);
-                timeline.events.push(event);
-            }
+        if member.is_none_or(|until| until < membership.position)
+            && let Some(event) = self.own_membership(room, membership).await?
+        {
+            timeline.away.insert(event.nid, membership.kind);
+            timeline.events.push(event);
         }
         let view = room.view();
         if let Some(until) = member.filter(|_| was_joined && is_encrypted(room)) {

@@ -113,8 +113,8 @@ impl Drama {
         self.note(id, 0, false, secret);
     }
 
-    /// The other server sends a message and its redaction, in the order of `early`.
-    async fn send_from_elsewhere(&mut self, early: bool) {
+    /// The other server sends a message and its redaction: the redaction first or behind the message, one by one or `at_once`.
+    async fn send_from_elsewhere(&mut self, early: bool, at_once: bool) {
         let (message, reason) = (unique_name(), unique_name());
         let said = self.stage.lie(|event| event["content"]["body"] = json!(message)).await;
         let id = id_of(&said, self.stage.version);
@@ -124,14 +124,17 @@ impl Drama {
                 event["type"] = json!("m.room.redaction");
                 event["content"] = json!({ "redacts": id, "reason": reason });
                 event["redacts"] = json!(id);
+                if at_once && !early {
+                    event["prev_events"] = self.stage.references(std::slice::from_ref(&id));
+                }
                 if self.stage.version.rules().redaction.redacts_in_content {
                     event.as_object_mut().unwrap().remove("redacts");
                 }
             })
             .await;
-        let order = if early { [&redaction, &said] } else { [&said, &redaction] };
-        for event in order {
-            self.stage.send(std::slice::from_ref(event)).await.ok();
+        let order = if early { [redaction.clone(), said] } else { [said, redaction.clone()] };
+        for events in order.chunks(if at_once { 2 } else { 1 }) {
+            self.stage.send(events).await.ok();
             self.stage.judged().await;
         }
         let redaction = id_of(&redaction, self.stage.version);
@@ -155,7 +158,7 @@ impl Drama {
             4 => self.relate("m.reference").await,
             5..=7 => self.set().await,
             8..=10 => self.redact().await,
-            _ => self.send_from_elsewhere(step.is_multiple_of(2)).await,
+            _ => self.send_from_elsewhere(step.is_multiple_of(2), self.numbers.0 & 1 << 40 == 0).await,
         }
         // Somebody reads, so that memory has everything that it can have.
         let path =
