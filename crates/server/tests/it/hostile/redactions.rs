@@ -20,6 +20,11 @@ impl Numbers {
     }
 }
 
+/// A text that is part of no other.
+fn secret() -> String {
+    format!("{}.", unique_name())
+}
+
 /// An event of the room's history.
 struct Said {
     id: String,
@@ -68,7 +73,7 @@ impl Drama {
     }
 
     async fn say(&mut self, by: usize, relation: Option<Value>) {
-        let secret = unique_name();
+        let secret = secret();
         let mut content = json!({ "msgtype": "m.text", "body": secret });
         let is_plain = relation.is_none();
         if let Some(relation) = relation {
@@ -91,7 +96,7 @@ impl Drama {
 
     async fn set(&mut self) {
         let by = self.numbers.below(2);
-        let secret = unique_name();
+        let secret = secret();
         let member = format!("m.room.member/{}", self.users[by].id);
         let (by, path, content) = match self.numbers.below(6) {
             0 => (0, "m.room.name/", json!({ "name": secret })),
@@ -106,7 +111,7 @@ impl Drama {
 
     async fn redact(&mut self) {
         let Some(target) = self.some(|_| true) else { return };
-        let secret = unique_name();
+        let secret = secret();
         let path = format!("redact/{}/{}", self.said[target].id, unique_name());
         let id = self.put(0, &path, json!({ "reason": secret })).await;
         self.said[target].redacted = true;
@@ -115,7 +120,7 @@ impl Drama {
 
     /// The other server sends a message and its redaction: the redaction first or behind the message, one by one or `at_once`.
     async fn send_from_elsewhere(&mut self, early: bool, at_once: bool) {
-        let (message, reason) = (unique_name(), unique_name());
+        let (message, reason) = (secret(), secret());
         let said = self.stage.lie(|event| event["content"]["body"] = json!(message)).await;
         let id = id_of(&said, self.stage.version);
         let redaction = self
@@ -313,4 +318,46 @@ async fn memory_shows_what_the_database_holds() {
     let versions = ["10", "11", "12"];
     let places = versions.iter().flat_map(|version| plexus_testkit::places().into_iter().map(move |it| (version, it)));
     join_all(places.zip(1..).map(|((version, place), seed)| plays(place, version, seed))).await;
+}
+
+/// What this server knows only as part of the state that it was given with its join is redacted all the same, and so is what it
+/// gets only when somebody pages back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_before_the_join_is_redacted() {
+    for place in plexus_testkit::places() {
+        let mut here = TestServer::on(place).federating().start().await;
+        let there = TestServer::on(TestPlace::sqlite()).federating().start().await;
+        let (alice, bob) = (there.register("alice").await, here.register("bob").await);
+        let room = serve::public_room(&there, &alice, "11").await;
+        let put = async |rest: &str, content: Value| {
+            let answer = there.put(&serve::client(&room, rest), &alice.token, content).await;
+            answer.ok()["event_id"].as_str().unwrap().to_owned()
+        };
+        let topic = put("state/m.room.topic/", json!({ "topic": "secret" })).await;
+        let value = put("state/test.state/key", json!({ "value": "secret" })).await;
+        let message = serve::say(&there, &alice, &room, "secret").await;
+        let join = format!("{CLIENT}/join/{room}?via={}", there.name());
+        here.post(&join, &bob.token, json!({})).await.ok();
+        let shown = here.get(&serve::client(&room, "state"), &bob.token).await;
+        assert!(String::from_utf8_lossy(&shown.bytes).contains("secret"));
+        let since = here.get(&format!("{CLIENT}/sync"), &bob.token).await.ok()["next_batch"].clone();
+        for event in [&topic, &value, &message] {
+            put(&format!("redact/{event}/{}", unique_name()), json!({})).await;
+        }
+        let last = serve::say(&there, &alice, &room, "last").await;
+        let came = |answer: &Value| answer["rooms"]["join"][&room]["timeline"]["events"].to_string().contains(&last);
+        let came = synced(&here, &bob, since.as_str().unwrap(), came);
+        tokio::time::timeout(BOUND, came).await.expect("the redactions must come");
+        let asked = ["state", "state/test.state/key", "messages?dir=b&limit=100", "messages?dir=f&limit=100", "state"];
+        for _ in 0..2 {
+            for rest in asked {
+                let answer = here.get(&serve::client(&room, rest), &bob.token).await;
+                answer.ok();
+                assert!(!String::from_utf8_lossy(&answer.bytes).contains("secret"), "{rest}: {answer:?}");
+            }
+            let summary = here.get(&format!("/_matrix/client/v1/room_summary/{room}"), &bob.token).await;
+            assert_eq!(summary.ok()["topic"], Value::Null);
+            here.restart().await;
+        }
+    }
 }

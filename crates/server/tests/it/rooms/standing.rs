@@ -131,8 +131,9 @@ impl<'s> Scene<'s> {
         }
     }
 
+    /// A text that is part of no other.
     fn secret(&self, phase: usize, what: &str) -> String {
-        format!("{}-{}-{phase}-{what}-{}", self.standing.name, self.visibility, plexus_testkit::unique_name())
+        format!("{}-{}-{phase}-{what}-{}.", self.standing.name, self.visibility, plexus_testkit::unique_name())
     }
 
     async fn message(&mut self, phase: usize, what: &str, relation: Option<(&str, &str)>) -> String {
