@@ -67,8 +67,8 @@ pub(crate) async fn push_state(
     Ok(())
 }
 
-/// The member events of the senders of `events`, for clients that load members lazily: as they are now, or were when the
-/// reader left.
+/// The member events of the senders of `events`, for clients that load members lazily: as they are now, or were when
+/// the reader left.
 pub(crate) async fn members_of_senders(
     room: &Room,
     access: Access,

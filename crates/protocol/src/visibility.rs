@@ -67,7 +67,8 @@ pub fn is_visible(before: StateForUser, after: StateForUser, joined_later: bool)
     before.allows(joined_later) || after.allows(joined_later) || is_own_departure(before, after)
 }
 
-/// Users always see that they are out, be it that their knock or invite to a room whose history they never could see has ended.
+/// Users always see that they are out, be it that their knock or invite to a room whose history they never could see
+/// has ended.
 fn is_own_departure(before: StateForUser, after: StateForUser) -> bool {
     matches!(before.membership, Some(Membership::Join | Membership::Invite | Membership::Knock))
         && matches!(after.membership, Some(Membership::Leave | Membership::Ban))

@@ -16,8 +16,8 @@ const USUAL_WEIGHT: usize = 2_048;
 
 /// Event number to event.
 ///
-/// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`] before the
-/// read lets [`EventCache::insert`] notice.
+/// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`]
+/// before the read lets [`EventCache::insert`] notice.
 pub(crate) struct EventCache {
     cache: Cache<EventNid, Cached, ByWeight>,
     /// Goes up before a redacted event is removed.
@@ -55,8 +55,8 @@ impl EventCache {
         CacheSize { name: "events", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
-    /// The event, unless a redaction may have changed what it shows of others since it was read; `as_of`: its room's count of
-    /// redactions.
+    /// The event, unless a redaction may have changed what it shows of others since it was read; `as_of`: its room's
+    /// count of redactions.
     pub fn get(&self, nid: EventNid, as_of: u64) -> Option<Arc<TimelineEvent>> {
         self.cache.get(&nid).filter(|cached| cached.as_of == as_of).map(|cached| cached.event)
     }
@@ -71,7 +71,8 @@ impl EventCache {
         Reading(self.removals.load(Ordering::SeqCst))
     }
 
-    /// Keeps an event, unless one was redacted since the reading began. `as_of`: its room's count of redactions before that.
+    /// Keeps an event, unless one was redacted since the reading began. `as_of`: its room's count of redactions before
+    /// that.
     pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: Reading) {
         self.cache.insert(event.nid, Cached { event: Arc::clone(event), as_of });
         if self.begin().0 != reading.0 {

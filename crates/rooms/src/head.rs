@@ -171,8 +171,8 @@ fn count(
     }
 }
 
-/// Puts what is left of a redacted event into the current state, if the event is part of that: the new entry. Somebody keeps
-/// `left` until it is committed.
+/// Puts what is left of a redacted event into the current state, if the event is part of that: the new entry. Somebody
+/// keeps `left` until it is committed.
 pub(crate) fn redact_in_state(
     current: &mut Arc<CurrentState>,
     left: &Arc<TimelineEvent>,

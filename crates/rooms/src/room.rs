@@ -126,13 +126,14 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The room's count of redactions. An event shows parts of others, so what keeps one in memory notes this count from before
-    /// it was read, and uses the event only as long as the count stands.
+    /// The room's count of redactions. An event shows parts of others, so what keeps one in memory notes this count
+    /// from before it was read, and uses the event only as long as the count stands.
     pub(crate) fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
     }
 
-    /// An event has been redacted of which others show parts. To be called after the commit, before memory shows the redaction.
+    /// An event has been redacted of which others show parts. To be called after the commit, before memory shows the
+    /// redaction.
     pub(crate) fn note_redaction(&self) {
         self.redactions.fetch_add(1, Ordering::SeqCst);
     }

@@ -15,7 +15,8 @@ use crate::timeline_event::TimelineEvent;
 /// Entries with an empty state key keep their event in memory; there are few of them. Others (members, above all) only
 /// know where it is while somebody else keeps it, so that a large room does not stay in memory as a whole.
 ///
-/// The event in memory belongs to the room ([`crate::Room::state_event`]) and is good until a redaction changes what it shows.
+/// The event in memory belongs to the room ([`crate::Room::state_event`]) and is good until a redaction changes what it
+/// shows.
 #[derive(Debug)]
 pub struct StateEntry {
     /// The event's type.
@@ -30,7 +31,8 @@ pub struct StateEntry {
     memory: Mutex<InMemory>,
 }
 
-/// [`InMemory::as_of`] of an event of which only its own content is known to be up to date, not what it shows of others.
+/// [`InMemory::as_of`] of an event of which only its own content is known to be up to date, not what it shows of
+/// others.
 pub(crate) const OWN_CONTENT_ONLY: u64 = 0;
 
 /// The event of an entry, if it is in memory.
@@ -113,7 +115,8 @@ impl StateEntry {
         self.pdu.get().cloned().or_else(|| self.memory().event.get().map(|event| event.pdu.clone()))
     }
 
-    /// Remembers the event once it has been loaded or committed. `as_of`: the room's count of redactions before it was read.
+    /// Remembers the event once it has been loaded or committed. `as_of`: the room's count of redactions before it was
+    /// read.
     pub(crate) fn remember(&self, event: &Arc<TimelineEvent>, as_of: u64) {
         let held = if self.keeps() {
             self.pdu.get_or_init(|| event.pdu.clone());

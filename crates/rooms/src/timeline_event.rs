@@ -9,8 +9,8 @@ use plexus_store::{EventNid, Position};
 
 /// An event with everything a client's copy of it needs but the reader's own point of view.
 ///
-/// It shows parts of other events: of the one it replaced, and of its redaction. What keeps it in memory has to keep up with the
-/// redaction of those too ([`Self::after`], [`crate::Room::state_event`]).
+/// It shows parts of other events: of the one it replaced, and of its redaction. What keeps it in memory has to keep up
+/// with the redaction of those too ([`Self::after`], [`crate::Room::state_event`]).
 #[derive(Clone, Debug)]
 pub struct TimelineEvent {
     /// The number the database knows the event by.
@@ -21,7 +21,8 @@ pub struct TimelineEvent {
     pub pdu: Pdu,
     /// For a state event what it replaced.
     pub replaced: Option<Box<Replaced>>,
-    /// The redaction, when the event has been redacted: the bare event, without what belongs to its own place in the timeline.
+    /// The redaction, when the event has been redacted: the bare event, without what belongs to its own place in the
+    /// timeline.
     pub redacted_because: Option<Arc<TimelineEvent>>,
     /// How the sender's device named the request that made it.
     pub transaction: Option<Box<Transaction>>,
@@ -101,8 +102,8 @@ impl TimelineEvent {
         }
     }
 
-    /// What this event has become by a redaction in its room, of itself or of an event that it shows; `None`: nothing else. The
-    /// first redaction of an event counts.
+    /// What this event has become by a redaction in its room, of itself or of an event that it shows; `None`: nothing
+    /// else. The first redaction of an event counts.
     pub(crate) fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
         let AppliedRedaction { target, left, because } = *redaction;
         if self.nid == target {
@@ -116,8 +117,8 @@ impl TimelineEvent {
         Some(Self { redacted_because: Some(Arc::new(own.bare(left.clone()))), ..self.clone() })
     }
 
-    /// The event for a reader who may not see its redaction: of that is left what other servers get of an event that they may
-    /// not see.
+    /// The event for a reader who may not see its redaction: of that is left what other servers get of an event that
+    /// they may not see.
     pub(crate) fn with_redaction_hidden(&self) -> Self {
         let hidden = self.redacted_because.as_ref().map(|own| Arc::new(own.bare(redact::redact(&own.pdu))));
         Self { redacted_because: hidden, ..self.clone() }
@@ -132,8 +133,8 @@ impl TimelineEvent {
         Self::new(self.nid, self.position, pdu, None, None)
     }
 
-    /// Whether a redaction of the event changes what other events show: that of a state event the one that replaces it, that of
-    /// a redaction the event it redacts.
+    /// Whether a redaction of the event changes what other events show: that of a state event the one that replaces it,
+    /// that of a redaction the event it redacts.
     pub(crate) fn is_shown_by_others(pdu: &Pdu) -> bool {
         pdu.state_key().is_some() || pdu.event_type() == "m.room.redaction"
     }

@@ -26,8 +26,8 @@ impl Build<'_> {
     ) -> Result<Option<String>, DbError> {
         let since = self.since_position();
         let was_joined = self.request.since.is_some() && self.was_joined(room).await?;
-        // The room is told of as far as the user was a member. A ban may come later, and who was only invited, or has knocked, or
-        // was banned without ever coming in, learns of the end of that and no more.
+        // The room is told of as far as the user was a member. A ban may come later, and who was only invited, or has
+        // knocked, or was banned without ever coming in, learns of the end of that and no more.
         let until = member_until(&self.request.user, room).await?.map(|until| until.min(membership.position));
         let member = until.filter(|_| was_joined || self.request.since.is_none());
         let mut timeline = match member {

@@ -74,8 +74,8 @@ impl Timeline {
         Ok(Self { events: kept, all, start, limited: cut || !exhausted, away: HashMap::new() })
     }
 
-    /// Begins with the first event that is shown, for a reader who may not see what comes before: nor what the state was then.
-    /// `upto`: where the timeline ends.
+    /// Begins with the first event that is shown, for a reader who may not see what comes before: nor what the state
+    /// was then. `upto`: where the timeline ends.
     pub fn begin_with_shown(&mut self, upto: Position) {
         let first = self.events.first().map_or(upto, |first| first.position - 1);
         self.start = first.max(self.start);

@@ -101,8 +101,8 @@ fn apply_to_room(
     room.revision.fetch_add(1, Ordering::Release);
 }
 
-/// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before anything is
-/// remembered anew.
+/// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before
+/// anything is remembered anew.
 fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item = &'a PendingEvent>) -> bool {
     let mut shown_by_others = false;
     for pending in events {
@@ -121,8 +121,8 @@ fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item 
     shown_by_others
 }
 
-/// Takes committed redactions of events over into memory that are no part of an [`Append`]. `current`: the current state after
-/// them. Runs on the writer thread, while the room's head is held.
+/// Takes committed redactions of events over into memory that are no part of an [`Append`]. `current`: the current
+/// state after them. Runs on the writer thread, while the room's head is held.
 pub(crate) fn apply_redactions<'a>(
     shared: &Shared,
     room: &Room,

@@ -23,7 +23,8 @@ struct Aggregation {
     thread: Option<(EventNid, u64, bool)>,
 }
 
-/// For each of `events` that has any, the JSON of its `unsigned.m.relations`: of what the reader may see, who is named in `format`.
+/// For each of `events` that has any, the JSON of its `unsigned.m.relations`: of what the reader may see, who is named
+/// in `format`.
 pub async fn bundle(
     room: &Room,
     format: &ClientFormat<'_>,

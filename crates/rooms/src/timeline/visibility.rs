@@ -79,8 +79,8 @@ pub async fn visible(
     Ok(events.into_iter().filter_map(|event| sight.event(event, user)).collect())
 }
 
-/// State events as the user may be shown them: without what the redactions say that the user may not see. Whether the user may
-/// see the state is for the caller to know.
+/// State events as the user may be shown them: without what the redactions say that the user may not see. Whether the
+/// user may see the state is for the caller to know.
 pub async fn state_for(
     user: &UserId,
     room: &Room,

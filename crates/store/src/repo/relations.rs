@@ -64,8 +64,9 @@ pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>]) -> Result
     )
 }
 
-/// The roots of the room's threads: stored id and the position of the newest reply, newest first. Only replies at or before `upto`
-/// count, and only threads whose newest reply lies before `before`. `participant`: only those the user has replied to or begun.
+/// The roots of the room's threads: stored id and the position of the newest reply, newest first. Only replies at or
+/// before `upto` count, and only threads whose newest reply lies before `before`. `participant`: only those the user
+/// has replied to or begun.
 pub fn thread_roots(
     tx: &mut Tx<'_>,
     room: RoomNid,

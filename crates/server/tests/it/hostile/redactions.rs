@@ -1,5 +1,5 @@
-//! A redaction takes effect in memory as it does in the database: a server that has run all the time shows the same as one that was
-//! started on its database a moment ago, at every endpoint, and neither shows what was redacted.
+//! A redaction takes effect in memory as it does in the database: a server that has run all the time shows the same as
+//! one that was started on its database a moment ago, at every endpoint, and neither shows what was redacted.
 
 use std::collections::BTreeMap;
 
@@ -118,7 +118,8 @@ impl Drama {
         self.note(id, 0, false, secret);
     }
 
-    /// The other server sends a message and its redaction: the redaction first or behind the message, one by one or `at_once`.
+    /// The other server sends a message and its redaction: the redaction first or behind the message, one by one or
+    /// `at_once`.
     async fn send_from_elsewhere(&mut self, early: bool, at_once: bool) {
         let (message, reason) = (secret(), secret());
         let said = self.stage.lie(|event| event["content"]["body"] = json!(message)).await;
@@ -320,8 +321,8 @@ async fn memory_shows_what_the_database_holds() {
     join_all(places.zip(1..).map(|((version, place), seed)| plays(place, version, seed))).await;
 }
 
-/// What this server knows only as part of the state that it was given with its join is redacted all the same, and so is what it
-/// gets only when somebody pages back.
+/// What this server knows only as part of the state that it was given with its join is redacted all the same, and so is
+/// what it gets only when somebody pages back.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_before_the_join_is_redacted() {
     for place in plexus_testkit::places() {

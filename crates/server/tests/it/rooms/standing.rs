@@ -1,5 +1,6 @@
-//! What a reader sees of a room's history, by their standing and the room's history visibility, at every endpoint that reads: what
-//! was written when they may not see it occurs in no answer, whichever way they ask, and with no event that they may see.
+//! What a reader sees of a room's history, by their standing and the room's history visibility, at every endpoint that
+//! reads: what was written when they may not see it occurs in no answer, whichever way they ask, and with no event that
+//! they may see.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -272,7 +273,8 @@ impl<'s> Scene<'s> {
         for written in self.written.iter().filter(|written| self.is_hidden(written)) {
             let place = format!("{} in a room that is {}", self.standing.name, self.visibility);
             assert!(!text.contains(&written.text), "{place}: {question} shows {}:\n{text}", written.text);
-            // State events and redactions are named by what replaces them or was redacted, messages by what is about them.
+            // State events and redactions are named by what replaces them or was redacted, messages by what is about
+            // them.
             let is_named = written.kind != Kind::Message || self.anchors.contains(&written.event_id);
             if !is_named && !question.contains(&written.event_id) {
                 assert!(!text.contains(&written.event_id), "{place}: {question} names {}:\n{text}", written.text);
