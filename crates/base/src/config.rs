@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-pub use crate::schema::{Field, FileMode, IpRange, OneOrMany, Problem, Report, Secret, Setting, Status};
+pub use crate::schema::{Field, FileMode, IpRange, OneOrMany, Problem, Report, Secret, Setting, Status, every_address};
 use crate::schema::{Fields, MapReader};
 
 mod email;

@@ -2,6 +2,7 @@
 //! and the sample file.
 
 pub(crate) mod describe;
+mod ip_range;
 mod nearest;
 mod problem;
 mod reader;
@@ -9,9 +10,10 @@ mod scalar;
 mod value;
 
 pub use describe::{Field, Status};
+pub use ip_range::{IpRange, every_address};
 pub use nearest::nearest;
 pub use problem::{Problem, Report, Setting};
-pub use scalar::{FileMode, IpRange, OneOrMany, Secret};
+pub use scalar::{FileMode, OneOrMany, Secret};
 
 pub(crate) use reader::{Fields, MapReader, Reader};
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::config::IpRange;
+use plexus_base::config::{IpRange, every_address};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -31,10 +31,12 @@ pub struct AddressGuard {
 }
 
 impl AddressGuard {
-    /// Whether `address` may be connected to.
+    /// Whether `address` may be connected to: it and every address it stands for must be permitted. An exception
+    /// permits the addresses it names, in any form, and not the others that a form of theirs may lead to.
     pub fn permits(&self, address: IpAddr) -> bool {
-        let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
-        !within(&self.blocked) || within(&self.exceptions)
+        let within = |ranges: &[IpRange], address| ranges.iter().any(|range| range.contains(address));
+        let permitted = |address| !within(&self.blocked, address) || within(&self.exceptions, address);
+        every_address(address).into_iter().all(permitted)
     }
 }
 
@@ -148,6 +150,37 @@ async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exceptions_permit_no_more_than_they_name() {
+        let ranges = |ranges: &[&str]| ranges.iter().map(|range| IpRange::parse(range).unwrap()).collect();
+        let guard = AddressGuard {
+            blocked: ranges(&["10.0.0.0/8", "fc00::/7", "::"]),
+            exceptions: ranges(&["10.0.0.1", "64:ff9b::/96", "2001::/32", "fc00::5efe:0:0/96"]),
+        };
+        for (address, permitted) in [
+            ("8.8.8.8", true),
+            ("64:ff9b::8.8.8.8", true),
+            ("10.0.0.2", false),
+            ("fc00::1", false),
+            ("::", false),
+            ("10.0.0.1", true),
+            ("::ffff:10.0.0.1", true),
+            ("64:ff9b::10.0.0.1", true),
+            ("2002:a00:1::", true),
+            ("fc00::5efe:10.0.0.1", true),
+            // The way there is permitted, the end of it is not.
+            ("64:ff9b::10.0.0.2", false),
+            ("fc00::5efe:10.0.0.2", false),
+            // Teredo: the server is permitted, the client behind it is not, and the other way round.
+            ("2001:0:a00:1::f5ff:fffd", false),
+            ("2001:0:a00:2::f5ff:fffe", false),
+            ("2001:0:a00:1::f5ff:fffe", true),
+            ("2002:a00:1::5efe:10.0.0.2", false),
+        ] {
+            assert_eq!(guard.permits(address.parse().unwrap()), permitted, "{address}");
+        }
+    }
 
     #[test]
     fn both_families_take_turns() {

@@ -1,7 +1,6 @@
-//! Durations, sizes, secrets, addresses and modes: how they are written and what they hold.
+//! Durations, sizes, secrets and modes: how they are written and what they hold.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{Reader, Value};
@@ -90,83 +89,6 @@ impl Value for Secret {
 
     fn kind() -> String {
         "secret".to_owned()
-    }
-}
-
-/// A range of IP addresses, written `10.0.0.0/8`, or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IpRange {
-    network: IpAddr,
-    prefix: u8,
-}
-
-impl IpRange {
-    /// Reads `address` or `address/prefix length`; bits after the prefix are ignored.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let network: IpAddr = address.trim().parse().ok()?;
-        let most = if network.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(most);
-        (prefix <= most).then_some(Self { network, prefix })
-    }
-
-    /// True when the address lies in the range. An IPv6 address that stands for an IPv4 address (mapped, or 6to4) counts as
-    /// both.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.contains_exactly(address) || embedded_v4(address).is_some_and(|v4| self.contains_exactly(IpAddr::V4(v4)))
-    }
-
-    fn contains_exactly(&self, address: IpAddr) -> bool {
-        match (self.network, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = u32::from(network) ^ u32::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = u128::from(network) ^ u128::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The IPv4 address inside `::ffff:a.b.c.d`, `::a.b.c.d` or `2002:aabb:ccdd::`.
-fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(address) = address else {
-        return None;
-    };
-    match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff | 0, ..] => address.to_ipv4(),
-        [0x2002, high, low, ..] => {
-            let bits = (u32::from(high) << 16) | u32::from(low);
-            Some(Ipv4Addr::from(bits))
-        }
-        _ => None,
-    }
-}
-
-impl fmt::Display for IpRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
-    }
-}
-
-impl Value for IpRange {
-    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let range = node.as_text().and_then(Self::parse);
-        range.or_else(|| reader.wrong(node, &format!("an {}", Self::kind())))
-    }
-
-    fn kind() -> String {
-        "IP address or range such as 10.0.0.0/8".to_owned()
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(format!("\"{self}\""))
     }
 }
 

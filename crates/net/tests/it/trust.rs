@@ -1,9 +1,13 @@
 //! Whom connections are made to: addresses and certificates.
 
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::LOCATION;
 use plexus_base::config::IpRange;
 use plexus_net::{AddressGuard, Call, FederationError, Purpose};
 
-use crate::support::{Authority, Server, World, json, server};
+use crate::support::{Authority, Server, World, json, server, status};
 
 const FORBIDDEN: &str = "ip_range_blacklist";
 
@@ -36,6 +40,69 @@ async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
 
     world.settings.guard.exceptions = ranges(&["127.0.0.1"]);
     world.client().await.call(&server("a.example:5"), Call::get("/")).await.unwrap();
+}
+
+/// Addresses that lead to 10.0.0.1, in every notation and through every translator and tunnel there is.
+const FORMS_OF_10_0_0_1: [&str; 10] = [
+    "::ffff:10.0.0.1",
+    "::10.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b:1::10.0.0.1",
+    "64:ff9b:1:a00:0:100::",
+    "2002:a00:1::1",
+    // A public Teredo server, and a client whose address is written inverted.
+    "2001:0:808:808:0:0:f5ff:fffe",
+    "2a00::5efe:10.0.0.1",
+    "2a00::200:5efe:10.0.0.1",
+];
+
+/// A forbidden network; the servers of these tests themselves are permitted.
+fn guard() -> AddressGuard {
+    AddressGuard { blocked: ranges(&["10.0.0.0/8"]), exceptions: Vec::new() }
+}
+
+#[tokio::test]
+async fn a_forbidden_address_stays_forbidden_in_its_ipv6_forms() {
+    for form in FORMS_OF_10_0_0_1 {
+        let mut world = World::new();
+        world.settings.guard = guard();
+        world.names.host("a.example:5", format!("[{form}]:5").parse().unwrap());
+        let client = world.client().await;
+        for name in [format!("[{form}]:5"), "a.example:5".to_owned()] {
+            let error = client.call(&server(&name), Call::get("/")).await.unwrap_err();
+            assert!(error.to_string().contains(FORBIDDEN), "{form} as {name}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn neither_a_well_known_nor_a_redirect_leads_to_a_forbidden_address() {
+    for form in FORMS_OF_10_0_0_1 {
+        let mut world = World::new();
+        world.settings.guard = guard();
+        let delegation = format!(r#"{{"m.server":"[{form}]:5"}}"#);
+        let location = HeaderValue::from_str(&format!("https://[{form}]:5/")).unwrap();
+        let at = Server::start(&world.authority, &["a.example"], move |seen| {
+            if seen.path.starts_with("/.well-known/") {
+                return json(delegation.clone());
+            }
+            let mut answer = status(302, "");
+            answer.headers_mut().insert(LOCATION, location.clone());
+            answer
+        })
+        .await;
+        world.names.host("a.example:443", at.address);
+        let client = world.client().await;
+
+        let error = client.call(&server("a.example"), Call::get("/")).await.unwrap_err();
+        assert!(error.to_string().contains(FORBIDDEN), "{form}: {error}");
+        let patience = Duration::from_secs(60);
+        let fetched = client.fetch(Purpose::RemoteMedia, &server("a.example"), "https://a.example/", patience, 1).await;
+        let error = fetched.err().unwrap().to_string();
+        assert!(error.contains(FORBIDDEN), "{form}: {error}");
+        assert_eq!(at.paths(), ["/.well-known/matrix/server", "/"], "{form}");
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Config, EncryptionByDefault, FileMode, IpRange, ListenerType, Options, PasswordLogin, PresenceMode, RateLimit,
-    Report, check, load, parse,
+    Config, EncryptionByDefault, FileMode, ListenerType, Options, PasswordLogin, PresenceMode, RateLimit, Report,
+    check, load, parse,
 };
 use super::tempfile;
 
@@ -342,25 +342,6 @@ fn old_forms_still_count() {
     assert_eq!(read.server.presence.enabled, PresenceMode::Disabled);
     assert!(read.registration.enable_registration);
     assert_eq!(read.ratelimits.rc_message, RateLimit::new(4.0, 7));
-}
-
-#[test]
-fn ip_ranges_see_through_embedded_addresses() {
-    let range = IpRange::parse("10.0.0.0/8").expect("valid");
-    for (address, expected) in [
-        ("10.1.2.3", true),
-        ("11.0.0.0", false),
-        ("::ffff:10.1.2.3", true),
-        ("2002:0a01:0203::1", true),
-        ("::ffff:11.1.2.3", false),
-        ("fe80::1", false),
-    ] {
-        let address = address.parse().expect("an address");
-        assert_eq!(range.contains(address), expected, "{address}");
-    }
-    let everything = IpRange::parse("::/0").expect("valid");
-    assert!(everything.contains("fe80::1".parse().expect("an address")));
-    assert!(IpRange::parse("10.0.0.0/40").is_none() && IpRange::parse("x").is_none());
 }
 
 /// Whatever is in a file: an answer, and no panic.
