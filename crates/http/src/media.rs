@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use plexus_media::upload::UploadError;
-use plexus_media::{FetchError, MediaError, Method, ThumbnailError, ThumbnailRequest};
+use plexus_media::{Failure, FetchError, MediaError, Method, ThumbnailError, ThumbnailRequest, UploadLimit};
 use plexus_net::FederationError;
 use serde::Deserialize;
 
@@ -80,6 +80,27 @@ pub fn upload_too_large(limit: u64) -> ApiError {
     ApiError::too_large(format!("Uploads may have {limit} bytes at most"))
 }
 
+/// 403: the user has uploaded enough for now (`media_upload_limits`; MSC4335 when there is a page about it).
+fn upload_limit(limit: UploadLimit) -> ApiError {
+    let text = "You have uploaded as much as you may for now";
+    match limit.info_uri {
+        None => ApiError::forbidden(text),
+        Some(info_uri) => ApiError::new(StatusCode::FORBIDDEN, "M_USER_LIMIT_EXCEEDED", text)
+            .with("info_uri", info_uri)
+            .with("can_upgrade", limit.can_upgrade),
+    }
+}
+
+/// 507: the disk is nearly full (client-server API, "Other error codes").
+fn no_space(admin_contact: Option<String>) -> ApiError {
+    let text = "The server has no room left for media";
+    let error = ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED", text);
+    match admin_contact {
+        None => error,
+        Some(admin_contact) => error.with("admin_contact", admin_contact),
+    }
+}
+
 /// What a client is told of a media store's refusal.
 pub fn media_error(error: MediaError) -> ApiError {
     match error {
@@ -93,6 +114,9 @@ pub fn media_error(error: MediaError) -> ApiError {
         MediaError::NotYours => ApiError::forbidden("The media id was handed out to somebody else"),
         MediaError::TooManyPending { retry_after_ms } => ApiError::limit_exceeded(retry_after_ms),
         MediaError::Upload(UploadError::TooLarge { limit }) => upload_too_large(limit),
+        MediaError::UploadLimit(limit) => upload_limit(*limit),
+        MediaError::NoSpace { admin_contact } => no_space(admin_contact),
+        MediaError::Upload(UploadError::NoSpace) => no_space(None),
         MediaError::Thumbnail(ThumbnailError::NotAnImage) => {
             ApiError::unknown("There are no thumbnails of this kind of media")
         }
@@ -119,9 +143,17 @@ fn fetch_error(error: &FetchError) -> ApiError {
         FetchError::Server(error) => federation_error(error),
         FetchError::Media(error) => match &**error {
             MediaError::Upload(UploadError::TooLarge { .. }) => too_large_elsewhere(),
+            MediaError::Upload(UploadError::NoSpace) => no_space(None),
             error => ApiError::internal(error),
         },
-        FetchError::Answer(_) | FetchError::BrokeOff | FetchError::Abandoned => {
+        FetchError::LimitExceeded { retry_after_ms } => ApiError::limit_exceeded(*retry_after_ms),
+        FetchError::Before(Failure::NotFound) => ApiError::not_found("The other server does not have it"),
+        FetchError::Before(Failure::TooLarge) => too_large_elsewhere(),
+        FetchError::Before(Failure::Unavailable)
+        | FetchError::Answer(_)
+        | FetchError::BrokeOff
+        | FetchError::TooSlow
+        | FetchError::Abandoned => {
             ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", "The media could not be fetched from its server")
         }
     }

@@ -6,6 +6,7 @@
 //! | [`remote`] | [`Downloads`]: media of this server and of others |
 //! | [`upload`] | [`Upload`]: content on its way to the disk |
 //! | [`thumbnail`] | choosing and making thumbnails |
+//! | `space` | the room that is left on the disk |
 //! | [`paths`] | where a piece of media lies |
 //! | [`serving`] | what a browser may be told about content |
 
@@ -13,11 +14,12 @@ mod multipart;
 pub mod paths;
 pub mod remote;
 pub mod serving;
+mod space;
 pub mod store;
 pub mod thumbnail;
 pub mod upload;
 
-pub use remote::{Downloads, FetchError, Wanted};
-pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, Reservation};
+pub use remote::{DownloadSettings, Downloader, Downloads, Failure, FetchError, Wanted};
+pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, Reservation, UploadLimit};
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

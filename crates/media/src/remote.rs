@@ -1,20 +1,59 @@
 //! Media of other servers: fetched when somebody asks for it, and kept.
 
+mod budget;
+mod failures;
 mod fetch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use plexus_net::{FederationClient, FederationError};
+use plexus_net::{FederationClient, FederationError, Gates};
 use plexus_protocol::id::ServerName;
+use plexus_store::DbError;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+use budget::{Charge, DownloadBudget, Exhausted};
+use failures::Failures;
 
 use crate::multipart::NotMultipart;
 use crate::paths;
 use crate::store::{MediaError, MediaStore, OpenMedia, opened};
 use crate::thumbnail::ThumbnailRequest;
+
+pub use budget::Downloader;
+pub use failures::Failure;
+
+/// Fetches under way at once from one server: a slow one does not hold up the others.
+const FETCHES_PER_SERVER: usize = 6;
+/// Fetches under way at once for one downloader: those of four slow servers.
+const FETCHES_PER_DOWNLOADER: usize = 24;
+/// Fetches under way at once, for all: each holds a file and what is unread of an answer.
+const MAX_FETCHES: usize = 64;
+/// Fetches that may be under way or wait for their turn; each is a task.
+const MAX_WAITING: usize = 1024;
+/// Of these, those of one downloader: as many images as a client may want to show at once.
+const MAX_WAITING_PER_DOWNLOADER: usize = 128;
+/// How long a fetch may wait for its turn: then others have theirs.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How long a client is asked to wait when there are too many.
+const BUSY_RETRY_AFTER_MS: u64 = 5_000;
+/// How long a fetch may take once its turn has come: 50 MiB, the largest file by default, at 170 KiB/s.
+const MAX_FETCH_TIME: Duration = Duration::from_secs(300);
+/// How often a fetch is tried again that ended because another downloader's budget did.
+const MAX_RESTARTS: usize = 4;
+
+/// How media of other servers is downloaded.
+#[derive(Debug, Clone)]
+pub struct DownloadSettings {
+    /// Servers whose media is not fetched (`prevent_media_downloads_from`).
+    pub refused: HashSet<String>,
+    /// How many bytes one downloader may have fetched in a second, in the long run.
+    pub bytes_per_second: u64,
+    /// How many bytes one downloader may have fetched at once.
+    pub burst_bytes: u64,
+}
 
 /// Which media of which server.
 type Key = (ServerName, String);
@@ -26,10 +65,21 @@ pub struct Downloads {
     server_name: ServerName,
     local: Arc<MediaStore>,
     client: Arc<FederationClient>,
-    /// Servers whose media is not fetched (`prevent_media_downloads_from`).
     refused: HashSet<String>,
     /// What is being fetched at the moment: whoever wants the same waits for it.
-    running: Mutex<HashMap<Key, watch::Receiver<Outcome>>>,
+    running: Mutex<HashMap<Key, Running>>,
+    budget: Arc<DownloadBudget>,
+    failures: Failures,
+    /// One turn for each fetch under way.
+    turns: Semaphore,
+    turns_of_server: Gates,
+    turns_of_downloader: Gates,
+}
+
+/// A fetch under way, or waiting for its turn.
+struct Running {
+    downloader: String,
+    outcome: watch::Receiver<Outcome>,
 }
 
 /// Why media of another server can't be had.
@@ -44,12 +94,30 @@ pub enum FetchError {
     /// The answer ended before the content did.
     #[error("the answer broke off")]
     BrokeOff,
+    /// It took longer than [`MAX_FETCH_TIME`].
+    #[error("the content did not arrive in time")]
+    TooSlow,
+    /// It could not be fetched a moment ago, and was not asked for again.
+    #[error("the media could not be fetched a moment ago ({0:?})")]
+    Before(Failure),
+    /// The downloader has had enough for now (`remote_media_download_per_second`), or too many fetches are under way.
+    #[error("too much media of other servers is being fetched")]
+    LimitExceeded {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
     /// This side could not keep it.
     #[error(transparent)]
     Media(#[from] Box<MediaError>),
     /// The task that fetched it is gone.
     #[error("the fetch was given up")]
     Abandoned,
+}
+
+impl From<Exhausted> for FetchError {
+    fn from(Exhausted { retry_after_ms }: Exhausted) -> Self {
+        Self::LimitExceeded { retry_after_ms }
+    }
 }
 
 /// What somebody wants to download.
@@ -63,17 +131,32 @@ pub struct Wanted<'a> {
     pub timeout: Duration,
     /// Whether to fetch it from another server if need be.
     pub allow_remote: bool,
+    /// Who wants it.
+    pub downloader: &'a Downloader,
 }
 
 impl Downloads {
-    /// Media of `server_name` from `local`, and of others through `client`, but for the servers in `refused`.
+    /// Media of `server_name` from `local`, and of others through `client`.
     pub fn new(
         server_name: ServerName,
         local: Arc<MediaStore>,
         client: Arc<FederationClient>,
-        refused: HashSet<String>,
+        settings: DownloadSettings,
     ) -> Self {
-        Self { server_name, local, client, refused, running: Mutex::default() }
+        let clock = local.clock().clone();
+        let budget = DownloadBudget::new(clock.clone(), settings.bytes_per_second, settings.burst_bytes);
+        Self {
+            server_name,
+            local,
+            client,
+            refused: settings.refused,
+            running: Mutex::default(),
+            budget: Arc::new(budget),
+            failures: Failures::new(clock),
+            turns: Semaphore::new(MAX_FETCHES),
+            turns_of_server: Gates::new(FETCHES_PER_SERVER),
+            turns_of_downloader: Gates::new(FETCHES_PER_DOWNLOADER),
+        }
     }
 
     /// The content.
@@ -143,26 +226,130 @@ impl Downloads {
     /// Fetches it, or waits for the fetch that is under way.
     async fn fetched(self: &Arc<Self>, server: ServerName, wanted: Wanted<'_>) -> Result<RemoteMedia, MediaError> {
         let key = (server, wanted.media_id.to_owned());
-        let mut outcome = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.entry(key.clone()).or_insert_with(|| self.start(key, wanted.timeout)).clone()
+        let mut restarts = 0;
+        loop {
+            let (began, result) = self.outcome(&key, wanted).await;
+            match &result {
+                // The one whose fetch this was may fetch no more: we may.
+                Err(error)
+                    if !began && matches!(**error, FetchError::LimitExceeded { .. }) && restarts < MAX_RESTARTS =>
+                {
+                    restarts += 1;
+                }
+                _ => return result.map_err(MediaError::Fetch),
+            }
+        }
+    }
+
+    /// How the fetch of `key` went, and whether it was begun here.
+    async fn outcome(self: &Arc<Self>, key: &Key, wanted: Wanted<'_>) -> (bool, Result<RemoteMedia, Arc<FetchError>>) {
+        let (began, mut outcome) = match self.running_or_begun(key, wanted) {
+            Ok(running) => running,
+            Err(error) => return (true, Err(Arc::new(error))),
         };
         let done = outcome.wait_for(Option::is_some).await.map(|done| done.clone());
-        let result = done.ok().flatten().unwrap_or(Err(Arc::new(FetchError::Abandoned)));
-        result.map_err(MediaError::Fetch)
+        (began, done.ok().flatten().unwrap_or(Err(Arc::new(FetchError::Abandoned))))
+    }
+
+    fn running_or_begun(
+        self: &Arc<Self>,
+        key: &Key,
+        wanted: Wanted<'_>,
+    ) -> Result<(bool, watch::Receiver<Outcome>), FetchError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = running.get(key) {
+            return Ok((false, running.outcome.clone()));
+        }
+        if let Some(failure) = self.failures.get(key) {
+            return Err(FetchError::Before(failure));
+        }
+        let downloader = wanted.downloader.name();
+        let of_downloader = running.values().filter(|running| running.downloader == downloader).count();
+        if running.len() >= MAX_WAITING || of_downloader >= MAX_WAITING_PER_DOWNLOADER {
+            return Err(FetchError::LimitExceeded { retry_after_ms: BUSY_RETRY_AFTER_MS });
+        }
+        let charge = Charge::begin(&self.budget, wanted.downloader)?;
+        let outcome = self.begin(key.clone(), wanted.timeout, downloader.clone(), charge);
+        running.insert(key.clone(), Running { downloader, outcome: outcome.clone() });
+        Ok((true, outcome))
     }
 
     /// Fetches it in a task of its own: it goes on when the client who asked hangs up, for those who wait with it.
-    fn start(self: &Arc<Self>, key: Key, timeout: Duration) -> watch::Receiver<Outcome> {
+    fn begin(
+        self: &Arc<Self>,
+        key: Key,
+        timeout: Duration,
+        downloader: String,
+        mut charge: Charge,
+    ) -> watch::Receiver<Outcome> {
         let (sender, receiver) = watch::channel(None);
-        let downloads = Arc::clone(self);
+        let entry = Entry { downloads: Arc::clone(self), key };
         tokio::spawn(async move {
-            let result = downloads.fetch(&key, timeout).await.map_err(Arc::new);
-            downloads.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            let (downloads, key) = (&entry.downloads, &entry.key);
+            let result = downloads.fetch_in_turn(key, timeout, &downloader, &mut charge).await;
+            match &result {
+                Ok(_) => downloads.failures.forget(key),
+                Err(error) => downloads.failures.remember(key, error),
+            }
+            // Whoever hears of the outcome and asks again finds the end of it.
+            drop(charge);
+            drop(entry);
             // Nobody may be left to hear it.
-            let _ = sender.send(Some(result));
+            let _ = sender.send(Some(result.map_err(Arc::new)));
         });
         receiver
+    }
+
+    async fn fetch_in_turn(
+        &self,
+        key: &Key,
+        timeout: Duration,
+        downloader: &str,
+        charge: &mut Charge,
+    ) -> Result<RemoteMedia, FetchError> {
+        let turn = async {
+            let of_server = self.turns_of_server.enter(key.0.as_str()).await;
+            let of_downloader = self.turns_of_downloader.enter(downloader).await;
+            (of_server, of_downloader, self.turns.acquire().await)
+        };
+        let clock = self.local.clock();
+        let _turn = tokio::select! {
+            turn = turn => turn,
+            () = clock.sleep(MAX_WAIT) => {
+                return Err(FetchError::LimitExceeded { retry_after_ms: BUSY_RETRY_AFTER_MS });
+            }
+        };
+        if let Some(known) = self.fetched_meanwhile(key).await {
+            return Ok(known);
+        }
+        tokio::select! {
+            result = self.fetch(key, timeout, charge) => result,
+            () = clock.sleep(MAX_FETCH_TIME) => Err(FetchError::TooSlow),
+        }
+    }
+
+    /// The media when another fetch of it ended after this one was asked for.
+    async fn fetched_meanwhile(&self, (server, media_id): &Key) -> Option<RemoteMedia> {
+        let (name, id) = (server.clone(), media_id.clone());
+        let known = self.local.database().read(move |tx| remote_media::get(tx, name.as_str(), &id)).await;
+        let known = known.unwrap_or_else(|error: DbError| {
+            tracing::warn!("media of another server: {error}");
+            None
+        })?;
+        let path = self.content_path(server, &known).ok()?;
+        tokio::fs::try_exists(path).await.unwrap_or(false).then_some(known)
+    }
+}
+
+/// The place of a fetch among those that are running, until it is dropped.
+struct Entry {
+    downloads: Arc<Downloads>,
+    key: Key,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.downloads.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The media store: a table of what there is, and a folder with the content.
 
+mod quota;
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,9 +15,12 @@ use plexus_store::{Database, DbError};
 use tokio::fs::{self, File};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore};
 
+pub use quota::UploadLimit;
+
 use crate::paths;
 use crate::remote::FetchError;
-use crate::thumbnail::{self, ThumbnailError, ThumbnailRequest, ThumbnailSize};
+use crate::space::{FreeSpace, Storing};
+use crate::thumbnail::{self, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 use crate::upload::{Description, Upload, UploadError};
 
 /// The letters of a media id; Synapse's have as many.
@@ -23,6 +28,13 @@ const MEDIA_ID_LENGTH: usize = 24;
 
 /// Thumbnails made at the same time: each may hold two decoded images in memory.
 const CONCURRENT_THUMBNAILS: usize = 2;
+
+/// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are eight
+/// million; beyond, they are made in the configured sizes only.
+const MAX_DYNAMIC_THUMBNAILS: usize = 32;
+
+/// The size beyond those when none is configured.
+const LAST_THUMBNAIL: ThumbnailSize = ThumbnailSize { width: 640, height: 480, method: Method::Scale };
 
 /// Ids are filled one at a time within each of these.
 const FILL_LOCKS: usize = 64;
@@ -42,6 +54,12 @@ pub struct MediaSettings {
     pub max_pending_uploads: u64,
     /// How long such an id is good for.
     pub unused_expiration: Duration,
+    /// What one user may upload in a time: all of these hold.
+    pub upload_limits: Vec<UploadLimit>,
+    /// What is left free on the disk, in bytes.
+    pub min_free_bytes: u64,
+    /// How to reach the administrator when the disk is full.
+    pub admin_contact: Option<String>,
 }
 
 /// Media uploaded to this server, and the folder for all media.
@@ -54,6 +72,7 @@ pub struct MediaStore {
     /// Whose turn it is to fill an id, by its hash.
     filling: Vec<Arc<Mutex<()>>>,
     thumbnails: Arc<Semaphore>,
+    space: Arc<FreeSpace>,
 }
 
 /// An id handed out in advance.
@@ -89,6 +108,10 @@ pub enum MediaError {
     NotYours,
     #[error("too many ids that nothing was uploaded to; the first expires in {retry_after_ms} ms")]
     TooManyPending { retry_after_ms: u64 },
+    #[error("more than {} bytes within {:?}", .0.max_bytes, .0.period)]
+    UploadLimit(Box<UploadLimit>),
+    #[error("the disk of the media store is nearly full")]
+    NoSpace { admin_contact: Option<String> },
     #[error(transparent)]
     Upload(#[from] UploadError),
     #[error(transparent)]
@@ -113,6 +136,7 @@ impl MediaStore {
             Ok(())
         };
         prepare().map_err(|error| MediaError::Io { path: incoming.clone(), error })?;
+        let space = Arc::new(FreeSpace::new(&settings.folder, settings.min_free_bytes));
         Ok(Self {
             settings,
             database,
@@ -121,6 +145,7 @@ impl MediaStore {
             filled: Notify::new(),
             filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
+            space,
         })
     }
 
@@ -137,6 +162,10 @@ impl MediaStore {
         &self.database
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
@@ -148,17 +177,48 @@ impl MediaStore {
 
     /// A file to write new content to.
     pub async fn begin_upload(&self) -> Result<Upload, MediaError> {
+        self.begin(Storing::Upload).await.map_err(|error| self.refused(error))
+    }
+
+    /// A file to write another server's content to.
+    pub(crate) async fn begin_download(&self) -> Result<Upload, MediaError> {
+        Ok(self.begin(Storing::Copy).await?)
+    }
+
+    async fn begin(&self, storing: Storing) -> Result<Upload, UploadError> {
         let path = paths::incoming(&self.settings.folder).join(self.random.alphanumeric(MEDIA_ID_LENGTH));
-        Ok(Upload::create(path, self.settings.max_upload_bytes).await?)
+        Upload::create(path, self.settings.max_upload_bytes, Arc::clone(&self.space), storing).await
+    }
+
+    /// Why an upload of a user is refused.
+    pub fn refused(&self, error: UploadError) -> MediaError {
+        match error {
+            UploadError::NoSpace => MediaError::NoSpace { admin_contact: self.settings.admin_contact.clone() },
+            error => error.into(),
+        }
     }
 
     /// Keeps an upload under a new id, which it returns; durable when it returns.
     pub async fn store(&self, user: &UserId, upload: Upload, about: Description) -> Result<String, MediaError> {
         let media_id = self.new_id();
+        self.check_upload_limits(user, upload.length()).await?;
+        let path = paths::content(&self.settings.folder, &media_id).ok_or(MediaError::NotFound)?;
         let content = self.keep(&media_id, upload, about).await?;
         let (id, user, now) = (media_id.clone(), user.clone(), self.clock.now_ms());
-        self.database.write(move |tx| media::add(tx, &id, user.as_str(), &content, now)).await?;
-        Ok(media_id)
+        let limits = self.settings.upload_limits.clone();
+        let added = self.database.write(move |tx| -> Result<(), MediaError> {
+            quota::check(tx, &limits, user.as_str(), content.length, now)?;
+            Ok(media::add(tx, &id, user.as_str(), &content, now)?)
+        });
+        match added.await {
+            Ok(()) => Ok(media_id),
+            Err(error) => {
+                if matches!(error, MediaError::UploadLimit(_)) {
+                    remove(&path).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Hands out an id to upload to later (`POST /_matrix/media/v1/create`).
@@ -209,18 +269,24 @@ impl MediaStore {
         // content takes the first's place.
         let turn = self.turn_to_fill(media_id).await;
         self.check_fillable(user, media_id).await?;
+        self.check_upload_limits(user, upload.length()).await?;
         let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
         let content = self.keep(media_id, upload, about).await?;
         let (id, user, now) = (media_id.to_owned(), user.clone(), self.clock.now_ms());
+        let limits = self.settings.upload_limits.clone();
         let filled = self
             .database
             .write(move |tx| -> Result<Filled, MediaError> {
+                quota::check(tx, &limits, user.as_str(), content.length, now)?;
                 let filled = media::fill(tx, &id, user.as_str(), &content, now)?;
                 // Also when nobody waits for the answer any more.
                 tx.after_commit(move || drop(turn));
                 Ok(filled)
             })
             .await;
+        if let Err(MediaError::UploadLimit(_)) = &filled {
+            remove(&path).await;
+        }
         match filled? {
             Filled::Now => {
                 self.filled.notify_waiters();
@@ -310,13 +376,18 @@ impl MediaStore {
         request: ThumbnailRequest,
     ) -> Result<OpenMedia, MediaError> {
         let format = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
-        let size = if self.settings.dynamic_thumbnails {
-            request.exact()
-        } else {
-            thumbnail::choose(&self.settings.thumbnail_sizes, request)
-        };
-        let target = thumbnails.join(paths::thumbnail_name(&size, format));
+        let sizes = &self.settings.thumbnail_sizes;
+        let any_size = self.settings.dynamic_thumbnails || sizes.is_empty();
+        let mut size = if any_size { request.exact() } else { thumbnail::choose(sizes, request) };
+        let mut target = thumbnails.join(paths::thumbnail_name(&size, format));
+        if any_size && !fs::try_exists(&target).await.unwrap_or(false) && has_many_files(&thumbnails).await {
+            size = if sizes.is_empty() { LAST_THUMBNAIL } else { thumbnail::choose(sizes, request) };
+            target = thumbnails.join(paths::thumbnail_name(&size, format));
+        }
         if !fs::try_exists(&target).await.unwrap_or(false) {
+            if !self.space.has_room(Storing::Copy).await {
+                return Err(self.refused(UploadError::NoSpace));
+            }
             let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
             let (most, made, spare) = (self.settings.max_image_pixels, target.clone(), self.random.alphanumeric(8));
             let work = move || {
@@ -360,6 +431,19 @@ async fn open(path: &Path) -> Result<File, MediaError> {
             MediaError::Io { path: path.to_owned(), error }
         }
     })
+}
+
+/// Whether there are as many thumbnails in `folder` as are made in sizes that clients choose.
+async fn has_many_files(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder).await else {
+        return false;
+    };
+    for _ in 0..MAX_DYNAMIC_THUMBNAILS {
+        if !matches!(entries.next_entry().await, Ok(Some(_))) {
+            return false;
+        }
+    }
+    true
 }
 
 async fn remove(path: &Path) {

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
+
+use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
 
 /// What the uploader said about the content.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,10 @@ pub struct Upload {
     length: u64,
     limit: u64,
     hash: Sha256,
+    space: Arc<FreeSpace>,
+    storing: Storing,
+    /// The length at which to look for free space again.
+    check_at: u64,
 }
 
 /// Why content could not be taken.
@@ -30,15 +37,31 @@ pub struct Upload {
 pub enum UploadError {
     #[error("content is larger than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error("the disk of the media store is nearly full (media_min_free_space)")]
+    NoSpace,
     #[error("media store: {}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
 }
 
 impl Upload {
-    /// A new file at `path` that takes at most `limit` bytes.
-    pub(crate) async fn create(path: PathBuf, limit: u64) -> Result<Self, UploadError> {
+    /// A new file at `path` that takes at most `limit` bytes, and no more than there is room for on the disk.
+    pub(crate) async fn create(
+        path: PathBuf,
+        limit: u64,
+        space: Arc<FreeSpace>,
+        storing: Storing,
+    ) -> Result<Self, UploadError> {
+        if !space.has_room(storing).await {
+            return Err(UploadError::NoSpace);
+        }
         let file = File::create_new(&path).await.map_err(|error| UploadError::Io { path: path.clone(), error })?;
-        Ok(Self { file, path, kept: false, length: 0, limit, hash: Sha256::new() })
+        let check_at = CHECK_EVERY_BYTES;
+        Ok(Self { file, path, kept: false, length: 0, limit, hash: Sha256::new(), space, storing, check_at })
+    }
+
+    /// How many bytes there are so far.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Appends `bytes`.
@@ -46,6 +69,12 @@ impl Upload {
         let length = self.length.saturating_add(bytes.len() as u64);
         if length > self.limit {
             return Err(UploadError::TooLarge { limit: self.limit });
+        }
+        if length > self.check_at {
+            if !self.space.has_room(self.storing).await {
+                return Err(UploadError::NoSpace);
+            }
+            self.check_at = length.saturating_add(CHECK_EVERY_BYTES);
         }
         self.length = length;
         self.hash.update(bytes);

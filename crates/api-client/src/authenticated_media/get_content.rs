@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::HeaderMap;
-use plexus_http::{ApiError, AuthGuest, Path, Query, State};
-use plexus_media::Downloads;
+use plexus_http::{ApiError, AuthGuest, ClientIp, Path, Query, State};
+use plexus_media::{Downloader, Downloads};
 
 use crate::media::serve;
 use plexus_http::media::DownloadQuery;
 
 pub async fn handle(
-    AuthGuest(_): AuthGuest,
+    AuthGuest(requester): AuthGuest,
     State(media): State<Arc<Downloads>>,
     Path((server_name, media_id)): Path<(String, String)>,
     Query(query): Query<DownloadQuery>,
+    ClientIp(address): ClientIp,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    serve::content(&media, &headers, (&server_name, &media_id), None, query).await
+    let downloader = Downloader { user: Some(requester.user_id.clone()), address };
+    serve::content(&media, &headers, (&server_name, &media_id), None, query, &downloader).await
 }

@@ -24,7 +24,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<JsonBody<Response>, ApiError> {
     let about = receive::description(&request, query);
-    let upload = receive::body(&media, request).await?;
+    let upload = receive::body(&media, &requester.user_id, request).await?;
     let media_id = media.store(&requester.user_id, upload, about).await.map_err(media_error)?;
     Ok(JsonBody(Response { content_uri: format!("mxc://{}/{media_id}", config.server.server_name) }))
 }

@@ -23,7 +23,7 @@ pub async fn handle(
     }
     media.check_fillable(&requester.user_id, &media_id).await.map_err(media_error)?;
     let about = receive::description(&request, query);
-    let upload = receive::body(&media, request).await?;
+    let upload = receive::body(&media, &requester.user_id, request).await?;
     media.fill(&requester.user_id, &media_id, upload, about).await.map_err(media_error)?;
     Ok(Empty)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::HeaderMap;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, Path, Query, State};
-use plexus_media::Downloads;
+use plexus_http::{ApiError, ClientIp, Path, Query, State};
+use plexus_media::{Downloader, Downloads};
 
 use super::serve;
 use plexus_http::media::ThumbnailQuery;
@@ -16,8 +16,10 @@ pub async fn handle(
     State(config): State<Arc<Config>>,
     Path((server_name, media_id)): Path<(String, String)>,
     Query(query): Query<ThumbnailQuery>,
+    ClientIp(address): ClientIp,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     serve::check_legacy(&config)?;
-    serve::thumbnail(&media, &headers, (&server_name, &media_id), query).await
+    let downloader = Downloader { user: None, address };
+    serve::thumbnail(&media, &headers, (&server_name, &media_id), query, &downloader).await
 }

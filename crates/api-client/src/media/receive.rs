@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use plexus_http::ApiError;
 use plexus_http::media::{media_error, upload_too_large};
 use plexus_media::{Description, MediaStore, Upload};
+use plexus_protocol::id::UserId;
 use serde::Deserialize;
 
 /// How long a client may be silent in the middle of an upload.
@@ -26,12 +27,13 @@ pub fn description(request: &Request, query: Query) -> Description {
     Description { content_type, upload_name: query.filename }
 }
 
-/// Writes the request's body to a new upload.
-pub async fn body(media: &MediaStore, request: Request) -> Result<Upload, ApiError> {
+/// Writes the request's body to a new upload of `user`.
+pub async fn body(media: &MediaStore, user: &UserId, request: Request) -> Result<Upload, ApiError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > media.max_upload_bytes()) {
         return Err(upload_too_large(media.max_upload_bytes()));
     }
+    media.check_upload_limits(user, announced.unwrap_or(0)).await.map_err(media_error)?;
     let mut upload = media.begin_upload().await.map_err(media_error)?;
     let mut body = request.into_body();
     loop {
@@ -43,7 +45,7 @@ pub async fn body(media: &MediaStore, request: Request) -> Result<Upload, ApiErr
         };
         let frame = frame.map_err(|_| ApiError::unknown("The upload broke off"))?;
         if let Ok(data) = frame.into_data() {
-            upload.write(&data).await.map_err(|error| media_error(error.into()))?;
+            upload.write(&data).await.map_err(|error| media_error(media.refused(error)))?;
         }
     }
 }

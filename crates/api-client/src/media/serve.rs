@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use plexus_base::config::Config;
 use plexus_http::ApiError;
 use plexus_http::media::{DownloadQuery, ThumbnailQuery, media_error};
-use plexus_media::{Downloads, OpenMedia, Wanted, serving};
+use plexus_media::{Downloader, Downloads, OpenMedia, Wanted, serving};
 use tokio_util::io::ReaderStream;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -32,8 +32,10 @@ pub async fn content(
     (server_name, media_id): (&str, &str),
     file_name: Option<String>,
     query: DownloadQuery,
+    downloader: &Downloader,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted { server_name, media_id, timeout: query.timeout(), allow_remote: query.allow_remote() };
+    let (timeout, allow_remote) = (query.timeout(), query.allow_remote());
+    let wanted = Wanted { server_name, media_id, timeout, allow_remote, downloader };
     let mut open = media.get(wanted).await.map_err(media_error)?;
     open.upload_name = file_name.or(open.upload_name);
     Ok(respond(open, headers))
@@ -45,8 +47,10 @@ pub async fn thumbnail(
     headers: &HeaderMap,
     (server_name, media_id): (&str, &str),
     query: ThumbnailQuery,
+    downloader: &Downloader,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted { server_name, media_id, timeout: query.timeout(), allow_remote: query.allow_remote() };
+    let (timeout, allow_remote) = (query.timeout(), query.allow_remote());
+    let wanted = Wanted { server_name, media_id, timeout, allow_remote, downloader };
     let open = media.thumbnail(wanted, query.request()?).await.map_err(media_error)?;
     Ok(respond(open, headers))
 }

@@ -11,7 +11,7 @@ options! {
     /// Limits of the whole server, and how long it remembers.
     pub struct BlockingSection {
         /// How to reach the administrator, in error messages about limits of the server.
-        later admin_contact: Option<String>,
+        acts admin_contact: Option<String>,
         /// Whether the server refuses nearly everything.
         later hs_disabled: bool = false,
         /// Why, in the error message.

@@ -25,14 +25,18 @@ options! {
         later media_storage_providers: Vec<StorageProvider>,
         /// The largest file that may be uploaded.
         acts max_upload_size: u64 = 50 << 20,
-        /// How much one user may upload in a time.
-        later media_upload_limits: Vec<UploadLimit>,
+        /// How much one user may upload in a time. All entries hold.
+        acts media_upload_limits: Vec<UploadLimit>,
+        /// How much of the disk of `media_store_path` is left free. With less, uploads are refused; with less than twice
+        /// as much, media of other servers is not fetched and no thumbnails are made. 0 for no such limit. Synapse has no
+        /// such option.
+        acts media_min_free_space: u64 = 512 << 20,
         /// The most pixels of an image that thumbnails are made of.
         acts max_image_pixels: u64 = 32 << 20,
-        /// How much media of other servers one address may fetch at once.
-        later remote_media_download_burst_count: u64 = 500 << 20,
-        /// How much media of other servers one address may fetch in a second, in the long run.
-        later remote_media_download_per_second: u64 = 87 << 10,
+        /// How much media of other servers one user, and one address, may have fetched at once.
+        acts remote_media_download_burst_count: u64 = 500 << 20,
+        /// How much media of other servers one user, and one address, may have fetched in a second, in the long run.
+        acts remote_media_download_per_second: u64 = 87 << 10,
         /// Servers whose media is not fetched.
         acts prevent_media_downloads_from: Vec<String>,
         /// Whether thumbnails are made in the size asked for, not in the nearest of `thumbnail_sizes`.
@@ -103,13 +107,13 @@ options! {
     /// How much one user may upload in a time.
     pub struct UploadLimit {
         /// The time.
-        later time_period: Duration,
+        acts time_period: Duration,
         /// How much.
-        later max_size: u64,
+        acts max_size: u64,
         /// A page about the limit, for the error message.
-        later info_uri: Option<String>,
+        acts info_uri: Option<String>,
         /// Whether the user can buy more, for the error message.
-        later can_upgrade: bool = false,
+        acts can_upgrade: bool = false,
     }
 }
 

@@ -96,7 +96,7 @@ fn v4(bits: u128) -> Ipv4Addr {
 }
 
 /// The IPv4 addresses inside an address of 64:ff9b:1::/48 (RFC 8215), one for each length that the translator's prefix
-/// may have (RFC 6052, section 2.2). Which it has is not in the address, and the bits behind the IPv4 address mean nothing.
+/// may have (RFC 6052, section 2.2). Which it has is not in the address; the bits behind the IPv4 address mean nothing.
 fn behind_a_local_nat64(bits: u128) -> Vec<Ipv4Addr> {
     // Bits 64 to 71 are no part of an IPv4 address.
     let without_u = (bits >> 64 << 64) | (bits << 72 >> 64);

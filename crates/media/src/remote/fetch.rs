@@ -7,6 +7,7 @@ use plexus_net::{Call, FederationError, Purpose, StreamedAnswer};
 use plexus_store::repo::media::Content;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
+use super::budget::Charge;
 use super::{Downloads, FetchError, Key};
 use crate::multipart::{Multipart, NotMultipart, Piece};
 use crate::paths;
@@ -34,9 +35,14 @@ enum Second {
 
 impl Downloads {
     /// Fetches the media and keeps it.
-    pub(super) async fn fetch(&self, key: &Key, timeout: Duration) -> Result<RemoteMedia, FetchError> {
-        let Fetched { upload, about } = match self.authenticated(key, timeout).await {
-            Err(FetchError::Server(error)) if is_unknown_endpoint(&error) => self.legacy(key, timeout).await?,
+    pub(super) async fn fetch(
+        &self,
+        key: &Key,
+        timeout: Duration,
+        charge: &mut Charge,
+    ) -> Result<RemoteMedia, FetchError> {
+        let Fetched { upload, about } = match self.authenticated(key, timeout, charge).await {
+            Err(FetchError::Server(error)) if is_unknown_endpoint(&error) => self.legacy(key, timeout, charge).await?,
             fetched => fetched?,
         };
         let (server, media_id) = key;
@@ -63,48 +69,74 @@ impl Downloads {
         Call::get(path).timeout(timeout.saturating_add(ALLOWANCE)).max_answer_bytes(limit)
     }
 
-    async fn authenticated(&self, (server, media_id): &Key, timeout: Duration) -> Result<Fetched, FetchError> {
+    async fn authenticated(
+        &self,
+        (server, media_id): &Key,
+        timeout: Duration,
+        charge: &mut Charge,
+    ) -> Result<Fetched, FetchError> {
         let waits = timeout.as_millis();
         let path = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={waits}");
         let answer = self.client.stream(server, self.call(path, timeout)).await?;
-        match self.second_part(answer).await? {
+        match self.second_part(answer, charge).await? {
             Second::Content(fetched) => Ok(*fetched),
             Second::Location(location) => {
                 let patience = timeout.saturating_add(ALLOWANCE);
                 let answer = self.client.fetch(Purpose::RemoteMedia, server, &location, patience, self.limit()).await?;
-                self.whole(answer).await
+                self.whole(answer, charge).await
             }
         }
     }
 
-    async fn legacy(&self, (server, media_id): &Key, timeout: Duration) -> Result<Fetched, FetchError> {
+    async fn legacy(
+        &self,
+        (server, media_id): &Key,
+        timeout: Duration,
+        charge: &mut Charge,
+    ) -> Result<Fetched, FetchError> {
         let waits = timeout.as_millis();
         let path = format!("/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&timeout_ms={waits}");
         let answer = self.client.stream(server, self.call(path, timeout)).await?;
-        self.whole(answer).await
+        self.whole(answer, charge).await
+    }
+
+    /// Refuses an answer that says it is larger than it may be, or than the downloader may have fetched, before any of it
+    /// is read. `around` is what the answer may have beside the content, in bytes.
+    fn announced(&self, answer: &StreamedAnswer, around: usize, charge: &mut Charge) -> Result<(), FetchError> {
+        let length = answer.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let Some(length) = length else { return Ok(()) };
+        let limit = self.local.max_upload_bytes();
+        if length > limit.saturating_add(around as u64) {
+            return Err(kept(UploadError::TooLarge { limit }));
+        }
+        Ok(charge.announce(length)?)
     }
 
     /// The whole answer is the content.
-    async fn whole(&self, mut answer: StreamedAnswer) -> Result<Fetched, FetchError> {
+    async fn whole(&self, mut answer: StreamedAnswer, charge: &mut Charge) -> Result<Fetched, FetchError> {
+        self.announced(&answer, 0, charge)?;
         let about = {
             let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
             described(header("content-type"), header("content-disposition"))
         };
-        let mut upload = self.local.begin_upload().await.map_err(Box::new)?;
+        let mut upload = self.local.begin_download().await.map_err(Box::new)?;
         while let Some(chunk) = answer.chunk().await? {
+            charge.spend(chunk.len() as u64)?;
             upload.write(&chunk).await.map_err(kept)?;
         }
         Ok(Fetched { upload, about })
     }
 
     /// The second part of a multipart answer; the first is about the media, and there is nothing known to be in it.
-    async fn second_part(&self, mut answer: StreamedAnswer) -> Result<Second, FetchError> {
+    async fn second_part(&self, mut answer: StreamedAnswer, charge: &mut Charge) -> Result<Second, FetchError> {
+        self.announced(&answer, MAX_AROUND, charge)?;
         let content_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
         let mut reader = Multipart::of(content_type.unwrap_or_default())?;
-        let mut upload = self.local.begin_upload().await.map_err(Box::new)?;
+        let mut upload = self.local.begin_download().await.map_err(Box::new)?;
         let mut about = None;
         let mut parts = 0;
         while let Some(chunk) = answer.chunk().await? {
+            charge.spend(chunk.len() as u64)?;
             reader.push(&chunk);
             while let Some(piece) = reader.next()? {
                 match (piece, parts) {

@@ -21,6 +21,9 @@ fn settings(folder: &std::path::Path) -> MediaSettings {
         dynamic_thumbnails: false,
         max_pending_uploads: 2,
         unused_expiration: HOUR,
+        upload_limits: Vec::new(),
+        min_free_bytes: 0,
+        admin_contact: None,
     }
 }
 

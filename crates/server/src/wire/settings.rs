@@ -7,9 +7,9 @@ use plexus_accounts::settings::{
     GuessSettings, LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
 use plexus_base::config::{
-    ApiSection, AutoJoinPreset, Config, IpRange, PasswordLogin, PrejoinStateEntry, ThumbnailMethod, TlsVersion,
+    self, ApiSection, AutoJoinPreset, Config, IpRange, PasswordLogin, PrejoinStateEntry, ThumbnailMethod, TlsVersion,
 };
-use plexus_media::{Downloads, MediaSettings, MediaStore, Method, ThumbnailSize};
+use plexus_media::{DownloadSettings, Downloads, MediaSettings, MediaStore, Method, ThumbnailSize, UploadLimit};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
 use plexus_net::{AddressGuard, FederationClient, TlsSettings};
 use plexus_protocol::event::sign::PublicKey;
@@ -117,6 +117,18 @@ pub fn media(config: &Config) -> MediaSettings {
         dynamic_thumbnails: options.dynamic_thumbnails,
         max_pending_uploads: options.max_pending_media_uploads.into(),
         unused_expiration: options.unused_expiration_time,
+        upload_limits: options.media_upload_limits.iter().map(upload_limit).collect(),
+        min_free_bytes: options.media_min_free_space,
+        admin_contact: config.blocking.admin_contact.clone(),
+    }
+}
+
+fn upload_limit(limit: &config::UploadLimit) -> UploadLimit {
+    UploadLimit {
+        period: limit.time_period,
+        max_bytes: limit.max_size,
+        info_uri: limit.info_uri.clone(),
+        can_upgrade: limit.can_upgrade,
     }
 }
 
@@ -127,8 +139,13 @@ pub fn downloads(
     media: Arc<MediaStore>,
     others: Arc<FederationClient>,
 ) -> Downloads {
-    let refused = config.media.prevent_media_downloads_from.iter().cloned().collect();
-    Downloads::new(server_name, media, others, refused)
+    let options = &config.media;
+    let settings = DownloadSettings {
+        refused: options.prevent_media_downloads_from.iter().cloned().collect(),
+        bytes_per_second: options.remote_media_download_per_second,
+        burst_bytes: options.remote_media_download_burst_count,
+    };
+    Downloads::new(server_name, media, others, settings)
 }
 
 /// How other servers are asked.

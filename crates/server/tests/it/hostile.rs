@@ -8,6 +8,7 @@ mod joins;
 mod json_text;
 mod keys;
 mod limits;
+mod media;
 mod membership;
 mod outgoing;
 mod redactions;

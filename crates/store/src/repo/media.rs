@@ -82,7 +82,17 @@ pub fn pending(tx: &mut Tx<'_>, user_id: &str, now_ms: u64) -> Result<(u64, Opti
     )
 }
 
-/// Records what a user uploaded to an id handed out before.
+/// How many bytes a user has uploaded since `since_ms`.
+pub fn uploaded_since(tx: &mut Tx<'_>, user_id: &str, since_ms: u64) -> Result<u64, DbError> {
+    tx.query_one(
+        "SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM local_media WHERE user_id = $1 AND created_ms > $2",
+        &[&user_id, &since_ms],
+        |row| row.get(0),
+    )
+}
+
+/// Records what a user uploaded to an id handed out before. It counts as made now, not when the id was handed out: an
+/// upload that was announced long ago is still one of the last hour.
 pub fn fill(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<Filled, DbError> {
     let Some(known) = get(tx, media_id)?.filter(|media| media.user_id == user_id) else {
         return Ok(Filled::Unknown);
@@ -94,9 +104,9 @@ pub fn fill(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, n
         return Ok(Filled::Expired);
     }
     tx.execute_later(
-        "UPDATE local_media SET content_type = $2, upload_name = $3, length = $4, sha256 = $5, expires_ms = NULL \
-         WHERE media_id = $1",
-        &[&media_id, &content.content_type, &content.upload_name, &content.length, &content.sha256],
+        "UPDATE local_media SET content_type = $2, upload_name = $3, length = $4, sha256 = $5, expires_ms = NULL, \
+         created_ms = $6 WHERE media_id = $1",
+        &[&media_id, &content.content_type, &content.upload_name, &content.length, &content.sha256, &now_ms],
     )?;
     Ok(Filled::Now)
 }

@@ -1,0 +1,84 @@
+//! Media that could not be fetched, so that a room full of dead links does not ask for them at each view.
+
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_net::FederationError;
+use quick_cache::sync::Cache;
+
+use super::{FetchError, Key};
+use crate::store::MediaError;
+use crate::upload::UploadError;
+
+/// How many are remembered. A name is 510 bytes at most.
+const MAX_REMEMBERED: usize = 8192;
+/// How long: when its server said that there is no such media, or it is larger than this server takes.
+const REFUSED_FOR: Duration = Duration::from_secs(300);
+/// How long: when its server did not answer, or with something else.
+const UNAVAILABLE_FOR: Duration = Duration::from_secs(60);
+
+/// Why media could not be fetched a moment ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Its server has no such media, or will not give it.
+    NotFound,
+    /// It is larger than this server takes.
+    TooLarge,
+    /// Its server did not answer, or with something else.
+    Unavailable,
+}
+
+/// Owned by `Downloads`.
+pub(super) struct Failures {
+    clock: Clock,
+    known: Cache<Key, (Failure, Duration)>,
+}
+
+impl Failures {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, known: Cache::new(MAX_REMEMBERED) }
+    }
+
+    /// The failure that makes it pointless to ask again yet.
+    pub(super) fn get(&self, key: &Key) -> Option<Failure> {
+        let (failure, until) = self.known.get(key)?;
+        (until > self.clock.monotonic()).then_some(failure)
+    }
+
+    /// Remembers `error`, if asking again would end the same.
+    pub(super) fn remember(&self, key: &Key, error: &FetchError) {
+        let Some(failure) = lasting(error) else { return };
+        let kept = if failure == Failure::Unavailable { UNAVAILABLE_FOR } else { REFUSED_FOR };
+        self.known.insert(key.clone(), (failure, self.clock.monotonic().saturating_add(kept)));
+    }
+
+    pub(super) fn forget(&self, key: &Key) {
+        self.known.remove(key);
+    }
+}
+
+fn lasting(error: &FetchError) -> Option<Failure> {
+    match error {
+        FetchError::Server(FederationError::TooLarge { .. }) => Some(Failure::TooLarge),
+        FetchError::Server(FederationError::Status { status, .. }) => match status.as_u16() {
+            // The server has too much to do, or the content is still being uploaded.
+            429 | 504 => None,
+            400..500 => Some(Failure::NotFound),
+            _ => Some(Failure::Unavailable),
+        },
+        // Nobody was asked.
+        FetchError::Server(
+            FederationError::NotAllowed(_)
+            | FederationError::OwnServer
+            | FederationError::Malformed(_)
+            | FederationError::BackingOff { .. },
+        ) => None,
+        FetchError::Server(_) | FetchError::Answer(_) | FetchError::BrokeOff | FetchError::TooSlow => {
+            Some(Failure::Unavailable)
+        }
+        FetchError::Media(error) => {
+            matches!(**error, MediaError::Upload(UploadError::TooLarge { .. })).then_some(Failure::TooLarge)
+        }
+        FetchError::Before(_) | FetchError::LimitExceeded { .. } | FetchError::Abandoned => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! How much one user may upload in a time (`media_upload_limits`).
+
+use std::time::Duration;
+
+use plexus_protocol::id::UserId;
+use plexus_store::repo::media;
+use plexus_store::{DbError, Tx};
+
+use super::{MediaError, MediaStore, millis};
+
+/// The most that one user may upload in a time.
+#[derive(Debug, Clone)]
+pub struct UploadLimit {
+    pub period: Duration,
+    pub max_bytes: u64,
+    /// A page about the limit, for the error.
+    pub info_uri: Option<String>,
+    /// Whether the user can get a higher limit, for the error.
+    pub can_upgrade: bool,
+}
+
+/// Whether `user` may upload `length` more bytes at `now_ms`. Asked in the transaction that records them, it holds for
+/// uploads at the same time, too.
+pub(super) fn check(
+    tx: &mut Tx<'_>,
+    limits: &[UploadLimit],
+    user: &str,
+    length: u64,
+    now_ms: u64,
+) -> Result<(), MediaError> {
+    match exceeded(tx, limits, user, length, now_ms)? {
+        None => Ok(()),
+        Some(limit) => Err(MediaError::UploadLimit(Box::new(limit.clone()))),
+    }
+}
+
+fn exceeded<'l>(
+    tx: &mut Tx<'_>,
+    limits: &'l [UploadLimit],
+    user: &str,
+    length: u64,
+    now_ms: u64,
+) -> Result<Option<&'l UploadLimit>, DbError> {
+    for limit in limits {
+        let since = now_ms.saturating_sub(millis(limit.period));
+        let uploaded = media::uploaded_since(tx, user, since)?;
+        if uploaded.saturating_add(length) > limit.max_bytes {
+            return Ok(Some(limit));
+        }
+    }
+    Ok(None)
+}
+
+impl MediaStore {
+    /// Whether `user` may upload `length` bytes now: asked before the content is read, and again when it is stored.
+    ///
+    /// # Errors
+    /// [`MediaError::UploadLimit`], or the database's.
+    pub async fn check_upload_limits(&self, user: &UserId, length: u64) -> Result<(), MediaError> {
+        if self.settings.upload_limits.is_empty() {
+            return Ok(());
+        }
+        let (limits, user, now) = (self.settings.upload_limits.clone(), user.clone(), self.clock.now_ms());
+        self.database.read(move |tx| check(tx, &limits, user.as_str(), length, now)).await
+    }
+}
