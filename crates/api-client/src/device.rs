@@ -12,9 +12,12 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub struct Device {
     device_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_seen_ip: Option<String>,
     /// Unix ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_seen_ts: Option<u64>,
 }
 

@@ -1,14 +1,27 @@
 //! A small client, of any server.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use plexus_net::Purpose;
 use serde_json::{Value, json};
 
+/// Sees every request (method, path and query) and its answer.
+pub type Inspector = Arc<dyn Fn(&Method, &str, &Answer) + Send + Sync>;
+
 /// A client of the server at an address.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     url: String,
+    inspector: Option<Inspector>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// What a server answered.
@@ -38,7 +51,18 @@ pub struct TestUser {
 impl Client {
     /// A client of the server at `url`, which has no slash at the end.
     pub fn new(url: String) -> Self {
-        Self { url }
+        Self { url, inspector: None }
+    }
+
+    /// The same client, whose answers `inspector` sees.
+    #[must_use]
+    pub fn inspected(self, inspector: Option<Inspector>) -> Self {
+        Self { inspector, ..self }
+    }
+
+    /// What sees the answers.
+    pub(crate) fn inspector(&self) -> Option<Inspector> {
+        self.inspector.clone()
     }
 
     /// The server's address, without a slash at the end.
@@ -70,14 +94,19 @@ impl Client {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         let request = request.body(body).expect("the test's request is one");
+        let method = request.method().clone();
         let answer =
             plexus_net::send(Purpose::OperatorCommand, request).await.unwrap_or_else(|error| panic!("{path}: {error}"));
-        Answer {
+        let answer = Answer {
             status: answer.status.as_u16(),
             headers: answer.headers,
             body: serde_json::from_slice(&answer.body).unwrap_or_default(),
             bytes: answer.body,
+        };
+        if let Some(inspector) = &self.inspector {
+            inspector(&method, path, &answer);
         }
+        answer
     }
 
     /// GET

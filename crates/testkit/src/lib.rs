@@ -7,6 +7,7 @@
 //! - [`peer`]: another server, for federation, that does what a test wants (feature `peer`)
 //! - [`big_room`]: a room of any size on such another server (feature `peer`)
 //! - [`crowd`]: thousands of such servers (feature `peer`)
+//! - [`specification`]: the answers that the specification describes (feature `server`)
 //! - [`synapse`]: another server, for federation: a real Synapse (feature `server`)
 //! - [`link`]: what is between two servers, and can be cut (feature `server`)
 
@@ -27,6 +28,8 @@ pub mod postgres;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
+pub mod specification;
+#[cfg(feature = "server")]
 pub mod synapse;
 
 #[cfg(feature = "peer")]
@@ -41,6 +44,8 @@ pub use database::{TestDatabase, TestPlace, databases, places};
 pub use peer::{Peer, Received};
 #[cfg(feature = "server")]
 pub use server::{TestServer, TestServerBuilder};
+#[cfg(feature = "server")]
+pub use specification::Specification;
 #[cfg(feature = "server")]
 pub use synapse::Synapse;
 

@@ -11,9 +11,9 @@ use serde_json::json;
 
 pub use crate::client::{Answer, TestUser};
 
-use crate::client::Client;
+use crate::client::{Client, Inspector};
 use crate::link::{Certificate, Link};
-use crate::{TestPlace, places, unique_name};
+use crate::{TestPlace, places, specification, unique_name};
 
 /// Options every test server starts from; a test's own options replace them one by one.
 const DEFAULTS: &str = "
@@ -45,8 +45,9 @@ federation_verify_certificates: false
 trusted_key_servers: []
 ";
 
-/// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG` in the
-/// environment it logs.
+/// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG` in
+/// the environment it logs; answers that the specification does not describe are written to the file that
+/// `PLEXUS_ANSWER_PROBLEMS` names.
 pub struct TestServer {
     running: Option<Running>,
     client: Client,
@@ -186,11 +187,18 @@ impl TestServer {
             .unwrap_or_else(|error| panic!("the server does not start: {error}"));
         let address = running.addresses.first().expect("a server listens somewhere");
         // A restart changes the port.
-        self.client = Client::new(format!("http://{address}"));
+        let reporting = || Some(specification::reporting_to(std::env::var_os("PLEXUS_ANSWER_PROBLEMS")?.into()));
+        let inspector = self.client.inspector().or_else(reporting);
+        self.client = Client::new(format!("http://{address}")).inspected(inspector);
         if let Some(link) = &self.link {
             link.lead_to(*running.addresses.get(1).expect("a server that federates has a second listener"));
         }
         self.running = Some(running);
+    }
+
+    /// Makes `inspector` see all answers from now on.
+    pub fn inspect(&mut self, inspector: Inspector) {
+        self.client = self.client.clone().inspected(Some(inspector));
     }
 
     /// Its name.

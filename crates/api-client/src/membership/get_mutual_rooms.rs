@@ -17,6 +17,8 @@ pub struct Request {
 #[derive(Serialize)]
 pub struct Response {
     joined: Vec<RoomId>,
+    /// How many there are: all of them are in `joined`.
+    count: usize,
 }
 
 pub async fn handle(
@@ -31,5 +33,5 @@ pub async fn handle(
     let theirs = rooms.memberships().of(&request.user_id).await?;
     let shared: Vec<RoomNid> = theirs.joined().filter(|nid| own.contains(nid)).collect();
     let joined = rooms.ids(&shared).await?;
-    Ok(JsonBody(Response { joined }))
+    Ok(JsonBody(Response { count: joined.len(), joined }))
 }

@@ -18,7 +18,9 @@ pub struct Response {
 
 #[derive(Serialize)]
 struct Member {
+    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     avatar_url: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 mod coming;
 mod history;
-mod inviting;
+pub(crate) mod inviting;
 mod joining;
 mod outside;
 mod policy;

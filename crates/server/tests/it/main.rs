@@ -20,6 +20,7 @@ mod lifecycle;
 mod listeners;
 mod media;
 mod rate_limits;
+mod response_schemas;
 mod rooms;
 mod synapse;
 mod synapse_names;

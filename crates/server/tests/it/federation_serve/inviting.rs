@@ -23,7 +23,7 @@ fn event(peer: &Peer, version: RoomVersion, room: Option<&str>, event_type: &str
 }
 
 /// A room on the peer: its id and its create event.
-fn room_of(peer: &Peer, version: RoomVersion) -> (String, Pdu) {
+pub(crate) fn room_of(peer: &Peer, version: RoomVersion) -> (String, Pdu) {
     let id = format!("!elsewhere{version}:{}", peer.name());
     let content = json!({ "room_version": version, "creator": peer.user("bob") });
     let with_id = !version.rules().create_event_is_room_id;
@@ -31,7 +31,7 @@ fn room_of(peer: &Peer, version: RoomVersion) -> (String, Pdu) {
     (create.room_id().as_str().to_owned(), create)
 }
 
-fn invite(peer: &Peer, version: RoomVersion, room: &str, user: &str) -> Pdu {
+pub(crate) fn invite(peer: &Peer, version: RoomVersion, room: &str, user: &str) -> Pdu {
     event(peer, version, Some(room), "m.room.member", user, json!({ "membership": "invite" }))
 }
 

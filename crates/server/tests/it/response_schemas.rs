@@ -1,0 +1,176 @@
+//! Answers against the specification's schemas: every served endpoint is used as it is meant to be, and whatever it
+//! answers must be what the specification describes.
+
+mod accounts;
+mod federation;
+mod keys;
+mod media;
+mod people;
+mod reading;
+mod rooms;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Method;
+use plexus_testkit::{Answer, Specification, TestPlace, TestServer, TestUser, places};
+use serde_json::{Value, json};
+
+const C: &str = "/_matrix/client/v3";
+
+/// Endpoints that did not succeed in these tests: they are not served, or need something that is not there (mail).
+const NOT_EXERCISED: &str = include_str!("../data/client-server-unexercised.tsv");
+
+/// The same for the server-server API.
+const NOT_EXERCISED_BETWEEN_SERVERS: &str = include_str!("../data/server-server-unexercised.tsv");
+
+/// Where an answer may differ from the specification's schema: the endpoint, how the problem begins, and why.
+const EXCEPTIONS: [(&str, &str, &str); 5] = [
+    ("GET /_matrix/federation/v1/make_join/{roomId}/{userId}", "/event/origin: missing", NO_ORIGIN),
+    ("GET /_matrix/federation/v1/make_knock/{roomId}/{userId}", "/event/origin: missing", NO_ORIGIN),
+    ("GET /_matrix/federation/v1/make_leave/{roomId}/{userId}", "/event/origin: missing", NO_ORIGIN),
+    ("PUT /_matrix/federation/v2/invite/{roomId}/{eventId}", "/event/origin: missing", NO_ORIGIN),
+    ("PUT /_matrix/federation/v1/invite/{roomId}/{eventId}", "/1: ", NO_ORIGIN),
+];
+
+const NO_ORIGIN: &str =
+    "events have no `origin` in any room version's format; nobody reads it, and Synapse leaves it out";
+
+/// What is wrong with the answers so far, and which endpoints succeeded.
+#[derive(Default)]
+struct Findings {
+    problems: BTreeMap<String, String>,
+    succeeded: BTreeSet<String>,
+}
+
+/// A server whose answers are all compared with the specification, and two users in a room.
+struct Stage {
+    server: TestServer,
+    alice: TestUser,
+    bob: TestUser,
+    room: String,
+}
+
+impl Stage {
+    async fn on(place: TestPlace, specification: &Arc<Specification>) -> (Self, Arc<Mutex<Findings>>) {
+        let config = "room_list_publication_rules: [{action: allow}]\nenable_authenticated_media: false\n\
+                      allow_public_rooms_over_federation: true\nserve_server_wellknown: true\n\
+                      public_baseurl: https://test.example/\n\
+                      refreshable_access_token_lifetime: 1h\nlogin_via_existing_session: {enabled: true}\n\
+                      turn_uris: ['turn:turn.example.org']\nturn_shared_secret: secret\n\
+                      user_directory: {search_all_users: true}\n";
+        let mut server = TestServer::on(place).config(config).start().await;
+        let findings: Arc<Mutex<Findings>> = Arc::default();
+        let (seen, specification) = (Arc::clone(&findings), Arc::clone(specification));
+        server.inspect(Arc::new(move |method, path, answer| {
+            let mut findings = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            findings.add(&specification, method, path, answer);
+        }));
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let body = json!({ "preset": "public_chat", "name": "Room", "topic": "All of it", "visibility": "public" });
+        let room = server.post(&format!("{C}/createRoom"), &alice.token, body).await;
+        let room = room.ok()["room_id"].as_str().expect("a room id").to_owned();
+        let stage = Self { server, alice, bob, room };
+        stage.server.post(&stage.in_room("join"), &stage.bob.token, json!({})).await.ok();
+        (stage, findings)
+    }
+
+    /// The path of something in the room.
+    fn in_room(&self, rest: &str) -> String {
+        format!("{C}/rooms/{}/{rest}", self.room)
+    }
+
+    /// GETs as Alice, successfully.
+    async fn get(&self, path: &str) -> Value {
+        self.server.get(path, &self.alice.token).await.ok().clone()
+    }
+
+    /// POSTs as Alice, successfully.
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.server.post(path, &self.alice.token, body).await.ok().clone()
+    }
+
+    /// PUTs as Alice, successfully.
+    async fn put(&self, path: &str, body: Value) -> Value {
+        self.server.put(path, &self.alice.token, body).await.ok().clone()
+    }
+
+    /// DELETEs as Alice, successfully.
+    async fn delete(&self, path: &str) -> Value {
+        self.server.delete(path, &self.alice.token).await.ok().clone()
+    }
+
+    /// POSTs without a token.
+    async fn post_openly(&self, path: &str, body: Value) -> Answer {
+        self.server.request(Method::POST, path, None, Some(body)).await
+    }
+
+    /// Sends a message of Alice's; returns its event id.
+    async fn say(&self, content: Value) -> String {
+        let transaction = plexus_testkit::unique_name();
+        let sent = self.put(&self.in_room(&format!("send/m.room.message/{transaction}")), content).await;
+        sent["event_id"].as_str().expect("an event id").to_owned()
+    }
+
+    /// Syncs as Alice; returns the answer.
+    async fn sync(&self, query: &str) -> Value {
+        self.get(&format!("{C}/sync{query}")).await
+    }
+}
+
+impl Findings {
+    fn add(&mut self, specification: &Specification, method: &Method, path: &str, answer: &Answer) {
+        let Some(endpoint) = specification.endpoint(method.as_str(), path) else { return };
+        if answer.status < 400 {
+            self.succeeded.insert(endpoint.clone());
+        }
+        let body = serde_json::from_slice::<Value>(&answer.bytes).ok();
+        for problem in specification.problems(method.as_str(), path, answer.status, body.as_ref()) {
+            let excepted = EXCEPTIONS.iter().any(|(of, start, _)| *of == endpoint && problem.starts_with(start));
+            if !excepted {
+                let text = format!("{endpoint}: {} {problem}", answer.status);
+                self.problems.entry(text).or_insert_with(|| format!("{path} {}", answer.body));
+            }
+        }
+    }
+
+    /// Fails when an answer was wrong, or an endpoint has not succeeded that is not in `list`, or has that is in it.
+    fn assert_complete(&self, specification: &Specification, list: &str) {
+        assert!(self.problems.is_empty(), "{} wrong answers: {:#?}", self.problems.len(), self.problems);
+        let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let listed: BTreeSet<String> = lines.map(|line| line.replacen('\t', " ", 1)).collect();
+        let missing: BTreeSet<String> = specification.endpoints().filter(|it| !self.succeeded.contains(it)).collect();
+        let unlisted: Vec<_> = missing.difference(&listed).collect();
+        assert!(unlisted.is_empty(), "not used, or never successfully: {unlisted:#?}");
+        let stale: Vec<_> = listed.difference(&missing).collect();
+        assert!(stale.is_empty(), "used by now, or never specified; take it off the list: {stale:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_get_the_answers_that_are_specified() {
+    let specification = Arc::new(Specification::read("client-server"));
+    for place in places() {
+        let (stage, findings) = Stage::on(place, &specification).await;
+        accounts::use_all(&stage).await;
+        people::use_all(&stage).await;
+        rooms::use_all(&stage).await;
+        reading::use_all(&stage).await;
+        keys::use_all(&stage).await;
+        media::use_all(&stage).await;
+        accounts::leave(&stage).await;
+        let findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.assert_complete(&specification, NOT_EXERCISED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_get_the_answers_that_are_specified() {
+    let specification = Arc::new(Specification::read("server-server"));
+    for place in places() {
+        let (stage, findings) = Stage::on(place, &specification).await;
+        federation::use_all(&stage).await;
+        let findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.assert_complete(&specification, NOT_EXERCISED_BETWEEN_SERVERS);
+    }
+}
