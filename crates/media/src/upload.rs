@@ -54,9 +54,15 @@ impl Upload {
         if !space.has_room(storing).await {
             return Err(UploadError::NoSpace);
         }
-        let file = File::create_new(&path).await.map_err(|error| UploadError::Io { path: path.clone(), error })?;
-        let check_at = CHECK_EVERY_BYTES;
-        Ok(Self { file, path, kept: false, length: 0, limit, hash: Sha256::new(), space, storing, check_at })
+        let create = move || {
+            let file =
+                std::fs::File::create_new(&path).map_err(|error| UploadError::Io { path: path.clone(), error })?;
+            let (file, check_at) = (File::from_std(file), CHECK_EVERY_BYTES);
+            Ok(Self { file, path, kept: false, length: 0, limit, hash: Sha256::new(), space, storing, check_at })
+        };
+        // Runs to its end even when the caller is cancelled; the file is then deleted by being dropped.
+        let created = tokio::task::spawn_blocking(create).await;
+        created.unwrap_or_else(|panic| Err(UploadError::Io { path: PathBuf::new(), error: io::Error::other(panic) }))
     }
 
     /// How many bytes there are so far.

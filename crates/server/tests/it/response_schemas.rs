@@ -174,3 +174,27 @@ async fn servers_get_the_answers_that_are_specified() {
         findings.assert_complete(&specification, NOT_EXERCISED_BETWEEN_SERVERS);
     }
 }
+
+#[test]
+fn wrong_answers_are_noticed() {
+    let specification = Specification::read("client-server");
+    let problems = |path: &str, status: u16, body: Value| {
+        specification.problems("GET", &format!("{C}/{path}"), status, Some(&body)).join("; ")
+    };
+    assert_eq!(problems("account/whoami", 200, json!({ "user_id": "@a:b" })), "");
+    assert_eq!(problems("account/whoami", 200, json!({})), "/user_id: missing");
+    assert_eq!(problems("account/whoami", 204, json!({})), "the specification has no answer 204");
+    assert_eq!(problems("account/whoami", 418, json!({ "error": "x" })), "an error without errcode and error");
+    assert_eq!(problems("account/whoami", 418, json!({ "errcode": "M_UNKNOWN", "error": "x" })), "");
+    assert_eq!(problems("nowhere", 200, json!({})), "no such endpoint in the specification");
+    // In a file that another one refers to, in an array.
+    let device = json!({ "device_id": "A", "display_name": null });
+    let null = "/devices/0/display_name: null instead of \"string\"";
+    assert_eq!(problems("devices", 200, json!({ "devices": [device] })), null);
+    // Of two schemas together, by a pattern of names.
+    let body = json!({ "joined": { "@a:b": { "display_name": 1 } } });
+    let number = "/joined/@a:b/display_name: number instead of \"string\"";
+    assert_eq!(problems("rooms/!a:b/joined_members", 200, body), number);
+    let sync = json!({ "next_batch": "s1", "rooms": { "join": { "!a:b": { "timeline": { "events": [{}] } } } } });
+    assert!(problems("sync", 200, sync).contains("/rooms/join/!a:b/timeline/events/0/event_id: missing"));
+}
