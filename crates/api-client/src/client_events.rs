@@ -60,6 +60,11 @@ impl ClientEvents {
         Ok(EventSent { event_id: sent.event_id })
     }
 
+    /// Whether the event redacts what its sender has sent.
+    pub(crate) async fn redacts_own(&self, event: &NewEvent) -> Result<bool, ApiError> {
+        Ok(self.sender.redacts_own(event).await?)
+    }
+
     /// `rc_message`, or `rc_admin_redaction` where it is set and applies.
     async fn count(&self, event: &NewEvent) -> Result<(), ApiError> {
         match &self.limits.admin_redaction {

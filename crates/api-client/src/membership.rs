@@ -16,7 +16,7 @@ pub mod unban_user;
 use plexus_http::Requester;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
-use plexus_rooms::MembershipChange;
+use plexus_rooms::{Authority, MembershipChange};
 use serde::Deserialize;
 
 /// Servers that may be in a room. `server_name` is the old name of `via`.
@@ -62,6 +62,7 @@ impl TargetRequest {
             reason: self.reason,
             content: Object::new(),
             via: Vec::new(),
+            authority: Authority::of_user(requester.is_admin),
         }
     }
 }
@@ -75,6 +76,7 @@ impl OwnRequest {
             reason: self.reason,
             content: Object::new(),
             via: Vec::new(),
+            authority: Authority::of_user(requester.is_admin),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The rate limits of the client-server API (`rc_*`), one limiter per option.
+//! The rate limits of the client-server API (`rc_*`), one limiter per option. Those on changes of membership
+//! (`rc_joins`, `rc_joins_per_room`, `rc_invites`) are in [`plexus_rooms::MembershipLimits`].
 
 use std::net::IpAddr;
 
-use plexus_base::Clock;
 use plexus_base::config::{RateLimit, RatelimitsSection};
-use plexus_http::RateLimiter;
-use plexus_protocol::id::{RoomId, UserId};
+use plexus_base::{Clock, RateLimiter};
+use plexus_protocol::id::UserId;
 
 /// Every limiter an endpoint may ask; each is named for its option. Wrong guesses at secrets are counted where the secret is
 /// checked, in the accounts crate.
@@ -23,13 +23,6 @@ pub struct RateLimits {
     pub login_address: RateLimiter<IpAddr>,
     /// By the name the client gave, whether or not there is such an account.
     pub login_account: RateLimiter<str>,
-    pub joins_local: RateLimiter<UserId>,
-    /// Joins by way of other servers.
-    pub joins_remote: RateLimiter<UserId>,
-    pub joins_per_room: RateLimiter<RoomId>,
-    pub invites_per_room: RateLimiter<RoomId>,
-    pub invites_per_user: RateLimiter<UserId>,
-    pub invites_per_issuer: RateLimiter<UserId>,
     pub media_create: RateLimiter<UserId>,
     pub room_creation: RateLimiter<UserId>,
     pub reports: RateLimiter<UserId>,
@@ -50,12 +43,6 @@ impl RateLimits {
             login_token: limiter(RateLimit::new(1.0 / 60.0, 1), clock),
             login_address: limiter(config.rc_login.address, clock),
             login_account: limiter(config.rc_login.account, clock),
-            joins_local: limiter(config.rc_joins.local, clock),
-            joins_remote: limiter(config.rc_joins.remote, clock),
-            joins_per_room: limiter(config.rc_joins_per_room, clock),
-            invites_per_room: limiter(config.rc_invites.per_room, clock),
-            invites_per_user: limiter(config.rc_invites.per_user, clock),
-            invites_per_issuer: limiter(config.rc_invites.per_issuer, clock),
             media_create: limiter(config.rc_media_create, clock),
             room_creation: limiter(config.rc_room_creation, clock),
             reports: limiter(config.rc_reports, clock),

@@ -3,16 +3,17 @@
 use http::StatusCode;
 use plexus_http::{ApiError, Requester};
 use plexus_net::federation::FederationError;
-use plexus_rooms::{CreateError, MembershipError, SendError};
+use plexus_rooms::{CreateError, LimitError, MembershipError, SendError};
 
 /// Why an event was not sent.
 pub(crate) fn send_error(error: SendError) -> ApiError {
     let text = error.to_string();
     match error {
         SendError::UnknownRoom => ApiError::not_found("Unknown room"),
-        SendError::Forbidden(_) | SendError::RedactionForbidden | SendError::RedactionOfProtected => {
-            ApiError::forbidden(text)
-        }
+        SendError::Forbidden(_)
+        | SendError::RedactionForbidden
+        | SendError::RedactionOfProtected
+        | SendError::Membership => ApiError::forbidden(text),
         SendError::TooLarge(_) => ApiError::too_large(text),
         SendError::Malformed(_) => ApiError::bad_json(text),
         SendError::RedactsNothing => ApiError::missing_param(text),
@@ -20,7 +21,7 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::DuplicateAnnotation => bad_request("M_DUPLICATE_ANNOTATION", text),
         SendError::BadRelation(_) => ApiError::unknown(text),
         SendError::AliasNotOfRoom(_) => bad_request("M_BAD_ALIAS", text),
-        SendError::InvalidAlias(_) => ApiError::invalid_param(text),
+        SendError::InvalidAlias(_) | SendError::MemberContent(_) => ApiError::invalid_param(text),
         SendError::Policy(error) => remote_error(&error),
         SendError::Receive(error) => ApiError::internal(&error),
         SendError::Contended | SendError::StatePending => {
@@ -51,6 +52,7 @@ pub(crate) fn membership_error(error: MembershipError) -> ApiError {
         MembershipError::BadState | MembershipError::Receive(_) => {
             ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text)
         }
+        MembershipError::Limit(error) => limit_error(error),
         MembershipError::Remote(error) => remote_error(&error),
         MembershipError::Send(error) => send_error(error),
     }
@@ -62,9 +64,18 @@ pub(crate) fn create_error(error: CreateError) -> ApiError {
     match error {
         CreateError::InvalidState { error: SendError::TooLarge(_), .. } => ApiError::too_large(text),
         CreateError::InvalidState { error: SendError::Malformed(_), .. } => ApiError::bad_json(text),
+        CreateError::InvalidState { error: error @ SendError::AliasNotOfRoom(_), .. } => send_error(error),
         CreateError::InvalidState { .. } => bad_request("M_INVALID_ROOM_STATE", text),
         CreateError::AliasTaken => bad_request("M_ROOM_IN_USE", text),
+        CreateError::Limit(error) => limit_error(error),
         CreateError::Other(error) => send_error(error),
+    }
+}
+
+fn limit_error(error: LimitError) -> ApiError {
+    match error {
+        LimitError::RateLimited(limited) => limited.into(),
+        LimitError::InvitesBlocked => ApiError::forbidden("Invites have been disabled on this server"),
     }
 }
 

@@ -8,7 +8,7 @@ use plexus_http::federation::federation_error;
 use plexus_http::{ApiError, RawJson};
 use plexus_protocol::id::ServerName;
 use plexus_rooms::serve::{self, ArrivalError, ServeError};
-use plexus_rooms::{MembershipError, ReceiveError, Room, SendError};
+use plexus_rooms::{LimitError, MembershipError, ReceiveError, Room, SendError};
 use plexus_store::{DbError, EventNid};
 use serde_json::json;
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub fn refused(error: ServeError) -> ApiError {
         }
         ServeError::UnableToAuthoriseJoin => bad_request("M_UNABLE_TO_AUTHORISE_JOIN", error),
         ServeError::UnableToGrantJoin => bad_request("M_UNABLE_TO_GRANT_JOIN", error),
+        ServeError::NotAnAuthoriser(_) => bad_request("M_FORBIDDEN", error),
+        ServeError::Limit(error) => limited(error),
         ServeError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => bad_request("M_INVALID_PARAM", error),
         ServeError::Send(error) => ApiError::internal(&error),
         ServeError::Db(error) => error.into(),
@@ -97,6 +99,7 @@ pub fn not_received(error: ReceiveError) -> ApiError {
         ReceiveError::Malformed(_) | ReceiveError::Signature(_) | ReceiveError::NotAnInvite => {
             ApiError::invalid_param(error.to_string())
         }
+        ReceiveError::Limit(error) => limited(error),
         ReceiveError::OtherRoom => ApiError::invalid_param(error.to_string()),
         ReceiveError::NotInRoom => ApiError::not_found(error.to_string()),
         ReceiveError::DeniedByAcl => ApiError::forbidden(error.to_string()),
@@ -117,6 +120,7 @@ pub fn not_invited(error: MembershipError) -> ApiError {
         }
         MembershipError::Send(SendError::Db(error)) | MembershipError::Receive(ReceiveError::Db(error)) => error.into(),
         MembershipError::Remote(error) => federation_error(&error),
+        MembershipError::Limit(error) => limited(error),
         MembershipError::TargetNotInRoom
         | MembershipError::NotBanned
         | MembershipError::Banned
@@ -131,5 +135,13 @@ pub fn not_invited(error: MembershipError) -> ApiError {
         | MembershipError::IdentityKey
         | MembershipError::Receive(_)
         | MembershipError::Send(_) => ApiError::forbidden(text),
+    }
+}
+
+/// The answer to a server that wants more than this one allows.
+fn limited(error: LimitError) -> ApiError {
+    match error {
+        LimitError::RateLimited(limited) => limited.into(),
+        LimitError::InvitesBlocked => ApiError::forbidden("This server does not accept room invites"),
     }
 }

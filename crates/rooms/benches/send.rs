@@ -32,6 +32,7 @@ async fn measure(db: Database) {
         peers: None,
         cache_bytes: 64 << 20,
         describing: stripped::usual().collect(),
+        limits: plexus_rooms::MembershipLimits::none(&clock),
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&rooms)), Arc::new(EventSender::new(Arc::clone(&rooms))));
     let begun = clock.monotonic();
@@ -100,5 +101,6 @@ fn new_room() -> NewRoom {
         is_direct: false,
         encrypted: false,
         invite_profiles: false,
+        authority: plexus_rooms::Authority::User,
     }
 }

@@ -8,6 +8,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, repo};
 
 use crate::create::{CreateError, NewRoom, Preset, RoomCreator, RoomDefaults};
+use crate::limits::Authority;
 use crate::membership::{MembershipChange, MembershipChanger, MembershipError};
 use crate::registry::Rooms;
 use crate::room::{JoinRule, Room};
@@ -138,6 +139,7 @@ impl AutoJoin {
             is_direct: false,
             encrypted: settings.defaults.encrypted,
             invite_profiles: settings.invite_profiles,
+            authority: Authority::Server,
         };
         self.creator.create(new).await
     }
@@ -151,5 +153,6 @@ fn change(room: &Room, sender: &UserId, target: &UserId) -> MembershipChange {
         reason: None,
         content: Object::new(),
         via: Vec::new(),
+        authority: Authority::Server,
     }
 }

@@ -28,7 +28,7 @@ const ATTEMPTS: usize = 8;
 /// More forward extremities than this are joined over several events (server-server API, "PDUs": 20 at most).
 const MAX_PREV_EVENTS: usize = 20;
 /// The greatest depth canonical JSON can say; other servers may have been there already.
-const MAX_DEPTH: u64 = (1 << 53) - 1;
+pub(crate) const MAX_DEPTH: u64 = (1 << 53) - 1;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]

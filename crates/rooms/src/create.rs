@@ -15,10 +15,13 @@ use plexus_store::DbError;
 use crate::build::{Built, Draft};
 use crate::error::SendError;
 use crate::head::{self, Head};
+use crate::limits::{Authority, LimitError};
+use crate::membership::checked_content;
 use crate::persist::{Append, Creation, PendingEvent, PersistError};
 use crate::profile;
 use crate::registry::Rooms;
 use crate::room::Room;
+use crate::send::aliases_of;
 
 pub use content::default_power_levels;
 pub use defaults::RoomDefaults;
@@ -82,6 +85,8 @@ pub struct NewRoom {
     pub encrypted: bool,
     /// Whether invites carry the invited user's profile.
     pub invite_profiles: bool,
+    /// Which limits on invites apply.
+    pub authority: Authority,
 }
 
 /// Why a room was not created.
@@ -98,6 +103,9 @@ pub enum CreateError {
     /// The alias exists.
     #[error("the room's alias exists already")]
     AliasTaken,
+    /// This server does not let anybody invite so many, or anybody at all.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// Anything else.
     #[error(transparent)]
     Other(SendError),
@@ -121,8 +129,10 @@ impl RoomCreator {
         Self { rooms }
     }
 
-    /// Creates the room; answers once it is durable.
+    /// Creates the room; answers once it is durable. All of `invite` is counted, users of other servers too.
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
+        check_initial_state(&new)?;
+        self.rooms.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
         for _ in 0..ATTEMPTS {
             let (room, append) = self.build(&new).await?;
             let permit = self.rooms.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
@@ -183,12 +193,12 @@ impl RoomCreator {
     }
 
     /// The events, in the order of the specification.
-    async fn drafts(&self, new: &NewRoom) -> Result<Vec<Draft>, DbError> {
+    async fn drafts(&self, new: &NewRoom) -> Result<Vec<Draft>, CreateError> {
         let state = |event_type: &str, content: Object| Draft::state(&new.creator, event_type, "", content);
         let create = state("m.room.create", content::create(new));
         let mut drafts = vec![Draft { origin_server_ts: Some(self.creation_time()), ..create }];
         let own = profile::member_content(&self.rooms, "join", Some(&new.creator)).await?;
-        drafts.push(Draft::state(&new.creator, "m.room.member", new.creator.as_str(), own));
+        drafts.push(Draft::state(&new.creator, "m.room.member", new.creator.as_str(), own.clone()));
         drafts.push(state("m.room.power_levels", content::power_levels(new)));
         if let Some(alias) = &new.alias {
             drafts.push(state("m.room.canonical_alias", Object::from([("alias", alias.as_str())])));
@@ -205,7 +215,11 @@ impl RoomCreator {
             drafts.push(state("m.room.encryption", Object::from([("algorithm", "m.megolm.v1.aes-sha2")])));
         }
         for it in &new.initial_state {
-            drafts.push(Draft::state(&new.creator, &it.event_type, &it.state_key, it.content.clone()));
+            let content = match &*it.event_type {
+                "m.room.member" => initial_member(new, it, &own).map_err(CreateError::Other)?,
+                _ => it.content.clone(),
+            };
+            drafts.push(Draft::state(&new.creator, &it.event_type, &it.state_key, content));
         }
         if let Some(name) = &new.name {
             drafts.push(state("m.room.name", Object::from([("name", name.as_str())])));
@@ -223,5 +237,36 @@ impl RoomCreator {
             drafts.push(Draft::state(&new.creator, "m.room.member", invited.as_str(), content));
         }
         Ok(drafts)
+    }
+}
+
+/// What a new room cannot begin with, whatever its rules allow.
+fn check_initial_state(new: &NewRoom) -> Result<(), CreateError> {
+    let alias = new.alias.as_ref().map(RoomAlias::as_str);
+    for it in &new.initial_state {
+        let refused = match (&*it.event_type, &*it.state_key) {
+            // No other alias can point to the room yet (client-server API, "Canonical aliases").
+            ("m.room.canonical_alias", "") => {
+                let other = aliases_of(&it.content).into_iter().find(|named| Some(named.as_str()) != alias);
+                other.map(SendError::AliasNotOfRoom)
+            }
+            ("m.room.member", _) => initial_member(new, it, &Object::new()).err(),
+            _ => None,
+        };
+        if let Some(error) = refused {
+            return Err(CreateError::InvalidState { event_type: it.event_type.clone(), error });
+        }
+    }
+    Ok(())
+}
+
+/// The content of a member event of `initial_state`: the creator's own join with another name or avatar, or a ban. Others are
+/// invited by `invite`, where invites are counted, and join themselves.
+fn initial_member(new: &NewRoom, event: &InitialState, own: &Object) -> Result<Object, SendError> {
+    let is_own = event.state_key == new.creator.as_str();
+    match event.content.get_str("membership") {
+        Some("join") if is_own => checked_content(own.clone(), &event.content, true),
+        Some("ban") if !is_own => checked_content(Object::from([("membership", "ban")]), &event.content, false),
+        _ => Err(SendError::Membership),
     }
 }

@@ -42,6 +42,12 @@ pub enum SendError {
     /// `m.relates_to` names what it must not.
     #[error("{0}")]
     BadRelation(&'static str),
+    /// A member event says what it must not.
+    #[error("{0}")]
+    MemberContent(&'static str),
+    /// Memberships are not set like other state.
+    #[error("memberships are changed by joining, leaving, inviting, knocking, kicking and banning")]
+    Membership,
     /// An alias of `m.room.canonical_alias` does not point to the room.
     #[error("alias {0} does not point to this room")]
     AliasNotOfRoom(String),

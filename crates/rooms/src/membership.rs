@@ -1,21 +1,24 @@
 //! Joining, inviting, leaving, knocking, kicking, banning, forgetting.
 
+mod content;
 mod remote;
 pub(crate) mod restricted;
+mod template;
 mod third_party;
 
 use std::sync::Arc;
 
 use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
-use plexus_protocol::event::Pdu;
+use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
-use plexus_protocol::json::{Object, Value};
+use plexus_protocol::json::Object;
 use plexus_store::{DbError, repo};
 use serde_json::value::RawValue;
 
 use crate::build::{Built, Draft, Sent};
 use crate::error::SendError;
+use crate::limits::{Authority, LimitError};
 use crate::membership_kind::MembershipKind;
 use crate::memberships::Membership;
 use crate::profile;
@@ -26,6 +29,7 @@ use crate::serve;
 
 use remote::Remote;
 
+pub(crate) use content::checked_content;
 pub(crate) use remote::along;
 pub use third_party::Redemption;
 
@@ -40,10 +44,12 @@ pub struct MembershipChange {
     pub target: UserId,
     /// Why.
     pub reason: Option<String>,
-    /// More for the member event's content; its `membership` is ignored.
+    /// More for the member event's content. What only this server may say there is left out of it.
     pub content: Object,
     /// For joins and knocks: servers that may be in the room, to be asked in this order if this one is not.
     pub via: Vec<ServerName>,
+    /// Which limits apply.
+    pub authority: Authority,
 }
 
 /// Why a membership was not changed.
@@ -88,6 +94,9 @@ pub enum MembershipError {
     /// Nobody in the room has invited the owner of that address.
     #[error("nobody has invited the owner of that address")]
     NotInvited,
+    /// This server does not let anybody do that now.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The identity server's key has been withdrawn, or cannot be asked about.
     #[error("the identity server does not stand by its key")]
     IdentityKey,
@@ -126,68 +135,110 @@ impl MembershipChanger {
 
     /// `target` joins; it is also the sender. `guest`: the user is a guest.
     pub async fn join(&self, change: MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
-        let servers = self.ways_in(&change).await?;
-        let Some(room) = self.room_here(&change.room_id).await? else {
-            return self.remote(&servers)?.join(&change, &servers).await;
-        };
-        let first_try = self.join_here(&room, change.clone(), guest).await;
-        match first_try {
-            // Somebody on another server may be able to let the user in.
-            Err(MembershipError::UnableToGrantJoin | MembershipError::NotInAllowedRoom) if !servers.is_empty() => {
-                match self.remote(&servers)?.join(&change, &servers).await {
-                    Err(MembershipError::Remote(_)) => first_try,
-                    second_try => second_try,
-                }
+        let room = self.room_here(&change.room_id).await?;
+        if room.as_ref().is_some_and(|room| membership_in(room, &change.target) == Some(MembershipKind::Join)) {
+            // A change of the name or avatar in the room.
+            return self.enter(room, &change, guest).await;
+        }
+        let limits = &self.rooms.limits;
+        let counted = limits.join(change.authority, &change.target, &change.room_id, room.is_none())?;
+        let joined = self.enter(room, &change, guest).await;
+        if joined.is_err() {
+            counted.failed();
+        }
+        joined
+    }
+
+    async fn enter(
+        &self,
+        room: Option<Arc<Room>>,
+        change: &MembershipChange,
+        guest: bool,
+    ) -> Result<Sent, MembershipError> {
+        let Some(room) = room else {
+            if guest {
+                // Whether the room has a place for guests is not known before somebody is in it.
+                return Err(MembershipError::GuestsForbidden);
             }
-            _ => first_try,
+            let servers = self.ways_in(change).await?;
+            return self.remote(&servers, None)?.join(change, &servers, Object::new()).await;
+        };
+        match self.join_here(&room, change, guest).await {
+            Err(MembershipError::UnableToGrantJoin) => self.join_by_others(&room, change, guest).await,
+            other => other,
         }
     }
 
     async fn join_here(
         &self,
         room: &Arc<Room>,
-        change: MembershipChange,
+        change: &MembershipChange,
         guest: bool,
     ) -> Result<Sent, MembershipError> {
-        if room.view().state.membership(change.target.as_str()) != Some(MembershipKind::Join) {
+        if membership_in(room, &change.target) != Some(MembershipKind::Join) {
             self.rooms.full_state(room).await?;
         }
-        let view = room.view();
-        let membership = view.state.membership(change.target.as_str());
-        if guest && !view.guests_can_join && membership != Some(MembershipKind::Join) {
+        let is_joined = membership_in(room, &change.target) == Some(MembershipKind::Join);
+        if guest && !is_joined && !room.view().guests_can_join {
             return Err(MembershipError::GuestsForbidden);
         }
-        let mut extra = change.content.clone();
+        let mut decided = decided_for(guest);
         if let Some(authoriser) = restricted::authoriser(&self.rooms, room, &change.target).await? {
-            extra.insert("join_authorised_via_users_server", authoriser.as_str());
+            decided.insert("join_authorised_via_users_server", authoriser.as_str());
         }
-        if guest {
-            extra.insert("kind", "guest");
+        let sent = self.set(room, change, "join", Some(&change.target), &decided).await?;
+        if guest && !room.view().guests_can_join {
+            // Guest access ended while the guest joined.
+            let leave = MembershipChange { content: Object::new(), reason: None, ..change.clone() };
+            self.set(room, &leave, "leave", None, &Object::new()).await?;
+            return Err(MembershipError::GuestsForbidden);
         }
-        let change = MembershipChange { content: extra, ..change };
-        self.set(room, &change, "join", Some(&change.target)).await
+        Ok(sent)
+    }
+
+    /// Has another server let the user in, who belongs to one of the rooms whose members may join: no user of this server has
+    /// the power to. Only servers that have such a user, by the room's state as this server knows it, are asked.
+    async fn join_by_others(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        guest: bool,
+    ) -> Result<Sent, MembershipError> {
+        let servers = restricted::servers_with_authorisers(&room.view(), self.rooms.server_name());
+        let Ok(remote) = self.remote(&servers, Some(room)) else { return Err(MembershipError::UnableToGrantJoin) };
+        match remote.join(change, &servers, decided_for(guest)).await {
+            Err(MembershipError::Remote(_)) => Err(MembershipError::UnableToGrantJoin),
+            other => other,
+        }
     }
 
     /// `sender` invites `target`.
     pub async fn invite(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.whole_room(&change.room_id).await?;
-        if room.view().state.membership(change.target.as_str()) == Some(MembershipKind::Ban) {
+        self.invite_with(&change, &Object::new()).await
+    }
+
+    async fn invite_with(&self, change: &MembershipChange, decided: &Object) -> Result<Sent, MembershipError> {
+        let room = self.room(&change.room_id).await?;
+        self.rooms.limits.invite(change.authority, &change.sender, &change.target, &change.room_id)?;
+        self.rooms.full_state(&room).await?;
+        if membership_in(&room, &change.target) == Some(MembershipKind::Ban) {
             return Err(MembershipError::Banned);
         }
         if change.target.server_name() != self.rooms.server_name().as_str() {
-            return self.invite_elsewhere(&room, &change).await;
+            return self.invite_elsewhere(&room, change, decided).await;
         }
         let shown = self.invite_profiles.then_some(&change.target);
-        self.set(&room, &change, "invite", shown).await
+        self.set(&room, change, "invite", shown, decided).await
     }
 
     /// `target` knocks; it is also the sender.
     pub async fn knock(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        self.rooms.limits.knock(change.authority, &change.target)?;
         match self.room_here(&change.room_id).await? {
-            Some(room) => self.set(&room, &change, "knock", Some(&change.target)).await,
+            Some(room) => self.set(&room, &change, "knock", Some(&change.target), &Object::new()).await,
             None => {
                 let servers = self.ways_in(&change).await?;
-                self.remote(&servers)?.knock(&change, &servers).await
+                self.remote(&servers, None)?.knock(&change, &servers).await
             }
         }
     }
@@ -199,9 +250,9 @@ impl MembershipChanger {
         let waits = matches!(membership, Some(MembershipKind::Invite | MembershipKind::Knock));
         if waits && is_elsewhere(&room) && self.receiver.is_some() {
             let servers = self.ways_in(&change).await?;
-            return self.remote(&servers)?.leave(&room, &change, &servers).await;
+            return self.remote(&servers, None)?.leave(&room, &change, &servers).await;
         }
-        self.set(&room, &change, "leave", None).await
+        self.set(&room, &change, "leave", None, &Object::new()).await
     }
 
     /// `sender` removes `target`.
@@ -209,7 +260,7 @@ impl MembershipChanger {
         let room = self.whole_room(&change.room_id).await?;
         match room.view().state.membership(change.target.as_str()) {
             Some(MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock) => {
-                self.set(&room, &change, "leave", None).await
+                self.set(&room, &change, "leave", None, &Object::new()).await
             }
             Some(MembershipKind::Ban) => Err(MembershipError::Banned),
             Some(MembershipKind::Leave) | None => Err(MembershipError::TargetNotInRoom),
@@ -219,7 +270,7 @@ impl MembershipChanger {
     /// `sender` bans `target`.
     pub async fn ban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.room(&change.room_id).await?;
-        self.set(&room, &change, "ban", None).await
+        self.set(&room, &change, "ban", None, &Object::new()).await
     }
 
     /// `sender` lifts the ban of `target`.
@@ -228,7 +279,7 @@ impl MembershipChanger {
         if room.view().state.membership(change.target.as_str()) != Some(MembershipKind::Ban) {
             return Err(MembershipError::NotBanned);
         }
-        self.set(&room, &change, "leave", None).await
+        self.set(&room, &change, "leave", None, &Object::new()).await
     }
 
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
@@ -237,7 +288,7 @@ impl MembershipChanger {
         if matches!(room.view().state.membership(change.target.as_str()), None | Some(MembershipKind::Leave)) {
             return Err(MembershipError::TargetNotInRoom);
         }
-        self.set(&room, &change, "leave", None).await
+        self.set(&room, &change, "leave", None, &Object::new()).await
     }
 
     /// The user's client no longer lists the room, which the user has left.
@@ -290,17 +341,24 @@ impl MembershipChanger {
         Ok(servers)
     }
 
-    fn remote(&self, servers: &[ServerName]) -> Result<Remote, MembershipError> {
+    /// `here`: the room, when this server is in it.
+    fn remote(&self, servers: &[ServerName], here: Option<&Arc<Room>>) -> Result<Remote, MembershipError> {
         match &self.receiver {
             Some(receiver) if !servers.is_empty() => {
-                Ok(Remote { rooms: Arc::clone(&self.rooms), receiver: Arc::clone(receiver) })
+                let (rooms, receiver) = (Arc::clone(&self.rooms), Arc::clone(receiver));
+                Ok(Remote { rooms, receiver, here: here.map(Arc::clone) })
             }
             _ => Err(MembershipError::NoServer),
         }
     }
 
     /// Invites a user of another server, which has to sign the invite first (server-server API, "Inviting to a room").
-    async fn invite_elsewhere(&self, room: &Arc<Room>, change: &MembershipChange) -> Result<Sent, MembershipError> {
+    async fn invite_elsewhere(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        decided: &Object,
+    ) -> Result<Sent, MembershipError> {
         let Some(receiver) = &self.receiver else { return Err(MembershipError::RemoteUser) };
         let Ok(server) = ServerName::try_from(change.target.server_name()) else {
             return Err(MembershipError::RemoteUser);
@@ -309,7 +367,7 @@ impl MembershipChanger {
         if create.is_some_and(|create| create.content().get_bool("m.federate") == Some(false)) {
             return Err(SendError::Forbidden(AuthRejection::NotFederated).into());
         }
-        let draft = self.draft(change, "invite", None).await?;
+        let draft = self.draft(change, "invite", None, decided).await?;
         let head = self.rooms.lock_head(room).await?;
         let built = self.rooms.build(Some(&room.id), room.version, &head, &draft).await?;
         // The other server is not waited for with the room's head in hand: other events may come first.
@@ -321,11 +379,11 @@ impl MembershipChanger {
         let described = serve::describing(&self.rooms, room, Some(&change.sender)).await?;
         let described = described.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
         let signed = receiver.peers.invite(&server, &invite, described).await?;
-        let signed = receiver.open(room, vec![signed]).await;
-        let signed: Vec<Pdu> = signed.into_iter().filter(|pdu| pdu.event_id() == invite.event_id()).collect();
-        let Some(signed) = signed.first() else { return Err(MembershipError::RemoteUser) };
+        let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
+        // Of what came back only the signature is of interest.
+        let signed = sign::with_signatures_of(&invite, &copy, server.as_str()).ok_or(MembershipError::RemoteUser)?;
         let event_id = signed.event_id().clone();
-        let signed = &self.rooms.recommended_here(room, signed.clone()).await?;
+        let signed = &self.rooms.recommended_here(room, signed).await?;
         match self.rooms.place_own(room, signed, None).await? {
             Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
             Accepted::Known => Ok(Sent { event_id, position: None }),
@@ -334,15 +392,16 @@ impl MembershipChanger {
         }
     }
 
-    /// Sends the member event; `shown`: whose name and avatar it carries.
+    /// Sends the member event. `shown`: whose name and avatar it carries; `decided`: what else this server says in it.
     async fn set(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
         membership: &str,
         shown: Option<&UserId>,
+        decided: &Object,
     ) -> Result<Sent, MembershipError> {
-        let draft = self.draft(change, membership, shown).await?;
+        let draft = self.draft(change, membership, shown, decided).await?;
         Ok(self.rooms.append(room, &draft).await?)
     }
 
@@ -351,18 +410,21 @@ impl MembershipChanger {
         change: &MembershipChange,
         membership: &str,
         shown: Option<&UserId>,
-    ) -> Result<Draft, DbError> {
-        let mut content = profile::member_content(&self.rooms, membership, shown).await?;
-        for (key, value) in change.content.iter() {
-            if key != "membership" {
-                content.insert(key, value.clone());
-            }
-        }
-        if let Some(reason) = &change.reason {
-            content.insert("reason", Value::from(reason.as_str()));
-        }
+        decided: &Object,
+    ) -> Result<Draft, MembershipError> {
+        let profile = profile::member_content(&self.rooms, membership, shown).await?;
+        let content = content::of_change(change, profile, decided)?;
         Ok(Draft::state(&change.sender, "m.room.member", change.target.as_str(), content))
     }
+}
+
+/// What this server says in the join of a guest (Synapse's mark, which clients and bridges look for).
+fn decided_for(guest: bool) -> Object {
+    if guest { Object::from([("kind", "guest")]) } else { Object::new() }
+}
+
+fn membership_in(room: &Room, user: &UserId) -> Option<MembershipKind> {
+    room.view().state.membership(user.as_str())
 }
 
 /// Whether others are in a room and this server is not: what it knows of the room is old, or came with an invite.

@@ -23,6 +23,7 @@ use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, Position};
 use tokio::sync::Semaphore;
 
+use crate::limits::LimitError;
 use crate::outliers;
 use crate::peers::Peers;
 use crate::persist::PersistError;
@@ -76,6 +77,9 @@ pub enum ReceiveError {
     /// Not an invite of one of our users.
     #[error("not an invite of a user of this server")]
     NotAnInvite,
+    /// This server takes no more invites, for now or at all.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// Of another room.
     #[error("the event belongs to another room")]
     OtherRoom,

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::event_cache::EventCache;
 use crate::interner::Interner;
+use crate::limits::MembershipLimits;
 use crate::load;
 use crate::memberships::Memberships;
 use crate::nids::Nids;
@@ -56,6 +57,8 @@ pub struct RoomsOptions {
     pub cache_bytes: usize,
     /// The state that describes a room to those who are not in it, besides `m.room.create`.
     pub describing: Vec<PrejoinStateEntry>,
+    /// The limits on changes of membership.
+    pub limits: MembershipLimits,
 }
 
 /// How full a cache is.
@@ -83,6 +86,7 @@ pub struct Rooms {
     pub(crate) profiles: ProfileCache,
     pub(crate) summaries: Summaries,
     pub(crate) describing: Vec<PrejoinStateEntry>,
+    pub(crate) limits: MembershipLimits,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
     pub(crate) shared: Arc<Shared>,
@@ -114,7 +118,8 @@ impl Rooms {
     /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
-        let RoomsOptions { db, clock, random, server_name, signing_key, peers, cache_bytes, describing } = options;
+        let RoomsOptions { db, clock, random, server_name, signing_key, peers, cache_bytes, describing, limits } =
+            options;
         let shared = Arc::new(Shared {
             server_name: server_name.clone(),
             memberships: Memberships::new(db.clone()),
@@ -141,6 +146,7 @@ impl Rooms {
             signing_key,
             peers,
             describing,
+            limits,
             shared,
         })
     }

@@ -17,6 +17,8 @@ use crate::timeline;
 use crate::timeline_event::Transaction;
 use crate::transactions::{self, Begin, TransactionKey};
 
+pub(crate) use checks::aliases_of;
+
 /// An event to be sent.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -65,6 +67,15 @@ impl EventSender {
         Ok(target.is_some_and(|target| target.pdu.sender() != &event.sender))
     }
 
+    /// Whether the event redacts what its sender has sent.
+    pub async fn redacts_own(&self, event: &NewEvent) -> Result<bool, DbError> {
+        let (Some(redacted), Some(room)) = (redacted(event), self.rooms.get(&event.room_id).await?) else {
+            return Ok(false);
+        };
+        let target = timeline::event(&room, &redacted).await?;
+        Ok(target.is_some_and(|target| target.pdu.sender() == &event.sender))
+    }
+
     /// Sends an event; answers once it is durable. A state event that would change nothing is not sent: the answer is
     /// the event that set the state.
     pub async fn send(&self, event: NewEvent) -> Result<Sent, SendError> {
@@ -97,6 +108,9 @@ impl EventSender {
         event: NewEvent,
         transaction: Option<(TransactionKey, Transaction)>,
     ) -> Result<Sent, SendError> {
+        if event.event_type == "m.room.member" && event.state_key.is_some() {
+            return Err(SendError::Membership);
+        }
         let redacts = if is_redaction(&event) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
             ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event.content).await?,
@@ -138,8 +152,9 @@ impl EventSender {
     }
 }
 
+/// Also with a state key, which makes no difference to other servers.
 fn is_redaction(event: &NewEvent) -> bool {
-    event.event_type == "m.room.redaction" && event.state_key.is_none()
+    event.event_type == "m.room.redaction"
 }
 
 /// What a redaction redacts.

@@ -16,6 +16,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 
 use crate::error::SendError;
+use crate::limits::LimitError;
 
 pub use admission::allows_server;
 pub use answer::pdus;
@@ -56,6 +57,12 @@ pub enum ServeError {
     /// Nobody on this server has the power to let the user in.
     #[error("no user of this server can let others in")]
     UnableToGrantJoin,
+    /// The join names a user as authoriser who cannot be one.
+    #[error("{0}")]
+    NotAnAuthoriser(&'static str),
+    /// This server does not let anybody do that now.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The room does not allow it.
     #[error("{0}")]
     Forbidden(AuthRejection),

@@ -11,6 +11,7 @@ use plexus_store::repo;
 use crate::build::Draft;
 use crate::create::{CreateError, InitialState, NewRoom, Preset, RoomCreator};
 use crate::error::SendError;
+use crate::limits::Authority;
 use crate::membership_kind::MembershipKind;
 use crate::registry::Rooms;
 use crate::room::{JoinRule, Room};
@@ -117,6 +118,7 @@ async fn new_room(upgrade: &Upgrade) -> Result<NewRoom, CreateError> {
         is_direct: false,
         encrypted: false,
         invite_profiles: false,
+        authority: Authority::Server,
     })
 }
 

@@ -23,7 +23,8 @@ use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{FederationPeers, Peers};
 use plexus_rooms::{
-    AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, RoomsOptions, StateFiller,
+    AutoJoin, EventSender, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator, Rooms,
+    RoomsOptions, StateFiller,
 };
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
@@ -108,6 +109,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         peers: Some(Arc::clone(&peers)),
         cache_bytes: settings::room_cache_bytes(&config),
         describing: settings::describing(&config.api),
+        limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, &clock),
     });
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
     let inbox = Inbox::new(Arc::clone(&receiver));

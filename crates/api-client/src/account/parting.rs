@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_accounts::Deactivation;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
-use plexus_rooms::{Membership, MembershipChange, MembershipChanger, MembershipKind, Rooms};
+use plexus_rooms::{Authority, Membership, MembershipChange, MembershipChanger, MembershipKind, Rooms};
 use plexus_store::{DbError, RoomNid};
 
 /// Takes deactivated users out of their rooms.
@@ -63,6 +63,7 @@ impl Parting {
             reason: None,
             content: Object::new(),
             via: Vec::new(),
+            authority: Authority::Server,
         };
         if let Err(error) = self.memberships.leave(change).await {
             tracing::warn!(%user, room = %room.id, %error, "a deactivated user could not leave a room");

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::alias::{Resolved, RoomNames};
 use crate::membership::{OwnRequest, Via};
-use crate::rate_limits::RateLimits;
 use crate::room_errors::{membership_error, require_not_suspended};
 
 #[derive(Serialize)]
@@ -21,14 +20,12 @@ pub async fn handle(
     Auth(requester): Auth,
     State(names): State<Arc<RoomNames>>,
     State(members): State<Arc<MembershipChanger>>,
-    State(limits): State<Arc<RateLimits>>,
     Path(id_or_alias): Path<String>,
     Query(via): Query<Via>,
     JsonOrEmpty(request): JsonOrEmpty<OwnRequest>,
 ) -> Result<JsonBody<Response>, ApiError> {
     require_not_suspended(&requester)?;
     let Resolved { room_id, servers } = names.named(&id_or_alias, via.servers()).await?;
-    limits.joins_local.check(&requester.user_id)?;
     let change = MembershipChange { via: servers, ..request.into_change(&requester, room_id.clone()) };
     members.knock(change).await.map_err(membership_error)?;
     Ok(JsonBody(Response { room_id }))

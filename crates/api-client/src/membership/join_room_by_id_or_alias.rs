@@ -8,19 +8,16 @@ use plexus_rooms::MembershipChanger;
 use super::join_room_by_id::{self, Response};
 use super::{OwnRequest, Via};
 use crate::alias::RoomNames;
-use crate::rate_limits::RateLimits;
 
 pub async fn handle(
     auth: AuthGuest,
     State(names): State<Arc<RoomNames>>,
     members: State<Arc<MembershipChanger>>,
-    limits: State<Arc<RateLimits>>,
     Path(id_or_alias): Path<String>,
     Query(via): Query<Via>,
     body: JsonOrEmpty<OwnRequest>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let named = names.named(&id_or_alias, via.servers()).await?;
     let via = Query(Via::of(named.servers));
-    let rooms = State(Arc::clone(&names.rooms));
-    join_room_by_id::handle(auth, rooms, members, limits, Path(named.room_id), via, body).await
+    join_room_by_id::handle(auth, members, Path(named.room_id), via, body).await
 }

@@ -8,6 +8,7 @@ use plexus_protocol::json::Object;
 use plexus_rooms::NewEvent;
 
 use crate::client_events::{ClientEvents, EventSent, transaction};
+use crate::room_errors::require_not_suspended;
 
 pub async fn handle(
     Auth(requester): Auth,
@@ -25,6 +26,9 @@ pub async fn handle(
         origin_server_ts: None,
         transaction: transaction(&requester, txn_id)?,
     };
-    // Also for the suspended, who may take back what they said.
+    if requester.suspended && !events.redacts_own(&event).await? {
+        // The suspended may take back what they said, and nothing else.
+        require_not_suspended(&requester)?;
+    }
     events.send(&requester, event, |_| Ok(())).await.map(JsonBody)
 }

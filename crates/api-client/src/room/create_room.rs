@@ -9,7 +9,7 @@ use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
-    InitialState, MembershipChange, MembershipChanger, NewRoom, Preset, RoomCreator, RoomDefaults, Rooms,
+    Authority, InitialState, MembershipChange, MembershipChanger, NewRoom, Preset, RoomCreator, RoomDefaults, Rooms,
 };
 use plexus_store::repo;
 use serde::{Deserialize, Serialize};
@@ -66,13 +66,6 @@ pub async fn handle(
     require_not_suspended(&requester)?;
     let new = new_room(&requester, &rooms, &config, request)?;
     limits.room_creation.check(&requester.user_id)?;
-    if !new.invite.is_empty() {
-        let count = u32::try_from(new.invite.len()).unwrap_or(u32::MAX);
-        limits.invites_per_issuer.take(&requester.user_id, count)?;
-        for invited in &new.invite {
-            limits.invites_per_user.check(invited)?;
-        }
-    }
     if let Some(alias) = &new.alias {
         require_free(&rooms, alias).await?;
     }
@@ -90,6 +83,8 @@ pub async fn handle(
             reason: None,
             content: if is_direct { Object::from([("is_direct", true)]) } else { Object::new() },
             via: Vec::new(),
+            // Counted with the room's other invites.
+            authority: Authority::Server,
         };
         members.invite(change).await.map_err(membership_error)?;
     }
@@ -115,9 +110,6 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     let version = supported_version(version)?;
     if !request.invite_3pid.is_empty() {
         return Err(ApiError::forbidden("This server does not invite by address: it has no identity server"));
-    }
-    if config.server.block_non_admin_invites && !requester.is_admin && !request.invite.is_empty() {
-        return Err(ApiError::forbidden("Invites have been disabled on this server"));
     }
     let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
     check_rules(config, user, alias.as_ref(), published)?;
@@ -150,6 +142,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         is_direct: request.is_direct,
         encrypted: defaults.encrypted,
         invite_profiles: config.server.include_profile_data_on_invite,
+        authority: Authority::of_user(requester.is_admin),
     })
 }
 

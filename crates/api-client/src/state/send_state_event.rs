@@ -6,11 +6,11 @@ use plexus_delivery::Presence;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
-use plexus_rooms::{MembershipChange, MembershipChanger, NewEvent};
+use plexus_rooms::{Authority, MembershipChange, MembershipChanger, NewEvent};
 
 use crate::client_events::{ClientEvents, EventSent};
 use crate::rate_limits::RateLimits;
-use crate::room_errors::{membership_error, require_not_suspended};
+use crate::room_errors::{guests_forbidden, membership_error, require_not_suspended};
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
@@ -67,8 +67,19 @@ async fn set_membership(
     let membership =
         content.get_str("membership").ok_or_else(|| ApiError::bad_json("The content has no membership"))?.to_owned();
     let own = target == requester.user_id;
-    let change =
-        MembershipChange { room_id, sender: requester.user_id.clone(), target, reason: None, content, via: Vec::new() };
+    if requester.is_guest && !(own && matches!(&*membership, "join" | "leave")) {
+        // Guests join and leave, as by the endpoints for that.
+        return Err(guests_forbidden());
+    }
+    let change = MembershipChange {
+        room_id,
+        sender: requester.user_id.clone(),
+        target,
+        reason: None,
+        content,
+        via: Vec::new(),
+        authority: Authority::of_user(requester.is_admin),
+    };
     let changed = match &*membership {
         "join" if own => members.join(change, requester.is_guest).await,
         "join" => return Err(ApiError::forbidden("Cannot force another user to join.")),

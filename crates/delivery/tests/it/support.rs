@@ -70,6 +70,7 @@ impl Server {
             peers: None,
             cache_bytes: 64 << 20,
             describing: stripped::usual().collect(),
+            limits: plexus_rooms::MembershipLimits::none(&clock),
         });
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));
@@ -283,6 +284,7 @@ fn new_room(creator: &str) -> NewRoom {
         is_direct: false,
         encrypted: false,
         invite_profiles: true,
+        authority: plexus_rooms::Authority::User,
     }
 }
 
@@ -307,6 +309,7 @@ pub fn change(room: &Room, sender: &str, target: &str) -> MembershipChange {
         reason: None,
         content: Object::new(),
         via: Vec::new(),
+        authority: plexus_rooms::Authority::User,
     }
 }
 

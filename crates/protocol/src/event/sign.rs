@@ -127,6 +127,30 @@ pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
     with_signature(pdu, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()))
 }
 
+/// The most signatures of one server that are taken over from a copy of an event: it needs one, and an event's size has a bound.
+const MAX_SIGNATURES_TAKEN: usize = 4;
+/// The longest id of a key whose signature is taken over, in bytes.
+const MAX_KEY_ID: usize = 128;
+
+/// The event with the signatures by `server` that a copy of it has; `None` when the copy is of another event or has none. They are
+/// not checked.
+pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+    if copy.event_id() != pdu.event_id() {
+        return None;
+    }
+    let stated = copy.member_json("signatures").and_then(|text| Object::parse(text).ok())?;
+    let of_server = stated.get_object(server)?.iter().filter_map(|(key_id, signature)| {
+        let signature = signature.as_str().filter(|text| public_key::decode_signature(text).is_some())?;
+        (key_id.starts_with("ed25519:") && key_id.len() <= MAX_KEY_ID)
+            .then(|| (key_id.to_owned(), signature.to_owned()))
+    });
+    let mut signed = None;
+    for (key_id, signature) in of_server.take(MAX_SIGNATURES_TAKEN) {
+        signed = Some(with_signature(signed.as_ref().unwrap_or(pdu), server, &key_id, signature));
+    }
+    signed.filter(|signed| signed.json().len() <= parse::MAX_PDU)
+}
+
 /// The event with one more signature, of `entity`, which has been checked.
 pub(crate) fn with_signature(pdu: &Pdu, entity: &str, key_id: &str, signature: String) -> Pdu {
     let stated = pdu.member_json("signatures").and_then(|text| Object::parse(text).ok());

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use plexus_net::federation::FederationError;
-use plexus_protocol::event::build::{self, PduBuilder};
+use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::rules::RoomVersion;
 
-use super::{MembershipChange, MembershipError};
+use super::template::{self, Asked};
+use super::{MembershipChange, MembershipError, content};
 use crate::build::Sent;
 use crate::error::SendError;
 use crate::peers::{Entrance, RawPdu};
@@ -29,6 +30,8 @@ const SERVERS: usize = 10;
 pub(super) struct Remote {
     pub rooms: Arc<Rooms>,
     pub receiver: Arc<PduReceiver>,
+    /// The room, when this server is in it.
+    pub here: Option<Arc<Room>>,
 }
 
 /// A template, completed and signed.
@@ -39,17 +42,27 @@ struct Signed {
 
 impl Remote {
     /// `change.target` joins by way of the first of `servers` that lets them. Goes on when the client waits no longer: a large
-    /// room takes its time, and whoever asks once more finds the user in it.
-    pub async fn join(self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+    /// room takes its time, and whoever asks once more finds the user in it. `decided`: what this server says in the event.
+    pub async fn join(
+        self,
+        change: &MembershipChange,
+        servers: &[ServerName],
+        decided: Object,
+    ) -> Result<Sent, MembershipError> {
         let (change, servers) = (change.clone(), servers.to_vec());
-        let joining = tokio::spawn(async move { self.join_by_any(&change, &servers).await });
+        let joining = tokio::spawn(async move { self.join_by_any(&change, &servers, &decided).await });
         joining.await.unwrap_or(Err(MembershipError::NoServer))
     }
 
-    async fn join_by_any(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+    async fn join_by_any(
+        &self,
+        change: &MembershipChange,
+        servers: &[ServerName],
+        decided: &Object,
+    ) -> Result<Sent, MembershipError> {
         let mut last = MembershipError::NoServer;
         for server in servers.iter().take(SERVERS) {
-            match self.join_via(change, server).await {
+            match self.join_via(change, server, decided).await {
                 Ok(sent) => return Ok(sent),
                 Err(error) => {
                     tracing::info!(room = %change.room_id, "joining by way of {server} failed: {error}");
@@ -60,13 +73,18 @@ impl Remote {
         Err(last)
     }
 
-    async fn join_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, Entrance::Join).await?;
+    async fn join_via(
+        &self,
+        change: &MembershipChange,
+        server: &ServerName,
+        decided: &Object,
+    ) -> Result<Sent, MembershipError> {
+        let signed = self.signed(change, server, (Entrance::Join, decided)).await?;
         let omit_members = self.may_omit_members(change).await?;
         let mut parts = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await?;
         let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
         let mut taken = self.receiver.take_in(&room, &mut *parts).await?;
-        let join = self.joined_event(&room, &signed.pdu, taken.join.take()).await?;
+        let join = self.joined_event(server, &signed.pdu, taken.join.take()).await?;
         let event_id = join.event_id().clone();
         let accepted = match room.view().local_joined.is_empty() {
             true => self.enter(&room, &join, server, taken).await?,
@@ -122,14 +140,22 @@ impl Remote {
         Ok(accepted)
     }
 
-    /// The join as its server completed it: with one more signature where a member vouches for the user.
-    async fn joined_event(&self, room: &Room, ours: &Pdu, theirs: Option<RawPdu>) -> Result<Pdu, MembershipError> {
+    /// The join with the signature of the server whose user lets the user in, where one does. Nothing else is taken of what came
+    /// back.
+    async fn joined_event(
+        &self,
+        server: &ServerName,
+        ours: &Pdu,
+        theirs: Option<RawPdu>,
+    ) -> Result<Pdu, MembershipError> {
         if sign::required_servers(ours).len() < 2 {
             return Ok(ours.clone());
         }
-        let theirs = self.receiver.open(room, theirs.into_iter().collect()).await;
-        let same = theirs.into_iter().find(|pdu| pdu.event_id() == ours.event_id());
-        same.ok_or(MembershipError::UnableToGrantJoin)
+        let theirs = theirs.and_then(|theirs| Pdu::parse_remote(theirs.get(), ours.room_version()).ok());
+        let signed = theirs.and_then(|theirs| sign::with_signatures_of(ours, &theirs, server.as_str()));
+        let signed = signed.ok_or(MembershipError::UnableToGrantJoin)?;
+        let verified = self.receiver.verify(vec![signed]).await.pop();
+        verified.and_then(Result::ok).ok_or(MembershipError::UnableToGrantJoin)
     }
 
     /// `change.target` knocks by way of the first of `servers` that lets them.
@@ -145,7 +171,7 @@ impl Remote {
     }
 
     async fn knock_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, Entrance::Knock).await?;
+        let signed = self.signed(change, server, (Entrance::Knock, &Object::new())).await?;
         let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
         let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
         let knock = along(&signed.pdu, "knock_room_state", &described);
@@ -176,7 +202,7 @@ impl Remote {
     }
 
     async fn leave_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Pdu, MembershipError> {
-        let signed = self.signed(change, server, Entrance::Leave).await?;
+        let signed = self.signed(change, server, (Entrance::Leave, &Object::new())).await?;
         self.receiver.peers.send_leave(server, &signed.pdu).await?;
         Ok(signed.pdu)
     }
@@ -191,7 +217,7 @@ impl Remote {
             sender: change.target.clone(),
             event_type: "m.room.member".to_owned(),
             state_key: Some(change.target.to_string()),
-            content: content(change, Object::from([("membership", "leave")])),
+            content: content::of_change(change, Object::from([("membership", "leave")]), &Object::new())?,
             unsigned: None,
             redacts: None,
             prev_events: before.clone(),
@@ -202,38 +228,39 @@ impl Remote {
         Ok(pdu.build(room.version, &self.rooms.signing_key, &self.rooms.server_name).map_err(SendError::from)?)
     }
 
-    /// Has `server` make a template for the change, completes and signs it.
+    /// Has `server` say where in the room the change goes; makes the event and signs it. `decided`: what this server says in it.
     async fn signed(
         &self,
         change: &MembershipChange,
         server: &ServerName,
-        entrance: Entrance,
+        (entrance, decided): (Entrance, &Object),
     ) -> Result<Signed, MembershipError> {
-        let user = &change.target;
+        let (rooms, user) = (&self.rooms, &change.target);
         let template = self.receiver.peers.template(server, &change.room_id, user, entrance).await?;
-        let mut event = template.event;
-        let is = |name: &str, value: &str| event.get_str(name) == Some(value);
-        let in_room = event.get_str("room_id").is_none_or(|room| room == change.room_id.as_str());
-        let stated = event.get_object("content").cloned().unwrap_or_default();
-        if !is("type", "m.room.member")
-            || !is("state_key", user.as_str())
-            || !is("sender", user.as_str())
-            || !in_room
-            || stated.get_str("membership") != Some(entrance.as_str())
-        {
-            return Err(malformed(server, "the template is not for what was asked"));
-        }
+        let (room_id, own, here) = (&change.room_id, rooms.server_name(), self.here.as_deref());
+        let taken = template::check(&template, &Asked { room_id, user, entrance, server, own, here });
+        let taken = taken.map_err(|problem| malformed(server, problem))?;
         let shown = (entrance != Entrance::Leave).then_some(user);
-        let mut own = profile::member_content(&self.rooms, entrance.as_str(), shown).await?;
-        if let Some(authoriser) = stated.get_str("join_authorised_via_users_server") {
-            own.insert("join_authorised_via_users_server", authoriser);
+        let profile = profile::member_content(rooms, entrance.as_str(), shown).await?;
+        let mut decided = decided.clone();
+        if let Some(authoriser) = &taken.authoriser {
+            decided.insert("join_authorised_via_users_server", authoriser.as_str());
         }
-        event.insert("content", content(change, own));
-        event.insert("origin_server_ts", self.rooms.clock.now_ms());
-        event.insert("room_id", change.room_id.as_str());
-        let version = template.room_version;
-        let pdu = build::finish(event, version, &self.rooms.signing_key, &self.rooms.server_name);
-        Ok(Signed { version, pdu: pdu.map_err(SendError::from)? })
+        let event = PduBuilder {
+            room_id: Some(change.room_id.clone()),
+            sender: user.clone(),
+            event_type: "m.room.member".to_owned(),
+            state_key: Some(user.to_string()),
+            content: content::of_change(change, profile, &decided)?,
+            unsigned: None,
+            redacts: None,
+            prev_events: taken.prev_events,
+            auth_events: taken.auth_events,
+            depth: taken.depth,
+            origin_server_ts: rooms.clock.now_ms(),
+        };
+        let pdu = event.build(taken.version, &rooms.signing_key, rooms.server_name());
+        Ok(Signed { version: taken.version, pdu: pdu.map_err(SendError::from)? })
     }
 }
 
@@ -241,17 +268,6 @@ impl Remote {
 pub(crate) fn along(pdu: &Pdu, name: &str, described: &[RawPdu]) -> Pdu {
     let state: Vec<Value> = described.iter().filter_map(|event| Value::parse(event.get()).ok()).collect();
     pdu.with_unsigned(Some(Object::from([(name, Value::Array(state))])))
-}
-
-/// What the client wants in the event, over what it has anyway.
-fn content(change: &MembershipChange, mut content: Object) -> Object {
-    for (key, value) in change.content.iter().filter(|(key, _)| *key != "membership") {
-        content.insert(key, value.clone());
-    }
-    if let Some(reason) = &change.reason {
-        content.insert("reason", reason.as_str());
-    }
-    content
 }
 
 /// Of two failures the one to tell: a refusal says more than silence.

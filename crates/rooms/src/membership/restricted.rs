@@ -1,6 +1,6 @@
 //! Restricted rooms: who vouches for a user who is in one of the allowed rooms (client-server API, "Restricted rooms").
 
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{ServerName, UserId};
 
 use super::MembershipError;
 use crate::membership_kind::MembershipKind;
@@ -32,6 +32,31 @@ pub(crate) fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
 
 /// A local user who has the power to let others in.
 pub(crate) fn can_authorise(view: &RoomView) -> Option<UserId> {
-    let needed = view.power_levels.invite();
-    view.local_joined.iter().find(|member| view.power_levels.user(member) >= needed).cloned()
+    view.local_joined.iter().find(|member| may_invite(view, member)).cloned()
+}
+
+/// Whether a user of any server is in the room and has the power to let others in.
+pub(crate) fn is_authoriser(view: &RoomView, user: &UserId) -> bool {
+    view.state.membership(user.as_str()) == Some(MembershipKind::Join) && may_invite(view, user)
+}
+
+/// The servers, without this one, that have a user in the room with the power to let others in.
+pub(super) fn servers_with_authorisers(view: &RoomView, own: &ServerName) -> Vec<ServerName> {
+    let levels = &view.power_levels;
+    // Where everybody has the power, somebody of this server has it, and nobody else is asked.
+    let named = levels.users().filter_map(|(user, _)| UserId::try_from(user).ok());
+    let mut servers: Vec<ServerName> = Vec::new();
+    for user in levels.privileged_creators().iter().cloned().chain(named).filter(|user| is_authoriser(view, user)) {
+        if let Ok(server) = ServerName::try_from(user.server_name())
+            && server != *own
+            && !servers.contains(&server)
+        {
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+fn may_invite(view: &RoomView, user: &UserId) -> bool {
+    view.power_levels.user(user) >= view.power_levels.invite()
 }

@@ -8,6 +8,7 @@ use plexus_protocol::json::{Object, Value};
 
 use super::{MembershipChange, MembershipChanger, MembershipError};
 use crate::build::Sent;
+use crate::limits::Authority;
 use crate::room::Room;
 
 /// What an identity server says of the owner of an address.
@@ -36,8 +37,10 @@ impl MembershipChanger {
         self.require_valid_key(&invite, &signed).await?;
         let display_name = invite.content().get("display_name").cloned().unwrap_or_else(|| "".into());
         let proof = Object::from([("display_name", display_name), ("signed", Value::Object(signed))]);
-        let content = Object::from([("third_party_invite", proof)]);
-        self.invite(MembershipChange { room_id, sender, target, reason: None, content, via: Vec::new() }).await
+        let decided = Object::from([("third_party_invite", proof)]);
+        let (content, authority) = (Object::new(), Authority::User);
+        let change = MembershipChange { room_id, sender, target, reason: None, content, via: Vec::new(), authority };
+        self.invite_with(&change, &decided).await
     }
 
     /// Has the server of the user who invited the address of `target`, a local user, invite that user.

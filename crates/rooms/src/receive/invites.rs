@@ -19,13 +19,14 @@ impl PduReceiver {
         let rooms = &self.rooms;
         let ours = invite.state_key().and_then(|key| UserId::try_from(key).ok());
         let ours = ours.filter(|user| user.server_name() == rooms.server_name.as_str());
-        if ours.is_none()
-            || invite.event_type() != "m.room.member"
+        let Some(ours) = ours else { return Err(ReceiveError::NotAnInvite) };
+        if invite.event_type() != "m.room.member"
             || MembershipKind::of(&invite) != Some(MembershipKind::Invite)
             || invite.sender().server_name() != origin.as_str()
         {
             return Err(ReceiveError::NotAnInvite);
         }
+        rooms.limits.invite_from_elsewhere(invite.sender(), &ours, invite.room_id())?;
         let mut checked = self.verify(vec![invite]).await;
         let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
         let signed = sign::add_signature(&invite, &rooms.signing_key, &rooms.server_name);

@@ -33,7 +33,8 @@ pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object
     Ok(())
 }
 
-fn aliases_of(content: &Object) -> Vec<String> {
+/// The aliases that the content of an `m.room.canonical_alias` event names.
+pub(crate) fn aliases_of(content: &Object) -> Vec<String> {
     let alias = content.get_str("alias").filter(|alias| !alias.is_empty());
     let alternatives = content.get_array("alt_aliases").unwrap_or_default();
     alias.into_iter().chain(alternatives.iter().filter_map(Value::as_str)).map(str::to_owned).collect()

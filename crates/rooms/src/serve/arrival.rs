@@ -9,6 +9,7 @@ use plexus_store::repo::events::{Known, Verdict};
 
 use super::admission::for_stranger;
 use super::{ServeError, handshake};
+use crate::membership::restricted;
 use crate::membership_kind::MembershipKind;
 use crate::receive::{Accepted, PduReceiver, ReceiveError};
 use crate::registry::Rooms;
@@ -88,10 +89,7 @@ async fn arrive(
     let is_allowed = match verdict_so_far(rooms, &room, event_id).await? {
         // Sent once more: the answer was lost.
         Some(verdict) => verdict == Verdict::Accepted,
-        None => {
-            let accepted = receiver.accept(origin, &room, pdu.clone()).await?;
-            !matches!(accepted, Accepted::SoftFailed | Accepted::Rejected)
-        }
+        None => accept(receiver, origin, &room, &pdu).await?,
     };
     if is_allowed { Ok(Arrived { room, pdu, servers }) } else { Err(ArrivalError::NotAllowed) }
 }
@@ -125,15 +123,42 @@ fn check_fits(pdu: &Pdu, arrival: &Arrival<'_>, membership: MembershipKind) -> R
     Err(ArrivalError::Unfit(unfit))
 }
 
-/// The event, signed by this server when it joins a user in the name of one of ours (client-server API, "Restricted rooms").
+/// Gives the event its place in the room; whether the room allows it. A join counts among the room's.
+async fn accept(
+    receiver: &PduReceiver,
+    origin: &ServerName,
+    room: &Arc<Room>,
+    pdu: &Pdu,
+) -> Result<bool, ArrivalError> {
+    let limits = &receiver.rooms.limits;
+    let is_joined = room.view().state.membership(pdu.sender().as_str()) == Some(MembershipKind::Join);
+    let is_new_join = MembershipKind::of(pdu) == Some(MembershipKind::Join) && !is_joined;
+    let counted = is_new_join.then(|| limits.join_of_room(&room.id)).transpose().map_err(ServeError::from)?;
+    let accepted = receiver.accept(origin, room, pdu.clone()).await;
+    let allowed = accepted.as_ref().is_ok_and(|it| !matches!(it, Accepted::SoftFailed | Accepted::Rejected));
+    if let Some(counted) = counted.filter(|_| !allowed) {
+        counted.failed();
+    }
+    accepted?;
+    Ok(allowed)
+}
+
+/// The event, signed by this server when it joins a user in the name of one of ours (client-server API, "Restricted rooms"): one
+/// who is in the room and may let others in, for a user who satisfies the room's conditions as far as anybody has to.
 async fn vouched(rooms: &Rooms, room: &Room, pdu: Pdu) -> Result<Pdu, ArrivalError> {
-    let named = pdu.content().get_str("join_authorised_via_users_server");
-    let ours = named.and_then(|user| UserId::try_from(user).ok());
-    let ours = ours.filter(|user| user.server_name() == rooms.server_name.as_str());
-    if ours.is_none() || MembershipKind::of(&pdu) != Some(MembershipKind::Join) || !pdu.rules().auth.restricted_joins {
+    let Some(named) = pdu.content().get("join_authorised_via_users_server") else { return Ok(pdu) };
+    if MembershipKind::of(&pdu) != Some(MembershipKind::Join) || !pdu.rules().auth.restricted_joins {
         return Ok(pdu);
     }
-    // Where nobody has to vouch for the user, a signature does no harm.
+    let refused = |problem| ArrivalError::from(ServeError::NotAnAuthoriser(problem));
+    let named = named.as_str().and_then(|user| UserId::try_from(user).ok());
+    let named = named.ok_or_else(|| refused("the authorising user is no user id"))?;
+    if named.server_name() != rooms.server_name.as_str() {
+        return Err(refused("this server cannot sign in the name of a user of another server"));
+    }
+    if !restricted::is_authoriser(&room.view(), &named) {
+        return Err(refused("the authorising user cannot let others into the room"));
+    }
     handshake::authoriser(rooms, room, pdu.sender()).await?;
     Ok(sign::add_signature(&pdu, &rooms.signing_key, &rooms.server_name))
 }

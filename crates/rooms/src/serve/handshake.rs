@@ -69,6 +69,9 @@ async fn make(
     if versions.is_some_and(|known| !known.iter().any(|version| version == room.version.as_str())) {
         return Err(ServeError::IncompatibleVersion(room.version));
     }
+    if membership == "join" {
+        rooms.limits.could_be_joined(&room.id)?;
+    }
     let mut content = Object::from([("membership", membership)]);
     if membership == "join"
         && let Some(authoriser) = authoriser(rooms, &room, user).await?

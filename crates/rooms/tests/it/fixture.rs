@@ -39,6 +39,7 @@ impl Fixture {
             peers: None,
             cache_bytes,
             describing: stripped::usual().collect(),
+            limits: plexus_rooms::MembershipLimits::none(&clock),
         });
         Self {
             clock,
@@ -101,6 +102,7 @@ pub fn new_room(creator: &str, version: RoomVersion, preset: Preset) -> NewRoom 
         is_direct: false,
         encrypted: false,
         invite_profiles: true,
+        authority: plexus_rooms::Authority::User,
     }
 }
 
@@ -129,6 +131,7 @@ pub fn change(room: &RoomId, sender: &str, target: &str) -> MembershipChange {
         reason: None,
         content: Object::new(),
         via: Vec::new(),
+        authority: plexus_rooms::Authority::User,
     }
 }
 
