@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     pub interner: Interner,
     pub events: Arc<EventCache>,
     pub snapshots: Arc<state_snapshots::Recent>,
+    /// Notified when guest access has ended in a room.
+    pub guest_access_ended: Notify,
     registry: Mutex<Registry>,
     tick: AtomicU64,
     cache_bytes: usize,
@@ -126,6 +128,7 @@ impl Rooms {
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
+            guest_access_ended: Notify::new(),
             registry: Mutex::default(),
             tick: AtomicU64::new(1),
             cache_bytes,

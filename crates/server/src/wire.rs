@@ -23,8 +23,8 @@ use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{FederationPeers, Peers};
 use plexus_rooms::{
-    AutoJoin, EventSender, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator, Rooms,
-    RoomsOptions, StateFiller,
+    AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
+    Rooms, RoomsOptions, StateFiller,
 };
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
@@ -142,6 +142,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let invite_profiles = config.server.include_profile_data_on_invite;
     let members = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
     let members = Arc::new(members);
+    background.spawn(GuestRemoval::new(Arc::clone(&rooms), Arc::clone(&members)).run());
     let auto_join = settings::auto_join(&config, &server_name)?;
     let auto_join = Arc::new(AutoJoin::new(Arc::clone(&rooms), Arc::clone(&members), auto_join));
     let admin = plexus_api_admin::Services {

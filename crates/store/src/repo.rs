@@ -13,6 +13,7 @@ pub mod event_graph;
 pub mod events;
 pub mod federation_out;
 pub mod filters;
+pub mod guest_access;
 pub mod interned;
 pub mod key_backup;
 pub mod media;

@@ -92,6 +92,9 @@ fn apply_to_room(
     recent.trim();
     next.recent_after = recent.after;
     next.recent = recent.events.into();
+    if view.guests_can_join && !next.guests_can_join {
+        shared.guest_access_ended.notify_one();
+    }
     let is_given_up = next.is_partial() && next.local_joined.is_empty();
     room.set_view(next);
     if is_given_up {

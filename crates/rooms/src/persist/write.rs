@@ -80,6 +80,7 @@ pub(crate) fn batch(
             repo::partial_joins::set(tx, append.room.nid, entered.partial.as_deref())?;
         }
     }
+    note_end_of_guest_access(tx, appends, &positions, &rows.current)?;
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
     let mut moves = moves(appends, &positions);
     create_rooms(tx, appends, &mut moves)?;
@@ -115,6 +116,24 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
         })
         .collect();
     repo::transactions::insert(tx, &rows)
+}
+
+/// Notes the rooms that were open to guests before the batch and are not behind it: their guests have to leave.
+fn note_end_of_guest_access(
+    tx: &mut Tx<'_>,
+    appends: &[Arc<Append>],
+    positions: &[Vec<Option<Position>>],
+    current: &HashMap<RoomNid, Arc<CurrentState>>,
+) -> Result<(), DbError> {
+    for (append, positions) in appends.iter().zip(positions) {
+        let room = &append.room;
+        let Some(after) = current.get(&room.nid) else { continue };
+        let ended = room.view().guests_can_join && !after.guests_can_join && !after.local_joined.is_empty();
+        if let (true, Some(position)) = (ended, positions.iter().flatten().max()) {
+            repo::guest_access::ended(tx, room.nid, *position)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where each room stands after the batch.

@@ -1,6 +1,6 @@
 //! Local accounts.
 
-use crate::{DbError, Row, Tx};
+use crate::{Any, DbError, Row, Tx};
 
 /// A local account.
 #[derive(Debug, Clone)]
@@ -92,6 +92,12 @@ pub fn is_only_person(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
     let people: Vec<String> =
         tx.query("SELECT user_id FROM users WHERE user_type IS NULL AND is_guest = 0 LIMIT 2", &[], |row| row.get(0))?;
     Ok(people == [user_id])
+}
+
+/// Those of some user ids that are guests of this server.
+pub fn guests_among(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT user_id FROM users WHERE user_id = ANY($1) AND is_guest = 1 ORDER BY user_id";
+    tx.query(sql, &[&Any(user_ids)], |row| row.get(0))
 }
 
 /// Replaces the password hash (`None`: no password login).
