@@ -56,7 +56,8 @@ impl GuestRemoval {
     async fn remove_all(&self) -> Result<bool, DbError> {
         let (mut after, mut is_done) = (RoomNid::MIN, true);
         loop {
-            let noted = self.rooms.db.read(move |tx| repo::guest_access::rooms(tx, after, ROOMS_AT_ONCE)).await?;
+            // As a writer: what is noted by then has reached the rooms in memory, too.
+            let noted = self.rooms.db.write(move |tx| repo::guest_access::rooms(tx, after, ROOMS_AT_ONCE)).await?;
             let Some(&(last, _)) = noted.last() else { return Ok(is_done) };
             after = last;
             for (nid, ended) in noted {

@@ -17,11 +17,11 @@ options! {
         acts rc_admin_redaction: Option<RateLimit>,
         /// Joins of one user.
         acts rc_joins: JoinLimits,
-        /// Joins to one room.
+        /// Joins to one room, by users of other servers too.
         acts rc_joins_per_room: RateLimit = RateLimit::new(1.0, 10),
         /// Mails and text messages to validate an address.
         later rc_3pid_validation: RateLimit = RateLimit::new(0.003, 5),
-        /// Invites.
+        /// Invites by users of this server, and invites of them by users of other servers.
         acts rc_invites: InviteLimits,
         /// Invites of one user by address.
         later rc_third_party_invite: RateLimit = RateLimit::new(0.0025, 5),

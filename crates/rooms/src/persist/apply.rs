@@ -92,11 +92,12 @@ fn apply_to_room(
     recent.trim();
     next.recent_after = recent.after;
     next.recent = recent.events.into();
-    if view.guests_can_join && !next.guests_can_join {
+    let is_given_up = next.is_partial() && next.local_joined.is_empty();
+    let guest_access_ended = view.guests_can_join && !next.guests_can_join;
+    room.set_view(next);
+    if guest_access_ended {
         shared.guest_access_ended.notify_one();
     }
-    let is_given_up = next.is_partial() && next.local_joined.is_empty();
-    room.set_view(next);
     if is_given_up {
         // Nobody waits for its state any longer.
         room.filled.notify_waiters();

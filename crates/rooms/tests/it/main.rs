@@ -2,6 +2,7 @@
 
 mod directory;
 mod fixture;
+mod guests;
 mod membership;
 mod redaction;
 mod relations;

@@ -13,6 +13,7 @@ mod membership;
 mod outgoing;
 mod redactions;
 mod strange;
+mod templates;
 mod transactions;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,9 +1,12 @@
 //! The limits of homeserver.yaml (`rc_*`) as clients meet them.
 
 use http::Method;
+use plexus_protocol::rules::RoomVersion;
 use plexus_testkit::server::{Answer, TestServer, TestUser};
-use plexus_testkit::{TestPlace, unique_name};
+use plexus_testkit::{Peer, TestPlace, places, unique_name};
 use serde_json::{Value, json};
+
+use crate::federation_serve as serve;
 
 const CLIENT: &str = "/_matrix/client/v3";
 
@@ -88,6 +91,7 @@ rc_admin_redaction: {per_second: 0.001, burst_count: 2}
     put(&server, &alice, &room, "send/m.room.redaction/2", json!({ "redacts": spam[1] })).await.ok();
     assert_limited(&put(&server, &alice, &room, &format!("redact/{}/3", spam[2]), json!({})).await);
     assert_limited(&put(&server, &alice, &room, "send/m.room.redaction/4", json!({ "redacts": spam[2] })).await);
+    assert_limited(&put(&server, &alice, &room, "state/m.room.redaction/x", json!({ "redacts": spam[2] })).await);
     // One's own are messages: the third of three.
     put(&server, &alice, &room, &format!("redact/{}/5", own[0]), json!({})).await.ok();
     assert_limited(&put(&server, &alice, &room, &format!("redact/{}/6", own[1]), json!({})).await);
@@ -170,6 +174,156 @@ async fn invites() {
         let target = if same_target { &carol } else { &dora };
         assert_limited(&invite(by, room, target).await);
     }
+}
+
+async fn set_member(server: &TestServer, by: &TestUser, room: &str, of: &str, membership: &str) -> Answer {
+    put(server, by, room, &format!("state/m.room.member/{of}"), json!({ "membership": membership })).await
+}
+
+/// A request of a user's that changes a membership in a room.
+async fn change(server: &TestServer, user: &TestUser, room: &str, route: &str) -> Answer {
+    let alias = format!("{CLIENT}/join/%23{}:test.example", room[1..].split(':').next().unwrap().to_lowercase());
+    match route {
+        "by id" => server.post(&format!("{CLIENT}/rooms/{room}/join"), &user.token, json!({})).await,
+        "by id or alias" => server.post(&format!("{CLIENT}/join/{room}"), &user.token, json!({})).await,
+        "by alias" => server.post(&alias, &user.token, json!({})).await,
+        "by state" => set_member(server, user, room, &user.id, "join").await,
+        "knocking" => server.post(&format!("{CLIENT}/knock/{room}"), &user.token, json!({})).await,
+        "knocking by state" => set_member(server, user, room, &user.id, "knock").await,
+        _ => panic!("no such route: {route}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_leads_around_the_limit_on_joins() {
+    for place in places() {
+        let config = "rc_joins: {local: {per_second: 0.001, burst_count: 1}}";
+        let server = TestServer::on(place).config(config).start().await;
+        let alice = server.register("alice").await;
+        let (one, two) = (public_room(&server, &alice).await, public_room(&server, &alice).await);
+        let alias = json!({ "room_id": two });
+        let name = two[1..].split(':').next().unwrap().to_lowercase();
+        server.put(&format!("{CLIENT}/directory/room/%23{name}:test.example"), &alice.token, alias).await.ok();
+        let routes = ["by id", "by id or alias", "by alias", "by state", "knocking", "knocking by state"];
+        for (number, route) in routes.iter().enumerate() {
+            let user = server.register(&format!("user{number}")).await;
+            join(&server, &user, &one).await.ok();
+            assert_limited(&change(&server, &user, &two, route).await);
+            // Another name in a room is no join.
+            let named = json!({ "membership": "join", "displayname": "Somebody" });
+            put(&server, &user, &one, &format!("state/m.room.member/{}", user.id), named).await.ok();
+            join(&server, &user, &one).await.ok();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_joined_so_often_only_whoever_joins() {
+    for place in places() {
+        let config = "rc_joins_per_room: {per_second: 0.001, burst_count: 2}";
+        let server = TestServer::on(place).config(config).start().await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let (carol, dora) = (server.register("carol").await, server.register("dora").await);
+        let peer = Peer::start().await;
+        let room = serve::public_room(&server, &alice, "11").await;
+        // A join that fails does not keep others out.
+        set_member(&server, &alice, &room, &dora.id, "ban").await.ok();
+        let mut made = Vec::new();
+        for user in ["eve", "fred", "gus"] {
+            assert_eq!(join(&server, &dora, &room).await.refusal(), (403, "M_FORBIDDEN"));
+            made.push(serve::make(&server, &peer, "join", &room, &peer.user(user)).await);
+        }
+        let unfit =
+            serve::signed(&peer, &made[2], |event| event["prev_events"] = json!([format!("${}", "A".repeat(43))]));
+        assert_ne!(serve::submit(&server, &peer, "v2/send_join", &room, &unfit, "").await.status, 200);
+        let join_of = async |made: &Answer| {
+            let pdu = serve::signed(&peer, made, |_| {});
+            serve::submit(&server, &peer, "v2/send_join", &room, &pdu, "").await
+        };
+        join_of(&made[0]).await.ok();
+        join(&server, &bob, &room).await.ok();
+        for route in ["by id", "by id or alias", "by state"] {
+            assert_limited(&change(&server, &carol, &room, route).await);
+        }
+        assert_limited(&join_of(&made[1]).await);
+        assert_limited(&serve::make(&server, &peer, "join", &room, &peer.user("hal")).await);
+        // The answer to the first was lost.
+        join_of(&made[0]).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_leads_around_the_limit_on_invites() {
+    for option in ["per_room", "per_user", "per_issuer"] {
+        let server = with(&format!("rc_invites: {{{option}: {{per_second: 0.001, burst_count: 1}}}}")).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        set_member(&server, &alice, &room, &bob.id, "invite").await.ok();
+        let invite = json!({ "user_id": bob.id });
+        assert_limited(&server.post(&format!("{CLIENT}/rooms/{room}/invite"), &alice.token, invite).await);
+        assert_limited(&set_member(&server, &alice, &room, &bob.id, "invite").await);
+        if option != "per_room" {
+            let body = json!({ "invite": [bob.id] });
+            assert_limited(&server.post(&format!("{CLIENT}/createRoom"), &alice.token, body).await);
+        }
+        let by_state = json!([{ "type": "m.room.member", "state_key": bob.id, "content": { "membership": "invite" } }]);
+        let answer =
+            server.post(&format!("{CLIENT}/createRoom"), &alice.token, json!({ "initial_state": by_state })).await;
+        assert_eq!(answer.refusal(), (400, "M_INVALID_ROOM_STATE"));
+    }
+}
+
+/// An invite of a user of ours by `sender`, a user of the peer, to a room that is only there.
+async fn invite_from(server: &TestServer, peer: &Peer, sender: &str, room: &str, user: &str) -> Answer {
+    let event = json!({
+        "type": "m.room.member", "state_key": user, "sender": sender, "room_id": room, "depth": 1,
+        "origin_server_ts": 1, "content": { "membership": "invite" }, "prev_events": [], "auth_events": [],
+    });
+    let event = plexus_protocol::json::Object::parse(&event.to_string()).expect("an object");
+    let pdu =
+        plexus_protocol::event::build::finish(event, RoomVersion::V11, peer.key(), peer.name()).expect("an event");
+    let body = json!({ "room_version": "11", "event": serve::json_of(&pdu), "invite_room_state": [] });
+    peer.put(server, &serve::path("v2/invite", &[room, pdu.event_id().as_str()]), body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invites_from_other_servers() {
+    let peer = Peer::start().await;
+    let (user, room) = (|name: &str| peer.user(name), |name: &str| format!("!{name}:{}", peer.name()));
+    for option in ["per_room", "per_user", "per_issuer"] {
+        let server = with(&format!("rc_invites: {{{option}: {{per_second: 0.001, burst_count: 1}}}}")).await;
+        let (alice, bob, carol) =
+            (server.register("alice").await, server.register("bob").await, server.register("carol").await);
+        invite_from(&server, &peer, &user("mallory"), &room("one"), &alice.id).await.ok();
+        let (sender, to, of) = match option {
+            "per_room" => ("eve", "one", &bob),
+            "per_user" => ("eve", "two", &alice),
+            _ => ("mallory", "two", &bob),
+        };
+        assert_limited(&invite_from(&server, &peer, &user(sender), &room(to), &of.id).await);
+        let synced = server.get(&format!("{CLIENT}/sync"), &of.token).await;
+        assert!(synced.ok()["rooms"]["invite"][room("two")].is_null(), "{option}");
+        invite_from(&server, &peer, &user("fred"), &room("three"), &carol.id).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_leads_around_blocked_invites() {
+    let server = with("block_non_admin_invites: true").await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = public_room(&server, &alice).await;
+    let invite = json!({ "user_id": bob.id });
+    for answer in [
+        server.post(&format!("{CLIENT}/rooms/{room}/invite"), &alice.token, invite).await,
+        set_member(&server, &alice, &room, &bob.id, "invite").await,
+        server.post(&format!("{CLIENT}/createRoom"), &alice.token, json!({ "invite": [bob.id] })).await,
+    ] {
+        assert_eq!(answer.refusal(), (403, "M_FORBIDDEN"));
+    }
+    let peer = Peer::start().await;
+    let room = format!("!elsewhere:{}", peer.name());
+    let answer = invite_from(&server, &peer, &peer.user("eve"), &room, &bob.id).await;
+    assert_eq!(answer.refusal(), (403, "M_FORBIDDEN"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod auto_join;
 mod creating;
 mod directory;
+mod guests;
 mod history;
 mod members;
 mod profiles;

@@ -71,6 +71,29 @@ async fn redaction_by_endpoint_and_as_an_event() {
     }
 }
 
+/// Other servers redact by it, and look only at whether the sender is of the same server as what is redacted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redaction_with_a_state_key_is_a_redaction() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let levels = json!({ "state_default": 0 });
+        let body = json!({ "preset": "public_chat", "room_version": "11", "power_level_content_override": levels });
+        let room = create(&server, &alice, body).await;
+        join(&server, &bob, &room).await;
+        let (hers, his) = (say(&server, &alice, &room, "hers").await, say(&server, &bob, &room, "his").await);
+        let redact = async |id: &str| {
+            server.put(&path(&room, "state/m.room.redaction/x"), &bob.token, json!({ "redacts": id })).await
+        };
+        assert_eq!(redact(&hers).await.refusal(), (403, "M_FORBIDDEN"));
+        assert_eq!(redact("nothing").await.refusal(), (400, "M_MISSING_PARAM"));
+        redact(&his).await.ok();
+        let content = async |id: &str| {
+            server.get(&path(&room, &format!("event/{id}")), &alice.token).await.ok()["content"].clone()
+        };
+        assert_eq!((&content(&hers).await["body"], content(&his).await), (&json!("hers"), json!({})));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn state_events() {
     let server = TestServer::sqlite().await;
