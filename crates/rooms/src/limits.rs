@@ -142,15 +142,17 @@ impl MembershipLimits {
         Ok(self.invites_per_issuer.check(sender)?)
     }
 
-    /// Counts the invites that a new room begins with, all or none of its creator's.
+    /// Counts the invites that a new room begins with.
     pub(crate) fn invites_to_new_room(
         &self,
         authority: Authority,
         sender: &UserId,
         targets: &[UserId],
     ) -> Result<(), LimitError> {
+        if targets.is_empty() {
+            return Ok(());
+        }
         match authority {
-            _ if targets.is_empty() => return Ok(()),
             Authority::Server => return Ok(()),
             Authority::User if self.invites_blocked => return Err(LimitError::InvitesBlocked),
             Authority::User | Authority::Administrator => {}
