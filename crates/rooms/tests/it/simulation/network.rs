@@ -225,7 +225,7 @@ impl Server {
             peers: Some(Arc::clone(&wire) as Arc<dyn Peers>),
             cache_bytes: 16 << 20,
             describing: plexus_rooms::stripped::usual().collect(),
-            limits: plexus_rooms::MembershipLimits::none(&clock),
+            limits: plexus_rooms::MembershipLimits::none(clock),
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), wire));
         Self {
