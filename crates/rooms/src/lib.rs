@@ -62,7 +62,7 @@ pub use limits::{Authority, LimitError, MembershipLimits};
 pub use membership::{MembershipChange, MembershipChanger, MembershipError, Redemption};
 pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
-pub use profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME, ProfileError, Profiles};
+pub use profile::{ProfileError, Profiles};
 pub use receive::{Accepted, PduReceiver, ReceiveError};
 pub use registry::{CacheSize, Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};

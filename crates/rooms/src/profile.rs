@@ -17,11 +17,6 @@ const AT_ONCE: usize = 32;
 /// The largest profile, in bytes of JSON (client-server API, "Profiles").
 const MAX_PROFILE: usize = 65_536;
 
-/// The longest display name and avatar address, in characters (as Synapse).
-pub const MAX_DISPLAYNAME: usize = 256;
-/// See [`MAX_DISPLAYNAME`].
-pub const MAX_AVATAR_URL: usize = 1_000;
-
 /// The content of a member event: `membership`, and of `shown` the name and avatar.
 pub(crate) async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
     let mut content = Object::from([("membership", membership)]);

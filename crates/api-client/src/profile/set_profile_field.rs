@@ -6,7 +6,7 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
-use plexus_rooms::{MAX_AVATAR_URL, MAX_DISPLAYNAME, Profiles};
+use plexus_rooms::Profiles;
 
 use super::{profile_error, require_writable};
 

@@ -1,10 +1,10 @@
 //! What member events say: what a client may add, and what only the server does.
 
 use plexus_protocol::json::{Object, Value};
+use plexus_store::repo::profiles;
 
 use super::MembershipChange;
 use crate::error::SendError;
-use crate::profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME};
 
 /// What only the server says. Clients send these back when they change a name in a room, or make them up: other servers drop the
 /// join of a user that names an authoriser who has not signed it, and with it whatever the user sends afterwards.
@@ -39,11 +39,7 @@ pub(crate) fn checked_content(mut content: Object, by_client: &Object, own: bool
 
 /// Names and avatars are text or null, and no longer than in a profile.
 fn check_profile_field(key: &str, value: &Value) -> Result<(), SendError> {
-    let longest = match key {
-        "displayname" => MAX_DISPLAYNAME,
-        "avatar_url" => MAX_AVATAR_URL,
-        _ => return Ok(()),
-    };
+    let Some(longest) = profiles::longest(key).filter(|_| PROFILE.contains(&key)) else { return Ok(()) };
     match value.as_str() {
         Some(text) if text.chars().count() > longest => {
             Err(SendError::MemberContent("the name or avatar of the member is too long"))
@@ -81,8 +77,9 @@ mod tests {
             checked_content(Object::new(), &client, true)
         };
         assert!(with(Value::Null).is_ok());
-        assert!(with("\u{e9}".repeat(MAX_DISPLAYNAME).into()).is_ok());
-        assert!(with("x".repeat(MAX_DISPLAYNAME + 1).into()).is_err());
+        let longest = profiles::longest("displayname").unwrap();
+        assert!(with("\u{e9}".repeat(longest).into()).is_ok());
+        assert!(with("x".repeat(longest + 1).into()).is_err());
         assert!(with(Value::Array(Vec::new())).is_err());
     }
 }
