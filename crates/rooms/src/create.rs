@@ -260,8 +260,8 @@ fn check_initial_state(new: &NewRoom) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// The content of a member event of `initial_state`: the creator's own join with another name or avatar, or a ban. Others are
-/// invited by `invite`, where invites are counted, and join themselves.
+/// The content of a member event of `initial_state`: the creator's own join with another name or avatar, or a ban.
+/// Others are invited by `invite`, where invites are counted, and join themselves.
 fn initial_member(new: &NewRoom, event: &InitialState, own: &Object) -> Result<Object, SendError> {
     let is_own = event.state_key == new.creator.as_str();
     match event.content.get_str("membership") {

@@ -1,5 +1,5 @@
-//! Guests leave the rooms in which guest access has ended (client-server API, "Guest access"): the event that ends it is answered
-//! without waiting for them. The commit that ends it notes the room, so that a restart loses nothing.
+//! Guests leave the rooms in which guest access has ended (client-server API, "Guest access"): the event that ends it
+//! is answered without waiting for them. The commit that ends it notes the room, so that a restart loses nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,8 @@ impl GuestRemoval {
         Self { rooms, members }
     }
 
-    /// Makes guests leave, without end: first those that a former run of the program left in a room. One leaves at a time.
+    /// Makes guests leave, without end: first those that a former run of the program left in a room. One leaves at a
+    /// time.
     pub async fn run(self) {
         loop {
             let is_done = match self.remove_all().await {
@@ -99,7 +100,7 @@ impl GuestRemoval {
                     authority: Authority::Server,
                 };
                 if let Err(error) = self.members.leave(change).await {
-                    tracing::warn!(%guest, room = %room.id, "a guest stays in a room that is closed to guests: {error}");
+                    tracing::warn!(%guest, room = %room.id, "a guest stays in a closed room: {error}");
                     all_left = false;
                 }
             }

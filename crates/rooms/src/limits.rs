@@ -1,5 +1,5 @@
-//! The limits on changes of membership (`rc_joins`, `rc_joins_per_room`, `rc_invites`, `block_non_admin_invites`). They are
-//! checked where a membership changes, so that no endpoint leads around them.
+//! The limits on changes of membership (`rc_joins`, `rc_joins_per_room`, `rc_invites`, `block_non_admin_invites`). They
+//! are checked where a membership changes, so that no endpoint leads around them.
 
 use plexus_base::config::{RateLimit, RatelimitsSection};
 use plexus_base::{Clock, LimitExceeded, RateLimiter, Reservation};

@@ -196,8 +196,9 @@ impl MembershipChanger {
         Ok(sent)
     }
 
-    /// Has another server let the user in, who belongs to one of the rooms whose members may join: no user of this server has
-    /// the power to. Only servers that have such a user, by the room's state as this server knows it, are asked.
+    /// Has another server let the user in, who belongs to one of the rooms whose members may join: no user of this
+    /// server has the power to. Only servers that have such a user, by the room's state as this server knows it, are
+    /// asked.
     async fn join_by_others(
         &self,
         room: &Arc<Room>,

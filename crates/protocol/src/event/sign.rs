@@ -127,13 +127,14 @@ pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
     with_signature(pdu, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()))
 }
 
-/// The most signatures of one server that are taken over from a copy of an event: it needs one, and an event's size has a bound.
+/// The most signatures of one server that are taken over from a copy of an event: it needs one, and an event's size has
+/// a bound.
 const MAX_SIGNATURES_TAKEN: usize = 4;
 /// The longest id of a key whose signature is taken over, in bytes.
 const MAX_KEY_ID: usize = 128;
 
-/// The event with the signatures by `server` that a copy of it has; `None` when the copy is of another event or has none. They are
-/// not checked.
+/// The event with the signatures by `server` that a copy of it has; `None` when the copy is of another event or has
+/// none. They are not checked.
 pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
     if copy.event_id() != pdu.event_id() {
         return None;

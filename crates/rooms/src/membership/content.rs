@@ -6,14 +6,15 @@ use plexus_store::repo::profiles;
 use super::MembershipChange;
 use crate::error::SendError;
 
-/// What only the server says. Clients send these back when they change a name in a room, or make them up: other servers drop the
-/// join of a user that names an authoriser who has not signed it, and with it whatever the user sends afterwards.
+/// What only the server says. Clients send these back when they change a name in a room, or make them up: other servers
+/// drop the join of a user that names an authoriser who has not signed it, and with it whatever the user sends
+/// afterwards.
 const DECIDED_BY_SERVER: [&str; 4] = ["join_authorised_via_users_server", "kind", "membership", "third_party_invite"];
 /// Copied from the user's profile. Only users themselves show another name and avatar in a room.
 const PROFILE: [&str; 2] = ["avatar_url", "displayname"];
 
-/// The content of the member event that makes a change: `profile` (the membership, and the name and avatar that are shown), what
-/// the client adds, and what the server has decided.
+/// The content of the member event that makes a change: `profile` (the membership, and the name and avatar that are
+/// shown), what the client adds, and what the server has decided.
 pub(super) fn of_change(change: &MembershipChange, profile: Object, decided: &Object) -> Result<Object, SendError> {
     let mut content = checked_content(profile, &change.content, change.sender == change.target)?;
     if let Some(reason) = &change.reason {

@@ -41,8 +41,9 @@ struct Signed {
 }
 
 impl Remote {
-    /// `change.target` joins by way of the first of `servers` that lets them. Goes on when the client waits no longer: a large
-    /// room takes its time, and whoever asks once more finds the user in it. `decided`: what this server says in the event.
+    /// `change.target` joins by way of the first of `servers` that lets them. Goes on when the client waits no longer:
+    /// a large room takes its time, and whoever asks once more finds the user in it. `decided`: what this server says
+    /// in the event.
     pub async fn join(
         self,
         change: &MembershipChange,
@@ -140,8 +141,8 @@ impl Remote {
         Ok(accepted)
     }
 
-    /// The join with the signature of the server whose user lets the user in, where one does. Nothing else is taken of what came
-    /// back.
+    /// The join with the signature of the server whose user lets the user in, where one does. Nothing else is taken of
+    /// what came back.
     async fn joined_event(
         &self,
         server: &ServerName,
@@ -228,7 +229,8 @@ impl Remote {
         Ok(pdu.build(room.version, &self.rooms.signing_key, &self.rooms.server_name).map_err(SendError::from)?)
     }
 
-    /// Has `server` say where in the room the change goes; makes the event and signs it. `decided`: what this server says in it.
+    /// Has `server` say where in the room the change goes; makes the event and signs it. `decided`: what this server
+    /// says in it.
     async fn signed(
         &self,
         change: &MembershipChange,

@@ -1,5 +1,6 @@
-//! What is taken from a template that another server makes (`make_join` and its kin): where in the room's graph the event goes, and
-//! who lets the user in. A server could name anything in it, and this server signs the event: all else it says itself.
+//! What is taken from a template that another server makes (`make_join` and its kin): where in the room's graph the
+//! event goes, and who lets the user in. A server could name anything in it, and this server signs the event: all else
+//! it says itself.
 
 use plexus_protocol::event::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS};
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -92,8 +93,8 @@ fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> 
     Ok(ids)
 }
 
-/// Who lets the user in. Only a user of the server that made the template can be: that server has to sign the join, too. So it is
-/// never one of ours, for whom this server decides and signs itself.
+/// Who lets the user in. Only a user of the server that made the template can be: that server has to sign the join,
+/// too. So it is never one of ours, for whom this server decides and signs itself.
 fn authoriser(event: &Object, version: RoomVersion, asked: &Asked<'_>) -> Result<Option<UserId>, &'static str> {
     if asked.entrance != Entrance::Join || !version.rules().auth.restricted_joins {
         return Ok(None);

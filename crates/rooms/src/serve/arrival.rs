@@ -143,8 +143,9 @@ async fn accept(
     Ok(allowed)
 }
 
-/// The event, signed by this server when it joins a user in the name of one of ours (client-server API, "Restricted rooms"): one
-/// who is in the room and may let others in, for a user who satisfies the room's conditions as far as anybody has to.
+/// The event, signed by this server when it joins a user in the name of one of ours (client-server API, "Restricted
+/// rooms"): one who is in the room and may let others in, for a user who satisfies the room's conditions as far as
+/// anybody has to.
 async fn vouched(rooms: &Rooms, room: &Room, pdu: Pdu) -> Result<Pdu, ArrivalError> {
     let Some(named) = pdu.content().get("join_authorised_via_users_server") else { return Ok(pdu) };
     if MembershipKind::of(&pdu) != Some(MembershipKind::Join) || !pdu.rules().auth.restricted_joins {

@@ -1,5 +1,5 @@
-//! Templates of joins, knocks and leaves (`make_join` and its kin) by which another server wants ours to sign what it should not,
-//! and what clients put into member events.
+//! Templates of joins, knocks and leaves (`make_join` and its kin) by which another server wants ours to sign what it
+//! should not, and what clients put into member events.
 
 use plexus_http::JsonBody as Json;
 
@@ -398,7 +398,8 @@ async fn clients_do_not_say_what_the_server_decides() {
         for version in RESTRICTED {
             let initial = json!([
                 { "type": "m.room.member", "state_key": alice.id, "content": poison() },
-                { "type": "m.room.member", "state_key": "@bad:else.example", "content": { "membership": "ban", "kind": "guest" } },
+                { "type": "m.room.member", "state_key": "@bad:else.example",
+                  "content": { "membership": "ban", "kind": "guest" } },
                 { "type": "m.room.join_rules", "state_key": "", "content": { "join_rule": "knock" } },
             ]);
             let body = json!({ "room_version": version, "initial_state": initial });
