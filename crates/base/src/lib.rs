@@ -2,6 +2,7 @@
 //!
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
+//! - [`private`]: files that only their owner can read
 //! - [`random`]: randomness, as an argument
 //! - [`rate_limiter`]: how often somebody may act
 //! - [`shutdown`]: the end of the process, as an argument
@@ -10,6 +11,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod private;
 pub mod random;
 pub mod rate_limiter;
 mod schema;

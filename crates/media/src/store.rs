@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Random};
+use plexus_base::{Clock, Random, private};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media::{self, Content, Filled};
 use plexus_store::{Database, DbError};
@@ -129,7 +129,7 @@ impl MediaStore {
     pub fn open(settings: MediaSettings, database: Database, clock: Clock, random: Random) -> Result<Self, MediaError> {
         let incoming = paths::incoming(&settings.folder);
         let prepare = || -> io::Result<()> {
-            std::fs::create_dir_all(&incoming)?;
+            private::create_folders(&incoming)?;
             for leftover in std::fs::read_dir(&incoming)? {
                 std::fs::remove_file(leftover?.path())?;
             }

@@ -9,6 +9,7 @@ use fast_image_resize::{IntoImageView as _, ResizeOptions, Resizer};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
+use plexus_base::private;
 
 /// How an image is fitted into the asked size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,8 +143,9 @@ pub fn make(
     let small = resize(image, size, format)?;
     let io = |error| ThumbnailError::Io { path: target.to_owned(), error };
     let incomplete = target.with_extension(spare);
-    target.parent().map_or(Ok(()), fs::create_dir_all).map_err(io)?;
-    let mut file = BufWriter::new(fs::File::create(&incomplete).map_err(io)?);
+    target.parent().map_or(Ok(()), private::create_folders).map_err(io)?;
+    let mut file =
+        BufWriter::new(private::options().write(true).create(true).truncate(true).open(&incomplete).map_err(io)?);
     match format {
         Format::Jpeg => small.write_with_encoder(JpegEncoder::new_with_quality(&mut file, 80))?,
         Format::Png => small.write_with_encoder(PngEncoder::new(&mut file))?,

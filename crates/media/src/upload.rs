@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plexus_base::private;
 use sha2::{Digest as _, Sha256};
-use tokio::fs::{self, File};
+use tokio::fs::{self, DirBuilder, File};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
@@ -55,8 +56,7 @@ impl Upload {
             return Err(UploadError::NoSpace);
         }
         let create = move || {
-            let file =
-                std::fs::File::create_new(&path).map_err(|error| UploadError::Io { path: path.clone(), error })?;
+            let file = private::create_new(&path).map_err(|error| UploadError::Io { path: path.clone(), error })?;
             let (file, check_at) = (File::from_std(file), CHECK_EVERY_BYTES);
             Ok(Self { file, path, kept: false, length: 0, limit, hash: Sha256::new(), space, storing, check_at })
         };
@@ -99,7 +99,7 @@ impl Upload {
         self.file.flush().await?;
         self.file.sync_all().await?;
         if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).await?;
+            DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(folder).await?;
         }
         fs::rename(&self.path, target).await?;
         sync_folders(target).await

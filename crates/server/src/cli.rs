@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use plexus_base::private;
 
 use crate::serve;
 
@@ -187,6 +188,8 @@ fn with_command(arguments: Vec<OsString>) -> Vec<OsString> {
 
 /// Runs the command line to its end.
 pub fn main() -> ExitCode {
+    // Also what libraries make is private; a unix socket gets the mode that its listener states.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(!private::FOLDER_MODE & 0o777));
     let cli = Cli::parse_from(with_command(std::env::args_os().collect()));
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),

@@ -1,11 +1,11 @@
 //! Finding the configuration, and making one at the first start.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use plexus_base::Random;
 use plexus_base::config::{self, Config, Generate, Loaded, Options};
+use plexus_base::{Random, private};
 
 use crate::cli::{ConfigArgs, ServeArgs, YesNo};
 use crate::key_file;
@@ -201,15 +201,9 @@ fn text(new: &New<'_>, random: &Random) -> String {
 /// When it cannot be made.
 pub fn folder(path: &Path) -> Result<PathBuf, CreateError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    make_private_folder(path)
+    private::create_folders(path)
         .and_then(|()| fs::canonicalize(path))
         .map_err(|source| CreateError::Folder { path: path.to_owned(), source })
-}
-
-/// Makes a folder that only its owner can look into; one that exists stays as it is.
-fn make_private_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Writes a file that is there whole or not at all. It holds secrets: only its owner can read it.
@@ -217,13 +211,11 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When it cannot be written.
 pub fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let write_error = |source| CreateError::Write { path: path.to_owned(), source };
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let unfinished = PathBuf::from(name);
-    let mut file =
-        File::options().create(true).truncate(true).write(true).mode(0o600).open(&unfinished).map_err(write_error)?;
+    let mut file = private::options().create(true).truncate(true).write(true).open(&unfinished).map_err(write_error)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(write_error)?;
     fs::rename(&unfinished, path).map_err(write_error)
 }

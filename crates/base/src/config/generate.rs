@@ -95,11 +95,7 @@ impl Config {
 }
 
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = crate::private::create_new(path)?;
     writeln!(file, "{secret}")?;
     file.sync_all()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::log_config::Rotation;
-use crate::Clock;
+use crate::{Clock, private};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -85,7 +85,7 @@ impl Write for LogFile {
 }
 
 fn append(path: &Path, day: u64) -> io::Result<Open> {
-    let file = File::options().create(true).append(true).open(path)?;
+    let file = private::options().create(true).append(true).open(path)?;
     let size = file.metadata()?.len();
     Ok(Open { file, size, day })
 }

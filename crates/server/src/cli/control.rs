@@ -1,6 +1,6 @@
 //! `plexus start|stop|restart|status`: the server in the background, as synctl does it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Args;
-use plexus_base::Clock;
 use plexus_base::config::Config;
+use plexus_base::{Clock, private};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CommandError, ConfigArgs};
@@ -95,7 +95,7 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
 /// When it ends, or takes too long.
 pub fn detach(args: &ConfigArgs, config: &Config) -> Result<(), CommandError> {
     let log_path = config.config_dir.join("homeserver.log");
-    let mut log = File::options().create(true).append(true).read(true).open(&log_path)?;
+    let mut log = private::options().create(true).append(true).read(true).open(&log_path)?;
     let before = log.metadata()?.len();
     let socket_path = std::env::temp_dir().join(format!("plexus-start-{}", std::process::id()));
     // Left over by an earlier process of the same number, if at all.

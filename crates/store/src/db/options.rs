@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plexus_base::private;
 use serde_json::{Map, Value};
 use tokio_postgres::config::{Host, SslMode as DriverMode};
 use tokio_postgres::{Client, NoTls};
@@ -125,7 +126,7 @@ impl Options {
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
         let cannot = |error| OpenError::Lock { path: lock_path.to_string_lossy().into_owned(), error };
-        let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(cannot)?;
+        let file = private::options().create(true).truncate(false).write(true).open(&lock_path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.display().to_string())),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_base::private;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqliteRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
@@ -39,6 +40,13 @@ impl SqliteConn {
         let unavailable = |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, writer);
+        if writer && !path.exists() {
+            // SQLite gives its other files the permissions of the database's. What fails here fails in SQLite too.
+            let _ = private::create_new(path);
+        }
+        if writer {
+            private::warn_if_open(path);
+        }
         let mut conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
         // Without this promise of the same plan whatever the parameters, statements are compiled anew at each use.
