@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use plexus_base::Random;
+use plexus_base::{Random, private};
 use plexus_protocol::event::sign::{KeyFileError, SigningKey};
 
 /// Why there is no signing key.
@@ -27,6 +26,13 @@ pub enum KeyError {
         /// What is wrong with it.
         source: KeyFileError,
     },
+    /// The file holds a key that everybody has.
+    #[error(
+        "the signing key {0} must not be used: the same key was generated for many servers and is public \
+         (CVE-2026-24044), so anybody could act as this server; make another with \
+         `plexus generate-signing-key -o FILE` and set signing_key_path to it"
+    )]
+    Leaked(PathBuf),
     /// The file cannot be written.
     #[error("cannot write the signing key {path}: {source}")]
     Write {
@@ -43,7 +49,11 @@ pub enum KeyError {
 /// See [`KeyError`].
 pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
     let text = fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-    SigningKey::parse_file(&text).map_err(|source| KeyError::Broken { path: path.to_owned(), source })
+    private::warn_if_open(path);
+    SigningKey::parse_file(&text).map_err(|source| match source {
+        KeyFileError::Leaked => KeyError::Leaked(path.to_owned()),
+        source => KeyError::Broken { path: path.to_owned(), source },
+    })
 }
 
 /// A new key with a version as Synapse makes them: `a_` and four letters.
@@ -57,11 +67,7 @@ pub fn make(random: &Random) -> SigningKey {
 /// # Errors
 /// [`KeyError::Write`].
 pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    private::create_new(path)
         .and_then(|mut file| {
             writeln!(file, "{}", key.to_file_line())?;
             file.sync_all()

@@ -72,8 +72,13 @@ pub enum StartError {
         problem: &'static str,
     },
     /// An old signing key.
-    #[error("old_signing_keys: {0}: this is not an ed25519 key in base64")]
-    OldKey(String),
+    #[error("old_signing_keys: {key_id} cannot be used: {source}")]
+    OldKey {
+        /// Its id.
+        key_id: String,
+        /// What is wrong with it.
+        source: plexus_protocol::event::sign::InvalidPublicKey,
+    },
     /// The media store.
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),

@@ -37,6 +37,8 @@ pub enum KeyFileError {
     Version(String),
     #[error("the seed is not 32 bytes of base64")]
     Seed,
+    #[error("its private half is known to everybody (CVE-2026-24044), so anybody could sign as this server")]
+    Leaked,
 }
 
 impl SigningKey {
@@ -56,7 +58,11 @@ impl SigningKey {
         }
         let seed =
             BASE64.decode(seed).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(KeyFileError::Seed)?;
-        Ok(Self::generate(&seed, version))
+        let key = Self::generate(&seed, version);
+        if key.public_key().is_leaked() {
+            return Err(KeyFileError::Leaked);
+        }
+        Ok(key)
     }
 
     /// The key of a random `seed`, under `version` (Synapse makes `a_` and four random letters).

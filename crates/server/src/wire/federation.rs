@@ -108,7 +108,7 @@ fn own_keys(config: &Config, signing_key: &SigningKey) -> Result<HashMap<String,
     let current = KnownKey { key: signing_key.public_key(), valid_until_ts: u64::MAX };
     let mut keys = HashMap::from([(signing_key.key_id().to_owned(), current)]);
     for (key_id, old) in &config.keys.old_signing_keys {
-        let key = PublicKey::parse(&old.key).map_err(|_| StartError::OldKey(key_id.clone()))?;
+        let key = PublicKey::parse(&old.key).map_err(|source| StartError::OldKey { key_id: key_id.clone(), source })?;
         let valid_until_ts = u64::try_from(old.expired_ts).unwrap_or(0);
         keys.entry(key_id.clone()).or_insert(KnownKey { key, valid_until_ts });
     }

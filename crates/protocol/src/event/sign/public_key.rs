@@ -14,22 +14,46 @@ pub struct PublicKey {
     pub(super) batchable: bool,
 }
 
-/// The text is not the base64 of a usable ed25519 public key.
+/// Public keys whose private half everybody knows: whoever signs with one proves nothing.
+///
+/// The Helm chart of Element Server Suite Community once seeded its generator with a constant, so that every server got the
+/// same key (CVE-2026-24044, ELEMENTSEC-2025-1670). Synapse refuses it too.
+const LEAKED_KEYS: [&str; 1] = ["l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og"];
+
+/// Why a text is not a public key to check signatures with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an ed25519 public key in base64")]
-pub struct InvalidPublicKey;
+pub enum InvalidPublicKey {
+    /// It is not the base64 of a usable ed25519 public key.
+    #[error("not an ed25519 public key in base64")]
+    Malformed,
+    /// Its private half is public.
+    #[error("its private half is known to everybody (CVE-2026-24044), so anybody can sign with it")]
+    Leaked,
+}
 
 impl PublicKey {
-    /// Reads a key from base64. Keys that libsodium, and so Synapse, refuses are refused: not canonical, of small order.
+    /// Reads a key from base64.
+    ///
+    /// # Errors
+    /// For a leaked key, and for keys that libsodium, and so Synapse, refuses: not canonical, of small order.
     pub fn parse(base64: &str) -> Result<Self, InvalidPublicKey> {
-        let bytes = BASE64.decode(base64).map_err(|_| InvalidPublicKey)?;
-        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| InvalidPublicKey)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidPublicKey)?;
+        let bytes = BASE64.decode(base64).map_err(|_| InvalidPublicKey::Malformed)?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| InvalidPublicKey::Malformed)?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| InvalidPublicKey::Malformed)?;
         let point = key.to_edwards();
         if key.is_weak() || point.compress().to_bytes() != bytes {
-            return Err(InvalidPublicKey);
+            return Err(InvalidPublicKey::Malformed);
         }
-        Ok(Self { key, batchable: point.is_torsion_free() })
+        let key = Self { key, batchable: point.is_torsion_free() };
+        if key.is_leaked() {
+            return Err(InvalidPublicKey::Leaked);
+        }
+        Ok(key)
+    }
+
+    /// Whether everybody can sign with it.
+    pub(super) fn is_leaked(&self) -> bool {
+        LEAKED_KEYS.contains(&self.to_base64().as_str())
     }
 
     /// Unpadded base64.

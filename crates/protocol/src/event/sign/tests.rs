@@ -100,10 +100,20 @@ fn public_keys_that_libsodium_refuses() {
         bytes
     };
     for bytes in [order_one, order_four, not_canonical, [0xff; 32]] {
-        assert_eq!(PublicKey::parse(&BASE64.encode(bytes)), Err(InvalidPublicKey));
+        assert_eq!(PublicKey::parse(&BASE64.encode(bytes)), Err(InvalidPublicKey::Malformed));
     }
     for text in ["", "AQEB", "not base64!"] {
-        assert_eq!(PublicKey::parse(text), Err(InvalidPublicKey));
+        assert_eq!(PublicKey::parse(text), Err(InvalidPublicKey::Malformed));
+    }
+}
+
+#[test]
+fn a_key_that_everybody_has_is_refused() {
+    // The first 32 bytes of Go's math/rand seeded with 0.
+    let line = "ed25519 0 AZT9wvov/MBB0/8SBFtzyG5P+V/2YqXu6Cq99EotC3U=";
+    assert_eq!(SigningKey::parse_file(line).unwrap_err(), KeyFileError::Leaked);
+    for text in ["l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og", "l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og="] {
+        assert_eq!(PublicKey::parse(text), Err(InvalidPublicKey::Leaked));
     }
 }
 

@@ -113,3 +113,79 @@ async fn an_event_signed_after_its_key_expired_is_refused_where_that_matters() {
         stage.is_usable().await;
     }
 }
+
+/// The key that one Helm chart generated for every server (CVE-2026-24044): what `math/rand` of Go gives for the seed 0.
+fn leaked_key() -> SigningKey {
+    let seed =
+        base64::engine::general_purpose::STANDARD.decode("AZT9wvov/MBB0/8SBFtzyG5P+V/2YqXu6Cq99EotC3U=").unwrap();
+    SigningKey::generate(&seed.try_into().unwrap(), "0")
+}
+
+/// A server with a key of its own and the leaked one.
+async fn with_leaked_key() -> Peer {
+    Peer::telling(|name, key| {
+        let leaked = leaked_key();
+        let entry = |key: &SigningKey| format!("{:?}:{{\"key\":{:?}}}", key.key_id(), key.public_key_base64());
+        let verify_keys = format!("{{{},{}}}", entry(key), entry(&leaked));
+        let mut keys = Peer::keys(name, key, FAR);
+        keys.insert("verify_keys", json::Value::parse(&verify_keys).unwrap());
+        keys.remove("signatures");
+        key.sign_object(&mut keys, name.as_str()).unwrap();
+        leaked.sign_object(&mut keys, name.as_str()).unwrap();
+        Router::new().route("/_matrix/key/v2/server", get(async move || text(&keys).into_response()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leaked_key_signs_no_request() {
+    for place in plexus_testkit::places() {
+        let server = TestServer::on(place).config(MANY).start().await;
+        server.register("alice").await;
+        let peer = with_leaked_key().await;
+        let destination: ServerName = "test.example".parse().unwrap();
+        let request =
+            plexus_protocol::x_matrix::Request { method: "GET", uri: PATH, destination: &destination, content: None };
+        let header = plexus_protocol::x_matrix::XMatrix::sign(&request, peer.name(), &leaked_key()).to_string();
+        let headers = [("Authorization", header.as_str())];
+        let answer = server.send(http::Method::GET, PATH, None, &headers, bytes::Bytes::new()).await;
+        assert_eq!(answer.refusal(), (401, "M_UNAUTHORIZED"), "{answer:?}");
+        // Its other key is as good as before.
+        peer.get(&server, PATH).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leaked_key_signs_no_event() {
+    for place in plexus_testkit::places() {
+        let server = TestServer::on(place).config(MANY).start().await;
+        let alice = server.register("alice").await;
+        let room = serve::public_room(&server, &alice, "11").await;
+        let peer = with_leaked_key().await;
+        let mallory = peer.user("mallory");
+        serve::join(&server, &peer, &room, &mallory).await;
+        let state = server.get(&format!("{CLIENT}/rooms/{room}/state"), &alice.token).await.ok().clone();
+        let id = |kind: &str, key: &str| {
+            let mut events = state.as_array().unwrap().iter();
+            let found = events.find(|event| event["type"] == kind && event["state_key"] == key).unwrap();
+            found["event_id"].clone()
+        };
+        let membership = id("m.room.member", &mallory);
+        let mut results = Vec::new();
+        for (key, body) in [(leaked_key(), "forged"), (peer.key().clone(), "true")] {
+            let event = json!({
+                "type": "m.room.message", "sender": mallory, "room_id": room, "depth": 50,
+                "origin_server_ts": 1_700_000_000_000_u64, "content": { "msgtype": "m.text", "body": body },
+                "prev_events": [membership],
+                "auth_events": [id("m.room.create", ""), id("m.room.power_levels", ""), membership],
+            });
+            let event = signed_by(event, "11".parse().unwrap(), &key, peer.name().as_str());
+            let id = id_of(&event, "11".parse().unwrap());
+            let body = json!({ "origin": peer.name().as_str(), "origin_server_ts": 1, "pdus": [event] });
+            let sent = peer.put(&server, &format!("/_matrix/federation/v1/send/{}", unique_name()), body).await;
+            results.push(sent.ok()["pdus"][&id].clone());
+        }
+        assert!(results[0]["error"].is_string(), "{results:?}");
+        assert_eq!(results[1], json!({}), "{results:?}");
+    }
+}
