@@ -14,14 +14,16 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, SERVER, USER_AGENT,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, SERVER,
+    USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use plexus_base::Clock;
 use tracing::Instrument as _;
 
 use crate::auth::LoggedUser;
-use crate::{ApiError, Peer};
+use crate::log_uri::loggable;
+use crate::{ApiError, Peer, ambiguous};
 
 /// The product token of the Server header and of /_matrix/federation/v1/version.
 pub const SERVER_TOKEN: &str = concat!("Plexus/", env!("CARGO_PKG_VERSION"));
@@ -61,7 +63,14 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
     let user = LoggedUser::default();
     request.extensions_mut().insert(user.clone());
     let span = tracing::info_span!("request", id = requests.id(&request));
-    let mut response = if request.method() == Method::OPTIONS {
+    // Only what came over a connection has a version and headers that mean something.
+    let ambiguous = request
+        .extensions()
+        .get::<Peer>()
+        .and_then(|_| ambiguous::problem(request.version(), request.uri(), request.headers()));
+    let mut response = if let Some(problem) = ambiguous {
+        refuse_ambiguous(request.version(), problem)
+    } else if request.method() == Method::OPTIONS {
         // "Servers MUST ... respond to all OPTIONS requests without authentication" (client-server API, web browser clients)
         StatusCode::OK.into_response()
     } else {
@@ -71,6 +80,15 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
     if !silent {
         let took = requests.clock.monotonic().saturating_sub(started);
         span.in_scope(|| line.log(&user, &response, took));
+    }
+    response
+}
+
+/// Answers 400 and has the connection end, because what follows on it is as doubtful.
+fn refuse_ambiguous(version: Version, problem: &'static str) -> Response {
+    let mut response = ApiError::unknown(problem).into_response();
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -133,29 +151,11 @@ impl Line {
             took.as_secs_f64(),
             response.status().as_u16(),
             self.method,
-            redacted(&self.uri),
+            loggable(&self.uri),
             self.version,
             agent.unwrap_or("-"),
         );
     }
-}
-
-/// The path and query without the value of `access_token`.
-fn redacted(uri: &Uri) -> String {
-    let Some(query) = uri.query() else {
-        return uri.path().to_owned();
-    };
-    let pairs: Vec<&str> = query
-        .split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((name @ ("access_token" | "client_secret"), _)) => match name {
-                "access_token" => "access_token=<redacted>",
-                _ => "client_secret=<redacted>",
-            },
-            _ => pair,
-        })
-        .collect();
-    format!("{}?{}", uri.path(), pairs.join("&"))
 }
 
 #[cfg(test)]

@@ -2,22 +2,26 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `ambiguous` | requests that a proxy may have understood otherwise |
 //! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: who makes the request |
 //! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
 //! | [`federation`] | what clients are told when another server was asked in vain |
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
+//! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |
 //! | [`peer`] | [`ClientIp`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
+mod ambiguous;
 pub mod auth;
 pub mod body;
 pub mod error;
 pub mod extract;
 pub mod federation;
 pub mod frame;
+mod log_uri;
 pub mod media;
 pub mod peer;
 pub mod routes;
