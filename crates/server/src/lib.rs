@@ -22,4 +22,5 @@ pub mod serve;
 pub mod tls;
 pub mod wire;
 
+pub use listen::ConnectionLimits;
 pub use serve::{Running, StartError};

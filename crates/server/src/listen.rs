@@ -2,7 +2,12 @@
 
 mod bind;
 mod connection;
+mod exchange;
+mod heads;
+mod out_queue;
 mod resources;
+mod slots;
+mod stall;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,12 +20,13 @@ use plexus_base::config::{Listener as ListenerConfig, ListenerType, ResourceName
 use plexus_base::{Clock, Shutdown};
 use plexus_http::Peer;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub use bind::BindError;
 use connection::Connections;
+pub use slots::ConnectionLimits;
+use slots::Slots;
 
 /// How long to wait after the system refused a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -103,22 +109,20 @@ fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
 #[derive(Debug)]
 pub struct Serving {
     accepting: JoinSet<()>,
-    open: Arc<Semaphore>,
-    limit: u32,
+    slots: Arc<Slots>,
 }
 
 impl Serving {
-    /// Serves `router` on every listener until `shutdown` begins; at most `limit` connections at a time, the others wait
-    /// unaccepted.
+    /// Serves `router` on every listener until `shutdown` begins, with as many connections at a time as `limits` say.
     pub fn start(
         bound: Vec<Bound>,
         router: &Router,
         clock: &Clock,
         tls: Option<&Arc<rustls::ServerConfig>>,
         shutdown: &Shutdown,
-        limit: u32,
+        limits: ConnectionLimits,
     ) -> Self {
-        let open = Arc::new(Semaphore::new(limit as usize));
+        let slots = Slots::new(limits);
         let mut accepting = JoinSet::new();
         for listener in bound {
             let router = resources::restrict(router.clone(), listener.resources.clone());
@@ -129,32 +133,27 @@ impl Serving {
             let connections = Connections {
                 router,
                 tls: tls.filter(|_| listener.tls).map(|tls| TlsAcceptor::from(Arc::clone(tls))),
+                clock: clock.clone(),
                 shutdown: shutdown.clone(),
             };
-            accepting.spawn(accept(listener, connections, Arc::clone(&open)));
+            accepting.spawn(accept(listener, connections, Arc::clone(&slots)));
         }
-        Self { accepting, open, limit }
+        Self { accepting, slots }
     }
 
     /// Waits until every connection has ended; to be called once the shutdown has begun. `false` when `grace` was over first.
     pub async fn finished(mut self, grace: Duration) -> bool {
         let all_closed = async {
             while self.accepting.join_next().await.is_some() {}
-            // A connection holds a permit while it is open; the semaphore is never closed.
-            let _ = self.open.acquire_many(self.limit).await;
+            self.slots.all_ended().await;
         };
         tokio::time::timeout(grace, all_closed).await.is_ok()
     }
 }
 
-async fn accept(listener: Bound, connections: Connections, open: Arc<Semaphore>) {
+async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
     let shutdown = connections.shutdown.clone();
     loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&open).acquire_owned() => permit,
-            () = shutdown.begun() => break,
-        };
-        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = accept_one(&listener) => accepted,
             () = shutdown.begun() => break,
@@ -167,13 +166,29 @@ async fn accept(listener: Bound, connections: Connections, open: Arc<Semaphore>)
                 continue;
             }
         };
+        // What a trusted proxy brings is not the proxy's.
+        let address = peer.address.filter(|_| !listener.x_forwarded);
+        let slot = tokio::select! {
+            slot = slots.admit(address) => slot,
+            () = shutdown.begun() => break,
+        };
+        let Some(slot) = slot else {
+            tracing::debug!(
+                "{} has as many connections as it may have",
+                peer.address.map_or_else(String::new, |a| a.to_string())
+            );
+            continue;
+        };
         let connections = connections.clone();
         tokio::spawn(async move {
             match stream {
-                Stream::Tcp(stream) => connections.serve_tcp(stream, peer).await,
-                Stream::Unix(stream) => connections.serve_http1(stream, peer).await,
+                Stream::Tcp(stream) => {
+                    // Answers are written whole; waiting to fill a packet only adds delay. Failing to say so is harmless.
+                    let _ = stream.set_nodelay(true);
+                    connections.serve(stream, peer, slot).await;
+                }
+                Stream::Unix(stream) => connections.serve(stream, peer, slot).await,
             }
-            drop(permit);
         });
     }
     if let Socket::Unix(_, path) = &listener.socket {

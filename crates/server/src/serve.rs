@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{CommandError, ServeArgs, control};
-use crate::listen::{self, Bound, Serving};
+use crate::listen::{self, Bound, ConnectionLimits, Serving};
 use crate::notify::Notifier;
 use crate::pid_file::PidFile;
 use crate::tls::{Certificates, TlsError};
@@ -116,6 +116,19 @@ impl Running {
     /// # Errors
     /// See [`StartError`]; nothing is left behind then.
     pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self, StartError> {
+        Self::start_with(config, clock, random, ConnectionLimits::of(connection_limit())).await
+    }
+
+    /// As [`Running::start`], with other limits for connections than the system's limit of open files gives.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left behind then.
+    pub async fn start_with(
+        config: Config,
+        clock: Clock,
+        random: Random,
+        limits: ConnectionLimits,
+    ) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let signing_key = key_file::read(&config.signing_key_path())?;
         let bound = listen::bind(&config.server.listeners)?;
@@ -130,7 +143,7 @@ impl Running {
         let places = bound.iter().map(Bound::describe).collect();
         let addresses = bound.iter().filter_map(Bound::address).collect();
         let router = &application.router;
-        let serving = Serving::start(bound, router, &clock, tls.as_ref(), &shutdown, connection_limit());
+        let serving = Serving::start(bound, router, &clock, tls.as_ref(), &shutdown, limits);
         Ok(Self { places, addresses, certificates, shutdown, serving, application })
     }
 

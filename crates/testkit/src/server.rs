@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use plexus_base::config::{self, Config};
 use plexus_base::{Clock, Random};
-use plexus_server::{Running, key_file};
+use plexus_server::{ConnectionLimits, Running, key_file};
 use serde_json::json;
 
 pub use crate::client::{Answer, TestUser};
@@ -45,6 +45,9 @@ federation_verify_certificates: false
 trusted_key_servers: []
 ";
 
+/// More connections than a test opens.
+const MANY_CONNECTIONS: u32 = 10_000;
+
 /// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG` in
 /// the environment it logs; answers that the specification does not describe are written to the file that
 /// `PLEXUS_ANSWER_PROBLEMS` names.
@@ -56,6 +59,7 @@ pub struct TestServer {
     clock: Clock,
     random: Random,
     config: Config,
+    connections: ConnectionLimits,
     folder: PathBuf,
     /// Held for its removal.
     _place: TestPlace,
@@ -67,10 +71,18 @@ pub struct TestServerBuilder {
     clock: Clock,
     random: Random,
     overrides: String,
+    connections: ConnectionLimits,
     link: Option<Link>,
 }
 
 impl TestServerBuilder {
+    /// How many connections may be open.
+    #[must_use]
+    pub fn connections(mut self, limits: ConnectionLimits) -> Self {
+        self.connections = limits;
+        self
+    }
+
     /// More of homeserver.yaml; a top-level option replaces the test servers' own.
     #[must_use]
     pub fn config(mut self, yaml: &str) -> Self {
@@ -125,6 +137,7 @@ room_list_publication_rules: [{action: allow}]
             clock: self.clock,
             random: self.random,
             config,
+            connections: self.connections,
             folder,
             _place: self.place,
         };
@@ -172,6 +185,7 @@ impl TestServer {
             clock: Clock::system(),
             random: Random::system(),
             overrides: String::new(),
+            connections: ConnectionLimits::of(MANY_CONNECTIONS),
             link: None,
         }
     }
@@ -182,7 +196,7 @@ impl TestServer {
             let _ = plexus_base::telemetry::start(None, &self.clock);
         }
         let (config, clock, random) = (self.config.clone(), self.clock.clone(), self.random.clone());
-        let running = Running::start(config, clock, random)
+        let running = Running::start_with(config, clock, random, self.connections)
             .await
             .unwrap_or_else(|error| panic!("the server does not start: {error}"));
         let address = running.addresses.first().expect("a server listens somewhere");

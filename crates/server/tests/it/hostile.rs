@@ -2,8 +2,11 @@
 //! usable for everybody else.
 
 mod answers;
+mod connections;
 mod events;
 mod headers;
+mod heads;
+mod http2;
 mod joins;
 mod json_text;
 mod keys;

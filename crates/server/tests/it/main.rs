@@ -19,6 +19,7 @@ mod kill;
 mod lifecycle;
 mod listeners;
 mod media;
+mod private;
 mod rate_limits;
 mod response_schemas;
 mod rooms;

@@ -1,0 +1,218 @@
+//! One request and its response on their way through a connection: whether they move.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::BoxError;
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use plexus_base::Clock;
+
+use super::slots::Slot;
+use super::stall::{Timer, timer};
+
+/// How long a request's body may take to bring [`LEAST_PROGRESS_BYTES`].
+pub const READ_STALL: Duration = Duration::from_secs(30);
+/// What counts as progress of a request's body: a phone with a bad connection sends more in 30 s, and who sends byte by byte only
+/// means to hold the connection.
+const LEAST_PROGRESS_BYTES: usize = 1024;
+/// How long a client may read nothing of any response on an HTTP/2 connection, where it can keep the connection moving without
+/// (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they allow has arrived.
+pub const STREAM_STALL: Duration = Duration::from_secs(60);
+/// The largest piece in which a response is handed to hyper, which keeps a piece whole in memory until it is sent. When the
+/// last one is asked for, nearly all has been sent.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What a connection has in progress. Owned by the connection's task; each of its exchanges has a part in it.
+#[derive(Debug)]
+pub struct Activity {
+    slot: Slot,
+    clock: Clock,
+    /// How many requests there have been.
+    requests: AtomicU64,
+    /// Responses of which a piece has been handed to hyper and the next was not asked for.
+    unread: AtomicU32,
+    /// When a piece of a response was last asked for, in ms of the monotonic clock.
+    last_read_ms: AtomicU64,
+}
+
+impl Activity {
+    /// Of a connection that has had no request yet.
+    pub fn new(slot: Slot, clock: Clock) -> Arc<Self> {
+        let (requests, unread, last_read_ms) = (AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(0));
+        Arc::new(Self { slot, clock, requests, unread, last_read_ms })
+    }
+
+    /// The connection's slot.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Whether a request has come.
+    pub fn has_had_request(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until the client has read nothing of any response for [`STREAM_STALL`] although there is one to read.
+    pub async fn streams_stall(&self) {
+        loop {
+            let since_read = self.now_ms().saturating_sub(self.last_read_ms.load(Ordering::Relaxed));
+            let left = STREAM_STALL.saturating_sub(Duration::from_millis(since_read));
+            let unread = self.unread.load(Ordering::Relaxed) > 0;
+            if unread && left.is_zero() {
+                return;
+            }
+            self.clock.sleep(if unread { left } else { STREAM_STALL / 4 }).await;
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A request has come; it is in progress until what this returns is dropped.
+    pub fn begin(self: &Arc<Self>) -> Exchange {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.slot.begin_request();
+        Exchange { activity: Arc::clone(self), unread: false }
+    }
+}
+
+/// A request in progress.
+#[derive(Debug)]
+pub struct Exchange {
+    activity: Arc<Activity>,
+    /// Whether it is the client's turn to read.
+    unread: bool,
+}
+
+impl Exchange {
+    fn set_unread(&mut self, unread: bool) {
+        match (self.unread, unread) {
+            (false, true) => self.activity.unread.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.activity.unread.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.unread = unread;
+    }
+
+    fn note_read(&self) {
+        self.activity.last_read_ms.store(self.activity.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Its request's body, which fails when it stops coming in.
+    pub fn request_body(&self, body: Incoming) -> RequestBody {
+        RequestBody { body, clock: self.activity.clock.clone(), waiting: None, arrived: 0 }
+    }
+
+    /// Its response's body; the exchange ends with it.
+    pub fn response_body(mut self, body: Body) -> ResponseBody {
+        self.note_read();
+        self.set_unread(true);
+        ResponseBody { body, rest: Bytes::new(), exchange: self }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.set_unread(false);
+        self.activity.slot.end_request();
+    }
+}
+
+/// See [`Exchange::request_body`].
+pub struct RequestBody {
+    body: Incoming,
+    clock: Clock,
+    /// Runs from when nothing was there until enough has come.
+    waiting: Option<Timer>,
+    /// Bytes since then.
+    arrived: usize,
+}
+
+/// The client stopped sending.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body stopped coming in")]
+struct BodyStalled;
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            this.arrived = this.arrived.saturating_add(data.map_or(0, Bytes::len));
+            if this.arrived >= LEAST_PROGRESS_BYTES {
+                this.waiting = None;
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if this.waiting.is_none() {
+            this.arrived = 0;
+        }
+        let waiting = this.waiting.get_or_insert_with(|| timer(&this.clock, READ_STALL));
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Some(Err(BodyStalled.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// See [`Exchange::response_body`].
+pub struct ResponseBody {
+    body: Body,
+    /// What has not been handed on of the last piece.
+    rest: Bytes,
+    exchange: Exchange,
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        this.exchange.note_read();
+        if this.rest.is_empty() {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                this.exchange.set_unread(false);
+                return Poll::Pending;
+            };
+            this.exchange.set_unread(true);
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => this.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
+    }
+}

@@ -1,0 +1,26 @@
+//! How much of what was written to a socket its other end has not accepted: the one thing here that the standard library and
+//! rustix have no safe call for.
+
+#![expect(
+    unsafe_code,
+    reason = "rustix leaves it to its callers to say what an ioctl writes; one call that writes one int"
+)]
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::ioctl::{Getter, Opcode, ioctl};
+
+/// `SIOCOUTQ` of Linux (tcp(7), unix(7)).
+const OUT_QUEUE: Opcode = 0x5411;
+
+/// The bytes in `socket`'s queue, sent and not acknowledged or not sent yet.
+///
+/// # Errors
+/// When it is not a socket.
+pub fn unaccepted(socket: impl AsFd) -> io::Result<c_int> {
+    // SAFETY: SIOCOUTQ writes one int to the address that it is given.
+    let queued = unsafe { ioctl(socket, Getter::<OUT_QUEUE, c_int>::new()) };
+    Ok(queued?)
+}

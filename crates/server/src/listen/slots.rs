@@ -1,0 +1,314 @@
+//! Which connections are open, how many of them one address may have, and which makes room for another.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// The share of all connections that one address may have: several strangers at once must not shut everybody else out.
+const SHARE_OF_ONE_ADDRESS: u32 = 4;
+/// What one address may have however few connections there are: a browser opens six, and several people share an address.
+const LEAST_OF_ONE_ADDRESS: u32 = 32;
+
+/// How many connections may be open.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// All of them; further ones wait until one has ended.
+    pub total: u32,
+    /// Those of one address; further ones are closed at once.
+    pub of_one_address: u32,
+    /// Whether addresses of this machine and of private networks count too. They usually belong to a reverse proxy or a
+    /// container's gateway, behind which everybody has the same address.
+    pub count_private_addresses: bool,
+}
+
+impl ConnectionLimits {
+    /// The limits when `total` connections can be open.
+    pub fn of(total: u32) -> Self {
+        let of_one_address = (total / SHARE_OF_ONE_ADDRESS).max(LEAST_OF_ONE_ADDRESS);
+        Self { total, of_one_address, count_private_addresses: false }
+    }
+
+    /// As whose connection one from `address` counts: an IPv6 address as its /64, which is what one customer gets. `None` when
+    /// it counts as nobody's.
+    fn counted_as(&self, address: IpAddr) -> Option<IpAddr> {
+        let address = address.to_canonical();
+        if is_private(address) && !self.count_private_addresses {
+            return None;
+        }
+        Some(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        })
+    }
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// The open connections of all listeners. Owned by [`Serving`](super::Serving); each connection holds a [`Slot`].
+///
+/// When all slots are taken, the connection that has been without a request for longest is ended for a new one. Connections
+/// with a request in progress are never ended here: while all are busy, new ones wait.
+#[derive(Debug)]
+pub struct Slots {
+    limits: ConnectionLimits,
+    free: Arc<Semaphore>,
+    table: Mutex<Table>,
+    /// Notified when a connection has become idle.
+    became_idle: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    of_address: HashMap<IpAddr, u32>,
+    /// The connections without a request in progress, the one idle for longest first, with what ends them.
+    idle: BTreeMap<u64, Arc<Notify>>,
+    /// The number of the next connection that becomes idle.
+    next: u64,
+}
+
+impl Table {
+    fn set_idle(&mut self, end: &Arc<Notify>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.idle.insert(number, Arc::clone(end));
+        number
+    }
+}
+
+impl Slots {
+    /// No connection is open yet.
+    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(limits.total as usize));
+        Arc::new(Self { limits, free, table: Mutex::default(), became_idle: Notify::new() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A slot for a connection, as soon as there is one; `None` when `address` has as many as it may have. Without an address
+    /// (a unix socket, a proxy) only the total counts.
+    pub async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
+        let counted = self.count(address.and_then(|address| self.limits.counted_as(address)))?;
+        let permit = self.permit().await?;
+        let end = Arc::new(Notify::new());
+        let idle = self.table().set_idle(&end);
+        self.became_idle.notify_one();
+        Some(Slot { use_of: Mutex::new(Use { requests: 0, idle: Some(idle) }), end, counted, _permit: permit })
+    }
+
+    fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Counted> {
+        if let Some(address) = address {
+            let mut table = self.table();
+            let open = table.of_address.entry(address).or_default();
+            if *open >= self.limits.of_one_address {
+                return None;
+            }
+            *open += 1;
+        }
+        Some(Counted { slots: Arc::clone(self), address })
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                return Some(permit);
+            }
+            let longest_idle = self.table().idle.pop_first();
+            if let Some((_, end)) = longest_idle {
+                end.notify_one();
+                return Arc::clone(&self.free).acquire_owned().await.ok();
+            }
+            tokio::select! {
+                permit = Arc::clone(&self.free).acquire_owned() => return permit.ok(),
+                () = self.became_idle.notified() => {}
+            }
+        }
+    }
+
+    /// Waits until all connections have ended.
+    pub async fn all_ended(&self) {
+        // A connection holds a permit while it is open; the semaphore is never closed.
+        let _ = self.free.acquire_many(self.limits.total).await;
+    }
+}
+
+/// A connection counts for its address as long as this exists.
+#[derive(Debug)]
+struct Counted {
+    slots: Arc<Slots>,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Some(address) = self.address else { return };
+        let mut table = self.slots.table();
+        if let Some(open) = table.of_address.get_mut(&address) {
+            *open -= 1;
+            if *open == 0 {
+                table.of_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// The place of one open connection among all; free again when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    use_of: Mutex<Use>,
+    /// Notified when the connection has to make room.
+    end: Arc<Notify>,
+    counted: Counted,
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+struct Use {
+    /// Requests in progress.
+    requests: u32,
+    /// The number in [`Table::idle`] while there are none.
+    idle: Option<u64>,
+}
+
+impl Slot {
+    fn use_of(&self) -> MutexGuard<'_, Use> {
+        self.use_of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has begun.
+    pub fn begin_request(&self) {
+        let mut use_of = self.use_of();
+        use_of.requests += 1;
+        if let Some(number) = use_of.idle.take() {
+            self.counted.slots.table().idle.remove(&number);
+        }
+    }
+
+    /// The response to a request has been handed to the network, or the request is not going on.
+    pub fn end_request(&self) {
+        let mut use_of = self.use_of();
+        use_of.requests = use_of.requests.saturating_sub(1);
+        if use_of.requests == 0 {
+            use_of.idle = Some(self.counted.slots.table().set_idle(&self.end));
+            self.counted.slots.became_idle.notify_one();
+        }
+    }
+
+    /// Waits until the connection has to make room for another.
+    pub async fn must_end(&self) {
+        self.end.notified().await;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(number) = self.use_of().idle.take() {
+            self.counted.slots.table().idle.remove(&number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn now<F: Future>(future: F) -> Option<F::Output> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
+    fn slots(total: u32, of_one_address: u32) -> Arc<Slots> {
+        Slots::new(ConnectionLimits { total, of_one_address, count_private_addresses: false })
+    }
+
+    fn counted_as(address: &str) -> Option<String> {
+        ConnectionLimits::of(1_000).counted_as(address.parse().unwrap()).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn an_address_counts_as_its_owner() {
+        assert_eq!(counted_as("203.0.113.7").as_deref(), Some("203.0.113.7"));
+        assert_eq!(counted_as("::ffff:203.0.113.7").as_deref(), Some("203.0.113.7"));
+        assert_eq!(counted_as("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));
+        for private in
+            ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "172.17.0.1", "10.1.2.3", "fd00::1", "fe80::1"]
+        {
+            assert_eq!(counted_as(private), None, "{private}");
+        }
+        let limits = ConnectionLimits { count_private_addresses: true, ..ConnectionLimits::of(1_000) };
+        assert!(limits.counted_as("127.0.0.1".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn the_limit_of_an_address_is_a_share_with_a_floor() {
+        assert_eq!(ConnectionLimits::of(560).of_one_address, 140);
+        assert_eq!(ConnectionLimits::of(10).of_one_address, LEAST_OF_ONE_ADDRESS);
+    }
+
+    #[test]
+    fn one_address_cannot_have_all() {
+        let slots = slots(10, 2);
+        let (one, other): (IpAddr, IpAddr) = ("203.0.113.7".parse().unwrap(), "203.0.113.8".parse().unwrap());
+        let first = now(slots.admit(Some(one))).unwrap();
+        let _second = now(slots.admit(Some(one))).unwrap();
+        assert!(now(slots.admit(Some(one))).unwrap().is_none());
+        assert!(now(slots.admit(Some(other))).unwrap().is_some());
+        assert!(now(slots.admit(None)).unwrap().is_some());
+        drop(first);
+        assert!(now(slots.admit(Some(one))).unwrap().is_some());
+        assert_eq!(slots.table().of_address.len(), 1, "what has ended leaves nothing behind");
+    }
+
+    #[test]
+    fn the_longest_idle_makes_room() {
+        let slots = slots(3, 100);
+        let [first, second, third] = [(); 3].map(|()| now(slots.admit(None)).unwrap().unwrap());
+        // The first has had a request since, so the second is idle for longest; the third is busy.
+        first.begin_request();
+        first.end_request();
+        third.begin_request();
+        let mut waiting = pin!(slots.admit(None));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(now(first.must_end()).is_none());
+        assert!(now(third.must_end()).is_none());
+        assert!(now(second.must_end()).is_some());
+        drop(second);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn who_is_busy_stays_until_done() {
+        let slots = slots(2, 100);
+        let [first, second] = [(); 2].map(|()| now(slots.admit(None)).unwrap().unwrap());
+        first.begin_request();
+        second.begin_request();
+        second.begin_request();
+        let mut waiting = pin!(slots.admit(None));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        second.end_request();
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(now(second.must_end()).is_none(), "one of its two requests goes on");
+        second.end_request();
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(now(second.must_end()).is_some());
+        drop(second);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        assert!(slots.table().idle.len() <= 1);
+    }
+}
