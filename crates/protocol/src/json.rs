@@ -17,6 +17,15 @@ pub use parse::{MAX_NESTING, ParseError};
 pub use portable::{MAX_PORTABLE_NESTING, NotPortable};
 pub use write::{NotCanonical, write_string};
 
+/// Appends to `out` the canonical form of `json`, which must be an object: what [`Object::to_json`] would be, but without
+/// a tree in memory.
+///
+/// # Errors
+/// See [`ParseError`]; what `out` holds then is of no use.
+pub fn write_canonical(json: &str, out: &mut String) -> Result<(), ParseError> {
+    parse::write_canonical(json, out)
+}
+
 pub(crate) use parse::{Field, top_level};
 
 /// A JSON value.

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::{
     event::sign::{PublicKey, SigningKey},
     id::{IdError, ServerName},
-    json::{Value, write_string},
+    json::{ParseError, Value, write_canonical, write_string},
 };
 
 /// An `Authorization: X-Matrix` header.
@@ -56,14 +56,28 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The canonical JSON that `origin` signs. Bodies may hold events of early room versions, so any number is allowed.
     pub fn signed_json(&self, origin: &ServerName) -> String {
-        let content = self.content.map(Value::to_json);
-        let mut out = String::with_capacity(content.as_ref().map_or(0, String::len) + 256);
-        out.push('{');
-        if let Some(content) = content {
+        let mut out = String::from("{");
+        if let Some(content) = self.content {
             out.push_str("\"content\":");
-            out.push_str(&content);
+            out.push_str(&content.to_json());
             out.push(',');
         }
+        self.write_the_rest(origin, &mut out);
+        out
+    }
+
+    /// As [`Self::signed_json`] with the object that `body` is as the content: without a tree of it in memory, because
+    /// whoever checks a signature does not know yet who sent the body.
+    pub fn signed_json_of(&self, body: &str, origin: &ServerName) -> Result<String, ParseError> {
+        let mut out = String::with_capacity(body.len() + 256);
+        out.push_str("{\"content\":");
+        write_canonical(body, &mut out)?;
+        out.push(',');
+        self.write_the_rest(origin, &mut out);
+        Ok(out)
+    }
+
+    fn write_the_rest(&self, origin: &ServerName, out: &mut String) {
         let members = [
             ("destination", self.destination.as_str()),
             ("method", self.method),
@@ -74,12 +88,11 @@ impl Request<'_> {
             if i > 0 {
                 out.push(',');
             }
-            write_string(key, &mut out);
+            write_string(key, out);
             out.push(':');
-            write_string(value, &mut out);
+            write_string(value, out);
         }
         out.push('}');
-        out
     }
 }
 
@@ -97,7 +110,12 @@ impl XMatrix {
     /// Whether the signature is `key`'s over `request`. Whether `key` is the origin's key [`XMatrix::key`], and whether
     /// [`XMatrix::destination`] is this server, is for the caller to check.
     pub fn verify(&self, request: &Request<'_>, key: &PublicKey) -> bool {
-        key.verify(request.signed_json(&self.origin).as_bytes(), &self.signature)
+        self.verify_json(&request.signed_json(&self.origin), key)
+    }
+
+    /// As [`XMatrix::verify`], of what [`Request::signed_json`] or [`Request::signed_json_of`] made of the request.
+    pub fn verify_json(&self, signed: &str, key: &PublicKey) -> bool {
+        key.verify(signed.as_bytes(), &self.signature)
     }
 
     /// Parses a header value (RFC 9110, section 11.4; unquoted values may hold what old servers put there).

@@ -1,6 +1,10 @@
 //! The parser: strict JSON (RFC 8259), bounded in depth.
 
+mod canonical;
+
 use super::{Number, Object, Value};
+
+pub(super) use canonical::write_canonical;
 
 /// How deep arrays and objects may nest. Far above any real event, far below what a thread's stack holds.
 pub const MAX_NESTING: usize = 500;

@@ -308,3 +308,30 @@ fn numbers_agree_with_python() {
         assert_eq!(lax(number), expected, "{number}");
     }
 }
+
+fn streamed(json: &str) -> Result<String, ParseError> {
+    let mut out = String::from("before");
+    write_canonical(json, &mut out).map(|()| out.strip_prefix("before").expect("it is appended").to_owned())
+}
+
+#[test]
+fn text_is_canonicalized_without_a_tree_as_with_one() {
+    let mut nested = String::from("1");
+    for level in 0..100 {
+        nested = format!(r#"{{"b":{level},"a":{nested},"c":[{level}]}}"#);
+    }
+    let texts = [
+        "{}", " { } ", "{\"a\":1}", r#"{"b":1,"a":2}"#, r#"{"b":1,"a":2,"b":[3, {"z":1,"y":{}}]}"#,
+        r#"{"\u0062":"\u0041\n\"\u0001","a":-0,"\\":1.50,"\"":1e400,"":[[],[null,true , false]]}"#,
+        r#"{"a":{"c":1,"b":2},"a":1}"#, r#"{"a":1,"a":2,"a":3}"#, r#"{"\ud83d\ude00":1,"\uffff":2,"z":3}"#, &nested,
+        "", "[]", "null", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":01}", "{\"a\":\"\\ud800\"}", "{} x",
+        "{\"a\":[1,]}", "{\"a\":tru}", "{\"a\" 1}", "{1:1}", "[",
+    ];
+    for text in texts {
+        assert_eq!(streamed(text), Object::parse(text).map(|object| object.to_json()), "{text}");
+    }
+    for depth in [MAX_NESTING - 1, MAX_NESTING, MAX_NESTING + 1] {
+        let text = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(streamed(&text), Object::parse(&text).map(|object| object.to_json()), "{depth}");
+    }
+}
