@@ -17,8 +17,8 @@ pub use parse::{MAX_NESTING, ParseError};
 pub use portable::{MAX_PORTABLE_NESTING, NotPortable};
 pub use write::{NotCanonical, write_string};
 
-/// Appends to `out` the canonical form of `json`, which must be an object: what [`Object::to_json`] would be, but without
-/// a tree in memory.
+/// Appends to `out` the canonical form of `json`, which must be an object: what [`Object::to_json`] would be, but
+/// without a tree in memory.
 ///
 /// # Errors
 /// See [`ParseError`]; what `out` holds then is of no use.
