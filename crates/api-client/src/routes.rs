@@ -1,5 +1,6 @@
 //! Every route of the client-server API, grouped as the endpoints' folders are.
 
+use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{Client, Prefixes, Routes};
 
 use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
@@ -10,6 +11,16 @@ use crate::{
 };
 use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
 use crate::{state, threads, user_directory};
+
+const KIB: usize = 1024;
+
+/// What is or becomes one event, or is stored like one: at most 64 KiB in its canonical form, but it may be sent with
+/// escapes, which take up to three times as much.
+const EVENT: usize = 256 * KIB;
+/// The keys of a device, lists of some ten thousand users or devices, account data, the initial state of a room.
+const LARGE: usize = 1024 * KIB;
+/// Messages to some thousand devices; clients send to some hundred at once.
+const TO_DEVICE: usize = 4 * 1024 * KIB;
 
 /// The list of routes; `build` it with [`Api`].
 pub fn routes() -> Routes<Api> {
@@ -43,8 +54,8 @@ fn discovery(r: &mut Routes<Api>) {
 
 fn media_routes(r: &mut Routes<Api>) {
     r.post(Client::MEDIA_V1, "/create", media::create_mxc_uri::handle);
-    r.post(Client::MEDIA, "/upload", media::create_content::handle);
-    r.put(Client::MEDIA, "/upload/{server_name}/{media_id}", media::create_content_async::handle);
+    r.post(Client::MEDIA, "/upload", media::create_content::handle).body_streamed();
+    r.put(Client::MEDIA, "/upload/{server_name}/{media_id}", media::create_content_async::handle).body_streamed();
     r.get(Client::MEDIA, "/config", media::get_media_config::handle);
     r.get(Client::MEDIA, "/download/{server_name}/{media_id}", media::get_content::handle);
     r.get(Client::MEDIA, "/download/{server_name}/{media_id}/{file_name}", media::get_content_as_filename::handle);
@@ -107,14 +118,14 @@ fn sessions(r: &mut Routes<Api>) {
 }
 
 fn key_routes(r: &mut Routes<Api>) {
-    r.post(ALL, "/keys/upload", keys::upload_keys::handle);
+    r.post(ALL, "/keys/upload", keys::upload_keys::handle).body_up_to(LARGE);
     // Before Matrix 1.1 the device was named in the path; it is that of the token, anyway.
-    r.post(ALL, "/keys/upload/{device_id}", keys::upload_keys::handle);
-    r.post(ALL, "/keys/query", keys::get_keys::handle);
-    r.post(ALL, "/keys/claim", keys::claim_keys::handle);
+    r.post(ALL, "/keys/upload/{device_id}", keys::upload_keys::handle).body_up_to(LARGE);
+    r.post(ALL, "/keys/query", keys::get_keys::handle).body_up_to(LARGE);
+    r.post(ALL, "/keys/claim", keys::claim_keys::handle).body_up_to(LARGE);
     r.get(ALL, "/keys/changes", keys::get_key_changes::handle);
-    r.post(ALL, "/keys/device_signing/upload", keys::upload_signing_keys::handle);
-    r.post(ALL, "/keys/signatures/upload", keys::upload_signatures::handle);
+    r.post(ALL, "/keys/device_signing/upload", keys::upload_signing_keys::handle).body_up_to(EVENT);
+    r.post(ALL, "/keys/signatures/upload", keys::upload_signatures::handle).body_up_to(LARGE);
 }
 
 fn key_backup(r: &mut Routes<Api>) {
@@ -123,13 +134,13 @@ fn key_backup(r: &mut Routes<Api>) {
     r.get(ALL, "/room_keys/version/{version}", backup::get_backup_info::handle);
     r.put(ALL, "/room_keys/version/{version}", backup::update_backup_version::handle);
     r.delete(ALL, "/room_keys/version/{version}", backup::delete_backup_version::handle);
-    r.put(ALL, "/room_keys/keys", backup::add_backup_keys::handle);
+    r.put(ALL, "/room_keys/keys", backup::add_backup_keys::handle).body_up_to(MAX_JSON_BYTES);
     r.get(ALL, "/room_keys/keys", backup::get_backup_keys::handle);
     r.delete(ALL, "/room_keys/keys", backup::delete_backup_keys::handle);
-    r.put(ALL, "/room_keys/keys/{room_id}", backup::add_backup_keys_for_room::handle);
+    r.put(ALL, "/room_keys/keys/{room_id}", backup::add_backup_keys_for_room::handle).body_up_to(MAX_JSON_BYTES);
     r.get(ALL, "/room_keys/keys/{room_id}", backup::get_backup_keys_for_room::handle);
     r.delete(ALL, "/room_keys/keys/{room_id}", backup::delete_backup_keys_for_room::handle);
-    r.put(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::add_backup_keys_for_session::handle);
+    r.put(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::add_backup_keys_for_session::handle).body_up_to(EVENT);
     r.get(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::get_backup_keys_for_session::handle);
     r.delete(ALL, "/room_keys/keys/{room_id}/{session_id}", backup::delete_backup_keys_for_session::handle);
 }
@@ -138,16 +149,16 @@ fn syncing(r: &mut Routes<Api>) {
     r.get(ALL, "/sync", sync::sync_events::v3::handle);
     r.post(ALL, "/user/{user_id}/filter", filter::create_filter::handle);
     r.get(ALL, "/user/{user_id}/filter/{filter_id}", filter::get_filter::handle);
-    r.put(ALL, "/sendToDevice/{event_type}/{txn_id}", to_device::send_event_to_device::handle);
+    r.put(ALL, "/sendToDevice/{event_type}/{txn_id}", to_device::send_event_to_device::handle).body_up_to(TO_DEVICE);
 }
 
 fn account_data(r: &mut Routes<Api>) {
     let global = "/user/{user_id}/account_data/{event_type}";
     r.get(ALL, global, config::get_global_account_data::handle);
-    r.put(ALL, global, config::set_global_account_data::handle);
+    r.put(ALL, global, config::set_global_account_data::handle).body_up_to(LARGE);
     let of_room = "/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
     r.get(ALL, of_room, config::get_room_account_data::handle);
-    r.put(ALL, of_room, config::set_room_account_data::handle);
+    r.put(ALL, of_room, config::set_room_account_data::handle).body_up_to(LARGE);
     r.get(ALL, "/user/{user_id}/rooms/{room_id}/tags", tag::get_tags::handle);
     r.put(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::create_tag::handle);
     r.delete(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::delete_tag::handle);
@@ -180,7 +191,7 @@ fn pushing(r: &mut Routes<Api>) {
 }
 
 fn rooms(r: &mut Routes<Api>) {
-    r.post(ALL, "/createRoom", room::create_room::handle);
+    r.post(ALL, "/createRoom", room::create_room::handle).body_up_to(LARGE);
     r.post(ALL, "/rooms/{room_id}/upgrade", room::upgrade_room::handle);
     r.get(ALL, "/rooms/{room_id}/aliases", room::aliases::handle);
     r.get(Client::V1, "/room_summary/{room_id_or_alias}", room::get_summary::handle);
@@ -210,18 +221,18 @@ fn room_members(r: &mut Routes<Api>) {
 }
 
 fn room_events(r: &mut Routes<Api>) {
-    r.put(ALL, "/rooms/{room_id}/send/{event_type}/{txn_id}", message::send_message_event::handle);
-    r.put(ALL, "/rooms/{room_id}/redact/{event_id}/{txn_id}", redact::redact_event::handle);
+    r.put(ALL, "/rooms/{room_id}/send/{event_type}/{txn_id}", message::send_message_event::handle).body_up_to(EVENT);
+    r.put(ALL, "/rooms/{room_id}/redact/{event_id}/{txn_id}", redact::redact_event::handle).body_up_to(EVENT);
     r.get(ALL, "/rooms/{room_id}/messages", message::get_message_events::handle);
     r.get(ALL, "/rooms/{room_id}/event/{event_id}", room::get_room_event::handle);
     r.get(ALL, "/rooms/{room_id}/context/{event_id}", context::get_context::handle);
     r.get(ALL, "/rooms/{room_id}/state", state::get_state_events::handle);
     r.get(ALL, "/rooms/{room_id}/state/{event_type}/{state_key}", state::get_state_event_for_key::handle);
-    r.put(ALL, "/rooms/{room_id}/state/{event_type}/{state_key}", state::send_state_event::handle);
+    r.put(ALL, "/rooms/{room_id}/state/{event_type}/{state_key}", state::send_state_event::handle).body_up_to(EVENT);
     // An empty state key may be left out, with or without its slash.
     for path in ["/rooms/{room_id}/state/{event_type}", "/rooms/{room_id}/state/{event_type}/"] {
         r.get(ALL, path, state::get_state_event_for_key::without_key);
-        r.put(ALL, path, state::send_state_event::without_key);
+        r.put(ALL, path, state::send_state_event::without_key).body_up_to(EVENT);
     }
     r.get(Client::V1, "/rooms/{room_id}/timestamp_to_event", room::get_event_by_timestamp::handle);
     r.get(Client::V1, "/rooms/{room_id}/threads", threads::get_threads::handle);
@@ -253,7 +264,7 @@ fn room_addresses(r: &mut Routes<Api>) {
 fn profiles(r: &mut Routes<Api>) {
     r.get(ALL, "/profile/{user_id}", profile::get_profile::handle);
     r.get(ALL, "/profile/{user_id}/{field}", profile::get_profile_field::handle);
-    r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle);
+    r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle).body_up_to(EVENT);
     r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
     r.post(ALL, "/user_directory/search", user_directory::search_users::handle);
 }

@@ -1,9 +1,11 @@
 //! Every route of the server-server API: those anybody may use, and those of other servers.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::FromRef as _;
 use axum::middleware::from_fn_with_state;
-use plexus_http::{Client, Federation, Routes, SignedRequests, signed};
+use plexus_http::{BodyIntake, Client, Federation, Routes, SignedRequests, signed};
 
 use crate::discovery::{
     discover_homeserver, get_remote_server_keys, get_remote_server_keys_batch, get_server_keys, get_server_version,
@@ -12,6 +14,20 @@ use crate::{
     Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query,
     space, thirdparty, transactions,
 };
+
+const KIB: usize = 1024;
+
+/// A transaction: 50 events and 100 EDUs of the largest size, and what is around them (server-server API,
+/// "Transactions").
+const TRANSACTION: usize = 150 * 64 * KIB + 64 * KIB;
+/// One event, which has at most 64 KiB in its canonical form, but may be sent with escapes.
+const EVENT: usize = 256 * KIB;
+/// An invite: its event, and the stripped state of the room, which may be whole events.
+const INVITE: usize = 1024 * KIB;
+/// The ids of a few thousand events.
+const EVENT_IDS: usize = 256 * KIB;
+/// The devices of some ten thousand users.
+const USERS: usize = 1024 * KIB;
 
 /// What anybody may ask, without a signature.
 pub fn open() -> Routes<Api> {
@@ -41,13 +57,13 @@ pub fn for_servers() -> Routes<Api> {
 }
 
 fn rooms(r: &mut Routes<Api>) {
-    r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle);
+    r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle).body_up_to(TRANSACTION);
     r.get(Federation::V1, "/event/{event_id}", event::get_event::handle);
     r.get(Federation::V1, "/state/{room_id}", event::get_room_state::handle);
     r.get(Federation::V1, "/state_ids/{room_id}", event::get_room_state_ids::handle);
     r.get(Federation::V1, "/event_auth/{room_id}/{event_id}", authorization::get_event_authorization::handle);
     r.get(Federation::V1, "/backfill/{room_id}", backfill::get_backfill::handle);
-    r.post(Federation::V1, "/get_missing_events/{room_id}", event::get_missing_events::handle);
+    r.post(Federation::V1, "/get_missing_events/{room_id}", event::get_missing_events::handle).body_up_to(EVENT_IDS);
     r.get(Federation::V1, "/timestamp_to_event/{room_id}", event::get_event_by_timestamp::v1::handle);
     r.get(Federation::V1, "/hierarchy/{room_id}", space::get_hierarchy::v1::handle);
 }
@@ -56,12 +72,16 @@ fn handshakes(r: &mut Routes<Api>) {
     r.get(Federation::V1, "/make_join/{room_id}/{user_id}", membership::prepare_join_event::handle);
     r.get(Federation::V1, "/make_leave/{room_id}/{user_id}", membership::prepare_leave_event::handle);
     r.get(Federation::V1, "/make_knock/{room_id}/{user_id}", membership::prepare_knock_event::v1::handle);
-    r.put(Federation::V2, "/send_join/{room_id}/{event_id}", membership::create_join_event::v2::handle);
-    r.put(Federation::V2, "/send_leave/{room_id}/{event_id}", membership::create_leave_event::v2::handle);
-    r.put(Federation::V1, "/send_knock/{room_id}/{event_id}", membership::create_knock_event::v1::handle);
-    r.put(Federation::V1, "/invite/{room_id}/{event_id}", membership::create_invite::v1::handle);
-    r.put(Federation::V2, "/invite/{room_id}/{event_id}", membership::create_invite::v2::handle);
-    r.put(Federation::V1, "/exchange_third_party_invite/{room_id}", thirdparty::exchange_invite::handle);
+    r.put(Federation::V2, "/send_join/{room_id}/{event_id}", membership::create_join_event::v2::handle)
+        .body_up_to(EVENT);
+    r.put(Federation::V2, "/send_leave/{room_id}/{event_id}", membership::create_leave_event::v2::handle)
+        .body_up_to(EVENT);
+    r.put(Federation::V1, "/send_knock/{room_id}/{event_id}", membership::create_knock_event::v1::handle)
+        .body_up_to(EVENT);
+    r.put(Federation::V1, "/invite/{room_id}/{event_id}", membership::create_invite::v1::handle).body_up_to(INVITE);
+    r.put(Federation::V2, "/invite/{room_id}/{event_id}", membership::create_invite::v2::handle).body_up_to(INVITE);
+    r.put(Federation::V1, "/exchange_third_party_invite/{room_id}", thirdparty::exchange_invite::handle)
+        .body_up_to(EVENT);
 }
 
 fn queries(r: &mut Routes<Api>) {
@@ -74,8 +94,8 @@ fn queries(r: &mut Routes<Api>) {
 
 fn users(r: &mut Routes<Api>) {
     r.get(Federation::V1, "/user/devices/{user_id}", device::get_devices::handle);
-    r.post(Federation::V1, "/user/keys/query", keys::get_keys::handle);
-    r.post(Federation::V1, "/user/keys/claim", keys::claim_keys::handle);
+    r.post(Federation::V1, "/user/keys/query", keys::get_keys::handle).body_up_to(USERS);
+    r.post(Federation::V1, "/user/keys/claim", keys::claim_keys::handle).body_up_to(USERS);
 }
 
 fn media(r: &mut Routes<Api>) {
@@ -83,9 +103,11 @@ fn media(r: &mut Routes<Api>) {
     r.get(Federation::V1, "/media/thumbnail/{media_id}", authenticated_media::get_content_thumbnail::handle);
 }
 
-/// All of it, with its services.
-pub fn router(api: Api) -> Router {
-    let signed_requests = std::sync::Arc::<SignedRequests>::from_ref(&api);
-    let for_servers = for_servers().build(api.clone()).route_layer(from_fn_with_state(signed_requests, signed));
-    open().build(api).merge(for_servers)
+/// All of it, with its services; bodies are read by `intake`.
+pub fn router(api: Api, intake: &Arc<BodyIntake>) -> Router {
+    let signed_requests = Arc::<SignedRequests>::from_ref(&api);
+    let for_servers = for_servers()
+        .wrapped(|route| route.route_layer(from_fn_with_state(Arc::clone(&signed_requests), signed)))
+        .build(api.clone(), intake);
+    open().build(api, intake).merge(for_servers)
 }

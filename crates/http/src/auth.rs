@@ -31,6 +31,10 @@ pub struct AuthEvenLocked(pub Arc<Requester>);
 #[derive(Debug)]
 pub struct MaybeAuth(pub Option<Arc<Requester>>);
 
+/// Who has shown an access token; among the request's extensions from then on.
+#[derive(Debug, Clone)]
+pub(crate) struct Authenticated(pub(crate) UserId);
+
 /// Where the extractors note the user for the request's log line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LoggedUser(pub(crate) Arc<OnceLock<UserId>>);
@@ -74,8 +78,10 @@ fn seen(parts: &Parts) -> Seen<'_> {
     Seen { ip: peer::of(parts), user_agent: parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) }
 }
 
-/// Notes the user for the log line. It may be there already: two extractors of one handler.
-fn note(parts: &Parts, requester: &Requester) {
+/// Notes the user for the log line and for whoever reads the body. It may be there already: two extractors of one
+/// handler.
+fn note(parts: &mut Parts, requester: &Requester) {
+    parts.extensions.insert(Authenticated(requester.user_id.clone()));
     if let Some(logged) = parts.extensions.get::<LoggedUser>() {
         logged.0.get_or_init(|| requester.user_id.clone());
     }

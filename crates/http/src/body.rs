@@ -1,31 +1,31 @@
 //! JSON in and out.
+//!
+//! Every route says how large its bodies may be ([`Routes`](crate::Routes)); [`BodyIntake`] bounds what all of them
+//! take together.
 
-use std::time::Duration;
+mod budget;
+mod intake;
 
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 
-/// The largest JSON body read, in bytes: 200 events of the largest size, as in Synapse.
+pub use budget::{BudgetSize, ByteBudget, HeldBytes, SMALL_BODY_BYTES, Sender};
+pub use intake::{BodyIntake, MAX_UNKNOWN_BYTES, WholeBody, read};
+pub(crate) use intake::{BodyRead, BodyRule, read_signed};
+
+/// The largest JSON body that any route reads, in bytes: 200 events of the largest size, as in Synapse.
 pub const MAX_JSON_BYTES: usize = 200 * 65_536;
-
-/// How long the whole of a JSON body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How much more of an oversized body is read and dropped before the answer, so that a client which is still sending
-/// can read the answer instead of a reset connection.
-const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
 /// A JSON object read from the request's body; the Content-Type is not looked at, as the clients' habits demand.
 ///
-/// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, `M_TOO_LARGE`.
+/// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, and those of [`read`].
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -33,62 +33,21 @@ pub struct Json<T>(pub T);
 #[derive(Debug)]
 pub struct JsonOrEmpty<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        parse_object(&read(request, MAX_JSON_BYTES).await?).map(Self)
+        read(request).await?.work_on(parse_object).await?.map(Self)
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrEmpty<T> {
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for JsonOrEmpty<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let body = read(request, MAX_JSON_BYTES).await?;
-        parse_object(if body.is_empty() { b"{}" } else { &body }).map(Self)
+        let parse = |body: &[u8]| parse_object(if body.is_empty() { b"{}" } else { body });
+        read(request).await?.work_on(parse).await?.map(Self)
     }
-}
-
-/// Reads the whole body, at most `limit` bytes of it (`M_TOO_LARGE` beyond).
-pub async fn read(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(BODY_TIMEOUT, collect(request, limit)).await.unwrap_or_else(|_| {
-        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", "The request's body did not arrive in time"))
-    })
-}
-
-async fn collect(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    let announced = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
-        .unwrap_or(0);
-    let mut body = request.into_body();
-    if announced > limit.saturating_add(MAX_DRAINED_BYTES) {
-        return Err(oversized());
-    }
-    let mut whole = BytesMut::with_capacity(announced.min(limit));
-    let mut seen = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::unknown("The request's body broke off"))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        seen += data.len();
-        if seen <= limit {
-            whole.extend_from_slice(&data);
-        } else if seen > limit.saturating_add(MAX_DRAINED_BYTES) {
-            return Err(oversized());
-        }
-    }
-    if seen > limit {
-        return Err(oversized());
-    }
-    Ok(whole.freeze())
-}
-
-fn oversized() -> ApiError {
-    ApiError::too_large("The request's body is too large")
 }
 
 /// Parses a JSON object into `T`. serde would read a struct from an array too; Matrix bodies are objects.

@@ -4,14 +4,14 @@
 //! |---|---|
 //! | `ambiguous` | requests that a proxy may have understood otherwise |
 //! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: who makes the request |
-//! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]) |
+//! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); how much of it ([`BodyIntake`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
 //! | [`federation`] | what clients are told when another server was asked in vain |
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |
-//! | [`peer`] | [`ClientIp`] |
+//! | [`peer`] | [`ClientIp`], [`Source`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
 mod ambiguous;
@@ -33,10 +33,10 @@ pub use plexus_accounts::Requester;
 pub use plexus_base::RateLimiter;
 
 pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
-pub use body::{Empty, Json, JsonBody, JsonOrEmpty, RawJson};
+pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, RawJson};
 pub use error::ApiError;
-pub use extract::x_matrix::{Origin, OtherServers, SignedRequests, signed};
+pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};
 pub use extract::{Path, Query};
 pub use frame::{SERVER_TOKEN, frame};
-pub use peer::{ClientIp, Peer};
-pub use routes::{Client, Federation, Prefixes, Route, Routes};
+pub use peer::{ClientIp, Peer, Source};
+pub use routes::{BodyLimit, Client, Federation, Prefixes, Route, Routes};

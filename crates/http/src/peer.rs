@@ -1,13 +1,13 @@
 //! Who is at the other end of a connection.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
 use http::header::HeaderName;
 use http::request::Parts;
+use http::{Extensions, HeaderMap};
 
 /// The longest request id taken over from a proxy, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -74,6 +74,41 @@ pub(crate) fn of(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<Peer>()?.client_ip(&parts.headers)
 }
 
+/// The address by which strangers are told apart where each may have a share of something. `None` if many may be behind
+/// it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source(pub Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(source(&parts.extensions, &parts.headers)))
+    }
+}
+
+/// What [`Source`] says of a request with these extensions and headers.
+pub(crate) fn source(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    distinct(extensions.get::<Peer>()?.client_ip(headers)?)
+}
+
+/// The address, if one client is behind it: of IPv6 the network, of which a client has all addresses. An address of
+/// this machine or of a private network is a proxy's that does not say for whom it asks.
+fn distinct(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => {
+            let carrier_grade = matches!(v4.octets(), [100, 64..=127, _, _]);
+            let shared = v4.is_loopback() || v4.is_private() || v4.is_link_local() || carrier_grade;
+            (!shared).then_some(address)
+        }
+        IpAddr::V6(v6) => {
+            let shared = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
+            let network = Ipv6Addr::from(u128::from(v6) & (u128::MAX << 64));
+            (!shared).then_some(IpAddr::V6(network))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +134,15 @@ mod tests {
         assert_eq!(client_ip("[2001:db8::1]:4711", true), "2001:db8::1");
         assert_eq!(client_ip("unknown", true), "127.0.0.1");
         assert_eq!(client_ip("203.0.113.7", false), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_client_is_told_apart_by_its_network_unless_a_proxy_is() {
+        let source = |address: &str| distinct(address.parse().unwrap()).map(|source| source.to_string());
+        assert_eq!(source("203.0.113.7").as_deref(), Some("203.0.113.7"));
+        assert_eq!(source("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));
+        for proxy in ["127.0.0.1", "10.0.0.1", "172.17.0.1", "192.168.1.1", "100.64.3.4", "::1", "fd00::1", "fe80::1"] {
+            assert_eq!(source(proxy), None, "{proxy}");
+        }
     }
 }

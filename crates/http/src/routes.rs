@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter};
+use axum::{Extension, Router};
 use http::Method;
+
+use crate::body::{BodyIntake, BodyRule, MAX_UNKNOWN_BYTES};
 
 /// The prefixes a path is served under.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +54,20 @@ impl Federation {
     pub const KEYS: Prefixes = Prefixes(&["/_matrix/key/v2"]);
 }
 
+/// How much of a request's body a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// At most so many bytes, read whole into memory.
+    Bytes(usize),
+    /// The handler reads the body as it comes, and bounds it by itself.
+    Streamed,
+}
+
+impl BodyLimit {
+    /// What a route takes that says nothing: as much as of whoever is not known.
+    const DEFAULT: Self = Self::Bytes(MAX_UNKNOWN_BYTES);
+}
+
 /// One method of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -57,13 +75,18 @@ pub struct Route {
     pub method: Method,
     /// The path, with `{name}` for a parameter.
     pub path: String,
+    /// How much of a body it takes.
+    pub body: BodyLimit,
 }
 
 /// A list of routes over the state `S`. axum erases each handler's type as it is added.
 #[derive(Debug)]
 pub struct Routes<S> {
-    paths: BTreeMap<String, MethodRouter<S>>,
+    /// As many as `list` has.
+    handlers: Vec<MethodRouter<S>>,
     list: Vec<Route>,
+    /// How many were added last, by one call.
+    added: usize,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
@@ -75,43 +98,64 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// No routes.
     pub fn new() -> Self {
-        Self { paths: BTreeMap::new(), list: Vec::new() }
+        Self { handlers: Vec::new(), list: Vec::new(), added: 0 }
     }
 
     /// `GET` (and HEAD) `path` under each of `prefixes`.
     pub fn get<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::GET, handler);
-        self.add(Method::GET, prefixes, path, router)
+        self.add(Method::GET, prefixes, path, &router)
     }
 
     /// `POST path` under each of `prefixes`.
     pub fn post<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::POST, handler);
-        self.add(Method::POST, prefixes, path, router)
+        self.add(Method::POST, prefixes, path, &router)
     }
 
     /// `PUT path` under each of `prefixes`.
     pub fn put<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::PUT, handler);
-        self.add(Method::PUT, prefixes, path, router)
+        self.add(Method::PUT, prefixes, path, &router)
     }
 
     /// `DELETE path` under each of `prefixes`.
     pub fn delete<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::DELETE, handler);
-        self.add(Method::DELETE, prefixes, path, router)
+        self.add(Method::DELETE, prefixes, path, &router)
     }
 
-    fn add(&mut self, method: Method, prefixes: Prefixes, path: &str, router: MethodRouter<S>) -> &mut Self {
+    fn add(&mut self, method: Method, prefixes: Prefixes, path: &str, router: &MethodRouter<S>) -> &mut Self {
+        self.added = prefixes.0.len();
         for prefix in prefixes.0 {
-            let path = format!("{prefix}{path}");
-            let merged = match self.paths.remove(&path) {
-                Some(others) => others.merge(router.clone()),
-                None => router.clone(),
-            };
-            self.paths.insert(path.clone(), merged);
-            self.list.push(Route { method: method.clone(), path });
+            self.handlers.push(router.clone());
+            self.list.push(Route { method: method.clone(), path: format!("{prefix}{path}"), body: BodyLimit::DEFAULT });
         }
+        self
+    }
+
+    /// The route added last takes bodies of at most `bytes` bytes. Whoever has shown neither a token nor a signature
+    /// still sends at most [`MAX_UNKNOWN_BYTES`].
+    pub fn body_up_to(&mut self, bytes: usize) -> &mut Self {
+        self.limit_last(BodyLimit::Bytes(bytes))
+    }
+
+    /// The handler of the route added last reads the body as it comes.
+    pub fn body_streamed(&mut self) -> &mut Self {
+        self.limit_last(BodyLimit::Streamed)
+    }
+
+    fn limit_last(&mut self, limit: BodyLimit) -> &mut Self {
+        for route in self.list.iter_mut().rev().take(self.added) {
+            route.body = limit;
+        }
+        self
+    }
+
+    /// Puts `wrap` around every handler, so that it sees what is known of the route.
+    #[must_use]
+    pub fn wrapped(mut self, wrap: impl Fn(MethodRouter<S>) -> MethodRouter<S>) -> Self {
+        self.handlers = self.handlers.into_iter().map(wrap).collect();
         self
     }
 
@@ -120,12 +164,23 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         &self.list
     }
 
-    /// The router, with `state` filled in.
-    pub fn build(self, state: S) -> Router {
-        let mut router = Router::new();
-        for (path, methods) in self.paths {
-            router = router.route(&path, methods);
+    /// The router, with `state` filled in; bodies are read by `intake`.
+    pub fn build(self, state: S, intake: &Arc<BodyIntake>) -> Router {
+        let mut paths: BTreeMap<String, MethodRouter<S>> = BTreeMap::new();
+        for (route, handler) in self.list.into_iter().zip(self.handlers) {
+            let handler = match route.body {
+                BodyLimit::Bytes(limit) => {
+                    handler.route_layer(Extension(BodyRule { limit, intake: Arc::clone(intake) }))
+                }
+                BodyLimit::Streamed => handler,
+            };
+            let merged = match paths.remove(&route.path) {
+                Some(others) => others.merge(handler),
+                None => handler,
+            };
+            paths.insert(route.path, merged);
         }
+        let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(&path, methods));
         router.with_state(state)
     }
 }

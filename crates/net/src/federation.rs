@@ -45,7 +45,7 @@ pub use answer::StreamedAnswer;
 pub use call::{Call, Patience};
 pub use error::{ConnectError, FederationError};
 pub use gates::{Gates, Pass};
-pub use keys::{KeyRing, KeyRingParts, NotSigned, TrustedKeyServer, WantedKey};
+pub use keys::{KeyRing, KeyRingParts, NotSigned, TooManySearches, TrustedKeyServer, WantedKey};
 pub use settings::{Backoff, FederationParts, FederationSettings, Retries};
 
 /// The most requests to one server at once; more wait.
@@ -354,6 +354,6 @@ mod tests {
         boxed(client.stream(server, Call::get("/")));
         boxed(client.fetch(Purpose::RemoteMedia, server, "", Duration::ZERO, 0));
         boxed(keys.keys(&[]));
-        boxed(keys.key_of_request(server, ""));
+        boxed(keys.keys_of_request(server, &std::collections::BTreeSet::new(), None));
     }
 }

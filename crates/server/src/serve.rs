@@ -147,6 +147,11 @@ impl Running {
         Ok(Self { places, addresses, certificates, shutdown, serving, application })
     }
 
+    /// How many bytes are in memory of bodies that nobody is known to have sent.
+    pub fn unverified_body_bytes(&self) -> usize {
+        self.application.bodies.unverified_bytes()
+    }
+
     /// Reads again what can be read again while running: TLS certificates.
     pub fn reload(&self) {
         if let Some(certificates) = &self.certificates {

@@ -16,6 +16,7 @@ use plexus_api_client::{Parting, RoomNames, RoomsElsewhere};
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::FederationOut;
+use plexus_http::BodyIntake;
 use plexus_media::MediaStore;
 use plexus_net::FederationClient;
 use plexus_protocol::event::sign::SigningKey;
@@ -50,6 +51,8 @@ pub struct Parts {
 pub struct Application {
     /// Every route, without what each listener adds.
     pub router: Router,
+    /// What reads the bodies of requests.
+    pub bodies: Arc<BodyIntake>,
     database: Database,
     tokens: Arc<TokenChecker>,
     federation_out: Arc<FederationOut>,
@@ -160,12 +163,13 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     background.spawn(client.parting.clone().resume());
     let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
+    let bodies = BodyIntake::new(client.clock.clone());
     let router = plexus_api_client::routes()
-        .build(client.into())
-        .merge(plexus_api_admin::routes().build(admin.into()))
-        .merge(plexus_api_federation::router(federation.into()))
+        .build(client.into(), &bodies)
+        .merge(plexus_api_admin::routes().build(admin.into(), &bodies))
+        .merge(plexus_api_federation::router(federation.into(), &bodies))
         .merge(metrics.unwrap_or_default());
-    Ok(Application { router, database, tokens, federation_out, background })
+    Ok(Application { router, bodies, database, tokens, federation_out, background })
 }
 
 /// What every endpoint may need, whatever it is about.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use plexus_base::config::{self, Config};
 use plexus_base::{Clock, Random};
 use plexus_server::{ConnectionLimits, Running, key_file};
+use plexus_store::Database;
 use serde_json::json;
 
 pub use crate::client::{Answer, TestUser};
@@ -61,8 +62,7 @@ pub struct TestServer {
     config: Config,
     connections: ConnectionLimits,
     folder: PathBuf,
-    /// Held for its removal.
-    _place: TestPlace,
+    place: TestPlace,
 }
 
 /// How to start a [`TestServer`].
@@ -139,7 +139,7 @@ room_list_publication_rules: [{action: allow}]
             config,
             connections: self.connections,
             folder,
-            _place: self.place,
+            place: self.place,
         };
         server.boot().await;
         server
@@ -248,6 +248,23 @@ impl TestServer {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
+    }
+
+    /// Stops the server in order, and opens what it stored.
+    ///
+    /// # Panics
+    /// When the database does not open.
+    pub async fn open_database(&mut self) -> Database {
+        self.stop().await;
+        Database::open(self.place.options()).expect("the database opens")
+    }
+
+    /// How many bytes the server holds of bodies that nobody is known to have sent.
+    ///
+    /// # Panics
+    /// When the server has been stopped.
+    pub fn unverified_body_bytes(&self) -> usize {
+        self.running.as_ref().expect("the server runs").unverified_body_bytes()
     }
 
     /// Stops the server in order and starts it again on what it stored.

@@ -9,14 +9,14 @@ use plexus_accounts::{
     UserInteractiveAuth,
 };
 use plexus_base::LimitExceeded;
-use plexus_http::{ApiError, ClientIp, JsonBody, JsonOrEmpty, Query, State};
+use plexus_http::{ApiError, JsonBody, JsonOrEmpty, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_rooms::AutoJoin;
 use serde::{Deserialize, Serialize};
 
-use super::{TokenFields, address, register_error, session_error, weak_password};
-use crate::rate_limits::RateLimits;
+use super::{TokenFields, register_error, session_error, weak_password};
+use crate::rate_limits::{MayRegister, RateLimits};
 use crate::session::login::login_error;
 use crate::uiaa::{authenticate_registration, parse, take_auth, uia_error};
 
@@ -68,7 +68,7 @@ struct Register {
 
 #[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
 pub async fn handle(
-    ClientIp(ip): ClientIp,
+    MayRegister(ip): MayRegister,
     Query(query): Query<KindQuery>,
     State(settings): State<Arc<Settings>>,
     State(registrar): State<Registrar>,
@@ -79,9 +79,7 @@ pub async fn handle(
     State(auto_join): State<Arc<AutoJoin>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let ip = address(ip);
     let register = Register { settings, registrar, sessions, logins, uia, address: ip };
-    limits.registration.peek(&ip)?;
     let registered = match query.kind {
         Kind::Guest => register.guest(&body, || limits.registration.check(&ip)).await?,
         Kind::User => register.user(body, || limits.registration.check(&ip)).await?,

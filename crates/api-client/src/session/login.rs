@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use plexus_accounts::{Identifier, LoginError, Logins, NewSession, Sessions, Settings};
 use plexus_base::config::Config;
-use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
+use plexus_http::{ApiError, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::account::{TokenFields, address, session_error};
-use crate::rate_limits::RateLimits;
+use crate::account::{TokenFields, session_error};
+use crate::rate_limits::{MayLogIn, RateLimits};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -55,7 +55,7 @@ pub struct Response {
 }
 
 pub async fn handle(
-    ClientIp(ip): ClientIp,
+    MayLogIn(ip): MayLogIn,
     State(config): State<Arc<Config>>,
     State(settings): State<Arc<Settings>>,
     State(logins): State<Logins>,
@@ -63,7 +63,6 @@ pub async fn handle(
     State(limits): State<Arc<RateLimits>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let ip = address(ip);
     let user_id = match request.r#type.as_deref() {
         Some("m.login.password") if settings.password.for_login => by_password(&logins, &limits, ip, &request).await?,
         Some("m.login.token") if settings.login_via_existing_session.enabled => {

@@ -11,8 +11,6 @@ use serde::Deserialize;
 
 use super::uia_error;
 
-const MAX_FORM_BYTES: usize = 65_536;
-
 #[derive(Debug, Deserialize)]
 pub struct PageQuery {
     session: String,
@@ -43,9 +41,9 @@ pub async fn submit(
     request: Request,
 ) -> Result<Response, ApiError> {
     check_stage(&stage)?;
-    let body = plexus_http::body::read(request, MAX_FORM_BYTES).await?;
+    let body = plexus_http::body::read(request).await?;
     let data: PageForm =
-        serde_html_form::from_bytes(&body).map_err(|error| ApiError::invalid_param(error.to_string()))?;
+        serde_html_form::from_bytes(&body.bytes).map_err(|error| ApiError::invalid_param(error.to_string()))?;
     let completed = uia.complete_by_page(&data.session, &stage, data.token.as_deref(), ip).await;
     let failure = completed.map_err(uia_error)?;
     Ok(match failure {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use plexus_http::{ApiError, JsonBody, Path, State};
+use plexus_http::{ApiError, JsonBody, Path, Source, State};
 use plexus_net::KeyRing;
 use plexus_protocol::id::ServerName;
 
@@ -16,7 +16,8 @@ pub async fn handle(
     State(own_keys): State<Arc<OwnKeys>>,
     State(own_name): State<ServerName>,
     Path(server): Path<ServerName>,
+    Source(source): Source,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let server_keys = of_server(&key_ring, &own_keys, &own_name, &server, &HashMap::new()).await?;
+    let server_keys = of_server(&key_ring, &own_keys, &own_name, &server, &HashMap::new(), source).await?;
     Ok(JsonBody(Response { server_keys }))
 }

@@ -1,10 +1,11 @@
 //! POST /_matrix/key/v2/query
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use plexus_http::{ApiError, Json, JsonBody, State};
+use plexus_http::{ApiError, Json, JsonBody, Source, State};
 use plexus_net::KeyRing;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::Object;
@@ -15,7 +16,7 @@ use crate::OwnKeys;
 /// The most servers that one question may be about; anybody may ask, and each may have to be asked in turn.
 const MAX_SERVERS: usize = 100;
 /// The most servers asked at once for one question.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 #[derive(Deserialize)]
 pub struct Request {
@@ -39,6 +40,7 @@ pub async fn handle(
     State(key_ring): State<Arc<KeyRing>>,
     State(own_keys): State<Arc<OwnKeys>>,
     State(own_name): State<ServerName>,
+    Source(source): Source,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     if request.server_keys.len() > MAX_SERVERS {
@@ -47,7 +49,7 @@ pub async fn handle(
     let (key_ring, own_keys, own_name) = (&key_ring, &own_keys, &own_name);
     let questions = request.server_keys.into_iter().map(|(server, keys)| async move {
         let wanted = keys.into_iter().map(|(key_id, criteria)| (key_id, criteria.minimum_valid_until_ts)).collect();
-        of_server(key_ring, own_keys, own_name, &server, &wanted).await
+        of_server(key_ring, own_keys, own_name, &server, &wanted, source).await
     });
     let answers: Vec<_> = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await;
     let mut server_keys = Vec::new();
@@ -58,15 +60,17 @@ pub async fn handle(
 }
 
 /// The answers in which the keys of a server are: `wanted` maps key ids to when they must be valid (unix ms); all if empty.
+/// They are asked for by whoever is at `source`.
 pub(super) async fn of_server(
     key_ring: &KeyRing,
     own_keys: &OwnKeys,
     own_name: &ServerName,
     server: &ServerName,
     wanted: &HashMap<String, u64>,
+    source: Option<IpAddr>,
 ) -> Result<Vec<Object>, ApiError> {
     if server == own_name {
         return own_keys.object().map(|own| vec![own]).map_err(|error| ApiError::internal(&error));
     }
-    Ok(key_ring.vouch_for(server, wanted).await?)
+    Ok(key_ring.vouch_for(server, wanted, source).await?)
 }

@@ -2,8 +2,9 @@
 
 mod limits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,28 +12,33 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use limits::OriginLimits;
 use plexus_base::Clock;
 use plexus_base::config::FederationLimits;
+use plexus_net::TooManySearches;
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
-use plexus_protocol::json::{Object, Value};
 use plexus_protocol::x_matrix::{self, XMatrix};
 
-use crate::{ApiError, body};
+use crate::body::{self, BodyRead, HeldBytes, WholeBody};
+use crate::{ApiError, peer};
+
+/// The keys that were found, by their ids.
+pub type FoundKeys = HashMap<String, PublicKey>;
 
 /// What is known of other servers, as far as checking their requests needs it.
 pub trait OtherServers: Send + Sync {
-    /// The key `key_id` of `server` if it is valid now; looked up at the server when it is not known.
-    fn key<'a>(
+    /// Those of the keys `key_ids` of `server` that are valid now. What is not known is looked for at the server, for a
+    /// stranger at `source`: within a bound, for anybody can name servers that do not answer.
+    fn keys<'a>(
         &'a self,
         server: &'a ServerName,
-        key_id: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Option<PublicKey>> + Send + 'a>>;
+        key_ids: BTreeSet<&'a str>,
+        source: Option<IpAddr>,
+    ) -> Pin<Box<dyn Future<Output = Result<FoundKeys, TooManySearches>> + Send + 'a>>;
 
     /// Whether this server speaks with `server` at all (`federation_domain_whitelist`).
     fn is_allowed(&self, server: &ServerName) -> bool;
@@ -64,18 +70,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
 const TRANSACTIONS: &str = "/_matrix/federation/v1/send/";
 
 /// A layer for routes that only other servers may use: refuses what is not signed, and tells the handlers the [`Origin`].
-/// The body is read whole; handlers read it again by [`crate::Json`].
+///
+/// The order keeps strangers cheap. Until the signature is right, nothing says who sends: so the headers are looked at
+/// first, then the key is found, and only then the body is read, within a budget for all unverified bodies, and kept as
+/// text. What `rc_federation` grants a server is used up only by requests that it has signed: no one else can spend it.
+/// Handlers read the body again by [`crate::Json`].
 pub async fn signed(State(requests): State<Arc<SignedRequests>>, request: Request, next: Next) -> Response {
     let checked = async {
-        let (request, origin) = requests.check(request).await?;
-        let delayed = !request.uri().path().starts_with(TRANSACTIONS);
-        let turn = requests.limits.turn(&origin, delayed).await?;
-        Ok::<_, ApiError>((request, turn))
+        let verified = requests.check(request).await?;
+        let delayed = !verified.request.uri().path().starts_with(TRANSACTIONS);
+        let turn = requests.limits.turn(&verified.origin, delayed).await?;
+        Ok::<_, ApiError>((verified.request, verified.held, turn))
     };
     match checked.await {
-        Ok((request, _turn)) => next.run(request).await,
+        Ok((request, _held, _turn)) => next.run(request).await,
         Err(error) => error.into_response(),
     }
+}
+
+/// A request whose signature is right, and its part of the budget for bodies.
+struct Verified {
+    request: Request,
+    origin: ServerName,
+    held: HeldBytes,
 }
 
 impl SignedRequests {
@@ -89,23 +106,41 @@ impl SignedRequests {
         Self { server_name, others, limits: OriginLimits::new(limits.clone(), clock) }
     }
 
-    /// The request with its [`Origin`] among its extensions and its body read; and who sent it.
-    async fn check(&self, request: Request) -> Result<(Request, ServerName), ApiError> {
+    /// The request with its [`Origin`] and its body among its extensions.
+    async fn check(&self, request: Request) -> Result<Verified, ApiError> {
         let headers = headers(&request)?;
         let origin = self.addressed_to_us(&headers)?;
-        let (mut parts, body) = request.into_parts();
-        let body = body::read(Request::from_parts(parts.clone(), body), body::MAX_JSON_BYTES).await?;
-        let content = content(&parts.method, &body)?;
-        let signed = x_matrix::Request {
-            method: parts.method.as_str(),
-            uri: parts.uri.path_and_query().map_or("/", |uri| uri.as_str()),
-            destination: &self.server_name,
-            content: content.as_ref(),
-        };
-        self.verify(&headers, &signed).await?;
+        // Looking does not count: a request in another's name costs that server nothing.
+        self.limits.check_room(&origin)?;
+        let source = peer::source(request.extensions(), request.headers());
+        let keys = self.keys(&origin, &headers, source).await?;
+        let (parts, body) = request.into_parts();
+        let whole = body::read_signed(Request::from_parts(parts.clone(), body)).await?;
+        let (bytes, intake) = (whole.bytes.clone(), whole.intake());
+        self.verify(headers, keys, &parts, &origin, whole).await?;
+        let held = intake.hold_for(&origin, bytes.len()).await?;
         self.others.heard_from(&origin);
-        parts.extensions.insert(Origin(origin.clone()));
-        Ok((Request::from_parts(parts, Body::from(body)), origin))
+        let mut request = Request::from_parts(parts, Body::empty());
+        request.extensions_mut().insert(Origin(origin.clone()));
+        request.extensions_mut().insert(BodyRead(bytes));
+        Ok(Verified { request, origin, held })
+    }
+
+    /// The keys that the request is said to be signed with; one at least.
+    async fn keys(
+        &self,
+        origin: &ServerName,
+        headers: &[XMatrix],
+        source: Option<IpAddr>,
+    ) -> Result<FoundKeys, ApiError> {
+        let key_ids = headers.iter().map(|header| header.key.as_str()).collect();
+        let keys = self.others.keys(origin, key_ids, source).await;
+        let keys = keys.map_err(|TooManySearches| ApiError::limit_exceeded(SEARCH_LATER_MS))?;
+        if keys.is_empty() {
+            let named: Vec<_> = headers.iter().map(|header| header.key.as_str()).collect();
+            return Err(unauthorized(format!("No key {} of {origin} is known and valid", named.join(", "))));
+        }
+        Ok(keys)
     }
 
     /// The one origin of all headers, if this server is their destination and speaks with it.
@@ -125,21 +160,36 @@ impl SignedRequests {
     }
 
     /// Whether one of the signatures is right; a server may sign with several keys, of which not every one is known.
-    async fn verify(&self, headers: &[XMatrix], signed: &x_matrix::Request<'_>) -> Result<(), ApiError> {
-        let mut refusal = None;
-        for header in headers {
-            match self.others.key(&header.origin, &header.key).await {
-                Some(key) if header.verify(signed, &key) => return Ok(()),
-                Some(_) => refusal = Some(format!("Invalid signature for server {}", header.origin)),
-                None => {
-                    let unknown = || format!("No key {} of {} is known and valid", header.key, header.origin);
-                    refusal.get_or_insert_with(unknown);
-                }
+    async fn verify(
+        &self,
+        headers: Vec<XMatrix>,
+        keys: FoundKeys,
+        parts: &Parts,
+        origin: &ServerName,
+        body: WholeBody,
+    ) -> Result<(), ApiError> {
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let (origin, destination) = (origin.clone(), self.server_name.clone());
+        let check = move |body: &[u8]| {
+            let request = x_matrix::Request {
+                method: method.as_str(),
+                uri: uri.path_and_query().map_or("/", |uri| uri.as_str()),
+                destination: &destination,
+                content: None,
+            };
+            let signed = signed_text(&request, &method, body, &origin)?;
+            let right = |header: &XMatrix| keys.get(&header.key).is_some_and(|key| header.verify_json(&signed, key));
+            match headers.iter().any(right) {
+                true => Ok(()),
+                false => Err(unauthorized(format!("Invalid signature for server {origin}"))),
             }
-        }
-        Err(unauthorized(refusal.unwrap_or_default()))
+        };
+        body.work_on(check).await?
     }
 }
+
+/// When a server whose key cannot be looked for now may try again: by then some of the searches have ended.
+const SEARCH_LATER_MS: u64 = 10_000;
 
 /// How many signatures of one request are looked at.
 const MAX_SIGNATURES: usize = 4;
@@ -157,14 +207,19 @@ fn headers(request: &Request) -> Result<Vec<XMatrix>, ApiError> {
     }
 }
 
-/// The body as it was signed. Requests that send something always have one, a JSON object.
-fn content(method: &Method, body: &Bytes) -> Result<Option<Value>, ApiError> {
+/// What was signed. Requests that send something always have a body, a JSON object.
+fn signed_text(
+    request: &x_matrix::Request<'_>,
+    method: &Method,
+    body: &[u8],
+    origin: &ServerName,
+) -> Result<String, ApiError> {
     if body.is_empty() && method != Method::PUT && method != Method::POST {
-        return Ok(None);
+        return Ok(request.signed_json(origin));
     }
     let text = std::str::from_utf8(body).map_err(|_| ApiError::not_json("The request's body is not valid UTF-8"))?;
-    let object = Object::parse(text).map_err(|error| ApiError::not_json(format!("Content not JSON: {error}")))?;
-    Ok(Some(Value::Object(object)))
+    let signed = request.signed_json_of(text, origin);
+    signed.map_err(|error| ApiError::not_json(format!("Content not JSON: {error}")))
 }
 
 fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {

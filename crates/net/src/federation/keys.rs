@@ -3,10 +3,14 @@
 mod fetch;
 mod known;
 mod response;
+mod strangers;
 mod vouch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use plexus_base::Clock;
@@ -20,14 +24,28 @@ use super::gates::Gates;
 use super::{FederationClient, Patience};
 use fetch::Wanted;
 use known::Memory;
+use strangers::Strangers;
 
 pub use fetch::TrustedKeyServer;
+pub use strangers::TooManySearches;
 
 /// From how many servers on the trusted key servers are asked first: one question instead of many.
 const MANY: usize = 4;
 /// The most servers that are asked for their own keys at once, for one purpose; a dead one takes ten seconds to tell. No more
 /// than a quarter of the connections.
 const MOST_AT_ONCE: usize = 128;
+
+/// How long a stranger's request waits for the key it is signed with, whatever the server does that has to tell it.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// On whose behalf keys are looked for.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    /// This server, of its own accord.
+    Ourselves,
+    /// Whoever named the server, at this address; `None` if many may be behind it.
+    Stranger(Option<IpAddr>),
+}
 
 /// A key that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +102,7 @@ pub struct KeyRing {
     memory: Memory,
     /// One search at a time for each server's keys.
     searching: Gates,
+    strangers: Strangers,
 }
 
 impl KeyRing {
@@ -91,14 +110,16 @@ impl KeyRing {
     pub fn new(parts: KeyRingParts) -> Self {
         let KeyRingParts { server_name, signing_key, own_keys, trusted, client, db, clock } = parts;
         let memory = Memory::new(clock.clone());
-        Self { server_name, signing_key, own_keys, trusted, client, db, clock, memory, searching: Gates::new(1) }
+        let strangers = Strangers::new(client.max_connections(), clock.clone());
+        let searching = Gates::new(1);
+        Self { server_name, signing_key, own_keys, trusted, client, db, clock, memory, searching, strangers }
     }
 
     /// Finds keys: in memory, in the database, at the servers themselves (unless they are left alone because they fail) and at
     /// the trusted key servers. Those that cannot be had are absent; one that was not valid at the wanted time is there,
     /// with the time until which it was.
     pub async fn keys(&self, wanted: &[WantedKey]) -> HashMap<(String, String), KnownKey> {
-        self.find(wanted, Patience::Background).await;
+        drop(self.find(wanted, Patience::Background, Asker::Ourselves).await);
         let found = wanted.iter().filter_map(|wanted| {
             let key = self.known(&wanted.server, &wanted.key_id)?;
             Some(((wanted.server.clone(), wanted.key_id.clone()), key))
@@ -121,7 +142,7 @@ impl KeyRing {
         }
         let wanted = ids.iter().map(|id| WantedKey { server: name.to_owned(), key_id: (*id).to_owned(), at_ms });
         let wanted: Vec<_> = wanted.collect();
-        self.find(&wanted, Patience::Background).await;
+        drop(self.find(&wanted, Patience::Background, Asker::Ourselves).await);
         let mut error = NotSigned::UnknownKey(name.to_owned());
         for id in ids {
             let Some(known) = self.known(name, id).filter(|known| known.valid_until_ts >= at_ms) else { continue };
@@ -133,13 +154,38 @@ impl KeyRing {
         Err(error)
     }
 
-    /// The key `key_id` of `server`, which has just sent us a request signed with it, if it is valid now.
-    pub async fn key_of_request(&self, server: &ServerName, key_id: &str) -> Option<PublicKey> {
+    /// Those of the keys `key_ids` of `server` that are valid now. A request has come from `source` that is said to be
+    /// signed with them; whether it is, and so whether that server has sent it, is not known yet.
+    ///
+    /// # Errors
+    /// When a key would have to be looked for, and too many are already.
+    pub async fn keys_of_request(
+        &self,
+        server: &ServerName,
+        key_ids: &BTreeSet<&str>,
+        source: Option<IpAddr>,
+    ) -> Result<HashMap<String, PublicKey>, TooManySearches> {
         let now = self.clock.now_ms();
-        let wanted = WantedKey { server: server.as_str().to_owned(), key_id: key_id.to_owned(), at_ms: now };
-        // It is up: it may be asked even if it did not answer before.
-        self.find(&[wanted], Patience::Now).await;
-        self.known(server.as_str(), key_id).filter(|known| known.valid_until_ts >= now).map(|known| known.key)
+        let name = server.as_str();
+        let wanted =
+            key_ids.iter().map(|id| WantedKey { server: name.to_owned(), key_id: (*id).to_owned(), at_ms: now });
+        let wanted: Vec<_> = wanted.collect();
+        // It is likely to be up: it may be asked even if it did not answer before.
+        let searched = tokio::select! {
+            biased;
+            found = self.find(&wanted, Patience::Now, Asker::Stranger(source)) => found,
+            () = self.clock.sleep(STRANGER_TIMEOUT) => {
+                self.note_missing(&self.sorted_out(&wanted));
+                Ok(())
+            }
+        };
+        let valid = |id: &&str| self.known(name, id).filter(|known| known.valid_until_ts >= now);
+        let found = key_ids.iter().filter_map(|id| Some(((*id).to_owned(), valid(id)?.key)));
+        let found: HashMap<_, _> = found.collect();
+        match searched {
+            Err(error) if found.is_empty() => Err(error),
+            _ => Ok(found),
+        }
     }
 
     /// What is known of a key.
@@ -150,13 +196,14 @@ impl KeyRing {
         self.memory.key(server, key_id)
     }
 
-    /// Brings into memory what can be had of `wanted`.
-    async fn find(&self, wanted: &[WantedKey], patience: Patience) {
+    /// Brings into memory what can be had of `wanted`. An error when something was not looked for, because too many
+    /// searches of strangers are under way.
+    async fn find(&self, wanted: &[WantedKey], patience: Patience, asker: Asker) -> Result<(), TooManySearches> {
         let wanted = self.sorted_out(wanted);
         self.read_stored(&wanted).await;
         let lacking = self.worth_looking_for(&wanted);
         if lacking.is_empty() {
-            return;
+            return Ok(());
         }
         // In one order for everybody, so that no two wait for each other.
         let mut servers: Vec<&ServerName> = lacking.keys().collect();
@@ -179,8 +226,13 @@ impl KeyRing {
             let pass = passes.remove(&server);
             (server, keys, pass)
         });
+        let refused = AtomicBool::new(false);
+        let refused_ref = &refused;
         futures_util::stream::iter(asked)
             .for_each_concurrent(at_once, |(server, keys, pass)| async move {
+                let Ok(_turn) = self.turn(asker).await else {
+                    return refused_ref.store(true, Ordering::Relaxed);
+                };
                 self.ask_itself(&server, patience).await;
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {
@@ -190,6 +242,15 @@ impl KeyRing {
                 drop(pass);
             })
             .await;
+        if refused.into_inner() { Err(TooManySearches) } else { Ok(()) }
+    }
+
+    /// Waits for the turn of a search; ourselves always have one.
+    async fn turn(&self, asker: Asker) -> Result<Option<strangers::Turn>, TooManySearches> {
+        match asker {
+            Asker::Ourselves => Ok(None),
+            Asker::Stranger(source) => self.strangers.turn(source).await.map(Some),
+        }
     }
 
     fn note_missing(&self, wanted: &Wanted) {

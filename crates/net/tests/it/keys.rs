@@ -50,7 +50,7 @@ fn wanted(name: &str, key: &SigningKey, at_ms: u64) -> WantedKey {
     WantedKey { server: name.to_owned(), key_id: key.key_id().to_owned(), at_ms }
 }
 
-async fn ring(world: &World, trusted: Vec<TrustedKeyServer>) -> Arc<KeyRing> {
+pub async fn ring(world: &World, trusted: Vec<TrustedKeyServer>) -> Arc<KeyRing> {
     let own = our_key();
     let own_key = KnownKey { key: own.public_key(), valid_until_ts: u64::MAX };
     Arc::new(KeyRing::new(KeyRingParts {
@@ -125,7 +125,8 @@ async fn an_expired_key_is_told_with_its_time_and_not_sought_over_and_over() {
         assert_eq!(found.valid_until_ts, NOW - DAY);
         assert_eq!(at.count(OWN_KEYS), 1);
     }
-    assert!(keys.key_of_request(&server(NAME), key(1).key_id()).await.is_none());
+    let of_request = keys.keys_of_request(&server(NAME), &[key(1).key_id()].into(), None).await;
+    assert!(of_request.unwrap().is_empty());
     world.clock.advance(Duration::from_secs(61));
     find(&keys, wanted(NAME, &key(1), NOW)).await.unwrap();
     assert_eq!(at.count(OWN_KEYS), 2);
@@ -246,7 +247,7 @@ async fn what_we_vouch_for_bears_both_signatures() {
     let keys = ring(&world, Vec::new()).await;
     let name = server(NAME);
     for ask in [HashMap::new(), HashMap::from([(theirs.key_id().to_owned(), NOW)])] {
-        let vouched = keys.vouch_for(&name, &ask).await.unwrap();
+        let vouched = keys.vouch_for(&name, &ask, None).await.unwrap();
         let [vouched] = vouched.as_slice() else { panic!("{vouched:?}") };
         assert!(theirs.public_key().verify_object(vouched, NAME, theirs.key_id()));
         assert!(our_key().public_key().verify_object(vouched, OURS, our_key().key_id()));
@@ -254,7 +255,7 @@ async fn what_we_vouch_for_bears_both_signatures() {
     }
     let unknown = HashMap::from([("ed25519:unknown".to_owned(), NOW)]);
     for _ in 0..2 {
-        assert!(keys.vouch_for(&name, &unknown).await.unwrap().is_empty());
+        assert!(keys.vouch_for(&name, &unknown, None).await.unwrap().is_empty());
         assert_eq!(at.count(OWN_KEYS), 2);
     }
 }

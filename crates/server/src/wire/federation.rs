@@ -1,7 +1,8 @@
 //! Other servers: what they may ask, what is asked of them, and what is known of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -9,10 +10,10 @@ use plexus_api_federation::{BroughtInvites, OwnKeys};
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
 use plexus_delivery::EduReceiver;
-use plexus_http::{OtherServers, SignedRequests};
+use plexus_http::{FoundKeys, OtherServers, SignedRequests};
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{FederationParts, KeyRingParts};
-use plexus_net::{FederationClient, KeyRing};
+use plexus_net::{FederationClient, KeyRing, TooManySearches};
 use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
@@ -122,12 +123,13 @@ struct Others {
 }
 
 impl OtherServers for Others {
-    fn key<'a>(
+    fn keys<'a>(
         &'a self,
         server: &'a ServerName,
-        key_id: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Option<PublicKey>> + Send + 'a>> {
-        Box::pin(self.key_ring.key_of_request(server, key_id))
+        key_ids: BTreeSet<&'a str>,
+        source: Option<IpAddr>,
+    ) -> Pin<Box<dyn Future<Output = Result<FoundKeys, TooManySearches>> + Send + 'a>> {
+        Box::pin(async move { self.key_ring.keys_of_request(server, &key_ids, source).await })
     }
 
     fn is_allowed(&self, server: &ServerName) -> bool {

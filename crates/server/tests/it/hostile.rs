@@ -2,6 +2,7 @@
 //! usable for everybody else.
 
 mod answers;
+mod bodies;
 mod connections;
 mod events;
 mod headers;

@@ -47,6 +47,18 @@ impl OriginLimits {
         Self { limits, clock, origins: Mutex::default() }
     }
 
+    /// Refuses when too many requests of `origin` wait already, without counting one more.
+    pub(super) fn check_room(&self, origin: &ServerName) -> Result<(), ApiError> {
+        match self.origins().get(origin) {
+            Some(requests) if requests.waiting >= self.limits.reject_limit.max(1) => Err(self.refused()),
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self) -> ApiError {
+        ApiError::limit_exceeded(self.limits.window_size.max(1).into())
+    }
+
     /// Waits for the turn of a request of `origin`. Transactions, of which a server sends one after the other, are not
     /// `delayed` for being many: a busy server has much to say.
     pub(super) async fn turn(&self, origin: &ServerName, delayed: bool) -> Result<Turn, ApiError> {
@@ -73,7 +85,7 @@ impl OriginLimits {
             at_once: Arc::new(Semaphore::new((self.limits.concurrent as usize).clamp(1, Semaphore::MAX_PERMITS))),
         });
         if requests.waiting >= self.limits.reject_limit.max(1) {
-            return Err(ApiError::limit_exceeded(self.limits.window_size.max(1).into()));
+            return Err(self.refused());
         }
         requests.forget_before(now.saturating_sub(window));
         let sleeps = delayed && requests.times.len() >= self.limits.sleep_limit as usize;

@@ -3,15 +3,15 @@
 use std::future::ready;
 use std::sync::Mutex;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, put};
 use http_body_util::BodyExt as _;
 use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::json::Value;
 use serde_json::{Value as Json, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::{BodyIntake, Prefixes, Routes};
 
 /// One server that is known, another that is not allowed.
 #[derive(Default)]
@@ -20,13 +20,20 @@ struct Known {
 }
 
 impl OtherServers for Known {
-    fn key<'a>(
+    fn keys<'a>(
         &'a self,
         server: &'a ServerName,
-        key_id: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Option<PublicKey>> + Send + 'a>> {
-        let known = server.as_str() == "there.example" && key_id == "ed25519:1";
-        Box::pin(ready(known.then(|| key().public_key())))
+        key_ids: BTreeSet<&'a str>,
+        _source: Option<IpAddr>,
+    ) -> Pin<Box<dyn Future<Output = Result<FoundKeys, TooManySearches>> + Send + 'a>> {
+        if server.as_str() == "busy.example" {
+            return Box::pin(ready(Err(TooManySearches)));
+        }
+        if server.as_str() == "hanging.example" {
+            return Box::pin(std::future::pending());
+        }
+        let known = server.as_str() == "there.example" && key_ids.contains("ed25519:1");
+        Box::pin(ready(Ok(known.then(|| ("ed25519:1".to_owned(), key().public_key())).into_iter().collect())))
     }
 
     fn is_allowed(&self, server: &ServerName) -> bool {
@@ -63,11 +70,13 @@ struct Answer {
     heard_from: Vec<String>,
 }
 
-async fn put_with(headers: &[String], body: &str) -> Answer {
-    let known = Arc::new(Known::default());
+/// The largest body that the route takes.
+const LIMIT: usize = 300_000;
+
+fn router(known: &Arc<Known>, intake: &Arc<BodyIntake>) -> axum::Router {
     let requests = Arc::new(SignedRequests::new(
         name("here.example"),
-        Arc::clone(&known) as _,
+        Arc::clone(known) as _,
         &plexus_base::config::FederationLimits {
             window_size: 1_000,
             sleep_limit: 100,
@@ -75,14 +84,19 @@ async fn put_with(headers: &[String], body: &str) -> Answer {
             reject_limit: 100,
             concurrent: 100,
         },
-        plexus_base::Clock::manual(0),
+        Clock::manual(0),
     ));
+    let mut routes = Routes::new();
     let echo = async |Origin(origin): Origin, crate::Json(body): crate::Json<Json>| {
         crate::JsonBody(json!([origin.as_str(), body]))
     };
-    let router = Router::new()
-        .route("/{path}", put(echo).merge(get(async |Origin(origin): Origin| origin.to_string())))
-        .route_layer(from_fn_with_state(requests, signed));
+    routes.put(Prefixes(&[""]), "/{path}", echo).body_up_to(LIMIT);
+    routes.wrapped(|route| route.route_layer(from_fn_with_state(Arc::clone(&requests), signed))).build((), intake)
+}
+
+async fn put_with(headers: &[String], body: &str) -> Answer {
+    let known = Arc::new(Known::default());
+    let router = router(&known, &BodyIntake::new(Clock::manual(0)));
     let mut request = Request::put("/a%20b?c=%2F");
     for header in headers {
         request = request.header("Authorization", header);
@@ -138,4 +152,40 @@ async fn bodies_are_objects() {
     for body in ["", "[]", "{", "null"] {
         assert_eq!(refusal(&header, body).await, (400, "M_NOT_JSON".into()), "{body}");
     }
+}
+
+/// A body that says when it is read from.
+fn watched(read: &Arc<std::sync::atomic::AtomicBool>) -> Body {
+    let read = Arc::clone(read);
+    Body::from_stream(futures_util::stream::once(async move {
+        read.store(true, std::sync::atomic::Ordering::SeqCst);
+        Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(b"{}"))
+    }))
+}
+
+#[tokio::test]
+async fn no_body_is_read_before_the_key_is_found() {
+    let (known, intake) = (Arc::new(Known::default()), BodyIntake::new(Clock::manual(0)));
+    for (origin, status) in [("other.example", Some(401)), ("busy.example", Some(429)), ("hanging.example", None)] {
+        let read = Arc::default();
+        let request =
+            Request::put("/a%20b?c=%2F").header("Authorization", header(origin, "here.example", &key(), "{}"));
+        let answer = router(&known, &intake).oneshot(request.body(watched(&read)).unwrap());
+        let answer = tokio::select! {
+            biased;
+            answer = answer => Some(answer.unwrap().status().as_u16()),
+            () = tokio::task::yield_now() => None,
+        };
+        assert_eq!(answer, status, "{origin}");
+        assert!(!read.load(std::sync::atomic::Ordering::SeqCst), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_signed_body_is_bounded_by_its_route_not_by_that_of_strangers() {
+    let body = json!({ "a": "x".repeat(LIMIT - 20) }).to_string();
+    assert_eq!(put_with(&[header("there.example", "here.example", &key(), &body)], &body).await.status, 200);
+    let body = json!({ "a": "x".repeat(LIMIT) }).to_string();
+    let header = header("there.example", "here.example", &key(), &body);
+    assert_eq!(refusal(&[header], &body).await, (413, "M_TOO_LARGE".into()));
 }

@@ -1,6 +1,7 @@
 //! Answering for other servers' keys, as a notary (server-server API, "Querying Keys Through Another Server").
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::Object;
@@ -14,11 +15,17 @@ use crate::federation::Patience;
 impl KeyRing {
     /// What `server` said of its keys, signed by this server too. `wanted` says which keys, and until when (unix ms) they must
     /// at least be valid: what is stored does if it is, otherwise the server is asked first, and what is stored does if it
-    /// does not answer. An empty `wanted` means whatever keys are valid now. Empty when nothing is known of it.
+    /// does not answer, or if too many searches are under way that strangers such as the one at `source` caused. An
+    /// empty `wanted` means whatever keys are valid now. Empty when nothing is known of it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn vouch_for(&self, server: &ServerName, wanted: &HashMap<String, u64>) -> Result<Vec<Object>, DbError> {
+    pub async fn vouch_for(
+        &self,
+        server: &ServerName,
+        wanted: &HashMap<String, u64>,
+        source: Option<IpAddr>,
+    ) -> Result<Vec<Object>, DbError> {
         if *server == self.server_name || !self.client.is_allowed(server) {
             return Ok(Vec::new());
         }
@@ -32,9 +39,11 @@ impl KeyRing {
         };
         if !fresh && !self.was_missing(server, wanted) {
             let _pass = self.searching.enter(server.as_str()).await;
-            self.ask_itself(server, Patience::Background).await;
-            self.note_missing(&Wanted::from([(server.clone(), wanted.clone())]));
-            stored = self.stored(server).await?;
+            if let Ok(_turn) = self.strangers.turn(source).await {
+                self.ask_itself(server, Patience::Background).await;
+                self.note_missing(&Wanted::from([(server.clone(), wanted.clone())]));
+                stored = self.stored(server).await?;
+            }
         }
         let matching = stored.iter().filter(|key| wanted.is_empty() || wanted.contains_key(&key.key_id));
         // Keys that came together are in one response.

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::put;
-use plexus_http::{Json, JsonBody, Path};
+use plexus_http::{JsonBody, Path};
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -54,7 +55,8 @@ impl Away {
     pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
-        let take = async move |Path(id): Path<String>, Json(body): Json<Value>| -> Response {
+        let take = async move |Path(id): Path<String>, body: Bytes| -> Response {
+            let body: Value = serde_json::from_slice(&body).expect("a transaction is JSON");
             let refusing = log.refusing.lock().unwrap_or_else(PoisonError::into_inner);
             let refused = match log.failing.load(Ordering::Acquire) {
                 true => Some(StatusCode::INTERNAL_SERVER_ERROR),

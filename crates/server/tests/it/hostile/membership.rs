@@ -199,8 +199,9 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
         let body = json!({ "earliest_events": [], "latest_events": [newest], "limit": limit, "min_depth": 0 });
         assert!(missing(body).await.ok()["events"].as_array().unwrap().len() <= 20);
     }
-    let body = json!({ "earliest_events": vec![&unknown; 5_000], "latest_events": vec![&newest; 5_000], "limit": 10 });
-    missing(body).await.ok();
+    let body = |count| json!({ "earliest_events": vec![&unknown; count], "latest_events": vec![&newest; count] });
+    missing(body(2_500)).await.ok();
+    assert_eq!(missing(body(5_000)).await.refusal(), (413, "M_TOO_LARGE"));
     for body in [
         json!({}),
         json!({ "earliest_events": 1, "latest_events": [] }),

@@ -1,0 +1,229 @@
+//! How many bytes of bodies may be in memory at once. Budgets are owned by the [`BodyIntake`](super::BodyIntake).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_protocol::id::{ServerName, UserId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ApiError;
+
+/// How many of a body's first bytes come out of a part of their own. Nearly every body is smaller; so large bodies,
+/// however many, never keep the ordinary ones waiting.
+pub const SMALL_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a body waits for others to make room before it is refused: shorter than clients and proxies wait.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// When a refused sender may try again: by then whatever was in the way has been read or has run out of time.
+const RETRY_AFTER_MS: u64 = 10_000;
+
+/// Who sends a body, as far as is known when it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// Nobody in particular yet, from this address; `None` if many may be behind the address.
+    Unknown(Option<IpAddr>),
+    /// A user, by an access token.
+    User(UserId),
+    /// A server, by its signature.
+    Server(ServerName),
+}
+
+/// How large a budget is, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct BudgetSize {
+    /// For the first [`SMALL_BODY_BYTES`] of each body.
+    pub small: usize,
+    /// For what is beyond that.
+    pub large: usize,
+    /// How much of `large` one sender may hold.
+    pub share: usize,
+}
+
+/// A number of bytes that bodies may take together. A body takes its bytes as they arrive, not as they are announced,
+/// so that whoever announces much and sends nothing holds nothing.
+#[derive(Debug)]
+pub struct ByteBudget {
+    clock: Clock,
+    size: BudgetSize,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+    /// Bytes of `large` by sender.
+    shares: Mutex<HashMap<Sender, usize>>,
+}
+
+/// The bytes that one body holds, until dropped.
+#[derive(Debug)]
+pub struct HeldBytes {
+    budget: Arc<ByteBudget>,
+    sender: Sender,
+    small: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
+    small_bytes: usize,
+    large_bytes: usize,
+}
+
+impl ByteBudget {
+    /// A budget nothing is taken of.
+    pub fn new(size: BudgetSize, clock: Clock) -> Arc<Self> {
+        let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
+        let (small, large) = (semaphore(size.small), semaphore(size.large));
+        Arc::new(Self { clock, size, small, large, shares: Mutex::default() })
+    }
+
+    /// Nothing yet, for a body of `sender`.
+    pub fn hold(self: &Arc<Self>, sender: Sender) -> HeldBytes {
+        let budget = Arc::clone(self);
+        HeldBytes { budget, sender, small: None, large: None, small_bytes: 0, large_bytes: 0 }
+    }
+
+    /// How many bytes bodies hold now.
+    pub fn held(&self) -> usize {
+        let taken = |size: usize, semaphore: &Semaphore| size.saturating_sub(semaphore.available_permits());
+        taken(self.size.small, &self.small) + taken(self.size.large, &self.large)
+    }
+
+    async fn take(&self, part: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let bytes = u32::try_from(bytes).map_err(|_| refused())?;
+        if let Ok(permit) = Arc::clone(part).try_acquire_many_owned(bytes) {
+            return Ok(permit);
+        }
+        tokio::select! {
+            permit = Arc::clone(part).acquire_many_owned(bytes) => permit.map_err(|_| refused()),
+            () = self.clock.sleep(MAX_WAIT) => Err(refused()),
+        }
+    }
+
+    fn shares(&self) -> MutexGuard<'_, HashMap<Sender, usize>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeldBytes {
+    /// Takes `more` bytes, waiting a little for others to make room.
+    ///
+    /// # Errors
+    /// `M_LIMIT_EXCEEDED` when there is no room, or the sender holds its share already.
+    pub async fn grow(&mut self, more: usize) -> Result<(), ApiError> {
+        let budget = Arc::clone(&self.budget);
+        let small = more.min(SMALL_BODY_BYTES.saturating_sub(self.small_bytes));
+        if small > 0 {
+            merge(&mut self.small, budget.take(&budget.small, small).await?);
+            self.small_bytes += small;
+        }
+        let large = more - small;
+        if large > 0 {
+            self.take_share(large)?;
+            merge(&mut self.large, budget.take(&budget.large, large).await?);
+        }
+        Ok(())
+    }
+
+    fn take_share(&mut self, bytes: usize) -> Result<(), ApiError> {
+        // Of an address behind which many may be, nobody can say who takes more than a share.
+        if self.sender != Sender::Unknown(None) {
+            let mut shares = self.budget.shares();
+            let held = shares.get(&self.sender).copied().unwrap_or(0) + bytes;
+            if held > self.budget.size.share {
+                return Err(refused());
+            }
+            shares.insert(self.sender.clone(), held);
+        }
+        self.large_bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        if self.large_bytes == 0 || self.sender == Sender::Unknown(None) {
+            return;
+        }
+        let mut shares = self.budget.shares();
+        let left = shares.get(&self.sender).copied().unwrap_or(0).saturating_sub(self.large_bytes);
+        match left {
+            0 => drop(shares.remove(&self.sender)),
+            left => drop(shares.insert(self.sender.clone(), left)),
+        }
+    }
+}
+
+fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+}
+
+fn refused() -> ApiError {
+    ApiError::limit_exceeded(RETRY_AFTER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: BudgetSize = BudgetSize { small: 2 * SMALL_BODY_BYTES, large: 100, share: 60 };
+
+    fn from(last: u8) -> Sender {
+        Sender::Unknown(Some([203, 0, 113, last].into()))
+    }
+
+    /// Whether the bytes are there at once.
+    fn grows(held: &mut HeldBytes, more: usize) -> bool {
+        use std::future::Future as _;
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(held.grow(more)).as_mut().poll(&mut context).map(|grown| grown.is_ok())
+            == std::task::Poll::Ready(true)
+    }
+
+    #[test]
+    fn bytes_are_taken_as_they_arrive_and_given_back() {
+        let budget = ByteBudget::new(SIZE, Clock::manual(0));
+        let mut one = budget.hold(from(1));
+        assert!(grows(&mut one, 10) && budget.held() == 10);
+        assert!(grows(&mut one, SMALL_BODY_BYTES) && budget.held() == SMALL_BODY_BYTES + 10);
+        assert_eq!(budget.large.available_permits(), 90);
+        drop(one);
+        assert_eq!((budget.held(), budget.shares().len()), (0, 0));
+    }
+
+    #[test]
+    fn one_sender_has_a_share_and_small_bodies_a_part_of_their_own() {
+        let budget = ByteBudget::new(SIZE, Clock::manual(0));
+        let (mut one, mut again, mut two) = (budget.hold(from(1)), budget.hold(from(1)), budget.hold(from(2)));
+        assert!(grows(&mut one, SMALL_BODY_BYTES + 50));
+        assert!(!grows(&mut again, SMALL_BODY_BYTES + 11), "more than the share of its sender");
+        drop(again);
+        assert!(grows(&mut two, SMALL_BODY_BYTES) && grows(&mut two, 50));
+        assert_eq!(budget.large.available_permits(), 0);
+        drop(two);
+        let mut small = budget.hold(from(3));
+        assert!(grows(&mut small, SMALL_BODY_BYTES));
+        // Nobody knows who is behind a proxy.
+        let mut proxied = budget.hold(Sender::Unknown(None));
+        drop(small);
+        assert!(grows(&mut proxied, SMALL_BODY_BYTES) && grows(&mut proxied, 50));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_is_refused() {
+        let clock = Clock::manual(0);
+        let budget = ByteBudget::new(SIZE, clock.clone());
+        let mut all = [1, 2].map(|last| budget.hold(from(last)));
+        for held in &mut all {
+            assert!(grows(held, SMALL_BODY_BYTES + 50));
+        }
+        let mut late = budget.hold(from(3));
+        let (refused, ()) = tokio::join!(late.grow(1), async {
+            tokio::task::yield_now().await;
+            clock.advance(MAX_WAIT);
+        });
+        assert_eq!(refused.unwrap_err().status().as_u16(), 429);
+        let (granted, ()) = tokio::join!(late.grow(1), async { drop(all) });
+        granted.unwrap();
+    }
+}

@@ -1,0 +1,130 @@
+//! Bodies that are large, slow, or both.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use plexus_protocol::id::UserId;
+use tokio::sync::mpsc;
+
+use super::*;
+
+const LIMIT: usize = MIB;
+
+/// A body that a test sends piece by piece.
+struct Sending {
+    pieces: mpsc::UnboundedSender<usize>,
+    intake: Arc<BodyIntake>,
+    clock: Clock,
+}
+
+impl Sending {
+    async fn piece(&self, bytes: usize) {
+        // The reader may have given up.
+        let _ = self.pieces.send(bytes);
+        // The reader has its turn until it waits for more.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn request(intake: &Arc<BodyIntake>, limit: usize, body: Body) -> Request {
+    let mut request = Request::new(body);
+    request.extensions_mut().insert(BodyRule { limit, intake: Arc::clone(intake) });
+    request
+}
+
+/// Reads what `send` sends, as from a user.
+async fn reading(send: impl AsyncFnOnce(Sending)) -> Result<usize, u16> {
+    let clock = Clock::manual(0);
+    let intake = BodyIntake::new(clock.clone());
+    let (pieces, received) = mpsc::unbounded_channel::<usize>();
+    let body = futures_util::stream::unfold(received, async |mut received| {
+        let bytes = received.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(vec![b' '; bytes])), received))
+    });
+    let mut request = request(&intake, LIMIT, Body::from_stream(body));
+    request.extensions_mut().insert(Authenticated(UserId::try_from("@a:b.example").unwrap()));
+    let (read, ()) = tokio::join!(read(request), send(Sending { pieces, intake: Arc::clone(&intake), clock }));
+    let read = read.map(|whole| {
+        assert_eq!(intake.verified.held(), whole.bytes.len());
+        whole.bytes.len()
+    });
+    assert_eq!((intake.verified.held(), intake.unverified_bytes()), (0, 0));
+    read.map_err(|error| error.status().as_u16())
+}
+
+#[tokio::test]
+async fn memory_is_taken_as_bytes_arrive() {
+    let read = reading(async |sending| {
+        sending.piece(1_000).await;
+        assert_eq!(sending.intake.verified.held(), 1_000);
+        sending.piece(200_000).await;
+        assert_eq!(sending.intake.verified.held(), 201_000);
+    });
+    assert_eq!(read.await, Ok(201_000));
+    let read = reading(async |sending| {
+        sending.piece(LIMIT).await;
+        sending.piece(1).await;
+        assert_eq!(sending.intake.verified.held(), LIMIT);
+    });
+    assert_eq!(read.await, Err(413));
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_given_up() {
+    let read = reading(async |sending| {
+        sending.piece(500_000).await;
+        for _ in 0..11 {
+            sending.clock.advance(Duration::from_secs(1));
+            sending.piece(100).await;
+        }
+        assert_eq!(sending.intake.verified.held(), 0);
+    });
+    assert_eq!(read.await, Err(408));
+    let read = reading(async |sending| {
+        for _ in 0..61 {
+            sending.clock.advance(Duration::from_secs(1));
+            sending.piece(MIN_PROGRESS_BYTES).await;
+        }
+    });
+    assert_eq!(read.await, Err(408), "a minute for the whole of it");
+    let read = reading(async |sending| {
+        for _ in 0..5 {
+            sending.clock.advance(Duration::from_secs(9));
+            sending.piece(MIN_PROGRESS_BYTES).await;
+        }
+    });
+    assert_eq!(read.await, Ok(5 * MIN_PROGRESS_BYTES));
+}
+
+#[tokio::test]
+async fn whoever_is_unknown_sends_little_whatever_the_route_takes() {
+    let intake = BodyIntake::new(Clock::manual(0));
+    let status = async |bytes: usize, limit: usize| {
+        let read = read(request(&intake, limit, Body::from(vec![b' '; bytes]))).await;
+        read.map(|whole| whole.bytes.len()).map_err(|error| error.status().as_u16())
+    };
+    assert_eq!(status(MAX_UNKNOWN_BYTES, MIB).await, Ok(MAX_UNKNOWN_BYTES));
+    assert_eq!(status(MAX_UNKNOWN_BYTES + 1, MIB).await, Err(413));
+    assert_eq!(status(11, 10).await, Err(413));
+}
+
+#[tokio::test]
+async fn large_bodies_are_worked_on_elsewhere_and_few_at_a_time() {
+    let intake = BodyIntake::new(Clock::manual(0));
+    let whole = |bytes: usize| WholeBody { bytes: vec![b' '; bytes].into(), intake: Arc::clone(&intake), held: None };
+    let here = std::thread::current().id();
+    let thread = |_: &[u8]| std::thread::current().id();
+    assert_eq!(whole(MAX_INLINE_BYTES).work_on(thread).await.unwrap(), here);
+    assert_ne!(whole(MAX_INLINE_BYTES + 1).work_on(thread).await.unwrap(), here);
+    let turns = intake.large_at_once.acquire_many(u32::try_from(LARGE_AT_ONCE).unwrap()).await.unwrap();
+    let mut waits = std::pin::pin!(whole(MAX_INLINE_BYTES + 1).work_on(thread));
+    tokio::select! {
+        biased;
+        _ = &mut waits => panic!("too many at once"),
+        () = tokio::task::yield_now() => {}
+    }
+    drop(turns);
+    waits.await.unwrap();
+}
