@@ -1,4 +1,6 @@
-//! Servers that fail are left alone, longer with each failure; what is known of that survives a restart.
+//! Servers that fail are left alone, longer with each failure. The database has a row for each that is known to be a
+//! server, so that a restart does not try them all at once; a name that a stranger or a user has made up is kept in
+//! memory only, and not for long when there are many. Owned by the federation client.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,9 @@ use super::error::FederationError;
 use super::settings::Backoff;
 
 /// The most failing servers that are remembered; beyond, those tried longest ago are forgotten.
-const MOST_REMEMBERED: usize = 100_000;
+const MAX_SERVERS: usize = 100_000;
+/// The most names that fail and may be nobody's: anybody can make up more.
+const MAX_UNKNOWN: usize = 10_000;
 
 /// Which servers fail.
 pub(super) struct Destinations {
@@ -30,6 +34,9 @@ pub(super) struct Destinations {
 #[derive(Default)]
 struct State {
     failing: HashMap<ServerName, Failing>,
+    /// `failing` by when each was tried last (unix ms): known servers, and names that may be nobody's.
+    known: BTreeSet<(u64, ServerName)>,
+    unknown: BTreeSet<(u64, ServerName)>,
     /// Failing servers whose end of backoff nobody has been told of, by when that is.
     due: BTreeSet<(u64, ServerName)>,
     /// Servers that work again, of which nobody has been told.
@@ -44,6 +51,8 @@ struct Failing {
     last_try: u64,
     /// ms
     interval: u64,
+    /// Whether it is known to be a server. Only those have rows.
+    known: bool,
 }
 
 impl Failing {
@@ -66,7 +75,8 @@ impl Destinations {
             // A row that names no server can be of no use.
             let Ok(server) = ServerName::try_from(stored.server_name.as_str()) else { continue };
             let FailingDestination { failure_ts, retry_last_ts, retry_interval_ms, .. } = stored;
-            state.put(server, Failing { since: failure_ts, last_try: retry_last_ts, interval: retry_interval_ms });
+            let (since, last_try, interval) = (failure_ts, retry_last_ts, retry_interval_ms);
+            state.put(server, Failing { since, last_try, interval, known: true });
         }
         let state = Mutex::new(state);
         Ok(Arc::new(Self { db, clock, random, backoff, state, changed: Notify::new() }))
@@ -86,6 +96,7 @@ impl Destinations {
     /// The server failed, with `error`, in a request that began at `began` (unix ms).
     pub(super) async fn failed(self: &Arc<Self>, server: &ServerName, began: u64, error: &FederationError) {
         let now = self.clock.now_ms();
+        let known = self.is_known(server).await;
         {
             let mut state = self.state();
             let before = state.failing.get(server).copied();
@@ -96,23 +107,38 @@ impl Destinations {
             let interval = self.next_interval(before.map(|before| before.interval));
             let since = before.map_or(now, |before| before.since);
             tracing::info!("{server} is left alone for {interval} ms: {error}");
-            state.put(server.clone(), Failing { since, last_try: now, interval });
+            state.put(server.clone(), Failing { since, last_try: now, interval, known });
             state.back.remove(server);
         }
         self.changed.notify_one();
-        self.write(server).await;
+        if known {
+            self.write(server).await;
+        }
+    }
+
+    /// Whether there is such a server, as far as anybody knows.
+    async fn is_known(&self, server: &ServerName) -> bool {
+        if self.state().failing.get(server).is_some_and(|failing| failing.known) {
+            return true;
+        }
+        let name = server.clone();
+        let known: Result<_, DbError> = self.db.read(move |tx| destinations::is_server(tx, name.as_str())).await;
+        known.unwrap_or_else(|error| {
+            tracing::warn!("cannot find out whether {server} is a known server: {error}");
+            false
+        })
     }
 
     /// The server answered a request.
     pub(super) async fn answered(self: &Arc<Self>, server: &ServerName) {
-        if self.forget(server) {
+        if self.forget(server).is_some_and(|failed| failed.known) {
             self.write(server).await;
         }
     }
 
     /// The server talked to us.
     pub(super) fn heard_from(self: &Arc<Self>, server: &ServerName) {
-        if self.forget(server) {
+        if self.forget(server).is_some_and(|failed| failed.known) {
             let (this, server) = (Arc::clone(self), server.clone());
             tokio::spawn(async move { this.write(&server).await });
         }
@@ -138,16 +164,14 @@ impl Destinations {
         }
     }
 
-    fn forget(&self, server: &ServerName) -> bool {
+    fn forget(&self, server: &ServerName) -> Option<Failing> {
         let mut state = self.state();
-        let failed = state.remove(server);
-        if failed {
-            state.back.insert(server.clone());
-            drop(state);
-            tracing::info!("{server} works again");
-            self.changed.notify_one();
-        }
-        failed
+        let failed = state.remove(server)?;
+        state.back.insert(server.clone());
+        drop(state);
+        tracing::info!("{server} works again");
+        self.changed.notify_one();
+        Some(failed)
     }
 
     fn next_interval(&self, before: Option<u64>) -> u64 {
@@ -165,7 +189,7 @@ impl Destinations {
             let failing = this.state().failing.get(&server_name).copied();
             match failing {
                 None => destinations::set_working(tx, server_name.as_str()),
-                Some(Failing { since, last_try, interval }) => destinations::set_failing(
+                Some(Failing { since, last_try, interval, .. }) => destinations::set_failing(
                     tx,
                     &FailingDestination {
                         server_name: server_name.as_str().to_owned(),
@@ -190,20 +214,26 @@ impl Destinations {
 impl State {
     fn put(&mut self, server: ServerName, failing: Failing) {
         self.remove(&server);
-        if self.failing.len() >= MOST_REMEMBERED
-            && let Some(oldest) = self.failing.iter().min_by_key(|(_, failing)| failing.last_try)
+        self.due.insert((failing.until(), server.clone()));
+        self.by_last_try(failing.known).insert((failing.last_try, server.clone()));
+        self.failing.insert(server, failing);
+        let most = if failing.known { MAX_SERVERS } else { MAX_UNKNOWN };
+        if self.by_last_try(failing.known).len() > most
+            && let Some((_, oldest)) = self.by_last_try(failing.known).first().cloned()
         {
-            let oldest = oldest.0.clone();
             self.remove(&oldest);
         }
-        self.due.insert((failing.until(), server.clone()));
-        self.failing.insert(server, failing);
     }
 
-    fn remove(&mut self, server: &ServerName) -> bool {
-        let Some(failing) = self.failing.remove(server) else { return false };
+    fn by_last_try(&mut self, known: bool) -> &mut BTreeSet<(u64, ServerName)> {
+        if known { &mut self.known } else { &mut self.unknown }
+    }
+
+    fn remove(&mut self, server: &ServerName) -> Option<Failing> {
+        let failing = self.failing.remove(server)?;
         self.due.remove(&(failing.until(), server.clone()));
-        true
+        self.by_last_try(failing.known).remove(&(failing.last_try, server.clone()));
+        Some(failing)
     }
 
     /// The next server to tell of, or how long (ms) until there may be one.
@@ -216,5 +246,29 @@ impl State {
             Some(_) => self.due.pop_first().map(|(_, server)| server).ok_or(None),
             None => Err(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_up_names_push_out_made_up_names_only() {
+        let mut state = State::default();
+        let name = |number: usize| ServerName::try_from(format!("n{number}.example")).unwrap();
+        let failing = |last_try: usize, known: bool| {
+            let last_try = u64::try_from(last_try).unwrap();
+            Failing { since: last_try, last_try, interval: 1_000, known }
+        };
+        state.put(name(0), failing(0, true));
+        for number in 1..=MAX_UNKNOWN + 10 {
+            state.put(name(number), failing(number, false));
+        }
+        assert_eq!((state.failing.len(), state.due.len()), (MAX_UNKNOWN + 1, MAX_UNKNOWN + 1));
+        assert!(state.failing.contains_key(&name(0)) && !state.failing.contains_key(&name(10)));
+        // A name that turns out to be a server's counts as one.
+        state.put(name(11), failing(MAX_UNKNOWN + 11, true));
+        assert_eq!((state.known.len(), state.unknown.len()), (2, MAX_UNKNOWN - 1));
     }
 }

@@ -1,11 +1,14 @@
 //! Servers that fail are left alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use plexus_net::{Call, FederationError, Patience};
+use plexus_store::DbError;
+use plexus_store::repo::destinations;
 use plexus_testkit::databases;
 
 use crate::support::{NOW, Server, World, json, server, status};
@@ -28,6 +31,7 @@ async fn a_server_that_fails_is_left_alone_for_longer_each_time_also_after_a_res
     for db in databases() {
         let mut world = World::on(db);
         let name = server("down.example:5");
+        world.knows(&name).await;
         let client = world.client().await;
         client.call(&name, background()).await.unwrap_err();
         assert_eq!(until(client.call(&name, background()).await), NOW + MINUTES_10);
@@ -48,6 +52,39 @@ async fn a_server_that_fails_is_left_alone_for_longer_each_time_also_after_a_res
         }
         let pause = client.backing_off_until(&name).unwrap() - world.clock.now_ms();
         assert_eq!(pause, 7 * 86_400_000);
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_nobodys_are_left_alone_and_leave_nothing_behind() {
+    for db in databases() {
+        let world = World::on(db);
+        let known = server("known.example:5");
+        world.knows(&known).await;
+        let keys = crate::keys::ring(&world, Vec::new()).await;
+        let client = world.client().await;
+        let stored = async || -> Vec<String> {
+            let rows: Result<_, DbError> = world.db().read(destinations::failing).await;
+            rows.unwrap().into_iter().map(|row| row.server_name).collect()
+        };
+        for number in 0..1_000 {
+            let name = server(&format!("n{number}.example:5"));
+            match number % 3 {
+                0 => drop(client.call(&name, Call::get("/")).await.unwrap_err()),
+                1 => assert!(keys.vouch_for(&name, &HashMap::new(), None).await.unwrap().is_empty()),
+                _ => assert!(keys.keys_of_request(&name, &["ed25519:1"].into(), None).await.unwrap().is_empty()),
+            }
+        }
+        assert_eq!(stored().await, [""; 0]);
+        let name = server("n0.example:5");
+        assert_eq!(until(client.call(&name, background()).await), NOW + MINUTES_10);
+        client.call(&known, background()).await.unwrap_err();
+        assert_eq!(stored().await, ["known.example:5"]);
+        // Once it turns out that there is such a server, its failures are kept like anybody's.
+        world.knows(&name).await;
+        world.clock.advance(Duration::from_millis(MINUTES_10));
+        client.call(&name, background()).await.unwrap_err();
+        assert_eq!(stored().await.len(), 2);
     }
 }
 
@@ -77,6 +114,7 @@ async fn who_waits_is_let_through_and_does_not_make_it_worse() {
 async fn a_server_that_talks_to_us_is_not_left_alone_any_longer() {
     let mut world = World::new();
     let name = server("down.example:5");
+    world.knows(&name).await;
     let client = world.client().await;
     client.call(&name, background()).await.unwrap_err();
     client.heard_from(&name);

@@ -21,7 +21,8 @@ use plexus_net::federation::{Backoff, FederationParts, FederationSettings, Feder
 use plexus_net::{AddressGuard, FederationClient, TlsSettings};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
-use plexus_store::Database;
+use plexus_store::repo::server_keys::{self, StoredServerKey};
+use plexus_store::{Database, DbError};
 use plexus_testkit::{TestDatabase, TestPlace};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -270,6 +271,22 @@ impl World {
 
     pub fn db(&self) -> Database {
         self.place.db()
+    }
+
+    /// Makes `name` one of a server that has told its keys before.
+    pub async fn knows(&self, name: &ServerName) {
+        let key = StoredServerKey {
+            server_name: name.as_str().to_owned(),
+            key_id: "ed25519:old".to_owned(),
+            public_key: SigningKey::generate(&[7; 32], "old").public_key().to_base64(),
+            valid_until_ts: NOW,
+            stated_until_ts: NOW,
+            fetched_ts: NOW,
+            from_server: name.as_str().to_owned(),
+            response: "{}".to_owned(),
+        };
+        let written: Result<(), DbError> = self.db().write(move |tx| server_keys::put(tx, &[key])).await;
+        written.unwrap();
     }
 
     pub async fn client(&self) -> Arc<FederationClient> {

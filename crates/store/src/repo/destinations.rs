@@ -31,6 +31,18 @@ pub fn failing(tx: &mut Tx<'_>) -> Result<Vec<FailingDestination>, DbError> {
     )
 }
 
+/// Whether a server is there, or was: its keys are known, which it told itself or which were needed for events of its
+/// users, or something waits for it. Of any other name nobody knows that it is a server's.
+pub fn is_server(tx: &mut Tx<'_>, server_name: &str) -> Result<bool, DbError> {
+    let known = tx.query(
+        "SELECT 1 FROM server_keys WHERE server_name = $1
+         UNION ALL SELECT 1 FROM federation_cursors WHERE server_name = $1 LIMIT 1",
+        &[&server_name],
+        |_| Ok(()),
+    )?;
+    Ok(!known.is_empty())
+}
+
 /// Records that a server fails.
 pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), DbError> {
     tx.execute_later(
