@@ -1,5 +1,5 @@
-//! Files and folders that nobody but their owner can read, whatever the process's umask and the folder they are in: they hold
-//! messages, media, keys and addresses.
+//! Files and folders that nobody but their owner can read, whatever the process's umask and the folder they are in:
+//! they hold messages, media, keys and addresses.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -36,8 +36,8 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
 }
 
-/// Logs a warning when every user of this machine may read or change the file or folder, which an operator may have meant, and
-/// which files made by earlier versions or by other programs may have come with.
+/// Logs a warning when every user of this machine may read or change the file or folder, which an operator may have
+/// meant, and which files made by earlier versions or by other programs may have come with.
 pub fn warn_if_open(path: &Path) {
     let mode = path.metadata().map_or(0, |found| found.mode() & 0o777);
     if mode & OTHERS != 0 {

@@ -37,7 +37,8 @@ pub(crate) fn problem(version: Version, uri: &Uri, headers: &HeaderMap) -> Optio
     None
 }
 
-/// Whether `value` is a host with or without a port, or nothing (as in RFC 9110, section 7.2, for targets without a host).
+/// Whether `value` is a host with or without a port, or nothing (as in RFC 9110, section 7.2, for targets without a
+/// host).
 fn is_host(value: &HeaderValue) -> bool {
     value.is_empty() || Authority::try_from(value.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'))
 }

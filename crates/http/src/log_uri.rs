@@ -1,7 +1,7 @@
 //! A request's path and query as they may be logged.
 //!
-//! Parameters hold access tokens, login tokens, session ids, passwords and addresses, under names that new endpoints add to. So
-//! the values that are logged are those known to be harmless, and no others.
+//! Parameters hold access tokens, login tokens, session ids, passwords and addresses, under names that new endpoints
+//! add to. So the values that are logged are those known to be harmless, and no others.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,8 @@ const REDACTED: &str = "<redacted>";
 /// The longest name of a parameter that is logged although it is not known: a secret without a name is longer.
 const LONGEST_NAME: usize = 32;
 
-/// Parameters with values that open nothing to whoever reads them: of the specification's endpoints and of Synapse's admin API.
+/// Parameters with values that open nothing to whoever reads them: of the specification's endpoints and of Synapse's
+/// admin API.
 const LOGGED: &[&str] = &[
     "action",
     "after",

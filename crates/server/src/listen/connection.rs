@@ -27,8 +27,8 @@ use super::stall::StallGuard;
 
 /// How long a new connection may take until its first request's head is complete, with a TLS handshake if there is one.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a later request's head may take, which is also how long an idle connection is kept: longer than proxies keep theirs,
-/// so that it is they who close.
+/// How long a later request's head may take, which is also how long an idle connection is kept: longer than proxies
+/// keep theirs, so that it is they who close.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 100;
@@ -53,7 +53,8 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Serves a connection to its end, which gives back its `slot`. Errors of the network end it silently: they are the client's.
+    /// Serves a connection to its end, which gives back its `slot`. Errors of the network end it silently: they are
+    /// the client's.
     pub async fn serve<S>(self, socket: S, peer: Peer, slot: Slot)
     where
         S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
@@ -139,8 +140,8 @@ impl Connections {
         let _ = connection.await;
     }
 
-    /// The router, told on each request who is at the other end. hyper calls this when it has parsed a head, and reads on only
-    /// afterwards: that is what [`BodyLengths`] needs.
+    /// The router, told on each request who is at the other end. hyper calls this when it has parsed a head, and
+    /// reads on only afterwards: that is what [`BodyLengths`] needs.
     fn service(
         &self,
         peer: Peer,

@@ -17,14 +17,15 @@ use super::stall::{Timer, timer};
 
 /// How long a request's body may take to bring [`LEAST_PROGRESS_BYTES`].
 pub const READ_STALL: Duration = Duration::from_secs(30);
-/// What counts as progress of a request's body: a phone with a bad connection sends more in 30 s, and who sends byte by byte only
-/// means to hold the connection.
+/// What counts as progress of a request's body: a phone with a bad connection sends more in 30 s, and who sends byte
+/// by byte only means to hold the connection.
 const LEAST_PROGRESS_BYTES: usize = 1024;
-/// How long a client may read nothing of any response on an HTTP/2 connection, where it can keep the connection moving without
-/// (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they allow has arrived.
+/// How long a client may read nothing of any response on an HTTP/2 connection, where it can keep the connection
+/// moving without (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they
+/// allow has arrived.
 pub const STREAM_STALL: Duration = Duration::from_secs(60);
-/// The largest piece in which a response is handed to hyper, which keeps a piece whole in memory until it is sent. When the
-/// last one is asked for, nearly all has been sent.
+/// The largest piece in which a response is handed to hyper, which keeps a piece whole in memory until it is sent.
+/// When the last one is asked for, nearly all has been sent.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a connection has in progress. Owned by the connection's task; each of its exchanges has a part in it.

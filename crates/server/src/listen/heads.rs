@@ -1,12 +1,12 @@
 //! Refuses request heads in which a line does not end with CRLF.
 //!
-//! The parser that hyper uses takes a bare LF for the end of a line, as RFC 9112 (section 2.2) allows. A proxy in front that does
-//! not would see other requests than this server sees: request smuggling. Nothing of it is visible in a parsed request, and the
-//! parser has no option for it, so the bytes are looked at on their way into the parser.
+//! The parser that hyper uses takes a bare LF for the end of a line, as RFC 9112 (section 2.2) allows. A proxy in
+//! front that does not would see other requests than this server sees: request smuggling. Nothing of it is visible in
+//! a parsed request, and the parser has no option for it, so the bytes are looked at on their way into the parser.
 //!
-//! Where a head begins is known because what hyper gets ends with each head: how many bytes of body follow is then what hyper
-//! made of that head ([`BodyLengths`]), not a second opinion. What is after a body of unknown length (chunked) is not looked at;
-//! the connection has to end with that request.
+//! Where a head begins is known because what hyper gets ends with each head: how many bytes of body follow is then
+//! what hyper made of that head ([`BodyLengths`]), not a second opinion. What is after a body of unknown length
+//! (chunked) is not looked at; the connection has to end with that request.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -37,8 +37,8 @@ impl BodyLengths {
     }
 }
 
-/// A stream whose request heads have no line that ends with a bare LF: such a head breaks off with a NUL, to which hyper answers
-/// 400.
+/// A stream whose request heads have no line that ends with a bare LF: such a head breaks off with a NUL, to which
+/// hyper answers 400.
 pub struct HeadGuard<S> {
     stream: S,
     lengths: BodyLengths,

@@ -1,5 +1,5 @@
-//! How much of what was written to a socket its other end has not accepted: the one thing here that the standard library and
-//! rustix have no safe call for.
+//! How much of what was written to a socket its other end has not accepted: the one thing here that the standard
+//! library and rustix have no safe call for.
 
 #![expect(
     unsafe_code,

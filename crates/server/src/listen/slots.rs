@@ -8,7 +8,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The share of all connections that one address may have: several strangers at once must not shut everybody else out.
 const SHARE_OF_ONE_ADDRESS: u32 = 4;
-/// What one address may have however few connections there are: a browser opens six, and several people share an address.
+/// What one address may have however few connections there are: a browser opens six, and several people share an
+/// address.
 const LEAST_OF_ONE_ADDRESS: u32 = 32;
 
 /// How many connections may be open.
@@ -30,8 +31,8 @@ impl ConnectionLimits {
         Self { total, of_one_address, count_private_addresses: false }
     }
 
-    /// As whose connection one from `address` counts: an IPv6 address as its /64, which is what one customer gets. `None` when
-    /// it counts as nobody's.
+    /// As whose connection one from `address` counts: an IPv6 address as its /64, which is what one customer gets.
+    /// `None` when it counts as nobody's.
     fn counted_as(&self, address: IpAddr) -> Option<IpAddr> {
         let address = address.to_canonical();
         if is_private(address) && !self.count_private_addresses {
@@ -53,8 +54,8 @@ fn is_private(address: IpAddr) -> bool {
 
 /// The open connections of all listeners. Owned by [`Serving`](super::Serving); each connection holds a [`Slot`].
 ///
-/// When all slots are taken, the connection that has been without a request for longest is ended for a new one. Connections
-/// with a request in progress are never ended here: while all are busy, new ones wait.
+/// When all slots are taken, the connection that has been without a request for longest is ended for a new one.
+/// Connections with a request in progress are never ended here: while all are busy, new ones wait.
 #[derive(Debug)]
 pub struct Slots {
     limits: ConnectionLimits,
@@ -93,8 +94,8 @@ impl Slots {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A slot for a connection, as soon as there is one; `None` when `address` has as many as it may have. Without an address
-    /// (a unix socket, a proxy) only the total counts.
+    /// A slot for a connection, as soon as there is one; `None` when `address` has as many as it may have. Without an
+    /// address (a unix socket, a proxy) only the total counts.
     pub async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
         let counted = self.count(address.and_then(|address| self.limits.counted_as(address)))?;
         let permit = self.permit().await?;

@@ -25,8 +25,8 @@ pub fn timer(clock: &Clock, duration: Duration) -> Timer {
     Box::pin(async move { clock.sleep(duration).await })
 }
 
-/// A socket whose writes fail once the other end has accepted nothing for [`WRITE_STALL`]. Reads are left alone: a client may wait
-/// for an event for as long as it likes.
+/// A socket whose writes fail once the other end has accepted nothing for [`WRITE_STALL`]. Reads are left alone: a
+/// client may wait for an event for as long as it likes.
 pub struct StallGuard<S> {
     socket: S,
     clock: Clock,
@@ -61,8 +61,8 @@ impl<S: AsFd> StallGuard<S> {
             let new = || Stalled { timer: timer(&self.clock, WRITE_STALL), unaccepted };
             let stalled = self.stalled.get_or_insert_with(new);
             ready!(stalled.timer.as_mut().poll(cx));
-            // The system lets a write go on only when much of its buffer is free again, which a slow connection may take long to
-            // reach. So what counts is whether any of it was accepted.
+            // The system lets a write go on only when much of its buffer is free again, which a slow connection may
+            // take long to reach. So what counts is whether any of it was accepted.
             if unaccepted >= stalled.unaccepted {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }

@@ -115,7 +115,8 @@ async fn who_never_reads_is_not_kept() {
         let head = format!("GET {request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", alice.token);
         let many = head.repeat(100);
         let mut stream = connect_with_small_buffer(&server).await;
-        // The server stops reading when nobody reads what it writes: what is sent to it is bounded by what the system keeps.
+        // The server stops reading when nobody reads what it writes: what is sent to it is bounded by what the system
+        // keeps.
         let mut sent = 0;
         let (_, took) = advancing(&clock, async {
             while let Ok(written @ 1..) = stream.write(many.as_bytes()).await {

@@ -114,7 +114,8 @@ async fn an_event_signed_after_its_key_expired_is_refused_where_that_matters() {
     }
 }
 
-/// The key that one Helm chart generated for every server (CVE-2026-24044): what `math/rand` of Go gives for the seed 0.
+/// The key that one Helm chart generated for every server (CVE-2026-24044): what `math/rand` of Go gives for the seed
+/// 0.
 fn leaked_key() -> SigningKey {
     let seed =
         base64::engine::general_purpose::STANDARD.decode("AZT9wvov/MBB0/8SBFtzyG5P+V/2YqXu6Cq99EotC3U=").unwrap();
