@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::key_backup::{self, Backup, Scope, Session};
-use plexus_store::{Database, DbError, Tx};
+use plexus_store::{Database, DbError, Tx, readable};
 
 /// Largest `auth_data` and `session_data` in bytes.
 const MAX_BYTES: usize = 65_536;
@@ -168,10 +168,11 @@ impl KeyBackups {
             .read(move |tx| {
                 find(tx, &user_id, Some(version))?;
                 let found = key_backup::sessions(tx, user_id.as_str(), version, part.scope())?;
+                let found = by_room(found, &user_id);
                 if found.is_empty() && matches!(part, Part::Session(..)) {
                     return Err(BackupError::NoKeys);
                 }
-                by_room(found, &user_id)
+                Ok(found)
             })
             .await
     }
@@ -294,11 +295,13 @@ fn limited(object: &Object) -> Result<String, BackupError> {
     }
 }
 
-fn by_room(sessions: Vec<Session>, user_id: &UserId) -> Result<RoomKeys, BackupError> {
+/// The sessions that can be read.
+fn by_room(sessions: Vec<Session>, user_id: &UserId) -> RoomKeys {
     let mut keys = RoomKeys::new();
     for session in sessions {
-        let session_data = Object::parse(&session.session_data)
-            .map_err(|error| DbError::bad_data(format!("key_backup_sessions.session_data of {user_id}"), error))?;
+        let place = || format!("key_backup_sessions.session_data of {user_id}, session {:?}", session.session_id);
+        let session_data = Object::parse(&session.session_data).map_err(|error| DbError::bad_data(place(), error));
+        let Some(session_data) = readable(session_data) else { continue };
         let key = SessionKey {
             first_message_index: session.first_message_index,
             forwarded_count: session.forwarded_count,
@@ -307,5 +310,5 @@ fn by_room(sessions: Vec<Session>, user_id: &UserId) -> Result<RoomKeys, BackupE
         };
         keys.entry(session.room_id).or_default().insert(session.session_id, key);
     }
-    Ok(keys)
+    keys
 }

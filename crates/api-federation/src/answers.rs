@@ -100,6 +100,7 @@ pub fn not_received(error: ReceiveError) -> ApiError {
             ApiError::invalid_param(error.to_string())
         }
         ReceiveError::Limit(error) => limited(error),
+        ReceiveError::StrippedState(_) => ApiError::too_large(error.to_string()),
         ReceiveError::OtherRoom => ApiError::invalid_param(error.to_string()),
         ReceiveError::NotInRoom => ApiError::not_found(error.to_string()),
         ReceiveError::DeniedByAcl => ApiError::forbidden(error.to_string()),

@@ -115,7 +115,7 @@ impl EduReceiver {
     /// Whether a user shares a room with a local one.
     async fn is_met(&self, user: &UserId) -> Result<bool, DbError> {
         for room in self.0.rooms.memberships().of(user).await?.joined() {
-            if let Some(room) = self.0.rooms.get_nid(room).await?
+            if let Some(room) = self.0.rooms.get_readable_nid(room).await?
                 && !room.view().local_joined.is_empty()
             {
                 return Ok(true);

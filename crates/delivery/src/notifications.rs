@@ -43,7 +43,7 @@ impl Notifications {
             if membership.kind != MembershipKind::Join {
                 continue;
             }
-            let Some(room) = self.rooms.get_nid(membership.room).await? else { continue };
+            let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { continue };
             let range = (membership.position, upto);
             let notified = self.unread.notified(user, &room, range, LOOKED_AT).await?;
             let wanted = notified.into_iter().filter(|notified| notified.highlight || !highlights);

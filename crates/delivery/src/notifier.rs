@@ -97,7 +97,7 @@ impl Wakers {
             return Ok(());
         }
         for room in self.rooms.memberships().of(user).await?.joined() {
-            if let Some(room) = self.rooms.get_nid(room).await? {
+            if let Some(room) = self.rooms.get_readable_nid(room).await? {
                 self.wake_members(&room.view());
             }
         }

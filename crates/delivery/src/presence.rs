@@ -148,7 +148,7 @@ impl Presence {
     pub async fn excluded_rooms(&self, rooms: &Rooms) -> Result<HashSet<RoomNid>, DbError> {
         let mut excluded = HashSet::new();
         for id in &self.settings.exclude_rooms {
-            excluded.extend(rooms.get(id).await?.map(|room| room.nid));
+            excluded.extend(rooms.get_readable(id).await?.map(|room| room.nid));
         }
         Ok(excluded)
     }

@@ -6,7 +6,7 @@ use plexus_protocol::push_rules::{
 };
 use plexus_store::{Database, DbError, repo};
 
-use crate::settings::{merged, parse_rules};
+use crate::settings::{parse_rules, readable_or_default};
 
 /// A change to a user's push rules.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub enum PushRulesError {
 pub async fn of_user(db: &Database, user: &UserId) -> Result<Ruleset, DbError> {
     let key = user.to_string();
     let stored = db.read(move |tx| repo::push_rules::get(tx, &key)).await?;
-    merged(user, stored.as_ref().map(|(rules, _)| rules.as_str()))
+    Ok(readable_or_default(user, stored.as_ref().map(|(rules, _)| rules.as_str())))
 }
 
 /// The content of `m.push_rules`: all rules, under `global`.

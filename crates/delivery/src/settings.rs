@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::push_rules::{CompiledRuleset, Ruleset, UserRules, default_ruleset_with_legacy_mentions};
-use plexus_store::{Database, DbError, Position, repo};
+use plexus_store::{Database, DbError, Position, readable, repo};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
@@ -78,7 +78,7 @@ impl SettingsCache {
                 })
             })
             .await?;
-        let ruleset = merged(user, stored.rules.as_deref())?;
+        let ruleset = readable_or_default(user, stored.rules.as_deref());
         let settings = Arc::new(UserSettings {
             ignored: stored.ignored.as_deref().map(ignored_users).unwrap_or_default(),
             rules: self.share(CompiledRuleset::new(&ruleset, user)),
@@ -103,9 +103,11 @@ impl SettingsCache {
     }
 }
 
-/// A user's complete push rules, from what is stored of them.
-pub fn merged(user: &UserId, stored: Option<&str>) -> Result<Ruleset, DbError> {
-    Ok(parse_rules(user, stored)?.merge(default_ruleset_with_legacy_mentions(user)))
+/// A user's complete push rules, from what is stored of them; the predefined ones alone, with a line in the log, when that cannot be
+/// read.
+pub fn readable_or_default(user: &UserId, stored: Option<&str>) -> Ruleset {
+    let own = readable(parse_rules(user, stored)).unwrap_or_default();
+    own.merge(default_ruleset_with_legacy_mentions(user))
 }
 
 /// A user's own part of the push rules, from what is stored.

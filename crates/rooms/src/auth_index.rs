@@ -12,6 +12,8 @@ use plexus_protocol::state_res::{AuthGraph, Node};
 use plexus_store::repo::events::{BareEvent, Verdict};
 use plexus_store::{Database, DbError, EventNid, RoomNid, event_key, repo};
 
+use crate::load;
+
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 2_000;
 
@@ -131,7 +133,5 @@ async fn by_ids(db: &Database, ids: &[EventId]) -> Result<Vec<BareEvent>, DbErro
 
 /// The event of a row, as it federates.
 pub(crate) fn parse(row: &BareEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    let place = || format!("events, event_nid {}", row.event_nid);
-    let event_id = event_key::decode(&row.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
-    Pdu::from_stored(&row.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))
+    load::parse_event((row.event_nid, &row.event_id), &row.json, version)
 }

@@ -162,7 +162,7 @@ impl Rooms {
         draft: &Draft,
     ) -> Result<Built, SendError> {
         let replaced = self.replaced(version, head, draft).await?;
-        if let Some((_, before)) = &replaced
+        if let Some((_, Some(before))) = &replaced
             && before.sender() == &draft.sender
             && before.content() == &draft.content
         {
@@ -172,7 +172,7 @@ impl Rooms {
         let pdu = builder.build(version, &self.signing_key, &self.server_name)?;
         auth::check(version.rules(), &pdu, &auth_state.lookup())?;
         let nid = self.nids.take(2).await?;
-        Ok(self.pending(version, head, draft, nid, pdu, replaced))
+        self.pending(version, head, draft, nid, pdu, replaced)
     }
 
     /// The event that a user of another server may complete and sign, checked as if it were (server-server API,
@@ -224,8 +224,8 @@ impl Rooms {
         draft: &Draft,
         nid: EventNid,
         pdu: Pdu,
-        replaced: Option<(EventNid, Pdu)>,
-    ) -> Built {
+        replaced: Option<(EventNid, Option<Pdu>)>,
+    ) -> Result<Built, SendError> {
         let mut next = head.clone();
         next.tip = Tip {
             extremities: Arc::new([Extremity { nid, event_id: pdu.event_id().clone() }]),
@@ -253,14 +253,14 @@ impl Rooms {
         }
         let pending = PendingEvent {
             nid,
-            packed: pdu_json::pack(pdu.json()),
+            packed: pdu_json::pack(pdu.json()).map_err(DbError::from)?,
             stored: false,
             in_timeline: true,
             verdict: Verdict::Accepted,
             snapshot_before: Some(head.tip.snapshot),
             snapshots,
             changes,
-            replaced: replaced.map(|(nid, before)| Replaced::of(nid, &before)),
+            replaced: replaced.and_then(|(nid, before)| Some(Replaced::of(nid, &before?))),
             _kept: event,
             transaction: draft.transaction.clone(),
             redacted_by: None,
@@ -270,20 +270,20 @@ impl Rooms {
             sending: Sending::Own,
             pdu,
         };
-        Built::Event(Box::new(pending), next)
+        Ok(Built::Event(Box::new(pending), next))
     }
 
-    /// The state event that the draft would replace.
+    /// The state event that the draft would replace, if that can be read.
     async fn replaced(
         &self,
         version: RoomVersion,
         head: &Head,
         draft: &Draft,
-    ) -> Result<Option<(EventNid, Pdu)>, DbError> {
+    ) -> Result<Option<(EventNid, Option<Pdu>)>, DbError> {
         let entry = draft.state_key.as_ref().and_then(|key| head.current.state.get(&draft.event_type, key));
         match entry {
             None => Ok(None),
-            Some(entry) => Ok(Some((entry.nid, self.entry_pdu(version, entry).await?))),
+            Some(entry) => Ok(Some((entry.nid, self.readable_entry_pdu(version, entry).await?))),
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::event::redact;
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::DbError;
 use plexus_store::repo::redactions::{self, Due};
-use plexus_store::{DbError, event_key};
 
+use crate::load;
 use crate::registry::Rooms;
 
 /// How many events are censored in one transaction.
@@ -19,14 +20,19 @@ impl Rooms {
         let before = self.clock.now_ms().saturating_sub(retention);
         loop {
             let due = self.db.read(move |tx| redactions::due(tx, before, BATCH)).await?;
-            let censored = due.iter().map(redacted).collect::<Result<Vec<_>, _>>()?;
-            if censored.is_empty() {
+            if due.is_empty() {
                 return Ok(());
             }
+            let censored: Vec<(i64, Option<String>)> =
+                due.iter().map(|due| (due.event_nid, plexus_store::readable(redacted(due)))).collect();
             self.db
                 .write(move |tx| {
                     for (event, json) in &censored {
-                        redactions::censor(tx, *event, json)?;
+                        match json {
+                            Some(json) => redactions::censor(tx, *event, json)?,
+                            // Nobody is shown it either way, and it must not hold up the others.
+                            None => redactions::leave(tx, *event)?,
+                        }
                     }
                     Ok::<_, DbError>(())
                 })
@@ -35,10 +41,9 @@ impl Rooms {
     }
 }
 
-fn redacted(due: &Due) -> Result<(i64, String), DbError> {
+fn redacted(due: &Due) -> Result<String, DbError> {
     let place = || format!("events, event_nid {}", due.event_nid);
     let version: RoomVersion = due.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;
-    let event_id = event_key::decode(&due.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
-    let pdu = Pdu::from_stored(&due.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
-    Ok((due.event_nid, redact::redact(&pdu).json().to_owned()))
+    let pdu = load::parse_event((due.event_nid, &due.event_id), &due.json, version)?;
+    Ok(redact::redact(&pdu).json().to_owned())
 }

@@ -141,15 +141,15 @@ impl Inbox {
             }
         }
         let checked = staged;
-        let staged: Vec<NewStaged> = checked
-            .iter()
-            .map(|Checked { room, pdu }| NewStaged {
+        let staged = checked.iter().map(|Checked { room, pdu }| {
+            Ok(NewStaged {
                 room_nid: room.nid,
                 origin: origin.to_string(),
                 event_id: event_key::encode(pdu.event_id()),
-                json: pdu_json::pack(pdu.json()),
+                json: pdu_json::pack(pdu.json())?,
             })
-            .collect();
+        });
+        let staged = staged.collect::<Result<Vec<_>, DbError>>()?;
         let (name, txn, told) = (origin.clone(), txn_id.to_owned(), answer.clone());
         let now_ms = self.receiver.rooms.clock.now_ms();
         db.write(move |tx| {
@@ -236,17 +236,21 @@ impl Inbox {
         let Some(entry) = pdu.state_key().and_then(|user| view.state.get("m.room.member", user)) else {
             return Ok(false);
         };
-        let inviter = room.state_event(entry).await?.pdu.sender().server_name().to_owned();
-        Ok(entry.membership != Some(MembershipKind::Invite) || pdu.sender().server_name() == inviter)
+        if entry.membership != Some(MembershipKind::Invite) {
+            return Ok(true);
+        }
+        let invite = room.readable_state_event(entry).await?;
+        Ok(invite.is_some_and(|invite| invite.pdu.sender().server_name() == pdu.sender().server_name()))
     }
 
+    /// The room of an event; `None` also, with a line in the log, when the room cannot be read: the other events are not held up.
     async fn room_of(&self, raw: &RawPdu) -> Result<Option<Arc<Room>>, DbError> {
         #[derive(Deserialize)]
         struct InRoom {
             room_id: RoomId,
         }
         match serde_json::from_str::<InRoom>(raw.get()) {
-            Ok(InRoom { room_id }) => self.receiver.rooms.get(&room_id).await,
+            Ok(InRoom { room_id }) => self.receiver.rooms.get_readable(&room_id).await,
             Err(_) => Ok(None),
         }
     }

@@ -71,4 +71,5 @@ pub use servers::Servers;
 pub use sorted::SortedSet;
 pub use state_filler::StateFiller;
 pub use state_map::{StateEntry, StateMap};
+pub use stripped::{StrippedState, TooMuchStrippedState};
 pub use timeline_event::{ClientFormat, Replaced, TimelineEvent, Transaction};

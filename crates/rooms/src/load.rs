@@ -1,4 +1,8 @@
 //! From the database into memory: rooms, and events as clients are given them.
+//!
+//! An event that cannot be read is left out of what is shown, with a line in the log; what decides who may do what is not read without it.
+
+mod unreadable;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,9 +11,10 @@ use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::pdu_json::UnpackError;
 use plexus_store::repo::events::StoredEvent;
 use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, repo};
+use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, readable, repo};
 
 use crate::event_cache::EventCache;
 use crate::head::{Extremity, Tip};
@@ -39,6 +44,20 @@ const ALWAYS_IN_MEMORY: [&str; 13] = [
     "m.room.tombstone",
     "m.room.topic",
 ];
+
+/// Of those the ones without which a room is not loaded: they decide who may do what.
+const DECISIVE: [&str; 7] = [
+    "m.room.create",
+    "m.room.guest_access",
+    "m.room.history_visibility",
+    "m.room.join_rules",
+    "m.room.policy",
+    "m.room.power_levels",
+    "m.room.server_acl",
+];
+
+/// What an `m.room.history_visibility` event that cannot be read stands for: nobody is shown more than it may have allowed.
+pub(crate) const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
 
 /// A room's row and everything its view needs.
 pub(crate) struct LoadedRoom {
@@ -72,18 +91,19 @@ pub(crate) fn room(
         // When so many have been late, all that follow may be.
         None => repo::events::latest_ts(tx, nid)?.unwrap_or(i64::MAX),
     };
-    let mut recent = hydrate(tx, version, newest)?;
-    recent.sort_by_key(|event| event.position);
-    let recent_after = match recent.first() {
-        Some(first) if !complete => first.position - 1,
+    let recent_after = match newest.last().and_then(|oldest| oldest.position) {
+        Some(oldest) if !complete => oldest - 1,
         _ => 0,
     };
+    let mut recent = hydrate(tx, version, newest)?;
+    recent.sort_by_key(|event| event.position);
 
     let state = state(tx, (nid, version), &recent, as_of)?;
     let mut extremities = Vec::with_capacity(row.extremities.len());
     for event in repo::events::by_nids(tx, &row.extremities)? {
-        let pdu = parse(&event, version)?;
-        extremities.push(Extremity { nid: event.event_nid, event_id: pdu.event_id().clone() });
+        let event_id = event_key::decode(&event.event_id, version);
+        let event_id = event_id.map_err(|error| bad_event(event.event_nid, error))?;
+        extremities.push(Extremity { nid: event.event_nid, event_id });
     }
     let partial = repo::partial_joins::of_room(tx, nid)?.map(Arc::new);
     let merged = match partial.is_some() || has_members_elsewhere(&state, server_name) {
@@ -147,6 +167,8 @@ fn state(
         let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, membership);
         if let Some(event) = events.get(&row.event_nid) {
             entry.remember(event, as_of);
+        } else if entry.keeps() && DECISIVE.contains(&&*entry.event_type) {
+            return Err(bad_event(entry.nid, format!("the room cannot do without its {}", entry.event_type)));
         }
         state.insert(Arc::new(entry));
     }
@@ -198,7 +220,11 @@ pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevel
     }
 }
 
-/// The event of a state entry; `as_of`: the room's count of redactions.
+/// The event of a state entry; `as_of`: the room's count of redactions. Of a member event that cannot be read the membership is known
+/// all the same: it comes back as if it had been redacted.
+///
+/// # Errors
+/// When another event cannot be read.
 pub(crate) async fn state_event(
     db: &Database,
     cache: &EventCache,
@@ -210,17 +236,37 @@ pub(crate) async fn state_event(
         return Ok(event);
     }
     let (nid, reading) = (entry.nid, cache.begin());
-    let events = db.read(move |tx| by_nids(tx, version, &[nid])).await?;
-    let event = events
-        .into_iter()
-        .next()
-        .ok_or_else(|| DbError::bad_data(format!("current_state, event {nid}"), "no such event"))?;
+    let member = entry.membership.map(|membership| (Arc::clone(&entry.state_key), membership));
+    let read = db.read(move |tx| {
+        let event = by_nids(tx, version, &[nid])?.pop();
+        match (event, member) {
+            (None, Some((user, membership))) => unreadable::member(tx, version, nid, &user, membership),
+            (event, _) => Ok::<_, DbError>(event),
+        }
+    });
+    let event = read.await?.ok_or_else(|| bad_event(nid, "it is not there or cannot be read"))?;
     cache.insert(&event, as_of, reading);
     entry.remember(&event, as_of);
     Ok(event)
 }
 
-/// Timeline events by number, in no particular order.
+/// As [`by_nids`].
+///
+/// # Errors
+/// When one of the events is not there or cannot be read.
+pub(crate) fn all_by_nids(
+    tx: &mut Tx<'_>,
+    version: RoomVersion,
+    nids: &[EventNid],
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let events = by_nids(tx, version, nids)?;
+    match nids.iter().find(|nid| events.iter().all(|event| event.nid != **nid)) {
+        None => Ok(events),
+        Some(missing) => Err(bad_event(*missing, "it is not there or cannot be read")),
+    }
+}
+
+/// Timeline events by number, in no particular order; those that cannot be read are left out.
 pub(crate) fn by_nids(
     tx: &mut Tx<'_>,
     version: RoomVersion,
@@ -230,7 +276,7 @@ pub(crate) fn by_nids(
     hydrate(tx, version, stored)
 }
 
-/// Completes stored events with what they replaced and what redacted them. Keeps the order.
+/// Completes stored events with what they replaced and what redacted them. Keeps the order; leaves out what cannot be read.
 pub(crate) fn hydrate(
     tx: &mut Tx<'_>,
     version: RoomVersion,
@@ -243,13 +289,15 @@ pub(crate) fn hydrate(
     let mut related = HashMap::with_capacity(others.len());
     if !others.is_empty() {
         for row in repo::events::by_nids(tx, &others)? {
-            let pdu = parse(&row, version)?;
-            related.insert(row.event_nid, (row, pdu));
+            if let Some(pdu) = readable(parse(&row, version)) {
+                related.insert(row.event_nid, (row, pdu));
+            }
         }
     }
-    rows.into_iter()
-        .map(|row| {
-            let pdu = shown(&row, &parse(&row, version)?);
+    let events = rows
+        .into_iter()
+        .filter_map(|row| {
+            let pdu = shown(&row, &readable(parse(&row, version))?);
             let replaced = row
                 .replaced
                 .and_then(|nid| related.get(&nid))
@@ -264,9 +312,10 @@ pub(crate) fn hydrate(
             });
             let mut event = TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), pdu, replaced, transaction);
             event.redacted_because = redacted_because;
-            Ok(Arc::new(event))
+            Some(Arc::new(event))
         })
-        .collect()
+        .collect();
+    Ok(events)
 }
 
 /// The event of a row, of which `pdu` was parsed: what is left of it when it has been redacted.
@@ -283,7 +332,21 @@ pub(crate) fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbEr
 }
 
 fn parse_as(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    let place = || format!("events, event_nid {}", row.event_nid);
-    let event_id = event_key::decode(&row.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
-    Pdu::from_stored(&row.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))
+    parse_event((row.event_nid, &row.event_id), &row.json, version)
+}
+
+/// The event with this number and stored id.
+pub(crate) fn parse_event(
+    (nid, event_id): (EventNid, &[u8]),
+    json: &Result<String, UnpackError>,
+    version: RoomVersion,
+) -> Result<Pdu, DbError> {
+    let event_id = event_key::decode(event_id, version).map_err(|error| bad_event(nid, error))?;
+    let json = json.as_ref().map_err(|error| bad_event(nid, error))?;
+    Pdu::from_stored(json, event_id, version).map_err(|error| bad_event(nid, error))
+}
+
+/// A row of `events` that is not what it must be.
+pub(crate) fn bad_event(nid: EventNid, problem: impl std::fmt::Display) -> DbError {
+    DbError::bad_data(format!("events, event_nid {nid}"), problem)
 }

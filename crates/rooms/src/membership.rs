@@ -30,7 +30,6 @@ use crate::serve;
 use remote::Remote;
 
 pub(crate) use content::checked_content;
-pub(crate) use remote::along;
 pub use third_party::Redemption;
 
 /// A change of membership to be made.
@@ -328,8 +327,8 @@ impl MembershipChanger {
         if let Some(room) = self.rooms.get(&change.room_id).await? {
             let view = room.view();
             if let Some(entry) = view.state.get("m.room.member", change.target.as_str()) {
-                let event = room.state_event(entry).await?;
-                servers.extend(ServerName::try_from(event.pdu.sender().server_name()).ok());
+                let event = room.readable_state_event(entry).await?;
+                servers.extend(event.and_then(|event| ServerName::try_from(event.pdu.sender().server_name()).ok()));
             }
             servers.extend(change.via.iter().cloned());
             servers.extend(view.servers.names().filter_map(|name| ServerName::try_from(name).ok()));

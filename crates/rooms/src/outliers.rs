@@ -49,7 +49,8 @@ impl Rooms {
         let pdus: Vec<Pdu> =
             pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
         for pdus in auth_events_first(pdus).chunks(WRITTEN_AT_ONCE) {
-            let packed = pdus.iter().map(|pdu| (pdu.clone(), pdu_json::pack(pdu.json()))).collect();
+            let packed = pdus.iter().map(|pdu| Ok((pdu.clone(), pdu_json::pack(pdu.json())?)));
+            let packed = packed.collect::<Result<_, DbError>>()?;
             let judged = self.judge_outliers(room, packed, &Judged::default()).await?;
             self.write_outliers(room.nid, judged.into()).await?;
         }

@@ -76,7 +76,7 @@ impl Rooms {
         let pending = PendingEvent {
             nid,
             pdu: pdu.clone(),
-            packed: pdu_json::pack(pdu.json()),
+            packed: pdu_json::pack(pdu.json()).map_err(DbError::from)?,
             stored: known.is_some(),
             in_timeline: false,
             verdict: Verdict::Accepted,

@@ -29,6 +29,7 @@ use crate::peers::Peers;
 use crate::persist::PersistError;
 use crate::registry::Rooms;
 use crate::room::Room;
+use crate::stripped::TooMuchStrippedState;
 use effort::ToldLimits;
 use place::{Arrival, Outcomes};
 
@@ -80,6 +81,9 @@ pub enum ReceiveError {
     /// This server takes no more invites, for now or at all.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// It brings more stripped state than is taken.
+    #[error(transparent)]
+    StrippedState(#[from] TooMuchStrippedState),
     /// Of another room.
     #[error("the event belongs to another room")]
     OtherRoom,

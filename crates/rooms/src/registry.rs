@@ -235,6 +235,23 @@ impl Rooms {
         }))
     }
 
+    /// As [`Self::get`]; `None` also, with a line in the log, when the room cannot be read. For whoever deals with several rooms: one
+    /// of them must not hold up the others.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_readable(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
+        readable(id, self.get(id).await)
+    }
+
+    /// As [`Self::get_readable`], by number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_readable_nid(&self, nid: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
+        readable(nid, self.get_nid(nid).await)
+    }
+
     /// The ids of rooms, in the order of their numbers; the rooms themselves are not loaded.
     pub async fn ids(&self, nids: &[RoomNid]) -> Result<Vec<RoomId>, DbError> {
         let mut ids = BTreeMap::new();
@@ -247,9 +264,9 @@ impl Rooms {
         }
         if !missing.is_empty() {
             for (nid, id) in self.db.read(move |tx| repo::rooms::ids(tx, &missing)).await? {
-                let id =
-                    RoomId::try_from(id).map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error))?;
-                ids.insert(nid, id);
+                let id = RoomId::try_from(id);
+                let id = id.map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error));
+                ids.extend(plexus_store::readable(id).map(|id| (nid, id)));
             }
         }
         Ok(ids.into_values().collect())
@@ -265,6 +282,18 @@ impl Rooms {
         match entry.pdu_in_memory().or_else(|| cache.pdu(entry.nid)) {
             Some(pdu) => Ok(pdu),
             None => Ok(load::state_event(&self.db, cache, version, entry, OWN_CONTENT_ONLY).await?.pdu.clone()),
+        }
+    }
+
+    /// As [`Self::entry_pdu`]; `None`, with a line in the log, when the event cannot be read.
+    pub(crate) async fn readable_entry_pdu(
+        &self,
+        version: RoomVersion,
+        entry: &StateEntry,
+    ) -> Result<Option<Pdu>, DbError> {
+        match self.entry_pdu(version, entry).await {
+            Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
+            read => read.map(Some),
         }
     }
 
@@ -315,6 +344,19 @@ impl Rooms {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.db
+    }
+}
+
+fn readable(
+    room: impl std::fmt::Display,
+    read: Result<Option<Arc<Room>>, DbError>,
+) -> Result<Option<Arc<Room>>, DbError> {
+    match read {
+        Err(error) if error.is_bad_data() => {
+            tracing::warn!("room {room} is left out: {error}");
+            Ok(None)
+        }
+        read => read,
     }
 }
 

@@ -138,7 +138,11 @@ impl Room {
         self.redactions.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The event of a state entry, read from the database on a miss.
+    /// The event of a state entry, read from the database on a miss. A member event that cannot be read comes back as if it had
+    /// been redacted.
+    ///
+    /// # Errors
+    /// When the database fails, or another event cannot be read.
     pub async fn state_event(&self, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
         crate::load::state_event(&self.db, &self.events, self.version, entry, self.redactions()).await
     }
@@ -146,6 +150,17 @@ impl Room {
     /// The event of a state entry, when it is in memory.
     pub fn state_event_in_memory(&self, entry: &StateEntry) -> Option<Arc<TimelineEvent>> {
         entry.event(self.redactions())
+    }
+
+    /// As [`Self::state_event`]; `None`, with a line in the log, when the event cannot be read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn readable_state_event(&self, entry: &StateEntry) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+        match self.state_event(entry).await {
+            Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
+            read => read.map(Some),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl Summaries {
         {
             return Ok(Some(summary));
         }
-        let Some(room) = rooms.get_nid(nid).await? else { return Ok(None) };
+        let Some(room) = rooms.get_readable_nid(nid).await? else { return Ok(None) };
         // Memory follows the database a moment later: the revision is read first, and is never newer than the view.
         let known = room.revision.load(Ordering::Acquire);
         let summary = RoomSummary::of(&room);

@@ -156,7 +156,7 @@ pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) ->
 /// Whether somebody with these memberships is joined to one of the rooms.
 pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> Result<bool, DbError> {
     for id in ids {
-        if let Some(room) = rooms.get(id).await?
+        if let Some(room) = rooms.get_readable(id).await?
             && joined.get(room.nid).is_some_and(|membership| membership.kind == MembershipKind::Join)
         {
             return Ok(true);

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use plexus_protocol::id::EventId;
-use plexus_store::{DbError, EventNid, Position, repo};
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
 
 use crate::load;
 use crate::room::Room;
@@ -34,7 +35,7 @@ pub enum Direction {
 }
 
 /// Timeline events with `after < position <= upto`: read backward the newest `limit`, newest first; read forward the
-/// oldest `limit`, oldest first.
+/// oldest `limit`, oldest first. Those that cannot be read are as if they were not there.
 pub async fn range(
     room: &Room,
     after: Position,
@@ -55,27 +56,54 @@ pub async fn range(
             let missing = limit_rows - u64::try_from(found.len()).unwrap_or(limit_rows);
             if missing > 0 && after < view.recent_after {
                 let upto = upto.min(view.recent_after);
-                let older = room
-                    .db
-                    .read(move |tx| {
-                        let rows = repo::events::newest(tx, nid, after, upto, missing)?;
-                        load::hydrate(tx, version, rows)
-                    })
-                    .await?;
-                found.extend(older);
+                let older = room.db.read(move |tx| older(tx, (nid, version), (after, upto), missing));
+                found.extend(older.await?);
             }
             Ok(found)
         }
         Direction::Forward if after >= view.recent_after => {
             Ok(view.recent.iter().filter(within).take(limit).cloned().collect())
         }
-        Direction::Forward => {
-            room.db
-                .read(move |tx| {
-                    let rows = repo::events::oldest(tx, nid, after, upto, limit_rows)?;
-                    load::hydrate(tx, version, rows)
-                })
-                .await
+        Direction::Forward => room.db.read(move |tx| newer(tx, (nid, version), (after, upto), limit_rows)).await,
+    }
+}
+
+/// The newest `limit` readable events, newest first. Whoever gets fewer takes it that there are no more.
+fn older(
+    tx: &mut Tx<'_>,
+    (room, version): (RoomNid, RoomVersion),
+    (after, mut upto): (Position, Position),
+    limit: u64,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let mut found = Vec::new();
+    loop {
+        let missing = limit - found.len() as u64;
+        let rows = repo::events::newest(tx, room, after, upto, missing)?;
+        let (count, last) = (rows.len() as u64, rows.last().and_then(|row| row.position));
+        found.extend(load::hydrate(tx, version, rows)?);
+        match last {
+            Some(last) if count == missing && (found.len() as u64) < limit => upto = last - 1,
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// As [`older`], the oldest, oldest first.
+fn newer(
+    tx: &mut Tx<'_>,
+    (room, version): (RoomNid, RoomVersion),
+    (mut after, upto): (Position, Position),
+    limit: u64,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let mut found = Vec::new();
+    loop {
+        let missing = limit - found.len() as u64;
+        let rows = repo::events::oldest(tx, room, after, upto, missing)?;
+        let (count, last) = (rows.len() as u64, rows.last().and_then(|row| row.position));
+        found.extend(load::hydrate(tx, version, rows)?);
+        match last {
+            Some(last) if count == missing && (found.len() as u64) < limit => after = last,
+            _ => return Ok(found),
         }
     }
 }
@@ -134,7 +162,7 @@ pub async fn state_event_at(
     if position >= room.view().position {
         let view = room.view();
         return match view.state.get(event_type, state_key) {
-            Some(entry) => room.state_event(entry).await.map(Some),
+            Some(entry) => room.readable_state_event(entry).await,
             None => Ok(None),
         };
     }
@@ -182,7 +210,7 @@ pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbErr
     state_events(room, &entries).await
 }
 
-/// The events of state entries, in their order; those that memory lacks are read in one go.
+/// The events of state entries, in their order, without those that cannot be read; those that memory lacks are read in one go.
 pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let in_memory: Vec<_> = entries.iter().map(|entry| room.state_event_in_memory(entry)).collect();
     let missing: Vec<EventNid> =
@@ -194,6 +222,12 @@ pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Ve
     });
     let read = try_join_all(reads).await?.into_iter().flatten().map(|event| (event.nid, event));
     let mut read: HashMap<EventNid, Arc<TimelineEvent>> = read.collect();
+    for entry in entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry) {
+        // Member events that cannot be read: there is something left of them.
+        if entry.membership.is_some() && !read.contains_key(&entry.nid) {
+            read.extend(room.readable_state_event(entry).await?.map(|event| (event.nid, event)));
+        }
+    }
     // Not cached: reading a large room once must not drive out what others use.
     let events = entries.iter().zip(in_memory).filter_map(|(entry, event)| event.or_else(|| read.remove(&entry.nid)));
     Ok(events.collect())

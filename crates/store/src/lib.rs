@@ -21,7 +21,9 @@ pub mod repo;
 mod varint;
 
 pub use change::{Change, CommitListener};
-pub use db::{Any, Backend, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first};
+pub use db::{
+    Any, Backend, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,
+};
 
 /// A number from the one clock: the order of commits. Starts at 1; 0 is before everything.
 pub type Position = i64;

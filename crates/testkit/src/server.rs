@@ -235,6 +235,11 @@ impl TestServer {
         &mut self.config
     }
 
+    /// Where its database is, for tests that change it while the server is stopped.
+    pub fn place(&self) -> &TestPlace {
+        &self.place
+    }
+
     /// What is in front of it.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::one_time_keys::{self, Key};
-use plexus_store::{DbError, Tx};
+use plexus_store::{DbError, Tx, readable};
 
 use super::DeviceKeys;
 use crate::device_changes;
@@ -46,8 +46,8 @@ impl DeviceKeys {
                         }
                         None => fallback(tx, user_id, device_id, algorithm)?,
                     };
-                    if let Some(key) = key {
-                        let answer = answer(user_id, &key)?;
+                    // One that cannot be read is used up all the same: the device's next one may be good.
+                    if let Some(answer) = key.and_then(|key| readable(answer(user_id, &key))) {
                         claimed.entry(user_id.clone()).or_default().insert(device_id.to_owned(), answer);
                     }
                 }

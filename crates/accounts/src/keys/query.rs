@@ -6,7 +6,7 @@ use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::device_keys::{self, CrossSigningKey, Signature};
 use plexus_store::repo::{device_lists, users};
-use plexus_store::{DbError, Position, Tx};
+use plexus_store::{DbError, Position, Tx, readable};
 
 use super::{DeviceKeys, add_signature, stored};
 
@@ -153,7 +153,7 @@ fn query(tx: &mut Tx, viewer: &str, wanted: &BTreeMap<UserId, Vec<String>>) -> R
         if !devices.is_empty() && !devices.contains(&keys.device_id) {
             continue;
         }
-        let mut object = stored(&keys.key_json, "device_keys", &keys.user_id)?;
+        let Some(mut object) = readable(stored(&keys.key_json, "device_keys", &keys.user_id)) else { continue };
         signatures.apply(&mut object, &keys.user_id, &keys.device_id);
         if let Some(name) = keys.display_name {
             object.insert("unsigned", Object::from([("device_display_name", name)]));
@@ -163,7 +163,7 @@ fn query(tx: &mut Tx, viewer: &str, wanted: &BTreeMap<UserId, Vec<String>>) -> R
         }
     }
     for key in device_keys::cross_signing_of_users(tx, &user_ids)? {
-        add_cross_signing(&mut found, viewer, &signatures, wanted, key)?;
+        add_cross_signing(&mut found, viewer, &signatures, wanted, key);
     }
     Ok(found)
 }
@@ -174,9 +174,9 @@ fn add_cross_signing(
     signatures: &Signatures,
     wanted: &BTreeMap<UserId, Vec<String>>,
     key: CrossSigningKey,
-) -> Result<(), DbError> {
-    let Some((user_id, _)) = wanted.get_key_value(key.user_id.as_str()) else { return Ok(()) };
-    let mut object = stored(&key.key_json, "cross_signing_keys", &key.user_id)?;
+) {
+    let Some((user_id, _)) = wanted.get_key_value(key.user_id.as_str()) else { return };
+    let Some(mut object) = readable(stored(&key.key_json, "cross_signing_keys", &key.user_id)) else { return };
     if let Some(public) = super::cross_signing::public_part(&object).map(str::to_owned) {
         signatures.apply(&mut object, &key.user_id, &public);
     }
@@ -184,10 +184,9 @@ fn add_cross_signing(
         "master" => &mut found.master_keys,
         "self_signing" => &mut found.self_signing_keys,
         "user_signing" if key.user_id == viewer => &mut found.user_signing_keys,
-        _ => return Ok(()),
+        _ => return,
     };
     keys.insert(user_id.clone(), object);
-    Ok(())
 }
 
 /// Signatures by what they are on: user id, and device id or key.

@@ -132,7 +132,7 @@ impl Changes<'_> {
     }
 
     async fn encrypted_room(&self, room: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
-        let room = self.rooms.get_nid(room).await?;
+        let room = self.rooms.get_readable_nid(room).await?;
         Ok(room.filter(|room| room.view().state.get("m.room.encryption", "").is_some()))
     }
 }

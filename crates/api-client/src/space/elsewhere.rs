@@ -162,7 +162,7 @@ impl RoomsElsewhere {
         if summary.world_readable || matches!(&*summary.join_rule, "public" | "knock" | "knock_restricted") {
             return Ok(true);
         }
-        if let Some(room) = self.rooms.get(&summary.room_id).await?
+        if let Some(room) = self.rooms.get_readable(&summary.room_id).await?
             && room.view().state.membership(user.as_str()) == Some(MembershipKind::Invite)
         {
             return Ok(true);

@@ -123,7 +123,7 @@ impl Walk<'_> {
         via: &[ServerName],
         space: Option<&Told>,
     ) -> Result<Option<Stop>, DbError> {
-        let known = self.rooms.get(room_id).await?;
+        let known = self.rooms.get_readable(room_id).await?;
         // Of a room that nobody here is in any more, others know better what it is like.
         if let Some(room) = known.as_ref().filter(|room| !room.view().local_joined.is_empty()) {
             let shown = is_accessible(self.rooms, room, Some(self.user)).await?;

@@ -89,7 +89,7 @@ async fn is_visible(rooms: &Rooms, own: &HashSet<RoomNid>, user: &Found) -> Resu
         return Ok(true);
     }
     for nid in theirs.joined() {
-        if let Some(room) = rooms.get_nid(nid).await?
+        if let Some(room) = rooms.get_readable_nid(nid).await?
             && room.view().join_rule == JoinRule::Public
         {
             return Ok(true);

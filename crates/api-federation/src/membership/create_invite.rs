@@ -33,13 +33,13 @@ impl Invite<'_> {
         if pdu.event_id() != self.event_id {
             return Err(ApiError::invalid_param("The event has another id"));
         }
-        serve::check_room_state(receiver, &pdu, self.room_state).await.map_err(not_taken)?;
+        let room_state = serve::check_room_state(receiver, &pdu, self.room_state).await.map_err(not_taken)?;
         let invited = pdu.state_key().and_then(|key| UserId::try_from(key).ok());
         if let Some(invited) = invited
             && profiles.find(&invited).await?.is_none()
         {
             return Err(ApiError::not_found("No such user"));
         }
-        receiver.invited(self.origin, pdu, self.room_state).await.map_err(not_received)
+        receiver.invited(self.origin, pdu, room_state).await.map_err(not_received)
     }
 }

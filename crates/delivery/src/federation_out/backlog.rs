@@ -54,7 +54,7 @@ impl FederationOut {
                 continue;
             }
             if !inside.contains(&event.room_nid) && !outside.contains(&event.room_nid) {
-                let room = self.readable_room(event.room_nid).await?;
+                let room = self.parts.rooms.get_readable_nid(event.room_nid).await?;
                 let is_in = room.is_some_and(|room| room.view().servers.contains(server.as_str()));
                 if is_in { &mut inside } else { &mut outside }.insert(event.room_nid);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_rooms::{Room, TimelineEvent, timeline};
+use plexus_rooms::timeline;
 use plexus_store::repo::device_lists::DeviceChange;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
@@ -80,7 +80,7 @@ impl FederationOut {
         let mut items = Vec::with_capacity(events.len());
         for event in events {
             let Some(pdu) = pdus.get(&event.event_nid) else { continue };
-            let Some(room) = self.readable_room(event.room_nid).await? else { continue };
+            let Some(room) = self.parts.rooms.get_readable_nid(event.room_nid).await? else { continue };
             let to = Recipients::Room {
                 servers: room.view().servers.clone(),
                 but: event.handed_by.clone(),
@@ -99,23 +99,12 @@ impl FederationOut {
         }
         let mut pdus = HashMap::with_capacity(events.len());
         for (room, nids) in by_room {
-            if let Some(room) = self.readable_room(room).await? {
-                let events = readable_events(&room, nids).await?;
+            if let Some(room) = self.parts.rooms.get_readable_nid(room).await? {
+                let events = timeline::by_nids(&room, nids).await?;
                 pdus.extend(events.iter().map(|event| (event.nid, event.pdu.clone())));
             }
         }
         Ok(pdus)
-    }
-
-    /// A room. One that cannot be read is passed over, so that it does not hold up all the others.
-    pub(super) async fn readable_room(&self, room: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
-        match self.parts.rooms.get_nid(room).await {
-            Err(error) if error.is_of_one() => {
-                tracing::warn!("other servers are sent nothing of room {room}: {error}");
-                Ok(None)
-            }
-            found => found,
-        }
     }
 
     /// [`Self::device_update`]; `None` if what is stored of the device cannot be read.
@@ -158,7 +147,7 @@ impl FederationOut {
     /// Whether a user shares a room with another server.
     pub(super) async fn shares_room(&self, user: &UserId, server: &ServerName) -> Result<bool, DbError> {
         for room in self.parts.rooms.memberships().of(user).await?.joined() {
-            if let Some(room) = self.readable_room(room).await?
+            if let Some(room) = self.parts.rooms.get_readable_nid(room).await?
                 && room.view().servers.contains(server.as_str())
             {
                 return Ok(true);
@@ -171,30 +160,11 @@ impl FederationOut {
     pub(super) async fn servers_sharing(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
         let mut servers = BTreeSet::new();
         for room in self.parts.rooms.memberships().of(user).await?.joined() {
-            if let Some(room) = self.readable_room(room).await? {
+            if let Some(room) = self.parts.rooms.get_readable_nid(room).await? {
                 servers.extend(room.view().servers.names().map(str::to_owned));
             }
         }
         servers.remove(self.parts.rooms.server_name().as_str());
         Ok(servers)
     }
-}
-
-/// Events of a room by their numbers, without those that cannot be read.
-async fn readable_events(room: &Room, nids: Vec<EventNid>) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
-    match timeline::by_nids(room, nids.clone()).await {
-        Err(error) if error.is_of_one() => {}
-        found => return found,
-    }
-    let mut events = Vec::with_capacity(nids.len());
-    for nid in nids {
-        match timeline::by_nids(room, vec![nid]).await {
-            Ok(found) => events.extend(found),
-            Err(error) if error.is_of_one() => {
-                tracing::warn!("event {nid} of {} is not sent to other servers: {error}", room.id);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(events)
 }

@@ -94,7 +94,7 @@ impl FederationOut {
         if !public || self.local_user(receipt.user.as_str()).is_none() {
             return Ok(());
         }
-        if let Some(room) = self.parts.rooms.get_nid(receipt.room).await? {
+        if let Some(room) = self.parts.rooms.get_readable_nid(receipt.room).await? {
             let outgoing = OutgoingReceipt {
                 room: room.id.to_string(),
                 user: receipt.user.to_string(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_store::repo::bounds::BoundError;
-use plexus_store::{Database, DbError, repo};
+use plexus_store::{Database, DbError, readable, repo};
 use quick_cache::sync::Cache;
 
 use super::Filter;
@@ -72,7 +72,10 @@ impl Filters {
         if let Some(parsed) = self.parsed.get(&key) {
             return Ok(parsed);
         }
-        let parsed = Arc::new(Filter::parse(&self.definition(user, id).await?)?);
+        let definition = self.definition(user, id).await?;
+        let bad = |error| DbError::bad_data(format!("filters, {user}, filter_id {id}"), error);
+        let parsed = readable(Filter::parse(&definition).map_err(bad)).ok_or(FilterError::NotFound)?;
+        let parsed = Arc::new(parsed);
         self.parsed.insert(key, Arc::clone(&parsed));
         Ok(parsed)
     }

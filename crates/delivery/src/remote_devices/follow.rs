@@ -22,7 +22,7 @@ impl RemoteDevices {
     pub(super) async fn is_met(&self, user: &UserId) -> Result<bool, DbError> {
         let rooms = &self.parts.rooms;
         for room in rooms.memberships().of(user).await?.joined() {
-            if let Some(room) = rooms.get_nid(room).await?
+            if let Some(room) = rooms.get_readable_nid(room).await?
                 && !room.view().local_joined.is_empty()
                 && is_encrypted(&room)
             {
@@ -77,7 +77,7 @@ impl RemoteDevices {
 
     /// Of a room that the last local user left, the members that are met nowhere else.
     async fn forget_members(&self, room: RoomNid) -> Result<(), DbError> {
-        let Some(room) = self.parts.rooms.get_nid(room).await? else { return Ok(()) };
+        let Some(room) = self.parts.rooms.get_readable_nid(room).await? else { return Ok(()) };
         let view = room.view();
         if !view.local_joined.is_empty() || !is_encrypted(&room) {
             return Ok(());

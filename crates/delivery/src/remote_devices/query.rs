@@ -11,7 +11,7 @@ use plexus_net::{Call, FederationError};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::repo::remote_devices::{self as repo, RemoteDevice, RemoteList, ToldList};
-use plexus_store::{DbError, Tx};
+use plexus_store::{DbError, Tx, readable};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -87,7 +87,7 @@ impl RemoteDevices {
         for (user, devices) in wanted {
             let (list, told) = match stored.remove(user.as_str()) {
                 Some((RemoteList { ask_ts: None, .. }, told)) => {
-                    show(&user, &devices, &told, &mut queried.keys)?;
+                    show(&user, &devices, &told, &mut queried.keys);
                     continue;
                 }
                 Some((list, told)) => (Some(list), Some(told)),
@@ -152,7 +152,7 @@ impl RemoteDevices {
             Err(error) => {
                 for (user, question) in &questions {
                     if let Some(stored) = &question.stored {
-                        show(user, &question.devices, stored, &mut queried.keys)?;
+                        show(user, &question.devices, stored, &mut queried.keys);
                     }
                 }
                 queried.failures.insert(server, error);
@@ -162,7 +162,7 @@ impl RemoteDevices {
         let mut followed = Vec::new();
         for (user, question) in questions {
             let told = answer.take(&user);
-            show(&user, &question.devices, &told, &mut queried.keys)?;
+            show(&user, &question.devices, &told, &mut queried.keys);
             if question.follow {
                 followed.push((user, told, question.revision));
             }
@@ -229,21 +229,16 @@ fn store(tx: &mut Tx<'_>, user: &UserId, told: &ToldList, revision: Option<i64>,
     Ok(false)
 }
 
-/// Adds what is asked of a list.
-fn show(user: &UserId, wanted: &[String], told: &ToldList, keys: &mut QueriedKeys) -> Result<(), DbError> {
-    let parse =
-        |json: &String| Object::parse(json).map_err(|error| DbError::bad_data(format!("the devices of {user}"), error));
+/// Adds what is asked of a list, as far as it can be read.
+fn show(user: &UserId, wanted: &[String], told: &ToldList, keys: &mut QueriedKeys) {
+    let bad = |error| DbError::bad_data(format!("the devices of {user}"), error);
+    let parse = |json: &String| readable(Object::parse(json).map_err(bad));
     let of_user = keys.device_keys.entry(user.clone()).or_default();
     for (device, json) in &told.devices {
         if wanted.is_empty() || wanted.contains(device) {
-            of_user.insert(device.clone(), parse(json)?);
+            of_user.extend(parse(json).map(|keys| (device.clone(), keys)));
         }
     }
-    if let Some(key) = &told.master_key {
-        keys.master_keys.insert(user.clone(), parse(key)?);
-    }
-    if let Some(key) = &told.self_signing_key {
-        keys.self_signing_keys.insert(user.clone(), parse(key)?);
-    }
-    Ok(())
+    keys.master_keys.extend(told.master_key.as_ref().and_then(parse).map(|key| (user.clone(), key)));
+    keys.self_signing_keys.extend(told.self_signing_key.as_ref().and_then(parse).map(|key| (user.clone(), key)));
 }

@@ -34,7 +34,7 @@ impl Build<'_> {
         let mut news = AccountDataNews::default();
         let changed = rules.as_ref().is_some_and(|(_, position)| *position > since && *position <= upto);
         if self.request.since.is_none() || changed {
-            let rules = settings::merged(user, rules.as_ref().map(|(rules, _)| rules.as_str()))?;
+            let rules = settings::readable_or_default(user, rules.as_ref().map(|(rules, _)| rules.as_str()));
             self.push_global(&mut news, "m.push_rules", &push_rules::content(&rules)?);
         }
         for row in rows {

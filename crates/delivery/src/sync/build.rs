@@ -176,22 +176,29 @@ impl<'b> Build<'b> {
         let mut hints = self.candidates();
         for (room_id, events) in account_data {
             let Ok(id) = plexus_protocol::id::RoomId::try_from(room_id) else { continue };
-            if let Some(room) = self.parts().rooms.get(&id).await? {
+            if let Some(room) = self.parts().rooms.get_readable(&id).await? {
                 hints.entry(room.nid).or_default().account_data = events;
             }
         }
         let mut sections = RoomSections::default();
         for (nid, hints) in hints {
             let Some(membership) = self.memberships.get(nid) else { continue };
-            if self.is_told(membership) {
-                self.room(*membership, hints, &mut sections).await?;
+            if !self.is_told(membership) {
+                continue;
+            }
+            match self.room(*membership, hints, &mut sections).await {
+                // The client gets everything else.
+                Err(error) if error.is_bad_data() => {
+                    tracing::warn!(room = nid, user = %self.request.user, "a room is left out of a sync: {error}");
+                }
+                told => told?,
             }
         }
         Ok(sections)
     }
 
     async fn room(&self, membership: Membership, hints: Hints, sections: &mut RoomSections) -> Result<(), DbError> {
-        let Some(room) = self.parts().rooms.get_nid(membership.room).await? else { return Ok(()) };
+        let Some(room) = self.parts().rooms.get_readable_nid(membership.room).await? else { return Ok(()) };
         let id = room.id.as_str();
         if !self.filter().room.allows_room(id) || self.parts().options.exclude_rooms.contains(id) {
             return Ok(());

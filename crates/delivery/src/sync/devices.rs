@@ -214,7 +214,7 @@ impl Build<'_> {
         let theirs = self.rooms_of(other).await?;
         for room in theirs.joined() {
             let mine = self.memberships.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
-            if mine && self.parts().rooms.get_nid(room).await?.is_some_and(|room| is_encrypted(&room)) {
+            if mine && self.parts().rooms.get_readable_nid(room).await?.is_some_and(|room| is_encrypted(&room)) {
                 return Ok(true);
             }
         }

@@ -167,7 +167,7 @@ impl Build<'_> {
         if entries.len() <= FEW {
             // Remembered by the room: the next device to be told of a message needs its sender's member event too.
             for entry in &entries {
-                events.push(of.room.state_event(entry).await?);
+                events.extend(of.room.readable_state_event(entry).await?);
             }
         } else {
             events.extend(timeline::state_events(of.room, &entries).await?);

@@ -35,7 +35,7 @@ impl Build<'_> {
 
     async fn own_member_event(&self, room: &Room) -> Result<Option<Arc<TimelineEvent>>, DbError> {
         match room.view().state.get("m.room.member", self.request.user.as_str()) {
-            Some(entry) => room.state_event(entry).await.map(Some),
+            Some(entry) => room.readable_state_event(entry).await,
             None => Ok(None),
         }
     }

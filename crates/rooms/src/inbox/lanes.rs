@@ -132,7 +132,7 @@ impl Inbox {
 
     /// Waits as long as part of the room's state is missing: nothing of others is judged by that.
     async fn until_full(&self, nid: RoomNid) -> Result<(), DbError> {
-        if let Some(room) = self.receiver.rooms.get_nid(nid).await? {
+        if let Some(room) = self.receiver.rooms.get_readable_nid(nid).await? {
             room.full_state().await;
         }
         Ok(())
@@ -148,6 +148,7 @@ impl Inbox {
             let staged = read.await?;
             let Some(last) = staged.last() else { return Ok(()) };
             after = last.staged_nid;
+            let staged = self.readable(nid, staged).await?;
             let of_room = match rooms.get_nid(nid).await {
                 Err(error) if error.is_of_one() => {
                     for event in &staged {
@@ -211,6 +212,21 @@ impl Inbox {
         }
     }
 
+    /// The events that can be read; the others are set aside.
+    pub(super) async fn readable(&self, room: RoomNid, staged: Vec<Staged>) -> Result<Vec<Staged>, DbError> {
+        let mut readable = Vec::with_capacity(staged.len());
+        for event in staged {
+            match &event.json {
+                Ok(_) => readable.push(event),
+                Err(error) => {
+                    let place = format!("staged_pdus, staged_nid {}", event.staged_nid);
+                    self.set_aside(room, &event, &DbError::bad_data(place, error)).await?;
+                }
+            }
+        }
+        Ok(readable)
+    }
+
     /// Leaves an event that the database cannot take until the next start.
     pub(super) async fn set_aside(&self, room: RoomNid, event: &Staged, why: &DbError) -> Result<(), DbError> {
         let id = name_of(&event.event_id);
@@ -233,10 +249,12 @@ pub(super) fn name_of(stored: &[u8]) -> String {
 /// A staged event, if it can be read.
 pub(super) fn parse(room: &Room, event: &Staged) -> Option<Pdu> {
     let place = format!("staged_pdus, staged_nid {}", event.staged_nid);
-    let read =
-        event_key::decode(&event.event_id, room.version).map_err(|error| DbError::bad_data(&place, error)).and_then(
-            |id| Pdu::from_stored(&event.json, id, room.version).map_err(|error| DbError::bad_data(&place, error)),
-        );
+    let read = event_key::decode(&event.event_id, room.version)
+        .map_err(|error| DbError::bad_data(&place, error))
+        .and_then(|id| {
+            let json = event.json.as_ref().map_err(|error| DbError::bad_data(&place, error))?;
+            Pdu::from_stored(json, id, room.version).map_err(|error| DbError::bad_data(&place, error))
+        });
     read.inspect_err(|error| tracing::error!(room = %room.id, "dropped: {error}")).ok()
 }
 

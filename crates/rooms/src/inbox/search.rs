@@ -58,6 +58,7 @@ impl Inbox {
         if staged.is_empty() {
             return Ok(false);
         }
+        let staged = self.readable(nid, staged).await?;
         if let (Some(room), Ok(origin)) = (rooms.get_nid(nid).await?, ServerName::try_from(origin)) {
             let pdus = staged.iter().filter_map(|event| parse(&room, event)).collect();
             let outcomes = match self.receiver.process(&origin, &room, pdus, &Effort::of_lane()).await {

@@ -7,7 +7,7 @@ use plexus_net::federation::FederationError;
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::ServerName;
-use plexus_protocol::json::{Object, Value};
+use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 
 use super::template::{self, Asked};
@@ -20,6 +20,7 @@ use crate::receive::{Accepted, PartialState, PduReceiver, TakeInError, TakenIn};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::StateEntry;
+use crate::stripped::StrippedState;
 
 /// The largest state that is entered in one transaction, in events.
 const ENTERED_AT_ONCE: usize = 2_000;
@@ -175,7 +176,8 @@ impl Remote {
         let signed = self.signed(change, server, (Entrance::Knock, &Object::new())).await?;
         let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
         let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
-        let knock = along(&signed.pdu, "knock_room_state", &described);
+        // That server has taken the knock in: what is too much of its answer must not lose it.
+        let knock = StrippedState::fitting(&described).along(&signed.pdu, "knock_room_state");
         self.rooms.set_from_outside(&room, &knock).await?;
         Ok(Sent { event_id: knock.event_id().clone(), position: None })
     }
@@ -264,12 +266,6 @@ impl Remote {
         let pdu = event.build(taken.version, &rooms.signing_key, rooms.server_name());
         Ok(Signed { version: taken.version, pdu: pdu.map_err(SendError::from)? })
     }
-}
-
-/// An invite or knock with the stripped state that came with it in `unsigned`.
-pub(crate) fn along(pdu: &Pdu, name: &str, described: &[RawPdu]) -> Pdu {
-    let state: Vec<Value> = described.iter().filter_map(|event| Value::parse(event.get()).ok()).collect();
-    pdu.with_unsigned(Some(Object::from([(name, Value::Array(state))])))
 }
 
 /// Of two failures the one to tell: a refusal says more than silence.

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::told::Told;
 use super::{Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting};
+use crate::stripped::MAX_STRIPPED_EVENTS;
 
 const PREFIX: &str = "/_matrix/federation";
 /// How long a large room may take to be told.
@@ -30,8 +31,6 @@ const fn bytes_of(count: usize) -> usize {
 const MAX_IDS: usize = 32 * 1024 * 1024;
 /// The largest auth chain of one event, in bytes.
 const MAX_AUTH_CHAIN: usize = 32 * 1024 * 1024;
-/// How many events may describe a room.
-const MAX_STRIPPED: usize = 100;
 /// The largest room that is joined, in bytes of its state and auth chain.
 const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
 
@@ -280,8 +279,16 @@ impl Peers for FederationPeers {
     fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let call = Call::put(send_path("v1", "send_knock", knock), knock.json().to_owned());
-            let call = call.max_answer_bytes(bytes_of(MAX_STRIPPED));
-            let answer: SendKnockAnswer = self.client.call_json(server, call).await?;
+            let call = call.max_answer_bytes(bytes_of(MAX_STRIPPED_EVENTS));
+            let answer = self.client.stream(server, call).await?;
+            // The head of the answer says that the knock has been taken in, whatever becomes of the rest.
+            let body = answer.whole().await.map_err(|error| error.to_string());
+            let answer = body
+                .and_then(|body| serde_json::from_slice(&body).map_err(|error| error.to_string()))
+                .unwrap_or_else(|error| {
+                    tracing::info!("{server} has taken a knock in and does not describe the room: {error}");
+                    SendKnockAnswer { knock_room_state: Vec::new() }
+                });
             Ok(answer.knock_room_state)
         })
     }

@@ -16,6 +16,7 @@ use super::place::{Candidate, behind};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::auth_index;
 use crate::interner::{Lookups, NewTexts};
+use crate::load;
 use crate::outliers;
 use crate::persist::{PendingSnapshot, PersistError, Sending, apply_redactions};
 use crate::redactions::{PendingRedaction, Target, redaction_target};
@@ -95,11 +96,11 @@ impl PduReceiver {
         Ok(false)
     }
 
-    /// The oldest events of the timeline.
+    /// The oldest events of the timeline that can be read.
     async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
         let (nid, version) = (room.nid, room.version);
         let rows = self.rooms.db.read(move |tx| repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)).await?;
-        rows.iter().map(|row| crate::load::parse(row, version)).collect()
+        Ok(rows.iter().filter_map(|row| plexus_store::readable(load::parse(row, version))).collect())
     }
 
     /// Judges events, prev events first, by the state before each, and puts them before everything else in the timeline.
@@ -276,7 +277,7 @@ fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> R
         origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
         snapshot_nid: Some(past.snapshot_nid),
         verdict: past.verdict,
-        json: if past.stored { Vec::new() } else { pdu_json::pack(pdu.json()) },
+        json: if past.stored { Vec::new() } else { pdu_json::pack(pdu.json())? },
     };
     if past.stored {
         repo::events::place(tx, &[row])?;

@@ -4,10 +4,9 @@ use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::{ServerName, UserId};
 
 use super::{PduReceiver, ReceiveError};
-use crate::membership::along;
 use crate::membership_kind::MembershipKind;
-use crate::peers::RawPdu;
 use crate::room::Room;
+use crate::stripped::StrippedState;
 
 impl PduReceiver {
     /// Takes in an invite of one of our users (server-server API, "Inviting to a room") with the stripped state that came with
@@ -15,7 +14,12 @@ impl PduReceiver {
     ///
     /// # Errors
     /// When it is not an invite of one of our users by a user of `origin`, or not signed.
-    pub async fn invited(&self, origin: &ServerName, invite: Pdu, stripped: &[RawPdu]) -> Result<Pdu, ReceiveError> {
+    pub async fn invited(
+        &self,
+        origin: &ServerName,
+        invite: Pdu,
+        stripped: StrippedState,
+    ) -> Result<Pdu, ReceiveError> {
         let rooms = &self.rooms;
         let ours = invite.state_key().and_then(|key| UserId::try_from(key).ok());
         let ours = ours.filter(|user| user.server_name() == rooms.server_name.as_str());
@@ -32,7 +36,7 @@ impl PduReceiver {
         let signed = sign::add_signature(&invite, &rooms.signing_key, &rooms.server_name);
         let room = rooms.known_or_new(invite.room_id(), invite.room_version()).await?;
         if room.view().local_joined.is_empty() {
-            rooms.set_from_outside(&room, &along(&signed, "invite_room_state", stripped)).await?;
+            rooms.set_from_outside(&room, &stripped.along(&signed, "invite_room_state")).await?;
         }
         Ok(signed)
     }

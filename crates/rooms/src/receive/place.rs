@@ -308,14 +308,19 @@ impl Rooms {
             if let Some(own) = own
                 && let Some(entry) = head.current.state.get(&own.event_type, &own.state_key)
             {
-                replaced = Some(Replaced::of(entry.nid, &self.entry_pdu(room.version, entry).await?));
+                let before = self.readable_entry_pdu(room.version, entry).await?;
+                replaced = before.map(|before| Replaced::of(entry.nid, &before));
             }
         }
         let in_timeline = verdict == Verdict::Accepted;
         let pending = PendingEvent {
             nid,
             pdu: pdu.clone(),
-            packed: if candidate.stored.is_some() { Vec::new() } else { pdu_json::pack(pdu.json()) },
+            packed: if candidate.stored.is_some() {
+                Vec::new()
+            } else {
+                pdu_json::pack(pdu.json()).map_err(DbError::from)?
+            },
             stored: candidate.stored.is_some(),
             in_timeline,
             verdict,

@@ -152,10 +152,10 @@ async fn read(
     let reading = tokio::task::spawn_blocking(move || {
         let pdus = spool.read(&numbers, version)?;
         let packed = pdus.into_iter().map(|pdu| {
-            let packed = pdu_json::pack(pdu.json());
-            (pdu, packed)
+            let packed = pdu_json::pack(pdu.json())?;
+            Ok((pdu, packed))
         });
-        let packed = packed.collect();
+        let packed = packed.collect::<Result<_, DbError>>()?;
         Ok((spool, packed))
     });
     reading.await.map_err(std::io::Error::other)?

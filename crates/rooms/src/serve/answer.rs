@@ -9,6 +9,7 @@ use plexus_store::repo::event_graph::{self, GraphEvent};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
+use crate::load;
 use crate::room::Room;
 
 /// An event that may be told.
@@ -18,9 +19,10 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn new(row: GraphEvent, version: RoomVersion) -> Result<Self, DbError> {
-        let pdu = parse(&row, version)?;
-        Ok(Self { row, pdu })
+    /// `None`, with a line in the log, when it cannot be read.
+    fn new(row: GraphEvent, version: RoomVersion) -> Option<Self> {
+        let pdu = plexus_store::readable(parse(&row, version))?;
+        Some(Self { row, pdu })
     }
 
     /// Whether it has its place in the room's graph.
@@ -36,13 +38,14 @@ impl Found {
     /// The event as it is stored; what is left of it when it was redacted, or is not `visible`.
     pub fn into_json(self, visible: bool) -> String {
         match visible && self.row.redacted_by.is_none() {
-            true => self.row.json,
+            true => self.pdu.json().to_owned(),
             false => redact::redact(&self.pdu).json().to_owned(),
         }
     }
 }
 
-/// Events of a room by id, outliers and rejected ones too; unknown ones and those of other rooms are left out.
+/// Events of a room by id, outliers and rejected ones too; unknown ones, those that cannot be read and those of other rooms are left
+/// out.
 pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[EventId]) -> Result<Vec<Found>, DbError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -51,41 +54,47 @@ pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[Event
     let keys: Vec<Vec<u8>> = ids.iter().map(event_key::encode).collect();
     let mut found = Vec::with_capacity(ids.len());
     for row in event_graph::by_ids(tx, &keys)? {
-        if row.known.room_nid == room {
-            let event = Found::new(row, version)?;
-            // Ids of different room versions may have the same stored form.
-            if ids.contains(event.pdu.event_id()) {
-                found.push(event);
-            }
+        // Ids of different room versions may have the same stored form.
+        if row.known.room_nid == room
+            && let Some(event) = Found::new(row, version)
+            && ids.contains(event.pdu.event_id())
+        {
+            found.push(event);
         }
     }
     Ok(found)
 }
 
 /// The JSON of events of the room, in the order given; those that were redacted are redacted.
+///
+/// # Errors
+/// When one of them cannot be read: a state or an auth chain with a gap would be taken for a whole one.
 pub async fn pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<String>, DbError> {
+    read_pdus(room, nids).await?.into_iter().collect()
+}
+
+/// As [`pdus`], without those that cannot be read.
+pub(super) async fn readable_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<String>, DbError> {
+    Ok(read_pdus(room, nids).await?.into_iter().filter_map(plexus_store::readable).collect())
+}
+
+async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, DbError>>, DbError> {
     let (wanted, version) = (nids.to_vec(), room.version);
     room.db
         .read(move |tx| {
             let rows = event_graph::by_nids(tx, &wanted)?;
             let mut rows: HashMap<EventNid, GraphEvent> =
                 rows.into_iter().map(|row| (row.known.event_nid, row)).collect();
-            wanted
-                .iter()
-                .filter_map(|nid| rows.remove(nid))
-                .map(|row| match row.redacted_by {
-                    None => Ok(row.json),
-                    Some(_) => Ok(redact::redact(&parse(&row, version)?).json().to_owned()),
-                })
-                .collect()
+            let json = |row: GraphEvent| match row.redacted_by {
+                None => row.json.map_err(|error| load::bad_event(row.known.event_nid, error)),
+                Some(_) => Ok(redact::redact(&parse(&row, version)?).json().to_owned()),
+            };
+            Ok(wanted.iter().filter_map(|nid| rows.remove(nid)).map(json).collect())
         })
         .await
 }
 
 /// The event of a row, not redacted.
 pub(super) fn parse(row: &GraphEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    let place = || format!("events, event_nid {}", row.known.event_nid);
-    let event_id =
-        event_key::decode(&row.known.event_id, version).map_err(|error| DbError::bad_data(place(), error))?;
-    Pdu::from_stored(&row.json, event_id, version).map_err(|error| DbError::bad_data(place(), error))
+    load::parse_event((row.known.event_nid, &row.known.event_id), &row.json, version)
 }

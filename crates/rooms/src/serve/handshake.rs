@@ -91,7 +91,7 @@ pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Res
     }
     let mut refusal = ServeError::UnableToAuthoriseJoin;
     for allowed in summary::allowed_rooms(&view) {
-        let Some(allowed) = rooms.get(&allowed).await? else { continue };
+        let Some(allowed) = rooms.get_readable(&allowed).await? else { continue };
         let allowed = allowed.view();
         if allowed.local_joined.is_empty() {
             continue;

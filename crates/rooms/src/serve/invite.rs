@@ -6,17 +6,20 @@ use super::ServeError;
 use super::admission::allows_server;
 use super::arrival::ArrivalError;
 use crate::peers::RawPdu;
-use crate::receive::PduReceiver;
-
-/// How many events of a room an invite may bring.
-const MAX_EVENTS: usize = 100;
+use crate::receive::{PduReceiver, ReceiveError};
+use crate::stripped::StrippedState;
 
 /// Checks what comes along with an invite: that the room, if this server knows it, lets the inviting server in; and for room
-/// version 12 and later, that the state told of the room is of the room, complete and signed.
+/// version 12 and later, that the state told of the room is of the room, complete and signed. Returns that state, stripped.
 ///
 /// # Errors
-/// When it is not.
-pub async fn check_room_state(receiver: &PduReceiver, invite: &Pdu, events: &[RawPdu]) -> Result<(), ArrivalError> {
+/// When it is not, or when it is too much.
+pub async fn check_room_state(
+    receiver: &PduReceiver,
+    invite: &Pdu,
+    events: &[RawPdu],
+) -> Result<StrippedState, ArrivalError> {
+    let stripped = StrippedState::all(events).map_err(ReceiveError::from)?;
     let inviter = plexus_protocol::id::ServerName::try_from(invite.sender().server_name());
     let inviter = inviter.map_err(|_| ArrivalError::Unfit("the sender's server has no valid name"))?;
     if let Some(room) = receiver.rooms.get(invite.room_id()).await.map_err(ServeError::from)?
@@ -24,11 +27,8 @@ pub async fn check_room_state(receiver: &PduReceiver, invite: &Pdu, events: &[Ra
     {
         return Err(ServeError::DeniedByAcl.into());
     }
-    if events.len() > MAX_EVENTS {
-        return Err(ArrivalError::Unfit("invite_room_state has too many events"));
-    }
     if !invite.rules().create_event_is_room_id {
-        return Ok(());
+        return Ok(stripped);
     }
     let mut pdus = Vec::with_capacity(events.len());
     for event in events {
@@ -44,5 +44,5 @@ pub async fn check_room_state(receiver: &PduReceiver, invite: &Pdu, events: &[Ra
     for checked in receiver.verify(pdus).await {
         checked?;
     }
-    Ok(())
+    Ok(stripped)
 }

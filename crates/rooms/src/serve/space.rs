@@ -44,7 +44,7 @@ pub async fn hierarchy(
     let (mut accessible, mut inaccessible) = (Vec::new(), Vec::new());
     for child in &children {
         // Of rooms that nobody here is in nothing certain is known.
-        let known = rooms.get(&child.room_id).await?.filter(|room| !room.view().local_joined.is_empty());
+        let known = rooms.get_readable(&child.room_id).await?.filter(|room| !room.view().local_joined.is_empty());
         let Some(child) = known else { continue };
         match is_accessible(rooms, &child, origin).await? {
             true => accessible.push(child),
@@ -74,7 +74,7 @@ async fn is_accessible(rooms: &Rooms, room: &Room, origin: &ServerName) -> Resul
         return Ok(true);
     }
     for allowed in summary::allowed_rooms(&view) {
-        if rooms.get(&allowed).await?.is_some_and(|room| room.view().servers.contains(origin.as_str())) {
+        if rooms.get_readable(&allowed).await?.is_some_and(|room| room.view().servers.contains(origin.as_str())) {
             return Ok(true);
         }
     }

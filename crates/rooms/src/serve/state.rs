@@ -19,6 +19,7 @@ use crate::heroes;
 use crate::outliers;
 use crate::registry::Rooms;
 use crate::room::{Room, RoomView};
+use crate::stripped::{MAX_STRIPPED_EVENTS, MAX_STRIPPED_STATE_BYTES};
 
 /// How long a server waits that asks for the state of a room of which this one has a part.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -109,13 +110,19 @@ pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result
 }
 
 /// The state that describes the room to somebody outside, with the member event of `sender` if they have one; as whole
-/// events (server-server API, `PUT /send_knock`, `PUT /invite`).
+/// events (server-server API, `PUT /send_knock`, `PUT /invite`), no more of them than this server would take.
 pub async fn describing(rooms: &Rooms, room: &Room, sender: Option<&UserId>) -> Result<Vec<String>, DbError> {
     let view = room.view();
     let mut told = HashSet::new();
     let nids = rooms.describing(&view, sender).into_iter().map(|entry| entry.nid);
-    let nids: Vec<EventNid> = nids.filter(|nid| told.insert(*nid)).collect();
-    super::pdus(room, &nids).await
+    let nids: Vec<EventNid> = nids.filter(|nid| told.insert(*nid)).take(MAX_STRIPPED_EVENTS).collect();
+    let mut bytes = 0;
+    let mut events = super::answer::readable_pdus(room, &nids).await?;
+    events.retain(|event| {
+        bytes += event.len();
+        bytes <= MAX_STRIPPED_STATE_BYTES
+    });
+    Ok(events)
 }
 
 /// The user who joins, and those whom a room without a name is named after; as state keys.

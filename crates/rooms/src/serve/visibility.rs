@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 
 use plexus_protocol::auth::Membership;
-use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser};
 use plexus_store::repo::event_graph;
@@ -13,6 +12,7 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::answer::{Found, parse};
+use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::Room;
 use crate::state_at::snapshot_behind;
@@ -101,8 +101,8 @@ impl Onlooker {
             return Ok(*known);
         }
         let row = event_graph::by_nids(tx, &[event])?.pop();
-        let pdu = row.map(|row| parse(&row, self.room.version)).transpose()?;
-        let visibility = HistoryVisibility::of(pdu.as_ref().map(Pdu::content));
+        let pdu = row.and_then(|row| plexus_store::readable(parse(&row, self.room.version)));
+        let visibility = pdu.map_or(load::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())));
         self.visibilities.insert(event, visibility);
         Ok(visibility)
     }
@@ -120,7 +120,7 @@ impl Onlooker {
         }
         let mut found = false;
         for row in event_graph::by_nids(tx, &unknown)? {
-            let kind = MembershipKind::of(&parse(&row, self.room.version)?);
+            let kind = plexus_store::readable(parse(&row, self.room.version)).as_ref().and_then(MembershipKind::of);
             found |= kind == Some(wanted);
             self.memberships.insert(row.known.event_nid, kind);
         }

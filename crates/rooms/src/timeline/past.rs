@@ -13,6 +13,7 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::visibility::Place;
+use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::{HistoryVisibility, Room};
 use crate::state_at::snapshot_behind;
@@ -48,7 +49,7 @@ pub(super) async fn moments(room: &Room, user: &UserId, places: &[Place]) -> Res
                 sides.iter().flat_map(|(_, sides)| sides).flatten().flatten().copied().collect();
             named.sort_unstable();
             named.dedup();
-            let told = crate::load::by_nids(tx, version, &named)?;
+            let told = load::by_nids(tx, version, &named)?;
             let told: HashMap<EventNid, Arc<TimelineEvent>> =
                 told.into_iter().map(|event| (event.nid, event)).collect();
             let moment = |[visibility, membership]: [Option<EventNid>; 2]| moment(&told, visibility, membership);
@@ -64,7 +65,11 @@ fn moment(
 ) -> StateForUser {
     let pdu = |nid: Option<EventNid>| nid.and_then(|nid| told.get(&nid)).map(|event| &event.pdu);
     let membership = pdu(membership).and_then(MembershipKind::of).map(Membership::from);
-    StateForUser { visibility: HistoryVisibility::of(pdu(visibility).map(Pdu::content)), membership }
+    let visibility = match (visibility, pdu(visibility)) {
+        (Some(_), None) => load::UNREADABLE_VISIBILITY,
+        (_, pdu) => HistoryVisibility::of(pdu.map(Pdu::content)),
+    };
+    StateForUser { visibility, membership }
 }
 
 struct Keys {

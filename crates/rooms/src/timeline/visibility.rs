@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::auth::Membership;
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser, is_visible};
@@ -259,6 +260,7 @@ impl History {
 
     async fn read(room: &Room, user: &UserId) -> Result<Self, DbError> {
         let (nid, version, user) = (room.nid, room.version, user.clone());
+        let now = room.view().state.get("m.room.member", user.as_str()).map(|entry| (entry.nid, entry.membership));
         room.db
             .read(move |tx| {
                 let visibility = repo::current_state::history(tx, nid, "m.room.history_visibility", "")?;
@@ -266,12 +268,19 @@ impl History {
                 let events = events(tx, version, visibility.iter().chain(&membership).map(|(_, event)| *event))?;
                 let visibility = visibility
                     .into_iter()
-                    .map(|(at, event)| (at, HistoryVisibility::of(events.get(&event).map(|event| event.pdu.content()))))
+                    .map(|(at, event)| (at, visibility_of(events.get(&event).map(|event| &event.pdu))))
                     .collect();
-                let membership: Vec<_> = membership
-                    .into_iter()
-                    .filter_map(|(at, event)| Some((at, MembershipKind::of(&events.get(&event)?.pdu)?)))
-                    .collect();
+                // What a member event that cannot be read has made of the user is known only while it is the current one.
+                let unreadable = |event| match now {
+                    Some((nid, kind)) if nid == event => kind,
+                    _ => Some(MembershipKind::Leave),
+                };
+                let kind = |event| match events.get(&event) {
+                    Some(event) => MembershipKind::of(&event.pdu),
+                    None => unreadable(event),
+                };
+                let membership: Vec<_> =
+                    membership.into_iter().filter_map(|(at, event)| Some((at, kind(event)?))).collect();
                 Ok(Self { visibility, last_joined: last_joined(&membership), membership })
             })
             .await
@@ -325,6 +334,11 @@ fn last_joined(membership: &[(Position, MembershipKind)]) -> Option<Position> {
 fn last_at<T: Copy>(history: &[(Position, T)], position: Position) -> Option<T> {
     let count = history.partition_point(|(at, _)| *at <= position);
     history.get(count.checked_sub(1)?).map(|(_, value)| *value)
+}
+
+/// What an event sets, if it can be read.
+fn visibility_of(pdu: Option<&Pdu>) -> HistoryVisibility {
+    pdu.map_or(load::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())))
 }
 
 fn events(

@@ -16,6 +16,7 @@ mod media;
 mod membership;
 mod outgoing;
 mod redactions;
+mod stored;
 mod strange;
 mod templates;
 mod transactions;

@@ -1,6 +1,7 @@
 //! What can go wrong between the program and its database.
 
 use super::value::FromSqlError;
+use crate::pdu_json;
 
 /// A failed database operation. It can be cloned, because one failed commit answers many callers.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum DbError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// More than what a reader takes: nothing was written.
+    #[error(transparent)]
+    TooLarge(#[from] pdu_json::TooLarge),
     /// `query_one` or `query_opt` met another number of rows.
     #[error("expected one row, found {found}; in: {sql}")]
     RowCount {
@@ -76,6 +80,11 @@ pub enum DbError {
     Closed,
 }
 
+/// What was read; `None`, with a line in the log, when it is at fault by itself: the rest goes on without it.
+pub fn readable<T>(read: Result<T, DbError>) -> Option<T> {
+    read.inspect_err(|error| tracing::warn!("left out: {error}")).ok()
+}
+
 impl DbError {
     /// Whether a unique index or primary key was violated.
     pub fn is_unique_violation(&self) -> bool {
@@ -89,6 +98,7 @@ impl DbError {
             Self::Statement { .. }
                 | Self::Column { .. }
                 | Self::Parameter { .. }
+                | Self::TooLarge(_)
                 | Self::RowCount { .. }
                 | Self::Unchanged(_)
                 | Self::BadData { .. }
@@ -96,9 +106,26 @@ impl DbError {
         )
     }
 
+    /// Whether what was to be written may have been stored all the same.
+    pub fn may_be_stored(&self) -> bool {
+        matches!(self, Self::CommitUnknown(_) | Self::Closed)
+    }
+
+    /// Whether stored data is at fault: reading it once more fails as well, and reading other data need not.
+    pub fn is_bad_data(&self) -> bool {
+        matches!(self, Self::Column { .. } | Self::BadData { .. } | Self::RowCount { .. })
+    }
+
     /// Whether the database itself failed, rather than the reading of what it answered.
     pub(super) fn breaks_transaction(&self) -> bool {
-        !matches!(self, Self::Column { .. } | Self::BadData { .. } | Self::RowCount { .. } | Self::Parameter { .. })
+        !matches!(
+            self,
+            Self::Column { .. }
+                | Self::BadData { .. }
+                | Self::RowCount { .. }
+                | Self::Parameter { .. }
+                | Self::TooLarge(_)
+        )
     }
 
     /// A stored value that is not what it must be; `place` names table, column and row.

@@ -1,24 +1,21 @@
 //! Events as other servers are given them: with their place in the room's graph.
 
-use super::events::{Known, known_of};
+use super::events::{Known, known_of, unpacked};
 use crate::db::Any;
-use crate::{DbError, EventNid, Row, Tx, pdu_json};
+use crate::pdu_json::UnpackError;
+use crate::{DbError, EventNid, Row, Tx};
 
 /// An event and its place in its room's graph.
 #[derive(Debug, Clone)]
 pub struct GraphEvent {
     pub known: Known,
     pub redacted_by: Option<EventNid>,
-    /// The exact JSON.
-    pub json: String,
+    /// The exact JSON, if it can be read.
+    pub json: Result<String, UnpackError>,
 }
 
 fn graph_event(row: &Row<'_>) -> Result<GraphEvent, DbError> {
-    Ok(GraphEvent {
-        known: known_of(row)?,
-        redacted_by: row.get(8)?,
-        json: row.get_with(9, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
-    })
+    Ok(GraphEvent { known: known_of(row)?, redacted_by: row.get(8)?, json: unpacked(row, 9)? })
 }
 
 /// Events by stored id (see [`crate::event_key`]), outliers too, in no particular order; unknown ids are left out.

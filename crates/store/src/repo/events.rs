@@ -1,9 +1,8 @@
 //! Events.
 
-use crate::db::{Any, Param, ToSql};
-use crate::{
-    DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, first, pdu_json,
-};
+use crate::db::{Any, Param, ToSql, ValueRef};
+use crate::pdu_json::{self, UnpackError};
+use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, first};
 
 /// An event to be stored.
 #[derive(Debug, Clone)]
@@ -137,12 +136,20 @@ pub struct StoredEvent {
     /// `origin_server_ts`, unless the event is late (see [`near_time`]).
     pub ts_in_order: Option<i64>,
     pub redacted_by: Option<EventNid>,
-    /// The exact JSON.
-    pub json: String,
+    /// The exact JSON, if it can be read.
+    pub json: Result<String, UnpackError>,
     /// The state event it replaced in the current state.
     pub replaced: Option<EventNid>,
     /// Device and transaction id of the request that made it.
     pub transaction: Option<(String, Vec<u8>)>,
+}
+
+/// The event's JSON in a column. One that cannot be read is an error of its own, so that the other rows are read all the same.
+pub(super) fn unpacked(row: &Row<'_>, column: usize) -> Result<Result<String, UnpackError>, DbError> {
+    match row.value_at(column)? {
+        ValueRef::Blob(bytes) => Ok(pdu_json::unpack(bytes)),
+        _ => Ok(Err(UnpackError::Short)),
+    }
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
@@ -155,7 +162,7 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
         position: row.get(3)?,
         ts_in_order: row.get(9)?,
         redacted_by: row.get(4)?,
-        json: row.get_with(5, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+        json: unpacked(row, 5)?,
         replaced: row.get(6)?,
         transaction: device.zip(txn_id),
     })
@@ -294,8 +301,8 @@ pub struct BareEvent {
     pub event_id: Vec<u8>,
     pub room_nid: RoomNid,
     pub verdict: Verdict,
-    /// The exact JSON.
-    pub json: String,
+    /// The exact JSON, if it can be read.
+    pub json: Result<String, UnpackError>,
 }
 
 fn bare(row: &Row<'_>) -> Result<BareEvent, DbError> {
@@ -304,7 +311,7 @@ fn bare(row: &Row<'_>) -> Result<BareEvent, DbError> {
         event_id: row.get(1)?,
         room_nid: row.get(2)?,
         verdict: Verdict::from_code(row.get(3)?),
-        json: row.get_with(4, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+        json: unpacked(row, 4)?,
     })
 }
 
@@ -323,6 +330,38 @@ pub fn bare_by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<BareEve
         "SELECT event_nid, event_id, room_nid, verdict, json FROM events WHERE event_id = ANY($1)",
         &[&Any(event_ids)],
         bare,
+    )
+}
+
+/// What is known of an event besides its JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// See [`crate::event_key`].
+    pub event_id: Vec<u8>,
+    pub room_id: String,
+    pub sender: String,
+    pub position: Option<Position>,
+    pub depth: i64,
+    pub origin_server_ts: i64,
+}
+
+/// What is known of an event besides its JSON.
+pub fn outline(tx: &mut Tx<'_>, event: EventNid) -> Result<Option<Outline>, DbError> {
+    tx.query_opt(
+        "SELECT e.event_id, r.room_id, u.user_id, e.position, e.depth, e.origin_server_ts
+         FROM events e JOIN rooms r ON r.room_nid = e.room_nid JOIN user_ids u ON u.user_nid = e.sender_nid
+         WHERE e.event_nid = $1",
+        &[&event],
+        |row| {
+            Ok(Outline {
+                event_id: row.get(0)?,
+                room_id: row.get(1)?,
+                sender: row.get(2)?,
+                position: row.get(3)?,
+                depth: row.get(4)?,
+                origin_server_ts: row.get(5)?,
+            })
+        },
     )
 }
 

@@ -1,7 +1,9 @@
 //! What other servers sent: transactions by which it was told, events that wait to be placed.
 
+use super::events::unpacked;
 use crate::db::{Any, Row, ToSql};
-use crate::{DbError, RoomNid, Tx, first, pdu_json};
+use crate::pdu_json::UnpackError;
+use crate::{DbError, RoomNid, Tx, first};
 
 /// What a transaction was answered with (JSON), if it has been received before.
 pub fn answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<String>, DbError> {
@@ -34,7 +36,7 @@ pub struct NewStaged {
     pub origin: String,
     /// See [`crate::event_key`].
     pub event_id: Vec<u8>,
-    /// See [`pdu_json`].
+    /// See [`crate::pdu_json`].
     pub json: Vec<u8>,
 }
 
@@ -57,8 +59,8 @@ pub struct Staged {
     pub origin: String,
     /// See [`crate::event_key`].
     pub event_id: Vec<u8>,
-    /// The exact JSON.
-    pub json: String,
+    /// The exact JSON, if it can be read.
+    pub json: Result<String, UnpackError>,
 }
 
 /// The first `limit` staged events of a room after number `after`, without those of some servers and those set aside.
@@ -129,10 +131,5 @@ pub fn unstage(tx: &mut Tx<'_>, staged_nids: &[i64]) -> Result<(), DbError> {
 }
 
 fn read(row: &Row<'_>) -> Result<Staged, DbError> {
-    Ok(Staged {
-        staged_nid: row.get(0)?,
-        origin: row.get(1)?,
-        event_id: row.get(2)?,
-        json: row.get_with(3, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
-    })
+    Ok(Staged { staged_nid: row.get(0)?, origin: row.get(1)?, event_id: row.get(2)?, json: unpacked(row, 3)? })
 }

@@ -1,7 +1,9 @@
 //! Redacted events whose original content is still stored, for as long as `redaction_retention_period` says.
 
+use super::events::unpacked;
 use crate::db::ToSql;
-use crate::{DbError, EventNid, RoomNid, Tx, first, pdu_json};
+use crate::pdu_json::{self, UnpackError};
+use crate::{DbError, EventNid, RoomNid, Tx, first};
 
 /// Notes that events have been redacted at `now_ms` (Unix ms).
 pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbError> {
@@ -39,8 +41,8 @@ pub struct Due {
     /// See [`crate::event_key`].
     pub event_id: Vec<u8>,
     pub room_version: String,
-    /// The whole JSON.
-    pub json: String,
+    /// The whole JSON, if it can be read.
+    pub json: Result<String, UnpackError>,
 }
 
 /// Events redacted before `before` (Unix ms), the first `limit` of them.
@@ -57,7 +59,7 @@ pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError
                 event_nid: row.get(0)?,
                 event_id: row.get(1)?,
                 room_version: row.get(2)?,
-                json: row.get_with(3, |bytes: Vec<u8>| pdu_json::unpack(&bytes))?,
+                json: unpacked(row, 3)?,
             })
         },
     )
@@ -65,7 +67,12 @@ pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError
 
 /// Stores what redaction leaves of an event instead of the whole.
 pub fn censor(tx: &mut Tx<'_>, event: EventNid, redacted_json: &str) -> Result<(), DbError> {
-    tx.execute_later("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)])?;
+    tx.execute_later("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)?])?;
+    leave(tx, event)
+}
+
+/// Leaves an event as it is stored, for good.
+pub fn leave(tx: &mut Tx<'_>, event: EventNid) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM uncensored_redactions WHERE event_nid = $1", &[&event])?;
     Ok(())
 }

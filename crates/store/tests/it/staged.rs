@@ -5,7 +5,12 @@ use plexus_store::{DbError, pdu_json};
 use plexus_testkit::databases;
 
 fn staged(number: u8, origin: &str) -> NewStaged {
-    NewStaged { room_nid: 1, origin: origin.to_owned(), event_id: vec![number; 32], json: pdu_json::pack("{}") }
+    NewStaged {
+        room_nid: 1,
+        origin: origin.to_owned(),
+        event_id: vec![number; 32],
+        json: pdu_json::pack("{}").unwrap(),
+    }
 }
 
 #[tokio::test]

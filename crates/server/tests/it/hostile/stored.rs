@@ -1,0 +1,346 @@
+//! What is taken from others can be read again, and what cannot be read costs nothing but itself.
+
+use plexus_store::{Database, DbError, Tx};
+
+use super::*;
+
+/// The sizes, in bytes, of stripped state events that are sent with an invite; and whether they are taken.
+const SENT: [(&str, usize, usize, bool); 6] = [
+    ("little", 3, 100, true),
+    ("much", 8, 65_000, true),
+    ("too much", 9, 65_000, false),
+    ("far too much", 20, 65_000, false),
+    ("too large an event", 1, 66_000, false),
+    ("too many events", 101, 10, false),
+];
+
+fn stripped(content: Value) -> Value {
+    json!({
+        "type": "m.room.topic", "state_key": "", "sender": "@x:else.example", "content": content,
+        "unsigned": { "what": "nobody asked for" }, "origin_server_ts": 1, "event_id": "$x",
+    })
+}
+
+/// Stripped state as a client is given it, without the invite or knock itself.
+fn told(sync: &Answer, section: &str, room: &str) -> Option<Vec<Value>> {
+    let events = &sync.ok()["rooms"][section][room][format!("{section}_state")]["events"];
+    let events = events.as_array()?.iter().filter(|event| event["type"] != "m.room.member").cloned();
+    Some(events.collect())
+}
+
+async fn sync(stage: &Stage) -> Answer {
+    stage.server.get(&format!("{CLIENT}/sync"), &stage.alice.token).await
+}
+
+/// The user can leave a room and forget it.
+async fn leaves(stage: &Stage, room: &str) {
+    for what in ["leave", "forget"] {
+        let path = serve::client(&room.replace('!', "%21"), what);
+        stage.server.post(&path, &stage.alice.token, json!({})).await.ok();
+    }
+    let left = sync(stage).await;
+    assert!(["join", "invite", "knock", "leave"].iter().all(|section| left.ok()["rooms"][section][room].is_null()));
+}
+
+async fn invite(stage: &Stage, room: &str, version: &str, state: &Value) -> Answer {
+    let (peer, parsed) = (&stage.liar.peer, version.parse::<RoomVersion>().unwrap());
+    let mut event = json!({
+        "type": "m.room.member", "state_key": stage.alice.id, "sender": stage.liar.mallory, "room_id": room, "depth": 1,
+        "origin_server_ts": 1, "content": { "membership": "invite" }, "prev_events": [], "auth_events": [],
+    });
+    let old = parsed.rules().event_id_format == EventIdFormat::Server;
+    event = forge(event, parsed, peer);
+    if old {
+        let id = event["event_id"].as_str().unwrap().to_owned();
+        event["unsigned"] = json!({ "invite_room_state": state });
+        return peer.put(&stage.server, &serve::path("v1/invite", &[room, &id]), event).await;
+    }
+    let id = id_of(&event, parsed);
+    let body = json!({ "room_version": version, "event": event, "invite_room_state": state });
+    peer.put(&stage.server, &serve::path("v2/invite", &[room, &id]), body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_brings_no_more_than_can_be_read_again() {
+    for place in plexus_testkit::places() {
+        let mut stage = Stage::on(place, "11", "").await;
+        let mut taken = Vec::new();
+        let name = stage.liar.peer.name().clone();
+        for (number, (what, count, bytes, fits)) in SENT.into_iter().enumerate() {
+            let room = format!("!sent{number}:{name}");
+            let state: Value = (0..count).map(|_| stripped(json!({ "topic": "x".repeat(bytes) }))).collect();
+            let answer = invite(&stage, &room, "11", &state).await;
+            match fits {
+                true => taken.push((room, answer.ok().is_object(), count)),
+                false => {
+                    assert_eq!(answer.refusal(), (413, "M_TOO_LARGE"), "{what}");
+                    assert!(told(&sync(&stage).await, "invite", &room).is_none(), "{what}");
+                }
+            }
+        }
+        // Small as it was sent, and large as it would be stored; and deeper than what is stored may be.
+        let numbers = format!("[{}1]", "1e15,".repeat(12_000));
+        let nested = format!("{}{}", "[".repeat(496), "]".repeat(496));
+        for (what, text) in [("numbers", numbers), ("nested", nested)] {
+            let room = format!("!{what}:{name}");
+            let state = stripped(json!({ "topic": "TEXT" })).to_string().replace("\"TEXT\"", &text);
+            let answer = invite_with_text(&stage, &room, &format!("[{state}]")).await;
+            assert_eq!(answer.refusal(), (413, "M_TOO_LARGE"), "{what}");
+        }
+        let old = format!("!old:{name}");
+        invite(&stage, &old, "1", &json!([stripped(json!({ "topic": "x" }))])).await.ok();
+        taken.push((old, true, 1));
+        for restarted in [false, true] {
+            if restarted {
+                stage.server.restart().await;
+            }
+            let sync = sync(&stage).await;
+            for (room, _, count) in &taken {
+                let events = told(&sync, "invite", room).unwrap_or_default();
+                assert_eq!(events.len(), *count, "{room}");
+                let names = |event: &Value| event.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+                assert!(events.iter().all(|event| names(event) == ["content", "sender", "state_key", "type"]));
+            }
+        }
+        for (room, ..) in &taken {
+            leaves(&stage, room).await;
+        }
+        stage.is_usable().await;
+    }
+}
+
+/// As [`invite`], with stripped state that only text can say.
+async fn invite_with_text(stage: &Stage, room: &str, state: &str) -> Answer {
+    let (peer, version) = (&stage.liar.peer, RoomVersion::V11);
+    let event = json!({
+        "type": "m.room.member", "state_key": stage.alice.id, "sender": stage.liar.mallory, "room_id": room, "depth": 1,
+        "origin_server_ts": 1, "content": { "membership": "invite" }, "prev_events": [], "auth_events": [],
+    });
+    let event = forge(event, version, peer);
+    let id = id_of(&event, version);
+    let body = format!(r#"{{"event":{event},"invite_room_state":{state},"room_version":"11"}}"#);
+    // Signed as canonical JSON.
+    let path = serve::path("v2/invite", &[room, &id]);
+    peer.request_text(&stage.server, http::Method::PUT, &path, &body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_knock_is_kept_however_its_answer_is() {
+    let state = |count: usize, bytes: usize| -> Vec<Value> {
+        (0..count).map(|_| stripped(json!({ "topic": "x".repeat(bytes) }))).collect()
+    };
+    let described = |events: Vec<Value>| json!({ "knock_room_state": events }).to_string();
+    let mut mixed = state(2, 10);
+    mixed.extend(state(1, 100_000));
+    mixed.extend(state(1, 10));
+    let answers: [(&str, String, usize); 6] = [
+        ("little", described(state(2, 10)), 2),
+        ("2 MB", described(state(40, 50_000)), 10),
+        ("one too large", described(mixed), 3),
+        ("too many", described(state(300, 10)), 100),
+        ("10 MB", described(state(200, 50_000)), 0),
+        ("no JSON", "nothing".to_owned(), 0),
+    ];
+    for place in plexus_testkit::places() {
+        let mut stage = Stage::on(place, "11", "").await;
+        let mut rooms = Vec::new();
+        for (number, (what, answer, fits)) in answers.iter().enumerate() {
+            let room = format!("!knock{number}:{}", stage.liar.peer.name());
+            let alice = &stage.alice.id;
+            let template = json!({
+                "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
+                "origin_server_ts": 1, "content": { "membership": "knock" }, "auth_events": [], "prev_events": [],
+            });
+            let made = json!({ "room_version": "11", "event": template });
+            let answer = answer.clone();
+            stage.liar.answers(move |uri| match uri {
+                _ if uri.contains("/make_knock/") => Some(made.to_string().into_response()),
+                _ if uri.contains("/send_knock/") => Some(answer.clone().into_response()),
+                _ => None,
+            });
+            let path = format!("{CLIENT}/knock/{}?via={}", room.replace('!', "%21"), stage.liar.peer.name());
+            let knocked = stage.server.post(&path, &stage.alice.token, json!({})).await;
+            assert_eq!(knocked.status, 200, "{what}: {knocked:?}");
+            assert_eq!(told(&sync(&stage).await, "knock", &room).map(|events| events.len()), Some(*fits), "{what}");
+            rooms.push(room);
+        }
+        stage.server.restart().await;
+        for (room, (what, _, fits)) in rooms.iter().zip(&answers) {
+            assert_eq!(told(&sync(&stage).await, "knock", room).map(|events| events.len()), Some(*fits), "{what}");
+            leaves(&stage, room).await;
+        }
+        stage.is_usable().await;
+    }
+}
+
+/// JSON of events as no version of this program reads it: of an unknown dictionary, longer than it may be as an earlier version wrote
+/// it, cut short, no JSON, and JSON of no event.
+const DAMAGED: [&[u8]; 5] = [b"\x09abc", b"\x01\x80\x80\x80\x01abc", b"", b"\0{\"", b"\0{}"];
+
+/// Changes the database while the server is stopped.
+async fn between_runs(
+    server: &mut TestServer,
+    change: impl FnOnce(&mut Tx<'_>) -> Result<(), DbError> + Send + 'static,
+) {
+    server.stop().await;
+    let db = Database::open(server.place().options()).expect("the database opens");
+    db.write(change).await.expect("the test's statements are right");
+    db.close().await;
+    drop(db);
+    server.restart().await;
+}
+
+/// Makes the events of a type with a state key unreadable (the state key `-`: those without one).
+async fn damage(server: &mut TestServer, room: &str, event_type: &str, state_key: &str, json: &'static [u8]) {
+    let (room, event_type, state_key) = (room.to_owned(), event_type.to_owned(), state_key.to_owned());
+    between_runs(server, move |tx| {
+        let changed = match state_key.as_str() {
+            "-" => tx.execute(
+                "UPDATE events SET json = $3
+                 WHERE room_nid = (SELECT room_nid FROM rooms WHERE room_id = $1) AND state_key_nid IS NULL
+                     AND type_nid = (SELECT type_nid FROM event_types WHERE event_type = $2)",
+                &[&room, &event_type.as_bytes(), &json],
+            )?,
+            key => tx.execute(
+                "UPDATE events SET json = $4
+                 WHERE room_nid = (SELECT room_nid FROM rooms WHERE room_id = $1)
+                     AND type_nid = (SELECT type_nid FROM event_types WHERE event_type = $2)
+                     AND state_key_nid = (SELECT state_key_nid FROM state_keys WHERE state_key = $3)",
+                &[&room, &event_type.as_bytes(), &key.as_bytes(), &json],
+            )?,
+        };
+        assert!(changed > 0, "{room} has no {event_type} {state_key:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_that_cannot_be_read_is_shown_and_can_be_declined() {
+    for place in plexus_testkit::places() {
+        let mut stage = Stage::on(place, "11", "").await;
+        for (number, json) in DAMAGED.into_iter().enumerate() {
+            let room = format!("!damaged{number}:{}", stage.liar.peer.name());
+            let version = if number == 0 { "1" } else { "11" };
+            invite(&stage, &room, version, &json!([stripped(json!({ "topic": "x" }))])).await.ok();
+            let user = stage.alice.id.clone();
+            damage(&mut stage.server, &room, "m.room.member", &user, json).await;
+            let seen = sync(&stage).await;
+            let events = &seen.ok()["rooms"]["invite"][&room]["invite_state"]["events"];
+            assert_eq!(events[0]["sender"], stage.liar.mallory.as_str(), "{seen:?}");
+            let since = seen.body["next_batch"].as_str().unwrap();
+            stage.server.get(&format!("{CLIENT}/sync?since={since}"), &stage.alice.token).await.ok();
+            stage.sees(&stage.honest.peer, &stage.honest.bob).await;
+            // The server that invited is asked, and does not answer as it should.
+            leaves(&stage, &room).await;
+            assert!(stage.liar.asked("/make_leave/") > number);
+            stage.server.restart().await;
+            sync(&stage).await.ok();
+        }
+        stage.is_usable().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_read_costs_only_itself() {
+    for place in plexus_testkit::places() {
+        let mut stage = Stage::on(place, "11", "").await;
+        let (alice, room, peer) = (stage.alice.clone(), stage.room.clone(), stage.honest.peer.name().clone());
+        for number in 0..30 {
+            serve::say(&stage.server, &alice, &room, &format!("before {number}")).await;
+        }
+        let lost = serve::say(&stage.server, &alice, &room, "lost").await;
+        let path = serve::client(&room, "state/m.room.topic/");
+        stage.server.put(&path, &alice.token, json!({ "topic": "lost" })).await.ok();
+        serve::say(&stage.server, &alice, &room, "after").await;
+        damage(&mut stage.server, &room, "m.room.topic", "", DAMAGED[1]).await;
+        damage(&mut stage.server, &room, "m.room.member", &alice.id, DAMAGED[3]).await;
+        let key = plexus_store::event_key::encode(&lost.parse().unwrap());
+        between_runs(&mut stage.server, move |tx| {
+            tx.execute("UPDATE events SET json = $2 WHERE event_id = $1", &[&key, &DAMAGED[0]]).map(|_| ())
+        })
+        .await;
+        let get = async |path: &str| stage.server.get(path, &alice.token).await;
+        let read = ["sync", "joined_rooms", "sync?filter=%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:100%7D%7D%7D"];
+        for path in read {
+            get(&format!("{CLIENT}/{path}")).await.ok();
+        }
+        for rest in ["state", "members", "joined_members", "context/LOST", "event/LOST"] {
+            let answer = get(&serve::client(&room, &rest.replace("LOST", &lost))).await;
+            assert!(answer.status == 200 || answer.refusal() == (404, "M_NOT_FOUND"), "{rest}: {answer:?}");
+        }
+        assert_eq!(get(&serve::client(&room, &format!("event/{lost}"))).await.status, 404);
+        let joined = get(&serve::client(&room, "joined_members")).await;
+        assert!(joined.ok()["joined"][&alice.id].is_object(), "{joined:?}");
+        // Paging goes on beyond what cannot be read, however small the pages.
+        for limit in [1, 2, 7, 100] {
+            let (mut seen, mut from) = (Vec::new(), String::new());
+            for _ in 0..100 {
+                let page = get(&serve::client(&room, &format!("messages?dir=b&limit={limit}{from}"))).await;
+                let bodies =
+                    page.ok()["chunk"].as_array().unwrap().iter().filter_map(|it| it["content"]["body"].as_str());
+                seen.extend(bodies.map(str::to_owned));
+                let Some(end) = page.body["end"].as_str() else { break };
+                from = format!("&from={end}");
+            }
+            assert_eq!(seen.iter().filter(|body| body.starts_with("before")).count(), 30, "{limit}: {seen:?}");
+            assert!(seen.contains(&"after".to_owned()) && !seen.contains(&"lost".to_owned()));
+        }
+        // Other servers are told what is after it.
+        let newest = stage.newest().await;
+        let path = format!("{}?limit=100&v={newest}", serve::path("v1/backfill", &[&room]));
+        assert_eq!(stage.honest.peer.get(&stage.server, &path).await.ok()["pdus"].as_array().unwrap().len(), 1);
+        let path = format!("{}?event_id={lost}", serve::path("v1/state_ids", &[&room]));
+        assert_eq!(stage.honest.peer.get(&stage.server, &path).await.status, 404);
+        // The room goes on: others and its own users speak, what cannot be read is replaced, and its user can leave.
+        stage.is_usable().await;
+        stage
+            .server
+            .put(&serve::client(&room, "state/m.room.topic/"), &alice.token, json!({ "topic": "new" }))
+            .await
+            .ok();
+        let name = json!({ "displayname": "Alice" });
+        stage.server.put(&format!("{CLIENT}/profile/{}/displayname", alice.id), &alice.token, name).await.ok();
+        damage(&mut stage.server, &room, "m.room.member", &alice.id, DAMAGED[4]).await;
+        let other = serve::public_room(&stage.server, &alice, "11").await;
+        leaves(&stage, &room).await;
+        assert!(sync(&stage).await.ok()["rooms"]["join"][&other].is_object());
+        let joined = stage.server.post(&format!("{CLIENT}/join/{room}?via={peer}"), &alice.token, json!({})).await;
+        assert_ne!(joined.status, 500, "{joined:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_cannot_be_read_costs_only_itself() {
+    for place in plexus_testkit::places() {
+        let mut stage = Stage::on(place, "11", "").await;
+        let lost = stage.room.clone();
+        let room = serve::public_room(&stage.server, &stage.alice, "11").await;
+        serve::join(&stage.server, &stage.honest.peer, &room, &stage.honest.bob).await;
+        for event_type in ["m.room.power_levels", "m.room.create"] {
+            damage(&mut stage.server, &lost, event_type, "", DAMAGED[0]).await;
+            let seen = sync(&stage).await;
+            assert!(seen.ok()["rooms"]["join"][&room].is_object() && seen.body["rooms"]["join"][&lost].is_null());
+            let since = seen.body["next_batch"].as_str().unwrap().to_owned();
+            serve::say(&stage.server, &stage.alice, &room, "on").await;
+            stage.server.get(&format!("{CLIENT}/sync?since={since}"), &stage.alice.token).await.ok();
+            for path in ["joined_rooms", "notifications", "keys/changes?from=s1_1&to=s2_2", "publicRooms"] {
+                stage.server.get(&format!("{CLIENT}/{path}"), &stage.alice.token).await.ok();
+            }
+            // Nobody's rights in it are made up.
+            let text = json!({ "msgtype": "m.text", "body": "x" });
+            let path = serve::client(&lost, "send/m.room.message/1");
+            assert_eq!(stage.server.put(&path, &stage.alice.token, text).await.status, 500);
+        }
+        // What others send to both rooms in one transaction reaches the other one.
+        stage.room = room;
+        let event = forge(stage.template(&stage.honest.bob).await, stage.version, &stage.honest.peer);
+        let mut to_lost = event.clone();
+        to_lost["room_id"] = json!(lost);
+        let to_lost = forge(to_lost, stage.version, &stage.honest.peer);
+        let id = id_of(&event, stage.version);
+        let sent = stage.honest.send(&stage.server, "both", vec![to_lost, event], Vec::new()).await;
+        assert_eq!(sent.ok()["pdus"][&id], json!({}), "{sent:?}");
+        stage.is_usable().await;
+    }
+}
