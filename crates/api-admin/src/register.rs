@@ -108,9 +108,9 @@ fn failed(error: RegisterError) -> ApiError {
         RegisterError::Password(_) => bad_request("M_WEAK_PASSWORD"),
         RegisterError::DisplayName(_) => bad_request("M_INVALID_PARAM"),
         RegisterError::Session(plexus_accounts::SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),
-        RegisterError::SessionSpent
-        | RegisterError::Session(_)
-        | RegisterError::Hash(_)
-        | RegisterError::Database(_) => ApiError::internal(&error),
+        RegisterError::Session(plexus_accounts::SessionError::Database(error)) | RegisterError::Database(error) => {
+            ApiError::internal(error)
+        }
+        RegisterError::SessionSpent | RegisterError::Hash(_) => ApiError::internal(&error),
     }
 }

@@ -72,13 +72,14 @@ pub(crate) fn register_error(error: RegisterError) -> ApiError {
         RegisterError::Password(error) => weak_password(error),
         RegisterError::Session(error) => session_error(error),
         RegisterError::SessionSpent => ApiError::forbidden("An account was registered with this session already."),
-        RegisterError::Hash(_) | RegisterError::Database(_) => ApiError::internal(&error),
+        RegisterError::Hash(_) => ApiError::internal(&error),
+        RegisterError::Database(error) => error.into(),
     }
 }
 
 pub(crate) fn session_error(error: SessionError) -> ApiError {
     match error {
         SessionError::InvalidDeviceId => ApiError::invalid_param(error.to_string()),
-        SessionError::Database(_) => ApiError::internal(&error),
+        SessionError::Database(error) => error.into(),
     }
 }

@@ -140,6 +140,6 @@ fn backup_error(error: BackupError) -> ApiError {
         BackupError::Invalid(problem) => ApiError::invalid_param(problem),
         BackupError::TooMany => ApiError::too_large(error.to_string()),
         BackupError::TooLarge => ApiError::too_large("The key or auth_data is too large"),
-        BackupError::Database(_) => ApiError::internal(&error),
+        BackupError::Database(error) => error.into(),
     }
 }

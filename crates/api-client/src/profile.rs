@@ -114,6 +114,6 @@ fn profile_error(error: ProfileError) -> ApiError {
         ProfileError::TooLarge => {
             ApiError::new(StatusCode::BAD_REQUEST, "M_PROFILE_TOO_LARGE", "The profile would be too large")
         }
-        ProfileError::Db(error) => ApiError::internal(&error),
+        ProfileError::Db(error) => error.into(),
     }
 }

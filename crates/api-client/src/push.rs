@@ -53,6 +53,6 @@ fn change_error(error: PushRulesError) -> ApiError {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_UNKNOWN", error.to_string())
         }
         PushRulesError::TooMany(_) => ApiError::unknown(error.to_string()),
-        PushRulesError::Database(error) => ApiError::internal(&error),
+        PushRulesError::Database(error) => error.into(),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::Contended | SendError::StatePending => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
         }
-        SendError::Db(error) => ApiError::internal(&error),
+        SendError::Db(error) => error.into(),
     }
 }
 

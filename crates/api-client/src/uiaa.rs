@@ -98,7 +98,8 @@ pub(crate) fn uia_error(error: UiaError) -> ApiError {
         UiaError::TooLarge => ApiError::too_large("The request is too large to be authenticated"),
         UiaError::NoFlow => ApiError::forbidden("No authentication flow is available for this account"),
         UiaError::Limited(refused) => refused.into(),
-        UiaError::Hash(_) | UiaError::Database(_) => ApiError::internal(&error),
+        UiaError::Hash(_) => ApiError::internal(&error),
+        UiaError::Database(error) => error.into(),
     }
 }
 

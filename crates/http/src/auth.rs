@@ -134,7 +134,7 @@ fn token_error(error: TokenError) -> ApiError {
         TokenError::Unknown => ApiError::unknown_token(false),
         TokenError::Expired => ApiError::unknown_token(true),
         TokenError::Locked(_) => locked(),
-        TokenError::Database(_) => ApiError::internal(&error),
+        TokenError::Database(error) => error.into(),
     }
 }
 

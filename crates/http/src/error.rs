@@ -6,6 +6,7 @@ use std::error::Error;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use plexus_store::DbError;
 use plexus_store::repo::bounds::BoundError;
 use serde_json::{Map, Value};
 
@@ -111,16 +112,14 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
     }
 
-    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it.
-    pub fn internal(error: &dyn Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
+    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it. An error that is, or is caused by, what the
+    /// client sent is its own, as [`DbError`] converts.
+    pub fn internal(error: &(dyn Error + 'static)) -> Self {
+        if let Some(refusal) = causes(error).find_map(unstorable) {
+            return refusal;
         }
-        tracing::error!("{text}");
+        let text: Vec<String> = causes(error).map(ToString::to_string).collect();
+        tracing::error!("{}", text.join(": "));
         Self::internal_silent()
     }
 
@@ -146,12 +145,8 @@ impl From<plexus_base::LimitExceeded> for ApiError {
     }
 }
 
-impl From<plexus_store::DbError> for ApiError {
-    fn from(error: plexus_store::DbError) -> Self {
-        // Only what a client sent can be impossible to store: U+0000 in text, or a huge number.
-        if let plexus_store::DbError::Parameter { problem, .. } = error {
-            return Self::invalid_param(format!("a value {problem}"));
-        }
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
         Self::internal(&error)
     }
 }
@@ -162,6 +157,20 @@ impl From<BoundError> for ApiError {
             BoundError::TooLarge(what) => Self::too_large(what),
             BoundError::Db(error) => error.into(),
         }
+    }
+}
+
+/// An error and what caused it.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The refusal of what cannot be stored. Only what a client sent can be so: U+0000 in text, a huge number, too large an event.
+fn unstorable(error: &(dyn Error + 'static)) -> Option<ApiError> {
+    match error.downcast_ref::<DbError>()? {
+        DbError::Parameter { problem, .. } => Some(ApiError::invalid_param(format!("a value {problem}"))),
+        DbError::TooLarge(error) => Some(ApiError::too_large(error.to_string())),
+        _ => None,
     }
 }
 

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 
-/// The path's parameters, percent-decoded. Rejection: `M_INVALID_PARAM`.
+/// The path's parameters, percent-decoded. Rejection: `M_INVALID_PARAM`, also for U+0000, which no identifier has and no database
+/// stores.
 #[derive(Debug)]
 pub struct Path<T>(pub T);
 
@@ -17,6 +18,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        refuse_nul(parts.uri.path())?;
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(error)) => {
@@ -31,7 +33,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 }
 
 /// The query's parameters; a `Vec` field takes every value of a repeated parameter.
-/// Rejections: `M_MISSING_PARAM`, `M_INVALID_PARAM`.
+/// Rejections: `M_MISSING_PARAM`, `M_INVALID_PARAM`, the latter also for U+0000.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -40,6 +42,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
+        refuse_nul(query)?;
         serde_html_form::from_str(query).map(Self).map_err(|error| {
             let text = error.to_string();
             if text.starts_with("missing field") {
@@ -48,5 +51,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
                 ApiError::invalid_param(text)
             }
         })
+    }
+}
+
+/// Refuses U+0000, which stands in a URI only as `%00`.
+fn refuse_nul(encoded: &str) -> Result<(), ApiError> {
+    match encoded.contains("%00") {
+        true => Err(ApiError::invalid_param("The path and the query must not contain U+0000")),
+        false => Ok(()),
     }
 }

@@ -125,9 +125,8 @@ pub fn media_error(error: MediaError) -> ApiError {
         }
         MediaError::Thumbnail(ThumbnailError::Unreadable(_)) => ApiError::unknown("The image cannot be read"),
         MediaError::Fetch(error) => fetch_error(&error),
-        MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } | MediaError::Database(_) => {
-            ApiError::internal(&error)
-        }
+        MediaError::Database(error) => error.into(),
+        MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } => ApiError::internal(&error),
     }
 }
 

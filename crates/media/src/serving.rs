@@ -97,7 +97,12 @@ pub fn file_name(disposition: &str) -> Option<String> {
         let inner = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         Some(inner.map_or_else(|| plain.to_owned(), |inner| inner.replace("\\\"", "\"").replace("\\\\", "\\")))
     })?;
-    let name = name.rsplit(['/', '\\']).next().unwrap_or_default().replace('\0', "");
+    without_controls(name.rsplit(['/', '\\']).next().unwrap_or_default())
+}
+
+/// A file name without control characters, which nobody means and not every database stores; `None` when nothing is left.
+pub(crate) fn without_controls(name: &str) -> Option<String> {
+    let name: String = name.chars().filter(|character| !character.is_control()).collect();
     (!name.is_empty()).then_some(name)
 }
 
@@ -150,12 +155,13 @@ mod tests {
 
     #[test]
     fn file_names_survive_the_header() {
-        for name in ["red.png", "a \"b\".png", "ü\n.png", "100%25.txt"] {
+        for name in ["red.png", "a \"b\".png", "ü;.png", "100%25.txt"] {
             assert_eq!(file_name(&content_disposition("image/png", Some(name))).as_deref(), Some(name));
         }
         assert_eq!(file_name("attachment; FileName=plain.txt; filename*=UTF-8'en'%e2%82%ac"), Some("€".to_owned()));
         assert_eq!(file_name("attachment; filename=../../etc/passwd"), Some("passwd".to_owned()));
         assert_eq!(file_name("attachment; filename*=utf-8''%ff"), None);
+        assert_eq!(file_name("attachment; filename*=utf-8''a%00%0Ab%7F.txt"), Some("ab.txt".to_owned()));
         assert_eq!(file_name("inline"), None);
     }
 

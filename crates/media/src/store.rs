@@ -21,7 +21,7 @@ use crate::paths;
 use crate::remote::FetchError;
 use crate::space::{FreeSpace, Storing};
 use crate::thumbnail::{self, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
-use crate::upload::{Description, Upload, UploadError};
+use crate::upload::{Description, Kept, Upload, UploadError};
 
 /// The letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
@@ -202,23 +202,18 @@ impl MediaStore {
     pub async fn store(&self, user: &UserId, upload: Upload, about: Description) -> Result<String, MediaError> {
         let media_id = self.new_id();
         self.check_upload_limits(user, upload.length()).await?;
-        let path = paths::content(&self.settings.folder, &media_id).ok_or(MediaError::NotFound)?;
-        let content = self.keep(&media_id, upload, about).await?;
+        let (kept, content) = self.keep(&media_id, upload, about).await?;
         let (id, user, now) = (media_id.clone(), user.clone(), self.clock.now_ms());
-        let limits = self.settings.upload_limits.clone();
-        let added = self.database.write(move |tx| -> Result<(), MediaError> {
-            quota::check(tx, &limits, user.as_str(), content.length, now)?;
-            Ok(media::add(tx, &id, user.as_str(), &content, now)?)
-        });
-        match added.await {
-            Ok(()) => Ok(media_id),
-            Err(error) => {
-                if matches!(error, MediaError::UploadLimit(_)) {
-                    remove(&path).await;
-                }
-                Err(error)
-            }
-        }
+        let (database, limits) = (self.database.clone(), self.settings.upload_limits.clone());
+        let add = async move {
+            let added = database.write(move |tx| -> Result<(), MediaError> {
+                quota::check(tx, &limits, user.as_str(), content.length, now)?;
+                Ok(media::add(tx, &id, user.as_str(), &content, now)?)
+            });
+            added.await
+        };
+        kept.record(add, ()).await?;
+        Ok(media_id)
     }
 
     /// Hands out an id to upload to later (`POST /_matrix/media/v1/create`).
@@ -270,32 +265,24 @@ impl MediaStore {
         let turn = self.turn_to_fill(media_id).await;
         self.check_fillable(user, media_id).await?;
         self.check_upload_limits(user, upload.length()).await?;
-        let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let content = self.keep(media_id, upload, about).await?;
+        let (kept, content) = self.keep(media_id, upload, about).await?;
         let (id, user, now) = (media_id.to_owned(), user.clone(), self.clock.now_ms());
-        let limits = self.settings.upload_limits.clone();
-        let filled = self
-            .database
-            .write(move |tx| -> Result<Filled, MediaError> {
+        let (database, limits) = (self.database.clone(), self.settings.upload_limits.clone());
+        let fill = async move {
+            let filled = database.write(move |tx| -> Result<Filled, MediaError> {
                 quota::check(tx, &limits, user.as_str(), content.length, now)?;
-                let filled = media::fill(tx, &id, user.as_str(), &content, now)?;
-                // Also when nobody waits for the answer any more.
-                tx.after_commit(move || drop(turn));
-                Ok(filled)
-            })
-            .await;
-        if let Err(MediaError::UploadLimit(_)) = &filled {
-            remove(&path).await;
-        }
-        match filled? {
-            Filled::Now => {
+                Ok(media::fill(tx, &id, user.as_str(), &content, now)?)
+            });
+            match filled.await? {
+                Filled::Unknown | Filled::Expired => Err(MediaError::NotFound),
+                filled => Ok(filled),
+            }
+        };
+        match kept.record(fill, turn).await? {
+            Filled::Already => Err(MediaError::CannotOverwrite),
+            _ => {
                 self.filled.notify_waiters();
                 Ok(())
-            }
-            Filled::Already => Err(MediaError::CannotOverwrite),
-            Filled::Unknown | Filled::Expired => {
-                remove(&path).await;
-                Err(MediaError::NotFound)
             }
         }
     }
@@ -308,15 +295,11 @@ impl MediaStore {
         Some(Arc::clone(lock).lock_owned().await)
     }
 
-    async fn keep(&self, media_id: &str, upload: Upload, about: Description) -> Result<Content, MediaError> {
+    async fn keep(&self, media_id: &str, upload: Upload, about: Description) -> Result<(Kept, Content), MediaError> {
         let target = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let (length, sha256) = upload.keep_as(&target).await?;
-        Ok(Content {
-            content_type: about.content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
-            upload_name: about.upload_name,
-            length,
-            sha256,
-        })
+        let kept = upload.keep_as(&target).await?;
+        let content = kept.described(about);
+        Ok((kept, content))
     }
 
     /// The content of `media_id`; waits up to `timeout` for content that is still to be uploaded.
@@ -444,12 +427,6 @@ async fn has_many_files(folder: &Path) -> bool {
         }
     }
     true
-}
-
-async fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path).await {
-        tracing::warn!("media store: cannot delete {}: {error}", path.display());
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plexus_base::private;
+use plexus_store::DbError;
+use plexus_store::repo::media::Content;
 use sha2::{Digest as _, Sha256};
 use tokio::fs::{self, DirBuilder, File};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::serving;
 use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
+use crate::store::MediaError;
 
 /// What the uploader said about the content.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +22,8 @@ pub struct Description {
     pub upload_name: Option<String>,
 }
 
-/// A file being written. It has no name that anybody could ask for until [`Upload::keep_as`]; dropped before that, it is deleted.
+/// A file being written. It has no name that anybody could ask for until [`Upload::keep_as`]; dropped before the row that names it is
+/// written, it is deleted.
 #[derive(Debug)]
 pub struct Upload {
     file: File,
@@ -88,11 +93,11 @@ impl Upload {
         written.map_err(|error| self.io(error))
     }
 
-    /// Makes the content durable under `target`. Returns its length in bytes and its SHA-256.
-    pub(crate) async fn keep_as(mut self, target: &Path) -> Result<(u64, Vec<u8>), UploadError> {
+    /// Makes the content durable under `target`.
+    pub(crate) async fn keep_as(mut self, target: &Path) -> Result<Kept, UploadError> {
         self.move_to(target).await.map_err(|error| UploadError::Io { path: target.to_owned(), error })?;
-        self.kept = true;
-        Ok((self.length, std::mem::take(&mut self.hash).finalize().to_vec()))
+        let sha256 = std::mem::take(&mut self.hash).finalize().to_vec();
+        Ok(Kept { length: self.length, sha256, file: self })
     }
 
     async fn move_to(&mut self, target: &Path) -> io::Result<()> {
@@ -102,11 +107,57 @@ impl Upload {
             DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(folder).await?;
         }
         fs::rename(&self.path, target).await?;
+        target.clone_into(&mut self.path);
         sync_folders(target).await
     }
 
     fn io(&self, error: io::Error) -> UploadError {
         UploadError::Io { path: self.path.clone(), error }
+    }
+}
+
+/// Content that has its place in the folder, and no row yet.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    file: Upload,
+    /// In bytes.
+    length: u64,
+    sha256: Vec<u8>,
+}
+
+impl Kept {
+    /// What its row says of it: what the uploader said, without control characters.
+    pub fn described(&self, about: Description) -> Content {
+        let content_type = about.content_type.filter(|said| !said.chars().any(char::is_control));
+        Content {
+            content_type: content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+            upload_name: about.upload_name.as_deref().and_then(serving::without_controls),
+            length: self.length,
+            sha256: self.sha256.clone(),
+        }
+    }
+
+    /// Has `write` store the row that names the content, also when nobody waits for that any more. Without the row the content is
+    /// deleted. `turn` is dropped after that.
+    pub async fn record<T: Send + 'static>(
+        self,
+        write: impl Future<Output = Result<T, MediaError>> + Send + 'static,
+        turn: impl Send + 'static,
+    ) -> Result<T, MediaError> {
+        let recording = tokio::spawn(async move {
+            let mut file = self.file;
+            let written = write.await;
+            // A row that may be there needs its content.
+            file.kept = match &written {
+                Ok(_) => true,
+                Err(MediaError::Database(error)) => error.may_be_stored(),
+                Err(_) => false,
+            };
+            drop(file);
+            drop(turn);
+            written
+        });
+        recording.await.unwrap_or(Err(MediaError::Database(DbError::Closed)))
     }
 }
 

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-pub use error::{DbError, readable};
+pub use error::{DbError, readable, readable_json};
 pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions};
 pub use row::Row;
 pub use tls::{SslMode, SslOptions};

@@ -23,6 +23,7 @@ mod varint;
 pub use change::{Change, CommitListener};
 pub use db::{
     Any, Backend, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,
+    readable_json,
 };
 
 /// A number from the one clock: the order of commits. Starts at 1; 0 is before everything.

@@ -45,7 +45,8 @@ pub async fn handle(
         let changed = logins.change_password(&requester.user_id, &new_password, params.logout_devices, keep).await;
         changed.map_err(|error| match error {
             ChangePasswordError::Weak(error) => weak_password(error),
-            ChangePasswordError::Hash(_) | ChangePasswordError::Database(_) => ApiError::internal(&error),
+            ChangePasswordError::Hash(_) => ApiError::internal(&error),
+            ChangePasswordError::Database(error) => error.into(),
         })?;
         Ok(Empty)
     })

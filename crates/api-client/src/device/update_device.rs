@@ -24,7 +24,7 @@ pub async fn handle(
     devices.rename(user_id, &device_id, &name).await.map_err(|error| match error {
         RenameError::NotFound => ApiError::not_found("No device found"),
         RenameError::TooLong => ApiError::new(StatusCode::BAD_REQUEST, "M_TOO_LARGE", error.to_string()),
-        RenameError::Database(_) => ApiError::internal(&error),
+        RenameError::Database(error) => error.into(),
     })?;
     Ok(Empty)
 }

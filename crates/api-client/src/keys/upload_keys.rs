@@ -49,6 +49,6 @@ fn upload_error(error: UploadError) -> ApiError {
         UploadError::NotPortable(_) => ApiError::bad_json(error.to_string()),
         UploadError::TooLarge => ApiError::too_large(error.to_string()),
         UploadError::NoDevice => ApiError::unknown(error.to_string()),
-        UploadError::Database(_) => ApiError::internal(&error),
+        UploadError::Database(error) => error.into(),
     }
 }

@@ -64,6 +64,6 @@ fn cross_signing_error(error: CrossSigningError) -> ApiError {
         CrossSigningError::NotSigned(_) => {
             ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
         }
-        CrossSigningError::Database(_) => ApiError::internal(&error),
+        CrossSigningError::Database(error) => error.into(),
     }
 }

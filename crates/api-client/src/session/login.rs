@@ -144,6 +144,7 @@ pub(crate) fn login_error(error: LoginError) -> ApiError {
         LoginError::Locked => ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account has been locked")
             .with("soft_logout", true),
         LoginError::Limited(refused) => refused.into(),
-        LoginError::Hash(_) | LoginError::Database(_) => ApiError::internal(&error),
+        LoginError::Hash(_) => ApiError::internal(&error),
+        LoginError::Database(error) => error.into(),
     }
 }

@@ -21,7 +21,7 @@ pub async fn handle(
     let tokens = sessions.refresh(&token).await.map_err(|error| match error {
         RefreshError::Unknown => ApiError::unknown_token(false),
         RefreshError::Expired => ApiError::unknown_token(true),
-        RefreshError::Database(_) => ApiError::internal(&error),
+        RefreshError::Database(error) => error.into(),
     })?;
     Ok(JsonBody(tokens.into()))
 }

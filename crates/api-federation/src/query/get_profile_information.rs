@@ -7,7 +7,6 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, JsonBody, Query, State};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_rooms::Profiles;
-use plexus_store::{DbError, readable};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,10 +32,6 @@ pub async fn handle(
     let fields = profiles.find(&request.user_id).await?;
     let fields = fields.ok_or_else(|| ApiError::not_found("Profile was not found"))?;
     let wanted = fields.iter().filter(|(name, _)| request.field.as_ref().is_none_or(|field| field == name));
-    let bad = |name: &str, error| DbError::bad_data(format!("profile_fields, {}, {name:?}", request.user_id), error);
-    let value = |(name, json): &(String, String)| {
-        let value = RawValue::from_string(json.clone()).map_err(|error| bad(name, error));
-        readable(value).map(|value| (name.clone(), value))
-    };
-    Ok(JsonBody(wanted.filter_map(value).collect()))
+    let values = wanted.map(|(name, json)| Ok((name.clone(), RawValue::from_string(json.clone())?)));
+    values.collect::<Result<_, serde_json::Error>>().map(JsonBody).map_err(|error| ApiError::internal(&error))
 }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use plexus_net::{Call, FederationError, Purpose, StreamedAnswer};
-use plexus_store::repo::media::Content;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
 use super::budget::Charge;
@@ -49,14 +48,15 @@ impl Downloads {
         let file_id = self.local.new_id();
         let path = paths::remote_content(self.local.folder(), server.as_str(), &file_id);
         let path = path.ok_or_else(|| Box::new(MediaError::NotFound))?;
-        let (length, sha256) = upload.keep_as(&path).await.map_err(kept)?;
-        let content_type = about.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-        let content = Content { content_type, upload_name: about.upload_name, length, sha256 };
-        let media = RemoteMedia { file_id, content };
+        let file = upload.keep_as(&path).await.map_err(kept)?;
+        let media = RemoteMedia { file_id, content: file.described(about) };
         let (server, media_id, row, now) = (server.clone(), media_id.clone(), media.clone(), self.local.now_ms());
-        let written =
-            self.local.database().write(move |tx| remote_media::set(tx, server.as_str(), &media_id, &row, now));
-        written.await.map_err(|error| Box::new(MediaError::Database(error)))?;
+        let database = self.local.database().clone();
+        let set = async move {
+            let written = database.write(move |tx| remote_media::set(tx, server.as_str(), &media_id, &row, now));
+            written.await.map_err(MediaError::Database)
+        };
+        file.record(set, ()).await.map_err(Box::new)?;
         Ok(media)
     }
 

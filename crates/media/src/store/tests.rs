@@ -89,6 +89,38 @@ async fn too_much_is_refused_and_leaves_nothing() {
     }
 }
 
+/// The files in a folder, and in those below it.
+fn files(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn without_a_row_there_is_no_file() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db());
+        let first = fixture.store.store(&fixture.user, fixture.upload(b"hello").await, text("a\0\n")).await;
+        let open = fixture.store.get(&first.expect("stored"), Duration::ZERO).await.expect("is there");
+        assert_eq!(open.upload_name.as_deref(), Some("a"));
+        // From now on the database takes no second row of this length.
+        let index = "CREATE UNIQUE INDEX one_of_a_length ON local_media (length)";
+        database.write(move |tx| tx.execute(index, &[])).await.expect("an index");
+        let stored = fixture.store.store(&fixture.user, fixture.upload(b"world").await, text("b")).await;
+        assert!(matches!(stored, Err(MediaError::Database(_))), "{stored:?}");
+        assert_eq!(files(fixture.folder.path()), 1);
+
+        let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
+        let fill = async |bytes: &[u8]| {
+            fixture.store.fill(&fixture.user, &reserved.media_id, fixture.upload(bytes).await, text("b")).await
+        };
+        let filled = fill(b"world").await;
+        assert!(matches!(filled, Err(MediaError::Database(_))), "{filled:?}");
+        assert_eq!(files(fixture.folder.path()), 1);
+        fill(b"another length").await.expect("filled");
+        assert_eq!(fixture.read(&reserved.media_id).await, b"another length");
+    }
+}
+
 #[tokio::test]
 async fn an_upload_that_broke_off_with_the_process_is_deleted_at_the_next_start() {
     for database in plexus_testkit::databases() {

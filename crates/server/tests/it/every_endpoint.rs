@@ -1,5 +1,7 @@
 //! What holds for every endpoint, asked of every endpoint.
 
+pub(crate) mod nul;
+
 use bytes::Bytes;
 use http::Method;
 use plexus_testkit::{TestServer, TestUser};

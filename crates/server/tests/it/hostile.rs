@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod media;
 mod membership;
+mod nul;
 mod outgoing;
 mod redactions;
 mod stored;

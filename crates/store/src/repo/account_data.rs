@@ -96,21 +96,34 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str, room_id: &str, event_type: &str) -> R
     )
 }
 
+/// Those whose content can be read.
+fn readable(user_id: &str, rows: Vec<AccountData>) -> Vec<AccountData> {
+    let content = |row: AccountData| {
+        let AccountData { room_id, event_type, content } = row;
+        let place = || format!("account_data, {user_id}, room {room_id:?}, type {event_type:?}");
+        let content = crate::readable_json(content, place)?;
+        Some(AccountData { room_id, event_type, content })
+    };
+    rows.into_iter().filter_map(content).collect()
+}
+
 /// All account data of a user that was written after `since` and at or before `upto`.
 pub fn changed(tx: &mut Tx<'_>, user_id: &str, since: Position, upto: Position) -> Result<Vec<AccountData>, DbError> {
-    tx.query(
+    let rows = tx.query(
         "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND position > $2 AND position <= $3
          ORDER BY position",
         &[&user_id, &since, &upto],
         read,
-    )
+    )?;
+    Ok(readable(user_id, rows))
 }
 
 /// All account data of a user in one room.
 pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<AccountData>, DbError> {
-    tx.query(
+    let rows = tx.query(
         "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = $2 ORDER BY type",
         &[&user_id, &room_id],
         read,
-    )
+    )?;
+    Ok(readable(user_id, rows))
 }

@@ -117,9 +117,13 @@ impl Inner {
     }
 }
 
-/// All fields of a user, as the transaction sees them: name and JSON value, by name.
+/// All fields of a user, as the transaction sees them, as far as they can be read: name and JSON value, by name.
 pub fn all(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<(String, String)>, DbError> {
-    tx.query("SELECT field, value FROM profile_fields WHERE user_id = $1 ORDER BY field", &[&user_id], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
+    let select = "SELECT field, value FROM profile_fields WHERE user_id = $1 ORDER BY field";
+    let fields: Vec<(String, String)> = tx.query(select, &[&user_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let value = |(field, value): (String, String)| {
+        let value = crate::readable_json(value, || format!("profile_fields, {user_id}, field {field:?}"))?;
+        Some((field, value))
+    };
+    Ok(fields.into_iter().filter_map(value).collect())
 }

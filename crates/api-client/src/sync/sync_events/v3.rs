@@ -65,7 +65,7 @@ pub async fn handle(
     echoes.answered(&requester).await;
     match answer {
         Ok(body) => Ok(RawJson(body.into())),
-        Err(SyncError::Database(error)) => Err(ApiError::internal(&error)),
+        Err(SyncError::Database(error)) => Err(error.into()),
     }
 }
 
@@ -75,6 +75,6 @@ fn filter_error(error: FilterError) -> ApiError {
         FilterError::Invalid(error) => ApiError::invalid_param(format!("filter: {error}")),
         FilterError::TooLarge(what) => ApiError::too_large(what),
         FilterError::NotFound => ApiError::invalid_param("No such filter"),
-        FilterError::Database(error) => ApiError::internal(&error),
+        FilterError::Database(error) => error.into(),
     }
 }

@@ -178,7 +178,7 @@ async fn a_knock_is_kept_however_its_answer_is() {
 const DAMAGED: [&[u8]; 5] = [b"\x09abc", b"\x01\x80\x80\x80\x01abc", b"", b"\0{\"", b"\0{}"];
 
 /// Changes the database while the server is stopped.
-async fn between_runs(
+pub(super) async fn between_runs(
     server: &mut TestServer,
     change: impl FnOnce(&mut Tx<'_>) -> Result<(), DbError> + Send + 'static,
 ) {
@@ -342,5 +342,78 @@ async fn a_room_that_cannot_be_read_costs_only_itself() {
         let sent = stage.honest.send(&stage.server, "both", vec![to_lost, event], Vec::new()).await;
         assert_eq!(sent.ok()["pdus"][&id], json!({}), "{sent:?}");
         stage.is_usable().await;
+    }
+}
+
+/// Spoils what a user has stored, one row of each kind.
+const SPOIL: [&str; 9] = [
+    "UPDATE filters SET definition = '{'",
+    "UPDATE push_rules SET changes = '{'",
+    "UPDATE profile_fields SET value = '{' WHERE field = 'm.spoilt'",
+    "UPDATE account_data SET content = '{' WHERE type = 'm.spoilt'",
+    "UPDATE device_keys SET key_json = '{' WHERE device_id = 'SPOILT'",
+    "UPDATE one_time_keys SET key_json = '{' WHERE key_id = 'A'",
+    "UPDATE key_backup_sessions SET session_data = '{' WHERE session_id = 'spoilt'",
+    "UPDATE to_device_messages SET message = '{' WHERE message LIKE '%spoilt%'",
+    "UPDATE unread_checkpoints SET counts = '{'",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_has_stored_and_cannot_be_read_costs_only_itself() {
+    for place in plexus_testkit::places() {
+        let mut server = TestServer::on(place).start().await;
+        let alice = server.register("alice").await;
+        let body = json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": "alice" },
+            "password": "password of alice", "device_id": "SPOILT" });
+        let other = server.post(&format!("{CLIENT}/login"), &alice.token, body).await;
+        let other = other.ok()["access_token"].as_str().unwrap().to_owned();
+        let (id, own) = (alice.id.clone(), format!("{CLIENT}/user/{}", alice.id));
+        let put = async |path: &str, body: Value| server.put(path, &alice.token, body).await.ok().clone();
+        let post = async |path: &str, token: &str, body: Value| server.post(path, token, body).await.ok().clone();
+        let filter = post(&format!("{own}/filter"), &alice.token, json!({})).await["filter_id"].clone();
+        put(&format!("{CLIENT}/pushrules/global/content/x"), json!({ "actions": ["notify"], "pattern": "x" })).await;
+        for name in ["m.spoilt", "m.good"] {
+            put(&format!("{CLIENT}/profile/{id}/{name}"), json!({ name: "x" })).await;
+            put(&format!("{own}/account_data/{name}"), json!({ "x": 1 })).await;
+        }
+        for (token, device) in [(&alice.token, &*alice.device_id), (&other, "SPOILT")] {
+            let keys = json!({ "user_id": id, "device_id": device, "algorithms": ["m.olm.v1"],
+                "keys": { format!("ed25519:{device}"): "x" }, "signatures": {} });
+            let one_time = json!({ "curve25519:A": "a", "curve25519:B": "b" });
+            let body = json!({ "device_keys": keys, "one_time_keys": one_time });
+            post(&format!("{CLIENT}/keys/upload"), token, body).await;
+        }
+        let version = json!({ "algorithm": "x", "auth_data": { "x": 1 } });
+        let version = post(&format!("{CLIENT}/room_keys/version"), &alice.token, version).await["version"].clone();
+        let backup = format!("{CLIENT}/room_keys/keys?version={}", version.as_str().unwrap());
+        let session =
+            json!({ "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": {} });
+        put(&backup, json!({ "rooms": { "!x:y": { "sessions": { "spoilt": session, "good": session } } } })).await;
+        for text in ["spoilt", "good"] {
+            let messages = json!({ "messages": { id.as_str(): { alice.device_id.as_str(): { "x": text } } } });
+            put(&format!("{CLIENT}/sendToDevice/m.x/{text}"), messages).await;
+        }
+        between_runs(&mut server, |tx| SPOIL.iter().try_for_each(|sql| tx.execute(sql, &[]).map(|_| ()))).await;
+        let get = async |path: &str| server.get(path, &alice.token).await.ok().clone();
+        let post = async |path: &str, body: Value| server.post(path, &alice.token, body).await.ok().clone();
+        let sync = get(&format!("{CLIENT}/sync")).await;
+        let types: Vec<_> = sync["account_data"]["events"].as_array().unwrap().iter().map(|it| &it["type"]).collect();
+        assert!(types.contains(&&json!("m.good")) && types.contains(&&json!("m.push_rules")), "{types:?}");
+        assert!(!types.contains(&&json!("m.spoilt")));
+        let messages = sync["to_device"]["events"].as_array().unwrap();
+        assert!(messages.len() == 1 && messages[0]["content"]["x"] == "good", "{messages:?}");
+        assert!(get(&format!("{CLIENT}/pushrules/")).await["global"]["override"].is_array());
+        assert_eq!(get(&format!("{CLIENT}/profile/{id}")).await["m.good"], "x");
+        let keys = post(&format!("{CLIENT}/keys/query"), json!({ "device_keys": { id.as_str(): [] } })).await;
+        let devices: Vec<_> = keys["device_keys"][&id].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(devices, [alice.device_id.clone()]);
+        let claim = json!({ "one_time_keys": { id.as_str(): { alice.device_id.as_str(): "curve25519" } } });
+        post(&format!("{CLIENT}/keys/claim"), claim.clone()).await;
+        let second = post(&format!("{CLIENT}/keys/claim"), claim).await;
+        assert_eq!(second["one_time_keys"][&id][&alice.device_id]["curve25519:B"], "b", "{second}");
+        let sessions = get(&backup).await["rooms"]["!x:y"]["sessions"].clone();
+        assert!(sessions["good"].is_object() && sessions["spoilt"].is_null());
+        let path = format!("{CLIENT}/sync?filter={}", filter.as_str().unwrap());
+        assert!(server.get(&path, &alice.token).await.status < 500);
     }
 }

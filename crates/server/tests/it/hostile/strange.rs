@@ -6,7 +6,7 @@ use http::Method;
 use super::*;
 
 /// What stands in place of each parameter where it fits.
-fn fitting(stage: &Stage, name: &str, event: &str) -> String {
+pub(super) fn fitting(stage: &Stage, name: &str, event: &str) -> String {
     match name {
         "room_id" => stage.room.replace('!', "%21"),
         "user_id" => stage.liar.mallory.replace('@', "%40"),
@@ -17,7 +17,7 @@ fn fitting(stage: &Stage, name: &str, event: &str) -> String {
     }
 }
 
-fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
+pub(super) fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
     let fill = |segment: &str| match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
         Some(name) => value(name),
         None => segment.to_owned(),
@@ -133,7 +133,7 @@ async fn nonsense_is_the_other_servers_fault() {
     }
 }
 
-async fn ask(stage: &Stage, method: &Method, path: &str, body: &str) -> Answer {
+pub(super) async fn ask(stage: &Stage, method: &Method, path: &str, body: &str) -> Answer {
     let peer = &stage.liar.peer;
     let answer = match *method == Method::GET {
         true => {
