@@ -406,7 +406,7 @@ async fn what_a_user_has_stored_and_cannot_be_read_costs_only_itself() {
         assert_eq!(get(&format!("{CLIENT}/profile/{id}")).await["m.good"], "x");
         let keys = post(&format!("{CLIENT}/keys/query"), json!({ "device_keys": { id.as_str(): [] } })).await;
         let devices: Vec<_> = keys["device_keys"][&id].as_object().unwrap().keys().cloned().collect();
-        assert_eq!(devices, [alice.device_id.clone()]);
+        assert_eq!(devices, std::slice::from_ref(&alice.device_id));
         let claim = json!({ "one_time_keys": { id.as_str(): { alice.device_id.as_str(): "curve25519" } } });
         post(&format!("{CLIENT}/keys/claim"), claim.clone()).await;
         let second = post(&format!("{CLIENT}/keys/claim"), claim).await;
