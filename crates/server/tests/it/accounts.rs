@@ -365,7 +365,8 @@ async fn devices() {
         let unknown = "/_matrix/client/v3/devices/NOPE";
         assert_eq!(server.get(unknown, &alice.token).await.refusal(), (404, "M_NOT_FOUND"));
         assert_eq!(server.put(unknown, &alice.token, json!({ "display_name": "x" })).await.refusal().0, 404);
-        assert_eq!(server.get("/_matrix/client/v3/devices/a%00", &alice.token).await.refusal().0, 404);
+        let no_id = server.get("/_matrix/client/v3/devices/a%00", &alice.token).await;
+        assert_eq!(no_id.refusal(), (400, "M_INVALID_PARAM"));
 
         let first = server.delete(&path, &alice.token).await;
         assert_eq!(first.status, 401);
