@@ -2,7 +2,7 @@
 //! their stead.
 
 mod federation;
-mod told;
+mod remote_state;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -16,6 +16,7 @@ use plexus_protocol::rules::RoomVersion;
 use serde_json::value::RawValue;
 
 pub use federation::FederationPeers;
+pub use remote_state::{StateReadError, StateReader};
 
 /// An event as another server sent it, not yet parsed.
 pub type RawPdu = Box<RawValue>;

@@ -15,7 +15,7 @@ use plexus_protocol::rules::RoomVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::told::Told;
+use super::remote_state::RemoteState;
 use super::{Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting};
 use crate::stripped::MAX_STRIPPED_EVENTS;
 
@@ -218,7 +218,7 @@ impl Peers for FederationPeers {
             let path = with_query(path(&["v1", "state", room.as_str()]), &[("event_id", event.as_str())]);
             let call = Call::get(path).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
             let answer = self.client.stream(server, call).await?;
-            Ok(Box::new(Told::new(server.clone(), answer)) as Box<dyn StateParts>)
+            Ok(Box::new(RemoteState::new(server.clone(), answer)) as Box<dyn StateParts>)
         })
     }
 
@@ -272,7 +272,7 @@ impl Peers for FederationPeers {
             let path = with_query(send_path("v2", "send_join", join), &[("omit_members", omit)]);
             let call = Call::put(path, join.json().to_owned()).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
             let answer = self.client.stream(server, call).await?;
-            Ok(Box::new(Told::new(server.clone(), answer)) as Box<dyn StateParts>)
+            Ok(Box::new(RemoteState::new(server.clone(), answer)) as Box<dyn StateParts>)
         })
     }
 

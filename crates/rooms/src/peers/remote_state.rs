@@ -1,0 +1,56 @@
+//! A room's state as it arrives from another server: the body of a `send_join` or `state` response, in parts.
+
+mod reader;
+
+use std::time::Duration;
+
+use plexus_net::federation::{FederationError, StreamedAnswer};
+use plexus_protocol::id::ServerName;
+
+use super::{Asked, StatePart, StateParts};
+
+pub use reader::{StateReadError, StateReader};
+
+/// How long each chunk of a response that has begun may take.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A `send_join` or `state` response that is still arriving.
+pub(super) struct RemoteState {
+    from: ServerName,
+    response: StreamedAnswer,
+    /// `None` once the response has ended.
+    reader: Option<StateReader>,
+}
+
+impl RemoteState {
+    pub fn new(from: ServerName, response: StreamedAnswer) -> Self {
+        Self { from, response, reader: Some(StateReader::new()) }
+    }
+
+    async fn next_part(&mut self) -> Result<Option<StatePart>, FederationError> {
+        while let Some(reader) = &mut self.reader {
+            if let Some(part) = reader.next_part() {
+                return Ok(Some(part));
+            }
+            let chunk = tokio::time::timeout(CHUNK_TIMEOUT, self.response.chunk()).await;
+            let read = match chunk.map_err(|_| FederationError::Timeout(self.from.clone()))?? {
+                Some(chunk) => reader.read(&chunk).map(|()| None),
+                None => self.reader.take().map_or(Ok(None), StateReader::finish),
+            };
+            let last = read.map_err(|error| FederationError::NotJson {
+                destination: self.from.clone(),
+                problem: error.to_string(),
+            })?;
+            if last.is_some() {
+                return Ok(last);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl StateParts for RemoteState {
+    fn next(&mut self) -> Asked<'_, Option<StatePart>> {
+        Box::pin(self.next_part())
+    }
+}
