@@ -4,13 +4,14 @@
 //! |---|---|
 //! | [`store`] | [`MediaStore`]: upload, download, ids handed out in advance |
 //! | [`remote`] | [`Downloads`]: media of this server and of others |
+//! | [`multipart`] | the body in which servers hand media to each other |
 //! | [`upload`] | [`Upload`]: content on its way to the disk |
 //! | [`thumbnail`] | choosing and making thumbnails |
 //! | `space` | the room that is left on the disk |
 //! | [`paths`] | where a piece of media lies |
 //! | [`serving`] | what a browser may be told about content |
 
-mod multipart;
+pub mod multipart;
 pub mod paths;
 pub mod remote;
 pub mod serving;

@@ -8,7 +8,7 @@ const MAX_PADDING: usize = 1024;
 const MAX_BOUNDARY: usize = 200;
 
 /// Reads the parts of a body as its bytes arrive.
-pub(crate) struct Multipart {
+pub struct Multipart {
     /// What ends a part: the line break before the boundary belongs to it.
     delimiter: Vec<u8>,
     buffer: Vec<u8>,
@@ -26,7 +26,7 @@ enum Place {
 
 /// A piece of the body.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// A part begins: its headers, names in lower case.
     Part(Vec<(String, String)>),
     /// More of the part's content.
@@ -42,7 +42,7 @@ pub struct NotMultipart;
 
 impl Multipart {
     /// A reader of bodies with this Content-Type.
-    pub(crate) fn of(content_type: &str) -> Result<Self, NotMultipart> {
+    pub fn of(content_type: &str) -> Result<Self, NotMultipart> {
         let (kind, parameters) = content_type.split_once(';').ok_or(NotMultipart)?;
         if !kind.trim().eq_ignore_ascii_case("multipart/mixed") {
             return Err(NotMultipart);
@@ -63,12 +63,12 @@ impl Multipart {
     }
 
     /// More bytes have arrived.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next piece; `None` when more bytes are needed.
-    pub(crate) fn next(&mut self) -> Result<Option<Piece>, NotMultipart> {
+    pub fn next(&mut self) -> Result<Option<Piece>, NotMultipart> {
         loop {
             match self.place {
                 Place::End => return Ok(Some(Piece::End)),
@@ -80,17 +80,17 @@ impl Multipart {
                 Place::AfterDelimiter => {
                     if self.buffer.starts_with(b"--") {
                         self.place = Place::End;
-                    } else if let Some(end) = find(&self.buffer, b"\r\n") {
+                    } else if let Some(end) = self.find_within(b"\r\n", MAX_PADDING)? {
                         // The line break stays: without headers, it is half of the empty line.
                         self.buffer.drain(..end);
                         self.place = Place::Headers;
                     } else {
-                        return need_more(self.buffer.len() < MAX_PADDING);
+                        return Ok(None);
                     }
                 }
                 Place::Headers => {
-                    let Some(end) = find(&self.buffer, b"\r\n\r\n") else {
-                        return need_more(self.buffer.len() < MAX_HEADERS);
+                    let Some(end) = self.find_within(b"\r\n\r\n", MAX_HEADERS)? else {
+                        return Ok(None);
                     };
                     let headers = headers(self.buffer.get(..end).unwrap_or_default())?;
                     self.buffer.drain(..end + 4);
@@ -98,6 +98,16 @@ impl Multipart {
                     return Ok(Some(Piece::Part(headers)));
                 }
             }
+        }
+    }
+
+    /// Returns where `end` begins in the buffer, or `None` while it may still arrive. It must begin within the first `limit`
+    /// bytes, however the body is cut into chunks.
+    fn find_within(&self, end: &[u8], limit: usize) -> Result<Option<usize>, NotMultipart> {
+        match find(&self.buffer, end) {
+            Some(at) if at <= limit => Ok(Some(at)),
+            None if self.buffer.len() < limit + end.len() => Ok(None),
+            _ => Err(NotMultipart),
         }
     }
 
@@ -113,10 +123,6 @@ impl Multipart {
         let sure = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
         (sure > 0).then(|| self.buffer.drain(..sure).collect())
     }
-}
-
-fn need_more(allowed: bool) -> Result<Option<Piece>, NotMultipart> {
-    if allowed { Ok(None) } else { Err(NotMultipart) }
 }
 
 fn headers(bytes: &[u8]) -> Result<Vec<(String, String)>, NotMultipart> {
@@ -172,6 +178,19 @@ mod tests {
         for size in 1..=BODY.len() {
             let found = parts("Multipart/Mixed; a=b; boundary=\"b\"", BODY, size).unwrap().unwrap();
             assert_eq!(found, [(json.clone(), "{}".to_owned()), ("[]".to_owned(), "ab\r\n--c".to_owned())], "{size}");
+        }
+    }
+
+    #[test]
+    fn bounds_do_not_depend_on_the_pieces() {
+        let padded = |count: usize| format!("--b{}\r\n\r\nab\r\n--b--", " ".repeat(count));
+        for size in [1, 7, 1_000, 1 << 20] {
+            assert!(parts("multipart/mixed; boundary=b", &padded(MAX_PADDING), size).is_ok(), "{size}");
+            assert_eq!(
+                parts("multipart/mixed; boundary=b", &padded(MAX_PADDING + 1), size),
+                Err(NotMultipart),
+                "{size}"
+            );
         }
     }
 
