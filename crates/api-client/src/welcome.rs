@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::response::{Html, IntoResponse as _, Response};
-use http::header::{CONTENT_SECURITY_POLICY, LOCATION};
+use axum::response::{IntoResponse as _, Response};
+use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use plexus_base::config::Config;
-use plexus_http::State;
+use plexus_http::{Page, State};
 
 const PAGE: &str = "<!DOCTYPE html>
 <html lang=\"en\">
@@ -25,6 +25,5 @@ pub async fn handle(State(config): State<Arc<Config>>) -> Response {
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
         return (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     }
-    let policy = HeaderValue::from_static("default-src 'none'");
-    ([(CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
+    Page::new(PAGE).into_response()
 }

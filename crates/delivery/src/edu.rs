@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
-use plexus_rooms::{MembershipKind, Room, Rooms, inbox};
+use plexus_rooms::{MembershipKind, Room, Rooms};
 use plexus_store::repo::bounds::BoundError;
 use plexus_store::{Database, DbError};
 use serde::Deserialize;
@@ -106,7 +106,7 @@ impl EduReceiver {
         if view.local_joined.is_empty() {
             return Err(EduError::Unrelated);
         }
-        if !inbox::allows(&view, origin) {
+        if !view.allows_server(origin) {
             return Err(EduError::DeniedByAcl);
         }
         Ok(room)

@@ -11,6 +11,7 @@
 //! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |
+//! | [`page`] | [`Page`]: HTML for browsers |
 //! | [`peer`] | [`ClientIp`], [`Source`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
@@ -23,6 +24,7 @@ pub mod federation;
 pub mod frame;
 mod log_uri;
 pub mod media;
+pub mod page;
 pub mod peer;
 pub mod routes;
 
@@ -38,5 +40,6 @@ pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};
 pub use extract::{Path, Query};
 pub use frame::{SERVER_TOKEN, frame};
+pub use page::Page;
 pub use peer::{ClientIp, Peer, Source};
 pub use routes::{BodyLimit, Client, Federation, Prefixes, Route, Routes};

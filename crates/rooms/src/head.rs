@@ -126,7 +126,9 @@ pub(crate) fn with_changes<'a>(
         } else if change.state_key.is_empty() {
             match &*change.event_type {
                 "m.room.power_levels" | "m.room.create" => powers = true,
-                "m.room.join_rules" | "m.room.history_visibility" | "m.room.guest_access" => settings = true,
+                "m.room.join_rules" | "m.room.history_visibility" | "m.room.guest_access" | "m.room.server_acl" => {
+                    settings = true
+                }
                 _ => {}
             }
         }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use plexus_protocol::acl::ServerAcl;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use plexus_store::repo::received::NewStaged;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::membership_kind::MembershipKind;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite};
-use crate::room::{Room, RoomView};
+use crate::room::Room;
 
 use lanes::Lanes;
 
@@ -185,7 +184,7 @@ impl Inbox {
                 Some(ReceiveError::OtherRoom)
             } else if view.local_joined.is_empty() && !is_end_of_invite(&room, &pdu) {
                 Some(ReceiveError::NotInRoom)
-            } else if !allows(&view, origin) {
+            } else if !view.allows_server(origin) {
                 Some(ReceiveError::DeniedByAcl)
             } else {
                 None
@@ -254,13 +253,6 @@ impl Inbox {
             Err(_) => Ok(None),
         }
     }
-}
-
-/// Whether the room's access control list lets a server take part.
-#[must_use]
-pub fn allows(view: &RoomView, server: &ServerName) -> bool {
-    view.event_in_memory("m.room.server_acl", "")
-        .is_none_or(|acl| ServerAcl::from_content(acl.content()).allows(server))
 }
 
 fn refusal(error: &ReceiveError) -> PduAnswer {

@@ -202,6 +202,7 @@ pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: 
         join_rule: JoinRule::default(),
         history_visibility: HistoryVisibility::default(),
         guests_can_join: false,
+        server_acl: None,
         local_joined,
         servers,
         joined_count,

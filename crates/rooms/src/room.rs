@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use plexus_protocol::acl::ServerAcl;
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
 pub use plexus_protocol::visibility::HistoryVisibility;
@@ -204,6 +205,8 @@ pub struct CurrentState {
     pub history_visibility: HistoryVisibility,
     /// Whether `m.room.guest_access` lets guests join.
     pub guests_can_join: bool,
+    /// `m.room.server_acl`, compiled when it is set: it may have thousands of patterns, and is asked about every event.
+    pub(crate) server_acl: Option<Arc<ServerAcl>>,
     /// Users of this server who are joined.
     pub local_joined: SortedSet<UserId>,
     /// The servers of the joined users.
@@ -247,12 +250,20 @@ impl RoomView {
 }
 
 impl CurrentState {
-    /// Derives the join rule, history visibility and guest access anew.
+    /// Derives the join rule, history visibility, guest access and server ACL anew.
     pub(crate) fn derive_settings(&mut self) {
         self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", ""));
         self.history_visibility =
             HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", "").map(Pdu::content));
         self.guests_can_join = self.content_str("m.room.guest_access", "guest_access") == Some("can_join");
+        let acl = self.event_in_memory("m.room.server_acl", "");
+        self.server_acl = acl.map(|acl| Arc::new(ServerAcl::from_content(acl.content())));
+    }
+
+    /// Whether `server` may take part in the room (client-server API, "Server Access Control Lists").
+    #[must_use]
+    pub fn allows_server(&self, server: &ServerName) -> bool {
+        self.server_acl.as_ref().is_none_or(|acl| acl.allows(server))
     }
 
     /// The event that set a state, when it is in memory (create, power levels, join rules, name, topic, canonical

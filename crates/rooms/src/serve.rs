@@ -18,7 +18,6 @@ use plexus_store::DbError;
 use crate::error::SendError;
 use crate::limits::LimitError;
 
-pub use admission::allows_server;
 pub use answer::pdus;
 pub use arrival::{Arrival, ArrivalError, Arrived, join, knock, leave};
 pub use handshake::{Template, make_join, make_knock, make_leave};

@@ -1,12 +1,11 @@
 //! GET, POST /_matrix/client/v3/auth/{auth_type}/fallback/web
 
 use axum::extract::Request;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use plexus_accounts::UserInteractiveAuth;
 use plexus_accounts::uia::{DUMMY, REGISTRATION_TOKEN, UiaError};
-use plexus_http::{ApiError, ClientIp, Path, Query, State};
+use plexus_http::{ApiError, ClientIp, Page, Path, Query, State};
 use serde::Deserialize;
 
 use super::uia_error;
@@ -47,7 +46,7 @@ pub async fn submit(
     let completed = uia.complete_by_page(&data.session, &stage, data.token.as_deref(), ip).await;
     let failure = completed.map_err(uia_error)?;
     Ok(match failure {
-        None => page(StatusCode::OK, DONE),
+        None => page(StatusCode::OK, &done()),
         Some(failure) => page(StatusCode::UNAUTHORIZED, &form(&stage, &data.session, Some(&failure.to_string()))),
     })
 }
@@ -64,11 +63,7 @@ fn page(status: StatusCode, body: &str) -> Response {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Authentication</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head><body>{body}</body></html>\n"
     );
-    let mut response = (status, Html(html)).into_response();
-    // Clients show this page in a frame or window of their own: scripts only from here, nothing from elsewhere.
-    let policy = HeaderValue::from_static("default-src 'none'; script-src 'unsafe-inline'; form-action 'self'");
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    response
+    Page { status, html, script: Some(DONE_SCRIPT) }.into_response()
 }
 
 fn form(stage: &str, session: &str, error: Option<&str>) -> String {
@@ -87,10 +82,12 @@ fn form(stage: &str, session: &str, error: Option<&str>) -> String {
 }
 
 /// Tells the client that opened the page (client-server API, "Fallback").
-const DONE: &str = "<p>You may now close this window and return to the application.</p><script>\
-    if (window.onAuthDone) { window.onAuthDone(); } \
-    else if (window.opener && window.opener.postMessage) { window.opener.postMessage(\"authDone\", \"*\"); }\
-    </script>";
+const DONE_SCRIPT: &str = "if (window.onAuthDone) { window.onAuthDone(); } \
+    else if (window.opener && window.opener.postMessage) { window.opener.postMessage(\"authDone\", \"*\"); }";
+
+fn done() -> String {
+    format!("<p>You may now close this window and return to the application.</p><script>{DONE_SCRIPT}</script>")
+}
 
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());

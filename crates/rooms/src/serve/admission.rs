@@ -2,22 +2,11 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::acl::ServerAcl;
 use plexus_protocol::id::{RoomId, ServerName};
-use plexus_store::DbError;
 
 use super::ServeError;
 use crate::registry::Rooms;
 use crate::room::{HistoryVisibility, Room};
-
-/// Whether the room's `m.room.server_acl` lets a server take part (client-server API, "Server Access Control Lists").
-pub async fn allows_server(room: &Room, server: &ServerName) -> Result<bool, DbError> {
-    let view = room.view();
-    match view.state.get("m.room.server_acl", "") {
-        Some(entry) => Ok(ServerAcl::from_content(room.state_event(entry).await?.pdu.content()).allows(server)),
-        None => Ok(true),
-    }
-}
 
 /// A room for a server that has joined users in it.
 pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
@@ -26,12 +15,12 @@ pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId
     if room.view().is_partial() {
         room.wanted.notify_one();
     }
-    admit_member(&room, origin).await?;
+    admit_member(&room, origin)?;
     Ok(room)
 }
 
 /// Refuses a server that has no joined users in the room, or that the room keeps out.
-pub(super) async fn admit_member(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
+pub(super) fn admit_member(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
     let view = room.view();
     if !view.servers.contains(origin.as_str()) {
         return Err(ServeError::NotInRoom);
@@ -41,13 +30,13 @@ pub(super) async fn admit_member(room: &Room, origin: &ServerName) -> Result<(),
     if view.is_partial() && !all_see {
         return Err(ServeError::UnknownEvent);
     }
-    admit(room, origin).await
+    admit(room, origin)
 }
 
 /// A room that this server is in, for a server that wants something of it from outside.
 pub(super) async fn for_stranger(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
     let room = rooms.get(room).await?.ok_or(ServeError::UnknownRoom)?;
-    admit(&room, origin).await?;
+    admit(&room, origin)?;
     let view = room.view();
     // With part of the room's state nobody can be let in, nor told who is there: as if this server were not in the room.
     if view.local_joined.is_empty() || view.is_partial() {
@@ -56,6 +45,6 @@ pub(super) async fn for_stranger(rooms: &Rooms, origin: &ServerName, room: &Room
     Ok(room)
 }
 
-async fn admit(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
-    if allows_server(room, origin).await? { Ok(()) } else { Err(ServeError::DeniedByAcl) }
+fn admit(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
+    if room.view().allows_server(origin) { Ok(()) } else { Err(ServeError::DeniedByAcl) }
 }

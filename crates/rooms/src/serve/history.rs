@@ -41,7 +41,7 @@ pub async fn event(rooms: &Rooms, origin: &ServerName, event_id: &EventId) -> Re
     let key = event_key::encode(event_id);
     let place = rooms.db.read(move |tx| repo::events::find(tx, &key)).await?.ok_or(ServeError::UnknownEvent)?;
     let room = rooms.get_nid(place.room_nid).await?.ok_or(ServeError::UnknownEvent)?;
-    admit_member(&room, origin).await?;
+    admit_member(&room, origin)?;
     let mut onlooker = Onlooker::new(Arc::clone(&room), origin);
     let wanted = [event_id.clone()];
     let json = rooms

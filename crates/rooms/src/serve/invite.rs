@@ -3,7 +3,6 @@
 use plexus_protocol::event::Pdu;
 
 use super::ServeError;
-use super::admission::allows_server;
 use super::arrival::ArrivalError;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError};
@@ -23,7 +22,7 @@ pub async fn check_room_state(
     let inviter = plexus_protocol::id::ServerName::try_from(invite.sender().server_name());
     let inviter = inviter.map_err(|_| ArrivalError::Unfit("the sender's server has no valid name"))?;
     if let Some(room) = receiver.rooms.get(invite.room_id()).await.map_err(ServeError::from)?
-        && !allows_server(&room, &inviter).await.map_err(ServeError::from)?
+        && !room.view().allows_server(&inviter)
     {
         return Err(ServeError::DeniedByAcl.into());
     }

@@ -6,7 +6,6 @@ use plexus_protocol::id::{RoomId, ServerName};
 use plexus_store::DbError;
 
 use super::ServeError;
-use super::admission::allows_server;
 use crate::membership_kind::MembershipKind;
 use crate::registry::Rooms;
 use crate::room::{HistoryVisibility, JoinRule, Room};
@@ -56,10 +55,10 @@ pub async fn hierarchy(
 
 /// Whether users of the server could enter or read the room.
 async fn is_accessible(rooms: &Rooms, room: &Room, origin: &ServerName) -> Result<bool, DbError> {
-    if !allows_server(room, origin).await? {
+    let view = room.view();
+    if !view.allows_server(origin) {
         return Ok(false);
     }
-    let view = room.view();
     if view.servers.contains(origin.as_str())
         || matches!(view.join_rule, JoinRule::Public | JoinRule::Knock | JoinRule::KnockRestricted)
         || view.history_visibility == HistoryVisibility::WorldReadable
