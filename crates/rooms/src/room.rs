@@ -206,7 +206,7 @@ pub struct CurrentState {
     /// Whether `m.room.guest_access` lets guests join.
     pub guests_can_join: bool,
     /// `m.room.server_acl`, compiled when it is set: it may have thousands of patterns, and is asked about every event.
-    pub(crate) server_acl: Option<Arc<ServerAcl>>,
+    pub server_acl: Option<Arc<ServerAcl>>,
     /// Users of this server who are joined.
     pub local_joined: SortedSet<UserId>,
     /// The servers of the joined users.

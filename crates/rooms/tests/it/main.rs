@@ -1,5 +1,6 @@
 //! The room engine over both databases.
 
+mod acl;
 mod directory;
 mod fixture;
 mod guests;

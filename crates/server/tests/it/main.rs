@@ -3,6 +3,7 @@
 mod accounts;
 mod accounts_hostile;
 mod accounts_keys;
+mod advisories;
 mod binary;
 mod bounds;
 mod cli;

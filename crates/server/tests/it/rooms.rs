@@ -14,32 +14,32 @@ use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};
 
 /// A path of the client-server API about a room.
-fn path(room: &str, rest: &str) -> String {
+pub fn path(room: &str, rest: &str) -> String {
     format!("/_matrix/client/v3/rooms/{room}/{rest}")
 }
 
-async fn create(server: &TestServer, user: &TestUser, body: Value) -> String {
+pub async fn create(server: &TestServer, user: &TestUser, body: Value) -> String {
     let answer = server.post("/_matrix/client/v3/createRoom", &user.token, body).await;
     answer.ok()["room_id"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A room that anybody may join.
-async fn public_room(server: &TestServer, user: &TestUser) -> String {
+pub async fn public_room(server: &TestServer, user: &TestUser) -> String {
     create(server, user, json!({ "preset": "public_chat" })).await
 }
 
-async fn join(server: &TestServer, user: &TestUser, room: &str) {
+pub async fn join(server: &TestServer, user: &TestUser, room: &str) {
     server.post(&path(room, "join"), &user.token, json!({})).await.ok();
 }
 
 /// Sends a text message and answers its id.
-async fn say(server: &TestServer, user: &TestUser, room: &str, text: &str) -> String {
+pub async fn say(server: &TestServer, user: &TestUser, room: &str, text: &str) -> String {
     let content = json!({ "msgtype": "m.text", "body": text });
     let answer = send(server, user, room, "m.room.message", content).await;
     answer.ok()["event_id"].as_str().unwrap_or_default().to_owned()
 }
 
-async fn send(server: &TestServer, user: &TestUser, room: &str, event_type: &str, content: Value) -> Answer {
+pub async fn send(server: &TestServer, user: &TestUser, room: &str, event_type: &str, content: Value) -> Answer {
     let txn = plexus_testkit::unique_name();
     server.put(&path(room, &format!("send/{event_type}/{txn}")), &user.token, content).await
 }
@@ -49,7 +49,7 @@ async fn state(server: &TestServer, user: &TestUser, room: &str, key: &str) -> A
 }
 
 /// The bodies of the messages among events.
-fn bodies(events: &Value) -> Vec<&str> {
+pub fn bodies(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     events.iter().filter_map(|event| event["content"]["body"].as_str()).collect()
 }
