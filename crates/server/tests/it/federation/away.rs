@@ -56,7 +56,9 @@ impl Away {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
         let take = async move |Path(id): Path<String>, body: Bytes| -> Response {
-            let body: Value = serde_json::from_slice(&body).expect("a transaction is JSON");
+            let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+                return (StatusCode::BAD_REQUEST, r#"{"errcode":"M_NOT_JSON","error":""}"#).into_response();
+            };
             let refusing = log.refusing.lock().unwrap_or_else(PoisonError::into_inner);
             let refused = match log.failing.load(Ordering::Acquire) {
                 true => Some(StatusCode::INTERNAL_SERVER_ERROR),
