@@ -34,11 +34,11 @@ fuzz_target!(|data: (&str, &str, u8, &[u8])| {
     let header = content_disposition(served, name.as_deref());
     assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header:?}");
     let lower = served.to_ascii_lowercase();
-    assert!(!(lower.contains("html") || lower.contains("svg")) || header.starts_with("attachment"), "{served} {header}");
+    assert!(
+        !(lower.contains("html") || lower.contains("svg")) || header.starts_with("attachment"),
+        "{served} {header}"
+    );
     for kind in [kind, "multipart/mixed; boundary=x"] {
-        assert_eq!(
-            read(kind, std::iter::once(body)),
-            read(kind, body.chunks(usize::from(size).max(1))),
-        );
+        assert_eq!(read(kind, std::iter::once(body)), read(kind, body.chunks(usize::from(size).max(1))),);
     }
 });

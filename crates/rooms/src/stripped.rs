@@ -110,7 +110,7 @@ impl StrippedState {
     ///
     /// # Errors
     /// When it is too much.
-    pub(crate) fn all(sent: &[RawPdu]) -> Result<Self, TooMuchStrippedState> {
+    pub fn all(sent: &[RawPdu]) -> Result<Self, TooMuchStrippedState> {
         if sent.len() > MAX_STRIPPED_EVENTS {
             return Err(TooMuchStrippedState::Events);
         }
@@ -120,7 +120,8 @@ impl StrippedState {
     }
 
     /// As much of what was sent as fits.
-    pub(crate) fn fitting(sent: &[RawPdu]) -> Self {
+    #[must_use]
+    pub fn fitting(sent: &[RawPdu]) -> Self {
         let mut state = Self::default();
         let refused = sent.iter().filter(|event| state.add(event).is_err()).count();
         if refused > 0 {
@@ -156,7 +157,8 @@ impl StrippedState {
     }
 
     /// An invite or knock with the stripped state that came with it in `unsigned`, as `name`.
-    pub(crate) fn along(self, pdu: &Pdu, name: &str) -> Pdu {
+    #[must_use]
+    pub fn along(self, pdu: &Pdu, name: &str) -> Pdu {
         pdu.with_unsigned(Some(Object::from([(name, Value::Array(self.events))])))
     }
 }
