@@ -41,7 +41,7 @@ pub use crowd::{Crowd, Manner};
 #[cfg(feature = "databases")]
 pub use database::{TestDatabase, TestPlace, databases, places};
 #[cfg(feature = "peer")]
-pub use peer::{Peer, Received};
+pub use peer::{AnyJson, Peer, Received};
 #[cfg(feature = "server")]
 pub use server::{TestServer, TestServerBuilder};
 #[cfg(feature = "server")]

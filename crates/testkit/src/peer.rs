@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
@@ -185,6 +185,21 @@ impl Peer {
     /// A signed PUT.
     pub async fn put(&self, server: &TestServer, path: &str, body: Value) -> Answer {
         self.request(server, Method::PUT, path, Some(body)).await
+    }
+}
+
+/// A body as a peer reads it: any JSON of any size. What the server's own endpoints read is bounded by their routes, which a
+/// peer's are not.
+#[derive(Debug)]
+pub struct AnyJson(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for AnyJson {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Self::Rejection> {
+        let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let parsed = serde_json::from_slice(&body);
+        parsed.map(Self).map_err(|_| (StatusCode::BAD_REQUEST, r#"{"errcode":"M_NOT_JSON","error":""}"#))
     }
 }
 

@@ -1,12 +1,11 @@
 //! What users ask of other servers through this one.
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use plexus_http::{JsonBody, Query};
-use plexus_testkit::{Peer, TestServer};
+use plexus_testkit::{AnyJson, Peer, TestServer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,8 +36,7 @@ async fn peer() -> Peer {
         let rooms = json!({ "chunk": [{ "room_id": "!a:b.example", "num_joined_members": 1 }] });
         let found = json!({ "chunk": [] });
         let user = bob.clone();
-        let query = async move |body: Bytes| {
-            let asked: Value = serde_json::from_slice(&body).unwrap();
+        let query = async move |AnyJson(asked): AnyJson| {
             assert_eq!(asked, json!({ "device_keys": { user.as_str(): [] } }));
             let device = |id: &str, owner: &str| json!({ "user_id": owner, "device_id": id, "keys": {} });
             JsonBody(json!({
@@ -49,8 +47,7 @@ async fn peer() -> Peer {
                 "master_keys": { user.as_str(): { "user_id": user.as_str(), "keys": {} } },
             }))
         };
-        let claim = async move |body: Bytes| {
-            let asked: Value = serde_json::from_slice(&body).unwrap();
+        let claim = async move |AnyJson(asked): AnyJson| {
             assert_eq!(asked, json!({ "one_time_keys": { bob.as_str(): { "GOOD": "signed_curve25519" } } }));
             let key = json!({ "signed_curve25519:A": { "key": "x" } });
             JsonBody(json!({ "one_time_keys": { bob.as_str(): { "GOOD": key, "UNASKED": key } } }))

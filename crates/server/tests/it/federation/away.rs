@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::put;
@@ -13,7 +12,7 @@ use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_testkit::{Answer, Peer, TestServer, TestUser};
+use plexus_testkit::{Answer, AnyJson, Peer, TestServer, TestUser};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -55,10 +54,7 @@ impl Away {
     pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
-        let take = async move |Path(id): Path<String>, body: Bytes| -> Response {
-            let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-                return (StatusCode::BAD_REQUEST, r#"{"errcode":"M_NOT_JSON","error":""}"#).into_response();
-            };
+        let take = async move |Path(id): Path<String>, AnyJson(body): AnyJson| -> Response {
             let refusing = log.refusing.lock().unwrap_or_else(PoisonError::into_inner);
             let refused = match log.failing.load(Ordering::Acquire) {
                 true => Some(StatusCode::INTERNAL_SERVER_ERROR),

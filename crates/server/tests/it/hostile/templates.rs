@@ -279,7 +279,7 @@ async fn granting(told: Arc<Mutex<(Value, Value)>>) -> Peer {
         let keys = Peer::keys(name, key, 4_102_444_800_000).to_json();
         let (template, state, name, key) = (Arc::clone(&told), told, name.clone(), key.clone());
         let make = async move || Json(template.lock().unwrap().0.clone());
-        let send = async move |plexus_http::Json(event): plexus_http::Json<Value>| {
+        let send = async move |plexus_testkit::AnyJson(event): plexus_testkit::AnyJson| {
             let mut answer = state.lock().unwrap().1.clone();
             answer["event"] = signed_and_more(&json!({ "event": event }), &key, &name)["event"].clone();
             Json(answer)
@@ -467,8 +467,9 @@ async fn of_an_invited_server_only_the_signature_is_taken() {
     let room = serve::create(server, alice, json!({ "room_version": "11" })).await;
     let peer = Peer::telling(|name, key| {
         let (name, key) = (name.clone(), key.clone());
-        let answer =
-            async move |plexus_http::Json(body): plexus_http::Json<Value>| Json(signed_and_more(&body, &key, &name));
+        let answer = async move |plexus_testkit::AnyJson(body): plexus_testkit::AnyJson| {
+            Json(signed_and_more(&body, &key, &name))
+        };
         Router::new().route("/_matrix/federation/v2/invite/{room_id}/{event_id}", axum::routing::put(answer))
     });
     let peer = peer.await;
