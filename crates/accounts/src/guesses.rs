@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use plexus_base::config::RateLimit;
 use plexus_base::rate_limiter::network;
 use plexus_base::{Clock, LimitExceeded, RateLimiter, Reservation};
+use plexus_protocol::id::UserId;
 
 use crate::settings::GuessSettings;
 
@@ -13,6 +14,9 @@ use crate::settings::GuessSettings;
 /// up (access, refresh, login, OpenID) have 190 random bits and need no budget.
 pub(crate) struct GuessLimits {
     passwords: RateLimiter<str>,
+    /// At the own password, by somebody who is logged in: strangers who guess at logins must not keep a user from changing the
+    /// password or ending a stolen session.
+    own_passwords: RateLimiter<str>,
     registration_tokens: RateLimiter<IpAddr>,
     shared_secret: RateLimiter<IpAddr>,
 }
@@ -23,6 +27,7 @@ impl GuessLimits {
         let burst = |limit: RateLimit| f64::from(limit.burst_count);
         Self {
             passwords: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
+            own_passwords: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
             registration_tokens: RateLimiter::new(clock.clone(), tokens.per_second, burst(tokens)),
             // There is no option of its own in Synapse, which does not limit it.
             shared_secret: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
@@ -32,6 +37,11 @@ impl GuessLimits {
     /// Counts a guess at the password of whoever goes by `name`, whether or not there is such an account.
     pub(crate) fn password(&self, name: &str) -> Result<Reservation<'_>, LimitExceeded> {
         self.passwords.reserve(&name.to_lowercase())
+    }
+
+    /// Counts a guess at the own password of a user who is logged in.
+    pub(crate) fn own_password(&self, user: &UserId) -> Result<Reservation<'_>, LimitExceeded> {
+        self.own_passwords.reserve(user.as_str())
     }
 
     /// Counts a guess at a registration token.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_base::{Clock, LimitExceeded};
+use plexus_base::{Clock, LimitExceeded, Reservation};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{tokens, users};
 use plexus_store::{Database, DbError};
@@ -117,6 +117,22 @@ impl Logins {
             Identifier::User(user) => self.qualified(user).map_or_else(|| user.clone(), String::from),
             Identifier::ThirdParty { medium, address } => format!("{medium}:{address}"),
         })?;
+        self.verified(who, password, guess).await
+    }
+
+    /// Whether this is the password of a user who is logged in, who authenticates again. Answers as [`Self::by_password`].
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn by_own_password(&self, user_id: &UserId, password: &str) -> Result<UserId, LoginError> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(LoginError::WrongPassword);
+        }
+        let guess = self.guesses.own_password(user_id)?;
+        self.verified(&Identifier::from(user_id), password, guess).await
+    }
+
+    async fn verified(&self, who: &Identifier, password: &str, guess: Reservation<'_>) -> Result<UserId, LoginError> {
         let user_id = match who {
             Identifier::User(user) => self.qualified(user),
             Identifier::ThirdParty { medium, address } => self.by_threepid(medium, address).await?,

@@ -427,8 +427,6 @@ fn membership_in(room: &Room, user: &UserId) -> Option<MembershipKind> {
     room.view().state.membership(user.as_str())
 }
 
-/// Whether others are in a room and this server is not: what it knows of the room is old, or came with an invite.
 fn is_elsewhere(room: &Room) -> bool {
-    let view = room.view();
-    view.local_joined.is_empty() && (view.tip.extremities.is_empty() || !view.servers.is_empty())
+    room.view().is_out_of_band()
 }

@@ -75,6 +75,12 @@ pub enum ReceiveError {
     /// Not signed by who must have signed it.
     #[error("{0}")]
     Signature(#[from] SignatureError),
+    /// An invite by a user of a server that is not in the room.
+    #[error("your server is not in the room")]
+    InviterNotInRoom,
+    /// The room has another version.
+    #[error("the room has another version")]
+    OtherVersion,
     /// Not an invite of one of our users.
     #[error("not an invite of a user of this server")]
     NotAnInvite,

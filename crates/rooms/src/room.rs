@@ -243,6 +243,13 @@ impl RoomView {
         }
     }
 
+    /// Whether others are in the room and this server is not: what it knows of the room is old, or came with an invite. A room
+    /// that its last local member has left, and nobody else is in, is still this server's to judge.
+    #[must_use]
+    pub fn is_out_of_band(&self) -> bool {
+        self.local_joined.is_empty() && (self.tip.extremities.is_empty() || !self.servers.is_empty())
+    }
+
     /// The forward extremities: what the next event names as `prev_events`.
     pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
         self.tip.extremities.iter().map(|extremity| &extremity.event_id)

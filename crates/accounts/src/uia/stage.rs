@@ -7,7 +7,7 @@ use plexus_store::DbError;
 use plexus_store::repo::{registration_tokens, ui_auth};
 
 use super::{Attempt, Flow, UiaError, UserInteractiveAuth};
-use crate::login::{Identifier, LoginError};
+use crate::login::LoginError;
 
 /// Nothing to do.
 pub const DUMMY: &str = "m.login.dummy";
@@ -99,7 +99,7 @@ impl UserInteractiveAuth {
         if named.is_some_and(|name| !is_requester(name)) {
             return Ok(Some(StageFailure::WrongPassword));
         }
-        match self.logins.by_password(&Identifier::from(&requester.user_id), password).await {
+        match self.logins.by_own_password(&requester.user_id, password).await {
             Ok(user_id) if user_id == requester.user_id => Ok(None),
             Ok(_) | Err(LoginError::WrongPassword | LoginError::Deactivated | LoginError::Locked) => {
                 Ok(Some(StageFailure::WrongPassword))

@@ -26,6 +26,9 @@ pub async fn handle(
     require_self(&requester, &user)?;
     let state = PresenceState::parse(&request.presence)
         .ok_or_else(|| ApiError::invalid_param("presence must be one of online, unavailable, offline"))?;
+    if request.status_msg.as_ref().is_some_and(|text| text.contains('\0')) {
+        return Err(ApiError::invalid_param("status_msg must not contain U+0000"));
+    }
     limits.presence.check(&user)?;
     presence.set(&user, state, request.status_msg.filter(|text| !text.is_empty()))?;
     Ok(Empty)

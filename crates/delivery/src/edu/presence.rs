@@ -43,7 +43,7 @@ impl EduReceiver {
         let now = self.0.clock.now_ms();
         let view = PresenceView {
             state,
-            status_msg: update.status_msg.filter(|status| status.len() <= MAX_STATUS_BYTES),
+            status_msg: update.status_msg.filter(|status| status.len() <= MAX_STATUS_BYTES && !status.contains('\0')),
             last_active_ms: update.last_active_ago.map(|ago| now.saturating_sub(ago)),
             currently_active: update.currently_active && state != PresenceState::Offline,
         };

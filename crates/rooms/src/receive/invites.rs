@@ -35,8 +35,15 @@ impl PduReceiver {
         let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
         let signed = sign::add_signature(&invite, &rooms.signing_key, &rooms.server_name);
         let room = rooms.known_or_new(invite.room_id(), invite.room_version()).await?;
-        if room.view().local_joined.is_empty() {
+        let view = room.view();
+        if room.version != invite.room_version() {
+            return Err(ReceiveError::OtherVersion);
+        }
+        if view.is_out_of_band() {
             rooms.set_from_outside(&room, &stripped.along(&signed, "invite_room_state")).await?;
+        } else if view.local_joined.is_empty() {
+            // Nobody is in the room, and what this server stored of it must not be opened by an invite that nobody could send.
+            return Err(ReceiveError::InviterNotInRoom);
         }
         Ok(signed)
     }
@@ -48,5 +55,5 @@ pub(crate) fn is_end_of_invite(room: &Room, pdu: &Pdu) -> bool {
     let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { return false };
     let waits = matches!(view.state.membership(user), Some(MembershipKind::Invite | MembershipKind::Knock));
     let ends = matches!(MembershipKind::of(pdu), Some(MembershipKind::Leave | MembershipKind::Ban));
-    view.local_joined.is_empty() && waits && ends
+    view.is_out_of_band() && waits && ends
 }

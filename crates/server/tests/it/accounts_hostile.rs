@@ -59,11 +59,10 @@ async fn guesses_at_a_password_count_however_they_are_made() {
         let guesses =
             at_once(&server, Method::POST, &format!("{CLIENT}/login"), None, login("alice", "wrong"), 40).await;
         assert_eq!((count(&guesses, 403), count(&guesses, 429)), (5, 35));
-        // What is spent there is spent for authorising requests, too.
+        // Strangers who guess keep nobody from authorising requests.
         let device = format!("{CLIENT}/devices/OTHER");
-        let guess = with_password(&alice, &Value::Null, json!({}));
-        let refused = server.request(Method::DELETE, &device, Some(&alice.token), Some(guess)).await;
-        assert_eq!(refused.refusal(), (429, "M_LIMIT_EXCEEDED"));
+        let own = with_password(&alice, &Value::Null, json!({}));
+        server.request(Method::DELETE, &device, Some(&alice.token), Some(own)).await.ok();
 
         let bob = server.register("bob").await;
         let session = server.delete(&device, &bob.token).await.body["session"].clone();
@@ -71,8 +70,6 @@ async fn guesses_at_a_password_count_however_they_are_made() {
         guess["auth"]["password"] = json!("wrong");
         let guesses = at_once(&server, Method::DELETE, &device, Some(&bob.token), guess, 40).await;
         assert_eq!((count(&guesses, 401), count(&guesses, 429)), (5, 35));
-        let right = post(&server, &format!("{CLIENT}/login"), login("bob", "password of bob")).await;
-        assert_eq!(right.refusal(), (429, "M_LIMIT_EXCEEDED"));
         // Who is not there is limited in the same way.
         let path = format!("{CLIENT}/login");
         let guesses = at_once(&server, Method::POST, &path, None, login("nobody", "wrong"), 10).await;

@@ -7,7 +7,7 @@ use super::*;
 /// What is made of an event before it is signed.
 type Change = fn(&Stage, &mut Value);
 
-async fn invite_to(stage: &Stage, by: &Peer, room: &str, version: &str, user: &str) -> Answer {
+async fn invite_to(server: &TestServer, by: &Peer, room: &str, version: &str, user: &str) -> Answer {
     let parsed: RoomVersion = version.parse().unwrap();
     let pairs = parsed.rules().event_id_format == EventIdFormat::Server;
     let event = json!({
@@ -17,7 +17,7 @@ async fn invite_to(stage: &Stage, by: &Peer, room: &str, version: &str, user: &s
     let event = forge(event, parsed, by);
     let id = if pairs { event["event_id"].as_str().unwrap().to_owned() } else { id_of(&event, parsed) };
     let body = json!({ "room_version": version, "event": event, "invite_room_state": [] });
-    by.put(&stage.server, &serve::path("v2/invite", &[room, &id]), body).await
+    by.put(server, &serve::path("v2/invite", &[room, &id]), body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn an_invite_is_ended_only_by_those_who_may() {
     let stage = Stage::new("11").await;
     let (server, alice) = (&stage.server, &stage.alice);
     let room = format!("!elsewhere:{}", stage.honest.peer.name());
-    invite_to(&stage, &stage.honest.peer, &room, "11", &alice.id).await.ok();
+    invite_to(&stage.server, &stage.honest.peer, &room, "11", &alice.id).await.ok();
     let invited = async || {
         let sync = server.get(&format!("{CLIENT}/sync"), &alice.token).await;
         sync.ok()["rooms"]["invite"][&room].is_object()
@@ -152,16 +152,16 @@ async fn an_invite_in_the_wrong_version_does_not_spoil_the_room() {
         let mut stage = Stage::on(place, "11", "").await;
         let carol = stage.server.register("carol").await;
         let room = format!("!elsewhere:{}", stage.honest.peer.name());
-        invite_to(&stage, &stage.honest.peer, &room, "11", &stage.alice.id).await.ok();
+        invite_to(&stage.server, &stage.honest.peer, &room, "11", &stage.alice.id).await.ok();
         // Another server tells our other user that the room is of another version.
         for version in ["6", "3", "1"] {
-            invite_to(&stage, &stage.liar.peer, &room, version, &carol.id).await;
+            invite_to(&stage.server, &stage.liar.peer, &room, version, &carol.id).await;
             stage.server.restart().await;
             let sync = stage.server.get(&format!("{CLIENT}/sync"), &stage.alice.token).await;
             assert!(sync.ok()["rooms"]["invite"][&room].is_object(), "{version}: {sync:?}");
         }
         stage.server.get(&format!("{CLIENT}/sync"), &carol.token).await.ok();
-        invite_to(&stage, &stage.honest.peer, &room, "11", &carol.id).await.ok();
+        invite_to(&stage.server, &stage.honest.peer, &room, "11", &carol.id).await.ok();
         let sync = stage.server.get(&format!("{CLIENT}/sync"), &carol.token).await;
         assert!(sync.ok()["rooms"]["invite"][&room].is_object(), "{sync:?}");
         let leave = stage.server.post(&serve::client(&room, "leave"), &stage.alice.token, json!({})).await;
@@ -220,4 +220,32 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
     }
     assert_eq!(get(serve::path("v1/event_auth", &[room, &unknown])).await.refusal(), (404, "M_NOT_FOUND"));
     stage.is_usable().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_does_not_open_a_room_that_everybody_has_left() {
+    for place in plexus_testkit::places() {
+        let server = TestServer::on(place).config(MANY).start().await;
+        let (alice, mallory) = (server.register("alice").await, server.register("mallory").await);
+        let liar = Peer::start().await;
+        for version in ["10", "11"] {
+            let body = json!({ "room_version": version, "preset": "private_chat" });
+            let room = server.post(&format!("{CLIENT}/createRoom"), &alice.token, body).await;
+            let room = room.ok()["room_id"].as_str().unwrap().to_owned();
+            let secret = json!({ "msgtype": "m.text", "body": "secret" });
+            server.put(&serve::client(&room, "send/m.room.message/1"), &alice.token, secret).await.ok();
+            let ban = json!({ "user_id": mallory.id });
+            server.post(&serve::client(&room, "ban"), &alice.token, ban).await.ok();
+            server.post(&serve::client(&room, "leave"), &alice.token, json!({})).await.ok();
+
+            let refused = invite_to(&server, &liar, &room, version, &mallory.id).await;
+            assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"), "version {version}");
+            let wrong = invite_to(&server, &liar, &room, "1", &mallory.id).await;
+            assert_eq!(wrong.refusal(), (400, "M_INVALID_PARAM"), "version {version}");
+            let join = server.post(&serve::client(&room, "join"), &mallory.token, json!({})).await;
+            assert_eq!(join.status, 403, "{join:?}");
+            let read = server.get(&serve::client(&room, "messages?dir=b"), &mallory.token).await;
+            assert_eq!(read.refusal(), (403, "M_FORBIDDEN"));
+        }
+    }
 }

@@ -149,7 +149,8 @@ async fn a_knock_is_kept_however_its_answer_is() {
             let alice = &stage.alice.id;
             let template = json!({
                 "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
-                "origin_server_ts": 1, "content": { "membership": "knock" }, "auth_events": [], "prev_events": [],
+                "origin_server_ts": 1, "content": { "membership": "knock" }, "auth_events": [],
+                "prev_events": [format!("${}", "A".repeat(43))],
             });
             let made = json!({ "room_version": "11", "event": template });
             let answer = answer.clone();
