@@ -9,6 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::registry::CacheSize;
+use crate::state_map::OWN_CONTENT_ONLY;
 use crate::timeline_event::TimelineEvent;
 
 /// About how large a state event is in memory.
@@ -22,7 +23,13 @@ pub(crate) struct EventCache {
     cache: Cache<EventNid, Cached, ByWeight>,
     /// Goes up before a redacted event is removed.
     removals: AtomicU64,
+    /// Where all rooms take their counts of redactions from. A room that leaves memory and is loaded again goes on from
+    /// here: a count that it had before a redaction never comes back, whereas what was read before it may still be here.
+    redactions: AtomicU64,
 }
+
+/// The first count of redactions.
+const FIRST_COUNT: u64 = OWN_CONTENT_ONLY + 1;
 
 /// An event and its room's count of redactions before it was read.
 #[derive(Clone)]
@@ -48,7 +55,7 @@ impl EventCache {
     /// A cache of at most `bytes`.
     pub fn new(bytes: usize) -> Self {
         let cache = Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight);
-        Self { cache, removals: AtomicU64::new(0) }
+        Self { cache, removals: AtomicU64::new(0), redactions: AtomicU64::new(FIRST_COUNT) }
     }
 
     pub fn size(&self) -> CacheSize {
@@ -78,6 +85,16 @@ impl EventCache {
         if self.begin().0 != reading.0 {
             self.cache.remove(&event.nid);
         }
+    }
+
+    /// The count of redactions with which a room is loaded; to be asked before it is read.
+    pub fn redactions(&self) -> u64 {
+        self.redactions.load(Ordering::SeqCst)
+    }
+
+    /// A count of redactions that no room has had before.
+    pub fn next_redactions(&self) -> u64 {
+        self.redactions.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// Forgets an event that has been redacted.

@@ -25,7 +25,7 @@ use crate::memberships::Memberships;
 use crate::nids::Nids;
 use crate::peers::Peers;
 use crate::persist::Persister;
-use crate::room::{FIRST_REDACTIONS, Room, RoomView};
+use crate::room::{Room, RoomView};
 use crate::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::summaries::Summaries;
 use crate::transactions::Transactions;
@@ -225,11 +225,11 @@ impl Rooms {
         if let Some(room) = self.loaded(nid) {
             return Ok(Some(room));
         }
-        let server_name = self.server_name.clone();
-        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), FIRST_REDACTIONS)).await?;
+        let (server_name, redactions) = (self.server_name.clone(), self.shared.events.redactions());
+        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), redactions)).await?;
         Ok(loaded.map(|loaded| {
             let load::LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
-            let room = Arc::new(self.new_room((nid, id, version), revision, view));
+            let room = Arc::new(self.new_room((nid, id, version), (revision, redactions), view));
             room.latest_ts.store(latest_ts, Ordering::Relaxed);
             self.shared.insert(&room)
         }))
@@ -272,8 +272,14 @@ impl Rooms {
         Ok(ids.into_values().collect())
     }
 
-    pub(crate) fn new_room(&self, identity: (RoomNid, RoomId, RoomVersion), revision: i64, view: RoomView) -> Room {
-        Room::new(self.db.clone(), Arc::clone(&self.shared.events), identity, revision, view)
+    /// A room as it was read; with the row's revision, and the count of redactions from before the reading.
+    pub(crate) fn new_room(
+        &self,
+        identity: (RoomNid, RoomId, RoomVersion),
+        (revision, redactions): (i64, u64),
+        view: RoomView,
+    ) -> Room {
+        Room::new(self.db.clone(), Arc::clone(&self.shared.events), identity, (revision, redactions), view)
     }
 
     /// The event of a state entry as it federates, from memory or the database.

@@ -27,9 +27,6 @@ use crate::timeline_event::TimelineEvent;
 /// it.
 const MAX_AHEAD_MS: u64 = 5 * 60_000;
 
-/// What [`Room::redactions`] begins with.
-pub(crate) const FIRST_REDACTIONS: u64 = 1;
-
 /// A room in memory. One writer at a time changes it; readers take [`Room::view`].
 pub struct Room {
     /// The number the database knows the room by.
@@ -57,8 +54,7 @@ pub struct Room {
     pub(crate) revision: AtomicI64,
     /// At least the time of the newest live event that is not late. Only writers of events look at it.
     pub(crate) latest_ts: AtomicI64,
-    /// How many redactions have changed what the room's events show of each other, since the room is in memory; see
-    /// [`Room::redactions`].
+    /// See [`Room::redactions`].
     redactions: AtomicU64,
     /// Goes up when a commit has failed: what was built on it is void.
     pub(crate) epoch: AtomicU64,
@@ -72,7 +68,7 @@ impl Room {
         db: Database,
         events: Arc<EventCache>,
         (nid, id, version): (RoomNid, RoomId, RoomVersion),
-        revision: i64,
+        (revision, redactions): (i64, u64),
         view: RoomView,
     ) -> Self {
         Self {
@@ -91,7 +87,7 @@ impl Room {
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             latest_ts: AtomicI64::new(i64::MIN),
-            redactions: AtomicU64::new(FIRST_REDACTIONS),
+            redactions: AtomicU64::new(redactions),
             epoch: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             used: AtomicU64::new(0),
@@ -127,7 +123,8 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The room's count of redactions. An event shows parts of others, so what keeps one in memory notes this count
+    /// The room's count of redactions: another one after each that changes what the room's events show of each other,
+    /// also when the room has left memory in between. An event shows parts of others, so what keeps one in memory notes this count
     /// from before it was read, and uses the event only as long as the count stands.
     pub(crate) fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
@@ -136,7 +133,7 @@ impl Room {
     /// An event has been redacted of which others show parts. To be called after the commit, before memory shows the
     /// redaction.
     pub(crate) fn note_redaction(&self) {
-        self.redactions.fetch_add(1, Ordering::SeqCst);
+        self.redactions.fetch_max(self.events.next_redactions(), Ordering::SeqCst);
     }
 
     /// The event of a state entry, read from the database on a miss. A member event that cannot be read comes back as if it had

@@ -1,9 +1,13 @@
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
 use plexus_protocol::id::EventId;
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{NewEvent, Preset, Room, SendError, Sent, timeline};
+use plexus_rooms::{MembershipChange, NewEvent, Preset, Room, SendError, Sent, timeline};
 
-use crate::fixture::{Fixture, message, run};
+use crate::fixture::{Fixture, change, message, run};
 
 const ALICE: &str = "@alice:localhost";
 const BOB: &str = "@bob:localhost";
@@ -81,5 +85,52 @@ fn redacted_content_is_gone_for_good_after_a_while() {
         let again = Fixture::new(db).rooms.get(&room.id).await.unwrap().unwrap();
         let event = timeline::event(&again, &secret).await.unwrap().unwrap();
         assert!(event.redacted_because.is_some() && event.pdu.event_id() == &secret);
+    });
+}
+
+/// Drops the rooms from memory that nobody holds.
+fn expire_rooms(fixture: &Fixture) {
+    const UNUSED: Duration = Duration::from_secs(1_800);
+    let mut expiry = std::pin::pin!(Arc::clone(&fixture.rooms).run_expiry(UNUSED));
+    for _ in 0..2 {
+        assert!(expiry.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        fixture.clock.advance(UNUSED);
+    }
+    assert!(expiry.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(fixture.rooms.in_memory().0, 0);
+}
+
+/// What Bob's member event shows of the one it replaced, once neither is among the newest events.
+async fn replaced_of_bob(fixture: &Fixture, room: &Room) -> String {
+    let view = room.view();
+    let event = room.state_event(view.state.get("m.room.member", BOB).unwrap()).await.unwrap();
+    assert!(event.position <= view.recent_after, "it is read from the database");
+    assert_eq!(fixture.rooms.in_memory().0, 1);
+    event.replaced.as_ref().unwrap().content_json.to_string()
+}
+
+#[test]
+fn what_was_redacted_does_not_come_back_with_a_room_that_left_memory() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let (id, joined) = {
+            let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+            let join = MembershipChange { reason: Some("secret".into()), ..change(&room.id, BOB, BOB) };
+            let joined = fixture.members.join(join, false).await.unwrap().event_id;
+            fixture.leave(&room, BOB).await;
+            for _ in 0..25 {
+                fixture.send(&room, ALICE, "hello").await.unwrap();
+            }
+            (room.id.clone(), joined)
+        };
+        expire_rooms(&fixture);
+        {
+            let room = fixture.rooms.get(&id).await.unwrap().unwrap();
+            assert!(replaced_of_bob(&fixture, &room).await.contains("secret"));
+            redact(&fixture, &room, ALICE, &joined).await.unwrap();
+        }
+        expire_rooms(&fixture);
+        let room = fixture.rooms.get(&id).await.unwrap().unwrap();
+        assert!(!replaced_of_bob(&fixture, &room).await.contains("secret"));
     });
 }
