@@ -1,6 +1,7 @@
 //! From what a user wants to an event that is allowed, signed and ready to be committed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plexus_protocol::auth;
 use plexus_protocol::event::build::PduBuilder;
@@ -119,7 +120,7 @@ impl Rooms {
     /// The room's head, to build on. After a failed commit it is taken from the database again.
     pub(crate) async fn lock_head<'a>(&self, room: &'a Room) -> Result<MutexGuard<'a, Head>, DbError> {
         let mut head = room.head.lock().await;
-        let epoch = room.epoch.load(std::sync::atomic::Ordering::Acquire);
+        let epoch = room.epoch.load(Ordering::Acquire);
         if head.epoch != epoch {
             let (nid, server_name, as_of) = (room.nid, self.server_name.clone(), room.redactions());
             let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), as_of)).await?;
@@ -127,9 +128,9 @@ impl Rooms {
                 loaded.ok_or_else(|| DbError::bad_data(format!("rooms, room_nid {nid}"), "the room is gone"))?;
             *head = Head::of(&loaded.view, epoch);
             room.set_view(loaded.view);
-            room.revision.store(loaded.revision, std::sync::atomic::Ordering::Release);
+            room.revision.store(loaded.revision, Ordering::Release);
             // Whoever has moved the room on may have written later events.
-            room.latest_ts.fetch_max(loaded.latest_ts, std::sync::atomic::Ordering::Relaxed);
+            room.latest_ts.fetch_max(loaded.latest_ts, Ordering::Relaxed);
         }
         Ok(head)
     }
@@ -138,17 +139,21 @@ impl Rooms {
     pub(crate) async fn settled_head<'a>(&self, room: &'a Arc<Room>) -> Result<MutexGuard<'a, Head>, PersistError> {
         loop {
             let mut head = self.lock_head(room).await?;
-            let view = room.view();
-            if !head.hidden && head.tip == view.tip && Arc::ptr_eq(&head.current, &view.current) {
+            if head.is_committed(&room.view()) {
                 head.redacting = false;
                 return Ok(head);
             }
             let permit = self.persister.reserve().await?;
-            let (room, epoch, events) = (Arc::clone(room), head.epoch, Vec::new());
-            let nothing = Append { room, epoch, events, creation: None, entered: None };
+            let (epoch, events) = (head.epoch, Vec::new());
+            let nothing = Append { room: Arc::clone(room), epoch, events, creation: None, entered: None };
             // What is before it in the queue is committed, or has failed and the head is read anew.
             let _ = permit.send(nothing).await.map_err(|_| DbError::Closed)?;
             head.hidden = false;
+            if head.epoch == room.epoch.load(Ordering::Acquire) && !head.is_committed(&room.view()) {
+                // Nothing is on its way any more that could bring them together: it is read anew, too.
+                tracing::warn!(room = %room.id, "the room's head is not what is committed");
+                room.epoch.fetch_add(1, Ordering::Release);
+            }
         }
     }
 

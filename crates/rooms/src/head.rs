@@ -55,6 +55,11 @@ impl Head {
     pub fn of(view: &RoomView, epoch: u64) -> Self {
         Self { epoch, tip: view.tip.clone(), current: Arc::clone(&view.current), hidden: false, redacting: false }
     }
+
+    /// Whether nothing that it is made of is on its way to the database.
+    pub fn is_committed(&self, view: &RoomView) -> bool {
+        !self.hidden && self.tip == view.tip && Arc::ptr_eq(&self.current, &view.current)
+    }
 }
 
 /// A room without any event.

@@ -13,12 +13,14 @@ use plexus_store::repo::state_snapshots;
 use plexus_store::{DbError, EventNid, Tx, event_key, pdu_json, repo};
 
 use super::place::{Candidate, behind};
+use super::state_before::ToldStates;
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::auth_index;
+use crate::head::Head;
 use crate::interner::{Lookups, NewTexts};
 use crate::load;
 use crate::outliers;
-use crate::persist::{PendingSnapshot, PersistError, Sending, apply_redactions};
+use crate::persist::{PendingSnapshot, Sending, apply_redactions};
 use crate::redactions::{PendingRedaction, Target, redaction_target};
 use crate::registry::Rooms;
 use crate::relations::target_of;
@@ -113,18 +115,27 @@ impl PduReceiver {
     ) -> Result<bool, ReceiveError> {
         self.complete_auth_events(server, room, &pdus, effort).await?;
         let told = self.told_states(server, room, &pdus, effort).await?;
+        let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
+        // Whoever pages back may hang up: what has been begun comes to its end, in memory too.
+        let placing = tokio::spawn(async move { rooms.place_past(&room, &pdus, &told).await });
+        placing.await.unwrap_or(Err(DbError::Closed.into()))
+    }
+}
+
+impl Rooms {
+    async fn place_past(&self, room: &Arc<Room>, pdus: &[Pdu], told: &ToldStates) -> Result<bool, ReceiveError> {
         let _one_at_a_time = room.intake.lock().await;
         let mut placed = 0;
-        for pdu in &pdus {
+        for pdu in pdus {
             let ids = [pdu.event_id().clone()];
-            let known = self.rooms.known(&ids).await?;
+            let known = self.known(&ids).await?;
             let stored = known.get(pdu.event_id());
             if stored.is_some_and(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
                 continue;
             }
             let mut named = pdu.auth_events().to_vec();
             named.extend(outliers::create_of(pdu));
-            let auth_events = auth_index::auth_events(&self.rooms.db, (room.nid, room.version), &named).await?;
+            let auth_events = auth_index::auth_events(&self.db, (room.nid, room.version), &named).await?;
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
             let told = told.get(pdu.event_id());
             let candidate = Candidate {
@@ -137,26 +148,19 @@ impl PduReceiver {
                 sending: Sending::No,
                 transaction: None,
             };
-            match self.rooms.past(room, &candidate).await {
-                Ok(past) => {
-                    self.rooms.write_past(room, past).await?;
-                    placed += 1;
-                }
+            match self.write_past(room, &candidate).await {
+                Ok(()) => placed += 1,
                 Err(ReceiveError::MissingEvents) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.rooms.order_past(room, &pdus).await?;
+        self.order_past(room, pdus).await?;
         Ok(placed > 0)
     }
-}
 
-impl Rooms {
-    async fn past(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<Past, ReceiveError> {
+    async fn past(&self, room: &Arc<Room>, head: &Head, candidate: &Candidate<'_>) -> Result<Past, ReceiveError> {
         let pdu = candidate.pdu;
-        let head = self.settled_head(room).await?;
-        let before = self.before(room, &head, candidate).await?;
-        drop(head);
+        let before = self.before(room, head, candidate).await?;
         let state = self.auth_state(room.version, &before.at.state, pdu).await?;
         let allowed = auth::check(room.version.rules(), pdu, &state.lookup()).is_ok();
         let verdict = match candidate.by_auth_events {
@@ -175,22 +179,21 @@ impl Rooms {
         Ok(Past { nid, stored, pdu: pdu.clone(), verdict, snapshot_nid, snapshots, redacted_by, redacts })
     }
 
-    async fn write_past(&self, room: &Arc<Room>, past: Past) -> Result<(), DbError> {
+    async fn write_past(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<(), ReceiveError> {
+        // Held until the commit: nothing is on its way into the room that redacts the event or that the event redacts,
+        // and its state may hold what is redacted.
+        let mut head = self.settled_head(room).await?;
+        let past = self.past(room, &head, candidate).await?;
         let (nid, shared) = (room.nid, Arc::clone(&self.shared));
         let redactions = past.redactions();
         if redactions.is_empty() {
             let write = self.db.write(move |tx| {
                 let texts = write(tx, nid, &past, shared.interner.lookups())?;
                 tx.after_commit(move || shared.interner.keep(texts));
-                Ok(())
+                Ok::<_, DbError>(())
             });
-            return write.await;
+            return Ok(write.await?);
         }
-        // Held until the commit: nothing is on its way into the room, whose state may hold what is redacted.
-        let mut head = self.settled_head(room).await.map_err(|error| match error {
-            PersistError::Db(error) => error,
-            error => DbError::bad_data(format!("rooms, room_nid {nid}"), error),
-        })?;
         let mut current = Arc::clone(&head.current);
         let (version, server_name) = (room.version, self.server_name.as_str());
         let pending: Vec<_> = redactions
