@@ -93,6 +93,15 @@ impl Rooms {
         }
         for _ in 0..ATTEMPTS {
             let mut head = self.lock_head(room).await?;
+            let mut found = None;
+            if let Some(Redacts { event_id, target: None }) = &draft.redacts {
+                drop(head);
+                head = self.settled_head(room).await?;
+                // It may have come since it was looked up; from here on it sees the redaction when it comes.
+                let redacts = Some(self.redacts(room, &draft.sender, event_id).await?);
+                found = Some(Draft { redacts, ..draft.clone() });
+            }
+            let draft = found.as_ref().unwrap_or(draft);
             let built = self.build(Some(&room.id), room.version, &head, draft).await?;
             let (pending, next) = match built {
                 Built::Event(pending, next) => (*pending, next),

@@ -10,7 +10,7 @@ use plexus_store::DbError;
 
 use crate::build::{Draft, Redacts, Sent};
 use crate::error::SendError;
-use crate::redactions::Target;
+use crate::redactions::{Target, is_redaction};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::timeline;
@@ -111,7 +111,7 @@ impl EventSender {
         if event.event_type == "m.room.member" && event.state_key.is_some() {
             return Err(SendError::Membership);
         }
-        let redacts = if is_redaction(&event) { Some(self.redaction(room, &event).await?) } else { None };
+        let redacts = if is_redaction(&event.event_type) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
             ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event.content).await?,
             (_, None) => checks::relation(&self.rooms, room, &event).await?,
@@ -132,10 +132,22 @@ impl EventSender {
     /// Finds what a redaction redacts, and whether its sender may.
     async fn redaction(&self, room: &Arc<Room>, event: &NewEvent) -> Result<Redacts, SendError> {
         let event_id = redacted(event).ok_or(SendError::RedactsNothing)?;
-        let view = room.view();
+        self.rooms.redacts(room, &event.sender, &event_id).await
+    }
+}
+
+impl Rooms {
+    /// What a redaction by a user of this server redacts, if the user may redact it.
+    pub(crate) async fn redacts(
+        &self,
+        room: &Room,
+        sender: &UserId,
+        event_id: &EventId,
+    ) -> Result<Redacts, SendError> {
+        let (event_id, view) = (event_id.clone(), room.view());
         let Some(target) = timeline::known_event(room, &event_id).await? else {
             // An event we may yet receive: only who may redact anything may redact it.
-            return if view.power_levels.user(&event.sender) >= view.power_levels.redact() {
+            return if view.power_levels.user(sender) >= view.power_levels.redact() {
                 Ok(Redacts { event_id, target: None })
             } else {
                 Err(SendError::UnknownRedactionTarget)
@@ -145,21 +157,16 @@ impl EventSender {
         if pdu.event_type() == "m.room.create" || pdu.event_type() == "m.room.server_acl" {
             return Err(SendError::RedactionOfProtected);
         }
-        if !view.power_levels.can_redact(&event.sender, pdu.sender()) {
+        if !view.power_levels.can_redact(sender, pdu.sender()) {
             return Err(SendError::RedactionForbidden);
         }
         Ok(Redacts { event_id, target: Some(Target::of(&target)) })
     }
 }
 
-/// Also with a state key, which makes no difference to other servers.
-fn is_redaction(event: &NewEvent) -> bool {
-    event.event_type == "m.room.redaction"
-}
-
 /// What a redaction redacts.
 fn redacted(event: &NewEvent) -> Option<EventId> {
-    if !is_redaction(event) {
+    if !is_redaction(&event.event_type) {
         return None;
     }
     event.redacts.clone().or_else(|| event.content.get_str("redacts")?.parse().ok())
