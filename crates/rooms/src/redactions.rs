@@ -51,9 +51,14 @@ impl PendingRedaction {
     }
 }
 
+/// Whether events of a type redact others; a state key makes no difference (room version 3, "Handling redactions").
+pub(crate) fn is_redaction(event_type: &str) -> bool {
+    event_type == "m.room.redaction"
+}
+
 /// The event that a redaction redacts.
 pub(crate) fn redaction_target(pdu: &Pdu) -> Option<&EventId> {
-    pdu.redacts().filter(|_| pdu.event_type() == "m.room.redaction" && pdu.state_key().is_none())
+    pdu.redacts().filter(|_| is_redaction(pdu.event_type()))
 }
 
 impl Rooms {

@@ -64,17 +64,22 @@ fn apply_to_room(
     let as_of = room.redactions();
     for &(pending, position) in events {
         let Some(position) = position else { continue };
-        let event = Arc::new(timeline_event(pending, position));
+        let mut event = Arc::new(timeline_event(pending, position));
+        if let Some(redaction) = &pending.redacts {
+            let Target { nid: target, left, .. } = &redaction.target;
+            let redaction = AppliedRedaction { target: *target, left, because: &event };
+            recent.redact(&redaction);
+            // As a state event it may have replaced what it redacts.
+            if let Some(after) = event.after(&redaction) {
+                event = Arc::new(after);
+            }
+        }
         for change in &pending.changes {
             match &change.entry {
                 Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event, as_of),
                 _ => next.merged = position,
             }
             membership(shared, room, change, position);
-        }
-        if let Some(redaction) = &pending.redacts {
-            let Target { nid: target, left, .. } = &redaction.target;
-            recent.redact(&AppliedRedaction { target: *target, left, because: &event });
         }
         if pending.in_timeline {
             next.position = position;
