@@ -312,6 +312,8 @@ pub(crate) fn hydrate(
                 Some(Box::new(Transaction { device_id: device_id.into(), txn_id }))
             });
             let mut event = TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), pdu, replaced, transaction);
+            event.replaced_unreadable = row.replaced.is_some() && event.replaced.is_none();
+            event.is_redacted = row.redacted_by.is_some();
             event.redacted_because = redacted_because;
             Some(Arc::new(event))
         })

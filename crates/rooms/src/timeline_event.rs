@@ -19,9 +19,13 @@ pub struct TimelineEvent {
     pub position: Position,
     /// The event; already redacted when it has been redacted.
     pub pdu: Pdu,
-    /// For a state event what it replaced.
+    /// For a state event what it replaced, if that can be read.
     pub replaced: Option<Box<Replaced>>,
-    /// The redaction, when the event has been redacted: the bare event, without what belongs to its own place in the
+    /// Whether it replaced a state event that cannot be read.
+    pub replaced_unreadable: bool,
+    /// Whether it has been redacted.
+    pub is_redacted: bool,
+    /// The redaction, when the event has been redacted and the redaction can be read: the bare event, without what belongs to its own place in the
     /// timeline.
     pub redacted_because: Option<Arc<TimelineEvent>>,
     /// How the sender's device named the request that made it.
@@ -90,13 +94,23 @@ impl TimelineEvent {
         replaced: Option<Box<Replaced>>,
         transaction: Option<Box<Transaction>>,
     ) -> Self {
-        Self { nid, position, pdu, replaced, redacted_because: None, transaction }
+        Self {
+            nid,
+            position,
+            pdu,
+            replaced,
+            replaced_unreadable: false,
+            is_redacted: false,
+            redacted_because: None,
+            transaction,
+        }
     }
 
     /// The same event after it was redacted.
     pub(crate) fn redacted(&self, because: &Self) -> Self {
         Self {
             pdu: redact::redact(&self.pdu),
+            is_redacted: true,
             redacted_because: Some(Arc::new(because.bare(because.pdu.clone()))),
             ..self.clone()
         }
@@ -107,7 +121,7 @@ impl TimelineEvent {
     pub(crate) fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
         let AppliedRedaction { target, left, because } = *redaction;
         if self.nid == target {
-            return self.redacted_because.is_none().then(|| self.redacted(because));
+            return (!self.is_redacted).then(|| self.redacted(because));
         }
         if let Some(replaced) = self.replaced.as_deref().filter(|replaced| replaced.nid == target) {
             let replaced = Replaced { content_json: left.content_json().into(), ..replaced.clone() };

@@ -31,7 +31,7 @@ impl UnreadCounts {
         event: &TimelineEvent,
     ) -> Result<Outcome, DbError> {
         let pdu = &event.pdu;
-        if pdu.sender() == user || event.redacted_because.is_some() || settings.ignored.contains(pdu.sender().as_str())
+        if pdu.sender() == user || event.is_redacted || settings.ignored.contains(pdu.sender().as_str())
         {
             return Ok(Outcome::default());
         }

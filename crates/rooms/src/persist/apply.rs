@@ -149,14 +149,12 @@ pub(crate) fn apply_redactions<'a>(
 }
 
 fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
-    let event = TimelineEvent {
-        nid: pending.nid,
-        position,
-        pdu: pending.pdu.clone(),
-        replaced: pending.replaced.clone().map(Box::new),
-        redacted_because: None,
-        transaction: pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone())),
-    };
+    let own = |change: &&StateChange| change.entry.as_ref().is_some_and(|entry| entry.nid == pending.nid);
+    let has_replaced = pending.changes.iter().find(own).is_some_and(|change| change.replaced.is_some());
+    let transaction = pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone()));
+    let replaced = pending.replaced.clone().map(Box::new);
+    let mut event = TimelineEvent::new(pending.nid, position, pending.pdu.clone(), replaced, transaction);
+    event.replaced_unreadable = has_replaced && event.replaced.is_none();
     match &pending.redacted_by {
         Some(because) => event.redacted(because),
         None => event,

@@ -67,7 +67,7 @@ fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Vec<u8>> 
     });
     events
         .iter()
-        .filter(|event| event.redacted_because.is_none() && event.pdu.state_key().is_none())
+        .filter(|event| !event.is_redacted && event.pdu.state_key().is_none())
         .map(|event| event.pdu.event_id())
         .filter(|id| related_to.as_ref().is_none_or(|targets| targets.contains(*id)))
         .map(event_key::encode)
