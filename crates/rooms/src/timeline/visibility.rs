@@ -227,11 +227,16 @@ async fn sees_all_since(room: &Room, view: &RoomView, user: &UserId, oldest: Pos
         None => true,
         Some(entry) => {
             matches!(view.history_visibility, HistoryVisibility::Shared | HistoryVisibility::WorldReadable)
-                && room.state_event(entry).await?.replaced.is_none()
+                && is_first(&*room.state_event(entry).await?)
         }
     };
     // What was before this server came into the room is decided by the state of then.
     Ok(always_readable && oldest > 0 && room.state_event(member).await?.position <= oldest)
+}
+
+/// Whether a state event replaced none.
+fn is_first(event: &TimelineEvent) -> bool {
+    event.replaced.is_none() && !event.replaced_unreadable
 }
 
 /// How the room's history visibility and the user's membership came about, oldest first.
@@ -318,6 +323,9 @@ fn changes<T>(
         after.replaced.as_ref().is_some_and(|replaced| replaced.event_id == *before.pdu.event_id())
     });
     if !in_a_row || view.event_nid(event_type, state_key) != Some(last.nid) {
+        return None;
+    }
+    if first.replaced_unreadable {
         return None;
     }
     let before = first.replaced.as_ref().and_then(|replaced| Object::parse(&replaced.content_json).ok());
