@@ -145,7 +145,11 @@ pub(crate) fn apply_redactions<'a>(
         shared.events.remove(redaction.target);
         recent.redact(&redaction);
     }
+    let guest_access_ended = view.guests_can_join && !current.guests_can_join;
     room.set_view(RoomView { current, recent: recent.events.into(), ..RoomView::clone(&view) });
+    if guest_access_ended {
+        shared.guest_access_ended.notify_one();
+    }
 }
 
 fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {

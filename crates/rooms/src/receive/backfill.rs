@@ -200,6 +200,8 @@ impl Rooms {
             .into_iter()
             .map(|(target, because)| (PendingRedaction::new(target, &mut current, version, server_name), because))
             .collect();
+        let ended = head.current.guests_can_join && !current.guests_can_join && !current.local_joined.is_empty();
+        let guest_access_ended = ended.then(|| room.view().position);
         let (now_ms, writing, next) = (self.clock.now_ms(), Arc::clone(room), Arc::clone(&current));
         self.db
             .write(move |tx| {
@@ -207,6 +209,9 @@ impl Rooms {
                 for (redaction, because) in &pending {
                     repo::events::set_redacted(tx, redaction.target.nid, because.nid)?;
                     repo::redactions::add(tx, &[redaction.target.nid], now_ms)?;
+                }
+                if let Some(position) = guest_access_ended {
+                    repo::guest_access::ended(tx, nid, position)?;
                 }
                 tx.after_commit(move || {
                     shared.interner.keep(texts);
