@@ -10,6 +10,8 @@ use plexus_store::repo::redactions::{self, Due};
 use crate::load;
 use crate::registry::Rooms;
 
+/// What is stored instead of a redacted event that cannot be read. It is no event: nobody is shown it, as before.
+const UNREADABLE: &str = "{}";
 /// How many events are censored in one transaction.
 const BATCH: u32 = 100;
 
@@ -30,8 +32,8 @@ impl Rooms {
                     for (event, json) in &censored {
                         match json {
                             Some(json) => redactions::censor(tx, *event, json)?,
-                            // Nobody is shown it either way, and it must not hold up the others.
-                            None => redactions::leave(tx, *event)?,
+                            // What redaction leaves of it is not known: nothing is kept.
+                            None => redactions::censor(tx, *event, UNREADABLE)?,
                         }
                     }
                     Ok::<_, DbError>(())

@@ -68,11 +68,6 @@ pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError
 /// Stores what redaction leaves of an event instead of the whole.
 pub fn censor(tx: &mut Tx<'_>, event: EventNid, redacted_json: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)?])?;
-    leave(tx, event)
-}
-
-/// Leaves an event as it is stored, for good.
-pub fn leave(tx: &mut Tx<'_>, event: EventNid) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM uncensored_redactions WHERE event_nid = $1", &[&event])?;
     Ok(())
 }
