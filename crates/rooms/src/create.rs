@@ -169,7 +169,8 @@ impl RoomCreator {
         let Some(room_id) = room_id else { return Err(CreateError::Other(SendError::UnknownRoom)) };
         let nid = self.rooms.nids.take(1).await?;
         let view = head::empty_view(version);
-        let room = Arc::new(self.rooms.new_room((nid, room_id, version), (0, self.rooms.shared.events.redactions()), view));
+        let room =
+            Arc::new(self.rooms.new_room((nid, room_id, version), (0, self.rooms.shared.events.redactions()), view));
         *room.head.lock().await = head;
         let creation =
             Creation { alias: new.alias.as_ref().map(|it| it.as_str().to_owned()), published: new.published };

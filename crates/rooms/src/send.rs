@@ -138,12 +138,7 @@ impl EventSender {
 
 impl Rooms {
     /// What a redaction by a user of this server redacts, if the user may redact it.
-    pub(crate) async fn redacts(
-        &self,
-        room: &Room,
-        sender: &UserId,
-        event_id: &EventId,
-    ) -> Result<Redacts, SendError> {
+    pub(crate) async fn redacts(&self, room: &Room, sender: &UserId, event_id: &EventId) -> Result<Redacts, SendError> {
         let (event_id, view) = (event_id.clone(), room.view());
         let Some(target) = timeline::known_event(room, &event_id).await? else {
             // An event we may yet receive: only who may redact anything may redact it.

@@ -31,8 +31,7 @@ impl UnreadCounts {
         event: &TimelineEvent,
     ) -> Result<Outcome, DbError> {
         let pdu = &event.pdu;
-        if pdu.sender() == user || event.is_redacted || settings.ignored.contains(pdu.sender().as_str())
-        {
+        if pdu.sender() == user || event.is_redacted || settings.ignored.contains(pdu.sender().as_str()) {
             return Ok(Outcome::default());
         }
         let view = room.view();

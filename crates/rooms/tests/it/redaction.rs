@@ -5,9 +5,10 @@ use std::time::Duration;
 use plexus_protocol::id::EventId;
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{MembershipChange, NewEvent, Preset, Room, SendError, Sent, timeline};
+use plexus_rooms::relations::bundle;
+use plexus_rooms::{ClientFormat, MembershipChange, NewEvent, Preset, Room, SendError, Sent, timeline};
 
-use crate::fixture::{Fixture, change, message, run};
+use crate::fixture::{Fixture, START_MS, change, message, run, user};
 
 const ALICE: &str = "@alice:localhost";
 const BOB: &str = "@bob:localhost";
@@ -132,5 +133,93 @@ fn what_was_redacted_does_not_come_back_with_a_room_that_left_memory() {
         expire_rooms(&fixture);
         let room = fixture.rooms.get(&id).await.unwrap().unwrap();
         assert!(!replaced_of_bob(&fixture, &room).await.contains("secret"));
+    });
+}
+
+/// Stores something instead of an event that is no event; it is to be censored at the next opportunity.
+async fn make_unreadable(fixture: &Fixture, room: &Room, event: &EventId) -> i64 {
+    let nid = timeline::event(room, event).await.unwrap().unwrap().nid;
+    let write = fixture.rooms.database().write(move |tx| {
+        plexus_store::repo::redactions::censor(tx, nid, r#"{"body":"secret"}"#)?;
+        plexus_store::repo::redactions::add(tx, &[nid], 0)
+    });
+    write.await.unwrap();
+    nid
+}
+
+#[test]
+fn a_redacted_event_that_cannot_be_read_is_censored() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
+        let secret = fixture.send(&room, ALICE, "secret").await.unwrap().event_id;
+        let nid = make_unreadable(&fixture, &room, &secret).await;
+        fixture.rooms.censor_redacted(Duration::from_secs(1)).await.unwrap();
+        let stored = db.read(move |tx| plexus_store::repo::events::by_nids(tx, &[nid])).await.unwrap();
+        assert_eq!(stored[0].json.as_ref().unwrap(), "{}");
+    });
+}
+
+#[test]
+fn a_redacted_event_is_bundled_with_nothing_when_its_redaction_cannot_be_read() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
+        let root = fixture.send(&room, ALICE, "root").await.unwrap().event_id;
+        let json = format!(r#"{{"m.relates_to":{{"event_id":"{root}","rel_type":"m.reference"}}}}"#);
+        let related = NewEvent { content: Object::parse(&json).unwrap(), ..message(&room.id, ALICE, "") };
+        fixture.sender.send(related).await.unwrap();
+        let redaction = redact(&fixture, &room, ALICE, &root).await.unwrap().event_id;
+        make_unreadable(&fixture, &room, &redaction).await;
+        let again = Fixture::new(db).rooms.get(&room.id).await.unwrap().unwrap();
+        let event = timeline::event(&again, &root).await.unwrap().unwrap();
+        assert!(event.is_redacted && event.redacted_because.is_none());
+        let reader = user(ALICE);
+        let format = ClientFormat { user: &reader, device_id: None, now_ms: START_MS, room_id: true };
+        assert!(bundle(&again, &format, &[event]).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_history_visibility_that_cannot_be_read_shows_nothing_to_those_who_joined_later() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
+        let visibility = async |visibility: &str| {
+            let content = format!(r#"{{"history_visibility":"{visibility}"}}"#);
+            fixture.set(&room, ALICE, "m.room.history_visibility", &content).await.unwrap().event_id
+        };
+        let joined = visibility("joined").await;
+        let secret = fixture.send(&room, ALICE, "secret").await.unwrap().event_id;
+        for _ in 0..15 {
+            fixture.send(&room, ALICE, "hello").await.unwrap();
+        }
+        visibility("shared").await;
+        fixture.join(&room, BOB).await;
+        make_unreadable(&fixture, &room, &joined).await;
+        let again = Fixture::new(db).rooms.get(&room.id).await.unwrap().unwrap();
+        let secret = timeline::event(&again, &secret).await.unwrap().unwrap();
+        assert!(secret.position > again.view().recent_after);
+        assert!(timeline::visible(&user(BOB), &again, vec![secret]).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_state_event_that_redacts_what_it_replaces_does_not_show_it() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
+        let target = fixture.send(&room, ALICE, "other").await.unwrap().event_id;
+        let redact = |target: EventId, reason: &str| {
+            let content = Object::from([("reason", reason)]);
+            let (event_type, state_key) = ("m.room.redaction".into(), Some(String::new()));
+            let event =
+                NewEvent { event_type, state_key, content, redacts: Some(target), ..message(&room.id, ALICE, "") };
+            fixture.sender.send(event)
+        };
+        let first = redact(target, "secret").await.unwrap().event_id;
+        let second = redact(first, "none").await.unwrap().event_id;
+        let event = timeline::event(&room, &second).await.unwrap().unwrap();
+        assert!(!event.replaced.as_ref().unwrap().content_json.contains("secret"));
     });
 }
