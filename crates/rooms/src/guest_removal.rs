@@ -68,7 +68,15 @@ impl GuestRemoval {
     }
 
     async fn remove_from(&self, nid: RoomNid, ended: Position) -> Result<bool, DbError> {
-        if let Some(room) = self.rooms.get_nid(nid).await?
+        let room = match self.rooms.get_nid(nid).await {
+            // It stays noted, and those after it are not held up.
+            Err(error) if error.is_bad_data() => {
+                tracing::warn!(room = nid, "guests stay in a room that cannot be read: {error}");
+                return Ok(false);
+            }
+            read => read?,
+        };
+        if let Some(room) = room
             && !room.view().guests_can_join
             && !self.remove_guests(&room).await?
         {
