@@ -4,7 +4,7 @@
 
 mod unreadable;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::event::{Pdu, redact};
@@ -261,7 +261,8 @@ pub(crate) fn all_by_nids(
     nids: &[EventNid],
 ) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let events = by_nids(tx, version, nids)?;
-    match nids.iter().find(|nid| events.iter().all(|event| event.nid != **nid)) {
+    let found: HashSet<EventNid> = events.iter().map(|event| event.nid).collect();
+    match nids.iter().find(|nid| !found.contains(nid)) {
         None => Ok(events),
         Some(missing) => Err(bad_event(*missing, "it is not there or cannot be read")),
     }

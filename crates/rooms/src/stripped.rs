@@ -139,10 +139,10 @@ impl StrippedState {
         if !is_stripped(&event) {
             return Ok(());
         }
-        let event = Value::Object(only_stripped_fields(&event));
+        let event = only_stripped_fields(&event);
         // As it will be stored: numbers may have become longer.
         let bytes = event.to_json().len() + 1;
-        if bytes > MAX_STRIPPED_EVENT_BYTES || nesting(&event) > MAX_STRIPPED_NESTING {
+        if bytes > MAX_STRIPPED_EVENT_BYTES || event.nests_deeper_than(MAX_STRIPPED_NESTING) {
             return Err(TooMuchStrippedState::Event);
         }
         if self.events.len() >= MAX_STRIPPED_EVENTS {
@@ -152,7 +152,7 @@ impl StrippedState {
             return Err(TooMuchStrippedState::Bytes);
         }
         self.bytes += bytes;
-        self.events.push(event);
+        self.events.push(Value::Object(event));
         Ok(())
     }
 
@@ -160,15 +160,6 @@ impl StrippedState {
     #[must_use]
     pub fn along(self, pdu: &Pdu, name: &str) -> Pdu {
         pdu.with_unsigned(Some(Object::from([(name, Value::Array(self.events))])))
-    }
-}
-
-/// How deep arrays and objects nest.
-fn nesting(value: &Value) -> usize {
-    match value {
-        Value::Array(values) => 1 + values.iter().map(nesting).max().unwrap_or(0),
-        Value::Object(object) => 1 + object.values().map(nesting).max().unwrap_or(0),
-        _ => 0,
     }
 }
 

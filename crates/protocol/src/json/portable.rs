@@ -59,7 +59,8 @@ impl Object {
     }
 
     /// Whether objects and arrays, this one included, nest deeper than `limit`.
-    pub(crate) fn nests_deeper_than(&self, limit: usize) -> bool {
+    #[must_use]
+    pub fn nests_deeper_than(&self, limit: usize) -> bool {
         limit == 0 || self.values().any(|value| nests_deeper_than(value, limit - 1))
     }
 
