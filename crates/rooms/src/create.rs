@@ -132,12 +132,15 @@ impl RoomCreator {
     /// Creates the room; answers once it is durable. All of `invite` is counted, users of other servers too.
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
         check_initial_state(&new)?;
-        self.rooms.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
+        let counted = self.rooms.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
         for _ in 0..ATTEMPTS {
             let (room, append) = self.build(&new).await?;
             let permit = self.rooms.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
             match permit.send(append).await {
-                Ok(Ok(_)) => return Ok(room),
+                Ok(Ok(_)) => {
+                    counted.succeeded();
+                    return Ok(room);
+                }
                 // There is a room with this id.
                 Ok(Err(PersistError::Stale)) => {}
                 Ok(Err(PersistError::AliasTaken)) => return Err(CreateError::AliasTaken),

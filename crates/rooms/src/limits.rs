@@ -41,22 +41,68 @@ pub struct MembershipLimits {
     /// Joins by way of other servers.
     joins_remote: RateLimiter<UserId>,
     joins_per_room: RateLimiter<RoomId>,
-    invites_per_room: RateLimiter<RoomId>,
-    invites_per_user: RateLimiter<UserId>,
-    invites_per_issuer: RateLimiter<UserId>,
+    /// Of users of this server.
+    invites_local: InviteLimits,
+    /// Of users of other servers.
+    invites_remote: InviteLimits,
     /// `block_non_admin_invites`
     invites_blocked: bool,
 }
 
-/// A join that has been counted.
-pub(crate) struct CountedJoin<'a>(Option<Reservation<'a>>);
+/// A join or invite that has been counted. Dropped, it is given back: one that fails, or whose client goes away, must not
+/// keep others out.
+#[derive(Default)]
+#[must_use = "what is dropped does not count"]
+pub(crate) struct Counted<'a>(Vec<Reservation<'a>>);
 
-impl CountedJoin<'_> {
-    /// Gives it back to the room: one that fails must not keep others out.
-    pub fn failed(self) {
-        if let Some(reservation) = self.0 {
-            reservation.give_back();
+impl Counted<'_> {
+    /// It stays counted.
+    pub fn succeeded(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Reservation::give_back);
+    }
+}
+
+/// The limits on invites (`rc_invites`). Each server's invites are counted by themselves: no other server can use up what
+/// the users of this one may do in a room or with a user.
+struct InviteLimits {
+    per_room: RateLimiter<(String, RoomId)>,
+    per_user: RateLimiter<(String, UserId)>,
+    per_issuer: RateLimiter<UserId>,
+}
+
+impl InviteLimits {
+    fn new([per_room, per_user, per_issuer]: [RateLimit; 3], clock: &Clock) -> Self {
+        Self {
+            per_room: limiter(per_room, clock),
+            per_user: limiter(per_user, clock),
+            per_issuer: limiter(per_issuer, clock),
         }
+    }
+
+    /// Counts the invites of `targets`, or none of them. `room`: `None` for a new one.
+    fn count<'a>(
+        &'a self,
+        sender: &UserId,
+        targets: &[&UserId],
+        room: Option<&RoomId>,
+    ) -> Result<Counted<'a>, LimitExceeded> {
+        let server = || sender.server_name().to_owned();
+        // What has been counted is given back when one is refused.
+        let mut counted = Counted::default();
+        for target in targets {
+            counted.0.push(self.per_issuer.reserve(sender)?);
+            if let Some(room) = room {
+                counted.0.push(self.per_room.reserve(&(server(), room.clone()))?);
+            }
+            counted.0.push(self.per_user.reserve(&(server(), (*target).clone()))?);
+        }
+        Ok(counted)
     }
 }
 
@@ -64,13 +110,13 @@ impl MembershipLimits {
     /// As configured; `invites_blocked` is `block_non_admin_invites`.
     #[must_use]
     pub fn new(config: &RatelimitsSection, invites_blocked: bool, clock: &Clock) -> Self {
+        let invites = [config.rc_invites.per_room, config.rc_invites.per_user, config.rc_invites.per_issuer];
         Self {
             joins_local: limiter(config.rc_joins.local, clock),
             joins_remote: limiter(config.rc_joins.remote, clock),
             joins_per_room: limiter(config.rc_joins_per_room, clock),
-            invites_per_room: limiter(config.rc_invites.per_room, clock),
-            invites_per_user: limiter(config.rc_invites.per_user, clock),
-            invites_per_issuer: limiter(config.rc_invites.per_issuer, clock),
+            invites_local: InviteLimits::new(invites, clock),
+            invites_remote: InviteLimits::new(invites, clock),
             invites_blocked,
         }
     }
@@ -83,9 +129,8 @@ impl MembershipLimits {
             joins_local: limiter(none, clock),
             joins_remote: limiter(none, clock),
             joins_per_room: limiter(none, clock),
-            invites_per_room: limiter(none, clock),
-            invites_per_user: limiter(none, clock),
-            invites_per_issuer: limiter(none, clock),
+            invites_local: InviteLimits::new([none; 3], clock),
+            invites_remote: InviteLimits::new([none; 3], clock),
             invites_blocked: false,
         }
     }
@@ -97,9 +142,9 @@ impl MembershipLimits {
         user: &UserId,
         room: &RoomId,
         remotely: bool,
-    ) -> Result<CountedJoin<'_>, LimitError> {
+    ) -> Result<Counted<'_>, LimitError> {
         if authority == Authority::Server {
-            return Ok(CountedJoin(None));
+            return Ok(Counted::default());
         }
         let of_user = if remotely { &self.joins_remote } else { &self.joins_local };
         of_user.check(user)?;
@@ -107,8 +152,8 @@ impl MembershipLimits {
     }
 
     /// Counts a join of a room by a user of another server.
-    pub(crate) fn join_of_room(&self, room: &RoomId) -> Result<CountedJoin<'_>, LimitError> {
-        Ok(CountedJoin(Some(self.joins_per_room.reserve(room)?)))
+    pub(crate) fn join_of_room(&self, room: &RoomId) -> Result<Counted<'_>, LimitError> {
+        Ok(Counted(vec![self.joins_per_room.reserve(room)?]))
     }
 
     /// Whether the room could be joined now, without counting it: another server asks for a template.
@@ -131,15 +176,8 @@ impl MembershipLimits {
         sender: &UserId,
         target: &UserId,
         room: &RoomId,
-    ) -> Result<(), LimitError> {
-        match authority {
-            Authority::Server => return Ok(()),
-            Authority::User if self.invites_blocked => return Err(LimitError::InvitesBlocked),
-            Authority::User | Authority::Administrator => {}
-        }
-        self.invites_per_room.check(room)?;
-        self.invites_per_user.check(target)?;
-        Ok(self.invites_per_issuer.check(sender)?)
+    ) -> Result<Counted<'_>, LimitError> {
+        self.invites_of_local(authority, sender, &[target], Some(room))
     }
 
     /// Counts the invites that a new room begins with.
@@ -148,17 +186,23 @@ impl MembershipLimits {
         authority: Authority,
         sender: &UserId,
         targets: &[UserId],
-    ) -> Result<(), LimitError> {
-        if targets.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Counted<'_>, LimitError> {
+        self.invites_of_local(authority, sender, &targets.iter().collect::<Vec<_>>(), None)
+    }
+
+    fn invites_of_local(
+        &self,
+        authority: Authority,
+        sender: &UserId,
+        targets: &[&UserId],
+        room: Option<&RoomId>,
+    ) -> Result<Counted<'_>, LimitError> {
         match authority {
-            Authority::Server => return Ok(()),
-            Authority::User if self.invites_blocked => return Err(LimitError::InvitesBlocked),
-            Authority::User | Authority::Administrator => {}
+            _ if targets.is_empty() => Ok(Counted::default()),
+            Authority::Server => Ok(Counted::default()),
+            Authority::User if self.invites_blocked => Err(LimitError::InvitesBlocked),
+            Authority::User | Authority::Administrator => Ok(self.invites_local.count(sender, targets, room)?),
         }
-        self.invites_per_issuer.take(sender, u32::try_from(targets.len()).unwrap_or(u32::MAX))?;
-        Ok(targets.iter().try_for_each(|target| self.invites_per_user.check(target))?)
     }
 
     /// Counts an invite of a local user by a user of another server.
@@ -167,8 +211,11 @@ impl MembershipLimits {
         sender: &UserId,
         target: &UserId,
         room: &RoomId,
-    ) -> Result<(), LimitError> {
-        self.invite(Authority::User, sender, target, room)
+    ) -> Result<Counted<'_>, LimitError> {
+        match self.invites_blocked {
+            true => Err(LimitError::InvitesBlocked),
+            false => Ok(self.invites_remote.count(sender, &[target], Some(room))?),
+        }
     }
 }
 

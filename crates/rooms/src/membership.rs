@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
-use plexus_protocol::event::{Pdu, sign};
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::{DbError, repo};
@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::build::{Built, Draft, Sent};
 use crate::error::SendError;
-use crate::limits::{Authority, LimitError};
+use crate::limits::{Authority, Counted, LimitError};
 use crate::membership_kind::MembershipKind;
 use crate::memberships::Membership;
 use crate::profile;
@@ -141,11 +141,9 @@ impl MembershipChanger {
         }
         let limits = &self.rooms.limits;
         let counted = limits.join(change.authority, &change.target, &change.room_id, room.is_none())?;
-        let joined = self.enter(room, &change, guest).await;
-        if joined.is_err() {
-            counted.failed();
-        }
-        joined
+        let joined = self.enter(room, &change, guest).await?;
+        counted.succeeded();
+        Ok(joined)
     }
 
     async fn enter(
@@ -219,16 +217,19 @@ impl MembershipChanger {
 
     async fn invite_with(&self, change: &MembershipChange, decided: &Object) -> Result<Sent, MembershipError> {
         let room = self.room(&change.room_id).await?;
-        self.rooms.limits.invite(change.authority, &change.sender, &change.target, &change.room_id)?;
         self.rooms.full_state(&room).await?;
         if membership_in(&room, &change.target) == Some(MembershipKind::Ban) {
             return Err(MembershipError::Banned);
         }
+        let limits = &self.rooms.limits;
+        let counted = limits.invite(change.authority, &change.sender, &change.target, &change.room_id)?;
         if change.target.server_name() != self.rooms.server_name().as_str() {
-            return self.invite_elsewhere(&room, change, decided).await;
+            return self.invite_elsewhere(&room, change, decided, counted).await;
         }
         let shown = self.invite_profiles.then_some(&change.target);
-        self.set(&room, change, "invite", shown, decided).await
+        let invited = self.set(&room, change, "invite", shown, decided).await?;
+        counted.succeeded();
+        Ok(invited)
     }
 
     /// `target` knocks; it is also the sender.
@@ -358,6 +359,7 @@ impl MembershipChanger {
         room: &Arc<Room>,
         change: &MembershipChange,
         decided: &Object,
+        counted: Counted<'_>,
     ) -> Result<Sent, MembershipError> {
         let Some(receiver) = &self.receiver else { return Err(MembershipError::RemoteUser) };
         let Ok(server) = ServerName::try_from(change.target.server_name()) else {
@@ -378,10 +380,13 @@ impl MembershipChanger {
         };
         let described = serve::describing(&self.rooms, room, Some(&change.sender)).await?;
         let described = described.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
+        // The room allows it. The other server is asked only as often as the limits say, whatever it answers.
+        counted.succeeded();
         let signed = receiver.peers.invite(&server, &invite, described).await?;
         let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
-        // Of what came back only the signature is of interest.
-        let signed = sign::with_signatures_of(&invite, &copy, server.as_str()).ok_or(MembershipError::RemoteUser)?;
+        // Of what came back only the signature is of interest: no server would take the invite without it.
+        let signed = receiver.with_valid_signatures(&invite, &copy, server.as_str()).await;
+        let signed = signed.ok_or(MembershipError::RemoteUser)?;
         let event_id = signed.event_id().clone();
         let signed = &self.rooms.recommended_here(room, signed).await?;
         match self.rooms.place_own(room, signed, None).await? {

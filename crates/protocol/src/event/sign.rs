@@ -142,20 +142,51 @@ const MAX_KEY_ID: usize = 128;
 /// The event with the signatures by `server` that a copy of it has; `None` when the copy is of another event or has
 /// none. They are not checked.
 pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+    with_signatures_that(pdu, copy, server, |_, _| true)
+}
+
+/// As [`with_signatures_of`], with only those that are right and by a key that was valid when the event was sent; `None`
+/// also when there is no such signature.
+pub fn with_valid_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str, keys: KeyLookup<'_>) -> Option<Pdu> {
+    let message = pdu.signable_json();
+    with_signatures_that(pdu, copy, server, |key_id, signature| {
+        verify::valid_key(pdu, server, key_id, keys).is_ok_and(|key| key.verify_bytes(message.as_bytes(), signature))
+    })
+}
+
+/// The ids of the keys whose signatures [`with_signatures_of`] takes over.
+pub fn key_ids_of(copy: &Pdu, server: &str) -> Vec<String> {
+    signatures_of(copy, server).into_iter().map(|(key_id, ..)| key_id).collect()
+}
+
+fn with_signatures_that(
+    pdu: &Pdu,
+    copy: &Pdu,
+    server: &str,
+    is_wanted: impl Fn(&str, &[u8; 64]) -> bool,
+) -> Option<Pdu> {
     if copy.event_id() != pdu.event_id() {
         return None;
     }
-    let stated = copy.member_json("signatures").and_then(|text| Object::parse(text).ok())?;
-    let of_server = stated.get_object(server)?.iter().filter_map(|(key_id, signature)| {
-        let signature = signature.as_str().filter(|text| public_key::decode_signature(text).is_some())?;
-        (key_id.starts_with("ed25519:") && key_id.len() <= MAX_KEY_ID)
-            .then(|| (key_id.to_owned(), signature.to_owned()))
-    });
     let mut signed = None;
-    for (key_id, signature) in of_server.take(MAX_SIGNATURES_TAKEN) {
-        signed = Some(with_signature(signed.as_ref().unwrap_or(pdu), server, &key_id, signature));
+    for (key_id, text, signature) in signatures_of(copy, server) {
+        if is_wanted(&key_id, &signature) {
+            signed = Some(with_signature(signed.as_ref().unwrap_or(pdu), server, &key_id, text));
+        }
     }
     signed.filter(|signed| signed.json().len() <= parse::MAX_PDU)
+}
+
+/// The signatures of a server that can be taken over: key id, text and bytes.
+fn signatures_of(copy: &Pdu, server: &str) -> Vec<(String, String, [u8; 64])> {
+    let stated = copy.member_json("signatures").and_then(|text| Object::parse(text).ok()).unwrap_or_default();
+    let of_server = stated.get_object(server).into_iter().flat_map(Object::iter).filter_map(|(key_id, signature)| {
+        let text = signature.as_str()?;
+        let bytes = public_key::decode_signature(text)?;
+        (key_id.starts_with("ed25519:") && key_id.len() <= MAX_KEY_ID)
+            .then(|| (key_id.to_owned(), text.to_owned(), bytes))
+    });
+    of_server.take(MAX_SIGNATURES_TAKEN).collect()
 }
 
 /// The event with one more signature, of `entity`, which has been checked.

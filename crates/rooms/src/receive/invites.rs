@@ -30,9 +30,10 @@ impl PduReceiver {
         {
             return Err(ReceiveError::NotAnInvite);
         }
-        rooms.limits.invite_from_elsewhere(invite.sender(), &ours, invite.room_id())?;
+        let counted = rooms.limits.invite_from_elsewhere(invite.sender(), &ours, invite.room_id())?;
         let mut checked = self.verify(vec![invite]).await;
         let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
+        counted.succeeded();
         let signed = sign::add_signature(&invite, &rooms.signing_key, &rooms.server_name);
         let room = rooms.known_or_new(invite.room_id(), invite.room_version()).await?;
         let view = room.view();

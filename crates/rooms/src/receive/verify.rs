@@ -86,6 +86,15 @@ impl PduReceiver {
         Ok(old.into_iter().chain(new).map(with_place).collect())
     }
 
+    /// An event of this server with the valid signatures by `server` that a copy of it has, of which nothing else is taken;
+    /// `None` when there are none.
+    pub(crate) async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+        let of = |key_id| SignedBy { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
+        let keys = self.peers.keys(sign::key_ids_of(copy, server).into_iter().map(of).collect()).await;
+        let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
+        sign::with_valid_signatures_of(pdu, copy, server, &found)
+    }
+
     /// Those whose signatures are right, as far as they are true.
     async fn sound(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
@@ -133,12 +142,17 @@ fn parse_all(raw: Vec<RawPdu>, version: RoomVersion) -> Vec<Pdu> {
 fn keys_of(pdus: &[Pdu]) -> Vec<SignedBy> {
     let mut wanted = HashSet::new();
     for pdu in pdus {
-        let at_ms = if pdu.rules().enforce_key_validity { pdu.origin_server_ts() } else { 0 };
+        let at_ms = valid_at(pdu);
         for (server, ids) in sign::required_keys(pdu) {
             wanted.extend(ids.into_iter().map(|key_id| SignedBy { server: server.clone(), key_id, at_ms }));
         }
     }
     wanted.into_iter().collect()
+}
+
+/// When a key must have been valid that signed the event; 0 where that does not matter.
+fn valid_at(pdu: &Pdu) -> u64 {
+    if pdu.rules().enforce_key_validity { pdu.origin_server_ts() } else { 0 }
 }
 
 fn sound(pdu: &Pdu) -> Pdu {

@@ -134,12 +134,11 @@ async fn accept(
     let is_joined = room.view().state.membership(pdu.sender().as_str()) == Some(MembershipKind::Join);
     let is_new_join = MembershipKind::of(pdu) == Some(MembershipKind::Join) && !is_joined;
     let counted = is_new_join.then(|| limits.join_of_room(&room.id)).transpose().map_err(ServeError::from)?;
-    let accepted = receiver.accept(origin, room, pdu.clone()).await;
-    let allowed = accepted.as_ref().is_ok_and(|it| !matches!(it, Accepted::SoftFailed | Accepted::Rejected));
-    if let Some(counted) = counted.filter(|_| !allowed) {
-        counted.failed();
+    let accepted = receiver.accept(origin, room, pdu.clone()).await?;
+    let allowed = !matches!(accepted, Accepted::SoftFailed | Accepted::Rejected);
+    if let Some(counted) = counted.filter(|_| allowed) {
+        counted.succeeded();
     }
-    accepted?;
     Ok(allowed)
 }
 

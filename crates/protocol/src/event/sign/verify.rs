@@ -139,18 +139,31 @@ fn candidates(
     let mut found = Vec::with_capacity(1);
     let mut error = SignatureError::Missing(name());
     for (key_id, signature) in of_server.iter().filter(|(id, _)| is_ed25519(id)) {
-        let Some(known) = keys(server, key_id) else {
-            error = SignatureError::UnknownKey(name());
-            continue;
+        let key = match valid_key(pdu, server, key_id, keys) {
+            Ok(key) => key,
+            Err(problem) => {
+                error = problem;
+                continue;
+            }
         };
-        if pdu.rules().enforce_key_validity && known.valid_until_ts < pdu.origin_server_ts() {
-            error = SignatureError::KeyNotValid(name());
-            continue;
-        }
         let signature = signature.as_str().and_then(decode_signature).ok_or_else(|| SignatureError::Invalid(name()))?;
-        found.push((known.key, signature));
+        found.push((key, signature));
     }
     if found.is_empty() { Err(error) } else { Ok(found) }
+}
+
+/// The key with an id, if it is known and was valid when the event was sent.
+pub(super) fn valid_key(
+    pdu: &Pdu,
+    server: &str,
+    key_id: &str,
+    keys: KeyLookup<'_>,
+) -> Result<PublicKey, SignatureError> {
+    let known = keys(server, key_id).ok_or_else(|| SignatureError::UnknownKey(server.to_owned()))?;
+    if pdu.rules().enforce_key_validity && known.valid_until_ts < pdu.origin_server_ts() {
+        return Err(SignatureError::KeyNotValid(server.to_owned()));
+    }
+    Ok(known.key)
 }
 
 fn signatures(pdu: &Pdu) -> Object {
