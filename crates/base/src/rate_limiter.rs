@@ -30,12 +30,8 @@ pub struct LimitExceeded {
 /// moment at which its bucket is full again (the generic cell rate algorithm): a key in the past needs no entry.
 #[derive(Debug)]
 pub struct RateLimiter<K: ?Sized> {
-    clock: Clock,
-    per_second: f64,
-    burst_count: f64,
+    buckets: Buckets,
     hasher: RandomState,
-    /// Hash of the key -> the moment its bucket is full again. A colliding pair of keys shares a bucket, which is harmless.
-    full_at: Mutex<HashMap<u64, Duration>>,
     key: std::marker::PhantomData<fn(&K)>,
 }
 
@@ -43,11 +39,8 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     /// A limiter of `per_second` actions in the long run and `burst_count` at once.
     pub fn new(clock: Clock, per_second: f64, burst_count: f64) -> Self {
         Self {
-            clock,
-            per_second,
-            burst_count,
+            buckets: Buckets { clock, per_second, burst_count, full_at: Mutex::new(HashMap::new()) },
             hasher: RandomState::new(),
-            full_at: Mutex::new(HashMap::new()),
             key: std::marker::PhantomData,
         }
     }
@@ -65,15 +58,7 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     /// # Errors
     /// When the key may not act so often.
     pub fn take(&self, key: &K, actions: u32) -> Result<(), LimitExceeded> {
-        let hash = self.hasher.hash_one(key);
-        let now = self.clock.monotonic();
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = self.after(full_at.get(&hash).copied(), now, actions)?;
-        if full_at.len() >= MAX_KEYS && !full_at.contains_key(&hash) {
-            forget(&mut full_at, now);
-        }
-        full_at.insert(hash, after);
-        Ok(())
+        self.buckets.take(self.hasher.hash_one(key), u64::from(actions))
     }
 
     /// Counts one attempt of `key`, to be given back if it succeeds.
@@ -81,15 +66,15 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     /// # Errors
     /// When the key has failed too often, or too many of its attempts are under way.
     pub fn reserve(&self, key: &K) -> Result<Reservation<'_>, LimitExceeded> {
+        let mut reservation = self.reservation(key);
+        reservation.raise_to(1)?;
+        Ok(reservation)
+    }
+
+    /// An empty reservation of `key`, for an amount (of bytes, say) that becomes known as it is used.
+    pub fn reservation(&self, key: &K) -> Reservation<'_> {
         let hash = self.hasher.hash_one(key);
-        self.take(key, 1)?;
-        Ok(Reservation {
-            full_at: &self.full_at,
-            hash,
-            cost: self.cost(1.0),
-            clock: &self.clock,
-            at: self.clock.monotonic(),
-        })
+        Reservation { buckets: &self.buckets, hash, amount: 0, at: Duration::ZERO }
     }
 
     /// Whether `key` could act now, without counting it. Only for refusing early what is counted later.
@@ -97,23 +82,57 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     /// # Errors
     /// When it could not.
     pub fn peek(&self, key: &K) -> Result<(), LimitExceeded> {
-        let hash = self.hasher.hash_one(key);
+        self.peek_amount(key, 1)
+    }
+
+    /// As [`Self::peek`], for `amount` actions at once.
+    ///
+    /// # Errors
+    /// When the key may not act so often.
+    pub fn peek_amount(&self, key: &K, amount: u64) -> Result<(), LimitExceeded> {
+        self.buckets.peek(self.hasher.hash_one(key), amount)
+    }
+}
+
+/// The buckets of a limiter, by the hashes of their keys.
+#[derive(Debug)]
+struct Buckets {
+    clock: Clock,
+    per_second: f64,
+    burst_count: f64,
+    /// Hash of the key -> the moment its bucket is full again. A colliding pair of keys shares a bucket, which is harmless.
+    full_at: Mutex<HashMap<u64, Duration>>,
+}
+
+impl Buckets {
+    fn take(&self, hash: u64, amount: u64) -> Result<(), LimitExceeded> {
+        let now = self.clock.monotonic();
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = self.after(full_at.get(&hash).copied(), now, amount)?;
+        if full_at.len() >= MAX_KEYS && !full_at.contains_key(&hash) {
+            forget(&mut full_at, now);
+        }
+        full_at.insert(hash, after);
+        Ok(())
+    }
+
+    fn peek(&self, hash: u64, amount: u64) -> Result<(), LimitExceeded> {
         let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        self.after(full_at.get(&hash).copied(), self.clock.monotonic(), 1).map(drop)
+        self.after(full_at.get(&hash).copied(), self.clock.monotonic(), amount).map(drop)
     }
 
     /// How long it takes until `actions` actions are allowed anew.
     fn cost(&self, actions: f64) -> Duration {
-        Duration::try_from_secs_f64((actions / self.per_second).max(0.0)).unwrap_or(FAR)
+        Duration::try_from_secs_f64((actions / self.per_second).max(0.0)).unwrap_or(FAR).min(FAR)
     }
 
-    /// When the bucket would be full again after `actions` more.
-    fn after(&self, full_at: Option<Duration>, now: Duration, actions: u32) -> Result<Duration, LimitExceeded> {
+    /// When the bucket would be full again after `amount` more.
+    fn after(&self, full_at: Option<Duration>, now: Duration, amount: u64) -> Result<Duration, LimitExceeded> {
         if self.per_second <= 0.0 {
             // Nothing ever comes back: Synapse's way to switch an action off.
             return Err(LimitExceeded { retry_after: Duration::from_millis(u64::from(u32::MAX)) });
         }
-        let after = full_at.unwrap_or_default().max(now) + self.cost(f64::from(actions));
+        let after = full_at.unwrap_or_default().max(now) + self.cost(amount as f64);
         // A rounding slack of a microsecond: 10 actions at 0.1 each must fit a burst of 10.
         let burst = self.cost(self.burst_count);
         if after <= now + burst + Duration::from_micros(1) {
@@ -123,26 +142,55 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     }
 }
 
-/// An attempt that is counted already. Dropped, it stays counted: it failed, or its client went away meanwhile.
+/// An attempt, or an amount, that is counted already. Dropped, it stays counted: it failed, or its client went away
+/// meanwhile.
 #[must_use = "a successful attempt is to be given back"]
 #[derive(Debug)]
 pub struct Reservation<'a> {
-    full_at: &'a Mutex<HashMap<u64, Duration>>,
+    buckets: &'a Buckets,
     hash: u64,
-    cost: Duration,
-    clock: &'a Clock,
+    amount: u64,
+    /// When the first of it was taken.
     at: Duration,
 }
 
 impl Reservation<'_> {
-    /// The attempt succeeded: it does not count. What time has given back since is not given back twice.
-    pub fn give_back(self) {
-        let elapsed = self.clock.monotonic().saturating_sub(self.at);
-        let owed = self.cost.saturating_sub(elapsed);
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes what is missing to `amount`, or nothing.
+    ///
+    /// # Errors
+    /// When the key may not take so much.
+    pub fn raise_to(&mut self, amount: u64) -> Result<(), LimitExceeded> {
+        let missing = amount.saturating_sub(self.amount);
+        if missing == 0 {
+            return Ok(());
+        }
+        self.buckets.take(self.hash, missing)?;
+        if self.amount == 0 {
+            self.at = self.buckets.clock.monotonic();
+        }
+        self.amount = amount;
+        Ok(())
+    }
+
+    /// Gives back what is beyond `amount`, which was not used. What time has given back since is not given back twice.
+    pub fn lower_to(&mut self, amount: u64) {
+        let unused = self.amount.saturating_sub(amount);
+        if unused == 0 {
+            return;
+        }
+        let elapsed = self.buckets.clock.monotonic().saturating_sub(self.at);
+        let pending = self.buckets.cost(self.amount as f64).saturating_sub(elapsed);
+        let owed = self.buckets.cost(unused as f64).min(pending);
+        self.amount = amount;
+        let mut full_at = self.buckets.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(moment) = full_at.get_mut(&self.hash) {
             *moment = moment.saturating_sub(owed);
         }
+    }
+
+    /// The attempt succeeded: it does not count.
+    pub fn give_back(mut self) {
+        self.lower_to(0);
     }
 }
 
@@ -228,6 +276,45 @@ mod tests {
     }
 
     #[test]
+    fn amounts_are_raised_and_what_is_unused_goes_back() {
+        let clock = Clock::manual(0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 1e9, 1e10);
+        let mut large = limiter.reservation("a");
+        assert!(large.raise_to(10_000_010_000).is_err());
+        large.raise_to(4_000_000_000).unwrap();
+        large.raise_to(10_000_000_000).unwrap();
+        large.raise_to(1).unwrap();
+        assert_eq!(refused_for(limiter.peek_amount("a", 3_000_000_000)), Some(3));
+        large.lower_to(7_000_000_000);
+        limiter.peek_amount("a", 3_000_000_000).unwrap();
+        assert!(limiter.peek_amount("a", 3_000_010_000).is_err());
+        drop(large);
+        assert_eq!(refused_for(limiter.peek_amount("a", 4_000_000_000)), Some(1));
+    }
+
+    #[test]
+    fn what_is_unused_does_not_pay_for_what_was_taken_since() {
+        let clock = Clock::manual(0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 1.0, 100.0);
+        let mut announced = limiter.reservation("a");
+        announced.raise_to(100).unwrap();
+        clock.advance(Duration::from_secs(100));
+        limiter.take("a", 100).unwrap();
+        announced.lower_to(1);
+        assert!(limiter.check("a").is_err());
+
+        // Half of it has come back by itself: only the other half can be given back.
+        clock.advance(Duration::from_secs(100));
+        let mut announced = limiter.reservation("a");
+        announced.raise_to(100).unwrap();
+        clock.advance(Duration::from_secs(50));
+        limiter.take("a", 50).unwrap();
+        announced.lower_to(1);
+        limiter.take("a", 50).unwrap();
+        assert!(limiter.check("a").is_err());
+    }
+
+    #[test]
     fn an_ipv6_network_is_one_address() {
         let of = |text: &str| network(Some(text.parse().unwrap()));
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::"));
@@ -243,6 +330,6 @@ mod tests {
         for key in 0..MAX_KEYS + 10 {
             limiter.check(&key).unwrap();
         }
-        assert!(limiter.full_at.lock().unwrap().len() <= MAX_KEYS);
+        assert!(limiter.buckets.full_at.lock().unwrap().len() <= MAX_KEYS);
     }
 }

@@ -8,13 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use plexus_base::LimitExceeded;
 use plexus_net::{FederationClient, FederationError, Gates};
 use plexus_protocol::id::ServerName;
 use plexus_store::DbError;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 use tokio::sync::{Semaphore, watch};
 
-use budget::{Charge, DownloadBudget, Exhausted};
+use budget::{Charge, DownloadBudget};
 use failures::Failures;
 
 use crate::multipart::NotMultipart;
@@ -68,7 +69,7 @@ pub struct Downloads {
     refused: HashSet<String>,
     /// What is being fetched at the moment: whoever wants the same waits for it.
     running: Mutex<HashMap<Key, Running>>,
-    budget: Arc<DownloadBudget>,
+    budget: DownloadBudget,
     failures: Failures,
     /// One turn for each fetch under way.
     turns: Semaphore,
@@ -114,9 +115,9 @@ pub enum FetchError {
     Abandoned,
 }
 
-impl From<Exhausted> for FetchError {
-    fn from(Exhausted { retry_after_ms }: Exhausted) -> Self {
-        Self::LimitExceeded { retry_after_ms }
+impl From<LimitExceeded> for FetchError {
+    fn from(LimitExceeded { retry_after }: LimitExceeded) -> Self {
+        Self::LimitExceeded { retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1) }
     }
 }
 
@@ -151,7 +152,7 @@ impl Downloads {
             client,
             refused: settings.refused,
             running: Mutex::default(),
-            budget: Arc::new(budget),
+            budget,
             failures: Failures::new(clock),
             turns: Semaphore::new(MAX_FETCHES),
             turns_of_server: Gates::new(FETCHES_PER_SERVER),
@@ -268,25 +269,20 @@ impl Downloads {
         if running.len() >= MAX_WAITING || of_downloader >= MAX_WAITING_PER_DOWNLOADER {
             return Err(FetchError::LimitExceeded { retry_after_ms: BUSY_RETRY_AFTER_MS });
         }
-        let charge = Charge::begin(&self.budget, wanted.downloader)?;
-        let outcome = self.begin(key.clone(), wanted.timeout, downloader.clone(), charge);
+        self.budget.check(wanted.downloader)?;
+        let outcome = self.begin(key.clone(), wanted.timeout, wanted.downloader.clone());
         running.insert(key.clone(), Running { downloader, outcome: outcome.clone() });
         Ok((true, outcome))
     }
 
     /// Fetches it in a task of its own: it goes on when the client who asked hangs up, for those who wait with it.
-    fn begin(
-        self: &Arc<Self>,
-        key: Key,
-        timeout: Duration,
-        downloader: String,
-        mut charge: Charge,
-    ) -> watch::Receiver<Outcome> {
+    fn begin(self: &Arc<Self>, key: Key, timeout: Duration, downloader: Downloader) -> watch::Receiver<Outcome> {
         let (sender, receiver) = watch::channel(None);
         let entry = Entry { downloads: Arc::clone(self), key };
         tokio::spawn(async move {
             let (downloads, key) = (&entry.downloads, &entry.key);
-            let result = downloads.fetch_in_turn(key, timeout, &downloader, &mut charge).await;
+            let mut charge = downloads.budget.charge(&downloader);
+            let result = downloads.fetch_in_turn(key, timeout, &downloader.name(), &mut charge).await;
             match &result {
                 Ok(_) => downloads.failures.forget(key),
                 Err(error) => downloads.failures.remember(key, error),
@@ -305,7 +301,7 @@ impl Downloads {
         key: &Key,
         timeout: Duration,
         downloader: &str,
-        charge: &mut Charge,
+        charge: &mut Charge<'_>,
     ) -> Result<RemoteMedia, FetchError> {
         let turn = async {
             let of_server = self.turns_of_server.enter(key.0.as_str()).await;

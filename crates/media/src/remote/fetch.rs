@@ -38,7 +38,7 @@ impl Downloads {
         &self,
         key: &Key,
         timeout: Duration,
-        charge: &mut Charge,
+        charge: &mut Charge<'_>,
     ) -> Result<RemoteMedia, FetchError> {
         let Fetched { upload, about } = match self.authenticated(key, timeout, charge).await {
             Err(FetchError::Server(error)) if is_unknown_endpoint(&error) => self.legacy(key, timeout, charge).await?,
@@ -73,7 +73,7 @@ impl Downloads {
         &self,
         (server, media_id): &Key,
         timeout: Duration,
-        charge: &mut Charge,
+        charge: &mut Charge<'_>,
     ) -> Result<Fetched, FetchError> {
         let waits = timeout.as_millis();
         let path = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={waits}");
@@ -92,7 +92,7 @@ impl Downloads {
         &self,
         (server, media_id): &Key,
         timeout: Duration,
-        charge: &mut Charge,
+        charge: &mut Charge<'_>,
     ) -> Result<Fetched, FetchError> {
         let waits = timeout.as_millis();
         let path = format!("/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&timeout_ms={waits}");
@@ -102,7 +102,7 @@ impl Downloads {
 
     /// Refuses an answer that says it is larger than it may be, or than the downloader may have fetched, before any of it
     /// is read. `around` is what the answer may have beside the content, in bytes.
-    fn announced(&self, answer: &StreamedAnswer, around: usize, charge: &mut Charge) -> Result<(), FetchError> {
+    fn announced(&self, answer: &StreamedAnswer, around: usize, charge: &mut Charge<'_>) -> Result<(), FetchError> {
         let length = answer.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let Some(length) = length else { return Ok(()) };
         let limit = self.local.max_upload_bytes();
@@ -113,7 +113,7 @@ impl Downloads {
     }
 
     /// The whole answer is the content.
-    async fn whole(&self, mut answer: StreamedAnswer, charge: &mut Charge) -> Result<Fetched, FetchError> {
+    async fn whole(&self, mut answer: StreamedAnswer, charge: &mut Charge<'_>) -> Result<Fetched, FetchError> {
         self.announced(&answer, 0, charge)?;
         let about = {
             let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
@@ -128,7 +128,7 @@ impl Downloads {
     }
 
     /// The second part of a multipart answer; the first is about the media, and there is nothing known to be in it.
-    async fn second_part(&self, mut answer: StreamedAnswer, charge: &mut Charge) -> Result<Second, FetchError> {
+    async fn second_part(&self, mut answer: StreamedAnswer, charge: &mut Charge<'_>) -> Result<Second, FetchError> {
         self.announced(&answer, MAX_AROUND, charge)?;
         let content_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
         let mut reader = Multipart::of(content_type.unwrap_or_default())?;
