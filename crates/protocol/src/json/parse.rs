@@ -22,6 +22,8 @@ pub enum ParseError {
     LoneSurrogate(usize),
     #[error("not a JSON object")]
     NotAnObject,
+    #[error("too much of a long text has its keys out of order")]
+    OutOfOrder,
 }
 
 pub(super) fn value(json: &str) -> Result<Value, ParseError> {

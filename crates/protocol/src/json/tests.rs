@@ -355,3 +355,15 @@ fn text_is_canonicalized_without_a_tree_as_with_one() {
         assert_eq!(streamed(&text), Object::parse(&text).map(|object| object.to_json()), "{depth}");
     }
 }
+
+#[test]
+fn a_long_text_in_great_disorder_is_refused_instead_of_made_a_tree() {
+    let disordered = |levels: usize, length: usize| {
+        let inner = format!("[{}1]", "1,".repeat(length / 2));
+        (0..levels).fold(inner, |inner, _| format!(r#"{{"b":{inner},"a":1}}"#))
+    };
+    assert_eq!(streamed(&disordered(20, 300 * 1024)), Err(ParseError::OutOfOrder));
+    for text in [disordered(20, 200 * 1024), disordered(12, 300 * 1024)] {
+        assert_eq!(streamed(&text), Object::parse(&text).map(|object| object.to_json()));
+    }
+}

@@ -7,8 +7,11 @@ use super::{Number, Object, ParseError, Parser, Value};
 use crate::json::{MAX_NESTING, write_string};
 
 /// How many times its own length a text may be moved while members are brought into order. Only a text whose keys are
-/// out of order on many levels comes to that; it is then canonicalized through a tree.
+/// out of order on many levels comes to that; it is then canonicalized through a tree, if it is short.
 const MAX_MOVES: usize = 16;
+/// The longest text that may be canonicalized through a tree: four events of the largest size. No honest server sends
+/// longer ones that are out of order on more than [`MAX_MOVES`] levels.
+const MAX_TREE_BYTES: usize = 256 * 1024;
 
 /// Appends to `out` what [`Object::to_json`] of the parsed `json` would be.
 pub(in crate::json) fn write_canonical(json: &str, out: &mut String) -> Result<(), ParseError> {
@@ -23,6 +26,7 @@ pub(in crate::json) fn write_canonical(json: &str, out: &mut String) -> Result<(
     match writer.object(1, out) {
         Ok(()) => writer.parser.end(),
         Err(Stopped::Parse(error)) => Err(error),
+        Err(Stopped::TooManyMoves) if json.len() > MAX_TREE_BYTES => Err(ParseError::OutOfOrder),
         Err(Stopped::TooManyMoves) => {
             out.truncate(start);
             out.push_str(&Object::parse(json)?.to_json());
