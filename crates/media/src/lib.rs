@@ -21,6 +21,6 @@ pub mod thumbnail;
 pub mod upload;
 
 pub use remote::{DownloadSettings, Downloader, Downloads, Failure, FetchError, Wanted};
-pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, Reservation, UploadLimit};
+pub use store::{MediaError, MediaSettings, MediaStore, OpenMedia, ReservedMediaId, UploadLimit};
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

@@ -77,7 +77,7 @@ pub struct MediaStore {
 
 /// An id handed out in advance.
 #[derive(Debug)]
-pub struct Reservation {
+pub struct ReservedMediaId {
     pub media_id: String,
     /// Milliseconds since the epoch.
     pub expires_ms: u64,
@@ -217,7 +217,7 @@ impl MediaStore {
     }
 
     /// Hands out an id to upload to later (`POST /_matrix/media/v1/create`).
-    pub async fn reserve(&self, user: &UserId) -> Result<Reservation, MediaError> {
+    pub async fn reserve(&self, user: &UserId) -> Result<ReservedMediaId, MediaError> {
         let media_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
         let now = self.clock.now_ms();
         let expires_ms = now.saturating_add(millis(self.settings.unused_expiration));
@@ -232,7 +232,7 @@ impl MediaStore {
                 Ok(media::reserve(tx, &id, user.as_str(), now, expires_ms)?)
             })
             .await?;
-        Ok(Reservation { media_id, expires_ms })
+        Ok(ReservedMediaId { media_id, expires_ms })
     }
 
     /// Whether `user` may upload to `media_id` now: asked before the content is read.
