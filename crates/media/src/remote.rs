@@ -75,6 +75,8 @@ pub struct Downloads {
     turns: Semaphore,
     turns_of_server: Gates,
     turns_of_downloader: Gates,
+    /// By server and downloader.
+    turns_of_both: Gates,
 }
 
 /// A fetch under way, or waiting for its turn.
@@ -157,6 +159,7 @@ impl Downloads {
             turns: Semaphore::new(MAX_FETCHES),
             turns_of_server: Gates::new(FETCHES_PER_SERVER),
             turns_of_downloader: Gates::new(FETCHES_PER_DOWNLOADER),
+            turns_of_both: Gates::new(FETCHES_PER_SERVER),
         }
     }
 
@@ -257,6 +260,8 @@ impl Downloads {
         key: &Key,
         wanted: Wanted<'_>,
     ) -> Result<(bool, watch::Receiver<Outcome>), FetchError> {
+        let downloader = wanted.downloader.name();
+        let (sender, outcome) = watch::channel(None);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = running.get(key) {
             return Ok((false, running.outcome.clone()));
@@ -264,20 +269,20 @@ impl Downloads {
         if let Some(failure) = self.failures.get(key) {
             return Err(FetchError::Before(failure));
         }
-        let downloader = wanted.downloader.name();
         let of_downloader = running.values().filter(|running| running.downloader == downloader).count();
         if running.len() >= MAX_WAITING || of_downloader >= MAX_WAITING_PER_DOWNLOADER {
             return Err(FetchError::LimitExceeded { retry_after_ms: BUSY_RETRY_AFTER_MS });
         }
         self.budget.check(wanted.downloader)?;
-        let outcome = self.begin(key.clone(), wanted.timeout, wanted.downloader.clone());
         running.insert(key.clone(), Running { downloader, outcome: outcome.clone() });
+        // A runtime that shuts down drops the task at once, and with it the entry, which locks the map.
+        drop(running);
+        self.begin(key.clone(), wanted.timeout, wanted.downloader.clone(), sender);
         Ok((true, outcome))
     }
 
     /// Fetches it in a task of its own: it goes on when the client who asked hangs up, for those who wait with it.
-    fn begin(self: &Arc<Self>, key: Key, timeout: Duration, downloader: Downloader) -> watch::Receiver<Outcome> {
-        let (sender, receiver) = watch::channel(None);
+    fn begin(self: &Arc<Self>, key: Key, timeout: Duration, downloader: Downloader, sender: watch::Sender<Outcome>) {
         let entry = Entry { downloads: Arc::clone(self), key };
         tokio::spawn(async move {
             let (downloads, key) = (&entry.downloads, &entry.key);
@@ -293,7 +298,6 @@ impl Downloads {
             // Nobody may be left to hear it.
             let _ = sender.send(Some(result.map_err(Arc::new)));
         });
-        receiver
     }
 
     async fn fetch_in_turn(
@@ -304,9 +308,12 @@ impl Downloads {
         charge: &mut Charge<'_>,
     ) -> Result<RemoteMedia, FetchError> {
         let turn = async {
-            let of_server = self.turns_of_server.enter(key.0.as_str()).await;
+            // Who waits holds only what is its own, but for the last: a downloader whose fetches are slow takes no turn of
+            // a server that others want, and one slow server takes no more of a downloader's turns than it could use.
+            let of_both = self.turns_of_both.enter(&format!("{} {downloader}", key.0)).await;
             let of_downloader = self.turns_of_downloader.enter(downloader).await;
-            (of_server, of_downloader, self.turns.acquire().await)
+            let of_server = self.turns_of_server.enter(key.0.as_str()).await;
+            (of_both, of_downloader, of_server, self.turns.acquire().await)
         };
         let clock = self.local.clock();
         let _turn = tokio::select! {
@@ -329,7 +336,7 @@ impl Downloads {
         let (name, id) = (server.clone(), media_id.clone());
         let known = self.local.database().read(move |tx| remote_media::get(tx, name.as_str(), &id)).await;
         let known = known.unwrap_or_else(|error: DbError| {
-            tracing::warn!("media of another server: {error}");
+            tracing::warn!("mxc://{server}/{media_id} is not looked up: {error}");
             None
         })?;
         let path = self.content_path(server, &known).ok()?;
