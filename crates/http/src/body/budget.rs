@@ -37,6 +37,8 @@ pub enum Sender {
 pub struct BudgetSize {
     /// For the first [`SMALL_BODY_BYTES`] of each body.
     pub small: usize,
+    /// How much of `small` one sender may hold.
+    pub small_share: usize,
     /// For what is beyond that.
     pub large: usize,
     /// How much of `large` one sender may hold.
@@ -51,8 +53,14 @@ pub struct ByteBudget {
     size: BudgetSize,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    /// Bytes of `large` by sender.
-    shares: Mutex<HashMap<Sender, usize>>,
+    shares: Mutex<HashMap<Sender, Share>>,
+}
+
+/// What one sender holds, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    small: usize,
+    large: usize,
 }
 
 /// The bytes that one body holds, until dropped.
@@ -62,8 +70,8 @@ pub struct HeldBytes {
     sender: Sender,
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
-    small_bytes: usize,
-    large_bytes: usize,
+    /// How much of its sender's share it takes.
+    share: Share,
 }
 
 impl ByteBudget {
@@ -77,7 +85,7 @@ impl ByteBudget {
     /// Nothing yet, for a body of `sender`.
     pub fn hold(self: &Arc<Self>, sender: Sender) -> HeldBytes {
         let budget = Arc::clone(self);
-        HeldBytes { budget, sender, small: None, large: None, small_bytes: 0, large_bytes: 0 }
+        HeldBytes { budget, sender, small: None, large: None, share: Share::default() }
     }
 
     /// How many bytes bodies hold now.
@@ -97,7 +105,7 @@ impl ByteBudget {
         }
     }
 
-    fn shares(&self) -> MutexGuard<'_, HashMap<Sender, usize>> {
+    fn shares(&self) -> MutexGuard<'_, HashMap<Sender, Share>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,44 +117,48 @@ impl HeldBytes {
     /// `M_LIMIT_EXCEEDED` when there is no room, or the sender holds its share already.
     pub async fn grow(&mut self, more: usize) -> Result<(), ApiError> {
         let budget = Arc::clone(&self.budget);
-        let small = more.min(SMALL_BODY_BYTES.saturating_sub(self.small_bytes));
-        if small > 0 {
-            merge(&mut self.small, budget.take(&budget.small, small).await?);
-            self.small_bytes += small;
-        }
+        let small = more.min(SMALL_BODY_BYTES.saturating_sub(self.share.small));
         let large = more - small;
+        if small > 0 {
+            self.take_share(Share { small, large: 0 })?;
+            merge(&mut self.small, budget.take(&budget.small, small).await?);
+        }
         if large > 0 {
-            self.take_share(large)?;
+            self.take_share(Share { small: 0, large })?;
             merge(&mut self.large, budget.take(&budget.large, large).await?);
         }
         Ok(())
     }
 
-    fn take_share(&mut self, bytes: usize) -> Result<(), ApiError> {
+    fn take_share(&mut self, more: Share) -> Result<(), ApiError> {
         // Of an address behind which many may be, nobody can say who takes more than a share.
         if self.sender != Sender::Unknown(None) {
             let mut shares = self.budget.shares();
-            let held = shares.get(&self.sender).copied().unwrap_or(0) + bytes;
-            if held > self.budget.size.share {
+            let held = shares.get(&self.sender).copied().unwrap_or_default();
+            let held = Share { small: held.small + more.small, large: held.large + more.large };
+            let size = self.budget.size;
+            if held.small > size.small_share && more.small > 0 || held.large > size.share && more.large > 0 {
                 return Err(refused());
             }
             shares.insert(self.sender.clone(), held);
         }
-        self.large_bytes += bytes;
+        self.share.small += more.small;
+        self.share.large += more.large;
         Ok(())
     }
 }
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        if self.large_bytes == 0 || self.sender == Sender::Unknown(None) {
+        if self.sender == Sender::Unknown(None) {
             return;
         }
         let mut shares = self.budget.shares();
-        let left = shares.get(&self.sender).copied().unwrap_or(0).saturating_sub(self.large_bytes);
-        match left {
-            0 => drop(shares.remove(&self.sender)),
-            left => drop(shares.insert(self.sender.clone(), left)),
+        let Some(held) = shares.get_mut(&self.sender) else { return };
+        held.small = held.small.saturating_sub(self.share.small);
+        held.large = held.large.saturating_sub(self.share.large);
+        if held.small == 0 && held.large == 0 {
+            shares.remove(&self.sender);
         }
     }
 }
@@ -166,7 +178,8 @@ fn refused() -> ApiError {
 mod tests {
     use super::*;
 
-    const SIZE: BudgetSize = BudgetSize { small: 2 * SMALL_BODY_BYTES, large: 100, share: 60 };
+    const SIZE: BudgetSize =
+        BudgetSize { small: 3 * SMALL_BODY_BYTES, small_share: 2 * SMALL_BODY_BYTES, large: 100, share: 60 };
 
     fn from(last: u8) -> Sender {
         Sender::Unknown(Some([203, 0, 113, last].into()))
@@ -209,15 +222,29 @@ mod tests {
         assert!(grows(&mut proxied, SMALL_BODY_BYTES) && grows(&mut proxied, 50));
     }
 
+    #[test]
+    fn one_sender_has_a_share_of_the_small_bodies() {
+        let budget = ByteBudget::new(SIZE, Clock::manual(0));
+        let mut all = [1, 1, 2].map(|last| budget.hold(from(last)));
+        assert!(grows(&mut all[0], SMALL_BODY_BYTES) && grows(&mut all[1], SMALL_BODY_BYTES));
+        assert!(!grows(&mut budget.hold(from(1)), 1), "more than the share of its sender");
+        assert!(grows(&mut all[2], SMALL_BODY_BYTES), "others have room");
+        drop(all);
+        let mut proxied = [(); 3].map(|()| budget.hold(Sender::Unknown(None)));
+        assert!(proxied.iter_mut().all(|held| grows(held, SMALL_BODY_BYTES)));
+        drop(proxied);
+        assert_eq!((budget.held(), budget.shares().len()), (0, 0));
+    }
+
     #[tokio::test]
     async fn whoever_waits_too_long_is_refused() {
         let clock = Clock::manual(0);
         let budget = ByteBudget::new(SIZE, clock.clone());
-        let mut all = [1, 2].map(|last| budget.hold(from(last)));
+        let mut all = [1, 2, 3].map(|last| budget.hold(from(last)));
         for held in &mut all {
-            assert!(grows(held, SMALL_BODY_BYTES + 50));
+            assert!(grows(held, SMALL_BODY_BYTES));
         }
-        let mut late = budget.hold(from(3));
+        let mut late = budget.hold(from(4));
         let (refused, ()) = tokio::join!(late.grow(1), async {
             tokio::task::yield_now().await;
             clock.advance(MAX_WAIT);

@@ -24,18 +24,20 @@ const MIB: usize = 1024 * KIB;
 pub const MAX_UNKNOWN_BYTES: usize = 64 * KIB;
 
 /// Bodies that nobody is known to have sent: those of signed requests whose signature is not checked yet, and those of
-/// endpoints that need no login. 512 small ones at once, and six transactions of the largest size.
-const UNVERIFIED: BudgetSize = BudgetSize { small: 32 * MIB, large: 64 * MIB, share: 16 * MIB };
+/// endpoints that need no login. 512 small ones at once, 64 of them of one sender, and four transactions of the largest
+/// size, one of them of one sender.
+const UNVERIFIED: BudgetSize = BudgetSize { small: 32 * MIB, small_share: 4 * MIB, large: 64 * MIB, share: 16 * MIB };
 
 /// Bodies of users and of servers whose signature was right, until the handler has parsed them or is done. The share of
 /// one of them holds two of the largest size.
-const VERIFIED: BudgetSize = BudgetSize { small: 64 * MIB, large: 128 * MIB, share: 32 * MIB };
+const VERIFIED: BudgetSize = BudgetSize { small: 64 * MIB, small_share: 8 * MIB, large: 128 * MIB, share: 32 * MIB };
 
 /// How long the whole of a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// In each of these stretches of time a body must make progress by [`MIN_PROGRESS_BYTES`]: what holds memory may not
-/// trickle. A telephone on the slowest of networks is faster.
+/// In each of these stretches of time a body must make progress by [`MIN_PROGRESS_BYTES`] once as much of it has come:
+/// what holds memory may not trickle. A telephone on the slowest of networks is faster. A body that holds less has the
+/// whole of [`BODY_TIMEOUT`]: of a small one, a single lost packet may be late by more than a window.
 const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 const MIN_PROGRESS_BYTES: usize = 10 * KIB;
 
@@ -200,7 +202,9 @@ async fn collect(request: Request, limit: usize, held: &mut HeldBytes, clock: &C
             drop(whole);
             return Err(drained(body, limit, clock).await);
         }
+        let before = clock.monotonic();
         held.grow(data.len()).await?;
+        pace.pause(before);
         append(&mut whole, &data, length.unwrap_or(limit));
         pace.restart_if_done();
     }
@@ -217,7 +221,7 @@ fn append(whole: &mut Vec<u8>, data: &[u8], most: usize) {
     whole.extend_from_slice(data);
 }
 
-/// Reads what is left of an oversized body and drops it.
+/// Reads what is left of an oversized body and drops it, within [`BODY_TIMEOUT`] of the whole request.
 async fn drained(mut body: Body, expected: usize, clock: &Clock) -> ApiError {
     let mut pace = Pace::new(clock);
     let mut seen = 0_usize;
@@ -234,19 +238,24 @@ async fn drained(mut body: Body, expected: usize, clock: &Clock) -> ApiError {
 /// How fast a body arrives.
 struct Pace<'a> {
     clock: &'a Clock,
-    since: Duration,
+    /// When the present window began; `None` while no more than [`MIN_PROGRESS_BYTES`] have come in all.
+    since: Option<Duration>,
+    /// Bytes since then.
     bytes: usize,
 }
 
 impl<'a> Pace<'a> {
     fn new(clock: &'a Clock) -> Self {
-        Self { clock, since: clock.monotonic(), bytes: 0 }
+        Self { clock, since: None, bytes: 0 }
     }
 
     /// The next piece of the body; 408 when too little came in the present window.
     async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, ApiError> {
-        let left = PROGRESS_WINDOW.saturating_sub(self.clock.monotonic().saturating_sub(self.since));
-        let window = self.clock.sleep(left);
+        let (clock, since) = (self.clock, self.since);
+        let window = async move {
+            let Some(since) = since else { return std::future::pending().await };
+            clock.sleep(PROGRESS_WINDOW.saturating_sub(clock.monotonic().saturating_sub(since))).await;
+        };
         tokio::pin!(window);
         loop {
             let frame = tokio::select! {
@@ -263,11 +272,17 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// Begins a new window when enough has come in this one. What the body waited for memory is not held against it.
+    /// The last piece has been dealt with. Begins a new window when enough has come in this one.
     fn restart_if_done(&mut self) {
         if self.bytes >= MIN_PROGRESS_BYTES {
-            *self = Self::new(self.clock);
+            (self.since, self.bytes) = (Some(self.clock.monotonic()), 0);
         }
+    }
+
+    /// Moves the window on by the time since `before`, in which the body waited for memory.
+    fn pause(&mut self, before: Duration) {
+        let waited = self.clock.monotonic().saturating_sub(before);
+        self.since = self.since.map(|since| since.saturating_add(waited));
     }
 }
 

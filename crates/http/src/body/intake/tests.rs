@@ -96,6 +96,12 @@ async fn a_body_that_trickles_is_given_up() {
         }
     });
     assert_eq!(read.await, Ok(5 * MIN_PROGRESS_BYTES));
+    let read = reading(async |sending| {
+        sending.piece(1_000).await;
+        sending.clock.advance(Duration::from_secs(50));
+        sending.piece(1_000).await;
+    });
+    assert_eq!(read.await, Ok(2_000), "of a small body one packet may be late");
 }
 
 #[tokio::test]
