@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef as _;
 use axum::middleware::from_fn_with_state;
+use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{BodyIntake, Client, Federation, Routes, SignedRequests, signed};
 
 use crate::discovery::{
@@ -17,9 +18,6 @@ use crate::{
 
 const KIB: usize = 1024;
 
-/// A transaction: 50 events and 100 EDUs of the largest size, and what is around them (server-server API,
-/// "Transactions").
-const TRANSACTION: usize = 150 * 64 * KIB + 64 * KIB;
 /// One event, which has at most 64 KiB in its canonical form, but may be sent with escapes.
 const EVENT: usize = 256 * KIB;
 /// An invite: its event, and the stripped state of the room, which may be whole events.
@@ -57,7 +55,7 @@ pub fn for_servers() -> Routes<Api> {
 }
 
 fn rooms(r: &mut Routes<Api>) {
-    r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle).body_up_to(TRANSACTION);
+    r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle).body_up_to(MAX_JSON_BYTES);
     r.get(Federation::V1, "/event/{event_id}", event::get_event::handle);
     r.get(Federation::V1, "/state/{room_id}", event::get_room_state::handle);
     r.get(Federation::V1, "/state_ids/{room_id}", event::get_room_state_ids::handle);
