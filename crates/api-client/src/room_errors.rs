@@ -3,7 +3,7 @@
 use http::StatusCode;
 use plexus_http::{ApiError, Requester};
 use plexus_net::federation::FederationError;
-use plexus_rooms::{CreateError, LimitError, MembershipError, SendError};
+use plexus_rooms::{CreateError, LimitError, MembershipError, ReceiveError, SendError};
 
 /// Why an event was not sent.
 pub(crate) fn send_error(error: SendError) -> ApiError {
@@ -23,6 +23,7 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::AliasNotOfRoom(_) => bad_request("M_BAD_ALIAS", text),
         SendError::InvalidAlias(_) | SendError::MemberContent(_) => ApiError::invalid_param(text),
         SendError::Policy(error) => remote_error(&error),
+        SendError::Receive(ReceiveError::Db(error)) => error.into(),
         SendError::Receive(error) => ApiError::internal(&error),
         SendError::Contended | SendError::StatePending => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)

@@ -78,6 +78,7 @@ pub fn refused(error: ServeError) -> ApiError {
         ServeError::NotAnAuthoriser(_) => bad_request("M_FORBIDDEN", error),
         ServeError::Limit(error) => limited(error),
         ServeError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => bad_request("M_INVALID_PARAM", error),
+        ServeError::Send(SendError::Db(error) | SendError::Receive(ReceiveError::Db(error))) => error.into(),
         ServeError::Send(error) => ApiError::internal(&error),
         ServeError::Db(error) => error.into(),
     }
