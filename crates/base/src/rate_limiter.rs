@@ -205,6 +205,19 @@ pub fn network(address: Option<IpAddr>) -> IpAddr {
     }
 }
 
+/// Whether many may be behind the address: one of this machine, of a private network or of the space that carriers
+/// share among their customers (RFC 6598) is a reverse proxy's or a gateway's.
+#[must_use]
+pub fn is_shared_by_many(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let carrier_grade = matches!(v4.octets(), [100, 64..=127, _, _]);
+            v4.is_loopback() || v4.is_private() || v4.is_link_local() || carrier_grade
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 /// Some bound so that sums of durations cannot overflow: a thousand years.
 const FAR: Duration = Duration::from_secs(31_557_600_000);
 

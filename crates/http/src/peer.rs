@@ -1,13 +1,14 @@
 //! Who is at the other end of a connection.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
+use plexus_base::rate_limiter::{is_shared_by_many, network};
 
 /// The longest request id taken over from a proxy, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -92,21 +93,9 @@ pub(crate) fn source(extensions: &Extensions, headers: &HeaderMap) -> Option<IpA
     distinct(extensions.get::<Peer>()?.client_ip(headers)?)
 }
 
-/// The address, if one client is behind it: of IPv6 the network, of which a client has all addresses. An address of
-/// this machine or of a private network is a proxy's that does not say for whom it asks.
+/// The address, if one client is behind it: of IPv6 the network, of which a client has all addresses.
 fn distinct(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) => {
-            let carrier_grade = matches!(v4.octets(), [100, 64..=127, _, _]);
-            let shared = v4.is_loopback() || v4.is_private() || v4.is_link_local() || carrier_grade;
-            (!shared).then_some(address)
-        }
-        IpAddr::V6(v6) => {
-            let shared = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
-            let network = Ipv6Addr::from(u128::from(v6) & (u128::MAX << 64));
-            (!shared).then_some(IpAddr::V6(network))
-        }
-    }
+    (!is_shared_by_many(address)).then(|| network(Some(address)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod resources;
 mod slots;
 mod stall;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ use slots::Slots;
 
 /// How long to wait after the system refused a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long after a warning of refused connections there is none.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 
 enum Socket {
     Tcp(TcpListener),
@@ -122,7 +124,7 @@ impl Serving {
         shutdown: &Shutdown,
         limits: ConnectionLimits,
     ) -> Self {
-        let slots = Slots::new(limits);
+        let slots = Slots::new(limits, clock.clone());
         let mut accepting = JoinSet::new();
         for listener in bound {
             let router = resources::restrict(router.clone(), listener.resources.clone());
@@ -153,6 +155,7 @@ impl Serving {
 
 async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
     let shutdown = connections.shutdown.clone();
+    let mut refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
             accepted = accept_one(&listener) => accepted,
@@ -173,10 +176,7 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
             () = shutdown.begun() => break,
         };
         let Some(slot) = slot else {
-            tracing::debug!(
-                "{} has as many connections as it may have",
-                peer.address.map_or_else(String::new, |a| a.to_string())
-            );
+            refusals.warn(peer.address, slots.limits.of_one_address, &connections.clock);
             continue;
         };
         let connections = connections.clone();
@@ -194,6 +194,28 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
     if let Socket::Unix(_, path) = &listener.socket {
         // Gone already is as good.
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// When a listener last said that it refuses connections. Owned by its accept loop.
+#[derive(Default)]
+struct Refusals {
+    warned: Option<Duration>,
+}
+
+impl Refusals {
+    /// Says that a connection was refused, unless that has just been said.
+    fn warn(&mut self, address: Option<IpAddr>, limit: u32, clock: &Clock) {
+        let now = clock.monotonic();
+        if self.warned.is_some_and(|warned| now.saturating_sub(warned) < REFUSAL_PAUSE) {
+            return;
+        }
+        self.warned = Some(now);
+        tracing::warn!(
+            "refused a connection of {}, which has {limit} already, as many as one address may have; \
+             set x_forwarded on the listener if this is a reverse proxy",
+            address.map_or_else(String::new, |address| address.to_string())
+        );
     }
 }
 

@@ -1,9 +1,12 @@
 //! Which connections are open, how many of them one address may have, and which makes room for another.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use plexus_base::Clock;
+use plexus_base::rate_limiter::{is_shared_by_many, network};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The share of all connections that one address may have: several strangers at once must not shut everybody else out.
@@ -11,6 +14,9 @@ const SHARE_OF_ONE_ADDRESS: u32 = 4;
 /// What one address may have however few connections there are: a browser opens six, and several people share an
 /// address.
 const LEAST_OF_ONE_ADDRESS: u32 = 32;
+
+/// How long a connection may take to make room until another is asked to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many connections may be open.
 #[derive(Debug, Clone, Copy)]
@@ -34,31 +40,20 @@ impl ConnectionLimits {
     /// As whose connection one from `address` counts: an IPv6 address as its /64, which is what one customer gets.
     /// `None` when it counts as nobody's.
     fn counted_as(&self, address: IpAddr) -> Option<IpAddr> {
-        let address = address.to_canonical();
-        if is_private(address) && !self.count_private_addresses {
-            return None;
-        }
-        Some(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        })
-    }
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        (self.count_private_addresses || !is_shared_by_many(address)).then(|| network(Some(address)))
     }
 }
 
 /// The open connections of all listeners. Owned by [`Serving`](super::Serving); each connection holds a [`Slot`].
 ///
-/// When all slots are taken, the connection that has been without a request for longest is ended for a new one.
-/// Connections with a request in progress are never ended here: while all are busy, new ones wait.
+/// When all slots are taken, the connection that has been without a request for longest is asked to end for a new one.
+/// It still sends what it has not sent, and answers a request that came meanwhile. Connections with a request in
+/// progress are never asked: while all are busy, new ones wait.
 #[derive(Debug)]
 pub struct Slots {
-    limits: ConnectionLimits,
+    /// The limits.
+    pub limits: ConnectionLimits,
+    clock: Clock,
     free: Arc<Semaphore>,
     table: Mutex<Table>,
     /// Notified when a connection has become idle.
@@ -85,9 +80,9 @@ impl Table {
 
 impl Slots {
     /// No connection is open yet.
-    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
+    pub fn new(limits: ConnectionLimits, clock: Clock) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(limits.total as usize));
-        Arc::new(Self { limits, free, table: Mutex::default(), became_idle: Notify::new() })
+        Arc::new(Self { limits, clock, free, table: Mutex::default(), became_idle: Notify::new() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -125,7 +120,11 @@ impl Slots {
             let longest_idle = self.table().idle.pop_first();
             if let Some((_, end)) = longest_idle {
                 end.notify_one();
-                return Arc::clone(&self.free).acquire_owned().await.ok();
+                // It may have much left to send, or have begun another request.
+                tokio::select! {
+                    permit = Arc::clone(&self.free).acquire_owned() => return permit.ok(),
+                    () = self.clock.sleep(PATIENCE) => continue,
+                }
             }
             tokio::select! {
                 permit = Arc::clone(&self.free).acquire_owned() => return permit.ok(),
@@ -203,6 +202,11 @@ impl Slot {
         }
     }
 
+    /// Whether a request is in progress.
+    pub fn is_busy(&self) -> bool {
+        self.use_of().requests > 0
+    }
+
     /// Waits until the connection has to make room for another.
     pub async fn must_end(&self) {
         self.end.notified().await;
@@ -233,7 +237,7 @@ mod tests {
     }
 
     fn slots(total: u32, of_one_address: u32) -> Arc<Slots> {
-        Slots::new(ConnectionLimits { total, of_one_address, count_private_addresses: false })
+        Slots::new(ConnectionLimits { total, of_one_address, count_private_addresses: false }, Clock::manual(0))
     }
 
     fn counted_as(address: &str) -> Option<String> {
@@ -245,9 +249,17 @@ mod tests {
         assert_eq!(counted_as("203.0.113.7").as_deref(), Some("203.0.113.7"));
         assert_eq!(counted_as("::ffff:203.0.113.7").as_deref(), Some("203.0.113.7"));
         assert_eq!(counted_as("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));
-        for private in
-            ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "172.17.0.1", "10.1.2.3", "fd00::1", "fe80::1"]
-        {
+        for private in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "172.17.0.1",
+            "10.1.2.3",
+            "100.64.3.4",
+            "fd00::1",
+            "fe80::1",
+        ] {
             assert_eq!(counted_as(private), None, "{private}");
         }
         let limits = ConnectionLimits { count_private_addresses: true, ..ConnectionLimits::of(1_000) };
@@ -287,6 +299,24 @@ mod tests {
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         assert!(now(first.must_end()).is_none());
         assert!(now(third.must_end()).is_none());
+        assert!(now(second.must_end()).is_some());
+        drop(second);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn another_makes_room_if_one_takes_long() {
+        let slots = slots(2, 100);
+        let [first, second] = [(); 2].map(|()| now(slots.admit(None)).unwrap().unwrap());
+        let mut waiting = pin!(slots.admit(None));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        // A request begins just when it is asked to end.
+        first.begin_request();
+        assert!(now(first.must_end()).is_some() && first.is_busy());
+        assert!(now(second.must_end()).is_none());
+        slots.clock.advance(PATIENCE);
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
         assert!(now(second.must_end()).is_some());
         drop(second);
         assert!(waiting.as_mut().poll(&mut context).is_ready());
