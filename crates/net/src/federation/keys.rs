@@ -119,7 +119,7 @@ impl KeyRing {
     /// the trusted key servers. Those that cannot be had are absent; one that was not valid at the wanted time is there,
     /// with the time until which it was.
     pub async fn keys(&self, wanted: &[WantedKey]) -> HashMap<(String, String), KnownKey> {
-        drop(self.find(wanted, Patience::Background, Asker::Ourselves).await);
+        self.find_for_us(wanted).await;
         let found = wanted.iter().filter_map(|wanted| {
             let key = self.known(&wanted.server, &wanted.key_id)?;
             Some(((wanted.server.clone(), wanted.key_id.clone()), key))
@@ -142,7 +142,7 @@ impl KeyRing {
         }
         let wanted = ids.iter().map(|id| WantedKey { server: name.to_owned(), key_id: (*id).to_owned(), at_ms });
         let wanted: Vec<_> = wanted.collect();
-        drop(self.find(&wanted, Patience::Background, Asker::Ourselves).await);
+        self.find_for_us(&wanted).await;
         let mut error = NotSigned::UnknownKey(name.to_owned());
         for id in ids {
             let Some(known) = self.known(name, id).filter(|known| known.valid_until_ts >= at_ms) else { continue };
@@ -171,12 +171,17 @@ impl KeyRing {
             key_ids.iter().map(|id| WantedKey { server: name.to_owned(), key_id: (*id).to_owned(), at_ms: now });
         let wanted: Vec<_> = wanted.collect();
         // It is likely to be up: it may be asked even if it did not answer before.
+        let asked = AtomicBool::new(false);
         let searched = tokio::select! {
             biased;
-            found = self.find(&wanted, Patience::Now, Asker::Stranger(source)) => found,
-            () = self.clock.sleep(STRANGER_TIMEOUT) => {
-                self.note_missing(&self.sorted_out(&wanted));
-                Ok(())
+            found = self.find(&wanted, Patience::Now, Asker::Stranger(source), &asked) => found,
+            () = self.clock.sleep(STRANGER_TIMEOUT) => match asked.load(Ordering::Relaxed) {
+                true => {
+                    self.note_missing(&self.sorted_out(&wanted));
+                    Ok(())
+                }
+                // The time went by while others searched: nothing is known of these keys.
+                false => Err(TooManySearches),
             }
         };
         let valid = |id: &&str| self.known(name, id).filter(|known| known.valid_until_ts >= now);
@@ -196,15 +201,29 @@ impl KeyRing {
         self.memory.key(server, key_id)
     }
 
-    /// Brings into memory what can be had of `wanted`. An error when something was not looked for, because too many
-    /// searches of strangers are under way.
-    async fn find(&self, wanted: &[WantedKey], patience: Patience, asker: Asker) -> Result<(), TooManySearches> {
+    /// [`Self::find`] for ourselves, who always have a turn.
+    async fn find_for_us(&self, wanted: &[WantedKey]) {
+        drop(self.find(wanted, Patience::Background, Asker::Ourselves, &AtomicBool::new(false)).await);
+    }
+
+    /// Brings into memory what can be had of `wanted`. `asked` becomes true once a server has been asked for its keys and
+    /// has answered, or has had its time. An error when nothing was looked for, because too many searches of strangers
+    /// are under way.
+    async fn find(
+        &self,
+        wanted: &[WantedKey],
+        patience: Patience,
+        asker: Asker,
+        asked: &AtomicBool,
+    ) -> Result<(), TooManySearches> {
         let wanted = self.sorted_out(wanted);
         self.read_stored(&wanted).await;
         let lacking = self.worth_looking_for(&wanted);
         if lacking.is_empty() {
             return Ok(());
         }
+        // Before the gates: nobody may keep others out of a server's gate who does not search himself.
+        let _turn = self.turn(asker).await?;
         // In one order for everybody, so that no two wait for each other.
         let mut servers: Vec<&ServerName> = lacking.keys().collect();
         servers.sort();
@@ -222,18 +241,14 @@ impl KeyRing {
         let at_once = (self.client.max_connections() / 4).clamp(1, MOST_AT_ONCE);
         let missing = self.still_missing(&lacking);
         passes.retain(|server, _| missing.contains_key(server));
-        let asked = missing.into_iter().map(|(server, keys)| {
+        let searches = missing.into_iter().map(|(server, keys)| {
             let pass = passes.remove(&server);
             (server, keys, pass)
         });
-        let refused = AtomicBool::new(false);
-        let refused_ref = &refused;
-        futures_util::stream::iter(asked)
+        futures_util::stream::iter(searches)
             .for_each_concurrent(at_once, |(server, keys, pass)| async move {
-                let Ok(_turn) = self.turn(asker).await else {
-                    return refused_ref.store(true, Ordering::Relaxed);
-                };
                 self.ask_itself(&server, patience).await;
+                asked.store(true, Ordering::Relaxed);
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {
                     self.ask_trusted(&wanted).await;
@@ -242,7 +257,7 @@ impl KeyRing {
                 drop(pass);
             })
             .await;
-        if refused.into_inner() { Err(TooManySearches) } else { Ok(()) }
+        Ok(())
     }
 
     /// Waits for the turn of a search; ourselves always have one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_net::federation::{KeyRingParts, TrustedKeyServer};
-use plexus_net::{KeyRing, NotSigned, WantedKey};
+use plexus_net::{KeyRing, NotSigned, TooManySearches, WantedKey};
 use plexus_protocol::event::sign::{KnownKey, SigningKey};
 use plexus_protocol::json::{Object, Value};
 use plexus_testkit::databases;
@@ -130,6 +130,30 @@ async fn an_expired_key_is_told_with_its_time_and_not_sought_over_and_over() {
     world.clock.advance(Duration::from_secs(61));
     find(&keys, wanted(NAME, &key(1), NOW)).await.unwrap();
     assert_eq!(at.count(OWN_KEYS), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_was_asked_for_does_not_count_as_missing() {
+    let world = World::new();
+    let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.names.host(NAME, slow.local_addr().unwrap());
+    let keys = ring(&world, Vec::new()).await;
+    let strangers = Arc::clone(&keys);
+    let invented = tokio::spawn(async move {
+        strangers.keys_of_request(&server(NAME), &["ed25519:invented"].into(), None).await
+    });
+    let _connection = slow.accept().await.unwrap();
+    // It waits for the end of the search for the invented one.
+    let (name, real) = (server(NAME), key(1));
+    let ids = [real.key_id()].into();
+    let (found, ()) = tokio::join!(keys.keys_of_request(&name, &ids, None), async {
+        tokio::task::yield_now().await;
+        world.clock.advance(Duration::from_secs(20));
+    });
+    assert_eq!(found.unwrap_err(), TooManySearches);
+    assert_eq!(invented.await.unwrap().unwrap_err(), TooManySearches);
+    let _at = serve(&world, NAME, OWN_KEYS, statement(NAME, &real, NOW + DAY, None).to_json()).await;
+    assert!(find(&keys, wanted(NAME, &real, NOW)).await.is_some());
 }
 
 #[tokio::test]

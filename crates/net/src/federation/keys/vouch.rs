@@ -38,8 +38,9 @@ impl KeyRing {
                 .all(|(id, until)| stored.iter().any(|key| key.key_id == *id && key.valid_until_ts >= *until)),
         };
         if !fresh && !self.was_missing(server, wanted) {
-            let _pass = self.searching.enter(server.as_str()).await;
+            // The turn first: nobody may keep others out of a server's gate who does not search himself.
             if let Ok(_turn) = self.strangers.turn(source).await {
+                let _pass = self.searching.enter(server.as_str()).await;
                 self.ask_itself(server, Patience::Background).await;
                 self.note_missing(&Wanted::from([(server.clone(), wanted.clone())]));
                 stored = self.stored(server).await?;
