@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::ServerName;
 use serde::de::DeserializeOwned;
@@ -323,6 +323,9 @@ impl FederationClient {
                 return ControlFlow::Continue(());
             }
             // Who waits must not make a server that is left alone be left alone for longer.
+            Err(error) if call.unauthorized_is_no_outage && error.status() == Some(StatusCode::UNAUTHORIZED) => {
+                tracing::debug!("not an outage: {error}");
+            }
             Err(error) if error.is_outage() && !tries.backed_off => {
                 self.destinations.failed(destination, tries.began, error).await;
             }

@@ -168,7 +168,8 @@ impl FederationOut {
                 None
             }
             Ok(Outcome::HoldToDevice) => {
-                tracing::warn!("{server} refuses one message to devices after the other: they are held back for now");
+                let seconds = PAUSE.as_secs();
+                tracing::warn!("{server} refuses one message to devices after the other: all wait for {seconds} s");
                 state.book.hold_to_device(turn);
                 Some(server)
             }
@@ -249,7 +250,7 @@ impl FederationOut {
 
     async fn transmit(&self, server: &ServerName, batch: &Batch) -> Result<(), FederationError> {
         let body = batch.body(self.parts.rooms.server_name().as_str(), self.parts.clock.now_ms());
-        let answer = self.parts.transport.send(server, &batch.txn_id, body).await?;
+        let answer = self.parts.transport.send(server, &batch.txn_id, body, batch.pieces.is_empty()).await?;
         log_refusals(server, &answer);
         Ok(())
     }

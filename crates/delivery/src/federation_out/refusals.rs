@@ -3,7 +3,7 @@
 //! A server answers a whole transaction, and one piece of it that the server cannot read would hold up all others for
 //! ever. So the next transaction has half as many pieces, until the one that the server does not take is alone. It is
 //! set aside, unless it looks as if the server takes nothing at all: then everything waits, because messages to devices
-//! hold keys that are nowhere else.
+//! hold keys that are nowhere else. A message to devices that is set aside is deleted.
 
 use std::collections::HashMap;
 
@@ -16,6 +16,8 @@ use plexus_store::Position;
 /// [`WINDOW_MS`]. A user who wants to harm others can send many pieces that a server refuses; a server that refuses
 /// everything must not cost more than these.
 const MAX_IN_A_ROW: u32 = 100;
+/// As [`MAX_IN_A_ROW`], for messages to devices: most are keys, and without them what was encrypted cannot be read.
+const MAX_TO_DEVICE_IN_A_ROW: u32 = 10;
 const WINDOW_MS: u64 = 3_600_000;
 /// The longest reason that is logged, in characters: the other server chose it.
 const MAX_REASON_CHARS: usize = 300;
@@ -50,6 +52,15 @@ pub(super) enum Kind {
     Ephemeral,
 }
 
+impl Kind {
+    fn max_in_a_row(self) -> u32 {
+        match self {
+            Self::ToDevice => MAX_TO_DEVICE_IN_A_ROW,
+            Self::Pdu | Self::Devices | Self::Ephemeral => MAX_IN_A_ROW,
+        }
+    }
+}
+
 impl Piece {
     pub fn kind(&self) -> Kind {
         match self {
@@ -69,17 +80,22 @@ impl Piece {
             Self::Ephemeral { edu_type, bytes } => (*edu_type, "-".to_owned(), *bytes),
         };
         let reason: String = reason.to_string().chars().take(MAX_REASON_CHARS).collect();
-        tracing::warn!("{kind} {id} of {bytes} bytes cannot be delivered to {server} and is set aside: {reason}");
+        let fate = match self.kind() {
+            Kind::ToDevice => "deleted",
+            Kind::Pdu | Kind::Devices | Kind::Ephemeral => "set aside",
+        };
+        tracing::warn!("{kind} {id} of {bytes} bytes cannot be delivered to {server} and is {fate}: {reason}");
     }
 }
 
 /// Whether an error may mean that the server cannot read what it was sent, or that it could not be sent as it is: 400
-/// and 413 are what the specification has for that, some frameworks answer 422, and 403 is what firewalls say to
-/// content they do not like, and servers whose JSON parser refuses the body and with it the signature.
+/// and 413 are what the specification has for that, and Synapse answers 401 when the signature does not fit what its
+/// JSON parser made of the body. Not 403: that is what a firewall in front of the server answers to every transaction
+/// with something in it, until somebody mends its rules.
 pub(super) fn is_about_content(error: &FederationError) -> bool {
     match error {
         FederationError::Malformed(_) => true,
-        FederationError::Status { status, .. } => matches!(status.as_u16(), 400 | 403 | 413 | 422),
+        FederationError::Status { status, .. } => matches!(status.as_u16(), 400 | 401 | 413),
         _ => false,
     }
 }
@@ -111,7 +127,7 @@ impl Refusals {
     /// Whether one more piece may be set aside for a server.
     pub fn may_set_aside(&self, server: &ServerName, kind: Kind, now_ms: u64) -> bool {
         let row = self.0.get(&(server.clone(), kind));
-        row.is_none_or(|row| row.count < MAX_IN_A_ROW || row.is_over(now_ms))
+        row.is_none_or(|row| row.count < kind.max_in_a_row() || row.is_over(now_ms))
     }
 
     /// A piece was set aside.
@@ -188,18 +204,23 @@ mod tests {
     fn what_a_server_may_cost_has_a_bound() {
         let (a, b): (ServerName, ServerName) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut refusals = Refusals::default();
-        for _ in 0..MAX_IN_A_ROW {
+        for _ in 0..MAX_TO_DEVICE_IN_A_ROW {
             assert!(refusals.may_set_aside(&a, Kind::ToDevice, 5));
             refusals.set_aside(&a, Kind::ToDevice, 5);
         }
         assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 5));
-        assert!(refusals.may_set_aside(&a, Kind::Pdu, 5) && refusals.may_set_aside(&b, Kind::ToDevice, 5));
+        assert!(refusals.may_set_aside(&b, Kind::ToDevice, 5));
+        for _ in 0..MAX_IN_A_ROW {
+            assert!(refusals.may_set_aside(&a, Kind::Pdu, 5));
+            refusals.set_aside(&a, Kind::Pdu, 5);
+        }
+        assert!(!refusals.may_set_aside(&a, Kind::Pdu, 5));
         // It takes others of the kind: it reads them.
         refusals.accepted(&a, &[Piece::Ephemeral { edu_type: "m.typing", bytes: 1 }]);
         assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 5));
         refusals.accepted(&a, &[Piece::ToDevice { position: 1, bytes: 1 }]);
         assert!(refusals.may_set_aside(&a, Kind::ToDevice, 5));
-        for _ in 0..MAX_IN_A_ROW {
+        for _ in 0..MAX_TO_DEVICE_IN_A_ROW {
             refusals.set_aside(&a, Kind::ToDevice, 5);
         }
         assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 4 + WINDOW_MS));

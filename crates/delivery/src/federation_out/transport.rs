@@ -11,12 +11,14 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Other servers, as those who deliver to them see them.
 pub trait Transport: Send + Sync {
-    /// `PUT /send/{txnId}`; answers the body of a 2xx.
+    /// `PUT /send/{txnId}`; answers the body of a 2xx. If the transaction `is_empty`, a 401 cannot be about what is in it,
+    /// and the server is left alone.
     fn send<'a>(
         &'a self,
         server: &'a ServerName,
         txn_id: &'a str,
         body: String,
+        is_empty: bool,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>>;
 
     /// Whether this server may speak with `server` at all.
@@ -41,8 +43,10 @@ impl Transport for FederationClient {
         server: &'a ServerName,
         txn_id: &'a str,
         body: String,
+        is_empty: bool,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>> {
         let call = Call::put(format!("/_matrix/federation/v1/send/{txn_id}"), body).patience(Patience::Background);
+        let call = if is_empty { call } else { call.unauthorized_is_no_outage() };
         Box::pin(self.call_json(server, call))
     }
 

@@ -36,6 +36,8 @@ pub struct Call {
     pub max_answer_bytes: usize,
     /// How much trouble it is worth.
     pub patience: Patience,
+    /// A 401 leads to no backoff.
+    pub unauthorized_is_no_outage: bool,
 }
 
 impl Call {
@@ -56,13 +58,20 @@ impl Call {
 
     fn new(method: Method, path: String, body: Option<String>) -> Self {
         let patience = Patience::Now;
-        Self { method, path, body, timeout: None, max_answer_bytes: MOST_ANSWER_BYTES, patience }
+        let max_answer_bytes = MOST_ANSWER_BYTES;
+        Self { method, path, body, timeout: None, max_answer_bytes, patience, unauthorized_is_no_outage: false }
     }
 
     /// With another patience.
     #[must_use]
     pub fn patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// With a body that may be why the destination answers 401: it may read another object from it than was signed.
+    #[must_use]
+    pub fn unauthorized_is_no_outage(self) -> Self {
+        Self { unauthorized_is_no_outage: true, ..self }
     }
 
     /// With a timeout of its own.
