@@ -19,6 +19,8 @@ pub struct QueriedKeys {
     pub self_signing_keys: BTreeMap<UserId, Object>,
     /// Only the asking user's own.
     pub user_signing_keys: BTreeMap<UserId, Object>,
+    /// Devices, by user, that have keys which cannot be read. They are missing from `device_keys`.
+    pub unreadable_devices: BTreeSet<(UserId, String)>,
 }
 
 impl DeviceKeys {
@@ -153,7 +155,10 @@ fn query(tx: &mut Tx, viewer: &str, wanted: &BTreeMap<UserId, Vec<String>>) -> R
         if !devices.is_empty() && !devices.contains(&keys.device_id) {
             continue;
         }
-        let Some(mut object) = readable(stored(&keys.key_json, "device_keys", &keys.user_id)) else { continue };
+        let Some(mut object) = readable(stored(&keys.key_json, "device_keys", &keys.user_id)) else {
+            found.unreadable_devices.insert((user_id.clone(), keys.device_id));
+            continue;
+        };
         signatures.apply(&mut object, &keys.user_id, &keys.device_id);
         if let Some(name) = keys.display_name {
             object.insert("unsigned", Object::from([("device_display_name", name)]));

@@ -14,7 +14,8 @@ use crate::json::{Members, push_number};
 const UNSTABLE_SIGNING_KEY_UPDATE: &str = "org.matrix.signing_key_update";
 
 impl FederationOut {
-    /// The EDUs that tell a change of a local user's devices, as things are now.
+    /// The EDUs that tell a change of a local user's devices, as things are now. [`DbError::BadData`] when the keys of the
+    /// device cannot be read: others must not take it for deleted.
     pub(super) async fn device_update(&self, user: &UserId, change: &DeviceChange) -> Result<Vec<String>, DbError> {
         if change.device_id == device_lists::CROSS_SIGNING {
             return self.signing_key_update(user).await;
@@ -22,6 +23,10 @@ impl FederationOut {
         let wanted = BTreeMap::from([(user.clone(), vec![change.device_id.clone()])]);
         let found = self.parts.device_keys.query_for_server(wanted, self.parts.tell_device_names).await?;
         let keys = found.device_keys.get(user).and_then(|devices| devices.get(&change.device_id));
+        if found.unreadable_devices.contains(&(user.clone(), change.device_id.clone())) {
+            let place = format!("device_keys.key_json of {user}, device {}", change.device_id);
+            return Err(DbError::bad_data(place, "not an object"));
+        }
         let (key, position) = (user.to_string(), change.position);
         let previous: Option<Position> =
             self.parts.db.read(move |tx| device_lists::previous(tx, &key, position)).await?;

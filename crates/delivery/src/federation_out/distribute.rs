@@ -111,7 +111,7 @@ impl FederationOut {
     pub(super) async fn readable_update(&self, user: &UserId, change: &DeviceChange) -> Result<Option<What>, DbError> {
         match self.device_update(user, change).await {
             Ok(edus) => Ok(Some(What::Edus(edus.into()))),
-            Err(error) if error.is_of_one() => {
+            Err(error) if error.is_bad_data() => {
                 tracing::warn!("other servers are not sent change {} of devices of {user}: {error}", change.position);
                 Ok(None)
             }
