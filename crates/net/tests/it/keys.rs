@@ -139,9 +139,8 @@ async fn a_key_that_nobody_was_asked_for_does_not_count_as_missing() {
     world.names.host(NAME, slow.local_addr().unwrap());
     let keys = ring(&world, Vec::new()).await;
     let strangers = Arc::clone(&keys);
-    let invented = tokio::spawn(async move {
-        strangers.keys_of_request(&server(NAME), &["ed25519:invented"].into(), None).await
-    });
+    let invented =
+        tokio::spawn(async move { strangers.keys_of_request(&server(NAME), &["ed25519:invented"].into(), None).await });
     let _connection = slow.accept().await.unwrap();
     // It waits for the end of the search for the invented one.
     let (name, real) = (server(NAME), key(1));

@@ -251,7 +251,8 @@ async fn a_server_that_refuses_everything_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_firewall_that_lets_empty_transactions_through_costs_nothing() {
-    let is_empty = |body: &Value| [&body["pdus"], &body["edus"]].iter().all(|it| it.as_array().is_none_or(Vec::is_empty));
+    let is_empty =
+        |body: &Value| [&body["pdus"], &body["edus"]].iter().all(|it| it.as_array().is_none_or(Vec::is_empty));
     costs_nothing(move |body| (!is_empty(body)).then_some(StatusCode::FORBIDDEN)).await;
 }
 
