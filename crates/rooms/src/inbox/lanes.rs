@@ -150,7 +150,7 @@ impl Inbox {
             after = last.staged_nid;
             let staged = self.readable(nid, staged).await?;
             let of_room = match rooms.get_nid(nid).await {
-                Err(error) if error.is_of_one() => {
+                Err(error) if error.is_bad_data() => {
                     for event in &staged {
                         self.set_aside(nid, event, &error).await?;
                     }
