@@ -1,5 +1,6 @@
 //! A room the user has left or was banned from.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
@@ -44,7 +45,9 @@ impl Build<'_> {
         if let Some(until) = member.filter(|_| was_joined && is_encrypted(room)) {
             // Whoever came later was never met.
             let later = state_delta(room, until, self.now.position).await?;
-            let met = |user: &UserId| !later.iter().any(|event| event.pdu.is_state("m.room.member", user.as_str()));
+            let members = later.iter().filter(|event| event.pdu.event_type() == "m.room.member");
+            let later: HashSet<&str> = members.filter_map(|event| event.pdu.state_key()).collect();
+            let met = |user: &UserId| !later.contains(user.as_str());
             encounters.left.extend(joined_members(&view).filter(met));
         }
         let of = StateOf { room, view: &view, timeline: &timeline, heroes: &[], until };
