@@ -143,7 +143,12 @@ impl Logins {
         };
         let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
         let verdict = self.hasher.verify(password, stored, self.bcrypt_cost().await?).await?;
-        let (Some(user), true) = (user, verdict != Verdict::Wrong) else { return Err(LoginError::WrongPassword) };
+        if let (Some(user), Verdict::UnknownFormat) = (&user, &verdict) {
+            let user_id = &user.user_id;
+            tracing::warn!("the stored password hash of {user_id} is in an unknown format: no password is right");
+        }
+        let is_right = !matches!(verdict, Verdict::Wrong | Verdict::UnknownFormat);
+        let (Some(user), true) = (user, is_right) else { return Err(LoginError::WrongPassword) };
         guess.give_back();
         if let (Verdict::RightUpgrade(new), Some(old)) = (verdict, user.password_hash.clone()) {
             let owner = user.user_id.clone();

@@ -42,6 +42,8 @@ pub enum HashError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Wrong,
+    /// The stored hash is in an unknown format: no password is right.
+    UnknownFormat,
     Right,
     /// Right, and the stored hash should be replaced by this one.
     RightUpgrade(String),
@@ -165,12 +167,10 @@ impl PasswordHasher {
             Some((false, cost)) => Some(cost),
             None => None,
         };
-        if stored.is_some() && cost.is_none() {
-            tracing::error!("a stored password hash is in an unknown format: nobody can log in with it");
-        }
+        let unknown_format = stored.is_some() && cost.is_none();
         self.hash_blocking(password)?;
         self.take_bcrypt_time(cost, bcrypt_cost);
-        Ok(Verdict::Wrong)
+        Ok(if unknown_format { Verdict::UnknownFormat } else { Verdict::Wrong })
     }
 
     /// Whether the password is right, and the cost of finding out. `None`: this is not a bcrypt hash.
