@@ -54,6 +54,15 @@ impl Ephemeral {
         }
     }
 
+    /// Room and user, for the log.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Typing { key, .. } => key.to_string(),
+            Self::Receipt(receipt) => format!("{} {}", receipt.room, receipt.user),
+            Self::Presence { user, .. } => user.to_string(),
+        }
+    }
+
     /// How many bytes of an EDU it takes at most.
     pub fn bytes(&self) -> usize {
         match self {

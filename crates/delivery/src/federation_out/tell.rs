@@ -139,7 +139,8 @@ impl FederationOut {
 
     fn give<'s>(&self, servers: impl Iterator<Item = &'s str>, edu: &Ephemeral) {
         if edu.bytes() > MAX_PIECE_BYTES {
-            tracing::warn!("other servers are not sent an {} of {} bytes", edu.edu_type(), edu.bytes());
+            let (kind, bytes, subject) = (edu.edu_type(), edu.bytes(), edu.subject());
+            tracing::warn!("other servers are not sent an {kind} of {bytes} bytes: {subject}");
             return;
         }
         let servers: Vec<ServerName> =
