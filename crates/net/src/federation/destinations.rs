@@ -96,7 +96,7 @@ impl Destinations {
     /// The server failed, with `error`, in a request that began at `began` (unix ms).
     pub(super) async fn failed(self: &Arc<Self>, server: &ServerName, began: u64, error: &FederationError) {
         let now = self.clock.now_ms();
-        let known = self.is_known(server).await;
+        let known;
         {
             let mut state = self.state();
             let before = state.failing.get(server).copied();
@@ -106,21 +106,28 @@ impl Destinations {
             }
             let interval = self.next_interval(before.map(|before| before.interval));
             let since = before.map_or(now, |before| before.since);
+            known = before.is_some_and(|before| before.known);
             tracing::info!("{server} is left alone for {interval} ms: {error}");
             state.put(server.clone(), Failing { since, last_try: now, interval, known });
             state.back.remove(server);
         }
         self.changed.notify_one();
-        if known {
+        // The failure is in memory by now: the caller may be dropped while the database is asked.
+        if known || self.is_known(server).await && self.raise(server) {
             self.write(server).await;
         }
     }
 
-    /// Whether there is such a server, as far as anybody knows.
+    /// Counts a failing name as a server's; `false` if it does not fail any more.
+    fn raise(&self, server: &ServerName) -> bool {
+        let mut state = self.state();
+        let Some(failing) = state.failing.get(server).copied() else { return false };
+        state.raise(server, failing);
+        true
+    }
+
+    /// Whether there is such a server, as far as the database knows.
     async fn is_known(&self, server: &ServerName) -> bool {
-        if self.state().failing.get(server).is_some_and(|failing| failing.known) {
-            return true;
-        }
         let name = server.clone();
         let known: Result<_, DbError> = self.db.read(move |tx| destinations::is_server(tx, name.as_str())).await;
         known.unwrap_or_else(|error| {
@@ -222,6 +229,15 @@ impl State {
             && let Some((_, oldest)) = self.by_last_try(failing.known).first().cloned()
         {
             self.remove(&oldest);
+        }
+    }
+
+    fn raise(&mut self, server: &ServerName, failing: Failing) {
+        let is_due = self.due.contains(&(failing.until(), server.clone()));
+        self.put(server.clone(), Failing { known: true, ..failing });
+        if !is_due {
+            // Somebody has been told of it already.
+            self.due.remove(&(failing.until(), server.clone()));
         }
     }
 
