@@ -50,8 +50,11 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
         Ok(params) => act(params).await,
         Err(error) => Err(error),
     };
-    if let (Err(_), Some(session)) = (&done, passed.session) {
-        uia.restore(session).await?;
+    if let (Err(_), Some(session)) = (&done, passed.session)
+        && let Err(error) = uia.restore(session).await
+    {
+        // What the client is told is why its request failed.
+        tracing::warn!("a session of user-interactive authentication is lost: {error}");
     }
     done
 }
