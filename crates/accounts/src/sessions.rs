@@ -127,6 +127,10 @@ impl Sessions {
         if devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
             if let Some(unused) = devices::least_recently_used_beyond(tx, user_id, MAX_DEVICES)? {
                 self.delete_device(tx, &plan.session.user_id, &unused)?;
+                let user_id = plan.session.user_id.clone();
+                tx.after_commit(move || {
+                    tracing::info!("device {unused} of {user_id} is deleted: the user has {MAX_DEVICES} others");
+                });
             }
         } else {
             let ended = tokens::delete_of_device(tx, user_id, device_id)?;
