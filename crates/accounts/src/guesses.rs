@@ -9,6 +9,12 @@ use plexus_protocol::id::UserId;
 
 use crate::settings::GuessSettings;
 
+/// How many wrong guesses at the shared secret of registration are let through at once, and how many then in a second.
+/// More than at passwords: the secret is long as a rule, and behind a proxy whose `X-Forwarded-For` is not heeded, all
+/// strangers share the address, and so the budget, of the administrator who registers users on the machine itself.
+const SHARED_SECRET_BURST: f64 = 20.0;
+const SHARED_SECRET_PER_SECOND: f64 = 1.0 / 6.0;
+
 /// The budgets of wrong guesses at secrets that people choose: passwords, registration tokens and the shared secret of
 /// registration. A guess is counted before it is checked and given back when it was right. Tokens that this server makes
 /// up (access, refresh, login, OpenID) have 190 random bits and need no budget.
@@ -29,8 +35,8 @@ impl GuessLimits {
             passwords: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
             own_passwords: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
             registration_tokens: RateLimiter::new(clock.clone(), tokens.per_second, burst(tokens)),
-            // There is no option of its own in Synapse, which does not limit it.
-            shared_secret: RateLimiter::new(clock.clone(), passwords.per_second, burst(passwords)),
+            // Synapse has no option for it, and does not limit it.
+            shared_secret: RateLimiter::new(clock.clone(), SHARED_SECRET_PER_SECOND, SHARED_SECRET_BURST),
         }
     }
 
