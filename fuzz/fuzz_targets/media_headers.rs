@@ -12,7 +12,7 @@ fn read<'a>(kind: &str, chunks: impl Iterator<Item = &'a [u8]>) -> Option<(Vec<(
     let (mut headers, mut content) = (Vec::new(), Vec::new());
     for chunk in chunks {
         body.push(chunk);
-        while let Some(piece) = body.next().ok()? {
+        while let Some(piece) = body.next_piece().ok()? {
             match piece {
                 Piece::Part(more) => headers.extend(more),
                 Piece::Content(more) => content.extend(more),

@@ -68,7 +68,7 @@ impl Multipart {
     }
 
     /// The next piece; `None` when more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Piece>, NotMultipart> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>, NotMultipart> {
         loop {
             match self.place {
                 Place::End => return Ok(Some(Piece::End)),
@@ -161,7 +161,7 @@ mod tests {
         let mut parts: Vec<(String, String)> = Vec::new();
         for chunk in body.as_bytes().chunks(size) {
             reader.push(chunk);
-            while let Some(piece) = reader.next()? {
+            while let Some(piece) = reader.next_piece()? {
                 match piece {
                     Piece::Part(headers) => parts.push((format!("{headers:?}"), String::new())),
                     Piece::Content(bytes) => parts.last_mut().unwrap().1.push_str(std::str::from_utf8(&bytes).unwrap()),

@@ -138,7 +138,7 @@ impl Downloads {
         while let Some(chunk) = answer.chunk().await? {
             charge.spend(chunk.len() as u64)?;
             reader.push(&chunk);
-            while let Some(piece) = reader.next()? {
+            while let Some(piece) = reader.next_piece()? {
                 match (piece, parts) {
                     (Piece::Part(_), 0) => parts = 1,
                     (Piece::Part(headers), 1) => {
