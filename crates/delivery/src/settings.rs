@@ -103,8 +103,8 @@ impl SettingsCache {
     }
 }
 
-/// A user's complete push rules, from what is stored of them; the predefined ones alone, with a line in the log, when that cannot be
-/// read.
+/// A user's complete push rules, from what is stored of them; the predefined ones alone, with a line in the log, when
+/// that cannot be read.
 pub fn readable_or_default(user: &UserId, stored: Option<&str>) -> Ruleset {
     let own = readable(parse_rules(user, stored)).unwrap_or_default();
     own.merge(default_ruleset_with_legacy_mentions(user))

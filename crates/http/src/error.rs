@@ -112,8 +112,8 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
     }
 
-    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it. An error that is, or is caused by, what the
-    /// client sent is its own, as [`DbError`] converts.
+    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it. An error that is, or is caused
+    /// by, what the client sent is its own, as [`DbError`] converts.
     pub fn internal(error: &(dyn Error + 'static)) -> Self {
         if let Some(refusal) = causes(error).find_map(unstorable) {
             return refusal;
@@ -165,7 +165,8 @@ fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The refusal of what cannot be stored. Only what a client sent can be so: U+0000 in text, a huge number, too large an event.
+/// The refusal of what cannot be stored. Only what a client sent can be so: U+0000 in text, a huge number, too large an
+/// event.
 fn unstorable(error: &(dyn Error + 'static)) -> Option<ApiError> {
     match error.downcast_ref::<DbError>()? {
         DbError::Parameter { problem, .. } => Some(ApiError::invalid_param(format!("a value {problem}"))),

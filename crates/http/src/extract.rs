@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 
-/// The path's parameters, percent-decoded. Rejection: `M_INVALID_PARAM`, also for U+0000, which no identifier has and no database
-/// stores.
+/// The path's parameters, percent-decoded. Rejection: `M_INVALID_PARAM`, also for U+0000, which no identifier has and
+/// no database stores.
 #[derive(Debug)]
 pub struct Path<T>(pub T);
 

@@ -100,7 +100,8 @@ pub fn file_name(disposition: &str) -> Option<String> {
     without_controls(name.rsplit(['/', '\\']).next().unwrap_or_default())
 }
 
-/// A file name without control characters, which nobody means and not every database stores; `None` when nothing is left.
+/// A file name without control characters, which nobody means and not every database stores; `None` when nothing is
+/// left.
 pub(crate) fn without_controls(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|character| !character.is_control()).collect();
     (!name.is_empty()).then_some(name)

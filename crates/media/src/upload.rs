@@ -22,8 +22,8 @@ pub struct Description {
     pub upload_name: Option<String>,
 }
 
-/// A file being written. It has no name that anybody could ask for until [`Upload::keep_as`]; dropped before the row that names it is
-/// written, it is deleted.
+/// A file being written. It has no name that anybody could ask for until [`Upload::keep_as`]; dropped before the row
+/// that names it is written, it is deleted.
 #[derive(Debug)]
 pub struct Upload {
     file: File,
@@ -137,8 +137,8 @@ impl Kept {
         }
     }
 
-    /// Has `write` store the row that names the content, also when nobody waits for that any more. Without the row the content is
-    /// deleted. `turn` is dropped after that.
+    /// Has `write` store the row that names the content, also when nobody waits for that any more. Without the row the
+    /// content is deleted. `turn` is dropped after that.
     pub async fn record<T: Send + 'static>(
         self,
         write: impl Future<Output = Result<T, MediaError>> + Send + 'static,

@@ -242,7 +242,8 @@ impl Inbox {
         Ok(invite.is_some_and(|invite| invite.pdu.sender().server_name() == pdu.sender().server_name()))
     }
 
-    /// The room of an event; `None` also, with a line in the log, when the room cannot be read: the other events are not held up.
+    /// The room of an event; `None` also, with a line in the log, when the room cannot be read: the other events are
+    /// not held up.
     async fn room_of(&self, raw: &RawPdu) -> Result<Option<Arc<Room>>, DbError> {
         #[derive(Deserialize)]
         struct InRoom {

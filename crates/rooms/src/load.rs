@@ -1,6 +1,7 @@
 //! From the database into memory: rooms, and events as clients are given them.
 //!
-//! An event that cannot be read is left out of what is shown, with a line in the log; what decides who may do what is not read without it.
+//! An event that cannot be read is left out of what is shown, with a line in the log; what decides who may do what is
+//! not read without it.
 
 mod unreadable;
 
@@ -56,7 +57,8 @@ const DECISIVE: [&str; 7] = [
     "m.room.server_acl",
 ];
 
-/// What an `m.room.history_visibility` event that cannot be read stands for: nobody is shown more than it may have allowed.
+/// What an `m.room.history_visibility` event that cannot be read stands for: nobody is shown more than it may have
+/// allowed.
 pub(crate) const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
 
 /// A room's row and everything its view needs.
@@ -221,8 +223,8 @@ pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevel
     }
 }
 
-/// The event of a state entry; `as_of`: the room's count of redactions. Of a member event that cannot be read the membership is known
-/// all the same: it comes back as if it had been redacted.
+/// The event of a state entry; `as_of`: the room's count of redactions. Of a member event that cannot be read the
+/// membership is known all the same: it comes back as if it had been redacted.
 ///
 /// # Errors
 /// When another event cannot be read.
@@ -278,7 +280,8 @@ pub(crate) fn by_nids(
     hydrate(tx, version, stored)
 }
 
-/// Completes stored events with what they replaced and what redacted them. Keeps the order; leaves out what cannot be read.
+/// Completes stored events with what they replaced and what redacted them. Keeps the order; leaves out what cannot be
+/// read.
 pub(crate) fn hydrate(
     tx: &mut Tx<'_>,
     version: RoomVersion,

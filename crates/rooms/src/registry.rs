@@ -235,8 +235,8 @@ impl Rooms {
         }))
     }
 
-    /// As [`Self::get`]; `None` also, with a line in the log, when the room cannot be read. For whoever deals with several rooms: one
-    /// of them must not hold up the others.
+    /// As [`Self::get`]; `None` also, with a line in the log, when the room cannot be read. For whoever deals with
+    /// several rooms: one of them must not hold up the others.
     ///
     /// # Errors
     /// When the database fails.

@@ -136,8 +136,8 @@ impl Room {
         self.redactions.fetch_max(self.events.next_redactions(), Ordering::SeqCst);
     }
 
-    /// The event of a state entry, read from the database on a miss. A member event that cannot be read comes back as if it had
-    /// been redacted.
+    /// The event of a state entry, read from the database on a miss. A member event that cannot be read comes back as
+    /// if it had been redacted.
     ///
     /// # Errors
     /// When the database fails, or another event cannot be read.

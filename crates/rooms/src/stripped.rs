@@ -18,12 +18,15 @@ use crate::state_map::StateEntry;
 pub(crate) const MAX_STRIPPED_EVENTS: usize = 100;
 /// The largest stripped state event, in bytes of JSON: the whole event that it is made of is no larger.
 pub(crate) const MAX_STRIPPED_EVENT_BYTES: usize = MAX_PDU;
-/// The largest stripped state of a room, in bytes of JSON. It holds eight events of the largest size, as many as usually describe a
-/// room; and it stays far below what the database takes of one event, in whose `unsigned` it is stored.
+/// The largest stripped state of a room, in bytes of JSON. It holds eight events of the largest size, as many as
+/// usually describe a room; and it stays far below what the database takes of one event, in whose `unsigned` it is
+/// stored.
 pub(crate) const MAX_STRIPPED_STATE_BYTES: usize = 8 * MAX_STRIPPED_EVENT_BYTES;
-/// The largest event that is parsed to be stripped, in bytes: spaces and fields such as `unsigned` do not count in the end.
+/// The largest event that is parsed to be stripped, in bytes: spaces and fields such as `unsigned` do not count in the
+/// end.
 const MAX_UNSTRIPPED_EVENT_BYTES: usize = 2 * MAX_STRIPPED_EVENT_BYTES;
-/// How deep the arrays and objects of a stripped state event may nest: it is stored three levels down, in an array in `unsigned`.
+/// How deep the arrays and objects of a stripped state event may nest: it is stored three levels down, in an array in
+/// `unsigned`.
 const MAX_STRIPPED_NESTING: usize = MAX_NESTING - 3;
 
 const USUAL: [&str; 6] = [
@@ -97,7 +100,8 @@ pub enum TooMuchStrippedState {
     Events,
     /// Too large an event.
     #[error(
-        "a stripped state event has more than {MAX_STRIPPED_EVENT_BYTES} bytes or nests deeper than {MAX_STRIPPED_NESTING}"
+        "a stripped state event has more than {MAX_STRIPPED_EVENT_BYTES} bytes \
+         or nests deeper than {MAX_STRIPPED_NESTING}"
     )]
     Event,
     /// Too much in all.
@@ -163,8 +167,8 @@ impl StrippedState {
     }
 }
 
-/// What the other server sent along with an invite or knock: stripped, or, where an earlier version of this program stored it,
-/// whole events.
+/// What the other server sent along with an invite or knock: stripped, or, where an earlier version of this program
+/// stored it, whole events.
 fn sent_along(pdu: &Pdu) -> Vec<String> {
     let state = |name| pdu.unsigned().and_then(|unsigned| unsigned.get(name)).and_then(Value::as_array);
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));
@@ -227,7 +231,8 @@ mod tests {
 
     fn stored(state: StrippedState) -> Pdu {
         let member = r#"{"auth_events":[],"content":{"membership":"invite"},"depth":1,"hashes":{},"origin_server_ts":1,
-            "prev_events":[],"room_id":"!r:b","sender":"@a:b","signatures":{},"state_key":"@c:d","type":"m.room.member"}"#;
+            "prev_events":[],"room_id":"!r:b","sender":"@a:b","signatures":{},"state_key":"@c:d",
+            "type":"m.room.member"}"#;
         let member = Pdu::parse(member, RoomVersion::V11).unwrap();
         let pdu = state.along(&member, "invite_room_state");
         let packed = plexus_store::pdu_json::pack(pdu.json()).unwrap();

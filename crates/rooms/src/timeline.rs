@@ -210,7 +210,8 @@ pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbErr
     state_events(room, &entries).await
 }
 
-/// The events of state entries, in their order, without those that cannot be read; those that memory lacks are read in one go.
+/// The events of state entries, in their order, without those that cannot be read; those that memory lacks are read in
+/// one go.
 pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let in_memory: Vec<_> = entries.iter().map(|entry| room.state_event_in_memory(entry)).collect();
     let missing: Vec<EventNid> =

@@ -14,8 +14,8 @@ use crate::varint;
 const PLAIN: u8 = 0;
 const FIRST: u8 = 1;
 const LEVEL: i32 = 3;
-/// The largest JSON of an event that is written or read, in bytes: an event has 64 KiB at most, and the stripped state in the
-/// `unsigned` of an invite or knock is bounded far below the rest.
+/// The largest JSON of an event that is written or read, in bytes: an event has 64 KiB at most, and the stripped state
+/// in the `unsigned` of an invite or knock is bounded far below the rest.
 pub const MAX_JSON_BYTES: usize = 1 << 20;
 
 static DICTIONARY: &[u8] = include_bytes!("pdu_json/dictionary_1.bin");

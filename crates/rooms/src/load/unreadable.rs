@@ -12,8 +12,9 @@ use super::bad_event;
 use crate::membership_kind::MembershipKind;
 use crate::timeline_event::TimelineEvent;
 
-/// A member event as its row and the current state describe it, with what redaction leaves of its content. By that the room's rules
-/// judge what comes after it, so that its user can leave. It is neither stored nor sent to other servers. `None` when there is no row.
+/// A member event as its row and the current state describe it, with what redaction leaves of its content. By that the
+/// room's rules judge what comes after it, so that its user can leave. It is neither stored nor sent to other servers.
+/// `None` when there is no row.
 pub(super) fn member(
     tx: &mut Tx<'_>,
     version: RoomVersion,

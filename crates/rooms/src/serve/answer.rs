@@ -44,8 +44,8 @@ impl Found {
     }
 }
 
-/// Events of a room by id, outliers and rejected ones too; unknown ones, those that cannot be read and those of other rooms are left
-/// out.
+/// Events of a room by id, outliers and rejected ones too; unknown ones, those that cannot be read and those of other
+/// rooms are left out.
 pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[EventId]) -> Result<Vec<Found>, DbError> {
     if ids.is_empty() {
         return Ok(Vec::new());

@@ -9,7 +9,8 @@ use crate::receive::{PduReceiver, ReceiveError};
 use crate::stripped::StrippedState;
 
 /// Checks what comes along with an invite: that the room, if this server knows it, lets the inviting server in; and for room
-/// version 12 and later, that the state told of the room is of the room, complete and signed. Returns that state, stripped.
+/// version 12 and later, that the state told of the room is of the room, complete and signed. Returns that state,
+/// stripped.
 ///
 /// # Errors
 /// When it is not, or when it is too much.

@@ -275,7 +275,8 @@ impl History {
                     .into_iter()
                     .map(|(at, event)| (at, visibility_of(events.get(&event).map(|event| &event.pdu))))
                     .collect();
-                // What a member event that cannot be read has made of the user is known only while it is the current one.
+                // What a member event that cannot be read has made of the user is known only while it is the current
+                // one.
                 let unreadable = |event| match now {
                     Some((nid, kind)) if nid == event => kind,
                     _ => Some(MembershipKind::Leave),

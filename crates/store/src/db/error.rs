@@ -85,8 +85,8 @@ pub fn readable<T>(read: Result<T, DbError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!("left out: {error}")).ok()
 }
 
-/// JSON that goes into an answer as it is stored; `None`, with a line in the log, when it is none and would spoil the whole answer.
-/// `place` names table, column and row.
+/// JSON that goes into an answer as it is stored; `None`, with a line in the log, when it is none and would spoil the
+/// whole answer. `place` names table, column and row.
 pub fn readable_json(json: String, place: impl FnOnce() -> String) -> Option<String> {
     let checked = serde_json::from_str::<serde::de::IgnoredAny>(&json);
     readable(checked.map_err(|error| DbError::bad_data(place(), error)))?;

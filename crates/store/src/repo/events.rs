@@ -144,7 +144,8 @@ pub struct StoredEvent {
     pub transaction: Option<(String, Vec<u8>)>,
 }
 
-/// The event's JSON in a column. One that cannot be read is an error of its own, so that the other rows are read all the same.
+/// The event's JSON in a column. One that cannot be read is an error of its own, so that the other rows are read all
+/// the same.
 pub(super) fn unpacked(row: &Row<'_>, column: usize) -> Result<Result<String, UnpackError>, DbError> {
     match row.value_at(column)? {
         ValueRef::Blob(bytes) => Ok(pdu_json::unpack(bytes)),

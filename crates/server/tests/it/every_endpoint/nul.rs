@@ -1,5 +1,5 @@
-//! U+0000 in everything that a client can name: PostgreSQL stores no text with it, SQLite does. Both answer alike, and never with a
-//! server error.
+//! U+0000 in everything that a client can name: PostgreSQL stores no text with it, SQLite does. Both answer alike, and
+//! never with a server error.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ const CLIENT: &str = "/_matrix/client/v3";
 
 /// The query parameters of the client-server API 1.19.
 const PARAMETERS: &str = "action after alias animated archived at before dir fields filename filter format from \
-    full_state height include kind limit max_depth membership method next_batch not_membership only redirectUrl room_id \
-    server set_presence since suggested_only timeout to token ts url use_state_after user_id userid username version via \
-    width";
+    full_state height include kind limit max_depth membership method next_batch not_membership only redirectUrl \
+    room_id server set_presence since suggested_only timeout to token ts url use_state_after user_id userid username \
+    version via width";
 
 /// What stands for a path parameter.
 const ENCODED: [&str; 3] = ["%00", "x%00y", "%01%7F"];
@@ -92,9 +92,13 @@ impl Asker {
             "/keys/query" => json!({ "device_keys": { id: [device] } }),
             "/keys/claim" => json!({ "one_time_keys": { id: { device: "signed_curve25519" } } }),
             "/keys/device_signing/upload" => {
-                let key = |usage: &str, public: &str| json!({ "user_id": id, "usage": [usage], "keys": { format!("ed25519:{public}"): public } });
+                let key = |usage: &str, public: &str| {
+                    json!({ "user_id": id, "usage": [usage],
+                        "keys": { format!("ed25519:{public}"): public } })
+                };
                 json!({ "master_key": key("master", "nqOvzeuGWT/sRx3h7+MHoInYj3Uk2LD/unI9kDYcHwk"),
-                    "self_signing_key": key("self_signing", "x"), "user_signing_key": key("user_signing", "x"), "auth": auth })
+                    "self_signing_key": key("self_signing", "x"), "user_signing_key": key("user_signing", "x"),
+                    "auth": auth })
             }
             "/keys/signatures/upload" => json!({ id: { device: { "user_id": id, "device_id": device,
                 "keys": { format!("ed25519:{device}"): "abc" }, "signatures": { id: { "ed25519:A": "abc" } } } } }),

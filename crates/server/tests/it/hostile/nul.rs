@@ -59,10 +59,12 @@ fn body(stage: &Stage, path: &str, event: &str) -> Value {
             json!({ "one_time_keys": { alice: { stage.alice.device_id.as_str(): "signed_curve25519" } } })
         }
         path if path.contains("/publicRooms") => {
-            json!({ "filter": { "generic_search_term": "x", "room_types": ["x"] }, "since": "x", "third_party_instance_id": "x" })
+            json!({ "filter": { "generic_search_term": "x", "room_types": ["x"] }, "since": "x",
+                "third_party_instance_id": "x" })
         }
         path if path.contains("key/v2/query") => {
-            json!({ "server_keys": { stage.liar.peer.name().as_str(): { "ed25519:x": { "minimum_valid_until_ts": 1 } } } })
+            let wanted = json!({ "ed25519:x": { "minimum_valid_until_ts": 1 } });
+            json!({ "server_keys": { stage.liar.peer.name().as_str(): wanted } })
         }
         path if path.contains("/3pid/onbind") => json!({ "medium": "email", "address": "x", "mxid": alice, "invites": [
             { "medium": "email", "address": "x", "mxid": alice, "room_id": room, "sender": mallory,

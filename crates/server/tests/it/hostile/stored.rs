@@ -174,8 +174,8 @@ async fn a_knock_is_kept_however_its_answer_is() {
     }
 }
 
-/// JSON of events as no version of this program reads it: of an unknown dictionary, longer than it may be as an earlier version wrote
-/// it, cut short, no JSON, and JSON of no event.
+/// JSON of events as no version of this program reads it: of an unknown dictionary, longer than it may be as an earlier
+/// version wrote it, cut short, no JSON, and JSON of no event.
 const DAMAGED: [&[u8]; 5] = [b"\x09abc", b"\x01\x80\x80\x80\x01abc", b"", b"\0{\"", b"\0{}"];
 
 /// Changes the database while the server is stopped.
