@@ -31,7 +31,7 @@ fuzz_target!(|data: (u8, &str)| {
         return;
     }
     // The canonical form is what the signature covers: it must say the same.
-    assert_eq!(Object::parse(body), Object::parse(&signed));
+    assert_eq!(Object::parse(body).map(|object| object.to_json()).as_ref(), Ok(&signed));
     let Ok(transaction) = serde_json::from_str::<Transaction>(body) else { return };
     let version = RoomVersion::ALL[usize::from(version) % RoomVersion::ALL.len()];
     for raw in transaction.pdus {

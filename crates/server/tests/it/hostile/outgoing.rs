@@ -274,7 +274,7 @@ async fn costs_nothing(refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + 
         let refused = |count: usize| {
             move |transactions: &[Transaction]| transactions.iter().filter(|it| !it.taken).count() >= count
         };
-        let moving = async {
+        let moving = async || {
             let mut every = tokio::time::interval(Duration::from_millis(20));
             loop {
                 every.tick().await;
@@ -284,22 +284,19 @@ async fn costs_nothing(refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + 
         // It is tried now and then, and once more after a restart.
         let tried = away.until(refused(6));
         within(async {
-            tokio::select! { _ = tried => {}, () = moving => {} }
+            tokio::select! { _ = tried => {}, () = moving() => {} }
         })
         .await;
         server.restart().await;
-        within(away.until(refused(8))).await;
+        let tried_again = away.until(refused(8));
+        within(async {
+            tokio::select! { _ = tried_again => {}, () = moving() => {} }
+        })
+        .await;
         away.refuse(|_| None);
-        let moving = async {
-            let mut every = tokio::time::interval(Duration::from_millis(20));
-            loop {
-                every.tick().await;
-                clock.advance(Duration::from_secs(301));
-            }
-        };
         let all = away.until(|it| numbers(it, &away.bob).len() >= 30 && bodies(it).len() >= 30);
         let transactions = within(async {
-            tokio::select! { all = all => all, () = moving => unreachable!() }
+            tokio::select! { all = all => all, () = moving() => unreachable!() }
         })
         .await;
         assert_eq!(numbers(&transactions, &away.bob), (0..30).collect::<Vec<_>>());

@@ -467,10 +467,14 @@ async fn of_an_invited_server_only_the_signature_is_taken() {
     let room = serve::create(server, alice, json!({ "room_version": "11" })).await;
     let peer = Peer::telling(|name, key| {
         let (name, key) = (name.clone(), key.clone());
+        // Until the year 2100.
+        let keys = Peer::keys(&name, &key, 4_102_444_800_000).to_json();
         let answer = async move |plexus_testkit::AnyJson(body): plexus_testkit::AnyJson| {
             Json(signed_and_more(&body, &key, &name))
         };
-        Router::new().route("/_matrix/federation/v2/invite/{room_id}/{event_id}", axum::routing::put(answer))
+        Router::new()
+            .route("/_matrix/federation/v2/invite/{room_id}/{event_id}", axum::routing::put(answer))
+            .route("/_matrix/key/v2/server", axum::routing::get(async move || keys))
     });
     let peer = peer.await;
     let eve = peer.user("eve");
