@@ -8,6 +8,7 @@ mod checkpoint;
 mod connection;
 mod dialect;
 mod error;
+mod foreign;
 mod ids;
 mod job;
 mod options;
@@ -29,6 +30,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 pub use error::{DbError, readable, readable_json};
+pub use foreign::Foreign;
 pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions};
 pub use row::Row;
 pub use tls::{SslMode, SslOptions};
@@ -99,9 +101,24 @@ pub enum OpenError {
     /// A PostgreSQL database that would store or sort text otherwise than SQLite.
     #[error("the PostgreSQL database cannot be used: {0}")]
     Unsuitable(String),
+    /// The database is not Plexus's.
+    #[error("{place} {found}, which Plexus cannot use; nothing in it was changed. {remedy}")]
+    Foreign {
+        /// The file, or the name and the server of a PostgreSQL database.
+        place: String,
+        /// What it is.
+        found: Foreign,
+        /// What the operator can do.
+        remedy: &'static str,
+    },
     /// The schema could not be brought up to date.
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
+    #[error("{place}: {error}")]
+    Migrate {
+        /// The file, or the name and the server of a PostgreSQL database.
+        place: String,
+        /// What is wrong with the schema.
+        error: MigrateError,
+    },
     /// The database refused.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -260,10 +277,12 @@ struct Prepared {
 /// its own runtime, which it may not do on a thread of another one.
 fn prepare(options: &Options) -> Result<Prepared, OpenError> {
     on_own_thread(|| {
+        foreign::check_file(options)?;
         let lock = options.lock()?;
         let mut conn = Connection::open(options, true)?;
+        foreign::check(options, &mut conn)?;
         options.check_database(&mut conn)?;
-        let migrations = migrate::migrate(&mut conn)?;
+        let migrations = migrate::migrate(&mut conn).map_err(|error| wrong_schema(options, error))?;
         let position = conn.position()?;
         Ok(Prepared { conn, lock, position, migrations })
     })
@@ -280,10 +299,19 @@ pub(crate) fn inspect<T: Send>(
     f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
 ) -> Result<T, OpenError> {
     on_own_thread(|| {
+        foreign::check_file(options)?;
         let mut conn = Connection::open(options, false)?;
-        migrate::require_current(&mut conn)?;
+        foreign::check(options, &mut conn)?;
+        migrate::require_current(&mut conn).map_err(|error| wrong_schema(options, error))?;
         Ok(f(&mut conn)?)
     })
+}
+
+fn wrong_schema(options: &Options, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::Db(error) => OpenError::Db(error),
+        error => OpenError::Migrate { place: options.place(), error },
+    }
 }
 
 /// Runs `f` on a thread that has no async runtime and waits for it.

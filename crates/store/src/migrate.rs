@@ -16,8 +16,8 @@ include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 pub enum MigrateError {
     /// A newer Plexus has been here.
     #[error(
-        "the database has schema version {database}, this version of Plexus knows {binary}: it was used by \
-         a newer Plexus; start that one, or restore a backup"
+        "the database was last used by a newer version of Plexus (its schema has version {database}, this program's has \
+         {binary}). Run that version, or restore a backup from before the upgrade"
     )]
     TooNew {
         /// The database's version.
@@ -27,7 +27,8 @@ pub enum MigrateError {
     },
     /// The schema is older than this program.
     #[error(
-        "the database has schema version {database}, this version of Plexus needs {binary}: run `plexus db migrate`"
+        "the database is from an older version of Plexus (its schema has version {database}, this program's has {binary}). \
+         Run `plexus db migrate`, or start the server, which does the same"
     )]
     TooOld {
         /// The database's version; 0 when it is empty.

@@ -25,6 +25,11 @@ pub fn places() -> Vec<TestPlace> {
     std::iter::once(TestPlace::sqlite()).chain(TestPlace::postgres()).collect()
 }
 
+/// As [`places`], without Plexus's schema: for tests that put something else there.
+pub fn blank_places() -> Vec<TestPlace> {
+    std::iter::once(TestPlace::sqlite()).chain(TestPlace::blank_postgres()).collect()
+}
+
 /// Where a test's own database is; removed when dropped.
 pub struct TestPlace {
     options: Options,
@@ -64,11 +69,19 @@ impl TestPlace {
                 .expect("the arguments are right");
             plexus_store::migrate::migrate_database(&options).expect("the migrations run");
         });
+        Some(Self::made_from("plexus_template", cluster))
+    }
+
+    fn blank_postgres() -> Option<Self> {
+        Some(Self::made_from("template0", cluster()?))
+    }
+
+    fn made_from(template: &str, cluster: &'static Cluster) -> Self {
         let database = format!("t_{}", crate::unique_name().replace('-', "_"));
         cluster
-            .admin(&[&format!("CREATE DATABASE {database} TEMPLATE plexus_template")])
+            .admin(&[&format!("CREATE DATABASE {database} TEMPLATE {template}")])
             .expect("a database can be made");
-        Some(Self::new("psycopg2", arguments(cluster, &database), Remove::Database(cluster, database)))
+        Self::new("psycopg2", arguments(cluster, &database), Remove::Database(cluster, database))
     }
 
     fn new(name: &'static str, args: Map<String, serde_json::Value>, remove: Remove) -> Self {
@@ -89,6 +102,17 @@ impl TestPlace {
     /// The `database:` section of homeserver.yaml for it (JSON is YAML).
     pub fn homeserver_yaml(&self) -> String {
         format!("database: {}\n", json!({ "name": self.name, "args": self.args }))
+    }
+
+    /// Runs statements in it, past the store.
+    pub fn run(&self, statements: &[&str]) {
+        match &self.remove {
+            Remove::Folder(folder) => {
+                let connection = rusqlite::Connection::open(folder.join("homeserver.db")).expect("the file opens");
+                connection.execute_batch(&statements.join(";")).expect("the statements run");
+            }
+            Remove::Database(cluster, name) => cluster.run_in(name, statements).expect("the statements run"),
+        }
     }
 
     /// Opens it.

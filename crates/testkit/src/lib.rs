@@ -39,7 +39,7 @@ pub use client::{Answer, Client, TestUser};
 #[cfg(feature = "peer")]
 pub use crowd::{Crowd, Manner};
 #[cfg(feature = "databases")]
-pub use database::{TestDatabase, TestPlace, databases, places};
+pub use database::{TestDatabase, TestPlace, blank_places, databases, places};
 #[cfg(feature = "peer")]
 pub use peer::{AnyJson, Peer, Received};
 #[cfg(feature = "server")]

@@ -89,8 +89,13 @@ impl Cluster {
 
     /// Runs statements in the cluster's own database, each in a transaction of its own.
     pub fn admin(&self, statements: &[&str]) -> Result<(), tokio_postgres::Error> {
+        self.run_in("postgres", statements)
+    }
+
+    /// As [`Cluster::admin`], in the database `name`.
+    pub fn run_in(&self, name: &str, statements: &[&str]) -> Result<(), tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.folder).user(USER).dbname("postgres");
+        config.host_path(&self.folder).user(USER).dbname(name);
         // The caller's thread may have a runtime already.
         std::thread::scope(|scope| {
             let run = scope.spawn(|| {

@@ -1,5 +1,7 @@
 //! The two kinds of connection behind one face.
 
+use std::path::Path;
+
 use super::postgres::{CommitId, Fate, PostgresConn, Visit};
 use super::sqlite::SqliteConn;
 use super::value::Param;
@@ -36,6 +38,11 @@ impl Connection {
             Options::Sqlite(options) => SqliteConn::open(&options.path, writer).map(Box::new).map(Self::Sqlite),
             Options::Postgres(options) => PostgresConn::open(options, writer).map(Box::new).map(Self::Postgres),
         }
+    }
+
+    /// A connection to an SQLite file that changes nothing in it, not even its journal mode.
+    pub(super) fn open_read_only(path: &Path) -> Result<Self, DbError> {
+        SqliteConn::open_read_only(path).map(Box::new).map(Self::Sqlite)
     }
 
     pub(crate) fn backend(&self) -> Backend {

@@ -102,6 +102,14 @@ impl Options {
         }
     }
 
+    /// The file, or the name and the server of a PostgreSQL database, as an operator would name it.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(options) => options.path.display().to_string(),
+            Self::Postgres(options) => options.place(),
+        }
+    }
+
     /// Which kind of database this is.
     pub fn backend(&self) -> Backend {
         match self {
@@ -193,10 +201,13 @@ impl PostgresOptions {
             boxed(config.ssl_mode(mode).connect(tls).await)
         };
         connected.map_err(|error| {
-            let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-            let place = format!("PostgreSQL database {database:?} at {}", places(&config));
-            DbError::Unavailable(format!("{place}: {}", postgres::describe(&error)))
+            DbError::Unavailable(format!("{}: {}", self.place(), postgres::describe(&error)))
         })
+    }
+
+    fn place(&self) -> String {
+        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+        format!("PostgreSQL database {database:?} at {}", places(&self.config))
     }
 }
 

@@ -69,10 +69,22 @@ impl SqliteConn {
             query_only = i32::from(!writer),
         ))
         .map_err(unavailable)?;
+        let checkpointer = writer.then(|| Checkpointer::start(path, &mut conn)).transpose().map_err(unavailable)?;
+        Ok(Self::of(conn, path, checkpointer))
+    }
+
+    /// A connection that changes nothing in the file.
+    pub(super) fn open_read_only(path: &Path) -> Result<Self, DbError> {
+        let unavailable = |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
+        Ok(Self::of(conn, path, None))
+    }
+
+    fn of(conn: rusqlite::Connection, path: &Path, checkpointer: Option<Checkpointer>) -> Self {
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
-        let checkpointer = writer.then(|| Checkpointer::start(path, &mut conn)).transpose().map_err(unavailable)?;
-        Ok(Self { checkpointer, conn, texts: HashMap::new(), wal: wal.into(), wal_limit: WAL_LIMIT })
+        Self { checkpointer, conn, texts: HashMap::new(), wal: wal.into(), wal_limit: WAL_LIMIT }
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {

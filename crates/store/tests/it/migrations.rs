@@ -1,12 +1,12 @@
 //! The schema: one text for both databases, and never backwards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use plexus_store::db::OpenError;
+use plexus_store::db::{Foreign, OpenError};
 use plexus_store::migrate::{MigrateError, latest, migrate_database};
 use plexus_store::repo::server;
-use plexus_store::{Database, DbError};
-use plexus_testkit::{databases, places};
+use plexus_store::{Backend, Database, DbError, maintenance};
+use plexus_testkit::{TestPlace, blank_places, databases, places};
 
 #[tokio::test]
 async fn a_newer_database_is_refused_with_a_sentence() {
@@ -16,8 +16,10 @@ async fn a_newer_database_is_refused_with_a_sentence() {
             .unwrap();
         test.close().await;
         let error = Database::open(test.place().options()).err().expect("it is refused");
-        assert!(matches!(error, OpenError::Migrate(MigrateError::TooNew { database: 9999, .. })));
-        assert!(error.to_string().contains("newer Plexus"), "{error}");
+        let too_new = MigrateError::TooNew { database: 9999, binary: latest() };
+        let expected = format!("{}: {too_new}", test.place().options().place());
+        assert!(matches!(error, OpenError::Migrate { error: MigrateError::TooNew { database: 9999, .. }, .. }));
+        assert_eq!(error.to_string(), expected);
     }
 }
 
@@ -39,6 +41,74 @@ async fn the_server_name_is_recorded_once() {
         let error = db.write(|tx| tx.query("SELECT nope FROM server", &[], |row| row.get::<i64>(0))).await;
         assert!(matches!(error, Err(DbError::Statement { .. })));
     }
+}
+
+/// The tables by which a database of Synapse is known, as Synapse makes them.
+const SYNAPSE: [&str; 3] = [
+    "CREATE TABLE schema_version(
+        Lock CHAR(1) NOT NULL DEFAULT 'X' UNIQUE, version INTEGER NOT NULL, upgraded BOOL NOT NULL, CHECK (Lock='X'))",
+    "INSERT INTO schema_version (version, upgraded) VALUES (93, true)",
+    "CREATE TABLE applied_schema_deltas(version INTEGER NOT NULL, file TEXT NOT NULL, UNIQUE(version, file))",
+];
+
+/// Whatever opens the database refuses it; answers what the server says.
+fn refusal(place: &TestPlace, expected: Foreign) -> String {
+    let options = place.options();
+    let errors = [
+        Database::open(options).err(),
+        migrate_database(options).err(),
+        maintenance::stats(options).err(),
+        maintenance::check(options).err(),
+    ];
+    for error in &errors {
+        assert!(matches!(error, Some(OpenError::Foreign { found, .. }) if *found == expected), "{error:?}");
+    }
+    let error = errors.into_iter().flatten().next().expect("there is one").to_string();
+    assert!(error.starts_with(&options.place()) && error.contains("database.args"), "{error}");
+    error
+}
+
+#[test]
+fn databases_of_others_are_refused_and_left_as_they_are() {
+    for place in blank_places() {
+        place.run(&SYNAPSE);
+        let before = file(&place);
+        let error = refusal(&place, Foreign::Synapse);
+        assert!(error.contains("is a database of Synapse"), "{error}");
+        assert_eq!(file(&place), before);
+    }
+    for place in blank_places() {
+        place.run(&["CREATE TABLE schema_version (version BIGINT)"]);
+        let before = file(&place);
+        refusal(&place, Foreign::Unknown);
+        assert_eq!(file(&place), before);
+    }
+    let place = TestPlace::sqlite();
+    place.run(&["CREATE TABLE people (name TEXT)"]);
+    refusal(&place, Foreign::Unknown);
+    std::fs::write(path(&place), "server_name: example.org\n").unwrap();
+    refusal(&place, Foreign::NotADatabase);
+}
+
+#[test]
+fn other_tables_in_a_postgresql_schema_do_no_harm() {
+    for place in blank_places() {
+        if place.options().backend() == Backend::Postgres {
+            place.run(&["CREATE TABLE spatial_ref_sys (srid BIGINT)"]);
+            assert_eq!(migrate_database(place.options()).unwrap().last(), Some(&latest()));
+        }
+    }
+}
+
+fn path(place: &TestPlace) -> PathBuf {
+    place.options().place().into()
+}
+
+/// What an SQLite file holds, and which files are beside it.
+fn file(place: &TestPlace) -> Option<(Vec<u8>, Vec<PathBuf>)> {
+    let path = (place.options().backend() == Backend::Sqlite).then(|| path(place))?;
+    let beside = std::fs::read_dir(path.parent()?).unwrap().map(|entry| entry.unwrap().path()).collect();
+    Some((std::fs::read(&path).unwrap(), beside))
 }
 
 /// Column types both databases mean the same by.

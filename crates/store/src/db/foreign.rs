@@ -1,0 +1,105 @@
+//! Recognises databases of other programs, before anything is written to them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::{Backend, Connection, DbError, OpenError, Options};
+
+/// What every SQLite file begins with.
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What was found where Plexus's database should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// The database of Synapse.
+    Synapse,
+    /// The database of some other program.
+    Unknown,
+    /// A file that is not a database.
+    NotADatabase,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Synapse => "is a database of Synapse",
+            Self::Unknown => "is a database of another program",
+            Self::NotADatabase => "is not an SQLite database",
+        })
+    }
+}
+
+/// Refuses an SQLite file that is not Plexus's. It is opened for reading only: the writer's connection would change its
+/// journal mode.
+pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
+    let Options::Sqlite(sqlite) = options else {
+        return Ok(());
+    };
+    let refused = |found| OpenError::Foreign { place: options.place(), found, remedy: remedy(options) };
+    match first_bytes(&sqlite.path) {
+        Some(bytes) if bytes.is_empty() => return Ok(()),
+        Some(bytes) if bytes != SQLITE_MAGIC => return Err(refused(Foreign::NotADatabase)),
+        Some(_) => {}
+        // What is wrong with the file is found out, and said, when it is opened for writing.
+        None => return Ok(()),
+    }
+    match Connection::open_read_only(&sqlite.path).and_then(|mut conn| owner(&mut conn)) {
+        Ok(Some(found)) => Err(refused(found)),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// Refuses a database that is not Plexus's.
+pub(super) fn check(options: &Options, conn: &mut Connection) -> Result<(), OpenError> {
+    match owner(conn)? {
+        Some(found) => Err(OpenError::Foreign { place: options.place(), found, remedy: remedy(options) }),
+        None => Ok(()),
+    }
+}
+
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// `None` for an empty database and Plexus's own. Plexus and Synapse both have a table `schema_version`, of different columns.
+fn owner(conn: &mut Connection) -> Result<Option<Foreign>, DbError> {
+    let sql = match conn.backend() {
+        Backend::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        Backend::Postgres => {
+            "SELECT relname::text FROM pg_class
+             WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+        }
+    };
+    let mut tables: Vec<String> = Vec::new();
+    conn.query_text(sql, &mut |row| {
+        tables.push(row.get(0)?);
+        Ok(())
+    })?;
+    let has = |name: &str| tables.iter().any(|table| table == name);
+    Ok(match conn.backend() {
+        _ if has("applied_schema_deltas") => Some(Foreign::Synapse),
+        _ if has("schema_version") && has("clock") => None,
+        _ if has("schema_version") => Some(Foreign::Unknown),
+        // A schema of PostgreSQL may hold tables of extensions and of other programs beside Plexus's.
+        Backend::Sqlite if !tables.is_empty() => Some(Foreign::Unknown),
+        _ => None,
+    })
+}
+
+/// What the operator can do about it.
+fn remedy(options: &Options) -> &'static str {
+    match options {
+        Options::Sqlite(_) => {
+            "Set database.args.database to a file that does not exist yet: Plexus makes it. \
+             The other program's data cannot be imported"
+        }
+        Options::Postgres(_) => {
+            "Make an empty database with `CREATE DATABASE plexus ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0` and set \
+             database.args.dbname to its name. The other program's data cannot be imported"
+        }
+    }
+}
