@@ -13,11 +13,13 @@ mod legacy;
 mod listeners;
 mod load;
 mod whole;
+mod written;
 
 pub use email::{Email, Subjects};
 pub use generate::{Generate, SecretFileError, generate};
 pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
 pub use load::{Loaded, Options, check, load, parse};
+pub use written::Written;
 
 /// Declares the sections, in the order of Synapse's manual.
 macro_rules! sections {

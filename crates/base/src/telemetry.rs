@@ -89,8 +89,8 @@ where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
     Ok(match &output.destination {
-        Destination::Stdout => formatted(io::stdout, output, is_terminal(&io::stdout())),
-        Destination::Stderr => formatted(io::stderr, output, is_terminal(&io::stderr())),
+        Destination::Stdout => formatted(io::stdout, output, shows_colours(&io::stdout())),
+        Destination::Stderr => formatted(io::stderr, output, shows_colours(&io::stderr())),
         Destination::File { path, rotation } => {
             let file = LogFile::open(path, *rotation, clock.clone());
             let file = file.map_err(|source| TelemetryError::File { path: path.clone(), source })?;
@@ -100,8 +100,9 @@ where
     })
 }
 
-fn is_terminal(stream: &impl io::IsTerminal) -> bool {
-    stream.is_terminal()
+/// Whether this is a terminal whose user has not switched colours off (<https://no-color.org>).
+fn shows_colours(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn formatted<S, W>(writer: W, output: &Output, colours: bool) -> BoxedLayer<S>

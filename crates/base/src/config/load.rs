@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Report, legacy, read, whole};
+use super::{Config, Problem, Report, Written, legacy, read, whole};
 use crate::schema::{MapReader, Reader};
 use crate::yaml::{self, Entry, Place, Value};
 
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub report: Report,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
+    /// What they say, and where.
+    pub written: Written,
 }
 
 /// Reads and checks configuration files. Of folders, the `*.yaml` files are read in the order of their names. A later file
@@ -50,7 +52,8 @@ pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let mut reader = Reader::new(files.clone());
     reader.forbid_secrets = options.forbid_secrets;
     let (config, report) = interpret(reader, &entries, config_dir)?;
-    Ok(Loaded { config, report, files })
+    let written = Written::new(files.clone(), entries);
+    Ok(Loaded { config, report, files, written })
 }
 
 /// Reads a configuration from text.
@@ -89,7 +92,7 @@ fn problem(file: &Path, line: u32, message: String) -> Problem {
 }
 
 /// The files that `paths` name, in order.
-fn find_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Report> {
+pub(super) fn find_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Report> {
     let mut files = Vec::new();
     let mut errors = Vec::new();
     for path in paths {
@@ -136,17 +139,20 @@ fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn read_file(file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
+    parse_file(&read_text(file)?, file, index)
+}
+
+pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| problem(file, 0, format!("cannot be read: {error}"));
     let size = std::fs::metadata(file).map_err(cannot)?.len();
     if size > MAX_FILE_SIZE {
         let message = format!("holds {size} bytes; allowed are {MAX_FILE_SIZE}");
         return Err(problem(file, 0, message));
     }
-    let text = std::fs::read_to_string(file).map_err(cannot)?;
-    parse_file(&text, file, index)
+    std::fs::read_to_string(file).map_err(cannot)
 }
 
-fn parse_file(text: &str, file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
+pub(super) fn parse_file(text: &str, file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
     let number = u16::try_from(index).unwrap_or(u16::MAX);
     let root = yaml::parse(text, number).map_err(|error| problem(file, error.line, error.message))?;
     match root.value {
@@ -160,7 +166,7 @@ fn parse_file(text: &str, file: &Path, index: usize) -> Result<Vec<Entry>, Probl
 }
 
 /// What the later file sets, it sets wholly.
-fn merge(entries: &mut Vec<Entry>, added: Vec<Entry>) {
+pub(super) fn merge(entries: &mut Vec<Entry>, added: Vec<Entry>) {
     entries.retain(|entry| !added.iter().any(|newer| newer.key == entry.key));
     entries.extend(added);
 }

@@ -16,7 +16,7 @@ options! {
         /// Whether media is kept in `media_store_path`, beside the storage providers.
         later enable_local_media_storage: bool = true,
         /// The folder of the media store.
-        acts media_store_path: PathBuf = PathBuf::from("media_store"),
+        acts media_store_path: PathBuf = PathBuf::from(MediaSection::DEFAULT_STORE),
         /// How many uploads one user may have announced and not made.
         acts max_pending_media_uploads: u32 = 5,
         /// How long an announced upload may be outstanding.
@@ -85,6 +85,11 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
         );
     }
     section
+}
+
+impl MediaSection {
+    /// The folder of the media store where `media_store_path` is not set.
+    pub const DEFAULT_STORE: &str = "media_store";
 }
 
 options! {

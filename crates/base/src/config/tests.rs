@@ -4,6 +4,7 @@ mod acts;
 mod docs;
 mod names;
 mod values;
+mod written;
 
 #[test]
 fn a_name_is_enough() {

@@ -1,0 +1,157 @@
+//! What the configuration's files say before it is interpreted: where an option is set, and what can still be read of files
+//! with mistakes in them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{Listener, Secret, load};
+use crate::schema::{Reader, Value as _};
+use crate::yaml::{Entry, Node, Value};
+
+/// The top-level options as the files set them.
+#[derive(Clone, Default)]
+pub struct Written {
+    files: Vec<PathBuf>,
+    entries: Vec<Entry>,
+}
+
+impl fmt::Debug for Written {
+    /// The options hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Written {
+    pub(super) fn new(files: Vec<PathBuf>, entries: Vec<Entry>) -> Self {
+        Self { files, entries }
+    }
+
+    /// Reads what can be read of configuration files. Files that cannot be read and top-level options that are not YAML are
+    /// left out.
+    pub fn salvage(paths: &[PathBuf]) -> Self {
+        let files = paths.iter().flat_map(|path| load::find_files(std::slice::from_ref(path)).unwrap_or_default());
+        let files: Vec<PathBuf> = files.collect();
+        let mut entries = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            if let Ok(text) = load::read_text(file) {
+                load::merge(&mut entries, salvage_text(&text, file, index));
+            }
+        }
+        Self { files, entries }
+    }
+
+    /// The folder of the last file.
+    pub fn config_dir(&self) -> &Path {
+        self.files.last().and_then(|file| file.parent()).unwrap_or(Path::new(""))
+    }
+
+    /// Where an option is set, such as `homeserver.yaml:17`. `option` is its dotted path, such as `listeners[0].port`; where
+    /// the files do not set a member, the place of the innermost object that holds it. `None`: they do not set it at all.
+    pub fn place(&self, option: &str) -> Option<String> {
+        let mut segments = option.split(['.', '[']).map(|segment| segment.trim_end_matches(']'));
+        let top = self.entry(segments.next()?)?;
+        let (mut node, mut place) = (&top.node, top.place);
+        for segment in segments {
+            let found = match &node.value {
+                Value::Sequence(items) => {
+                    segment.parse().ok().and_then(|index: usize| items.get(index)).map(|item| (item, item.place))
+                }
+                _ => {
+                    let entry = node.entries().iter().rev().find(|entry| entry.key == segment);
+                    entry.map(|entry| (&entry.node, entry.place))
+                }
+            };
+            let Some(inner) = found else { break };
+            (node, place) = inner;
+        }
+        let file = self.files.get(usize::from(place.file))?;
+        Some(format!("{}:{}", file.display(), place.line))
+    }
+
+    /// The top-level options that one of the two sets otherwise than the other, in the order of their names.
+    pub fn changed(&self, other: &Self) -> Vec<String> {
+        let mut names: Vec<&str> =
+            self.entries.iter().chain(&other.entries).map(|entry| entry.key.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let value = |written: &Self, name: &str| written.entry(name).map(|entry| entry.node.to_json());
+        names.retain(|name| value(self, name) != value(other, name));
+        names.into_iter().map(ToOwned::to_owned).collect()
+    }
+
+    /// The path that a top-level option holds.
+    pub fn path(&self, option: &str) -> Option<PathBuf> {
+        PathBuf::read(self.node(option)?, &mut Reader::new(Vec::new()))
+    }
+
+    /// The secret that a top-level option holds, or the file that the option `<option>_path` names.
+    pub fn secret(&self, option: &str) -> Option<Secret> {
+        let written = self.node(option).and_then(|node| Secret::read(node, &mut Reader::new(Vec::new())));
+        written.or_else(|| {
+            let file = self.path(&format!("{option}_path"))?;
+            Some(Secret::new(std::fs::read_to_string(file).ok()?.trim()))
+        })
+    }
+
+    /// The listeners that are described well enough.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let items = self.node("listeners").map(Node::items).unwrap_or_default();
+        items.iter().filter_map(|item| Listener::read(item, &mut Reader::new(Vec::new()))).collect()
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.key == name)
+    }
+
+    fn node(&self, name: &str) -> Option<&Node> {
+        Some(&self.entry(name)?.node).filter(|node| !node.is_null())
+    }
+}
+
+/// The options of a file, each parsed by itself if the whole is not YAML.
+fn salvage_text(text: &str, file: &Path, index: usize) -> Vec<Entry> {
+    if let Ok(entries) = load::parse_file(text, file, index) {
+        return entries;
+    }
+    let mut entries = Vec::new();
+    for (line, block) in top_level_blocks(text) {
+        let mut parsed = load::parse_file(&block, file, index).unwrap_or_default();
+        shift(&mut parsed, line);
+        load::merge(&mut entries, parsed);
+    }
+    entries
+}
+
+/// Pieces of a file that each begin with a top-level option, and how many lines come before them.
+fn top_level_blocks(text: &str) -> Vec<(u32, String)> {
+    let mut blocks: Vec<(u32, String)> = Vec::new();
+    for (number, line) in (0..).zip(text.lines()) {
+        let begins = line.starts_with(|first: char| first.is_alphanumeric() || first == '_' || first == '"' || first == '\'');
+        match blocks.last_mut() {
+            Some((_, block)) if !begins => {
+                block.push('\n');
+                block.push_str(line);
+            }
+            _ => blocks.push((number, line.to_owned())),
+        }
+    }
+    blocks
+}
+
+/// Moves nodes down by so many lines.
+fn shift(entries: &mut [Entry], lines: u32) {
+    for entry in entries {
+        entry.place.line += lines;
+        shift_node(&mut entry.node, lines);
+    }
+}
+
+fn shift_node(node: &mut Node, lines: u32) {
+    node.place.line += lines;
+    match &mut node.value {
+        Value::Mapping(entries) => shift(entries, lines),
+        Value::Sequence(items) => items.iter_mut().for_each(|item| shift_node(item, lines)),
+        Value::Scalar(_) => {}
+    }
+}
