@@ -88,7 +88,7 @@ impl Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another server holds it.
-    #[error("another Plexus server is using the database {0}")]
+    #[error("another Plexus server, or a command such as `plexus user`, is using the database {0}")]
     InUse(String),
     /// The lock file could not be made.
     #[error("cannot write {path}: {error}")]
@@ -279,7 +279,10 @@ fn prepare(options: &Options) -> Result<Prepared, OpenError> {
     on_own_thread(|| {
         foreign::check_file(options)?;
         let lock = options.lock()?;
-        let mut conn = Connection::open(options, true)?;
+        let mut conn = Connection::open(options, true).map_err(|error| match error {
+            DbError::InUse => OpenError::InUse(options.place()),
+            error => OpenError::Db(error),
+        })?;
         foreign::check(options, &mut conn)?;
         options.check_database(&mut conn)?;
         let migrations = migrate::migrate(&mut conn).map_err(|error| wrong_schema(options, error))?;

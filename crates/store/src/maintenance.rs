@@ -24,6 +24,11 @@ pub struct Problem {
     pub found: String,
 }
 
+/// Refuses a database that does not exist, or whose schema is not exactly this program's.
+pub fn require_current(options: &Options) -> Result<(), OpenError> {
+    db::inspect(options, |_| Ok(()))
+}
+
 /// Rows and bytes of every table, the biggest first.
 pub fn stats(options: &Options) -> Result<Vec<TableStats>, OpenError> {
     db::inspect(options, |conn| {

@@ -78,9 +78,7 @@ impl TestPlace {
 
     fn made_from(template: &str, cluster: &'static Cluster) -> Self {
         let database = format!("t_{}", crate::unique_name().replace('-', "_"));
-        cluster
-            .admin(&[&format!("CREATE DATABASE {database} TEMPLATE {template}")])
-            .expect("a database can be made");
+        cluster.admin(&[&format!("CREATE DATABASE {database} TEMPLATE {template}")]).expect("a database can be made");
         Self::new("psycopg2", arguments(cluster, &database), Remove::Database(cluster, database))
     }
 

@@ -75,6 +75,9 @@ pub enum DbError {
     /// The database cannot be reached now. Nothing was stored.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
+    /// Another process writes to the database.
+    #[error("another Plexus server is using the database")]
+    InUse,
     /// The server is shutting down.
     #[error("the database is closed")]
     Closed,

@@ -37,16 +37,15 @@ pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
     let Options::Sqlite(sqlite) = options else {
         return Ok(());
     };
-    let refused = |found| OpenError::Foreign { place: options.place(), found, remedy: remedy(options) };
     match first_bytes(&sqlite.path) {
         Some(bytes) if bytes.is_empty() => return Ok(()),
-        Some(bytes) if bytes != SQLITE_MAGIC => return Err(refused(Foreign::NotADatabase)),
+        Some(bytes) if bytes != SQLITE_MAGIC => return Err(refusal(options, Foreign::NotADatabase)),
         Some(_) => {}
         // What is wrong with the file is found out, and said, when it is opened for writing.
         None => return Ok(()),
     }
     match Connection::open_read_only(&sqlite.path).and_then(|mut conn| owner(&mut conn)) {
-        Ok(Some(found)) => Err(refused(found)),
+        Ok(Some(found)) => Err(refusal(options, found)),
         Ok(None) | Err(_) => Ok(()),
     }
 }
@@ -54,7 +53,7 @@ pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
 /// Refuses a database that is not Plexus's.
 pub(super) fn check(options: &Options, conn: &mut Connection) -> Result<(), OpenError> {
     match owner(conn)? {
-        Some(found) => Err(OpenError::Foreign { place: options.place(), found, remedy: remedy(options) }),
+        Some(found) => Err(refusal(options, found)),
         None => Ok(()),
     }
 }
@@ -68,7 +67,9 @@ fn first_bytes(path: &Path) -> Option<Vec<u8>> {
 /// `None` for an empty database and Plexus's own. Plexus and Synapse both have a table `schema_version`, of different columns.
 fn owner(conn: &mut Connection) -> Result<Option<Foreign>, DbError> {
     let sql = match conn.backend() {
-        Backend::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        Backend::Sqlite => {
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        }
         Backend::Postgres => {
             "SELECT relname::text FROM pg_class
              WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
@@ -91,15 +92,23 @@ fn owner(conn: &mut Connection) -> Result<Option<Foreign>, DbError> {
 }
 
 /// What the operator can do about it.
-fn remedy(options: &Options) -> &'static str {
-    match options {
-        Options::Sqlite(_) => {
-            "Set database.args.database to a file that does not exist yet: Plexus makes it. \
-             The other program's data cannot be imported"
+fn remedy(options: &Options, found: Foreign) -> &'static str {
+    match (options, found) {
+        (_, Foreign::NotADatabase) => {
+            "Set database.args.database to a file that does not exist yet, and Plexus makes it; if this was Plexus's \
+             database, restore a backup"
         }
-        Options::Postgres(_) => {
+        (Options::Sqlite(_), _) => {
+            "Set database.args.database to a file that does not exist yet, and Plexus makes it. The data of the other program \
+             cannot be imported"
+        }
+        (Options::Postgres(_), _) => {
             "Make an empty database with `CREATE DATABASE plexus ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0` and set \
-             database.args.dbname to its name. The other program's data cannot be imported"
+             database.args.dbname to its name. The data of the other program cannot be imported"
         }
     }
+}
+
+fn refusal(options: &Options, found: Foreign) -> OpenError {
+    OpenError::Foreign { place: options.place(), found, remedy: remedy(options, found) }
 }

@@ -137,7 +137,7 @@ impl Options {
         let file = private::options().create(true).truncate(false).write(true).open(&lock_path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.display().to_string())),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(self.place())),
             Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
     }
@@ -200,9 +200,7 @@ impl PostgresOptions {
             let mode = if prefer { DriverMode::Prefer } else { DriverMode::Require };
             boxed(config.ssl_mode(mode).connect(tls).await)
         };
-        connected.map_err(|error| {
-            DbError::Unavailable(format!("{}: {}", self.place(), postgres::describe(&error)))
-        })
+        connected.map_err(|error| DbError::Unavailable(format!("{}: {}", self.place(), postgres::describe(&error))))
     }
 
     fn place(&self) -> String {

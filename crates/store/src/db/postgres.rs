@@ -104,9 +104,7 @@ impl PostgresConn {
             if writer { become_writer(&client, predecessor).await.map(Some) } else { become_reader(&client).await }
         });
         self.process = line.wait(answer).map_err(|error| match error.code() {
-            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
-                DbError::Unavailable("another Plexus server is using this database".to_owned())
-            }
+            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => DbError::InUse,
             _ => DbError::Unavailable(describe(&error)),
         })?;
         if let Some(process) = &self.process {

@@ -60,6 +60,17 @@ pub fn get_ignoring_case(tx: &mut Tx, user_id: &str) -> Result<Vec<User>, DbErro
     )
 }
 
+/// At most `limit` accounts whose user ids come after `after`, in their order.
+pub fn page(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<User>, DbError> {
+    tx.query(
+        "SELECT user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id, deactivated, erased,
+                locked, suspended, shadow_banned
+         FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2",
+        &[&after, &limit],
+        user,
+    )
+}
+
 /// Stores a new account. `false`, and nothing stored, when the user id is taken.
 pub fn insert(tx: &mut Tx, user: &User) -> Result<bool, DbError> {
     let stored = tx.execute(

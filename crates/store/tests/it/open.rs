@@ -23,7 +23,7 @@ fn an_sqlite_file_that_is_none_or_cannot_be_made() {
     assert!(refusal(&missing).contains("nowhere/homeserver.db.lock: No such file"));
     std::fs::write(&options.path, "this is no database, whatever its name says".repeat(100)).unwrap();
     let said = refusal(place.options());
-    assert!(said.contains("homeserver.db: file is not a database"), "{said}");
+    assert!(said.contains("homeserver.db is not an SQLite database") && said.contains("restore a backup"), "{said}");
 }
 
 #[test]
