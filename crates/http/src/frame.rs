@@ -1,23 +1,26 @@
 //! What surrounds every request: its id, CORS, caught panics, the log line.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::HttpBody as _;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, SERVER,
     USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http_body::{Frame, SizeHint};
 use plexus_base::Clock;
 use tracing::Instrument as _;
 
@@ -57,12 +60,9 @@ impl Requests {
 }
 
 async fn around(State(requests): State<Arc<Requests>>, mut request: Request, next: Next) -> Response {
-    let silent = request.uri().path() == "/health";
-    let started = requests.clock.monotonic();
-    let line = Line::of(&request);
-    let user = LoggedUser::default();
-    request.extensions_mut().insert(user.clone());
     let span = tracing::info_span!("request", id = requests.id(&request));
+    let mut line = Line::of(&request, &requests.clock, span.clone());
+    request.extensions_mut().insert(line.user.clone());
     // Only what came over a connection has a version and headers that mean something.
     let ambiguous = request
         .extensions()
@@ -74,14 +74,11 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
         // "Servers MUST ... respond to all OPTIONS requests without authentication" (client-server API, web browser clients)
         StatusCode::OK.into_response()
     } else {
-        catching(next.run(request)).instrument(span.clone()).await
+        catching(next.run(request)).instrument(span).await
     };
     add_headers(response.headers_mut());
-    if !silent {
-        let took = requests.clock.monotonic().saturating_sub(started);
-        span.in_scope(|| line.log(&user, &response, took));
-    }
-    response
+    line.status = response.status();
+    response.map(|body| Body::new(LoggedBody { body, line }))
 }
 
 /// Answers 400 and has the connection end, because what follows on it is as doubtful.
@@ -114,47 +111,122 @@ fn add_headers(headers: &mut HeaderMap) {
     add(SERVER, SERVER_TOKEN);
 }
 
-/// What the log line says of the request; kept because the request is consumed by its handler.
+/// The body of a response; the request is logged when it ends.
+struct LoggedBody {
+    body: Body,
+    line: Line,
+}
+
+impl HttpBody for LoggedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => this.line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) => {}
+            None => this.line.is_complete = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        // hyper asks neither for the end of a body whose length it knows nor for any of an answer to HEAD.
+        self.line.is_complete |= self.body.is_end_stream() || self.line.method == Method::HEAD;
+    }
+}
+
+/// What is logged of a request: one line, when its response has ended, or when nobody waits for it any more.
 struct Line {
+    clock: Clock,
+    started: Duration,
+    span: tracing::Span,
+    user: LoggedUser,
     method: Method,
     uri: Uri,
     version: Version,
     agent: Option<HeaderValue>,
     ip: String,
     site: Arc<str>,
+    status: StatusCode,
+    /// Of the response's body, as they were handed on.
+    bytes: u64,
+    /// Whether the response was handed on to its end.
+    is_complete: bool,
 }
 
 impl Line {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request, clock: &Clock, span: tracing::Span) -> Self {
+        /// "Client closed request": what Synapse says of a request that nobody waits for any more.
+        const CANCELLED: u16 = 499;
         let peer = request.extensions().get::<Peer>();
         let ip = peer.and_then(|peer| peer.client_ip(request.headers()));
         Self {
+            clock: clock.clone(),
+            started: clock.monotonic(),
+            span,
+            user: LoggedUser::default(),
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             agent: request.headers().get(USER_AGENT).cloned(),
             ip: ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
             site: peer.map_or_else(|| Arc::from("-"), |peer| Arc::clone(&peer.site)),
+            status: StatusCode::from_u16(CANCELLED).unwrap_or(StatusCode::REQUEST_TIMEOUT),
+            bytes: 0,
+            is_complete: false,
         }
     }
 
-    /// Writes the line in the shape of Synapse's, so that tools that read those read these.
-    fn log(&self, user: &LoggedUser, response: &Response, took: Duration) {
-        let user = user.0.get().map_or("None", |user| user.as_str());
-        let size = response.body().size_hint().exact().unwrap_or(0);
+    /// Whether the line is of interest only to those who look for something: as in Synapse, preflights and health checks.
+    fn is_minor(&self) -> bool {
+        self.method == Method::OPTIONS || self.uri.path() == "/health"
+    }
+}
+
+impl fmt::Display for Line {
+    /// In the shape of Synapse's, so that tools that read those read these. "!" says that the client hung up.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = self.clock.monotonic().saturating_sub(self.started);
         let agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok());
-        tracing::info!(
-            target: "plexus.access",
-            "{} - {} - {{{user}}} Processed request: {:.3}sec {size}B {} \"{} {} {:?}\" \"{}\"",
+        write!(
+            f,
+            "{} - {} - {{{}}} Processed request: {:.3}sec {}B {}{} \"{} {} {:?}\" \"{}\"",
             self.ip,
             self.site,
+            self.user.0.get().map_or("None", |user| user.as_str()),
             took.as_secs_f64(),
-            response.status().as_u16(),
+            self.bytes,
+            self.status.as_u16(),
+            if self.is_complete { "" } else { "!" },
             self.method,
             loggable(&self.uri),
             self.version,
             agent.unwrap_or("-"),
-        );
+        )
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        if self.is_minor() {
+            tracing::debug!(target: "plexus.access", "{self}");
+        } else {
+            tracing::info!(target: "plexus.access", "{self}");
+        }
     }
 }
 

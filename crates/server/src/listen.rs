@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub use bind::BindError;
+pub(crate) use bind::unix as bind_unix;
 use connection::Connections;
 pub use slots::ConnectionLimits;
 use slots::Slots;
@@ -127,11 +128,12 @@ impl Serving {
         let slots = Slots::new(limits, clock.clone());
         let mut accepting = JoinSet::new();
         for listener in bound {
-            let router = resources::restrict(router.clone(), listener.resources.clone());
-            let mut router = plexus_http::frame(router, clock.clone());
+            let mut router = resources::restrict(router.clone(), listener.resources.clone());
             if listener.compress {
                 router = router.layer(tower_http::compression::CompressionLayer::new());
             }
+            // Outside the compression: the log counts what is sent.
+            let router = plexus_http::frame(router, clock.clone());
             let connections = Connections {
                 router,
                 tls: tls.filter(|_| listener.tls).map(|tls| TlsAcceptor::from(Arc::clone(tls))),

@@ -1,5 +1,7 @@
 //! What every client sees, whatever the endpoint.
 
+use std::sync::{Arc, Mutex};
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{Method, Request, StatusCode};
@@ -137,4 +139,101 @@ async fn health() {
     let response = router.oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "OK");
+}
+
+/// What is logged from DEBUG on while it is the thread's.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines about requests since the last time.
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        text.lines().filter(|line| line.contains("Processed request")).map(str::to_owned).collect()
+    }
+
+    fn line(&self) -> String {
+        let lines = self.lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].clone()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logged_routes() -> axum::Router {
+    let mut r = Routes::<()>::new();
+    r.get(TEST, "/streamed", async || {
+        let pieces = [Ok::<_, std::io::Error>("12345"), Ok("678")];
+        Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
+    });
+    r.get(TEST, "/never", async || std::future::pending::<Response>().await);
+    frame(r.build((), &BodyIntake::new(Clock::manual(0))), Clock::manual(0))
+}
+
+fn request(method: Method, path: &str) -> Request<Body> {
+    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_streamed_response_is_logged_with_its_bytes_when_it_has_ended() {
+    let (log, _guard) = Log::start();
+    let response = logged_routes().oneshot(request(Method::GET, "/v1/streamed")).await.unwrap();
+    assert_eq!(log.lines(), Vec::<String>::new());
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 8);
+    let line = log.line();
+    assert!(line.contains(" INFO ") && line.contains("0.000sec 8B 200 \"GET /v1/streamed HTTP/1.1\""), "{line}");
+    assert!(line.contains("request{id=\"GET-1\"}"), "{line}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_is_logged_so() {
+    let (log, _guard) = Log::start();
+    let response = logged_routes().oneshot(request(Method::GET, "/v1/streamed")).await.unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    let line = log.line();
+    assert!(line.contains(" 5B 200! "), "{line}");
+
+    let mut waiting = Box::pin(logged_routes().oneshot(request(Method::GET, "/v1/never")));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(waiting);
+    let line = log.line();
+    assert!(line.contains(" 0B 499! \"GET /v1/never"), "{line}");
+
+    // An answer to HEAD has no body that anybody would ask for.
+    drop(logged_routes().oneshot(request(Method::HEAD, "/v1/streamed")).await.unwrap());
+    let line = log.line();
+    assert!(line.contains(" 0B 200 \"HEAD"), "{line}");
+}
+
+#[tokio::test]
+async fn preflights_and_health_checks_are_logged_for_those_who_look_for_them() {
+    let (log, _guard) = Log::start();
+    for (method, path) in [(Method::OPTIONS, "/v1/streamed"), (Method::GET, "/health")] {
+        drop(logged_routes().oneshot(request(method, path)).await.unwrap());
+        let line = log.line();
+        assert!(line.contains("DEBUG"), "{line}");
+    }
 }
