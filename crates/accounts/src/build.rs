@@ -6,8 +6,8 @@ use plexus_store::repo::profiles::ProfileCache;
 
 use crate::guesses::GuessLimits;
 use crate::{
-    Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
-    TokenCache, TokenChecker, UserInteractiveAuth,
+    Administration, Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions,
+    Settings, SharedSecret, TokenCache, TokenChecker, UserInteractiveAuth,
 };
 
 /// Every service of this crate, for whoever wires the server together. Endpoints take the single services.
@@ -21,6 +21,7 @@ pub struct Accounts {
     pub uia: UserInteractiveAuth,
     pub devices: Devices,
     pub deactivation: Deactivation,
+    pub administration: Administration,
     pub shared_secret: Arc<SharedSecret>,
     pub device_keys: DeviceKeys,
     pub key_backups: KeyBackups,
@@ -46,7 +47,15 @@ impl Accounts {
             Arc::clone(&guesses),
         );
         let secret = settings.registration.registration_shared_secret.clone();
+        let devices = Devices::new(db.clone(), sessions.clone(), tokens.clone());
         Self {
+            administration: Administration::new(
+                db.clone(),
+                sessions.clone(),
+                logins.clone(),
+                devices.clone(),
+                settings.clone(),
+            ),
             registrar: Registrar::new(
                 db.clone(),
                 clock.clone(),
@@ -65,7 +74,7 @@ impl Accounts {
                 &settings,
                 Arc::clone(&guesses),
             ),
-            devices: Devices::new(db.clone(), sessions.clone(), tokens.clone()),
+            devices,
             deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
             device_keys: DeviceKeys::new(db.clone(), settings.server_name.clone()),

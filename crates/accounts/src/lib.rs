@@ -9,10 +9,12 @@
 //! | [`Sessions`] | devices with tokens: start, refresh, end |
 //! | [`UserInteractiveAuth`] | stages before sensitive requests |
 //! | [`Devices`], [`Deactivation`] | what a user manages |
+//! | [`Administration`] | what the operator does with other people's accounts |
 //! | [`DeviceKeys`], [`KeyBackups`] | end-to-end encryption |
 //!
 //! [`Accounts::new`] makes them all of a configuration.
 
+mod administration;
 pub mod backup;
 mod build;
 mod deactivation;
@@ -34,6 +36,7 @@ mod token_checker;
 pub mod uia;
 mod username;
 
+pub use administration::{Administration, AdministrationError, PAGE_ACCOUNTS};
 pub use backup::KeyBackups;
 pub use build::Accounts;
 pub use deactivation::Deactivation;

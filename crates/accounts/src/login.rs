@@ -235,7 +235,7 @@ impl Logins {
         Ok(user.is_some_and(|user| user.password_hash.is_some()))
     }
 
-    /// Sets a new password; with `logout_devices` every session except the one on `keep` ends.
+    /// Sets a new password that the policy allows; with `logout_devices` every session except the one on `keep` ends.
     ///
     /// # Errors
     /// See [`ChangePasswordError`].
@@ -247,6 +247,20 @@ impl Logins {
         keep: Option<String>,
     ) -> Result<(), ChangePasswordError> {
         self.settings.password.policy.check(new_password)?;
+        self.set_password(user_id, new_password, logout_devices, keep).await
+    }
+
+    /// As [`Logins::change_password`], whatever the policy says: for administrators.
+    ///
+    /// # Errors
+    /// When the password cannot be hashed, or the database fails.
+    pub(crate) async fn set_password(
+        &self,
+        user_id: &UserId,
+        new_password: &str,
+        logout_devices: bool,
+        keep: Option<String>,
+    ) -> Result<(), ChangePasswordError> {
         let hash = self.hasher.hash(new_password).await?;
         let (sessions, user_id) = (self.sessions.clone(), user_id.clone());
         self.db

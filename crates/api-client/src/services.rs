@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use plexus_accounts::{
-    Deactivation, DeviceKeys, Devices, KeyBackups, Logins, Registrar, Sessions, Settings, TokenChecker,
-    UserInteractiveAuth,
+    DeviceKeys, Devices, KeyBackups, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth,
 };
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
@@ -35,7 +34,6 @@ plexus_http::services! {
         pub logins: Logins,
         pub uia: UserInteractiveAuth,
         pub devices: Devices,
-        pub deactivation: Deactivation,
         pub parting: Parting,
         pub device_keys: DeviceKeys,
         pub key_backups: KeyBackups,

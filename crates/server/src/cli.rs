@@ -7,8 +7,10 @@ mod database;
 mod demo;
 mod hash_password;
 mod keys;
+mod manual;
 mod prompt;
 mod register;
+mod user;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,14 +41,19 @@ enum Command {
     Serve(ServeArgs),
     /// Run the server in the background (as synctl start)
     Start(control::ControlArgs),
-    /// Stop the server that start began (as synctl stop)
+    /// Stop the running server (as synctl stop)
     Stop(control::ControlArgs),
     /// Stop, then start (as synctl restart)
     Restart(control::ControlArgs),
-    /// Whether the server runs in the background
+    /// Say whether the server runs
     Status(control::ControlArgs),
     /// Make a user on a running server (as register_new_matrix_user)
     Register(register::RegisterArgs),
+    /// List and change users, while the server runs or is stopped
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
     /// Hash a password for the database (as hash_password)
     HashPassword(hash_password::HashPasswordArgs),
     /// Write a configuration (as generate_config)
@@ -67,6 +74,10 @@ enum Command {
     },
     /// Run three servers that federate with each other, and let them talk
     Demo(demo::DemoArgs),
+    /// Print a script with which a shell completes plexus's commands and options
+    Completion(manual::CompletionArgs),
+    /// Print a manual page: `plexus man serve | man -l -`
+    Man(manual::ManArgs),
 }
 
 /// Where everything is when nothing is said.
@@ -119,6 +130,9 @@ pub struct ServeArgs {
     /// Let a configuration made now listen on all addresses instead of 127.0.0.1
     #[arg(long)]
     pub open_private_ports: bool,
+    /// Listen for clients on this port, whatever the configuration says
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
     /// Write missing files that the configuration names (signing key, log configuration), then exit
     #[arg(long, alias = "generate-keys", conflicts_with = "generate_config")]
     pub generate_missing_configs: bool,
@@ -149,6 +163,7 @@ impl ServeArgs {
             generate_config: false,
             config_directory: None,
             open_private_ports: false,
+            port: None,
             generate_missing_configs: false,
             generate_missing_and_run: false,
             daemonize: false,
@@ -204,7 +219,10 @@ pub fn main() -> ExitCode {
         Command::ExportSigningKey(args) => keys::export(&args),
         Command::Config { command } => return config::run(&command),
         Command::Db { command } => database::run(&command),
+        Command::User { command } => user::run(command),
         Command::Demo(args) => demo::run(&args),
+        Command::Completion(args) => manual::completion(&args),
+        Command::Man(args) => manual::manual(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

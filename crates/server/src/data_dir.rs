@@ -57,6 +57,24 @@ pub enum LoadError {
     /// It is not there.
     #[error("there is no configuration in {0}; `plexus serve` makes one, -c names another")]
     None(PathBuf),
+    /// None of those that were named is there.
+    #[error("there is no configuration file {0}")]
+    Missing(PathBuf),
+}
+
+/// The files and folders that make up the configuration.
+///
+/// # Errors
+/// When none of them exists.
+pub fn existing(args: &ConfigArgs) -> Result<Vec<PathBuf>, LoadError> {
+    let paths = files(args);
+    match paths.first() {
+        Some(first) if !paths.iter().any(|path| path.exists()) => Err(match args.config_path.is_empty() {
+            true => LoadError::None(args.data_dir().to_owned()),
+            false => LoadError::Missing(first.clone()),
+        }),
+        _ => Ok(paths),
+    }
 }
 
 /// Reads the configuration.
@@ -116,6 +134,7 @@ fn create_for(args: &ServeArgs, target: &Path) -> Result<(), CreateError> {
         server_name: args.server_name.as_deref().unwrap_or(DEFAULT_SERVER_NAME),
         report_stats: args.report_stats == Some(YesNo::Yes),
         open_ports: args.open_private_ports,
+        port: args.port,
     })
 }
 
@@ -134,6 +153,8 @@ pub struct New<'a> {
     pub report_stats: bool,
     /// Whether to listen on all addresses.
     pub open_ports: bool,
+    /// The port to listen on, if not the usual one.
+    pub port: Option<u16>,
 }
 
 /// Writes a configuration and a signing key. The configuration comes last and whole, so that an interrupted start is simply
@@ -192,7 +213,11 @@ fn require_server_name(name: &str) -> Result<(), CreateError> {
 fn text(new: &New<'_>, random: &Random) -> String {
     let New { server_name, report_stats, config_dir, data_dir, .. } = *new;
     let text = config::generate(&Generate { server_name, report_stats, config_dir, data_dir }, random);
-    if new.open_ports { text.replace("    bind_addresses: ['127.0.0.1']\n", "") } else { text }
+    let text = if new.open_ports { text.replace("    bind_addresses: ['127.0.0.1']\n", "") } else { text };
+    match new.port {
+        Some(port) => text.replace("  - port: 8008\n", &format!("  - port: {port}\n")),
+        None => text,
+    }
 }
 
 /// The folder's full path; it is made when missing.

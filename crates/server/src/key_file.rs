@@ -10,6 +10,12 @@ use plexus_protocol::event::sign::{KeyFileError, SigningKey};
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// There is no file.
+    #[error(
+        "there is no signing key {0}: restore it from a backup if this server has run before, because other servers know it \
+         by its key; for a new server, `plexus serve --generate-missing-and-run` makes one"
+    )]
+    Missing(PathBuf),
     /// The file cannot be read.
     #[error("cannot read the signing key {path}: {source}")]
     Read {
@@ -48,7 +54,10 @@ pub enum KeyError {
 /// # Errors
 /// See [`KeyError`].
 pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
-    let text = fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
+        _ => KeyError::Read { path: path.to_owned(), source },
+    })?;
     private::warn_if_open(path);
     SigningKey::parse_file(&text).map_err(|source| match source {
         KeyFileError::Leaked => KeyError::Leaked(path.to_owned()),

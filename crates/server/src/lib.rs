@@ -8,10 +8,13 @@
 //! | [`listen`] | listeners and connections |
 //! | [`tls`] | certificates |
 //! | [`metrics`] | what Prometheus is told |
+//! | [`users`] | accounts as the operator changes them, in a running server or a stopped one's database |
+//! | [`control_socket`] | how commands reach the running server |
 //! | [`data_dir`] | finding the configuration, making one at the first start |
 //! | [`key_file`], [`pid_file`], [`notify`] | signing key, pid file, systemd |
 
 pub mod cli;
+pub mod control_socket;
 pub mod data_dir;
 pub mod key_file;
 pub mod listen;
@@ -20,6 +23,7 @@ pub mod notify;
 pub mod pid_file;
 pub mod serve;
 pub mod tls;
+pub mod users;
 pub mod wire;
 
 pub use listen::ConnectionLimits;

@@ -17,7 +17,7 @@ pub struct PidFile {
 #[derive(Debug, thiserror::Error)]
 pub enum PidFileError {
     /// A server runs already.
-    #[error("already running: another process holds {0}")]
+    #[error("already running: another process holds the pid file {0}")]
     Running(PathBuf),
     /// The file cannot be written.
     #[error("cannot write the pid file {path}: {source}")]
@@ -61,7 +61,7 @@ impl Drop for PidFile {
 ///
 /// # Errors
 /// When the file is there but cannot be read.
-pub fn running(path: &Path) -> io::Result<Option<i32>> {
+pub fn running(path: &Path) -> io::Result<Option<u32>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -91,7 +91,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("plexus-pid-{}", std::process::id()));
         assert_eq!(running(&path).unwrap(), None);
         let held = PidFile::take(&path).unwrap();
-        assert_eq!(running(&path).unwrap(), i32::try_from(std::process::id()).ok());
+        assert_eq!(running(&path).unwrap(), Some(std::process::id()));
         assert!(matches!(PidFile::take(&path), Err(PidFileError::Running(_))));
         drop(held);
         assert!(!path.exists());

@@ -1,24 +1,32 @@
 //! `plexus serve`: from the configuration to a running server, and to its end.
 
+mod advice;
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::config::{Config, Loaded};
-use plexus_base::telemetry::{self, Telemetry};
+use plexus_base::config::{Config, Loaded, Options, ResourceName};
+use plexus_base::telemetry;
 use plexus_base::{Clock, Random, Shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::cli::{CommandError, ServeArgs, control};
+use crate::control_socket::ControlSocket;
 use crate::listen::{self, Bound, ConnectionLimits, Serving};
 use crate::notify::Notifier;
 use crate::pid_file::PidFile;
 use crate::tls::{Certificates, TlsError};
+use crate::users::UserAdmin;
 use crate::wire::{self, Application, Parts};
 use crate::{data_dir, key_file};
+use reload::Started;
 
 /// How long requests in flight may take to finish once the server is stopping.
 const GRACE: Duration = Duration::from_secs(20);
@@ -83,7 +91,7 @@ pub enum StartError {
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),
     /// No listener of type http.
-    #[error("the configuration has no listener of type http: nobody could reach the server")]
+    #[error("there is no listener of type http, so nobody could reach the server")]
     NoListener,
     /// A folder cannot be made or written to.
     #[error("cannot write to the folder {path}: {source}")]
@@ -94,7 +102,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// Signals or threads are not to be had.
-    #[error("the system refuses: {0}")]
+    #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }
 
@@ -156,10 +164,15 @@ impl Running {
     pub fn reload(&self) {
         if let Some(certificates) = &self.certificates {
             match certificates.reload() {
-                Ok(()) => tracing::info!("reread the TLS certificate"),
-                Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+                Ok(()) => tracing::info!("SIGHUP: reread the TLS certificate {}", certificates.path().display()),
+                Err(error) => tracing::error!("SIGHUP: the TLS certificate in use stays: {error}"),
             }
         }
+    }
+
+    /// What operators do with accounts.
+    pub fn users(&self) -> Arc<UserAdmin> {
+        Arc::clone(&self.application.users)
     }
 
     /// Finishes the requests in flight, for a while, and closes the database.
@@ -220,6 +233,7 @@ pub(crate) fn raise_file_limit(wanted: u64) {
 /// # Errors
 /// When the configuration is wrong or the server cannot start.
 pub fn run(args: ServeArgs) -> Result<(), CommandError> {
+    let begun = Clock::system().monotonic();
     if args.detached {
         // Fails only for a process group's leader, which then has no terminal to leave anyway.
         let _ = rustix::process::setsid();
@@ -231,6 +245,9 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
     data_dir::create_if_new(&args)?;
     let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
     loaded.config.generate_missing_secrets(&Random::system())?;
+    if let Some(port) = args.port {
+        set_port(&mut loaded.config, port)?;
+    }
     if args.generate_missing_configs || args.generate_missing_and_run {
         data_dir::create_missing_key(&loaded.config)?;
         if args.generate_missing_configs {
@@ -241,19 +258,32 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         println!("{}", control::pid_path(&loaded.config).display());
     }
     if (args.daemonize || loaded.config.server.daemonize) && !args.detached {
-        return control::detach(&args.config, &loaded.config);
+        return control::detach(&args.config, &loaded.config, args.port);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(&args, loaded));
+    let result = runtime.block_on(serve(&args, loaded, begun));
     // A blocking task (a password hash) may still run; there is nobody left to wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
-    let Loaded { mut config, report, .. } = loaded;
-    let log_config = config.logging.log_config.as_deref();
-    let (telemetry, no_effect) = telemetry::start(log_config, &Clock::system())?;
+/// Has the first listener for clients listen on another port (`--port`).
+fn set_port(config: &mut Config, port: u16) -> Result<(), NoPort> {
+    let mut listeners = config.server.listeners.iter_mut().filter(|listener| listener.port.is_some());
+    let listener = listeners.find(|listener| listener.serves(ResourceName::Client)).ok_or(NoPort)?;
+    listener.port = Some(port);
+    Ok(())
+}
+
+/// `--port` has nothing to change.
+#[derive(Debug, thiserror::Error)]
+#[error("--port: no listener in the configuration serves clients on a port; add one to `listeners`")]
+struct NoPort;
+
+async fn serve(args: &ServeArgs, loaded: Loaded, begun: Duration) -> Result<(), CommandError> {
+    let Loaded { mut config, report, files, written } = loaded;
+    let log_config = config.logging.log_config.clone();
+    let (telemetry, no_effect) = telemetry::start(log_config.as_deref(), &Clock::system())?;
     log_panics();
     for line in report.to_string().lines() {
         tracing::warn!("configuration: {line}");
@@ -272,21 +302,42 @@ async fn serve(args: &ServeArgs, loaded: Loaded) -> Result<(), CommandError> {
         true => Some(PidFile::take(&control::pid_path(&config))?),
         false => None,
     };
-    let running = Running::start(config.clone(), Clock::system(), Random::system()).await?;
+    let running = Running::start(config.clone(), Clock::system(), Random::system()).await;
+    let running = running.map_err(|error| advice::with_advice(&error, &config, &written, args.port))?;
+    let stop = Arc::new(Notify::new());
+    let commands = take_commands(&config, &running, &stop);
     let first_user = running.application.is_empty().await?;
-    banner(args, &config, &running, first_user);
+    banner(args, &config, &running, first_user, Clock::system().monotonic().saturating_sub(begun));
     notifier.ready();
-    while let Signal::Reload = signals.next().await {
+    let options = Options { forbid_secrets: args.no_secrets_in_config };
+    let started = Started { paths: files, options, written, log_config };
+    while let Signal::Reload = signals.next_or(&stop).await {
         notifier.reloading();
-        running.reload();
-        reload_levels(&telemetry);
+        reload::reload(&running, &telemetry, &started);
         notifier.ready();
     }
     tracing::info!("stopping");
     notifier.stopping();
     running.stop().await;
     drop(pid_file);
+    // Last: `plexus stop` takes the end of its connection for the server's.
+    if let Some(commands) = commands {
+        commands.abort();
+        // It was aborted.
+        let _ = commands.await;
+    }
     Ok(())
+}
+
+/// Begins to listen for commands of this machine. Clients do not need that, so the server runs without it if it must.
+fn take_commands(config: &Config, running: &Running, stop: &Arc<Notify>) -> Option<JoinHandle<()>> {
+    match ControlSocket::bind(&config.media.media_store_path) {
+        Ok(socket) => Some(tokio::spawn(socket.serve(running.users(), Arc::clone(stop)))),
+        Err(error) => {
+            tracing::error!("`plexus user`, `stop` and `status` will not reach this server: {error}");
+            None
+        }
+    }
 }
 
 /// A panic is logged like everything else; whoever it hit is told of it by other means.
@@ -294,22 +345,12 @@ fn log_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
 }
 
-fn reload_levels(telemetry: &Telemetry) {
-    match telemetry.reload() {
-        Ok(no_effect) => {
-            tracing::info!("reread the log levels");
-            for line in no_effect {
-                tracing::warn!("log configuration: not in effect: {line}");
-            }
-        }
-        Err(error) => tracing::error!("the log levels stay as they are: {error}"),
-    }
-}
-
 /// The few lines an operator reads at start.
-fn banner(args: &ServeArgs, config: &Config, running: &Running, first_user: bool) {
-    let name = &config.server.server_name;
-    println!("Plexus {} serves {name} at {}", env!("CARGO_PKG_VERSION"), running.places.join(", "));
+fn banner(args: &ServeArgs, config: &Config, running: &Running, first_user: bool, took: Duration) {
+    let (name, version) = (&config.server.server_name, env!("CARGO_PKG_VERSION"));
+    let (places, seconds) = (running.places.join(", "), took.as_secs_f64());
+    tracing::info!("Plexus {version} started in {seconds:.2} s and serves {name} at {places}");
+    println!("Plexus {version} serves {name} at {places} (started in {seconds:.2} s)");
     let files = match args.config.config_path.as_slice() {
         [] => args.config.data_dir().display().to_string(),
         paths => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
@@ -362,6 +403,14 @@ impl Signals {
     /// Waits for one that ends the server.
     pub(crate) async fn stop(&mut self) {
         while let Signal::Reload = self.next().await {}
+    }
+
+    /// As [`Signals::next`]; [`Signal::Stop`] when `stop` is notified.
+    async fn next_or(&mut self, stop: &Notify) -> Signal {
+        tokio::select! {
+            signal = self.next() => signal,
+            () = stop.notified() => Signal::Stop,
+        }
     }
 
     async fn next(&mut self) -> Signal {

@@ -82,6 +82,11 @@ impl Certificates {
         }))
     }
 
+    /// The certificate's file.
+    pub fn path(&self) -> &Path {
+        &self.certificate
+    }
+
     /// Reads the files again; on an error the certificate in use stays.
     ///
     /// # Errors

@@ -27,10 +27,12 @@ use plexus_rooms::{
     AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
     Rooms, RoomsOptions, StateFiller,
 };
-use plexus_store::{Database, DbError, Options, repo};
+use plexus_store::repo::profiles::ProfileCache;
+use plexus_store::{Database, DbError, Options, maintenance, repo};
 use tokio::task::JoinSet;
 
 use crate::serve::StartError;
+use crate::users::{Closing, UserAdmin};
 use delivery::Delivery;
 
 /// What the program is built from.
@@ -53,6 +55,8 @@ pub struct Application {
     pub router: Router,
     /// What reads the bodies of requests.
     pub bodies: Arc<BodyIntake>,
+    /// What operators do with accounts.
+    pub users: Arc<UserAdmin>,
     database: Database,
     tokens: Arc<TokenChecker>,
     federation_out: Arc<FederationOut>,
@@ -154,6 +158,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         registrar: accounts.registrar.clone(),
         shared_secret: accounts.shared_secret.clone(),
     };
+    let administration = accounts.administration.clone();
     let media = settings::media(&config);
     let media = MediaStore::open(media, database.clone(), clock.clone(), random.clone())?;
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown, receiver };
@@ -161,6 +166,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let members = (members, auto_join);
     let client = client_services(foundation, rooms, members, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
+    let users = Arc::new(UserAdmin::new(administration, Closing::Running(client.parting.clone())));
     let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let bodies = BodyIntake::new(client.clock.clone());
@@ -169,7 +175,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         .merge(plexus_api_admin::routes().build(admin.into(), &bodies))
         .merge(plexus_api_federation::router(federation.into(), &bodies))
         .merge(metrics.unwrap_or_default());
-    Ok(Application { router, bodies, database, tokens, federation_out, background })
+    Ok(Application { router, bodies, users, database, tokens, federation_out, background })
 }
 
 /// What every endpoint may need, whatever it is about.
@@ -229,8 +235,7 @@ fn client_services(
         event_sender: sender,
         auto_join,
         room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
-        parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation.clone()),
-        deactivation: accounts.deactivation,
+        parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation),
         membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
         rooms,
@@ -244,6 +249,24 @@ fn client_services(
         remote_devices: followers.remote_devices,
         notifications: followers.notifications,
     }
+}
+
+/// The accounts of a server that is not running, and the database they are in, which the caller closes. Nothing is made or
+/// migrated: that is for the server to do at its start.
+///
+/// # Errors
+/// When there is no database of this version, or a server is using it.
+pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), StartError> {
+    /// Profiles in memory, in bytes: of those whom a single command is about.
+    const PROFILE_BYTES: usize = 64 * 1024;
+    let options = database_options(config)?;
+    let checked = tokio::task::spawn_blocking(move || maintenance::require_current(&options)).await;
+    checked.map_err(std::io::Error::other)??;
+    let database = open_database(config).await?;
+    let settings = settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?);
+    let profiles = ProfileCache::new(PROFILE_BYTES);
+    let accounts = Accounts::new(database.clone(), Clock::system(), Random::system(), profiles, settings);
+    Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))
 }
 
 /// Where the configuration says the database is; SQLite paths are relative to the current directory, as in Synapse.

@@ -1,6 +1,6 @@
 //! POST /_matrix/client/v3/account/deactivate
 
-use plexus_accounts::{Deactivation, UserInteractiveAuth};
+use plexus_accounts::UserInteractiveAuth;
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
@@ -22,20 +22,16 @@ pub struct Response {
 pub async fn handle(
     Auth(requester): Auth,
     State(uia): State<UserInteractiveAuth>,
-    State(deactivation): State<Deactivation>,
     State(parting): State<Parting>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let operation = "POST /account/deactivate".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
     authorised(&uia, request, async |params: Params| {
-        let deactivated = deactivation.deactivate(&requester.user_id, params.erase).await;
+        let deactivated = parting.deactivate(&requester.user_id, params.erase).await;
         deactivated.map_err(|error| ApiError::internal(&error))
     })
     .await?;
-    let user_id = requester.user_id.clone();
-    // In its own time: a restart takes it up again.
-    tokio::spawn(async move { parting.part(&user_id).await });
     // Nothing was ever bound at an identity server.
     Ok(JsonBody(Response { id_server_unbind_result: "success" }))
 }

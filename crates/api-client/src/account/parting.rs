@@ -1,4 +1,4 @@
-//! Deactivated users leave their rooms: begun by the request, taken up again after a restart.
+//! Deactivation: the account is closed, then the user leaves all rooms, which a restart takes up again.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use plexus_protocol::json::Object;
 use plexus_rooms::{Authority, Membership, MembershipChange, MembershipChanger, MembershipKind, Rooms};
 use plexus_store::{DbError, RoomNid};
 
-/// Takes deactivated users out of their rooms.
+/// Deactivates users and takes them out of their rooms.
 #[derive(Clone)]
 pub struct Parting {
     rooms: Arc<Rooms>,
@@ -21,6 +21,17 @@ impl Parting {
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, memberships: Arc<MembershipChanger>, deactivation: Deactivation) -> Self {
         Self { rooms, memberships, deactivation }
+    }
+
+    /// Closes the account, and has the user leave all rooms in its own time.
+    ///
+    /// # Errors
+    /// When the database fails; the account is as before then.
+    pub async fn deactivate(&self, user: &UserId, erase: bool) -> Result<(), DbError> {
+        self.deactivation.deactivate(user, erase).await?;
+        let (parting, user) = (self.clone(), user.clone());
+        tokio::spawn(async move { parting.part(&user).await });
+        Ok(())
     }
 
     /// Finishes what the last shutdown interrupted.
@@ -36,7 +47,7 @@ impl Parting {
     }
 
     /// Leaves every room of the user, and declines every invite.
-    pub async fn part(&self, user: &UserId) {
+    async fn part(&self, user: &UserId) {
         if let Err(error) = self.leave_all(user).await {
             tracing::error!(%user, %error, "could not take a deactivated user out of all rooms");
         }

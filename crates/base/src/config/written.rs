@@ -71,8 +71,7 @@ impl Written {
 
     /// The top-level options that one of the two sets otherwise than the other, in the order of their names.
     pub fn changed(&self, other: &Self) -> Vec<String> {
-        let mut names: Vec<&str> =
-            self.entries.iter().chain(&other.entries).map(|entry| entry.key.as_str()).collect();
+        let mut names: Vec<&str> = self.entries.iter().chain(&other.entries).map(|entry| entry.key.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         let value = |written: &Self, name: &str| written.entry(name).map(|entry| entry.node.to_json());
@@ -127,7 +126,8 @@ fn salvage_text(text: &str, file: &Path, index: usize) -> Vec<Entry> {
 fn top_level_blocks(text: &str) -> Vec<(u32, String)> {
     let mut blocks: Vec<(u32, String)> = Vec::new();
     for (number, line) in (0..).zip(text.lines()) {
-        let begins = line.starts_with(|first: char| first.is_alphanumeric() || first == '_' || first == '"' || first == '\'');
+        let begins =
+            line.starts_with(|first: char| first.is_alphanumeric() || first == '_' || first == '"' || first == '\'');
         match blocks.last_mut() {
             Some((_, block)) if !begins => {
                 block.push('\n');

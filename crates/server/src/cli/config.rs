@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use plexus_base::config::{self, Options};
+use plexus_base::config::{self, Options, Problem, Report, Setting};
+use serde_json::{Value, json};
 
 use super::{CommandError, YesNo};
 use crate::data_dir::{self, New};
@@ -56,6 +57,7 @@ pub fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
         server_name: &args.server_name,
         report_stats: args.report_stats == YesNo::Yes,
         open_ports: args.open_private_ports,
+        port: None,
     };
     if args.config_only {
         return configuration_only(args, &new);
@@ -85,6 +87,9 @@ fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), Co
 pub enum ConfigCommand {
     /// Say what is wrong, unknown or without effect in a configuration; exits 1 when anything is
     Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         /// Configuration file or directory; may be repeated
         #[arg(short = 'c', long = "config-path", value_name = "PATH", default_value = "plexus-data/homeserver.yaml")]
         config_path: Vec<PathBuf>,
@@ -93,12 +98,43 @@ pub enum ConfigCommand {
 
 /// Runs `plexus config ...`.
 pub fn run(command: &ConfigCommand) -> ExitCode {
-    let ConfigCommand::Check { config_path } = command;
+    let ConfigCommand::Check { json, config_path } = command;
     let report = config::check(config_path, Options::default());
-    print!("{report}");
-    if !report.is_clean() {
-        return ExitCode::FAILURE;
+    let is_clean = report.is_clean();
+    if *json {
+        println!("{:#}", as_json(&report));
+    } else {
+        print!("{report}");
+        if is_clean {
+            println!("no mistakes found");
+        }
     }
-    println!("the configuration is fine");
-    ExitCode::SUCCESS
+    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn as_json(report: &Report) -> Value {
+    let problems = |problems: &[Problem]| -> Value {
+        problems
+            .iter()
+            .map(|Problem { file, line, option, message }| {
+                json!({ "file": file, "line": line, "option": option, "message": message })
+            })
+            .collect()
+    };
+    let settings = |settings: &[Setting]| -> Value {
+        settings
+            .iter()
+            .map(|Setting { file, line, option, nearest }| {
+                json!({ "file": file, "line": line, "option": option, "did_you_mean": nearest })
+            })
+            .collect()
+    };
+    json!({
+        "ok": report.is_clean(),
+        "errors": problems(&report.errors),
+        "warnings": problems(&report.warnings),
+        "unknown": settings(&report.unknown),
+        "not_in_effect": settings(&report.not_in_effect),
+        "moot": settings(&report.moot),
+    })
 }

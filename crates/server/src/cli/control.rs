@@ -1,4 +1,6 @@
-//! `plexus start|stop|restart|status`: the server in the background, as synctl does it.
+//! `plexus start|stop|restart|status`, as synctl has them. Whether a server runs is asked at its control socket, which every
+//! server has, and then of the pid file, which one in the background has. Where these are is all that `stop` and `status`
+//! need of the configuration, so that mistakes in it do not keep anybody from stopping a server.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -8,11 +10,12 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Args;
-use plexus_base::config::Config;
+use plexus_base::config::{Config, MediaSection, Written};
 use plexus_base::{Clock, private};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CommandError, ConfigArgs};
+use crate::control_socket::ControlClient;
 use crate::{data_dir, pid_file};
 
 /// How long a start may take before it counts as failed: the schema may have to be brought up to date.
@@ -45,30 +48,106 @@ impl ControlArgs {
     }
 }
 
-/// Why the background server could not be controlled.
+/// Why the server could not be controlled.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
-    #[error("already running, process {0}")]
-    Running(i32),
+    #[error("already running, as process {0}; `plexus restart` restarts the server")]
+    Running(u32),
     #[error("cannot read the pid file {0}: {1}")]
     PidFile(PathBuf, std::io::Error),
     #[error("the server did not start:\n{0}")]
     Failed(String),
     #[error("the server does not listen yet after 10 minutes; it is left running as process {0}")]
     Slow(u32),
-    #[error("process {0} does not stop")]
-    Stubborn(i32),
-    #[error("cannot end process {0}: {1}")]
-    Kill(i32, rustix::io::Errno),
+    #[error("the server, process {process}, has not ended within {seconds} s; `kill -KILL {process}` ends it")]
+    Stubborn { process: u32, seconds: u64 },
+    #[error("cannot send a signal to the server, process {0}: {1}")]
+    Kill(u32, rustix::io::Errno),
+    #[error("the server was not stopped, because it could not start again: {0}")]
+    WouldNotStart(data_dir::LoadError),
 }
 
 /// The pid file: `pid_file`, or homeserver.pid beside the configuration.
 pub fn pid_path(config: &Config) -> PathBuf {
-    let named = config.server.pid_file.clone();
-    named.unwrap_or_else(|| config.config_dir.join("homeserver.pid"))
+    pid_path_of(config.server.pid_file.clone(), &config.config_dir)
 }
 
-fn running(path: &Path) -> Result<Option<i32>, ControlError> {
+fn pid_path_of(named: Option<PathBuf>, config_dir: &Path) -> PathBuf {
+    named.unwrap_or_else(|| config_dir.join("homeserver.pid"))
+}
+
+/// A server that runs.
+enum Found {
+    Listening(ControlClient),
+    /// By its pid file alone: the server could not make its control socket, or is still starting.
+    Noted {
+        process: u32,
+        pid_file: PathBuf,
+    },
+}
+
+impl Found {
+    fn process(&self) -> u32 {
+        match self {
+            Self::Listening(client) => client.process,
+            Self::Noted { process, .. } => *process,
+        }
+    }
+
+    /// Has the server end. `false`: it has not within [`STOP_TIMEOUT`].
+    fn stop(&mut self) -> Result<bool, CommandError> {
+        match self {
+            Self::Listening(client) => Ok(client.stop(STOP_TIMEOUT)?),
+            Self::Noted { process, pid_file } => terminate(*process, pid_file),
+        }
+    }
+}
+
+fn terminate(number: u32, pid_file: &Path) -> Result<bool, CommandError> {
+    if let Some(process) = i32::try_from(number).ok().and_then(Pid::from_raw) {
+        kill_process(process, Signal::TERM).map_err(|error| ControlError::Kill(number, error))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let gone = async {
+        while running(pid_file)? == Some(number) {
+            tokio::time::sleep(POLL).await;
+        }
+        Ok::<_, ControlError>(true)
+    };
+    Ok(runtime.block_on(async { tokio::time::timeout(STOP_TIMEOUT, gone).await.unwrap_or(Ok(false)) })?)
+}
+
+/// The server of a configuration, if it runs; the configuration may be wrong.
+fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
+    let written = written(args)?;
+    if let Some(client) = ControlClient::connect(&media_store(&written))? {
+        return Ok(Some(Found::Listening(client)));
+    }
+    let pid_file = pid_path_of(written.path("pid_file"), written.config_dir());
+    Ok(running(&pid_file)?.map(|process| Found::Noted { process, pid_file }))
+}
+
+/// The connection to the server of a configuration, if it runs, and the folder where its control socket is. The configuration
+/// may be wrong.
+///
+/// # Errors
+/// When there is no configuration, or the socket is another user's.
+pub fn control_client(args: &ConfigArgs) -> Result<(PathBuf, Option<ControlClient>), CommandError> {
+    let folder = media_store(&written(args)?);
+    let client = ControlClient::connect(&folder)?;
+    Ok((folder, client))
+}
+
+fn written(args: &ConfigArgs) -> Result<Written, data_dir::LoadError> {
+    let paths = data_dir::existing(args)?;
+    Ok(Written::salvage(&paths))
+}
+
+fn media_store(written: &Written) -> PathBuf {
+    written.path("media_store_path").unwrap_or_else(|| MediaSection::DEFAULT_STORE.into())
+}
+
+fn running(path: &Path) -> Result<Option<u32>, ControlError> {
     pid_file::running(path).map_err(|error| ControlError::PidFile(path.to_owned(), error))
 }
 
@@ -83,17 +162,17 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
     }
     data_dir::create_if_new(&super::ServeArgs::plain(config.clone()))?;
     let loaded = data_dir::load(&config)?.config;
-    if let Some(pid) = running(&pid_path(&loaded))? {
-        return Err(ControlError::Running(pid).into());
+    if let Some(server) = find(&config)? {
+        return Err(ControlError::Running(server.process()).into());
     }
-    detach(&config, &loaded)
+    detach(&config, &loaded, None)
 }
 
 /// Runs `plexus serve --detached` and waits until it says that it listens, or ends.
 ///
 /// # Errors
 /// When it ends, or takes too long.
-pub fn detach(args: &ConfigArgs, config: &Config) -> Result<(), CommandError> {
+pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(), CommandError> {
     let log_path = config.config_dir.join("homeserver.log");
     let mut log = private::options().create(true).append(true).read(true).open(&log_path)?;
     let before = log.metadata()?.len();
@@ -105,6 +184,9 @@ pub fn detach(args: &ConfigArgs, config: &Config) -> Result<(), CommandError> {
     command.arg("serve").arg("--detached").arg("--data-dir").arg(args.data_dir());
     for path in &args.config_path {
         command.arg("--config-path").arg(path);
+    }
+    if let Some(port) = port {
+        command.arg("--port").arg(port.to_string());
     }
     let child = command
         .env("NOTIFY_SOCKET", &socket_path)
@@ -153,30 +235,18 @@ fn wait_until_ready(mut child: Child, socket: &UnixDatagram) -> Result<Started, 
     }
 }
 
-/// Stops the server and waits for its end.
+/// Stops the server, in the background or not, and waits for its end.
 ///
 /// # Errors
 /// When it does not end.
 pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
-    let config = data_dir::load(&args.config())?.config;
-    let path = pid_path(&config);
-    let Some(pid) = running(&path)? else {
+    let Some(mut server) = find(&args.config())? else {
         println!("not running");
         return Ok(());
     };
-    if let Some(process) = Pid::from_raw(pid) {
-        kill_process(process, Signal::TERM).map_err(|error| ControlError::Kill(pid, error))?;
+    if !server.stop()? {
+        return Err(ControlError::Stubborn { process: server.process(), seconds: STOP_TIMEOUT.as_secs() }.into());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    runtime.block_on(async {
-        let gone = async {
-            while running(&path)? == Some(pid) {
-                tokio::time::sleep(POLL).await;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(STOP_TIMEOUT, gone).await.unwrap_or(Err(ControlError::Stubborn(pid)))
-    })?;
     println!("stopped");
     Ok(())
 }
@@ -184,20 +254,20 @@ pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
 /// Stops the server if it runs, and starts it.
 ///
 /// # Errors
-/// As [`stop`] and [`start`].
+/// As [`stop`] and [`start`]; with mistakes in the configuration the server is left running.
 pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
+    if find(&args.config())?.is_some() {
+        data_dir::load(&args.config()).map_err(ControlError::WouldNotStart)?;
+    }
     stop(args)?;
     start(args)
 }
 
 /// Says whether the server runs: 0 if so, 3 if not, 1 when that cannot be found out.
 pub fn status(args: &ControlArgs) -> ExitCode {
-    let pid = data_dir::load(&args.config())
-        .map_err(CommandError::from)
-        .and_then(|loaded| Ok(running(&pid_path(&loaded.config))?));
-    match pid {
-        Ok(Some(pid)) => {
-            println!("running, process {pid}");
+    match find(&args.config()) {
+        Ok(Some(server)) => {
+            println!("running, process {}", server.process());
             ExitCode::SUCCESS
         }
         Ok(None) => {

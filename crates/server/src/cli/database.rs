@@ -1,7 +1,9 @@
 //! `plexus db migrate|check|stats`.
 
-use clap::Subcommand;
-use plexus_store::{maintenance, migrate};
+use clap::{Args, Subcommand};
+use plexus_store::maintenance::{self, Problem, TableStats};
+use plexus_store::migrate;
+use serde_json::{Value, json};
 
 use super::{CommandError, ConfigArgs};
 use crate::{data_dir, wire};
@@ -12,14 +14,30 @@ pub enum DatabaseCommand {
     /// Bring the schema up to date
     Migrate(ConfigArgs),
     /// Look for damage; exits 1 when there is some
-    Check(ConfigArgs),
-    /// Count what is in it
-    Stats(ConfigArgs),
+    Check(LookArgs),
+    /// Count the rows and bytes of tables that hold something
+    Stats {
+        /// Empty tables, too
+        #[arg(short, long)]
+        all: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+}
+
+/// Arguments of commands that only read.
+#[derive(Debug, Args)]
+pub struct LookArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Damage was found.
 #[derive(Debug, thiserror::Error)]
-#[error("the database has {0} problems")]
+#[error("the database has {0} problems; restore a backup, or report them with the lines above")]
 struct Damaged(usize);
 
 /// Runs `plexus db ...`.
@@ -27,32 +45,58 @@ struct Damaged(usize);
 /// # Errors
 /// When the database cannot be opened, or is damaged.
 pub fn run(command: &DatabaseCommand) -> Result<(), CommandError> {
-    let (DatabaseCommand::Migrate(args) | DatabaseCommand::Check(args) | DatabaseCommand::Stats(args)) = command;
+    let (DatabaseCommand::Migrate(args)
+    | DatabaseCommand::Check(LookArgs { config: args, .. })
+    | DatabaseCommand::Stats { look: LookArgs { config: args, .. }, .. }) = command;
     let options = wire::database_options(&data_dir::load(args)?.config)?;
     match command {
         DatabaseCommand::Migrate(_) => {
-            let ran = migrate::migrate_database(&options)?;
-            match ran.last() {
-                Some(last) => println!("brought the schema to version {last}"),
+            match migrate::migrate_database(&options)?.last() {
+                Some(last) => println!("the schema has version {last} now"),
                 None => println!("the schema is up to date"),
             }
+            Ok(())
         }
-        DatabaseCommand::Check(_) => {
-            let problems = maintenance::check(&options)?;
-            for problem in &problems {
-                println!("{}: {}", problem.rule, problem.found);
-            }
-            if !problems.is_empty() {
-                return Err(Damaged(problems.len()).into());
-            }
-            println!("no damage found");
-        }
-        DatabaseCommand::Stats(_) => {
-            println!("{:>14} {:>14}  table", "rows", "bytes");
-            for table in maintenance::stats(&options)? {
-                println!("{:>14} {:>14}  {}", table.rows, table.bytes, table.table);
-            }
+        DatabaseCommand::Check(look) => report_problems(&maintenance::check(&options)?, look.json),
+        DatabaseCommand::Stats { all, look } => {
+            let mut tables = maintenance::stats(&options)?;
+            tables.retain(|table| *all || table.rows > 0);
+            print_stats(&tables, look.json);
+            Ok(())
         }
     }
+}
+
+fn report_problems(problems: &[Problem], json: bool) -> Result<(), CommandError> {
+    if json {
+        let list: Value =
+            problems.iter().map(|problem| json!({ "rule": problem.rule, "found": problem.found })).collect();
+        println!("{:#}", json!({ "ok": problems.is_empty(), "problems": list }));
+    } else {
+        for problem in problems {
+            println!("{}: {}", problem.rule, problem.found);
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Damaged(problems.len()).into());
+    }
+    if !json {
+        println!("no damage found");
+    }
     Ok(())
+}
+
+fn print_stats(tables: &[TableStats], json: bool) {
+    if json {
+        let list: Value = tables
+            .iter()
+            .map(|table| json!({ "table": table.table, "rows": table.rows, "bytes": table.bytes }))
+            .collect();
+        println!("{:#}", json!({ "tables": list }));
+        return;
+    }
+    println!("{:>14} {:>14}  table", "rows", "bytes");
+    for table in tables {
+        println!("{:>14} {:>14}  {}", table.rows, table.bytes, table.table);
+    }
 }

@@ -126,6 +126,7 @@ fn configuration(folder: &Path, port: u16) -> Result<Config, CommandError> {
             server_name: &name(port),
             report_stats: false,
             open_ports: false,
+            port: None,
         })?;
     }
     data_dir::write_whole(demo, &options(folder, port))?;

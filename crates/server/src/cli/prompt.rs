@@ -1,6 +1,8 @@
 //! Questions on the terminal.
 
+use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
@@ -52,4 +54,30 @@ pub fn new_password() -> io::Result<String> {
         }
         eprintln!("The passwords differ.");
     }
+}
+
+/// The new password that an option gives, or the file that another one names (`-`: standard input), or that is typed.
+///
+/// # Errors
+/// When the file or the terminal cannot be read.
+pub fn given_password(given: Option<&str>, file: Option<&Path>) -> io::Result<String> {
+    if let Some(password) = given {
+        return Ok(password.to_owned());
+    }
+    let Some(path) = file else {
+        return new_password();
+    };
+    let text = if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    let text = text.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot read the password file {}: {error}", path.display()))
+    })?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Whether the answer to a question is yes; anything else is no.
+///
+/// # Errors
+/// As [`line`].
+pub fn is_yes(question: &str) -> io::Result<bool> {
+    Ok(matches!(line(question)?.to_lowercase().as_str(), "y" | "yes" | "true"))
 }

@@ -1,16 +1,15 @@
 //! `plexus register`: makes a user on a running server through /_synapse/admin/v1/register, as register_new_matrix_user does.
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use http::{Method, StatusCode};
 use plexus_accounts::{SignedRegistration, shared_secret_mac};
-use plexus_base::config::{Config, Listener, ListenerType, ResourceName};
+use plexus_base::config::{Listener, ListenerType, ResourceName, Written};
 use serde_json::json;
 
-use super::ask::{ask, field, parsed};
+use super::ask::{AskError, ask, field, parsed};
 use super::{CommandError, ConfigArgs, prompt};
 
 /// Where the server is asked when nothing says otherwise.
@@ -57,10 +56,12 @@ pub struct RegisterArgs {
 /// Why no user was made.
 #[derive(Debug, thiserror::Error)]
 enum RegisterError {
-    #[error("no registration_shared_secret in the configuration; add one, or name it with -k")]
-    NoSecret,
-    #[error("cannot read the password file {0}: {1}")]
-    PasswordFile(PathBuf, std::io::Error),
+    #[error(
+        "there is no registration_shared_secret in {0}: add one and restart the server, or give the server's with -k"
+    )]
+    NoSecret(String),
+    #[error("{cause}; is the server running? `plexus status` says so, and `plexus start` starts it ({origin})")]
+    Unreachable { cause: AskError, origin: String },
 }
 
 /// Makes the user.
@@ -68,23 +69,22 @@ enum RegisterError {
 /// # Errors
 /// When something is missing, the server cannot be reached or refuses.
 pub fn run(args: RegisterArgs) -> Result<(), CommandError> {
-    let (secret, configured_url) = secret_and_url(&args)?;
-    let url = args.server_url.clone().or(configured_url).unwrap_or_else(|| DEFAULT_URL.to_owned());
+    let target = Target::of(&args)?;
     let user = match &args.user {
         Some(user) => user.clone(),
         None => prompt::line("New user: ")?,
     };
-    let password = password(&args)?;
+    let password = prompt::given_password(args.password.as_deref(), args.password_file.as_deref())?;
     let admin = if args.admin || args.no_admin {
         args.admin
     } else if args.user.is_some() && (args.password.is_some() || args.password_file.is_some()) {
         false
     } else {
-        matches!(prompt::line("Make admin [no]: ")?.to_lowercase().as_str(), "y" | "yes" | "true")
+        prompt::is_yes("Make admin [no]: ")?
     };
     let request = NewUser { user: &user, password: &password, admin, user_type: args.user_type.as_deref() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(register(url.trim_end_matches('/'), &secret, &request));
+    let result = runtime.block_on(register(&target, &request));
     match result {
         Ok(user_id) => println!("Made {user_id}{}.", if admin { ", an administrator" } else { "" }),
         Err(Failure::Exists) if args.exists_ok => println!("{user} exists already."),
@@ -112,9 +112,13 @@ impl<E: Into<CommandError>> From<E> for Failure {
     }
 }
 
-async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String, Failure> {
-    let url = format!("{base}/_synapse/admin/v1/register");
-    let answer = ask(Method::GET, &url, None, None).await?;
+async fn register(target: &Target, new: &NewUser<'_>) -> Result<String, Failure> {
+    let url = format!("{}/_synapse/admin/v1/register", target.url.trim_end_matches('/'));
+    let answer = ask(Method::GET, &url, None, None).await.map_err(|cause| match cause {
+        AskError::Unreachable(_) => RegisterError::Unreachable { cause, origin: target.origin.clone() }.into(),
+        other => CommandError::from(other),
+    });
+    let answer = answer.map_err(Failure::Other)?;
     let nonce = field(&url, &answer, "nonce")?;
     let signed = SignedRegistration {
         nonce: &nonce,
@@ -128,7 +132,7 @@ async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String,
         "username": new.user,
         "password": new.password,
         "admin": new.admin,
-        "mac": shared_secret_mac(secret, signed),
+        "mac": shared_secret_mac(&target.secret, signed),
     });
     if let Some(user_type) = new.user_type {
         body["user_type"] = user_type.into();
@@ -143,23 +147,47 @@ async fn register(base: &str, secret: &str, new: &NewUser<'_>) -> Result<String,
     Ok(field(&url, &answer, "user_id")?)
 }
 
-/// The shared secret, and the address of the server whose configuration it came from.
-fn secret_and_url(args: &RegisterArgs) -> Result<(String, Option<String>), CommandError> {
-    if let Some(secret) = &args.shared_secret {
-        return Ok((secret.clone(), None));
+/// The server that is asked.
+struct Target {
+    secret: String,
+    url: String,
+    /// Where the address comes from, for whoever cannot be reached there.
+    origin: String,
+}
+
+impl Target {
+    /// The configuration may have any mistakes: its secret is needed, and its listeners if the address is not given.
+    fn of(args: &RegisterArgs) -> Result<Self, CommandError> {
+        let (secret, written) = match &args.shared_secret {
+            Some(secret) => (secret.clone(), Written::default()),
+            None => {
+                let config = ConfigArgs { config_path: args.config.clone(), data_dir: args.data_dir.clone() };
+                let paths = crate::data_dir::existing(&config)?;
+                let written = Written::salvage(&paths);
+                let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                let secret = written.secret("registration_shared_secret");
+                let secret = secret.ok_or_else(|| RegisterError::NoSecret(names.join(", ")))?;
+                (secret.expose().to_owned(), written)
+            }
+        };
+        let (url, origin) = match (&args.server_url, listener_url(&written.listeners())) {
+            (Some(url), _) => (url.clone(), "the address was given on the command line".to_owned()),
+            (None, Some(url)) => {
+                let place = written.place("listeners").unwrap_or_default();
+                (url, format!("the address is that of `listeners` in {place}"))
+            }
+            (None, None) => (DEFAULT_URL.to_owned(), "that is the usual address; another can be given".to_owned()),
+        };
+        Ok(Self { secret, url, origin })
     }
-    let config = ConfigArgs { config_path: args.config.clone(), data_dir: args.data_dir.clone() };
-    let config = crate::data_dir::load(&config)?.config;
-    let secret = config.registration.registration_shared_secret.clone().ok_or(RegisterError::NoSecret)?;
-    Ok((secret.expose().to_owned(), listener_url(&config)))
 }
 
 /// The address of the first listener that serves clients on a port, one without TLS if there is one.
-fn listener_url(config: &Config) -> Option<String> {
+fn listener_url(listeners: &[Listener]) -> Option<String> {
     let serving = |listener: &&Listener| {
         listener.r#type == ListenerType::Http && listener.port.is_some() && listener.serves(ResourceName::Client)
     };
-    let mut listeners: Vec<&Listener> = config.server.listeners.iter().filter(serving).collect();
+    let mut listeners: Vec<&Listener> = listeners.iter().filter(serving).collect();
     listeners.sort_by_key(|listener| listener.tls);
     let listener = listeners.first()?;
     let scheme = if listener.tls { "https" } else { "http" };
@@ -177,19 +205,6 @@ fn reachable_host(addresses: &[String]) -> String {
         },
         _ => "localhost".to_owned(),
     }
-}
-
-fn password(args: &RegisterArgs) -> Result<String, CommandError> {
-    if let Some(password) = &args.password {
-        return Ok(password.clone());
-    }
-    let Some(path) = &args.password_file else {
-        return Ok(prompt::new_password()?);
-    };
-    let text =
-        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
-    let text = text.map_err(|source| RegisterError::PasswordFile(path.clone(), source))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 #[cfg(test)]

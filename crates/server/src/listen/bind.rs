@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use plexus_base::config::Listener;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Connections the system keeps waiting until they are accepted.
@@ -23,19 +24,22 @@ pub enum BindError {
         address: String,
     },
     /// Another process has it.
-    #[error("cannot listen on {address}: the port is in use by another process")]
+    #[error(
+        "cannot listen on {address}: the port is in use by another process; stop that one (`ss -ltnp` names it), or choose \
+         another port, in the configuration or with --port"
+    )]
     PortTaken {
         /// The address.
         address: SocketAddr,
     },
     /// Another server answers on the unix socket.
-    #[error("cannot listen on {path}: another process listens there")]
+    #[error("cannot listen on {path}: another process listens there; stop that one, or choose another path")]
     SocketTaken {
         /// The socket's path.
         path: PathBuf,
     },
     /// Something that is no socket lies at the path.
-    #[error("cannot listen on {path}: a file that is not a socket is in the way")]
+    #[error("cannot listen on {path}: there is a file that is not a socket; move it away, or choose another path")]
     NotASocket {
         /// The socket's path.
         path: PathBuf,
@@ -56,6 +60,29 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
+}
+
+impl BindError {
+    /// Whether it is this listener that cannot listen.
+    pub fn is_about(&self, listener: &Listener) -> bool {
+        match self {
+            Self::Address { port, .. } => listener.port == Some(*port),
+            Self::PortTaken { address } | Self::Privileged { address } => listener.port == Some(address.port()),
+            Self::SocketTaken { path } | Self::NotASocket { path } => listener.path.as_ref() == Some(path),
+            Self::Refused { address, .. } => match &listener.path {
+                Some(path) => path.display().to_string() == *address,
+                None => listener.port.is_some_and(|port| address.ends_with(&format!(":{port}"))),
+            },
+        }
+    }
+
+    /// The member of a TCP listener that is to be changed.
+    pub fn member(&self) -> &'static str {
+        match self {
+            Self::Address { .. } | Self::Refused { .. } => "bind_addresses",
+            _ => "port",
+        }
+    }
 }
 
 /// Listens on `port` of each of `addresses`.

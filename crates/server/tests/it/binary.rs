@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use plexus_testkit::unique_name;
+use plexus_testkit::{TestPlace, unique_name};
 
 /// A folder with a configuration made by `plexus generate-config`.
 pub struct Installation {
@@ -61,6 +61,15 @@ impl Installation {
         let port = free_port();
         let installation = Self { folder, port };
         installation.edit("port: 8008", &format!("port: {port}"));
+        installation
+    }
+
+    /// As [`Installation::new`], on a database of its own choosing.
+    pub fn on(place: &TestPlace) -> Self {
+        let installation = Self::new();
+        let file = installation.folder.join("homeserver.db");
+        let made = format!("database:\n  name: sqlite3\n  args:\n    database: {:?}\n", file.display().to_string());
+        installation.edit(&made, &place.homeserver_yaml());
         installation
     }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::binary::{Installation, plexus, stderr, stdout, temporary_folder};
 
 #[test]
@@ -39,6 +41,25 @@ fn config_check() {
     let found = check();
     assert_eq!(found.status.code(), Some(1));
     assert!(stdout(&found).contains("did you mean enable_registration"), "{}", stdout(&found));
+
+    let json = || {
+        let output = plexus().args(["config", "check", "--json", "-c"]).arg(installation.yaml()).output().unwrap();
+        (output.status.code(), serde_json::from_str::<Value>(&stdout(&output)).unwrap())
+    };
+    let (code, report) = json();
+    assert_eq!((code, &report["ok"]), (Some(1), &json!(false)));
+    let unknown = &report["unknown"][0];
+    assert_eq!(
+        (&unknown["option"], &unknown["did_you_mean"]),
+        (&json!("enable_registratoin"), &json!("enable_registration"))
+    );
+    assert_eq!(unknown["file"], json!(installation.yaml()));
+    assert!(unknown["line"].as_u64().is_some_and(|line| line > 50), "{unknown}");
+    installation.edit("enable_registratoin: true", "enable_registration: perhaps");
+    let (code, report) = json();
+    assert_eq!((code, &report["errors"][0]["option"]), (Some(1), &json!("enable_registration")));
+    installation.edit("enable_registration: perhaps", "enable_registration: false");
+    assert_eq!(json().0, Some(0));
 }
 
 #[test]
@@ -49,5 +70,40 @@ fn the_database() {
     assert!(migrated.status.success(), "{}", stderr(&migrated));
     assert!(stdout(&db("migrate")).contains("up to date"));
     assert!(stdout(&db("check")).contains("no damage"));
-    assert!(stdout(&db("stats")).contains("users"));
+    let stats = stdout(&db("stats"));
+    assert!(stats.contains("  schema_version\n") && !stats.contains("  users\n"), "empty tables are left out: {stats}");
+    let more = |arguments: &[&str]| {
+        stdout(&plexus().arg("db").args(arguments).arg("-c").arg(installation.yaml()).output().unwrap())
+    };
+    assert!(more(&["stats", "--all"]).contains("  users\n"));
+    let stats: Value = serde_json::from_str(&more(&["stats", "--json"])).unwrap();
+    let tables = stats["tables"].as_array().unwrap();
+    assert!(
+        tables.iter().all(|table| table["rows"].as_u64() > Some(0) && table["bytes"].as_u64() > Some(0)),
+        "{stats}"
+    );
+    let check: Value = serde_json::from_str(&more(&["check", "--json"])).unwrap();
+    assert_eq!(check, json!({ "ok": true, "problems": [] }));
+}
+
+#[test]
+fn shells_and_manual_pages() {
+    for (shell, begins) in [("bash", "_plexus()"), ("zsh", "#compdef plexus"), ("fish", "# Print an optspec")] {
+        let script = plexus().args(["completion", shell]).output().unwrap();
+        assert!(stdout(&script).starts_with(begins), "{}", stdout(&script));
+        assert!(stdout(&script).contains("deactivate"), "{shell}");
+    }
+    assert_eq!(plexus().args(["completion", "tcsh"]).output().unwrap().status.code(), Some(2));
+
+    let page = |command: &[&str]| plexus().arg("man").args(command).output().unwrap();
+    assert!(stdout(&page(&[])).contains(".TH plexus 1"), "{}", stdout(&page(&[])));
+    let lock = stdout(&page(&["user", "lock"]));
+    assert!(lock.contains(".TH plexus-user-lock 1") && lock.contains("plexus user lock"), "{lock}");
+    assert!(stderr(&page(&["user", "unplug"])).contains("no command `plexus user unplug`"));
+    let folder = temporary_folder();
+    assert!(plexus().args(["man", "--output-dir"]).arg(&folder).output().unwrap().status.success());
+    for name in ["plexus.1", "plexus-serve.1", "plexus-user-deactivate.1"] {
+        assert!(folder.join(name).exists(), "{name}");
+    }
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -102,3 +102,21 @@ fn hash_password_asks_twice() {
     let (status, shown) = terminal.end();
     assert!(status.success() && shown.contains("$argon2id$") && !shown.contains("three"), "{shown}");
 }
+
+#[test]
+fn colours_can_be_switched_off() {
+    for (no_color, coloured) in [("", true), ("1", false)] {
+        let installation = Installation::new();
+        let mut command = installation.command("serve");
+        command.env("NO_COLOR", no_color);
+        let mut terminal = Terminal::run(command);
+        while !terminal.shown.contains("serves it.example") || !terminal.shown.contains("INFO") {
+            assert!(terminal.read(), "it ended: {}", terminal.shown);
+        }
+        let pid = rustix::process::Pid::from_child(&terminal.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let (status, shown) = terminal.end();
+        assert!(status.success());
+        assert_eq!(shown.contains('\u{1b}'), coloured, "{shown}");
+    }
+}

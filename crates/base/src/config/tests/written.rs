@@ -34,7 +34,8 @@ fn what_is_readable_of_a_broken_file_is_read() {
     assert_eq!(written.place("registration_shared_secret"), Some(format!("{}:14", file.display())));
 
     // In a file that is YAML, one wrong listener does not hide the others.
-    std::fs::write(&file, BROKEN.replace("[no", "no").replace("- stray\n", "").replace("'media", "media")).expect("writable");
+    std::fs::write(&file, BROKEN.replace("[no", "no").replace("- stray\n", "").replace("'media", "media"))
+        .expect("writable");
     assert!(load(std::slice::from_ref(&file), Options::default()).is_err());
     let written = Written::salvage(std::slice::from_ref(&file));
     let ports: Vec<_> = written.listeners().iter().map(|listener| listener.port).collect();
@@ -61,7 +62,8 @@ fn places_and_changes() {
     let (first, second) = (folder.join("1.yaml"), folder.join("2.yaml"));
     let yaml = "server_name: example.com\nlisteners:\n  - port: 8008\n    type: http\n  - type: http\n    port: 8009\n";
     std::fs::write(&first, yaml).expect("writable");
-    std::fs::write(&second, "\nreport_stats: no\ndatabase:\n  name: sqlite3\n  args: {database: x.db}\n").expect("writable");
+    std::fs::write(&second, "\nreport_stats: no\ndatabase:\n  name: sqlite3\n  args: {database: x.db}\n")
+        .expect("writable");
     let read = || load(std::slice::from_ref(&folder), Options::default()).expect("valid").written;
     let written = read();
     let place = |file: &PathBuf, line: u32| Some(format!("{}:{line}", file.display()));
@@ -71,7 +73,8 @@ fn places_and_changes() {
     assert_eq!(written.place("database.args.database"), place(&second, 5));
     assert_eq!(written.place("pid_file"), None);
 
-    std::fs::write(&second, "database:\n  name: sqlite3\n  args: {database: x.db}\npid_file: /run/x\n").expect("writable");
+    std::fs::write(&second, "database:\n  name: sqlite3\n  args: {database: x.db}\npid_file: /run/x\n")
+        .expect("writable");
     assert_eq!(written.changed(&read()), ["pid_file", "report_stats"], "and not what is on another line now");
     assert_eq!(written.changed(&written), Vec::<String>::new());
     assert!(!format!("{written:?}").contains("sqlite3"), "secrets are among the options");

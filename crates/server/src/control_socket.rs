@@ -1,0 +1,269 @@
+//! The control socket, through which commands on this machine reach the running server.
+//!
+//! It is a unix socket and not HTTP, because the system says who connects: the server's own user and root may, nobody else,
+//! and there is no secret to keep. Nor do commands write to the database of a running server: they would go past its one
+//! writer and past what it holds in memory. The socket lies in the media store, the one folder that every server can write
+//! to. `plexus stop` and `plexus status` use it as well, however the server was started.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::listen::{self, BindError};
+use crate::users::{UserAdmin, UserReply, UserRequest};
+
+/// The socket's name in the media store.
+const NAME: &str = "control.sock";
+/// Only the server's own user may connect (and root, who may anyway).
+const MODE: u32 = 0o600;
+/// Commands connected at a time: a person gives one, and `plexus stop` stays until the end.
+const MAX_CONNECTIONS: usize = 16;
+/// The longest request, in bytes: it holds a password at most.
+const MAX_REQUEST_BYTES: u64 = 64 * 1024;
+/// Longer paths do not fit into a unix socket's address (104 bytes on some systems), and go through [`Place::folder`].
+const MAX_PATH_BYTES: usize = 100;
+/// How long a command waits for the server's reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a command asks of the server.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Request {
+    /// Which process it is.
+    Process,
+    /// Finish the requests in flight, and end.
+    Stop,
+    /// Something about users.
+    User(UserRequest),
+}
+
+/// What the server says.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    /// Its process, by the number that it has for itself.
+    Process(u32),
+    /// The connection ends when the server does.
+    Stopping,
+    /// What came of a request about users.
+    User(UserReply),
+    /// The command is of another version than the server, which is this one.
+    NotUnderstood(String),
+}
+
+/// Where the socket is, and a path to it that is short enough.
+struct Place {
+    path: PathBuf,
+    short: PathBuf,
+    /// Held open as long as `short` leads through it.
+    _folder: Option<OwnedFd>,
+}
+
+impl Place {
+    fn of(media_store: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(media_store)?.join(NAME);
+        if path.as_os_str().len() <= MAX_PATH_BYTES {
+            return Ok(Self { short: path.clone(), path, _folder: None });
+        }
+        let folder = rustix::fs::open(media_store, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(NAME);
+        Ok(Self { path, short, _folder: Some(folder) })
+    }
+}
+
+/// The server's end.
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Listens in the folder of the media store.
+    ///
+    /// # Errors
+    /// When another server listens there, or the system refuses.
+    pub fn bind(media_store: &Path) -> Result<Self, BindError> {
+        let refused = |source| BindError::Refused { address: media_store.join(NAME).display().to_string(), source };
+        let place = Place::of(media_store).map_err(refused)?;
+        let listener = listen::bind_unix(&place.short, MODE)?;
+        Ok(Self { listener, path: place.path })
+    }
+
+    /// Carries out what commands ask for, until the future is dropped. The connections end with it. `stop` is notified when the
+    /// server is to end.
+    pub async fn serve(self, users: Arc<UserAdmin>, stop: Arc<Notify>) {
+        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection on {}: {error}", self.path.display());
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            while connections.try_join_next().is_some() {}
+            let (users, stop) = (Arc::clone(&users), Arc::clone(&stop));
+            connections.spawn(async move {
+                if let Err(error) = converse(stream, &users, &stop).await {
+                    tracing::debug!("a command hung up: {error}");
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Answers requests, one JSON object a line, until the command hangs up.
+async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, stop: &Notify) -> io::Result<()> {
+    // The socket's mode says the same; it is set a moment after the socket is there.
+    let caller = stream.peer_cred()?.uid();
+    if caller != 0 && caller != rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let (read, mut write) = stream.into_split();
+    let mut read = tokio::io::BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        if (&mut read).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line).await? == 0 {
+            return Ok(());
+        }
+        let reply = match serde_json::from_slice(&line) {
+            Ok(Request::Process) => Reply::Process(std::process::id()),
+            Ok(Request::Stop) => {
+                stop.notify_one();
+                Reply::Stopping
+            }
+            Ok(Request::User(request)) => Reply::User(users.carry_out(request).await),
+            Err(_) => Reply::NotUnderstood(env!("CARGO_PKG_VERSION").to_owned()),
+        };
+        let mut text = serde_json::to_vec(&reply)?;
+        text.push(b'\n');
+        write.write_all(&text).await?;
+    }
+}
+
+/// A command's end.
+pub struct ControlClient {
+    stream: BufReader<UnixStream>,
+    /// The server's process.
+    pub process: u32,
+}
+
+/// Why a running server did not do what a command asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlClientError {
+    /// There is a socket that cannot be used.
+    #[error("cannot connect to the server at {0}: {1}")]
+    Connect(PathBuf, io::Error),
+    /// The connection failed.
+    #[error("the connection to the server was lost: {0}")]
+    Lost(#[from] io::Error),
+    /// The server hung up.
+    #[error("the server hung up; it may be stopping")]
+    HungUp,
+    /// The server is too slow.
+    #[error("the server has not replied within {} s", REPLY_TIMEOUT.as_secs())]
+    Slow,
+    /// The server is of another version than this command.
+    #[error("the running server does not understand this command (it is Plexus {0}, this is {this}); restart it", this = env!("CARGO_PKG_VERSION"))]
+    NotUnderstood(String),
+    /// The server is of another version than this command, or is not Plexus.
+    #[error("the server's reply makes no sense; restart it if it is of another version")]
+    Reply,
+}
+
+impl ControlClient {
+    /// Connects to the server whose media store this is. `None`: none listens there.
+    ///
+    /// # Errors
+    /// When there is a socket that cannot be used: most likely it is another user's.
+    pub fn connect(media_store: &Path) -> Result<Option<Self>, ControlClientError> {
+        let connected = Place::of(media_store).and_then(|place| UnixStream::connect(&place.short));
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(ControlClientError::Connect(media_store.join(NAME), error)),
+        };
+        let mut client = Self { stream: BufReader::new(stream), process: 0 };
+        let Reply::Process(process) = client.exchange(&Request::Process)? else {
+            return Err(ControlClientError::Reply);
+        };
+        client.process = process;
+        Ok(Some(client))
+    }
+
+    /// Asks for something about users.
+    ///
+    /// # Errors
+    /// See [`ControlClientError`].
+    pub fn ask(&mut self, request: UserRequest) -> Result<UserReply, ControlClientError> {
+        match self.exchange(&Request::User(request))? {
+            Reply::User(reply) => Ok(reply),
+            _ => Err(ControlClientError::Reply),
+        }
+    }
+
+    /// Has the server end. `false`: it has not within `patience`.
+    ///
+    /// # Errors
+    /// See [`ControlClientError`].
+    pub fn stop(&mut self, patience: Duration) -> Result<bool, ControlClientError> {
+        let Reply::Stopping = self.exchange(&Request::Stop)? else {
+            return Err(ControlClientError::Reply);
+        };
+        // The connection ends with the server.
+        self.stream.get_mut().set_read_timeout(Some(patience))?;
+        match self.stream.read(&mut [0]) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(true),
+            Err(error) if is_timeout(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn exchange(&mut self, request: &Request) -> Result<Reply, ControlClientError> {
+        let text = serde_json::to_string(request).map_err(io::Error::from)?;
+        let stream = self.stream.get_mut();
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        stream.write_all(format!("{text}\n").as_bytes())?;
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => Err(ControlClientError::HungUp),
+            Ok(_) => match serde_json::from_str(&line) {
+                Ok(Reply::NotUnderstood(version)) => Err(ControlClientError::NotUnderstood(version)),
+                Ok(reply) => Ok(reply),
+                Err(_) => Err(ControlClientError::Reply),
+            },
+            Err(error) if is_timeout(&error) => Err(ControlClientError::Slow),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}

@@ -1,0 +1,62 @@
+//! SIGHUP: reads again what can be read again while the server runs, and says what cannot.
+
+use std::path::{Path, PathBuf};
+
+use plexus_base::config::{self, Options, Written};
+use plexus_base::telemetry::Telemetry;
+
+use super::Running;
+
+/// What the configuration said at the start.
+pub struct Started {
+    /// Its files and folders.
+    pub paths: Vec<PathBuf>,
+    /// How they were read.
+    pub options: Options,
+    /// What they said.
+    pub written: Written,
+    /// `log_config`
+    pub log_config: Option<PathBuf>,
+}
+
+/// Rereads certificates and log levels, and logs what was reread and what was not.
+pub fn reload(running: &Running, telemetry: &Telemetry, started: &Started) {
+    running.reload();
+    reload_logging(telemetry, started.log_config.as_deref());
+    compare(started);
+}
+
+fn reload_logging(telemetry: &Telemetry, log_config: Option<&Path>) {
+    let Some(path) = log_config else {
+        tracing::info!("SIGHUP: no log levels to reread, because log_config is not set");
+        return;
+    };
+    match telemetry.reload() {
+        Ok(no_effect) => {
+            tracing::info!("SIGHUP: reread the log levels in {} and opened the log files anew", path.display());
+            for line in no_effect {
+                tracing::warn!("log configuration: not in effect: {line}");
+            }
+        }
+        Err(error) => tracing::error!("SIGHUP: the log levels stay as they were: {error}"),
+    }
+}
+
+/// Options of the configuration itself act from the next start on.
+fn compare(started: &Started) {
+    match config::load(&started.paths, started.options) {
+        Ok(loaded) => match started.written.changed(&loaded.written).as_slice() {
+            [] => tracing::info!("SIGHUP: the configuration is as it was at the start"),
+            changed => tracing::warn!(
+                "SIGHUP: not reread, because they act from the next start on: the changed options {}",
+                changed.join(", ")
+            ),
+        },
+        Err(report) => {
+            tracing::error!("SIGHUP: not reread, and the next start would fail: the configuration has mistakes");
+            for error in &report.errors {
+                tracing::error!("configuration: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Accounts as the operator sees and changes them: what `plexus user` asks for, carried out by the running server, or by the
+//! command itself on the database of a stopped one.
+
+use plexus_accounts::{Administration, AdministrationError, Deactivation, PAGE_ACCOUNTS};
+use plexus_api_client::Parting;
+use plexus_protocol::id::UserId;
+use plexus_store::repo::devices::Device;
+use plexus_store::repo::users::User;
+use serde::{Deserialize, Serialize};
+
+/// What a command asks for. `user` is a localpart or a whole user id.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserRequest {
+    /// The accounts after the user id `after`; empty: from the first on.
+    List { after: String },
+    /// An account and its devices.
+    Show { user: String },
+    /// A new password, with or without the end of all sessions.
+    SetPassword { user: String, password: String, end_sessions: bool },
+    /// Make or unmake an administrator.
+    SetAdmin { user: String, admin: bool },
+    /// Lock or unlock.
+    SetLocked { user: String, locked: bool },
+    /// Close the account for good.
+    Deactivate { user: String, erase: bool },
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserReply {
+    /// A page of accounts, and whether there are more after it.
+    Page { users: Vec<UserInfo>, more: bool },
+    /// One account.
+    One { user: UserInfo, devices: Vec<DeviceInfo> },
+    /// The change was made; `changed` is false where everything was so already.
+    Done { user_id: UserId, changed: bool },
+    /// The account is closed. A running server takes the user out of all rooms now, a stopped one at its next start.
+    Deactivated { user_id: UserId, leaving_rooms: LeavingRooms },
+    /// Nothing was done.
+    Failed { error: String },
+}
+
+/// When a deactivated user leaves all rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeavingRooms {
+    /// It has begun.
+    Now,
+    /// When the server starts: it is recorded in the database.
+    AtNextStart,
+}
+
+/// An account; the names are those of Synapse's admin API.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserInfo {
+    /// The user id.
+    pub name: String,
+    pub admin: bool,
+    pub is_guest: bool,
+    pub user_type: Option<String>,
+    pub appservice_id: Option<String>,
+    /// Whether a login with a password is possible.
+    pub has_password: bool,
+    pub deactivated: bool,
+    pub erased: bool,
+    pub locked: bool,
+    pub suspended: bool,
+    pub shadow_banned: bool,
+    /// Milliseconds since 1970.
+    pub creation_ts: u64,
+}
+
+impl From<User> for UserInfo {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.user_id,
+            admin: user.is_admin,
+            is_guest: user.is_guest,
+            user_type: user.user_type,
+            appservice_id: user.appservice_id,
+            has_password: user.password_hash.is_some(),
+            deactivated: user.deactivated,
+            erased: user.erased,
+            locked: user.locked,
+            suspended: user.suspended,
+            shadow_banned: user.shadow_banned,
+            creation_ts: user.created_ts,
+        }
+    }
+}
+
+/// A device; the names are those of Synapse's admin API.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    pub device_id: String,
+    pub display_name: Option<String>,
+    /// Milliseconds since 1970.
+    pub last_seen_ts: Option<u64>,
+    pub last_seen_ip: Option<String>,
+    pub last_seen_user_agent: Option<String>,
+}
+
+impl From<Device> for DeviceInfo {
+    fn from(device: Device) -> Self {
+        Self {
+            device_id: device.device_id,
+            display_name: device.display_name,
+            last_seen_ts: device.last_seen_ts,
+            last_seen_ip: device.last_seen_ip,
+            last_seen_user_agent: device.last_seen_user_agent,
+        }
+    }
+}
+
+/// Carries out what operators ask for.
+pub struct UserAdmin {
+    administration: Administration,
+    closing: Closing,
+}
+
+/// How accounts are closed.
+pub enum Closing {
+    /// By a running server, which has rooms to leave.
+    Running(Parting),
+    /// In the database alone, which keeps what is left for the next start.
+    Stopped(Deactivation),
+}
+
+impl UserAdmin {
+    #[must_use]
+    pub fn new(administration: Administration, closing: Closing) -> Self {
+        Self { administration, closing }
+    }
+
+    /// Does what is asked for, or says why not.
+    pub async fn carry_out(&self, request: UserRequest) -> UserReply {
+        match self.try_to(request).await {
+            Ok(reply) => reply,
+            Err(error) => UserReply::Failed { error: error.to_string() },
+        }
+    }
+
+    async fn try_to(&self, request: UserRequest) -> Result<UserReply, AdministrationError> {
+        let administration = &self.administration;
+        Ok(match request {
+            UserRequest::List { after } => {
+                let users = administration.list(after).await?;
+                let more = u32::try_from(users.len()).is_ok_and(|count| count == PAGE_ACCOUNTS);
+                UserReply::Page { users: users.into_iter().map(UserInfo::from).collect(), more }
+            }
+            UserRequest::Show { user } => {
+                let (user, devices) = administration.get(&user).await?;
+                UserReply::One { user: user.into(), devices: devices.into_iter().map(DeviceInfo::from).collect() }
+            }
+            UserRequest::SetPassword { user, password, end_sessions } => {
+                let user_id = administration.set_password(&user, &password, end_sessions).await?;
+                tracing::info!("plexus user: {user_id} has a new password");
+                UserReply::Done { user_id, changed: true }
+            }
+            UserRequest::SetAdmin { user, admin } => {
+                let (user_id, changed) = administration.set_admin(&user, admin).await?;
+                let is = if admin { "is an administrator" } else { "is not an administrator" };
+                tracing::info!("plexus user: {user_id} {is} now");
+                UserReply::Done { user_id, changed }
+            }
+            UserRequest::SetLocked { user, locked } => {
+                let (user_id, changed) = administration.set_locked(&user, locked).await?;
+                tracing::info!("plexus user: {user_id} was {}", if locked { "locked" } else { "unlocked" });
+                UserReply::Done { user_id, changed }
+            }
+            UserRequest::Deactivate { user, erase } => self.deactivate(&user, erase).await?,
+        })
+    }
+
+    async fn deactivate(&self, user: &str, erase: bool) -> Result<UserReply, AdministrationError> {
+        let (user_id, _) = self.administration.find(user).await?;
+        let leaving_rooms = match &self.closing {
+            Closing::Running(parting) => {
+                parting.deactivate(&user_id, erase).await?;
+                LeavingRooms::Now
+            }
+            Closing::Stopped(deactivation) => {
+                deactivation.deactivate(&user_id, erase).await?;
+                LeavingRooms::AtNextStart
+            }
+        };
+        tracing::info!("plexus user: {user_id} was deactivated");
+        Ok(UserReply::Deactivated { user_id, leaving_rooms })
+    }
+}
