@@ -233,7 +233,7 @@ pub(crate) fn raise_file_limit(wanted: u64) {
 /// # Errors
 /// When the configuration is wrong or the server cannot start.
 pub fn run(args: ServeArgs) -> Result<(), CommandError> {
-    let begun = Clock::system().monotonic();
+    let clock = Clock::system();
     if args.detached {
         // Fails only for a process group's leader, which then has no terminal to leave anyway.
         let _ = rustix::process::setsid();
@@ -261,7 +261,7 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         return control::detach(&args.config, &loaded.config, args.port);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(&args, loaded, begun));
+    let result = runtime.block_on(serve(&args, loaded, clock));
     // A blocking task (a password hash) may still run; there is nobody left to wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -280,10 +280,11 @@ fn set_port(config: &mut Config, port: u16) -> Result<(), NoPort> {
 #[error("--port: no listener in the configuration serves clients on a port; add one to `listeners`")]
 struct NoPort;
 
-async fn serve(args: &ServeArgs, loaded: Loaded, begun: Duration) -> Result<(), CommandError> {
+/// `clock` was made at the start of the program.
+async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), CommandError> {
     let Loaded { mut config, report, files, written } = loaded;
     let log_config = config.logging.log_config.clone();
-    let (telemetry, no_effect) = telemetry::start(log_config.as_deref(), &Clock::system())?;
+    let (telemetry, no_effect) = telemetry::start(log_config.as_deref(), &clock)?;
     log_panics();
     for line in report.to_string().lines() {
         tracing::warn!("configuration: {line}");
@@ -302,12 +303,12 @@ async fn serve(args: &ServeArgs, loaded: Loaded, begun: Duration) -> Result<(), 
         true => Some(PidFile::take(&control::pid_path(&config))?),
         false => None,
     };
-    let running = Running::start(config.clone(), Clock::system(), Random::system()).await;
+    let running = Running::start(config.clone(), clock.clone(), Random::system()).await;
     let running = running.map_err(|error| advice::with_advice(&error, &config, &written, args.port))?;
     let stop = Arc::new(Notify::new());
     let commands = take_commands(&config, &running, &stop);
     let first_user = running.application.is_empty().await?;
-    banner(args, &config, &running, first_user, Clock::system().monotonic().saturating_sub(begun));
+    banner(args, &config, &running, first_user, clock.monotonic());
     notifier.ready();
     let options = Options { forbid_secrets: args.no_secrets_in_config };
     let started = Started { paths: files, options, written, log_config };
@@ -349,8 +350,8 @@ fn log_panics() {
 fn banner(args: &ServeArgs, config: &Config, running: &Running, first_user: bool, took: Duration) {
     let (name, version) = (&config.server.server_name, env!("CARGO_PKG_VERSION"));
     let (places, seconds) = (running.places.join(", "), took.as_secs_f64());
-    tracing::info!("Plexus {version} started in {seconds:.2} s and serves {name} at {places}");
-    println!("Plexus {version} serves {name} at {places} (started in {seconds:.2} s)");
+    tracing::info!("Plexus {version} started in {seconds:.3} s and serves {name} at {places}");
+    println!("Plexus {version} serves {name} at {places} (started in {seconds:.3} s)");
     let files = match args.config.config_path.as_slice() {
         [] => args.config.data_dir().display().to_string(),
         paths => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),

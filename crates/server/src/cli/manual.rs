@@ -83,6 +83,7 @@ fn page_name(command: &Command) -> String {
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(page_name(command)).render(&mut page)?;
+    let source = concat!("Plexus ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command.clone()).title(page_name(command)).source(source).render(&mut page)?;
     Ok(page)
 }

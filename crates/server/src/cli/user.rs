@@ -160,6 +160,9 @@ fn list(common: &Common, all: bool) -> Result<(), CommandError> {
     if common.json {
         return print_json(&json!({ "users": listed }));
     }
+    if listed.is_empty() {
+        println!("no users yet; `plexus register` makes one while the server runs");
+    }
     for user in listed {
         println!("{}", [user.name.clone()].into_iter().chain(marks(&user)).collect::<Vec<_>>().join("  "));
     }
