@@ -75,8 +75,8 @@ impl Administration {
         Ok((user, self.devices.list(&user_id).await?))
     }
 
-    /// The id and the account of a user. Imported user ids may have capital letters, so a name in another case is found, too,
-    /// if there is only one.
+    /// The id and the account of a user. Imported user ids may have capital letters, so a name in another case is
+    /// found, too, if there is only one.
     ///
     /// # Errors
     /// When there is no such account, or the database fails.
@@ -107,7 +107,8 @@ impl Administration {
         }
     }
 
-    /// Sets a new password, whatever the password policy says; with `end_sessions` the user has to log in again everywhere.
+    /// Sets a new password, whatever the password policy says; with `end_sessions` the user has to log in again
+    /// everywhere.
     ///
     /// # Errors
     /// When there is no such active account, or the database fails.
@@ -132,8 +133,8 @@ impl Administration {
         Ok((user_id, user.is_admin != admin))
     }
 
-    /// Locks or unlocks an account: a locked one can do nothing but log out, and is as before once it is unlocked. `false`: it
-    /// was that already.
+    /// Locks or unlocks an account: a locked one can do nothing but log out, and is as before once it is unlocked.
+    /// `false`: it was that already.
     ///
     /// # Errors
     /// When there is no such active account, or the database fails.

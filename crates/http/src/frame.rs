@@ -190,7 +190,7 @@ impl Line {
         }
     }
 
-    /// Whether the line is of interest only to those who look for something: as in Synapse, preflights and health checks.
+    /// Whether the line is logged at DEBUG: as in Synapse, those of preflights and health checks are.
     fn is_minor(&self) -> bool {
         self.method == Method::OPTIONS || self.uri.path() == "/health"
     }

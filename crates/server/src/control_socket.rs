@@ -1,9 +1,9 @@
 //! The control socket, through which commands on this machine reach the running server.
 //!
-//! It is a unix socket and not HTTP, because the system says who connects: the server's own user and root may, nobody else,
-//! and there is no secret to keep. Nor do commands write to the database of a running server: they would go past its one
-//! writer and past what it holds in memory. The socket lies in the media store, the one folder that every server can write
-//! to. `plexus stop` and `plexus status` use it as well, however the server was started.
+//! It is a unix socket and not HTTP because the system says who connects: the server's own user and root may, nobody
+//! else may, and there is no secret to keep. Commands do not write to the database of a running server: that would
+//! bypass its one writer and what it holds in memory. The socket lies in the media store, the one folder that every
+//! server can write to. `plexus stop` and `plexus status` use it as well, however the server was started.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -100,8 +100,8 @@ impl ControlSocket {
         Ok(Self { listener, path: place.path })
     }
 
-    /// Carries out what commands ask for, until the future is dropped. The connections end with it. `stop` is notified when the
-    /// server is to end.
+    /// Carries out what commands ask for, until the future is dropped, which ends the connections. `stop` is notified
+    /// when a command asks the server to end.
     pub async fn serve(self, users: Arc<UserAdmin>, stop: Arc<Notify>) {
         let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
@@ -187,7 +187,7 @@ pub enum ControlClientError {
     #[error("the server has not replied within {} s", REPLY_TIMEOUT.as_secs())]
     Slow,
     /// The server is of another version than this command.
-    #[error("the running server does not understand this command (it is Plexus {0}, this is {this}); restart it", this = env!("CARGO_PKG_VERSION"))]
+    #[error("the running server is Plexus {0} and does not understand this command; restart it")]
     NotUnderstood(String),
     /// The server is of another version than this command, or is not Plexus.
     #[error("the server's reply makes no sense; restart it if it is of another version")]

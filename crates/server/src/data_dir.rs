@@ -43,8 +43,8 @@ pub enum CreateError {
     ServerName(String),
 }
 
-/// The files that make up the configuration.
-fn files(args: &ConfigArgs) -> Vec<PathBuf> {
+/// The files and folders that make up the configuration.
+pub fn paths(args: &ConfigArgs) -> Vec<PathBuf> {
     if args.config_path.is_empty() { vec![args.data_dir().join("homeserver.yaml")] } else { args.config_path.clone() }
 }
 
@@ -62,12 +62,12 @@ pub enum LoadError {
     Missing(PathBuf),
 }
 
-/// The files and folders that make up the configuration.
+/// As [`paths`].
 ///
 /// # Errors
 /// When none of them exists.
 pub fn existing(args: &ConfigArgs) -> Result<Vec<PathBuf>, LoadError> {
-    let paths = files(args);
+    let paths = paths(args);
     match paths.first() {
         Some(first) if !paths.iter().any(|path| path.exists()) => Err(match args.config_path.is_empty() {
             true => LoadError::None(args.data_dir().to_owned()),
@@ -90,7 +90,7 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
-    let paths = files(args);
+    let paths = paths(args);
     if let ([file], true) = (paths.as_slice(), args.config_path.is_empty())
         && !file.exists()
     {

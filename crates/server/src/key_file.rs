@@ -12,8 +12,8 @@ use plexus_protocol::event::sign::{KeyFileError, SigningKey};
 pub enum KeyError {
     /// There is no file.
     #[error(
-        "there is no signing key {0}: restore it from a backup if this server has run before, because other servers know it \
-         by its key; for a new server, `plexus serve --generate-missing-and-run` makes one"
+        "there is no signing key {0}: restore it from a backup if this server has run before, because other servers \
+         know it by its key; for a new server, `plexus serve --generate-missing-and-run` makes one"
     )]
     Missing(PathBuf),
     /// The file cannot be read.

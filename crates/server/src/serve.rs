@@ -282,7 +282,7 @@ struct NoPort;
 
 /// `clock` was made at the start of the program.
 async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), CommandError> {
-    let Loaded { mut config, report, files, written } = loaded;
+    let Loaded { mut config, report, written, .. } = loaded;
     let log_config = config.logging.log_config.clone();
     let (telemetry, no_effect) = telemetry::start(log_config.as_deref(), &clock)?;
     log_panics();
@@ -311,7 +311,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     banner(args, &config, &running, first_user, clock.monotonic());
     notifier.ready();
     let options = Options { forbid_secrets: args.no_secrets_in_config };
-    let started = Started { paths: files, options, written, log_config };
+    let started = Started { paths: data_dir::paths(&args.config), options, written, log_config };
     while let Signal::Reload = signals.next_or(&stop).await {
         notifier.reloading();
         reload::reload(&running, &telemetry, &started);

@@ -1,5 +1,5 @@
-//! Accounts as the operator sees and changes them: what `plexus user` asks for, carried out by the running server, or by the
-//! command itself on the database of a stopped one.
+//! Accounts as the operator sees and changes them: what `plexus user` asks for, carried out by the running server, or
+//! by the command itself on the database of a stopped one.
 
 use plexus_accounts::{Administration, AdministrationError, Deactivation, PAGE_ACCOUNTS};
 use plexus_api_client::Parting;

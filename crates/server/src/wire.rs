@@ -251,8 +251,8 @@ fn client_services(
     }
 }
 
-/// The accounts of a server that is not running, and the database they are in, which the caller closes. Nothing is made or
-/// migrated: that is for the server to do at its start.
+/// The accounts of a server that is not running, and the database they are in, which the caller closes. A database is
+/// neither made nor migrated: the server does that at its start.
 ///
 /// # Errors
 /// When there is no database of this version, or a server is using it.

@@ -117,7 +117,7 @@ pub enum OpenError {
         /// The file, or the name and the server of a PostgreSQL database.
         place: String,
         /// What is wrong with the schema.
-        error: MigrateError,
+        error: Box<MigrateError>,
     },
     /// The database refused.
     #[error(transparent)]
@@ -302,6 +302,11 @@ pub(crate) fn inspect<T: Send>(
     f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
 ) -> Result<T, OpenError> {
     on_own_thread(|| {
+        if let Options::Sqlite(sqlite) = options
+            && !sqlite.path.exists()
+        {
+            return Err(wrong_schema(options, MigrateError::Empty));
+        }
         foreign::check_file(options)?;
         let mut conn = Connection::open(options, false)?;
         foreign::check(options, &mut conn)?;
@@ -313,7 +318,7 @@ pub(crate) fn inspect<T: Send>(
 fn wrong_schema(options: &Options, error: MigrateError) -> OpenError {
     match error {
         MigrateError::Db(error) => OpenError::Db(error),
-        error => OpenError::Migrate { place: options.place(), error },
+        error => OpenError::Migrate { place: options.place(), error: Box::new(error) },
     }
 }
 

@@ -16,8 +16,8 @@ include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 pub enum MigrateError {
     /// A newer Plexus has been here.
     #[error(
-        "the database was last used by a newer version of Plexus (its schema has version {database}, this program's has \
-         {binary}). Run that version, or restore a backup from before the upgrade"
+        "the database was last used by a newer version of Plexus (its schema has version {database}, this program's \
+         has {binary}). Run that version, or restore a backup from before the upgrade"
     )]
     TooNew {
         /// The database's version.
@@ -27,15 +27,18 @@ pub enum MigrateError {
     },
     /// The schema is older than this program.
     #[error(
-        "the database is from an older version of Plexus (its schema has version {database}, this program's has {binary}). \
-         Run `plexus db migrate`, or start the server, which does the same"
+        "the database is from an older version of Plexus (its schema has version {database}, this program's has \
+         {binary}). Run `plexus db migrate`, or start the server, which does the same"
     )]
     TooOld {
-        /// The database's version; 0 when it is empty.
+        /// The database's version.
         database: i64,
         /// The last migration of this program.
         binary: i64,
     },
+    /// There is no schema at all.
+    #[error("there is no data yet; the server makes the database at its first start")]
+    Empty,
     /// A migration failed.
     #[error("migration {number:04} ({name}) failed: {error}")]
     Failed {
@@ -103,7 +106,10 @@ pub(crate) fn require_current(conn: &mut Connection) -> Result<(), MigrateError>
         exists = true;
         Ok(())
     })?;
-    let database = if exists { applied(conn)?.into_iter().max().unwrap_or(0) } else { 0 };
+    if !exists {
+        return Err(MigrateError::Empty);
+    }
+    let database = applied(conn)?.into_iter().max().unwrap_or(0);
     if database < latest() {
         return Err(MigrateError::TooOld { database, binary: latest() });
     }

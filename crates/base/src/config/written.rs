@@ -1,5 +1,5 @@
-//! What the configuration's files say before it is interpreted: where an option is set, and what can still be read of files
-//! with mistakes in them.
+//! What the configuration's files say before it is interpreted: where an option is set, and what can still be read of
+//! files with mistakes in them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ impl Written {
         Self { files, entries }
     }
 
-    /// Reads what can be read of configuration files. Files that cannot be read and top-level options that are not YAML are
-    /// left out.
+    /// Reads what can be read of configuration files. Files that cannot be read and top-level options that are not YAML
+    /// are left out.
     pub fn salvage(paths: &[PathBuf]) -> Self {
         let files = paths.iter().flat_map(|path| load::find_files(std::slice::from_ref(path)).unwrap_or_default());
         let files: Vec<PathBuf> = files.collect();
@@ -46,8 +46,9 @@ impl Written {
         self.files.last().and_then(|file| file.parent()).unwrap_or(Path::new(""))
     }
 
-    /// Where an option is set, such as `homeserver.yaml:17`. `option` is its dotted path, such as `listeners[0].port`; where
-    /// the files do not set a member, the place of the innermost object that holds it. `None`: they do not set it at all.
+    /// Where an option is set, such as `homeserver.yaml:17`. `option` is its dotted path, such as `listeners[0].port`.
+    /// Where the files do not set a member: the place of the innermost object that would hold it. `None`: they do not
+    /// set the option at all.
     pub fn place(&self, option: &str) -> Option<String> {
         let mut segments = option.split(['.', '[']).map(|segment| segment.trim_end_matches(']'));
         let top = self.entry(segments.next()?)?;

@@ -1,6 +1,6 @@
-//! `plexus start|stop|restart|status`, as synctl has them. Whether a server runs is asked at its control socket, which every
-//! server has, and then of the pid file, which one in the background has. Where these are is all that `stop` and `status`
-//! need of the configuration, so that mistakes in it do not keep anybody from stopping a server.
+//! `plexus start|stop|restart|status`, as synctl has them. The commands find the server by its control socket, or by
+//! the pid file that a server in the background has. `stop` and `status` need nothing else of the configuration, so
+//! they work whatever mistakes are in it.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -127,7 +127,7 @@ fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
     Ok(running(&pid_file)?.map(|process| Found::Noted { process, pid_file }))
 }
 
-/// The connection to the server of a configuration, if it runs, and the folder where its control socket is. The configuration
+/// The connection to the server of a configuration, if it runs, and the folder of its control socket. The configuration
 /// may be wrong.
 ///
 /// # Errors

@@ -110,8 +110,8 @@ enum UserError {
     #[error("the server's reply is not one to this command; restart it if it is of another version")]
     Reply,
     #[error(
-        "a server is using the database, but does not listen on its control socket in {}: stop it, or look for the reason \
-         in its log", .0.display()
+        "a server is using the database, but does not listen on its control socket in {}: its log says why; or stop \
+         the server first", .0.display()
     )]
     Unreachable(PathBuf),
 }

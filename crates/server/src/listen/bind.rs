@@ -25,8 +25,8 @@ pub enum BindError {
     },
     /// Another process has it.
     #[error(
-        "cannot listen on {address}: the port is in use by another process; stop that one (`ss -ltnp` names it), or choose \
-         another port, in the configuration or with --port"
+        "cannot listen on {address}: the port is in use by another process; stop that one (`ss -ltnp` names it), or \
+         choose another port, in the configuration or with --port"
     )]
     PortTaken {
         /// The address.

@@ -1,6 +1,6 @@
 //! Where in the configuration the reason is why a server did not start.
 
-use plexus_base::config::{Config, Written};
+use plexus_base::config::{Config, DatabaseKind, Written};
 
 use super::StartError;
 use crate::control_socket::ControlClient;
@@ -41,22 +41,18 @@ fn option(error: &StartError, config: &Config, port: Option<u16>) -> Option<Stri
             if is_key { "tls_private_key_path" } else { "tls_certificate_path" }
         }
         StartError::Tls(TlsError::Pair { .. }) => "tls_certificate_path",
-        StartError::DatabaseOptions(_) | StartError::Database(_) if config.database.database.is_some() => {
-            "database.args.database"
-        }
-        StartError::Database(_) => "database_path",
+        StartError::Database(_) => match &config.database.database {
+            Some(database) if database.name == DatabaseKind::Sqlite => "database.args.database",
+            Some(_) => "database.args",
+            None => "database_path",
+        },
+        StartError::DatabaseOptions(_) => "database.args",
         StartError::ServerName { .. } | StartError::Name(_) => "server_name",
         StartError::Media(_) => "media_store_path",
         StartError::NoListener => "listeners",
         StartError::KeyServer { .. } => "trusted_key_servers",
         StartError::OldKey { .. } => "old_signing_keys",
-        StartError::Tls(TlsError::Make { .. })
-        | StartError::TlsSetup(_)
-        | StartError::DatabaseOptions(_)
-        | StartError::Db(_)
-        | StartError::Federation(_)
-        | StartError::Folder { .. }
-        | StartError::System(_) => return None,
+        _ => return None,
     };
     Some(name.to_owned())
 }

@@ -188,6 +188,6 @@ fn a_server_that_never_ran_has_no_users() {
     let installation = Installation::new();
     let output = plexus().args(["user", "list", "-c"]).arg(installation.yaml()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("homeserver.db"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("homeserver.db: there is no data yet"), "{}", stderr(&output));
     assert!(!installation.folder.join("homeserver.db").exists());
 }

@@ -64,7 +64,8 @@ fn first_bytes(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `None` for an empty database and Plexus's own. Plexus and Synapse both have a table `schema_version`, of different columns.
+/// Whose database it is; `None` for an empty one and Plexus's own. Both Plexus and Synapse have a table
+/// `schema_version`, with different columns.
 fn owner(conn: &mut Connection) -> Result<Option<Foreign>, DbError> {
     let sql = match conn.backend() {
         Backend::Sqlite => {
@@ -99,12 +100,12 @@ fn remedy(options: &Options, found: Foreign) -> &'static str {
              database, restore a backup"
         }
         (Options::Sqlite(_), _) => {
-            "Set database.args.database to a file that does not exist yet, and Plexus makes it. The data of the other program \
-             cannot be imported"
+            "Set database.args.database to a file that does not exist yet, and Plexus makes it. The data of the other \
+             program cannot be imported"
         }
         (Options::Postgres(_), _) => {
-            "Make an empty database with `CREATE DATABASE plexus ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0` and set \
-             database.args.dbname to its name. The data of the other program cannot be imported"
+            "Make an empty database with `CREATE DATABASE plexus ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0` and \
+             set database.args.dbname to its name. The data of the other program cannot be imported"
         }
     }
 }

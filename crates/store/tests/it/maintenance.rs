@@ -1,8 +1,12 @@
 //! `plexus db check` and `plexus db stats`.
 
+use std::path::Path;
+
 use plexus_store::maintenance::{check, stats};
+use plexus_store::migrate::MigrateError;
 use plexus_store::repo::server;
-use plexus_testkit::{databases, places};
+use plexus_store::{Backend, OpenError};
+use plexus_testkit::{blank_places, databases};
 
 #[tokio::test]
 async fn statistics_name_every_table() {
@@ -34,8 +38,12 @@ async fn contradicting_rows_are_found() {
 
 #[test]
 fn a_database_without_a_schema_is_refused() {
-    for place in places().into_iter().filter(|place| place.options().backend() == plexus_store::Backend::Sqlite) {
-        let error = check(place.options()).unwrap_err().to_string();
-        assert!(error.contains("unable to open"), "{error}");
+    for place in blank_places() {
+        let error = check(place.options()).unwrap_err();
+        let is_empty = matches!(&error, OpenError::Migrate { error, .. } if matches!(**error, MigrateError::Empty));
+        assert!(is_empty && error.to_string().contains("there is no data yet"), "{error}");
+        if place.options().backend() == Backend::Sqlite {
+            assert!(!Path::new(&place.options().place()).exists(), "no file is made");
+        }
     }
 }
