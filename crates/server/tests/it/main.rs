@@ -19,6 +19,7 @@ mod http_basics;
 mod kill;
 mod lifecycle;
 mod listeners;
+mod logging;
 mod media;
 mod private;
 mod rate_limits;
