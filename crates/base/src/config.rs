@@ -15,9 +15,9 @@ mod load;
 mod whole;
 
 pub use email::{Email, Subjects};
-pub use generate::{Generate, SecretFileError, generate};
+pub use generate::{DEFAULT_PORT, Generate, SecretFileError, generate, generate_log_config};
 pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
-pub use load::{Loaded, Options, check, load, parse};
+pub use load::{Loaded, Options, Sources, load, load_with_errors, parse};
 
 /// Declares the sections, in the order of Synapse's manual.
 macro_rules! sections {

@@ -8,6 +8,7 @@
 //! | [`listen`] | listeners and connections |
 //! | [`tls`] | certificates |
 //! | [`metrics`] | what Prometheus is told |
+//! | [`preflight`] | what is wrong with a configuration beyond its options |
 //! | [`data_dir`] | finding the configuration, making one at the first start |
 //! | [`key_file`], [`pid_file`], [`notify`] | signing key, pid file, systemd |
 
@@ -18,6 +19,7 @@ pub mod listen;
 pub mod metrics;
 pub mod notify;
 pub mod pid_file;
+pub mod preflight;
 pub mod serve;
 pub mod tls;
 pub mod wire;

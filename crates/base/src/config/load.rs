@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Report, legacy, read, whole};
+use super::{Config, Problem, Report, Setting, legacy, read, whole};
 use crate::schema::{MapReader, Reader};
 use crate::yaml::{self, Entry, Place, Value};
 
@@ -20,10 +20,44 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
-    /// Holds no errors.
     pub report: Report,
-    /// The files that were read, in order.
+    /// Where its options are written.
+    pub sources: Sources,
+}
+
+/// Where the options of a configuration are written.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The files, in the order in which they were read.
     pub files: Vec<PathBuf>,
+    entries: Vec<Entry>,
+}
+
+impl Sources {
+    /// An error about `option` (a dotted path, such as `listeners[0].port`), at the line that sets it; when it is not
+    /// set, at the line of the innermost option around it that is.
+    pub fn problem(&self, option: &str, message: impl Into<String>) -> Problem {
+        let place = self.place(option);
+        let file = self.files.get(usize::from(place.file)).cloned();
+        Problem { file, line: place.line, option: option.to_owned(), message: message.into() }
+    }
+
+    fn place(&self, option: &str) -> Place {
+        let mut place = Place::default();
+        let mut entries = self.entries.as_slice();
+        for part in option.split('.') {
+            let (name, indices) = part.split_once('[').unwrap_or((part, ""));
+            let Some(entry) = entries.iter().rev().find(|entry| entry.key == name) else { break };
+            let mut node = &entry.node;
+            place = entry.place;
+            for index in indices.split(['[', ']']).filter_map(|index| index.parse::<usize>().ok()) {
+                let Some(item) = node.items().get(index) else { return place };
+                (node, place) = (item, item.place);
+            }
+            entries = node.entries();
+        }
+        place
+    }
 }
 
 /// Reads and checks configuration files. Of folders, the `*.yaml` files are read in the order of their names. A later file
@@ -32,6 +66,15 @@ pub struct Loaded {
 /// # Errors
 /// The report, when it holds errors: all of them, not only the first.
 pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
+    let loaded = load_with_errors(paths, options)?;
+    if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
+}
+
+/// As [`load`], but an option that is wrong has its default, and an error in the report.
+///
+/// # Errors
+/// The report, when a file cannot be read as YAML or a required option is missing or wrong.
+pub fn load_with_errors(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let files = find_files(paths)?;
     let mut entries = Vec::new();
     let mut report = Report::default();
@@ -49,8 +92,11 @@ pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let config_dir = last.unwrap_or(Path::new("")).to_owned();
     let mut reader = Reader::new(files.clone());
     reader.forbid_secrets = options.forbid_secrets;
-    let (config, report) = interpret(reader, &entries, config_dir)?;
-    Ok(Loaded { config, report, files })
+    let (config, report) = interpret(reader, &entries, config_dir);
+    match config {
+        Some(config) => Ok(Loaded { config, report, sources: Sources { files, entries } }),
+        None => Err(report),
+    }
 }
 
 /// Reads a configuration from text.
@@ -61,26 +107,46 @@ pub fn parse(text: &str) -> Result<Config, Report> {
     let file = Path::new("homeserver.yaml");
     let entries = parse_file(text, file, 0).map_err(|problem| Report { errors: vec![problem], ..Report::default() })?;
     let reader = Reader::new(vec![file.to_owned()]);
-    Ok(interpret(reader, &entries, PathBuf::new())?.0)
-}
-
-/// What there is to say about configuration files: what `plexus config check` prints.
-pub fn check(paths: &[PathBuf], options: Options) -> Report {
-    match load(paths, options) {
-        Ok(loaded) => loaded.report,
-        Err(report) => report,
+    match interpret(reader, &entries, PathBuf::new()) {
+        (Some(config), report) if !report.has_errors() => Ok(config),
+        (_, report) => Err(report),
     }
 }
 
-fn interpret(mut reader: Reader, entries: &[Entry], config_dir: PathBuf) -> Result<(Config, Report), Report> {
+fn interpret(mut reader: Reader, entries: &[Entry], config_dir: PathBuf) -> (Option<Config>, Report) {
     reader.explain = legacy::explain;
     let mut map = MapReader::new(&mut reader, entries, Place::default());
     let config = read(&mut map, config_dir).map(|config| whole::check(config, &mut map));
     map.finish();
-    let report = reader.report;
-    match config {
-        Some(config) if !report.has_errors() => Ok((config, report)),
-        _ => Err(report),
+    refuse_misspelt_places(&mut reader.report, entries);
+    for problem in std::mem::take(&mut reader.refused) {
+        if config.as_ref().is_some_and(|config| whole::is_idle(config, &problem.option)) {
+            let Problem { file, line, option, .. } = problem;
+            reader.report.not_in_effect.push(Setting { file, line, option, nearest: None });
+        } else {
+            reader.report.errors.push(problem);
+        }
+    }
+    (config, reader.report)
+}
+
+/// Options that say where data or keys are: without them the server looks, and makes new ones, somewhere else.
+const PLACES: [&str; 6] =
+    ["database", "databases", "database_path", "media_store_path", "signing_key", "signing_key_path"];
+
+/// Makes errors of unknown options that seem to be meant as one of [`PLACES`].
+fn refuse_misspelt_places(report: &mut Report, entries: &[Entry]) {
+    let is_set = |name: &str| entries.iter().any(|entry| entry.key == name);
+    let meant = |setting: &Setting| {
+        let nearest = setting.nearest.as_deref();
+        nearest.is_some_and(|nearest| PLACES.contains(&nearest) && !is_set(nearest))
+    };
+    for Setting { file, line, option, nearest } in report.unknown.extract_if(.., |setting| meant(setting)) {
+        let message = format!(
+            "no such option; is {} meant? The server would use another place for its data",
+            nearest.unwrap_or_default()
+        );
+        report.errors.push(Problem { file, line, option, message });
     }
 }
 

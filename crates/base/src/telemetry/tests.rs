@@ -34,6 +34,19 @@ fn levels_change_while_the_process_runs() {
     std::fs::remove_dir_all(folder).expect("removable");
 }
 
+#[test]
+fn the_log_configuration_that_is_generated_acts_wholly() {
+    let folder = std::env::temp_dir().join(format!("plexus-log-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("writable");
+    let path = folder.join("log.config");
+    std::fs::write(&path, crate::config::generate_log_config(&folder.join("the \"log\""))).expect("writable");
+    let config = LogConfig::read(&path).expect("valid");
+    assert_eq!(config.not_in_effect, Vec::<String>::new());
+    let destination = &config.outputs[0].destination;
+    assert!(matches!(destination, Destination::File { path, .. } if path.ends_with("the \"log\"")), "{destination:?}");
+    std::fs::remove_dir_all(folder).expect("removable");
+}
+
 /// The datagrams that arrive at `name` of a new folder while a record is logged to `destination`.
 fn datagram(name: &str, destination: impl FnOnce(PathBuf) -> Destination) -> Vec<u8> {
     let folder = std::env::temp_dir().join(format!("plexus-{name}-{}", std::process::id()));

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use plexus_base::config::{self, Options};
+use plexus_base::config::Options;
 
 use super::{CommandError, YesNo};
 use crate::data_dir::{self, New};
+use crate::preflight;
 
 /// Arguments of `plexus generate-config`.
 #[derive(Debug, Args)]
@@ -83,7 +84,7 @@ fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), Co
 /// What to do with a configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say what is wrong, unknown or without effect in a configuration; exits 1 when anything is
+    /// Say what is wrong, unknown or without effect in a configuration and its files; exits 1 when anything is
     Check {
         /// Configuration file or directory; may be repeated
         #[arg(short = 'c', long = "config-path", value_name = "PATH", default_value = "plexus-data/homeserver.yaml")]
@@ -94,7 +95,7 @@ pub enum ConfigCommand {
 /// Runs `plexus config ...`.
 pub fn run(command: &ConfigCommand) -> ExitCode {
     let ConfigCommand::Check { config_path } = command;
-    let report = config::check(config_path, Options::default());
+    let (report, _) = preflight::examine(config_path, Options::default());
     print!("{report}");
     if !report.is_clean() {
         return ExitCode::FAILURE;

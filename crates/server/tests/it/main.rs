@@ -8,6 +8,7 @@ mod binary;
 mod bounds;
 mod cli;
 mod clients;
+mod configuration;
 mod coverage;
 mod demo;
 mod every_endpoint;

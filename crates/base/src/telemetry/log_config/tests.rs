@@ -71,7 +71,8 @@ fn the_usual_file_is_understood() {
     assert_eq!(
         config.not_in_effect,
         [
-            "handlers.remote: the class synapse.logging.RemoteHandler is not known here; its records go to the standard error",
+            "handlers.remote: the class synapse.logging.RemoteHandler is not known here; its records go to the standard \
+             error",
             "loggers.twisted.handlers: records go to the handlers of root",
             "loggers.twisted: nothing here logs under that name",
         ]
