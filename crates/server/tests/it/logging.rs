@@ -120,6 +120,13 @@ async fn a_watched_file_may_be_moved_away() {
     let log = place(&installation);
     let server = installation.start();
     ask(&installation, Method::GET, "/_matrix/first", json!({}), "x").await;
+    // A request may be answered before it is logged.
+    let logged = async {
+        while !fs::read_to_string(&log).unwrap().contains("/first") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), logged).await.expect("the request is logged");
     fs::rename(&log, installation.folder.join("log.1")).unwrap();
     ask(&installation, Method::GET, "/_matrix/second", json!({}), "x").await;
     server.stop();
