@@ -148,7 +148,11 @@ impl Logins {
             tracing::warn!("the stored password hash of {user_id} is in an unknown format: no password is right");
         }
         let is_right = !matches!(verdict, Verdict::Wrong | Verdict::UnknownFormat);
-        let (Some(user), true) = (user, is_right) else { return Err(LoginError::WrongPassword) };
+        let exists = user.is_some();
+        let Some(user) = user.filter(|_| is_right) else {
+            log_refusal(user_id.as_ref(), exists);
+            return Err(LoginError::WrongPassword);
+        };
         guess.give_back();
         if let (Verdict::RightUpgrade(new), Some(old)) = (verdict, user.password_hash.clone()) {
             let owner = user.user_id.clone();
@@ -273,6 +277,16 @@ impl Logins {
             })
             .await?;
         Ok(())
+    }
+}
+
+/// Logs a refused password in Synapse's words, which tools such as fail2ban look for.
+fn log_refusal(user_id: Option<&UserId>, exists: bool) {
+    // What a client names must not look like a record of its own.
+    let user_id = user_id.map_or("an unknown user".into(), |user_id| user_id.as_str().escape_debug().to_string());
+    match exists {
+        true => tracing::warn!("Failed password login for user {user_id}"),
+        false => tracing::warn!("Attempted to login as {user_id} but they do not exist"),
     }
 }
 

@@ -16,9 +16,9 @@ mod whole;
 mod written;
 
 pub use email::{Email, Subjects};
-pub use generate::{Generate, SecretFileError, generate};
+pub use generate::{DEFAULT_PORT, Generate, SecretFileError, generate, generate_log_config};
 pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
-pub use load::{Loaded, Options, check, load, parse};
+pub use load::{Loaded, Options, load, load_with_errors, parse};
 pub use written::Written;
 
 /// Declares the sections, in the order of Synapse's manual.

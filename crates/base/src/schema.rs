@@ -22,15 +22,16 @@ pub(crate) use value::Value;
 
 /// Declares the options of one object of the configuration file.
 ///
-/// Each option is `status name: Type = default`. `status` is `acts`, `later` or `moot`, as [`Status`] explains. Without a
-/// default an absent option is `None`, an empty list, or an object with its own defaults; other types are required.
+/// Each option is `status name: Type = default`. `status` is `acts`, `later`, `moot` or
+/// `refused("reason; way out")`, as [`Status`] explains. Without a default an absent option is `None`, an empty list,
+/// or an object with its own defaults; other types are required.
 macro_rules! options {
     (
         $(#[doc = $about:literal])*
         pub struct $Section:ident $(checked by $check:path)? {
             $(
                 $(#[doc = $doc:literal])*
-                $status:ident $name:ident : $ty:ty $(= $default:expr)?
+                $status:ident $(($reason:literal))? $name:ident : $ty:ty $(= $default:expr)?
             ),* $(,)?
         }
     ) => {
@@ -45,8 +46,8 @@ macro_rules! options {
                 $(
                     let $name = map.field::<$ty>(
                         stringify!($name),
-                        $crate::schema::options!(@status $status),
-                        $crate::schema::options!(@default $($default)?),
+                        $crate::schema::options!(@status $status $($reason)?),
+                        || $crate::schema::options!(@default $($default)?),
                     );
                 )*
                 let section = Self { $( $name: $name?, )* };
@@ -59,7 +60,7 @@ macro_rules! options {
                     $crate::schema::Field::of::<$ty>(
                         stringify!($name),
                         &[$($doc),*],
-                        $crate::schema::options!(@status $status),
+                        $crate::schema::options!(@status $status $($reason)?),
                         $crate::schema::options!(@default $($default)?),
                     )
                 ),*]
@@ -98,6 +99,7 @@ macro_rules! options {
     (@status acts) => { $crate::schema::Status::Acts };
     (@status later) => { $crate::schema::Status::Later };
     (@status moot) => { $crate::schema::Status::Moot };
+    (@status refused $reason:literal) => { $crate::schema::Status::Refused($reason) };
     (@default) => { None };
     (@default $default:expr) => { Some($default) };
 }

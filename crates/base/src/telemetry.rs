@@ -1,27 +1,38 @@
 //! Logging: where to, from which level on, and changing that while the server runs.
 
+mod journal;
 mod log_config;
 mod log_file;
+mod pattern;
+mod syslog;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::Clock;
-pub use log_config::{Destination, LogConfig, LogConfigError, Output, Rotation};
+use journal::Journal;
+pub use log_config::{
+    Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output, Rotation, SyslogAddress,
+};
 use log_file::LogFile;
+pub use pattern::Pattern;
+use pattern::{PatternFormat, RequestIds};
+pub use syslog::Facility;
+use syslog::Syslog;
 
 /// Logging cannot be set up as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The file that `log_config` names is wrong.
     #[error(transparent)]
-    Config(#[from] LogConfigError),
+    Config(#[from] LogConfigErrors),
     /// A log file cannot be written.
     #[error("cannot write the log file {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -47,16 +58,17 @@ pub struct Telemetry {
 /// # Errors
 /// When the file is wrong, a log file cannot be written, or logging was started before.
 pub fn start(log_config: Option<&Path>, clock: &Clock) -> Result<(Telemetry, Vec<String>), TelemetryError> {
-    let config = read(log_config)?;
+    let mut config = read(log_config)?;
     let (levels, handle) = reload::Layer::new(config.targets());
-    let mut files = Vec::new();
+    let mut opened = Opened { clock, files: Vec::new(), not_in_effect: std::mem::take(&mut config.not_in_effect) };
     let mut outputs = Vec::new();
     for output in &config.outputs {
-        outputs.push(layer(output, clock, &mut files)?);
+        outputs.push(opened.layer(output)?);
     }
-    tracing_subscriber::registry().with(levels).with(outputs).try_init()?;
+    let Opened { files, not_in_effect, .. } = opened;
+    tracing_subscriber::registry().with(levels).with(RequestIds).with(outputs).try_init()?;
     let telemetry = Telemetry { log_config: log_config.map(Path::to_owned), levels: handle, files };
-    Ok((telemetry, config.not_in_effect))
+    Ok((telemetry, not_in_effect))
 }
 
 impl Telemetry {
@@ -75,7 +87,7 @@ impl Telemetry {
     }
 }
 
-fn read(log_config: Option<&Path>) -> Result<LogConfig, LogConfigError> {
+fn read(log_config: Option<&Path>) -> Result<LogConfig, LogConfigErrors> {
     match log_config {
         Some(path) => LogConfig::read(path),
         None => Ok(LogConfig::default()),
@@ -84,20 +96,62 @@ fn read(log_config: Option<&Path>) -> Result<LogConfig, LogConfigError> {
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
-fn layer<S>(output: &Output, clock: &Clock, files: &mut Vec<LogFile>) -> Result<BoxedLayer<S>, TelemetryError>
-where
-    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-{
-    Ok(match &output.destination {
-        Destination::Stdout => formatted(io::stdout, output, shows_colours(&io::stdout())),
-        Destination::Stderr => formatted(io::stderr, output, shows_colours(&io::stderr())),
-        Destination::File { path, rotation } => {
-            let file = LogFile::open(path, *rotation, clock.clone());
-            let file = file.map_err(|source| TelemetryError::File { path: path.clone(), source })?;
-            files.push(file.clone());
-            formatted(move || file.clone(), output, false)
-        }
-    })
+/// The outputs opened so far.
+struct Opened<'a> {
+    clock: &'a Clock,
+    files: Vec<LogFile>,
+    not_in_effect: Vec<String>,
+}
+
+impl Opened<'_> {
+    /// Opens an output. Records for a service of the system that is not there go to the standard error.
+    fn layer<S>(&mut self, output: &Output) -> Result<BoxedLayer<S>, TelemetryError>
+    where
+        S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    {
+        let clock = self.clock;
+        let writer = match &output.destination {
+            Destination::Stdout => {
+                return Ok(formatted(BoxMakeWriter::new(io::stdout), output, clock, shows_colours(&io::stdout())));
+            }
+            Destination::Stderr => BoxMakeWriter::new(io::stderr),
+            Destination::File { path, rotation } => {
+                let file = LogFile::open(path, *rotation, clock.clone());
+                let file = file.map_err(|source| TelemetryError::File { path: path.clone(), source })?;
+                self.files.push(file.clone());
+                return Ok(formatted(BoxMakeWriter::new(move || file.clone()), output, clock, false));
+            }
+            Destination::Journal { socket, fields } => match Journal::open(socket, fields) {
+                Ok(journal) => {
+                    let output = message_alone(output, "%(message)s");
+                    return Ok(formatted(BoxMakeWriter::new(journal), &output, clock, false));
+                }
+                Err(error) => self.instead(output, &format!("no journal listens at {}: {error}", socket.display())),
+            },
+            Destination::Syslog { address, facility } => match Syslog::open(address, *facility) {
+                Ok(syslog) => {
+                    let output = message_alone(output, "plexus: %(message)s");
+                    return Ok(formatted(BoxMakeWriter::new(syslog), &output, clock, false));
+                }
+                Err(error) => self.instead(output, &format!("syslog cannot be reached at {address}: {error}")),
+            },
+        };
+        Ok(formatted(writer, output, clock, shows_colours(&io::stderr())))
+    }
+
+    fn instead(&mut self, output: &Output, why: &str) -> BoxMakeWriter {
+        self.not_in_effect.push(format!("handlers.{}: {why}; its records go to the standard error", output.name));
+        BoxMakeWriter::new(io::stderr)
+    }
+}
+
+/// `output` for a service that notes time and level itself.
+fn message_alone(output: &Output, pattern: &str) -> Output {
+    let format = match &output.format {
+        Format::Usual => Format::Pattern(Pattern::new(pattern, None)),
+        other => other.clone(),
+    };
+    Output { format, ..output.clone() }
 }
 
 /// Whether this is a terminal whose user has not switched colours off (<https://no-color.org>).
@@ -105,14 +159,20 @@ fn shows_colours(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn formatted<S, W>(writer: W, output: &Output, colours: bool) -> BoxedLayer<S>
+fn formatted<S>(writer: BoxMakeWriter, output: &Output, clock: &Clock, colours: bool) -> BoxedLayer<S>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     let level: LevelFilter = output.level;
     let layer = fmt::layer().with_writer(writer).with_ansi(colours);
-    if output.json { layer.json().with_filter(level).boxed() } else { layer.with_filter(level).boxed() }
+    match &output.format {
+        Format::Usual => layer.with_filter(level).boxed(),
+        Format::Json => layer.json().with_filter(level).boxed(),
+        Format::Pattern(pattern) => {
+            let format = PatternFormat { pattern: pattern.clone(), clock: clock.clone() };
+            layer.with_ansi(false).event_format(format).with_filter(level).boxed()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,15 @@ impl Node {
         matches!(self.value, Value::Scalar(Scalar::Null))
     }
 
+    /// Whether it is a string, list or object that holds nothing.
+    pub fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Scalar(scalar) => scalar.text() == Some(""),
+            Value::Sequence(items) => items.is_empty(),
+            Value::Mapping(entries) => entries.is_empty(),
+        }
+    }
+
     /// The entries of a mapping, in the order of the file; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {

@@ -214,7 +214,8 @@ impl fmt::Display for Line {
             self.method,
             loggable(&self.uri),
             self.version,
-            agent.unwrap_or("-"),
+            // A quotation mark would let a client end the field and imitate what tools look for in this line.
+            agent.unwrap_or("-").escape_debug(),
         )
     }
 }

@@ -31,6 +31,16 @@ pub struct TlsSettings {
     pub authorities: Vec<PathBuf>,
 }
 
+impl TlsSettings {
+    /// Whether connections can be made with these settings.
+    ///
+    /// # Errors
+    /// What is wrong with a file of authorities.
+    pub fn check(&self) -> Result<(), TlsSetupError> {
+        Tls::new(self).map(drop)
+    }
+}
+
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use plexus_base::config::{self, Config, Generate, Loaded, Options};
+use plexus_base::config::{self, Config, DEFAULT_PORT, Generate, Loaded, Options, Report};
 use plexus_base::{Random, private};
 
-use crate::cli::{ConfigArgs, ServeArgs, YesNo};
-use crate::key_file;
+use crate::cli::{CommandError, ConfigArgs, ServeArgs, YesNo};
+use crate::{key_file, preflight};
 
 /// The name of the server when nobody says one: only this machine can use it.
 pub const DEFAULT_SERVER_NAME: &str = "localhost";
@@ -52,7 +52,7 @@ pub fn paths(args: &ConfigArgs) -> Vec<PathBuf> {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Something in it is wrong.
-    #[error("the configuration is wrong:\n{0}")]
+    #[error("the configuration is wrong:{0}")]
     Wrong(String),
     /// It is not there.
     #[error("there is no configuration in {0}; `plexus serve` makes one, -c names another")]
@@ -90,15 +90,28 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
-    let paths = paths(args);
-    if let ([file], true) = (paths.as_slice(), args.config_path.is_empty())
-        && !file.exists()
-    {
-        return Err(LoadError::None(args.data_dir().to_owned()));
+    config::load(&existing(args)?, Options { forbid_secrets }).map_err(LoadError::wrong)
+}
+
+/// As [`load_with`], and looks at everything that the configuration names, too.
+///
+/// # Errors
+/// When the server could not start with it; the text holds everything that is wrong.
+pub fn examine(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
+    match preflight::examine(&existing(args)?, Options { forbid_secrets }) {
+        (report, Some(loaded)) if !report.has_errors() => Ok(loaded),
+        (report, _) => Err(LoadError::wrong(report)),
     }
-    match config::load(&paths, Options { forbid_secrets }) {
-        Ok(loaded) => Ok(loaded),
-        Err(report) => Err(LoadError::Wrong(report.to_string().trim_end().to_owned())),
+}
+
+impl LoadError {
+    fn wrong(report: Report) -> Self {
+        match report.errors.as_slice() {
+            [error] => Self::Wrong(format!(" {error}")),
+            _ => Self::Wrong(
+                format!("\n{}", Report { errors: report.errors, ..Report::default() }).trim_end().to_owned(),
+            ),
+        }
     }
 }
 
@@ -114,15 +127,19 @@ pub fn create_if_new(args: &ServeArgs) -> Result<(), CreateError> {
     create_for(args, &target)
 }
 
-/// Writes the configuration that `plexus serve --generate-config` asks for; answers where it is.
+/// What `plexus serve --generate-config` asks for: writes a configuration or, where there is one, the files that it
+/// names and that are missing. Returns the files that were written.
 ///
 /// # Errors
-/// See [`CreateError`].
-pub fn generate(args: &ServeArgs) -> Result<PathBuf, CreateError> {
+/// When the configuration that is there is wrong, or a file cannot be written.
+pub fn generate(args: &ServeArgs) -> Result<Vec<PathBuf>, CommandError> {
     let named = args.config.config_path.first().cloned();
     let target = named.unwrap_or_else(|| args.config.data_dir().join("homeserver.yaml"));
+    if target.exists() {
+        return create_missing(&mut load_with(&args.config, false)?.config);
+    }
     create_for(args, &target)?;
-    Ok(target)
+    Ok(vec![target])
 }
 
 fn create_for(args: &ServeArgs, target: &Path) -> Result<(), CreateError> {
@@ -153,7 +170,7 @@ pub struct New<'a> {
     pub report_stats: bool,
     /// Whether to listen on all addresses.
     pub open_ports: bool,
-    /// The port to listen on, if not the usual one.
+    /// The port to listen on, if not the one that goes with the server's name.
     pub port: Option<u16>,
 }
 
@@ -212,12 +229,16 @@ fn require_server_name(name: &str) -> Result<(), CreateError> {
 
 fn text(new: &New<'_>, random: &Random) -> String {
     let New { server_name, report_stats, config_dir, data_dir, .. } = *new;
-    let text = config::generate(&Generate { server_name, report_stats, config_dir, data_dir }, random);
-    let text = if new.open_ports { text.replace("    bind_addresses: ['127.0.0.1']\n", "") } else { text };
-    match new.port {
-        Some(port) => text.replace("  - port: 8008\n", &format!("  - port: {port}\n")),
-        None => text,
-    }
+    let port = new.port.unwrap_or_else(|| port_for(server_name));
+    let text = config::generate(&Generate { server_name, report_stats, config_dir, data_dir, port }, random);
+    if new.open_ports { text.replace("    bind_addresses: ['127.0.0.1']\n", "") } else { text }
+}
+
+/// The port of the listener without TLS: 400 below the one in the server's name, as Synapse's generator has it, which
+/// leaves that one to the proxy in front.
+fn port_for(server_name: &str) -> u16 {
+    let named = plexus_protocol::id::ServerName::try_from(server_name).ok().and_then(|name| name.host_port().1);
+    named.and_then(|port| port.checked_sub(400)).filter(|port| *port > 0).unwrap_or(DEFAULT_PORT)
 }
 
 /// The folder's full path; it is made when missing.
@@ -245,14 +266,25 @@ pub fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
     fs::rename(&unfinished, path).map_err(write_error)
 }
 
-/// Writes the signing key the configuration names, when there is none.
+/// Writes the files that the configuration names and that are missing: signing key, log configuration and registration
+/// secret. Returns which were written.
 ///
 /// # Errors
-/// See [`CreateError`].
-pub fn create_missing_key(config: &Config) -> Result<(), CreateError> {
-    let path = config.signing_key_path();
-    if !path.exists() {
-        key_file::write(&path, &key_file::make(&Random::system()))?;
+/// When one cannot be written.
+pub fn create_missing(config: &mut Config) -> Result<Vec<PathBuf>, CommandError> {
+    let random = Random::system();
+    let mut written = Vec::new();
+    let key = config.signing_key_path();
+    if config.keys.signing_key.is_none() && !key.exists() {
+        key_file::write(&key, &key_file::make(&random))?;
+        written.push(key);
     }
-    Ok(())
+    if let Some(path) = config.logging.log_config.as_ref().filter(|path| !path.exists()) {
+        // In the current folder, as Synapse has it.
+        let log_file = std::path::absolute("homeserver.log")?;
+        write_whole(path, &config::generate_log_config(&log_file))?;
+        written.push(path.clone());
+    }
+    written.extend(config.generate_missing_secrets(&random)?);
+    Ok(written)
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use plexus_base::config::Config;
 use plexus_base::{Random, private};
 use plexus_protocol::event::sign::{KeyFileError, SigningKey};
 
@@ -32,6 +33,9 @@ pub enum KeyError {
         /// What is wrong with it.
         source: KeyFileError,
     },
+    /// `signing_key` does not hold a key.
+    #[error("signing_key is broken: {0}")]
+    BrokenOption(KeyFileError),
     /// The file holds a key that everybody has.
     #[error(
         "the signing key {0} must not be used: the same key was generated for many servers and is public \
@@ -47,6 +51,22 @@ pub enum KeyError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// The signing key that the configuration holds, or names.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn of(config: &Config) -> Result<SigningKey, KeyError> {
+    match &config.keys.signing_key {
+        Some(key) => SigningKey::parse_file(key.expose()).map_err(KeyError::BrokenOption),
+        None => read(&config.signing_key_path()),
+    }
+}
+
+/// The option that holds or names the signing key.
+pub fn option(config: &Config) -> &'static str {
+    if config.keys.signing_key.is_some() { "signing_key" } else { "signing_key_path" }
 }
 
 /// Reads the key.

@@ -10,6 +10,7 @@
 //! | [`metrics`] | what Prometheus is told |
 //! | [`users`] | accounts as the operator changes them, in a running server or a stopped one's database |
 //! | [`control_socket`] | how commands reach the running server |
+//! | [`preflight`] | what is wrong with a configuration beyond its options |
 //! | [`data_dir`] | finding the configuration, making one at the first start |
 //! | [`key_file`], [`pid_file`], [`notify`] | signing key, pid file, systemd |
 
@@ -21,6 +22,7 @@ pub mod listen;
 pub mod metrics;
 pub mod notify;
 pub mod pid_file;
+pub mod preflight;
 pub mod serve;
 pub mod tls;
 pub mod users;

@@ -23,8 +23,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub use bind::BindError;
 pub(crate) use bind::unix as bind_unix;
+pub use bind::{BindError, address_of};
 use connection::Connections;
 pub use slots::ConnectionLimits;
 use slots::Slots;
@@ -47,8 +47,17 @@ pub struct Bound {
     x_forwarded: bool,
     request_id_header: Option<HeaderName>,
     site: Arc<str>,
+    kind: ListenerType,
     resources: Vec<ResourceName>,
     compress: bool,
+}
+
+/// What listeners serve.
+pub struct Routers {
+    /// Every route.
+    pub all: Router,
+    /// The metrics, at every path.
+    pub metrics: Router,
 }
 
 impl Bound {
@@ -60,25 +69,44 @@ impl Bound {
         }
     }
 
+    /// Whether clients or other servers can use it.
+    pub fn is_for_clients(&self) -> bool {
+        self.kind == ListenerType::Http
+    }
+
     /// Where it listens, for people.
     pub fn describe(&self) -> String {
         match (&self.socket, self.address()) {
             (Socket::Unix(_, path), _) => format!("unix socket {}", path.display()),
             (_, Some(address)) => {
-                format!("{}://{address}", if self.tls { "https" } else { "http" })
+                let scheme = match self.kind {
+                    ListenerType::Metrics => "metrics: http",
+                    _ if self.tls => "https",
+                    _ => "http",
+                };
+                format!("{scheme}://{address}")
             }
             (_, None) => "an unknown address".to_owned(),
         }
     }
 }
 
-/// Takes the addresses of all `listeners` of type http; all of them or none.
+/// Whether a listener is opened: those for metrics are when metrics are kept, as in Synapse.
+pub fn is_opened(listener: &ListenerConfig, enable_metrics: bool) -> bool {
+    match listener.r#type {
+        ListenerType::Http => true,
+        ListenerType::Metrics => enable_metrics,
+        ListenerType::Manhole => false,
+    }
+}
+
+/// Takes the addresses of all `listeners` that are opened; all of them or none.
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind(listeners: &[ListenerConfig]) -> Result<Vec<Bound>, BindError> {
+pub fn bind(listeners: &[ListenerConfig], enable_metrics: bool) -> Result<Vec<Bound>, BindError> {
     let mut bound = Vec::new();
-    for listener in listeners.iter().filter(|listener| listener.r#type == ListenerType::Http) {
+    for listener in listeners.iter().filter(|listener| is_opened(listener, enable_metrics)) {
         if let Some(path) = &listener.path {
             let socket = bind::unix(path, listener.mode.0)?;
             bound.push(with_socket(listener, Socket::Unix(socket, path.clone())));
@@ -103,6 +131,7 @@ fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
         // A name that cannot be a header's is in no request.
         request_id_header: listener.request_id_header.as_ref().and_then(|name| name.parse().ok()),
         site: listener.tag.clone().unwrap_or(place).into(),
+        kind: listener.r#type,
         resources: listener.resources.iter().flat_map(|resource| resource.names.clone()).collect(),
         compress: listener.resources.iter().any(|resource| resource.compress),
     }
@@ -116,10 +145,10 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves `router` on every listener until `shutdown` begins, with as many connections at a time as `limits` say.
+    /// Serves `routers` on the listeners until `shutdown` begins, with as many connections at a time as `limits` say.
     pub fn start(
         bound: Vec<Bound>,
-        router: &Router,
+        routers: &Routers,
         clock: &Clock,
         tls: Option<&Arc<rustls::ServerConfig>>,
         shutdown: &Shutdown,
@@ -128,7 +157,10 @@ impl Serving {
         let slots = Slots::new(limits, clock.clone());
         let mut accepting = JoinSet::new();
         for listener in bound {
-            let mut router = resources::restrict(router.clone(), listener.resources.clone());
+            let mut router = match listener.kind {
+                ListenerType::Metrics => routers.metrics.clone(),
+                _ => resources::restrict(routers.all.clone(), listener.resources.clone()),
+            };
             if listener.compress {
                 router = router.layer(tower_http::compression::CompressionLayer::new());
             }

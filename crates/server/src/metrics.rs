@@ -13,6 +13,12 @@ const PATH: &str = "/_synapse/metrics";
 /// The version of the text format.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The metrics at every path, for listeners of their own.
+pub fn everywhere(rooms: Arc<Rooms>) -> Router {
+    let metrics = async move || ([(CONTENT_TYPE, FORMAT)], text(&rooms)).into_response();
+    Router::new().route("/", get(metrics.clone())).route("/{*path}", get(metrics))
+}
+
 /// The route; listeners that do not name the resource `metrics` hide it.
 pub fn router(rooms: Arc<Rooms>) -> Router {
     Router::new().route(PATH, get(async move || ([(CONTENT_TYPE, FORMAT)], text(&rooms)).into_response()))

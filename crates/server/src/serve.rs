@@ -22,7 +22,7 @@ use crate::control_socket::ControlSocket;
 use crate::listen::{self, Bound, ConnectionLimits, Serving};
 use crate::notify::Notifier;
 use crate::pid_file::PidFile;
-use crate::tls::{Certificates, TlsError};
+use crate::tls::{self, Certificates, TlsError};
 use crate::users::UserAdmin;
 use crate::wire::{self, Application, Parts};
 use crate::{data_dir, key_file};
@@ -138,9 +138,9 @@ impl Running {
         limits: ConnectionLimits,
     ) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let signing_key = key_file::read(&config.signing_key_path())?;
-        let bound = listen::bind(&config.server.listeners)?;
-        if bound.is_empty() {
+        let signing_key = key_file::of(&config)?;
+        let bound = listen::bind(&config.server.listeners, config.metrics.enable_metrics)?;
+        if !bound.iter().any(Bound::is_for_clients) {
             return Err(StartError::NoListener);
         }
         let certificates = certificates(&config, &bound)?;
@@ -150,8 +150,8 @@ impl Running {
         let application = wire::build(parts).await?;
         let places = bound.iter().map(Bound::describe).collect();
         let addresses = bound.iter().filter_map(Bound::address).collect();
-        let router = &application.router;
-        let serving = Serving::start(bound, router, &clock, tls.as_ref(), &shutdown, limits);
+        let routers = &application.routers;
+        let serving = Serving::start(bound, routers, &clock, tls.as_ref(), &shutdown, limits);
         Ok(Self { places, addresses, certificates, shutdown, serving, application })
     }
 
@@ -189,11 +189,7 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
     if !bound.iter().any(|listener| listener.tls) {
         return Ok(None);
     }
-    let name = &config.server.server_name;
-    let beside = |ending: &str| config.config_dir.join(format!("{name}.tls.{ending}"));
-    let certificate = config.tls.tls_certificate_path.clone().unwrap_or_else(|| beside("crt"));
-    let key = config.tls.tls_private_key_path.clone().unwrap_or_else(|| beside("key"));
-    Ok(Some(Certificates::open(&certificate, &key, name)?))
+    Ok(Some(Certificates::open(&tls::Files::of(config)?, &config.server.server_name)?))
 }
 
 /// How many client connections the process can hold under its limit of open files.
@@ -239,20 +235,21 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         let _ = rustix::process::setsid();
     }
     if args.generate_config {
-        println!("wrote {}", data_dir::generate(&args)?.display());
+        say_written(&data_dir::generate(&args)?);
         return Ok(());
     }
     data_dir::create_if_new(&args)?;
-    let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
-    loaded.config.generate_missing_secrets(&Random::system())?;
-    if let Some(port) = args.port {
-        set_port(&mut loaded.config, port)?;
-    }
     if args.generate_missing_configs || args.generate_missing_and_run {
-        data_dir::create_missing_key(&loaded.config)?;
+        let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
+        say_written(&data_dir::create_missing(&mut loaded.config)?);
         if args.generate_missing_configs {
             return Ok(());
         }
+    }
+    let mut loaded = data_dir::examine(&args.config, args.no_secrets_in_config)?;
+    refuse_other_name(&args, &loaded)?;
+    if let Some(port) = args.port {
+        set_port(&mut loaded.config, port)?;
     }
     if args.print_pidfile || loaded.config.server.print_pidfile {
         println!("{}", control::pid_path(&loaded.config).display());
@@ -265,6 +262,28 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
     // A blocking task (a password hash) may still run; there is nobody left to wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+fn say_written(files: &[PathBuf]) {
+    if files.is_empty() {
+        println!("nothing is missing");
+    }
+    files.iter().for_each(|file| println!("wrote {}", file.display()));
+}
+
+/// `--server-name` names the server that a new configuration is for. One that is there keeps its name.
+fn refuse_other_name(args: &ServeArgs, loaded: &Loaded) -> Result<(), CommandError> {
+    let configured = &loaded.config.server.server_name;
+    match &args.server_name {
+        Some(asked) if asked != configured => {
+            let message = format!(
+                "{configured}, but --server-name is {asked}: a server's name cannot be changed; leave \
+                 --server-name out, or name another folder with --data-dir"
+            );
+            Err(loaded.written.problem("server_name", message).to_string().into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Has the first listener for clients listen on another port (`--port`).
@@ -282,7 +301,7 @@ struct NoPort;
 
 /// `clock` was made at the start of the program.
 async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), CommandError> {
-    let Loaded { mut config, report, written, .. } = loaded;
+    let Loaded { mut config, report, written } = loaded;
     let log_config = config.logging.log_config.clone();
     let (telemetry, no_effect) = telemetry::start(log_config.as_deref(), &clock)?;
     log_panics();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use plexus_base::config::Config;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,6 +36,14 @@ pub enum TlsError {
         /// What rustls said.
         source: rustls::Error,
     },
+    /// One of the two options is set.
+    #[error("{set} is set and {missing} is not; set both, or none to have a self-signed certificate made")]
+    OneOption {
+        /// The option that is set.
+        set: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
     /// The self-signed certificate cannot be written.
     #[error("cannot write the TLS file {path}: {source}")]
     Write {
@@ -53,6 +62,45 @@ pub enum TlsError {
     },
 }
 
+const CERTIFICATE: &str = "tls_certificate_path";
+const KEY: &str = "tls_private_key_path";
+
+/// The option of `config` that `error` is about.
+pub fn option_of(error: &TlsError, config: &Config) -> &'static str {
+    let certificate = Files::of(config).ok().map(|(Files::Named(file, _) | Files::SelfSigned(file, _))| file);
+    match error {
+        TlsError::Read { path, .. } | TlsError::Write { path, .. } if Some(path) == certificate.as_ref() => CERTIFICATE,
+        TlsError::OneOption { set, .. } => set,
+        _ => KEY,
+    }
+}
+
+/// Where the certificate of the listeners is.
+#[derive(Debug)]
+pub enum Files {
+    /// Where the configuration says: certificate and key.
+    Named(PathBuf, PathBuf),
+    /// The configuration says nothing: a self-signed certificate, and its key, are made here.
+    SelfSigned(PathBuf, PathBuf),
+}
+
+impl Files {
+    /// # Errors
+    /// [`TlsError::OneOption`].
+    pub fn of(config: &Config) -> Result<Self, TlsError> {
+        match (&config.tls.tls_certificate_path, &config.tls.tls_private_key_path) {
+            (Some(certificate), Some(key)) => Ok(Self::Named(certificate.clone(), key.clone())),
+            (Some(_), None) => Err(TlsError::OneOption { set: CERTIFICATE, missing: KEY }),
+            (None, Some(_)) => Err(TlsError::OneOption { set: KEY, missing: CERTIFICATE }),
+            (None, None) => {
+                let name = &config.server.server_name;
+                let beside = |ending: &str| config.config_dir.join(format!("{name}.tls.{ending}"));
+                Ok(Self::SelfSigned(beside("crt"), beside("key")))
+            }
+        }
+    }
+}
+
 /// The certificate in use, and where it is reread from.
 #[derive(Debug)]
 pub struct Certificates {
@@ -62,18 +110,23 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads `certificate` (a PEM chain) and `key` (PEM); makes a self-signed pair for `server_name` when neither exists.
+    /// Reads the certificate (a PEM chain) and its key (PEM). A self-signed pair for `server_name` is made when neither
+    /// exists and the configuration names none.
     ///
     /// # Errors
     /// See [`TlsError`].
-    pub fn open(certificate: &Path, key: &Path, server_name: &str) -> Result<Arc<Self>, TlsError> {
-        if !certificate.exists() && !key.exists() {
+    pub fn open(files: &Files, server_name: &str) -> Result<Arc<Self>, TlsError> {
+        if let Files::SelfSigned(certificate, key) = files
+            && !certificate.exists()
+            && !key.exists()
+        {
             make_self_signed(certificate, key, server_name)?;
             tracing::warn!(
                 "made a self-signed certificate in {}: other servers and most clients will not accept it",
                 certificate.display()
             );
         }
+        let (Files::Named(certificate, key) | Files::SelfSigned(certificate, key)) = files;
         let current = load(certificate, key)?;
         Ok(Arc::new(Self {
             certificate: certificate.to_owned(),
@@ -122,7 +175,11 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+/// Reads a certificate and its key.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let read_error = |path: &Path, error: &dyn std::fmt::Display| TlsError::Read {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -141,7 +198,11 @@ fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     })
 }
 
-fn make_self_signed(certificate: &Path, key: &Path, server_name: &str) -> Result<(), TlsError> {
+/// Writes a new certificate for `server_name` that nobody vouches for, and its key.
+///
+/// # Errors
+/// When a file exists or cannot be written.
+pub fn make_self_signed(certificate: &Path, key: &Path, server_name: &str) -> Result<(), TlsError> {
     // A server name may carry a port, and an IPv6 literal brackets; a certificate knows neither.
     let name = plexus_protocol::id::ServerName::try_from(server_name)
         .map_or_else(|_| server_name.to_owned(), |name| name.host_port().0.to_owned());
@@ -178,7 +239,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("plexus-tls-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
-        let open = || Certificates::open(&certificate, &key, "example.com:8448");
+        let files = Files::SelfSigned(certificate.clone(), key.clone());
+        let open = || Certificates::open(&files, "example.com:8448");
         let used = |certificates: &Certificates| certificates.current.load().cert.clone();
 
         let certificates = open().unwrap();

@@ -2,12 +2,11 @@
 
 mod delivery;
 mod federation;
-mod settings;
+pub(crate) mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use plexus_accounts::{Accounts, TokenChecker};
 use plexus_api_client::client_events::ClientEvents;
 use plexus_api_client::own_echoes::OwnEchoes;
@@ -27,10 +26,12 @@ use plexus_rooms::{
     AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
     Rooms, RoomsOptions, StateFiller,
 };
+use plexus_store::db::OptionsError;
 use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::{Database, DbError, Options, maintenance, repo};
 use tokio::task::JoinSet;
 
+use crate::listen::Routers;
 use crate::serve::StartError;
 use crate::users::{Closing, UserAdmin};
 use delivery::Delivery;
@@ -51,8 +52,8 @@ pub struct Parts {
 
 /// The program, built: a router and what works in the background.
 pub struct Application {
-    /// Every route, without what each listener adds.
-    pub router: Router,
+    /// Every route, without what each listener adds, and the metrics.
+    pub routers: Routers,
     /// What reads the bodies of requests.
     pub bodies: Arc<BodyIntake>,
     /// What operators do with accounts.
@@ -167,6 +168,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let client = client_services(foundation, rooms, members, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
     let users = Arc::new(UserAdmin::new(administration, Closing::Running(client.parting.clone())));
+    let metrics_alone = crate::metrics::everywhere(Arc::clone(&client.rooms));
     let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let bodies = BodyIntake::new(client.clock.clone());
@@ -175,7 +177,8 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         .merge(plexus_api_admin::routes().build(admin.into(), &bodies))
         .merge(plexus_api_federation::router(federation.into(), &bodies))
         .merge(metrics.unwrap_or_default());
-    Ok(Application { router, bodies, users, database, tokens, federation_out, background })
+    let routers = Routers { all: router, metrics: metrics_alone };
+    Ok(Application { routers, bodies, users, database, tokens, federation_out, background })
 }
 
 /// What every endpoint may need, whatever it is about.
@@ -273,7 +276,7 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
 ///
 /// # Errors
 /// When `database.args` holds something wrong.
-pub fn database_options(config: &Config) -> Result<Options, StartError> {
+pub fn database_options(config: &Config) -> Result<Options, OptionsError> {
     let Some(database) = &config.database.database else {
         let path = config.database.database_path.clone();
         return Ok(Options::sqlite(path.unwrap_or_else(|| "homeserver.db".into())));
@@ -283,7 +286,7 @@ pub fn database_options(config: &Config) -> Result<Options, StartError> {
         DatabaseKind::Postgres => "psycopg2",
     };
     let unsafe_locale = database.allow_unsafe_locale;
-    Ok(Options::from_config(name, &database.args, unsafe_locale, std::path::Path::new(""))?)
+    Options::from_config(name, &database.args, unsafe_locale, std::path::Path::new(""))
 }
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {

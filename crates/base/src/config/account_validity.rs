@@ -15,7 +15,9 @@ options! {
     /// Accounts that end unless they are renewed.
     pub struct AccountValidity {
         /// Whether accounts end.
-        later enabled: bool = false,
+        refused(
+            "accounts that have ended could still be used; set it to false to accept that"
+        ) enabled: bool = false,
         /// How long an account lasts.
         later period: Option<Duration>,
         /// How long before its end the user is asked by mail to renew it.

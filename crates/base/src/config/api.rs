@@ -14,7 +14,10 @@ options! {
         /// Whether the addresses of administrators are noted for the users they act as.
         later track_puppeted_user_ips: bool = false,
         /// The registration files of application services.
-        later app_service_config_files: Vec<PathBuf>,
+        refused(
+            "anybody could register the user names that application services reserve; set \
+             enable_registration to false, or remove it"
+        ) app_service_config_files: Vec<PathBuf>,
         /// Whether the addresses of application services are noted for the users they act as.
         later track_appservice_user_ips: bool = false,
         /// Whether the token for an application service is sent in the query as well.

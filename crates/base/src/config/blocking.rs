@@ -13,11 +13,15 @@ options! {
         /// How to reach the administrator, in error messages about limits of the server.
         acts admin_contact: Option<String>,
         /// Whether the server refuses nearly everything.
-        later hs_disabled: bool = false,
+        refused(
+            "the server would serve everybody; stop it instead"
+        ) hs_disabled: bool = false,
         /// Why, in the error message.
         later hs_disabled_message: String = String::new(),
         /// Whether the number of users active in a month is limited.
-        later limit_usage_by_mau: bool = false,
+        refused(
+            "users above the limit would be let in; remove it to accept that"
+        ) limit_usage_by_mau: bool = false,
         /// The most users active in a month.
         later max_mau_value: u32 = 0,
         /// A new user is counted as active only after this many days.
@@ -37,7 +41,9 @@ options! {
         /// Whether making an alias for a room needs membership in it.
         acts require_membership_for_aliases: bool = true,
         /// Whether users may have another name or avatar in a room than elsewhere.
-        later allow_per_room_profiles: bool = true,
+        refused(
+            "users could take any name in a room; remove it to accept that"
+        ) allow_per_room_profiles: bool = true,
         /// The largest avatar.
         later max_avatar_size: Option<u64>,
         /// The kinds of files that avatars may be; any when not set.
@@ -45,9 +51,13 @@ options! {
         /// How long the content of redacted events is kept; for ever when null.
         acts redaction_retention_period: Option<Duration> = Some(Duration::from_secs(7 * 86_400)),
         /// For how long after sending an event its sender may redact it; for ever when null.
-        later redaction_allowed_period: Option<Duration>,
+        refused(
+            "users could still redact old messages; remove it to accept that"
+        ) redaction_allowed_period: Option<Duration>,
         /// How long after all its local users forgot a room it is deleted; never when null.
-        later forgotten_room_retention_period: Option<Duration>,
+        refused(
+            "rooms that are to be deleted would stay; remove it to accept that"
+        ) forgotten_room_retention_period: Option<Duration>,
         /// How long addresses of users are remembered; for ever when null.
         later user_ips_max_age: Option<Duration> = Some(Duration::from_secs(28 * 86_400)),
         /// Whether asking to validate an address hides whether an account has it.
@@ -98,7 +108,9 @@ options! {
     /// Deleting old messages.
     pub struct Retention {
         /// Whether rooms' `m.room.retention` is heeded.
-        later enabled: bool = false,
+        refused(
+            "messages that are to be deleted would stay; set it to false to accept that"
+        ) enabled: bool = false,
         /// The policy of rooms that have none.
         later default_policy: Option<RetentionPolicy>,
         /// The least lifetime that a room can have.

@@ -10,21 +10,67 @@ options! {
     pub struct DatabaseSection checked by check_database {
         /// The database. Without it, SQLite in the file `homeserver.db`.
         acts database: Option<Database>,
-        /// Several databases, as an alternative to `database`.
-        later databases: BTreeMap<String, PartialDatabase>,
-        /// The file of an SQLite database: the old form of `database.args.database`.
+        /// Databases by any name, as an alternative to `database`. All data must be in one of them.
+        acts databases: BTreeMap<String, PartialDatabase>,
+        /// The file of an SQLite database: the old form of `database.args.database`; without effect beside `database`.
         acts database_path: Option<PathBuf>,
     }
 }
 
-fn check_database(section: DatabaseSection, map: &mut MapReader<'_, '_>) -> DatabaseSection {
+impl DatabaseSection {
+    /// The option that says where the database is; with `member`, the one that sets this member of `args`.
+    pub fn option(&self, member: Option<&str>) -> String {
+        let args = match (self.databases.keys().next(), &self.database, &self.database_path) {
+            (Some(name), _, _) => format!("databases.{name}.args"),
+            (None, None, Some(_)) => return "database_path".to_owned(),
+            _ => "database.args".to_owned(),
+        };
+        member.map_or_else(|| args.clone(), |member| format!("{args}.{member}"))
+    }
+}
+
+fn check_database(mut section: DatabaseSection, map: &mut MapReader<'_, '_>) -> DatabaseSection {
+    if section.database.is_some() && section.database_path.is_some() {
+        map.warn("database_path", "ignored, because database is set");
+    }
     if section.database.is_some() && !section.databases.is_empty() {
         map.error("databases", "set together with database; allowed is one of the two");
     }
     if section.database_path.is_some() && !section.databases.is_empty() {
         map.error("database_path", "set together with databases; allowed is one of the two");
     }
+    if !section.databases.is_empty() {
+        match with_all_data(&section.databases) {
+            Ok(database) => section.database = Some(database),
+            Err(message) => map.error("databases", message),
+        }
+    }
     section
+}
+
+/// The database that has every data store.
+fn with_all_data(databases: &BTreeMap<String, PartialDatabase>) -> Result<Database, String> {
+    let with = |store: DataStore| {
+        let mut having = databases.iter().filter(|(_, database)| database.data_stores.contains(&store));
+        let store = store.as_str();
+        let found = having.next().ok_or_else(|| format!("no database has the data store {store}; allowed is one"))?;
+        match having.next() {
+            Some((second, _)) => {
+                Err(format!("{} and {second} both have the data store {store}; allowed is one", found.0))
+            }
+            None => Ok(found),
+        }
+    };
+    let (main, state) = (with(DataStore::Main)?, with(DataStore::State)?);
+    let (database, other) = (main.1.database(), state.1.database());
+    if database.name != other.name || database.args != other.args {
+        return Err(format!(
+            "room state is in {} and everything else in {}, which is not supported: all data must be in one database; \
+             move the tables of state into {}, give it both data stores, and remove {}",
+            state.0, main.0, main.0, state.0
+        ));
+    }
+    Ok(database)
 }
 
 options! {
@@ -54,17 +100,24 @@ choice! {
 
 options! {
     /// One of several databases.
-    pub struct PartialDatabase {
+    pub struct PartialDatabase checked by check_partial_args {
         /// The kind of database.
-        later name: DatabaseKind = DatabaseKind::Sqlite,
+        acts name: DatabaseKind = DatabaseKind::Sqlite,
         /// After how many transactions a connection is replaced; 0 for never.
         later txn_limit: u32 = 0,
         /// Whether a PostgreSQL database may have another locale than C.
-        later allow_unsafe_locale: bool = false,
-        /// How to connect.
-        later args: Map<String, Value>,
+        acts allow_unsafe_locale: bool = false,
+        /// How to connect, as in `database`.
+        acts args: Map<String, Value>,
         /// What is kept here.
-        later data_stores: Vec<DataStore> = vec![DataStore::Main, DataStore::State],
+        acts data_stores: Vec<DataStore> = vec![DataStore::Main, DataStore::State],
+    }
+}
+
+impl PartialDatabase {
+    fn database(&self) -> Database {
+        let Self { name, txn_limit, allow_unsafe_locale, args, .. } = self.clone();
+        Database { name, txn_limit, allow_unsafe_locale, args }
     }
 }
 
@@ -79,12 +132,21 @@ choice! {
 }
 
 fn check_args(database: Database, map: &mut MapReader<'_, '_>) -> Database {
-    let file = database.args.get("database");
+    require_file(database.name, &database.args, map);
+    database
+}
+
+fn check_partial_args(database: PartialDatabase, map: &mut MapReader<'_, '_>) -> PartialDatabase {
+    require_file(database.name, &database.args, map);
+    database
+}
+
+fn require_file(kind: DatabaseKind, args: &Map<String, Value>, map: &mut MapReader<'_, '_>) {
+    let file = args.get("database");
     // Several connections share the file, which a database in memory cannot offer.
-    let is_file = file.and_then(Value::as_str).is_some_and(|file| file != ":memory:");
-    if database.name == DatabaseKind::Sqlite && map.sets("name") && !is_file {
+    let is_file = file.and_then(Value::as_str).is_some_and(|file| !file.is_empty() && file != ":memory:");
+    if kind == DatabaseKind::Sqlite && !is_file {
         let found = file.map_or_else(|| "missing".to_owned(), Value::to_string);
         map.error("args", format!("the member database is {found}; allowed is the path of the SQLite file"));
     }
-    database
 }

@@ -1,4 +1,3 @@
-use super::blocking::Object;
 use crate::schema::{choice, options};
 
 options! {
@@ -42,8 +41,8 @@ options! {
         later msc3664_enabled: bool = false,
         /// New error codes for joining.
         later msc3848_enabled: bool = false,
-        /// Approval of new accounts: `enabled` and `require_approval_for_new_accounts`.
-        later msc3866: Object,
+        /// Approval of new accounts.
+        later msc3866: AccountApproval,
         /// Turning notifications of other devices on and off.
         later msc3881_enabled: bool = false,
         /// Filtering messages by relation.
@@ -91,7 +90,9 @@ options! {
         /// The parameter `via` for room hierarchies.
         later msc4235_enabled: bool = false,
         /// Key queries only about users in a common room.
-        later msc4263_limit_key_queries_to_users_who_share_rooms: bool = false,
+        refused(
+            "users could query the keys of everybody; remove it to accept that"
+        ) msc4263_limit_key_queries_to_users_who_share_rooms: bool = false,
         /// Forgetting rooms when leaving them.
         later msc4267_enabled: bool = false,
         /// Blocking invites.
@@ -112,6 +113,18 @@ options! {
         later msc4491_enabled: bool = false,
         /// Requests to application services through this server.
         later msc4512_enabled: bool = false,
+    }
+}
+
+options! {
+    /// Approval of new accounts.
+    pub struct AccountApproval {
+        /// Whether administrators can approve accounts.
+        later enabled: bool = false,
+        /// Whether a new account must be approved before it can be used.
+        refused(
+            "new accounts could be used without approval; remove it to accept that"
+        ) require_approval_for_new_accounts: bool = false,
     }
 }
 

@@ -21,6 +21,21 @@ pub struct Generate<'a> {
     pub config_dir: &'a Path,
     /// Where the database and media will be.
     pub data_dir: &'a Path,
+    /// The port of its listener.
+    pub port: u16,
+}
+
+/// The port of a new installation's listener where its name has none.
+pub const DEFAULT_PORT: u16 = 8008;
+
+const LOG_CONFIG: &str = include_str!("generate/log.config");
+
+/// The file that `log_config` names, of a new installation: records go to `log_file`.
+pub fn generate_log_config(log_file: &Path) -> String {
+    fill(LOG_CONFIG, |name| match name {
+        "log_file" => quoted(&log_file.to_string_lossy()),
+        _ => unreachable!("the template names nothing else"),
+    })
 }
 
 /// The `homeserver.yaml` of a new installation, with secrets of its own. Synapse can load it, too. Folders are named by
@@ -34,6 +49,7 @@ pub fn generate(new: &Generate<'_>, random: &Random) -> String {
     let path = |name: &str| quoted(&data_dir.join(name).to_string_lossy());
     fill(TEMPLATE, |name| match name {
         "server_name" => quoted(server_name),
+        "port" => new.port.to_string(),
         "pid_file" => path("homeserver.pid"),
         "database" => path("homeserver.db"),
         "media" => path("media_store"),

@@ -10,8 +10,8 @@ options! {
     pub struct KeysSection checked by check_keys {
         /// The file with this server's signing key. Without it, `<server_name>.signing.key` beside the configuration.
         acts signing_key_path: Option<PathBuf>,
-        /// The signing key itself, as in its file.
-        later signing_key: Option<Secret>,
+        /// The signing key itself, as in its file; `signing_key_path` does not count then.
+        acts signing_key: Option<Secret>,
         /// Keys this server signed with before.
         acts old_signing_keys: BTreeMap<String, OldSigningKey>,
         /// How long other servers may keep this server's keys; half of that passes until this server fetches theirs anew.

@@ -49,9 +49,9 @@ choice! {
     pub enum ListenerType {
         /// HTTP.
         Http = "http",
-        /// Synapse's interactive Python console.
+        /// Synapse's interactive Python console; not opened here.
         Manhole = "manhole",
-        /// Prometheus metrics, and nothing else.
+        /// Prometheus metrics at every path, and nothing else; opened when `enable_metrics` is true.
         Metrics = "metrics",
     }
 }
@@ -83,6 +83,25 @@ choice! {
 }
 
 impl Listener {
+    /// The listener that `metrics_port` stands for.
+    pub(super) fn for_metrics(port: u16, address: String) -> Self {
+        let metrics = ListenerResource { names: vec![ResourceName::Metrics], compress: false };
+        Self {
+            port: Some(port),
+            tag: None,
+            bind_addresses: vec![address],
+            bind_address: None,
+            r#type: ListenerType::Http,
+            tls: false,
+            x_forwarded: None,
+            request_id_header: None,
+            resources: vec![metrics],
+            additional_resources: BTreeMap::new(),
+            path: None,
+            mode: FileMode(0o666),
+        }
+    }
+
     /// Whether the client's address is taken from X-Forwarded-For.
     pub fn trusts_forwarded(&self) -> bool {
         self.x_forwarded.unwrap_or(self.path.is_some())
@@ -92,6 +111,15 @@ impl Listener {
     pub fn serves(&self, name: ResourceName) -> bool {
         self.resources.iter().any(|resource| resource.names.contains(&name))
     }
+}
+
+/// What there is instead of Synapse's interactive Python console.
+pub(super) const MANHOLE: &str = "a manhole is a Python console inside Synapse; here `plexus db` looks at the \
+    database, the admin API changes accounts, and SIGHUP rereads the log levels";
+
+/// Whether a listener can be bound to `address`.
+pub(super) fn is_address(address: &str) -> bool {
+    address == "localhost" || address.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn check_listener(mut listener: Listener, map: &mut MapReader<'_, '_>) -> Listener {
@@ -107,11 +135,27 @@ fn check_listener(mut listener: Listener, map: &mut MapReader<'_, '_>) -> Listen
         map.error("tls", "found true on a unix socket; allowed is TLS on a port");
     }
     listener.bind_addresses.extend(listener.bind_address.take());
+    match listener.r#type {
+        ListenerType::Http => {}
+        ListenerType::Metrics if listener.path.is_some() => {
+            map.error("path", "set for metrics; allowed is a port");
+        }
+        ListenerType::Metrics if listener.tls => {
+            map.warn("tls", "ignored: metrics are served without TLS, as in Synapse");
+            listener.tls = false;
+        }
+        ListenerType::Metrics => {}
+        ListenerType::Manhole => map.warn("type", format!("not opened: {MANHOLE}")),
+    }
     if listener.bind_addresses.is_empty() && listener.port.is_some() {
-        listener.bind_addresses = vec!["::".to_owned(), "0.0.0.0".to_owned()];
+        let usual: &[&str] = match listener.r#type {
+            ListenerType::Metrics => &["0.0.0.0"],
+            _ => &["::", "0.0.0.0"],
+        };
+        listener.bind_addresses = usual.iter().map(|address| (*address).to_owned()).collect();
     }
     for address in &listener.bind_addresses {
-        if address.parse::<std::net::IpAddr>().is_err() && address != "localhost" {
+        if !is_address(address) {
             let message = format!("found {address:?}; allowed is a list of IP addresses");
             map.error("bind_addresses", message);
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Problem, Report, Written, legacy, read, whole};
+use super::{Config, Problem, Report, Setting, Written, legacy, read, whole};
 use crate::schema::{MapReader, Reader};
 use crate::yaml::{self, Entry, Place, Value};
 
@@ -20,11 +20,8 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
-    /// Holds no errors.
     pub report: Report,
-    /// The files that were read, in order.
-    pub files: Vec<PathBuf>,
-    /// What they say, and where.
+    /// What its files say, and where.
     pub written: Written,
 }
 
@@ -34,6 +31,15 @@ pub struct Loaded {
 /// # Errors
 /// The report, when it holds errors: all of them, not only the first.
 pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
+    let loaded = load_with_errors(paths, options)?;
+    if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
+}
+
+/// As [`load`], but an option that is wrong has its default, and an error in the report.
+///
+/// # Errors
+/// The report, when a file cannot be read as YAML or a required option is missing or wrong.
+pub fn load_with_errors(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let files = find_files(paths)?;
     let mut entries = Vec::new();
     let mut report = Report::default();
@@ -51,9 +57,11 @@ pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let config_dir = last.unwrap_or(Path::new("")).to_owned();
     let mut reader = Reader::new(files.clone());
     reader.forbid_secrets = options.forbid_secrets;
-    let (config, report) = interpret(reader, &entries, config_dir)?;
-    let written = Written::new(files.clone(), entries);
-    Ok(Loaded { config, report, files, written })
+    let (config, report) = interpret(reader, &entries, config_dir);
+    match config {
+        Some(config) => Ok(Loaded { config, report, written: Written::new(files, entries) }),
+        None => Err(report),
+    }
 }
 
 /// Reads a configuration from text.
@@ -64,26 +72,46 @@ pub fn parse(text: &str) -> Result<Config, Report> {
     let file = Path::new("homeserver.yaml");
     let entries = parse_file(text, file, 0).map_err(|problem| Report { errors: vec![problem], ..Report::default() })?;
     let reader = Reader::new(vec![file.to_owned()]);
-    Ok(interpret(reader, &entries, PathBuf::new())?.0)
-}
-
-/// What there is to say about configuration files: what `plexus config check` prints.
-pub fn check(paths: &[PathBuf], options: Options) -> Report {
-    match load(paths, options) {
-        Ok(loaded) => loaded.report,
-        Err(report) => report,
+    match interpret(reader, &entries, PathBuf::new()) {
+        (Some(config), report) if !report.has_errors() => Ok(config),
+        (_, report) => Err(report),
     }
 }
 
-fn interpret(mut reader: Reader, entries: &[Entry], config_dir: PathBuf) -> Result<(Config, Report), Report> {
+fn interpret(mut reader: Reader, entries: &[Entry], config_dir: PathBuf) -> (Option<Config>, Report) {
     reader.explain = legacy::explain;
     let mut map = MapReader::new(&mut reader, entries, Place::default());
     let config = read(&mut map, config_dir).map(|config| whole::check(config, &mut map));
     map.finish();
-    let report = reader.report;
-    match config {
-        Some(config) if !report.has_errors() => Ok((config, report)),
-        _ => Err(report),
+    refuse_misspelt_places(&mut reader.report, entries);
+    for problem in std::mem::take(&mut reader.refused) {
+        if config.as_ref().is_some_and(|config| whole::is_idle(config, &problem.option)) {
+            let Problem { file, line, option, .. } = problem;
+            reader.report.not_in_effect.push(Setting { file, line, option, nearest: None });
+        } else {
+            reader.report.errors.push(problem);
+        }
+    }
+    (config, reader.report)
+}
+
+/// Options that say where data or keys are: without them the server looks, and makes new ones, somewhere else.
+const PLACES: [&str; 6] =
+    ["database", "databases", "database_path", "media_store_path", "signing_key", "signing_key_path"];
+
+/// Makes errors of unknown options that seem to be meant as one of [`PLACES`].
+fn refuse_misspelt_places(report: &mut Report, entries: &[Entry]) {
+    let is_set = |name: &str| entries.iter().any(|entry| entry.key == name);
+    let meant = |setting: &Setting| {
+        let nearest = setting.nearest.as_deref();
+        nearest.is_some_and(|nearest| PLACES.contains(&nearest) && !is_set(nearest))
+    };
+    for Setting { file, line, option, nearest } in report.unknown.extract_if(.., |setting| meant(setting)) {
+        let message = format!(
+            "no such option; is {} meant? The server would use another place for its data",
+            nearest.unwrap_or_default()
+        );
+        report.errors.push(Problem { file, line, option, message });
     }
 }
 

@@ -12,9 +12,14 @@ options! {
         /// Whether media uploaded from now on needs an access token to be read.
         acts enable_authenticated_media: bool = true,
         /// Whether the media API is served at all.
-        later enable_media_repo: bool = true,
+        refused(
+            "media would be looked for and stored in media_store_path although another program keeps it; \
+             remove it if media_store_path holds the media"
+        ) enable_media_repo: bool = true,
         /// Whether media is kept in `media_store_path`, beside the storage providers.
-        later enable_local_media_storage: bool = true,
+        refused(
+            "media would be stored in media_store_path all the same; remove it to accept that"
+        ) enable_local_media_storage: bool = true,
         /// The folder of the media store.
         acts media_store_path: PathBuf = PathBuf::from(MediaSection::DEFAULT_STORE),
         /// How many uploads one user may have announced and not made.
@@ -22,7 +27,10 @@ options! {
         /// How long an announced upload may be outstanding.
         acts unused_expiration_time: Duration = Duration::from_secs(24 * 3600),
         /// Further places where media is kept.
-        later media_storage_providers: Vec<StorageProvider>,
+        refused(
+            "media that is kept only there would not be found, and new media would not be stored there; \
+             copy everything into media_store_path and remove it"
+        ) media_storage_providers: Vec<StorageProvider>,
         /// The largest file that may be uploaded.
         acts max_upload_size: u64 = 50 << 20,
         /// How much one user may upload in a time. All entries hold.
@@ -60,7 +68,10 @@ options! {
         /// Sites that describe their pages by oEmbed.
         later oembed: Oembed,
         /// The old form of a `file_system` entry in `media_storage_providers`.
-        later backup_media_store_path: Option<PathBuf>,
+        refused(
+            "media that is kept only there would not be found, and new media would not be stored there; \
+             copy everything into media_store_path and remove it"
+        ) backup_media_store_path: Option<PathBuf>,
         /// Whether an upload waits for `backup_media_store_path`.
         later synchronous_backup_media_store: bool = false,
     }
@@ -165,9 +176,13 @@ options! {
     /// How long media is kept.
     pub struct MediaRetention {
         /// Uploads of local users are deleted when not read for this long; never when not set.
-        later local_media_lifetime: Option<Duration>,
+        refused(
+            "media that is to be deleted would stay; remove it to accept that"
+        ) local_media_lifetime: Option<Duration>,
         /// Copies of other servers' media are deleted when not read for this long; never when not set.
-        later remote_media_lifetime: Option<Duration>,
+        refused(
+            "media that is to be deleted would stay; remove it to accept that"
+        ) remote_media_lifetime: Option<Duration>,
     }
 }
 

@@ -4,7 +4,8 @@ use crate::schema::options;
 options! {
     /// Watching the server.
     pub struct MetricsSection {
-        /// Whether Prometheus metrics are kept; they are served by a listener that names `metrics`.
+        /// Whether Prometheus metrics are kept. They are served by listeners of type `metrics`, and by those of type
+        /// `http` that name `metrics`.
         acts enable_metrics: bool = false,
         /// Reporting errors to Sentry.
         later sentry: Option<Sentry>,
@@ -15,10 +16,10 @@ options! {
         later report_stats: bool = false,
         /// Where statistics are sent.
         later report_stats_endpoint: String = "https://matrix.org/report-usage-stats/push".to_owned(),
-        /// The port of a listener for metrics: the old way.
-        later metrics_port: Option<u16>,
-        /// The address of that listener.
-        later metrics_bind_host: Option<String>,
+        /// The port of a listener for metrics: the old form of a listener of type http with the resource `metrics`.
+        acts metrics_port: Option<u16>,
+        /// The address of that listener; 127.0.0.1 when not set.
+        acts metrics_bind_host: Option<String>,
     }
 }
 

@@ -6,15 +6,24 @@ options! {
     /// Python modules that extend Synapse.
     pub struct ModulesSection {
         /// Modules to load, each with a configuration of its own.
-        later modules: Vec<Module>,
+        refused(
+            "modules may decide what users are allowed to do, and Python does not run here; remove the \
+             modules that you can do without"
+        ) modules: Vec<Module>,
         /// Modules that check passwords: the old form of `modules`.
         later password_providers: Vec<Module>,
         /// LDAP: the old form of a module.
         later ldap_config: Option<Map<String, Value>>,
         /// Modules that look for spam: the old form of `modules`.
-        later spam_checker: Option<Value>,
+        refused(
+            "modules may decide what users are allowed to do, and Python does not run here; remove the \
+             modules that you can do without"
+        ) spam_checker: Option<Value>,
         /// A module with rules about events: the old form of `modules`.
-        later third_party_event_rules: Option<Module>,
+        refused(
+            "modules may decide what users are allowed to do, and Python does not run here; remove the \
+             modules that you can do without"
+        ) third_party_event_rules: Option<Module>,
     }
 }
 

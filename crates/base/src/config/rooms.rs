@@ -88,9 +88,14 @@ options! {
         /// Whether guests get that message, too.
         later send_server_notice_to_guests: bool = false,
         /// When set, users who have not agreed cannot send, and get this error.
-        later block_events_error: Option<String>,
+        refused(
+            "users could send messages without having agreed to the terms; remove it to accept that"
+        ) block_events_error: Option<String>,
         /// Whether registration needs agreement.
-        later require_at_registration: bool = false,
+        refused(
+            "users could register without agreeing to the terms; set enable_registration to false, or \
+             remove it"
+        ) require_at_registration: bool = false,
         /// The name of the terms at registration.
         later policy_name: String = "Privacy Policy".to_owned(),
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::listeners::MANHOLE;
 use super::{Email, IpRange, Listener, Secret};
 use crate::schema::{MapReader, choice, options};
 
@@ -74,11 +75,19 @@ options! {
         moot manhole: Option<u16>,
         /// How to log in to Synapse's interactive Python console.
         moot manhole_settings: Option<ManholeSettings>,
-        /// The proxy for outgoing http requests; without it the environment variable `http_proxy` counts.
-        later http_proxy: Option<String>,
-        /// The proxy for outgoing https requests; without it the environment variable `https_proxy` counts.
-        later https_proxy: Option<String>,
-        /// Hosts, domains and addresses reached without a proxy; without it the environment variable `no_proxy` counts.
+        /// The proxy for outgoing http requests. Synapse reads the environment variable `http_proxy`, too; it has no
+        /// effect here.
+        refused(
+            "requests to other servers and services would leave this machine directly and show its address; \
+             remove it to accept that"
+        ) http_proxy: Option<String>,
+        /// The proxy for outgoing https requests. Synapse reads the environment variable `https_proxy`, too; it has no
+        /// effect here.
+        refused(
+            "requests to other servers and services would leave this machine directly and show its address; \
+             remove it to accept that"
+        ) https_proxy: Option<String>,
+        /// Hosts, domains and addresses reached without a proxy.
         later no_proxy_hosts: Option<Vec<String>>,
         /// Accounts are managed by Matrix Authentication Service.
         later matrix_authentication_service: MatrixAuthenticationService,
@@ -87,7 +96,10 @@ options! {
         /// Whether empty events are sent to tie forward extremities together.
         later cleanup_extremities_with_dummy_events: bool = true,
         /// Devices not seen for this long are removed.
-        later delete_stale_devices_after: Option<Duration>,
+        refused(
+            "devices that are long unused would stay logged in; remove it, and set session_lifetime to end \
+             sessions"
+        ) delete_stale_devices_after: Option<Duration>,
         /// The longest delay a client may ask for a delayed event; without it there are no delayed events.
         later max_event_delay_duration: Option<Duration>,
         /// How many delayed events one user may have scheduled.
@@ -95,7 +107,9 @@ options! {
         /// Kinds of accounts.
         later user_types: UserTypes,
         /// Whether messages can carry their own expiry (`org.matrix.self_destruct_after`).
-        later enable_ephemeral_messages: bool = false,
+        refused(
+            "messages that are to expire would stay; remove it to accept that"
+        ) enable_ephemeral_messages: bool = false,
         /// Whether outgoing requests accept any TLS certificate: for Synapse's own tests.
         moot use_insecure_ssl_client_just_for_testing_do_not_use: bool = false,
     }
@@ -135,6 +149,9 @@ fn check_server(mut section: ServerSection, map: &mut MapReader<'_, '_>) -> Serv
     }
     if section.listeners.is_empty() && map.sets("server_name") {
         map.warn("listeners", "no listener is configured: nobody can reach the server");
+    }
+    if section.manhole.is_some() {
+        map.warn("manhole", format!("not opened: {MANHOLE}"));
     }
     let known = (1..=12).any(|version| section.default_room_version == version.to_string());
     if !known {
@@ -242,7 +259,10 @@ options! {
     /// Accounts are managed by Matrix Authentication Service.
     pub struct MatrixAuthenticationService checked by check_mas {
         /// Whether accounts are managed there and not here.
-        later enabled: bool = false,
+        refused(
+            "accounts that were locked or removed there could still log in here by an old password; set it \
+             to false to manage accounts here"
+        ) enabled: bool = false,
         /// Where the service is reached.
         later endpoint: String = "http://localhost:8080".to_owned(),
         /// Whether to speak HTTP/2 without negotiation.

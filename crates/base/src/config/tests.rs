@@ -3,6 +3,7 @@ use super::*;
 mod acts;
 mod docs;
 mod names;
+mod refused;
 mod values;
 mod written;
 
@@ -23,6 +24,7 @@ fn what_is_generated_is_valid_and_wholly_known() {
         report_stats: false,
         config_dir: &folder,
         data_dir: &folder.join("data"),
+        port: 8048,
     };
     let text = generate(&new, &crate::Random::seeded(1));
     let path = folder.join("homeserver.yaml");
@@ -34,6 +36,7 @@ fn what_is_generated_is_valid_and_wholly_known() {
     assert_eq!(config.server.server_name, "example.com:8448");
     assert_eq!(config.signing_key_path(), folder.join("example.com:8448.signing.key"));
     assert_eq!(config.server.listeners.len(), 1);
+    assert_eq!(config.server.listeners[0].port, Some(8048));
     assert!(config.server.listeners[0].serves(ResourceName::Federation));
     let secret = config.api.macaroon_secret_key.expect("generated");
     assert_eq!(secret.expose().len(), 50);

@@ -1,12 +1,25 @@
 //! What concerns options of more than one section.
 
-use super::Config;
+use super::listeners::is_address;
+use super::{Config, Listener, ListenerType};
 use crate::schema::MapReader;
 
 pub(super) fn check(mut config: Config, map: &mut MapReader<'_, '_>) -> Config {
     check_open_registration(&config, map);
     if config.has_accounts_elsewhere() && !map.sets("enable_3pid_changes") {
         config.registration.enable_3pid_changes = false;
+    }
+    if let Some(port) = config.metrics.metrics_port.filter(|port| *port > 0) {
+        map.warn("metrics_port", "the form is old; add a listener of type metrics");
+        let host = config.metrics.metrics_bind_host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+        if !is_address(&host) {
+            map.error("metrics_bind_host", format!("found {host:?}; allowed is an IP address"));
+        }
+        config.server.listeners.push(Listener::for_metrics(port, host));
+    }
+    let metrics = |listener: &Listener| listener.r#type == ListenerType::Metrics;
+    if !config.metrics.enable_metrics && config.server.listeners.iter().any(metrics) {
+        map.warn("listeners", "the listener of type metrics is not opened, because enable_metrics is not true");
     }
     let email = config.server.email.as_ref();
     if let Some(redact) = email.and_then(|email| email.redact_content) {
@@ -20,6 +33,15 @@ impl Config {
     /// True when Matrix Authentication Service manages accounts.
     fn has_accounts_elsewhere(&self) -> bool {
         self.server.matrix_authentication_service.enabled
+    }
+}
+
+/// Whether a refused option would have no effect in Synapse either, because of another.
+pub(super) fn is_idle(config: &Config, option: &str) -> bool {
+    match option {
+        "app_service_config_files" | "user_consent.require_at_registration" => !config.registration.enable_registration,
+        "worker_app" => config.workers.worker_app.as_deref() == Some("synapse.app.homeserver"),
+        _ => false,
     }
 }
 

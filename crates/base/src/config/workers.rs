@@ -24,7 +24,9 @@ options! {
         /// The processes that write.
         moot stream_writers: StreamWriters,
         /// The only processes that make requests to other servers.
-        later outbound_federation_restricted_to: Vec<String>,
+        refused(
+            "requests to other servers would leave from this process; remove it to accept that"
+        ) outbound_federation_restricted_to: Vec<String>,
         /// The process that does what is to be done regularly.
         moot run_background_tasks_on: Option<String>,
         /// Tasks in the background.
@@ -38,7 +40,10 @@ options! {
         /// The connection between processes.
         later redis: Redis,
         /// The program that a process runs.
-        moot worker_app: Option<String>,
+        refused(
+            "there is one process here, and it does the work of all workers; start it with the main \
+             process's configuration alone"
+        ) worker_app: Option<String>,
         /// The name of a process.
         later worker_name: Option<String>,
         /// The ports and sockets a process listens on.

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Listener, Secret, load};
-use crate::schema::{Reader, Value as _};
-use crate::yaml::{Entry, Node, Value};
+use super::{Listener, Problem, Secret, load};
+use crate::schema::{self, Reader};
+use crate::yaml::{Entry, Node, Place, Value};
 
 /// The top-level options as the files set them.
 #[derive(Clone, Default)]
@@ -46,10 +46,28 @@ impl Written {
         self.files.last().and_then(|file| file.parent()).unwrap_or(Path::new(""))
     }
 
+    /// The files, in the order in which they were read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Where an option is set, such as `homeserver.yaml:17`. `option` is its dotted path, such as `listeners[0].port`.
     /// Where the files do not set a member: the place of the innermost object that would hold it. `None`: they do not
     /// set the option at all.
     pub fn place(&self, option: &str) -> Option<String> {
+        let place = self.find(option)?;
+        let file = self.files.get(usize::from(place.file))?;
+        Some(format!("{}:{}", file.display(), place.line))
+    }
+
+    /// An error about `option`, at its [`Written::place`]; at no line of the first file if there is none.
+    pub fn problem(&self, option: &str, message: impl Into<String>) -> Problem {
+        let place = self.find(option).unwrap_or_default();
+        let file = self.files.get(usize::from(place.file)).cloned();
+        Problem { file, line: place.line, option: option.to_owned(), message: message.into() }
+    }
+
+    fn find(&self, option: &str) -> Option<Place> {
         let mut segments = option.split(['.', '[']).map(|segment| segment.trim_end_matches(']'));
         let top = self.entry(segments.next()?)?;
         let (mut node, mut place) = (&top.node, top.place);
@@ -66,8 +84,7 @@ impl Written {
             let Some(inner) = found else { break };
             (node, place) = inner;
         }
-        let file = self.files.get(usize::from(place.file))?;
-        Some(format!("{}:{}", file.display(), place.line))
+        Some(place)
     }
 
     /// The top-level options that one of the two sets otherwise than the other, in the order of their names.
@@ -82,22 +99,22 @@ impl Written {
 
     /// The path that a top-level option holds.
     pub fn path(&self, option: &str) -> Option<PathBuf> {
-        PathBuf::read(self.node(option)?, &mut Reader::new(Vec::new()))
+        read(self.node(option)?)
     }
 
     /// The secret that a top-level option holds, or the file that the option `<option>_path` names.
     pub fn secret(&self, option: &str) -> Option<Secret> {
-        let written = self.node(option).and_then(|node| Secret::read(node, &mut Reader::new(Vec::new())));
+        let written = self.node(option).and_then(read::<Secret>);
         written.or_else(|| {
             let file = self.path(&format!("{option}_path"))?;
             Some(Secret::new(std::fs::read_to_string(file).ok()?.trim()))
         })
     }
 
-    /// The listeners that are described well enough.
+    /// The listeners with no mistake in their description.
     pub fn listeners(&self) -> Vec<Listener> {
         let items = self.node("listeners").map(Node::items).unwrap_or_default();
-        items.iter().filter_map(|item| Listener::read(item, &mut Reader::new(Vec::new()))).collect()
+        items.iter().filter_map(read).collect()
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
@@ -107,6 +124,12 @@ impl Written {
     fn node(&self, name: &str) -> Option<&Node> {
         Some(&self.entry(name)?.node).filter(|node| !node.is_null())
     }
+}
+
+/// Reads a value, unless there is a mistake in it.
+fn read<T: schema::Value>(node: &Node) -> Option<T> {
+    let mut reader = Reader::new(Vec::new());
+    T::read(node, &mut reader).filter(|_| !reader.report.has_errors())
 }
 
 /// The options of a file, each parsed by itself if the whole is not YAML.

@@ -9,6 +9,9 @@ pub enum Status {
     Acts,
     /// `later`: known and checked, without effect in this version.
     Later,
+    /// `refused`: known and without effect in this version. Running without its effect would lose, hide or expose
+    /// data, or weaken access control, so that setting it is an error. The text says why, and the way out.
+    Refused(&'static str),
     /// `moot`: about something that only Synapse has; there is nothing to do.
     Moot,
 }

@@ -30,7 +30,7 @@ pub struct Setting {
     pub nearest: Option<String>,
 }
 
-/// Everything reading a configuration found, each list in the order of the schema.
+/// Everything reading a configuration found, each list in the order of the schema. Shown in the order of the lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The server cannot start with these.
@@ -91,22 +91,15 @@ impl fmt::Display for Setting {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for error in &self.errors {
-            writeln!(f, "error: {error}")?;
-        }
-        for warning in &self.warnings {
-            writeln!(f, "warning: {warning}")?;
-        }
-        for unknown in &self.unknown {
-            writeln!(f, "unknown option: {unknown}")?;
-        }
-        for setting in &self.not_in_effect {
-            writeln!(f, "not in effect yet: {setting}")?;
-        }
-        for setting in &self.moot {
-            writeln!(f, "nothing to do here: {setting}")?;
-        }
-        Ok(())
+        let problem = |kind, it: &Problem| (it.file.clone(), it.line, format!("{kind}: {it}"));
+        let setting = |kind, it: &Setting| (it.file.clone(), it.line, format!("{kind}: {it}"));
+        let mut lines: Vec<_> = self.errors.iter().map(|it| problem("error", it)).collect();
+        lines.extend(self.warnings.iter().map(|it| problem("warning", it)));
+        lines.extend(self.unknown.iter().map(|it| setting("unknown option", it)));
+        lines.extend(self.not_in_effect.iter().map(|it| setting("not in effect yet", it)));
+        lines.extend(self.moot.iter().map(|it| setting("nothing to do here", it)));
+        lines.sort_by(|(file, line, _), (other_file, other_line, _)| (file, line).cmp(&(other_file, other_line)));
+        lines.iter().try_for_each(|(_, _, text)| writeln!(f, "{text}"))
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Reader {
     pub(crate) forbid_secrets: bool,
     /// What to say about an option by its path that no struct knows: `Err` is an error, `Ok` a warning.
     pub(crate) explain: fn(&str) -> Option<Result<String, String>>,
+    /// Options that are [`Status::Refused`] and set; errors unless another option makes them idle.
+    pub(crate) refused: Vec<Problem>,
     pub(crate) report: Report,
 }
 
@@ -42,6 +44,7 @@ impl Reader {
             quiet: 0,
             forbid_secrets: false,
             explain: |_| None,
+            refused: Vec::new(),
             report: Report::default(),
         }
     }
@@ -88,15 +91,25 @@ impl Reader {
         None
     }
 
-    /// The index in `words` of the word written; unquoted `off` and `true` count as the words they are.
+    /// The index in `words` of the word written; unquoted `off` and `true` count as the words they are. Where `true`
+    /// and `false` are among the words, what is none of the others is read as a boolean.
     pub(crate) fn word(&mut self, node: &Node, words: &[&str]) -> Option<usize> {
-        let (text, also) = match &node.value {
-            Yaml::Scalar(Scalar::Bool { value, text }) => (text.as_str(), if *value { "true" } else { "false" }),
-            _ => (node.as_text().unwrap_or_default(), ""),
+        let position = |wanted: &str| words.iter().position(|word| *word == wanted);
+        let text = match &node.value {
+            Yaml::Scalar(Scalar::Bool { text, .. }) => text,
+            _ => node.as_text().unwrap_or_default(),
         };
-        let found = words.iter().position(|word| *word == text);
-        let found = found.or_else(|| words.iter().position(|word| *word == also));
-        found.or_else(|| self.wrong(node, &super::describe::one_of(words)))
+        match (position("true"), position("false")) {
+            (Some(yes), Some(no)) => match position(text).filter(|found| ![yes, no].contains(found)) {
+                Some(word) => Some(word),
+                None => bool::read(node, self).map(|value| if value { yes } else { no }),
+            },
+            _ => {
+                let also = matches!(&node.value, Yaml::Scalar(Scalar::Bool { .. })).then(|| node.to_json().to_string());
+                let found = position(text).or_else(|| position(&also.unwrap_or_default()));
+                found.or_else(|| self.wrong(node, &super::describe::one_of(words)))
+            }
+        }
     }
 
     /// Reads an item of a list.
@@ -131,11 +144,13 @@ pub(crate) struct MapReader<'r, 'n> {
     entries: &'n [Entry],
     place: Place,
     known: Vec<&'static str>,
+    /// Members that were wrong and count as their defaults.
+    wrong: Vec<&'static str>,
 }
 
 impl<'r, 'n> MapReader<'r, 'n> {
     pub(crate) fn new(reader: &'r mut Reader, entries: &'n [Entry], place: Place) -> Self {
-        Self { reader, entries, place, known: Vec::new() }
+        Self { reader, entries, place, known: Vec::new(), wrong: Vec::new() }
     }
 
     /// Reads a whole object; names it does not know are reported.
@@ -170,8 +185,11 @@ impl<'r, 'n> MapReader<'r, 'n> {
         self.entry(name).map_or(self.place, |entry| entry.place)
     }
 
-    /// Notes an error about the member `name`.
+    /// Notes an error about the member `name`, unless what it is set to is an error already.
     pub(crate) fn error(&mut self, name: &str, message: impl Into<String>) {
+        if self.wrong.contains(&name) {
+            return;
+        }
         let place = self.place(name);
         self.reader.error(place, name, message);
     }
@@ -182,29 +200,36 @@ impl<'r, 'n> MapReader<'r, 'n> {
         self.reader.warn(place, name, message);
     }
 
-    pub(crate) fn field<T: Value>(&mut self, name: &'static str, status: Status, default: Option<T>) -> Option<T> {
+    /// Reads the member `name`. One that is wrong counts as its default, so that the rest can still be looked at.
+    pub(crate) fn field<T: Value>(
+        &mut self,
+        name: &'static str,
+        status: Status,
+        default: fn() -> Option<T>,
+    ) -> Option<T> {
         let name = name.trim_start_matches("r#");
         self.known.push(name);
         let Some(entry) = self.entry(name) else {
-            return default.or_else(|| self.absent(name));
+            return default().or_else(|| self.absent(name));
         };
         if entry.node.is_null() {
-            return T::null().or(default).or_else(|| self.absent(name));
+            return T::null().or_else(default).or_else(|| self.absent(name));
         }
-        let default_text = match &default {
-            Some(default) => default.show(),
-            None => T::absent(&mut Reader::new(Vec::new())).and_then(|value| value.show()),
-        };
         self.reader.path.push(Segment::Name(name.to_owned()));
         self.reader.quiet += usize::from(status != Status::Acts);
-        let value = match default {
+        let value = match default() {
             Some(default) => T::read_over(&entry.node, self.reader, default),
             None => T::read(&entry.node, self.reader),
         };
         self.reader.quiet -= usize::from(status != Status::Acts);
         self.reader.path.pop();
+        let usual = default().or_else(|| T::absent(&mut Reader::new(Vec::new())));
+        if value.is_none() {
+            self.wrong.push(name);
+            return usual;
+        }
         let shown = value.as_ref().and_then(T::show);
-        if shown.is_none() || shown != default_text {
+        if shown.is_none() || shown != usual.as_ref().and_then(T::show) {
             self.note(status, entry);
         }
         value
@@ -223,14 +248,22 @@ impl<'r, 'n> MapReader<'r, 'n> {
     }
 
     fn note(&mut self, status: Status, entry: &Entry) {
-        if self.reader.quiet > 0 {
-            return;
-        }
-        let setting = self.reader.setting(entry.place, &entry.key, None);
+        let setting = || self.reader.setting(entry.place, &entry.key, None);
         match status {
-            Status::Acts => {}
-            Status::Later => self.reader.report.not_in_effect.push(setting),
-            Status::Moot => self.reader.report.moot.push(setting),
+            Status::Refused(reason) if !entry.node.is_empty() => {
+                let message = format!("not supported, and running without it would be unsafe: {reason}");
+                let problem = self.reader.problem(entry.place, &entry.key, message);
+                self.reader.refused.push(problem);
+            }
+            Status::Later if self.reader.quiet == 0 => {
+                let setting = setting();
+                self.reader.report.not_in_effect.push(setting);
+            }
+            Status::Moot if self.reader.quiet == 0 => {
+                let setting = setting();
+                self.reader.report.moot.push(setting);
+            }
+            _ => {}
         }
     }
 

@@ -42,17 +42,34 @@ pub(crate) trait Value: Sized {
     }
 }
 
+/// Options whose text Synapse reads as a word; of every other boolean only the truth in Python's sense counts there.
+const BOOLEANS_BY_WORD: [&str; 3] =
+    ["enable_registration", "disable_registration", "enable_registration_without_verification"];
+
 impl Value for bool {
+    /// As Python: a number is true unless it is 0, a string unless it is empty.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let by_word = BOOLEANS_BY_WORD.contains(&reader.option("").as_str());
         match &node.value {
             Yaml::Scalar(Scalar::Bool { value, .. }) => Some(*value),
-            Yaml::Scalar(Scalar::String(text)) => match Scalar::plain(text) {
-                Scalar::Bool { value, .. } => {
-                    reader.warn(node.place, "", "a boolean is written without quotes");
-                    Some(value)
-                }
+            _ if by_word => match node.as_text().unwrap_or_default().to_lowercase().as_str() {
+                "y" | "yes" | "t" | "true" | "on" | "1" => Some(true),
+                "n" | "no" | "f" | "false" | "off" | "0" => Some(false),
                 _ => reader.wrong(node, "true or false"),
             },
+            Yaml::Scalar(Scalar::Int { value, .. }) => Some(*value != 0),
+            Yaml::Scalar(Scalar::Float { value, .. }) => Some(*value != 0.0),
+            Yaml::Scalar(Scalar::String(text)) => {
+                let is_true = matches!(Scalar::plain(text), Scalar::Bool { value: true, .. });
+                if !text.is_empty() && !is_true {
+                    let message = format!(
+                        "found {}, which counts as true, as in Synapse; write true or false, without quotes",
+                        node.describe()
+                    );
+                    reader.warn(node.place, "", message);
+                }
+                Some(!text.is_empty())
+            }
             _ => reader.wrong(node, "true or false"),
         }
     }

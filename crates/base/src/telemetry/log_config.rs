@@ -1,9 +1,14 @@
 //! The file that `log_config` names: a dictionary of Python's `logging.config.dictConfig`, as Synapse reads it.
 
+mod handler;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::pattern::Pattern;
+use super::syslog::Facility;
 use crate::yaml::{self, Entry, Node};
 
 /// What is logged from which level on, and where to.
@@ -22,34 +27,79 @@ pub struct LogConfig {
 /// Somewhere that records go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
+    /// The name of the handler; empty when the file describes none.
+    pub name: String,
     pub destination: Destination,
     /// Records below this level do not go there.
     pub level: LevelFilter,
-    /// One JSON object a line instead of text.
-    pub json: bool,
+    pub format: Format,
 }
 
-/// A stream or a file.
+/// How a record is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// For people at a terminal: the time in UTC, the level, the request, the part of the program and the message.
+    Usual,
+    /// One JSON object a line.
+    Json,
+    /// As a format string of Python's.
+    Pattern(Pattern),
+}
+
+/// A stream, a file or a service of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     Stdout,
     Stderr,
-    File { path: PathBuf, rotation: Rotation },
+    File {
+        path: PathBuf,
+        rotation: Rotation,
+    },
+    /// systemd's journal.
+    Journal {
+        socket: PathBuf,
+        /// Fields that every record gets.
+        fields: Vec<(String, String)>,
+    },
+    /// A syslog daemon.
+    Syslog {
+        address: SyslogAddress,
+        facility: Facility,
+    },
+}
+
+/// Where a syslog daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyslogAddress {
+    Unix(PathBuf),
+    /// A host and a port, over UDP.
+    Udp(String, u16),
+}
+
+impl fmt::Display for SyslogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Udp(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// When a log file is set aside, and how many that were are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// Never: somebody else does it.
+    /// Never here. Whoever moves the file away sends SIGHUP.
     Never,
+    /// Never here. Whoever moves the file away says nothing: the next record goes to a new file.
+    Watched,
     /// At midnight UTC. With 0 backups all are kept.
     Daily { backups: usize },
     /// Before it grows larger than this, in bytes. With 0 backups, or 0 bytes, never.
     Size { bytes: u64, backups: usize },
 }
 
-/// The file is not what it should be.
-#[derive(Debug, thiserror::Error)]
+/// Something in the file is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {message}", path.display())]
 pub struct LogConfigError {
     pub path: PathBuf,
@@ -58,11 +108,19 @@ pub struct LogConfigError {
     pub message: String,
 }
 
+/// The file cannot be used: everything that is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct LogConfigErrors(pub Vec<LogConfigError>);
+
+/// A line and what is wrong there.
+type Wrong = (u32, String);
+
 /// Loggers of Synapse and where the same is done here; the first that fits counts.
 const LOGGERS: &[(&str, &[&str])] = &[
     ("synapse.storage", &["plexus_store"]),
     ("synapse.metrics", &["plexus_http"]),
-    ("synapse.access", &["plexus_http", "plexus_server"]),
+    ("synapse.access", &["plexus.access", "plexus_http", "plexus_server"]),
     ("synapse.http.server", &["plexus_http", "plexus_server"]),
     ("synapse.http", &["plexus_net", "plexus_http"]),
     ("synapse.crypto", &["plexus_net"]),
@@ -89,9 +147,15 @@ impl Default for LogConfig {
         Self {
             root: LevelFilter::INFO,
             targets: Vec::new(),
-            outputs: vec![Output { destination: Destination::Stderr, level: LevelFilter::TRACE, json: false }],
+            outputs: vec![Output::stderr(LevelFilter::TRACE)],
             not_in_effect: Vec::new(),
         }
+    }
+}
+
+impl Output {
+    fn stderr(level: LevelFilter) -> Self {
+        Self { name: String::new(), destination: Destination::Stderr, level, format: Format::Usual }
     }
 }
 
@@ -99,20 +163,17 @@ impl LogConfig {
     /// Reads the file.
     ///
     /// # Errors
-    /// Names the line when the file is not YAML, a level is not known, or a handler does not exist.
-    pub fn read(path: &Path) -> Result<Self, LogConfigError> {
+    /// Names each line at which the file is not YAML, a level is not known, or a handler or formatter does not exist.
+    pub fn read(path: &Path) -> Result<Self, LogConfigErrors> {
         let error = |(line, message)| LogConfigError { path: path.to_owned(), line, message };
-        let text = std::fs::read_to_string(path).map_err(|source| error((0, format!("cannot be read: {source}"))))?;
-        Self::parse(&text).map_err(error)
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| LogConfigErrors(vec![error((0, format!("cannot be read: {source}")))]))?;
+        Self::parse(&text).map_err(|errors| LogConfigErrors(errors.into_iter().map(error).collect()))
     }
 
-    /// As [`LogConfig::read`], from text; an error is a line and a message.
-    pub(super) fn parse(text: &str) -> Result<Self, (u32, String)> {
-        let file = yaml::parse(text, 0).map_err(|error| (error.line, error.message))?;
-        if let Some(structured) = file.get("structured") {
-            let message = "structured: replaced by formatters of class synapse.logging.JsonFormatter";
-            return Err((structured.place.line, message.to_owned()));
-        }
+    /// As [`LogConfig::read`], from text.
+    pub(super) fn parse(text: &str) -> Result<Self, Vec<Wrong>> {
+        let file = yaml::parse(text, 0).map_err(|error| vec![(error.line, error.message)])?;
         let mut reading = Reading {
             file: &file,
             config: Self {
@@ -121,12 +182,20 @@ impl LogConfig {
                 outputs: Vec::new(),
                 not_in_effect: Vec::new(),
             },
+            errors: Vec::new(),
         };
-        reading.root()?;
-        for logger in section(&file, "loggers") {
-            reading.logger(logger)?;
+        if let Some(structured) = file.get("structured") {
+            let message = "structured: replaced by formatters of class synapse.logging.JsonFormatter";
+            reading.errors.push((structured.place.line, message.to_owned()));
         }
-        Ok(reading.config)
+        reading.root();
+        for logger in section(&file, "loggers") {
+            reading.logger(logger);
+        }
+        match reading.errors.is_empty() {
+            true => Ok(reading.config),
+            false => Err(reading.errors),
+        }
     }
 
     pub(super) fn targets(&self) -> Targets {
@@ -138,37 +207,41 @@ fn section<'a>(file: &'a Node, name: &str) -> &'a [Entry] {
     file.get(name).map_or(&[], Node::entries)
 }
 
+/// The file, and what was found in it so far.
 struct Reading<'a> {
     file: &'a Node,
     config: LogConfig,
+    errors: Vec<Wrong>,
 }
 
 impl Reading<'_> {
-    fn root(&mut self) -> Result<(), (u32, String)> {
-        let Some(root) = self.file.get("root") else {
-            return Ok(());
-        };
-        self.config.root = level_of(root)?.unwrap_or(LevelFilter::WARN);
-        for name in root.get("handlers").map_or(&[][..], Node::items) {
-            let text = name.as_text().unwrap_or_default();
-            self.handler(text, name.place.line, 0)?;
+    fn root(&mut self) {
+        let root = self.file.get("root");
+        self.config.root = root.and_then(|root| self.level_of(root)).unwrap_or(LevelFilter::WARN);
+        let names = root.and_then(|root| root.get("handlers")).map_or(&[][..], Node::items);
+        if names.is_empty() {
+            // Python's handler of last resort.
+            self.config.outputs.push(Output::stderr(LevelFilter::WARN));
         }
-        Ok(())
+        for name in names {
+            let text = name.as_text().unwrap_or_default();
+            self.handler(text, name.place.line, 0);
+        }
     }
 
-    fn logger(&mut self, logger: &Entry) -> Result<(), (u32, String)> {
+    fn logger(&mut self, logger: &Entry) {
         let name = logger.key.as_str();
         if logger.node.get("handlers").is_some() {
             self.ignored(format!("loggers.{name}.handlers: records go to the handlers of root"));
         }
-        let Some(level) = level_of(&logger.node)? else {
-            return Ok(());
-        };
+        let Some(level) = self.level_of(&logger.node) else { return };
         let own = name == "plexus" || name.starts_with("plexus_") || name.starts_with("plexus.");
         let known = LOGGERS
             .iter()
             .find(|(prefix, _)| name == *prefix || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')));
-        if own {
+        if name == "plexus.access" {
+            self.target(name, level);
+        } else if own {
             self.target(&name.replace('.', "::"), level);
         } else if name == "synapse" {
             self.target("plexus", level);
@@ -177,7 +250,6 @@ impl Reading<'_> {
         } else {
             self.ignored(format!("loggers.{name}: nothing here logs under that name"));
         }
-        Ok(())
     }
 
     /// Several of Synapse's loggers can meet in one part here: the one that logs most counts.
@@ -193,54 +265,15 @@ impl Reading<'_> {
         self.config.not_in_effect.push(sentence);
     }
 
-    fn handler(&mut self, name: &str, line: u32, depth: u8) -> Result<(), (u32, String)> {
-        let handlers = self.file.get("handlers");
-        let Some(handler) = handlers.and_then(|handlers| handlers.get(name)) else {
-            let message = format!("the handler {name:?} is not described under handlers");
-            return Err((line, message));
-        };
-        let class = text(handler, "class").unwrap_or_default();
-        let backups = number(handler, "backupCount");
-        let file = |rotation| {
-            let path = PathBuf::from(text(handler, "filename").unwrap_or("homeserver.log"));
-            Some(Destination::File { path, rotation })
-        };
-        let destination = match class.rsplit('.').next().unwrap_or_default() {
-            "StreamHandler" => match text(handler, "stream") {
-                Some("ext://sys.stdout") => Some(Destination::Stdout),
-                _ => Some(Destination::Stderr),
-            },
-            "FileHandler" | "WatchedFileHandler" => file(Rotation::Never),
-            "TimedRotatingFileHandler" => file(Rotation::Daily { backups }),
-            "RotatingFileHandler" => {
-                file(Rotation::Size { bytes: u64::try_from(number(handler, "maxBytes")).unwrap_or(0), backups })
-            }
-            "MemoryHandler" | "PeriodicallyFlushingMemoryHandler" if depth < 8 => {
-                let target = text(handler, "target").unwrap_or_default();
-                return self.handler(target, handler.place.line, depth + 1);
-            }
-            "NullHandler" => None,
-            _ => {
-                self.ignored(format!("handlers.{name}: the class {class} is not known here"));
+    /// The member `level`: a word of Python's, or a number. One that is wrong is an error.
+    fn level_of(&mut self, node: &Node) -> Option<LevelFilter> {
+        match level_of(node) {
+            Ok(level) => level,
+            Err(error) => {
+                self.errors.push(error);
                 None
             }
-        };
-        if let Some(destination) = destination {
-            let output = Output {
-                destination,
-                level: level_of(handler)?.unwrap_or(LevelFilter::TRACE),
-                json: self.is_json(handler),
-            };
-            self.config.outputs.push(output);
         }
-        Ok(())
-    }
-
-    fn is_json(&self, handler: &Node) -> bool {
-        let name = text(handler, "formatter").unwrap_or_default();
-        let formatter = self.file.get("formatters").and_then(|all| all.get(name));
-        let class = formatter.and_then(|formatter| text(formatter, "class").or_else(|| text(formatter, "()")));
-        class.is_some_and(|class| class.ends_with("JsonFormatter"))
     }
 }
 
@@ -248,12 +281,7 @@ fn text<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
     node.get(name)?.as_text()
 }
 
-fn number(node: &Node, name: &str) -> usize {
-    text(node, name).and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// The member `level`: a word of Python's, or a number.
-fn level_of(node: &Node) -> Result<Option<LevelFilter>, (u32, String)> {
+fn level_of(node: &Node) -> Result<Option<LevelFilter>, Wrong> {
     let Some(level) = node.get("level").filter(|level| !level.is_null()) else {
         return Ok(None);
     };

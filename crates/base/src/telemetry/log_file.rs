@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,8 +62,11 @@ impl Write for LogFile {
         let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         let today = shared.clock.now_ms() / DAY_MS;
         let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
+        if shared.rotation == Rotation::Watched && is_moved(&shared.path, &open.file) {
+            *open = append(&shared.path, today)?;
+        }
         let due = match shared.rotation {
-            Rotation::Never => false,
+            Rotation::Never | Rotation::Watched => false,
             Rotation::Daily { .. } => today != open.day,
             Rotation::Size { bytes, backups } => {
                 bytes > 0 && backups > 0 && open.size > 0 && open.size + length > bytes
@@ -90,6 +94,15 @@ fn append(path: &Path, day: u64) -> io::Result<Open> {
     Ok(Open { file, size, day })
 }
 
+/// Whether another file, or none, is at `path` now.
+fn is_moved(path: &Path, open: &File) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    match (fs::metadata(path).map(identity), open.metadata().map(identity)) {
+        (Ok(found), Ok(open)) => found != open,
+        _ => true,
+    }
+}
+
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -98,7 +111,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 fn set_aside(path: &Path, rotation: Rotation, day: u64) -> io::Result<()> {
     match rotation {
-        Rotation::Never => Ok(()),
+        Rotation::Never | Rotation::Watched => Ok(()),
         Rotation::Daily { backups } => {
             fs::rename(path, with_ending(path, &format!(".{}", date(day))))?;
             remove_oldest(path, backups)
@@ -149,7 +162,7 @@ fn is_date_ending(ending: &str) -> bool {
 }
 
 /// The date, as `2026-11-21`, of a number of days since 1970 (Howard Hinnant's `civil_from_days`).
-fn date(days: u64) -> String {
+pub(super) fn date(days: u64) -> String {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -224,6 +237,23 @@ mod tests {
         }
         assert_eq!(names(&folder), ["log", "log.1"]);
         assert_eq!(fs::read(&path).expect("readable"), b"333333333\n");
+        fs::remove_dir_all(folder).expect("removable");
+    }
+
+    #[test]
+    fn a_watched_file_moved_away_is_made_anew_with_the_next_record() {
+        let folder = folder("watched");
+        let path = folder.join("log");
+        let mut log = LogFile::open(&path, Rotation::Watched, Clock::manual(0)).expect("opens");
+        log.write_all(b"first\n").expect("writable");
+        fs::rename(&path, folder.join("moved")).expect("movable");
+        log.write_all(b"second\n").expect("writable");
+        // Moved away, and another made in its place.
+        fs::rename(&path, folder.join("moved.2")).expect("movable");
+        fs::write(&path, b"new\n").expect("writable");
+        log.write_all(b"third\n").expect("writable");
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect("readable");
+        assert_eq!([read("moved"), read("moved.2"), read("log")], ["first\n", "second\n", "new\nthird\n"]);
         fs::remove_dir_all(folder).expect("removable");
     }
 

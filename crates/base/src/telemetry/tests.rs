@@ -33,3 +33,67 @@ fn levels_change_while_the_process_runs() {
     start(None, &Clock::system()).expect_err("set up already");
     std::fs::remove_dir_all(folder).expect("removable");
 }
+
+#[test]
+fn the_log_configuration_that_is_generated_acts_wholly() {
+    let folder = std::env::temp_dir().join(format!("plexus-log-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("writable");
+    let path = folder.join("log.config");
+    std::fs::write(&path, crate::config::generate_log_config(&folder.join("the \"log\""))).expect("writable");
+    let config = LogConfig::read(&path).expect("valid");
+    assert_eq!(config.not_in_effect, Vec::<String>::new());
+    let destination = &config.outputs[0].destination;
+    assert!(matches!(destination, Destination::File { path, .. } if path.ends_with("the \"log\"")), "{destination:?}");
+    std::fs::remove_dir_all(folder).expect("removable");
+}
+
+/// The datagrams that arrive at `name` of a new folder while a record is logged to `destination`.
+fn datagram(name: &str, destination: impl FnOnce(PathBuf) -> Destination) -> Vec<u8> {
+    let folder = std::env::temp_dir().join(format!("plexus-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("writable");
+    let path = folder.join("socket");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a new socket");
+    let output = Output {
+        name: name.to_owned(),
+        destination: destination(path),
+        level: LevelFilter::TRACE,
+        format: Format::Usual,
+    };
+    let clock = Clock::system();
+    let mut opened = Opened { clock: &clock, files: Vec::new(), not_in_effect: Vec::new() };
+    let subscriber = tracing_subscriber::registry().with(RequestIds).with(opened.layer(&output).expect("opens"));
+    tracing::subscriber::with_default(subscriber, || tracing::warn!(target: "plexus_x", "one\ntwo"));
+    assert_eq!(opened.not_in_effect, Vec::<String>::new());
+    let mut buffer = vec![0; 4096];
+    let length = socket.recv(&mut buffer).expect("a datagram");
+    buffer.truncate(length);
+    std::fs::remove_dir_all(folder).expect("removable");
+    buffer
+}
+
+#[test]
+fn the_journal_gets_fields() {
+    let fields = vec![("SYSLOG_IDENTIFIER".to_owned(), "plexus".to_owned())];
+    let record = datagram("journal", |socket| Destination::Journal { socket, fields });
+    let text = String::from_utf8_lossy(&record).into_owned();
+    let start = "SYSLOG_IDENTIFIER=plexus\nPRIORITY=4\nLOGGER=plexus_x\nCODE_FILE=";
+    assert!(text.starts_with(start), "{text:?}");
+    assert!(text.ends_with("MESSAGE\n\u{7}\0\0\0\0\0\0\0one\ntwo\n"), "{text:?}");
+}
+
+#[test]
+fn syslog_gets_priority_and_message() {
+    let facility = Facility::named("daemon").expect("known");
+    let record = datagram("syslog", |path| Destination::Syslog { address: SyslogAddress::Unix(path), facility });
+    assert_eq!(String::from_utf8_lossy(&record), "<28>plexus: one\ntwo");
+}
+
+#[test]
+fn a_service_that_is_not_there_is_named() {
+    let destination = Destination::Journal { socket: "/nowhere/socket".into(), fields: Vec::new() };
+    let output = Output { name: "j".to_owned(), destination, level: LevelFilter::INFO, format: Format::Usual };
+    let clock = Clock::system();
+    let mut opened = Opened { clock: &clock, files: Vec::new(), not_in_effect: Vec::new() };
+    let _layer: BoxedLayer<Registry> = opened.layer(&output).expect("the standard error is there");
+    assert!(opened.not_in_effect[0].starts_with("handlers.j: no journal listens at /nowhere/socket"));
+}

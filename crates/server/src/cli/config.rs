@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use plexus_base::config::{self, Options, Problem, Report, Setting};
+use plexus_base::config::{Options, Problem, Report, Setting};
 use serde_json::{Value, json};
 
 use super::{CommandError, YesNo};
 use crate::data_dir::{self, New};
+use crate::preflight;
 
 /// Arguments of `plexus generate-config`.
 #[derive(Debug, Args)]
@@ -85,7 +86,7 @@ fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), Co
 /// What to do with a configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say what is wrong, unknown or without effect in a configuration; exits 1 when anything is
+    /// Say what is wrong, unknown or without effect in a configuration and its files; exits 1 when anything is
     Check {
         /// Print JSON
         #[arg(long)]
@@ -99,7 +100,7 @@ pub enum ConfigCommand {
 /// Runs `plexus config ...`.
 pub fn run(command: &ConfigCommand) -> ExitCode {
     let ConfigCommand::Check { json, config_path } = command;
-    let report = config::check(config_path, Options::default());
+    let (report, _) = preflight::examine(config_path, Options::default());
     let is_clean = report.is_clean();
     if *json {
         println!("{:#}", as_json(&report));

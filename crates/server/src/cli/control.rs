@@ -161,7 +161,7 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
         return crate::serve::run(super::ServeArgs::plain(config));
     }
     data_dir::create_if_new(&super::ServeArgs::plain(config.clone()))?;
-    let loaded = data_dir::load(&config)?.config;
+    let loaded = data_dir::examine(&config, false)?.config;
     if let Some(server) = find(&config)? {
         return Err(ControlError::Running(server.process()).into());
     }
@@ -257,7 +257,7 @@ pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
 /// As [`stop`] and [`start`]; with mistakes in the configuration the server is left running.
 pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
     if find(&args.config())?.is_some() {
-        data_dir::load(&args.config()).map_err(ControlError::WouldNotStart)?;
+        data_dir::examine(&args.config(), false).map_err(ControlError::WouldNotStart)?;
     }
     stop(args)?;
     start(args)

@@ -14,6 +14,7 @@ use super::CommandError;
 use crate::Running;
 use crate::data_dir::{self, New};
 use crate::serve::{Signals, raise_file_limit};
+use crate::tls;
 
 /// How many servers there are.
 const SERVERS: u16 = 3;
@@ -129,9 +130,18 @@ fn configuration(folder: &Path, port: u16) -> Result<Config, CommandError> {
             port: None,
         })?;
     }
+    let (certificate, key) = tls_files(folder);
+    if !certificate.exists() {
+        tls::make_self_signed(&certificate, &key, &name(port))?;
+    }
     data_dir::write_whole(demo, &options(folder, port))?;
     let loaded = config::load(&files, Options::default());
     Ok(loaded.map_err(|report| DemoError::Config(report.to_string()))?.config)
+}
+
+/// The certificate that all servers of the demonstration show and trust, and its key.
+fn tls_files(folder: &Path) -> (PathBuf, PathBuf) {
+    (folder.join("demo.tls.crt"), folder.join("demo.tls.key"))
 }
 
 /// What the demonstration's servers have in place of a new server's options: they know and trust nobody but each other, and
@@ -141,7 +151,7 @@ fn options(folder: &Path, port: u16) -> String {
         let resources = json!([{ "names": ["client", "federation"] }]);
         json!({ "port": port, "bind_addresses": ["127.0.0.1"], "type": "http", "tls": tls, "resources": resources })
     };
-    let (certificate, key) = (folder.join("demo.tls.crt"), folder.join("demo.tls.key"));
+    let (certificate, key) = tls_files(folder);
     let options = json!({
         "listeners": [listener(port, false), listener(port + FEDERATION, true)],
         "public_baseurl": url(port),

@@ -93,7 +93,7 @@ impl BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
-    let parsed = addresses.iter().map(|address| parse(port, address)).collect::<Result<Vec<_>, _>>()?;
+    let parsed = addresses.iter().map(|address| address_of(port, address)).collect::<Result<Vec<_>, _>>()?;
     let any_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let both = parsed.contains(&any_v4) && parsed.contains(&any_v6);
@@ -120,7 +120,11 @@ pub fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindErro
     Ok(listeners)
 }
 
-fn parse(port: u16, address: &str) -> Result<IpAddr, BindError> {
+/// The address that one of `bind_addresses` stands for.
+///
+/// # Errors
+/// [`BindError::Address`].
+pub fn address_of(port: u16, address: &str) -> Result<IpAddr, BindError> {
     if address == "localhost" {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }

@@ -1,10 +1,11 @@
 //! Where in the configuration the reason is why a server did not start.
 
-use plexus_base::config::{Config, DatabaseKind, Written};
+use plexus_base::config::{Config, DatabaseKind, Listener, Written};
 
 use super::StartError;
 use crate::control_socket::ControlClient;
-use crate::tls::TlsError;
+use crate::tls::{self, TlsError};
+use crate::{key_file, listen};
 
 /// What the operator reads: what is wrong, and the file and line to change.
 /// `port` is that of the command line.
@@ -28,25 +29,23 @@ fn option(error: &StartError, config: &Config, port: Option<u16>) -> Option<Stri
     let name = match error {
         StartError::Bind(error) => {
             let listeners = &config.server.listeners;
-            let index = listeners.iter().position(|listener| error.is_about(listener))?;
+            let opened = |listener: &Listener| listen::is_opened(listener, config.metrics.enable_metrics);
+            let index = listeners.iter().position(|listener| opened(listener) && error.is_about(listener))?;
             if port.is_some() && listeners.get(index)?.port == port {
                 return None;
             }
             let member = if listeners.get(index)?.path.is_some() { "path" } else { error.member() };
             return Some(format!("listeners[{index}].{member}"));
         }
-        StartError::Key(_) => "signing_key_path",
-        StartError::Tls(TlsError::Read { path, .. } | TlsError::Write { path, .. }) => {
-            let is_key = config.tls.tls_private_key_path.as_ref() == Some(path);
-            if is_key { "tls_private_key_path" } else { "tls_certificate_path" }
+        StartError::Key(_) => key_file::option(config),
+        StartError::Tls(TlsError::Make { .. }) => return None,
+        StartError::Tls(error) => tls::option_of(error, config),
+        StartError::Database(_) => {
+            let is_postgres =
+                config.database.database.as_ref().is_some_and(|database| database.name == DatabaseKind::Postgres);
+            return Some(config.database.option((!is_postgres).then_some("database")));
         }
-        StartError::Tls(TlsError::Pair { .. }) => "tls_certificate_path",
-        StartError::Database(_) => match &config.database.database {
-            Some(database) if database.name == DatabaseKind::Sqlite => "database.args.database",
-            Some(_) => "database.args",
-            None => "database_path",
-        },
-        StartError::DatabaseOptions(_) => "database.args",
+        StartError::DatabaseOptions(_) => return Some(config.database.option(None)),
         StartError::ServerName { .. } | StartError::Name(_) => "server_name",
         StartError::Media(_) => "media_store_path",
         StartError::NoListener => "listeners",

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use plexus_base::config::{self, Options, Written};
+use plexus_base::config::{Options, Written};
 use plexus_base::telemetry::Telemetry;
 
 use super::Running;
+use crate::preflight;
 
 /// What the configuration said at the start.
 pub struct Started {
@@ -44,15 +45,15 @@ fn reload_logging(telemetry: &Telemetry, log_config: Option<&Path>) {
 
 /// Options of the configuration itself act from the next start on.
 fn compare(started: &Started) {
-    match config::load(&started.paths, started.options) {
-        Ok(loaded) => match started.written.changed(&loaded.written).as_slice() {
+    match preflight::examine(&started.paths, started.options) {
+        (report, Some(loaded)) if !report.has_errors() => match started.written.changed(&loaded.written).as_slice() {
             [] => tracing::info!("SIGHUP: the configuration is as it was at the start"),
             changed => tracing::warn!(
                 "SIGHUP: not reread, because they act from the next start on: the changed options {}",
                 changed.join(", ")
             ),
         },
-        Err(report) => {
+        (report, _) => {
             tracing::error!("SIGHUP: not reread, and the next start would fail: the configuration has mistakes");
             for error in &report.errors {
                 tracing::error!("configuration: {error}");

@@ -157,12 +157,7 @@ pub fn federation(config: &Config, server_name: ServerName) -> FederationSetting
         server_name,
         allowed: options.federation_domain_whitelist.as_ref().map(|names| names.iter().cloned().collect()),
         guard: federation_guard(config),
-        tls: TlsSettings {
-            verify: config.tls.federation_verify_certificates,
-            unverified_hosts: config.tls.federation_certificate_verification_whitelist.clone(),
-            only_tls_1_3: matches!(config.tls.federation_client_minimum_tls_version, TlsVersion::V13),
-            authorities: config.tls.federation_custom_ca_list.clone(),
-        },
+        tls: federation_tls(config),
         user_agent: format!(
             "Plexus/{}{}",
             env!("CARGO_PKG_VERSION"),
@@ -181,6 +176,16 @@ pub fn federation(config: &Config, server_name: ServerName) -> FederationSetting
             longest: patience.destination_max_retry_interval,
         },
         max_connections: federation_connections(),
+    }
+}
+
+/// How other servers' certificates are checked.
+pub fn federation_tls(config: &Config) -> TlsSettings {
+    TlsSettings {
+        verify: config.tls.federation_verify_certificates,
+        unverified_hosts: config.tls.federation_certificate_verification_whitelist.clone(),
+        only_tls_1_3: matches!(config.tls.federation_client_minimum_tls_version, TlsVersion::V13),
+        authorities: config.tls.federation_custom_ca_list.clone(),
     }
 }
 
@@ -204,26 +209,34 @@ pub fn trusted_key_servers(config: &Config) -> Result<Vec<TrustedKeyServer>, Sta
     let mut trusted = Vec::new();
     for server in &options.trusted_key_servers {
         let problem = |problem| StartError::KeyServer { server: server.server_name.clone(), problem };
-        let server_name = ServerName::try_from(server.server_name.as_str());
-        let server_name = server_name.map_err(|_| problem("this is not the name of a server"))?;
-        let keys = server.verify_keys.iter().map(|(id, key)| Some((id.clone(), PublicKey::parse(key).ok()?)));
-        let verify_keys = keys.collect::<Option<std::collections::BTreeMap<_, _>>>();
-        let verify_keys = verify_keys.ok_or_else(|| problem("verify_keys holds what is not an ed25519 key"))?;
-        if verify_keys.is_empty() && !config.tls.federation_verify_certificates && !server.accept_keys_insecurely {
-            return Err(problem(
-                "its certificate is not checked (federation_verify_certificates) and it has no verify_keys: anybody could \
-                 answer for it; set verify_keys, or accept_keys_insecurely to accept that",
-            ));
-        }
+        trusted.push(trusted_key_server(config, server).map_err(problem)?);
         if server.server_name == "matrix.org" && !options.suppress_key_server_warning {
             tracing::warn!(
                 "matrix.org is a trusted key server: it is asked for other servers' keys; set trusted_key_servers, or \
                  suppress_key_server_warning if that is meant"
             );
         }
-        trusted.push(TrustedKeyServer { server_name, verify_keys });
     }
     Ok(trusted)
+}
+
+/// One trusted key server, or what is wrong with it.
+pub fn trusted_key_server(
+    config: &Config,
+    server: &config::TrustedKeyServer,
+) -> Result<TrustedKeyServer, &'static str> {
+    let server_name =
+        ServerName::try_from(server.server_name.as_str()).map_err(|_| "this is not the name of a server")?;
+    let keys = server.verify_keys.iter().map(|(id, key)| Some((id.clone(), PublicKey::parse(key).ok()?)));
+    let verify_keys = keys.collect::<Option<std::collections::BTreeMap<_, _>>>();
+    let verify_keys = verify_keys.ok_or("verify_keys holds what is not an ed25519 key")?;
+    if verify_keys.is_empty() && !config.tls.federation_verify_certificates && !server.accept_keys_insecurely {
+        return Err(
+            "its certificate is not checked (federation_verify_certificates) and it has no verify_keys: anybody \
+             could answer for it; set verify_keys, or accept_keys_insecurely to accept that",
+        );
+    }
+    Ok(TrustedKeyServer { server_name, verify_keys })
 }
 
 /// Where new users are taken.

@@ -58,7 +58,11 @@ fn config_check() {
     installation.edit("enable_registratoin: true", "enable_registration: perhaps");
     let (code, report) = json();
     assert_eq!((code, &report["errors"][0]["option"]), (Some(1), &json!("enable_registration")));
-    installation.edit("enable_registration: perhaps", "enable_registration: false");
+    let unusable = "old_signing_keys: {ed25519:a_old: {key: notakey, expired_ts: 1}}";
+    installation.edit("enable_registration: perhaps", unusable);
+    let (code, report) = json();
+    assert_eq!((code, &report["errors"][0]["option"]), (Some(1), &json!("old_signing_keys.ed25519:a_old")));
+    installation.edit(unusable, "enable_registration: false");
     assert_eq!(json().0, Some(0));
 }
 

@@ -267,5 +267,5 @@ fn a_signing_key_that_everybody_has_is_refused() {
     installation.add(&format!("\nold_signing_keys: {{'ed25519:0': {{key: '{public}', expired_ts: 1}}}}\n"));
     let output = installation.command("serve").output().unwrap();
     assert!(!output.status.success());
-    assert!(stderr(&output).contains("old_signing_keys: ed25519:0 cannot be used"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("old_signing_keys.ed25519:0: cannot be used"), "{}", stderr(&output));
 }

@@ -9,8 +9,12 @@ use rustix::process::Signal;
 
 use crate::binary::{Installation, Server, free_port, plexus, stderr, stdout, temporary_folder};
 
-/// Mistakes of each kind: an option that is wrong, and text that is not YAML.
-const MISTAKES: [&str; 2] = ["\nenable_registration: perhaps\n", "\nenable_registration: [\n"];
+/// Mistakes of each kind: an option that is wrong, text that is not YAML, and a key that cannot be used.
+const MISTAKES: [&str; 3] = [
+    "\nenable_registration: perhaps\n",
+    "\nenable_registration: [\n",
+    "\nold_signing_keys: {ed25519:a_old: {key: notakey, expired_ts: 1}}\n",
+];
 
 #[test]
 fn mistakes_in_the_configuration_do_not_keep_a_server_running() {
@@ -104,7 +108,7 @@ fn sentences_name_the_way_out() {
     let kept = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
     let sentence = installation.refused();
-    let set = format!("signing_key_path is set in {}", place(&installation, "signing_key_path:"));
+    let set = format!("{}: signing_key_path: there is no signing key", place(&installation, "signing_key_path:"));
     assert!(sentence.contains(&set) && sentence.contains("--generate-missing"), "{sentence}");
     fs::write(&key, kept).unwrap();
 
@@ -168,11 +172,15 @@ fn sighup_says_what_was_reread_and_what_was_not() {
     reload();
     installation.add("\nenable_registration: perhaps\n");
     reload();
+    installation
+        .edit("enable_registration: perhaps", "old_signing_keys: {ed25519:a_old: {key: notakey, expired_ts: 1}}");
+    reload();
     let log = stderr(&server.stop());
     assert!(log.contains("log_config is not set"), "{log}");
     assert!(log.contains("the configuration is as it was at the start"), "{log}");
     assert!(log.contains("the changed options report_stats, serve_server_wellknown"), "{log}");
     assert!(log.contains("the next start would fail") && log.contains("enable_registration"), "{log}");
+    assert!(log.contains("old_signing_keys.ed25519:a_old: cannot be used"), "what only its use shows: {log}");
 }
 
 #[test]

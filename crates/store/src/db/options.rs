@@ -188,6 +188,18 @@ impl PostgresOptions {
         Self { config, ssl: SslOptions::default(), max_connections: 10, allow_unsafe_locale: false }
     }
 
+    /// Whether the files of `sslrootcert`, `sslcert` and `sslkey` can be used.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn check_certificates(&self) -> Result<(), DbError> {
+        let local = self.config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        if !local && self.ssl.mode != SslMode::Disable {
+            Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn connect(&self) -> Result<(Client, Connected), DbError> {
         let mut config = self.config.clone();
         // As in libpq, a Unix socket is never encrypted.

@@ -16,7 +16,7 @@ in `.yaml` are read in the order of their names. A later file replaces whole top
 
 | what is written | means |
 |---|---|
-| boolean | `true`, `yes`, `on`, or `false`, `no`, `off`, without quotes |
+| boolean | `true`, `yes`, `on`, `1`, or `false`, `no`, `off`, `0`, without quotes; in quotes, as in Synapse, everything but `''` is true |
 | duration | milliseconds, or a whole number with `s`, `m`, `h`, `d`, `w` or `y` (365 days) |
 | size | bytes, or a whole number with `K`, `M`, `G` or `T`: powers of 1024; `KiB` and the like are understood, too |
 | secret | a string; most have an option ending in `_path` that names a file to read it from instead |
@@ -26,7 +26,9 @@ in `.yaml` are read in the order of their names. A later file replaces whole top
 Numbers are as in YAML 1.1, as Synapse reads them: `1e6` is a string; write `1000000` or `1.0e+6`.
 
 Options marked *not in effect yet* are checked, but do nothing in this version; those marked *nothing to do* are about
-something that only Synapse has. Both are listed at start when they are set.
+something that only Synapse has. Both are listed at start when they are set. Options marked *refused* do nothing in this
+version either, but running without their effect would lose, hide or expose data, or weaken access control: the server
+does not start while they are set to anything but their default. What is empty counts as not set.
 "#;
 
 #[test]
@@ -118,6 +120,9 @@ fn about(field: &Field, with_status: bool) -> String {
     }
     match field.status {
         Status::Acts => {}
+        Status::Refused(reason) => {
+            let _ = write!(facts, "; *refused*: {reason}");
+        }
         _ if !with_status => {}
         Status::Later => facts.push_str("; *not in effect yet*"),
         Status::Moot => facts.push_str("; *nothing to do*"),
@@ -149,10 +154,11 @@ fn sample() -> String {
 
 fn sentence(field: &Field, with_status: bool) -> String {
     let status = match field.status {
-        Status::Acts => "",
-        _ if !with_status => "",
-        Status::Later => " Not in effect yet.",
-        Status::Moot => " Nothing to do.",
+        Status::Acts => String::new(),
+        Status::Refused(reason) => format!(" Refused: {reason}."),
+        _ if !with_status => String::new(),
+        Status::Later => " Not in effect yet.".to_owned(),
+        Status::Moot => " Nothing to do.".to_owned(),
     };
     format!("{}{status}", prose(field.doc))
 }

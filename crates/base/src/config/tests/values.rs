@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Config, EncryptionByDefault, FileMode, ListenerType, Options, PasswordLogin, PresenceMode, RateLimit, Report,
-    check, load, parse,
+    Config, EncryptionByDefault, FileMode, ListenerType, Options, PasswordLogin, PresenceMode, RateLimit, Report, load,
+    load_with_errors, parse,
 };
 use super::tempfile;
 
@@ -26,12 +26,89 @@ fn errors(text: &str) -> Vec<String> {
 
 #[test]
 fn booleans() {
-    for (text, expected) in
-        [("true", true), ("yes", true), ("On", true), ("NO", false), ("off", false), ("'true'", true)]
-    {
+    for (text, expected) in [
+        ("true", true),
+        ("yes", true),
+        ("On", true),
+        ("NO", false),
+        ("off", false),
+        ("'true'", true),
+        ("1", true),
+        ("0", false),
+        ("2", true),
+        ("0.0", false),
+        ("''", false),
+        ("y", true),
+        ("~", false),
+    ] {
         let config = config(&format!("block_non_admin_invites: {text}\n"));
         assert_eq!(config.server.block_non_admin_invites, expected, "{text}");
     }
+    // Text is true in Python whatever it says.
+    let found = report("block_non_admin_invites: 'false'\n");
+    assert!(found.warnings.iter().any(|it| it.message.contains("counts as true, as in Synapse")), "{found}");
+    assert!(config("block_non_admin_invites: 'false'\n").server.block_non_admin_invites);
+    assert!(!errors("block_non_admin_invites: [1]\n").is_empty());
+    // Synapse reads these by their words.
+    for (text, expected) in [("'yes'", true), ("T", true), ("1", true), ("'off'", false), ("n", false), ("0", false)] {
+        let config = config(&format!("enable_registration: {text}\nenable_registration_without_verification: 1\n"));
+        assert_eq!(config.registration.enable_registration, expected, "{text}");
+    }
+    for text in ["''", "2", "maybe"] {
+        assert_eq!(errors(&format!("enable_registration: {text}\n")).len(), 1, "{text}");
+    }
+    for (text, expected) in [
+        ("untracked", PresenceMode::Untracked),
+        ("0", PresenceMode::Disabled),
+        ("''", PresenceMode::Disabled),
+        ("1", PresenceMode::Enabled),
+        ("'false'", PresenceMode::Enabled),
+    ] {
+        assert_eq!(config(&format!("presence: {{enabled: {text}}}\n")).server.presence.enabled, expected, "{text}");
+    }
+}
+
+#[test]
+fn databases() {
+    let sqlite = "name: sqlite3, args: {database: a.db}";
+    let one = config(&format!("databases: {{main: {{{sqlite}}}}}\n")).database.database.expect("one is enough");
+    assert_eq!(one.args["database"], "a.db");
+    let same = format!("databases: {{a: {{{sqlite}, data_stores: [main]}}, b: {{{sqlite}, data_stores: [state]}}}}\n");
+    assert_eq!(config(&same).database.database.expect("both are one").args["database"], "a.db");
+    let unused = format!("databases: {{a: {{{sqlite}}}, b: {{args: {{database: b.db}}, data_stores: []}}}}\n");
+    assert_eq!(config(&unused).database.database.expect("a has all").args["database"], "a.db");
+    let b = "b: {args: {database: b.db}, data_stores: [state]}";
+    for (text, expected) in [
+        (format!("{{a: {{{sqlite}, data_stores: [main]}}, {b}}}"), "room state is in b and everything else in a"),
+        (format!("{{a: {{{sqlite}}}, {b}}}"), "a and b both have the data store state"),
+        (format!("{{{b}}}"), "no database has the data store main"),
+        ("{a: {name: sqlite3}}".to_owned(), "the member database is missing"),
+    ] {
+        let found = errors(&format!("databases: {text}\n"));
+        assert!(found.first().is_some_and(|it| it.contains(expected)), "{text}: {found:?}");
+        assert!(found[0].starts_with("homeserver.yaml:2: databases"), "{found:?}");
+    }
+    let both = errors(&format!("database: {{{sqlite}}}\ndatabases: {{a: {{{sqlite}}}}}\n"));
+    assert!(both[0].starts_with("homeserver.yaml:3: databases: set together with database"), "{both:?}");
+}
+
+#[test]
+fn a_misspelt_place_of_data_is_an_error() {
+    for text in ["databse: {name: psycopg2}", "media_store_pth: /x", "signing_key_pth: /x", "databasess: {}"] {
+        let found = errors(&format!("{text}\n"));
+        assert!(found.len() == 1 && found[0].contains("no such option; is "), "{text}: {found:?}");
+    }
+    assert!(errors("media_store_path: /y\nmedia_store_pth: /x\n").is_empty());
+}
+
+#[test]
+fn a_report_is_in_the_order_of_lines() {
+    let found = report(
+        "whatever: 1\nlisteners: [{port: 1, type: http}]\nmedia_retention: {local_media_lifetime: 1d}\n\
+         enable_search: 0\nhs_disabled: 1\n",
+    );
+    let lines: Vec<String> = found.to_string().lines().map(|line| line.split(':').nth(2).unwrap().to_owned()).collect();
+    assert_eq!(lines, ["2", "4", "4", "5", "6"], "{found}");
 }
 
 #[test]
@@ -241,7 +318,7 @@ fn secrets_come_from_files_too_and_never_show() {
     let forbidding = Options { forbid_secrets: true };
     let main = folder.join("homeserver.yaml");
     std::fs::write(&main, format!("{NAME}form_secret: x\n{path}")).expect("writable");
-    let report = check(std::slice::from_ref(&main), forbidding);
+    let report = check(&main, forbidding);
     assert_eq!(report.errors.len(), 1, "{report}");
     assert_eq!((report.errors[0].line, report.errors[0].option.as_str()), (2, "form_secret"));
     std::fs::remove_dir_all(folder).expect("removable");
@@ -274,7 +351,7 @@ fn a_later_file_replaces_whole_options() {
     write("c.yaml", "max_upload_size: 3M\n");
     write("ignored.txt", "server_name: wrong\n");
     let loaded = load(std::slice::from_ref(&files), Options::default()).expect("valid");
-    assert_eq!(loaded.files.len(), 3);
+    assert_eq!(loaded.written.files().len(), 3);
     assert_eq!(loaded.config.ratelimits.rc_message, RateLimit::new(1.0, 10));
     assert_eq!(loaded.config.media.max_upload_size, 3 << 20);
     assert_eq!(loaded.config.config_dir, files);
@@ -290,11 +367,19 @@ fn a_later_file_replaces_whole_options() {
     load(&[], Options::default()).expect_err("no file");
 }
 
+/// What is said about a file, whether or not it can be used.
+fn check(file: &std::path::Path, options: Options) -> Report {
+    match load_with_errors(&[file.to_owned()], options) {
+        Ok(loaded) => loaded.report,
+        Err(report) => report,
+    }
+}
+
 fn report(text: &str) -> Report {
     let folder = tempfile(&format!("report-{}", text.len()));
     let file = folder.join("homeserver.yaml");
     std::fs::write(&file, format!("{NAME}{text}")).expect("writable");
-    let report = check(std::slice::from_ref(&file), Options::default());
+    let report = check(&file, Options::default());
     std::fs::remove_dir_all(folder).expect("removable");
     report
 }

@@ -1,0 +1,120 @@
+//! systemd's journal, by its own protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Where the journal listens.
+pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+/// The longest message sent, in bytes: well below the 208 KiB that a datagram may have by default.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// The journal. Clones share the socket.
+#[derive(Debug, Clone)]
+pub(super) struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    socket: UnixDatagram,
+    path: PathBuf,
+    fields: Vec<(String, String)>,
+}
+
+/// A record on its way, with what only its metadata says.
+pub(super) struct Record {
+    journal: Journal,
+    /// Encoded fields.
+    head: Vec<u8>,
+}
+
+impl Journal {
+    /// `fields` go with every record.
+    ///
+    /// # Errors
+    /// When no journal listens at `path`.
+    pub(super) fn open(path: &Path, fields: &[(String, String)]) -> io::Result<Self> {
+        UnixDatagram::unbound()?.connect(path)?;
+        let socket = UnixDatagram::unbound()?;
+        Ok(Self(Arc::new(Shared { socket, path: path.to_owned(), fields: fields.to_vec() })))
+    }
+}
+
+impl<'a> MakeWriter<'a> for Journal {
+    type Writer = Record;
+
+    fn make_writer(&'a self) -> Record {
+        let mut head = Vec::new();
+        self.0.fields.iter().for_each(|(name, value)| encode(&mut head, name, value.as_bytes()));
+        Record { journal: self.clone(), head }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Record {
+        let mut record = self.make_writer();
+        let head = &mut record.head;
+        encode(head, "PRIORITY", severity(*metadata.level()).to_string().as_bytes());
+        encode(head, "LOGGER", metadata.target().as_bytes());
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
+            encode(head, "CODE_FILE", file.as_bytes());
+            encode(head, "CODE_LINE", line.to_string().as_bytes());
+        }
+        record
+    }
+}
+
+impl Write for Record {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let message = &text[..text.len().min(MAX_MESSAGE)];
+        let mut datagram = std::mem::take(&mut self.head);
+        encode(&mut datagram, "MESSAGE", message.strip_suffix(b"\n").unwrap_or(message));
+        let Journal(shared) = &self.journal;
+        // Unconnected, so that a journal that was restarted is found again.
+        if shared.socket.send_to(&datagram, &shared.path).is_err() {
+            io::stderr().write_all(text)?;
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A value with a line end is preceded by its length, others by `=`.
+fn encode(datagram: &mut Vec<u8>, name: &str, value: &[u8]) {
+    datagram.extend_from_slice(name.as_bytes());
+    if value.contains(&b'\n') {
+        datagram.push(b'\n');
+        datagram.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        datagram.push(b'=');
+    }
+    datagram.extend_from_slice(value);
+    datagram.push(b'\n');
+}
+
+/// The level as syslog numbers it (RFC 5424, section 6.2.1).
+pub(super) fn severity(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_with_lines_have_a_length() {
+        let mut datagram = Vec::new();
+        encode(&mut datagram, "A", b"b=c");
+        encode(&mut datagram, "D", b"e\nf");
+        assert_eq!(datagram, b"A=b=c\nD\n\x03\0\0\0\0\0\0\0e\nf\n");
+    }
+}
