@@ -12,7 +12,7 @@
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |
-//! | [`peer`] | [`ClientIp`], [`Source`] |
+//! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
 mod ambiguous;
@@ -41,5 +41,5 @@ pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, sig
 pub use extract::{Path, Query};
 pub use frame::{SERVER_TOKEN, frame};
 pub use page::Page;
-pub use peer::{ClientIp, Peer, Source};
+pub use peer::{ClientIp, LongPolling, Peer, Source};
 pub use routes::{BodyLimit, Client, Federation, Prefixes, Route, Routes};

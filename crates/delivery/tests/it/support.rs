@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Random, Shutdown};
+use plexus_base::{Clock, LongPoll, Random, Shutdown};
 use plexus_delivery::ephemeral::EphemeralSerial;
 use plexus_delivery::{
     Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts, SettingsCache,
@@ -261,6 +261,7 @@ pub fn request(name: &str) -> SyncRequest {
         timeout: Duration::ZERO,
         set_presence: PresenceState::Offline,
         state_after: false,
+        long_poll: LongPoll::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use plexus_base::{Clock, Shutdown};
+use plexus_base::{Clock, LongPoll, Shutdown};
 use plexus_http::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -189,6 +189,7 @@ impl Connections {
             let exchange = activity.begin();
             let mut request = request.map(|body| Body::new(exchange.request_body(body)));
             request.extensions_mut().insert(Peer::clone(&peer));
+            request.extensions_mut().insert(LongPoll::new(Arc::<Activity>::clone(&activity)));
             let answer = router.clone().oneshot(request);
             async move {
                 let mut response: Response = answer.await?;

@@ -10,7 +10,8 @@ use axum::BoxError;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
-use plexus_base::Clock;
+use plexus_base::long_poll::PolledConnection;
+use plexus_base::{Clock, Shutdown};
 
 use super::slots::Slot;
 use super::stall::{Timer, timer};
@@ -80,6 +81,16 @@ impl Activity {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.slot.begin_request();
         Exchange { activity: Arc::clone(self), unread: false }
+    }
+}
+
+impl PolledConnection for Activity {
+    fn begin_wait(&self) -> Shutdown {
+        self.slot.begin_wait()
+    }
+
+    fn end_wait(&self) {
+        self.slot.end_wait();
     }
 }
 
