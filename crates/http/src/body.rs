@@ -11,8 +11,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use plexus_protocol::json::{NotPortable, Object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::ApiError;
 
@@ -28,6 +30,13 @@ pub const MAX_JSON_BYTES: usize = 200 * 65_536;
 /// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, and those of [`read`].
 #[derive(Debug)]
 pub struct Json<T>(pub T);
+
+/// The text of a JSON object that is stored and later shown as it is. Every client can read it: its numbers are finite, its
+/// text is Unicode, and it does not nest deeper than [`MAX_PORTABLE_NESTING`](plexus_protocol::json::MAX_PORTABLE_NESTING).
+///
+/// Rejections: those of [`Json`].
+#[derive(Debug)]
+pub struct JsonText(pub String);
 
 /// As [`Json`], but an empty body counts as `{}`: for endpoints whose fields are all optional.
 #[derive(Debug)]
@@ -48,6 +57,21 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Js
         let parse = |body: &[u8]| parse_object(if body.is_empty() { b"{}" } else { body });
         read(request).await?.work_on(parse).await?.map(Self)
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        read(request).await?.work_on(object_text).await?.map(Self)
+    }
+}
+
+fn object_text(body: &[u8]) -> Result<String, ApiError> {
+    let text: Box<RawValue> = parse_object(body)?;
+    let checked = Object::parse(text.get()).map_err(NotPortable::from).and_then(|object| object.check_readable());
+    checked.map_err(|error| ApiError::bad_json(error.to_string()))?;
+    Ok(String::from(Box::<str>::from(text)))
 }
 
 /// Parses a JSON object into `T`. serde would read a struct from an array too; Matrix bodies are objects.
