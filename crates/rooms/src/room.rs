@@ -277,6 +277,12 @@ impl CurrentState {
         self.state.get(event_type, state_key)?.pdu()
     }
 
+    /// Whether the room is a space (client-server API, "Spaces").
+    #[must_use]
+    pub fn is_space(&self) -> bool {
+        self.content_str("m.room.create", "type") == Some(crate::summary::SPACE)
+    }
+
     /// The event number of a state.
     #[must_use]
     pub fn event_nid(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
