@@ -38,7 +38,7 @@ pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
 pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
 pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};
-pub use extract::{Path, Query};
+pub use extract::{Path, Query, non_empty};
 pub use frame::{SERVER_TOKEN, frame};
 pub use page::Page;
 pub use peer::{ClientIp, LongPolling, Peer, Source};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_delivery::filter::RoomEventFilter;
-use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
+use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
 use plexus_rooms::{PduReceiver, Room, Rooms, TimelineEvent};
@@ -21,7 +21,9 @@ const MAX_READS: usize = 10;
 #[derive(Debug, Deserialize)]
 pub struct Request {
     dir: String,
+    #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
+    #[serde(default, deserialize_with = "non_empty")]
     to: Option<String>,
     limit: Option<u64>,
     filter: Option<String>,
@@ -50,12 +52,19 @@ pub async fn handle(
         Direction::Forward => (from, to.unwrap_or(last).min(last)),
     };
     let limit = request.limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT));
-    let range = Range { after, upto, limit: limit.clamp(1, MAX_LIMIT), direction };
-    let page = read(&room, &requester.user_id, &filter, range, Some(&receiver)).await?;
+    let page = match limit.min(MAX_LIMIT) {
+        0 => Page { events: Vec::new(), end: Some(from) },
+        limit => {
+            let range = Range { after, upto, limit, direction };
+            read(&room, &requester.user_id, &filter, range, Some(&receiver)).await?
+        }
+    };
 
     let format = format(&requester, clock.now_ms());
-    let mut out = format!("{{\"start\":\"{}\",", token(from));
-    if let Some(end) = page.end {
+    // Clients compare it with the token they sent.
+    let start = request.from.unwrap_or_else(|| token(from));
+    let mut out = format!("{{\"start\":{},", serde_json::json!(start));
+    if let Some(end) = page.end_for_clients(direction) {
         out.push_str(&format!("\"end\":\"{}\",", token(end)));
     }
     out.push_str("\"chunk\":");
@@ -82,6 +91,14 @@ pub(crate) struct Page {
     pub events: Vec<VisibleEvent>,
     /// Where the next page begins; `None` when there is nothing further.
     pub end: Option<Position>,
+}
+
+impl Page {
+    /// The `end` of `/messages`. Every chunk that is not empty has one, also the last: some clients drop a chunk
+    /// without one.
+    fn end_for_clients(&self, direction: Direction) -> Option<Position> {
+        self.end.or_else(|| next_page(direction, self.events.last().map(|visible| visible.event.position)))
+    }
 }
 
 /// Reads events that the user may see and the filter lets through. What this server has never had of the room's past is
