@@ -175,6 +175,11 @@ impl PowerLevels {
         PowerLevel::Level(find(&self.events, event_type).unwrap_or(self.field(default)))
     }
 
+    /// Every event type with a level of its own, in order of type.
+    pub fn events(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.events.iter().map(|(event_type, level)| (&**event_type, *level))
+    }
+
     /// The level needed to invite.
     pub fn invite(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::Invite))
@@ -312,6 +317,24 @@ pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
     let additional = || create.content().get_array("additional_creators").unwrap_or_default();
     create.sender().as_str() == user
         || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
+}
+
+/// The content of `m.room.power_levels` with every level as a number, as room versions from 10 on want it. What is no
+/// level in the room version of `rules` is left out.
+#[must_use]
+pub fn in_numbers(rules: &RoomVersionRules, content: &Object) -> Object {
+    let number = |value: &Value| level(rules, value).map(Value::from);
+    let entries = content.iter().filter_map(|(key, value)| {
+        let value = match value {
+            Value::Object(levels) => {
+                let levels = levels.iter().filter_map(|(name, value)| Some((name, number(value)?)));
+                Value::Object(levels.collect())
+            }
+            value => number(value)?,
+        };
+        Some((key, value))
+    });
+    entries.collect()
 }
 
 /// The level a value stands for in this room version; `None` when it is not one.

@@ -87,6 +87,7 @@ fn message(room: &RoomId, round: &str, number: usize) -> NewEvent {
 
 fn new_room() -> NewRoom {
     NewRoom {
+        room_id: None,
         creator: user(),
         version: RoomVersion::V12,
         preset: Preset::PrivateChat,

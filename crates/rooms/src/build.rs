@@ -17,6 +17,7 @@ use crate::error::SendError;
 use crate::head::{self, Extremity, Head, StateChange, Tip};
 use crate::load;
 use crate::persist::{Append, PendingEvent, PendingSnapshot, PersistError, Sending};
+use crate::receive::Accepted;
 use crate::redactions::{PendingRedaction, Target};
 use crate::registry::Rooms;
 use crate::room::Room;
@@ -124,6 +125,27 @@ impl Rooms {
             }
         }
         Err(SendError::Contended)
+    }
+
+    /// Builds an event on the room's head, to be sent with [`Self::send_built`]. Meanwhile the room may change.
+    pub(crate) async fn build_on_head(&self, room: &Room, draft: &Draft) -> Result<Built, SendError> {
+        let head = self.lock_head(room).await?;
+        self.build(Some(&room.id), room.version, &head, draft).await
+    }
+
+    /// Sends an event that [`Self::build_on_head`] built: it stands beside what others have sent since.
+    pub(crate) async fn send_built(
+        &self,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+        transaction: Option<&(TransactionKey, Transaction)>,
+    ) -> Result<Sent, SendError> {
+        match self.place_own(room, pdu, transaction).await? {
+            Accepted::Timeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
+            Accepted::Known => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
+            // The sender has lost the right to it meanwhile.
+            Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended),
+        }
     }
 
     /// The room's head, to build on. After a failed commit it is taken from the database again.

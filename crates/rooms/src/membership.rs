@@ -26,6 +26,7 @@ use crate::receive::{Accepted, PduReceiver, ReceiveError};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::serve;
+use crate::upgrade::successor;
 
 use remote::Remote;
 
@@ -183,12 +184,16 @@ impl MembershipChanger {
         if let Some(authoriser) = restricted::authoriser(&self.rooms, room, &change.target).await? {
             decided.insert("join_authorised_via_users_server", authoriser.as_str());
         }
+        let is_first = successor::is_first_join(room, &change.target);
         let sent = self.set(room, change, "join", Some(&change.target), &decided).await?;
         if guest && !room.view().guests_can_join {
             // Guest access ended while the guest joined.
             let leave = MembershipChange { content: Object::new(), reason: None, ..change.clone() };
             self.set(room, &leave, "leave", None, &Object::new()).await?;
             return Err(MembershipError::GuestsForbidden);
+        }
+        if is_first {
+            successor::joined(&self.rooms, room, &change.target).await;
         }
         Ok(sent)
     }

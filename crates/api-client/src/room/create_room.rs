@@ -128,6 +128,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         power_levels.insert(key, value);
     }
     Ok(NewRoom {
+        room_id: None,
         creator: user.clone(),
         version,
         preset,

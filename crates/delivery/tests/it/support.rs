@@ -271,6 +271,7 @@ pub fn user(id: &str) -> UserId {
 
 fn new_room(creator: &str) -> NewRoom {
     NewRoom {
+        room_id: None,
         creator: user(creator),
         version: RoomVersion::V12,
         preset: Preset::PublicChat,

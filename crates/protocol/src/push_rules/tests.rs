@@ -251,3 +251,31 @@ fn user_changes() {
     let stored = serde_json::to_string(&rules).unwrap();
     assert_eq!(serde_json::from_str::<UserRules>(&stored).unwrap(), rules);
 }
+
+#[test]
+fn rules_about_a_room_are_copied_for_another() {
+    let mut rules = UserRules::default();
+    let mut put = |kind, id: &str, room: Option<&str>| {
+        let condition = |room| json!({ "kind": "event_match", "key": "room_id", "pattern": room });
+        let conditions: Vec<_> = room.into_iter().map(condition).collect();
+        let new = serde_json::from_value(json!({ "actions": [id], "conditions": conditions })).unwrap();
+        rules.put(kind, id, new, Placement::Unspecified).unwrap();
+    };
+    // Each new rule comes first.
+    put(RuleKind::Override, "all", None);
+    put(RuleKind::Override, "mute", Some("!old:x"));
+    put(RuleKind::Override, "other", Some("!other:x"));
+    put(RuleKind::Room, "!old:x", None);
+    put(RuleKind::Sender, "!old:x", None);
+    put(RuleKind::Underride, "quiet", Some("!old:x"));
+    rules.set_enabled(&Ruleset::default(), RuleKind::Underride, "quiet", false).unwrap();
+    assert!(rules.copy_for_room("!old:x", "!new:x"));
+    let ids = |kind| -> Vec<&str> { rules.own_rules().rules(kind).iter().map(|rule| &*rule.rule_id).collect() };
+    assert_eq!(ids(RuleKind::Override), ["other", "mute", "!new:x", "all"]);
+    assert_eq!(ids(RuleKind::Room), ["!old:x", "!new:x"]);
+    assert_eq!(ids(RuleKind::Sender), ["!old:x"]);
+    assert_eq!(ids(RuleKind::Underride), ["quiet"], "a rule that is disabled is not copied");
+    let copy = serde_json::to_value(rules.own_rules().get(RuleKind::Override, "!new:x")).unwrap();
+    assert_eq!((&copy["conditions"][0]["pattern"], &copy["actions"]), (&json!("!new:x"), &json!(["mute"])));
+    assert!(!rules.copy_for_room("!old:x", "!new:x"), "what there is stays as it is");
+}

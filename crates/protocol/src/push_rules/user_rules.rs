@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     defaults::MASTER,
-    model::{Action, Condition, PushRule, RuleKind, Ruleset},
+    model::{Action, Condition, KnownCondition, PushRule, RuleKind, Ruleset},
 };
 
 /// A user's own part of the rules: what has to be stored.
@@ -194,6 +194,45 @@ impl UserRules {
         }
         self.change(defaults, kind, rule_id)?.actions = Some(actions);
         Ok(())
+    }
+
+    /// Whether the rule is enabled and about this room.
+    fn is_about(rule: &PushRule, kind: RuleKind, room_id: &str) -> bool {
+        let names_room = |condition: &Condition| {
+            matches!(condition, Condition::Known(KnownCondition::EventMatch { key, pattern })
+                if key == "room_id" && pattern == room_id)
+        };
+        rule.enabled
+            && match kind {
+                RuleKind::Room => rule.rule_id == room_id,
+                _ => rule.conditions.iter().flatten().any(names_room),
+            }
+    }
+
+    /// Copies the rules about the room `from` for the room `to`. Each copy follows its original and, as in Synapse,
+    /// has the room as its id; a rule that has this id already stays as it is. Returns whether rules were added.
+    pub fn copy_for_room(&mut self, from: &str, to: &str) -> bool {
+        let mut added = false;
+        for kind in RuleKind::ALL {
+            let rules = self.rules.rules_mut(kind);
+            let about = rules.iter().enumerate().find(|(_, rule)| Self::is_about(rule, kind, from));
+            let Some((at, mut rule)) = about.map(|(at, rule)| (at, rule.clone())) else { continue };
+            if rules.iter().any(|rule| rule.rule_id == to) {
+                continue;
+            }
+            to.clone_into(&mut rule.rule_id);
+            for condition in rule.conditions.iter_mut().flatten() {
+                if let Condition::Known(KnownCondition::EventMatch { key, pattern }) = condition
+                    && key == "room_id"
+                    && pattern == from
+                {
+                    to.clone_into(pattern);
+                }
+            }
+            rules.insert(at + 1, rule);
+            added = true;
+        }
+        added
     }
 
     fn own(&mut self, kind: RuleKind, rule_id: &str) -> Option<&mut PushRule> {

@@ -21,6 +21,7 @@ use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::StateEntry;
 use crate::stripped::StrippedState;
+use crate::upgrade::successor;
 
 /// The largest state that is entered in one transaction, in events.
 const ENTERED_AT_ONCE: usize = 2_000;
@@ -52,7 +53,21 @@ impl Remote {
         decided: Object,
     ) -> Result<Sent, MembershipError> {
         let (change, servers) = (change.clone(), servers.to_vec());
-        let joining = tokio::spawn(async move { self.join_by_any(&change, &servers, &decided).await });
+        let joining = tokio::spawn(async move {
+            let known = self.rooms.get(&change.room_id).await?;
+            let is_first = known.is_none_or(|room| successor::is_first_join(&room, &change.target));
+            let sent = self.join_by_any(&change, &servers, &decided).await?;
+            // The user is in the room, whatever fails now.
+            if let Ok(Some(room)) = self.rooms.get(&change.room_id).await {
+                if self.here.is_none() {
+                    successor::entered(&self.rooms, &room).await;
+                }
+                if is_first {
+                    successor::joined(&self.rooms, &room, &change.target).await;
+                }
+            }
+            Ok(sent)
+        });
         joining.await.unwrap_or(Err(MembershipError::NoServer))
     }
 

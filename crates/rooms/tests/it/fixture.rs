@@ -88,6 +88,7 @@ pub fn user(id: &str) -> UserId {
 
 pub fn new_room(creator: &str, version: RoomVersion, preset: Preset) -> NewRoom {
     NewRoom {
+        room_id: None,
         creator: user(creator),
         version,
         preset,

@@ -9,6 +9,7 @@ mod members;
 mod profiles;
 mod sending;
 mod standing;
+mod upgrading;
 
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};
