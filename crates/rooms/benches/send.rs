@@ -33,6 +33,7 @@ async fn measure(db: Database) {
         cache_bytes: 64 << 20,
         describing: stripped::usual().collect(),
         limits: plexus_rooms::MembershipLimits::none(&clock),
+        forget_on_leave: false,
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&rooms)), Arc::new(EventSender::new(Arc::clone(&rooms))));
     let begun = clock.monotonic();

@@ -199,9 +199,10 @@ fn fill_some(
             let is_own = user.server_name() == shared.server_name.as_str();
             let position = if is_own { tx.next_position()? } else { joined_at };
             let (room_nid, event_nid) = (room.nid, entry.nid);
-            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
+            let forgotten = shared.forgets(kind);
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
             rows.push((lookups.user(tx, user)?, row));
-            known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten: false }));
+            known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten }));
             if is_own {
                 let joined = kind == MembershipKind::Join;
                 tx.announce(Change::Membership { user: user.clone(), room: room_nid, joined, position });

@@ -21,6 +21,7 @@ use crate::event_cache::EventCache;
 use crate::interner::Interner;
 use crate::limits::MembershipLimits;
 use crate::load;
+use crate::membership_kind::MembershipKind;
 use crate::memberships::Memberships;
 use crate::nids::Nids;
 use crate::peers::Peers;
@@ -59,6 +60,8 @@ pub struct RoomsOptions {
     pub describing: Vec<PrejoinStateEntry>,
     /// The limits on changes of membership.
     pub limits: MembershipLimits,
+    /// Whether users forget a room when they leave it or are kicked or banned.
+    pub forget_on_leave: bool,
 }
 
 /// How full a cache is.
@@ -102,11 +105,19 @@ pub(crate) struct Shared {
     pub interner: Interner,
     pub events: Arc<EventCache>,
     pub snapshots: Arc<state_snapshots::Recent>,
+    forget_on_leave: bool,
     /// Notified when guest access has ended in a room.
     pub guest_access_ended: Notify,
     registry: Mutex<Registry>,
     tick: AtomicU64,
     cache_bytes: usize,
+}
+
+impl Shared {
+    /// Whether a user with this membership forgets the room at once.
+    pub fn forgets(&self, kind: MembershipKind) -> bool {
+        self.forget_on_leave && matches!(kind, MembershipKind::Leave | MembershipKind::Ban)
+    }
 }
 
 #[derive(Default)]
@@ -120,14 +131,15 @@ impl Rooms {
     /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
-        let RoomsOptions { db, clock, random, server_name, signing_key, peers, cache_bytes, describing, limits } =
-            options;
+        let RoomsOptions { db, clock, random, server_name, signing_key, peers, .. } = options;
+        let RoomsOptions { cache_bytes, describing, limits, forget_on_leave, .. } = options;
         let shared = Arc::new(Shared {
             server_name: server_name.clone(),
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
+            forget_on_leave,
             guest_access_ended: Notify::new(),
             registry: Mutex::default(),
             tick: AtomicU64::new(1),

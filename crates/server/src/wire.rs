@@ -113,6 +113,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         cache_bytes: settings::room_cache_bytes(&config),
         describing: settings::describing(&config.api),
         limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, &clock),
+        forget_on_leave: config.rooms.forget_rooms_on_leave,
     });
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
     let inbox = Inbox::new(Arc::clone(&receiver));

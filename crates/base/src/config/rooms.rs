@@ -26,7 +26,7 @@ options! {
         /// Power levels of new rooms, by preset (`private_chat`, `trusted_private_chat`, `public_chat`); they replace
         /// whole members of the usual content.
         acts default_power_level_content_override: Map<String, Value>,
-        /// Whether leaving a room forgets it, too.
+        /// Whether users forget a room when they leave it or are kicked or banned: they can no longer read its history.
         acts forget_rooms_on_leave: bool = false,
         /// Rooms left out of /sync.
         acts exclude_rooms_from_sync: Vec<String>,

@@ -71,6 +71,7 @@ impl Server {
             cache_bytes: 64 << 20,
             describing: stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            forget_on_leave: false,
         });
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));

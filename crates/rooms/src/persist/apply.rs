@@ -167,7 +167,7 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
 
 fn membership(shared: &Shared, room: &Room, change: &StateChange, position: Position) {
     if let Some((user, kind, event_nid)) = change.membership() {
-        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: false };
+        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: shared.forgets(kind) };
         shared.memberships.apply(&user, change);
     }
 }

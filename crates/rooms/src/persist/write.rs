@@ -71,7 +71,7 @@ pub(crate) fn batch(
     for append in appends {
         let mut own = Vec::with_capacity(append.events.len());
         for event in &append.events {
-            own.push(rows.add(tx, (append, shared.server_name.as_str()), event, &mut lookups)?);
+            own.push(rows.add(tx, (append, shared), event, &mut lookups)?);
         }
         positions.push(own);
     }
@@ -190,7 +190,7 @@ impl Rows {
     fn add(
         &mut self,
         tx: &mut Tx<'_>,
-        (append, own_server): (&Append, &str),
+        (append, shared): (&Append, &Shared),
         event: &PendingEvent,
         lookups: &mut Lookups<'_>,
     ) -> Result<Option<Position>, DbError> {
@@ -227,12 +227,12 @@ impl Rows {
         }
         if let Some(position) = position {
             for change in &event.changes {
-                self.change(tx, room_nid, position, change, lookups)?;
+                self.change(tx, shared, (room_nid, position), change, lookups)?;
             }
         }
         if let Some(position) = position.filter(|_| event.in_timeline) {
             let before = self.current.get(&room_nid).map_or_else(|| append.room.view().current.clone(), Arc::clone);
-            let outgoing = outgoing(own_server, room_nid, position, event, &before);
+            let outgoing = outgoing(shared.server_name.as_str(), room_nid, position, event, &before);
             tx.announce(Change::Event { room: room_nid, position, outgoing: outgoing.is_some() });
             self.outgoing.extend(outgoing);
             if let Some((target, rel_type)) = target_of(pdu) {
@@ -256,8 +256,8 @@ impl Rows {
     fn change(
         &mut self,
         tx: &mut Tx<'_>,
-        room_nid: RoomNid,
-        position: Position,
+        shared: &Shared,
+        (room_nid, position): (RoomNid, Position),
         change: &StateChange,
         lookups: &mut Lookups<'_>,
     ) -> Result<(), DbError> {
@@ -272,7 +272,8 @@ impl Rows {
             membership: entry.and_then(|entry| entry.membership).map(|kind| kind.code()),
         });
         if let Some((user, kind, event_nid)) = change.membership() {
-            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
+            let forgotten = shared.forgets(kind);
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
             self.memberships.push((lookups.user(tx, &user)?, row));
             let joined = kind == MembershipKind::Join;
             tx.announce(Change::Membership { user, room: room_nid, joined, position });

@@ -40,6 +40,7 @@ impl Fixture {
             cache_bytes,
             describing: stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            forget_on_leave: false,
         });
         Self {
             clock,

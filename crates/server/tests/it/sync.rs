@@ -2,6 +2,7 @@
 
 mod account_data;
 mod ephemeral;
+mod forgetting;
 mod prejoin;
 mod push;
 mod syncing;

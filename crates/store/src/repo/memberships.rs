@@ -35,13 +35,14 @@ pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<MembershipRow>, DbE
     )
 }
 
-/// Sets memberships, each user and room at most once; a new membership is not forgotten.
+/// Sets memberships, each user and room at most once.
 pub fn set(tx: &mut Tx<'_>, rows: &[(UserNid, MembershipRow)]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten)
-         VALUES ($1, $2, $3, $4, $5, 0)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (user_nid, room_nid) DO UPDATE SET membership = excluded.membership,
-             event_nid = excluded.event_nid, position = excluded.position, forgotten = 0",
+             event_nid = excluded.event_nid, position = excluded.position,
+             forgotten = excluded.forgotten",
         rows.iter().map(|(user, row)| {
             [
                 user.to_param(),
@@ -49,6 +50,7 @@ pub fn set(tx: &mut Tx<'_>, rows: &[(UserNid, MembershipRow)]) -> Result<(), DbE
                 row.kind.to_param(),
                 row.event_nid.to_param(),
                 row.position.to_param(),
+                row.forgotten.to_param(),
             ]
         }),
     )?;

@@ -226,6 +226,7 @@ impl Server {
             cache_bytes: 16 << 20,
             describing: plexus_rooms::stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(clock),
+            forget_on_leave: false,
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), wire));
         Self {
