@@ -7,7 +7,6 @@ use http::StatusCode;
 use plexus_protocol::id::ServerName;
 use serde::Deserialize;
 
-use super::call::Patience;
 use crate::dial::DialError;
 use crate::dns::DnsError;
 
@@ -163,8 +162,23 @@ impl FederationError {
         }
     }
 
-    /// Whether the same request may succeed a little later, for somebody of this patience.
-    pub(super) fn is_worth_another_try(&self, patience: Patience) -> bool {
+    /// Whether the same request may succeed within minutes.
+    pub(super) fn is_worth_a_later_try(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => !matches!(
+                **cause,
+                ConnectError::Dial(DialError::NoAddress(_) | DialError::Forbidden(_))
+                    | ConnectError::NoService(_)
+                    | ConnectError::Address(_)
+            ),
+            Self::Broken { .. } | Self::Timeout(_) => true,
+            Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
+            _ => false,
+        }
+    }
+
+    /// Whether the same request may succeed within seconds.
+    pub(super) fn is_worth_another_try(&self) -> bool {
         match self {
             Self::Unreachable { cause, .. } => !matches!(
                 **cause,
@@ -174,8 +188,7 @@ impl FederationError {
                     | ConnectError::Address(_)
             ),
             Self::Broken { .. } => true,
-            // It has been waited for long enough; a few seconds more make no difference.
-            Self::Timeout(_) => patience == Patience::Persistent,
+            // A timeout is not in here: it has been waited for long enough, a few seconds more make no difference.
             Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
             _ => false,
         }

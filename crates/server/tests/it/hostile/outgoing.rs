@@ -13,7 +13,7 @@ use crate::federation::away::{Transaction, bodies, say};
 
 /// Servers that fail are tried again after a second, and within one try once.
 const IMPATIENT: &str = "federation: {destination_min_retry_interval: 1s, destination_max_retry_interval: 1s, \
-                         destination_retry_multiplier: 1, max_short_retries: 0}";
+                         destination_retry_multiplier: 1, max_short_retries: 0, max_long_retries: 0}";
 
 /// JSON that somebody cannot read.
 fn unreadable() -> [String; 3] {
