@@ -313,6 +313,9 @@ impl FederationClient {
             _ if call.timeout.is_some() => 0,
             (_, None) => self.settings.retries.short,
         };
+        if call.patience == Patience::Persistent {
+            self.destinations.delivery_begins(destination);
+        }
         Ok(Tries { left, tried: 0, began: self.clock.now_ms(), backed_off: backed_off.is_some() })
     }
 
@@ -326,7 +329,10 @@ impl FederationClient {
         result: Result<T, FederationError>,
     ) -> ControlFlow<Result<T, FederationError>> {
         match &result {
-            Ok(_) => self.destinations.answered(destination).await,
+            Ok(_) => {
+                self.destinations.delivery_ends(destination);
+                self.destinations.answered(destination).await;
+            }
             Err(error) if tries.left > 0 && error.is_worth_another_try() => {
                 tracing::debug!("trying again: {error}");
                 self.clock.sleep(self.pause(tries.tried)).await;
@@ -343,6 +349,12 @@ impl FederationClient {
         let is_about_content = call.unauthorized_is_no_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
         let is_outage = error.is_outage() && !is_about_content;
         if call.patience == Patience::Persistent {
+            let heard_from = self.destinations.delivery_ends(destination);
+            if is_outage && heard_from {
+                tracing::debug!("trying again at once: {error}");
+                self.destinations.retry_at_once(destination);
+                return;
+            }
             if is_outage && error.is_worth_a_later_try() && self.destinations.retry(destination) {
                 tracing::debug!("trying again later: {error}");
                 return;

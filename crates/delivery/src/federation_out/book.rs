@@ -274,32 +274,34 @@ impl Book {
         }
     }
 
-    /// A server could not be reached, or refused. It is tried again when it [comes back](Self::came_back); `is_retried`: which
-    /// is soon, and what it can do without waits until then.
-    pub fn failed(&mut self, turn: Turn, is_retried: bool) {
+    /// A server could not be reached, or refused. It is tried again when it [comes back](Self::came_back). `is_retried`:
+    /// that will be soon, and its ephemeral EDUs are kept until then. Returns whether that has happened already.
+    pub fn failed(&mut self, turn: Turn, is_retried: bool) -> bool {
         let Turn { server, to_device, ephemeral, .. } = turn;
-        let Some(destination) = self.destinations.get_mut(&server) else { return };
-        let again = destination.stage == (Stage::Sending { again: true });
+        let Some(destination) = self.destinations.get_mut(&server) else { return false };
+        let is_back = destination.stage == (Stage::Sending { again: true });
+        let is_retried = is_retried || is_back;
         destination.to_device |= to_device;
         if is_retried {
             ephemeral.into_iter().rev().for_each(|edu| destination.ephemeral.push_front(edu));
-        } else if !again {
+        } else {
             destination.ephemeral.clear();
         }
         let must_have = destination.lacks() || destination.to_device;
         if !must_have && destination.ephemeral.is_empty() {
             self.forget(&server);
-            return;
+            return false;
         }
         destination.keep |= must_have;
         destination.away |= !is_retried;
-        if again {
+        if is_back {
             destination.stage = Stage::Ready;
             self.ready.of(destination.lane).push_back(server);
         } else {
             destination.lane = Lane::Slow;
             destination.stage = if is_retried { Stage::Retried } else { Stage::Failed };
         }
+        is_back
     }
 
     /// A server is not to be spoken with.

@@ -180,10 +180,10 @@ impl FederationOut {
             Err(error) => {
                 let transport = &self.parts.transport;
                 let is_retried = transport.will_be_retried(&server);
-                state.book.failed(turn, is_retried);
+                let is_back = state.book.failed(turn, is_retried);
                 drop(state);
                 // It was logged when it was decided that the server is left alone.
-                let will_come_back = is_retried || transport.backing_off_until(&server).is_some();
+                let will_come_back = is_back || is_retried || transport.backing_off_until(&server).is_some();
                 if !will_come_back {
                     tracing::info!("nothing could be delivered to {server}: {error}");
                 }

@@ -40,6 +40,8 @@ struct State {
     unknown: BTreeSet<(u64, ServerName)>,
     /// Servers that deliveries are tried to again before they are left alone.
     retried: HashMap<ServerName, Retried>,
+    /// Servers to which a delivery is under way, and whether they have been heard from meanwhile.
+    delivering: HashMap<ServerName, bool>,
     /// Servers that [`Destinations::came_back`] is to return once it is this late (Unix ms).
     due: BTreeSet<(u64, ServerName)>,
     /// Servers that work again, of which nobody has been told.
@@ -59,7 +61,7 @@ struct Retried {
 pub struct CameBack {
     /// Its name.
     pub server: ServerName,
-    /// Whether it is known to be up: it answered or talked to us. Otherwise it has only been left alone for long enough.
+    /// Whether it is known to be up: it answered or talked to us. Otherwise it was only left alone for long enough.
     pub is_up: bool,
 }
 
@@ -121,7 +123,27 @@ impl Destinations {
     /// Whether [`Self::came_back`] will return the server for the next of these tries.
     pub(super) fn will_be_retried(&self, server: &ServerName) -> bool {
         let state = self.state();
-        state.retried.get(server).is_some_and(|retried| state.due.contains(&(retried.at, server.clone())))
+        let is_due = |retried: &Retried| state.due.contains(&(retried.at, server.clone()));
+        state.back.contains(server) || state.retried.get(server).is_some_and(is_due)
+    }
+
+    /// A delivery to the server begins.
+    pub(super) fn delivery_begins(&self, server: &ServerName) {
+        self.state().delivering.insert(server.clone(), false);
+    }
+
+    /// The delivery to the server came to an end. Returns whether the server was heard from meanwhile.
+    pub(super) fn delivery_ends(&self, server: &ServerName) -> bool {
+        self.state().delivering.remove(server).unwrap_or(false)
+    }
+
+    /// A delivery to the server failed, and meanwhile it turned out to be up: [`Self::came_back`] returns it at once.
+    pub(super) fn retry_at_once(&self, server: &ServerName) {
+        let mut state = self.state();
+        state.end_retries(server);
+        state.back.insert(server.clone());
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// A delivery to the server failed. Returns whether it is to be tried again before the server is left alone.
@@ -225,6 +247,9 @@ impl Destinations {
 
     fn forget(&self, server: &ServerName) -> Option<Failing> {
         let mut state = self.state();
+        if let Some(heard_from) = state.delivering.get_mut(server) {
+            *heard_from = true;
+        }
         let failed = state.remove(server);
         let retried = state.end_retries(server);
         if failed.is_none() && retried.is_none() {

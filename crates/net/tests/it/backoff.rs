@@ -1,12 +1,12 @@
 //! Servers that fail are left alone.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use plexus_net::{Call, CameBack, FederationError, Patience};
+use plexus_net::{Call, CameBack, FederationClient, FederationError, Patience};
 use plexus_store::DbError;
 use plexus_store::repo::destinations;
 use plexus_testkit::databases;
@@ -219,4 +219,26 @@ async fn a_delivery_goes_on_although_something_else_that_was_asked_failed() {
     assert!(!client.is_retried(&name) && client.backing_off_until(&name).is_none());
     world.clock.advance(Duration::from_secs(3_600));
     assert_eq!(client.came_back().now_or_never(), None);
+}
+
+#[tokio::test]
+async fn a_server_that_talks_to_us_while_a_delivery_to_it_fails_is_tried_at_once() {
+    let mut world = World::new();
+    world.settings.retries.long = 2;
+    world.settings.retries.long_delay = Duration::from_secs(20);
+    let name = server("a.example:5");
+    let ours: Arc<OnceLock<Arc<FederationClient>>> = Arc::default();
+    let (hears, origin) = (Arc::clone(&ours), name.clone());
+    let at = Server::start(&world.authority, &["a.example"], move |_| {
+        hears.get().unwrap().heard_from(&origin);
+        status(503, "{}")
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    assert!(ours.set(Arc::clone(&client)).is_ok());
+    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    assert!(client.will_be_retried(&name) && client.backing_off_until(&name).is_none());
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
+    assert!(!client.will_be_retried(&name));
 }
