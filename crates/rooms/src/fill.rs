@@ -205,7 +205,8 @@ fn fill_some(
             known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten }));
             if is_own {
                 let joined = kind == MembershipKind::Join;
-                tx.announce(Change::Membership { user: user.clone(), room: room_nid, joined, position });
+                let user = user.clone();
+                tx.announce(Change::Membership { user, room: room_nid, joined, was_joined: false, position });
             }
         }
     }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use plexus_protocol::id::EventId;
+use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
 
@@ -175,6 +175,24 @@ pub async fn state_event_at(
                 Some((_, event)) => Ok(load::by_nids(tx, version, &[*event])?.pop()),
                 None => Ok(None),
             }
+        })
+        .await
+}
+
+/// The member events of a user that changed the current state at `after < position <= upto`, in no particular order.
+pub async fn member_changes(
+    room: &Room,
+    user: &UserId,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let (nid, version, user) = (room.nid, room.version, user.to_string());
+    room.db
+        .read(move |tx| {
+            let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
+            let within = history.into_iter().filter(|(at, _)| *at > after && *at <= upto);
+            let nids: Vec<EventNid> = within.map(|(_, event)| event).collect();
+            load::by_nids(tx, version, &nids)
         })
         .await
 }

@@ -9,7 +9,7 @@ use plexus_rooms::{Membership, Room, TimelineEvent};
 use plexus_store::DbError;
 
 use super::build::{Build, Hints};
-use super::devices::{Encounters, is_encrypted};
+use super::devices::Encounters;
 use super::joined::joined_members;
 use super::state::StateOf;
 use super::timeline::Timeline;
@@ -42,7 +42,7 @@ impl Build<'_> {
             timeline.events.push(event);
         }
         let view = room.view();
-        if let Some(until) = member.filter(|_| was_joined && is_encrypted(room)) {
+        if let Some(until) = member.filter(|_| was_joined) {
             // Whoever came later was never met.
             let later = state_delta(room, until, self.now.position).await?;
             let members = later.iter().filter(|event| event.pdu.event_type() == "m.room.member");

@@ -22,7 +22,7 @@ use crate::membership_kind::MembershipKind;
 use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
-use crate::room::CurrentState;
+use crate::room::{CurrentState, Room};
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -227,7 +227,7 @@ impl Rows {
         }
         if let Some(position) = position {
             for change in &event.changes {
-                self.change(tx, shared, (room_nid, position), change, lookups)?;
+                self.change(tx, shared, &append.room, position, change, lookups)?;
             }
         }
         if let Some(position) = position.filter(|_| event.in_timeline) {
@@ -257,10 +257,12 @@ impl Rows {
         &mut self,
         tx: &mut Tx<'_>,
         shared: &Shared,
-        (room_nid, position): (RoomNid, Position),
+        room: &Room,
+        position: Position,
         change: &StateChange,
         lookups: &mut Lookups<'_>,
     ) -> Result<(), DbError> {
+        let room_nid = room.nid;
         let entry = change.entry.as_ref();
         self.deltas.push(Delta {
             room_nid,
@@ -276,7 +278,8 @@ impl Rows {
             let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
             self.memberships.push((lookups.user(tx, &user)?, row));
             let joined = kind == MembershipKind::Join;
-            tx.announce(Change::Membership { user, room: room_nid, joined, position });
+            let was_joined = room.view().state.membership(user.as_str()) == Some(MembershipKind::Join);
+            tx.announce(Change::Membership { user, room: room_nid, joined, was_joined, position });
         }
         Ok(())
     }

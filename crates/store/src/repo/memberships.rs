@@ -3,7 +3,7 @@
 use plexus_protocol::id::UserId;
 
 use crate::db::ToSql;
-use crate::{DbError, EventNid, Position, RoomNid, Tx, UserNid};
+use crate::{Any, DbError, EventNid, Position, RoomNid, Tx, UserNid, first};
 
 /// A user's membership of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,16 @@ pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<MembershipRow>, DbE
                 forgotten: row.get(4)?,
             })
         },
+    )
+}
+
+/// Those of the users who are joined to one of the rooms.
+pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT DISTINCT u.user_id FROM user_ids u JOIN memberships m ON m.user_nid = u.user_nid
+         WHERE u.user_id = ANY($1) AND m.room_nid = ANY($2) AND m.membership = 1",
+        &[&Any(user_ids), &Any(rooms)],
+        first,
     )
 }
 
