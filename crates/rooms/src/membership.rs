@@ -374,12 +374,7 @@ impl MembershipChanger {
         if create.is_some_and(|create| create.content().get_bool("m.federate") == Some(false)) {
             return Err(SendError::Forbidden(AuthRejection::NotFederated).into());
         }
-        let draft = self.draft(change, "invite", None, decided).await?;
-        let head = self.rooms.lock_head(room).await?;
-        let built = self.rooms.build(Some(&room.id), room.version, &head, &draft).await?;
-        // The other server is not waited for with the room's head in hand: other events may come first.
-        drop(head);
-        let invite = match built {
+        let mut invite = match self.build_invite(room, change, Object::new(), decided).await? {
             Built::Event(pending, _) => pending.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
@@ -387,6 +382,16 @@ impl MembershipChanger {
         let described = described.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
         // The room allows it. The other server is asked only as often as the limits say, whatever it answers.
         counted.succeeded();
+        let profile = match self.invite_profiles {
+            true => profile::elsewhere(&*receiver.peers, &server, &change.target).await,
+            false => Object::new(),
+        };
+        if !profile.is_empty() {
+            invite = match self.build_invite(room, change, profile, decided).await? {
+                Built::Event(pending, _) => pending.pdu,
+                Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+            };
+        }
         let signed = receiver.peers.invite(&server, &invite, described).await?;
         let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
         // Of what came back only the signature is of interest: no server would take the invite without it.
@@ -400,6 +405,22 @@ impl MembershipChanger {
             // The inviter has lost the right to it meanwhile.
             Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended.into()),
         }
+    }
+
+    /// An invite that the room allows; `profile`: what it shows of the invited.
+    async fn build_invite(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        mut profile: Object,
+        decided: &Object,
+    ) -> Result<Built, MembershipError> {
+        profile.insert("membership", "invite");
+        let content = content::of_change(change, profile, decided)?;
+        let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
+        // Not held any longer: the other server has to be waited for, and other events may come first.
+        let head = self.rooms.lock_head(room).await?;
+        Ok(self.rooms.build(Some(&room.id), room.version, &head, &draft).await?)
     }
 
     /// Sends the member event. `shown`: whose name and avatar it carries; `decided`: what else this server says in it.

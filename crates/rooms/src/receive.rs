@@ -7,6 +7,7 @@ mod backfill;
 mod effort;
 mod fetch_missing;
 mod invites;
+mod near_time;
 mod place;
 mod ready;
 mod spool;

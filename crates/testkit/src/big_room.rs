@@ -91,6 +91,12 @@ pub struct Ways {
     pub states_break_off: Option<usize>,
     /// Whether `state` and `state_ids` are refused.
     pub refuses_state: bool,
+    /// Whether `send_join` and `send_leave` are known in version 1 only.
+    pub only_version_1: bool,
+    /// The event that is nearest to any time, for one that lies.
+    pub nearest: Option<Value>,
+    /// Whether `backfill` is refused.
+    pub refuses_backfill: bool,
     /// Events that are told with every state.
     pub also: Vec<Bytes>,
 }
@@ -102,6 +108,9 @@ impl Default for Ways {
             joins_break_off: None,
             states_break_off: None,
             refuses_state: false,
+            only_version_1: false,
+            nearest: None,
+            refuses_backfill: false,
             also: Vec::new(),
         }
     }

@@ -152,6 +152,18 @@ impl FederationError {
         }
     }
 
+    /// Whether the destination does not know the endpoint: 404 or 405 with `M_UNRECOGNIZED`, or what servers answered
+    /// before the specification said so.
+    pub fn is_unknown_endpoint(&self) -> bool {
+        let Self::Status { status, errcode, body, .. } = self else { return false };
+        let unrecognized = errcode.as_deref() == Some("M_UNRECOGNIZED");
+        match status.as_u16() {
+            404 | 405 => unrecognized || !body.starts_with(b"{"),
+            400 => unrecognized,
+            _ => false,
+        }
+    }
+
     /// Whether the destination itself is in trouble, or will have nothing to do with us: it had better be left alone for a
     /// while. Other errors are about the request.
     pub(super) fn is_outage(&self) -> bool {

@@ -99,7 +99,7 @@ impl PduReceiver {
     }
 
     /// The oldest events of the timeline that can be read.
-    async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
+    pub(super) async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
         let (nid, version) = (room.nid, room.version);
         let rows = self.rooms.db.read(move |tx| repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)).await?;
         Ok(rows.iter().filter_map(|row| plexus_store::readable(load::parse(row, version))).collect())
@@ -255,7 +255,7 @@ impl Rooms {
 }
 
 /// The servers to ask: those of who sent the oldest events, then others in the room.
-fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
+pub(super) fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
     let view = room.view();
     let senders = oldest.iter().map(|pdu| pdu.sender().server_name());
     let of_room = room.id.server_name();

@@ -4,6 +4,7 @@ mod coming;
 mod history;
 pub(crate) mod inviting;
 mod joining;
+mod old;
 mod outside;
 mod policy;
 mod third_party;

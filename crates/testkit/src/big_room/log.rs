@@ -73,6 +73,13 @@ impl Log {
         self.events.last().map(|event| event.id.clone())
     }
 
+    /// The events up to one of these, `limit` at most, the newest first.
+    pub fn back_from(&self, ids: &[&str], limit: usize) -> Vec<Bytes> {
+        let from = ids.iter().filter_map(|id| self.find(id)).map(|(at, _)| at).max();
+        let events = self.events.iter().take(from.map_or(0, |at| at + 1));
+        events.rev().take(limit).map(|event| event.json.clone()).collect()
+    }
+
     pub fn find(&self, id: &str) -> Option<(usize, &Logged)> {
         let at = *self.by_id.get(&EventId::try_from(id).ok()?)?;
         Some((at, self.events.get(at)?))

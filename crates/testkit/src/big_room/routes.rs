@@ -1,5 +1,6 @@
 //! What the host of a room answers.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use super::{HostedRoom, Told};
 
 type Rooms = Arc<OnceLock<Arc<HostedRoom>>>;
-type Asked = Query<std::collections::HashMap<String, String>>;
+type Asked = Query<HashMap<String, String>>;
 
 /// An answer is sent in pieces of this size.
 const PIECE: usize = 64 * 1024;
@@ -29,6 +30,10 @@ pub(super) fn routes(room: Rooms) -> Router {
         .route(&at("v2/send_join/{room}/{event}"), put(send_join))
         .route(&at("v1/make_leave/{room}/{user}"), get(make_leave))
         .route(&at("v2/send_leave/{room}/{event}"), put(send_leave))
+        .route(&at("v1/send_join/{room}/{event}"), put(send_join_v1))
+        .route(&at("v1/send_leave/{room}/{event}"), put(send_leave_v1))
+        .route(&at("v1/timestamp_to_event/{room}"), get(near))
+        .route(&at("v1/backfill/{room}"), get(backfill))
         .route(&at("v1/state/{room}"), get(state))
         .route(&at("v1/state_ids/{room}"), get(state_ids))
         .route(&at("v1/event/{event}"), get(event))
@@ -68,7 +73,30 @@ fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Refusal
 
 async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    if room.ways().only_version_1 {
+        return Err(Refusal("M_UNRECOGNIZED"));
+    }
+    take_join(&room, &asked, &body)
+}
+
+async fn send_join_v1(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
+    let answer = take_join(&*hosted(&rooms)?, &HashMap::new(), &body)?;
+    with_status(answer).await
+}
+
+async fn send_leave_v1(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
+    let answer = take_leave(&*hosted(&rooms)?, &body)?;
+    with_status(answer).await
+}
+
+/// As version 1 has it: the status and the answer in an array.
+async fn with_status(answer: Response) -> Result<Response, Refusal> {
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.map_err(|_| Refusal("M_UNKNOWN"))?;
+    Ok([&b"[200, "[..], &body, &b"]\n"[..]].concat().into_response())
+}
+
+fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -> Result<Response, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal("M_NOT_JSON"))?;
     let join = Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?;
     let ways = room.ways();
     let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
@@ -87,13 +115,20 @@ async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes)
         "members_omitted": omits,
         "servers_in_room": servers,
     });
-    let event = [&b"\"event\":"[..], &body].concat();
+    let event = [&b"\"event\":"[..], body].concat();
     Ok(in_pieces(&head, "state", told, Some(event.into()), ways.joins_break_off))
 }
 
 async fn send_leave(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    if room.ways().only_version_1 {
+        return Err(Refusal("M_UNRECOGNIZED"));
+    }
+    take_leave(&room, &body)
+}
+
+fn take_leave(room: &HostedRoom, body: &Bytes) -> Result<Response, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal("M_NOT_JSON"))?;
     room.add(&Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?);
     Ok("{}".into_response())
 }
@@ -136,6 +171,36 @@ async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Res
     let (_, event) = log.find(&id).ok_or(Refusal("M_NOT_FOUND"))?;
     let event: Value = serde_json::from_slice(&event.json).map_err(|_| Refusal("M_UNKNOWN"))?;
     Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
+}
+
+/// The event that is nearest to `ts`.
+async fn near(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    if let Some(lie) = room.ways().nearest {
+        return Ok(lie.to_string().into_response());
+    }
+    let ts: u64 = asked.get("ts").and_then(|ts| ts.parse().ok()).ok_or(Refusal("M_INVALID_PARAM"))?;
+    let forward = asked.get("dir").is_some_and(|dir| dir == "f");
+    let times = room.events().into_iter().map(|(id, event)| (event["origin_server_ts"].as_u64().unwrap_or(0), id));
+    let found = match forward {
+        true => times.filter(|(at, _)| *at >= ts).min_by_key(|(at, _)| *at),
+        false => times.filter(|(at, _)| *at <= ts).max_by_key(|(at, _)| *at),
+    };
+    let (at, id) = found.ok_or(Refusal("M_NOT_FOUND"))?;
+    Ok(json!({ "event_id": id, "origin_server_ts": at }).to_string().into_response())
+}
+
+async fn backfill(State(rooms): State<Rooms>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    if room.ways().refuses_backfill {
+        return Err(Refusal("M_NOT_FOUND"));
+    }
+    let ids: Vec<&str> = asked.iter().filter(|(name, _)| name == "v").map(|(_, value)| value.as_str()).collect();
+    let limit = asked.iter().find(|(name, _)| name == "limit");
+    let limit = limit.and_then(|(_, limit)| limit.parse().ok()).unwrap_or(0);
+    let events = room.log().back_from(&ids, limit);
+    let events: Vec<&str> = events.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
+    Ok(format!("{{\"pdus\":[{}]}}", events.join(",")).into_response())
 }
 
 async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Refusal> {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use plexus_base::{Clock, Random};
 use plexus_net::federation::FederationError;
@@ -11,7 +12,8 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{
-    Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template, Waiting,
+    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template,
+    Waiting,
 };
 use plexus_rooms::serve::{self, MissingFrom};
 use plexus_rooms::timeline::{self, Direction};
@@ -454,6 +456,14 @@ impl Peers for Wire {
 
     fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> Asked<'a, ()> {
         Box::pin(async move { Err(self.refused(server, "nobody declines here")) })
+    }
+
+    fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId, _: Duration) -> Asked<'a, Object> {
+        Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
+    }
+
+    fn event_near<'a>(&'a self, server: &'a ServerName, _: &'a RoomId, _: u64, _: Direction) -> Asked<'a, NearEvent> {
+        Box::pin(async move { Err(self.refused(server, "nobody looks for a time here")) })
     }
 
     fn invite<'a>(&'a self, server: &'a ServerName, _: &'a Pdu, _: Vec<RawPdu>) -> Asked<'a, RawPdu> {

@@ -48,6 +48,13 @@ async fn joins_in_rooms_of_many_versions() {
             assert_eq!(membership(&server, &alice, &room, &bob).await.as_deref(), Some("join"));
             // The same once more.
             submit(&server, &peer, "v2/send_join", &room, &pdu, "").await.ok();
+            // And by an old server.
+            let old = submit(&server, &peer, "v1/send_join", &room, &pdu, "").await;
+            assert_eq!(old.ok().as_array().map(Vec::len), Some(2), "{}", old.body);
+            assert_eq!(old.body[0], 200);
+            for member in ["state", "auth_chain", "event"] {
+                assert_eq!(old.body[1][member], answer.body[member], "{member}");
+            }
         }
     }
 }

@@ -23,6 +23,18 @@ async fn invites_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn invites_show_the_invited() {
+    both_ways(async |ann, ben| {
+        let profile = format!("v3/profile/{}/displayname", ben.id());
+        ben.put(&profile, json!({ "displayname": "Ben the Second" })).await.ok();
+        let room = private_room(ann, ben).await;
+        let invited = ann.sees_member(&room, ben, "invite").await;
+        assert_eq!(invited["content"]["displayname"], "Ben the Second");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invited_as_the_room_is_made() {
     both_ways(async |ann, ben| {
         let options = json!({ "preset": "trusted_private_chat", "invite": [ben.id()], "is_direct": true });
