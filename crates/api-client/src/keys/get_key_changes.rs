@@ -102,7 +102,8 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Who came into the rooms since `from` and who left them, and everybody in those that have become encrypted.
+    /// Who joined the rooms since `from` and who left them, and everybody in those that have become encrypted. Users who
+    /// only changed their name are included: the client asks once more than it had to.
     async fn others(&self, rooms: &[RoomNid], found: &mut Response) -> Result<(), DbError> {
         let (from, nids) = (self.from, rooms.to_vec());
         let read = move |tx: &mut Tx<'_>| {
@@ -114,6 +115,10 @@ impl Changes<'_> {
             let (Some(room), Ok(user)) = (self.rooms.get_readable_nid(nid).await?, UserId::try_from(user)) else {
                 continue;
             };
+            // The user's own membership has been looked at: here it is a changed name.
+            if user == *self.user {
+                continue;
+            }
             match room.view().state.membership(user.as_str()) {
                 Some(MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock) => {
                     found.changed.insert(user)
