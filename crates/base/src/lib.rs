@@ -25,4 +25,5 @@ pub use clock::Clock;
 pub use long_poll::LongPoll;
 pub use random::Random;
 pub use rate_limiter::{LimitExceeded, RateLimiter, Reservation};
+pub use schema::parse_duration;
 pub use shutdown::Shutdown;

@@ -154,16 +154,30 @@ impl MembershipChanger {
         guest: bool,
     ) -> Result<Sent, MembershipError> {
         let Some(room) = room else {
-            if guest {
-                // Whether the room has a place for guests is not known before somebody is in it.
-                return Err(MembershipError::GuestsForbidden);
-            }
-            let servers = self.ways_in(change).await?;
-            return self.remote(&servers, None)?.join(change, &servers, Object::new()).await;
+            return self.enter_elsewhere(change, guest).await;
         };
         match self.join_here(&room, change, guest).await {
             Err(MembershipError::UnableToGrantJoin) => self.join_by_others(&room, change, guest).await,
             other => other,
+        }
+    }
+
+    /// Joins a room that this server is not in. Whether a guest may be in it is not known before, so that guests only go where
+    /// they are invited; one who may not be there leaves again ([`crate::GuestRemoval`]).
+    async fn enter_elsewhere(&self, change: &MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
+        if guest {
+            let room = self.rooms.get(&change.room_id).await?;
+            let membership = room.and_then(|room| membership_in(&room, &change.target));
+            if membership != Some(MembershipKind::Invite) {
+                return Err(MembershipError::GuestsForbidden);
+            }
+        }
+        let servers = self.ways_in(change).await?;
+        let sent = self.remote(&servers, None)?.join(change, &servers, decided_for(guest)).await?;
+        let room = if guest { self.rooms.get(&change.room_id).await? } else { None };
+        match room.is_some_and(|room| !room.view().guests_can_join) {
+            true => Err(MembershipError::GuestsForbidden),
+            false => Ok(sent),
         }
     }
 

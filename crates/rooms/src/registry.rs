@@ -12,6 +12,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::repo::state_snapshots;
 use plexus_store::{Database, DbError, RoomNid, repo};
@@ -104,6 +105,7 @@ pub(crate) struct Shared {
     pub memberships: Memberships,
     pub interner: Interner,
     pub events: Arc<EventCache>,
+    pub erased: ErasedUsers,
     pub snapshots: Arc<state_snapshots::Recent>,
     forget_on_leave: bool,
     /// Notified when guest access has ended in a room.
@@ -138,6 +140,7 @@ impl Rooms {
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),
+            erased: ErasedUsers::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
             guest_access_ended: Notify::new(),
@@ -291,7 +294,8 @@ impl Rooms {
         (revision, redactions): (i64, u64),
         view: RoomView,
     ) -> Room {
-        Room::new(self.db.clone(), Arc::clone(&self.shared.events), identity, (revision, redactions), view)
+        let shared = (Arc::clone(&self.shared.events), self.shared.erased.clone());
+        Room::new(self.db.clone(), shared, identity, (revision, redactions), view)
     }
 
     /// The event of a state entry as it federates, from memory or the database.
@@ -319,6 +323,12 @@ impl Rooms {
     #[must_use]
     pub fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
         self.shared.loaded(nid)
+    }
+
+    /// The users whose content is erased, shared with what erases it.
+    #[must_use]
+    pub fn erased_users(&self) -> ErasedUsers {
+        self.shared.erased.clone()
     }
 
     /// Which rooms each user is in.

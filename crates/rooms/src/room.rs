@@ -11,6 +11,7 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
 pub use plexus_protocol::visibility::HistoryVisibility;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::{Mutex, Notify};
@@ -37,6 +38,7 @@ pub struct Room {
     pub version: RoomVersion,
     pub(crate) db: Database,
     events: Arc<EventCache>,
+    pub(crate) erased: ErasedUsers,
     pub(crate) head: Mutex<Head>,
     pub(crate) auth: Mutex<AuthIndex>,
     /// About how much memory `auth` takes.
@@ -66,7 +68,7 @@ pub struct Room {
 impl Room {
     pub(crate) fn new(
         db: Database,
-        events: Arc<EventCache>,
+        (events, erased): (Arc<EventCache>, ErasedUsers),
         (nid, id, version): (RoomNid, RoomId, RoomVersion),
         (revision, redactions): (i64, u64),
         view: RoomView,
@@ -77,6 +79,7 @@ impl Room {
             version,
             db,
             events,
+            erased,
             head: Mutex::new(Head::of(&view, 0)),
             auth: Mutex::default(),
             auth_bytes: AtomicUsize::new(0),

@@ -20,7 +20,7 @@ use crate::state_map::StateEntry;
 use crate::timeline_event::TimelineEvent;
 
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
-pub(crate) use visibility::{Place, Sight};
+pub(crate) use visibility::{Place, Sight, is_erased, without_erased};
 
 /// How many events one reader reads at a time.
 const READ_AT_ONCE: usize = 2_000;

@@ -9,6 +9,7 @@ mod hash_password;
 mod keys;
 mod prompt;
 mod register;
+mod token;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,11 @@ enum Command {
     Status(control::ControlArgs),
     /// Make a user on a running server (as register_new_matrix_user)
     Register(register::RegisterArgs),
+    /// Look after registration tokens
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
     /// Hash a password for the database (as hash_password)
     HashPassword(hash_password::HashPasswordArgs),
     /// Write a configuration (as generate_config)
@@ -198,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => control::restart(&args),
         Command::Status(args) => return control::status(&args),
         Command::Register(args) => register::run(args),
+        Command::Token { command } => token::run(&command),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::GenerateConfig(args) => config::generate(&args),
         Command::GenerateSigningKey(args) => keys::generate(&args),

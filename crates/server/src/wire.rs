@@ -115,6 +115,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, &clock),
         forget_on_leave: config.rooms.forget_rooms_on_leave,
     });
+    rooms.erased_users().load(&database).await?;
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
     let inbox = Inbox::new(Arc::clone(&receiver));
     let followers = delivery::build(delivery::Ground {
@@ -133,7 +134,8 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let (edus, federation_out) = (Arc::clone(&followers.edus), Arc::clone(&followers.federation_out));
 
     let options = settings::accounts(&config, server_name.clone());
-    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), rooms.profile_cache(), options);
+    let of_users = (rooms.profile_cache(), rooms.erased_users());
+    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), of_users, options);
     let tokens = Arc::clone(&accounts.tokens);
     background.spawn(Arc::clone(&rooms).run_housekeeping(config.blocking.redaction_retention_period));
     let caches = &config.caches.caches;
@@ -151,6 +153,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let auto_join = Arc::new(AutoJoin::new(Arc::clone(&rooms), Arc::clone(&members), auto_join));
     let admin = plexus_api_admin::Services {
         server_name: server_name.clone(),
+        database: database.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        tokens: Arc::clone(&tokens),
         auto_join: Arc::clone(&auto_join),
         registrar: accounts.registrar.clone(),
         shared_secret: accounts.shared_secret.clone(),

@@ -9,6 +9,7 @@ pub mod destinations;
 pub mod device_keys;
 pub mod device_lists;
 pub mod devices;
+pub mod erasure;
 pub mod event_graph;
 pub mod events;
 pub mod federation_out;

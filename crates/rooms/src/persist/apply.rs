@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use plexus_store::Position;
 
-use super::write::Written;
+use super::write::{Written, leaves_guests_behind};
 use super::{Append, Entered, PendingEvent};
 use crate::head::StateChange;
 use crate::memberships::Membership;
@@ -98,9 +98,9 @@ fn apply_to_room(
     next.recent_after = recent.after;
     next.recent = recent.events.into();
     let is_given_up = next.is_partial() && next.local_joined.is_empty();
-    let guest_access_ended = view.guests_can_join && !next.guests_can_join;
+    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, events.iter().map(|(pending, _)| *pending));
     room.set_view(next);
-    if guest_access_ended {
+    if guests_have_to_leave {
         shared.guest_access_ended.notify_one();
     }
     if is_given_up {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use plexus_protocol::event::Pdu;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::federation_out::Outgoing;
@@ -22,7 +23,7 @@ use crate::membership_kind::MembershipKind;
 use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
-use crate::room::{CurrentState, Room};
+use crate::room::{CurrentState, Room, RoomView};
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -118,7 +119,8 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
     repo::transactions::insert(tx, &rows)
 }
 
-/// Notes the rooms that were open to guests before the batch and are not behind it: their guests have to leave.
+/// Notes the rooms that were open to guests before the batch and are not behind it, and those closed ones that a guest has
+/// joined: their guests have to leave.
 fn note_end_of_guest_access(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
@@ -128,12 +130,24 @@ fn note_end_of_guest_access(
     for (append, positions) in appends.iter().zip(positions) {
         let room = &append.room;
         let Some(after) = current.get(&room.nid) else { continue };
-        let ended = room.view().guests_can_join && !after.guests_can_join && !after.local_joined.is_empty();
+        let ended = leaves_guests_behind(&room.view(), after, &append.events) && !after.local_joined.is_empty();
         if let (true, Some(position)) = (ended, positions.iter().flatten().max()) {
             repo::guest_access::ended(tx, room.nid, *position)?;
         }
     }
     Ok(())
+}
+
+/// Whether a room is closed to guests after these events who may be in it by them, or were before.
+pub(super) fn leaves_guests_behind<'a>(
+    before: &RoomView,
+    after: &CurrentState,
+    events: impl IntoIterator<Item = &'a PendingEvent>,
+) -> bool {
+    // The mark that this server gives the joins of its guests.
+    let is_guest = |pdu: &Pdu| pdu.event_type() == "m.room.member" && pdu.content().get_str("kind") == Some("guest");
+    let joins = || events.into_iter().any(|event| is_guest(&event.pdu));
+    !after.guests_can_join && (before.guests_can_join || joins())
 }
 
 /// Where each room stands after the batch.

@@ -3,6 +3,7 @@
 mod auto_join;
 mod creating;
 mod directory;
+pub mod erasure;
 mod guests;
 mod history;
 mod members;

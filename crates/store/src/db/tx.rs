@@ -51,6 +51,19 @@ impl<'c> Tx<'c> {
         Self { conn, batch, effects: Effects::default(), failed: None, alone: false }
     }
 
+    /// Runs `f` in the transaction that is open on `conn`. Fails when a statement did, also one that was sent ahead.
+    pub(crate) fn within<T, E>(
+        conn: &mut Connection,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<Result<T, E>, DbError> {
+        let mut tx = Tx::new(conn, None);
+        let result = f(&mut tx);
+        match tx.finish(false) {
+            Some(error) => Err(error),
+            None => Ok(result),
+        }
+    }
+
     /// Of a closure that shares its transaction with no other.
     pub(super) fn alone(self) -> Self {
         Self { alone: true, ..self }
