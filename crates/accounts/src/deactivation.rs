@@ -26,9 +26,9 @@ impl Deactivation {
         Self { db, sessions, profiles, erased }
     }
 
-    /// Deactivates an account: no login any more; all sessions, devices, keys, backups, account data and third-party identifiers
-    /// are gone. With `erase` the profile goes, too, and whoever was not in a room when the user's events were sent there is
-    /// shown redacted copies of them.
+    /// Deactivates an account: no login any more; all sessions, devices, keys, backups, account data and third-party
+    /// identifiers are gone. With `erase` the profile goes, too, and whoever was not in a room when the user's events
+    /// were sent there is shown redacted copies of them.
     ///
     /// # Errors
     /// When the database fails.

@@ -67,8 +67,8 @@ pub struct NewAccount {
     pub is_admin: bool,
     /// `None`, `"bot"` or `"support"`.
     pub user_type: Option<String>,
-    /// The guest whose account becomes this one; whoever registers has shown that guest's access token. It keeps its name,
-    /// profile and rooms, and loses its sessions.
+    /// The guest whose account becomes this one; whoever registers has shown that guest's access token. It keeps its
+    /// name, profile and rooms, and loses its sessions.
     pub guest: Option<UserId>,
     /// The user-interactive authentication session that allowed it, which allows no other: the registration token it used is
     /// counted, and asking again with the same session answers the same user.

@@ -1,5 +1,5 @@
-//! Tickets: strings that carry their time and content, sealed, so that nothing is stored for the strangers who get them, and
-//! no flood of requests can push out what others were given.
+//! Tickets: strings that carry their time and content, sealed, so that nothing is stored for the strangers who get
+//! them, and no flood of requests can push out what others were given.
 
 use std::time::Duration;
 

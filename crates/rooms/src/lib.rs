@@ -14,6 +14,7 @@ pub mod stripped;
 pub mod summary;
 pub mod timeline;
 pub mod upgrade;
+mod user_directory;
 
 mod auth_index;
 mod auto_join;
@@ -73,3 +74,4 @@ pub use state_filler::StateFiller;
 pub use state_map::{StateEntry, StateMap};
 pub use stripped::{StrippedState, TooMuchStrippedState};
 pub use timeline_event::{ClientFormat, Replaced, TimelineEvent, Transaction};
+pub use user_directory::{FoundUser, UserDirectory, UserSearch};

@@ -162,8 +162,8 @@ impl MembershipChanger {
         }
     }
 
-    /// Joins a room that this server is not in. Whether a guest may be in it is not known before, so that guests only go where
-    /// they are invited; one who may not be there leaves again ([`crate::GuestRemoval`]).
+    /// Joins a room that this server is not in. Whether a guest may be in it is not known before, so that guests only
+    /// go where they are invited; one who may not be there leaves again ([`crate::GuestRemoval`]).
     async fn enter_elsewhere(&self, change: &MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
         if guest {
             let room = self.rooms.get(&change.room_id).await?;

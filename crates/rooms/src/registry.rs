@@ -31,6 +31,7 @@ use crate::room::{Room, RoomView};
 use crate::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::summaries::Summaries;
 use crate::transactions::Transactions;
+use crate::user_directory::DirectoryProgress;
 
 /// Rooms are loaded one at a time within each of these.
 const LOAD_LOCKS: usize = 64;
@@ -106,6 +107,7 @@ pub(crate) struct Shared {
     pub interner: Interner,
     pub events: Arc<EventCache>,
     pub erased: ErasedUsers,
+    pub directory: DirectoryProgress,
     pub snapshots: Arc<state_snapshots::Recent>,
     forget_on_leave: bool,
     /// Notified when guest access has ended in a room.
@@ -141,6 +143,7 @@ impl Rooms {
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),
             erased: ErasedUsers::default(),
+            directory: DirectoryProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
             guest_access_ended: Notify::new(),

@@ -25,7 +25,7 @@ use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{FederationPeers, Peers};
 use plexus_rooms::{
     AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
-    Rooms, RoomsOptions, StateFiller,
+    Rooms, RoomsOptions, StateFiller, UserDirectory,
 };
 use plexus_store::{Database, DbError, Options, repo};
 use tokio::task::JoinSet;
@@ -168,6 +168,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let members = (members, auto_join);
     let client = client_services(foundation, rooms, members, followers, accounts, Arc::new(media), others);
     background.spawn(client.parting.clone().resume());
+    background.spawn(Arc::clone(&client.user_directory).run());
     let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let bodies = BodyIntake::new(client.clock.clone());
@@ -240,6 +241,7 @@ fn client_services(
         deactivation: accounts.deactivation,
         membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
+        user_directory: Arc::new(UserDirectory::new(Arc::clone(&rooms))),
         rooms,
         receiver,
         sync: followers.sync,

@@ -1,5 +1,6 @@
-//! What the operator asks of a database: `plexus db check` and `plexus db stats`, which only read, and changes that commands
-//! make themselves. All of it may run beside a server. (`plexus db migrate` is [`migrate_database`](crate::migrate::migrate_database).)
+//! What the operator asks of a database: `plexus db check` and `plexus db stats`, which only read, and changes that
+//! commands make themselves. All of it may run beside a server. (`plexus db migrate` is
+//! [`migrate_database`](crate::migrate::migrate_database).)
 
 use crate::Tx;
 use crate::db::{self, Backend, Connection, DbError, OpenError, Options};
@@ -25,8 +26,8 @@ pub struct Problem {
     pub found: String,
 }
 
-/// Runs `f` in a transaction of its own, which is committed when `f` succeeds. For rows that a running server keeps no copy of,
-/// and nobody is told of: `f` takes no positions.
+/// Runs `f` in a transaction of its own, which is committed when `f` succeeds. For rows that a running server keeps no
+/// copy of, and nobody is told of: `f` takes no positions.
 pub fn edit<T: Send, E: Send>(
     options: &Options,
     f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,

@@ -1,5 +1,5 @@
-//! What the requests of a session ask for. Parameters given with any of them count (client-server API, "User-interactive
-//! API in the REST API"): the request that completes the session may hold `auth` alone.
+//! What the requests of a session ask for. Parameters given with any of them count (client-server API,
+//! "User-interactive API in the REST API"): the request that completes the session may hold `auth` alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,9 +31,9 @@ impl UserInteractiveAuth {
         Ok(attempt)
     }
 
-    /// The session of this id, with the parameters of `attempt` added to those that it has. They may change until the first
-    /// stage is completed: some clients ask for the flows with an empty body. After that, passwords may still change, and those
-    /// of a registration that are missing may be added.
+    /// The session of this id, with the parameters of `attempt` added to those that it has. They may change until the
+    /// first stage is completed: some clients ask for the flows with an empty body. After that, passwords may still
+    /// change, and those of a registration that are missing may be added.
     pub(super) async fn resume(&self, id: &str, attempt: &mut Attempt<'_>) -> Result<Session, UiaError> {
         let mut session = self.load_for(id, attempt).await?;
         let before = self.given_before(&session)?;
@@ -76,8 +76,8 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// The session with which the client is to go on, as everything that the attempt gave is kept: a registration that has
-    /// completed no stage gets another id when its parameters have changed.
+    /// The session with which the client is to go on, as everything that the attempt gave is kept: a registration that
+    /// has completed no stage gets another id when its parameters have changed.
     pub(super) async fn begun(&self, session: Option<Session>, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let Some(session) = session else { return self.begin(attempt).await };
         let is_ticket = session.user_id.is_none() && session.completed.is_empty();
@@ -87,8 +87,8 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// The parameters that the session's requests have given so far. Those of a registration, and passwords, do not outlive
-    /// the process: then the client has to give them once more.
+    /// The parameters that the session's requests have given so far. Those of a registration, and passwords, do not
+    /// outlive the process: then the client has to give them once more.
     fn given_before(&self, session: &Session) -> Result<Object, DbError> {
         if session.user_id.is_none() {
             let ticket = self.tickets.open(&session.session_id);

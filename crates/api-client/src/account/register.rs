@@ -214,8 +214,8 @@ impl Register {
         }
     }
 
-    /// The answer once more. A session id is seen by more than the user (it is in the address of the fallback page), so this
-    /// request has to give the password itself.
+    /// The answer once more. A session id is seen by more than the user (it is in the address of the fallback page), so
+    /// this request has to give the password itself.
     async fn again(
         &self,
         user_id: &str,

@@ -67,10 +67,10 @@ options! {
         acts enabled: bool = true,
         /// Whether all users are found, and not only those in public or common rooms.
         acts search_all_users: bool = false,
-        /// Whether users of this server come first.
-        later prefer_local_users: bool = false,
+        /// Whether users of this server come before others who match about as well.
+        acts prefer_local_users: bool = false,
         /// Whether users of other servers are left out.
-        later exclude_remote_users: bool = false,
+        acts exclude_remote_users: bool = false,
         /// Whether locked users are found.
         acts show_locked_users: bool = false,
     }

@@ -25,6 +25,13 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
     let Written { positions, texts, snapshots } = written;
     shared.interner.keep(texts);
     shared.snapshots.keep(snapshots);
+    let is_remote = |change: &StateChange| {
+        change.membership().is_some_and(|(user, ..)| user.server_name() != shared.server_name.as_str())
+    };
+    let is_shown_in_directory = |event: &PendingEvent| event.redacts.is_some() || event.changes.iter().any(is_remote);
+    if appends.iter().flat_map(|append| &append.events).any(is_shown_in_directory) {
+        shared.directory.changed();
+    }
     let mut done: Vec<&Arc<Room>> = Vec::new();
     for append in appends {
         if done.iter().any(|room| room.nid == append.room.nid) {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use plexus_protocol::event::Pdu;
+use plexus_protocol::id::UserId;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::federation_out::Outgoing;
-use plexus_store::repo::memberships::MembershipRow;
+use plexus_store::repo::memberships::{Member, MembershipRow};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
-use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
 
 use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
@@ -46,7 +47,7 @@ struct Rows {
     /// Events that were outliers.
     placed: Vec<NewEvent>,
     deltas: Vec<Delta>,
-    memberships: Vec<(UserNid, MembershipRow)>,
+    memberships: Vec<(Member, MembershipRow)>,
     relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
     /// Redactions whose target has no place in the timeline yet, by its stored id.
@@ -82,6 +83,7 @@ pub(crate) fn batch(
         }
     }
     note_end_of_guest_access(tx, appends, &positions, &rows.current)?;
+    set_open_rooms(tx, (appends, shared.server_name.as_str()), &rows.current)?;
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
     let mut moves = moves(appends, &positions);
     create_rooms(tx, appends, &mut moves)?;
@@ -119,8 +121,8 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
     repo::transactions::insert(tx, &rows)
 }
 
-/// Notes the rooms that were open to guests before the batch and are not behind it, and those closed ones that a guest has
-/// joined: their guests have to leave.
+/// Notes the rooms that were open to guests before the batch and are not behind it, and those closed ones that a guest
+/// has joined: their guests have to leave.
 fn note_end_of_guest_access(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
@@ -133,6 +135,28 @@ fn note_end_of_guest_access(
         let ended = leaves_guests_behind(&room.view(), after, &append.events) && !after.local_joined.is_empty();
         if let (true, Some(position)) = (ended, positions.iter().flatten().max()) {
             repo::guest_access::ended(tx, room.nid, *position)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets for the user directory whether rooms are open, where that may have changed.
+fn set_open_rooms(
+    tx: &mut Tx<'_>,
+    (appends, own_server): (&[Arc<Append>], &str),
+    current: &HashMap<RoomNid, Arc<CurrentState>>,
+) -> Result<(), DbError> {
+    for append in appends {
+        let Some(after) = current.get(&append.room.nid) else { continue };
+        let comes_or_goes = |change: &StateChange| {
+            let is_own = |(user, ..): (UserId, MembershipKind, EventNid)| user.server_name() == own_server;
+            after.local_joined.len() <= 1 && change.membership().is_some_and(is_own)
+        };
+        let decides = |change: &StateChange| {
+            matches!(&*change.event_type, "m.room.join_rules" | "m.room.history_visibility") || comes_or_goes(change)
+        };
+        if append.events.iter().flat_map(|event| &event.changes).any(decides) {
+            repo::user_directory::set_open(tx, append.room.nid, after.shows_members_to_all())?;
         }
     }
     Ok(())
@@ -290,7 +314,8 @@ impl Rows {
         if let Some((user, kind, event_nid)) = change.membership() {
             let forgotten = shared.forgets(kind);
             let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
-            self.memberships.push((lookups.user(tx, &user)?, row));
+            let is_local = user.server_name() == shared.server_name.as_str();
+            self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
             let joined = kind == MembershipKind::Join;
             let was_joined = room.view().state.membership(user.as_str()) == Some(MembershipKind::Join);
             tx.announce(Change::Membership { user, room: room_nid, joined, was_joined, position });
@@ -300,7 +325,7 @@ impl Rows {
 }
 
 /// One statement may name a user and room only once: the last membership counts.
-fn last_of_each(rows: Vec<(UserNid, MembershipRow)>) -> Vec<(UserNid, MembershipRow)> {
+fn last_of_each(rows: Vec<(Member, MembershipRow)>) -> Vec<(Member, MembershipRow)> {
     let mut last = std::collections::BTreeMap::new();
     for (user, row) in rows {
         last.insert((user, row.room_nid), row);

@@ -50,8 +50,8 @@ impl Onlooker {
         }
     }
 
-    /// The event's JSON, redacted when none of the server's users may see it, or its sender's content is erased and none of them
-    /// was in the room when it was sent.
+    /// The event's JSON, redacted when none of the server's users may see it, or its sender's content is erased and
+    /// none of them was in the room when it was sent.
     pub fn json(&mut self, tx: &mut Tx<'_>, event: Found) -> Result<String, DbError> {
         let is_erased = is_erased(&self.room, event.row.known.event_nid, &event.pdu);
         let visible = self.sees(tx, &event)? && (!is_erased || self.was_joined(tx, &event)?);

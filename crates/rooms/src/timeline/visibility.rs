@@ -92,13 +92,13 @@ pub async fn state_for(
     match Sight::of(user, room, redactions.chain(erased).map(|event| Place::of(event)).collect()).await? {
         Sight::Everything => Ok(events),
         Sight::Partial(sight) => {
-            let shown = |event| sight.erasure_heeded(sight.redaction_hidden(event));
+            let shown = |event| sight.hide_erased(sight.redaction_hidden(event));
             Ok(events.into_iter().map(shown).collect())
         }
     }
 }
 
-/// Events that the user may see, without what users sent who have been erased before the user came into the room.
+/// Redacts what erased users sent when the user was not in the room, in events that the user may see.
 pub(crate) async fn without_erased(
     user: &UserId,
     room: &Room,
@@ -107,11 +107,11 @@ pub(crate) async fn without_erased(
     let places = events.iter().filter(|event| shows_erased(room, event)).map(|event| Place::of(event)).collect();
     match Sight::of(user, room, places).await? {
         Sight::Everything => Ok(events),
-        Sight::Partial(sight) => Ok(events.into_iter().map(|event| sight.erasure_heeded(event)).collect()),
+        Sight::Partial(sight) => Ok(events.into_iter().map(|event| sight.hide_erased(event)).collect()),
     }
 }
 
-/// Whether anything is to be seen in the event of what an erased user has sent.
+/// Whether the event shows anything that an erased user has sent.
 fn shows_erased(room: &Room, event: &TimelineEvent) -> bool {
     let replaced = event.replaced.as_ref().map(|replaced| &replaced.sender);
     let redaction = event.redacted_because.as_ref().map(|redaction| redaction.pdu.sender());
@@ -119,8 +119,9 @@ fn shows_erased(room: &Room, event: &TimelineEvent) -> bool {
     senders.into_iter().flatten().any(|sender| room.erased.contains(sender.as_str()))
 }
 
-/// Whether an event of an erased user is hidden from those who were not in the room when it was sent (client-server API,
-/// `POST /account/deactivate`). What the room is now, such as its name or that it is encrypted, is shown to all its members.
+/// Whether an event of an erased user is hidden from those who were not in the room when it was sent (client-server
+/// API, `POST /account/deactivate`). What the room is now, such as its name or that it is encrypted, is shown to all
+/// its members.
 pub(crate) fn is_erased(room: &Room, nid: EventNid, pdu: &Pdu) -> bool {
     if !room.erased.contains(pdu.sender().as_str()) {
         return false;
@@ -240,12 +241,12 @@ impl PartialSight<'_> {
             Some(_) if !sees_state => Arc::new(event.with_replaced_hidden()),
             _ => event,
         };
-        Some(VisibleEvent { event: self.erasure_heeded(self.redaction_hidden(event)), membership })
+        Some(VisibleEvent { event: self.hide_erased(self.redaction_hidden(event)), membership })
     }
 
-    /// The event, without what users have sent whose content is erased, unless the reader was in the room then. Who was in the
-    /// room when an event was sent saw what it replaced as the room's state.
-    fn erasure_heeded(&self, event: Arc<TimelineEvent>) -> Arc<TimelineEvent> {
+    /// Redacts what erased users have sent in the event, unless the reader was in the room when it was sent. Who was in
+    /// the room then saw what it replaced as the room's state.
+    fn hide_erased(&self, event: Arc<TimelineEvent>) -> Arc<TimelineEvent> {
         if !shows_erased(self.room, &event) || self.was_joined(Place::of(&event)) {
             return event;
         }

@@ -1,4 +1,5 @@
-//! `plexus token create|list|show|update|delete`: registration tokens, in the database itself, whether or not the server runs.
+//! `plexus token create|list|show|update|delete`: registration tokens, in the database itself, whether or not the
+//! server runs.
 
 use std::time::{Duration, UNIX_EPOCH};
 

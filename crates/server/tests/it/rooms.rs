@@ -11,6 +11,7 @@ mod profiles;
 mod sending;
 mod standing;
 mod upgrading;
+mod user_directory;
 
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};

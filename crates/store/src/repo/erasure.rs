@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::{Database, DbError, Tx, first};
 
-/// The erased users of this server. They are looked up for every event that is shown to somebody who was not in the room when
-/// it was sent, and there are few of them: all are kept in memory.
+/// The erased users of this server. They are looked up for every event that is shown to somebody who was not in the
+/// room when it was sent, and there are few of them: all are kept in memory.
 #[derive(Debug, Clone, Default)]
 pub struct ErasedUsers(Arc<RwLock<HashSet<String>>>);
 

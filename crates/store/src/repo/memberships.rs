@@ -2,7 +2,7 @@
 
 use plexus_protocol::id::UserId;
 
-use crate::db::ToSql;
+use crate::db::{Param, ToSql};
 use crate::{Any, DbError, EventNid, Position, RoomNid, Tx, UserNid, first};
 
 /// A user's membership of a room.
@@ -45,22 +45,32 @@ pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> R
     )
 }
 
+/// Who has a new membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    pub user_nid: UserNid,
+    /// Whether it is a user of this server.
+    pub is_local: bool,
+}
+
 /// Sets memberships, each user and room at most once.
-pub fn set(tx: &mut Tx<'_>, rows: &[(UserNid, MembershipRow)]) -> Result<(), DbError> {
+pub fn set(tx: &mut Tx<'_>, rows: &[(Member, MembershipRow)]) -> Result<(), DbError> {
     tx.insert_many_later(
-        "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten, directory_stale)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (user_nid, room_nid) DO UPDATE SET membership = excluded.membership,
-             event_nid = excluded.event_nid, position = excluded.position,
-             forgotten = excluded.forgotten",
-        rows.iter().map(|(user, row)| {
+             event_nid = excluded.event_nid, position = excluded.position, forgotten = excluded.forgotten,
+             directory_stale = excluded.directory_stale",
+        rows.iter().map(|(member, row)| {
             [
-                user.to_param(),
+                member.user_nid.to_param(),
                 row.room_nid.to_param(),
                 row.kind.to_param(),
                 row.event_nid.to_param(),
                 row.position.to_param(),
                 row.forgotten.to_param(),
+                // The user directory has this server's users otherwise.
+                Param::Int((!member.is_local).into()),
             ]
         }),
     )?;

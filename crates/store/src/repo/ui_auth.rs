@@ -111,7 +111,8 @@ pub fn set_registered(tx: &mut Tx, session: &Session, user_id: &str) -> Result<b
     let stored = tx.execute(
         "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, registered_user_id)
          VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (session_id) DO UPDATE SET registered_user_id = excluded.registered_user_id, params = excluded.params
+         ON CONFLICT (session_id) DO UPDATE SET registered_user_id = excluded.registered_user_id,
+             params = excluded.params
          WHERE ui_auth_sessions.registered_user_id IS NULL",
         &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params, &user_id],
     )?;

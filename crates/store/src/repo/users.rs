@@ -1,5 +1,6 @@
 //! Local accounts.
 
+use super::user_directory;
 use crate::{Any, DbError, Row, Tx};
 
 /// A local account.
@@ -75,6 +76,7 @@ pub fn insert(tx: &mut Tx, user: &User) -> Result<bool, DbError> {
             &user.appservice_id,
         ],
     )?;
+    user_directory::index_local(tx, &user.user_id)?;
     Ok(stored == 1)
 }
 
@@ -84,6 +86,7 @@ pub fn upgrade_guest(tx: &mut Tx, user_id: &str, password_hash: Option<&str>) ->
         "UPDATE users SET is_guest = 0, password_hash = $2 WHERE user_id = $1 AND is_guest = 1 AND deactivated = 0",
         &[&user_id, &password_hash],
     )?;
+    user_directory::index_local(tx, user_id)?;
     Ok(upgraded == 1)
 }
 
@@ -154,7 +157,7 @@ pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
     tx.execute_later("DELETE FROM user_threepids WHERE user_id = $1", &[&user_id])?;
     tx.execute_later("INSERT INTO users_to_part (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING", &[&user_id])?;
-    Ok(())
+    user_directory::index_local(tx, user_id)
 }
 
 /// Deactivated users who still have to leave their rooms.
