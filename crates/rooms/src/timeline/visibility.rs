@@ -14,7 +14,7 @@ use super::past::{self, Moments};
 use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::{Room, RoomView};
-use crate::timeline_event::TimelineEvent;
+use crate::timeline_event::{Replaced, TimelineEvent};
 
 /// An event its reader may see.
 #[derive(Clone, Debug)]
@@ -244,24 +244,25 @@ impl PartialSight<'_> {
         Some(VisibleEvent { event: self.hide_erased(self.redaction_hidden(event)), membership })
     }
 
-    /// Redacts what erased users have sent in the event, unless the reader was in the room when it was sent. Who was in
-    /// the room then saw what it replaced as the room's state.
+    /// Redacts what erased users have sent in the event, and in its redaction, unless the reader was in the room when
+    /// it was sent. Who was in the room then saw what the event replaced as the room's state.
     fn hide_erased(&self, event: Arc<TimelineEvent>) -> Arc<TimelineEvent> {
-        if !shows_erased(self.room, &event) || self.was_joined(Place::of(&event)) {
+        if !shows_erased(self.room, &event) {
             return event;
         }
+        let is_hidden =
+            |event: &TimelineEvent| is_erased(self.room, event.nid, &event.pdu) && !self.was_joined(Place::of(event));
         let mut shown = TimelineEvent::clone(&event);
-        if is_erased(self.room, event.nid, &event.pdu) {
+        if is_hidden(&event) {
             shown.pdu = redact::redact(&event.pdu);
         }
-        if event.replaced.as_ref().is_some_and(|replaced| self.room.erased.contains(replaced.sender.as_str())) {
+        let is_of_erased = |replaced: &Replaced| self.room.erased.contains(replaced.sender.as_str());
+        if event.replaced.as_deref().is_some_and(is_of_erased) && !self.was_joined(Place::of(&event)) {
             shown = shown.with_replaced_hidden();
         }
-        match &event.redacted_because {
-            Some(redaction) if is_erased(self.room, redaction.nid, &redaction.pdu) => {
-                Arc::new(shown.with_redaction_hidden())
-            }
-            _ => Arc::new(shown),
+        match event.redacted_because.as_deref().is_some_and(is_hidden) {
+            true => Arc::new(shown.with_redaction_hidden()),
+            false => Arc::new(shown),
         }
     }
 
