@@ -123,18 +123,16 @@ fn insert_profiles(tx: &mut Tx<'_>, new: &BTreeMap<i64, (UserNid, &Profile)>) ->
 
 /// Deletes those of the profiles that no user has anywhere.
 fn delete_unused(tx: &mut Tx<'_>, profiles: &[i64]) -> Result<(), DbError> {
-    if profiles.is_empty() {
-        return Ok(());
-    }
-    tx.execute_later(
-        "DELETE FROM user_directory_words WHERE profile_nid = ANY($1) AND NOT EXISTS
+    let each = || profiles.iter().map(|profile| [profile.to_param()]);
+    tx.insert_many_later(
+        "DELETE FROM user_directory_words WHERE profile_nid = $1 AND NOT EXISTS
          (SELECT 1 FROM user_directory_sources s WHERE s.profile_nid = user_directory_words.profile_nid)",
-        &[&Any(profiles)],
+        each(),
     )?;
-    tx.execute_later(
-        "DELETE FROM user_directory_profiles WHERE profile_nid = ANY($1) AND NOT EXISTS
+    tx.insert_many_later(
+        "DELETE FROM user_directory_profiles WHERE profile_nid = $1 AND NOT EXISTS
          (SELECT 1 FROM user_directory_sources s WHERE s.profile_nid = user_directory_profiles.profile_nid)",
-        &[&Any(profiles)],
+        each(),
     )?;
     Ok(())
 }
