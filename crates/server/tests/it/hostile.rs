@@ -21,6 +21,7 @@ mod stored;
 mod strange;
 mod templates;
 mod transactions;
+mod unread;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
