@@ -177,14 +177,23 @@ fn pushing(r: &mut Routes<Api>) {
     r.get(ALL, "/pushrules", push::get_pushrules_all::handle);
     r.get(ALL, "/pushrules/global/", push::get_pushrules_global_scope::handle);
     r.get(ALL, "/pushrules/global", push::get_pushrules_global_scope::handle);
+    r.get(ALL, "/pushrules/global/{kind}/", push::get_pushrules_of_kind::handle);
     let rule = "/pushrules/global/{kind}/{rule_id}";
     r.get(ALL, rule, push::get_pushrule::handle);
-    r.put(ALL, rule, push::set_pushrule::handle);
-    r.delete(ALL, rule, push::delete_pushrule::handle);
-    r.get(ALL, "/pushrules/global/{kind}/{rule_id}/actions", push::get_pushrule_actions::handle);
-    r.put(ALL, "/pushrules/global/{kind}/{rule_id}/actions", push::set_pushrule_actions::handle);
-    r.get(ALL, "/pushrules/global/{kind}/{rule_id}/enabled", push::get_pushrule_enabled::handle);
-    r.put(ALL, "/pushrules/global/{kind}/{rule_id}/enabled", push::set_pushrule_enabled::handle);
+    // As Synapse, with and without a slash at the end.
+    for slash in ["", "/"] {
+        r.put(ALL, &format!("{rule}{slash}"), push::set_pushrule::handle);
+        r.delete(ALL, &format!("{rule}{slash}"), push::delete_pushrule::handle);
+        r.get(ALL, &format!("{rule}/actions{slash}"), push::get_pushrule_actions::handle);
+        r.put(ALL, &format!("{rule}/actions{slash}"), push::set_pushrule_actions::handle);
+        r.get(ALL, &format!("{rule}/enabled{slash}"), push::get_pushrule_enabled::handle);
+        r.put(ALL, &format!("{rule}/enabled{slash}"), push::set_pushrule_enabled::handle);
+    }
+    r.get(ALL, "/pushrules/{*path}", push::unrecognized_path::handle);
+    for path in ["/pushrules/global/{kind}/", "/pushrules/{*path}"] {
+        r.put(ALL, path, push::unrecognized_path::handle);
+        r.delete(ALL, path, push::unrecognized_path::handle);
+    }
     r.get(ALL, "/pushers", push::get_pushers::handle);
     r.post(ALL, "/pushers/set", push::set_pusher::handle);
     r.get(ALL, "/notifications", push::get_notifications::handle);

