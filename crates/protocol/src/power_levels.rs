@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     event::Pdu,
     id::UserId,
-    json::{Object, Value},
+    json::{MAX_SAFE_INTEGER, Object, Value},
     rules::RoomVersionRules,
 };
 
@@ -319,22 +319,26 @@ pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
         || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
 }
 
-/// The content of `m.room.power_levels` with every level as a number, as room versions from 10 on want it. What is no
-/// level in the room version of `rules` is left out.
+/// The content of an `m.room.power_levels` event with every level as the integer that it stands for under `rules`, as room
+/// versions 10 and later want them. What is not a level there is left out: it had no effect.
 #[must_use]
-pub fn in_numbers(rules: &RoomVersionRules, content: &Object) -> Object {
-    let number = |value: &Value| level(rules, value).map(Value::from);
-    let entries = content.iter().filter_map(|(key, value)| {
-        let value = match value {
-            Value::Object(levels) => {
-                let levels = levels.iter().filter_map(|(name, value)| Some((name, number(value)?)));
-                Value::Object(levels.collect())
+pub fn with_integer_levels(rules: &RoomVersionRules, content: &Object) -> Object {
+    let integer = |value: &Value| Some(level(rules, value)?.clamp(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER));
+    let mut integers = Object::new();
+    for (key, value) in content.iter() {
+        if LevelField::ALL.iter().any(|field| field.as_str() == key) {
+            if let Some(level) = integer(value) {
+                integers.insert(key, level);
             }
-            value => number(value)?,
-        };
-        Some((key, value))
-    });
-    entries.collect()
+        } else if matches!(key, "events" | "notifications" | "users") {
+            let entries = value.as_object().into_iter().flat_map(Object::iter);
+            let levels: Object = entries.filter_map(|(name, value)| Some((name, integer(value)?))).collect();
+            integers.insert(key, levels);
+        } else {
+            integers.insert(key, value.clone());
+        }
+    }
+    integers
 }
 
 /// The level a value stands for in this room version; `None` when it is not one.

@@ -21,6 +21,7 @@ use crate::receive::Accepted;
 use crate::redactions::{PendingRedaction, Target};
 use crate::registry::Rooms;
 use crate::room::Room;
+use crate::send::content;
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::transactions::TransactionKey;
@@ -197,6 +198,7 @@ impl Rooms {
         head: &Head,
         draft: &Draft,
     ) -> Result<Built, SendError> {
+        content::check(&self.server_name, room_id, head.tip.extremities.is_empty(), draft)?;
         let replaced = self.replaced(version, head, draft).await?;
         if let Some((_, Some(before))) = &replaced
             && before.sender() == &draft.sender

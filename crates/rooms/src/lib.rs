@@ -67,6 +67,7 @@ pub use profile::{ProfileError, Profiles};
 pub use receive::{Accepted, PduReceiver, ReceiveError};
 pub use registry::{CacheSize, Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};
+pub use send::content::ContentError;
 pub use send::{EventSender, NewEvent};
 pub use servers::Servers;
 pub use sorted::SortedSet;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::Object;
-use plexus_protocol::power_levels::PowerLevel;
+use plexus_protocol::power_levels::{PowerLevel, with_integer_levels};
 use plexus_protocol::rules::RoomVersion;
 
 use crate::build::{Built, Draft};
@@ -77,7 +77,7 @@ async fn replace(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -
     let Upgrade { room, sender, version, .. } = upgrade;
     if version.rules().create_event_is_room_id {
         // The tombstone names the create event, which therefore cannot name the tombstone.
-        let new = creator.create(replacement::new_room(upgrade, None).await?).await?;
+        let new = creator.create(replacement::new_room(rooms, upgrade, None).await?).await?;
         rooms.append(room, &tombstone(sender, &new.id)).await.map_err(CreateError::Other)?;
         return Ok(new);
     }
@@ -85,7 +85,7 @@ async fn replace(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -
     let built = rooms.build_on_head(room, &tombstone(sender, &room_id)).await.map_err(CreateError::Other)?;
     let Built::Event(pending, _) = built else { return Err(CreateError::Other(SendError::Contended)) };
     let pdu = rooms.recommended_here(room, pending.pdu).await.map_err(CreateError::Other)?;
-    let mut new = replacement::new_room(upgrade, Some(pdu.event_id())).await?;
+    let mut new = replacement::new_room(rooms, upgrade, Some(pdu.event_id())).await?;
     new.room_id = Some(room_id);
     let new = creator.create(new).await?;
     rooms.send_built(room, &pdu, None).await.map_err(CreateError::Other)?;
@@ -104,7 +104,7 @@ async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), Cr
     let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };
     let PowerLevel::Level(users_default) = view.power_levels.users_default() else { return Ok(()) };
     let closed = users_default.saturating_add(1).max(50);
-    let mut content = levels.content().clone();
+    let mut content = with_integer_levels(old.version.rules(), levels.content());
     for (key, now) in [("events_default", view.power_levels.events_default()), ("invite", view.power_levels.invite())] {
         if now < PowerLevel::Level(closed) {
             content.insert(key, closed);

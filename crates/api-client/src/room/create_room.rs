@@ -104,7 +104,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         None | Some("private_chat") => Preset::PrivateChat,
         Some("trusted_private_chat") => Preset::TrustedPrivateChat,
         Some("public_chat") => Preset::PublicChat,
-        Some(_) => return Err(ApiError::invalid_param("Unknown preset")),
+        Some(other) => return Err(ApiError::bad_json(format!("{other:?} is not a valid preset"))),
     };
     let version = request.room_version.as_deref().unwrap_or(&config.server.default_room_version);
     let version = supported_version(version)?;

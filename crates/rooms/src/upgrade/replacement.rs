@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::{Object, Value};
-use plexus_protocol::power_levels::{PowerLevel, PowerLevels, in_numbers};
+use plexus_protocol::power_levels::{PowerLevel, PowerLevels, with_integer_levels};
 use plexus_store::DbError;
 
 use super::Upgrade;
+use crate::build::Draft;
 use crate::create::{InitialState, NewRoom, Preset};
 use crate::limits::Authority;
 use crate::membership_kind::MembershipKind;
-use crate::room::{JoinRule, Room};
+use crate::registry::Rooms;
+use crate::room::JoinRule;
+use crate::send::content;
 use crate::timeline;
 
 /// State the new room takes over.
@@ -31,9 +34,9 @@ const CREATOR_LEVEL: i64 = 100;
 const MAX_LEVEL: i64 = (1 << 53) - 1;
 
 /// The new room. `tombstone`: the event that will close the old one.
-pub(super) async fn new_room(upgrade: &Upgrade, tombstone: Option<&EventId>) -> Result<NewRoom, DbError> {
+pub(super) async fn new_room(rooms: &Rooms, upgrade: &Upgrade, tombstone: Option<&EventId>) -> Result<NewRoom, DbError> {
     let Upgrade { room, sender, version, .. } = upgrade;
-    let mut initial_state = taken_over(room).await?;
+    let mut initial_state = taken_over(rooms, upgrade).await?;
     let levels = final_levels(upgrade);
     let power_levels = levels.as_ref().map(|levels| first_levels(upgrade, levels)).unwrap_or_default();
     initial_state.extend(levels.map(|content| state("m.room.power_levels", content)));
@@ -82,7 +85,8 @@ fn creation_content(upgrade: &Upgrade, tombstone: Option<&EventId>) -> Object {
 }
 
 /// The state that the specification names, the bans, and of a space the rooms in it.
-async fn taken_over(room: &Room) -> Result<Vec<InitialState>, DbError> {
+async fn taken_over(rooms: &Rooms, upgrade: &Upgrade) -> Result<Vec<InitialState>, DbError> {
+    let room = &upgrade.room;
     let view = room.view();
     let is_space = view.is_space();
     let entries: Vec<_> = view
@@ -105,6 +109,7 @@ async fn taken_over(room: &Room) -> Result<Vec<InitialState>, DbError> {
             state_key: event.pdu.state_key().unwrap_or_default().to_owned(),
             content: event.pdu.content().clone(),
         })
+        .filter(|event| carries_over(rooms, upgrade, event))
         .collect();
     if view.state.get("m.room.guest_access", "").is_none() {
         // New rooms may be open to guests. This one was not.
@@ -113,12 +118,19 @@ async fn taken_over(room: &Room) -> Result<Vec<InitialState>, DbError> {
     Ok(taken)
 }
 
+/// Whether the new room takes a state event over. What nobody may send, but stands in the old room, stays there; a room is
+/// not made without the server ACL it had, so such an upgrade fails.
+fn carries_over(rooms: &Rooms, upgrade: &Upgrade, event: &InitialState) -> bool {
+    let draft = Draft::state(&upgrade.sender, &event.event_type, &event.state_key, event.content.clone());
+    event.event_type == "m.room.server_acl" || content::check(&rooms.server_name, None, false, &draft).is_ok()
+}
+
 /// The old room's levels, as the new room's version writes them; `None` when it has none. Creators of room version 12
 /// are not among them.
 fn final_levels(upgrade: &Upgrade) -> Option<Object> {
     let Upgrade { room, sender, version, additional_creators } = upgrade;
     let view = room.view();
-    let mut content = in_numbers(room.version.rules(), view.event_in_memory("m.room.power_levels", "")?.content());
+    let mut content = with_integer_levels(room.version.rules(), view.event_in_memory("m.room.power_levels", "")?.content());
     let mut users = content.get_object("users").cloned().unwrap_or_default();
     if version.rules().auth.privileged_creators {
         users.retain(|user, _| user != sender.as_str() && !additional_creators.iter().any(|it| it.as_str() == user));

@@ -22,6 +22,7 @@ mod strange;
 mod templates;
 mod transactions;
 mod unread;
+mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

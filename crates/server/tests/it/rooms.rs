@@ -12,6 +12,7 @@ mod sending;
 mod standing;
 mod upgrading;
 mod user_directory;
+pub(crate) mod values;
 
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@ mod history;
 mod media;
 mod membership;
 mod rooms;
+mod values;
 mod versions;
 
 use std::collections::BTreeSet;
