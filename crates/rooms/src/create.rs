@@ -96,7 +96,7 @@ pub struct NewRoom {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// An event of the new room is not allowed: its power levels or initial state contradict themselves.
-    #[error("{event_type} is not possible in the new room: {error}")]
+    #[error("The new room cannot have this {event_type}: {error}")]
     InvalidState {
         /// The event's type.
         event_type: String,
@@ -104,7 +104,7 @@ pub enum CreateError {
         error: SendError,
     },
     /// The alias exists.
-    #[error("the room's alias exists already")]
+    #[error("The room alias is already taken")]
     AliasTaken,
     /// This server does not let anybody invite so many, or anybody at all.
     #[error(transparent)]

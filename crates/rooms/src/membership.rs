@@ -56,31 +56,31 @@ pub struct MembershipChange {
 #[derive(Debug, thiserror::Error)]
 pub enum MembershipError {
     /// The user has to be in the room for that.
-    #[error("the user is not in the room")]
+    #[error("The user is not in the room")]
     TargetNotInRoom,
     /// The user has to be banned for that.
-    #[error("the user is not banned")]
+    #[error("The user is not banned")]
     NotBanned,
     /// The user is banned; unban first.
-    #[error("the user is banned")]
+    #[error("The user is banned; unban them first")]
     Banned,
     /// The room lets in members of other rooms, and the user is in none of them.
-    #[error("you do not belong to any of the required rooms to join this room")]
+    #[error("You do not belong to any of the rooms whose members may join this room")]
     NotInAllowedRoom,
     /// Nobody on this server has the power to let the user in.
-    #[error("no user of this server can let others in")]
+    #[error("No user of this server can let you into the room")]
     UnableToGrantJoin,
     /// The room has no place for guests.
-    #[error("guest access is not allowed in this room")]
+    #[error("Guests are not allowed in this room")]
     GuestsForbidden,
     /// Users of other servers cannot be invited by a server that does not federate.
-    #[error("users of other servers cannot be invited")]
+    #[error("Users of other servers cannot be invited: this server does not federate")]
     RemoteUser,
     /// Nobody is known who is in the room.
-    #[error("no server is known that is in the room")]
+    #[error("No server is known that is in the room")]
     NoServer,
     /// The other server told no usable state of the room.
-    #[error("the other server told no usable state of the room")]
+    #[error("The other server did not send a usable state of the room")]
     BadState,
     /// Another server was needed and did not do its part.
     #[error(transparent)]
@@ -89,16 +89,16 @@ pub enum MembershipError {
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     /// A room the user is in cannot be forgotten.
-    #[error("the user is in the room")]
+    #[error("You are still in the room; leave it first")]
     StillInRoom,
     /// Nobody in the room has invited the owner of that address.
-    #[error("nobody has invited the owner of that address")]
+    #[error("Nobody has invited the owner of that address")]
     NotInvited,
     /// This server does not let anybody do that now.
     #[error(transparent)]
     Limit(#[from] LimitError),
     /// The identity server's key has been withdrawn, or cannot be asked about.
-    #[error("the identity server does not stand by its key")]
+    #[error("The identity server has withdrawn its key, or could not be asked about it")]
     IdentityKey,
     /// The room, or the database.
     #[error(transparent)]
