@@ -4,7 +4,7 @@ use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{Client, Prefixes, Routes};
 
 use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
-use crate::{Api, voip, welcome};
+use crate::{Api, favicon, login_page, thirdparty, voip, welcome};
 use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::{
     alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space,
@@ -40,6 +40,7 @@ pub fn routes() -> Routes<Api> {
     syncing(&mut routes);
     account_data(&mut routes);
     ephemeral(&mut routes);
+    third_party_networks(&mut routes);
     pushing(&mut routes);
     routes
 }
@@ -50,6 +51,10 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(ALL, "/voip/turnServer", voip::get_turn_server_info::handle);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
     r.get(Client::FULL, "/", welcome::handle);
+    r.get(Client::FULL, "/favicon.ico", favicon::handle);
+    for path in ["/_matrix/static/client/login/", "/_matrix/static/client/login"] {
+        r.get(Client::FULL, path, login_page::handle);
+    }
 }
 
 fn media_routes(r: &mut Routes<Api>) {
@@ -199,6 +204,15 @@ fn pushing(r: &mut Routes<Api>) {
     r.get(ALL, "/notifications", push::get_notifications::handle);
 }
 
+fn third_party_networks(r: &mut Routes<Api>) {
+    r.get(ALL, "/thirdparty/protocols", thirdparty::get_protocols::handle);
+    r.get(ALL, "/thirdparty/protocol/{protocol}", thirdparty::get_protocol::handle);
+    r.get(ALL, "/thirdparty/user", thirdparty::get_user_for_user_id::handle);
+    r.get(ALL, "/thirdparty/user/{protocol}", thirdparty::get_user_for_protocol::handle);
+    r.get(ALL, "/thirdparty/location", thirdparty::get_location_for_room_alias::handle);
+    r.get(ALL, "/thirdparty/location/{protocol}", thirdparty::get_location_for_protocol::handle);
+}
+
 fn rooms(r: &mut Routes<Api>) {
     r.post(ALL, "/createRoom", room::create_room::handle).body_up_to(LARGE);
     r.post(ALL, "/rooms/{room_id}/upgrade", room::upgrade_room::handle);
@@ -232,6 +246,9 @@ fn room_members(r: &mut Routes<Api>) {
 fn room_events(r: &mut Routes<Api>) {
     r.put(ALL, "/rooms/{room_id}/send/{event_type}/{txn_id}", message::send_message_event::handle).body_up_to(EVENT);
     r.put(ALL, "/rooms/{room_id}/redact/{event_id}/{txn_id}", redact::redact_event::handle).body_up_to(EVENT);
+    r.post(ALL, "/rooms/{room_id}/send/{event_type}", message::send_message_event::without_transaction)
+        .body_up_to(EVENT);
+    r.post(ALL, "/rooms/{room_id}/redact/{event_id}", redact::redact_event::without_transaction).body_up_to(EVENT);
     r.get(ALL, "/rooms/{room_id}/messages", message::get_message_events::handle);
     r.get(ALL, "/rooms/{room_id}/event/{event_id}", room::get_room_event::handle);
     r.get(ALL, "/rooms/{room_id}/context/{event_id}", context::get_context::handle);
