@@ -432,8 +432,11 @@ impl MediaStore {
             }
             let begun = clock.monotonic();
             let expired = || clock.monotonic().saturating_sub(begun) > MAX_ANIMATION_TIME;
-            // What cannot be animated may still have a first frame that can be shown.
-            Ok(animation::make(&source, &target, &spare, size, most, expired).unwrap_or(false))
+            match animation::make(&source, &target, &spare, size, most, expired) {
+                // What cannot be animated may still have a first frame that can be shown.
+                Err(ThumbnailError::Unreadable(_)) => Ok(false),
+                made => made,
+            }
         };
         let made = tokio::task::spawn_blocking(work).await;
         Ok(made.map_err(|panic| MediaError::Io { path, error: io::Error::other(panic) })??)

@@ -1,5 +1,5 @@
-//! Animated thumbnails (client-server API, `GET /media/thumbnail`, `animated`), as GIF, which every client shows. What is not
-//! animated, or takes more than is allowed here, gets a still thumbnail.
+//! Animated thumbnails (client-server API, `GET /media/thumbnail`, `animated`), as GIF, which every client shows. What
+//! is not animated, or takes more than is allowed here, gets a still thumbnail.
 
 use std::fs;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -17,8 +17,8 @@ use super::{Format, ThumbnailError, ThumbnailSize, fit, limits, resize};
 const MAX_FRAMES: u64 = 200;
 /// The most pixels of all frames of the source together, which are decoded one after another: about a second's work.
 const MAX_SOURCE_PIXELS: u64 = 128 * 1024 * 1024;
-/// The most pixels of all frames of the thumbnail together, of which each takes many times as long to encode as to decode:
-/// 200 frames of 320 by 240, or 34 of 800 by 600.
+/// The most pixels of all frames of the thumbnail together, of which each takes many times as long to encode as to
+/// decode: 200 frames of 320 by 240, or 34 of 800 by 600.
 const MAX_TARGET_PIXELS: u64 = 16 * 1024 * 1024;
 /// The largest animated thumbnail, in bytes: more than a preview is worth.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -31,8 +31,8 @@ pub fn may_be_animated(content_type: &str) -> bool {
     matches!(essence.as_str(), "image/gif" | "image/png" | "image/apng" | "image/webp")
 }
 
-/// Makes the animated thumbnail of the image at `source` and moves it to `target`, as [`super::make`] does; `expired` says
-/// when it has taken too long. `false`: there is none. Blocking.
+/// Makes the animated thumbnail of the image at `source` and moves it to `target`, as [`super::make`] does; `expired`
+/// says when it has taken too long. `false`: there is none. Blocking.
 pub fn make(
     source: &Path,
     target: &Path,
@@ -93,8 +93,8 @@ struct Animation {
     frames: Frames<'static>,
 }
 
-/// The frames of an image of a format that can be animated; of a single one, when it is a GIF. `None`: a still image, or one
-/// with more pixels than are allowed.
+/// The frames of an image of a format that can be animated; of a single one, when it is a GIF. `None`: a still image,
+/// or one with more pixels than are allowed.
 fn open(source: &Path, max_pixels: u64) -> Result<Option<Animation>, ThumbnailError> {
     let io = |error| ThumbnailError::Io { path: source.to_owned(), error };
     let reader = BufReader::new(fs::File::open(source).map_err(io)?);
