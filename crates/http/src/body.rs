@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use plexus_protocol::id::is_malformed_id;
 use plexus_protocol::json::{NotPortable, Object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,7 +28,7 @@ pub const MAX_JSON_BYTES: usize = 200 * 65_536;
 
 /// A JSON object read from the request's body; the Content-Type is not looked at, as the clients' habits demand.
 ///
-/// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, and those of [`read`].
+/// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, `M_MISSING_PARAM`, `M_INVALID_PARAM`, and those of [`read`].
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -85,9 +86,21 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         });
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ApiError::bad_json(error.to_string()),
+        serde_json::error::Category::Data => wrong_shape(error.to_string()),
         _ => ApiError::not_json(format!("Content not JSON: {error}")),
     })
+}
+
+/// A body of the wrong shape has the code that Synapse has for it: `M_MISSING_PARAM` when a field is missing,
+/// `M_INVALID_PARAM` when a value has the right type and means nothing, `M_BAD_JSON` otherwise.
+fn wrong_shape(text: String) -> ApiError {
+    if text.starts_with("missing field") {
+        ApiError::missing_param(text)
+    } else if is_malformed_id(&text) {
+        ApiError::invalid_param(text)
+    } else {
+        ApiError::bad_json(text)
+    }
 }
 
 /// A 200 answer with `T` as its JSON body.

@@ -395,7 +395,7 @@ async fn devices() {
         assert_eq!(server.get(WHOAMI, token).await.refusal(), (401, "M_UNKNOWN_TOKEN"));
 
         let bulk = "/_matrix/client/v3/delete_devices";
-        assert_eq!(server.post(bulk, &alice.token, json!({})).await.refusal(), (400, "M_BAD_JSON"));
+        assert_eq!(server.post(bulk, &alice.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
         let body = json!({ "devices": [alice.device_id, "NOPE"] });
         let first = server.post(bulk, &alice.token, body.clone()).await;
         let body = with_password(&alice, &first.body["session"], body);

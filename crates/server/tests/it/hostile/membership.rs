@@ -202,8 +202,8 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
     let body = |count| json!({ "earliest_events": vec![&unknown; count], "latest_events": vec![&newest; count] });
     missing(body(2_500)).await.ok();
     assert_eq!(missing(body(5_000)).await.refusal(), (413, "M_TOO_LARGE"));
+    assert_eq!(missing(json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
     for body in [
-        json!({}),
         json!({ "earliest_events": 1, "latest_events": [] }),
         json!({ "earliest_events": [1], "latest_events": [] }),
         json!({ "earliest_events": [], "latest_events": [], "limit": -1 }),

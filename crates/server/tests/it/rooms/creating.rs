@@ -79,7 +79,7 @@ async fn what_cannot_be_created() {
         (json!({ "room_version": 11 }), (400, "M_BAD_JSON")),
         (json!({ "preset": "odd" }), (400, "M_BAD_JSON")),
         (json!({ "visibility": "odd" }), (400, "M_INVALID_PARAM")),
-        (json!({ "invite": ["nobody"] }), (400, "M_BAD_JSON")),
+        (json!({ "invite": ["nobody"] }), (400, "M_INVALID_PARAM")),
         (
             json!({ "power_level_content_override": { "users": { "@alice:test.example": 100 } } }),
             (400, "M_INVALID_ROOM_STATE"),

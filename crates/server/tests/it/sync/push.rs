@@ -119,8 +119,8 @@ async fn rules_and_refusals_are_synapses() {
 async fn what_no_rule_can_be_read_from_is_refused() {
     let server = TestServer::sqlite().await;
     let bob = server.register("bob").await;
+    assert_eq!(server.put(&rule("room", "!a:b"), &bob.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
     for (path, body) in [
-        (rule("room", "!a:b"), json!({})),
         (rule("room", "!a:b"), json!({ "actions": "x" })),
         (format!("{}/enabled", rule("override", ".m.rule.master")), json!({ "enabled": "x" })),
         (format!("{}/enabled", rule("override", ".m.rule.master")), json!([true])),
