@@ -17,7 +17,8 @@ const BODY: &str = r#"<h1>Log in</h1>
 <noscript><p>This page needs JavaScript.</p></noscript>
 "#;
 
-/// The script asks this server; clients of old are told of a login by a frame whose address has their own scheme, `js:`.
+/// The script asks this server; clients of old are told of a login by a frame whose address has their own scheme,
+/// `js:`.
 const ALLOWED: &str = "connect-src 'self'; frame-src js:";
 
 pub async fn handle() -> Page {

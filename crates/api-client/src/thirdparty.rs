@@ -1,5 +1,5 @@
-//! Networks behind bridges (client-server API, "Third-party networks"). Application services name the networks; as long as this
-//! server has none, there are no networks, and no users or rooms in them.
+//! Networks behind bridges (client-server API, "Third-party networks"). Application services name the networks; as long
+//! as this server has none, there are no networks, and no users or rooms in them.
 
 pub mod get_location_for_protocol;
 pub mod get_location_for_room_alias;

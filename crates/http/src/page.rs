@@ -34,7 +34,8 @@ impl Page {
         };
         let allowed = self.allowed.map(|directives| format!("; {directives}")).unwrap_or_default();
         format!(
-            "default-src 'none'; script-src {script}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'{allowed}"
+            "default-src 'none'; script-src {script}; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'{allowed}"
         )
     }
 }

@@ -319,8 +319,8 @@ pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
         || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
 }
 
-/// The content of an `m.room.power_levels` event with every level as the integer that it stands for under `rules`, as room
-/// versions 10 and later want them. What is not a level there is left out: it had no effect.
+/// The content of an `m.room.power_levels` event with every level as the integer that it stands for under `rules`, as
+/// room versions 10 and later want them. What is not a level there is left out: it had no effect.
 #[must_use]
 pub fn with_integer_levels(rules: &RoomVersionRules, content: &Object) -> Object {
     let integer = |value: &Value| Some(level(rules, value)?.clamp(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER));

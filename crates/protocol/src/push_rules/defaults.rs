@@ -1,5 +1,5 @@
-//! The server-default rules of Client-Server API 1.19, "Predefined Rules", with the actions that Synapse gives them: it says
-//! that a rule does not highlight, by which the settings of clients recognise what a rule was set to.
+//! The server-default rules of Client-Server API 1.19, "Predefined Rules", with the actions that Synapse gives them: it
+//! says that a rule does not highlight, by which the settings of clients recognise what a rule was set to.
 
 use super::model::{Action, Condition, KnownCondition, PushRule, Ruleset, Scalar};
 use crate::id::UserId;

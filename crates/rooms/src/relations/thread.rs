@@ -14,9 +14,9 @@ pub const MAIN_THREAD: &str = "main";
 /// three. Synapse follows as many.
 const MAX_CLIMB: usize = 4;
 
-/// Whether a receipt for an event may name this thread. The root of a thread, and what relates to the root otherwise than
-/// by `m.thread`, belong to that thread and to the main timeline. An event that is not known here, or has been redacted,
-/// belongs to the main timeline alone.
+/// Whether a receipt for an event may name this thread. The root of a thread, and what relates to the root otherwise
+/// than by `m.thread`, belong to that thread and to the main timeline. An event that is not known here, or has been
+/// redacted, belongs to the main timeline alone.
 ///
 /// # Errors
 /// Of the database.

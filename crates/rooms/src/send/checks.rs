@@ -62,8 +62,8 @@ pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Re
     }
 }
 
-/// An event that was never received may be related to if others of the room have related to it: the client knows it from
-/// them. An event of another room may not.
+/// An event that was never received may be related to if others of the room have related to it: the client knows it
+/// from them. An event of another room may not.
 async fn target_is_plausible(rooms: &Rooms, room: &Room, target: &EventId) -> Result<(), SendError> {
     let (key, nid) = (event_key::encode(target), room.nid);
     let refused = rooms

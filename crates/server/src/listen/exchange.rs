@@ -26,8 +26,8 @@ const LEAST_PROGRESS_BYTES: usize = 1024;
 /// moving without (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they
 /// allow has arrived.
 pub const STREAM_STALL: Duration = Duration::from_secs(60);
-/// How much of a body that a request was answered without is read for the connection's next request, in bytes: as much as
-/// anybody may send who has not logged in. Sending it again on a new connection would cost more than that.
+/// How much of a body that a request was answered without is read for the connection's next request, in bytes: as much
+/// as anybody may send who has not logged in. Sending it again on a new connection would cost more than that.
 const MAX_SKIPPED_BYTES: u64 = 64 * 1024;
 /// How long that may take; the answer waits for it. Small bodies come together with their heads.
 const SKIP_TIMEOUT: Duration = Duration::from_millis(100);

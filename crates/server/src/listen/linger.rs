@@ -1,8 +1,8 @@
 //! Closes a connection on which the other end may still be sending.
 //!
-//! The system answers data that nobody reads with a reset, upon which the other end throws away what it has received and not
-//! read: a client that sends a large body would not see why it was refused (RFC 9112, section 9.6). So the writing half is
-//! closed first, and what still comes is read and dropped.
+//! The system answers data that nobody reads with a reset, upon which the other end throws away what it has received
+//! and not read: a client that sends a large body would not see why it was refused (RFC 9112, section 9.6). So the
+//! writing half is closed first, and what still comes is read and dropped.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
