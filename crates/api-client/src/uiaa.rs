@@ -10,6 +10,7 @@ use plexus_accounts::uia::{
     Attempt, Challenge, Flow, Passed, REGISTRATION, StageFailure, UiaError, UserInteractiveAuth,
 };
 use plexus_http::ApiError;
+use plexus_http::body::wrong_shape;
 use plexus_protocol::json::{Object, Value};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
@@ -108,9 +109,9 @@ pub(crate) fn take_auth(body: &mut Object) -> Result<Option<Object>, ApiError> {
     }
 }
 
-/// The body as a `T`; `M_BAD_JSON` else.
+/// The body as a `T`; the code of [`wrong_shape`] else.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Object) -> Result<T, ApiError> {
-    body.deserialize_into().map_err(|error| ApiError::bad_json(error.to_string()))
+    body.deserialize_into().map_err(|error| wrong_shape(error.to_string()))
 }
 
 pub(crate) fn uia_error(error: UiaError) -> ApiError {

@@ -91,9 +91,9 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// A body of the wrong shape has the code that Synapse has for it: `M_MISSING_PARAM` when a field is missing,
-/// `M_INVALID_PARAM` when a value has the right type and means nothing, `M_BAD_JSON` otherwise.
-fn wrong_shape(text: String) -> ApiError {
+/// The error for a body of the wrong shape, of which `text` is serde's description, with the code that Synapse has for it:
+/// `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON` otherwise.
+pub fn wrong_shape(text: String) -> ApiError {
     if text.starts_with("missing field") {
         ApiError::missing_param(text)
     } else if is_malformed_id(&text) {
