@@ -14,6 +14,9 @@ use crate::registry::Rooms;
 use crate::room::{HistoryVisibility, JoinRule, Room, RoomView};
 use crate::timeline;
 
+/// The type of the allow rules that this server knows.
+const MEMBERSHIP_RULE: &str = "m.room_membership";
+
 /// A room from outside, as the client-server API writes it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RoomSummary {
@@ -108,17 +111,22 @@ pub fn with_children(room: &Room, children: &[SpaceChild]) -> Result<String, ser
 
 /// The rooms whose members a restricted room lets in.
 pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
-    if !matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted) {
-        return Vec::new();
-    }
-    let rules = view.event_in_memory("m.room.join_rules", "");
-    let allow = rules.and_then(|pdu| pdu.content().get_array("allow")).unwrap_or_default();
-    allow
-        .iter()
-        .filter_map(Value::as_object)
-        .filter(|rule| rule.get_str("type") == Some("m.room_membership"))
+    allow_rules(view)
+        .filter(|rule| rule.get_str("type") == Some(MEMBERSHIP_RULE))
         .filter_map(|rule| rule.get_str("room_id")?.try_into().ok())
         .collect()
+}
+
+/// Whether a restricted room has allow rules of a type that this server does not know.
+pub(crate) fn has_unknown_allow_rules(view: &RoomView) -> bool {
+    allow_rules(view).any(|rule| rule.get_str("type").is_some_and(|of_type| of_type != MEMBERSHIP_RULE))
+}
+
+/// The `allow` list of a restricted room (client-server API, "Restricted rooms").
+fn allow_rules(view: &RoomView) -> impl Iterator<Item = &Object> {
+    let is_restricted = matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted);
+    let rules = view.event_in_memory("m.room.join_rules", "").filter(|_| is_restricted);
+    rules.and_then(|pdu| pdu.content().get_array("allow")).into_iter().flatten().filter_map(Value::as_object)
 }
 
 /// Every room in the room directory that has members, those with the most members first.

@@ -168,6 +168,20 @@ async fn restricted_rooms() {
         set(&server, &alice, &room, "m.room.join_rules", rules("!nowhere:else.example")).await;
         let refused = make(&server, &peer, "join", &room, &bob).await;
         assert_eq!(refused.refusal(), (400, "M_UNABLE_TO_AUTHORISE_JOIN"));
+        // Where there is nothing that another server could know better.
+        for (allow, refusal) in [
+            (json!([]), (403, "M_FORBIDDEN")),
+            (json!([1, {}, { "type": "m.room_membership" }]), (403, "M_FORBIDDEN")),
+            (Value::Null, (403, "M_FORBIDDEN")),
+            (json!([{ "type": "org.example.friends" }]), (400, "M_UNABLE_TO_AUTHORISE_JOIN")),
+        ] {
+            for join_rule in ["restricted", "knock_restricted"] {
+                set(&server, &alice, &room, "m.room.join_rules", json!({ "join_rule": join_rule, "allow": allow }))
+                    .await;
+                let refused = make(&server, &peer, "join", &room, &bob).await;
+                assert_eq!(refused.refusal(), refusal, "{join_rule} {allow}");
+            }
+        }
         set(&server, &alice, &room, "m.room.join_rules", rules(&allowed)).await;
         assert_eq!(make(&server, &peer, "join", &room, &bob).await.refusal(), (403, "M_FORBIDDEN"));
 
