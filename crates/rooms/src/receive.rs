@@ -11,6 +11,7 @@ mod near_time;
 mod place;
 mod ready;
 mod spool;
+mod state_after;
 mod state_before;
 mod take_in;
 mod verify;

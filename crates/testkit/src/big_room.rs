@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::peer::Peer;
 use log::Log;
+use routes::Rooms;
 
 /// When the generated rooms began, Unix ms.
 const BEGAN: u64 = 1_700_000_000_000;
@@ -51,7 +52,7 @@ impl BigRoom {
     pub async fn host_for(self, others: &[(ServerName, SigningKey)]) -> RoomHost {
         let room = Arc::new(std::sync::OnceLock::new());
         let routed = Arc::clone(&room);
-        let peer = Peer::answering(|_| routes::routes(routed)).await;
+        let peer = Peer::answering(|_| routes::routes(Rooms { room: routed, is_host: true })).await;
         let mut servers = vec![(peer.name().clone(), peer.key().clone())];
         servers.extend_from_slice(others);
         let made = tokio::task::spawn_blocking(move || HostedRoom::make(self, servers)).await;
@@ -97,8 +98,22 @@ pub struct Ways {
     pub nearest: Option<Value>,
     /// Whether `backfill` is refused.
     pub refuses_backfill: bool,
+    /// Whether `state` and `state_ids` are refused for the joins of other servers' users.
+    pub refuses_state_at_joins: bool,
     /// Events that are told with every state.
     pub also: Vec<Bytes>,
+    /// The member in whose name the host lets users of other servers in.
+    pub authoriser: Option<UserId>,
+    /// Whether the answer to `send_join` has the events that allow the join.
+    pub tells_what_allows_joins: bool,
+    /// How many of the last events a template follows.
+    pub prev_events: usize,
+    /// Whether `make_join` is refused.
+    pub refuses_joins: bool,
+    /// Whether `make_leave` fails.
+    pub fails_leaves: bool,
+    /// More servers that are said to be in the room.
+    pub other_servers: Vec<String>,
 }
 
 impl Default for Ways {
@@ -111,7 +126,14 @@ impl Default for Ways {
             only_version_1: false,
             nearest: None,
             refuses_backfill: false,
+            refuses_state_at_joins: false,
             also: Vec::new(),
+            authoriser: None,
+            tells_what_allows_joins: true,
+            prev_events: 1,
+            refuses_joins: false,
+            fails_leaves: false,
+            other_servers: Vec::new(),
         }
     }
 }
@@ -120,6 +142,14 @@ impl Default for Ways {
 struct Told {
     state: Vec<Bytes>,
     auth_chain: Vec<Bytes>,
+}
+
+impl RoomHost {
+    /// Another server that answers for the room, and does not refuse its state.
+    pub async fn another(&self) -> Peer {
+        let room = Arc::new(std::sync::OnceLock::from(Arc::clone(&self.room)));
+        Peer::answering(|_| routes::routes(Rooms { room, is_host: false })).await
+    }
 }
 
 impl HostedRoom {

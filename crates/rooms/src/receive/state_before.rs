@@ -57,6 +57,33 @@ impl PduReceiver {
         event: &EventId,
         effort: &Effort,
     ) -> Result<Vec<EventNid>, ReceiveError> {
+        Ok(self.told_state_and_gaps((server, effort), room, event).await?.0)
+    }
+
+    /// As [`Self::told_state`].
+    ///
+    /// # Errors
+    /// [`ReceiveError::MissingEvents`] also when the server does not tell some of the events.
+    pub(crate) async fn whole_told_state(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event: &EventId,
+        effort: &Effort,
+    ) -> Result<Vec<EventNid>, ReceiveError> {
+        match self.told_state_and_gaps((server, effort), room, event).await? {
+            (state, false) => Ok(state),
+            (_, true) => Err(ReceiveError::MissingEvents),
+        }
+    }
+
+    /// The state, and whether the server has not told all of its events.
+    async fn told_state_and_gaps(
+        &self,
+        (server, effort): (&ServerName, &Effort),
+        room: &Arc<Room>,
+        event: &EventId,
+    ) -> Result<(Vec<EventNid>, bool), ReceiveError> {
         let asked = self.peers.state_ids(server, &room.id, event);
         let StateIds { state, auth_chain } = match effort.ask(server, asked).await {
             Ok(ids) => ids,
@@ -68,24 +95,25 @@ impl PduReceiver {
         let all: Vec<EventId> = state.iter().chain(&auth_chain).cloned().collect::<HashSet<_>>().into_iter().collect();
         let known = self.rooms.known(&all).await?;
         let unknown: Vec<EventId> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
-        self.fetch_state((server, effort), room, event, unknown).await?;
+        let has_gaps = !self.fetch_state((server, effort), room, event, unknown).await?;
         let nids = self.usable_state(room, &state).await?;
         // What has not this room's create event in it is no state of this room.
         let view = room.view();
         let create = view.event_nid("m.room.create", "");
         match create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
-            true => Ok(nids),
+            true => Ok((nids, has_gaps)),
             false => Err(ReceiveError::MissingEvents),
         }
     }
 
+    /// Fetches and stores events of a state. Returns whether the server told all of them.
     async fn fetch_state(
         &self,
         (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         event: &EventId,
         unknown: Vec<EventId>,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<bool, ReceiveError> {
         if unknown.len() > SINGLY {
             let taking = async {
                 let _one_of_few = self.large_answers.acquire().await;
@@ -97,9 +125,9 @@ impl PduReceiver {
                 Err(TakeInError::Db(error)) => Err(error.into()),
                 Err(error) => {
                     tracing::info!(%event, room = %room.id, "{error}");
-                    Ok(())
+                    Ok(false)
                 }
-                Ok(()) => Ok(()),
+                Ok(()) => Ok(true),
             };
         }
         let mut raw = Vec::new();
@@ -109,7 +137,9 @@ impl PduReceiver {
                 Err(error) => tracing::info!(event = %id, room = %room.id, "{error}"),
             }
         }
+        let all_told = raw.len() == unknown.len();
         let events = self.open(room, raw).await;
-        Ok(self.rooms.store_outliers(room, events).await?)
+        self.rooms.store_outliers(room, events).await?;
+        Ok(all_told)
     }
 }

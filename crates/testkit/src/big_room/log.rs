@@ -18,6 +18,7 @@ pub(super) struct Log {
     by_id: HashMap<EventId, usize>,
     state: BTreeMap<Key, usize>,
     joined: HashSet<String>,
+    handed_in: HashSet<String>,
 }
 
 pub(super) struct Logged {
@@ -80,9 +81,25 @@ impl Log {
         events.rev().take(limit).map(|event| event.json.clone()).collect()
     }
 
+    /// The ids of the last `count` events.
+    pub fn last_ids(&self, count: usize) -> Vec<String> {
+        self.events.iter().rev().take(count).map(|event| event.id.to_string()).collect()
+    }
+
     pub fn find(&self, id: &str) -> Option<(usize, &Logged)> {
         let at = *self.by_id.get(&EventId::try_from(id).ok()?)?;
         Some((at, self.events.get(at)?))
+    }
+
+    /// Whether an event is a join that another server handed in.
+    pub fn joins_others(&self, id: &str) -> bool {
+        self.handed_in.contains(id)
+    }
+
+    /// Adds a join that another server hands in.
+    pub fn hand_in(&mut self, pdu: &Pdu) {
+        self.handed_in.insert(pdu.event_id().to_string());
+        self.add(pdu);
     }
 
     /// The servers that have joined users.
@@ -104,20 +121,21 @@ impl Log {
         events.map(|event| event.id.clone()).collect()
     }
 
-    /// The state before event number `at`, and what allowed it. Without members there is only the member event of `kept`.
-    pub fn before(&self, at: usize, only_member: Option<&str>) -> Told {
-        let (state, chain) = self.before_numbers(at, only_member);
+    /// The state before event number `at`, and what allowed it and, if `with_own`, the event. Without members there is
+    /// only the member event of `only_member`.
+    pub fn before(&self, at: usize, only_member: Option<&str>, with_own: bool) -> Told {
+        let (state, chain) = self.before_numbers(at, only_member, with_own);
         let json = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].json.clone()).collect();
         Told { state: json(state), auth_chain: json(chain) }
     }
 
     pub fn ids_before(&self, at: usize) -> (Vec<String>, Vec<String>) {
-        let (state, chain) = self.before_numbers(at, None);
+        let (state, chain) = self.before_numbers(at, None, true);
         let ids = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].id.to_string()).collect();
         (ids(state), ids(chain))
     }
 
-    fn before_numbers(&self, at: usize, only_member: Option<&str>) -> (Vec<usize>, Vec<usize>) {
+    fn before_numbers(&self, at: usize, only_member: Option<&str>, with_own: bool) -> (Vec<usize>, Vec<usize>) {
         let mut state: BTreeMap<&Key, usize> = BTreeMap::new();
         for (number, event) in self.events.iter().enumerate().take(at) {
             if let Some(key) = &event.key {
@@ -128,7 +146,7 @@ impl Log {
             state.retain(|(event_type, state_key), _| event_type != "m.room.member" || state_key == user);
         }
         let state: Vec<usize> = state.into_values().collect();
-        let mut chain = self.chain(state.iter().copied().chain([at]).collect());
+        let mut chain = self.chain(state.iter().copied().chain(with_own.then_some(at)).collect());
         if only_member.is_some() {
             state.iter().for_each(|number| _ = chain.remove(number));
         }

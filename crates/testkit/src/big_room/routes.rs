@@ -11,13 +11,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use bytes::Bytes;
 use futures_util::stream;
-use plexus_protocol::event::Pdu;
+use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::UserId;
 use serde_json::{Value, json};
 
 use super::{HostedRoom, Told};
 
-type Rooms = Arc<OnceLock<Arc<HostedRoom>>>;
+/// The room, once it is made, on a server that is in it.
+#[derive(Clone)]
+pub(super) struct Rooms {
+    pub room: Arc<OnceLock<Arc<HostedRoom>>>,
+    /// Whether this is the server that the room was made on.
+    pub is_host: bool,
+}
+
 type Asked = Query<HashMap<String, String>>;
 
 /// An answer is sent in pieces of this size.
@@ -43,7 +50,7 @@ pub(super) fn routes(room: Rooms) -> Router {
 }
 
 fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Refusal> {
-    rooms.get().map(Arc::clone).ok_or(Refusal("M_NOT_FOUND"))
+    rooms.room.get().map(Arc::clone).ok_or(Refusal("M_NOT_FOUND"))
 }
 
 /// An answer with status 404 and this error code.
@@ -56,18 +63,33 @@ impl IntoResponse for Refusal {
 }
 
 async fn make_join(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Refusal> {
+    if hosted(&rooms)?.ways().refuses_joins {
+        let refusal = json!({ "errcode": "M_FORBIDDEN", "error": "not you" }).to_string();
+        return Ok((StatusCode::FORBIDDEN, refusal).into_response());
+    }
     make(&rooms, &user, "join")
 }
 
 async fn make_leave(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Refusal> {
+    if hosted(&rooms)?.ways().fails_leaves {
+        return Ok((StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response());
+    }
     make(&rooms, &user, "leave")
 }
 
 fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Refusal> {
     let room = hosted(rooms)?;
     let user = UserId::try_from(user).map_err(|_| Refusal("M_INVALID_PARAM"))?;
-    let event = room.template(&user, "m.room.member", Some(user.as_str()), &json!({ "membership": membership }));
-    let event: Value = serde_json::from_str(&event.to_json()).map_err(|_| Refusal("M_UNKNOWN"))?;
+    let mut content = json!({ "membership": membership });
+    if let Some(authoriser) = room.ways().authoriser.filter(|_| membership == "join") {
+        content["join_authorised_via_users_server"] = json!(authoriser.as_str());
+    }
+    let event = room.template(&user, "m.room.member", Some(user.as_str()), &content);
+    let mut event: Value = serde_json::from_str(&event.to_json()).map_err(|_| Refusal("M_UNKNOWN"))?;
+    let last = room.ways().prev_events;
+    if last > 1 {
+        event["prev_events"] = json!(room.log().last_ids(last));
+    }
     Ok(json!({ "room_version": room.version().as_str(), "event": event }).to_string().into_response())
 }
 
@@ -99,15 +121,18 @@ fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -
     let text = std::str::from_utf8(body).map_err(|_| Refusal("M_NOT_JSON"))?;
     let join = Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?;
     let ways = room.ways();
+    let (name, key) = room.servers.first().ok_or(Refusal("M_UNKNOWN"))?;
+    let join = if ways.authoriser.is_some() { sign::add_signature(&join, key, name) } else { join };
     let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
     let creator = room.creator();
     let only_member = omits.then_some(creator.as_str());
     let (mut told, servers) = {
         let mut log = room.log();
-        let servers = log.servers();
-        log.add(&join);
+        let mut servers = log.servers();
+        servers.extend(ways.other_servers);
+        log.hand_in(&join);
         let (at, _) = log.find(join.event_id().as_str()).ok_or(Refusal("M_UNKNOWN"))?;
-        (log.before(at, only_member), servers)
+        (log.before(at, only_member, ways.tells_what_allows_joins), servers)
     };
     told.state.extend(ways.also);
     let head = json!({
@@ -115,7 +140,7 @@ fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -
         "members_omitted": omits,
         "servers_in_room": servers,
     });
-    let event = [&b"\"event\":"[..], body].concat();
+    let event = format!("\"event\":{}", join.json());
     Ok(in_pieces(&head, "state", told, Some(event.into()), ways.joins_break_off))
 }
 
@@ -134,32 +159,33 @@ fn take_leave(room: &HostedRoom, body: &Bytes) -> Result<Response, Refusal> {
 }
 
 /// Waits until the state is to be told.
-async fn told(room: &HostedRoom) -> Result<(), Refusal> {
+async fn told(rooms: &Rooms, event: &str) -> Result<Arc<HostedRoom>, Refusal> {
+    let room = hosted(rooms)?;
     // The room outlives its answers.
     let _ = room.state_is_told.subscribe().wait_for(|told| *told).await;
-    if room.ways().refuses_state { Err(Refusal("M_NOT_FOUND")) } else { Ok(()) }
+    let ways = room.ways();
+    let refuses = ways.refuses_state || (ways.refuses_state_at_joins && room.log().joins_others(event));
+    if refuses && rooms.is_host { Err(Refusal("M_NOT_FOUND")) } else { Ok(room) }
 }
 
 async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
-    let room = hosted(&rooms)?;
-    told(&room).await?;
+    let id = asked.get("event_id").map_or("", String::as_str);
+    let room = told(&rooms, id).await?;
     let mut ways = room.ways();
     room.set_ways(|now| ways.states_break_off = now.states_break_off.take());
     let mut told = {
         let log = room.log();
-        let id = asked.get("event_id").map_or("", String::as_str);
         let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
-        log.before(at, None)
+        log.before(at, None, true)
     };
     told.state.extend(ways.also);
     Ok(in_pieces(&json!({}), "pdus", told, None, ways.states_break_off))
 }
 
 async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
-    let room = hosted(&rooms)?;
-    told(&room).await?;
-    let log = room.log();
     let id = asked.get("event_id").map_or("", String::as_str);
+    let room = told(&rooms, id).await?;
+    let log = room.log();
     let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
     Ok(json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids }).to_string().into_response())
