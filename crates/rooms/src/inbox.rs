@@ -14,9 +14,8 @@ use plexus_store::repo::received::NewStaged;
 use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
 use serde::{Deserialize, Serialize};
 
-use crate::membership_kind::MembershipKind;
 use crate::peers::RawPdu;
-use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite};
+use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 use crate::room::Room;
 
 use lanes::Lanes;
@@ -215,7 +214,7 @@ impl Inbox {
     /// Our user is not invited any more to a room that this server is not in.
     async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
         if !self.may_end(room, pdu).await? {
-            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: it is not of the server that invited");
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite or knock");
             return Ok(());
         }
         match self.receiver.rooms.set_from_outside(room, pdu).await {
@@ -228,18 +227,13 @@ impl Inbox {
         }
     }
 
-    /// Whether an event may end an invite. The room's power levels are not known here, so only the server that invited is believed;
-    /// of a knock nobody is known whose answer it would have to be.
     async fn may_end(&self, room: &Room, pdu: &Pdu) -> Result<bool, DbError> {
         let view = room.view();
         let Some(entry) = pdu.state_key().and_then(|user| view.state.get("m.room.member", user)) else {
             return Ok(false);
         };
-        if entry.membership != Some(MembershipKind::Invite) {
-            return Ok(true);
-        }
-        let invite = room.readable_state_event(entry).await?;
-        Ok(invite.is_some_and(|invite| invite.pdu.sender().server_name() == pdu.sender().server_name()))
+        let waiting = room.readable_state_event(entry).await?;
+        Ok(waiting.is_some_and(|waiting| may_end(&waiting.pdu, pdu)))
     }
 
     /// The room of an event; `None` also, with a line in the log, when the room cannot be read: the other events are

@@ -36,7 +36,7 @@ use effort::ToldLimits;
 use place::{Arrival, Outcomes};
 
 pub(crate) use effort::Effort;
-pub(crate) use invites::is_end_of_invite;
+pub(crate) use invites::{is_end_of_invite, may_end};
 pub(crate) use place::PartialState;
 pub(crate) use take_in::{TakeInError, TakenIn};
 

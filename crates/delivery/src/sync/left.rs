@@ -65,12 +65,18 @@ impl Build<'_> {
         Ok(Some(out))
     }
 
-    /// The user's own member event at the membership's position.
+    /// The user's own member event that made the membership what it is.
     async fn own_membership(
         &self,
         room: &Room,
         membership: &Membership,
     ) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+        let view = room.view();
+        let current = view.state.get("m.room.member", self.request.user.as_str());
+        // The end of an invite to a room of other servers has no place in a timeline here.
+        if let Some(entry) = current.filter(|entry| entry.nid == membership.event_nid) {
+            return room.readable_state_event(entry).await;
+        }
         let at = membership.position;
         let found = history::newest(room, at - 1, at, 1).await?.pop();
         Ok(found.filter(|event| event.pdu.is_state("m.room.member", self.request.user.as_str())))

@@ -84,6 +84,8 @@ impl Timeline {
 
     /// Where paging back through the room's history begins.
     pub fn prev_batch(&self) -> Position {
-        self.events.first().map_or(self.start, |first| first.position - 1)
+        // The end of an invite to a room of other servers has no position in a timeline.
+        let first = self.events.first().filter(|first| first.position != 0);
+        first.map_or(self.start, |first| first.position - 1)
     }
 }

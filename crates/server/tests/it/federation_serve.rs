@@ -8,6 +8,7 @@ mod old;
 mod outside;
 mod policy;
 mod third_party;
+mod uninvited;
 
 use http::Method;
 use plexus_protocol::event::{Pdu, build};
