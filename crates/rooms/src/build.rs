@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plexus_protocol::auth;
+use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::{Pdu, auth_types};
 use plexus_protocol::id::{EventId, RoomId, UserId};
@@ -378,6 +378,16 @@ pub(crate) struct AuthState {
 }
 
 impl AuthState {
+    /// Adds those of `events` that are member events of users of whom the state has none.
+    pub fn add_members<'a>(&mut self, events: impl Iterator<Item = &'a AuthEvent>) {
+        for AuthEvent { pdu, .. } in events.filter(|event| !event.rejected) {
+            let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { continue };
+            if !self.state.iter().any(|known| known.is_state("m.room.member", user)) {
+                self.state.push(pdu.clone());
+            }
+        }
+    }
+
     /// As `auth::check` asks for it.
     pub fn lookup(&self) -> impl Fn(&str, &str) -> Option<Pdu> {
         |event_type, state_key| self.state.iter().find(|pdu| pdu.is_state(event_type, state_key)).cloned()

@@ -2,6 +2,7 @@
 
 mod content;
 mod remote;
+mod remote_joins;
 pub(crate) mod restricted;
 mod template;
 mod third_party;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::build::{Built, Draft, Sent};
 use crate::error::SendError;
+use crate::fill;
 use crate::limits::{Authority, Counted, LimitError};
 use crate::membership_kind::MembershipKind;
 use crate::memberships::Membership;
@@ -26,12 +28,19 @@ use crate::receive::{Accepted, PduReceiver, ReceiveError};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::serve;
+use crate::state_filler;
 use crate::upgrade::successor;
 
 use remote::Remote;
+use remote_joins::{RemoteJoins, TakenBack};
 
 pub(crate) use content::checked_content;
 pub use third_party::Redemption;
+
+/// How many servers that have all of a room's state are asked to let a user in, who waits meanwhile.
+const SERVERS_WITH_ALL_STATE: usize = 3;
+/// The HTTP status by which such a server does not let the user in.
+const FORBIDDEN: u16 = 403;
 
 /// A change of membership to be made.
 #[derive(Clone, Debug)]
@@ -118,13 +127,14 @@ pub struct MembershipChanger {
     invite_profiles: bool,
     /// Takes in what is done by way of other servers; `None`: nothing is.
     receiver: Option<Arc<PduReceiver>>,
+    joins: Arc<RemoteJoins>,
 }
 
 impl MembershipChanger {
     /// A changer of memberships in these rooms.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, invite_profiles: bool) -> Self {
-        Self { rooms, invite_profiles, receiver: None }
+        Self { rooms, invite_profiles, receiver: None, joins: Arc::default() }
     }
 
     /// The same, which turns to other servers for rooms this one is not in.
@@ -156,6 +166,9 @@ impl MembershipChanger {
         let Some(room) = room else {
             return self.enter_elsewhere(change, guest).await;
         };
+        if let Some(joined) = self.join_with_part_of_state(&room, change, guest).await {
+            return joined;
+        }
         match self.join_here(&room, change, guest).await {
             Err(MembershipError::UnableToGrantJoin) => self.join_by_others(&room, change, guest).await,
             other => other,
@@ -212,6 +225,34 @@ impl MembershipChanger {
         Ok(sent)
     }
 
+    /// Where members are missing from the room's state, asks the servers that have all of it to let the user in. `None`
+    /// when this server has to decide itself, once it can: nothing is missing, or none of the others does.
+    async fn join_with_part_of_state(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        guest: bool,
+    ) -> Option<Result<Sent, MembershipError>> {
+        let view = room.view();
+        let partial = fill::unfinished(&view)?;
+        if view.state.membership(change.target.as_str()) == Some(MembershipKind::Join) {
+            return None;
+        }
+        if guest && !view.guests_can_join {
+            return Some(Err(MembershipError::GuestsForbidden));
+        }
+        let mut servers = state_filler::servers(&partial, &view, self.rooms.server_name());
+        servers.truncate(SERVERS_WITH_ALL_STATE);
+        let joined = self.remote(&servers, Some(room)).ok()?.join(change, &servers, decided_for(guest)).await;
+        match &joined {
+            Ok(_) => Some(joined),
+            Err(MembershipError::Remote(error)) if error.status().is_some_and(|it| it.as_u16() == FORBIDDEN) => {
+                Some(joined)
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Has another server let the user in, who belongs to one of the rooms whose members may join: no user of this
     /// server has the power to. Only servers that have such a user, by the room's state as this server knows it, are
     /// asked.
@@ -265,14 +306,34 @@ impl MembershipChanger {
 
     /// `target` leaves, rejects an invite or takes back a knock; it is also the sender.
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.room(&change.room_id).await?;
-        let membership = room.view().state.membership(change.target.as_str());
+        let room = self.rooms.get(&change.room_id).await?;
+        let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
         let waits = matches!(membership, Some(MembershipKind::Invite | MembershipKind::Knock));
+        if room.is_none_or(|room| is_elsewhere(&room)) {
+            match self.take_back_join(&change).await {
+                Ok(Some(left)) => return Ok(left),
+                Err(error) if !waits => return Err(error),
+                // An invite can be declined without the other server.
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let room = self.room(&change.room_id).await?;
         if waits && is_elsewhere(&room) && self.receiver.is_some() {
             let servers = self.ways_in(&change).await?;
             return self.remote(&servers, None)?.leave(&room, &change, &servers).await;
         }
         self.set(&room, &change, "leave", None, &Object::new()).await
+    }
+
+    /// Takes back a join that failed here and that another server may have accepted, if there is one.
+    async fn take_back_join(&self, change: &MembershipChange) -> Result<Option<Sent>, MembershipError> {
+        let Some(receiver) = &self.receiver else { return Ok(None) };
+        let mut joins = self.joins.of(&change.room_id, &change.target).await;
+        match self.by_others(receiver, None).take_back(change, &mut joins).await {
+            TakenBack::Left(event_id) => Ok(Some(Sent { event_id, position: None })),
+            TakenBack::Nothing => Ok(None),
+            TakenBack::Unreachable(error) => Err(error),
+        }
     }
 
     /// `sender` removes `target`.
@@ -313,9 +374,10 @@ impl MembershipChanger {
 
     /// The user's client no longer lists the room, which the user has left.
     pub async fn forget(&self, room_id: &RoomId, user: &UserId) -> Result<(), MembershipError> {
-        let room = self.room(room_id).await?;
+        // As in Synapse, there need not be anything to forget.
+        let Some(room) = self.rooms.get(room_id).await? else { return Ok(()) };
         let known = self.rooms.memberships().of(user).await?.get(room.nid).copied();
-        let Some(known) = known else { return Err(MembershipError::TargetNotInRoom) };
+        let Some(known) = known else { return Ok(()) };
         let (nid, key) = (room.nid, user.clone());
         let forgotten = self.rooms.db.write(move |tx| repo::memberships::forget(tx, &key, nid)).await?;
         if !forgotten {
@@ -364,12 +426,14 @@ impl MembershipChanger {
     /// `here`: the room, when this server is in it.
     fn remote(&self, servers: &[ServerName], here: Option<&Arc<Room>>) -> Result<Remote, MembershipError> {
         match &self.receiver {
-            Some(receiver) if !servers.is_empty() => {
-                let (rooms, receiver) = (Arc::clone(&self.rooms), Arc::clone(receiver));
-                Ok(Remote { rooms, receiver, here: here.map(Arc::clone) })
-            }
+            Some(receiver) if !servers.is_empty() => Ok(self.by_others(receiver, here)),
             _ => Err(MembershipError::NoServer),
         }
+    }
+
+    fn by_others(&self, receiver: &Arc<PduReceiver>, here: Option<&Arc<Room>>) -> Remote {
+        let (rooms, receiver, joins) = (Arc::clone(&self.rooms), Arc::clone(receiver), Arc::clone(&self.joins));
+        Remote { rooms, receiver, joins, here: here.map(Arc::clone) }
     }
 
     /// Invites a user of another server, which has to sign the invite first (server-server API, "Inviting to a room").

@@ -45,6 +45,8 @@ pub struct Room {
     pub(crate) auth_bytes: AtomicUsize,
     /// Held while history is fetched from other servers.
     pub(crate) backfilling: Mutex<()>,
+    /// Held while this server comes into the room.
+    pub(crate) entering: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
     /// Notified when somebody wants the state to be full, or a server of the room was heard of.
@@ -84,6 +86,7 @@ impl Room {
             auth: Mutex::default(),
             auth_bytes: AtomicUsize::new(0),
             backfilling: Mutex::default(),
+            entering: Mutex::default(),
             intake: Mutex::default(),
             wanted: Notify::new(),
             filled: Notify::new(),

@@ -142,6 +142,7 @@ impl Rooms {
                 pdu,
                 stored,
                 by_auth_events,
+                auth_events: &auth_events,
                 told,
                 entering: false,
                 partial: None,

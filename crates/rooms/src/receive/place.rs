@@ -17,6 +17,7 @@ use plexus_store::{DbError, EventNid, pdu_json};
 use super::state_before::ToldStates;
 use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
 use crate::auth_index;
+use crate::build::AuthState;
 use crate::head::{self, Head};
 use crate::outliers;
 use crate::persist::{Append, Committed, Entered, PendingEvent, Sending};
@@ -24,6 +25,7 @@ use crate::redactions::{PendingRedaction, redaction_target};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
+use crate::state_map::StateMap;
 use crate::timeline_event::{Replaced, Transaction};
 use crate::transactions::TransactionKey;
 
@@ -41,6 +43,8 @@ pub(super) struct Candidate<'a> {
     pub stored: Option<&'a Known>,
     /// What its auth events make of it.
     pub by_auth_events: Verdict,
+    /// Its auth events, among others.
+    pub auth_events: &'a HashMap<EventId, AuthEvent>,
     /// The state before it, when its predecessors are not known.
     pub told: Option<&'a Vec<EventNid>>,
     /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
@@ -118,6 +122,14 @@ impl Rooms {
         self.place_one(room, pdu, &told, Arrival::Entering(partial)).await
     }
 
+    /// Places the join of one of our users that another server has accepted while part of the room's state is missing
+    /// here. The events that it follows there wait for that state: the state before it is what is here.
+    pub(crate) async fn place_beside(&self, room: &Arc<Room>, join: &Pdu) -> Result<Accepted, ReceiveError> {
+        let here = room.view().state.iter().map(|entry| entry.nid).collect();
+        let told = ToldStates::from([(join.event_id().clone(), here)]);
+        self.place_one(room, join, &told, Arrival::Sent).await
+    }
+
     /// Places an event that this server has made itself on what it knew of the room at the time.
     pub(crate) async fn place_own(
         &self,
@@ -172,8 +184,17 @@ impl Rooms {
                 };
                 let sending = arrival.sending(pdu);
                 let transaction = if let Arrival::Own(transaction) = arrival { transaction } else { None };
-                let candidate =
-                    Candidate { pdu, stored, by_auth_events, told, entering, partial, sending, transaction };
+                let candidate = Candidate {
+                    pdu,
+                    stored,
+                    by_auth_events,
+                    auth_events: &auth_events,
+                    told,
+                    entering,
+                    partial,
+                    sending,
+                    transaction,
+                };
                 match self.place(room, &candidate).await {
                     Ok((verdict, committed)) => {
                         running.push((outcomes.len(), verdict, committed));
@@ -247,7 +268,7 @@ impl Rooms {
             return Ok(Verdict::Rejected);
         }
         // 5. The state before it.
-        let state = self.auth_state(room.version, &before.state, pdu).await?;
+        let state = self.state_to_judge_by(room, &before.state, candidate).await?;
         if let Err(reason) = auth::check(room.version.rules(), pdu, &state.lookup()) {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "rejected by the state before it: {reason}");
             return Ok(Verdict::Rejected);
@@ -265,12 +286,33 @@ impl Rooms {
         if before.snapshot.nid == head.tip.snapshot.nid {
             return Ok(Verdict::Accepted);
         }
-        let state = self.auth_state(room.version, &head.current.state, pdu).await?;
+        let state = self.state_to_judge_by(room, &head.current.state, candidate).await?;
         if let Err(reason) = auth::check(room.version.rules(), pdu, &state.lookup()) {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "soft-failed: {reason}");
             return Ok(Verdict::SoftFailed);
         }
         Ok(Verdict::Accepted)
+    }
+
+    /// The part of `state` that the authorization rules look at. Where member events are missing from it, those that
+    /// the event names as auth events take their place: they have been checked, and the other server may have left the
+    /// authorising user and even the joining one out of the state
+    /// (https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid).
+    async fn state_to_judge_by(
+        &self,
+        room: &Room,
+        state: &StateMap,
+        candidate: &Candidate<'_>,
+    ) -> Result<AuthState, DbError> {
+        let members_omitted = match candidate.entering {
+            true => candidate.partial.is_some(),
+            false => room.view().is_partial(),
+        };
+        let mut state = self.auth_state(room.version, state, candidate.pdu).await?;
+        if members_omitted {
+            state.add_members(candidate.pdu.auth_events().iter().filter_map(|id| candidate.auth_events.get(id)));
+        }
+        Ok(state)
     }
 
     /// The event as the persister takes it, and the room after it.
