@@ -214,7 +214,7 @@ impl Inbox {
     /// Our user is not invited any more to a room that this server is not in.
     async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
         if !self.may_end(room, pdu).await? {
-            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite or knock");
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite");
             return Ok(());
         }
         match self.receiver.rooms.set_from_outside(room, pdu).await {

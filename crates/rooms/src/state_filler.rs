@@ -138,8 +138,8 @@ impl StateFiller {
         Ok(false)
     }
 
-    /// Asks a server for the state before the join. One that has not got the join, or does not tell it, may tell the state
-    /// behind the events that the join follows.
+    /// Asks a server for the state before the join. One that does not have the join may tell the state behind the
+    /// events that the join follows.
     async fn fill_from(&self, server: &ServerName, room: &Arc<Room>, join: &Pdu) -> Result<(), FillError> {
         let receiver = &self.receiver;
         let state = match receiver.peers.state(server, &room.id, join.event_id()).await {

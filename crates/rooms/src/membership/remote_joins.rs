@@ -72,7 +72,8 @@ impl RemoteJoins {
 }
 
 impl Remote {
-    /// Has the servers that may have accepted a join which failed here know that the user is not in the room, now or later.
+    /// Tells the servers that may have accepted a join which failed here that the user is not in the room, now or
+    /// later.
     pub(super) async fn give_up_join(self, change: MembershipChange, joins: &mut UserJoins) {
         let count = joins.count;
         let pauses = if !joins.accepted_by.is_empty() && self.is_invited(&change).await {

@@ -52,10 +52,11 @@ impl PduReceiver {
     }
 }
 
-/// Whether an event may end `waiting`, the invite or knock of one of our users in a room that this server is not in. The
-/// authorization rules cannot be applied: of the room no more is known than what came along. As in Synapse the event has to
-/// name what it ends among its auth events, so that it comes of a server in the room and ends nothing later. The inviter is
-/// believed then, and anybody else unless the power levels that came along speak against them.
+/// Whether an event may end `waiting`, the invite or knock of one of our users in a room that this server is not in.
+/// The authorization rules cannot be applied: no more is known of the room than what came along. As in Synapse, the
+/// event has to name what it ends among its auth events: so its sender's server is in the room, and the event ends
+/// nothing later. Then the inviter's server is believed, and anybody else unless the power levels that came along speak
+/// against them.
 pub(crate) fn may_end(waiting: &Pdu, end: &Pdu) -> bool {
     let sender = end.sender();
     let is_own = end.state_key() == Some(sender.as_str());
@@ -64,7 +65,8 @@ pub(crate) fn may_end(waiting: &Pdu, end: &Pdu) -> bool {
     end.auth_events().contains(waiting.event_id()) && (is_own || is_inviters || has_power_to_end(waiting, end))
 }
 
-/// Whether the power levels that came with an invite or knock let the sender of its end kick or ban; they do where none came.
+/// Whether the power levels that came with an invite or knock let the sender of its end kick or ban. Where none came,
+/// they do.
 fn has_power_to_end(waiting: &Pdu, end: &Pdu) -> bool {
     let along = stripped::sent_along(waiting);
     let of_type = |event_type| along.iter().find(|event| event.get_str("type") == Some(event_type));

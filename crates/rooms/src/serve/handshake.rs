@@ -89,7 +89,7 @@ pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Res
     if !restricted::needs_authoriser(&view, user) {
         return Ok(None);
     }
-    // Another server may be able to authorise the user by what this one does not know: the members of a room, or a rule.
+    // Another server may be able to authorise the user by what this one does not know: a room's members, or a rule.
     let mut all_known = !summary::has_unknown_allow_rules(&view);
     for allowed in summary::allowed_rooms(&view) {
         let allowed = rooms.get_readable(&allowed).await?.map(|room| room.view());
