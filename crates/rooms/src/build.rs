@@ -306,6 +306,7 @@ impl Rooms {
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
             sending: Sending::Own,
+            missing: None,
             pdu,
         };
         Ok(Built::Event(Box::new(pending), next))

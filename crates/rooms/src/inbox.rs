@@ -2,6 +2,7 @@
 //! acknowledged; then each room's events are placed one after the other, different rooms at the same time.
 
 mod lanes;
+mod retries;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +25,6 @@ use lanes::Lanes;
 const ORIGIN_LOCKS: usize = 256;
 /// How many events of one server may wait to be placed. A server with more has to wait until there are fewer.
 const MAX_STAGED: u32 = 2_000;
-/// How often an event that the database could not take is tried, once at each start.
-const MAX_FAILURES: i64 = 3;
 
 /// Takes transactions in.
 pub struct Inbox {
@@ -89,10 +88,8 @@ impl Inbox {
     /// When the database fails.
     pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
         let db = &self.receiver.rooms.db;
-        for (room, event) in db.write(|tx| repo::received::take_up(tx, MAX_FAILURES)).await? {
-            let event = lanes::name_of(&event);
-            tracing::error!(room, event, "a received event failed at {MAX_FAILURES} starts and is given up");
-        }
+        // What has to wait is tried at once: what it waits for may have changed with the program.
+        db.write(|tx| repo::received::take_up(tx, i64::MAX.unsigned_abs())).await?;
         for room in db.read(repo::received::staged_rooms).await? {
             self.wake(room, None);
         }

@@ -64,7 +64,7 @@ pub use membership::{MembershipChange, MembershipChanger, MembershipError, Redem
 pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
 pub use profile::{ProfileError, Profiles};
-pub use receive::{Accepted, PduReceiver, ReceiveError};
+pub use receive::{Accepted, Filled, PduReceiver, ReceiveError};
 pub use registry::{CacheSize, Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};
 pub use send::content::ContentError;

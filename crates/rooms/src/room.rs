@@ -1,8 +1,10 @@
 //! A room in use, and the immutable view of it that readers hold.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use plexus_protocol::acl::ServerAcl;
@@ -22,6 +24,7 @@ use crate::head::{Head, Tip};
 use crate::servers::Servers;
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
+use crate::timeline::Gaps;
 use crate::timeline_event::TimelineEvent;
 
 /// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
@@ -43,8 +46,9 @@ pub struct Room {
     pub(crate) auth: Mutex<AuthIndex>,
     /// About how much memory `auth` takes.
     pub(crate) auth_bytes: AtomicUsize,
-    /// Held while history is fetched from other servers.
-    pub(crate) backfilling: Mutex<()>,
+    /// Held while history is fetched from other servers. The gaps that nobody has filled, and until when they are not
+    /// tried again, on a clock that does not jump.
+    pub(crate) backfilling: Mutex<HashMap<EventNid, Duration>>,
     /// Held while this server comes into the room.
     pub(crate) entering: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
@@ -183,6 +187,8 @@ pub struct RoomView {
     /// Position of the newest change of the current state that was not made by the event at that position but by state
     /// resolution, or by joining; 0 when there was none since `recent_after`.
     pub(crate) merged: Position,
+    /// Where events are or were missing. `recent` does not reach back over the newest of them.
+    pub gaps: Gaps,
     /// When the room's state was not told or stored as a whole as this server came into it.
     pub(crate) partial: Option<Arc<PartialJoin>>,
 }

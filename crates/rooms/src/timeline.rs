@@ -3,6 +3,7 @@
 //! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
 //! `p` begins with the event at `p`, reading forward with the one after it.
 
+mod gaps;
 mod past;
 mod visibility;
 
@@ -19,6 +20,7 @@ use crate::room::Room;
 use crate::state_map::StateEntry;
 use crate::timeline_event::TimelineEvent;
 
+pub use gaps::Gaps;
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
 pub(crate) use visibility::{Place, Sight, is_erased, without_erased};
 

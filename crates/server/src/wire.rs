@@ -130,6 +130,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     });
     let followers = followers.await?;
     inbox.resume().await?;
+    background.spawn(Arc::clone(&inbox).run_retries());
     background.spawn(Arc::new(StateFiller::new(Arc::clone(&receiver))).run());
     let (edus, federation_out) = (Arc::clone(&followers.edus), Arc::clone(&followers.federation_out));
 

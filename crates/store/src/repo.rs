@@ -38,6 +38,7 @@ pub mod rooms;
 pub mod server;
 pub mod server_keys;
 pub mod state_snapshots;
+pub mod timeline_gaps;
 pub mod to_device;
 pub mod tokens;
 pub mod transactions;

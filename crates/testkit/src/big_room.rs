@@ -9,7 +9,7 @@ use bytes::Bytes;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::build::{self, PduBuilder};
 use plexus_protocol::event::sign::SigningKey;
-use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use serde_json::{Value, json};
@@ -96,10 +96,10 @@ pub struct Ways {
     pub only_version_1: bool,
     /// The event that is nearest to any time, for one that lies.
     pub nearest: Option<Value>,
-    /// Whether `backfill` is refused.
-    pub refuses_backfill: bool,
     /// Whether `state` and `state_ids` are refused for the joins of other servers' users.
     pub refuses_state_at_joins: bool,
+    /// Whether `backfill` and `get_missing_events` are refused.
+    pub refuses_history: bool,
     /// Events that are told with every state.
     pub also: Vec<Bytes>,
     /// The member in whose name the host lets users of other servers in.
@@ -125,8 +125,8 @@ impl Default for Ways {
             refuses_state: false,
             only_version_1: false,
             nearest: None,
-            refuses_backfill: false,
             refuses_state_at_joins: false,
+            refuses_history: false,
             also: Vec::new(),
             authoriser: None,
             tells_what_allows_joins: true,
@@ -267,9 +267,33 @@ impl HostedRoom {
         pdu
     }
 
+    /// As [`Self::send`], of an event that follows these.
+    ///
+    /// # Panics
+    /// When the user is not of one of the servers it was made for.
+    pub fn send_after(
+        &self,
+        prev_events: &[EventId],
+        sender: &UserId,
+        event_type: &str,
+        state_key: Option<&str>,
+        content: &Value,
+    ) -> Pdu {
+        let mut template = self.template(sender, event_type, state_key, content);
+        let prev_events: Vec<plexus_protocol::json::Value> = prev_events.iter().map(|id| id.as_str().into()).collect();
+        template.insert("prev_events", prev_events);
+        let pdu = self.finish(template, sender);
+        self.add(&pdu);
+        pdu
+    }
+
     /// As [`Self::send`], but it is no part of the room.
     pub fn compose(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Pdu {
         let template = self.template(sender, event_type, state_key, content);
+        self.finish(template, sender)
+    }
+
+    fn finish(&self, template: Object, sender: &UserId) -> Pdu {
         let signs = self.servers.iter().find(|(name, _)| name.as_str() == sender.server_name());
         let (name, key) = signs.expect("the user's server is known");
         build::finish(template, self.version, key, name).expect("an event that can be built")

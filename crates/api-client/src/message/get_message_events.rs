@@ -7,8 +7,8 @@ use plexus_delivery::filter::RoomEventFilter;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
-use plexus_rooms::{PduReceiver, Room, Rooms, TimelineEvent};
-use plexus_store::Position;
+use plexus_rooms::{Filled, PduReceiver, Room, Rooms, TimelineEvent};
+use plexus_store::{EventNid, Position};
 use serde::Deserialize;
 
 use crate::event_json::{format, members_of_senders, position_of, push_events, push_state, readable_room, token};
@@ -17,6 +17,8 @@ const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 1_000;
 /// How many pages a strict filter may make the server read for one answer.
 const MAX_READS: usize = 10;
+/// How often events are fetched into a gap of the timeline for one answer: some thousands of them at a time.
+const MAX_FILLS: usize = 3;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -102,7 +104,7 @@ impl Page {
 }
 
 /// Reads events that the user may see and the filter lets through. What this server has never had of the room's past is
-/// fetched by `history`.
+/// fetched by `history`; without it the page ends where that begins.
 pub(crate) async fn read(
     room: &Arc<Room>,
     user: &UserId,
@@ -115,8 +117,15 @@ pub(crate) async fn read(
     if !filter.allows_room(room.id.as_str()) {
         return Ok(Page { events, end: None });
     }
+    let mut fills = 0;
     for _ in 0..MAX_READS {
-        let read = timeline::range(room, after, upto, limit, direction).await?;
+        let gap = room.view().gaps.first_open(after, upto, direction);
+        let (first, last) = match (gap, direction) {
+            (None, _) => (after, upto),
+            (Some(gap), Direction::Backward) => (gap.lowest - 1, upto),
+            (Some(gap), Direction::Forward) => (after, gap.floor()),
+        };
+        let read = timeline::range(room, first, last, limit, direction).await?;
         let exhausted = read.len() < limit;
         let last_read = read.last().map(|event| event.position);
         let wanted = read.into_iter().filter(|event| allows(filter, event)).collect();
@@ -128,6 +137,29 @@ pub(crate) async fn read(
             events.push(visible);
         }
         let next = next_page(direction, last_read);
+        if let Some(gap) = gap.filter(|_| exhausted) {
+            let here = next.unwrap_or(if direction == Direction::Backward { upto } else { after });
+            let Some(history) = history.filter(|_| events.len() < limit && fills < MAX_FILLS) else {
+                return Ok(Page { events, end: Some(here) });
+            };
+            fills += 1;
+            let filled = fill(history, room, gap.gap_nid).await;
+            // What lies behind a gap that nobody fills is there all the same.
+            let on = match (filled, direction) {
+                (Filled::Some | Filled::NotYet, _) => here,
+                (Filled::Nothing, Direction::Backward) => gap.floor(),
+                (Filled::Nothing, Direction::Forward) => gap.lowest - 1,
+            };
+            if filled == Filled::NotYet || (filled == Filled::Nothing && !events.is_empty()) {
+                // The client has waited long enough; it goes on from there with its next request.
+                return Ok(Page { events, end: Some(on) });
+            }
+            match direction {
+                Direction::Backward => upto = on,
+                Direction::Forward => after = on,
+            }
+            continue;
+        }
         match (exhausted, next) {
             (false, Some(next)) if events.len() < limit => match direction {
                 Direction::Backward => upto = next,
@@ -158,6 +190,14 @@ pub(crate) async fn read(
     }
     let end = Some(if direction == Direction::Backward { upto } else { after });
     Ok(Page { events, end })
+}
+
+/// Fetches events that are missing from a gap of the timeline.
+async fn fill(history: &PduReceiver, room: &Arc<Room>, gap_nid: EventNid) -> Filled {
+    history.fill_gap(room, gap_nid).await.unwrap_or_else(|error| {
+        tracing::warn!(room = %room.id, "a gap of the timeline is not filled: {error}");
+        Filled::Nothing
+    })
 }
 
 fn next_page(direction: Direction, last: Option<Position>) -> Option<Position> {

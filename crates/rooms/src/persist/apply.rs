@@ -88,6 +88,11 @@ fn apply_to_room(
             }
             membership(shared, room, change, position);
         }
+        if let Some(gap) = pending.opened_gap(position) {
+            recent.events.clear();
+            recent.after = position - 1;
+            next.gaps = next.gaps.with(gap);
+        }
         if pending.in_timeline {
             next.position = position;
             recent.events.push(event);

@@ -12,8 +12,8 @@ use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::repo::memberships::{Member, MembershipRow};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
-use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
+use plexus_store::repo::{state_snapshots, timeline_gaps};
 use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
 
 use super::outgoing::outgoing;
@@ -234,6 +234,10 @@ impl Rows {
     ) -> Result<Option<Position>, DbError> {
         let room_nid = append.room.nid;
         let pdu = &event.pdu;
+        let opens_gap = event.missing.as_ref().is_some_and(|missing| missing.opens_gap);
+        if opens_gap {
+            tx.reserve_positions(timeline_gaps::RESERVED)?;
+        }
         let position = if event.in_timeline || !event.changes.is_empty() { Some(tx.next_position()?) } else { None };
         let origin_server_ts = i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX);
         let row = NewEvent {
@@ -251,6 +255,12 @@ impl Rows {
             verdict: event.verdict,
             json: event.packed.clone(),
         };
+        if let Some(missing) = &event.missing {
+            timeline_gaps::add_backward_extremities(tx, room_nid, missing.gap_nid, &missing.extremities)?;
+        }
+        if let Some(gap) = position.and_then(|position| event.opened_gap(position)) {
+            timeline_gaps::set(tx, room_nid, &gap)?;
+        }
         if event.stored {
             self.placed.push(row)
         } else {

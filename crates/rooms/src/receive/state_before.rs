@@ -8,6 +8,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::EventNid;
 
+use super::place::MissingFrom;
 use super::{Effort, PduReceiver, ReceiveError, TakeInError};
 use crate::peers::StateIds;
 use crate::room::Room;
@@ -16,17 +17,27 @@ use crate::room::Room;
 const SINGLY: usize = 32;
 
 /// Event to the state before it.
-pub(super) type ToldStates = HashMap<EventId, Vec<EventNid>>;
+pub(super) type ToldStates = HashMap<EventId, ToldState>;
+
+/// The state before an event some of whose prev events are missing.
+pub(super) struct ToldState {
+    /// The numbers of its events.
+    pub state: Vec<EventNid>,
+    /// Where the missing events belong; `None` when they are here and wait to be placed.
+    pub missing_from: Option<MissingFrom>,
+}
 
 impl PduReceiver {
-    /// Asks for the state before each of the events that follow an unknown one. An event of which nobody tells the state is
-    /// left out: it cannot be placed.
+    /// Asks for the state before each of the events that follow an unknown one. An event whose state the server does
+    /// not give, or not yet, is left out: it cannot be placed. `is_old`: whether a missing prev event of an event
+    /// belongs to an older gap.
     pub(super) async fn told_states(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: &[Pdu],
         effort: &Effort,
+        is_old: impl Fn(&Pdu, &EventId) -> bool,
     ) -> Result<ToldStates, ReceiveError> {
         let unknown = self.unknown_prev_events(pdus).await?;
         let mut told = ToldStates::new();
@@ -34,12 +45,17 @@ impl PduReceiver {
             return Ok(told);
         }
         for pdu in pdus.iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))) {
-            if !self.told_limits.take(room.nid, origin, self.rooms.clock.monotonic()) {
+            if !self.may_be_told(origin, room, effort).await {
                 tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} has told enough states for now");
                 continue;
             }
             match self.told_state(origin, room, pdu.event_id(), effort).await {
-                Ok(state) => _ = told.insert(pdu.event_id().clone(), state),
+                Ok(state) => {
+                    let mut missing = pdu.prev_events().iter().filter(|id| unknown.contains(*id));
+                    let is_old_gap = missing.all(|id| is_old(pdu, id));
+                    let missing_from = Some(if is_old_gap { MissingFrom::OldGap } else { MissingFrom::NewGap });
+                    told.insert(pdu.event_id().clone(), ToldState { state, missing_from });
+                }
                 Err(ReceiveError::MissingEvents) => {
                     tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} does not tell the state before it");
                 }
@@ -47,6 +63,19 @@ impl PduReceiver {
             }
         }
         Ok(told)
+    }
+
+    /// Whether `server` may tell a state of the room now. Somebody who waits anyway waits until it may, if there is
+    /// time.
+    async fn may_be_told(&self, server: &ServerName, room: &Room, effort: &Effort) -> bool {
+        let clock = &self.rooms.clock;
+        loop {
+            match self.told_limits.take(room.nid, server, clock.monotonic()) {
+                Ok(()) => return true,
+                Err(wait) if effort.pause(clock, wait).await => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// The state before an event as `server` tells it, all of it stored. What was rejected is no part of it.

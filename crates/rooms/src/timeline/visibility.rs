@@ -174,7 +174,7 @@ pub(crate) enum Sight<'r> {
 pub(crate) struct PartialSight<'r> {
     room: &'r Room,
     history: History,
-    /// For the events of before this server came into the room.
+    /// For the events that were fetched later.
     moments: Moments,
 }
 

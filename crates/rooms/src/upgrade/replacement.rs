@@ -34,7 +34,11 @@ const CREATOR_LEVEL: i64 = 100;
 const MAX_LEVEL: i64 = (1 << 53) - 1;
 
 /// The new room. `tombstone`: the event that will close the old one.
-pub(super) async fn new_room(rooms: &Rooms, upgrade: &Upgrade, tombstone: Option<&EventId>) -> Result<NewRoom, DbError> {
+pub(super) async fn new_room(
+    rooms: &Rooms,
+    upgrade: &Upgrade,
+    tombstone: Option<&EventId>,
+) -> Result<NewRoom, DbError> {
     let Upgrade { room, sender, version, .. } = upgrade;
     let mut initial_state = taken_over(rooms, upgrade).await?;
     let levels = final_levels(upgrade);
@@ -130,7 +134,8 @@ fn carries_over(rooms: &Rooms, upgrade: &Upgrade, event: &InitialState) -> bool 
 fn final_levels(upgrade: &Upgrade) -> Option<Object> {
     let Upgrade { room, sender, version, additional_creators } = upgrade;
     let view = room.view();
-    let mut content = with_integer_levels(room.version.rules(), view.event_in_memory("m.room.power_levels", "")?.content());
+    let mut content =
+        with_integer_levels(room.version.rules(), view.event_in_memory("m.room.power_levels", "")?.content());
     let mut users = content.get_object("users").cloned().unwrap_or_default();
     if version.rules().auth.privileged_creators {
         users.retain(|user, _| user != sender.as_str() && !additional_creators.iter().any(|it| it.as_str() == user));

@@ -270,6 +270,15 @@ impl<'c> Tx<'c> {
         Ok(batch.last)
     }
 
+    /// Passes over `count` positions: the next one is so much higher, and those between stay free.
+    pub fn reserve_positions(&mut self, count: Position) -> Result<(), DbError> {
+        self.next_position()?;
+        if let Some(batch) = self.batch.as_mut() {
+            batch.last += count - 1;
+        }
+        Ok(())
+    }
+
     /// Tells the commit listener about a change, after the commit and in commit order. Without effect in a
     /// read transaction.
     pub fn announce(&mut self, change: Change) {

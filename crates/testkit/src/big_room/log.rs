@@ -27,6 +27,7 @@ pub(super) struct Logged {
     /// Type and state key.
     key: Option<Key>,
     auth_events: Vec<usize>,
+    prev_events: Vec<usize>,
 }
 
 impl Log {
@@ -50,8 +51,9 @@ impl Log {
             pdu.auth_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
         // From room version 12 on the room's id stands for the first event.
         auth_events.extend((at > 0 && pdu.rules().create_event_is_room_id).then_some(0));
+        let prev_events = pdu.prev_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
         let json = Bytes::from(pdu.json().to_owned());
-        self.events.push(Logged { id: pdu.event_id().clone(), json, key, auth_events });
+        self.events.push(Logged { id: pdu.event_id().clone(), json, key, auth_events, prev_events });
     }
 
     pub fn len(&self) -> usize {
@@ -74,13 +76,6 @@ impl Log {
         self.events.last().map(|event| event.id.clone())
     }
 
-    /// The events up to one of these, `limit` at most, the newest first.
-    pub fn back_from(&self, ids: &[&str], limit: usize) -> Vec<Bytes> {
-        let from = ids.iter().filter_map(|id| self.find(id)).map(|(at, _)| at).max();
-        let events = self.events.iter().take(from.map_or(0, |at| at + 1));
-        events.rev().take(limit).map(|event| event.json.clone()).collect()
-    }
-
     /// The ids of the last `count` events.
     pub fn last_ids(&self, count: usize) -> Vec<String> {
         self.events.iter().rev().take(count).map(|event| event.id.to_string()).collect()
@@ -100,6 +95,21 @@ impl Log {
     pub fn hand_in(&mut self, pdu: &Pdu) {
         self.handed_in.insert(pdu.event_id().to_string());
         self.add(pdu);
+    }
+
+    /// Events that come before `from`, the newest first, at most `limit`: neither `from` nor `known`, nor what only
+    /// those lead to.
+    pub fn back_from(&self, from: &[String], known: &[String], limit: usize) -> Vec<Bytes> {
+        let number = |id: &String| self.find(id).map(|(at, _)| at);
+        let known: HashSet<usize> = known.iter().filter_map(number).collect();
+        let prev_events = |at: usize| self.events[at].prev_events.iter().copied().filter(|at| !known.contains(at));
+        let mut open: BTreeSet<usize> = from.iter().filter_map(number).flat_map(prev_events).collect();
+        let mut found = Vec::new();
+        while let Some(at) = open.pop_last().filter(|_| found.len() < limit) {
+            found.push(self.events[at].json.clone());
+            open.extend(prev_events(at));
+        }
+        found
     }
 
     /// The servers that have joined users.

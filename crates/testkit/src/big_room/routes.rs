@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use futures_util::stream;
 use plexus_protocol::event::{Pdu, sign};
@@ -40,11 +40,12 @@ pub(super) fn routes(room: Rooms) -> Router {
         .route(&at("v1/send_join/{room}/{event}"), put(send_join_v1))
         .route(&at("v1/send_leave/{room}/{event}"), put(send_leave_v1))
         .route(&at("v1/timestamp_to_event/{room}"), get(near))
-        .route(&at("v1/backfill/{room}"), get(backfill))
         .route(&at("v1/state/{room}"), get(state))
         .route(&at("v1/state_ids/{room}"), get(state_ids))
         .route(&at("v1/event/{event}"), get(event))
         .route(&at("v1/event_auth/{room}/{event}"), get(event_auth))
+        .route(&at("v1/backfill/{room}"), get(backfill))
+        .route(&at("v1/get_missing_events/{room}"), post(get_missing_events))
         .route(&at("v1/send/{txn}"), put(send))
         .with_state(room)
 }
@@ -216,19 +217,6 @@ async fn near(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respons
     Ok(json!({ "event_id": id, "origin_server_ts": at }).to_string().into_response())
 }
 
-async fn backfill(State(rooms): State<Rooms>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, Refusal> {
-    let room = hosted(&rooms)?;
-    if room.ways().refuses_backfill {
-        return Err(Refusal("M_NOT_FOUND"));
-    }
-    let ids: Vec<&str> = asked.iter().filter(|(name, _)| name == "v").map(|(_, value)| value.as_str()).collect();
-    let limit = asked.iter().find(|(name, _)| name == "limit");
-    let limit = limit.and_then(|(_, limit)| limit.parse().ok()).unwrap_or(0);
-    let events = room.log().back_from(&ids, limit);
-    let events: Vec<&str> = events.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
-    Ok(format!("{{\"pdus\":[{}]}}", events.join(",")).into_response())
-}
-
 async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let log = room.log();
@@ -236,6 +224,45 @@ async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, Str
     let chain = log.auth_chain(at);
     let chain: Vec<&str> = chain.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
     Ok(format!("{{\"auth_chain\":[{}]}}", chain.join(",")).into_response())
+}
+
+/// The events that are named, with what comes before them.
+async fn backfill(State(rooms): State<Rooms>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    let mut limit = 0_usize;
+    let mut from = Vec::new();
+    for (name, value) in asked {
+        match &*name {
+            "v" => from.push(value),
+            "limit" => limit = value.parse().map_err(|_| Refusal("M_INVALID_PARAM"))?,
+            _ => {}
+        }
+    }
+    let events = room.history(&from, &[], limit)?;
+    Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": events }).to_string().into_response())
+}
+
+async fn get_missing_events(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    let asked: Value = serde_json::from_slice(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    let ids = |name: &str| {
+        let ids = asked[name].as_array().into_iter().flatten();
+        ids.filter_map(|id| Some(id.as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    let limit = asked["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10).min(20);
+    let mut events = room.history(&ids("latest_events"), &ids("earliest_events"), limit)?;
+    events.reverse();
+    Ok(json!({ "events": events }).to_string().into_response())
+}
+
+impl HostedRoom {
+    fn history(&self, from: &[String], known: &[String], limit: usize) -> Result<Vec<Value>, Refusal> {
+        if self.ways().refuses_history {
+            return Err(Refusal("M_NOT_FOUND"));
+        }
+        let events = self.log().back_from(from, known, limit);
+        events.iter().map(|event| serde_json::from_slice(event).map_err(|_| Refusal("M_UNKNOWN"))).collect()
+    }
 }
 
 /// What the joined server sends is part of the room.

@@ -18,8 +18,8 @@ use plexus_rooms::peers::{
 use plexus_rooms::serve::{self, MissingFrom};
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{
-    EventSender, MembershipChange, MembershipChanger, MembershipError, NewEvent, PduReceiver, Room, RoomCreator, Rooms,
-    RoomsOptions,
+    EventSender, Filled, MembershipChange, MembershipChanger, MembershipError, NewEvent, PduReceiver, Room,
+    RoomCreator, Rooms, RoomsOptions,
 };
 use plexus_testkit::TestPlace;
 use serde_json::value::RawValue;
@@ -256,6 +256,14 @@ impl Server {
     /// Fetches what was before; whether there may be more.
     pub async fn page_back(&self, room: &Arc<Room>) -> bool {
         self.receiver.backfill(room).await.unwrap()
+    }
+
+    /// Fetches what is missing from the newest gap of the timeline; whether there may be more.
+    pub async fn fill_gap(&self, room: &Arc<Room>) -> bool {
+        match room.view().gaps.first_open(i64::MIN, i64::MAX, Direction::Backward) {
+            Some(gap) => self.receiver.fill_gap(room, gap.gap_nid).await.unwrap() == Filled::Some,
+            None => false,
+        }
     }
 
     pub async fn join_here(&self, room: &Room, user: &str) -> Done {

@@ -74,7 +74,7 @@ async fn the_event_nearest_to_a_time_before_this_server_came() {
         };
 
         // Nobody gives what lies between: the event is told all the same. A lie is not.
-        host.room.set_ways(|ways| ways.refuses_backfill = true);
+        host.room.set_ways(|ways| ways.refuses_history = true);
         is_first(near(&server, &alice, room, at, "f").await);
         is_first(near(&server, &alice, room, at, "b").await);
         let lie = json!({ "event_id": first, "origin_server_ts": at + 5 });
@@ -83,7 +83,7 @@ async fn the_event_nearest_to_a_time_before_this_server_came() {
         let unknown = json!({ "event_id": "$nothing", "origin_server_ts": at + 3 });
         host.room.set_ways(|ways| ways.nearest = Some(unknown));
         assert_eq!(near(&server, &alice, room, at + 4, "b").await.refusal(), (404, "M_NOT_FOUND"));
-        host.room.set_ways(|ways| (ways.nearest, ways.refuses_backfill) = (None, false));
+        host.room.set_ways(|ways| (ways.nearest, ways.refuses_history) = (None, false));
 
         // Otherwise it is here from now on, and nobody is asked any more.
         is_first(near(&server, &alice, room, at, "b").await);
