@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use plexus_base::{Clock, Random};
 use plexus_store::Database;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
 
 use crate::guesses::GuessLimits;
@@ -29,9 +30,15 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The services over `db`. `profiles` is shared with whoever else reads or changes profiles.
+    /// The services over `db`. `profiles` and `erased` are shared with whoever else reads or changes them.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, random: Random, profiles: ProfileCache, settings: Settings) -> Self {
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        random: Random,
+        (profiles, erased): (ProfileCache, ErasedUsers),
+        settings: Settings,
+    ) -> Self {
         let settings = Arc::new(settings);
         let cache = TokenCache::default();
         let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone(), cache.clone()));
@@ -75,7 +82,7 @@ impl Accounts {
                 Arc::clone(&guesses),
             ),
             devices,
-            deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles),
+            deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles, erased),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
             device_keys: DeviceKeys::new(db.clone(), settings.server_name.clone()),
             key_backups: KeyBackups::new(db),

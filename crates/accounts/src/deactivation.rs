@@ -1,8 +1,9 @@
 //! Closing accounts.
 
 use plexus_protocol::id::UserId;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
-use plexus_store::repo::{device_keys, device_lists, key_backup, pushers, users};
+use plexus_store::repo::{account_data, device_keys, device_lists, key_backup, pushers, users};
 use plexus_store::{Database, DbError};
 
 use crate::device_changes;
@@ -15,25 +16,28 @@ pub struct Deactivation {
     db: Database,
     sessions: Sessions,
     profiles: ProfileCache,
+    erased: ErasedUsers,
 }
 
 impl Deactivation {
     /// `sessions` ends the account's sessions.
     #[must_use]
-    pub fn new(db: Database, sessions: Sessions, profiles: ProfileCache) -> Self {
-        Self { db, sessions, profiles }
+    pub fn new(db: Database, sessions: Sessions, profiles: ProfileCache, erased: ErasedUsers) -> Self {
+        Self { db, sessions, profiles, erased }
     }
 
-    /// Deactivates an account: no login any more, all sessions, devices, keys, backups and third-party identifiers
-    /// are gone. With `erase` the profile goes, too, and its events are to be hidden from those who had not seen them.
+    /// Deactivates an account: no login any more; all sessions, devices, keys, backups, account data and third-party
+    /// identifiers are gone. With `erase` the profile goes, too, and whoever was not in a room when the user's events
+    /// were sent there is shown redacted copies of them.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), DbError> {
         let (sessions, profiles, user_id) = (self.sessions.clone(), self.profiles.clone(), user_id.clone());
+        let erased = self.erased.clone();
         self.db
             .write(move |tx| {
-                users::deactivate(tx, user_id.as_str(), erase)?;
+                users::deactivate(tx, user_id.as_str())?;
                 sessions.end_all_in(tx, &user_id, None)?;
                 if !device_keys::cross_signing_of_users(tx, &[user_id.as_str()])?.is_empty() {
                     device_keys::delete_cross_signing(tx, user_id.as_str())?;
@@ -41,7 +45,9 @@ impl Deactivation {
                 }
                 if erase {
                     profiles.erase(tx, user_id.as_str())?;
+                    erased.mark(tx, user_id.as_str())?;
                 }
+                account_data::delete_all(tx, user_id.as_str())?;
                 pushers::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())
             })

@@ -8,7 +8,7 @@ use plexus_store::{Change, DbError, Tx};
 pub(crate) fn record(tx: &mut Tx, user_id: &UserId, device_id: &str) -> Result<(), DbError> {
     let position = tx.next_position()?;
     device_lists::record(tx, user_id.as_str(), device_id, position)?;
-    tx.announce(Change::DeviceList { user: user_id.clone(), position });
+    tx.announce(Change::DeviceList { user: user_id.clone(), private: false, position });
     Ok(())
 }
 
@@ -20,11 +20,12 @@ pub(crate) fn record_if_visible(tx: &mut Tx, user_id: &UserId, device_id: &str) 
     }
 }
 
-/// Records and announces that `user_id` signed keys of another user: only `user_id` sees a difference.
+/// Records and announces that keys of `target` look different to `user_id` alone: `user_id` has signed them, or has
+/// uploaded a user-signing key (then `target` is the same user).
 pub(crate) fn record_signature(tx: &mut Tx, user_id: &UserId, target: &UserId) -> Result<(), DbError> {
     let position = tx.next_position()?;
     device_lists::record_signature(tx, user_id.as_str(), target.as_str(), position)?;
-    tx.announce(Change::DeviceList { user: user_id.clone(), position });
+    tx.announce(Change::DeviceList { user: user_id.clone(), private: true, position });
     Ok(())
 }
 

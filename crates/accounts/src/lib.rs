@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`TokenChecker`] | whose an access token is, from memory |
 //! | [`Registrar`], [`SharedSecret`] | new accounts |
+//! | [`registration_tokens`] | what lets strangers register |
 //! | [`Logins`] | who may log in: passwords, login tokens |
 //! | [`Sessions`] | devices with tokens: start, refresh, end |
 //! | [`UserInteractiveAuth`] | stages before sensitive requests |
@@ -26,6 +27,7 @@ mod last_seen;
 mod login;
 pub mod password;
 mod registration;
+pub mod registration_tokens;
 mod requester;
 mod secret;
 mod sessions;

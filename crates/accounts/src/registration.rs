@@ -67,6 +67,9 @@ pub struct NewAccount {
     pub is_admin: bool,
     /// `None`, `"bot"` or `"support"`.
     pub user_type: Option<String>,
+    /// The guest whose account becomes this one; whoever registers has shown that guest's access token. It keeps its
+    /// name, profile and rooms, and loses its sessions.
+    pub guest: Option<UserId>,
     /// The user-interactive authentication session that allowed it, which allows no other: the registration token it used is
     /// counted, and asking again with the same session answers the same user.
     pub ui_auth_session: Option<ui_auth::Session>,
@@ -177,6 +180,9 @@ impl Registrar {
             Some(password) => Some(self.hasher.hash(password).await?),
             None => None,
         };
+        if let Some(guest) = &account.guest {
+            return self.store(guest.clone(), password_hash, &account, false).await;
+        }
         if let Some(username) = &account.username {
             let user_id = self.check_username(username).await?;
             return self.store(user_id, password_hash, &account, false).await;
@@ -243,12 +249,18 @@ impl Registrar {
             shadow_banned: false,
         };
         // Synapse shows a new user by the localpart until another name is chosen; guests have none.
-        let display_name = account.display_name.clone().or_else(|| (!is_guest).then(|| user_id.localpart().to_owned()));
+        let is_new_person = !is_guest && account.guest.is_none();
+        let display_name = account.display_name.clone();
+        let display_name = display_name.or_else(|| is_new_person.then(|| user_id.localpart().to_owned()));
         let (sessions, profiles) = (self.sessions.clone(), self.profiles.clone());
-        let (stored, ui_auth_session) = (plan.clone(), account.ui_auth_session.clone());
+        let (stored, ui_auth_session, guest) = (plan.clone(), account.ui_auth_session.clone(), account.guest.clone());
         self.db
             .write(move |tx| {
-                insert(tx, &user, &sessions, stored.as_ref(), ui_auth_session.as_ref())?;
+                match &guest {
+                    Some(guest) => upgrade(tx, guest, user.password_hash.as_deref(), &sessions)?,
+                    None => insert(tx, &user)?,
+                }
+                complete(tx, &user.user_id, &sessions, stored.as_ref(), ui_auth_session.as_ref())?;
                 if let Some(name) = display_name {
                     profiles.set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
                 }
@@ -259,21 +271,35 @@ impl Registrar {
     }
 }
 
-fn insert(
+fn insert(tx: &mut Tx, user: &users::User) -> Result<(), RegisterError> {
+    if !users::get_ignoring_case(tx, &user.user_id)?.is_empty() || !users::insert(tx, user)? {
+        return Err(RegisterError::UserInUse);
+    }
+    Ok(())
+}
+
+fn upgrade(tx: &mut Tx, guest: &UserId, password_hash: Option<&str>, sessions: &Sessions) -> Result<(), RegisterError> {
+    if !users::upgrade_guest(tx, guest.as_str(), password_hash)? {
+        return Err(RegisterError::UserInUse);
+    }
+    // Their tokens are those of a guest.
+    sessions.end_all_in(tx, guest, None)?;
+    Ok(())
+}
+
+/// Starts the first session of a new account, and spends what allowed it.
+fn complete(
     tx: &mut Tx,
-    user: &users::User,
+    user_id: &str,
     sessions: &Sessions,
     plan: Option<&Plan>,
     ui_auth_session: Option<&ui_auth::Session>,
 ) -> Result<(), RegisterError> {
-    if !users::get_ignoring_case(tx, &user.user_id)?.is_empty() || !users::insert(tx, user)? {
-        return Err(RegisterError::UserInUse);
-    }
     if let Some(plan) = plan {
         sessions.store(tx, plan)?;
     }
     let Some(session) = ui_auth_session else { return Ok(()) };
-    if !ui_auth::set_registered(tx, session, &user.user_id)? {
+    if !ui_auth::set_registered(tx, session, user_id)? {
         return Err(RegisterError::SessionSpent);
     }
     let reserved = ui_auth::get(tx, &session.session_id)?.and_then(|session| session.registration_token);

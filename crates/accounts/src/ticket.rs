@@ -1,23 +1,24 @@
-//! Tickets: strings that carry their time and content under a MAC, so that nothing is stored for the strangers who get
+//! Tickets: strings that carry their time and content, sealed, so that nothing is stored for the strangers who get
 //! them, and no flood of requests can push out what others were given.
 
 use std::time::Duration;
 
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use plexus_base::{Clock, Random};
-use sha2::Sha256;
 
 const TIME: usize = 8;
-const UNIQUE: usize = 12;
-const MAC: usize = 16;
+/// Contents are padded to a multiple of this many bytes: the length of a ticket does not tell that of a password.
+const BLOCK: usize = 64;
+/// Ends the content; zeros follow it.
+const END: u8 = 0x80;
 
 /// Makes and opens the tickets of one purpose. The key lives as long as the process, and so do its tickets.
 pub(crate) struct Tickets {
     clock: Clock,
     random: Random,
-    key: [u8; 32],
+    key: LessSafeKey,
     lifetime: Duration,
 }
 
@@ -31,37 +32,37 @@ pub(crate) struct Ticket {
 
 impl Tickets {
     pub(crate) fn new(clock: Clock, random: Random, lifetime: Duration) -> Self {
-        let key = random.bytes();
-        Self { clock, random, key, lifetime }
+        let key: [u8; 32] = random.bytes();
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("a key of ChaCha20-Poly1305 has 32 bytes");
+        Self { clock, random, key: LessSafeKey::new(key), lifetime }
     }
 
-    /// A new ticket, unlike any other: letters, digits, `-` and `_`.
+    /// A new ticket, unlike any other: letters, digits, `-` and `_`. Nobody else can read `content` out of it.
     pub(crate) fn issue(&self, content: &[u8]) -> String {
-        let unique: [u8; UNIQUE] = self.random.bytes();
-        let mut ticket = self.clock.now_ms().to_be_bytes().to_vec();
-        ticket.extend_from_slice(&unique);
-        ticket.extend_from_slice(content);
-        let mac = self.mac(&ticket).finalize().into_bytes();
-        ticket.extend_from_slice(&mac[..MAC]);
+        let nonce: [u8; NONCE_LEN] = self.random.bytes();
+        let mut sealed = self.clock.now_ms().to_be_bytes().to_vec();
+        sealed.extend_from_slice(content);
+        sealed.push(END);
+        sealed.resize(sealed.len().next_multiple_of(BLOCK), 0);
+        let nonce_of_key = Nonce::assume_unique_for_key(nonce);
+        let done = self.key.seal_in_place_append_tag(nonce_of_key, Aad::empty(), &mut sealed);
+        done.expect("sealing fails only for gigabytes");
+        let mut ticket = nonce.to_vec();
+        ticket.append(&mut sealed);
         URL_SAFE_NO_PAD.encode(ticket)
     }
 
     /// What the ticket says, if it was issued by this process and is not too old.
     pub(crate) fn open(&self, ticket: &str) -> Option<Ticket> {
-        let bytes = URL_SAFE_NO_PAD.decode(ticket).ok()?;
-        let (said, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
-        self.mac(said).verify_truncated_left(mac).ok()?;
-        let (time, rest) = said.split_first_chunk::<TIME>()?;
-        let (_, content) = rest.split_first_chunk::<UNIQUE>()?;
+        let mut bytes = URL_SAFE_NO_PAD.decode(ticket).ok()?;
+        let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>()?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.key.open_in_place(nonce, Aad::empty(), sealed).ok()?;
+        let (time, padded) = opened.split_first_chunk::<TIME>()?;
+        let end = padded.iter().rposition(|byte| *byte == END)?;
         let created_ts = u64::from_be_bytes(*time);
         let age = Duration::from_millis(self.clock.now_ms().saturating_sub(created_ts));
-        (age < self.lifetime).then(|| Ticket { created_ts, content: content.to_vec() })
-    }
-
-    fn mac(&self, said: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        mac.update(said);
-        mac
+        (age < self.lifetime).then(|| Ticket { created_ts, content: padded[..end].to_vec() })
     }
 }
 
@@ -77,10 +78,11 @@ mod tests {
         let ticket = tickets.issue(b"content");
         assert_ne!(ticket, tickets.issue(b"content"));
         let opened = Ticket { created_ts: 1_000, content: b"content".to_vec() };
+        assert_eq!(ticket.len(), tickets.issue(b"some other content").len());
         assert_eq!(tickets.open(&ticket), Some(opened));
         assert_eq!(Tickets::new(clock.clone(), random, minute).open(&ticket), None);
         let mut forged = URL_SAFE_NO_PAD.decode(&ticket).unwrap();
-        forged[TIME - 1] ^= 1;
+        forged[NONCE_LEN] ^= 1;
         for wrong in ["", "AAAA", "\0", &ticket[1..], &URL_SAFE_NO_PAD.encode(forged)] {
             assert_eq!(tickets.open(wrong), None, "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! User-interactive authentication (client-server API, "User-Interactive Authentication API"): the same request is
 //! repeated with one stage after another until one flow is complete.
 
+mod params;
 mod stage;
 
 use std::collections::HashMap;
@@ -8,14 +9,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use plexus_base::{Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::ui_auth;
 use plexus_store::{Database, DbError};
-use sha2::{Digest as _, Sha256};
 
 use crate::Requester;
 use crate::guesses::GuessLimits;
@@ -28,8 +26,6 @@ pub use stage::{DUMMY, PASSWORD, REGISTRATION_TOKEN, StageFailure};
 
 /// How long a session can be completed.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// Largest parameters that are kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
-const MAX_PARAMS: usize = 64 * 1024;
 /// Sessions kept of one user, newest first. A client that authenticates a request has one or two under way.
 const MAX_SESSIONS_OF_USER: u64 = 50;
 /// Tokens remembered as recently authenticated, for `ui_auth.session_timeout`.
@@ -66,8 +62,7 @@ pub struct Passed {
     /// The session that authorised the request, if it took one. A user's is spent already: give it back with
     /// [`UserInteractiveAuth::restore`] if the request fails. One of a registration is for [`crate::NewAccount`].
     pub session: Option<Session>,
-    /// The body to act on: what this request sent or, if that was nothing, what the session was begun with
-    /// (without passwords, which are not kept).
+    /// The body to act on: the parameters of all requests of the session; of each the last one counts.
     pub params: Object,
     /// The user that was registered with this session already.
     pub registered: Option<String>,
@@ -119,7 +114,7 @@ pub enum UiaError {
 /// Runs user-interactive authentication.
 ///
 /// A session of a user is a row, and taken out of the database by the request that it authorises. A session of somebody who
-/// registers is a ticket: nothing is stored until a stage is completed.
+/// registers is a ticket that carries the parameters given so far: nothing is stored until a stage is completed.
 #[derive(Clone)]
 pub struct UserInteractiveAuth {
     db: Database,
@@ -127,7 +122,8 @@ pub struct UserInteractiveAuth {
     random: Random,
     logins: Logins,
     guesses: Arc<GuessLimits>,
-    registrations: Arc<Tickets>,
+    /// Issues the sessions of registrations, and seals the passwords of other sessions.
+    tickets: Arc<Tickets>,
     skip_within: Duration,
     /// Token -> when its owner completed a flow, on the monotonic clock.
     recent: Arc<Mutex<HashMap<i64, Duration>>>,
@@ -144,8 +140,8 @@ impl UserInteractiveAuth {
         guesses: Arc<GuessLimits>,
     ) -> Self {
         let skip_within = settings.ui_auth_session_timeout;
-        let registrations = Arc::new(Tickets::new(clock.clone(), random.clone(), LIFETIME));
-        Self { db, clock, random, logins, guesses, registrations, skip_within, recent: Arc::default() }
+        let tickets = Arc::new(Tickets::new(clock.clone(), random.clone(), LIFETIME));
+        Self { db, clock, random, logins, guesses, tickets, skip_within, recent: Arc::default() }
     }
 
     /// The flows by which an existing account can authenticate itself.
@@ -163,27 +159,25 @@ impl UserInteractiveAuth {
     ///
     /// # Errors
     /// See [`UiaError`].
-    pub async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Passed, UiaError> {
+    pub async fn authenticate(&self, mut attempt: Attempt<'_>) -> Result<Passed, UiaError> {
         if attempt.can_skip && self.authenticated_recently(attempt.requester) {
             return Ok(Passed { session: None, params: attempt.params, registered: None });
         }
-        let Some(auth) = &attempt.auth else {
+        let Some(auth) = attempt.auth.clone() else {
             let session = self.begin(&attempt).await?;
             return Err(incomplete(&session, &attempt, None));
         };
-        let stage = stage::offered(&attempt.flows, auth)?;
+        let stage = stage::offered(&attempt.flows, &auth)?;
         let session = match auth.get_str("session") {
-            Some(id) => Some(self.resume(id, &attempt).await?),
+            Some(id) => Some(self.resume(id, &mut attempt).await?),
             None => None,
         };
         // All in one request: nothing needs to be kept.
         let at_once = |stage: &'static str| attempt.flows.iter().any(|flow| flow == &[stage]);
         if let Some(stage @ (DUMMY | PASSWORD)) = stage.filter(|stage| at_once(stage)) {
-            let failure = self.failure_without_session(stage, &attempt, auth).await?;
-            return match (failure, session) {
-                (None, session) => self.pass(session, Some(stage), attempt).await,
-                (failure, Some(session)) => Err(incomplete(&session, &attempt, failure)),
-                (failure, None) => Err(incomplete(&self.begin(&attempt).await?, &attempt, failure)),
+            return match self.failure_without_session(stage, &attempt, &auth).await? {
+                None => self.pass(session, Some(stage), attempt).await,
+                failure => Err(incomplete(&self.begun(session, &attempt).await?, &attempt, failure)),
             };
         }
         let session = match session {
@@ -191,14 +185,14 @@ impl UserInteractiveAuth {
             None => self.begin(&attempt).await?,
         };
         let failure = match stage {
-            Some(stage) => self.try_stage(&session, stage, &attempt, auth).await?,
+            Some(stage) => self.try_stage(&session, stage, &attempt, &auth).await?,
             None => None,
         };
         // Read again: this stage, or one completed on the fallback page meanwhile.
-        let session = self.load(&session.session_id).await?;
+        let session = Session { params: session.params, ..self.load(&session.session_id).await? };
         let complete = |flow: &Flow| flow.iter().all(|stage| session.completed.iter().any(|done| done == stage));
         if !attempt.flows.iter().any(complete) {
-            return Err(incomplete(&session, &attempt, failure));
+            return Err(incomplete(&self.begun(Some(session), &attempt).await?, &attempt, failure));
         }
         self.pass(Some(session), None, attempt).await
     }
@@ -218,12 +212,8 @@ impl UserInteractiveAuth {
             session.completed.push(stage.to_owned());
         }
         self.remember(attempt.requester);
-        let params = match &session {
-            Some(session) if attempt.params.is_empty() && attempt.requester.is_some() => stored_params(session)?,
-            _ => attempt.params,
-        };
         let registered = session.as_ref().and_then(|session| session.registered_user_id.clone());
-        Ok(Passed { session, params, registered })
+        Ok(Passed { session, params: attempt.params, registered })
     }
 
     async fn take(&self, session_id: String) -> Result<Session, UiaError> {
@@ -272,9 +262,8 @@ impl UserInteractiveAuth {
     }
 
     async fn begin(&self, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
-        let params = bound_params(attempt)?;
         let Some(requester) = attempt.requester else {
-            let session_id = self.registrations.issue(params.as_bytes());
+            let session_id = self.ticket(&attempt.params)?;
             return self.registration(&session_id).ok_or(UiaError::UnknownSession);
         };
         let session = Session {
@@ -282,7 +271,8 @@ impl UserInteractiveAuth {
             created_ts: self.clock.now_ms(),
             operation: attempt.operation.clone(),
             user_id: Some(requester.user_id.as_str().to_owned()),
-            params,
+            params: params::stored(&attempt.params)?,
+            sealed: self.sealed(&attempt.params),
             registration_token: None,
             registered_user_id: None,
             completed: Vec::new(),
@@ -299,13 +289,14 @@ impl UserInteractiveAuth {
 
     /// The session of a registration that has completed no stage yet.
     fn registration(&self, session_id: &str) -> Option<Session> {
-        let ticket = self.registrations.open(session_id)?;
+        let ticket = self.tickets.open(session_id)?;
         Some(Session {
             session_id: session_id.to_owned(),
             created_ts: ticket.created_ts,
             operation: REGISTRATION.to_owned(),
             user_id: None,
-            params: String::from_utf8(ticket.content).ok()?,
+            params: params::hash(&params::of_ticket(&ticket)?),
+            sealed: None,
             registration_token: None,
             registered_user_id: None,
             completed: Vec::new(),
@@ -321,29 +312,6 @@ impl UserInteractiveAuth {
         let session = stored.or_else(|| self.registration(session_id));
         let oldest = self.oldest();
         session.filter(|session| session.created_ts > oldest).ok_or(UiaError::UnknownSession)
-    }
-
-    /// The session, if it is for this operation of this user with these parameters. Parameters may change until the
-    /// first stage is completed: some clients ask for the flows with an empty body.
-    async fn resume(&self, session_id: &str, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
-        let mut session = self.load(session_id).await?;
-        let user_id = attempt.requester.map(|requester| requester.user_id.as_str());
-        if session.operation != attempt.operation || session.user_id.as_deref() != user_id {
-            return Err(UiaError::OperationChanged);
-        }
-        let params = bound_params(attempt)?;
-        if attempt.params.is_empty() || params == session.params {
-            return Ok(session);
-        }
-        if !session.completed.is_empty() || session.registered_user_id.is_some() {
-            return Err(UiaError::OperationChanged);
-        }
-        session.params.clone_from(&params);
-        if user_id.is_some() {
-            let id = session.session_id.clone();
-            self.db.write::<_, DbError, _>(move |tx| ui_auth::set_params(tx, &id, &params)).await?;
-        }
-        Ok(session)
     }
 
     fn oldest(&self) -> u64 {
@@ -393,19 +361,6 @@ impl UserInteractiveAuth {
     }
 }
 
-/// What a session is bound to: the parameters without passwords, which stay out of the database, or their hash for a
-/// registration.
-fn bound_params(attempt: &Attempt<'_>) -> Result<String, UiaError> {
-    let mut params = attempt.params.clone();
-    params.retain(|key, _| key != "password" && key != "new_password");
-    let params = params.to_json();
-    match attempt.requester {
-        None => Ok(URL_SAFE_NO_PAD.encode(&Sha256::digest(params.as_bytes())[..16])),
-        Some(_) if params.len() <= MAX_PARAMS => Ok(params),
-        Some(_) => Err(UiaError::TooLarge),
-    }
-}
-
 fn incomplete(session: &Session, attempt: &Attempt<'_>, failure: Option<StageFailure>) -> UiaError {
     UiaError::Incomplete(Box::new(Challenge {
         session_id: session.session_id.clone(),
@@ -413,10 +368,6 @@ fn incomplete(session: &Session, attempt: &Attempt<'_>, failure: Option<StageFai
         completed: session.completed.clone(),
         failure,
     }))
-}
-
-fn stored_params(session: &Session) -> Result<Object, DbError> {
-    Object::parse(&session.params).map_err(|error| DbError::bad_data("ui_auth_sessions.params", error))
 }
 
 impl From<LoginError> for UiaError {

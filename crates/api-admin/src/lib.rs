@@ -3,6 +3,7 @@
 //! [`routes`] lists every route; [`services`] what endpoints may ask for.
 
 mod register;
+mod registration_tokens;
 mod routes;
 mod server_version;
 pub mod services;

@@ -79,6 +79,7 @@ pub async fn register(
         display_name: request.displayname,
         is_admin: request.admin,
         user_type: request.user_type,
+        guest: None,
         ui_auth_session: None,
         session,
         any_password: true,

@@ -2,7 +2,7 @@
 
 use plexus_http::{Prefixes, Routes};
 
-use crate::{Api, register, server_version};
+use crate::{Api, register, registration_tokens, server_version};
 
 const V1: Prefixes = Prefixes(&["/_synapse/admin/v1"]);
 
@@ -12,5 +12,10 @@ pub fn routes() -> Routes<Api> {
     r.get(V1, "/server_version", server_version::handle);
     r.get(V1, "/register", register::nonce);
     r.post(V1, "/register", register::register);
+    r.get(V1, "/registration_tokens", registration_tokens::list);
+    r.post(V1, "/registration_tokens/new", registration_tokens::create);
+    r.get(V1, "/registration_tokens/{token}", registration_tokens::get);
+    r.put(V1, "/registration_tokens/{token}", registration_tokens::update);
+    r.delete(V1, "/registration_tokens/{token}", registration_tokens::delete);
     r
 }

@@ -8,10 +8,12 @@ pub mod get_pushrule_actions;
 pub mod get_pushrule_enabled;
 pub mod get_pushrules_all;
 pub mod get_pushrules_global_scope;
+pub mod get_pushrules_of_kind;
 pub mod set_pusher;
 pub mod set_pushrule;
 pub mod set_pushrule_actions;
 pub mod set_pushrule_enabled;
+pub mod unrecognized_path;
 
 use http::StatusCode;
 use plexus_base::config::Config;
@@ -20,13 +22,19 @@ use plexus_http::{ApiError, Requester};
 use plexus_protocol::push_rules::{PushRule, RuleKind, UserRulesError};
 use plexus_store::Database;
 
+/// The kind of a rule that is to be changed.
 fn rule_kind(name: &str) -> Result<RuleKind, ApiError> {
-    RuleKind::from_name(name).ok_or_else(|| ApiError::invalid_param(format!("Unrecognised rule kind: {name}")))
+    RuleKind::from_name(name).ok_or_else(|| ApiError::unknown(format!("Unknown rule kind: {name}")))
+}
+
+/// 400 `M_UNRECOGNIZED`, as Synapse answers to what below `/pushrules/` names nothing.
+fn unrecognized_path() -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "M_UNRECOGNIZED", "Unrecognized request")
 }
 
 /// The rule named in the path.
 async fn find_rule(db: &Database, requester: &Requester, kind: &str, rule_id: &str) -> Result<PushRule, ApiError> {
-    let kind = rule_kind(kind)?;
+    let kind = RuleKind::from_name(kind).ok_or_else(unrecognized_path)?;
     let rules = push_rules::of_user(db, &requester.user_id).await?;
     rules.get(kind, rule_id).cloned().ok_or_else(|| ApiError::not_found("The push rule was not found"))
 }
@@ -44,10 +52,8 @@ fn rule_limits(config: &Config) -> RuleLimits {
 fn change_error(error: PushRulesError) -> ApiError {
     match error {
         PushRulesError::Refused(error @ UserRulesError::NotFound) => ApiError::not_found(error.to_string()),
-        PushRulesError::Refused(error @ UserRulesError::MissingPattern) => ApiError::missing_param(error.to_string()),
-        PushRulesError::Refused(error @ (UserRulesError::InvalidRuleId(_) | UserRulesError::RelativeNotFound(_))) => {
-            ApiError::invalid_param(error.to_string())
-        }
+        // The code that the specification's example has for what is wrong with a rule.
+        PushRulesError::Refused(error) => ApiError::unknown(error.to_string()),
         // As Synapse: the specification has no code for it.
         PushRulesError::IdTooLong(..) | PushRulesError::TooLarge(..) => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_UNKNOWN", error.to_string())

@@ -3,13 +3,20 @@
 use http::StatusCode;
 use plexus_http::{ApiError, Requester};
 use plexus_net::federation::FederationError;
-use plexus_rooms::{CreateError, LimitError, MembershipError, ReceiveError, SendError};
+use plexus_protocol::auth::AuthRejection;
+use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, ReceiveError, SendError};
 
 /// Why an event was not sent.
 pub(crate) fn send_error(error: SendError) -> ApiError {
     let text = error.to_string();
     match error {
         SendError::UnknownRoom => ApiError::not_found("Unknown room"),
+        SendError::Forbidden(
+            AuthRejection::InvalidPowerLevel(_)
+            | AuthRejection::InvalidPowerLevelsUser(_)
+            | AuthRejection::CreatorInPowerLevels(_),
+        ) => ApiError::unknown(text),
+        SendError::Content(error) => content_error(&error),
         SendError::Forbidden(_)
         | SendError::RedactionForbidden
         | SendError::RedactionOfProtected
@@ -29,6 +36,20 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
         }
         SendError::Db(error) => error.into(),
+    }
+}
+
+/// What is wrong with an event's content, with the code that Synapse has for it.
+fn content_error(error: &ContentError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        ContentError::WrongType { .. } | ContentError::LifetimesReversed => ApiError::bad_json(text),
+        ContentError::AliasType(..) | ContentError::CreateAgain => ApiError::invalid_param(text),
+        ContentError::MissingText(_)
+        | ContentError::NotState(_)
+        | ContentError::AclDeniesSelf(_)
+        | ContentError::NoReplacementRoom
+        | ContentError::ReplacedByItself => ApiError::unknown(text),
     }
 }
 
@@ -65,7 +86,9 @@ pub(crate) fn create_error(error: CreateError) -> ApiError {
     match error {
         CreateError::InvalidState { error: SendError::TooLarge(_), .. } => ApiError::too_large(text),
         CreateError::InvalidState { error: SendError::Malformed(_), .. } => ApiError::bad_json(text),
-        CreateError::InvalidState { error: error @ SendError::AliasNotOfRoom(_), .. } => send_error(error),
+        CreateError::InvalidState { error: error @ (SendError::AliasNotOfRoom(_) | SendError::Content(_)), .. } => {
+            send_error(error)
+        }
         CreateError::InvalidState { .. } => bad_request("M_INVALID_ROOM_STATE", text),
         CreateError::AliasTaken => bad_request("M_ROOM_IN_USE", text),
         CreateError::Limit(error) => limit_error(error),

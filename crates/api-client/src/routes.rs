@@ -4,7 +4,7 @@ use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{Client, Prefixes, Routes};
 
 use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
-use crate::{Api, voip, welcome};
+use crate::{Api, favicon, login_page, thirdparty, voip, welcome};
 use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::{
     alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space,
@@ -40,6 +40,7 @@ pub fn routes() -> Routes<Api> {
     syncing(&mut routes);
     account_data(&mut routes);
     ephemeral(&mut routes);
+    third_party_networks(&mut routes);
     pushing(&mut routes);
     routes
 }
@@ -50,6 +51,10 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(ALL, "/voip/turnServer", voip::get_turn_server_info::handle);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
     r.get(Client::FULL, "/", welcome::handle);
+    r.get(Client::FULL, "/favicon.ico", favicon::handle);
+    for path in ["/_matrix/static/client/login/", "/_matrix/static/client/login"] {
+        r.get(Client::FULL, path, login_page::handle);
+    }
 }
 
 fn media_routes(r: &mut Routes<Api>) {
@@ -177,17 +182,35 @@ fn pushing(r: &mut Routes<Api>) {
     r.get(ALL, "/pushrules", push::get_pushrules_all::handle);
     r.get(ALL, "/pushrules/global/", push::get_pushrules_global_scope::handle);
     r.get(ALL, "/pushrules/global", push::get_pushrules_global_scope::handle);
+    r.get(ALL, "/pushrules/global/{kind}/", push::get_pushrules_of_kind::handle);
     let rule = "/pushrules/global/{kind}/{rule_id}";
     r.get(ALL, rule, push::get_pushrule::handle);
-    r.put(ALL, rule, push::set_pushrule::handle);
-    r.delete(ALL, rule, push::delete_pushrule::handle);
-    r.get(ALL, "/pushrules/global/{kind}/{rule_id}/actions", push::get_pushrule_actions::handle);
-    r.put(ALL, "/pushrules/global/{kind}/{rule_id}/actions", push::set_pushrule_actions::handle);
-    r.get(ALL, "/pushrules/global/{kind}/{rule_id}/enabled", push::get_pushrule_enabled::handle);
-    r.put(ALL, "/pushrules/global/{kind}/{rule_id}/enabled", push::set_pushrule_enabled::handle);
+    // As Synapse, with and without a slash at the end.
+    for slash in ["", "/"] {
+        r.put(ALL, &format!("{rule}{slash}"), push::set_pushrule::handle);
+        r.delete(ALL, &format!("{rule}{slash}"), push::delete_pushrule::handle);
+        r.get(ALL, &format!("{rule}/actions{slash}"), push::get_pushrule_actions::handle);
+        r.put(ALL, &format!("{rule}/actions{slash}"), push::set_pushrule_actions::handle);
+        r.get(ALL, &format!("{rule}/enabled{slash}"), push::get_pushrule_enabled::handle);
+        r.put(ALL, &format!("{rule}/enabled{slash}"), push::set_pushrule_enabled::handle);
+    }
+    r.get(ALL, "/pushrules/{*path}", push::unrecognized_path::handle);
+    for path in ["/pushrules/global/{kind}/", "/pushrules/{*path}"] {
+        r.put(ALL, path, push::unrecognized_path::handle);
+        r.delete(ALL, path, push::unrecognized_path::handle);
+    }
     r.get(ALL, "/pushers", push::get_pushers::handle);
     r.post(ALL, "/pushers/set", push::set_pusher::handle);
     r.get(ALL, "/notifications", push::get_notifications::handle);
+}
+
+fn third_party_networks(r: &mut Routes<Api>) {
+    r.get(ALL, "/thirdparty/protocols", thirdparty::get_protocols::handle);
+    r.get(ALL, "/thirdparty/protocol/{protocol}", thirdparty::get_protocol::handle);
+    r.get(ALL, "/thirdparty/user", thirdparty::get_user_for_user_id::handle);
+    r.get(ALL, "/thirdparty/user/{protocol}", thirdparty::get_user_for_protocol::handle);
+    r.get(ALL, "/thirdparty/location", thirdparty::get_location_for_room_alias::handle);
+    r.get(ALL, "/thirdparty/location/{protocol}", thirdparty::get_location_for_protocol::handle);
 }
 
 fn rooms(r: &mut Routes<Api>) {
@@ -223,6 +246,9 @@ fn room_members(r: &mut Routes<Api>) {
 fn room_events(r: &mut Routes<Api>) {
     r.put(ALL, "/rooms/{room_id}/send/{event_type}/{txn_id}", message::send_message_event::handle).body_up_to(EVENT);
     r.put(ALL, "/rooms/{room_id}/redact/{event_id}/{txn_id}", redact::redact_event::handle).body_up_to(EVENT);
+    r.post(ALL, "/rooms/{room_id}/send/{event_type}", message::send_message_event::without_transaction)
+        .body_up_to(EVENT);
+    r.post(ALL, "/rooms/{room_id}/redact/{event_id}", redact::redact_event::without_transaction).body_up_to(EVENT);
     r.get(ALL, "/rooms/{room_id}/messages", message::get_message_events::handle);
     r.get(ALL, "/rooms/{room_id}/event/{event_id}", room::get_room_event::handle);
     r.get(ALL, "/rooms/{room_id}/context/{event_id}", context::get_context::handle);

@@ -10,7 +10,9 @@ use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::{Filters, Notifications, Presence, Receipts, RemoteDevices, SyncEngine, ToDevice, Typing};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
-use plexus_rooms::{AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms};
+use plexus_rooms::{
+    AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, UserDirectory,
+};
 use plexus_store::Database;
 
 use crate::account::parting::Parting;
@@ -52,6 +54,7 @@ plexus_http::services! {
         pub auto_join: Arc<AutoJoin>,
         pub membership_changer: Arc<MembershipChanger>,
         pub profiles: Arc<Profiles>,
+        pub user_directory: Arc<UserDirectory>,
         pub sync: Arc<SyncEngine>,
         pub filters: Arc<Filters>,
         pub receipts: Arc<Receipts>,

@@ -10,6 +10,7 @@ use plexus_accounts::uia::{
     Attempt, Challenge, Flow, Passed, REGISTRATION, StageFailure, UiaError, UserInteractiveAuth,
 };
 use plexus_http::ApiError;
+use plexus_http::body::wrong_shape;
 use plexus_protocol::json::{Object, Value};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
@@ -33,8 +34,6 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
     act: impl AsyncFnOnce(T) -> Result<R, ApiError>,
 ) -> Result<R, ApiError> {
     let auth = take_auth(&mut request.body)?;
-    // The request must be good before anybody is asked for a password.
-    parse::<T>(&request.body)?;
     let flows = uia.flows_of_user(&request.requester.user_id).await.map_err(uia_error)?;
     let attempt = Attempt {
         operation: request.operation,
@@ -45,6 +44,9 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
         params: request.body,
         can_skip: request.can_skip,
     };
+    let attempt = uia.with_earlier_params(attempt).await.map_err(uia_error)?;
+    // The request must be good before anybody is asked for a password.
+    parse::<T>(&attempt.params)?;
     let passed = uia.authenticate(attempt).await.map_err(uia_error)?;
     let done = match parse(&passed.params) {
         Ok(params) => act(params).await,
@@ -57,6 +59,31 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
         tracing::warn!("a session of user-interactive authentication is lost: {error}");
     }
     done
+}
+
+/// The body of a request of a user as it stands with what earlier requests of its session gave, `auth` included.
+pub(crate) async fn with_earlier_params(
+    uia: &UserInteractiveAuth,
+    operation: String,
+    requester: &Requester,
+    mut body: Object,
+) -> Result<Object, ApiError> {
+    let auth = take_auth(&mut body)?;
+    let attempt = Attempt {
+        operation,
+        requester: Some(requester),
+        address: None,
+        flows: Vec::new(),
+        auth,
+        params: body,
+        can_skip: false,
+    };
+    let attempt = uia.with_earlier_params(attempt).await.map_err(uia_error)?;
+    let mut body = attempt.params;
+    if let Some(auth) = attempt.auth {
+        body.insert("auth", auth);
+    }
+    Ok(body)
 }
 
 /// Lets a registration pass, which nobody is logged in for.
@@ -82,9 +109,9 @@ pub(crate) fn take_auth(body: &mut Object) -> Result<Option<Object>, ApiError> {
     }
 }
 
-/// The body as a `T`; `M_BAD_JSON` else.
+/// The body as a `T`; the code of [`wrong_shape`] else.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Object) -> Result<T, ApiError> {
-    body.deserialize_into().map_err(|error| ApiError::bad_json(error.to_string()))
+    body.deserialize_into().map_err(|error| wrong_shape(error.to_string()))
 }
 
 pub(crate) fn uia_error(error: UiaError) -> ApiError {

@@ -74,6 +74,10 @@ fn handshakes(r: &mut Routes<Api>) {
         .body_up_to(EVENT);
     r.put(Federation::V2, "/send_leave/{room_id}/{event_id}", membership::create_leave_event::v2::handle)
         .body_up_to(EVENT);
+    r.put(Federation::V1, "/send_join/{room_id}/{event_id}", membership::create_join_event::v1::handle)
+        .body_up_to(EVENT);
+    r.put(Federation::V1, "/send_leave/{room_id}/{event_id}", membership::create_leave_event::v1::handle)
+        .body_up_to(EVENT);
     r.put(Federation::V1, "/send_knock/{room_id}/{event_id}", membership::create_knock_event::v1::handle)
         .body_up_to(EVENT);
     r.put(Federation::V1, "/invite/{room_id}/{event_id}", membership::create_invite::v1::handle).body_up_to(INVITE);

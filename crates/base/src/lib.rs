@@ -2,6 +2,7 @@
 //!
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
+//! - [`long_poll`]: requests that wait, and how they make room
 //! - [`private`]: files that only their owner can read
 //! - [`random`]: randomness, as an argument
 //! - [`rate_limiter`]: how often somebody may act
@@ -11,6 +12,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod long_poll;
 pub mod private;
 pub mod random;
 pub mod rate_limiter;
@@ -20,6 +22,8 @@ pub mod telemetry;
 pub mod yaml;
 
 pub use clock::Clock;
+pub use long_poll::LongPoll;
 pub use random::Random;
 pub use rate_limiter::{LimitExceeded, RateLimiter, Reservation};
+pub use schema::parse_duration;
 pub use shutdown::Shutdown;

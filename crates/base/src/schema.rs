@@ -13,11 +13,11 @@ pub use describe::{Field, Status};
 pub use ip_range::{IpRange, every_address};
 pub use nearest::nearest;
 pub use problem::{Problem, Report, Setting};
-pub use scalar::{FileMode, OneOrMany, Secret};
+pub use scalar::{FileMode, OneOrMany, Secret, parse_duration};
 
 pub(crate) use reader::{Fields, MapReader, Reader};
 #[cfg(test)]
-pub(crate) use scalar::{parse_duration, parse_size};
+pub(crate) use scalar::parse_size;
 pub(crate) use value::Value;
 
 /// Declares the options of one object of the configuration file.

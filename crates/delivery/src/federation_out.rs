@@ -6,7 +6,7 @@
 //! - `batch`, `backlog`: what a server gets next, from memory or from the database
 //! - `refusals`: takes apart what a server refuses
 //! - `deliver`: one transaction at a time to each server, to so many servers at once; who is slow holds up nobody else
-//! - `device_updates`, `ephemeral`, `tell`: EDUs
+//! - `device_updates`, `introductions`, `ephemeral`, `tell`: EDUs
 //! - `transport`: how transactions get there
 //!
 //! A server's place in the log is its cursor. One that has got everything has none: `federation_position` speaks for it. One
@@ -19,6 +19,7 @@ mod deliver;
 mod device_updates;
 mod distribute;
 mod ephemeral;
+mod introductions;
 mod mailbox;
 mod pace;
 mod recent;
@@ -31,9 +32,10 @@ use std::time::Duration;
 
 use plexus_accounts::keys::DeviceKeys;
 use plexus_base::Clock;
-use plexus_protocol::id::ServerName;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_rooms::Rooms;
-use plexus_store::{Database, DbError, Tx, repo};
+use plexus_store::{Database, DbError, Position, Tx, repo};
+use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
 use crate::notifier::Notifier;
@@ -53,6 +55,8 @@ pub(crate) const MAX_EDU_BYTES: usize = 65_536;
 /// How far everybody has come is written at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 const TIDY: Duration = Duration::from_secs(3_600);
+/// Of how many users the newest device list update is remembered; of others the database knows.
+const KEPT_STREAM_IDS: usize = 10_000;
 /// Who is further behind than this many changes gets only the newest event of each room.
 const KEPT_LOG: i64 = 1_000_000;
 
@@ -80,6 +84,8 @@ pub struct FederationOut {
     began_ms: u64,
     serial: std::sync::atomic::AtomicU64,
     lanes: Lanes,
+    /// The stream ids of the newest device list updates that were handed out.
+    stream_ids: Cache<UserId, Position>,
     /// There is a server whose turn it is.
     ready: Notify,
     /// Something has come further.
@@ -112,10 +118,11 @@ impl FederationOut {
             Some(Behind { away: parts.transport.is_failing(&server), server, cursor })
         });
         let book = Book::new(position, behind.collect(), to_device.into_iter().filter_map(name).collect());
-        parts.notifier.outgoing().open();
+        parts.notifier.outgoing().open(parts.rooms.server_name());
         Ok(Arc::new(Self {
             state: Mutex::new(State { book, recent: Recent::new(position), stopping: false }),
             lanes: Lanes::new(parts.transport.capacity()),
+            stream_ids: Cache::new(KEPT_STREAM_IDS),
             began_ms: parts.clock.now_ms(),
             serial: std::sync::atomic::AtomicU64::new(0),
             ready: Notify::new(),

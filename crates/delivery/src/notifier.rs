@@ -120,8 +120,9 @@ impl Wakers {
             Change::Receipt { user, .. }
             | Change::Membership { user, .. }
             | Change::AccountData { user, .. }
+            | Change::DeviceList { user, private: true, .. }
             | Change::ToDevice { user, .. } => self.waiters.wake(user.as_str()),
-            Change::DeviceList { user, .. } => {
+            Change::DeviceList { user, private: false, .. } => {
                 let (wakers, user) = (self.clone(), user.clone());
                 runtime.spawn(async move {
                     if let Err(error) = wakers.wake_sharers(&user).await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, UserId};
-use plexus_rooms::{MembershipKind, Rooms, UserRooms};
+use plexus_rooms::{Rooms, UserRooms};
 use plexus_store::repo::bounds::{self, BoundError};
 use plexus_store::repo::presence::StoredPresence;
 use plexus_store::{Database, DbError, RoomNid, repo};
@@ -265,8 +265,7 @@ impl Drop for Syncing {
 /// Whether two users are in a room together that is not `excluded`.
 #[must_use]
 pub fn share_room(one: &UserRooms, other: &UserRooms, excluded: &HashSet<RoomNid>) -> bool {
-    let joined = |room| one.get(room).is_some_and(|membership| membership.kind == MembershipKind::Join);
-    other.joined().any(|room| joined(room) && !excluded.contains(&room))
+    one.shared_with(other).any(|room| !excluded.contains(&room))
 }
 
 fn stored(user: &UserId, view: &PresenceView) -> StoredPresence {

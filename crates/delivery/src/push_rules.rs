@@ -44,11 +44,11 @@ pub struct RuleLimits {
 pub enum PushRulesError {
     #[error(transparent)]
     Refused(#[from] UserRulesError),
-    #[error("the id of the rule is too long: {0} bytes, of {1} allowed")]
+    #[error("The ID of the rule is too long: {0} bytes, of {1} allowed")]
     IdTooLong(usize, usize),
-    #[error("the rule is too large: {0} bytes, of {1} allowed")]
+    #[error("The rule is too large: {0} bytes, of {1} allowed")]
     TooLarge(usize, usize),
-    #[error("you cannot have more than {0} push rules")]
+    #[error("You cannot have more than {0} push rules")]
     TooMany(usize),
     #[error(transparent)]
     Database(#[from] DbError),

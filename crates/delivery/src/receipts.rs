@@ -8,6 +8,7 @@ use std::sync::Arc;
 use plexus_base::Clock;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_rooms::Room;
+pub use plexus_rooms::relations::MAIN_THREAD;
 use plexus_store::repo::account_data::Scope;
 use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::receipts::Receipt;
@@ -16,9 +17,6 @@ use plexus_store::{Database, DbError, Position, RoomNid, Tx, event_key, repo};
 use crate::json::{self, Members};
 use crate::unread::UnreadCounts;
 use log::ReceiptLog;
-
-/// `thread_id` of receipts for the main timeline.
-pub const MAIN_THREAD: &str = "main";
 
 /// The kinds of receipt that are stored as receipts; `m.fully_read` is account data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

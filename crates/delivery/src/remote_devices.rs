@@ -104,6 +104,6 @@ impl RemoteDevices {
 fn announce(tx: &mut Tx<'_>, user: &UserId) -> Result<(), DbError> {
     let position = tx.next_position()?;
     device_lists::record(tx, user.as_str(), device_lists::CROSS_SIGNING, position)?;
-    tx.announce(Change::DeviceList { user: user.clone(), position });
+    tx.announce(Change::DeviceList { user: user.clone(), private: false, position });
     Ok(())
 }

@@ -23,7 +23,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Shutdown};
+use plexus_base::{Clock, LongPoll, Shutdown};
 use plexus_protocol::id::UserId;
 use plexus_rooms::Rooms;
 use plexus_store::{Database, DbError, Position};
@@ -82,6 +82,8 @@ pub struct SyncRequest {
     pub set_presence: PresenceState,
     /// Whether state is that at the end of the timeline (`use_state_after`).
     pub state_after: bool,
+    /// Ends waiting early when its connection has to make room for another.
+    pub long_poll: LongPoll,
 }
 
 /// The point up to which an answer tells.
@@ -147,13 +149,15 @@ impl SyncEngine {
             }
             // Nothing concerned the user up to here: what follows need not look again.
             request.since = Some(now.token());
+            let waiting = request.long_poll.wait();
             tokio::select! {
-                () = woken => {}
-                () = self.parts.shutdown.begun() => {
-                    return Ok(Build::empty_answer(self, &request, now.token()).await?);
-                }
-                () = &mut timeout => return Ok(Build::empty_answer(self, &request, now.token()).await?),
+                () = woken => continue,
+                () = self.parts.shutdown.begun() => {}
+                () = waiting.must_end() => {}
+                () = &mut timeout => {}
             }
+            drop(waiting);
+            return Ok(Build::empty_answer(self, &request, now.token()).await?);
         }
     }
 

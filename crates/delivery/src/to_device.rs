@@ -51,6 +51,8 @@ pub enum ToDeviceError {
     TooLarge,
     #[error("the type of the messages is longer than {MAX_FIELD} bytes")]
     TypeTooLong,
+    #[error("the type of the messages contains U+0000")]
+    NulInType,
     #[error("a device id is longer than {MAX_DEVICE_ID_BYTES} bytes")]
     DeviceIdTooLong,
     #[error("the content of a message is not canonical JSON: {0}")]
@@ -143,7 +145,13 @@ impl NewMessages {
 
 /// Checks the type of messages.
 pub(crate) fn check_type(event_type: &str) -> Result<(), ToDeviceError> {
-    if event_type.len() > MAX_FIELD { Err(ToDeviceError::TypeTooLong) } else { Ok(()) }
+    if event_type.len() > MAX_FIELD {
+        return Err(ToDeviceError::TypeTooLong);
+    }
+    if event_type.contains('\0') {
+        return Err(ToDeviceError::NulInType);
+    }
+    Ok(())
 }
 
 /// The content of a message as it is stored and sent on, checked by `check`.

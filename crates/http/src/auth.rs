@@ -129,7 +129,8 @@ where
     }
 }
 
-fn token_error(error: TokenError) -> ApiError {
+/// What is answered to an access token that is not accepted.
+pub fn token_error(error: TokenError) -> ApiError {
     match error {
         TokenError::Unknown => ApiError::unknown_token(false),
         TokenError::Expired => ApiError::unknown_token(true),

@@ -11,8 +11,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use plexus_protocol::id::is_malformed_id;
+use plexus_protocol::json::{NotPortable, Object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::ApiError;
 
@@ -25,9 +28,16 @@ pub const MAX_JSON_BYTES: usize = 200 * 65_536;
 
 /// A JSON object read from the request's body; the Content-Type is not looked at, as the clients' habits demand.
 ///
-/// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, and those of [`read`].
+/// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, `M_MISSING_PARAM`, `M_INVALID_PARAM`, and those of [`read`].
 #[derive(Debug)]
 pub struct Json<T>(pub T);
+
+/// The text of a JSON object that is stored and later shown as it is. Every client can read it: its numbers are finite, its
+/// text is Unicode, and it does not nest deeper than [`MAX_PORTABLE_NESTING`](plexus_protocol::json::MAX_PORTABLE_NESTING).
+///
+/// Rejections: those of [`Json`].
+#[derive(Debug)]
+pub struct JsonText(pub String);
 
 /// As [`Json`], but an empty body counts as `{}`: for endpoints whose fields are all optional.
 #[derive(Debug)]
@@ -50,6 +60,21 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Js
     }
 }
 
+impl<S: Send + Sync> FromRequest<S> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        read(request).await?.work_on(object_text).await?.map(Self)
+    }
+}
+
+fn object_text(body: &[u8]) -> Result<String, ApiError> {
+    let text: Box<RawValue> = parse_object(body)?;
+    let checked = Object::parse(text.get()).map_err(NotPortable::from).and_then(|object| object.check_readable());
+    checked.map_err(|error| ApiError::bad_json(error.to_string()))?;
+    Ok(String::from(Box::<str>::from(text)))
+}
+
 /// Parses a JSON object into `T`. serde would read a struct from an array too; Matrix bodies are objects.
 pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::not_json("The request's body is not valid UTF-8"))?;
@@ -61,9 +86,21 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         });
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ApiError::bad_json(error.to_string()),
+        serde_json::error::Category::Data => wrong_shape(error.to_string()),
         _ => ApiError::not_json(format!("Content not JSON: {error}")),
     })
+}
+
+/// The error for a body of the wrong shape, of which `text` is serde's description, with the code that Synapse has for it:
+/// `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON` otherwise.
+pub fn wrong_shape(text: String) -> ApiError {
+    if text.starts_with("missing field") {
+        ApiError::missing_param(text)
+    } else if is_malformed_id(&text) {
+        ApiError::invalid_param(text)
+    } else {
+        ApiError::bad_json(text)
+    }
 }
 
 /// A 200 answer with `T` as its JSON body.

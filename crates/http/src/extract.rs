@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::rejection::PathRejection;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Deserializer};
 
 use crate::ApiError;
 
@@ -52,6 +53,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             }
         })
     }
+}
+
+/// Reads a token parameter. Some clients send an empty one where there is none: as in Synapse it counts as absent. For
+/// `#[serde(default, deserialize_with = "non_empty")]`.
+pub fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
 
 /// Refuses U+0000, which stands in a URI only as `%00`.

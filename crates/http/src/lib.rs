@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ambiguous` | requests that a proxy may have understood otherwise |
 //! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: who makes the request |
-//! | [`body`] | JSON in ([`Json`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); how much of it ([`BodyIntake`]) |
+//! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); how much of it ([`BodyIntake`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
 //! | [`federation`] | what clients are told when another server was asked in vain |
@@ -12,7 +12,7 @@
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |
-//! | [`peer`] | [`ClientIp`], [`Source`] |
+//! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`] |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
 mod ambiguous;
@@ -35,11 +35,11 @@ pub use plexus_accounts::Requester;
 pub use plexus_base::RateLimiter;
 
 pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
-pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, RawJson};
+pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
 pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};
-pub use extract::{Path, Query};
+pub use extract::{Path, Query, non_empty};
 pub use frame::{SERVER_TOKEN, frame};
 pub use page::Page;
-pub use peer::{ClientIp, Peer, Source};
+pub use peer::{ClientIp, LongPolling, Peer, Source};
 pub use routes::{BodyLimit, Client, Federation, Prefixes, Route, Routes};

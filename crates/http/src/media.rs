@@ -28,6 +28,7 @@ pub struct ThumbnailQuery {
     width: u32,
     height: u32,
     method: Option<String>,
+    animated: Option<bool>,
     timeout_ms: Option<u64>,
     allow_remote: Option<bool>,
 }
@@ -67,7 +68,12 @@ impl ThumbnailQuery {
                 return Err(ApiError::invalid_param(format!("method must be crop or scale, not {other:?}")));
             }
         };
-        Ok(ThumbnailRequest { width: self.width, height: self.height, method })
+        Ok(ThumbnailRequest {
+            width: self.width,
+            height: self.height,
+            method,
+            animated: self.animated.unwrap_or(false),
+        })
     }
 }
 

@@ -17,12 +17,14 @@ pub struct Page {
     pub html: String,
     /// The text of the only `<script>` element that may run.
     pub script: Option<&'static str>,
+    /// What else the page may do: directives of its content security policy.
+    pub allowed: Option<&'static str>,
 }
 
 impl Page {
     /// A page without a script.
     pub fn new(html: impl Into<String>) -> Self {
-        Self { status: StatusCode::OK, html: html.into(), script: None }
+        Self { status: StatusCode::OK, html: html.into(), script: None, allowed: None }
     }
 
     fn policy(&self) -> String {
@@ -30,7 +32,11 @@ impl Page {
             Some(script) => format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes()))),
             None => "'none'".to_owned(),
         };
-        format!("default-src 'none'; script-src {script}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+        let allowed = self.allowed.map(|directives| format!("; {directives}")).unwrap_or_default();
+        format!(
+            "default-src 'none'; script-src {script}; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'{allowed}"
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
+use plexus_base::LongPoll;
 use plexus_base::rate_limiter::{is_shared_by_many, network};
 
 /// The longest request id taken over from a proxy, in bytes.
@@ -73,6 +74,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
 
 pub(crate) fn of(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<Peer>()?.client_ip(&parts.headers)
+}
+
+/// The connection of the request, for a handler that waits for something to happen.
+#[derive(Debug, Clone)]
+pub struct LongPolling(pub LongPoll);
+
+impl<S: Send + Sync> FromRequestParts<S> for LongPolling {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get().cloned().unwrap_or_default()))
+    }
 }
 
 /// The address by which strangers are told apart where each may have a share of something. `None` if many may be behind

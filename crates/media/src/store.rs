@@ -12,6 +12,7 @@ use plexus_base::{Clock, Random, private};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media::{self, Content, Filled};
 use plexus_store::{Database, DbError};
+use quick_cache::sync::Cache;
 use tokio::fs::{self, File};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore};
 
@@ -20,7 +21,7 @@ pub use quota::UploadLimit;
 use crate::paths;
 use crate::remote::FetchError;
 use crate::space::{FreeSpace, Storing};
-use crate::thumbnail::{self, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
+use crate::thumbnail::{self, Format, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize, animation};
 use crate::upload::{Description, Kept, Upload, UploadError};
 
 /// The letters of a media id; Synapse's have as many.
@@ -28,6 +29,12 @@ const MEDIA_ID_LENGTH: usize = 24;
 
 /// Thumbnails made at the same time: each may hold two decoded images in memory.
 const CONCURRENT_THUMBNAILS: usize = 2;
+
+/// How long an animated thumbnail may take to make, until a still one is made instead.
+const MAX_ANIMATION_TIME: Duration = Duration::from_secs(10);
+
+/// How many images are remembered to have no animated thumbnails: to find out again, they have to be decoded.
+const KNOWN_STILL: usize = 10_000;
 
 /// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are eight
 /// million; beyond, they are made in the configured sizes only.
@@ -72,6 +79,8 @@ pub struct MediaStore {
     /// Whose turn it is to fill an id, by its hash.
     filling: Vec<Arc<Mutex<()>>>,
     thumbnails: Arc<Semaphore>,
+    /// Hashes of images that have no animated thumbnails.
+    still: Cache<Box<[u8]>, ()>,
     space: Arc<FreeSpace>,
 }
 
@@ -145,6 +154,7 @@ impl MediaStore {
             filled: Notify::new(),
             filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
+            still: Cache::new(KNOWN_STILL),
             space,
         })
     }
@@ -358,39 +368,78 @@ impl MediaStore {
         content: &Content,
         request: ThumbnailRequest,
     ) -> Result<OpenMedia, MediaError> {
-        let format = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
+        let still = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
+        let animated = request.animated && animation::may_be_animated(&content.content_type);
+        let formats = [Format::Gif, still];
+        for format in if animated && self.still.get(&*content.sha256).is_none() { &formats[..] } else { &formats[1..] }
+        {
+            let (size, target) = self.place(&thumbnails, request, *format).await;
+            if !fs::try_exists(&target).await.unwrap_or(false)
+                && !self.make_thumbnail(source.clone(), target.clone(), size, *format).await?
+            {
+                self.still.insert(content.sha256.as_slice().into(), ());
+                continue;
+            }
+            let file = open(&target).await?;
+            let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
+            let hash = hex(&content.sha256);
+            return Ok(OpenMedia {
+                content_type: format.content_type().to_owned(),
+                upload_name: None,
+                length,
+                tag: format!("{hash}-{}-{}-{}-{}", size.width, size.height, size.method.as_str(), format.subtype()),
+                file,
+            });
+        }
+        Err(ThumbnailError::NotAnImage.into())
+    }
+
+    /// The size of the thumbnail that answers a request, and its file.
+    async fn place(&self, thumbnails: &Path, request: ThumbnailRequest, format: Format) -> (ThumbnailSize, PathBuf) {
         let sizes = &self.settings.thumbnail_sizes;
         let any_size = self.settings.dynamic_thumbnails || sizes.is_empty();
         let mut size = if any_size { request.exact() } else { thumbnail::choose(sizes, request) };
         let mut target = thumbnails.join(paths::thumbnail_name(&size, format));
-        if any_size && !fs::try_exists(&target).await.unwrap_or(false) && has_many_files(&thumbnails).await {
+        if any_size && !fs::try_exists(&target).await.unwrap_or(false) && has_many_files(thumbnails).await {
             size = if sizes.is_empty() { LAST_THUMBNAIL } else { thumbnail::choose(sizes, request) };
             target = thumbnails.join(paths::thumbnail_name(&size, format));
         }
-        if !fs::try_exists(&target).await.unwrap_or(false) {
-            if !self.space.has_room(Storing::Copy).await {
-                return Err(self.refused(UploadError::NoSpace));
-            }
-            let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
-            let (most, made, spare) = (self.settings.max_image_pixels, target.clone(), self.random.alphanumeric(8));
-            let work = move || {
-                // Held by the work, not by who waits for it: the work goes on when a client hangs up.
-                let _permit = permit;
-                if made.exists() { Ok(()) } else { thumbnail::make(&source, &made, &spare, size, format, most) }
-            };
-            tokio::task::spawn_blocking(work)
-                .await
-                .map_err(|panic| MediaError::Io { path: target.clone(), error: io::Error::other(panic) })??;
+        (size, target)
+    }
+
+    /// Makes a thumbnail; `false` when it cannot be an animated one.
+    async fn make_thumbnail(
+        &self,
+        source: PathBuf,
+        target: PathBuf,
+        size: ThumbnailSize,
+        format: Format,
+    ) -> Result<bool, MediaError> {
+        if !self.space.has_room(Storing::Copy).await {
+            return Err(self.refused(UploadError::NoSpace));
         }
-        let file = open(&target).await?;
-        let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
-        Ok(OpenMedia {
-            content_type: format.content_type().to_owned(),
-            upload_name: None,
-            length,
-            tag: format!("{}-{}-{}-{}", hex(&content.sha256), size.width, size.height, size.method.as_str()),
-            file,
-        })
+        let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
+        let (most, spare, clock) = (self.settings.max_image_pixels, self.random.alphanumeric(8), self.clock.clone());
+        let path = target.clone();
+        let work = move || {
+            // Held by the work, not by who waits for it: the work goes on when a client hangs up.
+            let _permit = permit;
+            if target.exists() {
+                return Ok(true);
+            }
+            if format != Format::Gif {
+                return thumbnail::make(&source, &target, &spare, size, format, most).map(|()| true);
+            }
+            let begun = clock.monotonic();
+            let expired = || clock.monotonic().saturating_sub(begun) > MAX_ANIMATION_TIME;
+            match animation::make(&source, &target, &spare, size, most, expired) {
+                // What cannot be animated may still have a first frame that can be shown.
+                Err(ThumbnailError::Unreadable(_)) => Ok(false),
+                made => made,
+            }
+        };
+        let made = tokio::task::spawn_blocking(work).await;
+        Ok(made.map_err(|panic| MediaError::Io { path, error: io::Error::other(panic) })??)
     }
 }
 

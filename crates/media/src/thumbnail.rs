@@ -1,11 +1,14 @@
 //! Thumbnails: which size answers a request, and making it.
 
+pub mod animation;
+
 use std::fs;
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{IntoImageView as _, ResizeOptions, Resizer};
+use image::codecs::gif::GifEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
@@ -48,6 +51,8 @@ pub struct ThumbnailRequest {
     /// Pixels.
     pub height: u32,
     pub method: Method,
+    /// Whether an animated one is preferred.
+    pub animated: bool,
 }
 
 /// The largest side made on demand, in pixels.
@@ -67,8 +72,11 @@ impl ThumbnailRequest {
 /// The format a thumbnail is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// Without transparency.
     Jpeg,
     Png,
+    /// Animated.
+    Gif,
 }
 
 impl Format {
@@ -77,6 +85,7 @@ impl Format {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
+            Self::Gif => "image/gif",
         }
     }
 
@@ -84,6 +93,7 @@ impl Format {
         match self {
             Self::Jpeg => "jpeg",
             Self::Png => "png",
+            Self::Gif => "gif",
         }
     }
 }
@@ -108,7 +118,7 @@ pub fn format_for(content_type: &str) -> Option<Format> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "image/jpeg" | "image/jpg" => Some(Format::Jpeg),
-        "image/png" | "image/gif" | "image/webp" => Some(Format::Png),
+        "image/png" | "image/apng" | "image/gif" | "image/webp" => Some(Format::Png),
         _ => None,
     }
 }
@@ -149,6 +159,7 @@ pub fn make(
     match format {
         Format::Jpeg => small.write_with_encoder(JpegEncoder::new_with_quality(&mut file, 80))?,
         Format::Png => small.write_with_encoder(PngEncoder::new(&mut file))?,
+        Format::Gif => small.write_with_encoder(GifEncoder::new(&mut file))?,
     }
     file.flush().and_then(|()| fs::rename(&incomplete, target)).map_err(io)
 }
@@ -157,10 +168,7 @@ fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError
     let io = |error| ThumbnailError::Io { path: source.to_owned(), error };
     let mut reader =
         ImageReader::new(BufReader::new(fs::File::open(source).map_err(io)?)).with_guessed_format().map_err(io)?;
-    let mut limits = Limits::default();
-    // Four bytes a pixel, and as much again for the decoder.
-    limits.max_alloc = Some(max_pixels.saturating_mul(8));
-    reader.limits(limits);
+    reader.limits(limits(max_pixels));
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -173,6 +181,13 @@ fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError
     Ok(image)
 }
 
+fn limits(max_pixels: u64) -> Limits {
+    let mut limits = Limits::default();
+    // Four bytes a pixel, and as much again for the decoder.
+    limits.max_alloc = Some(max_pixels.saturating_mul(8));
+    limits
+}
+
 fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<DynamicImage, ThumbnailError> {
     // Eight bits a channel is what both output formats are written in here. The code for other pixels is not even in the program.
     let image = DynamicImage::ImageRgba8(image.into_rgba8());
@@ -181,7 +196,7 @@ fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<Dy
         return Err(ThumbnailError::NotAnImage);
     };
     // JPEG has no transparency.
-    let mut options = ResizeOptions::new().use_alpha(format == Format::Png);
+    let mut options = ResizeOptions::new().use_alpha(format != Format::Jpeg);
     if size.method == Method::Crop {
         options = options.fit_into_destination(None);
     }
@@ -191,7 +206,7 @@ fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<Dy
     let small = DynamicImage::ImageRgba8(small);
     Ok(match format {
         Format::Jpeg => DynamicImage::ImageRgb8(small.into_rgb8()),
-        Format::Png => small,
+        Format::Png | Format::Gif => small,
     })
 }
 

@@ -33,7 +33,7 @@ use crate::dial::Dialer;
 use crate::tls::{Tls, TlsSetupError};
 use answer::Admission;
 use connector::Connector;
-use destinations::Destinations;
+use destinations::{Destinations, with_jitter};
 use discovery::Discovery;
 use exchange::{Exchange, Signed};
 use lease::Lease;
@@ -43,6 +43,7 @@ use web::Web;
 
 pub use answer::StreamedAnswer;
 pub use call::{Call, Patience};
+pub use destinations::CameBack;
 pub use error::{ConnectError, FederationError};
 pub use gates::{Gates, Pass};
 pub use keys::{KeyRing, KeyRingParts, NotSigned, TooManySearches, TrustedKeyServer, WantedKey};
@@ -102,7 +103,8 @@ impl FederationClient {
         let pool = Arc::new(Pool::new(settings.max_connections, clock.clone()));
         let user_agent = HeaderValue::from_str(&settings.user_agent);
         let user_agent = user_agent.unwrap_or(HeaderValue::from_static("Plexus"));
-        let destinations = Destinations::load(db, clock.clone(), random.clone(), settings.backoff.clone()).await?;
+        let patience = (settings.backoff.clone(), settings.retries.clone());
+        let destinations = Destinations::load(db, clock.clone(), random.clone(), patience).await?;
         let web = || Web::new(Arc::clone(&connector), Arc::clone(&pool), user_agent.clone());
         Ok(Self {
             discovery: Discovery::new(web(), clock.clone()),
@@ -214,6 +216,16 @@ impl FederationClient {
         self.destinations.until(server)
     }
 
+    /// Whether deliveries to `server` that failed are being tried again, before it is left alone.
+    pub fn is_retried(&self, server: &ServerName) -> bool {
+        self.destinations.is_retried(server)
+    }
+
+    /// Whether [`Self::came_back`] will return `server` for the next of these tries.
+    pub fn will_be_retried(&self, server: &ServerName) -> bool {
+        self.destinations.will_be_retried(server)
+    }
+
     /// Whether `server` failed and has neither answered nor talked to us since.
     pub fn is_failing(&self, server: &ServerName) -> bool {
         self.destinations.is_failing(server)
@@ -225,8 +237,8 @@ impl FederationClient {
     }
 
     /// Waits for the next server that failed and is worth trying again: it answered or talked to us, or has been left alone
-    /// for long enough. Each is told once, to one caller, for each time that it failed.
-    pub async fn came_back(&self) -> ServerName {
+    /// for long enough. Each is returned once, to one caller, for each time that it failed.
+    pub async fn came_back(&self) -> CameBack {
         self.destinations.came_back().await
     }
 
@@ -290,17 +302,20 @@ impl FederationClient {
 
     /// How often `call` may be tried: not at all while the destination is left alone, unless somebody waits.
     fn begin(&self, destination: &ServerName, call: &Call) -> Result<Tries, FederationError> {
-        let retries = &self.settings.retries;
         let backed_off = self.destinations.until(destination);
+        let is_retried = call.patience == Patience::Persistent && self.destinations.is_retried(destination);
         let left = match (call.patience, backed_off) {
+            _ if is_retried => 0,
             (Patience::Background | Patience::Persistent, Some(until_ms)) => {
                 return Err(FederationError::BackingOff { destination: destination.clone(), until_ms });
             }
             (Patience::Now, Some(_)) => 0,
             _ if call.timeout.is_some() => 0,
-            (Patience::Now | Patience::Background, None) => retries.short,
-            (Patience::Persistent, None) => retries.long,
+            (_, None) => self.settings.retries.short,
         };
+        if call.patience == Patience::Persistent {
+            self.destinations.delivery_begins(destination);
+        }
         Ok(Tries { left, tried: 0, began: self.clock.now_ms(), backed_off: backed_off.is_some() })
     }
 
@@ -314,34 +329,48 @@ impl FederationClient {
         result: Result<T, FederationError>,
     ) -> ControlFlow<Result<T, FederationError>> {
         match &result {
-            Ok(_) => self.destinations.answered(destination).await,
-            Err(error) if tries.left > 0 && error.is_worth_another_try(call.patience) => {
+            Ok(_) => {
+                self.destinations.delivery_ends(destination);
+                self.destinations.answered(destination).await;
+            }
+            Err(error) if tries.left > 0 && error.is_worth_another_try() => {
                 tracing::debug!("trying again: {error}");
-                self.clock.sleep(self.pause(call.patience, tries.tried)).await;
+                self.clock.sleep(self.pause(tries.tried)).await;
                 tries.left -= 1;
                 tries.tried += 1;
                 return ControlFlow::Continue(());
             }
-            // Who waits must not make a server that is left alone be left alone for longer.
-            Err(error) if call.unauthorized_is_no_outage && error.status() == Some(StatusCode::UNAUTHORIZED) => {
-                tracing::debug!("not an outage: {error}");
-            }
-            Err(error) if error.is_outage() && !tries.backed_off => {
-                self.destinations.failed(destination, tries.began, error).await;
-            }
-            Err(_) => {}
+            Err(error) => self.note_failure(destination, call, tries, error).await,
         }
         ControlFlow::Break(result)
     }
 
-    /// How long to wait after failure number `tried` (from 0), with jitter.
-    fn pause(&self, patience: Patience, tried: u32) -> Duration {
-        let retries = &self.settings.retries;
-        let pause = match patience {
-            Patience::Persistent => Duration::from_secs(4u64.saturating_pow(tried + 1)).min(retries.long_delay),
-            _ => Duration::from_millis(500u64.saturating_mul(2u64.saturating_pow(tried))).min(retries.short_delay),
-        };
-        pause.mul_f64(0.8 + 0.6 * (self.random.below(1000) as f64 / 1000.0))
+    async fn note_failure(&self, destination: &ServerName, call: &Call, tries: &Tries, error: &FederationError) {
+        let is_about_content = call.unauthorized_is_no_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
+        let is_outage = error.is_outage() && !is_about_content;
+        if call.patience == Patience::Persistent {
+            let heard_from = self.destinations.delivery_ends(destination);
+            if is_outage && heard_from {
+                tracing::debug!("trying again at once: {error}");
+                self.destinations.retry_at_once(destination);
+                return;
+            }
+            if is_outage && error.is_worth_a_later_try() && self.destinations.retry(destination) {
+                tracing::debug!("trying again later: {error}");
+                return;
+            }
+            self.destinations.end_retries(destination);
+        }
+        // A user who asks a server that is left alone must not make it be left alone for longer.
+        if is_outage && !tries.backed_off {
+            self.destinations.failed(destination, tries.began, error).await;
+        }
+    }
+
+    /// How long to wait after failure number `tried` (from 0) of a call.
+    fn pause(&self, tried: u32) -> Duration {
+        let pause = Duration::from_millis(500_u64.saturating_mul(2_u64.saturating_pow(tried)));
+        with_jitter(pause.min(self.settings.retries.short_delay), &self.random)
     }
 }
 

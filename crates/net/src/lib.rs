@@ -14,8 +14,8 @@ mod tls;
 pub use client::{Answer, NetError, send};
 pub use dial::{AddressGuard, DialError};
 pub use federation::{
-    Call, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedAnswer, TooManySearches,
-    WantedKey,
+    Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedAnswer,
+    TooManySearches, WantedKey,
 };
 pub use tls::{TlsSettings, TlsSetupError};
 

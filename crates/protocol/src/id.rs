@@ -36,6 +36,12 @@ pub enum IdError {
     InvalidCharacter,
 }
 
+/// Whether the text of a deserialization error says that an identifier is malformed; serde passes on nothing else of
+/// it.
+pub fn is_malformed_id(error: &str) -> bool {
+    ["UserId ", "RoomId ", "RoomAlias ", "EventId ", "ServerName "].iter().any(|name| error.starts_with(name))
+}
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*

@@ -11,7 +11,7 @@ mod portable;
 mod tests;
 mod write;
 
-pub use number::Number;
+pub use number::{MAX_SAFE_INTEGER, Number};
 pub use object::Object;
 pub use parse::{MAX_NESTING, ParseError};
 pub use portable::{MAX_PORTABLE_NESTING, NotPortable};

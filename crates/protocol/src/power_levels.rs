@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     event::Pdu,
     id::UserId,
-    json::{Object, Value},
+    json::{MAX_SAFE_INTEGER, Object, Value},
     rules::RoomVersionRules,
 };
 
@@ -175,6 +175,11 @@ impl PowerLevels {
         PowerLevel::Level(find(&self.events, event_type).unwrap_or(self.field(default)))
     }
 
+    /// Every event type with a level of its own, in order of type.
+    pub fn events(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.events.iter().map(|(event_type, level)| (&**event_type, *level))
+    }
+
     /// The level needed to invite.
     pub fn invite(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::Invite))
@@ -312,6 +317,28 @@ pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
     let additional = || create.content().get_array("additional_creators").unwrap_or_default();
     create.sender().as_str() == user
         || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
+}
+
+/// The content of an `m.room.power_levels` event with every level as the integer that it stands for under `rules`, as
+/// room versions 10 and later want them. What is not a level there is left out: it had no effect.
+#[must_use]
+pub fn with_integer_levels(rules: &RoomVersionRules, content: &Object) -> Object {
+    let integer = |value: &Value| Some(level(rules, value)?.clamp(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER));
+    let mut integers = Object::new();
+    for (key, value) in content.iter() {
+        if LevelField::ALL.iter().any(|field| field.as_str() == key) {
+            if let Some(level) = integer(value) {
+                integers.insert(key, level);
+            }
+        } else if matches!(key, "events" | "notifications" | "users") {
+            let entries = value.as_object().into_iter().flat_map(Object::iter);
+            let levels: Object = entries.filter_map(|(name, value)| Some((name, integer(value)?))).collect();
+            integers.insert(key, levels);
+        } else {
+            integers.insert(key, value.clone());
+        }
+    }
+    integers
 }
 
 /// The level a value stands for in this room version; `None` when it is not one.

@@ -17,6 +17,6 @@ pub use self::{
     defaults::{default_ruleset, default_ruleset_with_legacy_mentions},
     evaluate::{Owner, RoomContext},
     event_path::EventView,
-    model::{Action, ActionName, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar, SetTweak, actions},
+    model::{Action, ActionName, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar, SetTweak},
     user_rules::{NewRule, Placement, UserRules, UserRulesError},
 };

@@ -33,6 +33,7 @@ async fn measure(db: Database) {
         cache_bytes: 64 << 20,
         describing: stripped::usual().collect(),
         limits: plexus_rooms::MembershipLimits::none(&clock),
+        forget_on_leave: false,
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&rooms)), Arc::new(EventSender::new(Arc::clone(&rooms))));
     let begun = clock.monotonic();
@@ -87,6 +88,7 @@ fn message(room: &RoomId, round: &str, number: usize) -> NewEvent {
 
 fn new_room() -> NewRoom {
     NewRoom {
+        room_id: None,
         creator: user(),
         version: RoomVersion::V12,
         preset: Preset::PrivateChat,

@@ -124,6 +124,7 @@ impl AutoJoin {
         }
         let invited = settings.preset != Preset::PublicChat && host != user;
         let new = NewRoom {
+            room_id: None,
             creator: host.clone(),
             version: settings.version,
             preset: settings.preset,

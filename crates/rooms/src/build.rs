@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plexus_protocol::auth;
+use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::{Pdu, auth_types};
 use plexus_protocol::id::{EventId, RoomId, UserId};
@@ -17,9 +17,11 @@ use crate::error::SendError;
 use crate::head::{self, Extremity, Head, StateChange, Tip};
 use crate::load;
 use crate::persist::{Append, PendingEvent, PendingSnapshot, PersistError, Sending};
+use crate::receive::Accepted;
 use crate::redactions::{PendingRedaction, Target};
 use crate::registry::Rooms;
 use crate::room::Room;
+use crate::send::content;
 use crate::state_map::{StateEntry, StateMap};
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::transactions::TransactionKey;
@@ -126,6 +128,27 @@ impl Rooms {
         Err(SendError::Contended)
     }
 
+    /// Builds an event on the room's head, to be sent with [`Self::send_built`]. Meanwhile the room may change.
+    pub(crate) async fn build_on_head(&self, room: &Room, draft: &Draft) -> Result<Built, SendError> {
+        let head = self.lock_head(room).await?;
+        self.build(Some(&room.id), room.version, &head, draft).await
+    }
+
+    /// Sends an event that [`Self::build_on_head`] built: it stands beside what others have sent since.
+    pub(crate) async fn send_built(
+        &self,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+        transaction: Option<&(TransactionKey, Transaction)>,
+    ) -> Result<Sent, SendError> {
+        match self.place_own(room, pdu, transaction).await? {
+            Accepted::Timeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
+            Accepted::Known => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
+            // The sender has lost the right to it meanwhile.
+            Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended),
+        }
+    }
+
     /// The room's head, to build on. After a failed commit it is taken from the database again.
     pub(crate) async fn lock_head<'a>(&self, room: &'a Room) -> Result<MutexGuard<'a, Head>, DbError> {
         let mut head = room.head.lock().await;
@@ -175,6 +198,7 @@ impl Rooms {
         head: &Head,
         draft: &Draft,
     ) -> Result<Built, SendError> {
+        content::check(&self.server_name, room_id, head.tip.extremities.is_empty(), draft)?;
         let replaced = self.replaced(version, head, draft).await?;
         if let Some((_, Some(before))) = &replaced
             && before.sender() == &draft.sender
@@ -282,6 +306,7 @@ impl Rooms {
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
             sending: Sending::Own,
+            missing: None,
             pdu,
         };
         Ok(Built::Event(Box::new(pending), next))
@@ -354,6 +379,16 @@ pub(crate) struct AuthState {
 }
 
 impl AuthState {
+    /// Adds those of `events` that are member events of users of whom the state has none.
+    pub fn add_members<'a>(&mut self, events: impl Iterator<Item = &'a AuthEvent>) {
+        for AuthEvent { pdu, .. } in events.filter(|event| !event.rejected) {
+            let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { continue };
+            if !self.state.iter().any(|known| known.is_state("m.room.member", user)) {
+                self.state.push(pdu.clone());
+            }
+        }
+    }
+
     /// As `auth::check` asks for it.
     pub fn lookup(&self) -> impl Fn(&str, &str) -> Option<Pdu> {
         |event_type, state_key| self.state.iter().find(|pdu| pdu.is_state(event_type, state_key)).cloned()

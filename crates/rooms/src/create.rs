@@ -56,6 +56,9 @@ pub struct InitialState {
 /// A room to be created.
 #[derive(Clone, Debug)]
 pub struct NewRoom {
+    /// Its id, from [`RoomCreator::new_room_id`], when that has to be known before the room exists. Ignored from room
+    /// version 12 on.
+    pub room_id: Option<RoomId>,
     /// A local user.
     pub creator: UserId,
     /// The room's version.
@@ -93,7 +96,7 @@ pub struct NewRoom {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// An event of the new room is not allowed: its power levels or initial state contradict themselves.
-    #[error("{event_type} is not possible in the new room: {error}")]
+    #[error("The new room cannot have this {event_type}: {error}")]
     InvalidState {
         /// The event's type.
         event_type: String,
@@ -101,7 +104,7 @@ pub enum CreateError {
         error: SendError,
     },
     /// The alias exists.
-    #[error("the room's alias exists already")]
+    #[error("The room alias is already taken")]
     AliasTaken,
     /// This server does not let anybody invite so many, or anybody at all.
     #[error(transparent)]
@@ -154,7 +157,11 @@ impl RoomCreator {
     /// The room with all its events, not committed.
     async fn build(&self, new: &NewRoom) -> Result<(Arc<Room>, Append), CreateError> {
         let version = new.version;
-        let mut room_id = if version.rules().create_event_is_room_id { None } else { Some(self.new_room_id()?) };
+        let mut room_id = match &new.room_id {
+            _ if version.rules().create_event_is_room_id => None,
+            Some(room_id) => Some(room_id.clone()),
+            None => Some(self.new_room_id()?),
+        };
         let mut head = Head::of(&head::empty_view(version), 0);
         let mut events: Vec<PendingEvent> = Vec::new();
         for draft in self.drafts(new).await? {
@@ -190,7 +197,8 @@ impl RoomCreator {
         now.max(last.unwrap_or(0) + 1)
     }
 
-    fn new_room_id(&self) -> Result<RoomId, CreateError> {
+    /// An id for a new room, before room version 12.
+    pub(crate) fn new_room_id(&self) -> Result<RoomId, CreateError> {
         let name = self.rooms.random.alphanumeric(ROOM_ID_LENGTH);
         RoomId::try_from(format!("!{name}:{}", self.rooms.server_name))
             .map_err(|error| DbError::bad_data("server_name", error).into())

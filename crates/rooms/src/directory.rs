@@ -77,7 +77,8 @@ impl DirectoryPage {
     /// # Errors
     /// See [`DirectoryError`].
     pub async fn of(rooms: &Rooms, query: DirectoryQuery) -> Result<Self, DirectoryError> {
-        let start = match query.since.as_deref() {
+        // As in Synapse an empty token counts as absent.
+        let start = match query.since.as_deref().filter(|since| !since.is_empty()) {
             None => 0,
             Some(since) => {
                 since.strip_prefix('o').and_then(|offset| offset.parse().ok()).ok_or(DirectoryError::Since)?

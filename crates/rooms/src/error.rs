@@ -8,60 +8,64 @@ use plexus_store::DbError;
 
 use crate::persist::PersistError;
 use crate::receive::ReceiveError;
+use crate::send::content::ContentError;
 
 /// Why an event was not sent. Nothing has been stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// This server does not know the room.
-    #[error("unknown room")]
+    #[error("Unknown room")]
     UnknownRoom,
     /// The room does not allow it.
     #[error("{0}")]
     Forbidden(#[from] AuthRejection),
     /// The event is larger than events may be.
-    #[error("the event is too large: {0}")]
+    #[error("The event is too large: {0}")]
     TooLarge(BuildError),
     /// The event would not be well formed.
     #[error("{0}")]
     Malformed(BuildError),
     /// `m.room.redaction` without an event to redact.
-    #[error("the redaction does not say what it redacts")]
+    #[error("The redaction does not say which event it redacts")]
     RedactsNothing,
     /// The event to be redacted is not known.
-    #[error("the event to be redacted was not found")]
+    #[error("The event to redact was not found")]
     UnknownRedactionTarget,
     /// Events of this type are not to be redacted.
-    #[error("events of this type cannot be redacted")]
+    #[error("Events of this type cannot be redacted")]
     RedactionOfProtected,
     /// The redact level is too low.
-    #[error("you do not have permission to redact events of others")]
+    #[error("You do not have permission to redact events of others")]
     RedactionForbidden,
     /// The user has reacted so already.
-    #[error("you have already reacted with this")]
+    #[error("You have already sent this reaction")]
     DuplicateAnnotation,
     /// `m.relates_to` names what it must not.
     #[error("{0}")]
     BadRelation(&'static str),
+    /// The content is not what events of the type have.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// A member event says what it must not.
     #[error("{0}")]
     MemberContent(&'static str),
     /// Memberships are not set like other state.
-    #[error("memberships are changed by joining, leaving, inviting, knocking, kicking and banning")]
+    #[error("Memberships are changed by joining, leaving, inviting, knocking, kicking and banning")]
     Membership,
     /// An alias of `m.room.canonical_alias` does not point to the room.
-    #[error("alias {0} does not point to this room")]
+    #[error("The alias {0} does not point to this room")]
     AliasNotOfRoom(String),
     /// An alias of `m.room.canonical_alias` is no alias.
     #[error("{0:?} is not a room alias")]
     InvalidAlias(String),
     /// Part of the room's state is missing, and it takes long to come.
-    #[error("other servers have not told all of the room's state yet; try again later")]
+    #[error("This server is still fetching the members of the room from other servers; try again later")]
     StatePending,
     /// Other writers were faster, again and again.
-    #[error("the room changed too often; try again")]
+    #[error("The room is too busy; try again")]
     Contended,
     /// The room's policy server refuses the event, or cannot be asked.
-    #[error("the room's policy server has not recommended the event: {0}")]
+    #[error("The room's policy server does not accept the event: {0}")]
     Policy(Box<FederationError>),
     /// It was not placed in the room.
     #[error(transparent)]

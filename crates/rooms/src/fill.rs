@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plexus_protocol::id::UserId;
 use plexus_store::repo::current_state::Delta;
-use plexus_store::repo::memberships::MembershipRow;
+use plexus_store::repo::memberships::{Member, MembershipRow};
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::rooms::Advance;
 use plexus_store::repo::state_snapshots::{self, Key};
@@ -199,12 +199,14 @@ fn fill_some(
             let is_own = user.server_name() == shared.server_name.as_str();
             let position = if is_own { tx.next_position()? } else { joined_at };
             let (room_nid, event_nid) = (room.nid, entry.nid);
-            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
-            rows.push((lookups.user(tx, user)?, row));
-            known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten: false }));
+            let forgotten = shared.forgets(kind);
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
+            rows.push((Member { user_nid: lookups.user(tx, user)?, is_local: is_own }, row));
+            known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten }));
             if is_own {
                 let joined = kind == MembershipKind::Join;
-                tx.announce(Change::Membership { user: user.clone(), room: room_nid, joined, position });
+                let user = user.clone();
+                tx.announce(Change::Membership { user, room: room_nid, joined, was_joined: false, position });
             }
         }
     }
@@ -254,6 +256,7 @@ impl Finish {
             room.epoch.fetch_add(1, Ordering::Release);
             shared.changed(&room);
             room.filled.notify_waiters();
+            shared.directory.changed();
         });
         Ok(())
     }

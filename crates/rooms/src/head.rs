@@ -11,6 +11,7 @@ use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::{CurrentState, RoomView};
 use crate::state_map::{StateEntry, StateMap};
+use crate::timeline::Gaps;
 use crate::timeline_event::TimelineEvent;
 
 /// A forward extremity.
@@ -71,6 +72,7 @@ pub(crate) fn empty_view(version: RoomVersion) -> RoomView {
         recent: Arc::new([]),
         recent_after: 0,
         merged: 0,
+        gaps: Gaps::default(),
         partial: None,
     }
 }

@@ -2,6 +2,7 @@
 //! acknowledged; then each room's events are placed one after the other, different rooms at the same time.
 
 mod lanes;
+mod retries;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,8 @@ use plexus_store::repo::received::NewStaged;
 use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
 use serde::{Deserialize, Serialize};
 
-use crate::membership_kind::MembershipKind;
 use crate::peers::RawPdu;
-use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite};
+use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 use crate::room::Room;
 
 use lanes::Lanes;
@@ -25,8 +25,6 @@ use lanes::Lanes;
 const ORIGIN_LOCKS: usize = 256;
 /// How many events of one server may wait to be placed. A server with more has to wait until there are fewer.
 const MAX_STAGED: u32 = 2_000;
-/// How often an event that the database could not take is tried, once at each start.
-const MAX_FAILURES: i64 = 3;
 
 /// Takes transactions in.
 pub struct Inbox {
@@ -90,10 +88,8 @@ impl Inbox {
     /// When the database fails.
     pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
         let db = &self.receiver.rooms.db;
-        for (room, event) in db.write(|tx| repo::received::take_up(tx, MAX_FAILURES)).await? {
-            let event = lanes::name_of(&event);
-            tracing::error!(room, event, "a received event failed at {MAX_FAILURES} starts and is given up");
-        }
+        // What has to wait is tried at once: what it waits for may have changed with the program.
+        db.write(|tx| repo::received::take_up(tx, i64::MAX.unsigned_abs())).await?;
         for room in db.read(repo::received::staged_rooms).await? {
             self.wake(room, None);
         }
@@ -215,7 +211,7 @@ impl Inbox {
     /// Our user is not invited any more to a room that this server is not in.
     async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
         if !self.may_end(room, pdu).await? {
-            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: it is not of the server that invited");
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite");
             return Ok(());
         }
         match self.receiver.rooms.set_from_outside(room, pdu).await {
@@ -228,18 +224,13 @@ impl Inbox {
         }
     }
 
-    /// Whether an event may end an invite. The room's power levels are not known here, so only the server that invited is believed;
-    /// of a knock nobody is known whose answer it would have to be.
     async fn may_end(&self, room: &Room, pdu: &Pdu) -> Result<bool, DbError> {
         let view = room.view();
         let Some(entry) = pdu.state_key().and_then(|user| view.state.get("m.room.member", user)) else {
             return Ok(false);
         };
-        if entry.membership != Some(MembershipKind::Invite) {
-            return Ok(true);
-        }
-        let invite = room.readable_state_event(entry).await?;
-        Ok(invite.is_some_and(|invite| invite.pdu.sender().server_name() == pdu.sender().server_name()))
+        let waiting = room.readable_state_event(entry).await?;
+        Ok(waiting.is_some_and(|waiting| may_end(&waiting.pdu, pdu)))
     }
 
     /// The room of an event; `None` also, with a line in the log, when the room cannot be read: the other events are

@@ -14,6 +14,7 @@ pub mod stripped;
 pub mod summary;
 pub mod timeline;
 pub mod upgrade;
+mod user_directory;
 
 mod auth_index;
 mod auto_join;
@@ -63,9 +64,10 @@ pub use membership::{MembershipChange, MembershipChanger, MembershipError, Redem
 pub use membership_kind::MembershipKind;
 pub use memberships::{Membership, Memberships, UserRooms};
 pub use profile::{ProfileError, Profiles};
-pub use receive::{Accepted, PduReceiver, ReceiveError};
+pub use receive::{Accepted, Filled, PduReceiver, ReceiveError};
 pub use registry::{CacheSize, Rooms, RoomsOptions};
 pub use room::{CurrentState, HistoryVisibility, JoinRule, Room, RoomView};
+pub use send::content::ContentError;
 pub use send::{EventSender, NewEvent};
 pub use servers::Servers;
 pub use sorted::SortedSet;
@@ -73,3 +75,4 @@ pub use state_filler::StateFiller;
 pub use state_map::{StateEntry, StateMap};
 pub use stripped::{StrippedState, TooMuchStrippedState};
 pub use timeline_event::{ClientFormat, Replaced, TimelineEvent, Transaction};
+pub use user_directory::{FoundUser, UserDirectory, UserSearch};

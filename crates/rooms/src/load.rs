@@ -24,6 +24,7 @@ use crate::room::{CurrentState, HistoryVisibility, JoinRule, RoomView};
 use crate::servers::Servers;
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
+use crate::timeline::Gaps;
 use crate::timeline_event::{Replaced, TimelineEvent, Transaction};
 
 /// How many of the newest events a room brings into memory when it is loaded.
@@ -93,11 +94,15 @@ pub(crate) fn room(
         // When so many have been late, all that follow may be.
         None => repo::events::latest_ts(tx, nid)?.unwrap_or(i64::MAX),
     };
+    let gaps = Gaps::new(repo::timeline_gaps::of_room(tx, nid)?);
     let recent_after = match newest.last().and_then(|oldest| oldest.position) {
         Some(oldest) if !complete => oldest - 1,
         _ => 0,
     };
+    // What was fetched later is not recent.
+    let recent_after = recent_after.max(gaps.last_top() - 1);
     let mut recent = hydrate(tx, version, newest)?;
+    recent.retain(|event| event.position > recent_after);
     recent.sort_by_key(|event| event.position);
 
     let state = state(tx, (nid, version), &recent, as_of)?;
@@ -125,6 +130,7 @@ pub(crate) fn room(
         recent: recent.into(),
         recent_after,
         merged,
+        gaps,
         partial,
     };
     Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, latest_ts, view }))

@@ -2,6 +2,7 @@
 
 mod content;
 mod remote;
+mod remote_joins;
 pub(crate) mod restricted;
 mod template;
 mod third_party;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::build::{Built, Draft, Sent};
 use crate::error::SendError;
+use crate::fill;
 use crate::limits::{Authority, Counted, LimitError};
 use crate::membership_kind::MembershipKind;
 use crate::memberships::Membership;
@@ -26,11 +28,19 @@ use crate::receive::{Accepted, PduReceiver, ReceiveError};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::serve;
+use crate::state_filler;
+use crate::upgrade::successor;
 
 use remote::Remote;
+use remote_joins::{RemoteJoins, TakenBack};
 
 pub(crate) use content::checked_content;
 pub use third_party::Redemption;
+
+/// How many servers that have all of a room's state are asked to let a user in, who waits meanwhile.
+const SERVERS_WITH_ALL_STATE: usize = 3;
+/// The HTTP status by which such a server does not let the user in.
+const FORBIDDEN: u16 = 403;
 
 /// A change of membership to be made.
 #[derive(Clone, Debug)]
@@ -55,31 +65,31 @@ pub struct MembershipChange {
 #[derive(Debug, thiserror::Error)]
 pub enum MembershipError {
     /// The user has to be in the room for that.
-    #[error("the user is not in the room")]
+    #[error("The user is not in the room")]
     TargetNotInRoom,
     /// The user has to be banned for that.
-    #[error("the user is not banned")]
+    #[error("The user is not banned")]
     NotBanned,
     /// The user is banned; unban first.
-    #[error("the user is banned")]
+    #[error("The user is banned; unban them first")]
     Banned,
     /// The room lets in members of other rooms, and the user is in none of them.
-    #[error("you do not belong to any of the required rooms to join this room")]
+    #[error("You do not belong to any of the rooms whose members may join this room")]
     NotInAllowedRoom,
     /// Nobody on this server has the power to let the user in.
-    #[error("no user of this server can let others in")]
+    #[error("No user of this server can let you into the room")]
     UnableToGrantJoin,
     /// The room has no place for guests.
-    #[error("guest access is not allowed in this room")]
+    #[error("Guests are not allowed in this room")]
     GuestsForbidden,
     /// Users of other servers cannot be invited by a server that does not federate.
-    #[error("users of other servers cannot be invited")]
+    #[error("Users of other servers cannot be invited: this server does not federate")]
     RemoteUser,
     /// Nobody is known who is in the room.
-    #[error("no server is known that is in the room")]
+    #[error("No server is known that is in the room")]
     NoServer,
     /// The other server told no usable state of the room.
-    #[error("the other server told no usable state of the room")]
+    #[error("The other server did not send a usable state of the room")]
     BadState,
     /// Another server was needed and did not do its part.
     #[error(transparent)]
@@ -88,16 +98,16 @@ pub enum MembershipError {
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     /// A room the user is in cannot be forgotten.
-    #[error("the user is in the room")]
+    #[error("You are still in the room; leave it first")]
     StillInRoom,
     /// Nobody in the room has invited the owner of that address.
-    #[error("nobody has invited the owner of that address")]
+    #[error("Nobody has invited the owner of that address")]
     NotInvited,
     /// This server does not let anybody do that now.
     #[error(transparent)]
     Limit(#[from] LimitError),
     /// The identity server's key has been withdrawn, or cannot be asked about.
-    #[error("the identity server does not stand by its key")]
+    #[error("The identity server has withdrawn its key, or could not be asked about it")]
     IdentityKey,
     /// The room, or the database.
     #[error(transparent)]
@@ -117,13 +127,14 @@ pub struct MembershipChanger {
     invite_profiles: bool,
     /// Takes in what is done by way of other servers; `None`: nothing is.
     receiver: Option<Arc<PduReceiver>>,
+    joins: Arc<RemoteJoins>,
 }
 
 impl MembershipChanger {
     /// A changer of memberships in these rooms.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, invite_profiles: bool) -> Self {
-        Self { rooms, invite_profiles, receiver: None }
+        Self { rooms, invite_profiles, receiver: None, joins: Arc::default() }
     }
 
     /// The same, which turns to other servers for rooms this one is not in.
@@ -153,16 +164,33 @@ impl MembershipChanger {
         guest: bool,
     ) -> Result<Sent, MembershipError> {
         let Some(room) = room else {
-            if guest {
-                // Whether the room has a place for guests is not known before somebody is in it.
-                return Err(MembershipError::GuestsForbidden);
-            }
-            let servers = self.ways_in(change).await?;
-            return self.remote(&servers, None)?.join(change, &servers, Object::new()).await;
+            return self.enter_elsewhere(change, guest).await;
         };
+        if let Some(joined) = self.join_with_part_of_state(&room, change, guest).await {
+            return joined;
+        }
         match self.join_here(&room, change, guest).await {
             Err(MembershipError::UnableToGrantJoin) => self.join_by_others(&room, change, guest).await,
             other => other,
+        }
+    }
+
+    /// Joins a room that this server is not in. Whether a guest may be in it is not known before, so that guests only
+    /// go where they are invited; one who may not be there leaves again ([`crate::GuestRemoval`]).
+    async fn enter_elsewhere(&self, change: &MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
+        if guest {
+            let room = self.rooms.get(&change.room_id).await?;
+            let membership = room.and_then(|room| membership_in(&room, &change.target));
+            if membership != Some(MembershipKind::Invite) {
+                return Err(MembershipError::GuestsForbidden);
+            }
+        }
+        let servers = self.ways_in(change).await?;
+        let sent = self.remote(&servers, None)?.join(change, &servers, decided_for(guest)).await?;
+        let room = if guest { self.rooms.get(&change.room_id).await? } else { None };
+        match room.is_some_and(|room| !room.view().guests_can_join) {
+            true => Err(MembershipError::GuestsForbidden),
+            false => Ok(sent),
         }
     }
 
@@ -183,6 +211,7 @@ impl MembershipChanger {
         if let Some(authoriser) = restricted::authoriser(&self.rooms, room, &change.target).await? {
             decided.insert("join_authorised_via_users_server", authoriser.as_str());
         }
+        let is_first = successor::is_first_join(room, &change.target);
         let sent = self.set(room, change, "join", Some(&change.target), &decided).await?;
         if guest && !room.view().guests_can_join {
             // Guest access ended while the guest joined.
@@ -190,7 +219,38 @@ impl MembershipChanger {
             self.set(room, &leave, "leave", None, &Object::new()).await?;
             return Err(MembershipError::GuestsForbidden);
         }
+        if is_first {
+            successor::joined(&self.rooms, room, &change.target).await;
+        }
         Ok(sent)
+    }
+
+    /// Where members are missing from the room's state, asks the servers that have all of it to let the user in. `None`
+    /// when this server has to decide itself, once it can: nothing is missing, or none of the others does.
+    async fn join_with_part_of_state(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        guest: bool,
+    ) -> Option<Result<Sent, MembershipError>> {
+        let view = room.view();
+        let partial = fill::unfinished(&view)?;
+        if view.state.membership(change.target.as_str()) == Some(MembershipKind::Join) {
+            return None;
+        }
+        if guest && !view.guests_can_join {
+            return Some(Err(MembershipError::GuestsForbidden));
+        }
+        let mut servers = state_filler::servers(&partial, &view, self.rooms.server_name());
+        servers.truncate(SERVERS_WITH_ALL_STATE);
+        let joined = self.remote(&servers, Some(room)).ok()?.join(change, &servers, decided_for(guest)).await;
+        match &joined {
+            Ok(_) => Some(joined),
+            Err(MembershipError::Remote(error)) if error.status().is_some_and(|it| it.as_u16() == FORBIDDEN) => {
+                Some(joined)
+            }
+            Err(_) => None,
+        }
     }
 
     /// Has another server let the user in, who belongs to one of the rooms whose members may join: no user of this
@@ -246,14 +306,34 @@ impl MembershipChanger {
 
     /// `target` leaves, rejects an invite or takes back a knock; it is also the sender.
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.room(&change.room_id).await?;
-        let membership = room.view().state.membership(change.target.as_str());
+        let room = self.rooms.get(&change.room_id).await?;
+        let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
         let waits = matches!(membership, Some(MembershipKind::Invite | MembershipKind::Knock));
+        if room.is_none_or(|room| is_elsewhere(&room)) {
+            match self.take_back_join(&change).await {
+                Ok(Some(left)) => return Ok(left),
+                Err(error) if !waits => return Err(error),
+                // An invite can be declined without the other server.
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let room = self.room(&change.room_id).await?;
         if waits && is_elsewhere(&room) && self.receiver.is_some() {
             let servers = self.ways_in(&change).await?;
             return self.remote(&servers, None)?.leave(&room, &change, &servers).await;
         }
         self.set(&room, &change, "leave", None, &Object::new()).await
+    }
+
+    /// Takes back a join that failed here and that another server may have accepted, if there is one.
+    async fn take_back_join(&self, change: &MembershipChange) -> Result<Option<Sent>, MembershipError> {
+        let Some(receiver) = &self.receiver else { return Ok(None) };
+        let mut joins = self.joins.of(&change.room_id, &change.target).await;
+        match self.by_others(receiver, None).take_back(change, &mut joins).await {
+            TakenBack::Left(event_id) => Ok(Some(Sent { event_id, position: None })),
+            TakenBack::Nothing => Ok(None),
+            TakenBack::Unreachable(error) => Err(error),
+        }
     }
 
     /// `sender` removes `target`.
@@ -294,9 +374,10 @@ impl MembershipChanger {
 
     /// The user's client no longer lists the room, which the user has left.
     pub async fn forget(&self, room_id: &RoomId, user: &UserId) -> Result<(), MembershipError> {
-        let room = self.room(room_id).await?;
+        // As in Synapse, there need not be anything to forget.
+        let Some(room) = self.rooms.get(room_id).await? else { return Ok(()) };
         let known = self.rooms.memberships().of(user).await?.get(room.nid).copied();
-        let Some(known) = known else { return Err(MembershipError::TargetNotInRoom) };
+        let Some(known) = known else { return Ok(()) };
         let (nid, key) = (room.nid, user.clone());
         let forgotten = self.rooms.db.write(move |tx| repo::memberships::forget(tx, &key, nid)).await?;
         if !forgotten {
@@ -345,12 +426,14 @@ impl MembershipChanger {
     /// `here`: the room, when this server is in it.
     fn remote(&self, servers: &[ServerName], here: Option<&Arc<Room>>) -> Result<Remote, MembershipError> {
         match &self.receiver {
-            Some(receiver) if !servers.is_empty() => {
-                let (rooms, receiver) = (Arc::clone(&self.rooms), Arc::clone(receiver));
-                Ok(Remote { rooms, receiver, here: here.map(Arc::clone) })
-            }
+            Some(receiver) if !servers.is_empty() => Ok(self.by_others(receiver, here)),
             _ => Err(MembershipError::NoServer),
         }
+    }
+
+    fn by_others(&self, receiver: &Arc<PduReceiver>, here: Option<&Arc<Room>>) -> Remote {
+        let (rooms, receiver, joins) = (Arc::clone(&self.rooms), Arc::clone(receiver), Arc::clone(&self.joins));
+        Remote { rooms, receiver, joins, here: here.map(Arc::clone) }
     }
 
     /// Invites a user of another server, which has to sign the invite first (server-server API, "Inviting to a room").
@@ -369,12 +452,7 @@ impl MembershipChanger {
         if create.is_some_and(|create| create.content().get_bool("m.federate") == Some(false)) {
             return Err(SendError::Forbidden(AuthRejection::NotFederated).into());
         }
-        let draft = self.draft(change, "invite", None, decided).await?;
-        let head = self.rooms.lock_head(room).await?;
-        let built = self.rooms.build(Some(&room.id), room.version, &head, &draft).await?;
-        // The other server is not waited for with the room's head in hand: other events may come first.
-        drop(head);
-        let invite = match built {
+        let mut invite = match self.build_invite(room, change, Object::new(), decided).await? {
             Built::Event(pending, _) => pending.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
@@ -382,6 +460,16 @@ impl MembershipChanger {
         let described = described.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
         // The room allows it. The other server is asked only as often as the limits say, whatever it answers.
         counted.succeeded();
+        let profile = match self.invite_profiles {
+            true => profile::elsewhere(&*receiver.peers, &server, &change.target).await,
+            false => Object::new(),
+        };
+        if !profile.is_empty() {
+            invite = match self.build_invite(room, change, profile, decided).await? {
+                Built::Event(pending, _) => pending.pdu,
+                Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+            };
+        }
         let signed = receiver.peers.invite(&server, &invite, described).await?;
         let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
         // Of what came back only the signature is of interest: no server would take the invite without it.
@@ -395,6 +483,22 @@ impl MembershipChanger {
             // The inviter has lost the right to it meanwhile.
             Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended.into()),
         }
+    }
+
+    /// An invite that the room allows; `profile`: what it shows of the invited.
+    async fn build_invite(
+        &self,
+        room: &Arc<Room>,
+        change: &MembershipChange,
+        mut profile: Object,
+        decided: &Object,
+    ) -> Result<Built, MembershipError> {
+        profile.insert("membership", "invite");
+        let content = content::of_change(change, profile, decided)?;
+        let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
+        // Not held any longer: the other server has to be waited for, and other events may come first.
+        let head = self.rooms.lock_head(room).await?;
+        Ok(self.rooms.build(Some(&room.id), room.version, &head, &draft).await?)
     }
 
     /// Sends the member event. `shown`: whose name and avatar it carries; `decided`: what else this server says in it.

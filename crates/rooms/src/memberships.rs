@@ -1,11 +1,11 @@
 //! Which rooms each user is in, in memory, loaded when first asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use plexus_protocol::id::UserId;
-use plexus_store::{Database, DbError, EventNid, Position, RoomNid, repo};
+use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 use tokio::sync::watch;
 
 use crate::membership_kind::MembershipKind;
@@ -13,6 +13,10 @@ use crate::sorted::SortedSet;
 
 /// How many users' rooms are kept in memory.
 const KEPT_USERS: usize = 20_000;
+/// So few users' memberships are read one by one, and kept: others are about to ask for them, too.
+const FEW_USERS: usize = 16;
+/// How many users one query asks about.
+const USERS_AT_ONCE: usize = 500;
 
 /// A user's membership of one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,11 @@ impl UserRooms {
     /// The rooms the user is joined to.
     pub fn joined(&self) -> impl Iterator<Item = RoomNid> + Clone {
         self.iter().filter(|it| it.kind == MembershipKind::Join).map(|it| it.room)
+    }
+
+    /// The rooms that both users are joined to.
+    pub fn shared_with<'r>(&'r self, other: &'r UserRooms) -> impl Iterator<Item = RoomNid> + 'r {
+        other.joined().filter(|room| self.get(*room).is_some_and(|own| own.kind == MembershipKind::Join))
     }
 
     /// Takes over a change unless something newer is known already.
@@ -107,6 +116,45 @@ impl Memberships {
                 Err(mut done) => _ = done.changed().await,
             }
         }
+    }
+
+    /// Those of `users` who are joined to one of the rooms that `mine` is joined to. The memberships of many users that
+    /// are not in memory are read together and not kept, so that a large room does not evict those of others.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sharing(
+        &self,
+        mine: &UserRooms,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<BTreeSet<UserId>, DbError> {
+        let (mut sharing, mut unknown) = (BTreeSet::new(), Vec::new());
+        for user in users {
+            match self.loaded(&user) {
+                Some(theirs) if mine.shared_with(&theirs).next().is_some() => _ = sharing.insert(user),
+                Some(_) => {}
+                None => unknown.push(user),
+            }
+        }
+        if unknown.len() <= FEW_USERS {
+            for user in unknown {
+                if mine.shared_with(&self.of(&user).await?).next().is_some() {
+                    sharing.insert(user);
+                }
+            }
+            return Ok(sharing);
+        }
+        let rooms: Arc<[RoomNid]> = mine.joined().collect();
+        for users in unknown.chunks(USERS_AT_ONCE) {
+            let (users, rooms) = (users.to_vec(), Arc::clone(&rooms));
+            let read = move |tx: &mut Tx<'_>| {
+                let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+                repo::memberships::joined_to_any(tx, &users, &rooms)
+            };
+            let found: Vec<String> = self.db.read(read).await?;
+            sharing.extend(found.into_iter().filter_map(|user| UserId::try_from(user).ok()));
+        }
+        Ok(sharing)
     }
 
     /// The user's rooms, when they are in memory.

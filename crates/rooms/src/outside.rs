@@ -91,6 +91,7 @@ impl Rooms {
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
             sending: Sending::No,
+            missing: None,
         };
         let permit = self.persister.reserve().await?;
         let epoch = head.epoch;

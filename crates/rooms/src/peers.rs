@@ -6,6 +6,7 @@ mod remote_state;
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::time::Duration;
 
 use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
@@ -13,7 +14,10 @@ use plexus_protocol::event::sign::KnownKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
+use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::timeline::Direction;
 
 pub use federation::FederationPeers;
 pub use remote_state::{StateReadError, StateReader};
@@ -84,6 +88,15 @@ pub struct Template {
     pub room_version: RoomVersion,
     /// The event without id, hashes and signatures.
     pub event: Object,
+}
+
+/// The event that is nearest to a time.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NearEvent {
+    /// Its id.
+    pub event_id: EventId,
+    /// Its time, Unix ms.
+    pub origin_server_ts: u64,
 }
 
 /// What `make_join` and its kin make a template for.
@@ -182,6 +195,18 @@ pub trait Peers: Send + Sync {
 
     /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's server.
     fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
+
+    /// `GET /query/profile`: the name and avatar of a user of the server. It has `timeout` to answer.
+    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object>;
+
+    /// `GET /timestamp_to_event/{roomId}`
+    fn event_near<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        ts: u64,
+        direction: Direction,
+    ) -> Asked<'a, NearEvent>;
 
     /// `POST /_matrix/policy/v1/sign`: the signatures that recommend an event, by server and key id.
     fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object>;

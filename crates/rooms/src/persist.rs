@@ -16,6 +16,7 @@ use plexus_protocol::id::ServerName;
 use plexus_store::repo::events::Verdict;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::state_snapshots::SnapshotRef;
+use plexus_store::repo::timeline_gaps::Gap;
 use plexus_store::{Database, DbError, EventNid, Position, Tx, repo};
 use tokio::sync::oneshot;
 
@@ -60,6 +61,28 @@ pub(crate) struct PendingEvent {
     pub current: Arc<CurrentState>,
     /// Whether other servers get it from this one.
     pub sending: Sending,
+    /// What is missing before it.
+    pub missing: Option<Missing>,
+}
+
+/// Events that are missing from a room's graph.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    /// The gap in the timeline that they are missing from, or [`plexus_store::repo::timeline_gaps::START`].
+    pub gap_nid: EventNid,
+    /// Whether the gap becomes known only now: it is right before the event.
+    pub opens_gap: bool,
+    /// Numbers of the events that name them as prev events.
+    pub extremities: Vec<EventNid>,
+}
+
+impl PendingEvent {
+    /// The gap that becomes known by the event, which gets this position.
+    fn opened_gap(&self, position: Position) -> Option<Gap> {
+        let missing = self.missing.as_ref().filter(|missing| missing.opens_gap)?;
+        let depth = i64::try_from(self.pdu.depth()).unwrap_or(i64::MAX);
+        Some(Gap { gap_nid: missing.gap_nid, depth, top: position, lowest: position, is_open: true })
+    }
 }
 
 /// Whether other servers get an event from this one.

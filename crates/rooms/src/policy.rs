@@ -9,7 +9,6 @@ use plexus_protocol::policy::PolicyServer;
 
 use crate::build::{Built, Draft, Sent};
 use crate::error::SendError;
-use crate::receive::Accepted;
 use crate::registry::Rooms;
 use crate::room::{CurrentState, Room};
 
@@ -31,20 +30,12 @@ impl Rooms {
         draft: &Draft,
         policy: &PolicyServer,
     ) -> Result<Sent, SendError> {
-        let head = self.lock_head(room).await?;
-        let built = self.build(Some(&room.id), room.version, &head, draft).await?;
-        drop(head);
-        let pdu = match built {
+        let pdu = match self.build_on_head(room, draft).await? {
             Built::Event(pending, _) => pending.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
         let pdu = self.recommended(policy, &pdu).await.map_err(Box::new).map_err(SendError::Policy)?;
-        match self.place_own(room, &pdu, draft.transaction.as_ref()).await? {
-            Accepted::Timeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
-            Accepted::Known => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
-            // The sender has lost the right to it meanwhile.
-            Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended),
-        }
+        self.send_built(room, &pdu, draft.transaction.as_ref()).await
     }
 
     /// An event of this server with the recommendation of the room's policy server, if it has one.

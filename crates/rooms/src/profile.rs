@@ -1,8 +1,9 @@
 //! Profiles of local users, and the copies of them in member events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::profiles::Fields;
 use plexus_store::{DbError, RoomNid, repo};
@@ -10,10 +11,13 @@ use tokio::task::JoinSet;
 
 use crate::build::Draft;
 use crate::error::SendError;
+use crate::peers::Peers;
 use crate::registry::Rooms;
 
 /// How many rooms are told of a changed profile at once.
 const AT_ONCE: usize = 32;
+/// How long an invite waits for the name and avatar of a user of another server.
+const INVITE_PROFILE_WAIT: Duration = Duration::from_secs(1);
 /// The largest profile, in bytes of JSON (client-server API, "Profiles").
 const MAX_PROFILE: usize = 65_536;
 
@@ -29,6 +33,28 @@ pub(crate) async fn member_content(rooms: &Rooms, membership: &str, shown: Optio
         }
     }
     Ok(content)
+}
+
+/// The name and avatar of a user of another server; empty if that server does not answer within
+/// [`INVITE_PROFILE_WAIT`].
+pub(crate) async fn elsewhere(peers: &dyn Peers, server: &ServerName, user: &UserId) -> Object {
+    let asked = tokio::time::timeout(INVITE_PROFILE_WAIT, peers.profile(server, user, INVITE_PROFILE_WAIT)).await;
+    let mut profile = match asked {
+        Ok(Ok(profile)) => profile,
+        Ok(Err(error)) => {
+            tracing::debug!("{user} is invited without name and avatar: {error}");
+            Object::new()
+        }
+        Err(_) => Object::new(),
+    };
+    profile.retain(|field, value| {
+        let fits = |text: &str| {
+            repo::profiles::longest(field).is_some_and(|longest| text.chars().count() <= longest)
+                && !text.contains('\0')
+        };
+        is_in_member_events(field) && value.as_str().is_some_and(fits)
+    });
+    profile
 }
 
 fn is_in_member_events(field: &str) -> bool {

@@ -1,19 +1,23 @@
 //! Events that other servers made (server-server API, "Checks performed on receipt of a PDU"), one step a file:
-//! `verify` (signatures and hashes), `fetch_missing` (what comes before), `auth_events`, `state_before`, `place` (the
-//! authorization rules, and the event's place in the room).
+//! `verify` (signatures and hashes), `fetch_missing` and `walk_back` (what comes before), `auth_events`,
+//! `state_before`, `place` (the authorization rules, and the event's place in the room).
 
 mod auth_events;
 mod backfill;
 mod effort;
 mod fetch_missing;
 mod invites;
+mod near_time;
 mod place;
 mod ready;
 mod spool;
+mod state_after;
 mod state_before;
 mod take_in;
 mod verify;
+mod walk_back;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use plexus_protocol::event::sign::SignatureError;
@@ -33,8 +37,9 @@ use crate::stripped::TooMuchStrippedState;
 use effort::ToldLimits;
 use place::{Arrival, Outcomes};
 
+pub use backfill::Filled;
 pub(crate) use effort::Effort;
-pub(crate) use invites::is_end_of_invite;
+pub(crate) use invites::{is_end_of_invite, may_end};
 pub(crate) use place::PartialState;
 pub(crate) use take_in::{TakeInError, TakenIn};
 
@@ -110,6 +115,18 @@ pub enum ReceiveError {
     Db(#[from] DbError),
 }
 
+impl ReceiveError {
+    /// Whether the same event may be taken in later: it waits for something, or the database does.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::MissingEvents | Self::Contended | Self::Db(_))
+    }
+
+    /// Whether the event is at fault when the database fails, and not the database.
+    pub(crate) fn is_of_one(&self) -> bool {
+        matches!(self, Self::Db(error) if error.is_of_one())
+    }
+}
+
 impl PduReceiver {
     /// A receiver into these rooms.
     #[must_use]
@@ -165,11 +182,33 @@ impl PduReceiver {
         arrival: Arrival<'_>,
         effort: &Effort,
     ) -> Result<Outcomes, ReceiveError> {
-        let pdus = self.with_missing(origin, room, outliers::prev_events_first(pdus), effort).await?;
-        self.complete_auth_events(origin, room, &pdus, effort).await?;
-        let told = self.told_states(origin, room, &pdus, effort).await?;
-        let pdus = self.rooms.with_recommendations(room, pdus).await;
-        self.place_all(room, &pdus, &told, arrival).await
+        let new = self.not_placed(outliers::prev_events_first(pdus)).await?;
+        if new.is_empty() {
+            return Ok(Outcomes::new());
+        }
+        let found = self.with_missing(origin, room, &new, effort).await?;
+        self.complete_auth_events(origin, room, &found.events, effort).await?;
+        let is_old = |pdu: &Pdu, missing: &EventId| found.is_old(pdu, missing);
+        let told = self.told_states(origin, room, &found.events, effort, is_old).await?;
+        let pdus = self.rooms.with_recommendations(room, found.events.clone()).await;
+        let mut outcomes = self.place_all(room, &pdus, &told, arrival).await?;
+        if !found.any_fetched {
+            return Ok(outcomes);
+        }
+        // Where what leads to an event has no place, because something of that is nowhere to be had, the state before
+        // it may be.
+        let is_missing = |id: &EventId| {
+            outcomes.iter().any(|(it, outcome)| it == id && matches!(outcome, Err(ReceiveError::MissingEvents)))
+        };
+        let asked_for: HashSet<&EventId> = new.iter().map(Pdu::event_id).collect();
+        let is_left = |pdu: &&Pdu| asked_for.contains(pdu.event_id()) && is_missing(pdu.event_id());
+        let left: Vec<Pdu> = pdus.iter().filter(is_left).cloned().collect();
+        if !left.is_empty() {
+            let told = self.told_states(origin, room, &left, effort, is_old).await?;
+            outcomes.retain(|(id, _)| left.iter().all(|pdu| pdu.event_id() != id));
+            outcomes.extend(self.place_all(room, &left, &told, arrival).await?);
+        }
+        Ok(outcomes)
     }
 }
 

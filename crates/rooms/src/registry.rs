@@ -12,6 +12,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::repo::state_snapshots;
 use plexus_store::{Database, DbError, RoomNid, repo};
@@ -21,6 +22,7 @@ use crate::event_cache::EventCache;
 use crate::interner::Interner;
 use crate::limits::MembershipLimits;
 use crate::load;
+use crate::membership_kind::MembershipKind;
 use crate::memberships::Memberships;
 use crate::nids::Nids;
 use crate::peers::Peers;
@@ -29,6 +31,7 @@ use crate::room::{Room, RoomView};
 use crate::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::summaries::Summaries;
 use crate::transactions::Transactions;
+use crate::user_directory::DirectoryProgress;
 
 /// Rooms are loaded one at a time within each of these.
 const LOAD_LOCKS: usize = 64;
@@ -59,6 +62,8 @@ pub struct RoomsOptions {
     pub describing: Vec<PrejoinStateEntry>,
     /// The limits on changes of membership.
     pub limits: MembershipLimits,
+    /// Whether users forget a room when they leave it or are kicked or banned.
+    pub forget_on_leave: bool,
 }
 
 /// How full a cache is.
@@ -101,12 +106,22 @@ pub(crate) struct Shared {
     pub memberships: Memberships,
     pub interner: Interner,
     pub events: Arc<EventCache>,
+    pub erased: ErasedUsers,
+    pub directory: DirectoryProgress,
     pub snapshots: Arc<state_snapshots::Recent>,
+    forget_on_leave: bool,
     /// Notified when guest access has ended in a room.
     pub guest_access_ended: Notify,
     registry: Mutex<Registry>,
     tick: AtomicU64,
     cache_bytes: usize,
+}
+
+impl Shared {
+    /// Whether a user with this membership forgets the room at once.
+    pub fn forgets(&self, kind: MembershipKind) -> bool {
+        self.forget_on_leave && matches!(kind, MembershipKind::Leave | MembershipKind::Ban)
+    }
 }
 
 #[derive(Default)]
@@ -120,14 +135,17 @@ impl Rooms {
     /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
-        let RoomsOptions { db, clock, random, server_name, signing_key, peers, cache_bytes, describing, limits } =
-            options;
+        let RoomsOptions { db, clock, random, server_name, signing_key, peers, .. } = options;
+        let RoomsOptions { cache_bytes, describing, limits, forget_on_leave, .. } = options;
         let shared = Arc::new(Shared {
             server_name: server_name.clone(),
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
             events: Arc::new(EventCache::new(cache_bytes / 4)),
+            erased: ErasedUsers::default(),
+            directory: DirectoryProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
+            forget_on_leave,
             guest_access_ended: Notify::new(),
             registry: Mutex::default(),
             tick: AtomicU64::new(1),
@@ -279,7 +297,8 @@ impl Rooms {
         (revision, redactions): (i64, u64),
         view: RoomView,
     ) -> Room {
-        Room::new(self.db.clone(), Arc::clone(&self.shared.events), identity, (revision, redactions), view)
+        let shared = (Arc::clone(&self.shared.events), self.shared.erased.clone());
+        Room::new(self.db.clone(), shared, identity, (revision, redactions), view)
     }
 
     /// The event of a state entry as it federates, from memory or the database.
@@ -307,6 +326,12 @@ impl Rooms {
     #[must_use]
     pub fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
         self.shared.loaded(nid)
+    }
+
+    /// The users whose content is erased, shared with what erases it.
+    #[must_use]
+    pub fn erased_users(&self) -> ErasedUsers {
+        self.shared.erased.clone()
     }
 
     /// Which rooms each user is in.

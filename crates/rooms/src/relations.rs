@@ -2,6 +2,7 @@
 
 mod bundle;
 mod list;
+mod thread;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, UserId};
@@ -14,6 +15,7 @@ use crate::timeline::{Place, Sight};
 
 pub use bundle::bundle;
 pub use list::{RelationFilter, RelationPage, ThreadFilter, ThreadPage, related, threads};
+pub use thread::{MAIN_THREAD, is_in_thread};
 
 /// The target and type of a content's `m.relates_to`.
 pub(crate) fn relates_to(content: &Object) -> Option<(EventId, &str)> {

@@ -1,8 +1,10 @@
 //! A room in use, and the immutable view of it that readers hold.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use plexus_protocol::acl::ServerAcl;
@@ -11,6 +13,7 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
 pub use plexus_protocol::visibility::HistoryVisibility;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::{Mutex, Notify};
@@ -21,6 +24,7 @@ use crate::head::{Head, Tip};
 use crate::servers::Servers;
 use crate::sorted::SortedSet;
 use crate::state_map::{StateEntry, StateMap};
+use crate::timeline::Gaps;
 use crate::timeline_event::TimelineEvent;
 
 /// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
@@ -37,12 +41,16 @@ pub struct Room {
     pub version: RoomVersion,
     pub(crate) db: Database,
     events: Arc<EventCache>,
+    pub(crate) erased: ErasedUsers,
     pub(crate) head: Mutex<Head>,
     pub(crate) auth: Mutex<AuthIndex>,
     /// About how much memory `auth` takes.
     pub(crate) auth_bytes: AtomicUsize,
-    /// Held while history is fetched from other servers.
-    pub(crate) backfilling: Mutex<()>,
+    /// Held while history is fetched from other servers. The gaps that nobody has filled, and until when they are not
+    /// tried again, on a clock that does not jump.
+    pub(crate) backfilling: Mutex<HashMap<EventNid, Duration>>,
+    /// Held while this server comes into the room.
+    pub(crate) entering: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
     /// Notified when somebody wants the state to be full, or a server of the room was heard of.
@@ -66,7 +74,7 @@ pub struct Room {
 impl Room {
     pub(crate) fn new(
         db: Database,
-        events: Arc<EventCache>,
+        (events, erased): (Arc<EventCache>, ErasedUsers),
         (nid, id, version): (RoomNid, RoomId, RoomVersion),
         (revision, redactions): (i64, u64),
         view: RoomView,
@@ -77,10 +85,12 @@ impl Room {
             version,
             db,
             events,
+            erased,
             head: Mutex::new(Head::of(&view, 0)),
             auth: Mutex::default(),
             auth_bytes: AtomicUsize::new(0),
             backfilling: Mutex::default(),
+            entering: Mutex::default(),
             intake: Mutex::default(),
             wanted: Notify::new(),
             filled: Notify::new(),
@@ -177,6 +187,8 @@ pub struct RoomView {
     /// Position of the newest change of the current state that was not made by the event at that position but by state
     /// resolution, or by joining; 0 when there was none since `recent_after`.
     pub(crate) merged: Position,
+    /// Where events are or were missing. `recent` does not reach back over the newest of them.
+    pub gaps: Gaps,
     /// When the room's state was not told or stored as a whole as this server came into it.
     pub(crate) partial: Option<Arc<PartialJoin>>,
 }
@@ -275,6 +287,12 @@ impl CurrentState {
     #[must_use]
     pub fn event_in_memory(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
         self.state.get(event_type, state_key)?.pdu()
+    }
+
+    /// Whether the room is a space (client-server API, "Spaces").
+    #[must_use]
+    pub fn is_space(&self) -> bool {
+        self.content_str("m.room.create", "type") == Some(crate::summary::SPACE)
     }
 
     /// The event number of a state.

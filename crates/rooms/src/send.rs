@@ -1,6 +1,7 @@
 //! Sending events on behalf of local users.
 
 mod checks;
+pub(crate) mod content;
 
 use std::sync::Arc;
 
@@ -114,8 +115,7 @@ impl EventSender {
         let redacts = if is_redaction(&event.event_type) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
             ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event.content).await?,
-            (_, None) => checks::relation(&self.rooms, room, &event).await?,
-            _ => {}
+            _ => checks::relation(&self.rooms, room, &event).await?,
         }
         let draft = Draft {
             sender: event.sender,

@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_protocol::id::{EventId, ServerName};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::ServerName;
 use plexus_store::repo::partial_joins::PartialJoin;
-use plexus_store::{DbError, RoomNid, event_key, repo};
+use plexus_store::{DbError, RoomNid, repo};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::fill::unfinished;
-use crate::receive::{PduReceiver, ReceiveError, TakeInError};
-use crate::room::Room;
+use crate::load;
+use crate::receive::{Effort, PduReceiver, ReceiveError, TakeInError};
+use crate::room::{Room, RoomView};
 
 /// How many rooms are filled at a time.
 const ROOMS_AT_ONCE: usize = 4;
@@ -116,11 +118,12 @@ impl StateFiller {
         let rooms = &self.receiver.rooms;
         let Some(room) = rooms.get_nid(nid).await? else { return Ok(true) };
         let Some(join) = unfinished(&room.view()).filter(|_| is_missing_state(&room)) else { return Ok(true) };
-        let nids = [join.event_nid];
-        let id = rooms.db.read(move |tx| repo::event_graph::ids(tx, &nids)).await?.pop();
-        let Some(id) = id.and_then(|id| event_key::decode(&id, room.version).ok()) else { return Ok(true) };
-        for server in servers(&join, rooms.server_name()) {
-            match self.fill_from(&server, &room, &id).await {
+        let (nid, version) = (join.event_nid, room.version);
+        let Some(event) = rooms.db.read(move |tx| load::by_nids(tx, version, &[nid])).await?.pop() else {
+            return Ok(true);
+        };
+        for server in servers(&join, &room.view(), rooms.server_name()) {
+            match self.fill_from(&server, &room, &event.pdu).await {
                 Ok(()) => {
                     tracing::info!(room = %room.id, "all of the room's state is here, from {server}");
                     return Ok(true);
@@ -135,11 +138,19 @@ impl StateFiller {
         Ok(false)
     }
 
-    async fn fill_from(&self, server: &ServerName, room: &Arc<Room>, join: &EventId) -> Result<(), FillError> {
+    /// Asks a server for the state before the join. One that does not have the join may tell the state behind the
+    /// events that the join follows.
+    async fn fill_from(&self, server: &ServerName, room: &Arc<Room>, join: &Pdu) -> Result<(), FillError> {
         let receiver = &self.receiver;
-        let mut parts = receiver.peers.state(server, &room.id, join).await.map_err(TakeInError::from)?;
-        let taken = receiver.take_in(room, &mut *parts).await?;
-        receiver.rooms.fill(room, &taken.state, true).await?;
+        let state = match receiver.peers.state(server, &room.id, join.event_id()).await {
+            Ok(mut parts) => receiver.take_in(room, &mut *parts).await?.state,
+            Err(error) if error.status().is_some() => {
+                tracing::info!(room = %room.id, "{error}");
+                receiver.state_after(server, room, join.prev_events(), &Effort::of_lane()).await?
+            }
+            Err(error) => return Err(TakeInError::from(error).into()),
+        };
+        receiver.rooms.fill(room, &state, true).await?;
         Ok(())
     }
 }
@@ -150,12 +161,14 @@ fn is_missing_state(room: &Room) -> bool {
     view.is_partial() && !view.local_joined.is_empty()
 }
 
-/// Whom to ask, each once: the server that let the user in is first.
-fn servers(join: &PartialJoin, own: &ServerName) -> Vec<ServerName> {
+/// Returns the servers that have the room's state, the one that let the user in first.
+pub(crate) fn servers(join: &PartialJoin, view: &RoomView, own: &ServerName) -> Vec<ServerName> {
     let mut seen = HashSet::new();
     std::iter::once(&join.joined_via)
-        .chain(&join.servers)
-        .filter_map(|name| ServerName::try_from(name.as_str()).ok())
+        .map(String::as_str)
+        .chain(join.servers.iter().map(String::as_str))
+        .chain(view.servers.names())
+        .filter_map(|name| ServerName::try_from(name).ok())
         .filter(|server| server != own && seen.insert(server.clone()))
         .collect()
 }

@@ -54,7 +54,7 @@ impl Rooms {
     ) -> Result<Vec<String>, DbError> {
         let view = room.view();
         if view.state.get("m.room.create", "").is_none() {
-            return Ok(sent_along(membership));
+            return Ok(sent_along(membership).iter().map(Object::to_json).collect());
         }
         let mut told = HashSet::new();
         let mut events = Vec::new();
@@ -169,11 +169,11 @@ impl StrippedState {
 
 /// What the other server sent along with an invite or knock: stripped, or, where an earlier version of this program
 /// stored it, whole events.
-fn sent_along(pdu: &Pdu) -> Vec<String> {
+pub(crate) fn sent_along(pdu: &Pdu) -> Vec<Object> {
     let state = |name| pdu.unsigned().and_then(|unsigned| unsigned.get(name)).and_then(Value::as_array);
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));
     let state = state.into_iter().flatten().filter_map(Value::as_object).filter(|event| is_stripped(event));
-    state.map(|event| only_stripped_fields(event).to_json()).collect()
+    state.map(only_stripped_fields).collect()
 }
 
 /// What the specification lists of a stripped state event (client-server API, "Stripped state").
@@ -244,7 +244,10 @@ mod tests {
     fn only_the_fields_of_stripped_state_are_kept() {
         let state = StrippedState::all(&[topic(1), raw("7".to_owned()), raw("{}".to_owned())]).unwrap();
         let told = sent_along(&stored(state));
-        assert_eq!(told, [r#"{"content":{"topic":"x"},"sender":"@a:b","state_key":"","type":"m.room.topic"}"#]);
+        assert_eq!(
+            told.iter().map(Object::to_json).collect::<Vec<_>>(),
+            [r#"{"content":{"topic":"x"},"sender":"@a:b","state_key":"","type":"m.room.topic"}"#]
+        );
     }
 
     #[test]

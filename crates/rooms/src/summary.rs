@@ -14,6 +14,9 @@ use crate::registry::Rooms;
 use crate::room::{HistoryVisibility, JoinRule, Room, RoomView};
 use crate::timeline;
 
+/// The type of the allow rules that this server knows.
+const MEMBERSHIP_RULE: &str = "m.room_membership";
+
 /// A room from outside, as the client-server API writes it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RoomSummary {
@@ -108,17 +111,22 @@ pub fn with_children(room: &Room, children: &[SpaceChild]) -> Result<String, ser
 
 /// The rooms whose members a restricted room lets in.
 pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
-    if !matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted) {
-        return Vec::new();
-    }
-    let rules = view.event_in_memory("m.room.join_rules", "");
-    let allow = rules.and_then(|pdu| pdu.content().get_array("allow")).unwrap_or_default();
-    allow
-        .iter()
-        .filter_map(Value::as_object)
-        .filter(|rule| rule.get_str("type") == Some("m.room_membership"))
+    allow_rules(view)
+        .filter(|rule| rule.get_str("type") == Some(MEMBERSHIP_RULE))
         .filter_map(|rule| rule.get_str("room_id")?.try_into().ok())
         .collect()
+}
+
+/// Whether a restricted room has allow rules of a type that this server does not know.
+pub(crate) fn has_unknown_allow_rules(view: &RoomView) -> bool {
+    allow_rules(view).any(|rule| rule.get_str("type").is_some_and(|of_type| of_type != MEMBERSHIP_RULE))
+}
+
+/// The `allow` list of a restricted room (client-server API, "Restricted rooms").
+fn allow_rules(view: &RoomView) -> impl Iterator<Item = &Object> {
+    let is_restricted = matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted);
+    let rules = view.event_in_memory("m.room.join_rules", "").filter(|_| is_restricted);
+    rules.and_then(|pdu| pdu.content().get_array("allow")).into_iter().flatten().filter_map(Value::as_object)
 }
 
 /// Every room in the room directory that has members, those with the most members first.
@@ -165,6 +173,9 @@ pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> 
     Ok(false)
 }
 
+/// The `type` of `m.room.create` that makes a room a space.
+pub(crate) const SPACE: &str = "m.space";
+
 /// One child of a space, from its `m.space.child` event.
 #[derive(Clone, Debug)]
 pub struct SpaceChild {
@@ -178,10 +189,14 @@ pub struct SpaceChild {
     pub json: String,
 }
 
-/// A space's children in order: by `order`, then by when the event was sent, then by id (client-server API, "Ordering of
-/// children within a space"). Children without `via` are removed ones.
+/// A space's children in order: by `order`, then by when the event was sent, then by id (client-server API, "Ordering
+/// of children within a space"). Children without `via` are removed ones. A room that is no space has none, whatever
+/// its state says.
 pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
     let view = room.view();
+    if !view.is_space() {
+        return Ok(Vec::new());
+    }
     let entries: Vec<_> = view.state.of_type("m.space.child").map(Arc::clone).collect();
     let mut children = Vec::with_capacity(entries.len());
     for event in timeline::state_events(room, &entries).await? {
@@ -194,9 +209,13 @@ pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
     Ok(in_order(children))
 }
 
-/// A space's children in order, from the events that another server tells of it. What is no such event is left out.
+/// A room's children in order, from the type and the events that another server sent: none unless the room is a space.
+/// Malformed events are left out.
 #[must_use]
-pub fn told_children(events: Vec<Object>) -> Vec<SpaceChild> {
+pub fn told_children(room_type: Option<&str>, events: Vec<Object>) -> Vec<SpaceChild> {
+    if room_type != Some(SPACE) {
+        return Vec::new();
+    }
     let children = events.into_iter().filter_map(|mut event| {
         event.retain(|name, _| matches!(name, "content" | "origin_server_ts" | "sender" | "state_key" | "type"));
         let ts = event.get("origin_server_ts").and_then(Value::as_u64)?;
@@ -210,8 +229,8 @@ pub fn told_children(events: Vec<Object>) -> Vec<SpaceChild> {
 type Place = (bool, Option<String>, u64, RoomId);
 
 fn child(state_key: Option<&str>, content: &Object, ts: u64, json: String) -> Option<(Place, SpaceChild)> {
-    let via = content.get_array("via").filter(|via| !via.is_empty())?;
-    let via = via.iter().filter_map(|server| server.as_str()?.try_into().ok()).collect();
+    let via: Option<Vec<&str>> = content.get_array("via")?.iter().map(Value::as_str).collect();
+    let via = via.filter(|via| !via.is_empty())?.into_iter().filter_map(|server| server.try_into().ok()).collect();
     let room_id = RoomId::try_from(state_key?).ok()?;
     let order = content.get_str("order").filter(|order| is_order(order)).map(str::to_owned);
     let suggested = content.get_bool("suggested") == Some(true);

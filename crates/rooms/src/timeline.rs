@@ -3,6 +3,7 @@
 //! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
 //! `p` begins with the event at `p`, reading forward with the one after it.
 
+mod gaps;
 mod past;
 mod visibility;
 
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use plexus_protocol::id::EventId;
+use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
 
@@ -19,8 +20,9 @@ use crate::room::Room;
 use crate::state_map::StateEntry;
 use crate::timeline_event::TimelineEvent;
 
+pub use gaps::Gaps;
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
-pub(crate) use visibility::{Place, Sight};
+pub(crate) use visibility::{Place, Sight, is_erased, without_erased};
 
 /// How many events one reader reads at a time.
 const READ_AT_ONCE: usize = 2_000;
@@ -175,6 +177,24 @@ pub async fn state_event_at(
                 Some((_, event)) => Ok(load::by_nids(tx, version, &[*event])?.pop()),
                 None => Ok(None),
             }
+        })
+        .await
+}
+
+/// The member events of a user that changed the current state at `after < position <= upto`, in no particular order.
+pub async fn member_changes(
+    room: &Room,
+    user: &UserId,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let (nid, version, user) = (room.nid, room.version, user.to_string());
+    room.db
+        .read(move |tx| {
+            let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
+            let within = history.into_iter().filter(|(at, _)| *at > after && *at <= upto);
+            let nids: Vec<EventNid> = within.map(|(_, event)| event).collect();
+            load::by_nids(tx, version, &nids)
         })
         .await
 }

@@ -1,33 +1,27 @@
 //! Room upgrades: a room that replaces another (client-server API, "Room Upgrades").
+//!
+//! - `replacement`: what the new room begins with
+//! - `addresses`: its aliases and its place in the room directory
+//! - `successor`: what users have set up for the old room, once they join the new one
+
+mod addresses;
+mod replacement;
+pub(crate) mod successor;
 
 use std::sync::Arc;
 
-use plexus_protocol::id::UserId;
-use plexus_protocol::json::{Object, Value};
-use plexus_protocol::power_levels::PowerLevel;
+use plexus_protocol::auth::AuthRejection;
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::power_levels::{PowerLevel, with_integer_levels};
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo;
 
-use crate::build::Draft;
-use crate::create::{CreateError, InitialState, NewRoom, Preset, RoomCreator};
+use crate::build::{Built, Draft};
+use crate::create::{CreateError, RoomCreator};
 use crate::error::SendError;
-use crate::limits::Authority;
 use crate::membership_kind::MembershipKind;
 use crate::registry::Rooms;
-use crate::room::{JoinRule, Room};
-use crate::timeline;
-
-/// State the new room takes over.
-const TAKEN_OVER: [&str; 8] = [
-    "m.room.avatar",
-    "m.room.encryption",
-    "m.room.guest_access",
-    "m.room.history_visibility",
-    "m.room.join_rules",
-    "m.room.name",
-    "m.room.server_acl",
-    "m.room.topic",
-];
+use crate::room::Room;
 
 /// A room to be replaced.
 #[derive(Clone)]
@@ -42,140 +36,82 @@ pub struct Upgrade {
     pub additional_creators: Vec<UserId>,
 }
 
-/// Replaces the room; answers the new one. The members are not moved: clients follow the tombstone.
-pub async fn upgrade(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: Upgrade) -> Result<Arc<Room>, CreateError> {
-    let Upgrade { room, sender, version, .. } = &upgrade;
-    let view = room.view();
-    if view.state.membership(sender.as_str()) != Some(MembershipKind::Join)
-        || view.power_levels.user(sender) < view.power_levels.event("m.room.tombstone", true)
-    {
-        return Err(CreateError::Other(SendError::Forbidden(
-            plexus_protocol::auth::AuthRejection::InsufficientPower {
-                has: view.power_levels.user(sender),
-                needs: view.power_levels.event("m.room.tombstone", true),
-            },
-        )));
-    }
-    let new = creator.create(new_room(&upgrade).await?).await?;
-    let mut content = Object::from([("body", "This room has been replaced")]);
-    content.insert("replacement_room", new.id.as_str());
-    let tombstone = Draft::state(sender, "m.room.tombstone", "", content);
-    rooms.append(room, &tombstone).await.map_err(CreateError::Other)?;
-    move_addresses(rooms, room, &new, sender).await?;
+/// Replaces the room and returns the new one. The members are not moved: clients follow the tombstone. The upgrade is
+/// finished even if the caller stops waiting, so that no room is left half replaced.
+pub async fn upgrade(
+    rooms: &Arc<Rooms>,
+    creator: &Arc<RoomCreator>,
+    upgrade: Upgrade,
+) -> Result<Arc<Room>, CreateError> {
+    let (rooms, creator) = (Arc::clone(rooms), Arc::clone(creator));
+    let upgrading = tokio::spawn(async move { run(&rooms, &creator, &upgrade).await });
+    upgrading.await.unwrap_or(Err(CreateError::Other(SendError::Contended)))
+}
+
+async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
+    let Upgrade { room, sender, version, .. } = upgrade;
+    // The bans are in it.
+    rooms.full_state(room).await.map_err(CreateError::Other)?;
+    may_replace(room, sender).map_err(CreateError::Other)?;
+    let new = replace(rooms, creator, upgrade).await?;
+    addresses::move_all(rooms, room, &new).await?;
+    addresses::move_canonical(rooms, room, &new, sender).await;
+    successor::joined(rooms, &new, sender).await;
     close(rooms, room, sender).await?;
     tracing::info!(old = %room.id, new = %new.id, %version, "room upgraded");
     Ok(new)
 }
 
-async fn new_room(upgrade: &Upgrade) -> Result<NewRoom, CreateError> {
-    let Upgrade { room, sender, version, additional_creators } = upgrade;
+/// Whether the user may send the tombstone.
+fn may_replace(room: &Room, sender: &UserId) -> Result<(), SendError> {
     let view = room.view();
-    let create = view.event_in_memory("m.room.create", "").map(|pdu| pdu.content().clone()).unwrap_or_default();
-    let mut creation_content: Object =
-        create.iter().filter(|(key, _)| matches!(*key, "type" | "m.federate")).map(|(k, v)| (k, v.clone())).collect();
-    let mut predecessor = Object::from([("room_id", room.id.as_str())]);
-    if !version.rules().create_event_is_room_id
-        && let Some(last) = view.extremities().next()
-    {
-        predecessor.insert("event_id", last.as_str());
+    let (has, needs) = (view.power_levels.user(sender), view.power_levels.event("m.room.tombstone", true));
+    if view.state.membership(sender.as_str()) == Some(MembershipKind::Join) && has >= needs {
+        return Ok(());
     }
-    creation_content.insert("predecessor", predecessor);
-    if !additional_creators.is_empty() {
-        let ids: Vec<Value> = additional_creators.iter().map(|id| id.as_str().into()).collect();
-        creation_content.insert("additional_creators", ids);
-    }
-    let entries: Vec<_> = view
-        .state
-        .iter()
-        .filter(|entry| {
-            (entry.state_key.is_empty() && TAKEN_OVER.contains(&&*entry.event_type))
-                || &*entry.event_type == "m.space.child"
-                || entry.membership == Some(MembershipKind::Ban)
-        })
-        .map(Arc::clone)
-        .collect();
-    let initial_state = timeline::state_events(room, &entries)
-        .await?
-        .into_iter()
-        .map(|event| InitialState {
-            event_type: event.pdu.event_type().to_owned(),
-            state_key: event.pdu.state_key().unwrap_or_default().to_owned(),
-            content: event.pdu.content().clone(),
-        })
-        .collect();
-    Ok(NewRoom {
-        creator: sender.clone(),
-        version: *version,
-        preset: if view.join_rule == JoinRule::Public { Preset::PublicChat } else { Preset::PrivateChat },
-        published: false,
-        alias: None,
-        name: None,
-        topic: None,
-        creation_content,
-        power_levels: power_levels(upgrade),
-        initial_state,
-        invite: Vec::new(),
-        is_direct: false,
-        encrypted: false,
-        invite_profiles: false,
-        authority: Authority::Server,
-    })
+    Err(SendError::Forbidden(AuthRejection::InsufficientPower { has, needs }))
 }
 
-/// The old room's levels; in room version 12 creators are not among them, before it the creator must be.
-fn power_levels(upgrade: &Upgrade) -> Object {
-    let Upgrade { room, sender, version, additional_creators } = upgrade;
-    let view = room.view();
-    let Some(old) = view.event_in_memory("m.room.power_levels", "") else { return Object::new() };
-    let mut content = old.content().clone();
-    let mut users = content.get_object("users").cloned().unwrap_or_default();
-    if version.rules().auth.privileged_creators {
-        users.retain(|user, _| user != sender.as_str() && !additional_creators.iter().any(|it| it.as_str() == user));
-        if let Some(Value::Object(events)) = content.get_mut("events")
-            && events.get_i64("m.room.tombstone").is_none_or(|level| level < 150)
-        {
-            events.insert("m.room.tombstone", 150_i64);
-        }
-    } else if view.power_levels.user(sender) == PowerLevel::Infinite {
-        users.insert(sender.as_str(), 100_i64);
+/// Creates the new room and then sends the tombstone; each names the other.
+async fn replace(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
+    let Upgrade { room, sender, version, .. } = upgrade;
+    if version.rules().create_event_is_room_id {
+        // The tombstone names the create event, which therefore cannot name the tombstone.
+        let new = creator.create(replacement::new_room(rooms, upgrade, None).await?).await?;
+        rooms.append(room, &tombstone(sender, &new.id)).await.map_err(CreateError::Other)?;
+        return Ok(new);
     }
-    content.insert("users", users);
-    content
+    let room_id = creator.new_room_id()?;
+    let built = rooms.build_on_head(room, &tombstone(sender, &room_id)).await.map_err(CreateError::Other)?;
+    let Built::Event(pending, _) = built else { return Err(CreateError::Other(SendError::Contended)) };
+    let pdu = rooms.recommended_here(room, pending.pdu).await.map_err(CreateError::Other)?;
+    let mut new = replacement::new_room(rooms, upgrade, Some(pdu.event_id())).await?;
+    new.room_id = Some(room_id);
+    let new = creator.create(new).await?;
+    rooms.send_built(room, &pdu, None).await.map_err(CreateError::Other)?;
+    Ok(new)
 }
 
-/// Aliases and the place in the room directory move to the new room.
-async fn move_addresses(rooms: &Rooms, old: &Room, new: &Arc<Room>, sender: &UserId) -> Result<(), CreateError> {
-    let (from, to) = (old.nid, new.nid);
-    rooms
-        .database()
-        .write(move |tx| {
-            repo::aliases::move_all(tx, from, to)?;
-            if repo::rooms::is_published(tx, from)? {
-                repo::rooms::set_published(tx, from, false)?;
-                repo::rooms::set_published(tx, to, true)?;
-            }
-            Ok::<_, plexus_store::DbError>(())
-        })
-        .await?;
-    let view = old.view();
-    if let Some(alias) = view.event_in_memory("m.room.canonical_alias", "") {
-        let draft = Draft::state(sender, "m.room.canonical_alias", "", alias.content().clone());
-        rooms.append(new, &draft).await.map_err(CreateError::Other)?;
-    }
-    Ok(())
+fn tombstone(sender: &UserId, replacement: &RoomId) -> Draft {
+    let mut content = Object::from([("body", "This room has been replaced")]);
+    content.insert("replacement_room", replacement.as_str());
+    Draft::state(sender, "m.room.tombstone", "", content)
 }
 
 /// Ordinary members can no longer speak or invite in the old room. Who may not set power levels leaves them.
 async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), CreateError> {
     let view = old.view();
     let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };
-    let users_default = levels.content().get_i64("users_default").unwrap_or(0);
+    let PowerLevel::Level(users_default) = view.power_levels.users_default() else { return Ok(()) };
     let closed = users_default.saturating_add(1).max(50);
-    let mut content = levels.content().clone();
+    let mut content = with_integer_levels(old.version.rules(), levels.content());
     for (key, now) in [("events_default", view.power_levels.events_default()), ("invite", view.power_levels.invite())] {
         if now < PowerLevel::Level(closed) {
             content.insert(key, closed);
         }
+    }
+    if content == *levels.content() {
+        return Ok(());
     }
     match rooms.append(old, &Draft::state(sender, "m.room.power_levels", "", content)).await {
         Ok(_) | Err(SendError::Forbidden(_)) => Ok(()),

@@ -10,6 +10,7 @@ mod keys;
 mod manual;
 mod prompt;
 mod register;
+mod token;
 mod user;
 
 use std::ffi::OsString;
@@ -53,6 +54,11 @@ enum Command {
     User {
         #[command(subcommand)]
         command: user::UserCommand,
+    },
+    /// Look after registration tokens
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
     },
     /// Hash a password for the database (as hash_password)
     HashPassword(hash_password::HashPasswordArgs),
@@ -213,6 +219,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => control::restart(&args),
         Command::Status(args) => return control::status(&args),
         Command::Register(args) => register::run(args),
+        Command::Token { command } => token::run(&command),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::GenerateConfig(args) => config::generate(&args),
         Command::GenerateSigningKey(args) => keys::generate(&args),

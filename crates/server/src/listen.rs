@@ -4,6 +4,7 @@ mod bind;
 mod connection;
 mod exchange;
 mod heads;
+mod linger;
 mod out_queue;
 mod resources;
 mod slots;

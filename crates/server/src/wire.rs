@@ -24,9 +24,10 @@ use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{FederationPeers, Peers};
 use plexus_rooms::{
     AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
-    Rooms, RoomsOptions, StateFiller,
+    Rooms, RoomsOptions, StateFiller, UserDirectory,
 };
 use plexus_store::db::OptionsError;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::{Database, DbError, Options, maintenance, repo};
 use tokio::task::JoinSet;
@@ -118,7 +119,9 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
         cache_bytes: settings::room_cache_bytes(&config),
         describing: settings::describing(&config.api),
         limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, &clock),
+        forget_on_leave: config.rooms.forget_rooms_on_leave,
     });
+    rooms.erased_users().load(&database).await?;
     let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
     let inbox = Inbox::new(Arc::clone(&receiver));
     let followers = delivery::build(delivery::Ground {
@@ -133,11 +136,13 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     });
     let followers = followers.await?;
     inbox.resume().await?;
+    background.spawn(Arc::clone(&inbox).run_retries());
     background.spawn(Arc::new(StateFiller::new(Arc::clone(&receiver))).run());
     let (edus, federation_out) = (Arc::clone(&followers.edus), Arc::clone(&followers.federation_out));
 
     let options = settings::accounts(&config, server_name.clone());
-    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), rooms.profile_cache(), options);
+    let of_users = (rooms.profile_cache(), rooms.erased_users());
+    let accounts = Accounts::new(database.clone(), clock.clone(), random.clone(), of_users, options);
     let tokens = Arc::clone(&accounts.tokens);
     background.spawn(Arc::clone(&rooms).run_housekeeping(config.blocking.redaction_retention_period));
     let caches = &config.caches.caches;
@@ -155,6 +160,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let auto_join = Arc::new(AutoJoin::new(Arc::clone(&rooms), Arc::clone(&members), auto_join));
     let admin = plexus_api_admin::Services {
         server_name: server_name.clone(),
+        database: database.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        tokens: Arc::clone(&tokens),
         auto_join: Arc::clone(&auto_join),
         registrar: accounts.registrar.clone(),
         shared_secret: accounts.shared_secret.clone(),
@@ -169,6 +178,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     background.spawn(client.parting.clone().resume());
     let users = Arc::new(UserAdmin::new(administration, Closing::Running(client.parting.clone())));
     let metrics_alone = crate::metrics::everywhere(Arc::clone(&client.rooms));
+    background.spawn(Arc::clone(&client.user_directory).run());
     let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
     let federation = federation::services(&client, server_name, signing_key, &outgoing, (inbox, edus));
     let bodies = BodyIntake::new(client.clock.clone());
@@ -241,6 +251,7 @@ fn client_services(
         parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation),
         membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
+        user_directory: Arc::new(UserDirectory::new(Arc::clone(&rooms))),
         rooms,
         receiver,
         sync: followers.sync,
@@ -267,8 +278,9 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
     checked.map_err(std::io::Error::other)??;
     let database = open_database(config).await?;
     let settings = settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?);
-    let profiles = ProfileCache::new(PROFILE_BYTES);
-    let accounts = Accounts::new(database.clone(), Clock::system(), Random::system(), profiles, settings);
+    // No event is shown here, so nobody needs to know who has been erased before.
+    let of_users = (ProfileCache::new(PROFILE_BYTES), ErasedUsers::default());
+    let accounts = Accounts::new(database.clone(), Clock::system(), Random::system(), of_users, settings);
     Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))
 }
 

@@ -24,6 +24,8 @@ pub enum Change {
         room: RoomNid,
         /// Whether the user is in it now.
         joined: bool,
+        /// Whether the user was in it before.
+        was_joined: bool,
         /// When.
         position: Position,
     },
@@ -60,6 +62,8 @@ pub enum Change {
     DeviceList {
         /// Whose.
         user: UserId,
+        /// Only the user sees a difference: signatures on keys of others, or the user-signing key.
+        private: bool,
         /// When.
         position: Position,
     },

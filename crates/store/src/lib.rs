@@ -9,6 +9,7 @@
 //! - [`migrate`]: the schema
 //! - [`maintenance`]: `plexus db check` and `plexus db stats`
 //! - [`event_key`], [`pdu_json`]: how event ids and events lie in the database
+//! - [`words`]: names as words that can be searched for
 //! - [`repo`]: the repositories
 
 pub mod change;
@@ -19,6 +20,7 @@ pub mod migrate;
 pub mod pdu_json;
 pub mod repo;
 mod varint;
+pub mod words;
 
 pub use change::{Change, CommitListener};
 pub use db::{

@@ -1,6 +1,8 @@
-//! What the operator asks of a database: `plexus db check` and `plexus db stats`. Both only read and may run
-//! beside a server. (`plexus db migrate` is [`migrate_database`](crate::migrate::migrate_database).)
+//! What the operator asks of a database: `plexus db check` and `plexus db stats`, which only read, and changes that
+//! commands make themselves. All of it may run beside a server. (`plexus db migrate` is
+//! [`migrate_database`](crate::migrate::migrate_database).)
 
+use crate::Tx;
 use crate::db::{self, Backend, Connection, DbError, OpenError, Options};
 use crate::repo::checks::CHECKS;
 
@@ -27,6 +29,23 @@ pub struct Problem {
 /// Refuses a database that does not exist, or whose schema is not exactly this program's.
 pub fn require_current(options: &Options) -> Result<(), OpenError> {
     db::inspect(options, |_| Ok(()))
+}
+
+/// Runs `f` in a transaction of its own, which is committed when `f` succeeds. For rows that a running server keeps no
+/// copy of, and nobody is told of: `f` takes no positions.
+pub fn edit<T: Send, E: Send>(
+    options: &Options,
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
+) -> Result<Result<T, E>, OpenError> {
+    db::inspect(options, |conn| {
+        conn.batch(match conn.backend() {
+            Backend::Sqlite => "PRAGMA query_only = 0; BEGIN IMMEDIATE",
+            Backend::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        })?;
+        let result = Tx::within(conn, f)?;
+        conn.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        Ok(result)
+    })
 }
 
 /// Rows and bytes of every table, the biggest first.

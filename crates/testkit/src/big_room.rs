@@ -9,7 +9,7 @@ use bytes::Bytes;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::build::{self, PduBuilder};
 use plexus_protocol::event::sign::SigningKey;
-use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::peer::Peer;
 use log::Log;
+use routes::Rooms;
 
 /// When the generated rooms began, Unix ms.
 const BEGAN: u64 = 1_700_000_000_000;
@@ -51,7 +52,7 @@ impl BigRoom {
     pub async fn host_for(self, others: &[(ServerName, SigningKey)]) -> RoomHost {
         let room = Arc::new(std::sync::OnceLock::new());
         let routed = Arc::clone(&room);
-        let peer = Peer::answering(|_| routes::routes(routed)).await;
+        let peer = Peer::answering(|_| routes::routes(Rooms { room: routed, is_host: true })).await;
         let mut servers = vec![(peer.name().clone(), peer.key().clone())];
         servers.extend_from_slice(others);
         let made = tokio::task::spawn_blocking(move || HostedRoom::make(self, servers)).await;
@@ -91,8 +92,28 @@ pub struct Ways {
     pub states_break_off: Option<usize>,
     /// Whether `state` and `state_ids` are refused.
     pub refuses_state: bool,
+    /// Whether `send_join` and `send_leave` are known in version 1 only.
+    pub only_version_1: bool,
+    /// The event that is nearest to any time, for one that lies.
+    pub nearest: Option<Value>,
+    /// Whether `state` and `state_ids` are refused for the joins of other servers' users.
+    pub refuses_state_at_joins: bool,
+    /// Whether `backfill` and `get_missing_events` are refused.
+    pub refuses_history: bool,
     /// Events that are told with every state.
     pub also: Vec<Bytes>,
+    /// The member in whose name the host lets users of other servers in.
+    pub authoriser: Option<UserId>,
+    /// Whether the answer to `send_join` has the events that allow the join.
+    pub tells_what_allows_joins: bool,
+    /// How many of the last events a template follows.
+    pub prev_events: usize,
+    /// Whether `make_join` is refused.
+    pub refuses_joins: bool,
+    /// Whether `make_leave` fails.
+    pub fails_leaves: bool,
+    /// More servers that are said to be in the room.
+    pub other_servers: Vec<String>,
 }
 
 impl Default for Ways {
@@ -102,7 +123,17 @@ impl Default for Ways {
             joins_break_off: None,
             states_break_off: None,
             refuses_state: false,
+            only_version_1: false,
+            nearest: None,
+            refuses_state_at_joins: false,
+            refuses_history: false,
             also: Vec::new(),
+            authoriser: None,
+            tells_what_allows_joins: true,
+            prev_events: 1,
+            refuses_joins: false,
+            fails_leaves: false,
+            other_servers: Vec::new(),
         }
     }
 }
@@ -111,6 +142,14 @@ impl Default for Ways {
 struct Told {
     state: Vec<Bytes>,
     auth_chain: Vec<Bytes>,
+}
+
+impl RoomHost {
+    /// Another server that answers for the room, and does not refuse its state.
+    pub async fn another(&self) -> Peer {
+        let room = Arc::new(std::sync::OnceLock::from(Arc::clone(&self.room)));
+        Peer::answering(|_| routes::routes(Rooms { room, is_host: false })).await
+    }
 }
 
 impl HostedRoom {
@@ -228,9 +267,33 @@ impl HostedRoom {
         pdu
     }
 
+    /// As [`Self::send`], of an event that follows these.
+    ///
+    /// # Panics
+    /// When the user is not of one of the servers it was made for.
+    pub fn send_after(
+        &self,
+        prev_events: &[EventId],
+        sender: &UserId,
+        event_type: &str,
+        state_key: Option<&str>,
+        content: &Value,
+    ) -> Pdu {
+        let mut template = self.template(sender, event_type, state_key, content);
+        let prev_events: Vec<plexus_protocol::json::Value> = prev_events.iter().map(|id| id.as_str().into()).collect();
+        template.insert("prev_events", prev_events);
+        let pdu = self.finish(template, sender);
+        self.add(&pdu);
+        pdu
+    }
+
     /// As [`Self::send`], but it is no part of the room.
     pub fn compose(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Pdu {
         let template = self.template(sender, event_type, state_key, content);
+        self.finish(template, sender)
+    }
+
+    fn finish(&self, template: Object, sender: &UserId) -> Pdu {
         let signs = self.servers.iter().find(|(name, _)| name.as_str() == sender.server_name());
         let (name, key) = signs.expect("the user's server is known");
         build::finish(template, self.version, key, name).expect("an event that can be built")

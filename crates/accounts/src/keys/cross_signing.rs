@@ -120,12 +120,16 @@ impl DeviceKeys {
                         return Err(CrossSigningError::NotSigned(purpose));
                     }
                 }
-                let mut changed = false;
+                let (mut public, mut private) = (false, false);
                 for (purpose, key) in upload.keys() {
-                    changed |= device_keys::set_cross_signing(tx, user_id.as_str(), purpose, &key.to_json())?;
+                    let changed = device_keys::set_cross_signing(tx, user_id.as_str(), purpose, &key.to_json())?;
+                    *if purpose == "user_signing" { &mut private } else { &mut public } |= changed;
                 }
-                if changed {
+                if public {
                     device_changes::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
+                } else if private {
+                    // Nobody else is shown it: https://spec.matrix.org/v1.19/client-server-api/#cross-signing
+                    device_changes::record_signature(tx, &user_id, &user_id)?;
                 }
                 Ok(())
             })

@@ -15,6 +15,7 @@ use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::Database;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
 
 const START: u64 = 1_700_000_000_000;
@@ -32,7 +33,13 @@ fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
     change(&mut settings);
     let clock = Clock::manual(START);
     let profiles = ProfileCache::new(1 << 16);
-    let accounts = Accounts::new(db.clone(), clock.clone(), Random::seeded(7), profiles.clone(), settings);
+    let accounts = Accounts::new(
+        db.clone(),
+        clock.clone(),
+        Random::seeded(7),
+        (profiles.clone(), ErasedUsers::default()),
+        settings,
+    );
     Server { accounts, clock, db: db.clone(), profiles }
 }
 

@@ -230,6 +230,7 @@ async fn passwords_are_not_kept_in_sessions() {
         let session = challenge(&server, delete(&alice, None, params)).await.session_id;
         let stored = server.db.read::<_, DbError, _>(move |tx| ui_auth::get(tx, &session)).await.unwrap().unwrap();
         assert_eq!(stored.params, r#"{"logout_devices":true}"#);
+        assert!(!stored.sealed.unwrap().contains("secret"));
         let huge = format!(r#"{{"devices": "{}"}}"#, "x".repeat(100_000));
         assert!(matches!(server.accounts.uia.authenticate(delete(&alice, None, &huge)).await, Err(UiaError::TooLarge)));
     }

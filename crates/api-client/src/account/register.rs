@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use plexus_accounts::uia::{DUMMY, Flow, REGISTRATION_TOKEN};
 use plexus_accounts::{
-    Identifier, Logins, NewAccount, NewSession, RegisterError, Registered, Registrar, Sessions, Settings,
-    UserInteractiveAuth,
+    Identifier, Logins, NewAccount, NewSession, RegisterError, Registered, Registrar, Seen, Sessions, Settings,
+    TokenChecker, UserInteractiveAuth,
 };
 use plexus_base::LimitExceeded;
+use plexus_http::auth::token_error;
 use plexus_http::{ApiError, JsonBody, JsonOrEmpty, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
@@ -43,6 +44,8 @@ struct Params {
     initial_device_display_name: Option<String>,
     inhibit_login: bool,
     refresh_token: bool,
+    /// Of the guest whose account is to become the user's.
+    guest_access_token: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +66,7 @@ struct Register {
     sessions: Sessions,
     logins: Logins,
     uia: UserInteractiveAuth,
+    tokens: Arc<TokenChecker>,
     address: IpAddr,
 }
 
@@ -75,11 +79,12 @@ pub async fn handle(
     State(sessions): State<Sessions>,
     State(logins): State<Logins>,
     State(uia): State<UserInteractiveAuth>,
+    State(tokens): State<Arc<TokenChecker>>,
     State(limits): State<Arc<RateLimits>>,
     State(auto_join): State<Arc<AutoJoin>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let register = Register { settings, registrar, sessions, logins, uia, address: ip };
+    let register = Register { settings, registrar, sessions, logins, uia, tokens, address: ip };
     let registered = match query.kind {
         Kind::Guest => register.guest(&body, || limits.registration.check(&ip)).await?,
         Kind::User => register.user(body, || limits.registration.check(&ip)).await?,
@@ -135,14 +140,19 @@ impl Register {
         };
         let session = (!params.inhibit_login).then_some(session);
         if let Some(user_id) = passed.registered {
-            return self.again(&user_id, params.password.as_deref(), session).await;
+            return self.again(&user_id, asked.password.as_deref(), session).await;
         }
         let Some(password) = params.password else {
             return Err(ApiError::missing_param("Missing params: password"));
         };
+        let guest = match &params.guest_access_token {
+            Some(token) => Some(self.guest_of(token, params.username.as_deref()).await?),
+            None => None,
+        };
         count()?;
         let account = NewAccount {
             username: params.username,
+            guest,
             password: Some(password),
             ui_auth_session: passed.session,
             session,
@@ -182,6 +192,9 @@ impl Register {
             self.registrar.check_password(password).map_err(weak_password)?;
         }
         let Some(username) = &params.username else { return Ok(()) };
+        if let Some(token) = &params.guest_access_token {
+            return self.guest_of(token, Some(username)).await.map(drop);
+        }
         match self.registrar.check_username(username).await {
             Ok(_) => Ok(()),
             Err(RegisterError::UserInUse) if self.settings.registration.inhibit_user_in_use_error => Ok(()),
@@ -189,8 +202,20 @@ impl Register {
         }
     }
 
-    /// The answer once more. A session id is seen by more than the user (it is in the address of the fallback page), so the
-    /// password is asked for, too.
+    /// The guest whose access token this is, and who asks to become the user `username`: the guest's own name.
+    async fn guest_of(&self, token: &str, username: Option<&str>) -> Result<UserId, ApiError> {
+        let seen = Seen { ip: Some(self.address), user_agent: None };
+        let requester = self.tokens.check(token, seen).await.map_err(token_error)?;
+        match requester.is_guest && username.is_none_or(|name| name == requester.user_id.localpart()) {
+            true => Ok(requester.user_id.clone()),
+            false => {
+                Err(ApiError::forbidden("Cannot register taken user ID without valid guest credentials for that user."))
+            }
+        }
+    }
+
+    /// The answer once more. A session id is seen by more than the user (it is in the address of the fallback page), so
+    /// this request has to give the password itself.
     async fn again(
         &self,
         user_id: &str,

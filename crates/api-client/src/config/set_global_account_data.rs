@@ -1,11 +1,10 @@
 //! PUT /_matrix/client/v3/user/{userId}/account_data/{type}
 
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::{ApiError, Auth, Empty, JsonText, Path, State};
 use plexus_protocol::id::UserId;
 use plexus_store::Database;
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::repo::bounds::BoundError;
-use serde_json::value::RawValue;
 
 use super::server_controlled;
 use crate::own::{require_self, require_text};
@@ -14,7 +13,7 @@ pub async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((user, event_type)): Path<(UserId, String)>,
-    Json(content): Json<Box<RawValue>>,
+    JsonText(content): JsonText,
 ) -> Result<Empty, ApiError> {
     require_self(&requester, &user)?;
     require_text("type", &event_type)?;
@@ -22,7 +21,7 @@ pub async fn handle(
         return Err(server_controlled(&event_type));
     }
     db.write(move |tx| {
-        account_data::put(tx, &user, Scope::default(), &event_type, content.get())?;
+        account_data::put(tx, &user, Scope::default(), &event_type, &content)?;
         Ok::<_, BoundError>(())
     })
     .await?;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::{ApiError, Auth, Empty, JsonText, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
 use plexus_store::Database;
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::repo::bounds::BoundError;
-use serde_json::value::RawValue;
 
 use super::server_controlled;
 use crate::own::{require_self, require_text};
@@ -18,7 +17,7 @@ pub async fn handle(
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
     Path((user, room_id, event_type)): Path<(UserId, RoomId, String)>,
-    Json(content): Json<Box<RawValue>>,
+    JsonText(content): JsonText,
 ) -> Result<Empty, ApiError> {
     require_self(&requester, &user)?;
     require_text("type", &event_type)?;
@@ -28,7 +27,7 @@ pub async fn handle(
     let room = rooms.get(&room_id).await?.map(|room| room.nid);
     db.write(move |tx| {
         let scope = Scope { room_id: room_id.as_str(), room };
-        account_data::put(tx, &user, scope, &event_type, content.get())?;
+        account_data::put(tx, &user, scope, &event_type, &content)?;
         Ok::<_, BoundError>(())
     })
     .await?;

@@ -28,7 +28,7 @@ pub async fn handle(
     let published = match request.visibility.as_deref() {
         None | Some("public") => true,
         Some("private") => false,
-        Some(_) => return Err(ApiError::invalid_param("visibility must be public or private")),
+        Some(_) => return Err(ApiError::bad_json("visibility must be public or private")),
     };
     let room = rooms.get(&room_id).await?.ok_or_else(|| ApiError::not_found("Unknown room"))?;
     let nid = room.nid;

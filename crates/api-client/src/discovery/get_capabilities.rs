@@ -27,6 +27,8 @@ struct Capabilities {
     third_party_id_changes: Enabled,
     #[serde(rename = "m.get_login_token")]
     get_login_token: Enabled,
+    #[serde(rename = "m.forget_forced_upon_leave")]
+    forget_forced_upon_leave: Enabled,
     #[serde(rename = "m.profile_fields")]
     profile_fields: ProfileFields,
 }
@@ -75,6 +77,7 @@ fn capabilities(config: &Config) -> Capabilities {
         // No address can be validated here yet.
         third_party_id_changes: Enabled { enabled: false },
         get_login_token: Enabled { enabled: config.sessions.login_via_existing_session.enabled },
+        forget_forced_upon_leave: Enabled { enabled: config.rooms.forget_rooms_on_leave },
         profile_fields: ProfileFields { enabled: true, disallowed },
     }
 }

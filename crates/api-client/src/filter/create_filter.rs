@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use plexus_delivery::{FilterError, Filters};
-use plexus_http::{ApiError, Auth, Json, JsonBody, Path, State};
+use plexus_http::{ApiError, Auth, JsonBody, JsonText, Path, State};
 use plexus_protocol::id::UserId;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::own::require_self;
 
@@ -19,10 +18,10 @@ pub async fn handle(
     Auth(requester): Auth,
     State(filters): State<Arc<Filters>>,
     Path(user): Path<UserId>,
-    Json(definition): Json<Box<RawValue>>,
+    JsonText(definition): JsonText,
 ) -> Result<JsonBody<Response>, ApiError> {
     require_self(&requester, &user)?;
-    match filters.create(&user, definition.get().to_owned()).await {
+    match filters.create(&user, definition).await {
         Ok(id) => Ok(JsonBody(Response { filter_id: id.to_string() })),
         Err(FilterError::Invalid(error)) => Err(ApiError::bad_json(error.to_string())),
         Err(FilterError::TooLarge(what)) => Err(ApiError::too_large(what)),

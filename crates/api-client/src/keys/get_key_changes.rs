@@ -6,11 +6,13 @@ use std::sync::Arc;
 use plexus_delivery::SyncToken;
 use plexus_http::{ApiError, AuthGuest, JsonBody, Query, State};
 use plexus_protocol::id::UserId;
-use plexus_rooms::{Membership, MembershipKind, Room, RoomView, Rooms, UserRooms};
-use plexus_store::{Database, DbError, Position, RoomNid, repo};
+use plexus_rooms::{Membership, MembershipKind, Room, RoomView, Rooms, UserRooms, timeline};
+use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
 use serde::{Deserialize, Serialize};
 
 const MEMBER: &str = "m.room.member";
+/// How many rooms one query asks about.
+const ROOMS_AT_ONCE: usize = 500;
 
 #[derive(Debug, Deserialize)]
 pub struct Span {
@@ -25,7 +27,7 @@ pub struct Response {
 }
 
 /// Whose keys a client should ask for again, having last been told at `from`. As in Synapse what came after `to` is told,
-/// too: the client only asks once more than it had to.
+/// too: the client only asks once more than it had to. And as in `/sync` rooms that are not encrypted count, too.
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
@@ -55,56 +57,81 @@ struct Changes<'a> {
 
 impl Changes<'_> {
     async fn collect(&self) -> Result<Response, DbError> {
-        let mut changed = BTreeSet::new();
-        let mut gone = BTreeSet::new();
+        let mut found = Response::default();
+        let mut stayed = Vec::new();
         for membership in self.memberships.iter() {
-            let Some(room) = self.encrypted_room(membership.room).await? else { continue };
-            self.encounters(membership, &room, &mut changed, &mut gone).await?;
-        }
-        for user in self.changed_devices().await? {
-            if user == *self.user || self.shares_encrypted_room(&user).await? {
-                changed.insert(user);
+            if membership.position > self.from && self.is_encounter(membership).await? {
+                self.encounter(membership, &mut found).await?;
+            } else if membership.kind == MembershipKind::Join {
+                stayed.push(membership.room);
             }
         }
-        let mut left = BTreeSet::new();
-        for user in gone {
-            if user != *self.user && !self.shares_encrypted_room(&user).await? {
-                left.insert(user);
-            }
+        for rooms in stayed.chunks(ROOMS_AT_ONCE) {
+            self.others(rooms, &mut found).await?;
         }
-        Ok(Response { changed, left })
+        let (own, others): (BTreeSet<_>, BTreeSet<_>) =
+            self.changed_devices().await?.into_iter().partition(|user| user == self.user);
+        let memberships = self.rooms.memberships();
+        found.changed.extend(memberships.sharing(&self.memberships, others).await?);
+        found.changed.extend(own);
+        found.left.remove(self.user);
+        let kept = memberships.sharing(&self.memberships, found.left.iter().cloned()).await?;
+        found.left.retain(|user| !kept.contains(user));
+        Ok(found)
     }
 
-    /// With whom the user came together in a room since `from`, and who parted.
-    async fn encounters(
-        &self,
-        membership: &Membership,
-        room: &Room,
-        changed: &mut BTreeSet<UserId>,
-        gone: &mut BTreeSet<UserId>,
-    ) -> Result<(), DbError> {
-        let view = room.view();
-        let is_new = membership.position > self.from;
+    /// Whether the user came into a room since `from`, or left one, by a membership that is new.
+    async fn is_encounter(&self, membership: &Membership) -> Result<bool, DbError> {
+        let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { return Ok(false) };
+        let before = timeline::state_event_at(&room, self.from, MEMBER, self.user.as_str()).await?;
+        let is_join =
+            |event: &plexus_rooms::TimelineEvent| MembershipKind::of(&event.pdu) == Some(MembershipKind::Join);
+        if before.is_none_or(|event| !is_join(&event)) {
+            return Ok(membership.kind == MembershipKind::Join);
+        }
+        let since = timeline::member_changes(&room, self.user, self.from, Position::MAX).await?;
+        Ok(since.iter().any(|event| !is_join(event)))
+    }
+
+    async fn encounter(&self, membership: &Membership, found: &mut Response) -> Result<(), DbError> {
+        let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { return Ok(()) };
         match membership.kind {
-            MembershipKind::Join if is_new => changed.extend(joined(&view)),
-            MembershipKind::Join => {
-                for user in self.changed_members(membership.room).await? {
-                    match view.state.membership(user.as_str()) {
-                        Some(MembershipKind::Join) => changed.insert(user),
-                        _ => gone.insert(user),
-                    };
-                }
-            }
-            MembershipKind::Leave | MembershipKind::Ban if is_new => gone.extend(joined(&view)),
-            _ => {}
+            MembershipKind::Join => found.changed.extend(joined(&room.view())),
+            _ => found.left.extend(joined(&room.view())),
         }
         Ok(())
     }
 
-    async fn changed_members(&self, room: RoomNid) -> Result<Vec<UserId>, DbError> {
-        let from = self.from;
-        let changed: Vec<String> = self.db.read(move |tx| repo::device_lists::members_changed(tx, room, from)).await?;
-        Ok(changed.into_iter().filter_map(|user| user.try_into().ok()).collect())
+    /// Who joined the rooms since `from` and who left them, and everybody in those that have become encrypted. Users who
+    /// only changed their name are included: the client asks once more than it had to.
+    async fn others(&self, rooms: &[RoomNid], found: &mut Response) -> Result<(), DbError> {
+        let (from, nids) = (self.from, rooms.to_vec());
+        let read = move |tx: &mut Tx<'_>| {
+            let members = repo::device_lists::members_changed(tx, &nids, from)?;
+            Ok::<_, DbError>((members, repo::device_lists::encryption_changed(tx, &nids, from)?))
+        };
+        let (members, encrypted): (Vec<(RoomNid, String)>, Vec<RoomNid>) = self.db.read(read).await?;
+        for (nid, user) in members {
+            let (Some(room), Ok(user)) = (self.rooms.get_readable_nid(nid).await?, UserId::try_from(user)) else {
+                continue;
+            };
+            // The user's own membership has been looked at: here it is a changed name.
+            if user == *self.user {
+                continue;
+            }
+            match room.view().state.membership(user.as_str()) {
+                Some(MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock) => {
+                    found.changed.insert(user)
+                }
+                _ => found.left.insert(user),
+            };
+        }
+        for nid in encrypted {
+            if let Some(room) = self.rooms.get_readable_nid(nid).await?.filter(is_encrypted) {
+                found.changed.extend(joined(&room.view()).filter(|user| user != self.user));
+            }
+        }
+        Ok(())
     }
 
     async fn changed_devices(&self) -> Result<Vec<UserId>, DbError> {
@@ -119,22 +146,10 @@ impl Changes<'_> {
             .await?;
         Ok(stored.into_iter().filter_map(|user| user.try_into().ok()).collect())
     }
+}
 
-    async fn shares_encrypted_room(&self, other: &UserId) -> Result<bool, DbError> {
-        let theirs = self.rooms.memberships().of(other).await?;
-        for room in theirs.joined() {
-            let mine = self.memberships.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
-            if mine && self.encrypted_room(room).await?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    async fn encrypted_room(&self, room: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
-        let room = self.rooms.get_readable_nid(room).await?;
-        Ok(room.filter(|room| room.view().state.get("m.room.encryption", "").is_some()))
-    }
+fn is_encrypted(room: &Arc<Room>) -> bool {
+    room.view().state.get("m.room.encryption", "").is_some()
 }
 
 fn joined(view: &RoomView) -> impl Iterator<Item = UserId> {

@@ -34,6 +34,13 @@ pub async fn handle(
     State(uia): State<UserInteractiveAuth>,
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
+    let operation = "POST /keys/device_signing/upload".to_owned();
+    // Without keys of its own it goes on with what an earlier request began.
+    let is_bare = body.keys().all(|name| name == "auth");
+    let body = match is_bare {
+        true => uiaa::with_earlier_params(&uia, operation.clone(), &requester, body).await?,
+        false => body,
+    };
     let params: Params = uiaa::parse(&body)?;
     let upload = CrossSigningUpload::from(params);
     let state = keys
@@ -46,7 +53,6 @@ pub async fn handle(
     };
     match state {
         CrossSigningState::Replaces { allowed_without_auth: false } => {
-            let operation = "POST /keys/device_signing/upload".to_owned();
             let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
             authorised(&uia, request, async |params: Params| store(params.into()).await).await
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_delivery::filter::RoomEventFilter;
-use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
+use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
-use plexus_rooms::{PduReceiver, Room, Rooms, TimelineEvent};
-use plexus_store::Position;
+use plexus_rooms::{Filled, PduReceiver, Room, Rooms, TimelineEvent};
+use plexus_store::{EventNid, Position};
 use serde::Deserialize;
 
 use crate::event_json::{format, members_of_senders, position_of, push_events, push_state, readable_room, token};
@@ -17,11 +17,15 @@ const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 1_000;
 /// How many pages a strict filter may make the server read for one answer.
 const MAX_READS: usize = 10;
+/// How often events are fetched into a gap of the timeline for one answer: some thousands of them at a time.
+const MAX_FILLS: usize = 3;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
     dir: String,
+    #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
+    #[serde(default, deserialize_with = "non_empty")]
     to: Option<String>,
     limit: Option<u64>,
     filter: Option<String>,
@@ -50,12 +54,19 @@ pub async fn handle(
         Direction::Forward => (from, to.unwrap_or(last).min(last)),
     };
     let limit = request.limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT));
-    let range = Range { after, upto, limit: limit.clamp(1, MAX_LIMIT), direction };
-    let page = read(&room, &requester.user_id, &filter, range, Some(&receiver)).await?;
+    let page = match limit.min(MAX_LIMIT) {
+        0 => Page { events: Vec::new(), end: Some(from) },
+        limit => {
+            let range = Range { after, upto, limit, direction };
+            read(&room, &requester.user_id, &filter, range, Some(&receiver)).await?
+        }
+    };
 
     let format = format(&requester, clock.now_ms());
-    let mut out = format!("{{\"start\":\"{}\",", token(from));
-    if let Some(end) = page.end {
+    // Clients compare it with the token they sent.
+    let start = request.from.unwrap_or_else(|| token(from));
+    let mut out = format!("{{\"start\":{},", serde_json::json!(start));
+    if let Some(end) = page.end_for_clients(direction) {
         out.push_str(&format!("\"end\":\"{}\",", token(end)));
     }
     out.push_str("\"chunk\":");
@@ -84,8 +95,16 @@ pub(crate) struct Page {
     pub end: Option<Position>,
 }
 
+impl Page {
+    /// The `end` of `/messages`. Every chunk that is not empty has one, also the last: some clients drop a chunk
+    /// without one.
+    fn end_for_clients(&self, direction: Direction) -> Option<Position> {
+        self.end.or_else(|| next_page(direction, self.events.last().map(|visible| visible.event.position)))
+    }
+}
+
 /// Reads events that the user may see and the filter lets through. What this server has never had of the room's past is
-/// fetched by `history`.
+/// fetched by `history`; without it the page ends where that begins.
 pub(crate) async fn read(
     room: &Arc<Room>,
     user: &UserId,
@@ -98,8 +117,15 @@ pub(crate) async fn read(
     if !filter.allows_room(room.id.as_str()) {
         return Ok(Page { events, end: None });
     }
+    let mut fills = 0;
     for _ in 0..MAX_READS {
-        let read = timeline::range(room, after, upto, limit, direction).await?;
+        let gap = room.view().gaps.first_open(after, upto, direction);
+        let (first, last) = match (gap, direction) {
+            (None, _) => (after, upto),
+            (Some(gap), Direction::Backward) => (gap.lowest - 1, upto),
+            (Some(gap), Direction::Forward) => (after, gap.floor()),
+        };
+        let read = timeline::range(room, first, last, limit, direction).await?;
         let exhausted = read.len() < limit;
         let last_read = read.last().map(|event| event.position);
         let wanted = read.into_iter().filter(|event| allows(filter, event)).collect();
@@ -111,6 +137,29 @@ pub(crate) async fn read(
             events.push(visible);
         }
         let next = next_page(direction, last_read);
+        if let Some(gap) = gap.filter(|_| exhausted) {
+            let here = next.unwrap_or(if direction == Direction::Backward { upto } else { after });
+            let Some(history) = history.filter(|_| events.len() < limit && fills < MAX_FILLS) else {
+                return Ok(Page { events, end: Some(here) });
+            };
+            fills += 1;
+            let filled = fill(history, room, gap.gap_nid).await;
+            // What lies behind a gap that nobody fills is there all the same.
+            let on = match (filled, direction) {
+                (Filled::Some | Filled::NotYet, _) => here,
+                (Filled::Nothing, Direction::Backward) => gap.floor(),
+                (Filled::Nothing, Direction::Forward) => gap.lowest - 1,
+            };
+            if filled == Filled::NotYet || (filled == Filled::Nothing && !events.is_empty()) {
+                // The client has waited long enough; it goes on from there with its next request.
+                return Ok(Page { events, end: Some(on) });
+            }
+            match direction {
+                Direction::Backward => upto = on,
+                Direction::Forward => after = on,
+            }
+            continue;
+        }
         match (exhausted, next) {
             (false, Some(next)) if events.len() < limit => match direction {
                 Direction::Backward => upto = next,
@@ -141,6 +190,14 @@ pub(crate) async fn read(
     }
     let end = Some(if direction == Direction::Backward { upto } else { after });
     Ok(Page { events, end })
+}
+
+/// Fetches events that are missing from a gap of the timeline.
+async fn fill(history: &PduReceiver, room: &Arc<Room>, gap_nid: EventNid) -> Filled {
+    history.fill_gap(room, gap_nid).await.unwrap_or_else(|error| {
+        tracing::warn!(room = %room.id, "a gap of the timeline is not filled: {error}");
+        Filled::Nothing
+    })
 }
 
 fn next_page(direction: Direction, last: Option<Position>) -> Option<Position> {

@@ -2,17 +2,18 @@
 
 use plexus_delivery::push_rules::{self, RuleChange};
 use plexus_http::{ApiError, Auth, Empty, Path, State};
+use plexus_protocol::push_rules::{RuleKind, UserRulesError};
 use plexus_store::Database;
 
-use super::{change_error, rule_kind};
+use super::change_error;
 
 pub async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,
 ) -> Result<Empty, ApiError> {
-    push_rules::change(&db, &requester.user_id, rule_kind(&kind)?, &rule_id, RuleChange::Delete)
-        .await
-        .map_err(change_error)?;
+    // There is no rule of a kind that there is not.
+    let kind = RuleKind::from_name(&kind).ok_or_else(|| change_error(UserRulesError::NotFound.into()))?;
+    push_rules::change(&db, &requester.user_id, kind, &rule_id, RuleChange::Delete).await.map_err(change_error)?;
     Ok(Empty)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_base::config::Config;
 use plexus_delivery::push_rules::{self, RuleChange};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
-use plexus_protocol::push_rules::{Action, actions};
+use plexus_protocol::push_rules::Action;
 use plexus_store::Database;
 use serde::Deserialize;
 
@@ -13,7 +13,6 @@ use super::{change_error, rule_kind, rule_limits};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
-    #[serde(deserialize_with = "actions")]
     actions: Vec<Action>,
 }
 

@@ -1,24 +1,30 @@
 //! PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled
 
 use plexus_delivery::push_rules::{self, RuleChange};
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::axum::extract::Request;
+use plexus_http::body::read;
+use plexus_http::{ApiError, Auth, Empty, Path, State};
 use plexus_store::Database;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::{change_error, rule_kind};
 
-#[derive(Debug, Deserialize)]
-pub struct Request {
-    enabled: bool,
+/// What the body says. Old clients sent the boolean alone, which Synapse still takes.
+fn enabled(body: &[u8]) -> Result<bool, ApiError> {
+    let body: Value =
+        serde_json::from_slice(body).map_err(|error| ApiError::not_json(format!("Content not JSON: {error}")))?;
+    let enabled = body.as_bool().or_else(|| body.get("enabled")?.as_bool());
+    enabled.ok_or_else(|| ApiError::bad_json("\"enabled\" must be a boolean"))
 }
 
 pub async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,
-    Json(request): Json<Request>,
+    request: Request,
 ) -> Result<Empty, ApiError> {
-    let change = RuleChange::Enable(request.enabled);
-    push_rules::change(&db, &requester.user_id, rule_kind(&kind)?, &rule_id, change).await.map_err(change_error)?;
+    let kind = rule_kind(&kind)?;
+    let change = RuleChange::Enable(enabled(&read(request).await?.bytes)?);
+    push_rules::change(&db, &requester.user_id, kind, &rule_id, change).await.map_err(change_error)?;
     Ok(Empty)
 }

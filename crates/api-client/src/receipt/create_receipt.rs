@@ -2,18 +2,32 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::receipts::is_thread_id;
 use plexus_delivery::{NewReceipt, Presence, ReceiptType, Receipts};
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::Rooms;
-use serde::Deserialize;
+use plexus_rooms::{Rooms, relations};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::own::require_joined;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
-    thread_id: Option<String>,
+    /// `null` is not the same as no thread.
+    #[serde(default, deserialize_with = "present")]
+    thread_id: Option<Value>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// The thread, which must have a name.
+fn named(thread_id: Value) -> Result<String, ApiError> {
+    match thread_id {
+        Value::String(thread) if !thread.is_empty() => Ok(thread),
+        _ => Err(ApiError::invalid_param("thread_id must be a string that is not empty")),
+    }
 }
 
 pub async fn handle(
@@ -24,10 +38,11 @@ pub async fn handle(
     Path((room_id, receipt_type, event_id)): Path<(RoomId, String, EventId)>,
     JsonOrEmpty(Request { thread_id }): JsonOrEmpty<Request>,
 ) -> Result<Empty, ApiError> {
+    let thread = thread_id.map(named).transpose()?;
     let kind = match receipt_type.as_str() {
         "m.read" => Some(ReceiptType::Read),
         "m.read.private" => Some(ReceiptType::ReadPrivate),
-        "m.fully_read" if thread_id.is_some() => {
+        "m.fully_read" if thread.is_some() => {
             return Err(ApiError::invalid_param("thread_id is not compatible with m.fully_read"));
         }
         "m.fully_read" => None,
@@ -36,15 +51,17 @@ pub async fn handle(
             return Err(ApiError::invalid_param(allowed));
         }
     };
-    if thread_id.as_deref().is_some_and(|id| !is_thread_id(id)) {
-        return Err(ApiError::invalid_param("thread_id must be 'main' or an event id"));
-    }
     let user = &requester.user_id;
     let room = require_joined(&rooms, &room_id, user).await?;
+    if let Some(thread) = &thread
+        && !relations::is_in_thread(&room, &event_id, thread).await?
+    {
+        return Err(ApiError::invalid_param(format!("event_id {event_id} is not related to thread {thread}")));
+    }
     presence.active(user);
     match kind {
         Some(kind) => {
-            let receipt = NewReceipt { user: user.clone(), kind, event_id, thread: thread_id };
+            let receipt = NewReceipt { user: user.clone(), kind, event_id, thread };
             receipts.record(&room, receipt).await?;
         }
         None => receipts.set_fully_read(&room, user, &event_id).await?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
-use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
+use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 use plexus_rooms::relations::{RelationFilter, related};
@@ -19,7 +19,9 @@ const MAX_LIMIT: u64 = 100;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
+    #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
+    #[serde(default, deserialize_with = "non_empty")]
     to: Option<String>,
     limit: Option<u64>,
     dir: Option<String>,

@@ -104,7 +104,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         None | Some("private_chat") => Preset::PrivateChat,
         Some("trusted_private_chat") => Preset::TrustedPrivateChat,
         Some("public_chat") => Preset::PublicChat,
-        Some(_) => return Err(ApiError::invalid_param("Unknown preset")),
+        Some(other) => return Err(ApiError::bad_json(format!("{other:?} is not a valid preset"))),
     };
     let version = request.room_version.as_deref().unwrap_or(&config.server.default_room_version);
     let version = supported_version(version)?;
@@ -112,7 +112,14 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         return Err(ApiError::forbidden("This server does not invite by address: it has no identity server"));
     }
     let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
-    check_rules(config, user, alias.as_ref(), published)?;
+    if let Some(alias) = &alias
+        && !allows(may_create_alias(config), user, &[alias.as_str()], "")
+    {
+        return Err(ApiError::forbidden("Not allowed to create alias"));
+    }
+    // As in Synapse there is a room, unlisted, where the rules do not let it into the directory.
+    let aliases: Vec<&str> = alias.iter().map(RoomAlias::as_str).collect();
+    let published = published && allows(may_publish(config), user, &aliases, "");
     let mut invite = request.invite;
     invite.retain(|invited| invited != user);
     invite.sort();
@@ -128,6 +135,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         power_levels.insert(key, value);
     }
     Ok(NewRoom {
+        room_id: None,
         creator: user.clone(),
         version,
         preset,
@@ -158,19 +166,6 @@ fn alias(localpart: &str, server: &ServerName) -> Result<RoomAlias, ApiError> {
         return Err(ApiError::invalid_param("Invalid characters in room alias"));
     }
     RoomAlias::new(localpart, server).map_err(|error| ApiError::invalid_param(format!("room_alias_name {error}")))
-}
-
-fn check_rules(config: &Config, user: &UserId, alias: Option<&RoomAlias>, published: bool) -> Result<(), ApiError> {
-    if let Some(alias) = alias
-        && !allows(may_create_alias(config), user, &[alias.as_str()], "")
-    {
-        return Err(ApiError::forbidden("Not allowed to create alias"));
-    }
-    let aliases: Vec<&str> = alias.iter().map(|alias| alias.as_str()).collect();
-    if published && !allows(may_publish(config), user, &aliases, "") {
-        return Err(ApiError::forbidden("Not allowed to publish room"));
-    }
-    Ok(())
 }
 
 /// 400 when there is such an alias. Who is faster is decided when the room is committed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::{Rooms, timeline};
+use plexus_rooms::{PduReceiver, Rooms};
 use serde::{Deserialize, Serialize};
 
 use crate::event_json::readable_room;
@@ -26,15 +26,15 @@ pub struct Response {
 pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
+    State(receiver): State<Arc<PduReceiver>>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let direction = direction(&request.dir)?;
     let (room, _) = readable_room(&rooms, &room_id, &requester.user_id).await?;
-    let not_found =
-        || ApiError::not_found(format!("Unable to find event from {} in direction {}", request.ts, request.dir));
-    let event = timeline::event_near(&room, request.ts, direction).await?.ok_or_else(not_found)?;
-    let visible = timeline::visible(&requester.user_id, &room, vec![event]).await?.pop().ok_or_else(not_found)?;
-    let pdu = &visible.event.pdu;
-    Ok(JsonBody(Response { event_id: pdu.event_id().clone(), origin_server_ts: pdu.origin_server_ts() }))
+    let found = receiver.near_time(&room, &requester.user_id, request.ts, direction).await;
+    let near = found.map_err(|error| ApiError::internal(&error))?.ok_or_else(|| {
+        ApiError::not_found(format!("Unable to find event from {} in direction {}", request.ts, request.dir))
+    })?;
+    Ok(JsonBody(Response { event_id: near.event_id, origin_server_ts: near.origin_server_ts }))
 }

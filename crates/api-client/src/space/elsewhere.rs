@@ -102,7 +102,8 @@ struct ToldRoom {
 
 impl ToldRoom {
     fn into_told(self, rooms: HashMap<RoomId, Arc<Told>>) -> Told {
-        Told { summary: self.summary, children: told_children(self.children_state), rooms }
+        let children = told_children(self.summary.room_type.as_deref(), self.children_state);
+        Told { summary: self.summary, children, rooms }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, Path, Query, RawJson, State};
+use plexus_http::{ApiError, Auth, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_rooms::summary::{SpaceChild, is_accessible, space_children, with_children};
 use plexus_rooms::{Room, Rooms};
@@ -22,6 +22,7 @@ pub struct Request {
     suggested_only: bool,
     limit: Option<u64>,
     max_depth: Option<u64>,
+    #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
-use plexus_http::{ApiError, Auth, Path, Query, RawJson, State};
+use plexus_http::{ApiError, Auth, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::relations::{ThreadFilter, ThreadPage, threads};
 use plexus_rooms::{Rooms, timeline};
@@ -20,6 +20,7 @@ pub struct Request {
     /// `all` (the default) or `participated`.
     include: Option<String>,
     limit: Option<u32>,
+    #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
 }
 

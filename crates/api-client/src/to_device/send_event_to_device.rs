@@ -40,7 +40,9 @@ pub async fn handle(
         Err(error @ (ToDeviceError::TooLarge | ToDeviceError::TypeTooLong)) => {
             Err(ApiError::too_large(error.to_string()))
         }
-        Err(error @ ToDeviceError::DeviceIdTooLong) => Err(ApiError::invalid_param(error.to_string())),
+        Err(error @ (ToDeviceError::DeviceIdTooLong | ToDeviceError::NulInType)) => {
+            Err(ApiError::invalid_param(error.to_string()))
+        }
         Err(error @ ToDeviceError::NotPortable(_)) => Err(ApiError::bad_json(error.to_string())),
         Err(ToDeviceError::Database(error)) => Err(ApiError::internal(&error)),
     }

@@ -63,7 +63,7 @@ fn page(status: StatusCode, body: &str) -> Response {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Authentication</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head><body>{body}</body></html>\n"
     );
-    Page { status, html, script: Some(DONE_SCRIPT) }.into_response()
+    Page { status, html, script: Some(DONE_SCRIPT), allowed: None }.into_response()
 }
 
 fn form(stage: &str, session: &str, error: Option<&str>) -> String {

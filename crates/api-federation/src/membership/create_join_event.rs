@@ -1,3 +1,40 @@
 //! Joins.
 
+pub mod v1;
 pub mod v2;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use plexus_http::ApiError;
+use plexus_protocol::id::ServerName;
+use plexus_rooms::PduReceiver;
+use plexus_rooms::serve::{self, Arrival};
+use serde_json::json;
+
+use crate::answers::{Part, not_taken, refused, streamed};
+
+/// A user of the asking server joins; answers the state before that, between `around`.
+async fn join(
+    receiver: &Arc<PduReceiver>,
+    server_name: &ServerName,
+    arrival: Arrival<'_>,
+    omit_members: bool,
+    around: (&str, &str),
+) -> Result<Response, ApiError> {
+    let joined = serve::join(receiver, arrival).await.map_err(not_taken)?;
+    let state = serve::joined_state(&joined.room, &joined.pdu, omit_members).await.map_err(refused)?;
+    let mut end = format!("],\"members_omitted\":{omit_members},\"origin\":{}", json!(server_name.as_str()));
+    if omit_members {
+        end.push_str(&format!(",\"servers_in_room\":{}", json!(joined.servers)));
+    }
+    end.push_str(&format!(",\"event\":{}}}{}", joined.pdu.json(), around.1));
+    let parts = vec![
+        Part::Text(format!("{}{{\"auth_chain\":[", around.0)),
+        Part::Events(state.auth_chain),
+        Part::Text("],\"state\":[".to_owned()),
+        Part::Events(state.state),
+        Part::Text(end),
+    ];
+    Ok(streamed(joined.room, parts))
+}

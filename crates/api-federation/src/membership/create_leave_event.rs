@@ -1,3 +1,4 @@
 //! Leaves.
 
+pub mod v1;
 pub mod v2;

@@ -25,13 +25,13 @@ options! {
     pub struct Federation {
         /// How long to wait for an answer.
         acts client_timeout: Duration = Duration::from_secs(60),
-        /// The longest pause between attempts while a user waits.
+        /// The longest pause before one of the quick retries.
         acts max_short_retry_delay: Duration = Duration::from_secs(2),
-        /// The longest pause between attempts otherwise.
+        /// The longest pause before one of the further retries of a transaction.
         acts max_long_retry_delay: Duration = Duration::from_secs(60),
-        /// How often to try again while a user waits.
+        /// How often a request is tried again within seconds.
         acts max_short_retries: u32 = 3,
-        /// How often to try again otherwise.
+        /// How often a transaction is tried again after that, within minutes, before its destination is left alone.
         acts max_long_retries: u32 = 10,
         /// How long a server that failed is left alone at first.
         acts destination_min_retry_interval: Duration = Duration::from_secs(600),

@@ -26,7 +26,7 @@ options! {
         /// Power levels of new rooms, by preset (`private_chat`, `trusted_private_chat`, `public_chat`); they replace
         /// whole members of the usual content.
         acts default_power_level_content_override: Map<String, Value>,
-        /// Whether leaving a room forgets it, too.
+        /// Whether users forget a room when they leave it or are kicked or banned: they can no longer read its history.
         acts forget_rooms_on_leave: bool = false,
         /// Rooms left out of /sync.
         acts exclude_rooms_from_sync: Vec<String>,
@@ -67,10 +67,10 @@ options! {
         acts enabled: bool = true,
         /// Whether all users are found, and not only those in public or common rooms.
         acts search_all_users: bool = false,
-        /// Whether users of this server come first.
-        later prefer_local_users: bool = false,
+        /// Whether users of this server come before others who match about as well.
+        acts prefer_local_users: bool = false,
         /// Whether users of other servers are left out.
-        later exclude_remote_users: bool = false,
+        acts exclude_remote_users: bool = false,
         /// Whether locked users are found.
         acts show_locked_users: bool = false,
     }

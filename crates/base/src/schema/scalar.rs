@@ -22,7 +22,7 @@ fn whole_number(text: &str) -> Option<u64> {
 }
 
 /// Whole milliseconds, or a whole number with a unit: s, m, h, d, w, y (365 days).
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let unit = DURATION_UNITS.iter().find_map(|(suffix, millis)| Some((text.strip_suffix(suffix)?, *millis)));
     let (number, millis) = unit.unwrap_or((text, 1));
     whole_number(number)?.checked_mul(millis).map(Duration::from_millis)

@@ -1,9 +1,9 @@
 //! What a server gets next that is further behind than memory reaches.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use plexus_protocol::id::ServerName;
-use plexus_store::repo::device_lists::DeviceChange;
+use plexus_store::repo::device_lists::{self, DeviceChange};
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{DbError, Position, RoomNid, repo};
 
@@ -76,8 +76,14 @@ impl FederationOut {
             .iter()
             .filter_map(|event| Some((event.position, What::Pdu(pdus.get(&event.event_nid)?.clone()))))
             .collect();
+        // What was replaced while the server was away is not sent: each update follows the one that is.
+        let mut newest: HashMap<&str, Position> = HashMap::new();
         for change in devices.iter().filter(|change| change.position <= upto) {
-            if let Some(edus) = self.update_for(server, change).await? {
+            let previous = match change.device_id.as_str() {
+                device_lists::CROSS_SIGNING => None,
+                _ => newest.insert(&change.user_id, change.position).or(change.previous),
+            };
+            if let Some(edus) = self.update_for(server, change, previous).await? {
                 due.push((change.position, edus));
             }
         }
@@ -85,11 +91,16 @@ impl FederationOut {
         Ok(Backlog { due, upto })
     }
 
-    async fn update_for(&self, server: &ServerName, change: &DeviceChange) -> Result<Option<What>, DbError> {
+    async fn update_for(
+        &self,
+        server: &ServerName,
+        change: &DeviceChange,
+        previous: Option<Position>,
+    ) -> Result<Option<What>, DbError> {
         let Some(user) = self.local_user(&change.user_id) else { return Ok(None) };
         if !self.shares_room(&user, server).await? {
             return Ok(None);
         }
-        self.readable_update(&user, change).await
+        self.readable_update(&user, change, previous).await
     }
 }

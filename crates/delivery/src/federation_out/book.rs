@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use plexus_net::CameBack;
 use plexus_protocol::id::ServerName;
 use plexus_store::Position;
 
@@ -28,7 +29,9 @@ enum Stage {
     Ready,
     /// A transaction is under way; `again` when something came meanwhile that says it is there.
     Sending { again: bool },
-    /// It failed.
+    /// It failed, and is about to be tried again.
+    Retried,
+    /// It failed, and is left alone.
     Failed,
     /// It has everything but messages to devices, which are held back.
     Held,
@@ -158,7 +161,7 @@ impl Book {
         self.entry(server).to_device = true;
     }
 
-    /// There is something for a server that it can do without: nothing is kept for one that failed.
+    /// There is something for a server that it can do without: nothing is kept for one that is left alone.
     pub fn ephemeral(&mut self, server: ServerName, edu: Ephemeral) {
         let destination = self.entry(server.clone());
         if destination.stage == Stage::Failed {
@@ -187,6 +190,10 @@ impl Book {
             let server = self.ready.of(lane).pop_front()?;
             let upto = self.distributed;
             let Some(destination) = self.destinations.get_mut(&server) else { continue };
+            // It may have changed lanes since it was put here.
+            if destination.stage != Stage::Ready || destination.lane != lane {
+                continue;
+            }
             destination.stage = Stage::Sending { again: false };
             return Some(Turn {
                 cursor: destination.cursor,
@@ -267,25 +274,34 @@ impl Book {
         }
     }
 
-    /// A server could not be reached, or refused; `to_device`: it was its turn to get messages. It is tried again when it comes
-    /// back, if there is anything that it must get.
-    pub fn failed(&mut self, server: &ServerName, to_device: bool) {
-        let Some(destination) = self.destinations.get_mut(server) else { return };
+    /// A server could not be reached, or refused. It is tried again when it [comes back](Self::came_back). `is_retried`:
+    /// that will be soon, and its ephemeral EDUs are kept until then. Returns whether that has happened already.
+    pub fn failed(&mut self, turn: Turn, is_retried: bool) -> bool {
+        let Turn { server, to_device, ephemeral, .. } = turn;
+        let Some(destination) = self.destinations.get_mut(&server) else { return false };
+        let is_back = destination.stage == (Stage::Sending { again: true });
+        let is_retried = is_retried || is_back;
         destination.to_device |= to_device;
-        if !destination.lacks() && !destination.to_device {
-            self.forget(server);
-            return;
-        }
-        destination.lane = Lane::Slow;
-        destination.away = true;
-        destination.keep = true;
-        if destination.stage == (Stage::Sending { again: true }) {
-            destination.stage = Stage::Ready;
-            self.ready.slow.push_back(server.clone());
+        if is_retried {
+            ephemeral.into_iter().rev().for_each(|edu| destination.ephemeral.push_front(edu));
         } else {
-            destination.stage = Stage::Failed;
             destination.ephemeral.clear();
         }
+        let must_have = destination.lacks() || destination.to_device;
+        if !must_have && destination.ephemeral.is_empty() {
+            self.forget(&server);
+            return false;
+        }
+        destination.keep |= must_have;
+        destination.away |= !is_retried;
+        if is_back {
+            destination.stage = Stage::Ready;
+            self.ready.of(destination.lane).push_back(server);
+        } else {
+            destination.lane = Lane::Slow;
+            destination.stage = if is_retried { Stage::Retried } else { Stage::Failed };
+        }
+        is_back
     }
 
     /// A server is not to be spoken with.
@@ -295,16 +311,22 @@ impl Book {
         }
     }
 
-    /// A server that failed is worth trying again.
-    pub fn came_back(&mut self, server: &ServerName) {
+    /// A server that failed is worth trying again: at once if it is up, with the other slow ones if it may not be.
+    pub fn came_back(&mut self, CameBack { server, is_up }: &CameBack) {
         let Some(destination) = self.destinations.get_mut(server) else { return };
         destination.holds_to_device = false;
+        let lane = match (is_up, destination.stage) {
+            (true, _) => Lane::Prompt,
+            (false, Stage::Ready | Stage::Held) => destination.lane,
+            (false, Stage::Sending { .. } | Stage::Retried | Stage::Failed) => Lane::Slow,
+        };
+        let changes_lane = std::mem::replace(&mut destination.lane, lane) != lane;
         match &mut destination.stage {
-            Stage::Ready => {}
+            Stage::Ready if !changes_lane => {}
             Stage::Sending { again } => *again = true,
-            Stage::Failed | Stage::Held => {
+            Stage::Ready | Stage::Retried | Stage::Failed | Stage::Held => {
                 destination.stage = Stage::Ready;
-                self.ready.of(destination.lane).push_back(server.clone());
+                self.ready.of(lane).push_back(server.clone());
             }
         }
     }

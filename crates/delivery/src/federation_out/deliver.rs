@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_net::FederationError;
+use plexus_net::{CameBack, FederationError};
 use plexus_protocol::id::ServerName;
 use plexus_store::{DbError, Tx, repo};
 use serde::Deserialize;
@@ -117,10 +117,10 @@ impl FederationOut {
                 }
                 Some(over) = pauses.join_next() => {
                     if let Ok(server) = over {
-                        self.state().book.came_back(&server);
+                        self.state().book.came_back(&CameBack { server, is_up: false });
                     }
                 }
-                server = self.parts.transport.came_back() => self.state().book.came_back(&server),
+                came_back = self.parts.transport.came_back() => self.state().book.came_back(&came_back),
             }
         }
     }
@@ -178,14 +178,16 @@ impl FederationOut {
                 None
             }
             Err(error) => {
-                state.book.failed(&server, turn.to_device);
+                let transport = &self.parts.transport;
+                let is_retried = transport.will_be_retried(&server);
+                let is_back = state.book.failed(turn, is_retried);
                 drop(state);
                 // It was logged when it was decided that the server is left alone.
-                let is_left_alone = self.parts.transport.backing_off_until(&server).is_some();
-                if !is_left_alone {
+                let will_come_back = is_back || is_retried || transport.backing_off_until(&server).is_some();
+                if !will_come_back {
                     tracing::info!("nothing could be delivered to {server}: {error}");
                 }
-                (!is_left_alone).then_some(server)
+                (!will_come_back).then_some(server)
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::Object;
 use plexus_store::repo::device_lists::{self, DeviceChange};
 use plexus_store::{DbError, Position};
 
@@ -10,13 +11,31 @@ use super::FederationOut;
 use super::ephemeral::edu;
 use crate::json::{Members, push_number};
 
+pub(super) const DEVICE_LIST_UPDATE: &str = "m.device_list_update";
 /// What servers of before the name was in the specification call `m.signing_key_update`; Synapse sends both.
 const UNSTABLE_SIGNING_KEY_UPDATE: &str = "org.matrix.signing_key_update";
 
 impl FederationOut {
-    /// The EDUs that tell a change of a local user's devices, as things are now. [`DbError::BadData`] when the keys of the
-    /// device cannot be read: others must not take it for deleted.
-    pub(super) async fn device_update(&self, user: &UserId, change: &DeviceChange) -> Result<Vec<String>, DbError> {
+    /// Notes that a change is handed out to the servers that share a room with the user. Returns the stream id of the
+    /// update before it. A change that was replaced before it was handed out has no place in the sequence.
+    pub(super) fn handed_out(&self, user: &UserId, change: &DeviceChange) -> Option<Position> {
+        if change.device_id == device_lists::CROSS_SIGNING {
+            return None;
+        }
+        let before = self.stream_ids.get(user).filter(|before| *before < change.position);
+        self.stream_ids.insert(user.clone(), change.position);
+        before.or(change.previous)
+    }
+
+    /// The EDUs for a change of a local user's devices, with the keys as they are now. `previous` is the stream id of the
+    /// update before it. [`DbError::BadData`] when the keys of the device cannot be read: others must not take it for
+    /// deleted.
+    pub(super) async fn device_update(
+        &self,
+        user: &UserId,
+        change: &DeviceChange,
+        previous: Option<Position>,
+    ) -> Result<Vec<String>, DbError> {
         if change.device_id == device_lists::CROSS_SIGNING {
             return self.signing_key_update(user).await;
         }
@@ -27,35 +46,7 @@ impl FederationOut {
             let place = format!("device_keys.key_json of {user}, device {}", change.device_id);
             return Err(DbError::bad_data(place, "not an object"));
         }
-        let (key, position) = (user.to_string(), change.position);
-        let previous: Option<Position> =
-            self.parts.db.read(move |tx| device_lists::previous(tx, &key, position)).await?;
-
-        let mut content = String::new();
-        let mut members = Members::open(&mut content);
-        match keys {
-            None => members.raw("deleted", "true"),
-            Some(keys) => {
-                let name = keys.get_object("unsigned").and_then(|unsigned| unsigned.get_str("device_display_name"));
-                if let Some(name) = name {
-                    members.text("device_display_name", name);
-                }
-            }
-        }
-        members.text("device_id", &change.device_id);
-        if let Some(keys) = keys {
-            members.raw("keys", &keys.to_json());
-        }
-        let prev_id = members.key("prev_id");
-        prev_id.push('[');
-        if let Some(previous) = previous {
-            push_number(prev_id, previous);
-        }
-        prev_id.push(']');
-        members.number("stream_id", change.position);
-        members.text("user_id", user.as_str());
-        members.close();
-        Ok(vec![edu("m.device_list_update", &content)])
+        Ok(vec![edu(DEVICE_LIST_UPDATE, &update_content(user, change, keys, previous))])
     }
 
     async fn signing_key_update(&self, user: &UserId) -> Result<Vec<String>, DbError> {
@@ -74,4 +65,38 @@ impl FederationOut {
         members.close();
         Ok(vec![edu("m.signing_key_update", &content), edu(UNSTABLE_SIGNING_KEY_UPDATE, &content)])
     }
+}
+
+/// The content of an `m.device_list_update`: the device with its keys, or that it is gone.
+pub(super) fn update_content(
+    user: &UserId,
+    change: &DeviceChange,
+    keys: Option<&Object>,
+    previous: Option<Position>,
+) -> String {
+    let mut content = String::new();
+    let mut members = Members::open(&mut content);
+    match keys {
+        None => members.raw("deleted", "true"),
+        Some(keys) => {
+            let name = keys.get_object("unsigned").and_then(|unsigned| unsigned.get_str("device_display_name"));
+            if let Some(name) = name {
+                members.text("device_display_name", name);
+            }
+        }
+    }
+    members.text("device_id", &change.device_id);
+    if let Some(keys) = keys {
+        members.raw("keys", &keys.to_json());
+    }
+    let prev_id = members.key("prev_id");
+    prev_id.push('[');
+    if let Some(previous) = previous {
+        push_number(prev_id, previous);
+    }
+    prev_id.push(']');
+    members.number("stream_id", change.position);
+    members.text("user_id", user.as_str());
+    members.close();
+    content
 }

@@ -108,8 +108,13 @@ impl FederationOut {
     }
 
     /// [`Self::device_update`]; `None` if what is stored of the device cannot be read.
-    pub(super) async fn readable_update(&self, user: &UserId, change: &DeviceChange) -> Result<Option<What>, DbError> {
-        match self.device_update(user, change).await {
+    pub(super) async fn readable_update(
+        &self,
+        user: &UserId,
+        change: &DeviceChange,
+        previous: Option<Position>,
+    ) -> Result<Option<What>, DbError> {
+        match self.device_update(user, change, previous).await {
             Ok(edus) => Ok(Some(What::Edus(edus.into()))),
             Err(error) if error.is_bad_data() => {
                 tracing::warn!("other servers are not sent change {} of devices of {user}: {error}", change.position);
@@ -129,10 +134,12 @@ impl FederationOut {
                 None => Arc::new(self.servers_sharing(&user).await?),
             };
             sharing.insert(user.clone(), Arc::clone(&servers));
+            // Also if nobody gets it: whoever did not get this one notices with the next one.
+            let previous = self.handed_out(&user, change);
             if servers.is_empty() {
                 continue;
             }
-            let Some(what) = self.readable_update(&user, change).await? else { continue };
+            let Some(what) = self.readable_update(&user, change, previous).await? else { continue };
             items.push(Item { position: change.position, what, to: Recipients::Servers(servers) });
         }
         Ok(items)
@@ -158,8 +165,18 @@ impl FederationOut {
 
     /// The other servers with which a user shares a room.
     pub(super) async fn servers_sharing(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
+        self.servers_sharing_beside(user, None).await
+    }
+
+    /// The other servers with which a user shares a room that is not `but`.
+    pub(super) async fn servers_sharing_beside(
+        &self,
+        user: &UserId,
+        but: Option<RoomNid>,
+    ) -> Result<BTreeSet<String>, DbError> {
         let mut servers = BTreeSet::new();
-        for room in self.parts.rooms.memberships().of(user).await?.joined() {
+        let rooms = self.parts.rooms.memberships().of(user).await?;
+        for room in rooms.joined().filter(|room| Some(*room) != but) {
             if let Some(room) = self.parts.rooms.get_readable_nid(room).await? {
                 servers.extend(room.view().servers.names().map(str::to_owned));
             }

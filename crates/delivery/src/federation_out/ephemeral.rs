@@ -1,9 +1,11 @@
-//! EDUs that a server can do without: typing, receipts, presence. The latest of each wins.
+//! EDUs that a server can do without: typing, receipts, presence, and the devices of users with whom it begins to share
+//! a room, which it can ask for. The latest of each wins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::MAX_EDU_BYTES;
+use super::device_updates::DEVICE_LIST_UPDATE;
 use crate::json::{Members, push_array, quoted_len};
 
 /// What a receipt has besides its room, user, event and thread, in bytes, or more.
@@ -17,6 +19,11 @@ pub(super) enum Ephemeral {
         content: Arc<str>,
     },
     Receipt(Arc<OutgoingReceipt>),
+    /// A device of a user with whom the server begins to share a room.
+    Device {
+        key: Arc<str>,
+        content: Arc<str>,
+    },
     /// One element of `push`.
     Presence {
         user: Arc<str>,
@@ -42,6 +49,7 @@ impl Ephemeral {
             Self::Typing { key, .. } => (0, key, "", ""),
             Self::Receipt(receipt) => (1, &receipt.room, &receipt.user, &receipt.thread),
             Self::Presence { user, .. } => (2, user, "", ""),
+            Self::Device { key, .. } => (3, key, "", ""),
         }
     }
 
@@ -51,13 +59,14 @@ impl Ephemeral {
             Self::Typing { .. } => "m.typing",
             Self::Receipt(_) => "m.receipt",
             Self::Presence { .. } => "m.presence",
+            Self::Device { .. } => DEVICE_LIST_UPDATE,
         }
     }
 
     /// Room and user, for the log.
     pub fn subject(&self) -> String {
         match self {
-            Self::Typing { key, .. } => key.to_string(),
+            Self::Typing { key, .. } | Self::Device { key, .. } => key.to_string(),
             Self::Receipt(receipt) => format!("{} {}", receipt.room, receipt.user),
             Self::Presence { user, .. } => user.to_string(),
         }
@@ -66,7 +75,7 @@ impl Ephemeral {
     /// How many bytes of an EDU it takes at most.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Typing { content, .. } => content.len(),
+            Self::Typing { content, .. } | Self::Device { content, .. } => content.len(),
             Self::Presence { content, .. } => content.len() + 1,
             Self::Receipt(receipt) => {
                 let texts = [&receipt.room, &receipt.user, &receipt.event, &receipt.thread];
@@ -112,7 +121,7 @@ type Receipts = BTreeMap<String, BTreeMap<String, Arc<OutgoingReceipt>>>;
 impl Group {
     fn takes(&self, piece: &Ephemeral) -> bool {
         let is_free = match piece {
-            Ephemeral::Typing { .. } => false,
+            Ephemeral::Typing { .. } | Ephemeral::Device { .. } => false,
             Ephemeral::Presence { .. } => !self.presence.is_empty(),
             Ephemeral::Receipt(receipt) => {
                 let of_room = self.receipts.get(&receipt.room);
@@ -125,7 +134,7 @@ impl Group {
     fn push(&mut self, piece: &Ephemeral) {
         self.bytes += piece.bytes();
         match piece {
-            Ephemeral::Typing { .. } => {}
+            Ephemeral::Typing { .. } | Ephemeral::Device { .. } => {}
             Ephemeral::Presence { content, .. } => self.presence.push(Arc::clone(content)),
             Ephemeral::Receipt(receipt) => {
                 self.receipts
@@ -161,9 +170,9 @@ pub(super) fn edus(pending: Vec<Ephemeral>, mut space: Space) -> Packed {
         space.bytes -= bytes;
         match (shared, &piece) {
             (Some(group), piece) => group.push(piece),
-            (None, Ephemeral::Typing { content, .. }) => {
+            (None, Ephemeral::Typing { content, .. } | Ephemeral::Device { content, .. }) => {
                 space.edus -= 1;
-                packed.edus.push(edu("m.typing", content));
+                packed.edus.push(edu(piece.edu_type(), content));
             }
             (None, piece) => {
                 space.edus -= 1;

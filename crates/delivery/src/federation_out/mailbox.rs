@@ -2,10 +2,9 @@
 //! servers that will get it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_store::{Change, Position, RoomNid};
 use tokio::sync::Notify;
 
@@ -15,8 +14,8 @@ const KEPT: usize = 16_384;
 /// Where the other parts of the program leave what other servers may have to know.
 #[derive(Default)]
 pub struct Mailbox {
-    /// Whether there is somebody who looks.
-    open: AtomicBool,
+    /// This server's name, once there is somebody who looks.
+    open: OnceLock<ServerName>,
     news: Mutex<News>,
     arrived: Notify,
 }
@@ -34,19 +33,28 @@ pub(super) struct News {
     pub receipts: Vec<(RoomNid, Position)>,
     /// Users whose presence changed.
     pub presence: BTreeSet<UserId>,
+    /// Users of this server who came into a room.
+    pub own_joins: BTreeSet<(RoomNid, UserId)>,
+    /// Users of other servers who did.
+    pub joins: BTreeSet<(RoomNid, UserId)>,
 }
 
 impl Mailbox {
     /// Takes note of durable changes. Called on the writer thread.
     pub(crate) fn committed(&self, changes: &[Change]) {
-        if !self.is_open() {
-            return;
-        }
+        let Some(own) = self.open.get() else { return };
         let mut any = false;
         let mut news = self.lock();
         for change in changes {
             match change {
-                Change::Event { outgoing: true, .. } | Change::DeviceList { .. } => news.log = true,
+                Change::Event { outgoing: true, .. } | Change::DeviceList { private: false, .. } => news.log = true,
+                Change::Membership { user, room, joined: true, was_joined: false, .. } => {
+                    let is_own = user.server_name() == own.as_str();
+                    let joins = if is_own { &mut news.own_joins } else { &mut news.joins };
+                    if joins.len() < KEPT {
+                        joins.insert((*room, user.clone()));
+                    }
+                }
                 Change::Receipt { room, position, private: false, .. } if news.receipts.len() < KEPT => {
                     news.receipts.push((*room, *position));
                 }
@@ -83,8 +91,9 @@ impl Mailbox {
     }
 
     /// From now on what arrives is kept. Whoever calls this has to look.
-    pub(super) fn open(&self) {
-        self.open.store(true, Ordering::Release);
+    pub(super) fn open(&self, own: &ServerName) {
+        // A second call would bring the same name.
+        _ = self.open.set(own.clone());
     }
 
     /// Waits for news and takes them out.
@@ -101,7 +110,7 @@ impl Mailbox {
     }
 
     fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+        self.open.get().is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, News> {

@@ -49,6 +49,7 @@ impl FederationOut {
                 self.state().book.messages(server);
             }
         }
+        self.introduce(std::mem::take(&mut news.own_joins), std::mem::take(&mut news.joins)).await?;
         for ((room, user), typing) in std::mem::take(&mut news.typing) {
             self.tell_typing(room, &user, typing);
         }
@@ -137,7 +138,7 @@ impl FederationOut {
         Ok(())
     }
 
-    fn give<'s>(&self, servers: impl Iterator<Item = &'s str>, edu: &Ephemeral) {
+    pub(super) fn give<'s>(&self, servers: impl Iterator<Item = &'s str>, edu: &Ephemeral) {
         if edu.bytes() > MAX_PIECE_BYTES {
             let (kind, bytes, subject) = (edu.edu_type(), edu.bytes(), edu.subject());
             tracing::warn!("other servers are not sent an {kind} of {bytes} bytes: {subject}");

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use plexus_net::{Call, FederationClient, FederationError, Patience};
+use plexus_net::{Call, CameBack, FederationClient, FederationError, Patience};
 use plexus_protocol::id::ServerName;
 use serde_json::value::RawValue;
 
@@ -24,8 +24,11 @@ pub trait Transport: Send + Sync {
     /// Whether this server may speak with `server` at all.
     fn is_allowed(&self, server: &ServerName) -> bool;
 
-    /// Until when (Unix ms) `server` is left alone because it failed; `None` if it may be tried.
+    /// Until when (Unix ms) no transactions go to `server` because it failed; `None` if it may be tried.
     fn backing_off_until(&self, server: &ServerName) -> Option<u64>;
+
+    /// Whether a transaction to `server` failed, and [`Self::came_back`] will return it soon, before it is left alone.
+    fn will_be_retried(&self, server: &ServerName) -> bool;
 
     /// Whether `server` failed and has not answered since, whether it is left alone or not.
     fn is_failing(&self, server: &ServerName) -> bool;
@@ -34,7 +37,7 @@ pub trait Transport: Send + Sync {
     fn capacity(&self) -> usize;
 
     /// Waits for the next server that failed and is worth trying again.
-    fn came_back(&self) -> Pending<'_, ServerName>;
+    fn came_back(&self) -> Pending<'_, CameBack>;
 }
 
 impl Transport for FederationClient {
@@ -45,7 +48,7 @@ impl Transport for FederationClient {
         body: String,
         is_empty: bool,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>> {
-        let call = Call::put(format!("/_matrix/federation/v1/send/{txn_id}"), body).patience(Patience::Background);
+        let call = Call::put(format!("/_matrix/federation/v1/send/{txn_id}"), body).patience(Patience::Persistent);
         let call = if is_empty { call } else { call.unauthorized_is_no_outage() };
         Box::pin(self.call_json(server, call))
     }
@@ -55,7 +58,15 @@ impl Transport for FederationClient {
     }
 
     fn backing_off_until(&self, server: &ServerName) -> Option<u64> {
-        FederationClient::backing_off_until(self, server)
+        // What else is asked of a server can fail while transactions to it are still being tried again.
+        match self.is_retried(server) {
+            true => None,
+            false => FederationClient::backing_off_until(self, server),
+        }
+    }
+
+    fn will_be_retried(&self, server: &ServerName) -> bool {
+        FederationClient::will_be_retried(self, server)
     }
 
     fn is_failing(&self, server: &ServerName) -> bool {
@@ -66,7 +77,7 @@ impl Transport for FederationClient {
         self.max_connections()
     }
 
-    fn came_back(&self) -> Pending<'_, ServerName> {
+    fn came_back(&self) -> Pending<'_, CameBack> {
         Box::pin(FederationClient::came_back(self))
     }
 }

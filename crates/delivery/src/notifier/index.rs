@@ -34,8 +34,15 @@ struct Inner {
     users: HashMap<UserId, UserPositions>,
     devices: HashMap<UserId, HashMap<Box<str>, DevicePositions>>,
     /// Users whose device lists changed, in commit order; every one after `device_lists_after`.
-    device_lists: VecDeque<(Position, UserId)>,
+    device_lists: VecDeque<DeviceListChange>,
     device_lists_after: Position,
+}
+
+struct DeviceListChange {
+    position: Position,
+    user: UserId,
+    /// Only the user sees a difference.
+    private: bool,
 }
 
 /// When a room last changed.
@@ -157,15 +164,16 @@ impl ChangeIndex {
         messages.cleared = messages.cleared.max(upto);
     }
 
-    /// The users whose device lists changed after `since` and at or before `upto`.
-    pub fn device_lists(&self, since: Position, upto: Position) -> Known<Vec<UserId>> {
+    /// The users whose device lists changed for `viewer` after `since` and at or before `upto`.
+    pub fn device_lists(&self, viewer: &UserId, since: Position, upto: Position) -> Known<Vec<UserId>> {
         let inner = self.read();
         if since < inner.device_lists_after {
             return Known::No;
         }
-        let start = inner.device_lists.partition_point(|(position, _)| *position <= since);
-        let users = inner.device_lists.range(start..).take_while(|(position, _)| *position <= upto);
-        Known::Yes(users.map(|(_, user)| user.clone()).collect())
+        let start = inner.device_lists.partition_point(|change| change.position <= since);
+        let changes = inner.device_lists.range(start..).take_while(|change| change.position <= upto);
+        let seen = changes.filter(|change| !change.private || change.user == *viewer);
+        Known::Yes(seen.map(|change| change.user.clone()).collect())
     }
 
     pub(super) fn apply(&self, changes: &[Change]) {
@@ -195,13 +203,14 @@ impl Inner {
             Change::AccountData { user, position, .. } => self.user_mut(user).account_data = *position,
             Change::ToDevice { user, device, position } => self.device_mut(user, device).newest = *position,
             Change::OneTimeKeys { user, device, position } => self.device_mut(user, device).keys = *position,
-            Change::DeviceList { user, position } => {
+            Change::DeviceList { user, private, position } => {
                 if self.device_lists.len() == LOGGED
-                    && let Some((position, _)) = self.device_lists.pop_front()
+                    && let Some(oldest) = self.device_lists.pop_front()
                 {
-                    self.device_lists_after = position;
+                    self.device_lists_after = oldest.position;
                 }
-                self.device_lists.push_back((*position, user.clone()));
+                let (position, user, private) = (*position, user.clone(), *private);
+                self.device_lists.push_back(DeviceListChange { position, user, private });
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plexus_protocol::id::UserId;
-use plexus_rooms::MembershipKind;
+use plexus_rooms::{MembershipKind, Room};
 use plexus_store::repo::remote_devices as repo;
 use plexus_store::{DbError, RoomNid};
 
@@ -20,11 +20,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl RemoteDevices {
     /// Whether a user is in an encrypted room that local users are in.
     pub(super) async fn is_met(&self, user: &UserId) -> Result<bool, DbError> {
+        self.is_in_room(user, is_encrypted).await
+    }
+
+    /// Whether a user is in any room that local users are in.
+    pub(super) async fn shares_room(&self, user: &UserId) -> Result<bool, DbError> {
+        self.is_in_room(user, |_| true).await
+    }
+
+    async fn is_in_room(&self, user: &UserId, counts: impl Fn(&Room) -> bool) -> Result<bool, DbError> {
         let rooms = &self.parts.rooms;
         for room in rooms.memberships().of(user).await?.joined() {
             if let Some(room) = rooms.get_readable_nid(room).await?
                 && !room.view().local_joined.is_empty()
-                && is_encrypted(&room)
+                && counts(&room)
             {
                 return Ok(true);
             }

@@ -47,28 +47,38 @@ enum Effect {
 }
 
 impl RemoteDevices {
-    /// Takes in an update of a user's devices; `false` when the user is not followed.
+    /// Takes in an update of a user's devices; `false` when no room is shared with the user.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn update(&self, update: DeviceUpdate) -> Result<bool, DbError> {
-        let Some(is_new) = self.is_followed(&update.user_id).await? else { return Ok(false) };
+        let Some(is_new) = self.is_followed(&update.user_id).await? else { return self.pass_on(update.user_id).await };
         let now = self.parts.clock.now_ms();
         let effect = self.parts.db.write(move |tx| apply(tx, &update, now)).await?;
         self.outdated_if(effect == Effect::Gap, is_new);
         Ok(true)
     }
 
-    /// Takes in an update of a user's cross-signing keys; `false` when the user is not followed.
+    /// Takes in an update of a user's cross-signing keys; `false` when no room is shared with the user.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn update_signing_keys(&self, update: SigningKeyUpdate) -> Result<bool, DbError> {
-        let Some(is_new) = self.is_followed(&update.user_id).await? else { return Ok(false) };
+        let Some(is_new) = self.is_followed(&update.user_id).await? else { return self.pass_on(update.user_id).await };
         let now = self.parts.clock.now_ms();
         let effect = self.parts.db.write(move |tx| apply_signing_keys(tx, &update, now)).await?;
         self.outdated_if(effect == Effect::Gap, is_new);
         Ok(true)
+    }
+
+    /// Announces to those who share a room with a user who is not followed that the devices changed. The devices
+    /// themselves are not kept: whoever wants them asks for them.
+    async fn pass_on(&self, user: UserId) -> Result<bool, DbError> {
+        if !self.shares_room(&user).await? {
+            return Ok(false);
+        }
+        let written: Result<(), DbError> = self.parts.db.write(move |tx| announce(tx, &user)).await;
+        written.map(|()| true)
     }
 
     /// Whether a user is followed, or is to be from now on (true).

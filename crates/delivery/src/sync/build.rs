@@ -234,10 +234,10 @@ impl<'b> Build<'b> {
         match membership.kind {
             MembershipKind::Join => true,
             MembershipKind::Invite | MembershipKind::Knock => new || self.request.full_state,
-            MembershipKind::Leave | MembershipKind::Ban if membership.forgotten => false,
             MembershipKind::Leave | MembershipKind::Ban => match self.request.since {
+                // A forgotten room, too: the user's other devices do not know yet that the user has left it.
                 Some(_) => new,
-                None => self.filter().room.include_leave,
+                None => self.filter().room.include_leave && !membership.forgotten,
             },
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{NotPortable, Object};
-use plexus_rooms::{MembershipKind, Room, UserRooms};
+use plexus_rooms::{Room, UserRooms};
 use plexus_store::repo::to_device::{Most, Waiting};
 use plexus_store::{Database, DbError, Position, Tx, repo};
 use quick_cache::sync::Cache;
@@ -38,12 +38,14 @@ pub(super) struct Messages {
     pub told_to: Option<Position>,
 }
 
-/// With whom the user has come together, in an encrypted room or in any, and who left an encrypted one.
+/// With whom the user has come together, and who has left rooms.
 #[derive(Default)]
 pub(super) struct Encounters {
+    /// Whose keys the client has to ask for: users who joined, knocked or were invited, and those in a room that has
+    /// become encrypted.
     pub joined: BTreeSet<UserId>,
     pub left: BTreeSet<UserId>,
-    /// In any room: whose presence the user has not been told.
+    /// Whose presence the user has not been told.
     pub met: BTreeSet<UserId>,
 }
 
@@ -165,31 +167,30 @@ impl Build<'_> {
         Ok(Messages { events: waiting.into_iter().map(|message| message.message).collect(), told_to })
     }
 
-    /// Whose devices changed, and who is no longer of interest. An initial sync tells none: the client asks for all.
+    /// Whose devices changed, and who is no longer of interest. An initial sync lists none: the client asks for all. The
+    /// specification speaks of encrypted rooms. As in Synapse all rooms count: some clients rely on it.
     pub async fn device_lists(&self, encounters: &Encounters) -> Result<DeviceLists, DbError> {
-        let mut lists = DeviceLists::default();
         if self.request.since.is_none() {
-            return Ok(lists);
+            return Ok(DeviceLists::default());
         }
-        for user in self.changed_devices().await? {
-            if user == self.request.user || self.shares_encrypted_room(&user).await? {
-                lists.changed.insert(user);
-            }
-        }
-        lists.changed.extend(encounters.joined.iter().filter(|user| **user != self.request.user).cloned());
-        for user in &encounters.left {
-            if *user != self.request.user && !self.shares_encrypted_room(user).await? {
-                lists.left.insert(user.clone());
-            }
-        }
-        Ok(lists)
+        let me = &self.request.user;
+        let (own, others): (BTreeSet<_>, BTreeSet<_>) =
+            self.changed_devices().await?.into_iter().partition(|user| user == me);
+        let memberships = self.parts().rooms.memberships();
+        let mut changed = memberships.sharing(&self.memberships, others).await?;
+        changed.extend(own);
+        changed.extend(encounters.joined.iter().cloned());
+        let mut left: BTreeSet<UserId> = encounters.left.iter().filter(|user| *user != me).cloned().collect();
+        let kept = memberships.sharing(&self.memberships, left.iter().cloned()).await?;
+        left.retain(|user| !kept.contains(user));
+        Ok(DeviceLists { changed, left })
     }
 
     /// Everybody whose devices changed, and those whose keys the user signed.
     async fn changed_devices(&self) -> Result<Vec<UserId>, DbError> {
         let (since, upto) = (self.since_position(), self.now.position);
         let me = &self.request.user;
-        let known = self.parts().notifier.index().device_lists(since, upto);
+        let known = self.parts().notifier.index().device_lists(me, since, upto);
         if let Known::Yes(users) = &known
             && !users.contains(me)
         {
@@ -207,18 +208,6 @@ impl Build<'_> {
             users.extend(more);
         }
         Ok(users)
-    }
-
-    /// Whether the user is in an encrypted room together with `other`.
-    async fn shares_encrypted_room(&self, other: &UserId) -> Result<bool, DbError> {
-        let theirs = self.rooms_of(other).await?;
-        for room in theirs.joined() {
-            let mine = self.memberships.get(room).is_some_and(|mine| mine.kind == MembershipKind::Join);
-            if mine && self.parts().rooms.get_readable_nid(room).await?.is_some_and(|room| is_encrypted(&room)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The rooms of a user.

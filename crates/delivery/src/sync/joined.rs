@@ -61,7 +61,9 @@ impl Build<'_> {
             Extent::News => self.changed_state(&of, since).await?,
             Extent::Whole | Extent::WholeState => self.full_state(&of).await?,
         };
-        self.note_encounters(room, &view, extent, state.iter().chain(&timeline.all), encounters);
+        let was_away = extent != Extent::Whole && self.was_away(room, membership).await?;
+        let met_all = extent == Extent::Whole || was_away;
+        self.note_encounters(room, &view, met_all, state.iter().chain(&timeline.all), encounters);
         let ephemeral = self.ephemeral(room, &view, whole, hints.typing).await?;
         let account_data = match extent {
             Extent::Whole if self.request.since.is_some() => self.room_account_data(room.id.as_str()).await?,
@@ -106,6 +108,17 @@ impl Build<'_> {
         Ok(event.and_then(|event| MembershipKind::of(&event.pdu)) == Some(MembershipKind::Join))
     }
 
+    /// Whether the user, who was in the room at the request's token, has left it and come back since. Meanwhile others
+    /// may have changed their devices unseen.
+    async fn was_away(&self, room: &Room, membership: &Membership) -> Result<bool, DbError> {
+        let since = self.since_position();
+        if self.request.since.is_none() || membership.position <= since {
+            return Ok(false);
+        }
+        let own = history::member_changes(room, &self.request.user, since, self.now.position).await?;
+        Ok(own.iter().any(|event| MembershipKind::of(&event.pdu) != Some(MembershipKind::Join)))
+    }
+
     /// The room's timeline as far as it is told. `checked`: the membership to check the room's history visibility for.
     pub(super) async fn timeline(
         &self,
@@ -148,43 +161,46 @@ impl Build<'_> {
         !ignored && self.filter().room.timeline.allows(pdu.event_type(), sender, has_url)
     }
 
-    /// Whom the user has come together with, for presence, and in encrypted rooms, for device lists; and who left those.
+    /// Notes whom the user has met, for presence and device lists, and who has left. `met_all`: everybody in the room,
+    /// because the user has come in.
     fn note_encounters<'e>(
         &self,
         room: &Room,
         view: &RoomView,
-        extent: Extent,
+        met_all: bool,
         events: impl Iterator<Item = &'e Arc<TimelineEvent>>,
         encounters: &mut Encounters,
     ) {
         if self.request.since.is_none() {
             return;
         }
-        let encrypted = is_encrypted(room);
         let is_in = |user: &UserId| view.state.membership(user.as_str()) == Some(MembershipKind::Join);
-        if extent == Extent::Whole {
+        if met_all {
             encounters.met.extend(self.parts().presence.not_offline().into_iter().filter(is_in));
-            if encrypted {
-                encounters.joined.extend(joined_members(view));
-            }
-            return;
+            encounters.joined.extend(joined_members(view));
         }
         for event in events {
-            if event.pdu.event_type() == "m.room.encryption" && encrypted {
-                encounters.joined.extend(joined_members(view));
+            if event.pdu.event_type() == "m.room.encryption" && is_encrypted(room) {
+                let others = joined_members(view).filter(|user| *user != self.request.user);
+                encounters.joined.extend(others);
             }
             if event.pdu.event_type() != "m.room.member" {
                 continue;
             }
             let Some(user) = event.pdu.state_key().and_then(|user| UserId::try_from(user).ok()) else { continue };
+            let is_now = view.state.membership(user.as_str());
             match MembershipKind::of(&event.pdu) {
                 Some(MembershipKind::Join) if !was_member(event) && is_in(&user) => {
-                    if encrypted {
-                        encounters.joined.insert(user.clone());
-                    }
+                    encounters.joined.insert(user.clone());
                     encounters.met.insert(user);
                 }
-                Some(MembershipKind::Leave | MembershipKind::Ban) if encrypted => _ = encounters.left.insert(user),
+                // Messages may be encrypted for them already.
+                kind @ Some(MembershipKind::Invite | MembershipKind::Knock) if kind == is_now => {
+                    encounters.joined.insert(user);
+                }
+                Some(MembershipKind::Leave | MembershipKind::Ban) if was_member(event) => {
+                    encounters.left.insert(user);
+                }
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use plexus_rooms::{Membership, Room, TimelineEvent};
 use plexus_store::DbError;
 
 use super::build::{Build, Hints};
-use super::devices::{Encounters, is_encrypted};
+use super::devices::Encounters;
 use super::joined::joined_members;
 use super::state::StateOf;
 use super::timeline::Timeline;
@@ -42,7 +42,7 @@ impl Build<'_> {
             timeline.events.push(event);
         }
         let view = room.view();
-        if let Some(until) = member.filter(|_| was_joined && is_encrypted(room)) {
+        if let Some(until) = member.filter(|_| was_joined) {
             // Whoever came later was never met.
             let later = state_delta(room, until, self.now.position).await?;
             let members = later.iter().filter(|event| event.pdu.event_type() == "m.room.member");
@@ -65,12 +65,18 @@ impl Build<'_> {
         Ok(Some(out))
     }
 
-    /// The user's own member event at the membership's position.
+    /// The user's own member event that made the membership what it is.
     async fn own_membership(
         &self,
         room: &Room,
         membership: &Membership,
     ) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+        let view = room.view();
+        let current = view.state.get("m.room.member", self.request.user.as_str());
+        // The end of an invite to a room of other servers has no place in a timeline here.
+        if let Some(entry) = current.filter(|entry| entry.nid == membership.event_nid) {
+            return room.readable_state_event(entry).await;
+        }
         let at = membership.position;
         let found = history::newest(room, at - 1, at, 1).await?.pop();
         Ok(found.filter(|event| event.pdu.is_state("m.room.member", self.request.user.as_str())))

@@ -25,7 +25,7 @@ impl SyncEngine {
         let nothing = Known::Yes(false);
         index.membership_changed(user, position) != nothing
             || index.account_data_changed(user, position) != nothing
-            || index.device_lists(position, i64::MAX) != Known::Yes(Vec::new())
+            || index.device_lists(user, position, i64::MAX) != Known::Yes(Vec::new())
             || request
                 .device
                 .as_ref()

@@ -39,9 +39,12 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Reads events, newest first, until enough pass the filter.
+    /// Reads events, newest first, until enough pass the filter, or back to where this server was away for long: what
+    /// it has of that came later than what follows it, or is to be fetched yet.
     pub async fn load(room: &Room, wanted: Wanted<'_>) -> Result<Self, DbError> {
         let Wanted { after, upto, limit, keep } = wanted;
+        let gap = room.view().gaps.newest_between(after, upto);
+        let after = gap.map_or(after, |top| top - 1);
         let (mut all, mut kept) = (Vec::new(), Vec::new());
         let mut reached = upto;
         let mut exhausted = false;
@@ -71,7 +74,7 @@ impl Timeline {
         kept.reverse();
         all.reverse();
         all.retain(|event| event.position > start);
-        Ok(Self { events: kept, all, start, limited: cut || !exhausted, away: HashMap::new() })
+        Ok(Self { events: kept, all, start, limited: cut || !exhausted || gap.is_some(), away: HashMap::new() })
     }
 
     /// Begins with the first event that is shown, for a reader who may not see what comes before: nor what the state
@@ -84,6 +87,8 @@ impl Timeline {
 
     /// Where paging back through the room's history begins.
     pub fn prev_batch(&self) -> Position {
-        self.events.first().map_or(self.start, |first| first.position - 1)
+        // The end of an invite to a room of other servers has no position in a timeline.
+        let first = self.events.first().filter(|first| first.position != 0);
+        first.map_or(self.start, |first| first.position - 1)
     }
 }

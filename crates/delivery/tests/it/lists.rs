@@ -78,50 +78,93 @@ fn a_star_is_every_device_and_messages_survive_a_restart() {
 }
 
 #[test]
-fn device_lists_follow_encrypted_rooms() {
+fn device_lists_follow_shared_rooms() {
     run(async |db| {
         let server = Server::new(db.clone());
         let (plain, encrypted) = (server.room(ALICE).await, server.encrypted_room(ALICE).await);
-        server.join(&plain, BOB).await;
         let mut alice = server.client(ALICE);
         alice.sync().await;
-        let changed = |answer: &Value| answer["device_lists"]["changed"].clone();
-        let device_changes = |who: &'static str| {
+        let lists = |answer: &Value| answer["device_lists"].clone();
+        let changed = |users: &[&str]| json!({"changed": users, "left": []});
+        let device_changes = |who: &'static str, private: bool| {
             let db = db.clone();
             async move {
                 db.write(move |tx| {
                     let position = tx.next_position()?;
-                    repo::device_lists::record(tx, who, DEVICE, position)?;
-                    tx.announce(Change::DeviceList { user: user(who), position });
+                    match private {
+                        false => repo::device_lists::record(tx, who, DEVICE, position)?,
+                        true => repo::device_lists::record_signature(tx, who, who, position)?,
+                    }
+                    tx.announce(Change::DeviceList { user: user(who), private, position });
                     Ok::<_, DbError>(())
                 })
                 .await
                 .expect("written");
             }
         };
-        device_changes(BOB).await;
-        assert_eq!(changed(&alice.sync().await), Value::Null, "no encrypted room is shared");
+        device_changes(BOB, false).await;
+        assert_eq!(lists(&alice.sync().await), Value::Null, "no room is shared");
+        server.join(&plain, BOB).await;
+        assert_eq!(lists(&alice.sync().await), changed(&[BOB]));
+        device_changes(BOB, false).await;
+        assert_eq!(lists(&alice.sync().await), changed(&[BOB]));
+        device_changes(BOB, true).await;
+        assert_eq!(lists(&alice.sync().await), Value::Null, "only Bob sees it");
+        device_changes(ALICE, false).await;
+        assert_eq!(lists(&alice.sync().await), changed(&[ALICE]));
+        device_changes(ALICE, true).await;
+        assert_eq!(lists(&alice.sync().await), changed(&[ALICE]));
         server.join(&encrypted, BOB).await;
-        assert_eq!(changed(&alice.sync().await), json!([BOB]));
-        device_changes(BOB).await;
-        assert_eq!(changed(&alice.sync().await), json!([BOB]));
-        device_changes(ALICE).await;
-        assert_eq!(changed(&alice.sync().await), json!([ALICE]));
+        assert_eq!(lists(&alice.sync().await), changed(&[BOB]));
         server.leave(&encrypted, BOB).await;
-        let answer = alice.sync().await;
-        assert_eq!(answer["device_lists"], json!({"changed": [], "left": [BOB]}));
-        device_changes(BOB).await;
-        assert_eq!(changed(&alice.sync().await), Value::Null);
+        assert_eq!(lists(&alice.sync().await), Value::Null, "another room is shared");
+        server.leave(&plain, BOB).await;
+        assert_eq!(lists(&alice.sync().await), json!({"changed": [], "left": [BOB]}));
+        device_changes(BOB, false).await;
+        assert_eq!(lists(&alice.sync().await), Value::Null);
 
         // The token is from before the restart: the database knows.
-        server.join(&encrypted, BOB).await;
+        server.join(&plain, BOB).await;
         alice.sync().await;
-        device_changes(BOB).await;
+        device_changes(BOB, false).await;
         let since = alice.since.clone();
         let server = server.restarted();
         let mut alice = server.client(ALICE);
         alice.since = since;
-        assert_eq!(changed(&alice.sync().await), json!([BOB]));
+        assert_eq!(lists(&alice.sync().await), changed(&[BOB]));
+    });
+}
+
+#[test]
+fn who_leaves_and_comes_back_between_two_syncs_asks_for_everybodys_devices() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.shared_room().await;
+        let (mut alice, mut bob) = (server.client(ALICE), server.client(BOB));
+        alice.sync().await;
+        bob.sync().await;
+        server.leave(&room, BOB).await;
+        server.join(&room, BOB).await;
+        assert_eq!(bob.sync().await["device_lists"], json!({"changed": [ALICE, BOB, CAROL], "left": []}));
+        assert_eq!(alice.sync().await["device_lists"], json!({"changed": [BOB], "left": []}));
+        // A room that is left takes everybody with it with whom no other room is shared.
+        server.leave(&room, BOB).await;
+        assert_eq!(bob.sync().await["device_lists"], json!({"changed": [], "left": [ALICE, CAROL]}));
+    });
+}
+
+#[test]
+fn who_is_invited_is_of_interest_already() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.room(ALICE).await;
+        let mut alice = server.client(ALICE);
+        alice.sync().await;
+        server.invite(&room, ALICE, BOB).await;
+        assert_eq!(alice.sync().await["device_lists"], json!({"changed": [BOB], "left": []}));
+        // Bob was never in the room.
+        server.leave(&room, BOB).await;
+        assert_eq!(alice.sync().await["device_lists"], Value::Null);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Random, Shutdown};
+use plexus_base::{Clock, LongPoll, Random, Shutdown};
 use plexus_delivery::ephemeral::EphemeralSerial;
 use plexus_delivery::{
     Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts, SettingsCache,
@@ -71,6 +71,7 @@ impl Server {
             cache_bytes: 64 << 20,
             describing: stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            forget_on_leave: false,
         });
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));
@@ -261,6 +262,7 @@ pub fn request(name: &str) -> SyncRequest {
         timeout: Duration::ZERO,
         set_presence: PresenceState::Offline,
         state_after: false,
+        long_poll: LongPoll::default(),
     }
 }
 
@@ -270,6 +272,7 @@ pub fn user(id: &str) -> UserId {
 
 fn new_room(creator: &str) -> NewRoom {
     NewRoom {
+        room_id: None,
         creator: user(creator),
         version: RoomVersion::V12,
         preset: Preset::PublicChat,

@@ -89,7 +89,7 @@ async fn bodies() {
     assert_eq!(put("").await, (400, "M_NOT_JSON".into()));
     assert_eq!(put("{").await, (400, "M_NOT_JSON".into()));
     assert_eq!(put("[7]").await, (400, "M_BAD_JSON".into()));
-    assert_eq!(put("{}").await, (400, "M_BAD_JSON".into()));
+    assert_eq!(put("{}").await, (400, "M_MISSING_PARAM".into()));
     assert_eq!(put(r#"{"number": "seven"}"#).await, (400, "M_BAD_JSON".into()));
     let invalid = refusal(Method::PUT, "/v1/body", b"{\"number\":\xff}".to_vec()).await;
     assert_eq!(invalid, (400, "M_NOT_JSON".into()));

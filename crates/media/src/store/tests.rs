@@ -200,7 +200,7 @@ async fn thumbnails_are_made_once_and_only_of_images() {
         let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
         let upload = fixture.upload(png.get_ref()).await;
         let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
-        let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop };
+        let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
         let first = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("a thumbnail");
         assert_eq!(first.content_type, "image/png");
 
@@ -232,7 +232,7 @@ async fn a_thumbnail_nobody_waits_for_still_counts() {
 
     let store = std::sync::Arc::new(fixture.store);
     let asked = std::sync::Arc::clone(&store);
-    let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop };
+    let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
     let client = tokio::spawn(async move { asked.thumbnail(&media_id, request, HOUR).await.map(drop) });
     while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-use image::{Rgb, RgbImage, Rgba, RgbaImage};
+use image::{AnimationDecoder as _, Rgb, RgbImage, Rgba, RgbaImage};
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn size(width: u32, height: u32, method: Method) -> ThumbnailSize {
 }
 
 fn request(width: u32, height: u32, method: Method) -> ThumbnailRequest {
-    ThumbnailRequest { width, height, method }
+    ThumbnailRequest { width, height, method, animated: false }
 }
 
 #[test]
@@ -76,4 +76,69 @@ fn too_many_pixels_and_broken_images_are_refused() {
         assert!(matches!(refused, Err(ThumbnailError::Unreadable(_))), "{refused:?}");
     }
     assert!(!to.exists());
+}
+
+/// What becomes of an image as an animated thumbnail: its frames, with the time each is shown, in ms.
+fn animated(source: &[u8], wanted: ThumbnailSize, expired: bool) -> Option<Vec<(RgbaImage, u32)>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("source"), folder.path().join("a/b/thumbnail"));
+    fs::write(&from, source).expect("the source is written");
+    let made = animation::make(&from, &to, "spare", wanted, 1_000_000, || expired).unwrap_or(false);
+    let left: Vec<_> = fs::read_dir(folder.path().join("a/b")).into_iter().flatten().collect();
+    assert_eq!(left.len(), usize::from(made), "nothing is left beside the thumbnail: {left:?}");
+    made.then(|| {
+        let file = BufReader::new(fs::File::open(&to).expect("a file"));
+        let frames = image::codecs::gif::GifDecoder::new(file).expect("a GIF").into_frames();
+        let frames = frames.map(|frame| frame.expect("a frame"));
+        frames.map(|frame| (frame.buffer().clone(), frame.delay().numer_denom_ms().0)).collect()
+    })
+}
+
+/// A GIF of so many frames.
+fn gif(frames: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for number in 0..frames {
+        let grey = u8::try_from(number % 200).expect("a small number");
+        let image = RgbaImage::from_pixel(40, 20, Rgba([grey, grey, grey, 255]));
+        encoder.encode_frame(image::Frame::new(image)).expect("encoded");
+    }
+    drop(encoder);
+    bytes
+}
+
+#[test]
+fn animated_images_stay_animated() {
+    for source in [
+        &include_bytes!("images/animated.gif")[..],
+        include_bytes!("images/animated.png"),
+        include_bytes!("images/animated.webp"),
+    ] {
+        let frames = animated(source, size(20, 20, Method::Scale), false).expect("an animated thumbnail");
+        let colours: Vec<_> = frames.iter().map(|(frame, _)| frame.get_pixel(10, 5).0).collect();
+        let near =
+            |colour: &[u8; 4], wanted: [u8; 4]| colour.iter().zip(wanted).all(|(it, wanted)| it.abs_diff(wanted) < 40);
+        assert_eq!(
+            frames.iter().map(|(frame, delay)| (frame.dimensions(), *delay)).collect::<Vec<_>>(),
+            [((20, 10), 100); 3]
+        );
+        for (colour, wanted) in colours.iter().zip([[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255]]) {
+            assert!(near(colour, wanted), "{colours:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_animated_or_too_much_is_not_animated() {
+    let small = size(20, 20, Method::Scale);
+    assert!(animated(&gif(200), small, false).is_some_and(|frames| frames.len() == 200));
+    assert!(animated(&gif(201), small, false).is_none(), "too many frames");
+    assert!(animated(&gif(1), small, false).is_none(), "one frame");
+    assert!(animated(&gif(2), small, true).is_none(), "too much time");
+    let mut still = std::io::Cursor::new(Vec::new());
+    RgbImage::new(40, 20).write_to(&mut still, image::ImageFormat::Png).expect("encoded");
+    let whole = gif(3);
+    for source in [still.get_ref(), &whole[..whole.len() / 2], b"no image", b""] {
+        assert!(animated(source, small, false).is_none());
+    }
 }

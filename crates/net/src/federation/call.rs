@@ -16,7 +16,9 @@ pub enum Patience {
     /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds, unless it
     /// kept us waiting for as long as one waits for an answer.
     Background,
-    /// As [`Self::Background`], but tried again `max_long_retries` times within minutes: what must arrive in the end.
+    /// What must arrive in the end: tried as [`Self::Background`], but a destination that fails is not backed off yet.
+    /// [`FederationClient::came_back`](crate::FederationClient::came_back) returns it `max_long_retries` times within
+    /// minutes first, and the caller tries once each time. Nothing is held in between.
     Persistent,
 }
 

@@ -13,7 +13,7 @@ use plexus_store::{Database, DbError};
 use tokio::sync::Notify;
 
 use super::error::FederationError;
-use super::settings::Backoff;
+use super::settings::{Backoff, Retries};
 
 /// The most failing servers that are remembered; beyond, those tried longest ago are forgotten.
 const MAX_SERVERS: usize = 100_000;
@@ -26,6 +26,7 @@ pub(super) struct Destinations {
     clock: Clock,
     random: Random,
     backoff: Backoff,
+    retries: Retries,
     state: Mutex<State>,
     /// One permit when `state.due` or `state.back` has changed.
     changed: Notify,
@@ -37,10 +38,31 @@ struct State {
     /// `failing` by when each was tried last (unix ms): known servers, and names that may be nobody's.
     known: BTreeSet<(u64, ServerName)>,
     unknown: BTreeSet<(u64, ServerName)>,
-    /// Failing servers whose end of backoff nobody has been told of, by when that is.
+    /// Servers that deliveries are tried to again before they are left alone.
+    retried: HashMap<ServerName, Retried>,
+    /// Servers to which a delivery is under way, and whether they have been heard from meanwhile.
+    delivering: HashMap<ServerName, bool>,
+    /// Servers that [`Destinations::came_back`] is to return once it is this late (Unix ms).
     due: BTreeSet<(u64, ServerName)>,
     /// Servers that work again, of which nobody has been told.
     back: BTreeSet<ServerName>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retried {
+    /// How many of the retries are used up.
+    tries: u32,
+    /// When the next one is due, in Unix ms.
+    at: u64,
+}
+
+/// A server that is worth trying again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameBack {
+    /// Its name.
+    pub server: ServerName,
+    /// Whether it is known to be up: it answered or talked to us. Otherwise it was only left alone for long enough.
+    pub is_up: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +89,7 @@ impl Destinations {
         db: Database,
         clock: Clock,
         random: Random,
-        backoff: Backoff,
+        (backoff, retries): (Backoff, Retries),
     ) -> Result<Arc<Self>, DbError> {
         let stored = db.read(destinations::failing).await?;
         let mut state = State::default();
@@ -79,7 +101,7 @@ impl Destinations {
             state.put(server, Failing { since, last_try, interval, known: true });
         }
         let state = Mutex::new(state);
-        Ok(Arc::new(Self { db, clock, random, backoff, state, changed: Notify::new() }))
+        Ok(Arc::new(Self { db, clock, random, backoff, retries, state, changed: Notify::new() }))
     }
 
     /// Until when (unix ms) the server is left alone; `None` if it may be tried.
@@ -91,6 +113,58 @@ impl Destinations {
     /// Whether the server failed and nothing has been heard from it since.
     pub(super) fn is_failing(&self, server: &ServerName) -> bool {
         self.state().failing.contains_key(server)
+    }
+
+    /// Whether deliveries to the server are tried again before it is left alone.
+    pub(super) fn is_retried(&self, server: &ServerName) -> bool {
+        self.state().retried.contains_key(server)
+    }
+
+    /// Whether [`Self::came_back`] will return the server for the next of these tries.
+    pub(super) fn will_be_retried(&self, server: &ServerName) -> bool {
+        let state = self.state();
+        let is_due = |retried: &Retried| state.due.contains(&(retried.at, server.clone()));
+        state.back.contains(server) || state.retried.get(server).is_some_and(is_due)
+    }
+
+    /// A delivery to the server begins.
+    pub(super) fn delivery_begins(&self, server: &ServerName) {
+        self.state().delivering.insert(server.clone(), false);
+    }
+
+    /// The delivery to the server came to an end. Returns whether the server was heard from meanwhile.
+    pub(super) fn delivery_ends(&self, server: &ServerName) -> bool {
+        self.state().delivering.remove(server).unwrap_or(false)
+    }
+
+    /// A delivery to the server failed, and meanwhile it turned out to be up: [`Self::came_back`] returns it at once.
+    pub(super) fn retry_at_once(&self, server: &ServerName) {
+        let mut state = self.state();
+        state.end_retries(server);
+        state.back.insert(server.clone());
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A delivery to the server failed. Returns whether it is to be tried again before the server is left alone.
+    pub(super) fn retry(&self, server: &ServerName) -> bool {
+        let mut state = self.state();
+        let tries = state.end_retries(server).unwrap_or(0);
+        if tries >= self.retries.long || state.retried.len() >= MAX_SERVERS {
+            return false;
+        }
+        let pause = Duration::from_secs(4_u64.saturating_pow(tries + 1)).min(self.retries.long_delay);
+        let at = self.clock.now_ms().saturating_add(millis(with_jitter(pause, &self.random)));
+        state.retried.insert(server.clone(), Retried { tries: tries + 1, at });
+        state.due.insert((at, server.clone()));
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// A delivery came to an end that says nothing of when to try again.
+    pub(super) fn end_retries(&self, server: &ServerName) {
+        self.state().end_retries(server);
     }
 
     /// The server failed, with `error`, in a request that began at `began` (unix ms).
@@ -152,10 +226,10 @@ impl Destinations {
     }
 
     /// The next server that is worth trying again. Each is told once, to one caller.
-    pub(super) async fn came_back(&self) -> ServerName {
+    pub(super) async fn came_back(&self) -> CameBack {
         loop {
             let wait = match self.state().next_back(self.clock.now_ms()) {
-                Ok(server) => return server,
+                Ok(came_back) => return came_back,
                 Err(wait) => wait,
             };
             let elapsed = async {
@@ -173,16 +247,22 @@ impl Destinations {
 
     fn forget(&self, server: &ServerName) -> Option<Failing> {
         let mut state = self.state();
-        let failed = state.remove(server)?;
+        if let Some(heard_from) = state.delivering.get_mut(server) {
+            *heard_from = true;
+        }
+        let failed = state.remove(server);
+        let retried = state.end_retries(server);
+        if failed.is_none() && retried.is_none() {
+            return None;
+        }
         state.back.insert(server.clone());
         drop(state);
         tracing::info!("{server} works again");
         self.changed.notify_one();
-        Some(failed)
+        failed
     }
 
     fn next_interval(&self, before: Option<u64>) -> u64 {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let longest = millis(self.backoff.longest);
         let Some(before) = before else { return millis(self.backoff.shortest).min(longest) };
         let percent = 80 + self.random.below(61);
@@ -252,17 +332,33 @@ impl State {
         Some(failing)
     }
 
+    /// Returns how many retries are used up.
+    fn end_retries(&mut self, server: &ServerName) -> Option<u32> {
+        let Retried { tries, at } = self.retried.remove(server)?;
+        self.due.remove(&(at, server.clone()));
+        Some(tries)
+    }
+
     /// The next server to tell of, or how long (ms) until there may be one.
-    fn next_back(&mut self, now: u64) -> Result<ServerName, Option<u64>> {
+    fn next_back(&mut self, now: u64) -> Result<CameBack, Option<u64>> {
         if let Some(server) = self.back.pop_first() {
-            return Ok(server);
+            return Ok(CameBack { server, is_up: true });
         }
         match self.due.first() {
             Some((until, _)) if *until > now => Err(Some(until - now)),
-            Some(_) => self.due.pop_first().map(|(_, server)| server).ok_or(None),
+            Some(_) => self.due.pop_first().map(|(_, server)| CameBack { server, is_up: false }).ok_or(None),
             None => Err(None),
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The pause, shorter or longer by chance, so that those who failed together are not tried together.
+pub(super) fn with_jitter(pause: Duration, random: &Random) -> Duration {
+    pause.mul_f64(0.8 + 0.6 * (random.below(1000) as f64 / 1000.0))
 }
 
 #[cfg(test)]

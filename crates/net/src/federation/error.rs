@@ -7,7 +7,6 @@ use http::StatusCode;
 use plexus_protocol::id::ServerName;
 use serde::Deserialize;
 
-use super::call::Patience;
 use crate::dial::DialError;
 use crate::dns::DnsError;
 
@@ -153,6 +152,18 @@ impl FederationError {
         }
     }
 
+    /// Whether the destination does not know the endpoint: 404 or 405 with `M_UNRECOGNIZED`, or what servers answered
+    /// before the specification said so.
+    pub fn is_unknown_endpoint(&self) -> bool {
+        let Self::Status { status, errcode, body, .. } = self else { return false };
+        let unrecognized = errcode.as_deref() == Some("M_UNRECOGNIZED");
+        match status.as_u16() {
+            404 | 405 => unrecognized || !body.starts_with(b"{"),
+            400 => unrecognized,
+            _ => false,
+        }
+    }
+
     /// Whether the destination itself is in trouble, or will have nothing to do with us: it had better be left alone for a
     /// while. Other errors are about the request.
     pub(super) fn is_outage(&self) -> bool {
@@ -163,8 +174,23 @@ impl FederationError {
         }
     }
 
-    /// Whether the same request may succeed a little later, for somebody of this patience.
-    pub(super) fn is_worth_another_try(&self, patience: Patience) -> bool {
+    /// Whether the same request may succeed within minutes.
+    pub(super) fn is_worth_a_later_try(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => !matches!(
+                **cause,
+                ConnectError::Dial(DialError::NoAddress(_) | DialError::Forbidden(_))
+                    | ConnectError::NoService(_)
+                    | ConnectError::Address(_)
+            ),
+            Self::Broken { .. } | Self::Timeout(_) => true,
+            Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
+            _ => false,
+        }
+    }
+
+    /// Whether the same request may succeed within seconds.
+    pub(super) fn is_worth_another_try(&self) -> bool {
         match self {
             Self::Unreachable { cause, .. } => !matches!(
                 **cause,
@@ -174,8 +200,7 @@ impl FederationError {
                     | ConnectError::Address(_)
             ),
             Self::Broken { .. } => true,
-            // It has been waited for long enough; a few seconds more make no difference.
-            Self::Timeout(_) => patience == Patience::Persistent,
+            // A timeout is not in here: it has been waited for long enough, a few seconds more make no difference.
             Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
             _ => false,
         }

@@ -39,13 +39,13 @@ pub struct FederationSettings {
 /// How often and when requests are tried again.
 #[derive(Debug, Clone)]
 pub struct Retries {
-    /// How often [`Patience::Background`](crate::Patience::Background) tries again.
+    /// How often a call tries again.
     pub short: u32,
     /// The longest pause then.
     pub short_delay: Duration,
-    /// How often [`Patience::Persistent`](crate::Patience::Persistent) tries again.
+    /// How often a destination of [`Patience::Persistent`](crate::Patience::Persistent) is tried again after that.
     pub long: u32,
-    /// The longest pause then.
+    /// The longest pause before each of these.
     pub long_delay: Duration,
 }
 

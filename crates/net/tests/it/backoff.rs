@@ -1,12 +1,12 @@
 //! Servers that fail are left alone.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use plexus_net::{Call, FederationError, Patience};
+use plexus_net::{Call, CameBack, FederationClient, FederationError, Patience};
 use plexus_store::DbError;
 use plexus_store::repo::destinations;
 use plexus_testkit::databases;
@@ -119,7 +119,7 @@ async fn a_server_that_talks_to_us_is_not_left_alone_any_longer() {
     client.call(&name, background()).await.unwrap_err();
     client.heard_from(&name);
     assert_eq!(client.backing_off_until(&name), None);
-    assert_eq!(client.came_back().await, name);
+    assert_eq!(client.came_back().await, CameBack { server: name.clone(), is_up: true });
     // The write that followed is in the database's queue before it closes.
     tokio::task::yield_now().await;
     world.place.reopen().await;
@@ -140,7 +140,8 @@ async fn who_delivers_is_told_once_when_a_server_is_worth_trying_again() {
     });
     world.clock.advance(Duration::from_secs(540));
     world.clock.advance(Duration::from_secs(60));
-    assert_eq!(waiting.await.unwrap(), names.into());
+    let due = names.map(|server| CameBack { server, is_up: false });
+    assert_eq!(waiting.await.unwrap(), due.into());
     // Nothing more: not one of them has failed again.
     assert_eq!(client.came_back().now_or_never(), None);
 }
@@ -151,7 +152,7 @@ async fn a_request_is_tried_again_as_often_as_its_patience_says() {
     world.settings.retries.short = 2;
     world.settings.retries.long = 4;
     let at = Server::start(&world.authority, &["a.example"], |_| status(503, "{}")).await;
-    for (patience, tries) in [(Patience::Now, 3), (Patience::Background, 3), (Patience::Persistent, 5)] {
+    for (patience, tries) in [(Patience::Now, 3), (Patience::Background, 3), (Patience::Persistent, 3)] {
         let name = format!("{}.example:5", format!("{patience:?}").to_lowercase());
         world.names.every_host(at.address);
         world.settings.tls.verify = false;
@@ -162,4 +163,82 @@ async fn a_request_is_tried_again_as_often_as_its_patience_says() {
         world.client().await.call(&server(&name), impatient).await.unwrap_err();
         assert_eq!(at.count(&path), tries + 1);
     }
+}
+
+#[tokio::test]
+async fn a_delivery_is_tried_again_within_minutes_before_its_destination_is_left_alone() {
+    let mut world = World::new();
+    world.settings.retries.long = 3;
+    world.settings.retries.long_delay = Duration::from_secs(20);
+    let at = Server::start(&world.authority, &["a.example"], |_| status(503, "{}")).await;
+    world.names.host("a.example:5", at.address);
+    let name = server("a.example:5");
+    let client = world.client().await;
+    let deliver = async || client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    let due = CameBack { server: name.clone(), is_up: false };
+
+    for (tried, seconds) in [(1, 4_u64), (2, 16), (3, 20)] {
+        deliver().await;
+        assert_eq!(at.count("/"), tried);
+        assert!(client.is_retried(&name) && client.will_be_retried(&name));
+        assert_eq!(client.backing_off_until(&name), None);
+        // The pause is longer or shorter by chance: by a fifth at least, by two fifths at most.
+        world.clock.advance(Duration::from_millis(seconds * 790));
+        assert_eq!(client.came_back().now_or_never(), None);
+        world.clock.advance(Duration::from_millis(seconds * 610));
+        assert_eq!(client.came_back().now_or_never(), Some(due.clone()));
+        assert!(client.is_retried(&name) && !client.will_be_retried(&name));
+    }
+    deliver().await;
+    assert!(!client.is_retried(&name) && !client.will_be_retried(&name));
+    assert_eq!(client.backing_off_until(&name), Some(world.clock.now_ms() + MINUTES_10));
+    assert!(matches!(deliver().await, FederationError::BackingOff { .. }));
+    assert_eq!(at.count("/"), 4);
+}
+
+#[tokio::test]
+async fn a_delivery_goes_on_although_something_else_that_was_asked_failed() {
+    let mut world = World::new();
+    world.settings.retries.long = 2;
+    world.settings.retries.long_delay = Duration::from_secs(20);
+    let at = Server::start(&world.authority, &["a.example"], |_| status(503, "{}")).await;
+    world.names.host("a.example:5", at.address);
+    let name = server("a.example:5");
+    let client = world.client().await;
+    let persistent = || Call::get("/").patience(Patience::Persistent);
+    client.call(&name, persistent()).await.unwrap_err();
+    client.call(&name, background()).await.unwrap_err();
+    assert!(client.backing_off_until(&name).is_some() && client.is_retried(&name));
+    world.clock.advance(Duration::from_secs(6));
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: false }));
+    assert_eq!(client.call(&name, persistent()).await.unwrap_err().status().map(|it| it.as_u16()), Some(503));
+
+    // It talks to us: it is worth a try at once, and nothing is left of what was due.
+    client.heard_from(&name);
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
+    assert!(!client.is_retried(&name) && client.backing_off_until(&name).is_none());
+    world.clock.advance(Duration::from_secs(3_600));
+    assert_eq!(client.came_back().now_or_never(), None);
+}
+
+#[tokio::test]
+async fn a_server_that_talks_to_us_while_a_delivery_to_it_fails_is_tried_at_once() {
+    let mut world = World::new();
+    world.settings.retries.long = 2;
+    world.settings.retries.long_delay = Duration::from_secs(20);
+    let name = server("a.example:5");
+    let ours: Arc<OnceLock<Arc<FederationClient>>> = Arc::default();
+    let (hears, origin) = (Arc::clone(&ours), name.clone());
+    let at = Server::start(&world.authority, &["a.example"], move |_| {
+        hears.get().unwrap().heard_from(&origin);
+        status(503, "{}")
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    assert!(ours.set(Arc::clone(&client)).is_ok());
+    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    assert!(client.will_be_retried(&name) && client.backing_off_until(&name).is_none());
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
+    assert!(!client.will_be_retried(&name));
 }

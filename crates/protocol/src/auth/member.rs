@@ -100,7 +100,7 @@ fn check_invite(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRej
     // 5.4.1. Third-party invites.
     if let Some(invite) = change.event.content().get("third_party_invite") {
         if change.target_membership == Some(Membership::Ban) {
-            return Err(AuthRejection::Banned);
+            return Err(AuthRejection::TargetJoinedOrBanned);
         }
         return third_party_invite::check(room, change.event, change.target, invite);
     }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{id::EventId, power_levels::PowerLevel};
 
-/// The rule an event fails.
+/// The rule an event fails. The texts speak to the event's sender, who reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthRejection {
     /// Longer than 255 bytes, though not than 255 characters (client-server API, "Size limits").
@@ -55,53 +55,53 @@ pub enum AuthRejection {
     #[error("the room has no create event")]
     NoCreateEvent,
     /// `m.federate` is false, and the sender is of another server than the creator.
-    #[error("the room does not federate")]
+    #[error("This room is only for users of the server it was created on")]
     NotFederated,
     /// The event has to be a state event.
     #[error("the event has no state key")]
     MissingStateKey,
     /// The state key is not the sender's server.
-    #[error("the aliases are of another server")]
+    #[error("Aliases can only be set for your own server")]
     AliasesOfOtherServer,
     /// The state key is not a user id.
-    #[error("the state key is not a user id")]
+    #[error("The state key must be a user ID")]
     InvalidTarget,
 
     /// No `membership`, or none that the room version knows.
-    #[error("missing or unknown membership")]
+    #[error("The membership is missing or unknown")]
     UnknownMembership,
     /// Joins and knocks are for oneself only.
-    #[error("the membership is of another user")]
+    #[error("Nobody can join or knock for another user")]
     MembershipOfOtherUser,
-    /// The user who would join, or be invited, is banned.
-    #[error("the user is banned")]
+    /// The user who would join is banned.
+    #[error("You are banned from this room")]
     Banned,
     /// The join rule lets in only those who are invited or in the room.
-    #[error("the user is not invited")]
+    #[error("You are not invited to this room")]
     NotInvited,
     /// The join rule lets nobody in.
-    #[error("the join rule lets nobody in")]
+    #[error("You are not allowed to join this room")]
     JoinRuleClosed,
     /// A restricted join that names nobody who authorises it.
-    #[error("nobody authorises the restricted join")]
+    #[error("The join does not name a member of the room who lets you in")]
     NoAuthorisingUser,
     /// The authorising user is not in the room.
-    #[error("the authorising user is not joined")]
+    #[error("The member who would let you in is not in the room")]
     AuthorisingUserNotJoined,
     /// The authorising user may not invite.
-    #[error("the authorising user may not invite")]
+    #[error("The member who would let you in may not invite")]
     AuthorisingUserMayNotInvite,
     /// Only members may send this.
-    #[error("the sender is not joined")]
+    #[error("You are not in this room")]
     SenderNotJoined,
     /// Whoever is to be invited is joined or banned.
-    #[error("the invited user is already joined or is banned")]
+    #[error("The user is already in the room, or is banned from it")]
     TargetJoinedOrBanned,
     /// Leaving needs a membership to leave.
-    #[error("the user has nothing to leave")]
+    #[error("You are not in this room and not invited to it")]
     NothingToLeave,
     /// The target is as powerful as the sender, or more.
-    #[error("the target's power level {target} is not below the sender's {sender}")]
+    #[error("You cannot do this to a user whose power level ({target}) is not below yours ({sender})")]
     TargetTooPowerful {
         /// Of the sender.
         sender: PowerLevel,
@@ -109,30 +109,30 @@ pub enum AuthRejection {
         target: PowerLevel,
     },
     /// The join rule does not let anybody knock.
-    #[error("the join rule does not allow knocking")]
+    #[error("You cannot knock on this room: it does not take requests to join")]
     KnockingNotAllowed,
     /// Joined, invited or banned users cannot knock.
-    #[error("the user's membership does not allow knocking")]
+    #[error("You cannot knock on a room that you are in, invited to or banned from")]
     CannotKnock,
 
     /// `signed` of the third-party invite is missing, or lacks `mxid` or `token`.
-    #[error("the third-party invite is malformed")]
+    #[error("The third-party invite is malformed")]
     InvalidThirdPartyInvite,
     /// `mxid` is not the state key.
-    #[error("the third-party invite is for another user")]
+    #[error("The third-party invite is for another user")]
     ThirdPartyInviteForOtherUser,
     /// The room state has no invite of this token.
-    #[error("the third-party invite is unknown")]
+    #[error("The room has no such third-party invite")]
     UnknownThirdPartyInvite,
     /// The invite of this token was sent by somebody else.
-    #[error("the third-party invite was sent by another user")]
+    #[error("The third-party invite was sent by another user")]
     ThirdPartyInviteOfOtherUser,
     /// No signature matches one of the invite's public keys.
-    #[error("the third-party invite is not signed by its identity server")]
+    #[error("The third-party invite is not signed by its identity server")]
     ThirdPartyInviteNotSigned,
 
     /// The sender's power level does not suffice.
-    #[error("power level {has} is below the {needs} needed")]
+    #[error("You do not have permission to do this: it needs power level {needs}, and yours is {has}")]
     InsufficientPower {
         /// Of the sender.
         has: PowerLevel,
@@ -140,22 +140,22 @@ pub enum AuthRejection {
         needs: PowerLevel,
     },
     /// State keys that are user ids belong to that user.
-    #[error("the state key is another user's id")]
+    #[error("You cannot set state under the ID of another user")]
     StateKeyOfOtherUser,
     /// The redacted event is of another server, and the sender's level does not suffice.
-    #[error("the redacted event is of another server")]
+    #[error("You do not have permission to redact events of other servers")]
     RedactionOfOtherServer,
 
     /// A power level is not one in this room version, or what should hold levels is not an object.
-    #[error("{0} is not a power level")]
+    #[error("{0} is not a valid power level")]
     InvalidPowerLevel(String),
     /// A key of `users` is not a user id.
-    #[error("{0:?} in the power levels is not a user id")]
+    #[error("{0:?} in the power levels is not a user ID")]
     InvalidPowerLevelsUser(String),
     /// Creators stand above all levels, and in no list (room version 12 and later).
-    #[error("the power levels name the creator {0}")]
+    #[error("{0} created the room and must not be in the list of users with power levels")]
     CreatorInPowerLevels(String),
     /// A changed level is, or was, above the sender's.
-    #[error("the sender may not change the power level of {0}")]
+    #[error("You cannot change the power level of {0}: it is or would be above your own")]
     PowerLevelChangeNotAllowed(String),
 }

@@ -123,6 +123,11 @@ impl ObjectReader {
         Ok(())
     }
 
+    /// Whether the object has been read to its end.
+    pub fn has_ended(&self) -> bool {
+        self.at == At::End
+    }
+
     /// The text has ended.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! The server-default rules of Client-Server API 1.19, "Predefined Rules".
+//! The server-default rules of Client-Server API 1.19, "Predefined Rules", with the actions that Synapse gives them: it
+//! says that a rule does not highlight, by which the settings of clients recognise what a rule was set to.
 
 use super::model::{Action, Condition, KnownCondition, PushRule, Ruleset, Scalar};
 use crate::id::UserId;
@@ -27,7 +28,7 @@ pub fn default_ruleset(user: &UserId) -> Ruleset {
 pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
     let mut rules = default_ruleset(user);
     let [display_name, user_name, room] = LEGACY_MENTION_RULES;
-    let mention = vec![Action::NOTIFY, Action::sound("default"), Action::highlight()];
+    let mention = vec![Action::NOTIFY, Action::highlight(), Action::sound("default")];
     insert_after(
         &mut rules.override_,
         ".m.rule.is_user_mention",
@@ -54,7 +55,7 @@ pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
             event_match("content.type", "jitsi"),
             event_match("state_key", "*"),
         ],
-        vec![Action::NOTIFY],
+        vec![Action::NOTIFY, Action::no_highlight()],
     ));
     rules
 }
@@ -76,7 +77,7 @@ fn override_rules(user: &UserId) -> Vec<PushRule> {
                 event_match("content.membership", "invite"),
                 event_match("state_key", user.as_str()),
             ],
-            vec![Action::NOTIFY, Action::sound("default")],
+            vec![Action::NOTIFY, Action::no_highlight(), Action::sound("default")],
         ),
         rule(".m.rule.member_event", vec![event_match("type", "m.room.member")], vec![]),
         rule(
@@ -85,7 +86,7 @@ fn override_rules(user: &UserId) -> Vec<PushRule> {
                 key: r"content.m\.mentions.user_ids".to_owned(),
                 value: Scalar::String(me()),
             })],
-            vec![Action::NOTIFY, Action::sound("default"), Action::highlight()],
+            vec![Action::NOTIFY, Action::highlight(), Action::sound("default")],
         ),
         rule(
             ".m.rule.is_room_mention",
@@ -112,21 +113,26 @@ fn override_rules(user: &UserId) -> Vec<PushRule> {
 }
 
 fn underride_rules() -> Vec<PushRule> {
+    let quietly = || vec![Action::NOTIFY, Action::no_highlight()];
     let two_members = || known(KnownCondition::RoomMemberCount { is: "2".to_owned() });
     vec![
-        rule(".m.rule.call", vec![event_match("type", "m.call.invite")], vec![Action::NOTIFY, Action::sound("ring")]),
+        rule(
+            ".m.rule.call",
+            vec![event_match("type", "m.call.invite")],
+            vec![Action::NOTIFY, Action::sound("ring"), Action::no_highlight()],
+        ),
         rule(
             ".m.rule.encrypted_room_one_to_one",
-            vec![two_members(), event_match("type", "m.room.encrypted")],
-            vec![Action::NOTIFY, Action::sound("default")],
+            vec![event_match("type", "m.room.encrypted"), two_members()],
+            vec![Action::NOTIFY, Action::sound("default"), Action::no_highlight()],
         ),
         rule(
             ".m.rule.room_one_to_one",
-            vec![two_members(), event_match("type", "m.room.message")],
-            vec![Action::NOTIFY, Action::sound("default")],
+            vec![event_match("type", "m.room.message"), two_members()],
+            vec![Action::NOTIFY, Action::sound("default"), Action::no_highlight()],
         ),
-        rule(".m.rule.message", vec![event_match("type", "m.room.message")], vec![Action::NOTIFY]),
-        rule(".m.rule.encrypted", vec![event_match("type", "m.room.encrypted")], vec![Action::NOTIFY]),
+        rule(".m.rule.message", vec![event_match("type", "m.room.message")], quietly()),
+        rule(".m.rule.encrypted", vec![event_match("type", "m.room.encrypted")], quietly()),
     ]
 }
 

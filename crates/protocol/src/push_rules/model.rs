@@ -1,6 +1,6 @@
 //! The rule set as the client API reads and writes it.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The kinds of rule, in the order in which they are tried.
@@ -109,7 +109,6 @@ pub struct PushRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// What to do; an empty list is "do not notify".
-    #[serde(deserialize_with = "actions")]
     pub actions: Vec<Action>,
 }
 
@@ -125,7 +124,7 @@ pub enum Action {
     Name(ActionName),
     /// Sets one entry of the `tweaks` that are passed to the push gateway.
     SetTweak(SetTweak),
-    /// Something newer than this program, kept as it was written and without effect.
+    /// Something that this program does not know, kept as it was written and without effect. Clients cannot set it.
     Unknown(Value),
 }
 
@@ -135,6 +134,10 @@ pub enum Action {
 pub enum ActionName {
     /// Generate a notification.
     Notify,
+    /// Nothing: no action at all says the same (Client-Server API, "Historical Actions"). Clients expect it back.
+    DontNotify,
+    /// Nothing, as [`Self::DontNotify`].
+    Coalesce,
 }
 
 /// `{"set_tweak": "sound", "value": "default"}`.
@@ -156,24 +159,15 @@ impl Action {
         Self::SetTweak(SetTweak { set_tweak: "highlight".to_owned(), value: None })
     }
 
+    /// The `highlight` tweak, saying no.
+    pub fn no_highlight() -> Self {
+        Self::SetTweak(SetTweak { set_tweak: "highlight".to_owned(), value: Some(false.into()) })
+    }
+
     /// The `sound` tweak.
     pub fn sound(name: &str) -> Self {
         Self::SetTweak(SetTweak { set_tweak: "sound".to_owned(), value: Some(name.into()) })
     }
-}
-
-/// Reads a list of actions without the historical `dont_notify` and `coalesce`, which must be ignored
-/// (Client-Server API, "Historical Actions").
-///
-/// # Errors
-/// When the value is not an array.
-pub fn actions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Action>, D::Error> {
-    let mut actions = Vec::<Action>::deserialize(deserializer)?;
-    actions.retain(|action| match action {
-        Action::Unknown(Value::String(name)) => name != "dont_notify" && name != "coalesce",
-        _ => true,
-    });
-    Ok(actions)
 }
 
 /// One condition of an override or underride rule.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     defaults::MASTER,
-    model::{Action, Condition, PushRule, RuleKind, Ruleset},
+    model::{Action, Condition, KnownCondition, PushRule, RuleKind, Ruleset},
 };
 
 /// A user's own part of the rules: what has to be stored.
@@ -33,7 +33,6 @@ struct DefaultRuleChange {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct NewRule {
     /// What to do.
-    #[serde(deserialize_with = "super::model::actions")]
     pub actions: Vec<Action>,
     /// For override and underride rules.
     #[serde(default)]
@@ -59,13 +58,19 @@ pub enum Placement<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UserRulesError {
     /// Ids starting with a dot belong to the server; slashes and backslashes are not allowed.
-    #[error("invalid rule id {0:?}")]
+    #[error("Rule IDs must not be empty, begin with a dot or contain slashes: {0:?}")]
     InvalidRuleId(String),
     /// A content rule needs a pattern.
-    #[error("a content rule needs a pattern")]
+    #[error("A content rule needs a pattern")]
     MissingPattern,
+    /// An action that is neither known nor sets a tweak.
+    #[error("Unrecognised action {0}")]
+    UnknownAction(String),
+    /// A condition that does not say what it is.
+    #[error("a condition needs a \"kind\"")]
+    ConditionWithoutKind,
     /// No such rule.
-    #[error("the push rule was not found")]
+    #[error("The push rule was not found")]
     NotFound,
     /// The rule named by `before` or `after` is not one of the user's rules of this kind.
     #[error("before/after rule not found: {0}")]
@@ -108,6 +113,14 @@ impl UserRules {
         }
         if kind == RuleKind::Content && new.pattern.is_none() {
             return Err(UserRulesError::MissingPattern);
+        }
+        check_actions(&new.actions)?;
+        let has_kind = |condition: &Condition| match condition {
+            Condition::Known(_) => true,
+            Condition::Unknown(condition) => condition.get("kind").is_some(),
+        };
+        if !new.conditions.iter().flatten().all(has_kind) {
+            return Err(UserRulesError::ConditionWithoutKind);
         }
         let rules = self.rules.rules_mut(kind);
         let previous = rules.iter().position(|rule| rule.rule_id == rule_id);
@@ -180,7 +193,7 @@ impl UserRules {
     /// Sets the actions of a rule, the user's own or one of `defaults`.
     ///
     /// # Errors
-    /// [`UserRulesError::NotFound`].
+    /// [`UserRulesError::NotFound`], [`UserRulesError::UnknownAction`].
     pub fn set_actions(
         &mut self,
         defaults: &Ruleset,
@@ -188,12 +201,52 @@ impl UserRules {
         rule_id: &str,
         actions: Vec<Action>,
     ) -> Result<(), UserRulesError> {
+        check_actions(&actions)?;
         if let Some(rule) = self.own(kind, rule_id) {
             rule.actions = actions;
             return Ok(());
         }
         self.change(defaults, kind, rule_id)?.actions = Some(actions);
         Ok(())
+    }
+
+    /// Whether the rule is enabled and about this room.
+    fn is_about(rule: &PushRule, kind: RuleKind, room_id: &str) -> bool {
+        let names_room = |condition: &Condition| {
+            matches!(condition, Condition::Known(KnownCondition::EventMatch { key, pattern })
+                if key == "room_id" && pattern == room_id)
+        };
+        rule.enabled
+            && match kind {
+                RuleKind::Room => rule.rule_id == room_id,
+                _ => rule.conditions.iter().flatten().any(names_room),
+            }
+    }
+
+    /// Copies the rules about the room `from` for the room `to`. Each copy follows its original and, as in Synapse,
+    /// has the room as its id; a rule that has this id already stays as it is. Returns whether rules were added.
+    pub fn copy_for_room(&mut self, from: &str, to: &str) -> bool {
+        let mut added = false;
+        for kind in RuleKind::ALL {
+            let rules = self.rules.rules_mut(kind);
+            let about = rules.iter().enumerate().find(|(_, rule)| Self::is_about(rule, kind, from));
+            let Some((at, mut rule)) = about.map(|(at, rule)| (at, rule.clone())) else { continue };
+            if rules.iter().any(|rule| rule.rule_id == to) {
+                continue;
+            }
+            to.clone_into(&mut rule.rule_id);
+            for condition in rule.conditions.iter_mut().flatten() {
+                if let Condition::Known(KnownCondition::EventMatch { key, pattern }) = condition
+                    && key == "room_id"
+                    && pattern == from
+                {
+                    to.clone_into(pattern);
+                }
+            }
+            rules.insert(at + 1, rule);
+            added = true;
+        }
+        added
     }
 
     fn own(&mut self, kind: RuleKind, rule_id: &str) -> Option<&mut PushRule> {
@@ -209,4 +262,13 @@ impl UserRules {
         defaults.get(kind, rule_id).ok_or(UserRulesError::NotFound)?;
         Ok(self.changes.entry(kind).or_default().entry(rule_id.to_owned()).or_default())
     }
+}
+
+/// Unknown actions may be stored already, but nobody sets them any more.
+fn check_actions(actions: &[Action]) -> Result<(), UserRulesError> {
+    let unknown = actions.iter().find_map(|action| match action {
+        Action::Unknown(value) => Some(value.to_string()),
+        Action::Name(_) | Action::SetTweak(_) => None,
+    });
+    unknown.map_or(Ok(()), |action| Err(UserRulesError::UnknownAction(action)))
 }

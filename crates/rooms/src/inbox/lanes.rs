@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::EventId;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::received::Staged;
 use plexus_store::{DbError, RoomNid, event_key, repo};
 use tokio::sync::{Notify, Semaphore};
 
 use super::Inbox;
-use crate::receive::{Accepted, ReceiveError};
+use super::retries::Retries;
+use crate::receive::ReceiveError;
 use crate::room::Room;
 
 /// How many rooms are worked on at a time.
@@ -32,6 +32,7 @@ pub(super) struct Lanes {
     permits: Semaphore,
     pub(super) search_permits: Semaphore,
     pub(super) searches_of: Gates,
+    pub(super) retries: Retries,
 }
 
 /// What is worked on; `true` when more was staged since the lane last looked.
@@ -49,6 +50,7 @@ impl Default for Lanes {
             permits: Semaphore::new(ROOMS_AT_ONCE),
             search_permits: Semaphore::new(SEARCHES_AT_ONCE),
             searches_of: Gates::new(SEARCHES_OF_ONE),
+            retries: Retries::default(),
         }
     }
 }
@@ -106,7 +108,7 @@ impl Inbox {
         let mut end = End { inbox: &self, room, listed: true };
         loop {
             if let Err(error) = self.until_full(room).await {
-                tracing::warn!(room, "staged events wait until more come in: {error}");
+                self.stalls(room, &error.into());
                 return;
             }
             let Ok(_permit) = self.lanes.permits.acquire().await else { return };
@@ -117,7 +119,7 @@ impl Inbox {
                 Ok(()) => {}
                 Err(ReceiveError::Db(DbError::Closed)) => return,
                 Err(error) => {
-                    tracing::warn!(room, "staged events wait until more come in: {error}");
+                    self.stalls(room, &error);
                     return;
                 }
             }
@@ -152,7 +154,7 @@ impl Inbox {
             let of_room = match rooms.get_nid(nid).await {
                 Err(error) if error.is_bad_data() => {
                     for event in &staged {
-                        self.set_aside(nid, event, &error).await?;
+                        self.set_aside(nid, event, &error.clone().into()).await?;
                     }
                     continue;
                 }
@@ -172,8 +174,8 @@ impl Inbox {
         }
     }
 
-    /// Places what needs nobody else; answers the servers whose events do. Of those some may have been placed: they are known
-    /// when they are met again.
+    /// Places what needs nobody else; returns the servers whose events do. Of those some may have been placed: they are
+    /// known when they are met again.
     async fn place_ready(&self, room: &Arc<Room>, staged: &[Staged]) -> Result<HashSet<String>, ReceiveError> {
         let mut pdus = Vec::with_capacity(staged.len());
         let mut origin_of = HashMap::with_capacity(staged.len());
@@ -195,7 +197,7 @@ impl Inbox {
             later.iter().filter_map(|pdu| origin_of.get(pdu.event_id()).cloned()).collect();
         for (id, outcome) in &outcomes {
             match outcome {
-                Err(ReceiveError::Db(_) | ReceiveError::Contended) => searched.extend(origin_of.get(id).cloned()),
+                Err(error) if error.may_pass() => searched.extend(origin_of.get(id).cloned()),
                 Err(error) => tracing::info!(event = %id, room = %room.id, "dropped: {error}"),
                 Ok(_) => {}
             }
@@ -220,21 +222,11 @@ impl Inbox {
                 Ok(_) => readable.push(event),
                 Err(error) => {
                     let place = format!("staged_pdus, staged_nid {}", event.staged_nid);
-                    self.set_aside(room, &event, &DbError::bad_data(place, error)).await?;
+                    self.set_aside(room, &event, &DbError::bad_data(place, error).into()).await?;
                 }
             }
         }
         Ok(readable)
-    }
-
-    /// Leaves an event that the database cannot take until the next start.
-    pub(super) async fn set_aside(&self, room: RoomNid, event: &Staged, why: &DbError) -> Result<(), DbError> {
-        let id = name_of(&event.event_id);
-        let nid = event.staged_nid;
-        let failures = self.receiver.rooms.db.write(move |tx| repo::received::set_aside(tx, nid)).await?;
-        let origin = &event.origin;
-        tracing::error!(room, event = id, staged_nid = nid, origin, failures, "a received event is set aside: {why}");
-        Ok(())
     }
 }
 
@@ -256,14 +248,6 @@ pub(super) fn parse(room: &Room, event: &Staged) -> Option<Pdu> {
             Pdu::from_stored(json, id, room.version).map_err(|error| DbError::bad_data(&place, error))
         });
     read.inspect_err(|error| tracing::error!(room = %room.id, "dropped: {error}")).ok()
-}
-
-pub(super) fn log(room: &Room, outcomes: &[(EventId, Result<Accepted, ReceiveError>)]) {
-    for (id, outcome) in outcomes {
-        if let Err(error) = outcome {
-            tracing::info!(event = %id, room = %room.id, "dropped: {error}");
-        }
-    }
 }
 
 /// Takes a lane off the list however it ends.

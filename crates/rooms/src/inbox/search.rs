@@ -7,7 +7,7 @@ use plexus_store::repo::received::Staged;
 use plexus_store::{DbError, RoomNid, event_key, repo};
 
 use super::Inbox;
-use super::lanes::{EVENTS_AT_ONCE, log, parse};
+use super::lanes::{EVENTS_AT_ONCE, name_of, parse};
 use crate::receive::{Accepted, Effort, ReceiveError};
 use crate::room::Room;
 
@@ -36,7 +36,7 @@ impl Inbox {
                 Ok(false) => {}
                 Err(ReceiveError::Db(DbError::Closed)) => return,
                 Err(error) => {
-                    tracing::warn!(room, origin, "staged events wait until more come in: {error}");
+                    self.stalls(room, &error);
                     return;
                 }
             }
@@ -84,25 +84,28 @@ impl Inbox {
             let pdus = parse(room, event).into_iter().collect();
             match self.receiver.process(origin, room, pdus, &Effort::of_lane()).await {
                 Ok(outcomes) => _ = self.keep_failed(room, vec![event.clone()], &outcomes).await?,
-                Err(ReceiveError::Db(error)) if error.is_of_one() => self.set_aside(room.nid, event, &error).await?,
+                Err(error @ ReceiveError::Db(_)) if error.is_of_one() => {
+                    self.set_aside(room.nid, event, &error).await?
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(true)
     }
 
-    /// Forgets what has been placed or refused; sets aside what the database could not take.
+    /// Forgets what has been placed or refused; what could not be placed is tried again later.
     async fn keep_failed(&self, room: &Room, staged: Vec<Staged>, outcomes: &Outcomes) -> Result<bool, ReceiveError> {
-        log(room, outcomes);
         let mut done = Vec::with_capacity(staged.len());
         for event in staged {
-            let failed = outcomes.iter().find_map(|(id, outcome)| match outcome {
-                Err(ReceiveError::Db(error)) if event_key::encode(id) == event.event_id => Some(error),
-                _ => None,
-            });
-            match failed {
-                Some(error) => self.set_aside(room.nid, &event, error).await?,
-                None => done.push(event),
+            let outcome = outcomes.iter().find(|(id, _)| event_key::encode(id) == event.event_id);
+            match outcome.map(|(_, outcome)| outcome) {
+                Some(Err(error)) if error.may_pass() => self.set_aside(room.nid, &event, error).await?,
+                Some(Err(error)) => {
+                    let id = name_of(&event.event_id);
+                    tracing::info!(event = id, room = %room.id, "dropped: {error}");
+                    done.push(event);
+                }
+                Some(Ok(_)) | None => done.push(event),
             }
         }
         self.done(&done).await?;

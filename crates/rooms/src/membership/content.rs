@@ -43,9 +43,9 @@ fn check_profile_field(key: &str, value: &Value) -> Result<(), SendError> {
     let Some(longest) = profiles::longest(key).filter(|_| PROFILE.contains(&key)) else { return Ok(()) };
     match value.as_str() {
         Some(text) if text.chars().count() > longest => {
-            Err(SendError::MemberContent("the name or avatar of the member is too long"))
+            Err(SendError::MemberContent("The display name or avatar URL is too long"))
         }
-        None if !value.is_null() => Err(SendError::MemberContent("the name and avatar of a member are text")),
+        None if !value.is_null() => Err(SendError::MemberContent("The display name and avatar URL must be strings")),
         _ => Ok(()),
     }
 }

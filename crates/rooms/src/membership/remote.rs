@@ -5,22 +5,26 @@ use std::sync::Arc;
 
 use plexus_net::federation::FederationError;
 use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::event::{Pdu, sign};
-use plexus_protocol::id::ServerName;
+use plexus_protocol::event::{Pdu, auth_types, sign};
+use plexus_protocol::id::{EventId, ServerName};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::EventNid;
 
+use super::remote_joins::{RemoteJoins, may_be_accepted};
 use super::template::{self, Asked};
 use super::{MembershipChange, MembershipError, content};
 use crate::build::Sent;
 use crate::error::SendError;
+use crate::membership_kind::MembershipKind;
 use crate::peers::{Entrance, RawPdu};
 use crate::profile;
-use crate::receive::{Accepted, PartialState, PduReceiver, TakeInError, TakenIn};
+use crate::receive::{Accepted, Effort, PartialState, PduReceiver, TakeInError, TakenIn};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_map::StateEntry;
 use crate::stripped::StrippedState;
+use crate::upgrade::successor;
 
 /// The largest state that is entered in one transaction, in events.
 const ENTERED_AT_ONCE: usize = 2_000;
@@ -28,9 +32,11 @@ const ENTERED_AT_ONCE: usize = 2_000;
 const SERVERS: usize = 10;
 
 /// Changes memberships by way of other servers.
+#[derive(Clone)]
 pub(super) struct Remote {
     pub rooms: Arc<Rooms>,
     pub receiver: Arc<PduReceiver>,
+    pub joins: Arc<RemoteJoins>,
     /// The room, when this server is in it.
     pub here: Option<Arc<Room>>,
 }
@@ -52,19 +58,59 @@ impl Remote {
         decided: Object,
     ) -> Result<Sent, MembershipError> {
         let (change, servers) = (change.clone(), servers.to_vec());
-        let joining = tokio::spawn(async move { self.join_by_any(&change, &servers, &decided).await });
+        let joining = tokio::spawn(async move {
+            let mut joins = self.joins.of(&change.room_id, &change.target).await;
+            joins.count += 1;
+            if let Some(event_id) = self.joined_by(&change).await? {
+                return Ok(Sent { event_id, position: None });
+            }
+            let known = self.rooms.get(&change.room_id).await?;
+            let is_first = known.is_none_or(|room| successor::is_first_join(&room, &change.target));
+            let joined = self.join_by_any(&change, &servers, &decided, &mut joins.accepted_by).await;
+            match &joined {
+                Ok(_) => {
+                    joins.accepted_by.clear();
+                    self.follow_upgrade(&change, is_first).await;
+                }
+                Err(_) => self.give_up_join(change, &mut joins).await,
+            }
+            joined
+        });
         joining.await.unwrap_or(Err(MembershipError::NoServer))
     }
 
+    /// The user has joined: what an upgraded room leaves to the one that replaces it goes over. The user is in the room,
+    /// whatever fails here.
+    async fn follow_upgrade(&self, change: &MembershipChange, is_first: bool) {
+        let Ok(Some(room)) = self.rooms.get(&change.room_id).await else { return };
+        if self.here.is_none() {
+            successor::entered(&self.rooms, &room).await;
+        }
+        if is_first {
+            successor::joined(&self.rooms, &room, &change.target).await;
+        }
+    }
+
+    /// The event by which the user is in the room already: another request has made them join while this one waited.
+    pub(super) async fn joined_by(&self, change: &MembershipChange) -> Result<Option<EventId>, MembershipError> {
+        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(None) };
+        let view = room.view();
+        let member = view.state.get("m.room.member", change.target.as_str());
+        let Some(join) = member.filter(|entry| entry.membership == Some(MembershipKind::Join)) else { return Ok(None) };
+        Ok(Some(room.state_event(join).await?.pdu.event_id().clone()))
+    }
+
+    /// `accepted_by` gets the servers that may have accepted the join.
     async fn join_by_any(
         &self,
         change: &MembershipChange,
         servers: &[ServerName],
         decided: &Object,
+        accepted_by: &mut Vec<ServerName>,
     ) -> Result<Sent, MembershipError> {
         let mut last = MembershipError::NoServer;
         for server in servers.iter().take(SERVERS) {
-            match self.join_via(change, server, decided).await {
+            match self.join_via(change, server, decided, accepted_by).await {
                 Ok(sent) => return Ok(sent),
                 Err(error) => {
                     tracing::info!(room = %change.room_id, "joining by way of {server} failed: {error}");
@@ -80,18 +126,32 @@ impl Remote {
         change: &MembershipChange,
         server: &ServerName,
         decided: &Object,
+        accepted_by: &mut Vec<ServerName>,
     ) -> Result<Sent, MembershipError> {
         let signed = self.signed(change, server, (Entrance::Join, decided)).await?;
         let omit_members = self.may_omit_members(change).await?;
-        let mut parts = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await?;
+        let answer = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
+        if answer.as_ref().err().is_none_or(may_be_accepted) && !accepted_by.contains(server) {
+            accepted_by.push(server.clone());
+        }
+        let mut parts = answer?;
         let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
         let mut taken = self.receiver.take_in(&room, &mut *parts).await?;
         let join = self.joined_event(server, &signed.pdu, taken.join.take()).await?;
         let event_id = join.event_id().clone();
-        let accepted = match room.view().local_joined.is_empty() {
-            true => self.enter(&room, &join, server, taken).await?,
+        // What is not told with the state is told with the auth chain, or has to be asked for.
+        let effort = Effort::of_request();
+        self.receiver.complete_auth_events(server, &room, std::slice::from_ref(&join), &effort).await?;
+        let one_enters = room.entering.lock().await;
+        let view = room.view();
+        let accepted = if view.local_joined.is_empty() {
+            self.enter(&room, &join, server, taken).await?
+        } else if view.is_partial() {
+            self.rooms.place_beside(&room, &join).await?
+        } else {
+            drop(one_enters);
             // In the room already: it was needed to let the user in.
-            false => self.receiver.accept(server, &room, join).await?,
+            self.receiver.accept(server, &room, join).await?
         };
         match accepted {
             Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
@@ -119,7 +179,8 @@ impl Remote {
         server: &ServerName,
         taken: TakenIn,
     ) -> Result<Accepted, MembershipError> {
-        let TakenIn { state, first, members_omitted, servers, .. } = taken;
+        let TakenIn { state, mut first, members_omitted, servers, .. } = taken;
+        first.extend(deciding(&state, join));
         let small = state.len() <= ENTERED_AT_ONCE;
         let nids = |state: &[Arc<StateEntry>]| state.iter().map(|entry| entry.nid).collect::<Vec<_>>();
         if small && !members_omitted {
@@ -204,7 +265,11 @@ impl Remote {
         Ok(Sent { event_id: leave.event_id().clone(), position: None })
     }
 
-    async fn leave_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Pdu, MembershipError> {
+    pub(super) async fn leave_via(
+        &self,
+        change: &MembershipChange,
+        server: &ServerName,
+    ) -> Result<Pdu, MembershipError> {
         let signed = self.signed(change, server, (Entrance::Leave, &Object::new())).await?;
         self.receiver.peers.send_leave(server, &signed.pdu).await?;
         Ok(signed.pdu)
@@ -266,6 +331,15 @@ impl Remote {
         let pdu = event.build(taken.version, &rooms.signing_key, rooms.server_name());
         Ok(Signed { version: taken.version, pdu: pdu.map_err(SendError::from)? })
     }
+}
+
+/// The entries of a state that decide whether it allows an event.
+fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventNid> {
+    let keys = auth_types::auth_event_keys(pdu.rules(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
+    let decides = move |entry: &&Arc<StateEntry>| {
+        keys.iter().any(|(event_type, key)| **event_type == *entry.event_type && **key == *entry.state_key)
+    };
+    state.iter().filter(decides).map(|entry| entry.nid)
 }
 
 /// Of two failures the one to tell: a refusal says more than silence.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_net::Purpose;
-use plexus_net::federation::{Call, FederationClient, FederationError, KeyRing, WantedKey};
+use plexus_net::federation::{Call, FederationClient, FederationError, KeyRing, Patience, WantedKey};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -16,8 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::remote_state::RemoteState;
-use super::{Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting};
+use super::{
+    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting,
+};
 use crate::stripped::MAX_STRIPPED_EVENTS;
+use crate::timeline::Direction;
 
 const PREFIX: &str = "/_matrix/federation";
 /// How long a large room may take to be told.
@@ -33,6 +36,11 @@ const MAX_IDS: usize = 32 * 1024 * 1024;
 const MAX_AUTH_CHAIN: usize = 32 * 1024 * 1024;
 /// The largest room that is joined, in bytes of its state and auth chain.
 const MAX_JOIN_BYTES: usize = 500 * 1024 * 1024;
+
+/// The largest profile, in bytes: a little more than it may have.
+const MAX_PROFILE: usize = 128 * 1024;
+/// How long one server may take to find the event nearest to a time.
+const NEAR_TIMEOUT: Duration = Duration::from_secs(5);
 
 const POLICY_PATH: &str = "/_matrix/policy/v1/sign";
 /// How long a policy server may take: users wait for it whenever they send.
@@ -89,6 +97,18 @@ fn encode(text: &str, out: &mut String) {
 
 fn send_path(version: &str, name: &str, pdu: &Pdu) -> String {
     path(&[version, name, pdu.room_id().as_str(), pdu.event_id().as_str()])
+}
+
+/// Whether `/v1/invite` can carry events of rooms of this version.
+fn is_older_than_invites_v2(version: RoomVersion) -> bool {
+    matches!(version, RoomVersion::V1 | RoomVersion::V2)
+}
+
+/// The body of `/v1/invite`: the event, with the stripped state among what is not signed.
+fn older_invite(invite: &Pdu, stripped: Vec<RawPdu>) -> Result<String, FederationError> {
+    let unsigned = serde_json::json!({ "invite_room_state": stripped }).to_string();
+    let unsigned = Object::parse(&unsigned).map_err(|error| FederationError::Malformed(error.to_string()))?;
+    Ok(invite.with_unsigned(Some(unsigned)).json().to_owned())
 }
 
 #[derive(Deserialize)]
@@ -270,9 +290,18 @@ impl Peers for FederationPeers {
         Box::pin(async move {
             let omit = if omit_members { "true" } else { "false" };
             let path = with_query(send_path("v2", "send_join", join), &[("omit_members", omit)]);
-            let call = Call::put(path, join.json().to_owned()).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES);
-            let answer = self.client.stream(server, call).await?;
-            Ok(Box::new(RemoteState::new(server.clone(), answer)) as Box<dyn StateParts>)
+            let put = |path: String| {
+                Call::put(path, join.json().to_owned()).timeout(JOIN_TIMEOUT).max_answer_bytes(MAX_JOIN_BYTES)
+            };
+            let state = match self.client.stream(server, put(path)).await {
+                Ok(answer) => RemoteState::new(server.clone(), answer),
+                Err(error) if error.is_unknown_endpoint() => {
+                    let answer = self.client.stream(server, put(send_path("v1", "send_join", join))).await?;
+                    RemoteState::with_status(server.clone(), answer)
+                }
+                Err(error) => return Err(error),
+            };
+            Ok(Box::new(state) as Box<dyn StateParts>)
         })
     }
 
@@ -295,9 +324,13 @@ impl Peers for FederationPeers {
 
     fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()> {
         Box::pin(async move {
-            let call = Call::put(send_path("v2", "send_leave", leave), leave.json().to_owned());
-            let call = call.max_answer_bytes(ONE_EVENT);
-            self.client.call(server, call).await.map(|_| ())
+            let put = |version: &str| {
+                Call::put(send_path(version, "send_leave", leave), leave.json().to_owned()).max_answer_bytes(ONE_EVENT)
+            };
+            match self.client.call(server, put("v2")).await {
+                Err(error) if error.is_unknown_endpoint() => self.client.call(server, put("v1")).await.map(|_| ()),
+                other => other.map(|_| ()),
+            }
         })
     }
 
@@ -307,10 +340,42 @@ impl Peers for FederationPeers {
             let event = RawValue::from_string(invite.json().to_owned()).map_err(malformed)?;
             let body =
                 InviteBody { room_version: invite.room_version().as_str(), event: &event, invite_room_state: stripped };
-            let body = serde_json::to_string(&body).map_err(malformed)?;
-            let call = Call::put(send_path("v2", "invite", invite), body);
-            let answer: InviteAnswer = self.client.call_json(server, call).await?;
-            Ok(answer.event)
+            let whole = serde_json::to_string(&body).map_err(malformed)?;
+            let call = Call::put(send_path("v2", "invite", invite), whole);
+            match self.client.call_json::<InviteAnswer>(server, call).await {
+                Err(error) if error.is_unknown_endpoint() && is_older_than_invites_v2(invite.room_version()) => {
+                    let call =
+                        Call::put(send_path("v1", "invite", invite), older_invite(invite, body.invite_room_state)?);
+                    let (_, answer): (u16, InviteAnswer) = self.client.call_json(server, call).await?;
+                    Ok(answer.event)
+                }
+                answer => Ok(answer?.event),
+            }
+        })
+    }
+
+    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object> {
+        Box::pin(async move {
+            let path = with_query(path(&["v1", "query", "profile"]), &[("user_id", user.as_str())]);
+            let call = Call::get(path).patience(Patience::Background).timeout(timeout).max_answer_bytes(MAX_PROFILE);
+            self.client.call_json(server, call).await
+        })
+    }
+
+    fn event_near<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        ts: u64,
+        direction: Direction,
+    ) -> Asked<'a, NearEvent> {
+        Box::pin(async move {
+            let ts = ts.to_string();
+            let dir = if direction == Direction::Forward { "f" } else { "b" };
+            let path = path(&["v1", "timestamp_to_event", room.as_str()]);
+            let call = Call::get(with_query(path, &[("ts", ts.as_str()), ("dir", dir)]));
+            let call = call.patience(Patience::Background).timeout(NEAR_TIMEOUT).max_answer_bytes(ONE_EVENT);
+            self.client.call_json(server, call).await
         })
     }
 

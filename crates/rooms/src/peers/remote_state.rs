@@ -27,6 +27,11 @@ impl RemoteState {
         Self { from, response, reader: Some(StateReader::new()) }
     }
 
+    /// A response to version 1 of `send_join`.
+    pub fn with_status(from: ServerName, response: StreamedAnswer) -> Self {
+        Self { from, response, reader: Some(StateReader::with_status()) }
+    }
+
     async fn next_part(&mut self) -> Result<Option<StatePart>, FederationError> {
         while let Some(reader) = &mut self.reader {
             if let Some(part) = reader.next_part() {

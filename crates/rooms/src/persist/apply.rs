@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use plexus_store::Position;
 
-use super::write::Written;
+use super::write::{Written, leaves_guests_behind};
 use super::{Append, Entered, PendingEvent};
 use crate::head::StateChange;
 use crate::memberships::Membership;
@@ -25,6 +25,13 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
     let Written { positions, texts, snapshots } = written;
     shared.interner.keep(texts);
     shared.snapshots.keep(snapshots);
+    let is_remote = |change: &StateChange| {
+        change.membership().is_some_and(|(user, ..)| user.server_name() != shared.server_name.as_str())
+    };
+    let is_shown_in_directory = |event: &PendingEvent| event.redacts.is_some() || event.changes.iter().any(is_remote);
+    if appends.iter().flat_map(|append| &append.events).any(is_shown_in_directory) {
+        shared.directory.changed();
+    }
     let mut done: Vec<&Arc<Room>> = Vec::new();
     for append in appends {
         if done.iter().any(|room| room.nid == append.room.nid) {
@@ -81,6 +88,11 @@ fn apply_to_room(
             }
             membership(shared, room, change, position);
         }
+        if let Some(gap) = pending.opened_gap(position) {
+            recent.events.clear();
+            recent.after = position - 1;
+            next.gaps = next.gaps.with(gap);
+        }
         if pending.in_timeline {
             next.position = position;
             recent.events.push(event);
@@ -98,9 +110,9 @@ fn apply_to_room(
     next.recent_after = recent.after;
     next.recent = recent.events.into();
     let is_given_up = next.is_partial() && next.local_joined.is_empty();
-    let guest_access_ended = view.guests_can_join && !next.guests_can_join;
+    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, events.iter().map(|(pending, _)| *pending));
     room.set_view(next);
-    if guest_access_ended {
+    if guests_have_to_leave {
         shared.guest_access_ended.notify_one();
     }
     if is_given_up {
@@ -167,7 +179,7 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
 
 fn membership(shared: &Shared, room: &Room, change: &StateChange, position: Position) {
     if let Some((user, kind, event_nid)) = change.membership() {
-        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: false };
+        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: shared.forgets(kind) };
         shared.memberships.apply(&user, change);
     }
 }

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::UserId;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::federation_out::Outgoing;
-use plexus_store::repo::memberships::MembershipRow;
+use plexus_store::repo::memberships::{Member, MembershipRow};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
-use plexus_store::repo::state_snapshots;
 use plexus_store::repo::transactions::TransactionRow;
-use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, UserNid, event_key, repo};
+use plexus_store::repo::{state_snapshots, timeline_gaps};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
 
 use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
@@ -22,7 +24,7 @@ use crate::membership_kind::MembershipKind;
 use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
-use crate::room::CurrentState;
+use crate::room::{CurrentState, Room, RoomView};
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -45,7 +47,7 @@ struct Rows {
     /// Events that were outliers.
     placed: Vec<NewEvent>,
     deltas: Vec<Delta>,
-    memberships: Vec<(UserNid, MembershipRow)>,
+    memberships: Vec<(Member, MembershipRow)>,
     relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
     /// Redactions whose target has no place in the timeline yet, by its stored id.
@@ -71,7 +73,7 @@ pub(crate) fn batch(
     for append in appends {
         let mut own = Vec::with_capacity(append.events.len());
         for event in &append.events {
-            own.push(rows.add(tx, (append, shared.server_name.as_str()), event, &mut lookups)?);
+            own.push(rows.add(tx, (append, shared), event, &mut lookups)?);
         }
         positions.push(own);
     }
@@ -81,6 +83,7 @@ pub(crate) fn batch(
         }
     }
     note_end_of_guest_access(tx, appends, &positions, &rows.current)?;
+    set_open_rooms(tx, (appends, shared.server_name.as_str()), &rows.current)?;
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
     let mut moves = moves(appends, &positions);
     create_rooms(tx, appends, &mut moves)?;
@@ -118,7 +121,8 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
     repo::transactions::insert(tx, &rows)
 }
 
-/// Notes the rooms that were open to guests before the batch and are not behind it: their guests have to leave.
+/// Notes the rooms that were open to guests before the batch and are not behind it, and those closed ones that a guest
+/// has joined: their guests have to leave.
 fn note_end_of_guest_access(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
@@ -128,12 +132,46 @@ fn note_end_of_guest_access(
     for (append, positions) in appends.iter().zip(positions) {
         let room = &append.room;
         let Some(after) = current.get(&room.nid) else { continue };
-        let ended = room.view().guests_can_join && !after.guests_can_join && !after.local_joined.is_empty();
+        let ended = leaves_guests_behind(&room.view(), after, &append.events) && !after.local_joined.is_empty();
         if let (true, Some(position)) = (ended, positions.iter().flatten().max()) {
             repo::guest_access::ended(tx, room.nid, *position)?;
         }
     }
     Ok(())
+}
+
+/// Sets for the user directory whether rooms are open, where that may have changed.
+fn set_open_rooms(
+    tx: &mut Tx<'_>,
+    (appends, own_server): (&[Arc<Append>], &str),
+    current: &HashMap<RoomNid, Arc<CurrentState>>,
+) -> Result<(), DbError> {
+    for append in appends {
+        let Some(after) = current.get(&append.room.nid) else { continue };
+        let comes_or_goes = |change: &StateChange| {
+            let is_own = |(user, ..): (UserId, MembershipKind, EventNid)| user.server_name() == own_server;
+            after.local_joined.len() <= 1 && change.membership().is_some_and(is_own)
+        };
+        let decides = |change: &StateChange| {
+            matches!(&*change.event_type, "m.room.join_rules" | "m.room.history_visibility") || comes_or_goes(change)
+        };
+        if append.events.iter().flat_map(|event| &event.changes).any(decides) {
+            repo::user_directory::set_open(tx, append.room.nid, after.shows_members_to_all())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a room is closed to guests after these events who may be in it by them, or were before.
+pub(super) fn leaves_guests_behind<'a>(
+    before: &RoomView,
+    after: &CurrentState,
+    events: impl IntoIterator<Item = &'a PendingEvent>,
+) -> bool {
+    // The mark that this server gives the joins of its guests.
+    let is_guest = |pdu: &Pdu| pdu.event_type() == "m.room.member" && pdu.content().get_str("kind") == Some("guest");
+    let joins = || events.into_iter().any(|event| is_guest(&event.pdu));
+    !after.guests_can_join && (before.guests_can_join || joins())
 }
 
 /// Where each room stands after the batch.
@@ -190,12 +228,16 @@ impl Rows {
     fn add(
         &mut self,
         tx: &mut Tx<'_>,
-        (append, own_server): (&Append, &str),
+        (append, shared): (&Append, &Shared),
         event: &PendingEvent,
         lookups: &mut Lookups<'_>,
     ) -> Result<Option<Position>, DbError> {
         let room_nid = append.room.nid;
         let pdu = &event.pdu;
+        let opens_gap = event.missing.as_ref().is_some_and(|missing| missing.opens_gap);
+        if opens_gap {
+            tx.reserve_positions(timeline_gaps::RESERVED)?;
+        }
         let position = if event.in_timeline || !event.changes.is_empty() { Some(tx.next_position()?) } else { None };
         let origin_server_ts = i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX);
         let row = NewEvent {
@@ -213,6 +255,12 @@ impl Rows {
             verdict: event.verdict,
             json: event.packed.clone(),
         };
+        if let Some(missing) = &event.missing {
+            timeline_gaps::add_backward_extremities(tx, room_nid, missing.gap_nid, &missing.extremities)?;
+        }
+        if let Some(gap) = position.and_then(|position| event.opened_gap(position)) {
+            timeline_gaps::set(tx, room_nid, &gap)?;
+        }
         if event.stored {
             self.placed.push(row)
         } else {
@@ -227,12 +275,12 @@ impl Rows {
         }
         if let Some(position) = position {
             for change in &event.changes {
-                self.change(tx, room_nid, position, change, lookups)?;
+                self.change(tx, shared, &append.room, position, change, lookups)?;
             }
         }
         if let Some(position) = position.filter(|_| event.in_timeline) {
             let before = self.current.get(&room_nid).map_or_else(|| append.room.view().current.clone(), Arc::clone);
-            let outgoing = outgoing(own_server, room_nid, position, event, &before);
+            let outgoing = outgoing(shared.server_name.as_str(), room_nid, position, event, &before);
             tx.announce(Change::Event { room: room_nid, position, outgoing: outgoing.is_some() });
             self.outgoing.extend(outgoing);
             if let Some((target, rel_type)) = target_of(pdu) {
@@ -256,11 +304,13 @@ impl Rows {
     fn change(
         &mut self,
         tx: &mut Tx<'_>,
-        room_nid: RoomNid,
+        shared: &Shared,
+        room: &Room,
         position: Position,
         change: &StateChange,
         lookups: &mut Lookups<'_>,
     ) -> Result<(), DbError> {
+        let room_nid = room.nid;
         let entry = change.entry.as_ref();
         self.deltas.push(Delta {
             room_nid,
@@ -272,17 +322,20 @@ impl Rows {
             membership: entry.and_then(|entry| entry.membership).map(|kind| kind.code()),
         });
         if let Some((user, kind, event_nid)) = change.membership() {
-            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten: false };
-            self.memberships.push((lookups.user(tx, &user)?, row));
+            let forgotten = shared.forgets(kind);
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
+            let is_local = user.server_name() == shared.server_name.as_str();
+            self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
             let joined = kind == MembershipKind::Join;
-            tx.announce(Change::Membership { user, room: room_nid, joined, position });
+            let was_joined = room.view().state.membership(user.as_str()) == Some(MembershipKind::Join);
+            tx.announce(Change::Membership { user, room: room_nid, joined, was_joined, position });
         }
         Ok(())
     }
 }
 
 /// One statement may name a user and room only once: the last membership counts.
-fn last_of_each(rows: Vec<(UserNid, MembershipRow)>) -> Vec<(UserNid, MembershipRow)> {
+fn last_of_each(rows: Vec<(Member, MembershipRow)>) -> Vec<(Member, MembershipRow)> {
     let mut last = std::collections::BTreeMap::new();
     for (user, row) in rows {
         last.insert((user, row.room_nid), row);

@@ -13,7 +13,7 @@ use crate::room::Room;
 
 impl PduReceiver {
     /// Fetches and stores the auth events that are not known. What cannot be had is missed when the event is judged.
-    pub(super) async fn complete_auth_events(
+    pub(crate) async fn complete_auth_events(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,

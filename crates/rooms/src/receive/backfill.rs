@@ -1,19 +1,23 @@
-//! What a room held before this server came into it, fetched when somebody pages back that far (server-server API,
-//! "Backfilling and retrieving missing events").
+//! What a room held before this server came into it, or while it was away for long, fetched when somebody pages back
+//! that far (server-server API, "Backfilling and retrieving missing events").
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_protocol::auth;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_store::repo::events::{NewEvent, Verdict};
+use plexus_store::repo::events::{Known, NewEvent, Verdict};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::state_snapshots;
-use plexus_store::{DbError, EventNid, Tx, event_key, pdu_json, repo};
+use plexus_store::repo::timeline_gaps::{Gap, START};
+use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, pdu_json, repo};
 
+use super::fetch_missing::has_place;
 use super::place::{Candidate, behind};
 use super::state_before::ToldStates;
+use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::auth_index;
 use crate::head::Head;
@@ -24,11 +28,17 @@ use crate::persist::{PendingSnapshot, Sending, apply_redactions};
 use crate::redactions::{PendingRedaction, Target, redaction_target};
 use crate::registry::Rooms;
 use crate::relations::target_of;
-use crate::room::Room;
+use crate::room::{Room, RoomView};
 use crate::timeline_event::{AppliedRedaction, TimelineEvent};
 
-/// How many events are asked for at once.
-const LIMIT: u32 = 100;
+/// How many events are fetched in one go from before the timeline, and into a gap. Where a gap is no larger, no other
+/// server has to be asked for a state.
+const LIMIT: usize = 100;
+const LIMIT_IN_GAP: usize = 1_000;
+/// How long somebody who pages into a gap is kept waiting: clients give up after about a minute.
+const FILL_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a gap is left alone that nobody fills: whoever pages over it is not kept waiting each time.
+const UNFILLED_PAUSE: Duration = Duration::from_secs(60);
 /// How many servers are asked.
 const SERVERS: usize = 3;
 /// How many of the oldest events are looked at for what came before them.
@@ -55,6 +65,60 @@ impl Past {
     }
 }
 
+/// What has come of filling a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Events that were missing are there.
+    Some,
+    /// Nobody gives any.
+    Nothing,
+    /// They are still being fetched.
+    NotYet,
+}
+
+/// Where events are missing from a timeline.
+#[derive(Clone, Copy)]
+enum Hole {
+    /// Before its first event: this server was not in the room then.
+    Start,
+    /// In a gap.
+    Gap(Gap),
+}
+
+impl Hole {
+    fn number(self) -> EventNid {
+        match self {
+            Self::Start => START,
+            Self::Gap(gap) => gap.gap_nid,
+        }
+    }
+}
+
+/// The events after a hole whose prev events may be missing, each with its number, and the position before which what
+/// is fetched gets its place.
+struct Edge {
+    events: Vec<(EventNid, Pdu)>,
+    before: Position,
+}
+
+/// Events that were fetched, and what is still missing once they have their places.
+struct PastEvents {
+    hole: Hole,
+    /// Prev events first.
+    pdus: Vec<Pdu>,
+    told: ToldStates,
+    edge: Vec<(EventNid, Pdu)>,
+    /// Missing events that belong to an older gap.
+    older: HashSet<EventId>,
+}
+
+impl PastEvents {
+    /// No events: only what is missing is noted anew.
+    fn none(hole: Hole, edge: Vec<(EventNid, Pdu)>, older: HashSet<EventId>) -> Self {
+        Self { hole, pdus: Vec::new(), told: ToldStates::new(), edge, older }
+    }
+}
+
 impl PduReceiver {
     /// Fetches events from before the oldest of the timeline, once all of the room's state is here; `false` when there is nothing
     /// more, or nobody gives it.
@@ -62,87 +126,169 @@ impl PduReceiver {
     /// # Errors
     /// When the database fails.
     pub async fn backfill(&self, room: &Arc<Room>) -> Result<bool, ReceiveError> {
+        self.fetch_past(room, Hole::Start).await
+    }
+
+    /// Fetches events that are missing from a gap of the timeline, the newest first, once all of the room's state is
+    /// here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fill_gap(&self, room: &Arc<Room>, gap_nid: EventNid) -> Result<Filled, ReceiveError> {
+        let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(Filled::Some) };
+        let (receiver, room) = (self.clone(), Arc::clone(room));
+        // It goes on when whoever pages there does not wait any longer.
+        let filling = tokio::spawn(async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
+        match tokio::time::timeout(FILL_PATIENCE, filling).await {
+            Ok(Ok(filled)) => Ok(if filled? { Filled::Some } else { Filled::Nothing }),
+            Ok(Err(_)) => Err(DbError::Closed.into()),
+            Err(_) => Ok(Filled::NotYet),
+        }
+    }
+
+    async fn fetch_past(&self, room: &Arc<Room>, hole: Hole) -> Result<bool, ReceiveError> {
         if self.rooms.full_state(room).await.is_err() {
             return Ok(false);
         }
-        let before = self.oldest(room).await?;
-        let _one_at_a_time = room.backfilling.lock().await;
-        let oldest = self.oldest(room).await?;
-        if oldest.first() != before.first() {
-            return Ok(true);
-        }
-        let unknown: Vec<EventId> = self.unknown_prev_events(&oldest).await?.into_iter().collect();
-        if unknown.is_empty() {
+        let before = self.edge(room, hole).await?.before;
+        let mut unfilled = room.backfilling.lock().await;
+        let now = self.rooms.clock.monotonic();
+        unfilled.retain(|_, until| *until > now);
+        if unfilled.contains_key(&hole.number()) {
             return Ok(false);
         }
+        if let Hole::Gap(gap) = hole
+            && room.view().gaps.get(gap.gap_nid) != Some(gap)
+        {
+            return Ok(true);
+        }
+        let edge = self.edge(room, hole).await?;
+        if edge.before != before {
+            return Ok(true);
+        }
+        let pdus: Vec<Pdu> = edge.events.iter().map(|(_, pdu)| pdu.clone()).collect();
+        let unknown = self.unknown_prev_events(&pdus).await?;
         let ends: Vec<Pdu> =
-            oldest.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
-        let ids: Vec<EventId> = ends.iter().map(|pdu| pdu.event_id().clone()).collect();
+            pdus.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
+        if ends.is_empty() {
+            let Hole::Gap(_) = hole else { return Ok(false) };
+            // What was missing has come by another way.
+            self.rooms.settle_past(room, PastEvents::none(hole, edge.events, HashSet::new())).await?;
+            return Ok(true);
+        }
         let effort = Effort::of_request();
         for server in ways_back(&self.rooms, room, &ends) {
-            let asked = self.peers.backfill(&server, &room.id, &ids, LIMIT);
-            let raw = match effort.ask(&server, asked).await {
-                Ok(raw) => raw,
-                Err(error) => {
-                    tracing::info!(room = %room.id, "paging back by way of {server} failed: {error}");
-                    continue;
-                }
-            };
-            let found = self.open(room, raw.into_iter().take(LIMIT as usize).collect()).await;
-            let found = self.not_placed(found).await?;
-            let pdus = outliers::prev_events_first(super::fetch_missing::connected(&ends, found));
-            if !pdus.is_empty() && self.place_past(&server, room, pdus, &effort).await? {
+            if self.fetch_past_from((&server, &effort), room, hole, (&ends, edge.events.clone())).await? {
                 return Ok(true);
             }
+            tracing::info!(room = %room.id, "{server} does not give what came before");
+        }
+        if let Hole::Gap(gap) = hole {
+            unfilled.insert(gap.gap_nid, self.rooms.clock.monotonic() + UNFILLED_PAUSE);
         }
         Ok(false)
     }
 
     /// The oldest events of the timeline that can be read.
-    async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
+    pub(super) async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
         let (nid, version) = (room.nid, room.version);
         let rows = self.rooms.db.read(move |tx| repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)).await?;
         Ok(rows.iter().filter_map(|row| plexus_store::readable(load::parse(row, version))).collect())
     }
 
-    /// Judges events, prev events first, by the state before each, and puts them before everything else in the timeline.
-    async fn place_past(
+    /// Fetches events that come before `ends` from a server; `false` when it does not give any, or not what they need.
+    async fn fetch_past_from(
         &self,
-        server: &ServerName,
+        (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
-        pdus: Vec<Pdu>,
-        effort: &Effort,
+        hole: Hole,
+        (ends, edge): (&[Pdu], Vec<(EventNid, Pdu)>),
     ) -> Result<bool, ReceiveError> {
+        let bounds = match hole {
+            Hole::Start => Bounds { events: LIMIT, min_depth: None },
+            Hole::Gap(gap) => {
+                Bounds { events: LIMIT_IN_GAP, min_depth: Some(self.depth_after_gap(room, gap.top).await?) }
+            }
+        };
+        let Fetched { events, older } = self.walk_back((server, &effort.half()), room, ends, bounds).await?;
+        let all: Vec<Pdu> = ends.iter().chain(&events).cloned().collect();
+        let missing = self.unknown_prev_events(&all).await?;
+        let pdus = walk_back::newest(ends, true, events, &missing);
+        if pdus.is_empty() {
+            let is_older = missing.iter().all(|id| older.contains(id));
+            if is_older {
+                self.rooms.settle_past(room, PastEvents::none(hole, edge, older)).await?;
+            }
+            return Ok(is_older);
+        }
         self.complete_auth_events(server, room, &pdus, effort).await?;
-        let told = self.told_states(server, room, &pdus, effort).await?;
+        let is_old = |_: &Pdu, id: &EventId| older.contains(id);
+        let told = self.told_states(server, room, &pdus, effort, is_old).await?;
+        // Without the state of one of them, those that follow would get places before others that come before them.
+        let unknown = self.unknown_prev_events(&pdus).await?;
+        let is_lacking = |pdu: &Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
+        if pdus.iter().any(|pdu| is_lacking(pdu) && !told.contains_key(pdu.event_id())) {
+            return Ok(false);
+        }
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
         // Whoever pages back may hang up: what has been begun comes to its end, in memory too.
-        let placing = tokio::spawn(async move { rooms.place_past(&room, &pdus, &told).await });
+        let past = PastEvents { hole, pdus, told, edge, older };
+        let placing = tokio::spawn(async move { rooms.place_past(&room, past).await });
         placing.await.unwrap_or(Err(DbError::Closed.into()))
+    }
+
+    /// What is right after a hole, as far as it can be read.
+    async fn edge(&self, room: &Room, hole: Hole) -> Result<Edge, DbError> {
+        let (nid, version) = (room.nid, room.version);
+        let read = self.rooms.db.read(move |tx| {
+            let noted = repo::timeline_gaps::backward_extremities(tx, nid, hole.number())?;
+            let mut rows = repo::events::by_nids(tx, &noted)?;
+            let before = match hole {
+                Hole::Gap(gap) => gap.lowest,
+                Hole::Start => {
+                    rows.extend(repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)?);
+                    repo::events::lowest_position(tx, nid)?.min(0)
+                }
+            };
+            Ok::<_, DbError>((rows, before))
+        });
+        let (mut rows, before) = read.await?;
+        rows.sort_by_key(|row| row.event_nid);
+        rows.dedup_by_key(|row| row.event_nid);
+        let events = rows.iter().filter_map(|row| {
+            let pdu = plexus_store::readable(load::parse(row, version))?;
+            Some((row.event_nid, pdu))
+        });
+        Ok(Edge { events: events.collect(), before })
     }
 }
 
 impl Rooms {
-    async fn place_past(&self, room: &Arc<Room>, pdus: &[Pdu], told: &ToldStates) -> Result<bool, ReceiveError> {
+    /// Judges events by the state before each, and puts them into their hole, before what has been put there already.
+    async fn place_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<bool, ReceiveError> {
         let _one_at_a_time = room.intake.lock().await;
         let mut placed = 0;
-        for pdu in pdus {
+        for pdu in &past.pdus {
             let ids = [pdu.event_id().clone()];
             let known = self.known(&ids).await?;
             let stored = known.get(pdu.event_id());
-            if stored.is_some_and(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
+            if let Some(known) = stored.filter(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
+                // All that it lacks may be a position.
+                placed += usize::from(known.room_nid == room.nid && !has_place(known));
                 continue;
             }
             let mut named = pdu.auth_events().to_vec();
             named.extend(outliers::create_of(pdu));
             let auth_events = auth_index::auth_events(&self.db, (room.nid, room.version), &named).await?;
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
-            let told = told.get(pdu.event_id());
+            let told = past.told.get(pdu.event_id()).map(|told| &told.state);
             let candidate = Candidate {
                 pdu,
                 stored,
                 by_auth_events,
+                auth_events: &auth_events,
                 told,
+                missing: None,
                 entering: false,
                 partial: None,
                 sending: Sending::No,
@@ -154,8 +300,57 @@ impl Rooms {
                 Err(error) => return Err(error),
             }
         }
-        self.order_past(room, pdus).await?;
+        self.settle_past(room, past).await?;
         Ok(placed > 0)
+    }
+
+    /// Gives events their places in the timeline, the last of them the newest, and notes what is still missing.
+    async fn settle_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<(), DbError> {
+        let PastEvents { hole, pdus, told: _, edge, older } = past;
+        let (mut still_missing, mut moved) = (Vec::new(), Vec::new());
+        let looked_at: Vec<Pdu> = edge.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
+        let named: Vec<EventId> = looked_at.iter().flat_map(Pdu::prev_events).cloned().collect();
+        let ids: Vec<EventId> = looked_at.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let (named, own) = (self.known(&named).await?, self.known(&ids).await?);
+        let fetched: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
+        let is_placed = |id| {
+            // Those that were fetched get their positions now.
+            let is_placed = |known: &Known| has_place(known) || (fetched.contains(id) && known.snapshot_nid.is_some());
+            named.get(id).is_some_and(is_placed)
+        };
+        for pdu in &looked_at {
+            let known = own.get(pdu.event_id()).filter(|known| known.snapshot_nid.is_some());
+            let Some(known) = known.filter(|_| !pdu.prev_events().iter().all(is_placed)) else { continue };
+            match pdu.prev_events().iter().all(|id| is_placed(id) || older.contains(id)) {
+                true => moved.push(known.event_nid),
+                false => still_missing.push(known.event_nid),
+            }
+        }
+        let done: Vec<EventNid> = edge.iter().map(|(nid, _)| *nid).filter(|nid| !still_missing.contains(nid)).collect();
+        let keys: Vec<Vec<u8>> = pdus.iter().map(|pdu| event_key::encode(pdu.event_id())).collect();
+        let older_gap = match hole {
+            Hole::Gap(gap) => room.view().gaps.newest_open(gap.top).map_or(START, |gap| gap.gap_nid),
+            Hole::Start => START,
+        };
+        let (nid, writing) = (room.nid, Arc::clone(room));
+        self.db
+            .write(move |tx| {
+                let lowest = order_past(tx, nid, hole, &keys)?;
+                repo::timeline_gaps::remove_backward_extremities(tx, &done)?;
+                repo::timeline_gaps::add_backward_extremities(tx, nid, hole.number(), &still_missing)?;
+                repo::timeline_gaps::add_backward_extremities(tx, nid, older_gap, &moved)?;
+                if let Hole::Gap(gap) = hole {
+                    let is_open = !repo::timeline_gaps::backward_extremities(tx, nid, gap.gap_nid)?.is_empty();
+                    let gap = Gap { lowest, is_open, ..gap };
+                    repo::timeline_gaps::set(tx, nid, &gap)?;
+                    tx.after_commit(move || {
+                        let view = writing.view();
+                        writing.set_view(RoomView { gaps: view.gaps.with(gap), ..RoomView::clone(&view) });
+                    });
+                }
+                Ok(())
+            })
+            .await
     }
 
     async fn past(&self, room: &Arc<Room>, head: &Head, candidate: &Candidate<'_>) -> Result<Past, ReceiveError> {
@@ -229,33 +424,31 @@ impl Rooms {
         self.summaries.forget(nid);
         Ok(())
     }
+}
 
-    /// Gives events their places before the oldest of the timeline; the last of them is the newest.
-    async fn order_past(&self, room: &Room, pdus: &[Pdu]) -> Result<(), DbError> {
-        let keys: Vec<Vec<u8>> = pdus.iter().map(|pdu| event_key::encode(pdu.event_id())).collect();
-        let nid = room.nid;
-        self.db
-            .write(move |tx| {
-                let known = repo::events::known(tx, &keys)?;
-                let unplaced: HashSet<(Vec<u8>, EventNid)> = known
-                    .into_iter()
-                    .filter(|known| known.position.is_none() && known.verdict == Verdict::Accepted)
-                    .filter(|known| known.room_nid == nid && known.snapshot_nid.is_some())
-                    .map(|known| (known.event_id, known.event_nid))
-                    .collect();
-                let first = repo::events::lowest_position(tx, nid)?.min(0);
-                let newest_first =
-                    keys.iter().rev().filter_map(|key| unplaced.iter().find(|(id, _)| id == key).map(|(_, nid)| *nid));
-                let positions: Vec<(EventNid, i64)> =
-                    newest_first.zip(1_i64..).map(|(event, back)| (event, first - back)).collect();
-                repo::events::set_past_positions(tx, &positions)
-            })
-            .await
-    }
+/// Gives those of the events that have been placed positions before what is in the hole already; the last is the
+/// newest. Returns the lowest position that is taken.
+fn order_past(tx: &mut Tx<'_>, room: RoomNid, hole: Hole, keys: &[Vec<u8>]) -> Result<Position, DbError> {
+    let known = repo::events::known(tx, keys)?;
+    let unplaced: HashMap<Vec<u8>, EventNid> = known
+        .into_iter()
+        .filter(|known| known.position.is_none() && known.verdict == Verdict::Accepted)
+        .filter(|known| known.room_nid == room && known.snapshot_nid.is_some())
+        .map(|known| (known.event_id, known.event_nid))
+        .collect();
+    let (before, floor) = match hole {
+        Hole::Start => (repo::events::lowest_position(tx, room)?.min(0), Position::MIN),
+        Hole::Gap(gap) => (gap.lowest, gap.floor()),
+    };
+    let newest_first = keys.iter().rev().filter_map(|key| unplaced.get(key).copied());
+    let positions: Vec<(EventNid, Position)> =
+        newest_first.zip(1..).map(|(event, back)| (event, before - back)).filter(|(_, at)| *at > floor).collect();
+    repo::events::set_past_positions(tx, &positions)?;
+    Ok(positions.last().map_or(before, |(_, at)| *at))
 }
 
 /// The servers to ask: those of who sent the oldest events, then others in the room.
-fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
+pub(super) fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
     let view = room.view();
     let senders = oldest.iter().map(|pdu| pdu.sender().server_name());
     let of_room = room.id.server_name();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use plexus_base::Clock;
 use plexus_net::federation::FederationError;
 use plexus_protocol::id::ServerName;
 use plexus_store::RoomNid;
@@ -29,17 +30,35 @@ const MOST_REMEMBERED: usize = 10_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     until: Instant,
+    /// Whether to wait for what a server may do a little later.
+    waits: bool,
 }
 
 impl Effort {
     /// For events that nobody waits for.
     pub fn of_lane() -> Self {
-        Self { until: Instant::now() + OF_A_LANE }
+        Self { until: Instant::now() + OF_A_LANE, waits: false }
     }
 
     /// For somebody who waits.
     pub fn of_request() -> Self {
-        Self { until: Instant::now() + OF_A_REQUEST }
+        Self { until: Instant::now() + OF_A_REQUEST, waits: true }
+    }
+
+    /// Half of the time that is left, so that what comes afterwards has some.
+    pub fn half(&self) -> Self {
+        let left = self.until.saturating_duration_since(Instant::now());
+        Self { until: Instant::now() + left / 2, ..*self }
+    }
+
+    /// Whether any time is left.
+    pub fn is_left(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// Waits for `pause` on a clock, if somebody waits anyway and there is time for it; whether it did.
+    pub async fn pause(&self, clock: &Clock, pause: Duration) -> bool {
+        self.waits && Instant::now() + pause < self.until && self.limit(clock.sleep(pause)).await.is_some()
     }
 
     /// What comes of it, if it comes in the time that is left.
@@ -61,8 +80,11 @@ pub(crate) struct ToldLimits {
 }
 
 impl ToldLimits {
-    /// Whether `server` may tell one more state of the room, at `now` on a clock that does not jump.
-    pub fn take(&self, room: RoomNid, server: &ServerName, now: Duration) -> bool {
+    /// Counts one more state of the room that `server` tells at `now` on a clock that does not jump.
+    ///
+    /// # Errors
+    /// When there have been enough for now: how long to wait.
+    pub fn take(&self, room: RoomNid, server: &ServerName, now: Duration) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= MOST_REMEMBERED {
             full_at.retain(|_, at| *at > now);
@@ -70,13 +92,17 @@ impl ToldLimits {
         let after = |name: &str, most: u32| {
             let before = full_at.get(&(room, name.to_owned())).copied().unwrap_or_default().max(now);
             let after = before + ONE_MORE_STATE;
-            (after <= now + ONE_MORE_STATE * most).then_some(after)
+            (after, after.saturating_sub(now + ONE_MORE_STATE * most))
         };
-        let (of_server, of_room) = (after(server.as_str(), STATES_OF_SERVER), after("", STATES_OF_ROOM));
-        let (Some(of_server), Some(of_room)) = (of_server, of_room) else { return false };
+        let (of_server, server_waits) = after(server.as_str(), STATES_OF_SERVER);
+        let (of_room, room_waits) = after("", STATES_OF_ROOM);
+        let wait = server_waits.max(room_waits);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
         full_at.insert((room, server.as_str().to_owned()), of_server);
         full_at.insert((room, String::new()), of_room);
-        true
+        Ok(())
     }
 }
 
@@ -88,14 +114,16 @@ mod tests {
     fn a_server_tells_few_states_at_once_and_does_not_use_up_those_of_others() {
         let (limits, start) = (ToldLimits::default(), Duration::from_secs(1_000));
         let server = |number: u32| ServerName::try_from(format!("s{number}.example")).unwrap();
-        let told = |number: u32, now| (0..100).filter(|_| limits.take(1, &server(number), now)).count();
+        let told = |number: u32, now| (0..100).filter(|_| limits.take(1, &server(number), now).is_ok()).count();
         assert_eq!(told(0, start), 10);
         assert_eq!(told(0, start + ONE_MORE_STATE * 2), 2);
         assert_eq!(told(1, start), 10);
         // All together have a bound, too.
         let others: usize = (2..100).map(|number| told(number, start)).sum();
         assert!(others < 40, "{others}");
-        assert!(limits.take(2, &server(0), start));
+        assert_eq!(limits.take(2, &server(0), start), Ok(()));
+        let early = start + ONE_MORE_STATE * 2 + Duration::from_secs(10);
+        assert_eq!(limits.take(1, &server(0), early), Err(Duration::from_secs(20)));
         assert_eq!(told(0, start + ONE_MORE_STATE * 1_000), 10);
     }
 
@@ -104,7 +132,7 @@ mod tests {
         let limits = ToldLimits::default();
         let server = ServerName::try_from("s.example").unwrap();
         for room in 0..20_000 {
-            limits.take(room, &server, ONE_MORE_STATE * u32::try_from(room).unwrap());
+            assert_eq!(limits.take(room, &server, ONE_MORE_STATE * u32::try_from(room).unwrap()), Ok(()));
         }
         assert!(limits.full_at.lock().unwrap().len() <= MOST_REMEMBERED + 2);
     }

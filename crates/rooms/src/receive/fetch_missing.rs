@@ -1,97 +1,67 @@
 //! What comes before an event and is not known here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_store::{DbError, repo};
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::{DbError, Position, repo};
 
+use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::outliers;
-use crate::peers::MissingEvents;
 use crate::room::Room;
 
-/// How many missing events are asked for at once; what is missing beyond them remains a gap that is filled when a client pages
-/// back.
-const LIMIT: u32 = 20;
-/// How many events are fetched in one step after a long absence, and how many in all.
-const STEP: u32 = 100;
+/// How many events are fetched after a long absence. What is missing beyond them is a gap in the timeline, which is
+/// filled when somebody pages back to it.
 const ABSENCE: usize = 2_000;
 
+/// Events that are not in the graph, with those that they follow as far as they could be had.
+pub(super) struct WithMissing {
+    /// Prev events first.
+    pub events: Vec<Pdu>,
+    /// Whether some of them were fetched.
+    pub any_fetched: bool,
+    /// What is missing and older than the last gap that was known.
+    older: HashSet<EventId>,
+    min_depth: u64,
+}
+
+impl WithMissing {
+    /// Whether a missing prev event of an event is older than the last gap that was known.
+    pub fn is_old(&self, pdu: &Pdu, missing: &EventId) -> bool {
+        self.older.contains(missing) || pdu.depth() <= self.min_depth.saturating_add(1)
+    }
+}
+
 impl PduReceiver {
-    /// The events that are not in the graph yet, with those that they follow, as far as `origin` gives them; prev events first.
+    /// Adds to events that are not in the graph yet those that they follow, as far as `origin` gives them and they can
+    /// be of use.
     pub(super) async fn with_missing(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,
-        pdus: Vec<Pdu>,
+        new: &[Pdu],
         effort: &Effort,
-    ) -> Result<Vec<Pdu>, ReceiveError> {
-        let new = self.not_placed(pdus).await?;
-        if new.is_empty() {
-            return Ok(new);
-        }
-        let unknown = self.unknown_prev_events(&new).await?;
-        if unknown.is_empty() {
-            return Ok(new);
-        }
-        let latest = new.iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id)));
-        let min_depth = self.first_depth(room).await?;
-        let query = MissingEvents {
-            earliest: room.view().extremities().cloned().collect(),
-            latest: latest.map(|pdu| pdu.event_id().clone()).collect(),
-            limit: LIMIT,
-            min_depth,
-        };
-        let found = match effort.ask(origin, self.peers.missing_events(origin, &room.id, query)).await {
-            Ok(raw) => self.open(room, raw.into_iter().take(LIMIT as usize).collect()).await,
-            Err(error) => {
-                tracing::info!(room = %room.id, "what comes before an event could not be fetched: {error}");
-                Vec::new()
-            }
-        };
-        let mut all = new.clone();
-        all.extend(connected(&new, self.not_placed(found).await?));
-        self.long_absence((origin, effort), room, &mut all, min_depth).await?;
-        Ok(outliers::prev_events_first(all))
+    ) -> Result<WithMissing, ReceiveError> {
+        let min_depth = self.depth_after_gap(room, Position::MAX).await?;
+        let bounds = Bounds { events: ABSENCE, min_depth: Some(min_depth) };
+        let Fetched { events, older } = self.walk_back((origin, &effort.half()), room, new, bounds).await?;
+        let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
+        let missing = self.unknown_prev_events(&all).await?;
+        let fetched = walk_back::newest(new, false, events, &missing);
+        let any_fetched = !fetched.is_empty();
+        let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
+        Ok(WithMissing { events, any_fetched, older, min_depth })
     }
 
-    /// After a long absence a few events are not enough: the rest is fetched in larger steps, back to what is known.
-    async fn long_absence(
-        &self,
-        (origin, effort): (&ServerName, &Effort),
-        room: &Arc<Room>,
-        all: &mut Vec<Pdu>,
-        min_depth: u64,
-    ) -> Result<(), DbError> {
-        while all.len() < ABSENCE {
-            let unknown = self.unknown_prev_events(all).await?;
-            let mut ends: Vec<&Pdu> = all
-                .iter()
-                .filter(|pdu| pdu.depth() > min_depth && pdu.prev_events().iter().any(|id| unknown.contains(id)))
-                .collect();
-            ends.sort_by_key(|pdu| pdu.depth());
-            let ends: Vec<EventId> = ends.iter().take(LIMIT as usize).map(|pdu| pdu.event_id().clone()).collect();
-            if ends.is_empty() {
-                return Ok(());
-            }
-            let asked = self.peers.backfill(origin, &room.id, &ends, STEP);
-            let Ok(raw) = effort.ask(origin, asked).await else { return Ok(()) };
-            let found = self.open(room, raw.into_iter().take(STEP as usize).collect()).await;
-            let known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();
-            let mut found = connected(all, self.not_placed(found).await?);
-            found.retain(|pdu| pdu.depth() > min_depth && !known.contains(pdu.event_id()));
-            if found.is_empty() {
-                return Ok(());
-            }
-            all.extend(found);
+    /// The depth of the event after the newest gap before the position `top`: what is older is fetched when somebody
+    /// pages back. Without a gap it is the event by which this server came into the room.
+    pub(super) async fn depth_after_gap(&self, room: &Room, top: Position) -> Result<u64, DbError> {
+        if let Some(gap) = room.view().gaps.newest_open(top) {
+            return Ok(gap.depth.unsigned_abs());
         }
-        Ok(())
-    }
-
-    /// The depth at which this server came into the room; what is older is fetched when somebody pages back.
-    async fn first_depth(&self, room: &Room) -> Result<u64, DbError> {
         let nid = room.nid;
         let depth = self.rooms.db.read(move |tx| repo::events::first_depth(tx, nid)).await?;
         Ok(depth.unwrap_or(0).unsigned_abs())
@@ -101,7 +71,7 @@ impl PduReceiver {
     pub(super) async fn not_placed(&self, pdus: Vec<Pdu>) -> Result<Vec<Pdu>, DbError> {
         let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let known = self.rooms.known(&ids).await?;
-        let placed = |pdu: &Pdu| known.get(pdu.event_id()).is_some_and(|known| known.snapshot_nid.is_some());
+        let placed = |pdu: &Pdu| known.get(pdu.event_id()).is_some_and(has_place);
         Ok(pdus.into_iter().filter(|pdu| !placed(pdu)).collect())
     }
 
@@ -113,21 +83,12 @@ impl PduReceiver {
         outside.sort_unstable();
         outside.dedup();
         let known = self.rooms.known(&outside).await?;
-        let placed = |id: &EventId| known.get(id).is_some_and(|known| known.snapshot_nid.is_some());
-        Ok(outside.into_iter().filter(|id| !placed(id)).collect())
+        Ok(outside.into_iter().filter(|id| !known.get(id).is_some_and(has_place)).collect())
     }
 }
 
-/// Those of `found` that `from` follow, directly or not: what else a server hands out was not asked for.
-pub(super) fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
-    let mut left: HashMap<EventId, Pdu> = found.into_iter().map(|pdu| (pdu.event_id().clone(), pdu)).collect();
-    let mut kept = Vec::new();
-    let mut open: Vec<EventId> = from.iter().flat_map(|pdu| pdu.prev_events().to_vec()).collect();
-    while let Some(id) = open.pop() {
-        if let Some(pdu) = left.remove(&id) {
-            open.extend(pdu.prev_events().iter().cloned());
-            kept.push(pdu);
-        }
-    }
-    kept
+/// Whether an event is in the graph and, if it is to be shown, in the timeline. The program may have ended between the
+/// one and the other while history was being fetched.
+pub(super) fn has_place(known: &Known) -> bool {
+    known.snapshot_nid.is_some() && (known.position.is_some() || known.verdict != Verdict::Accepted)
 }

@@ -2,11 +2,13 @@
 
 use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::json::Value;
+use plexus_protocol::power_levels::PowerLevels;
 
 use super::{PduReceiver, ReceiveError};
 use crate::membership_kind::MembershipKind;
 use crate::room::Room;
-use crate::stripped::StrippedState;
+use crate::stripped::{self, StrippedState};
 
 impl PduReceiver {
     /// Takes in an invite of one of our users (server-server API, "Inviting to a room") with the stripped state that came with
@@ -48,6 +50,39 @@ impl PduReceiver {
         }
         Ok(signed)
     }
+}
+
+/// Whether an event may end `waiting`, the invite or knock of one of our users in a room that this server is not in.
+/// The authorization rules cannot be applied: no more is known of the room than what came along. As in Synapse, the
+/// event has to name what it ends among its auth events: so its sender's server is in the room, and the event ends
+/// nothing later. Then the inviter's server is believed, and anybody else unless the power levels that came along speak
+/// against them.
+pub(crate) fn may_end(waiting: &Pdu, end: &Pdu) -> bool {
+    let sender = end.sender();
+    let is_own = end.state_key() == Some(sender.as_str());
+    let is_inviters = MembershipKind::of(waiting) == Some(MembershipKind::Invite)
+        && sender.server_name() == waiting.sender().server_name();
+    end.auth_events().contains(waiting.event_id()) && (is_own || is_inviters || has_power_to_end(waiting, end))
+}
+
+/// Whether the power levels that came with an invite or knock let the sender of its end kick or ban. Where none came,
+/// they do.
+fn has_power_to_end(waiting: &Pdu, end: &Pdu) -> bool {
+    let along = stripped::sent_along(waiting);
+    let of_type = |event_type| along.iter().find(|event| event.get_str("type") == Some(event_type));
+    let content = |event_type| of_type(event_type).and_then(|event| event.get_object("content"));
+    let Some(content_of_levels) = content("m.room.power_levels") else { return true };
+    let sender = of_type("m.room.create").and_then(|create| create.get_str("sender"));
+    let named = content("m.room.create").and_then(|create| create.get_array("additional_creators"));
+    let creators = sender.into_iter().chain(named.into_iter().flatten().filter_map(Value::as_str));
+    let creators: Vec<UserId> = creators.filter_map(|creator| UserId::try_from(creator).ok()).collect();
+    let levels = PowerLevels::new(waiting.rules(), &creators, Some(content_of_levels));
+    let needed = match MembershipKind::of(end) {
+        Some(MembershipKind::Ban) => levels.ban(),
+        _ => levels.kick(),
+    };
+    levels.user(end.sender()) >= needed
+        && end.state_key().is_none_or(|target| levels.user(end.sender()) > levels.user_by_str(target))
 }
 
 /// Whether an event ends the invite or knock of one of our users in a room that this server is not in.

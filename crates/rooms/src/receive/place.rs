@@ -12,18 +12,21 @@ use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::repo::partial_joins::PartialJoin;
-use plexus_store::{DbError, EventNid, pdu_json};
+use plexus_store::repo::timeline_gaps::START;
+use plexus_store::{DbError, EventNid, Position, pdu_json};
 
-use super::state_before::ToldStates;
+use super::state_before::{ToldState, ToldStates};
 use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
 use crate::auth_index;
+use crate::build::AuthState;
 use crate::head::{self, Head};
 use crate::outliers;
-use crate::persist::{Append, Committed, Entered, PendingEvent, Sending};
+use crate::persist::{Append, Committed, Entered, Missing, PendingEvent, Sending};
 use crate::redactions::{PendingRedaction, redaction_target};
 use crate::registry::Rooms;
 use crate::room::Room;
 use crate::state_at::StateAt;
+use crate::state_map::StateMap;
 use crate::timeline_event::{Replaced, Transaction};
 use crate::transactions::TransactionKey;
 
@@ -41,8 +44,12 @@ pub(super) struct Candidate<'a> {
     pub stored: Option<&'a Known>,
     /// What its auth events make of it.
     pub by_auth_events: Verdict,
+    /// Its auth events, among others.
+    pub auth_events: &'a HashMap<EventId, AuthEvent>,
     /// The state before it, when its predecessors are not known.
     pub told: Option<&'a Vec<EventNid>>,
+    /// Where the events belong that are missing before it.
+    pub missing: Option<MissingFrom>,
     /// Whether this server comes into the room by it: what it knew of the room before counts for nothing.
     pub entering: bool,
     /// When part of the state before it is missing yet.
@@ -51,6 +58,50 @@ pub(super) struct Candidate<'a> {
     pub sending: Sending,
     /// What the client called the request that sent it.
     pub transaction: Option<&'a (TransactionKey, Transaction)>,
+}
+
+/// Where events belong that are missing from the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MissingFrom {
+    /// To a gap that was known before, or to before this server came into the room.
+    OldGap,
+    /// To a gap that becomes known now.
+    NewGap,
+}
+
+/// The gap that becomes known while events are being placed.
+#[derive(Default)]
+struct OpenedGap {
+    /// Its number, once an event of the timeline has been placed after it.
+    gap_nid: Option<EventNid>,
+    /// Events before that one whose prev events are missing.
+    extremities: Vec<EventNid>,
+}
+
+impl OpenedGap {
+    /// What is to be noted with an event that is being placed.
+    fn missing(
+        &mut self,
+        room: &Room,
+        event: EventNid,
+        from: Option<MissingFrom>,
+        in_timeline: bool,
+    ) -> Option<Missing> {
+        match from {
+            Some(MissingFrom::OldGap) => {
+                let gap_nid = room.view().gaps.newest_open(Position::MAX).map_or(START, |gap| gap.gap_nid);
+                return Some(Missing { gap_nid, opens_gap: false, extremities: vec![event] });
+            }
+            Some(MissingFrom::NewGap) => self.extremities.push(event),
+            None => {}
+        }
+        if self.extremities.is_empty() || (self.gap_nid.is_none() && !in_timeline) {
+            return None;
+        }
+        let opens_gap = self.gap_nid.is_none();
+        let gap_nid = *self.gap_nid.get_or_insert(event);
+        Some(Missing { gap_nid, opens_gap, extremities: std::mem::take(&mut self.extremities) })
+    }
 }
 
 /// How events come here.
@@ -114,8 +165,17 @@ impl Rooms {
         state: Vec<EventNid>,
         partial: Option<&PartialState>,
     ) -> Result<Accepted, ReceiveError> {
-        let told = ToldStates::from([(pdu.event_id().clone(), state)]);
+        let told =
+            ToldStates::from([(pdu.event_id().clone(), ToldState { state, missing_from: Some(MissingFrom::NewGap) })]);
         self.place_one(room, pdu, &told, Arrival::Entering(partial)).await
+    }
+
+    /// Places the join of one of our users that another server has accepted while part of the room's state is missing
+    /// here. The events that it follows there wait for that state: the state before it is what is here.
+    pub(crate) async fn place_beside(&self, room: &Arc<Room>, join: &Pdu) -> Result<Accepted, ReceiveError> {
+        let state = room.view().state.iter().map(|entry| entry.nid).collect();
+        let told = ToldStates::from([(join.event_id().clone(), ToldState { state, missing_from: None })]);
+        self.place_one(room, join, &told, Arrival::Sent).await
     }
 
     /// Places an event that this server has made itself on what it knew of the room at the time.
@@ -160,6 +220,7 @@ impl Rooms {
         let mut auth_events = self.auth_events_of(room, pdus).await?;
         let mut outcomes = Outcomes::with_capacity(pdus.len());
         let mut running: Vec<(usize, Verdict, Committed)> = Vec::new();
+        let mut opened_gap = OpenedGap::default();
         for pdu in pdus {
             let stored = known.get(pdu.event_id());
             let outcome = if stored.is_some_and(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
@@ -172,9 +233,21 @@ impl Rooms {
                 };
                 let sending = arrival.sending(pdu);
                 let transaction = if let Arrival::Own(transaction) = arrival { transaction } else { None };
-                let candidate =
-                    Candidate { pdu, stored, by_auth_events, told, entering, partial, sending, transaction };
-                match self.place(room, &candidate).await {
+                let missing = self.missing_from(room, pdu, told, entering).await?;
+                let told = told.map(|told| &told.state);
+                let candidate = Candidate {
+                    pdu,
+                    stored,
+                    by_auth_events,
+                    auth_events: &auth_events,
+                    told,
+                    missing,
+                    entering,
+                    partial,
+                    sending,
+                    transaction,
+                };
+                match self.place(room, &candidate, &mut opened_gap).await {
                     Ok((verdict, committed)) => {
                         running.push((outcomes.len(), verdict, committed));
                         let rejected = verdict == Verdict::Rejected;
@@ -208,8 +281,32 @@ impl Rooms {
         auth_index::auth_events(&self.db, (room.nid, room.version), &named).await
     }
 
+    /// Where the prev events of an event belong that are not in the graph.
+    async fn missing_from(
+        &self,
+        room: &Room,
+        pdu: &Pdu,
+        told: Option<&ToldState>,
+        entering: bool,
+    ) -> Result<Option<MissingFrom>, DbError> {
+        let Some(told) = told else { return Ok(None) };
+        // When this server comes into the room for the first time everything that is missing is before its timeline.
+        if entering && room.view().extremities().next().is_none() {
+            return Ok(None);
+        }
+        let known = self.known(pdu.prev_events()).await?;
+        let is_placed =
+            |id| known.get(id).is_some_and(|known| known.snapshot_nid.is_some() && known.room_nid == room.nid);
+        Ok(told.missing_from.filter(|_| !pdu.prev_events().iter().all(is_placed)))
+    }
+
     /// Judges an event and hands it to the persister.
-    async fn place(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<(Verdict, Committed), ReceiveError> {
+    async fn place(
+        &self,
+        room: &Arc<Room>,
+        candidate: &Candidate<'_>,
+        opened_gap: &mut OpenedGap,
+    ) -> Result<(Verdict, Committed), ReceiveError> {
         let pdu = candidate.pdu;
         let mut head = self.lock_head(room).await?;
         let looks_up_redactions = head.redacting || redaction_target(pdu).is_some();
@@ -223,8 +320,9 @@ impl Rooms {
             Some(known) => known.event_nid,
             None => self.nids.take(2).await?,
         };
-        let (pending, mut next) = self.pending_received(room, &head, candidate, (nid, verdict), before).await?;
+        let (mut pending, mut next) = self.pending_received(room, &head, candidate, (nid, verdict), before).await?;
         let permit = self.persister.reserve().await?;
+        pending.missing = opened_gap.missing(room, nid, candidate.missing, pending.in_timeline);
         let epoch = head.epoch;
         next.hidden |= verdict != Verdict::Accepted;
         *head = next;
@@ -247,7 +345,7 @@ impl Rooms {
             return Ok(Verdict::Rejected);
         }
         // 5. The state before it.
-        let state = self.auth_state(room.version, &before.state, pdu).await?;
+        let state = self.state_to_judge_by(room, &before.state, candidate).await?;
         if let Err(reason) = auth::check(room.version.rules(), pdu, &state.lookup()) {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "rejected by the state before it: {reason}");
             return Ok(Verdict::Rejected);
@@ -265,12 +363,33 @@ impl Rooms {
         if before.snapshot.nid == head.tip.snapshot.nid {
             return Ok(Verdict::Accepted);
         }
-        let state = self.auth_state(room.version, &head.current.state, pdu).await?;
+        let state = self.state_to_judge_by(room, &head.current.state, candidate).await?;
         if let Err(reason) = auth::check(room.version.rules(), pdu, &state.lookup()) {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "soft-failed: {reason}");
             return Ok(Verdict::SoftFailed);
         }
         Ok(Verdict::Accepted)
+    }
+
+    /// The part of `state` that the authorization rules look at. Where member events are missing from it, those that
+    /// the event names as auth events take their place: they have been checked, and the other server may have left the
+    /// authorising user and even the joining one out of the state
+    /// (https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid).
+    async fn state_to_judge_by(
+        &self,
+        room: &Room,
+        state: &StateMap,
+        candidate: &Candidate<'_>,
+    ) -> Result<AuthState, DbError> {
+        let members_omitted = match candidate.entering {
+            true => candidate.partial.is_some(),
+            false => room.view().is_partial(),
+        };
+        let mut state = self.auth_state(room.version, state, candidate.pdu).await?;
+        if members_omitted {
+            state.add_members(candidate.pdu.auth_events().iter().filter_map(|id| candidate.auth_events.get(id)));
+        }
+        Ok(state)
     }
 
     /// The event as the persister takes it, and the room after it.
@@ -335,6 +454,7 @@ impl Rooms {
             tip: next.tip.clone(),
             current: Arc::clone(&next.current),
             sending: candidate.sending.clone(),
+            missing: None,
         };
         Ok((pending, next))
     }

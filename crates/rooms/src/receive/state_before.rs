@@ -8,6 +8,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::EventNid;
 
+use super::place::MissingFrom;
 use super::{Effort, PduReceiver, ReceiveError, TakeInError};
 use crate::peers::StateIds;
 use crate::room::Room;
@@ -16,17 +17,27 @@ use crate::room::Room;
 const SINGLY: usize = 32;
 
 /// Event to the state before it.
-pub(super) type ToldStates = HashMap<EventId, Vec<EventNid>>;
+pub(super) type ToldStates = HashMap<EventId, ToldState>;
+
+/// The state before an event some of whose prev events are missing.
+pub(super) struct ToldState {
+    /// The numbers of its events.
+    pub state: Vec<EventNid>,
+    /// Where the missing events belong; `None` when they are here and wait to be placed.
+    pub missing_from: Option<MissingFrom>,
+}
 
 impl PduReceiver {
-    /// Asks for the state before each of the events that follow an unknown one. An event of which nobody tells the state is
-    /// left out: it cannot be placed.
+    /// Asks for the state before each of the events that follow an unknown one. An event whose state the server does
+    /// not give, or not yet, is left out: it cannot be placed. `is_old`: whether a missing prev event of an event
+    /// belongs to an older gap.
     pub(super) async fn told_states(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: &[Pdu],
         effort: &Effort,
+        is_old: impl Fn(&Pdu, &EventId) -> bool,
     ) -> Result<ToldStates, ReceiveError> {
         let unknown = self.unknown_prev_events(pdus).await?;
         let mut told = ToldStates::new();
@@ -34,12 +45,17 @@ impl PduReceiver {
             return Ok(told);
         }
         for pdu in pdus.iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))) {
-            if !self.told_limits.take(room.nid, origin, self.rooms.clock.monotonic()) {
+            if !self.may_be_told(origin, room, effort).await {
                 tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} has told enough states for now");
                 continue;
             }
             match self.told_state(origin, room, pdu.event_id(), effort).await {
-                Ok(state) => _ = told.insert(pdu.event_id().clone(), state),
+                Ok(state) => {
+                    let mut missing = pdu.prev_events().iter().filter(|id| unknown.contains(*id));
+                    let is_old_gap = missing.all(|id| is_old(pdu, id));
+                    let missing_from = Some(if is_old_gap { MissingFrom::OldGap } else { MissingFrom::NewGap });
+                    told.insert(pdu.event_id().clone(), ToldState { state, missing_from });
+                }
                 Err(ReceiveError::MissingEvents) => {
                     tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} does not tell the state before it");
                 }
@@ -47,6 +63,19 @@ impl PduReceiver {
             }
         }
         Ok(told)
+    }
+
+    /// Whether `server` may tell a state of the room now. Somebody who waits anyway waits until it may, if there is
+    /// time.
+    async fn may_be_told(&self, server: &ServerName, room: &Room, effort: &Effort) -> bool {
+        let clock = &self.rooms.clock;
+        loop {
+            match self.told_limits.take(room.nid, server, clock.monotonic()) {
+                Ok(()) => return true,
+                Err(wait) if effort.pause(clock, wait).await => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// The state before an event as `server` tells it, all of it stored. What was rejected is no part of it.
@@ -57,6 +86,33 @@ impl PduReceiver {
         event: &EventId,
         effort: &Effort,
     ) -> Result<Vec<EventNid>, ReceiveError> {
+        Ok(self.told_state_and_gaps((server, effort), room, event).await?.0)
+    }
+
+    /// As [`Self::told_state`].
+    ///
+    /// # Errors
+    /// [`ReceiveError::MissingEvents`] also when the server does not tell some of the events.
+    pub(crate) async fn whole_told_state(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event: &EventId,
+        effort: &Effort,
+    ) -> Result<Vec<EventNid>, ReceiveError> {
+        match self.told_state_and_gaps((server, effort), room, event).await? {
+            (state, false) => Ok(state),
+            (_, true) => Err(ReceiveError::MissingEvents),
+        }
+    }
+
+    /// The state, and whether the server has not told all of its events.
+    async fn told_state_and_gaps(
+        &self,
+        (server, effort): (&ServerName, &Effort),
+        room: &Arc<Room>,
+        event: &EventId,
+    ) -> Result<(Vec<EventNid>, bool), ReceiveError> {
         let asked = self.peers.state_ids(server, &room.id, event);
         let StateIds { state, auth_chain } = match effort.ask(server, asked).await {
             Ok(ids) => ids,
@@ -68,24 +124,25 @@ impl PduReceiver {
         let all: Vec<EventId> = state.iter().chain(&auth_chain).cloned().collect::<HashSet<_>>().into_iter().collect();
         let known = self.rooms.known(&all).await?;
         let unknown: Vec<EventId> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
-        self.fetch_state((server, effort), room, event, unknown).await?;
+        let has_gaps = !self.fetch_state((server, effort), room, event, unknown).await?;
         let nids = self.usable_state(room, &state).await?;
         // What has not this room's create event in it is no state of this room.
         let view = room.view();
         let create = view.event_nid("m.room.create", "");
         match create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
-            true => Ok(nids),
+            true => Ok((nids, has_gaps)),
             false => Err(ReceiveError::MissingEvents),
         }
     }
 
+    /// Fetches and stores events of a state. Returns whether the server told all of them.
     async fn fetch_state(
         &self,
         (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         event: &EventId,
         unknown: Vec<EventId>,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<bool, ReceiveError> {
         if unknown.len() > SINGLY {
             let taking = async {
                 let _one_of_few = self.large_answers.acquire().await;
@@ -97,9 +154,9 @@ impl PduReceiver {
                 Err(TakeInError::Db(error)) => Err(error.into()),
                 Err(error) => {
                     tracing::info!(%event, room = %room.id, "{error}");
-                    Ok(())
+                    Ok(false)
                 }
-                Ok(()) => Ok(()),
+                Ok(()) => Ok(true),
             };
         }
         let mut raw = Vec::new();
@@ -109,7 +166,9 @@ impl PduReceiver {
                 Err(error) => tracing::info!(event = %id, room = %room.id, "{error}"),
             }
         }
+        let all_told = raw.len() == unknown.len();
         let events = self.open(room, raw).await;
-        Ok(self.rooms.store_outliers(room, events).await?)
+        self.rooms.store_outliers(room, events).await?;
+        Ok(all_told)
     }
 }

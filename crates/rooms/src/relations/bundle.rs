@@ -11,6 +11,7 @@ use plexus_store::{DbError, EventNid, event_key, repo};
 use super::relates_to;
 use crate::load;
 use crate::room::Room;
+use crate::timeline::without_erased;
 use crate::timeline_event::{ClientFormat, TimelineEvent};
 
 /// What an event's `unsigned.m.relations` is made from.
@@ -48,6 +49,7 @@ pub async fn bundle(
         wanted.extend(aggregation.thread.map(|(latest, ..)| latest));
     }
     let others = room.db.read(move |tx| load::by_nids(tx, version, &wanted)).await?;
+    let others = without_erased(format.user, room, others).await?;
     let others: HashMap<EventNid, Arc<TimelineEvent>> = others.into_iter().map(|event| (event.nid, event)).collect();
     let written = events.iter().filter_map(|event| {
         let aggregation = aggregations.get(&event.nid)?;

@@ -15,6 +15,8 @@ use crate::timeline;
 /// The longest key of an annotation, in characters (as Synapse).
 const MAX_ANNOTATION_KEY: usize = 500;
 
+const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
+
 /// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
 pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object) -> Result<(), SendError> {
     let view = room.view();
@@ -40,25 +42,46 @@ pub(crate) fn aliases_of(content: &Object) -> Vec<String> {
     alias.into_iter().chain(alternatives.iter().filter_map(Value::as_str)).map(str::to_owned).collect()
 }
 
-/// `m.relates_to`: no annotation twice, no thread within a thread.
+/// `m.relates_to`: only to what is known of the room, no annotation twice, no thread within a thread.
 pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
-    let Some((target, rel_type)) = relates_to(&event.content) else { return Ok(()) };
-    match rel_type {
-        "m.annotation" => annotation(rooms, room, event, &target).await,
-        "m.thread" => {
-            let Some(root) = timeline::event(room, &target).await? else { return Ok(()) };
-            if relates_to(root.pdu.content()).is_some() {
-                return Err(SendError::BadRelation("Cannot start threads from an event with a relation"));
-            }
-            Ok(())
+    let Some(relation) = event.content.get_object("m.relates_to") else { return Ok(()) };
+    let (Some(rel_type), Some(target)) = (relation.get_str("rel_type"), relation.get_str("event_id")) else {
+        return Ok(());
+    };
+    let target: EventId = target.parse().map_err(|_| SendError::BadRelation(UNKNOWN_TARGET))?;
+    let known = timeline::known_event(room, &target).await?;
+    if known.is_none() {
+        target_is_plausible(rooms, room, &target).await?;
+    }
+    match (rel_type, known) {
+        ("m.annotation", _) => annotation(rooms, room, event, &target).await,
+        ("m.thread", Some(root)) if relates_to(root.pdu.content()).is_some() => {
+            Err(SendError::BadRelation("Cannot start threads from an event with a relation"))
         }
         _ => Ok(()),
     }
 }
 
+/// An event that was never received may be related to if others of the room have related to it: the client knows it
+/// from them. An event of another room may not.
+async fn target_is_plausible(rooms: &Rooms, room: &Room, target: &EventId) -> Result<(), SendError> {
+    let (key, nid) = (event_key::encode(target), room.nid);
+    let refused = rooms
+        .database()
+        .read(move |tx| {
+            if repo::events::find(tx, &key)?.is_some() {
+                return Ok(Some("Relations must be in the same room"));
+            }
+            let others = repo::relations::of_targets(tx, nid, &[key])?;
+            Ok::<_, DbError>(others.is_empty().then_some(UNKNOWN_TARGET))
+        })
+        .await?;
+    refused.map_or(Ok(()), |problem| Err(SendError::BadRelation(problem)))
+}
+
 async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &EventId) -> Result<(), SendError> {
     let key = |content: &Object| Some(content.get_object("m.relates_to")?.get_str("key")?.to_owned());
-    let Some(new_key) = key(&event.content) else { return Ok(()) };
+    let new_key = key(&event.content).ok_or(SendError::BadRelation("Missing aggregation key"))?;
     if new_key.chars().count() > MAX_ANNOTATION_KEY {
         return Err(SendError::BadRelation("Aggregation key is too long"));
     }

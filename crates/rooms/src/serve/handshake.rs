@@ -89,17 +89,18 @@ pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Res
     if !restricted::needs_authoriser(&view, user) {
         return Ok(None);
     }
-    let mut refusal = ServeError::UnableToAuthoriseJoin;
+    // Another server may be able to authorise the user by what this one does not know: a room's members, or a rule.
+    let mut all_known = !summary::has_unknown_allow_rules(&view);
     for allowed in summary::allowed_rooms(&view) {
-        let Some(allowed) = rooms.get_readable(&allowed).await? else { continue };
-        let allowed = allowed.view();
-        if allowed.local_joined.is_empty() {
+        let allowed = rooms.get_readable(&allowed).await?.map(|room| room.view());
+        let Some(allowed) = allowed.filter(|view| !view.local_joined.is_empty()) else {
+            all_known = false;
             continue;
-        }
+        };
         if allowed.state.membership(user.as_str()) == Some(MembershipKind::Join) {
             return restricted::can_authorise(&view).map(Some).ok_or(ServeError::UnableToGrantJoin);
         }
-        refusal = ServeError::NotInAllowedRoom;
+        all_known &= !allowed.is_partial();
     }
-    Err(refusal)
+    Err(if all_known { ServeError::NotInAllowedRoom } else { ServeError::UnableToAuthoriseJoin })
 }

@@ -16,6 +16,7 @@ use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::Room;
 use crate::state_at::snapshot_behind;
+use crate::timeline::is_erased;
 
 /// A server that looks at a room.
 pub(super) struct Onlooker {
@@ -49,10 +50,24 @@ impl Onlooker {
         }
     }
 
-    /// The event's JSON, redacted when none of the server's users may see it.
+    /// The event's JSON, redacted when none of the server's users may see it, or its sender's content is erased and
+    /// none of them was in the room when it was sent.
     pub fn json(&mut self, tx: &mut Tx<'_>, event: Found) -> Result<String, DbError> {
-        let visible = self.sees(tx, &event)?;
+        let is_erased = is_erased(&self.room, event.row.known.event_nid, &event.pdu);
+        let visible = self.sees(tx, &event)? && (!is_erased || self.was_joined(tx, &event)?);
         Ok(event.into_json(visible))
+    }
+
+    /// Whether one of the server's users was in the room before or after the event.
+    fn was_joined(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
+        let Some(before) = event.row.known.snapshot_nid else { return Ok(false) };
+        let behind = snapshot_behind(&event.row.known).filter(|behind| *behind != before);
+        for snapshot in std::iter::once(before).chain(behind) {
+            if self.has_member(tx, snapshot, MembershipKind::Join)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// An outlier is told to every member server, as auth chains and states tell it.

@@ -1,4 +1,5 @@
-//! What held at events from before this server came into a room: the state that was stored with each.
+//! What held at events that were fetched later, from before this server came into a room or from while it was away: the
+//! state that was stored with each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +23,12 @@ use crate::timeline_event::TimelineEvent;
 /// What decides about the user, before and behind each event.
 pub(super) type Moments = HashMap<EventNid, [StateForUser; 2]>;
 
-/// Reads it for those of the events that were fetched from before.
+/// Reads it for those of the events that were fetched later.
 pub(super) async fn moments(room: &Room, user: &UserId, places: &[Place]) -> Result<Moments, DbError> {
     // One that is fetched right now has no position yet.
-    let nids: Vec<EventNid> = places.iter().filter(|place| place.position <= 0).map(|place| place.nid).collect();
+    let view = room.view();
+    let was_fetched = |place: &&Place| place.position <= 0 || view.gaps.covers(place.position);
+    let nids: Vec<EventNid> = places.iter().filter(was_fetched).map(|place| place.nid).collect();
     if nids.is_empty() {
         return Ok(Moments::new());
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::auth::Membership;
-use plexus_protocol::event::Pdu;
+use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser, is_visible};
@@ -14,7 +14,7 @@ use super::past::{self, Moments};
 use crate::load;
 use crate::membership_kind::MembershipKind;
 use crate::room::{Room, RoomView};
-use crate::timeline_event::TimelineEvent;
+use crate::timeline_event::{Replaced, TimelineEvent};
 
 /// An event its reader may see.
 #[derive(Clone, Debug)]
@@ -88,10 +88,46 @@ pub async fn state_for(
     events: Vec<Arc<TimelineEvent>>,
 ) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let redactions = events.iter().filter_map(|event| event.redacted_because.as_ref());
-    match Sight::of(user, room, redactions.map(|event| Place::of(event)).collect()).await? {
+    let erased = events.iter().filter(|event| shows_erased(room, event));
+    match Sight::of(user, room, redactions.chain(erased).map(|event| Place::of(event)).collect()).await? {
         Sight::Everything => Ok(events),
-        Sight::Partial(sight) => Ok(events.into_iter().map(|event| sight.redaction_hidden(event)).collect()),
+        Sight::Partial(sight) => {
+            let shown = |event| sight.hide_erased(sight.redaction_hidden(event));
+            Ok(events.into_iter().map(shown).collect())
+        }
     }
+}
+
+/// Redacts what erased users sent when the user was not in the room, in events that the user may see.
+pub(crate) async fn without_erased(
+    user: &UserId,
+    room: &Room,
+    events: Vec<Arc<TimelineEvent>>,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let places = events.iter().filter(|event| shows_erased(room, event)).map(|event| Place::of(event)).collect();
+    match Sight::of(user, room, places).await? {
+        Sight::Everything => Ok(events),
+        Sight::Partial(sight) => Ok(events.into_iter().map(|event| sight.hide_erased(event)).collect()),
+    }
+}
+
+/// Whether the event shows anything that an erased user has sent.
+fn shows_erased(room: &Room, event: &TimelineEvent) -> bool {
+    let replaced = event.replaced.as_ref().map(|replaced| &replaced.sender);
+    let redaction = event.redacted_because.as_ref().map(|redaction| redaction.pdu.sender());
+    let senders = [Some(event.pdu.sender()), replaced, redaction];
+    senders.into_iter().flatten().any(|sender| room.erased.contains(sender.as_str()))
+}
+
+/// Whether an event of an erased user is hidden from those who were not in the room when it was sent (client-server
+/// API, `POST /account/deactivate`). What the room is now, such as its name or that it is encrypted, is shown to all
+/// its members.
+pub(crate) fn is_erased(room: &Room, nid: EventNid, pdu: &Pdu) -> bool {
+    if !room.erased.contains(pdu.sender().as_str()) {
+        return false;
+    }
+    let is_current = |key: &str| room.view().event_nid(pdu.event_type(), key) == Some(nid);
+    pdu.event_type() == "m.room.member" || !pdu.state_key().is_some_and(is_current)
 }
 
 /// Where the state stood that a reader may be shown who names the position `at`; `None`: the reader may not see that.
@@ -129,21 +165,22 @@ impl Place {
 }
 
 /// What a user may see of certain places of a room's history. Events and everything that is shown with them go by it.
-pub(crate) enum Sight {
+pub(crate) enum Sight<'r> {
     Everything,
-    Partial(PartialSight),
+    Partial(PartialSight<'r>),
 }
 
 /// What decides when it is not everything.
-pub(crate) struct PartialSight {
+pub(crate) struct PartialSight<'r> {
+    room: &'r Room,
     history: History,
-    /// For the events of before this server came into the room.
+    /// For the events that were fetched later.
     moments: Moments,
 }
 
-impl Sight {
+impl<'r> Sight<'r> {
     /// What the user may see of these places.
-    pub async fn of(user: &UserId, room: &Room, places: Vec<Place>) -> Result<Self, DbError> {
+    pub async fn of(user: &UserId, room: &'r Room, places: Vec<Place>) -> Result<Self, DbError> {
         let Some(oldest) = places.iter().map(|place| place.position).min() else { return Ok(Self::Everything) };
         let view = room.view();
         if sees_all_since(room, &view, user, oldest).await? {
@@ -154,7 +191,7 @@ impl Sight {
             None => History::read(room, user).await?,
         };
         let moments = past::moments(room, user, &places).await?;
-        Ok(Self::Partial(PartialSight { history, moments }))
+        Ok(Self::Partial(PartialSight { room, history, moments }))
     }
 
     /// Whether the user sees an event there that changes neither the history visibility nor the user's membership.
@@ -166,7 +203,7 @@ impl Sight {
     }
 }
 
-impl PartialSight {
+impl PartialSight<'_> {
     fn shows(&self, place: Place) -> bool {
         let [before, after] = self.moments.get(&place.nid).copied().unwrap_or_else(|| {
             let at = self.history.at(place.position);
@@ -204,7 +241,36 @@ impl PartialSight {
             Some(_) if !sees_state => Arc::new(event.with_replaced_hidden()),
             _ => event,
         };
-        Some(VisibleEvent { event: self.redaction_hidden(event), membership })
+        Some(VisibleEvent { event: self.hide_erased(self.redaction_hidden(event)), membership })
+    }
+
+    /// Redacts what erased users have sent in the event, and in its redaction, unless the reader was in the room when
+    /// it was sent. Who was in the room then saw what the event replaced as the room's state.
+    fn hide_erased(&self, event: Arc<TimelineEvent>) -> Arc<TimelineEvent> {
+        if !shows_erased(self.room, &event) {
+            return event;
+        }
+        let is_hidden =
+            |event: &TimelineEvent| is_erased(self.room, event.nid, &event.pdu) && !self.was_joined(Place::of(event));
+        let mut shown = TimelineEvent::clone(&event);
+        if is_hidden(&event) {
+            shown.pdu = redact::redact(&event.pdu);
+        }
+        let is_of_erased = |replaced: &Replaced| self.room.erased.contains(replaced.sender.as_str());
+        if event.replaced.as_deref().is_some_and(is_of_erased) && !self.was_joined(Place::of(&event)) {
+            shown = shown.with_replaced_hidden();
+        }
+        match event.redacted_because.as_deref().is_some_and(is_hidden) {
+            true => Arc::new(shown.with_redaction_hidden()),
+            false => Arc::new(shown),
+        }
+    }
+
+    /// Whether the reader was in the room before or after an event there.
+    fn was_joined(&self, place: Place) -> bool {
+        let at = || [self.history.at(place.position - 1), self.history.at(place.position)];
+        let sides = self.moments.get(&place.nid).copied().unwrap_or_else(at);
+        sides.iter().any(|state| state.membership == Some(Membership::Join))
     }
 
     /// The event, and of its redaction no more than the user may see.

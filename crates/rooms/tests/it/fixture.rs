@@ -40,6 +40,7 @@ impl Fixture {
             cache_bytes,
             describing: stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            forget_on_leave: false,
         });
         Self {
             clock,
@@ -88,6 +89,7 @@ pub fn user(id: &str) -> UserId {
 
 pub fn new_room(creator: &str, version: RoomVersion, preset: Preset) -> NewRoom {
     NewRoom {
+        room_id: None,
         creator: user(creator),
         version,
         preset,

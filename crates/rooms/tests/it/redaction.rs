@@ -166,7 +166,9 @@ fn a_redacted_event_is_bundled_with_nothing_when_its_redaction_cannot_be_read() 
         let fixture = Fixture::new(db.clone());
         let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
         let root = fixture.send(&room, ALICE, "root").await.unwrap().event_id;
-        let json = format!(r#"{{"m.relates_to":{{"event_id":"{root}","rel_type":"m.reference"}}}}"#);
+        let json = format!(
+            r#"{{"body":"*","msgtype":"m.text","m.relates_to":{{"event_id":"{root}","rel_type":"m.reference"}}}}"#
+        );
         let related = NewEvent { content: Object::parse(&json).unwrap(), ..message(&room.id, ALICE, "") };
         fixture.sender.send(related).await.unwrap();
         let redaction = redact(&fixture, &room, ALICE, &root).await.unwrap().event_id;

@@ -138,7 +138,7 @@ fn state_at_any_position_is_what_it_was() {
         let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
         let mut states = Vec::new();
         for number in 0..40 {
-            let name = format!(r#"{{"name":"{number}"}}"#);
+            let name = format!(r#"{{"name":"{number}","topic":"{number}"}}"#);
             let sent = match number % 4 {
                 0 => fixture.set(&room, ALICE, "m.room.name", &name).await.unwrap(),
                 1 => fixture.join(&room, &format!("@user{number}:localhost")).await,

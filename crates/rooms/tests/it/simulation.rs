@@ -130,6 +130,63 @@ async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
     assert_eq!(messages.count(), 2);
 }
 
+#[tokio::test]
+async fn history_from_an_absence_is_seen_by_whom_it_was_meant_for() {
+    let clock = Clock::manual(1_700_000_000_000);
+    let network = Network::new(2, &clock);
+    let [here, there] = network.servers() else { panic!("there are two") };
+    let (alice, bob) = (here.user(0), there.user(0));
+    let room =
+        here.creator.create(crate::fixture::new_room(&alice, RoomVersion::V11, Preset::PublicChat)).await.unwrap();
+    let visibility = async |value: &str| {
+        let content = format!(r#"{{"history_visibility":"{value}"}}"#);
+        here.set(&room, &alice, "m.room.history_visibility", "", &content).await.unwrap();
+    };
+    there.join(&room.id, &bob, here).await.unwrap();
+    network.deliver_all(&room.id).await;
+    here.say(&room, &alice, "before").await.unwrap();
+    network.deliver_all(&room.id).await;
+    let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
+    there.leave(&bobs, &bob).await.unwrap();
+    network.deliver_all(&room.id).await;
+
+    here.say(&room, &alice, "for everybody").await.unwrap();
+    visibility("joined").await;
+    here.set(&room, &alice, "m.room.topic", "", r#"{"topic":"old"}"#).await.unwrap();
+    here.say(&room, &alice, "for members").await.unwrap();
+    visibility("shared").await;
+    here.say(&room, &alice, "for everybody again").await.unwrap();
+    here.set(&room, &alice, "m.room.topic", "", r#"{"topic":"new"}"#).await.unwrap();
+    // Nobody sends this to a server that is not in the room.
+    network.collect(&room.id).await;
+    network.begin();
+    there.join(&room.id, &bob, here).await.unwrap();
+    network.deliver_all(&room.id).await;
+    here.say(&room, &alice, "after").await.unwrap();
+    network.deliver_all(&room.id).await;
+
+    let texts = async || {
+        let all = timeline::range(&bobs, i64::MIN, i64::MAX, 1_000, Direction::Forward).await.unwrap();
+        let texts = all.iter().filter_map(|event| Some(event.pdu.content().get_str("body")?.to_owned()));
+        (texts.collect::<Vec<_>>(), all)
+    };
+    assert_eq!(texts().await.0, ["before", "after"]);
+    while there.fill_gap(&bobs).await {}
+    assert!(bobs.view().gaps.first_open(i64::MIN, i64::MAX, Direction::Backward).is_none());
+    crate::times::assert_found_by_time(&bobs, there.rooms.database(), 1).await;
+    let (found, all) = texts().await;
+    // What was for members only is there without its content.
+    assert_eq!(found, ["before", "for everybody", "for everybody again", "after"]);
+    let count = all.iter().filter(|event| event.pdu.event_type() == "m.room.message").count();
+    assert_eq!(count, 5);
+    let seen = timeline::visible(&UserId::try_from(bob.as_str()).unwrap(), &bobs, all).await.unwrap();
+    let messages = seen.iter().filter(|seen| seen.event.pdu.event_type() == "m.room.message");
+    let seen: Vec<_> = messages.map(|seen| seen.event.pdu.content().get_str("body")).collect();
+    assert_eq!(seen, ["before", "for everybody", "for everybody again", "after"].map(Some));
+    let topic = timeline::state_event_at(&bobs, i64::MAX, "m.room.topic", "").await.unwrap().unwrap();
+    assert_eq!(topic.pdu.content().get_str("topic"), Some("new"));
+}
+
 struct Simulation<'a> {
     network: &'a Arc<Network>,
     clock: &'a Clock,

@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::response::Response;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use plexus_base::{Clock, Shutdown};
+use plexus_base::{Clock, LongPoll, Shutdown};
 use plexus_http::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 
 use super::exchange::Activity;
 use super::heads::{BodyLengths, HeadGuard};
+use super::linger::{BodyUnread, LingeringClose};
 use super::slots::Slot;
 use super::stall::StallGuard;
 
@@ -52,6 +53,13 @@ pub struct Connections {
     pub clock: Clock,
     /// When to stop.
     pub shutdown: Shutdown,
+}
+
+/// What the request bodies of an HTTP/1 connection mean for what comes after them.
+#[derive(Clone, Default)]
+struct Bodies {
+    lengths: BodyLengths,
+    unread: BodyUnread,
 }
 
 impl Connections {
@@ -104,9 +112,10 @@ impl Connections {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let lengths = BodyLengths::default();
-        let stream = HeadGuard::new(stream, lengths.clone());
-        let service = self.service(peer, activity, Some(lengths));
+        let bodies = Bodies::default();
+        let stream = LingeringClose::new(stream, self.clock.clone(), bodies.unread.clone());
+        let stream = HeadGuard::new(stream, bodies.lengths.clone());
+        let service = self.service(peer, activity, Some(bodies));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -175,26 +184,38 @@ impl Connections {
         &self,
         peer: Peer,
         activity: &Arc<Activity>,
-        lengths: Option<BodyLengths>,
+        bodies: Option<Bodies>,
     ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + 'static> + use<> {
         let peer = Arc::new(peer);
         let router = self.router.clone();
         let activity = Arc::clone(activity);
         service_fn(move |request: Request<Incoming>| {
             let length = request.body().size_hint().exact();
-            if let Some(lengths) = &lengths {
-                lengths.parsed(length);
+            if let Some(bodies) = &bodies {
+                bodies.lengths.parsed(length);
             }
             let last = length.is_none() && request.version() <= Version::HTTP_11;
+            let waits = request.headers().contains_key(EXPECT);
             let exchange = activity.begin();
-            let mut request = request.map(|body| Body::new(exchange.request_body(body)));
+            let (parts, body) = request.into_parts();
+            let (body, rest) = exchange.request_body(body);
+            let mut request = Request::from_parts(parts, Body::new(body));
             request.extensions_mut().insert(Peer::clone(&peer));
+            request.extensions_mut().insert(LongPoll::new(Arc::<Activity>::clone(&activity)));
             let answer = router.clone().oneshot(request);
+            let bodies = bodies.clone();
             async move {
                 let mut response: Response = answer.await?;
-                if last {
-                    // Where its body ends is not known to those who look at the next head.
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                if let Some(bodies) = bodies {
+                    // Reading would ask whoever waits to be asked for the body (`Expect: 100-continue`).
+                    let unread = rest.is_some() && (last || waits || !rest.skip().await);
+                    if unread {
+                        bodies.unread.set();
+                    }
+                    // Where a body of unknown length ends is not known to those who look at the next head.
+                    if last || unread {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                 }
                 Ok::<_, Infallible>(response.map(|body| Body::new(exchange.response_body(body))))
             }

@@ -1,8 +1,9 @@
 //! One request and its response on their way through a connection: whether they move.
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use axum::BoxError;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
-use plexus_base::Clock;
+use plexus_base::long_poll::PolledConnection;
+use plexus_base::{Clock, Shutdown};
 
 use super::slots::Slot;
 use super::stall::{Timer, timer};
@@ -24,6 +26,11 @@ const LEAST_PROGRESS_BYTES: usize = 1024;
 /// moving without (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they
 /// allow has arrived.
 pub const STREAM_STALL: Duration = Duration::from_secs(60);
+/// How much of a body that a request was answered without is read for the connection's next request, in bytes: as much
+/// as anybody may send who has not logged in. Sending it again on a new connection would cost more than that.
+const MAX_SKIPPED_BYTES: u64 = 64 * 1024;
+/// How long that may take; the answer waits for it. Small bodies come together with their heads.
+const SKIP_TIMEOUT: Duration = Duration::from_millis(100);
 /// The largest piece in which a response is handed to hyper, which keeps a piece whole in memory until it is sent.
 /// When the last one is asked for, nearly all has been sent.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -83,6 +90,16 @@ impl Activity {
     }
 }
 
+impl PolledConnection for Activity {
+    fn begin_wait(&self) -> Shutdown {
+        self.slot.begin_wait()
+    }
+
+    fn end_wait(&self) {
+        self.slot.end_wait();
+    }
+}
+
 /// A request in progress.
 #[derive(Debug)]
 pub struct Exchange {
@@ -105,9 +122,12 @@ impl Exchange {
         self.activity.last_read_ms.store(self.activity.now_ms(), Ordering::Relaxed);
     }
 
-    /// Its request's body, which fails when it stops coming in.
-    pub fn request_body(&self, body: Incoming) -> RequestBody {
-        RequestBody { body, clock: self.activity.clock.clone(), waiting: None, arrived: 0 }
+    /// Its request's body, which fails when it stops coming in, and what the handler will have left of it.
+    pub fn request_body(&self, body: Incoming) -> (RequestBody, UnreadBody) {
+        let clock = &self.activity.clock;
+        let unread = UnreadBody { body: Arc::default(), clock: clock.clone() };
+        let rest = Arc::clone(&unread.body);
+        (RequestBody { body: Some(body), rest, clock: clock.clone(), waiting: None, arrived: 0 }, unread)
     }
 
     /// Its response's body; the exchange ends with it.
@@ -125,9 +145,51 @@ impl Drop for Exchange {
     }
 }
 
+/// What is left of a request's body when the request has been answered.
+#[derive(Debug)]
+pub struct UnreadBody {
+    body: Arc<Mutex<Option<Incoming>>>,
+    clock: Clock,
+}
+
+impl UnreadBody {
+    /// Whether something is left.
+    pub fn is_some(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Reads and drops what is left, if it is little and comes soon. Whether the next request can follow.
+    pub async fn skip(&self) -> bool {
+        let Some(mut body) = self.lock().take() else { return true };
+        if body.size_hint().upper().is_none_or(|left| left > MAX_SKIPPED_BYTES) {
+            return false;
+        }
+        let skipped = async {
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                if frame.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::select! {
+            biased;
+            skipped = skipped => skipped,
+            () = self.clock.sleep(SKIP_TIMEOUT) => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// See [`Exchange::request_body`].
 pub struct RequestBody {
-    body: Incoming,
+    /// `None` once it has ended.
+    body: Option<Incoming>,
+    /// Where the rest goes when nobody reads on.
+    rest: Arc<Mutex<Option<Incoming>>>,
     clock: Clock,
     /// Runs from when nothing was there until enough has come.
     waiting: Option<Timer>,
@@ -146,7 +208,11 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            if frame.is_none() {
+                this.body = None;
+            }
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             this.arrived = this.arrived.saturating_add(data.map_or(0, Bytes::len));
             if this.arrived >= LEAST_PROGRESS_BYTES {
@@ -163,11 +229,18 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let rest = self.body.take().filter(|body| !body.is_end_stream());
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = rest;
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use plexus_base::Clock;
 use plexus_base::rate_limiter::{is_shared_by_many, network};
+use plexus_base::{Clock, Shutdown};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The share of all connections that one address may have: several strangers at once must not shut everybody else out.
@@ -17,6 +17,9 @@ const LEAST_OF_ONE_ADDRESS: u32 = 32;
 
 /// How long a connection may take to make room until another is asked to.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request may wait for something to happen before its connection can be asked to make room. Clients ask again
+/// at once, so without it more clients than slots would take them from each other without end.
+const LEAST_WAIT: Duration = Duration::from_secs(5);
 
 /// How many connections may be open.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +49,10 @@ impl ConnectionLimits {
 
 /// The open connections of all listeners. Owned by [`Serving`](super::Serving); each connection holds a [`Slot`].
 ///
-/// When all slots are taken, the connection that has been without a request for longest is asked to end for a new one.
-/// It still sends what it has not sent, and answers a request that came meanwhile. Connections with a request in
-/// progress are never asked: while all are busy, new ones wait.
+/// When all slots are taken, the connection that has been without a request for longest is asked to end for a new one;
+/// when there is none, the one whose requests have waited for news for longest, which are answered then. Either still
+/// sends what it has not sent, and answers a request that came meanwhile. Connections with a request that is being worked
+/// on are never asked: while all are busy, new ones wait.
 #[derive(Debug)]
 pub struct Slots {
     /// The limits.
@@ -56,25 +60,60 @@ pub struct Slots {
     clock: Clock,
     free: Arc<Semaphore>,
     table: Mutex<Table>,
-    /// Notified when a connection has become idle.
-    became_idle: Notify,
+    /// Notified when a connection has become one that can be asked to make room.
+    queued: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     of_address: HashMap<IpAddr, u32>,
     /// The connections without a request in progress, the one idle for longest first, with what ends them.
-    idle: BTreeMap<u64, Arc<Notify>>,
-    /// The number of the next connection that becomes idle.
+    idle: BTreeMap<u64, Shutdown>,
+    /// Those whose requests all wait, the one that waits for longest first, with what ends them and since when, on the
+    /// monotonic clock.
+    waiting: BTreeMap<u64, (Shutdown, Duration)>,
+    /// The number of the next connection that is put into either.
     next: u64,
 }
 
+/// Why a connection may be asked to make room, and its number in [`Table`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Idle(u64),
+    Waiting(u64),
+}
+
+/// What a new connection can do when all slots are taken.
+enum Room {
+    /// A connection was asked to end.
+    Asked,
+    /// One can be asked after this time.
+    Later(Duration),
+    /// All are busy.
+    None,
+}
+
 impl Table {
-    fn set_idle(&mut self, end: &Arc<Notify>) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.idle.insert(number, Arc::clone(end));
-        number
+    fn remove(&mut self, queued: Queued) {
+        match queued {
+            Queued::Idle(number) => drop(self.idle.remove(&number)),
+            Queued::Waiting(number) => drop(self.waiting.remove(&number)),
+        }
+    }
+
+    /// Asks a connection to end, if there is one that may be asked.
+    fn make_room(&mut self, now: Duration) -> Room {
+        if let Some((_, end)) = self.idle.pop_first() {
+            end.begin();
+            return Room::Asked;
+        }
+        let Some(longest) = self.waiting.first_entry() else { return Room::None };
+        let left = (longest.get().1 + LEAST_WAIT).saturating_sub(now);
+        if !left.is_zero() {
+            return Room::Later(left);
+        }
+        longest.remove().0.begin();
+        Room::Asked
     }
 }
 
@@ -82,7 +121,7 @@ impl Slots {
     /// No connection is open yet.
     pub fn new(limits: ConnectionLimits, clock: Clock) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(limits.total as usize));
-        Arc::new(Self { limits, clock, free, table: Mutex::default(), became_idle: Notify::new() })
+        Arc::new(Self { limits, clock, free, table: Mutex::default(), queued: Notify::new() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -94,10 +133,9 @@ impl Slots {
     pub async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
         let counted = self.count(address.and_then(|address| self.limits.counted_as(address)))?;
         let permit = self.permit().await?;
-        let end = Arc::new(Notify::new());
-        let idle = self.table().set_idle(&end);
-        self.became_idle.notify_one();
-        Some(Slot { use_of: Mutex::new(Use { requests: 0, idle: Some(idle) }), end, counted, _permit: permit })
+        let slot = Slot { use_of: Mutex::default(), end: Shutdown::default(), counted, _permit: permit };
+        slot.change(|_| {});
+        Some(slot)
     }
 
     fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Counted> {
@@ -117,18 +155,20 @@ impl Slots {
             if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
                 return Some(permit);
             }
-            let longest_idle = self.table().idle.pop_first();
-            if let Some((_, end)) = longest_idle {
-                end.notify_one();
-                // It may have much left to send, or have begun another request.
-                tokio::select! {
-                    permit = Arc::clone(&self.free).acquire_owned() => return permit.ok(),
-                    () = self.clock.sleep(PATIENCE) => continue,
+            let now = self.clock.monotonic();
+            let made = self.table().make_room(now);
+            // Who was asked may have much left to send, or have begun another request.
+            let patience = async {
+                match made {
+                    Room::Asked => self.clock.sleep(PATIENCE).await,
+                    Room::Later(left) => self.clock.sleep(left).await,
+                    Room::None => std::future::pending().await,
                 }
-            }
+            };
             tokio::select! {
                 permit = Arc::clone(&self.free).acquire_owned() => return permit.ok(),
-                () = self.became_idle.notified() => {}
+                () = patience => {}
+                () = self.queued.notified(), if !matches!(made, Room::Asked) => {}
             }
         }
     }
@@ -164,18 +204,20 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub struct Slot {
     use_of: Mutex<Use>,
-    /// Notified when the connection has to make room.
-    end: Arc<Notify>,
+    /// Begins when the connection has to make room.
+    end: Shutdown,
     counted: Counted,
     _permit: OwnedSemaphorePermit,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Use {
     /// Requests in progress.
     requests: u32,
-    /// The number in [`Table::idle`] while there are none.
-    idle: Option<u64>,
+    /// How many of them wait.
+    waiting: u32,
+    /// Whether the connection may be asked to make room.
+    queued: Option<Queued>,
 }
 
 impl Slot {
@@ -183,23 +225,54 @@ impl Slot {
         self.use_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the requests in progress, and with them whether the connection may be asked to make room.
+    fn change(&self, change: impl FnOnce(&mut Use)) {
+        let mut use_of = self.use_of();
+        let before = (use_of.requests == 0, use_of.requests == use_of.waiting, use_of.queued.is_some());
+        change(&mut use_of);
+        let (idle, waiting) = (use_of.requests == 0, use_of.requests == use_of.waiting);
+        if before == (idle, waiting, idle || waiting) {
+            return;
+        }
+        let slots = &self.counted.slots;
+        let mut table = slots.table();
+        if let Some(queued) = use_of.queued.take() {
+            table.remove(queued);
+        }
+        if !idle && !waiting {
+            return;
+        }
+        let number = table.next;
+        table.next += 1;
+        use_of.queued = Some(if idle {
+            table.idle.insert(number, self.end.clone());
+            Queued::Idle(number)
+        } else {
+            table.waiting.insert(number, (self.end.clone(), slots.clock.monotonic()));
+            Queued::Waiting(number)
+        });
+        slots.queued.notify_one();
+    }
+
     /// A request has begun.
     pub fn begin_request(&self) {
-        let mut use_of = self.use_of();
-        use_of.requests += 1;
-        if let Some(number) = use_of.idle.take() {
-            self.counted.slots.table().idle.remove(&number);
-        }
+        self.change(|it| it.requests += 1);
     }
 
     /// The response to a request has been handed to the network, or the request is not going on.
     pub fn end_request(&self) {
-        let mut use_of = self.use_of();
-        use_of.requests = use_of.requests.saturating_sub(1);
-        if use_of.requests == 0 {
-            use_of.idle = Some(self.counted.slots.table().set_idle(&self.end));
-            self.counted.slots.became_idle.notify_one();
-        }
+        self.change(|it| it.requests = it.requests.saturating_sub(1));
+    }
+
+    /// A request in progress begins to wait for something to happen. Returns what begins when it has to be answered.
+    pub fn begin_wait(&self) -> Shutdown {
+        self.change(|it| it.waiting += 1);
+        self.end.clone()
+    }
+
+    /// A request waits no longer.
+    pub fn end_wait(&self) {
+        self.change(|it| it.waiting = it.waiting.saturating_sub(1));
     }
 
     /// Whether a request is in progress.
@@ -209,14 +282,14 @@ impl Slot {
 
     /// Waits until the connection has to make room for another.
     pub async fn must_end(&self) {
-        self.end.notified().await;
+        self.end.begun().await;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(number) = self.use_of().idle.take() {
-            self.counted.slots.table().idle.remove(&number);
+        if let Some(queued) = self.use_of().queued.take() {
+            self.counted.slots.table().remove(queued);
         }
     }
 }
@@ -320,6 +393,48 @@ mod tests {
         assert!(now(second.must_end()).is_some());
         drop(second);
         assert!(waiting.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn who_waits_for_news_makes_room_when_nobody_is_idle() {
+        let slots = slots(3, 100);
+        let [first, second, third] = [(); 3].map(|()| now(slots.admit(None)).unwrap().unwrap());
+        for slot in [&first, &second, &third] {
+            slot.begin_request();
+        }
+        let asked = first.begin_wait();
+        slots.clock.advance(LEAST_WAIT / 2);
+        // One of the second's two requests is worked on.
+        second.begin_request();
+        second.begin_wait();
+        let mut waiting = pin!(slots.admit(None));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(!asked.has_begun(), "it has not waited long enough");
+        slots.clock.advance(LEAST_WAIT / 2);
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(asked.has_begun() && now(first.must_end()).is_some());
+        slots.clock.advance(LEAST_WAIT);
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(now(second.must_end()).is_none() && now(third.must_end()).is_none());
+        first.end_wait();
+        first.end_request();
+        drop(first);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        drop((second, third));
+        assert!(slots.table().waiting.is_empty() && slots.table().idle.len() <= 1);
+    }
+
+    #[test]
+    fn who_is_idle_makes_room_before_who_waits() {
+        let slots = slots(2, 100);
+        let [first, second] = [(); 2].map(|()| now(slots.admit(None)).unwrap().unwrap());
+        first.begin_request();
+        let asked = first.begin_wait();
+        slots.clock.advance(LEAST_WAIT);
+        let mut waiting = pin!(slots.admit(None));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(now(second.must_end()).is_some() && !asked.has_begun());
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Registration, login and sessions.
 
+mod steps;
+mod tokens;
+
 use std::time::Duration;
 
 use http::Method;
+use plexus_accounts::{SignedRegistration, shared_secret_mac};
 use plexus_base::Clock;
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use plexus_testkit::{TestPlace, places};
@@ -11,6 +15,20 @@ use serde_json::{Value, json};
 const REGISTER: &str = "/_matrix/client/v3/register";
 const LOGIN: &str = "/_matrix/client/v3/login";
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
+
+const TOKENS: &str = "/_synapse/admin/v1/registration_tokens";
+const TOKENS_NEW: &str = "/_synapse/admin/v1/registration_tokens/new";
+
+/// The access token of a new administrator.
+pub async fn admin(server: &TestServer) -> String {
+    let path = "/_synapse/admin/v1/register";
+    let nonce = get(server, path).await.ok()["nonce"].as_str().unwrap_or_default().to_owned();
+    let (username, password) = ("admin", "password of admin");
+    let signed = SignedRegistration { nonce: &nonce, username, password, is_admin: true, user_type: None };
+    let mac = shared_secret_mac("shared", signed);
+    let body = json!({ "nonce": nonce, "username": username, "password": password, "admin": true, "mac": mac });
+    post(server, path, body).await.ok()["access_token"].as_str().unwrap_or_default().to_owned()
+}
 
 /// POST without an access token.
 pub async fn post(server: &TestServer, path: &str, body: Value) -> Answer {
@@ -377,7 +395,7 @@ async fn devices() {
         assert_eq!(server.get(WHOAMI, token).await.refusal(), (401, "M_UNKNOWN_TOKEN"));
 
         let bulk = "/_matrix/client/v3/delete_devices";
-        assert_eq!(server.post(bulk, &alice.token, json!({})).await.refusal(), (400, "M_BAD_JSON"));
+        assert_eq!(server.post(bulk, &alice.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
         let body = json!({ "devices": [alice.device_id, "NOPE"] });
         let first = server.post(bulk, &alice.token, body.clone()).await;
         let body = with_password(&alice, &first.body["session"], body);

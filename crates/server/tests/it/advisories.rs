@@ -59,7 +59,8 @@ async fn pages_cannot_be_framed() {
     let server = TestServer::sqlite().await;
     let session = registration_session(&server).await;
     let welcome = server.request(Method::GET, "/", None, None).await;
-    for page in [welcome, fallback_page(&server, &format!("session={session}")).await] {
+    let login = server.request(Method::GET, "/_matrix/static/client/login/", None, None).await;
+    for page in [welcome, login, fallback_page(&server, &format!("session={session}")).await] {
         assert_eq!(page.status, 200);
         assert_eq!(page.headers["x-frame-options"], "DENY");
         let policy = page.headers["content-security-policy"].to_str().unwrap();

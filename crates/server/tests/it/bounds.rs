@@ -20,7 +20,7 @@ async fn what_is_too_large_is_refused() {
     for server in TestServer::on_each().await {
         let alice = server.register("alice").await;
         let room = room_of(&server, &alice).await;
-        let sent = json!({ "body": "hi" });
+        let sent = json!({ "msgtype": "m.text", "body": "hi" });
         let sent = server.put(&format!("{CLIENT}/rooms/{room}/send/m.room.message/1"), &alice.token, sent).await;
         let event = sent.ok()["event_id"].as_str().expect("an event id").to_owned();
         let own = format!("{CLIENT}/user/{}", alice.id);

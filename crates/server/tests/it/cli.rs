@@ -111,3 +111,34 @@ fn shells_and_manual_pages() {
     }
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn registration_tokens() {
+    let installation = Installation::new();
+    let token =
+        |arguments: &[&str]| plexus().arg("token").args(arguments).arg("-c").arg(installation.yaml()).output().unwrap();
+    assert!(token(&["list"]).status.code() == Some(1), "there is no database yet");
+    // Beside a running server, and without one.
+    let server = installation.start();
+    let made = token(&["create", "welcome", "--uses", "3", "--expires-in", "7d"]);
+    assert_eq!(stdout(&made), "welcome\n", "{}", stderr(&made));
+    drop(server);
+    let generated = stdout(&token(&["create", "--length", "20"]));
+    assert_eq!(generated.trim_end().len(), 20);
+    let again = token(&["create", "welcome"]);
+    assert_eq!((again.status.code(), stderr(&again).contains("Token already exists: welcome")), (Some(1), true));
+    let list = stdout(&token(&["list"]));
+    assert!(list.contains("welcome") && list.contains("never") && list.contains("GMT"), "{list}");
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&stdout(&token(arguments))).unwrap();
+    assert_eq!(json(&["list", "--json"])["registration_tokens"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json(&["show", "welcome", "--json"])["uses_allowed"], 3);
+    let updated = json(&["update", "welcome", "--uses", "0", "--never-expires", "--json"]);
+    assert_eq!((&updated["uses_allowed"], &updated["expiry_time"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(json(&["list", "--valid", "no", "--json"])["registration_tokens"][0]["token"], "welcome");
+    assert_eq!(json(&["update", "welcome", "--unlimited", "--json"])["uses_allowed"], serde_json::Value::Null);
+    assert_eq!(token(&["update", "welcome"]).status.code(), Some(2), "nothing to change");
+    assert_eq!(token(&["create", "--expires-in", "soon"]).status.code(), Some(2));
+    assert!(stdout(&token(&["delete", "welcome"])).contains("Deleted welcome"));
+    let gone = token(&["show", "welcome"]);
+    assert_eq!((gone.status.code(), stderr(&gone).contains("No such registration token")), (Some(1), true));
+}

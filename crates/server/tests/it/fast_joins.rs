@@ -1,5 +1,8 @@
 //! Joining large rooms of other servers, and rooms whose members are told later.
 
+mod failed;
+mod judged;
+mod meanwhile;
 mod measured;
 
 use std::time::Duration;

@@ -8,6 +8,7 @@ mod device_lists;
 mod discovery;
 mod edus;
 mod every_endpoint;
+mod gaps;
 mod media;
 mod queries;
 mod spaces;

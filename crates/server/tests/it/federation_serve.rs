@@ -4,9 +4,11 @@ mod coming;
 mod history;
 pub(crate) mod inviting;
 mod joining;
+mod old;
 mod outside;
 mod policy;
 mod third_party;
+mod uninvited;
 
 use http::Method;
 use plexus_protocol::event::{Pdu, build};

@@ -21,6 +21,8 @@ mod stored;
 mod strange;
 mod templates;
 mod transactions;
+mod unread;
+mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

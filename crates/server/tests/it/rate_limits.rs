@@ -41,7 +41,14 @@ async fn put(server: &TestServer, user: &TestUser, room: &str, rest: &str, conte
 }
 
 async fn say(server: &TestServer, user: &TestUser, room: &str) -> Answer {
-    put(server, user, room, &format!("send/m.room.message/{}", unique_name()), json!({ "body": "hi" })).await
+    put(
+        server,
+        user,
+        room,
+        &format!("send/m.room.message/{}", unique_name()),
+        json!({ "msgtype": "m.text", "body": "hi" }),
+    )
+    .await
 }
 
 fn id(answer: &Answer) -> String {
@@ -54,7 +61,7 @@ async fn messages() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let room = public_room(&server, &alice).await;
     join(&server, &bob, &room).await.ok();
-    let content = json!({ "body": "once" });
+    let content = json!({ "msgtype": "m.text", "body": "once" });
     let first = put(&server, &alice, &room, "send/m.room.message/1", content.clone()).await;
     put(&server, &alice, &room, "state/m.room.topic", json!({ "topic": "a" })).await.ok();
     put(&server, &alice, &room, &format!("redact/{}/2", id(&first)), json!({})).await.ok();

@@ -3,12 +3,16 @@
 mod auto_join;
 mod creating;
 mod directory;
+pub mod erasure;
 mod guests;
 mod history;
 mod members;
 mod profiles;
 mod sending;
 mod standing;
+mod upgrading;
+mod user_directory;
+pub(crate) mod values;
 
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};

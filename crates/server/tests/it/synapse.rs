@@ -6,6 +6,7 @@ mod history;
 mod media;
 mod membership;
 mod rooms;
+mod values;
 mod versions;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FILTER: &str = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:100%7D%7D%7D";
 
 /// A user of either server, with a client.
+#[derive(Clone)]
 struct Member {
     client: Client,
     user: TestUser,

@@ -2,8 +2,9 @@
 
 mod account_data;
 mod ephemeral;
+mod forgetting;
 mod prejoin;
-mod push;
+pub(crate) mod push;
 mod syncing;
 
 use plexus_testkit::server::{TestServer, TestUser};

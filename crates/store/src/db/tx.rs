@@ -51,6 +51,19 @@ impl<'c> Tx<'c> {
         Self { conn, batch, effects: Effects::default(), failed: None, alone: false }
     }
 
+    /// Runs `f` in the transaction that is open on `conn`. Fails when a statement did, also one that was sent ahead.
+    pub(crate) fn within<T, E>(
+        conn: &mut Connection,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<Result<T, E>, DbError> {
+        let mut tx = Tx::new(conn, None);
+        let result = f(&mut tx);
+        match tx.finish(false) {
+            Some(error) => Err(error),
+            None => Ok(result),
+        }
+    }
+
     /// Of a closure that shares its transaction with no other.
     pub(super) fn alone(self) -> Self {
         Self { alone: true, ..self }
@@ -255,6 +268,15 @@ impl<'c> Tx<'c> {
         };
         batch.last += 1;
         Ok(batch.last)
+    }
+
+    /// Passes over `count` positions: the next one is so much higher, and those between stay free.
+    pub fn reserve_positions(&mut self, count: Position) -> Result<(), DbError> {
+        self.next_position()?;
+        if let Some(batch) = self.batch.as_mut() {
+            batch.last += count - 1;
+        }
+        Ok(())
     }
 
     /// Tells the commit listener about a change, after the commit and in commit order. Without effect in a

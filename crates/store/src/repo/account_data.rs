@@ -127,3 +127,10 @@ pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<Acco
     )?;
     Ok(readable(user_id, rows))
 }
+
+/// Deletes all account data of a user, push rules included.
+pub fn delete_all(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM account_data WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later("DELETE FROM push_rules WHERE user_id = $1", &[&user_id])?;
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Which users' devices or keys changed, and when.
 
-use crate::{DbError, Position, RoomNid, Tx, first};
+use crate::{Any, DbError, Position, RoomNid, Row, Tx, first};
 
 /// The `device_id` under which changes of a user's cross-signing keys are recorded.
 pub const CROSS_SIGNING: &str = "";
@@ -8,9 +8,10 @@ pub const CROSS_SIGNING: &str = "";
 /// Records that a device of a user changed, appeared or vanished. Announcing it is the caller's.
 pub fn record(tx: &mut Tx, user_id: &str, device_id: &str, position: Position) -> Result<(), DbError> {
     tx.execute_later(
-        "INSERT INTO device_list_changes (user_id, device_id, position) VALUES ($1, $2, $3)
-         ON CONFLICT (user_id, device_id) DO UPDATE SET position = excluded.position",
-        &[&user_id, &device_id, &position],
+        "INSERT INTO device_list_changes (user_id, device_id, position, previous) VALUES ($1, $2, $3,
+             (SELECT MAX(position) FROM device_list_changes WHERE user_id = $1 AND device_id <> $4))
+         ON CONFLICT (user_id, device_id) DO UPDATE SET position = excluded.position, previous = excluded.previous",
+        &[&user_id, &device_id, &position, &CROSS_SIGNING],
     )?;
     Ok(())
 }
@@ -32,15 +33,33 @@ pub struct DeviceChange {
     /// [`CROSS_SIGNING`] for the cross-signing keys.
     pub device_id: String,
     pub position: Position,
+    /// The change of a device of this user before this one.
+    pub previous: Option<Position>,
 }
 
 /// The changes after `from`, oldest first, at most `limit`: for sending device list updates to other servers.
 pub fn changes_after(tx: &mut Tx, from: Position, limit: u32) -> Result<Vec<DeviceChange>, DbError> {
     tx.query(
-        "SELECT user_id, device_id, position FROM device_list_changes WHERE position > $1 ORDER BY position LIMIT $2",
+        "SELECT user_id, device_id, position, previous FROM device_list_changes
+         WHERE position > $1 ORDER BY position LIMIT $2",
         &[&from, &limit],
-        |row| Ok(DeviceChange { user_id: row.get(0)?, device_id: row.get(1)?, position: row.get(2)? }),
+        change,
     )
+}
+
+/// The newest change of each of the user's devices, the newest first, at most `limit`. Deleted devices are included,
+/// cross-signing keys are not.
+pub fn changes_of_user(tx: &mut Tx, user_id: &str, limit: u32) -> Result<Vec<DeviceChange>, DbError> {
+    tx.query(
+        "SELECT user_id, device_id, position, previous FROM device_list_changes
+         WHERE user_id = $1 AND device_id <> $2 ORDER BY position DESC LIMIT $3",
+        &[&user_id, &CROSS_SIGNING, &limit],
+        change,
+    )
+}
+
+fn change(row: &Row<'_>) -> Result<DeviceChange, DbError> {
+    Ok(DeviceChange { user_id: row.get(0)?, device_id: row.get(1)?, position: row.get(2)?, previous: row.get(3)? })
 }
 
 /// When a device of a user changed last; 0 when never. Cross-signing keys have no part in it: updates of theirs have no
@@ -49,15 +68,6 @@ pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
     tx.query_one(
         "SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1 AND device_id <> $2",
         &[&user_id, &CROSS_SIGNING],
-        first,
-    )
-}
-
-/// When a device of a user changed last before a position.
-pub fn previous(tx: &mut Tx, user_id: &str, before: Position) -> Result<Option<Position>, DbError> {
-    tx.query_one(
-        "SELECT MAX(position) FROM device_list_changes WHERE user_id = $1 AND device_id <> $2 AND position < $3",
-        &[&user_id, &CROSS_SIGNING, &before],
         first,
     )
 }
@@ -81,14 +91,25 @@ pub fn signed_by(tx: &mut Tx, user_id: &str, from: Position, to: Position) -> Re
     )
 }
 
-/// The users whose membership of a room changed after `from` (a changed name counts).
-pub fn members_changed(tx: &mut Tx, room: RoomNid, from: Position) -> Result<Vec<String>, DbError> {
+/// The users whose memberships of these rooms changed after `from` (a changed name counts), with the room.
+pub fn members_changed(tx: &mut Tx, rooms: &[RoomNid], from: Position) -> Result<Vec<(RoomNid, String)>, DbError> {
     tx.query(
-        "SELECT DISTINCT k.state_key FROM current_state_deltas d
-         JOIN event_types t ON t.type_nid = d.type_nid
+        "SELECT DISTINCT d.room_nid, k.state_key FROM current_state_deltas d
          JOIN state_keys k ON k.state_key_nid = d.state_key_nid
-         WHERE d.room_nid = $1 AND d.position > $2 AND t.event_type = $3",
-        &[&room, &from, &b"m.room.member".as_slice()],
-        |row| row.get_with(0, String::from_utf8),
+         WHERE d.room_nid = ANY($1) AND d.position > $2
+             AND d.type_nid = (SELECT type_nid FROM event_types WHERE event_type = $3)",
+        &[&Any(rooms), &from, &b"m.room.member".as_slice()],
+        |row| Ok((row.get(0)?, row.get_with(1, String::from_utf8)?)),
+    )
+}
+
+/// Those of the rooms whose `m.room.encryption` changed after `from`.
+pub fn encryption_changed(tx: &mut Tx, rooms: &[RoomNid], from: Position) -> Result<Vec<RoomNid>, DbError> {
+    tx.query(
+        "SELECT DISTINCT d.room_nid FROM current_state_deltas d
+         WHERE d.room_nid = ANY($1) AND d.position > $2
+             AND d.type_nid = (SELECT type_nid FROM event_types WHERE event_type = $3)",
+        &[&Any(rooms), &from, &b"m.room.encryption".as_slice()],
+        first,
     )
 }

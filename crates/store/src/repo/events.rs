@@ -112,6 +112,14 @@ pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Re
         "UPDATE events SET redacted_by = $2 WHERE event_nid = $1 AND redacted_by IS NULL",
         &[&event, &redaction],
     )?;
+    // A name that was in it is found no more. Who joins is the sender.
+    tx.execute_later(
+        "UPDATE memberships SET directory_stale = 1
+         WHERE event_nid = $1 AND membership = 1
+             AND user_nid = (SELECT sender_nid FROM events WHERE event_nid = $1)
+             AND room_nid = (SELECT room_nid FROM events WHERE event_nid = $1)",
+        &[&event],
+    )?;
     Ok(())
 }
 

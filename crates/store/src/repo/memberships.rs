@@ -2,8 +2,8 @@
 
 use plexus_protocol::id::UserId;
 
-use crate::db::ToSql;
-use crate::{DbError, EventNid, Position, RoomNid, Tx, UserNid};
+use crate::db::{Param, ToSql};
+use crate::{Any, DbError, EventNid, Position, RoomNid, Tx, UserNid, first};
 
 /// A user's membership of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,20 +35,42 @@ pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<MembershipRow>, DbE
     )
 }
 
-/// Sets memberships, each user and room at most once; a new membership is not forgotten.
-pub fn set(tx: &mut Tx<'_>, rows: &[(UserNid, MembershipRow)]) -> Result<(), DbError> {
+/// Those of the users who are joined to one of the rooms.
+pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT DISTINCT u.user_id FROM user_ids u JOIN memberships m ON m.user_nid = u.user_nid
+         WHERE u.user_id = ANY($1) AND m.room_nid = ANY($2) AND m.membership = 1",
+        &[&Any(user_ids), &Any(rooms)],
+        first,
+    )
+}
+
+/// Who has a new membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    pub user_nid: UserNid,
+    /// Whether it is a user of this server.
+    pub is_local: bool,
+}
+
+/// Sets memberships, each user and room at most once.
+pub fn set(tx: &mut Tx<'_>, rows: &[(Member, MembershipRow)]) -> Result<(), DbError> {
     tx.insert_many_later(
-        "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten)
-         VALUES ($1, $2, $3, $4, $5, 0)
+        "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten, directory_stale)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (user_nid, room_nid) DO UPDATE SET membership = excluded.membership,
-             event_nid = excluded.event_nid, position = excluded.position, forgotten = 0",
-        rows.iter().map(|(user, row)| {
+             event_nid = excluded.event_nid, position = excluded.position, forgotten = excluded.forgotten,
+             directory_stale = excluded.directory_stale",
+        rows.iter().map(|(member, row)| {
             [
-                user.to_param(),
+                member.user_nid.to_param(),
                 row.room_nid.to_param(),
                 row.kind.to_param(),
                 row.event_nid.to_param(),
                 row.position.to_param(),
+                row.forgotten.to_param(),
+                // The user directory has this server's users otherwise.
+                Param::Int((!member.is_local).into()),
             ]
         }),
     )?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::user_directory;
 use crate::{Database, DbError, Tx};
 
 /// The longest display name and avatar address, in characters (as Synapse).
@@ -83,22 +84,28 @@ impl ProfileCache {
              ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value",
             &[&user_id, &field, &value],
         )?;
-        self.forget_after_commit(tx, user_id);
-        Ok(())
+        self.changed(tx, user_id, longest(field).is_some())
     }
 
     /// Removes a field.
     pub fn delete(&self, tx: &mut Tx<'_>, user_id: &str, field: &str) -> Result<(), DbError> {
         tx.execute_later("DELETE FROM profile_fields WHERE user_id = $1 AND field = $2", &[&user_id, &field])?;
-        self.forget_after_commit(tx, user_id);
-        Ok(())
+        self.changed(tx, user_id, longest(field).is_some())
     }
 
     /// Removes all fields.
     pub fn erase(&self, tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
         tx.execute_later("DELETE FROM profile_fields WHERE user_id = $1", &[&user_id])?;
+        self.changed(tx, user_id, true)
+    }
+
+    /// `in_directory`: users are found by what has changed, or shown with it.
+    fn changed(&self, tx: &mut Tx<'_>, user_id: &str, in_directory: bool) -> Result<(), DbError> {
         self.forget_after_commit(tx, user_id);
-        Ok(())
+        match in_directory {
+            true => user_directory::index_local(tx, user_id),
+            false => Ok(()),
+        }
     }
 
     fn forget_after_commit(&self, tx: &mut Tx<'_>, user_id: &str) {

@@ -40,11 +40,14 @@ pub struct NewStaged {
     pub json: Vec<u8>,
 }
 
-/// Stages events; those that are staged already stay as they are.
+/// Stages events. Those that are staged already stay as they are, unless they were to be tried again later: they are
+/// tried now, with what the server has that sends them this time.
 pub fn stage(tx: &mut Tx<'_>, events: &[NewStaged]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO staged_pdus (room_nid, origin, event_id, json) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (event_id) DO NOTHING",
+         ON CONFLICT (event_id) DO UPDATE SET origin = excluded.origin, retry_ts = 0,
+             failures = CASE WHEN staged_pdus.origin = excluded.origin THEN staged_pdus.failures ELSE 0 END
+         WHERE staged_pdus.retry_ts > 0",
         events.iter().map(|event| {
             [event.room_nid.to_param(), event.origin.to_param(), event.event_id.to_param(), event.json.to_param()]
         }),
@@ -63,7 +66,8 @@ pub struct Staged {
     pub json: Result<String, UnpackError>,
 }
 
-/// The first `limit` staged events of a room after number `after`, without those of some servers and those set aside.
+/// The first `limit` staged events of a room after number `after`, without those of some servers and those that are
+/// tried again later.
 pub fn staged(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -73,52 +77,69 @@ pub fn staged(
 ) -> Result<Vec<Staged>, DbError> {
     tx.query(
         "SELECT staged_nid, origin, event_id, json FROM staged_pdus
-         WHERE room_nid = $1 AND staged_nid > $2 AND failures <= 0 AND NOT (origin = ANY($3))
+         WHERE room_nid = $1 AND staged_nid > $2 AND retry_ts = 0 AND NOT (origin = ANY($3))
          ORDER BY staged_nid LIMIT $4",
         &[&room, &after, &Any(without), &limit],
         read,
     )
 }
 
-/// The first `limit` staged events of a room that `origin` sent and that are not set aside.
+/// The first `limit` staged events of a room that `origin` sent, without those that are tried again later.
 pub fn staged_by(tx: &mut Tx<'_>, room: RoomNid, origin: &str, limit: u32) -> Result<Vec<Staged>, DbError> {
     tx.query(
         "SELECT staged_nid, origin, event_id, json FROM staged_pdus
-         WHERE origin = $1 AND room_nid = $2 AND failures <= 0 ORDER BY staged_nid LIMIT $3",
+         WHERE origin = $1 AND room_nid = $2 AND retry_ts = 0 ORDER BY staged_nid LIMIT $3",
         &[&origin, &room, &limit],
         read,
     )
 }
 
-/// How many events that `origin` sent are staged, counted up to `most`.
+/// How many events that `origin` sent are staged, counted up to `most`; without those that are tried again later.
 pub fn count_of(tx: &mut Tx<'_>, origin: &str, most: u32) -> Result<u32, DbError> {
     tx.query_one(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM staged_pdus WHERE origin = $1 AND failures <= 0 LIMIT $2) AS counted",
+        "SELECT COUNT(*) FROM (SELECT 1 FROM staged_pdus WHERE origin = $1 AND retry_ts = 0 LIMIT $2) AS counted",
         &[&origin, &most],
         first,
     )
 }
 
-/// The rooms that have staged events which are not set aside.
+/// The rooms that have staged events which are not to be tried later.
 pub fn staged_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
-    tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE failures <= 0", &[], first)
+    tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE retry_ts = 0", &[], first)
 }
 
-/// Sets a staged event aside, which failed once more; answers how often it has.
-pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64) -> Result<i64, DbError> {
-    tx.execute_later("UPDATE staged_pdus SET failures = ABS(failures) + 1 WHERE staged_nid = $1", &[&staged_nid])?;
+/// How often a staged event has been tried in vain, and how many events its sender has that are tried again later,
+/// counted up to `most`.
+pub fn failures(tx: &mut Tx<'_>, staged_nid: i64, origin: &str, most: u32) -> Result<(i64, u32), DbError> {
     let failures = tx.query_opt("SELECT failures FROM staged_pdus WHERE staged_nid = $1", &[&staged_nid], first)?;
-    Ok(failures.unwrap_or(0))
+    let others = tx.query_one(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM staged_pdus WHERE origin = $1 AND retry_ts > 0 LIMIT $2) AS counted",
+        &[&origin, &most],
+        first,
+    )?;
+    Ok((failures.unwrap_or(0), others))
 }
 
-/// Takes those that were set aside up again; those that failed `most` times are forgotten, and answered.
-pub fn take_up(tx: &mut Tx<'_>, most: i64) -> Result<Vec<(RoomNid, Vec<u8>)>, DbError> {
-    let given_up = tx.query("SELECT room_nid, event_id FROM staged_pdus WHERE failures >= $1", &[&most], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    tx.execute_later("DELETE FROM staged_pdus WHERE failures >= $1", &[&most])?;
-    tx.execute_later("UPDATE staged_pdus SET failures = -failures WHERE failures > $1", &[&0_i64])?;
-    Ok(given_up)
+/// Sets a staged event aside that could not be placed once more, until `retry_ts` (Unix ms).
+pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64, retry_ts: u64) -> Result<(), DbError> {
+    tx.execute_later(
+        "UPDATE staged_pdus SET failures = failures + 1, retry_ts = $2 WHERE staged_nid = $1",
+        &[&staged_nid, &retry_ts],
+    )?;
+    Ok(())
+}
+
+/// When the first of the events that were set aside is to be tried again, Unix ms.
+pub fn next_retry(tx: &mut Tx<'_>) -> Result<Option<u64>, DbError> {
+    tx.query_opt("SELECT retry_ts FROM staged_pdus WHERE retry_ts > 0 ORDER BY retry_ts LIMIT 1", &[], first)
+}
+
+/// Takes up the events that are to be tried again by `upto` (Unix ms); returns their rooms.
+pub fn take_up(tx: &mut Tx<'_>, upto: u64) -> Result<Vec<RoomNid>, DbError> {
+    let rooms =
+        tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE retry_ts > 0 AND retry_ts <= $1", &[&upto], first)?;
+    tx.execute_later("UPDATE staged_pdus SET retry_ts = 0 WHERE retry_ts > 0 AND retry_ts <= $1", &[&upto])?;
+    Ok(rooms)
 }
 
 /// Forgets staged events that have been placed or refused.

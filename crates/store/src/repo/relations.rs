@@ -64,6 +64,18 @@ pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>]) -> Result
     )
 }
 
+/// Whether an event is the root of a thread: whether the timeline has a reply to it that has not been redacted.
+pub fn is_thread_root(tx: &mut Tx<'_>, room: RoomNid, event: &[u8]) -> Result<bool, DbError> {
+    let reply = tx.query_opt(
+        "SELECT 1 FROM event_relations r JOIN events e ON e.event_nid = r.event_nid
+         WHERE r.target = $1 AND r.room_nid = $2 AND r.rel_type = $3 AND e.position IS NOT NULL
+             AND e.redacted_by IS NULL LIMIT 1",
+        &[&event, &room, &"m.thread".as_bytes()],
+        |row| row.get::<i64>(0),
+    )?;
+    Ok(reply.is_some())
+}
+
 /// The roots of the room's threads: stored id and the position of the newest reply, newest first. Only replies at or
 /// before `upto` count, and only threads whose newest reply lies before `before`. `participant`: only those the user
 /// has replied to or begun.

@@ -14,6 +14,8 @@ pub struct Session {
     pub user_id: Option<String>,
     /// The request body without `auth` and passwords, canonical JSON; for registration only its hash.
     pub params: String,
+    /// The passwords of the request body, sealed by the process that got them.
+    pub sealed: Option<String>,
     /// The registration token a use of which is reserved for this session.
     pub registration_token: Option<String>,
     /// The user that was registered with it.
@@ -25,9 +27,16 @@ pub struct Session {
 /// Stores a session with its completed stages, unless it is stored already.
 pub fn insert(tx: &mut Tx, session: &Session) -> Result<(), DbError> {
     tx.execute_later(
-        "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (session_id) DO NOTHING",
-        &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params],
+        "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, sealed)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (session_id) DO NOTHING",
+        &[
+            &session.session_id,
+            &session.created_ts,
+            &session.operation,
+            &session.user_id,
+            &session.params,
+            &session.sealed,
+        ],
     )?;
     for stage in &session.completed {
         complete_stage(tx, &session.session_id, stage)?;
@@ -49,7 +58,7 @@ pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
     let completed =
         tx.query("SELECT stage FROM ui_auth_completed WHERE session_id = $1 ORDER BY stage", &[&session_id], first)?;
     let session = tx.query_opt(
-        "SELECT session_id, created_ts, operation, user_id, params, registration_token, registered_user_id
+        "SELECT session_id, created_ts, operation, user_id, params, sealed, registration_token, registered_user_id
          FROM ui_auth_sessions WHERE session_id = $1",
         &[&session_id],
         |row| {
@@ -59,8 +68,9 @@ pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
                 operation: row.get(2)?,
                 user_id: row.get(3)?,
                 params: row.get(4)?,
-                registration_token: row.get(5)?,
-                registered_user_id: row.get(6)?,
+                sealed: row.get(5)?,
+                registration_token: row.get(6)?,
+                registered_user_id: row.get(7)?,
                 completed: Vec::new(),
             })
         },
@@ -78,8 +88,11 @@ pub fn complete_stage(tx: &mut Tx, session_id: &str, stage: &str) -> Result<(), 
 }
 
 /// Replaces the parameters a session is for.
-pub fn set_params(tx: &mut Tx, session_id: &str, params: &str) -> Result<(), DbError> {
-    tx.execute_later("UPDATE ui_auth_sessions SET params = $2 WHERE session_id = $1", &[&session_id, &params])?;
+pub fn set_params(tx: &mut Tx, session_id: &str, params: &str, sealed: Option<&str>) -> Result<(), DbError> {
+    tx.execute_later(
+        "UPDATE ui_auth_sessions SET params = $2, sealed = $3 WHERE session_id = $1",
+        &[&session_id, &params, &sealed],
+    )?;
     Ok(())
 }
 
@@ -98,7 +111,8 @@ pub fn set_registered(tx: &mut Tx, session: &Session, user_id: &str) -> Result<b
     let stored = tx.execute(
         "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, registered_user_id)
          VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (session_id) DO UPDATE SET registered_user_id = excluded.registered_user_id
+         ON CONFLICT (session_id) DO UPDATE SET registered_user_id = excluded.registered_user_id,
+             params = excluded.params
          WHERE ui_auth_sessions.registered_user_id IS NULL",
         &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params, &user_id],
     )?;

@@ -1,5 +1,6 @@
 //! Local accounts.
 
+use super::user_directory;
 use crate::{Any, DbError, Row, Tx};
 
 /// A local account.
@@ -86,7 +87,18 @@ pub fn insert(tx: &mut Tx, user: &User) -> Result<bool, DbError> {
             &user.appservice_id,
         ],
     )?;
+    user_directory::index_local(tx, &user.user_id)?;
     Ok(stored == 1)
+}
+
+/// Makes a guest's account one of a person. `false`, and nothing changed, when there is no such guest.
+pub fn upgrade_guest(tx: &mut Tx, user_id: &str, password_hash: Option<&str>) -> Result<bool, DbError> {
+    let upgraded = tx.execute(
+        "UPDATE users SET is_guest = 0, password_hash = $2 WHERE user_id = $1 AND is_guest = 1 AND deactivated = 0",
+        &[&user_id, &password_hash],
+    )?;
+    user_directory::index_local(tx, user_id)?;
+    Ok(upgraded == 1)
 }
 
 /// How many accounts of people are active: not deactivated, not guests, not of an application service.
@@ -152,14 +164,11 @@ pub fn set_suspended(tx: &mut Tx, user_id: &str, suspended: bool) -> Result<bool
 }
 
 /// Deactivates: no password, no third-party identifiers, marked for leaving all rooms.
-pub fn deactivate(tx: &mut Tx, user_id: &str, erase: bool) -> Result<(), DbError> {
+pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
-    if erase {
-        tx.execute_later("UPDATE users SET erased = 1 WHERE user_id = $1", &[&user_id])?;
-    }
     tx.execute_later("DELETE FROM user_threepids WHERE user_id = $1", &[&user_id])?;
     tx.execute_later("INSERT INTO users_to_part (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING", &[&user_id])?;
-    Ok(())
+    user_directory::index_local(tx, user_id)
 }
 
 /// Deactivated users who still have to leave their rooms.

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use plexus_store::maintenance::{check, stats};
+use plexus_store::DbError;
+use plexus_store::maintenance::{check, edit, stats};
 use plexus_store::migrate::MigrateError;
+use plexus_store::repo::registration_tokens::{self, RegistrationToken};
 use plexus_store::repo::server;
 use plexus_store::{Backend, OpenError};
 use plexus_testkit::{blank_places, databases};
@@ -45,5 +47,28 @@ fn a_database_without_a_schema_is_refused() {
         if place.options().backend() == Backend::Sqlite {
             assert!(!Path::new(&place.options().place()).exists(), "no file is made");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_changes_is_kept_when_it_succeeds() {
+    for db in databases() {
+        let options = db.place().options();
+        let token = |name: &str| RegistrationToken {
+            token: name.to_owned(),
+            uses_allowed: None,
+            pending: 0,
+            completed: 0,
+            expiry_ts: None,
+        };
+        assert!(edit::<_, DbError>(options, |tx| registration_tokens::insert(tx, &token("kept"))).unwrap().unwrap());
+        let failed = edit(options, |tx| {
+            registration_tokens::insert(tx, &token("undone"))?;
+            Err::<(), _>(DbError::Closed)
+        });
+        assert!(failed.unwrap().is_err());
+        let list = db.read::<_, DbError, _>(registration_tokens::list).await.unwrap();
+        assert_eq!(list, [token("kept")]);
+        db.write::<_, DbError, _>(|tx| registration_tokens::delete(tx, "kept")).await.unwrap();
     }
 }

@@ -14,7 +14,7 @@ fn staged(number: u8, origin: &str) -> NewStaged {
 }
 
 #[tokio::test]
-async fn what_fails_is_set_aside_until_the_next_start_and_given_up_in_the_end() {
+async fn what_fails_waits_until_its_time_has_come_and_keeps_nobody_waiting() {
     for db in databases() {
         let events = [staged(1, "a"), staged(2, "a"), staged(3, "b")];
         db.write(move |tx| received::stage(tx, &events)).await.unwrap();
@@ -25,19 +25,31 @@ async fn what_fails_is_set_aside_until_the_next_start_and_given_up_in_the_end() 
         let all = waiting().await;
         assert_eq!(all.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [1, 2, 3]);
         let failing = all[1].0;
-        for start in 1..=3 {
-            let failures = db.write(move |tx| received::set_aside(tx, failing)).await.unwrap();
-            assert_eq!(failures, start);
+        assert_eq!(db.read(received::next_retry).await.unwrap(), None);
+        for time in 1..=3 {
+            db.write(move |tx| received::set_aside(tx, failing, time * 1_000)).await.unwrap();
             assert_eq!(waiting().await.len(), 2);
-            let of_a = db.read(|tx| {
-                Ok::<_, DbError>((received::count_of(tx, "a", 50)?, received::staged_by(tx, 1, "a", 50)?.len()))
+            let counts = db.read(move |tx| {
+                let by_a = received::staged_by(tx, 1, "a", 50)?.len();
+                Ok::<_, DbError>((received::count_of(tx, "a", 50)?, by_a, received::failures(tx, failing, "a", 50)?))
             });
-            assert_eq!(of_a.await.unwrap(), (1, 1), "what is set aside does not keep others waiting");
-            let given_up = db.write(|tx| received::take_up(tx, 3)).await.unwrap();
-            assert_eq!(given_up.len(), usize::from(start == 3));
-            assert_eq!(waiting().await.len(), if start == 3 { 2 } else { 3 });
+            assert_eq!(counts.await.unwrap(), (1, 1, (i64::try_from(time).unwrap(), 1)));
+            assert_eq!(db.read(received::next_retry).await.unwrap(), Some(time * 1_000));
+            let take_up = async |upto: u64| db.write(move |tx| received::take_up(tx, upto)).await.unwrap();
+            assert_eq!(take_up(time * 1_000 - 1).await, Vec::<i64>::new());
+            assert_eq!(waiting().await.len(), 2);
+            assert_eq!(take_up(time * 1_000).await, vec![1_i64]);
+            assert_eq!(waiting().await.len(), 3);
         }
+        // Who sends it once more may have what it lacks.
+        db.write(move |tx| received::set_aside(tx, failing, 9_000)).await.unwrap();
+        let by_another = [staged(2, "b"), staged(1, "b")];
+        db.write(move |tx| received::stage(tx, &by_another)).await.unwrap();
+        let by_b = db.read(|tx| received::staged_by(tx, 1, "b", 50)).await.unwrap();
+        assert_eq!(by_b.iter().map(|event| event.event_id[0]).collect::<Vec<_>>(), [2, 3]);
+        let failures = db.read(move |tx| received::failures(tx, failing, "b", 50)).await.unwrap();
+        assert_eq!(failures, (0, 0));
         let without = db.read(|tx| received::staged(tx, 1, i64::MIN, &["a".to_owned()], 50)).await.unwrap();
-        assert_eq!(without.iter().map(|event| event.event_id[0]).collect::<Vec<_>>(), [3]);
+        assert_eq!(without.iter().map(|event| event.event_id[0]).collect::<Vec<_>>(), [2, 3]);
     }
 }

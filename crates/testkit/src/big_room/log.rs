@@ -18,6 +18,7 @@ pub(super) struct Log {
     by_id: HashMap<EventId, usize>,
     state: BTreeMap<Key, usize>,
     joined: HashSet<String>,
+    handed_in: HashSet<String>,
 }
 
 pub(super) struct Logged {
@@ -26,6 +27,7 @@ pub(super) struct Logged {
     /// Type and state key.
     key: Option<Key>,
     auth_events: Vec<usize>,
+    prev_events: Vec<usize>,
 }
 
 impl Log {
@@ -49,8 +51,9 @@ impl Log {
             pdu.auth_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
         // From room version 12 on the room's id stands for the first event.
         auth_events.extend((at > 0 && pdu.rules().create_event_is_room_id).then_some(0));
+        let prev_events = pdu.prev_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
         let json = Bytes::from(pdu.json().to_owned());
-        self.events.push(Logged { id: pdu.event_id().clone(), json, key, auth_events });
+        self.events.push(Logged { id: pdu.event_id().clone(), json, key, auth_events, prev_events });
     }
 
     pub fn len(&self) -> usize {
@@ -73,9 +76,40 @@ impl Log {
         self.events.last().map(|event| event.id.clone())
     }
 
+    /// The ids of the last `count` events.
+    pub fn last_ids(&self, count: usize) -> Vec<String> {
+        self.events.iter().rev().take(count).map(|event| event.id.to_string()).collect()
+    }
+
     pub fn find(&self, id: &str) -> Option<(usize, &Logged)> {
         let at = *self.by_id.get(&EventId::try_from(id).ok()?)?;
         Some((at, self.events.get(at)?))
+    }
+
+    /// Whether an event is a join that another server handed in.
+    pub fn joins_others(&self, id: &str) -> bool {
+        self.handed_in.contains(id)
+    }
+
+    /// Adds a join that another server hands in.
+    pub fn hand_in(&mut self, pdu: &Pdu) {
+        self.handed_in.insert(pdu.event_id().to_string());
+        self.add(pdu);
+    }
+
+    /// Events that come before `from`, the newest first, at most `limit`: neither `from` nor `known`, nor what only
+    /// those lead to.
+    pub fn back_from(&self, from: &[String], known: &[String], limit: usize) -> Vec<Bytes> {
+        let number = |id: &String| self.find(id).map(|(at, _)| at);
+        let known: HashSet<usize> = known.iter().filter_map(number).collect();
+        let prev_events = |at: usize| self.events[at].prev_events.iter().copied().filter(|at| !known.contains(at));
+        let mut open: BTreeSet<usize> = from.iter().filter_map(number).flat_map(prev_events).collect();
+        let mut found = Vec::new();
+        while let Some(at) = open.pop_last().filter(|_| found.len() < limit) {
+            found.push(self.events[at].json.clone());
+            open.extend(prev_events(at));
+        }
+        found
     }
 
     /// The servers that have joined users.
@@ -97,20 +131,21 @@ impl Log {
         events.map(|event| event.id.clone()).collect()
     }
 
-    /// The state before event number `at`, and what allowed it. Without members there is only the member event of `kept`.
-    pub fn before(&self, at: usize, only_member: Option<&str>) -> Told {
-        let (state, chain) = self.before_numbers(at, only_member);
+    /// The state before event number `at`, and what allowed it and, if `with_own`, the event. Without members there is
+    /// only the member event of `only_member`.
+    pub fn before(&self, at: usize, only_member: Option<&str>, with_own: bool) -> Told {
+        let (state, chain) = self.before_numbers(at, only_member, with_own);
         let json = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].json.clone()).collect();
         Told { state: json(state), auth_chain: json(chain) }
     }
 
     pub fn ids_before(&self, at: usize) -> (Vec<String>, Vec<String>) {
-        let (state, chain) = self.before_numbers(at, None);
+        let (state, chain) = self.before_numbers(at, None, true);
         let ids = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].id.to_string()).collect();
         (ids(state), ids(chain))
     }
 
-    fn before_numbers(&self, at: usize, only_member: Option<&str>) -> (Vec<usize>, Vec<usize>) {
+    fn before_numbers(&self, at: usize, only_member: Option<&str>, with_own: bool) -> (Vec<usize>, Vec<usize>) {
         let mut state: BTreeMap<&Key, usize> = BTreeMap::new();
         for (number, event) in self.events.iter().enumerate().take(at) {
             if let Some(key) = &event.key {
@@ -121,7 +156,7 @@ impl Log {
             state.retain(|(event_type, state_key), _| event_type != "m.room.member" || state_key == user);
         }
         let state: Vec<usize> = state.into_values().collect();
-        let mut chain = self.chain(state.iter().copied().chain([at]).collect());
+        let mut chain = self.chain(state.iter().copied().chain(with_own.then_some(at)).collect());
         if only_member.is_some() {
             state.iter().for_each(|number| _ = chain.remove(number));
         }

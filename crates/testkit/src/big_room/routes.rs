@@ -1,5 +1,6 @@
 //! What the host of a room answers.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -7,17 +8,24 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use futures_util::stream;
-use plexus_protocol::event::Pdu;
+use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::UserId;
 use serde_json::{Value, json};
 
 use super::{HostedRoom, Told};
 
-type Rooms = Arc<OnceLock<Arc<HostedRoom>>>;
-type Asked = Query<std::collections::HashMap<String, String>>;
+/// The room, once it is made, on a server that is in it.
+#[derive(Clone)]
+pub(super) struct Rooms {
+    pub room: Arc<OnceLock<Arc<HostedRoom>>>,
+    /// Whether this is the server that the room was made on.
+    pub is_host: bool,
+}
+
+type Asked = Query<HashMap<String, String>>;
 
 /// An answer is sent in pieces of this size.
 const PIECE: usize = 64 * 1024;
@@ -29,16 +37,21 @@ pub(super) fn routes(room: Rooms) -> Router {
         .route(&at("v2/send_join/{room}/{event}"), put(send_join))
         .route(&at("v1/make_leave/{room}/{user}"), get(make_leave))
         .route(&at("v2/send_leave/{room}/{event}"), put(send_leave))
+        .route(&at("v1/send_join/{room}/{event}"), put(send_join_v1))
+        .route(&at("v1/send_leave/{room}/{event}"), put(send_leave_v1))
+        .route(&at("v1/timestamp_to_event/{room}"), get(near))
         .route(&at("v1/state/{room}"), get(state))
         .route(&at("v1/state_ids/{room}"), get(state_ids))
         .route(&at("v1/event/{event}"), get(event))
         .route(&at("v1/event_auth/{room}/{event}"), get(event_auth))
+        .route(&at("v1/backfill/{room}"), get(backfill))
+        .route(&at("v1/get_missing_events/{room}"), post(get_missing_events))
         .route(&at("v1/send/{txn}"), put(send))
         .with_state(room)
 }
 
 fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Refusal> {
-    rooms.get().map(Arc::clone).ok_or(Refusal("M_NOT_FOUND"))
+    rooms.room.get().map(Arc::clone).ok_or(Refusal("M_NOT_FOUND"))
 }
 
 /// An answer with status 404 and this error code.
@@ -51,35 +64,76 @@ impl IntoResponse for Refusal {
 }
 
 async fn make_join(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Refusal> {
+    if hosted(&rooms)?.ways().refuses_joins {
+        let refusal = json!({ "errcode": "M_FORBIDDEN", "error": "not you" }).to_string();
+        return Ok((StatusCode::FORBIDDEN, refusal).into_response());
+    }
     make(&rooms, &user, "join")
 }
 
 async fn make_leave(State(rooms): State<Rooms>, Path((_, user)): Path<(String, String)>) -> Result<Response, Refusal> {
+    if hosted(&rooms)?.ways().fails_leaves {
+        return Ok((StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response());
+    }
     make(&rooms, &user, "leave")
 }
 
 fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Refusal> {
     let room = hosted(rooms)?;
     let user = UserId::try_from(user).map_err(|_| Refusal("M_INVALID_PARAM"))?;
-    let event = room.template(&user, "m.room.member", Some(user.as_str()), &json!({ "membership": membership }));
-    let event: Value = serde_json::from_str(&event.to_json()).map_err(|_| Refusal("M_UNKNOWN"))?;
+    let mut content = json!({ "membership": membership });
+    if let Some(authoriser) = room.ways().authoriser.filter(|_| membership == "join") {
+        content["join_authorised_via_users_server"] = json!(authoriser.as_str());
+    }
+    let event = room.template(&user, "m.room.member", Some(user.as_str()), &content);
+    let mut event: Value = serde_json::from_str(&event.to_json()).map_err(|_| Refusal("M_UNKNOWN"))?;
+    let last = room.ways().prev_events;
+    if last > 1 {
+        event["prev_events"] = json!(room.log().last_ids(last));
+    }
     Ok(json!({ "room_version": room.version().as_str(), "event": event }).to_string().into_response())
 }
 
 async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    if room.ways().only_version_1 {
+        return Err(Refusal("M_UNRECOGNIZED"));
+    }
+    take_join(&room, &asked, &body)
+}
+
+async fn send_join_v1(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
+    let answer = take_join(&*hosted(&rooms)?, &HashMap::new(), &body)?;
+    with_status(answer).await
+}
+
+async fn send_leave_v1(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
+    let answer = take_leave(&*hosted(&rooms)?, &body)?;
+    with_status(answer).await
+}
+
+/// As version 1 has it: the status and the answer in an array.
+async fn with_status(answer: Response) -> Result<Response, Refusal> {
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.map_err(|_| Refusal("M_UNKNOWN"))?;
+    Ok([&b"[200, "[..], &body, &b"]\n"[..]].concat().into_response())
+}
+
+fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -> Result<Response, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal("M_NOT_JSON"))?;
     let join = Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?;
     let ways = room.ways();
+    let (name, key) = room.servers.first().ok_or(Refusal("M_UNKNOWN"))?;
+    let join = if ways.authoriser.is_some() { sign::add_signature(&join, key, name) } else { join };
     let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
     let creator = room.creator();
     let only_member = omits.then_some(creator.as_str());
     let (mut told, servers) = {
         let mut log = room.log();
-        let servers = log.servers();
-        log.add(&join);
+        let mut servers = log.servers();
+        servers.extend(ways.other_servers);
+        log.hand_in(&join);
         let (at, _) = log.find(join.event_id().as_str()).ok_or(Refusal("M_UNKNOWN"))?;
-        (log.before(at, only_member), servers)
+        (log.before(at, only_member, ways.tells_what_allows_joins), servers)
     };
     told.state.extend(ways.also);
     let head = json!({
@@ -87,44 +141,52 @@ async fn send_join(State(rooms): State<Rooms>, Query(asked): Asked, body: Bytes)
         "members_omitted": omits,
         "servers_in_room": servers,
     });
-    let event = [&b"\"event\":"[..], &body].concat();
+    let event = format!("\"event\":{}", join.json());
     Ok(in_pieces(&head, "state", told, Some(event.into()), ways.joins_break_off))
 }
 
 async fn send_leave(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    if room.ways().only_version_1 {
+        return Err(Refusal("M_UNRECOGNIZED"));
+    }
+    take_leave(&room, &body)
+}
+
+fn take_leave(room: &HostedRoom, body: &Bytes) -> Result<Response, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal("M_NOT_JSON"))?;
     room.add(&Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?);
     Ok("{}".into_response())
 }
 
 /// Waits until the state is to be told.
-async fn told(room: &HostedRoom) -> Result<(), Refusal> {
+async fn told(rooms: &Rooms, event: &str) -> Result<Arc<HostedRoom>, Refusal> {
+    let room = hosted(rooms)?;
     // The room outlives its answers.
     let _ = room.state_is_told.subscribe().wait_for(|told| *told).await;
-    if room.ways().refuses_state { Err(Refusal("M_NOT_FOUND")) } else { Ok(()) }
+    let ways = room.ways();
+    let refuses = ways.refuses_state || (ways.refuses_state_at_joins && room.log().joins_others(event));
+    if refuses && rooms.is_host { Err(Refusal("M_NOT_FOUND")) } else { Ok(room) }
 }
 
 async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
-    let room = hosted(&rooms)?;
-    told(&room).await?;
+    let id = asked.get("event_id").map_or("", String::as_str);
+    let room = told(&rooms, id).await?;
     let mut ways = room.ways();
     room.set_ways(|now| ways.states_break_off = now.states_break_off.take());
     let mut told = {
         let log = room.log();
-        let id = asked.get("event_id").map_or("", String::as_str);
         let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
-        log.before(at, None)
+        log.before(at, None, true)
     };
     told.state.extend(ways.also);
     Ok(in_pieces(&json!({}), "pdus", told, None, ways.states_break_off))
 }
 
 async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
-    let room = hosted(&rooms)?;
-    told(&room).await?;
-    let log = room.log();
     let id = asked.get("event_id").map_or("", String::as_str);
+    let room = told(&rooms, id).await?;
+    let log = room.log();
     let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
     Ok(json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids }).to_string().into_response())
@@ -138,6 +200,23 @@ async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Res
     Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
 }
 
+/// The event that is nearest to `ts`.
+async fn near(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    if let Some(lie) = room.ways().nearest {
+        return Ok(lie.to_string().into_response());
+    }
+    let ts: u64 = asked.get("ts").and_then(|ts| ts.parse().ok()).ok_or(Refusal("M_INVALID_PARAM"))?;
+    let forward = asked.get("dir").is_some_and(|dir| dir == "f");
+    let times = room.events().into_iter().map(|(id, event)| (event["origin_server_ts"].as_u64().unwrap_or(0), id));
+    let found = match forward {
+        true => times.filter(|(at, _)| *at >= ts).min_by_key(|(at, _)| *at),
+        false => times.filter(|(at, _)| *at <= ts).max_by_key(|(at, _)| *at),
+    };
+    let (at, id) = found.ok_or(Refusal("M_NOT_FOUND"))?;
+    Ok(json!({ "event_id": id, "origin_server_ts": at }).to_string().into_response())
+}
+
 async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let log = room.log();
@@ -145,6 +224,45 @@ async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, Str
     let chain = log.auth_chain(at);
     let chain: Vec<&str> = chain.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
     Ok(format!("{{\"auth_chain\":[{}]}}", chain.join(",")).into_response())
+}
+
+/// The events that are named, with what comes before them.
+async fn backfill(State(rooms): State<Rooms>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    let mut limit = 0_usize;
+    let mut from = Vec::new();
+    for (name, value) in asked {
+        match &*name {
+            "v" => from.push(value),
+            "limit" => limit = value.parse().map_err(|_| Refusal("M_INVALID_PARAM"))?,
+            _ => {}
+        }
+    }
+    let events = room.history(&from, &[], limit)?;
+    Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": events }).to_string().into_response())
+}
+
+async fn get_missing_events(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
+    let room = hosted(&rooms)?;
+    let asked: Value = serde_json::from_slice(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
+    let ids = |name: &str| {
+        let ids = asked[name].as_array().into_iter().flatten();
+        ids.filter_map(|id| Some(id.as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    let limit = asked["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10).min(20);
+    let mut events = room.history(&ids("latest_events"), &ids("earliest_events"), limit)?;
+    events.reverse();
+    Ok(json!({ "events": events }).to_string().into_response())
+}
+
+impl HostedRoom {
+    fn history(&self, from: &[String], known: &[String], limit: usize) -> Result<Vec<Value>, Refusal> {
+        if self.ways().refuses_history {
+            return Err(Refusal("M_NOT_FOUND"));
+        }
+        let events = self.log().back_from(from, known, limit);
+        events.iter().map(|event| serde_json::from_slice(event).map_err(|_| Refusal("M_UNKNOWN"))).collect()
+    }
 }
 
 /// What the joined server sends is part of the room.

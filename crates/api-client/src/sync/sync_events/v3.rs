@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_delivery::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
-use plexus_http::{ApiError, AuthGuest, Query, RawJson, State};
+use plexus_http::{ApiError, AuthGuest, LongPolling, Query, RawJson, State};
 use serde::Deserialize;
 
 use crate::own_echoes::OwnEchoes;
@@ -34,6 +34,7 @@ pub async fn handle(
     State(engine): State<Arc<SyncEngine>>,
     State(filters): State<Arc<Filters>>,
     State(echoes): State<Arc<OwnEchoes>>,
+    LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
 ) -> Result<RawJson, ApiError> {
     let filter = match parameters.filter.as_deref() {
@@ -60,6 +61,7 @@ pub async fn handle(
         timeout: Duration::from_millis(parameters.timeout).min(MAX_TIMEOUT),
         set_presence,
         state_after: parameters.use_state_after || parameters.use_state_after_unstable,
+        long_poll,
     };
     let answer = engine.sync(request).await;
     echoes.answered(&requester).await;

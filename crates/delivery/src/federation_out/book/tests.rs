@@ -4,6 +4,14 @@ fn server(name: &str) -> ServerName {
     name.parse().unwrap()
 }
 
+fn due(server: &ServerName) -> CameBack {
+    CameBack { server: server.clone(), is_up: false }
+}
+
+fn typing(content: &str) -> Ephemeral {
+    Ephemeral::Typing { key: "!r @u".into(), content: content.into() }
+}
+
 #[test]
 fn who_has_got_everything_costs_nothing() {
     let mut book = Book::new(5, Vec::new(), Vec::new());
@@ -25,16 +33,17 @@ fn one_that_fails_gets_a_cursor_and_holds_up_nobody() {
     book.news(server("a"), 0, 1);
     book.news(server("b"), 0, 1);
     book.distributed = 1;
-    let (a, b) = (book.next(Lane::Prompt).unwrap().server, book.next(Lane::Prompt).unwrap().server);
-    book.failed(&a, false);
-    book.sent(&b, 1, false, Vec::new());
+    let (turn, other) = (book.next(Lane::Prompt).unwrap(), book.next(Lane::Prompt).unwrap());
+    let a = turn.server.clone();
+    book.failed(turn, false);
+    book.sent(&other.server, 1, false, Vec::new());
     let progress = book.progress().unwrap();
     assert_eq!(progress, Progress { position: 1, behind: vec![(a.clone(), 0)], caught_up: Vec::new() });
     assert_eq!(book.everybody_has(), 0);
     book.news(a.clone(), 1, 2);
     book.distributed = 2;
     assert!(book.next(Lane::Prompt).is_none());
-    book.came_back(&a);
+    book.came_back(&due(&a));
     assert!(book.next(Lane::Prompt).is_none());
     let turn = book.next(Lane::Slow).unwrap();
     assert_eq!((turn.cursor, turn.upto), (0, 2));
@@ -62,9 +71,46 @@ fn one_that_talks_to_us_while_it_fails_is_tried_again() {
     let mut book = Book::new(0, Vec::new(), Vec::new());
     book.news(server("a"), 0, 1);
     let turn = book.next(Lane::Prompt).unwrap();
-    book.came_back(&turn.server);
-    book.failed(&turn.server, false);
+    book.came_back(&due(&turn.server));
+    book.failed(turn, false);
     assert!(book.next(Lane::Slow).is_some());
+}
+
+#[test]
+fn nothing_is_lost_while_a_server_is_about_to_be_tried_again() {
+    let mut book = Book::new(0, Vec::new(), Vec::new());
+    book.ephemeral(server("a"), typing("{}"));
+    let turn = book.next(Lane::Prompt).unwrap();
+    book.failed(turn, true);
+    book.ephemeral(server("a"), Ephemeral::Typing { key: "!r @v".into(), content: "{}".into() });
+    book.came_back(&due(&server("a")));
+    assert!(book.next(Lane::Prompt).is_none());
+    let turn = book.next(Lane::Slow).unwrap();
+    assert!(turn.ephemeral.len() == 2 && !turn.was_away);
+    assert_eq!(book.progress(), None);
+    // What it can do without is not kept once it is left alone.
+    book.failed(turn, false);
+    assert!(book.destinations.is_empty());
+}
+
+#[test]
+fn one_that_is_up_does_not_wait_among_the_slow() {
+    let up = |server: &ServerName| CameBack { server: server.clone(), is_up: true };
+    let mut book = Book::new(0, Vec::new(), Vec::new());
+    book.news(server("a"), 0, 1);
+    let turn = book.next(Lane::Prompt).unwrap();
+    book.failed(turn, true);
+    book.came_back(&up(&server("a")));
+    let turn = book.next(Lane::Prompt).unwrap();
+    // Also when it talks to us while it fails, or while its turn among the slow has not come.
+    book.came_back(&up(&server("a")));
+    book.failed(turn, false);
+    let turn = book.next(Lane::Prompt).unwrap();
+    book.failed(turn, false);
+    book.came_back(&due(&server("a")));
+    book.came_back(&up(&server("a")));
+    assert!(book.next(Lane::Prompt).is_some());
+    assert!(book.next(Lane::Slow).is_none());
 }
 
 #[test]
@@ -81,7 +127,6 @@ fn a_cursor_of_the_last_run_is_where_it_goes_on() {
 #[test]
 fn one_that_takes_long_gives_way_and_loses_nothing() {
     let mut book = Book::new(0, Vec::new(), Vec::new());
-    let typing = |content: &str| Ephemeral::Typing { key: "!r @u".into(), content: content.into() };
     book.ephemeral(server("a"), typing("{}"));
     book.messages(server("a"));
     book.news(server("b"), 0, 1);
@@ -138,7 +183,7 @@ fn messages_that_are_held_back_hold_up_nothing_else() {
     assert!(!turn.to_device && turn.cursor == 1);
     book.sent(&turn.server, 2, false, Vec::new());
     assert!(book.next(Lane::Prompt).is_none());
-    book.came_back(&turn.server);
+    book.came_back(&due(&turn.server));
     assert!(book.next(Lane::Prompt).unwrap().to_device);
     book.sent(&turn.server, 2, false, Vec::new());
     assert!(book.destinations.is_empty());

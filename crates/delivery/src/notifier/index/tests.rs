@@ -37,7 +37,7 @@ fn users_and_devices() {
     index.apply(&[
         Change::AccountData { user: user("@a:x"), room: None, position: 6 },
         Change::ToDevice { user: user("@a:x"), device: "D".into(), position: 7 },
-        Change::DeviceList { user: user("@b:x"), position: 8 },
+        Change::DeviceList { user: user("@b:x"), private: false, position: 8 },
     ]);
     assert_eq!(index.account_data_changed(&user("@a:x"), 5), Known::Yes(true));
     assert_eq!(index.account_data_changed(&user("@a:x"), 6), Known::Yes(false));
@@ -45,9 +45,9 @@ fn users_and_devices() {
     assert_eq!(index.account_data_changed(&user("@b:x"), 4), Known::No);
     assert_eq!(index.to_device_changed(&user("@a:x"), "D", 6), Known::Yes(true));
     assert_eq!(index.to_device_changed(&user("@a:x"), "E", 6), Known::Yes(false));
-    assert_eq!(index.device_lists(5, 8), Known::Yes(vec![user("@b:x")]));
-    assert_eq!(index.device_lists(5, 7), Known::Yes(vec![]));
-    assert_eq!(index.device_lists(4, 8), Known::No);
+    assert_eq!(index.device_lists(&user("@c:x"), 5, 8), Known::Yes(vec![user("@b:x")]));
+    assert_eq!(index.device_lists(&user("@c:x"), 5, 7), Known::Yes(vec![]));
+    assert_eq!(index.device_lists(&user("@c:x"), 4, 8), Known::No);
 }
 
 #[test]

@@ -30,11 +30,30 @@ pub enum StateReadError {
     Pieces(#[from] PiecesError),
     #[error(transparent)]
     Member(#[from] serde_json::Error),
+    #[error("not an array of 200 and an object")]
+    Status,
 }
+
+/// What the object is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// Nothing.
+    Nothing,
+    /// `[200, …]`, of which so many bytes have been read: version 1 of `send_join`.
+    Begin(usize),
+    /// The object of such an array, or the rest of it.
+    Within,
+    /// The array has ended.
+    End,
+}
+
+/// How the body of a response of version 1 begins, but for whitespace.
+const STATUS: &[u8] = b"[200,";
 
 /// Reads the body chunk by chunk. It holds one part of the events and one member at a time.
 #[derive(Debug)]
 pub struct StateReader {
+    around: Around,
     object: ObjectReader,
     parts: VecDeque<StatePart>,
     /// Events of the array that is being read.
@@ -53,7 +72,17 @@ impl StateReader {
     /// A reader at the start of a body.
     #[must_use]
     pub fn new() -> Self {
-        Self { object: ObjectReader::new(WANTED), parts: VecDeque::new(), events: Vec::new(), list: "" }
+        Self::within(Around::Nothing)
+    }
+
+    /// A reader at the start of a body of version 1 of `send_join`, which says the status once more.
+    #[must_use]
+    pub fn with_status() -> Self {
+        Self::within(Around::Begin(0))
+    }
+
+    fn within(around: Around) -> Self {
+        Self { around, object: ObjectReader::new(WANTED), parts: VecDeque::new(), events: Vec::new(), list: "" }
     }
 
     /// Reads the next chunk of the body.
@@ -61,9 +90,35 @@ impl StateReader {
     /// # Errors
     /// When the body is malformed. Nothing more can be read then.
     pub fn read(&mut self, chunk: &[u8]) -> Result<(), StateReadError> {
+        let chunk = self.read_begin(chunk)?;
         let mut pieces = Vec::new();
-        self.object.read(chunk, |piece| pieces.push(piece))?;
+        match self.object.read(chunk, |piece| pieces.push(piece)) {
+            // The end of the array; nobody needs what may follow it.
+            Err(PiecesError::Syntax { byte: b']', .. }) if self.around == Around::Within && self.object.has_ended() => {
+                self.around = Around::End;
+            }
+            read => read?,
+        }
         pieces.into_iter().try_for_each(|piece| self.take(piece))
+    }
+
+    /// Reads what is before the object. Returns the rest of the chunk.
+    fn read_begin<'c>(&mut self, chunk: &'c [u8]) -> Result<&'c [u8], StateReadError> {
+        let mut rest = chunk;
+        while let Around::Begin(read) = self.around {
+            let Some(expected) = STATUS.get(read) else {
+                self.around = Around::Within;
+                break;
+            };
+            let Some((byte, behind)) = rest.split_first() else { break };
+            if byte == expected {
+                self.around = Around::Begin(read + 1);
+            } else if !byte.is_ascii_whitespace() {
+                return Err(StateReadError::Status);
+            }
+            rest = behind;
+        }
+        Ok(if self.around == Around::End { &[] } else { rest })
     }
 
     /// Returns the next part that is complete.
@@ -77,6 +132,9 @@ impl StateReader {
     /// When the body breaks off.
     pub fn finish(mut self) -> Result<Option<StatePart>, StateReadError> {
         self.end_list();
+        if matches!(self.around, Around::Begin(_) | Around::Within) {
+            return Err(StateReadError::Status);
+        }
         self.object.finish()?;
         Ok(self.parts.pop_front())
     }
@@ -126,4 +184,41 @@ impl StateReader {
 
 fn member<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many state events there are in a body that comes in chunks of `size` bytes.
+    fn read(body: &str, size: usize) -> Result<usize, StateReadError> {
+        let mut reader = StateReader::with_status();
+        for chunk in body.as_bytes().chunks(size) {
+            reader.read(chunk)?;
+        }
+        let mut events = 0;
+        let mut count = |part: StatePart| match part {
+            StatePart::State(state) => events += state.len(),
+            other => panic!("{other:?}"),
+        };
+        while let Some(part) = reader.next_part() {
+            count(part);
+        }
+        reader.finish()?.map(&mut count);
+        Ok(events)
+    }
+
+    #[test]
+    fn a_response_of_version_1_is_read_in_chunks_of_any_size() {
+        let body = " [ 200 , {\"state\":[{\"a\":\"]}\"},{}],\"origin\":\"x\"} ] ";
+        for size in 1..=body.len() {
+            assert_eq!(read(body, size).unwrap(), 2, "{size}");
+        }
+        for bad in ["{\"state\":[]}", "[403,{}]", "[200,{}", "[200,{\"state\":[]", "[200,", "", "[200,{}}", "[200,[]]"]
+        {
+            for size in [1, 100] {
+                assert!(read(bad, size).is_err(), "{bad}");
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use plexus_base::{Clock, Random};
 use plexus_net::federation::FederationError;
@@ -11,13 +12,14 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{
-    Asked, Entrance, MissingEvents, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template, Waiting,
+    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template,
+    Waiting,
 };
 use plexus_rooms::serve::{self, MissingFrom};
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{
-    EventSender, MembershipChange, MembershipChanger, MembershipError, NewEvent, PduReceiver, Room, RoomCreator, Rooms,
-    RoomsOptions,
+    EventSender, Filled, MembershipChange, MembershipChanger, MembershipError, NewEvent, PduReceiver, Room,
+    RoomCreator, Rooms, RoomsOptions,
 };
 use plexus_testkit::TestPlace;
 use serde_json::value::RawValue;
@@ -226,6 +228,7 @@ impl Server {
             cache_bytes: 16 << 20,
             describing: plexus_rooms::stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(clock),
+            forget_on_leave: false,
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), wire));
         Self {
@@ -253,6 +256,14 @@ impl Server {
     /// Fetches what was before; whether there may be more.
     pub async fn page_back(&self, room: &Arc<Room>) -> bool {
         self.receiver.backfill(room).await.unwrap()
+    }
+
+    /// Fetches what is missing from the newest gap of the timeline; whether there may be more.
+    pub async fn fill_gap(&self, room: &Arc<Room>) -> bool {
+        match room.view().gaps.first_open(i64::MIN, i64::MAX, Direction::Backward) {
+            Some(gap) => self.receiver.fill_gap(room, gap.gap_nid).await.unwrap() == Filled::Some,
+            None => false,
+        }
     }
 
     pub async fn join_here(&self, room: &Room, user: &str) -> Done {
@@ -453,6 +464,14 @@ impl Peers for Wire {
 
     fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> Asked<'a, ()> {
         Box::pin(async move { Err(self.refused(server, "nobody declines here")) })
+    }
+
+    fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId, _: Duration) -> Asked<'a, Object> {
+        Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
+    }
+
+    fn event_near<'a>(&'a self, server: &'a ServerName, _: &'a RoomId, _: u64, _: Direction) -> Asked<'a, NearEvent> {
+        Box::pin(async move { Err(self.refused(server, "nobody looks for a time here")) })
     }
 
     fn invite<'a>(&'a self, server: &'a ServerName, _: &'a Pdu, _: Vec<RawPdu>) -> Asked<'a, RawPdu> {

@@ -1,13 +1,16 @@
 //! Events on their way to other servers.
 
+use std::time::Duration;
+
+use plexus_base::Clock;
 use plexus_testkit::TestServer;
 use serde_json::json;
 
-use super::away::{Away, CLIENT, bodies, say};
+use super::away::{Away, CLIENT, Transaction, bodies, say};
 
 /// Servers that fail are tried again after a second, and within one try once.
 const IMPATIENT: &str = "federation: {destination_min_retry_interval: 1s, destination_max_retry_interval: 1s, \
-                         destination_retry_multiplier: 1, max_short_retries: 0}";
+                         destination_retry_multiplier: 1, max_short_retries: 0, max_long_retries: 0}";
 
 #[tokio::test]
 async fn events_arrive_once_and_in_order_also_after_a_failure() {
@@ -61,6 +64,62 @@ async fn a_server_that_fails_catches_up_after_a_restart_and_holds_up_nobody() {
         say(&server, &alice, &room, "last").await;
         let (here, there) = (away.messages(121).await, other.messages(121).await);
         assert_eq!((here.len(), there.len()), (121, 121));
+    }
+}
+
+/// How many transactions were refused.
+fn refused(transactions: &[Transaction]) -> usize {
+    transactions.iter().filter(|it| !it.taken).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_away_for_seconds_gets_everything_within_seconds() {
+    for place in plexus_testkit::places() {
+        let clock = Clock::manual(1_800_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let room = away.room(&server, &alice).await;
+        let moving = async || {
+            let mut every = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                every.tick().await;
+                clock.advance(Duration::from_millis(250));
+            }
+        };
+        let began = clock.now_ms();
+        away.fail(true);
+        let event = say(&server, &alice, &room, "hello").await;
+        let receipt = format!("{CLIENT}/rooms/{room}/receipt/m.read/{event}");
+        server.post(&receipt, &alice.token, json!({})).await.ok();
+        // The first try, and three more within four seconds.
+        tokio::select! { _ = away.until(|them| refused(them) >= 4) => {}, () = moving() => {} }
+        assert!(clock.now_ms() - began < 10_000, "{}", clock.now_ms() - began);
+        away.fail(false);
+        let all = async { (away.messages(1).await, away.edu("m.receipt", |it| it.get(&room).is_some()).await) };
+        let (messages, read) = tokio::select! { all = all => all, () = moving() => unreachable!() };
+        assert_eq!(messages, ["hello"]);
+        assert_eq!(read[&room]["m.read"][&alice.id]["event_ids"], json!([event]));
+        assert!(clock.now_ms() - began < 60_000, "{}", clock.now_ms() - began);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_talks_to_us_is_tried_at_once() {
+    // Once while it is about to be tried again, once while it is left alone. No time passes.
+    for long in [10, 0] {
+        for place in plexus_testkit::places() {
+            let settings = format!("federation: {{max_short_retries: 0, max_long_retries: {long}}}");
+            let clock = Clock::manual(1_800_000_000_000);
+            let server = TestServer::on(place).clock(clock.clone()).config(&settings).start().await;
+            let (alice, away) = (server.register("alice").await, Away::start().await);
+            let room = away.room(&server, &alice).await;
+            away.fail(true);
+            say(&server, &alice, &room, "hello").await;
+            away.until(|them| refused(them) >= 1).await;
+            away.fail(false);
+            away.peer.get(&server, &format!("/_matrix/federation/v1/query/profile?user_id={}", alice.id)).await.ok();
+            assert_eq!(away.messages(1).await, ["hello"]);
+        }
     }
 }
 

@@ -158,6 +158,32 @@ async fn updates_are_followed() {
 }
 
 #[tokio::test]
+async fn changes_are_told_in_a_room_that_is_not_encrypted() {
+    for server in TestServer::on_each().await {
+        let devices = Devices { stream_id: 10, ids: vec!["A"], failing: false };
+        let devices = Arc::new(Mutex::new(devices));
+        let (alice, away) = (server.register("alice").await, bobs_server(&devices).await);
+        let body = json!({ "preset": "public_chat", "room_version": "11" });
+        let created = server.post(&format!("{CLIENT}/createRoom"), &alice.token, body).await;
+        let room = created.ok()["room_id"].as_str().unwrap().to_owned();
+        away.member(&server, &alice, &room, "join").await;
+        let two = Two { server, alice, room, away, devices };
+        for edu_type in ["m.device_list_update", "m.signing_key_update"] {
+            let now = two.now().await;
+            let content = json!({ "user_id": two.away.bob, "device_id": "A", "stream_id": 10, "prev_id": [] });
+            two.send(edu_type, edu_type, content).await;
+            two.told(&now).await;
+        }
+        assert_eq!(two.asked(), (0, 0), "nothing is kept of the devices");
+        two.away.member(&two.server, &two.alice, &two.room, "leave").await;
+        let now = two.now().await;
+        two.update("A", 11, &[10], json!({})).await;
+        let answer = two.server.get(&format!("{CLIENT}/sync?since={now}&timeout=0"), &two.alice.token).await;
+        assert!(answer.ok().get("device_lists").is_none());
+    }
+}
+
+#[tokio::test]
 async fn where_updates_are_missing_the_list_is_asked_for() {
     for two in Two::on_each().await {
         assert_eq!(two.devices().await, ["A"]);

@@ -1,10 +1,12 @@
 //! What servers tell each other besides events.
 
 use http::Method;
-use plexus_testkit::TestServer;
+use plexus_testkit::{TestServer, TestUser};
 use serde_json::{Value, json};
 
 use super::away::{Away, CLIENT, say, synced};
+use crate::accounts::with_password;
+use crate::accounts_keys::cross_signing;
 
 fn ephemeral<'a>(answer: &'a Value, room: &str, event_type: &str) -> Option<&'a Value> {
     let mut events = answer["rooms"]["join"][room]["ephemeral"]["events"].as_array()?.iter();
@@ -45,18 +47,22 @@ async fn what_local_users_do_is_told_to_other_servers() {
     }
 }
 
+/// Keys of a user's device, of which `key` is one.
+fn keys_of(user: &TestUser, key: &str) -> Value {
+    let id = format!("ed25519:{}", user.device_id);
+    json!({
+        "user_id": user.id, "device_id": user.device_id, "algorithms": [],
+        "keys": { id.as_str(): key }, "signatures": { user.id.as_str(): { id.as_str(): "signature" } },
+    })
+}
+
 #[tokio::test]
 async fn devices_are_told_in_sequence() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         away.room(&server, &alice).await;
-        let upload = async |user: &plexus_testkit::TestUser| {
-            let keys = json!({
-                "user_id": user.id, "device_id": user.device_id, "algorithms": [],
-                "keys": { format!("ed25519:{}", user.device_id): "key" },
-                "signatures": { user.id.as_str(): { format!("ed25519:{}", user.device_id): "signature" } },
-            });
-            let body = json!({ "device_keys": keys });
+        let upload = async |user: &TestUser| {
+            let body = json!({ "device_keys": keys_of(user, "key") });
             server.post(&format!("{CLIENT}/keys/upload"), &user.token, body).await.ok();
         };
         upload(&alice).await;
@@ -75,6 +81,91 @@ async fn devices_are_told_in_sequence() {
         server.request(Method::POST, &format!("{CLIENT}/logout"), Some(&second.token), Some(json!({}))).await.ok();
         let gone = away.edu("m.device_list_update", |content| content["deleted"] == true).await;
         assert_eq!((&gone["device_id"], gone.get("keys")), (&json!(second.device_id), None));
+        assert_eq!(gone["prev_id"], json!([told["stream_id"]]));
+    }
+}
+
+#[tokio::test]
+async fn the_same_device_changes_once_more_in_sequence_also_after_a_restart() {
+    for place in plexus_testkit::places() {
+        let mut server = TestServer::on(place).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        away.room(&server, &alice).await;
+        let upload = async |server: &TestServer, key: &str| {
+            let keys = keys_of(&alice, key);
+            let path = format!("{CLIENT}/keys/upload");
+            server.post(&path, &alice.token, json!({ "device_keys": keys })).await.ok();
+            let id = format!("ed25519:{}", alice.device_id);
+            away.edu("m.device_list_update", |content| content["keys"]["keys"][&id] == key).await
+        };
+        let first = upload(&server, "1").await;
+        let second = upload(&server, "2").await;
+        assert_eq!((&first["prev_id"], &second["prev_id"]), (&json!([]), &json!([first["stream_id"]])));
+        server.restart().await;
+        let third = upload(&server, "3").await;
+        assert_eq!(third["prev_id"], json!([second["stream_id"]]));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_begins_to_share_a_room_is_told_each_device() {
+    for server in TestServer::on_each().await {
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let phone = server.log_in("alice").await;
+        for device in [&alice, &phone] {
+            let body = json!({ "device_keys": keys_of(device, &device.device_id) });
+            server.post(&format!("{CLIENT}/keys/upload"), &device.token, body).await.ok();
+        }
+        let of = |user: &TestUser| {
+            let (user, device) = (user.id.clone(), user.device_id.clone());
+            move |content: &Value| content["user_id"] == user && content["device_id"] == device
+        };
+        // Bob comes into a room of Alice's.
+        let room = away.room(&server, &alice).await;
+        let first = away.edu("m.device_list_update", of(&alice)).await;
+        let second = away.edu("m.device_list_update", of(&phone)).await;
+        assert_eq!((&first["prev_id"], &second["prev_id"]), (&json!([]), &json!([first["stream_id"]])));
+        assert_eq!(second["keys"]["keys"][format!("ed25519:{}", phone.device_id)], json!(phone.device_id));
+
+        // Carol comes into a room in which Bob's server is.
+        let carol = server.register("carol").await;
+        let body = json!({ "device_keys": keys_of(&carol, "carol") });
+        server.post(&format!("{CLIENT}/keys/upload"), &carol.token, body).await.ok();
+        server.post(&format!("{CLIENT}/rooms/{room}/join"), &carol.token, json!({})).await.ok();
+        away.edu("m.device_list_update", of(&carol)).await;
+
+        // One that is in a room with her already is told nothing more.
+        let other = away.room(&server, &carol).await;
+        say(&server, &carol, &other, "hello").await;
+        let transactions = away.until(|all| all.iter().any(|it| it.body.to_string().contains("hello"))).await;
+        let edus = transactions.iter().flat_map(|it| it.body["edus"].as_array().unwrap());
+        let updates = edus.filter(|edu| edu["edu_type"] == "m.device_list_update");
+        assert_eq!(updates.filter(|edu| of(&carol)(&edu["content"])).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_user_signing_key_is_told_to_nobody_else() {
+    for server in TestServer::on_each().await {
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let room = away.room(&server, &alice).await;
+        let path = format!("{CLIENT}/keys/device_signing/upload");
+        let master = cross_signing(&alice, "master", 1, None);
+        server.post(&path, &alice.token, json!({ "master_key": master })).await.ok();
+        away.edu("m.signing_key_update", |content| content["master_key"] == master).await;
+        let told = away.until(|_| true).await.len();
+        let now = server.get(&format!("{CLIENT}/sync"), &alice.token).await.ok()["next_batch"].clone();
+        let key = json!({ "user_signing_key": cross_signing(&alice, "user_signing", 3, Some(1)) });
+        let first = server.post(&path, &alice.token, key.clone()).await;
+        assert_eq!(first.status, 401);
+        server.post(&path, &alice.token, with_password(&alice, &first.body["session"], key)).await.ok();
+        // Her own devices are.
+        let mine = |answer: &Value| answer["device_lists"]["changed"] == json!([alice.id]);
+        synced(&server, &alice, now.as_str().unwrap(), mine).await;
+        say(&server, &alice, &room, "hello").await;
+        let transactions = away.until(|all| all.iter().any(|it| it.body.to_string().contains("hello"))).await;
+        let edus = transactions[told..].iter().flat_map(|it| it.body["edus"].as_array().unwrap());
+        assert_eq!(edus.filter(|edu| edu["edu_type"] == "m.signing_key_update").count(), 0);
     }
 }
 

@@ -19,7 +19,10 @@ fn child(room: &str, via: &str) -> Value {
 }
 
 fn told(room: &str, join_rule: &str, children: &[Value]) -> Value {
+    // Spaces by their names.
+    let room_type = if room.starts_with("!space:") { json!("m.space") } else { json!("org.example.lounge") };
     json!({
+        "room_type": room_type,
         "room_id": room, "name": format!("the room {room}"), "num_joined_members": 3, "world_readable": false,
         "guest_can_join": false, "join_rule": join_rule, "children_state": children, "x": "not for clients",
     })
@@ -34,7 +37,8 @@ async fn peer() -> Peer {
             let rooms = ["inner", "private", "liar", "space"].map(|local| child(&id(local), &name));
             if room == id("space") {
                 let children = [
-                    told(&id("inner"), "public", &[child(&id("space"), &name)]),
+                    told(&id("inner"), "public", &[child(&id("hidden"), &name)]),
+                    told(&id("hidden"), "public", &[]),
                     told(&id("private"), "invite", &[]),
                     json!("no room at all"),
                 ];
@@ -82,6 +86,7 @@ async fn rooms_of_other_servers_are_told_as_they_tell_them() {
         let first = &told["children_state"][0];
         assert_eq!(first["content"], json!({ "via": [peer.name().as_str()] }));
         assert!(first.get("event_id").is_none(), "children are told stripped");
+        assert_eq!(all.body["rooms"][2]["children_state"], json!([]), "only a space has children");
 
         // Page by page, without asking again.
         let asked = peer.received().len();

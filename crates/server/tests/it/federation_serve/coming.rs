@@ -15,6 +15,12 @@ async fn leaving_and_declining() {
         assert_eq!(as_join.refusal(), (400, "M_INVALID_PARAM"));
         assert_eq!(submit(&server, &peer, "v2/send_leave", &room, &pdu, "").await.ok(), &json!({}));
         assert_eq!(membership(&server, &alice, &room, &bob).await.as_deref(), Some("leave"));
+        let old = submit(&server, &peer, "v1/send_join", &room, &pdu, "").await;
+        assert_eq!(old.refusal(), (400, "M_INVALID_PARAM"));
+        let (_, _) = join(&server, &peer, &room, &bob).await;
+        let pdu = signed(&peer, &make(&server, &peer, "leave", &room, &bob).await, |_| {});
+        assert_eq!(submit(&server, &peer, "v1/send_leave", &room, &pdu, "").await.ok(), &json!([200, {}]));
+        assert_eq!(membership(&server, &alice, &room, &bob).await.as_deref(), Some("leave"));
         let leave = path("v1/make_leave", &["!unknown:test.example", &bob]);
         assert_eq!(peer.get(&server, &leave).await.refusal(), (404, "M_NOT_FOUND"));
     }

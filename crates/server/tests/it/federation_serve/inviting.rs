@@ -1,5 +1,8 @@
+use axum::Router;
+use axum::routing::get;
+use plexus_http::JsonBody;
 use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::id::RoomId;
+use plexus_protocol::id::{RoomId, ServerName};
 
 use super::*;
 
@@ -103,6 +106,65 @@ async fn what_is_no_invite_of_ours_is_refused() {
         assert_eq!(answer.refusal(), (400, "M_INVALID_PARAM"));
         let sync = server.get("/_matrix/client/v3/sync", &alice.token).await;
         assert!(sync.ok()["rooms"]["invite"].as_object().is_none_or(|rooms| rooms.is_empty()));
+    }
+}
+
+/// The content of the invite that a peer receives when its user Bob is invited; `profile` answers for his profile.
+async fn invited_with<F>(
+    server: &TestServer,
+    name: &str,
+    profile: impl Fn() -> F + Clone + Send + Sync + 'static,
+) -> Value
+where
+    F: Future<Output = Value> + Send,
+{
+    let answer = move || {
+        let profile = profile.clone();
+        async move { JsonBody(profile().await) }
+    };
+    let routes = |_: &ServerName| Router::new().route("/_matrix/federation/v1/query/profile", get(answer));
+    let (peer, alice) = (Peer::answering(routes).await, server.register(name).await);
+    let room = public_room(server, &alice, "12").await;
+    let invite = json!({ "user_id": peer.user("bob") });
+    // The peer does not know what to do with it.
+    assert_ne!(server.post(&client(&room, "invite"), &alice.token, invite).await.status, 200);
+    let asked = peer.receives(|request| request.uri.contains("/v2/invite/")).await;
+    let body: Value = serde_json::from_slice(&asked.body).expect("a body");
+    body["event"]["content"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_invites_show_the_invited_if_their_server_tells_quickly() {
+    for server in TestServer::on_each().await {
+        let told = || async { json!({ "displayname": "Bob", "avatar_url": "mxc://x/y", "m.tz": "UTC" }) };
+        let shown = json!({ "membership": "invite", "displayname": "Bob", "avatar_url": "mxc://x/y" });
+        assert_eq!(invited_with(&server, "a1", told).await, shown);
+        // What no member event may hold is left out.
+        let wrong = || async { json!({ "displayname": "B".repeat(257), "avatar_url": ["mxc://x/y"] }) };
+        assert_eq!(invited_with(&server, "a2", wrong).await, json!({ "membership": "invite" }));
+        // Nor is anybody waited for.
+        let never = || std::future::pending::<Value>();
+        assert_eq!(invited_with(&server, "a3", never).await, json!({ "membership": "invite" }));
+    }
+    let place = plexus_testkit::TestPlace::sqlite();
+    let hides = "include_profile_data_on_invite: false";
+    let server = TestServer::on(place).config(hides).start().await;
+    let told = || async { json!({ "displayname": "Bob" }) };
+    assert_eq!(invited_with(&server, "a1", told).await, json!({ "membership": "invite" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_server_is_invited_by_the_old_way() {
+    for server in TestServer::on_each().await {
+        let (peer, alice) = (Peer::start().await, server.register("alice").await);
+        let room = public_room(&server, &alice, "1").await;
+        let invite = json!({ "user_id": peer.user("bob") });
+        assert_ne!(server.post(&client(&room, "invite"), &alice.token, invite).await.status, 200);
+        let asked = peer.receives(|request| request.uri.contains("/v1/invite/")).await;
+        let event: Value = serde_json::from_slice(&asked.body).expect("a body");
+        assert_eq!(event["content"], json!({ "membership": "invite" }));
+        let state = event["unsigned"]["invite_room_state"].as_array().map(Vec::len);
+        assert!(state.is_some_and(|events| events > 0), "{event}");
     }
 }
 

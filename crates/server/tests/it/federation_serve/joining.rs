@@ -48,6 +48,13 @@ async fn joins_in_rooms_of_many_versions() {
             assert_eq!(membership(&server, &alice, &room, &bob).await.as_deref(), Some("join"));
             // The same once more.
             submit(&server, &peer, "v2/send_join", &room, &pdu, "").await.ok();
+            // And by an old server.
+            let old = submit(&server, &peer, "v1/send_join", &room, &pdu, "").await;
+            assert_eq!(old.ok().as_array().map(Vec::len), Some(2), "{}", old.body);
+            assert_eq!(old.body[0], 200);
+            for member in ["state", "auth_chain", "event"] {
+                assert_eq!(old.body[1][member], answer.body[member], "{member}");
+            }
         }
     }
 }
@@ -161,6 +168,20 @@ async fn restricted_rooms() {
         set(&server, &alice, &room, "m.room.join_rules", rules("!nowhere:else.example")).await;
         let refused = make(&server, &peer, "join", &room, &bob).await;
         assert_eq!(refused.refusal(), (400, "M_UNABLE_TO_AUTHORISE_JOIN"));
+        // Where there is nothing that another server could know better.
+        for (allow, refusal) in [
+            (json!([]), (403, "M_FORBIDDEN")),
+            (json!([1, {}, { "type": "m.room_membership" }]), (403, "M_FORBIDDEN")),
+            (Value::Null, (403, "M_FORBIDDEN")),
+            (json!([{ "type": "org.example.friends" }]), (400, "M_UNABLE_TO_AUTHORISE_JOIN")),
+        ] {
+            for join_rule in ["restricted", "knock_restricted"] {
+                set(&server, &alice, &room, "m.room.join_rules", json!({ "join_rule": join_rule, "allow": allow }))
+                    .await;
+                let refused = make(&server, &peer, "join", &room, &bob).await;
+                assert_eq!(refused.refusal(), refusal, "{join_rule} {allow}");
+            }
+        }
         set(&server, &alice, &room, "m.room.join_rules", rules(&allowed)).await;
         assert_eq!(make(&server, &peer, "join", &room, &bob).await.refusal(), (403, "M_FORBIDDEN"));
 

@@ -35,6 +35,14 @@ async fn spaces() {
             (&json!([]), &json!([closed]))
         );
 
+        // The open room is no space.
+        let content = json!({ "via": ["test.example"] });
+        server.put(&client(&open, &format!("state/m.space.child/{closed}")), &alice.token, content).await.ok();
+        let answer = ask(&open, "").await;
+        assert_eq!(answer.ok()["room"]["children_state"], json!([]));
+        assert_eq!((&answer.body["children"], &answer.body["inaccessible_children"]), (&json!([]), &json!([])));
+        assert_eq!(ask(&space, "").await.ok()["children"][0]["children_state"], json!([]));
+
         assert_eq!(ask(&closed, "").await.refusal(), (404, "M_NOT_FOUND"));
         assert_eq!(ask("!unknown:test.example", "").await.refusal(), (404, "M_NOT_FOUND"));
         // Members of the open room may enter; the peer's users are some of them now.

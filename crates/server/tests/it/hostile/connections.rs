@@ -235,6 +235,33 @@ async fn the_longest_idle_makes_room_for_who_asks_for_something() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_news_makes_room_when_nobody_is_idle() {
+    let clock = Clock::manual(1_800_000_000_000);
+    let server = start(&clock, total(8)).await;
+    let alice = server.register("alice").await;
+    let since = server.get(&format!("{CLIENT}/sync"), &alice.token).await.ok()["next_batch"].clone();
+    let head = format!(
+        "GET {CLIENT}/sync?timeout=300000&since={} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        since.as_str().unwrap(),
+        alice.token
+    );
+    let mut polls = Vec::new();
+    for _ in 0..8 {
+        let mut poll = connect(&server).await;
+        poll.write_all(head.as_bytes()).await.unwrap();
+        polls.push(poll);
+    }
+    // Whoever asks for something has an answer long before the polls time out.
+    let mut late = connect(&server).await;
+    let (answer, took) = advancing(&clock, ask(&mut late)).await;
+    answer.unwrap();
+    assert!(took < Duration::from_secs(100), "{took:?}");
+    // One whose request had not come in by then was idle and may have been ended without an answer.
+    let (ends, _) = advancing(&clock, join_all(polls.iter_mut().map(response))).await;
+    assert!(ends.into_iter().all(|end| end.is_err() || end.is_ok_and(|status| status == "http/1.1 200 ok")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_address_cannot_have_all_connections() {
     let limits = ConnectionLimits { total: 100, of_one_address: 5, count_private_addresses: true };
     let plain = "{port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{names: [client]}]}";

@@ -125,24 +125,29 @@ async fn an_invite_is_ended_only_by_those_who_may() {
     let stage = Stage::new("11").await;
     let (server, alice) = (&stage.server, &stage.alice);
     let room = format!("!elsewhere:{}", stage.honest.peer.name());
-    invite_to(&stage.server, &stage.honest.peer, &room, "11", &alice.id).await.ok();
+    let answer = invite_to(&stage.server, &stage.honest.peer, &room, "11", &alice.id).await;
+    let invite = id_of(&answer.ok()["event"], stage.version);
     let invited = async || {
         let sync = server.get(&format!("{CLIENT}/sync"), &alice.token).await;
         sync.ok()["rooms"]["invite"][&room].is_object()
     };
     assert!(invited().await);
-    let end = async |by: &Peer, sender: String| {
+    let end = async |by: &Peer, sender: String, auth_events: &[String]| {
         let event = json!({
             "type": "m.room.member", "state_key": alice.id, "sender": sender, "room_id": room, "depth": 2,
-            "origin_server_ts": 2, "content": { "membership": "leave" }, "prev_events": [], "auth_events": [],
+            "origin_server_ts": 2, "content": { "membership": "leave" }, "prev_events": [], "auth_events": auth_events,
         });
         let body =
             json!({ "pdus": [forge(event, stage.version, by)], "origin_server_ts": 1, "origin": by.name().as_str() });
         by.put(server, &format!("/_matrix/federation/v1/send/{}", unique_name()), body).await
     };
-    end(&stage.liar.peer, stage.liar.mallory.clone()).await.ok();
+    end(&stage.liar.peer, stage.liar.mallory.clone(), &[]).await.ok();
     assert!(invited().await, "a stranger ended the invite");
-    end(&stage.honest.peer, stage.honest.peer.user("inviter")).await.ok();
+    end(&stage.honest.peer, stage.honest.peer.user("inviter"), &[]).await.ok();
+    assert!(invited().await, "it was the end of another invite");
+    end(&stage.liar.peer, stage.honest.peer.user("inviter"), std::slice::from_ref(&invite)).await.ok();
+    assert!(invited().await, "the inviter has not signed it");
+    end(&stage.honest.peer, stage.honest.peer.user("inviter"), &[invite]).await.ok();
     assert!(!invited().await);
 }
 
@@ -202,8 +207,8 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
     let body = |count| json!({ "earliest_events": vec![&unknown; count], "latest_events": vec![&newest; count] });
     missing(body(2_500)).await.ok();
     assert_eq!(missing(body(5_000)).await.refusal(), (413, "M_TOO_LARGE"));
+    assert_eq!(missing(json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
     for body in [
-        json!({}),
         json!({ "earliest_events": 1, "latest_events": [] }),
         json!({ "earliest_events": [1], "latest_events": [] }),
         json!({ "earliest_events": [], "latest_events": [], "limit": -1 }),

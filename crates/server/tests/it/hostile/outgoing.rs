@@ -13,7 +13,7 @@ use crate::federation::away::{Transaction, bodies, say};
 
 /// Servers that fail are tried again after a second, and within one try once.
 const IMPATIENT: &str = "federation: {destination_min_retry_interval: 1s, destination_max_retry_interval: 1s, \
-                         destination_retry_multiplier: 1, max_short_retries: 0}";
+                         destination_retry_multiplier: 1, max_short_retries: 0, max_long_retries: 0}";
 
 /// JSON that somebody cannot read.
 fn unreadable() -> [String; 3] {
@@ -21,11 +21,16 @@ fn unreadable() -> [String; 3] {
     [nested, r#"{"a":1e999}"#.to_owned(), format!(r#"{{"a":{}}}"#, "9".repeat(5_000))]
 }
 
-/// Sends `text` as the body of a PUT.
-async fn put_text(server: &TestServer, user: &TestUser, path: &str, text: &str) -> Answer {
+/// Sends `text` as the body of a request.
+async fn send_text(server: &TestServer, user: &TestUser, method: Method, path: &str, text: &str) -> Answer {
     let headers = [("Content-Type", "application/json")];
     let body = Bytes::copy_from_slice(text.as_bytes());
-    server.send(Method::PUT, path, Some(&user.token), &headers, body).await
+    server.send(method, path, Some(&user.token), &headers, body).await
+}
+
+/// Sends `text` as the body of a PUT.
+async fn put_text(server: &TestServer, user: &TestUser, path: &str, text: &str) -> Answer {
+    send_text(server, user, Method::PUT, path, text).await
 }
 
 /// Sends messages to devices; `contents` by user.
@@ -395,7 +400,8 @@ async fn messages_of_others_that_clients_cannot_read_are_passed_over() {
             edu(4, "m.test", &large),
             edu(5, "m.test", "[]"),
             edu(6, &"t".repeat(40_000), "{}"),
-            edu(7, "m.test", r#"{"n":1}"#),
+            edu(7, r"m.\u0000", "{}"),
+            edu(8, "m.test", r#"{"n":1}"#),
             typing,
         ];
         let name = away.peer.name().as_str();
@@ -406,6 +412,34 @@ async fn messages_of_others_that_clients_cannot_read_are_passed_over() {
         let seen = within(synced(&server, &alice, since.as_str().unwrap(), there)).await;
         let expected = json!([{ "type": "m.test", "sender": away.bob, "content": { "n": 1 } }]);
         assert_eq!(seen["to_device"]["events"], expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_stores_can_be_read_by_every_client() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let own = format!("{CLIENT}/user/{}", alice.id);
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        let digits = "9".repeat(5_000);
+        let bad = ["1e400", digits.as_str(), r#""\ud800""#, deep.as_str()];
+        for (method, path) in [
+            (Method::PUT, format!("{own}/account_data/org.example")),
+            (Method::PUT, format!("{own}/rooms/!x:example.org/account_data/org.example")),
+            (Method::POST, format!("{own}/filter")),
+        ] {
+            for value in bad {
+                let answer = send_text(&server, &alice, method.clone(), &path, &format!(r#"{{"a":{value}}}"#)).await;
+                assert_eq!(answer.refusal(), (400, "M_BAD_JSON"), "{path} {value:.20}");
+            }
+            for text in ["[]", "1", "null"] {
+                let answer = send_text(&server, &alice, method.clone(), &path, text).await;
+                assert_eq!(answer.refusal(), (400, "M_BAD_JSON"), "{path} {text}");
+            }
+            send_text(&server, &alice, method, &path, r#"{"order":0.5,"a":1e10,"b":"\ud83d\ude00"}"#).await.ok();
+        }
+        let stored = server.get(&format!("{own}/account_data/org.example"), &alice.token).await;
+        assert_eq!(stored.ok()["order"], 0.5);
     }
 }
 

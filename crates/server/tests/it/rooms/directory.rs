@@ -98,6 +98,16 @@ async fn summaries_and_spaces() {
     assert_eq!(hierarchy("?limit=2", alice.token.clone()).await, ("Space Closed".into(), json!("h2")));
     assert_eq!(hierarchy("?limit=2&from=h2", alice.token.clone()).await, ("Open".into(), Value::Null));
 
+    // A room that is no space has no children, whatever its state says; and the servers of a child are strings.
+    let content = json!({ "via": ["test.example"] });
+    server.put(&path(&open, &format!("state/m.space.child/{closed}")), &alice.token, content).await.ok();
+    let answer = server.get(&format!("/_matrix/client/v1/rooms/{open}/hierarchy"), &alice.token).await;
+    assert_eq!(answer.ok()["rooms"].as_array().map(Vec::len), Some(1));
+    assert_eq!(answer.body["rooms"][0]["children_state"], json!([]));
+    let odd = json!({ "via": ["test.example", 5] });
+    server.put(&path(&space, &format!("state/m.space.child/{closed}")), &alice.token, odd).await.ok();
+    assert_eq!(hierarchy("", alice.token.clone()).await.0, "Space Open");
+
     let summary = |room: &str| format!("/_matrix/client/v1/room_summary/{room}");
     let answer = server.get(&summary(&open), &bob.token).await;
     assert_eq!((&answer.ok()["name"], &answer.body["membership"]), (&json!("Open"), &json!("leave")));

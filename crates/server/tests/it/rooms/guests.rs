@@ -138,3 +138,97 @@ async fn guests_do_nothing_by_state_that_they_may_not_do_otherwise() {
     let own = path(&room, &format!("state/m.room.member/{}", guest.id));
     server.put(&own, &guest.token, json!({ "membership": "leave" })).await.ok();
 }
+
+/// The answer to a registration by which a guest becomes a person.
+async fn upgraded(server: &TestServer, username: &str, guest_token: &str) -> Answer {
+    let body = json!({ "username": username, "password": "secret", "guest_access_token": guest_token });
+    let first = server.request(Method::POST, &format!("{CLIENT}/register"), None, Some(body)).await;
+    if first.body.get("session").is_none() {
+        return first;
+    }
+    let auth = json!({ "auth": { "type": "m.login.dummy", "session": first.body["session"] } });
+    server.request(Method::POST, &format!("{CLIENT}/register"), None, Some(auth)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_becomes_a_person_under_the_same_name() {
+    for place in places() {
+        let server = TestServer::on(place).config("allow_guest_access: true").start().await;
+        let (alice, other) = (server.register("alice").await, guest(&server).await);
+        let guest = guest(&server).await;
+        let localpart = guest.id.trim_start_matches('@').split(':').next().unwrap_or_default().to_owned();
+        let room = open_to_guests(&server, &alice).await;
+        join(&server, &guest, &room).await;
+        let name = format!("{CLIENT}/profile/{}/displayname", guest.id);
+        server.put(&name, &guest.token, json!({ "displayname": "Visitor" })).await.ok();
+
+        // Somebody else's token, no guest's token, no token, another name.
+        assert_eq!(upgraded(&server, &localpart, &other.token).await.refusal(), (403, "M_FORBIDDEN"));
+        assert_eq!(upgraded(&server, &localpart, &alice.token).await.refusal(), (403, "M_FORBIDDEN"));
+        assert_eq!(upgraded(&server, &localpart, "nonsense").await.refusal(), (401, "M_UNKNOWN_TOKEN"));
+        assert_eq!(upgraded(&server, "somebody", &guest.token).await.refusal(), (403, "M_FORBIDDEN"));
+        let plain = json!({ "username": localpart, "password": "x" });
+        let taken = server.request(Method::POST, &format!("{CLIENT}/register"), None, Some(plain)).await;
+        assert_eq!(taken.status, 400);
+
+        let answer = upgraded(&server, &localpart, &guest.token).await;
+        assert_eq!(answer.ok()["user_id"], guest.id.as_str());
+        let token = answer.ok()["access_token"].as_str().unwrap_or_default();
+        let whoami = format!("{CLIENT}/account/whoami");
+        assert_eq!(server.get(&whoami, token).await.ok()["is_guest"], false);
+        assert_eq!(server.get(&whoami, &guest.token).await.refusal(), (401, "M_UNKNOWN_TOKEN"));
+        assert_eq!(upgraded(&server, &localpart, &guest.token).await.refusal(), (401, "M_UNKNOWN_TOKEN"));
+        assert_eq!(server.get(&name, token).await.ok()["displayname"], "Visitor");
+        let joined = server.get(&format!("{CLIENT}/joined_rooms"), token).await;
+        assert_eq!(joined.ok()["joined_rooms"], json!([room]));
+        let login = json!({ "type": "m.login.password", "user": localpart, "password": "secret" });
+        server.request(Method::POST, &format!("{CLIENT}/login"), None, Some(login)).await.ok();
+        // Whoever is no guest stays when guest access ends.
+        let since = now(&server, &alice).await;
+        join(&server, &other, &room).await;
+        set(&server, &alice, &room, json!({ "guest_access": "forbidden" })).await.ok();
+        has_left(&server, &alice, &since, &room, &other).await;
+        let joined = server.get(&format!("{CLIENT}/joined_rooms"), token).await;
+        assert_eq!(joined.ok()["joined_rooms"], json!([room]));
+    }
+}
+
+/// Two servers that reach each other, and a room of one of them that the other's guest is invited to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invited_guest_joins_a_room_of_another_server() {
+    for place in places() {
+        let home = TestServer::on(place).config("allow_guest_access: true").federating().start().await;
+        let away = TestServer::on(plexus_testkit::TestPlace::sqlite()).federating().start().await;
+        let alice = away.register("alice").await;
+        for (access, is_let_in) in [("can_join", true), ("forbidden", false)] {
+            let guest = guest(&home).await;
+            let room = create(
+                &away,
+                &alice,
+                json!({
+                    "preset": "private_chat", "invite": [guest.id], "initial_state": [
+                        { "type": "m.room.guest_access", "content": { "guest_access": access } },
+                    ],
+                }),
+            );
+            let room = room.await;
+            let since = now(&away, &alice).await;
+            let joining = home.post(&path(&room, "join"), &guest.token, json!({})).await;
+            let has_left = |answer: &Value| {
+                let events = answer["rooms"]["join"][&room]["timeline"]["events"].as_array();
+                let is_leave = |event: &Value| {
+                    event["state_key"] == guest.id.as_str() && event["content"]["membership"] == "leave"
+                };
+                events.is_some_and(|events| events.iter().any(is_leave))
+            };
+            if is_let_in {
+                joining.ok();
+                assert!(!say(&home, &guest, &room, "hello").await.is_empty());
+                continue;
+            }
+            assert_eq!(joining.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"));
+            // The guest does not stay, though the other server has let them in.
+            synced(&away, &alice, since.as_str().expect("a token"), has_left).await;
+        }
+    }
+}

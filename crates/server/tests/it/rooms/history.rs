@@ -29,6 +29,60 @@ async fn paging_meets_every_event_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_chunk_says_where_it_begins_and_ends() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        say(&server, &alice, &room, "first").await;
+        let messages = async |query: &str| {
+            let page = server.get(&path(&room, &format!("messages?{query}")), &alice.token).await;
+            page.ok().clone()
+        };
+        let is_empty = |page: &Value| page["chunk"] == json!([]);
+        for direction in ["b", "f"] {
+            // All there is, and then nothing.
+            let page = messages(&format!("dir={direction}&limit=100")).await;
+            assert!(bodies(&page["chunk"]).contains(&"first"));
+            let end = page["end"].as_str().unwrap_or_else(|| panic!("{direction}: no end"));
+            let next = messages(&format!("dir={direction}&limit=100&from={end}")).await;
+            assert!(is_empty(&next), "{next}");
+            assert_eq!((&next["start"], next.get("end")), (&json!(end), None));
+        }
+        // Where the room ended is where it goes on.
+        let end = messages("dir=f&limit=100").await["end"].clone();
+        say(&server, &alice, &room, "second").await;
+        let more = messages(&format!("dir=f&from={}", end.as_str().unwrap_or_default())).await;
+        assert_eq!(bodies(&more["chunk"]), ["second"]);
+
+        let synced = server.get("/_matrix/client/v3/sync", &alice.token).await;
+        let token = synced.ok()["next_batch"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(messages(&format!("dir=b&from={token}")).await["start"], json!(token));
+        assert_eq!(bodies(&messages("dir=b&from=&to=").await["chunk"]), ["second", "first"]);
+        let none = messages(&format!("dir=b&limit=0&from={token}")).await;
+        assert!(is_empty(&none), "{none}");
+        assert_eq!(none["start"], json!(token));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_token_is_none() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let room = public_room(&server, &alice).await;
+    let said = say(&server, &alice, &room, "hello").await;
+    for path in [
+        format!("/_matrix/client/v1/rooms/{room}/relations/{said}?from=&to="),
+        format!("/_matrix/client/v1/rooms/{room}/threads?from="),
+        format!("/_matrix/client/v1/rooms/{room}/hierarchy?from="),
+        "/_matrix/client/v3/publicRooms?since=".to_owned(),
+    ] {
+        assert_eq!(server.get(&path, &alice.token).await.status, 200, "{path}");
+    }
+    let listed = server.post("/_matrix/client/v3/publicRooms", &alice.token, json!({ "since": "" })).await;
+    assert_eq!(listed.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_and_lazy_members() {
     let server = TestServer::sqlite().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);

@@ -50,10 +50,10 @@ async fn wrong_requests() {
     let room = public_room(&server, &alice).await;
     for (path, body, refusal) in [
         (path(&room, "invite"), json!({}), (400, "M_MISSING_PARAM")),
-        (path(&room, "invite"), json!({ "user_id": "bob" }), (400, "M_BAD_JSON")),
+        (path(&room, "invite"), json!({ "user_id": "bob" }), (400, "M_INVALID_PARAM")),
         (path(&room, "invite"), json!({ "user_id": 5 }), (400, "M_BAD_JSON")),
         (path(&room, "invite"), json!({ "user_id": "@x:elsewhere.example" }), (403, "M_FORBIDDEN")),
-        (path(&room, "kick"), json!({}), (400, "M_BAD_JSON")),
+        (path(&room, "kick"), json!({}), (400, "M_MISSING_PARAM")),
         (path(&room, "kick"), json!({ "user_id": "@x:test.example" }), (403, "M_FORBIDDEN")),
         (path("!unknown:test.example", "join"), json!({}), (404, "M_NOT_FOUND")),
         (path("nonsense", "join"), json!({}), (400, "M_INVALID_PARAM")),

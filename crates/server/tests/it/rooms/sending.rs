@@ -138,7 +138,9 @@ async fn relations_are_bundled_and_listed() {
         async move {
             let mut relation = relation;
             relation["event_id"] = json!(root);
-            let content = json!({ "body": "*", "m.new_content": { "body": "new" }, "m.relates_to": relation });
+            let content = json!({
+                "msgtype": "m.text", "body": "*", "m.new_content": { "body": "new" }, "m.relates_to": relation,
+            });
             send(server, &user, &room, event_type, content).await
         }
     };
@@ -169,4 +171,27 @@ async fn relations_are_bundled_and_listed() {
     assert_eq!(threads.ok()["chunk"][0]["event_id"], json!(root));
     let missing = server.get(&format!("{v1}/relations/$nothing"), &alice.token).await;
     assert_eq!(missing.refusal(), (404, "M_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn events_are_sent_and_redacted_without_a_transaction() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = create(&server, &alice, json!({})).await;
+        let content = json!({ "msgtype": "m.text", "body": "x" });
+        let send = path(&room, "send/m.room.message");
+        let id = |answer: &Answer| answer.ok()["event_id"].as_str().expect("an event").to_owned();
+        let first = id(&server.post(&send, &alice.token, content.clone()).await);
+        let second = id(&server.post(&send, &alice.token, content.clone()).await);
+        assert_ne!(first, second);
+        assert_eq!(server.post(&send, &bob.token, content.clone()).await.refusal(), (403, "M_FORBIDDEN"));
+        assert_eq!(server.put(&send, &alice.token, content).await.refusal(), (405, "M_UNRECOGNIZED"));
+
+        let redact = path(&room, &format!("redact/{first}"));
+        assert_eq!(server.post(&redact, &bob.token, json!({})).await.refusal(), (403, "M_FORBIDDEN"));
+        id(&server.post(&redact, &alice.token, json!({ "reason": "wrong" })).await);
+        let redacted = server.get(&path(&room, &format!("event/{first}")), &alice.token).await;
+        assert_eq!(redacted.ok()["content"], json!({}));
+        assert_eq!(redacted.ok()["unsigned"]["redacted_because"]["content"]["reason"], "wrong");
+    }
 }

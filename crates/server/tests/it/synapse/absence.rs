@@ -57,6 +57,69 @@ async fn plexus_is_away() {
     }
 }
 
+/// How many messages are said while a server is away, more than it fetches when it comes back, and by how many users at
+/// once.
+const MISSED: usize = 2_400;
+const SPEAKERS: usize = 6;
+
+/// Six users of Synapse speak at once while Plexus is away; each message is the speaker's number and the message's.
+async fn speak_at_once(speakers: &[Member], room: &str, round: usize) {
+    let speaking = speakers.iter().enumerate().map(async |(number, speaker)| {
+        for message in 0..MISSED / SPEAKERS {
+            speaker.say(room, &format!("{round} {number} {message}")).await;
+        }
+    });
+    futures_util::future::join_all(speaking).await;
+}
+
+/// As often as `PLEXUS_ABSENCES` says, once without.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: run it by name, with --ignored"]
+async fn plexus_is_away_for_long() {
+    let absences = std::env::var("PLEXUS_ABSENCES").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let Some((mut plexus, mut synapse, [mut paul, sara])) = alone().await else { return };
+    let mut speakers = vec![sara];
+    for number in 1..SPEAKERS {
+        speakers.push(Member::register(&synapse, &synapse.name(), &format!("speaker{number}")).await);
+    }
+    for round in 0..absences {
+        let room = shared_room(&speakers[0], &paul).await;
+        for speaker in &speakers[1..] {
+            speaker.join(&room, &speakers[0]).await;
+            paul.sees_member(&room, speaker, "join").await;
+        }
+        let since = paul.now().await;
+        plexus.stop().await;
+        speak_at_once(&speakers, &room, round).await;
+        // It has forgotten what it meant to send, and tells of the room's last event alone.
+        synapse.kill();
+        synapse.boot().await;
+        speakers.iter_mut().for_each(|speaker| speaker.client = synapse.clone());
+        plexus.restart().await;
+        paul.client = plexus.clone();
+        let sara = &speakers[0];
+        let last = sara.say(&room, "last").await;
+        let room_is_told = |sync: &Value| {
+            let timeline = &sync["rooms"]["join"][&room]["timeline"];
+            let shows = timeline["events"].as_array()?.iter().any(|event| event["event_id"] == last);
+            (timeline["limited"] == true || shows).then(|| timeline["limited"].clone())
+        };
+        let limited = paul.sync_from(since, "the room", room_is_told).await;
+        assert_eq!(limited, true, "round {round}");
+        paul.hears(&room, &last).await;
+        let found = paged_back(&paul, &room).await;
+        assert_eq!(found.last().map(String::as_str), Some("last"), "round {round}");
+        assert_eq!(found.len(), MISSED + 1, "round {round}");
+        for number in 0..SPEAKERS {
+            let of_one = format!("{round} {number} ");
+            let said: Vec<&str> = found.iter().filter_map(|body| body.strip_prefix(&of_one)).collect();
+            let expected: Vec<String> = (0..MISSED / SPEAKERS).map(|message| message.to_string()).collect();
+            assert_eq!(said, expected, "round {round}");
+        }
+        converse(&room, &paul, sara).await;
+    }
+}
+
 /// The ids of all events of a room that the user is shown.
 async fn events(member: &Member, room: &str) -> BTreeSet<String> {
     let page = member.get(&format!("v3/rooms/{room}/messages?dir=b&limit=500")).await;

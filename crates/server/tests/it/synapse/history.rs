@@ -47,3 +47,19 @@ async fn a_thousand_earlier_messages_of_plexus() {
     let Some((_plexus, [paul, sara])) = pair(TestPlace::sqlite()).await else { return };
     a_thousand(&paul, &sara).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_nearest_to_a_time_before_this_server_came() {
+    let Some((_plexus, [paul, sara])) = pair(TestPlace::sqlite()).await else { return };
+    let room = sara.create_room(json!({ "preset": "public_chat" })).await;
+    let said = sara.say(&room, "early").await;
+    paul.join(&room, &sara).await;
+    let event = sara.get(&format!("v3/rooms/{room}/event/{said}")).await.ok().clone();
+    let at = event["origin_server_ts"].as_u64().expect("a time");
+    for query in [format!("ts={at}&dir=f"), format!("ts={at}&dir=b"), "ts=1000&dir=f".to_owned()] {
+        let path = format!("v1/rooms/{room}/timestamp_to_event?{query}");
+        assert_eq!(paul.get(&path).await.ok(), sara.get(&path).await.ok(), "{query}");
+    }
+    let around = paul.get(&format!("v3/rooms/{room}/context/{said}")).await;
+    assert_eq!(around.ok()["event"]["event_id"], said.as_str());
+}

@@ -51,7 +51,7 @@ async fn typing_is_told_to_the_room() {
     let typing = event(&answer["rooms"]["join"][&room]["ephemeral"], "m.typing").expect("typing");
     assert_eq!(typing["content"]["user_ids"], json!([alice.id]));
     assert_eq!(server.put(&path, &bob.token, json!({ "typing": true })).await.refusal(), (403, "M_FORBIDDEN"));
-    assert_eq!(server.put(&path, &alice.token, json!({})).await.refusal(), (400, "M_BAD_JSON"));
+    assert_eq!(server.put(&path, &alice.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
     let carol = server.register("carol").await;
     let outside = format!("{CLIENT}/rooms/{room}/typing/{}", carol.id);
     assert_eq!(server.put(&outside, &carol.token, json!({ "typing": true })).await.refusal(), (403, "M_FORBIDDEN"));

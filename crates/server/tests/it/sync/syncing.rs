@@ -108,6 +108,6 @@ async fn the_device_is_told_its_key_counts_and_messages() {
         assert!(third["to_device"].is_null());
         assert_eq!(server.put(&path, &alice.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
         let wrong = json!({ "messages": { "bob": { "*": {} } } });
-        assert_eq!(server.put(&path, &alice.token, wrong).await.refusal(), (400, "M_BAD_JSON"));
+        assert_eq!(server.put(&path, &alice.token, wrong).await.refusal(), (400, "M_INVALID_PARAM"));
     }
 }

@@ -1,0 +1,150 @@
+//! Registration tokens as an administrator makes and changes them. The rules are Synapse's.
+
+use plexus_base::Random;
+use plexus_store::repo::registration_tokens::{self, RegistrationToken};
+use plexus_store::{DbError, Tx};
+
+/// What a token may consist of.
+const ALLOWED: &[u8; 66] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-";
+/// How long a token may be, in characters.
+pub const MAX_LENGTH: usize = 64;
+/// How long a generated token is when nothing else is asked for.
+pub const DEFAULT_LENGTH: usize = 16;
+/// How often a generated token is made anew when it exists already.
+const ATTEMPTS: u32 = 3;
+
+/// Why a token is not created, changed or found.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationTokenError {
+    #[error("token must not be empty and must not be longer than 64 characters")]
+    Length,
+    #[error("token must consist only of characters matched by the regex [A-Za-z0-9._~-]")]
+    Characters,
+    #[error("length must be greater than zero and not greater than 64")]
+    GeneratedLength,
+    #[error("expiry_time must not be in the past")]
+    Past,
+    #[error("Token already exists: {0}")]
+    Exists(String),
+    #[error("Unable to generate a unique registration token. Try again with a greater length")]
+    NoneFree,
+    #[error("No such registration token: {0}")]
+    Unknown(String),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// How a new token reads.
+#[derive(Debug, Clone)]
+pub enum NewToken {
+    Given(String),
+    /// Made up, of so many characters.
+    Generated(usize),
+}
+
+/// What a token allows; in a change `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change {
+    /// How often it can be used; `Some(None)`: without limit.
+    pub uses_allowed: Option<Option<u64>>,
+    /// Unix ms until which it can be used; `Some(None)`: for ever.
+    pub expiry_ts: Option<Option<u64>>,
+}
+
+/// Creates a token at `now` (Unix ms).
+///
+/// # Errors
+/// See [`RegistrationTokenError`].
+pub fn create(
+    tx: &mut Tx,
+    random: &Random,
+    now: u64,
+    token: NewToken,
+    allows: Change,
+) -> Result<RegistrationToken, RegistrationTokenError> {
+    check_expiry(allows, now)?;
+    let token = match token {
+        NewToken::Given(token) => checked(token)?,
+        NewToken::Generated(length) => generated(tx, random, length)?,
+    };
+    let (uses_allowed, expiry_ts) = (allows.uses_allowed.flatten(), allows.expiry_ts.flatten());
+    let token = RegistrationToken { token, uses_allowed, pending: 0, completed: 0, expiry_ts };
+    match registration_tokens::insert(tx, &token)? {
+        true => Ok(token),
+        false => Err(RegistrationTokenError::Exists(token.token)),
+    }
+}
+
+/// Every token; with `valid` only those that can, or cannot, be used at `now` (Unix ms).
+///
+/// # Errors
+/// When the database fails.
+pub fn list(tx: &mut Tx, valid: Option<bool>, now: u64) -> Result<Vec<RegistrationToken>, DbError> {
+    let mut tokens = registration_tokens::list(tx)?;
+    tokens.retain(|token| valid.is_none_or(|valid| token.is_valid(now) == valid));
+    Ok(tokens)
+}
+
+/// One token.
+///
+/// # Errors
+/// `Unknown`, or the database's.
+pub fn get(tx: &mut Tx, token: &str) -> Result<RegistrationToken, RegistrationTokenError> {
+    // No database stores U+0000.
+    let found = if token.contains('\0') { None } else { registration_tokens::get(tx, token)? };
+    found.ok_or_else(|| RegistrationTokenError::Unknown(token.to_owned()))
+}
+
+/// Changes what a token allows, at `now` (Unix ms).
+///
+/// # Errors
+/// `Past`, `Unknown`, or the database's.
+pub fn update(tx: &mut Tx, now: u64, token: &str, change: Change) -> Result<RegistrationToken, RegistrationTokenError> {
+    check_expiry(change, now)?;
+    let mut token = get(tx, token)?;
+    token.uses_allowed = change.uses_allowed.unwrap_or(token.uses_allowed);
+    token.expiry_ts = change.expiry_ts.unwrap_or(token.expiry_ts);
+    registration_tokens::update(tx, &token.token, token.uses_allowed, token.expiry_ts)?;
+    Ok(token)
+}
+
+/// Deletes a token. Registrations that have given it already can still be completed.
+///
+/// # Errors
+/// `Unknown`, or the database's.
+pub fn delete(tx: &mut Tx, token: &str) -> Result<(), RegistrationTokenError> {
+    get(tx, token)?;
+    registration_tokens::delete(tx, token)?;
+    Ok(())
+}
+
+fn check_expiry(change: Change, now: u64) -> Result<(), RegistrationTokenError> {
+    match change.expiry_ts.flatten() {
+        Some(expiry) if expiry < now => Err(RegistrationTokenError::Past),
+        _ => Ok(()),
+    }
+}
+
+fn checked(token: String) -> Result<String, RegistrationTokenError> {
+    if token.is_empty() || token.chars().count() > MAX_LENGTH {
+        return Err(RegistrationTokenError::Length);
+    }
+    match token.bytes().all(|byte| ALLOWED.contains(&byte)) {
+        true => Ok(token),
+        false => Err(RegistrationTokenError::Characters),
+    }
+}
+
+fn generated(tx: &mut Tx, random: &Random, length: usize) -> Result<String, RegistrationTokenError> {
+    if length == 0 || length > MAX_LENGTH {
+        return Err(RegistrationTokenError::GeneratedLength);
+    }
+    for _ in 0..ATTEMPTS {
+        let letters = (0..length).map(|_| random.below(ALLOWED.len() as u64) as usize);
+        let token: String = letters.filter_map(|at| ALLOWED.get(at)).map(|byte| char::from(*byte)).collect();
+        if registration_tokens::get(tx, &token)?.is_none() {
+            return Ok(token);
+        }
+    }
+    Err(RegistrationTokenError::NoneFree)
+}

@@ -1,0 +1,147 @@
+//! What the requests of a session ask for. Parameters given with any of them count (client-server API,
+//! "User-interactive API in the REST API"): the request that completes the session may hold `auth` alone.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use plexus_protocol::json::Object;
+use plexus_store::DbError;
+use plexus_store::repo::ui_auth::{self, Session};
+use sha2::{Digest as _, Sha256};
+
+use super::{Attempt, UiaError, UserInteractiveAuth};
+use crate::ticket::Ticket;
+
+/// Largest parameters that are kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
+const MAX_PARAMS: usize = 64 * 1024;
+/// Largest parameters of a registration, in bytes of JSON. Its session id holds them, and is part of an address.
+const MAX_REGISTRATION_PARAMS: usize = 4 * 1024;
+/// Parameters that are stored only in a form that nobody reads who has a copy of the database.
+const SECRETS: [&str; 2] = ["password", "new_password"];
+
+impl UserInteractiveAuth {
+    /// The attempt with the parameters that earlier requests of its session gave, and which it does not give itself.
+    ///
+    /// # Errors
+    /// `UnknownSession`, `OperationChanged`, or the database's.
+    pub async fn with_earlier_params<'a>(&self, mut attempt: Attempt<'a>) -> Result<Attempt<'a>, UiaError> {
+        if let Some(id) = attempt.auth.as_ref().and_then(|auth| auth.get_str("session")) {
+            let session = self.load_for(id, &attempt).await?;
+            attempt.params = merged(self.given_before(&session)?, &attempt.params);
+        }
+        Ok(attempt)
+    }
+
+    /// The session of this id, with the parameters of `attempt` added to those that it has. They may change until the
+    /// first stage is completed: some clients ask for the flows with an empty body. After that, passwords may still
+    /// change, and those of a registration that are missing may be added.
+    pub(super) async fn resume(&self, id: &str, attempt: &mut Attempt<'_>) -> Result<Session, UiaError> {
+        let mut session = self.load_for(id, attempt).await?;
+        let before = self.given_before(&session)?;
+        attempt.params = merged(before.clone(), &attempt.params);
+        if attempt.params == before {
+            return Ok(session);
+        }
+        if attempt.requester.is_none() {
+            let params = hash(&attempt.params);
+            let is_begun = !session.completed.is_empty() || session.registered_user_id.is_some();
+            let is_changed = before.iter().any(|(name, value)| attempt.params.get(name) != Some(value));
+            let is_final = session.registered_user_id.is_some() || is_changed;
+            if is_begun && is_final && params != session.params {
+                return Err(UiaError::OperationChanged);
+            }
+            return Ok(Session { params, ..session });
+        }
+        let params = stored(&attempt.params)?;
+        if !session.completed.is_empty() && params != session.params {
+            return Err(UiaError::OperationChanged);
+        }
+        session.params = params;
+        session.sealed = self.sealed(&attempt.params);
+        let changed = session.clone();
+        self.db
+            .write::<_, DbError, _>(move |tx| {
+                ui_auth::set_params(tx, &changed.session_id, &changed.params, changed.sealed.as_deref())
+            })
+            .await?;
+        Ok(session)
+    }
+
+    /// The session of this id, if it is for this operation of this user.
+    async fn load_for(&self, id: &str, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
+        let session = self.load(id).await?;
+        let user_id = attempt.requester.map(|requester| requester.user_id.as_str());
+        match session.operation == attempt.operation && session.user_id.as_deref() == user_id {
+            true => Ok(session),
+            false => Err(UiaError::OperationChanged),
+        }
+    }
+
+    /// The session with which the client is to go on, as everything that the attempt gave is kept: a registration that
+    /// has completed no stage gets another id when its parameters have changed.
+    pub(super) async fn begun(&self, session: Option<Session>, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
+        let Some(session) = session else { return self.begin(attempt).await };
+        let is_ticket = session.user_id.is_none() && session.completed.is_empty();
+        match is_ticket && self.given_before(&session)? != attempt.params {
+            true => self.begin(attempt).await,
+            false => Ok(session),
+        }
+    }
+
+    /// The parameters that the session's requests have given so far. Those of a registration, and passwords, do not
+    /// outlive the process: then the client has to give them once more.
+    fn given_before(&self, session: &Session) -> Result<Object, DbError> {
+        if session.user_id.is_none() {
+            let ticket = self.tickets.open(&session.session_id);
+            return Ok(ticket.and_then(|ticket| of_ticket(&ticket)).unwrap_or_default());
+        }
+        let params =
+            Object::parse(&session.params).map_err(|error| DbError::bad_data("ui_auth_sessions.params", error))?;
+        let sealed = session.sealed.as_deref().and_then(|sealed| self.tickets.open(sealed));
+        let secrets = sealed.and_then(|ticket| of_ticket(&ticket)).unwrap_or_default();
+        Ok(merged(params, &secrets))
+    }
+
+    /// The id of a registration's session.
+    pub(super) fn ticket(&self, params: &Object) -> Result<String, UiaError> {
+        let json = params.to_json();
+        match json.len() <= MAX_REGISTRATION_PARAMS {
+            true => Ok(self.tickets.issue(json.as_bytes())),
+            false => Err(UiaError::TooLarge),
+        }
+    }
+
+    /// The passwords among the parameters, sealed.
+    pub(super) fn sealed(&self, params: &Object) -> Option<String> {
+        let mut secrets = params.clone();
+        secrets.retain(|name, _| SECRETS.contains(&name));
+        (!secrets.is_empty()).then(|| self.tickets.issue(secrets.to_json().as_bytes()))
+    }
+}
+
+/// `params` with those of `newer` in place of their own.
+fn merged(mut params: Object, newer: &Object) -> Object {
+    for (name, value) in newer.iter() {
+        params.insert(name, value.clone());
+    }
+    params
+}
+
+/// The parameters that a ticket holds.
+pub(super) fn of_ticket(ticket: &Ticket) -> Option<Object> {
+    Object::parse(std::str::from_utf8(&ticket.content).ok()?).ok()
+}
+
+/// What is stored of a user's parameters.
+pub(super) fn stored(params: &Object) -> Result<String, UiaError> {
+    let json = params.to_json_without(&SECRETS);
+    match json.len() <= MAX_PARAMS {
+        true => Ok(json),
+        false => Err(UiaError::TooLarge),
+    }
+}
+
+/// What is stored of a registration's parameters.
+pub(super) fn hash(params: &Object) -> String {
+    let json = params.to_json_without(&SECRETS);
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(json.as_bytes())[..16])
+}

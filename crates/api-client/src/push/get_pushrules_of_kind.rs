@@ -1,0 +1,18 @@
+//! GET /_matrix/client/v3/pushrules/global/{kind}/, which Synapse serves beyond the specification.
+
+use plexus_delivery::push_rules;
+use plexus_http::{ApiError, Auth, JsonBody, Path, State};
+use plexus_protocol::push_rules::{PushRule, RuleKind};
+use plexus_store::Database;
+
+use super::unrecognized_path;
+
+pub async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    Path(kind): Path<String>,
+) -> Result<JsonBody<Vec<PushRule>>, ApiError> {
+    let kind = RuleKind::from_name(&kind).ok_or_else(unrecognized_path)?;
+    let mut rules = push_rules::of_user(&db, &requester.user_id).await?;
+    Ok(JsonBody(std::mem::take(rules.rules_mut(kind))))
+}

@@ -1,0 +1,7 @@
+//! What below /_matrix/client/v3/pushrules/ names neither rules nor a part of one.
+
+use plexus_http::{ApiError, Auth};
+
+pub async fn handle(Auth(_): Auth) -> ApiError {
+    super::unrecognized_path()
+}

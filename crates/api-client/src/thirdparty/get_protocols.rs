@@ -1,0 +1,7 @@
+//! GET /_matrix/client/v3/thirdparty/protocols
+
+use plexus_http::{AuthGuest, Empty};
+
+pub async fn handle(AuthGuest(_): AuthGuest) -> Empty {
+    Empty
+}

@@ -1,0 +1,7 @@
+//! GET /_matrix/client/v3/thirdparty/user
+
+use plexus_http::{AuthGuest, JsonBody};
+
+pub async fn handle(AuthGuest(_): AuthGuest) -> JsonBody<[(); 0]> {
+    JsonBody([])
+}

@@ -1,0 +1,245 @@
+//! Events that come before others, fetched page by page from another server.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, ServerName};
+use plexus_store::DbError;
+
+use super::{Effort, PduReceiver};
+use crate::outliers;
+use crate::peers::MissingEvents;
+use crate::room::Room;
+
+/// How many events `get_missing_events` is asked for; servers return no more.
+const FEW: u32 = 20;
+/// How many events `/backfill` is asked for at a time.
+const PAGE: u32 = 100;
+/// How many events are named in one question.
+const NAMED: usize = 20;
+/// How many bytes of events are held in memory at most.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// So many states are asked for to keep more of what was fetched, each only if that many more events are kept.
+const FEW_STATES: usize = 4;
+const EVENTS_WORTH_A_STATE: usize = 50;
+
+/// How far back events are fetched.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// How many events at most.
+    pub events: usize,
+    /// Only events of a greater depth: what is older belongs to an older gap, or to before this server came into the
+    /// room.
+    pub min_depth: Option<u64>,
+}
+
+impl Bounds {
+    fn allow(&self, pdu: &Pdu) -> bool {
+        self.min_depth.is_none_or(|min_depth| pdu.depth() > min_depth)
+    }
+}
+
+/// What was fetched.
+#[derive(Default)]
+pub(super) struct Fetched {
+    /// In no particular order.
+    pub events: Vec<Pdu>,
+    /// Prev events that were not kept because they are older than what was asked for.
+    pub older: HashSet<EventId>,
+}
+
+impl PduReceiver {
+    /// Fetches what comes before `from` and is not placed, the newest first, until everything is there, a bound is
+    /// reached, or the server gives no more.
+    pub(super) async fn walk_back(
+        &self,
+        (server, effort): (&ServerName, &Effort),
+        room: &Arc<Room>,
+        from: &[Pdu],
+        bounds: Bounds,
+    ) -> Result<Fetched, DbError> {
+        let mut fetched = Fetched::default();
+        let mut all = from.to_vec();
+        let mut bytes = 0;
+        // A few events are most often enough, and what is cheapest for the other server.
+        let mut few = true;
+        while fetched.events.len() < bounds.events && bytes < MAX_BYTES && effort.is_left() {
+            let mut unknown = self.unknown_prev_events(&all).await?;
+            unknown.retain(|id| !fetched.older.contains(id));
+            let names_unknown = |pdu: &&Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
+            let mut ends: Vec<&Pdu> = all.iter().filter(|pdu| bounds.allow(pdu)).filter(names_unknown).collect();
+            ends.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
+            let ends: Vec<EventId> = ends.iter().take(NAMED).map(|pdu| pdu.event_id().clone()).collect();
+            if ends.is_empty() {
+                break;
+            }
+            let mut page = self.page((server, effort), room, (&ends, few), bounds).await;
+            page = connected(&all, self.not_placed(page).await?);
+            let known: HashSet<&EventId> = all.iter().map(Pdu::event_id).collect();
+            page.retain(|pdu| !known.contains(pdu.event_id()));
+            let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| bounds.allow(pdu));
+            if new.is_empty() && older.is_empty() {
+                if !few {
+                    break;
+                }
+                few = false;
+                continue;
+            }
+            few = false;
+            bytes += new.iter().map(|pdu| pdu.json().len()).sum::<usize>();
+            all.extend(new.iter().cloned());
+            fetched.events.extend(new);
+            fetched.older.extend(older.into_iter().map(|pdu| pdu.event_id().clone()));
+        }
+        Ok(fetched)
+    }
+
+    /// Some of the events that come before `ends`.
+    async fn page(
+        &self,
+        (server, effort): (&ServerName, &Effort),
+        room: &Arc<Room>,
+        (ends, few): (&[EventId], bool),
+        bounds: Bounds,
+    ) -> Vec<Pdu> {
+        let asked = if few {
+            let query = MissingEvents {
+                earliest: room.view().extremities().cloned().collect(),
+                latest: ends.to_vec(),
+                limit: FEW,
+                min_depth: bounds.min_depth.unwrap_or(0),
+            };
+            self.peers.missing_events(server, &room.id, query)
+        } else {
+            self.peers.backfill(server, &room.id, ends, PAGE)
+        };
+        match effort.ask(server, asked).await {
+            Ok(raw) => self.open(room, raw.into_iter().take(PAGE as usize).collect()).await,
+            Err(error) => {
+                tracing::info!(room = %room.id, "{server} does not give what comes before an event: {error}");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Those of `found` that `from` follow, directly or not: what else a server hands out was not asked for.
+fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
+    let mut left: HashMap<EventId, Pdu> = found.into_iter().map(|pdu| (pdu.event_id().clone(), pdu)).collect();
+    let mut kept = Vec::new();
+    let mut open: Vec<EventId> = from.iter().flat_map(|pdu| pdu.prev_events().to_vec()).collect();
+    while let Some(id) = open.pop() {
+        if let Some(pdu) = left.remove(&id) {
+            open.extend(pdu.prev_events().iter().cloned());
+            kept.push(pdu);
+        }
+    }
+    kept
+}
+
+/// The newest of the fetched events, prev events first, down to a place where few of them have prev events that are
+/// missing: the state before each of those has to be asked for. All of them when nothing is missing, given what is.
+///
+/// `from`: the events that they come before. Those need a state too, and nothing may be kept, unless they are `placed`.
+pub(super) fn newest(from: &[Pdu], placed: bool, fetched: Vec<Pdu>, missing: &HashSet<EventId>) -> Vec<Pdu> {
+    let mut newest_first = outliers::prev_events_first(fetched);
+    newest_first.reverse();
+    newest_first.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
+    let fetched_ids: HashSet<&EventId> = newest_first.iter().map(Pdu::event_id).collect();
+    // Of each event that is kept the number of prev events that are not.
+    let mut lacking: HashMap<&EventId, usize> = HashMap::new();
+    let mut children: HashMap<&EventId, Vec<&EventId>> = HashMap::new();
+    let mut kept: HashSet<&EventId> = HashSet::new();
+    let mut states = 0_usize;
+    // How many of the fetched events may be kept, and how many states that takes.
+    let mut cuts: Vec<(usize, usize)> = Vec::new();
+    let counted = from.iter().filter(|_| !placed).chain(&newest_first);
+    let without_fetched = from.iter().filter(|_| !placed).count();
+    for (at, pdu) in counted.enumerate() {
+        let outside = |id: &&EventId| missing.contains(*id) || (fetched_ids.contains(*id) && !kept.contains(*id));
+        let prev_events: HashSet<&EventId> = pdu.prev_events().iter().filter(outside).collect();
+        states += usize::from(!prev_events.is_empty());
+        lacking.insert(pdu.event_id(), prev_events.len());
+        prev_events.into_iter().for_each(|id| children.entry(id).or_default().push(pdu.event_id()));
+        kept.insert(pdu.event_id());
+        for child in children.remove(pdu.event_id()).unwrap_or_default() {
+            if let Some(count) = lacking.get_mut(child) {
+                *count -= 1;
+                states -= usize::from(*count == 0);
+            }
+        }
+        if let Some(count) = (at + 1).checked_sub(without_fetched) {
+            cuts.push((count, states));
+        }
+    }
+    let fewest = cuts.iter().map(|(_, states)| *states).min().unwrap_or(0);
+    let affordable = cuts.into_iter().filter(|(_, states)| *states <= fewest.max(FEW_STATES));
+    // Counted from the most states that any cut takes, so that nothing is negative.
+    let worth = |(count, states): &(usize, usize)| count + (fewest.max(FEW_STATES) - states) * EVENTS_WORTH_A_STATE;
+    let best = affordable.max_by_key(worth).map_or(0, |(count, _)| count);
+    newest_first.truncate(best);
+    outliers::prev_events_first(newest_first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plexus_protocol::rules::RoomVersion;
+
+    /// Events of version 2, whose ids may be anything: id, depth, prev events.
+    fn event(id: &str, depth: u64, prev_events: &[&str]) -> Pdu {
+        let reference = |id: &&str| format!(r#"["${id}:x",{{}}]"#);
+        let prev_events: Vec<String> = prev_events.iter().map(reference).collect();
+        let json = format!(
+            r#"{{"auth_events":[],"content":{{}},"depth":{depth},"event_id":"${id}:x","hashes":{{"sha256":""}},{}"#,
+            format_args!(
+                r#""origin_server_ts":1,"prev_events":[{}],"room_id":"!r:x","sender":"@u:x","signatures":{{}},{}"#,
+                prev_events.join(","),
+                r#""type":"m.room.message"}"#
+            )
+        );
+        let id = EventId::try_from(format!("${id}:x").as_str()).unwrap();
+        Pdu::from_stored(&json, id, RoomVersion::V2).unwrap()
+    }
+
+    fn ids(pdus: &[Pdu]) -> Vec<&str> {
+        pdus.iter().map(|pdu| pdu.event_id().as_str().split([':', '$']).nth(1).unwrap_or_default()).collect()
+    }
+
+    fn missing(ids: &[&str]) -> HashSet<EventId> {
+        ids.iter().map(|id| EventId::try_from(format!("${id}:x").as_str()).unwrap()).collect()
+    }
+
+    #[test]
+    fn everything_is_kept_when_nothing_is_missing_or_one_state_is() {
+        let fetched = vec![event("a", 1, &["old"]), event("b", 2, &["a"]), event("c", 3, &["b"])];
+        let last = [event("d", 4, &["c"])];
+        assert_eq!(ids(&newest(&last, false, fetched.clone(), &missing(&[]))), ["a", "b", "c"]);
+        assert_eq!(ids(&newest(&last, false, fetched.clone(), &missing(&["old"]))), ["a", "b", "c"]);
+        assert_eq!(ids(&newest(&last, true, fetched, &missing(&["old"]))), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn branches_are_left_behind_where_they_meet() {
+        // Ten branches, none of which reaches what is known, meet in one event.
+        let branches: Vec<String> = (0..10).map(|number| format!("branch{number}")).collect();
+        let mut fetched: Vec<Pdu> = branches.iter().map(|id| event(id, 1, &["old"])).collect();
+        let all: Vec<&str> = branches.iter().map(String::as_str).collect();
+        fetched.push(event("meeting", 2, &all));
+        fetched.push(event("later", 3, &["meeting"]));
+        let last = [event("last", 4, &["later"])];
+        assert_eq!(ids(&newest(&last, false, fetched.clone(), &missing(&["old"]))), ["meeting", "later"]);
+        assert_eq!(ids(&newest(&last, true, fetched, &missing(&["old"]))), ["meeting", "later"]);
+    }
+
+    #[test]
+    fn something_is_kept_however_many_states_it_needs() {
+        let fetched: Vec<Pdu> = (0..15).map(|number| event(&format!("e{number}"), 1, &["old"])).collect();
+        let prev_events: Vec<String> = (0..15).map(|number| format!("e{number}")).collect();
+        let prev_events: Vec<&str> = prev_events.iter().map(String::as_str).collect();
+        let last = [event("last", 2, &prev_events)];
+        assert_eq!(newest(&last, false, fetched.clone(), &missing(&["old"])).len(), 0);
+        assert_eq!(newest(&last, true, fetched, &missing(&["old"])).len(), 1);
+    }
+}

@@ -1,0 +1,105 @@
+//! The gaps of a room's timeline, in memory.
+
+use std::sync::Arc;
+
+use plexus_store::repo::timeline_gaps::Gap;
+use plexus_store::{EventNid, Position};
+
+use super::Direction;
+
+/// The gaps of a room's timeline, oldest first: those where events are missing, and those that have been filled.
+#[derive(Clone, Debug, Default)]
+pub struct Gaps(Arc<[Gap]>);
+
+impl Gaps {
+    /// Gaps, oldest first.
+    pub(crate) fn new(gaps: Vec<Gap>) -> Self {
+        Self(gaps.into())
+    }
+
+    /// With a new gap, or with what has become of one.
+    pub(crate) fn with(&self, gap: Gap) -> Self {
+        let others = self.0.iter().filter(|other| other.gap_nid != gap.gap_nid).copied();
+        let mut gaps: Vec<Gap> = others.chain([gap]).collect();
+        gaps.sort_by_key(|gap| gap.top);
+        Self::new(gaps)
+    }
+
+    /// The gap with this number.
+    pub(crate) fn get(&self, gap_nid: EventNid) -> Option<Gap> {
+        self.0.iter().find(|gap| gap.gap_nid == gap_nid).copied()
+    }
+
+    /// The newest gap in which events are missing, of those that begin before `top`.
+    pub(crate) fn newest_open(&self, top: Position) -> Option<Gap> {
+        self.0.iter().rev().find(|gap| gap.is_open && gap.top < top).copied()
+    }
+
+    /// The position of the first event after the newest gap; 0 when there is no gap. From there on the timeline is as
+    /// it arrived.
+    pub(crate) fn last_top(&self) -> Position {
+        self.0.last().map_or(0, |gap| gap.top)
+    }
+
+    /// The position of the first event after the newest gap that lies between two positions, filled or not.
+    #[must_use]
+    pub fn newest_between(&self, after: Position, upto: Position) -> Option<Position> {
+        let gap = self.0.iter().rev().find(|gap| gap.top <= upto)?;
+        (after < gap.top - 1).then_some(gap.top)
+    }
+
+    /// The first gap that a reader of the events with `after < position <= upto` meets in which events are missing.
+    #[must_use]
+    pub fn first_open(&self, after: Position, upto: Position, direction: Direction) -> Option<Gap> {
+        let within = |gap: &&Gap| gap.is_open && after < gap.lowest - 1 && upto > gap.floor();
+        match direction {
+            Direction::Backward => self.0.iter().rev().find(within).copied(),
+            Direction::Forward => self.0.iter().find(within).copied(),
+        }
+    }
+
+    /// Whether an event at this position was fetched to fill a gap.
+    pub(crate) fn covers(&self, position: Position) -> bool {
+        self.0.iter().any(|gap| gap.covers(position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plexus_store::repo::timeline_gaps::RESERVED;
+
+    use super::*;
+
+    fn gap(top: Position, taken: Position, is_open: bool) -> Gap {
+        Gap { gap_nid: top, depth: 1, top, lowest: top - taken, is_open }
+    }
+
+    #[test]
+    fn a_reader_meets_the_nearest_gap_that_is_open() {
+        let tops = [1, 2, 3].map(|number| number * (RESERVED + 100));
+        let gaps = Gaps::new(vec![gap(tops[0], 0, true), gap(tops[1], 10, true), gap(tops[2], 20, false)]);
+        let met = |after, upto, direction| gaps.first_open(after, upto, direction).map(|gap| gap.top);
+        assert_eq!(met(0, Position::MAX, Direction::Backward), Some(tops[1]));
+        assert_eq!(met(0, Position::MAX, Direction::Forward), Some(tops[0]));
+        // What has been fetched may be read, what is missing lies right before it.
+        assert_eq!(met(tops[1] - 11, Position::MAX, Direction::Backward), None);
+        assert_eq!(met(tops[1] - 12, Position::MAX, Direction::Backward), Some(tops[1]));
+        let floor = tops[1] - RESERVED - 1;
+        assert_eq!(met(tops[0], floor, Direction::Backward), None);
+        assert_eq!(met(tops[0], floor + 1, Direction::Backward), Some(tops[1]));
+    }
+
+    #[test]
+    fn what_arrived_and_what_was_fetched_are_told_apart() {
+        let top = 5 * RESERVED;
+        let gaps = Gaps::default().with(gap(top, 10, true)).with(gap(top, 20, false));
+        assert_eq!(gaps.get(top).map(|gap| (gap.lowest, gap.is_open)), Some((top - 20, false)));
+        assert_eq!(gaps.newest_open(Position::MAX), None);
+        let covered: Vec<bool> =
+            [top, top - 1, top - RESERVED, top - RESERVED - 1].map(|position| gaps.covers(position)).into();
+        assert_eq!(covered, [false, true, true, false]);
+        assert_eq!(gaps.newest_between(0, top - 1), None);
+        assert_eq!(gaps.newest_between(0, top), Some(top));
+        assert_eq!(gaps.newest_between(top - 1, top + 5), None);
+    }
+}

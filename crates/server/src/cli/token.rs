@@ -1,0 +1,215 @@
+//! `plexus token create|list|show|update|delete`: registration tokens, in the database itself, whether or not the
+//! server runs.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::{ArgGroup, Args, Subcommand};
+use plexus_accounts::registration_tokens::{self as tokens, Change, DEFAULT_LENGTH, NewToken, RegistrationTokenError};
+use plexus_base::{Clock, Random, parse_duration};
+use plexus_store::repo::registration_tokens::RegistrationToken;
+use plexus_store::{Tx, maintenance};
+use serde_json::{Value, json};
+
+use super::{CommandError, ConfigArgs, YesNo};
+use crate::{data_dir, wire};
+
+/// What to do with registration tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token that lets people register
+    Create(CreateArgs),
+    /// List the tokens
+    List(ListArgs),
+    /// Show one token
+    Show(NamedArgs),
+    /// Change how often, or until when, a token can be used
+    Update(UpdateArgs),
+    /// Delete a token
+    Delete(NamedArgs),
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct CommonArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON, as the admin API has it
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `plexus token create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The token: up to 64 of A-Z, a-z, 0-9 and ._~- [default: one is made up]
+    #[arg(value_name = "TOKEN")]
+    token: Option<String>,
+    /// How many characters a token has that is made up [default: 16]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "token")]
+    length: Option<usize>,
+    /// How many accounts can be registered with it [default: any number]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    uses: Option<u64>,
+    /// How long it can be used, as 7d or 12h [default: without end]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    expires_in: Option<Duration>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Arguments of `plexus token list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// List only those that can be used, or only those that cannot
+    #[arg(long, value_name = "yes|no")]
+    valid: Option<YesNo>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Arguments of commands on one token.
+#[derive(Debug, Args)]
+pub struct NamedArgs {
+    /// The token
+    #[arg(value_name = "TOKEN")]
+    token: String,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Arguments of `plexus token update`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub struct UpdateArgs {
+    /// The token
+    #[arg(value_name = "TOKEN")]
+    token: String,
+    /// How many accounts can be registered with it, those included that were already
+    #[arg(long, value_name = "NUMBER", group = "change",
+          value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    uses: Option<u64>,
+    /// Let any number of accounts be registered with it
+    #[arg(long, group = "change", conflicts_with = "uses")]
+    unlimited: bool,
+    /// How long it can be used from now on, as 7d or 12h
+    #[arg(long, value_name = "DURATION", group = "change", value_parser = duration)]
+    expires_in: Option<Duration>,
+    /// Let it be used without end
+    #[arg(long, group = "change", conflicts_with = "expires_in")]
+    never_expires: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration =
+        parse_duration(text).ok_or_else(|| "expected a number with a unit, as 30m, 12h, 7d or 4w".to_owned())?;
+    match i64::try_from(duration.as_millis()) {
+        Ok(_) => Ok(duration),
+        Err(_) => Err("that is longer than any token lasts; leave it out for one without end".to_owned()),
+    }
+}
+
+/// Runs `plexus token ...`.
+///
+/// # Errors
+/// When the database cannot be opened, or the token is not as it should be.
+pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
+    let now = Clock::system().now_ms();
+    match command {
+        TokenCommand::Create(args) => {
+            let token = match &args.token {
+                Some(token) => NewToken::Given(token.clone()),
+                None => NewToken::Generated(args.length.unwrap_or(DEFAULT_LENGTH)),
+            };
+            let allows = Change { uses_allowed: Some(args.uses), expiry_ts: Some(until(now, args.expires_in)) };
+            let random = Random::system();
+            let created = edit(&args.common, move |tx| tokens::create(tx, &random, now, token, allows))?;
+            match args.common.json {
+                true => print_json(&json(&created)),
+                // Alone on its line, for scripts.
+                false => println!("{}", created.token),
+            }
+        }
+        TokenCommand::List(args) => {
+            let valid = args.valid.map(|valid| valid == YesNo::Yes);
+            let found = edit(&args.common, move |tx| Ok(tokens::list(tx, valid, now)?))?;
+            match args.common.json {
+                true => print_json(&json!({ "registration_tokens": found.iter().map(json).collect::<Vec<_>>() })),
+                false => print_table(&found),
+            }
+        }
+        TokenCommand::Show(args) => {
+            let found = edit(&args.common, |tx| tokens::get(tx, &args.token))?;
+            print_one(&args.common, found);
+        }
+        TokenCommand::Update(args) => {
+            let uses_allowed = (args.unlimited || args.uses.is_some()).then_some(args.uses);
+            let expiry_ts = (args.never_expires || args.expires_in.is_some()).then(|| until(now, args.expires_in));
+            let change = Change { uses_allowed, expiry_ts };
+            let updated = edit(&args.common, move |tx| tokens::update(tx, now, &args.token, change))?;
+            print_one(&args.common, updated);
+        }
+        TokenCommand::Delete(args) => {
+            edit(&args.common, |tx| tokens::delete(tx, &args.token))?;
+            match args.common.json {
+                true => print_json(&json!({})),
+                false => println!("Deleted {}.", args.token),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn until(now: u64, duration: Option<Duration>) -> Option<u64> {
+    let duration = duration.and_then(|duration| u64::try_from(duration.as_millis()).ok())?;
+    Some(now.saturating_add(duration).min(i64::MAX as u64))
+}
+
+fn edit<T: Send>(
+    args: &CommonArgs,
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T, RegistrationTokenError> + Send,
+) -> Result<T, CommandError> {
+    let options = wire::database_options(&data_dir::load(&args.config)?.config)?;
+    Ok(maintenance::edit(&options, f)??)
+}
+
+fn json(token: &RegistrationToken) -> Value {
+    json!({
+        "token": token.token,
+        "uses_allowed": token.uses_allowed,
+        "pending": token.pending,
+        "completed": token.completed,
+        "expiry_time": token.expiry_ts,
+    })
+}
+
+fn print_json(value: &Value) {
+    println!("{value:#}");
+}
+
+fn print_one(args: &CommonArgs, token: RegistrationToken) {
+    match args.json {
+        true => print_json(&json(&token)),
+        false => print_table(&[token]),
+    }
+}
+
+fn print_table(tokens: &[RegistrationToken]) {
+    let width = tokens.iter().map(|token| token.token.len()).max().unwrap_or(0).max("token".len());
+    println!("{:<width$}  {:>9}  {:>7}  {:>9}  expires", "token", "uses", "pending", "completed");
+    for token in tokens {
+        let uses = token.uses_allowed.map_or_else(|| "any".to_owned(), |uses| uses.to_string());
+        let expires = token.expiry_ts.map_or_else(|| "never".to_owned(), date);
+        println!("{:<width$}  {uses:>9}  {:>7}  {:>9}  {expires}", token.token, token.pending, token.completed);
+    }
+}
+
+/// A date as in HTTP, for times that have one there: until the year 9999.
+fn date(unix_ms: u64) -> String {
+    const LAST: u64 = 253_402_300_799_999;
+    match unix_ms <= LAST {
+        true => httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(unix_ms)),
+        false => format!("at {unix_ms} (Unix ms)"),
+    }
+}

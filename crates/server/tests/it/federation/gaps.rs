@@ -1,0 +1,294 @@
+//! A server that was away for so long that events are missing from a room's timeline, or that cannot be given what
+//! others rest on.
+
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, UserId};
+use plexus_testkit::server::{TestServer, TestUser};
+use plexus_testkit::{BigRoom, RoomHost, places, unique_name};
+use serde_json::{Value, json};
+
+use super::away::{CLIENT, synced};
+
+/// More than are fetched after an absence.
+const MISSED: usize = 2_400;
+/// How many members speak at once.
+const SPEAKERS: usize = 6;
+
+async fn join(server: &TestServer, user: &TestUser, host: &RoomHost) {
+    let path = format!("{CLIENT}/join/{}?via={}", host.room.id(), host.peer.name());
+    server.post(&path, &user.token, json!({})).await.ok();
+}
+
+/// The host sends events in one transaction.
+async fn send(server: &TestServer, host: &RoomHost, pdus: &[Pdu]) {
+    let events: Vec<Value> = pdus.iter().map(|pdu| serde_json::from_str(pdu.json()).expect("JSON")).collect();
+    let transaction = json!({ "origin": host.peer.name().as_str(), "origin_server_ts": 0, "pdus": events });
+    let answer = host.peer.put(server, &format!("/_matrix/federation/v1/send/{}", unique_name()), transaction).await;
+    for pdu in pdus {
+        assert_eq!(answer.ok()["pdus"][pdu.event_id().as_str()], json!({}));
+    }
+}
+
+/// A message that follows these events.
+fn say_after(host: &RoomHost, prev_events: &[EventId], sender: &UserId, body: &str) -> Pdu {
+    let content = json!({ "msgtype": "m.text", "body": body });
+    host.room.send_after(prev_events, sender, "m.room.message", None, &content)
+}
+
+/// Six members speak at once, again and again, and somebody changes the topic; returns the bodies, and the last event,
+/// which ties all branches together.
+fn chatter(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
+    let creator = host.room.creator();
+    let topic = |after: &[EventId], text: &str| {
+        host.room.send_after(after, &creator, "m.room.topic", Some(""), &json!({ "topic": text })).event_id().clone()
+    };
+    let first = host.room.send(&creator, "m.room.topic", Some(""), json!({ "topic": "begins" }));
+    let mut before: Vec<EventId> = vec![first.event_id().clone()];
+    let mut bodies = Vec::new();
+    while bodies.len() < count {
+        let speak = |number: usize| {
+            let body = format!("{} by {number}", bodies.len() + number);
+            let pdu = say_after(host, &before, &host.room.member(number), &body);
+            (body, pdu.event_id().clone())
+        };
+        let (said, after): (Vec<String>, Vec<EventId>) = (0..SPEAKERS).map(speak).unzip();
+        bodies.extend(said);
+        // Now and then the branches go on by themselves for a while.
+        before = match bodies.len() % 60 {
+            0 => vec![topic(&after, &format!("{} messages", bodies.len()))],
+            _ => after,
+        };
+    }
+    let last = say_after(host, &before, &creator, "last");
+    bodies.push("last".to_owned());
+    (bodies, last)
+}
+
+fn body_of(event: &Value) -> Option<String> {
+    event["content"]["body"].as_str().map(str::to_owned)
+}
+
+/// All messages that paging finds from a token on, in the order in which it finds them.
+async fn paged(server: &TestServer, user: &TestUser, room: &str, (dir, from): (&str, &str)) -> Vec<Value> {
+    let (mut messages, mut from) = (Vec::new(), from.to_owned());
+    loop {
+        let path = format!("{CLIENT}/rooms/{room}/messages?dir={dir}&limit=100&from={from}");
+        let page = server.get(&path, &user.token).await;
+        let chunk = page.ok()["chunk"].as_array().expect("a page is a list");
+        messages.extend(chunk.iter().filter(|event| event["type"] == "m.room.message").cloned());
+        match page.body["end"].as_str() {
+            // Forward, the end is where what comes later will be; backward, a gap may not be filled yet.
+            Some(end) if end != from || dir == "b" => from = end.to_owned(),
+            _ => return messages,
+        }
+    }
+}
+
+/// As [`paged`], the bodies, backward and oldest first.
+async fn paged_back(server: &TestServer, user: &TestUser, room: &str, from: &str) -> Vec<String> {
+    let messages = paged(server, user, room, ("b", from)).await;
+    messages.iter().rev().filter_map(body_of).collect()
+}
+
+async fn token(server: &TestServer, user: &TestUser) -> String {
+    server.get(&format!("{CLIENT}/sync"), &user.token).await.ok()["next_batch"].as_str().unwrap().to_owned()
+}
+
+/// The room's part of an answer in which a message is.
+async fn hears(server: &TestServer, user: &TestUser, (room, since): (&str, &str), body: &str) -> Value {
+    let said = |answer: &Value| {
+        let events = answer["rooms"]["join"][room]["timeline"]["events"].as_array();
+        events.is_some_and(|events| events.iter().any(|event| event["content"]["body"] == body))
+    };
+    synced(server, user, since, said).await["rooms"]["join"][room].clone()
+}
+
+/// The bodies that were said, in rounds of those that were said at once; `found` must have them in that order.
+fn assert_in_order(found: &[String], said: &[String]) {
+    let mut sorted = (found.to_vec(), said.to_vec());
+    sorted.0.sort();
+    sorted.1.sort();
+    assert!(sorted.0 == sorted.1, "{} of {} are there", found.len(), said.len());
+    for (rounds, expected) in found.chunks(SPEAKERS).zip(said.chunks(SPEAKERS)) {
+        let (mut round, mut expected) = (rounds.to_vec(), expected.to_vec());
+        round.sort();
+        expected.sort();
+        assert_eq!(round, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_is_told_as_a_gap_and_fetched_when_somebody_pages_there() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_100_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        join(&server, &alice, &host).await;
+        join(&server, &bob, &host).await;
+        let since = token(&server, &alice).await;
+        let before = host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": "before" }));
+        send(&server, &host, &[before]).await;
+        hears(&server, &alice, (room, &since), "before").await;
+        let since = token(&server, &alice).await;
+
+        let (said, last) = chatter(&host, MISSED);
+        send(&server, &host, std::slice::from_ref(&last)).await;
+        // However many events have come by then.
+        let told = |answer: &Value| answer["rooms"]["join"].get(room).is_some();
+        let first = synced(&server, &alice, &since, told).await["rooms"]["join"][room]["timeline"].clone();
+        assert_eq!(first["limited"], true);
+        hears(&server, &alice, (room, &since), "last").await;
+        let topic = format!("{} messages", MISSED);
+        let state = server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &bob.token).await;
+        assert_eq!(state.ok()["topic"], topic.as_str());
+        assert_eq!(host.peer.received().iter().filter(|request| request.uri.contains("/state_ids/")).count(), 1);
+
+        // A new client is not told either as if there were no gap.
+        let filter = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:1000%7D%7D%7D";
+        let all = server.get(&format!("{CLIENT}/sync?filter={filter}"), &bob.token).await;
+        let all = all.ok()["rooms"]["join"][room]["timeline"].clone();
+        assert_eq!(all["limited"], true);
+        assert!(!all["events"].as_array().unwrap().iter().any(|event| event["content"]["body"] == "before"));
+
+        // While nobody fills the gap what lies before it is reached all the same.
+        host.room.set_ways(|ways| ways.refuses_history = true);
+        let newest_first = paged(&server, &bob, room, ("b", all["prev_batch"].as_str().unwrap())).await;
+        host.room.set_ways(|ways| ways.refuses_history = false);
+        let [.., after_gap, oldest] = newest_first.as_slice() else { panic!("{newest_first:?}") };
+        assert_eq!(oldest["content"]["body"], "before");
+        assert!(newest_first.len() < MISSED);
+        let id = after_gap["event_id"].as_str().unwrap();
+        let context = server.get(&format!("{CLIENT}/rooms/{room}/context/{id}?limit=20"), &bob.token).await;
+        let shown: Vec<String> = context.ok()["events_before"].as_array().unwrap().iter().filter_map(body_of).collect();
+        assert!(!shown.contains(&"before".to_owned()), "{shown:?}");
+
+        // After a while it is tried again.
+        clock.advance(Duration::from_secs(61));
+        let missed = paged_back(&server, &alice, room, first["prev_batch"].as_str().unwrap()).await;
+        let mut found = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+        assert!(found.starts_with(&missed) && missed.len() > 100, "{} are behind the gap", missed.len());
+        assert_eq!(found.remove(0), "before");
+        assert_in_order(&found, &said);
+        let forward = paged(&server, &bob, room, ("f", &since)).await;
+        assert_in_order(&forward.iter().filter_map(body_of).collect::<Vec<_>>(), &said);
+        server.restart().await;
+        let mut again = paged_back(&server, &bob, room, &token(&server, &bob).await).await;
+        assert_eq!(again.remove(0), "before");
+        assert_in_order(&again, &said);
+        let state = server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &bob.token).await;
+        assert_eq!(state.ok()["topic"], topic.as_str());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_between_a_leave_and_a_join_is_fetched() {
+    for server in TestServer::on_each().await {
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        let say = |body: &str| host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": body }));
+        let since = token(&server, &alice).await;
+        send(&server, &host, &[say("before")]).await;
+        hears(&server, &alice, (room, &since), "before").await;
+        server.post(&format!("{CLIENT}/rooms/{room}/leave"), &alice.token, json!({})).await.ok();
+        host.peer.receives(|request| request.uri.contains("/send")).await;
+        for number in 0..150 {
+            say(&number.to_string());
+        }
+        join(&server, &alice, &host).await;
+        let since = token(&server, &alice).await;
+        send(&server, &host, &[say("after")]).await;
+        hears(&server, &alice, (room, &since), "after").await;
+        let found = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+        let mut expected = vec!["before".to_owned()];
+        expected.extend((0..150).map(|number| number.to_string()));
+        expected.push("after".to_owned());
+        assert_eq!(found, expected);
+    }
+}
+
+/// Lets time pass while something is waited for.
+async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -> T {
+    let passing = async {
+        let mut every = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            every.tick().await;
+            clock.advance(Duration::from_secs(5));
+        }
+    };
+    tokio::select! { found = waiting => found, () = passing => unreachable!() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_need_more_states_than_are_asked_for_at_once_wait_their_turn() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_100_000);
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        host.room.set_ways(|ways| ways.refuses_history = true);
+        let since = token(&server, &alice).await;
+        // Each follows something that the host does not give.
+        let loose = |number: usize| {
+            let lost = host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": "lost" }));
+            let member = host.room.member(number % SPEAKERS);
+            say_after(&host, &[lost.event_id().clone()], &member, &format!("loose {number}"))
+        };
+        let loose: Vec<Pdu> = (0..25).map(loose).collect();
+        send(&server, &host, &loose).await;
+        let mut missing: std::collections::BTreeSet<String> = (0..25).map(|number| format!("loose {number}")).collect();
+        let mut since = since;
+        while !missing.is_empty() {
+            let path = format!("{CLIENT}/sync?since={since}&timeout=30000");
+            let answer = while_time_passes(&clock, server.get(&path, &alice.token)).await;
+            let events = answer.ok()["rooms"]["join"][room]["timeline"]["events"].as_array().into_iter().flatten();
+            events.filter_map(body_of).for_each(|body| _ = missing.remove(&body));
+            // What a sync left out because of the gaps is in the timeline.
+            let page = server.get(&format!("{CLIENT}/rooms/{room}/messages?dir=b&limit=1000"), &alice.token).await;
+            let chunk = page.ok()["chunk"].as_array().into_iter().flatten();
+            chunk.filter_map(body_of).for_each(|body| _ = missing.remove(&body));
+            since = answer.body["next_batch"].as_str().unwrap().to_owned();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_placed_yet_is_tried_again() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_100_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        let say = |body: &str| host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": body }));
+        for (number, restarts) in [false, true].into_iter().enumerate() {
+            let since = token(&server, &alice).await;
+            host.room.set_ways(|ways| (ways.refuses_history, ways.refuses_state) = (true, true));
+            say("missed");
+            let text = format!("after {number}");
+            let after = say(&text);
+            send(&server, &host, std::slice::from_ref(&after)).await;
+            let id = &after.event_id().as_str()[1..];
+            host.peer.receives(|request| request.uri.contains("/state_ids/") && request.uri.contains(id)).await;
+            if restarts {
+                server.stop().await;
+            }
+            host.room.set_ways(|ways| ways.refuses_history = false);
+            if restarts {
+                server.restart().await;
+            }
+            while_time_passes(&clock, hears(&server, &alice, (room, &since), &text)).await;
+            let bodies = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+            assert!(bodies.ends_with(&["missed".to_owned(), text]), "{bodies:?}");
+        }
+    }
+}
