@@ -274,10 +274,11 @@ fn user_changes() {
 #[test]
 fn rules_about_a_room_are_copied_for_another() {
     let mut rules = UserRules::default();
+    let sound = |name: &str| json!({ "set_tweak": "sound", "value": name });
     let mut put = |kind, id: &str, room: Option<&str>| {
         let condition = |room| json!({ "kind": "event_match", "key": "room_id", "pattern": room });
         let conditions: Vec<_> = room.into_iter().map(condition).collect();
-        let new = serde_json::from_value(json!({ "actions": [id], "conditions": conditions })).unwrap();
+        let new = serde_json::from_value(json!({ "actions": [sound(id)], "conditions": conditions })).unwrap();
         rules.put(kind, id, new, Placement::Unspecified).unwrap();
     };
     // Each new rule comes first.
@@ -295,6 +296,6 @@ fn rules_about_a_room_are_copied_for_another() {
     assert_eq!(ids(RuleKind::Sender), ["!old:x"]);
     assert_eq!(ids(RuleKind::Underride), ["quiet"], "a rule that is disabled is not copied");
     let copy = serde_json::to_value(rules.own_rules().get(RuleKind::Override, "!new:x")).unwrap();
-    assert_eq!((&copy["conditions"][0]["pattern"], &copy["actions"]), (&json!("!new:x"), &json!(["mute"])));
+    assert_eq!((&copy["conditions"][0]["pattern"], &copy["actions"]), (&json!("!new:x"), &json!([sound("mute")])));
     assert!(!rules.copy_for_room("!old:x", "!new:x"), "what there is stays as it is");
 }
