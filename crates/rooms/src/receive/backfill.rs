@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_protocol::auth;
+use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, NewEvent, Verdict};
@@ -14,12 +14,12 @@ use plexus_store::repo::state_snapshots;
 use plexus_store::repo::timeline_gaps::{Gap, START};
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, pdu_json, repo};
 
+use super::effort::most_states;
 use super::fetch_missing::has_place;
 use super::place::{Candidate, behind};
 use super::state_before::ToldStates;
 use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
-use crate::auth_index;
 use crate::head::Head;
 use crate::interner::{Lookups, NewTexts};
 use crate::load;
@@ -41,6 +41,8 @@ const FILL_PATIENCE: Duration = Duration::from_secs(20);
 const UNFILLED_PAUSE: Duration = Duration::from_secs(60);
 /// How many servers are asked.
 const SERVERS: usize = 3;
+/// How many events are judged and written while others wait to send to the room.
+const PLACED_AT_ONCE: usize = 50;
 /// How many of the oldest events are looked at for what came before them.
 const OLDEST: u64 = 20;
 
@@ -62,6 +64,38 @@ impl Past {
         let event = Arc::new(TimelineEvent::new(self.nid, 0, self.pdu.clone(), None, None));
         let itself = self.redacted_by.clone().map(|because| (Target::of(&event), because));
         itself.into_iter().chain(self.redacts.clone().map(|target| (target, event))).collect()
+    }
+
+    /// Whether events that come after it can be judged only when it is in the database: they may find a state there
+    /// that is new with it, or a redaction.
+    fn is_needed_by_later_ones(&self) -> bool {
+        let is_redacted = self.redacted_by.is_some();
+        !self.snapshots.is_empty() || is_redacted || redaction_target(&self.pdu).is_some()
+    }
+}
+
+/// Events of the past that have been judged and are written together.
+#[derive(Default)]
+struct Unwritten {
+    past: Vec<Past>,
+    /// As they will be known.
+    known: HashMap<EventId, Known>,
+}
+
+impl Unwritten {
+    fn add(&mut self, room: RoomNid, past: Past) {
+        let known = Known {
+            event_nid: past.nid,
+            event_id: event_key::encode(past.pdu.event_id()),
+            room_nid: room,
+            position: None,
+            depth: depth(&past.pdu),
+            is_state: past.pdu.state_key().is_some(),
+            snapshot_nid: Some(past.snapshot_nid),
+            verdict: past.verdict,
+        };
+        self.known.insert(past.pdu.event_id().clone(), known);
+        self.past.push(past);
     }
 }
 
@@ -173,7 +207,7 @@ impl PduReceiver {
         if ends.is_empty() {
             let Hole::Gap(_) = hole else { return Ok(false) };
             // What was missing has come by another way.
-            self.rooms.settle_past(room, PastEvents::none(hole, edge.events, HashSet::new())).await?;
+            self.rooms.place_past(room, PastEvents::none(hole, edge.events, HashSet::new())).await?;
             return Ok(true);
         }
         let effort = Effort::of_request();
@@ -213,11 +247,11 @@ impl PduReceiver {
         let Fetched { events, older } = self.walk_back((server, &effort.half()), room, ends, bounds).await?;
         let all: Vec<Pdu> = ends.iter().chain(&events).cloned().collect();
         let missing = self.unknown_prev_events(&all).await?;
-        let pdus = walk_back::newest(ends, true, events, &missing);
+        let pdus = walk_back::newest((ends, true), events, &missing, most_states(room.view().state.len()));
         if pdus.is_empty() {
             let is_older = missing.iter().all(|id| older.contains(id));
             if is_older {
-                self.rooms.settle_past(room, PastEvents::none(hole, edge, older)).await?;
+                self.rooms.place_past(room, PastEvents::none(hole, edge, older)).await?;
             }
             return Ok(is_older);
         }
@@ -268,40 +302,64 @@ impl Rooms {
     async fn place_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<bool, ReceiveError> {
         let _one_at_a_time = room.intake.lock().await;
         let mut placed = 0;
-        for pdu in &past.pdus {
-            let ids = [pdu.event_id().clone()];
-            let known = self.known(&ids).await?;
+        for pdus in past.pdus.chunks(PLACED_AT_ONCE) {
+            placed += self.place_some(room, pdus, &past.told).await?;
+        }
+        self.settle_past(room, past).await?;
+        Ok(placed > 0)
+    }
+
+    /// Judges and stores events that have no positions yet. Returns how many will have one.
+    async fn place_some(&self, room: &Arc<Room>, pdus: &[Pdu], told: &ToldStates) -> Result<usize, ReceiveError> {
+        // Held until the commit: nothing is on its way into the room that redacts one of the events or that one of them
+        // redacts, and its state may hold what is redacted.
+        let mut head = self.settled_head(room).await?;
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = self.known(&ids).await?;
+        let mut auth_events = self.auth_events_of(room, pdus).await?;
+        let mut unwritten = Unwritten::default();
+        let mut placed = 0;
+        for pdu in pdus {
             let stored = known.get(pdu.event_id());
             if let Some(known) = stored.filter(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
                 // All that it lacks may be a position.
                 placed += usize::from(known.room_nid == room.nid && !has_place(known));
                 continue;
             }
-            let mut named = pdu.auth_events().to_vec();
-            named.extend(outliers::create_of(pdu));
-            let auth_events = auth_index::auth_events(&self.db, (room.nid, room.version), &named).await?;
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
-            let told = past.told.get(pdu.event_id()).map(|told| &told.state);
+            if redaction_target(pdu).is_some() {
+                // What it redacts is looked for in the database.
+                self.write_past(room, &mut head, std::mem::take(&mut unwritten)).await?;
+            }
             let candidate = Candidate {
                 pdu,
                 stored,
                 by_auth_events,
                 auth_events: &auth_events,
-                told,
+                unwritten: &unwritten.known,
+                told: told.get(pdu.event_id()).map(|told| &told.state),
                 missing: None,
                 entering: false,
                 partial: None,
                 sending: Sending::No,
                 transaction: None,
             };
-            match self.write_past(room, &candidate).await {
-                Ok(()) => placed += 1,
-                Err(ReceiveError::MissingEvents) => {}
+            let past = match self.past(room, &head, &candidate).await {
+                Ok(past) => past,
+                Err(ReceiveError::MissingEvents) => continue,
                 Err(error) => return Err(error),
+            };
+            placed += 1;
+            let rejected = past.verdict == Verdict::Rejected;
+            auth_events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
+            let is_needed = past.is_needed_by_later_ones();
+            unwritten.add(room.nid, past);
+            if is_needed {
+                self.write_past(room, &mut head, std::mem::take(&mut unwritten)).await?;
             }
         }
-        self.settle_past(room, past).await?;
-        Ok(placed > 0)
+        self.write_past(room, &mut head, unwritten).await?;
+        Ok(placed)
     }
 
     /// Gives events their places in the timeline, the last of them the newest, and notes what is still missing.
@@ -374,13 +432,13 @@ impl Rooms {
         Ok(Past { nid, stored, pdu: pdu.clone(), verdict, snapshot_nid, snapshots, redacted_by, redacts })
     }
 
-    async fn write_past(&self, room: &Arc<Room>, candidate: &Candidate<'_>) -> Result<(), ReceiveError> {
-        // Held until the commit: nothing is on its way into the room that redacts the event or that the event redacts,
-        // and its state may hold what is redacted.
-        let mut head = self.settled_head(room).await?;
-        let past = self.past(room, &head, candidate).await?;
+    async fn write_past(&self, room: &Arc<Room>, head: &mut Head, unwritten: Unwritten) -> Result<(), ReceiveError> {
+        let past = unwritten.past;
+        if past.is_empty() {
+            return Ok(());
+        }
         let (nid, shared) = (room.nid, Arc::clone(&self.shared));
-        let redactions = past.redactions();
+        let redactions: Vec<_> = past.iter().flat_map(Past::redactions).collect();
         if redactions.is_empty() {
             let write = self.db.write(move |tx| {
                 let texts = write(tx, nid, &past, shared.interner.lookups())?;
@@ -463,15 +521,52 @@ pub(super) fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<Serve
         .collect()
 }
 
-fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+/// Stores judged events without positions.
+fn write(tx: &mut Tx<'_>, room: RoomNid, past: &[Past], mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+    let mut snapshots = state_snapshots::Writer::default();
+    let (mut new, mut stored, mut early_redactions, mut relations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for past in past {
+        match past.stored {
+            true => stored.push(row(tx, room, past, &mut lookups)?),
+            false => new.push(row(tx, room, past, &mut lookups)?),
+        }
+        for snapshot in &past.snapshots {
+            let mut changes = Vec::with_capacity(snapshot.changes.len());
+            for (event_type, state_key, event) in &snapshot.changes {
+                changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
+            }
+            snapshots.add(tx, room, snapshot.parent, snapshot.snapshot, changes)?;
+        }
+        if past.verdict != Verdict::Accepted {
+            continue;
+        }
+        if past.redacts.as_ref().is_none_or(|target| !target.placed)
+            && let Some(target) = redaction_target(&past.pdu)
+        {
+            early_redactions.push((event_key::encode(target), past.nid));
+        }
+        if let Some((target, rel_type)) = target_of(&past.pdu) {
+            let target = event_key::encode(&target);
+            relations.push(RelationRow { event_nid: past.nid, room_nid: room, target, rel_type });
+        }
+    }
+    repo::events::insert(tx, &new)?;
+    repo::events::place(tx, &stored)?;
+    snapshots.finish(tx)?;
+    repo::redactions::add_early(tx, &early_redactions)?;
+    repo::relations::insert(tx, &relations)?;
+    Ok(lookups.into_new())
+}
+
+fn row(tx: &mut Tx<'_>, room: RoomNid, past: &Past, lookups: &mut Lookups<'_>) -> Result<NewEvent, DbError> {
     let pdu = &past.pdu;
-    let row = NewEvent {
+    Ok(NewEvent {
         event_nid: past.nid,
         event_id: event_key::encode(pdu.event_id()),
         room_nid: room,
         position: None,
         late: false,
-        depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+        depth: depth(pdu),
         type_nid: lookups.event_type(tx, pdu.event_type())?,
         state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
         sender_nid: lookups.user(tx, pdu.sender())?,
@@ -479,30 +574,9 @@ fn write(tx: &mut Tx<'_>, room: i64, past: &Past, mut lookups: Lookups<'_>) -> R
         snapshot_nid: Some(past.snapshot_nid),
         verdict: past.verdict,
         json: if past.stored { Vec::new() } else { pdu_json::pack(pdu.json())? },
-    };
-    if past.stored {
-        repo::events::place(tx, &[row])?;
-    } else {
-        repo::events::insert(tx, &[row])?;
-    }
-    let mut snapshots = state_snapshots::Writer::default();
-    for snapshot in &past.snapshots {
-        let mut changes = Vec::with_capacity(snapshot.changes.len());
-        for (event_type, state_key, event) in &snapshot.changes {
-            changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
-        }
-        snapshots.add(tx, room, snapshot.parent, snapshot.snapshot, changes)?;
-    }
-    snapshots.finish(tx)?;
-    if past.verdict == Verdict::Accepted
-        && past.redacts.as_ref().is_none_or(|target| !target.placed)
-        && let Some(target) = redaction_target(pdu)
-    {
-        repo::redactions::add_early(tx, &[(event_key::encode(target), past.nid)])?;
-    }
-    if let Some((target, rel_type)) = target_of(pdu).filter(|_| past.verdict == Verdict::Accepted) {
-        let target = event_key::encode(&target);
-        repo::relations::insert(tx, &[RelationRow { event_nid: past.nid, room_nid: room, target, rel_type }])?;
-    }
-    Ok(lookups.into_new())
+    })
+}
+
+fn depth(pdu: &Pdu) -> i64 {
+    i64::try_from(pdu.depth()).unwrap_or(i64::MAX)
 }

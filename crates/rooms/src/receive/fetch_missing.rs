@@ -8,6 +8,7 @@ use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::{DbError, Position, repo};
 
+use super::effort::most_states;
 use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::outliers;
@@ -50,7 +51,7 @@ impl PduReceiver {
         let Fetched { events, older } = self.walk_back((origin, &effort.half()), room, new, bounds).await?;
         let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
         let missing = self.unknown_prev_events(&all).await?;
-        let fetched = walk_back::newest(new, false, events, &missing);
+        let fetched = walk_back::newest((new, false), events, &missing, most_states(room.view().state.len()));
         let any_fetched = !fetched.is_empty();
         let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
         Ok(WithMissing { events, any_fetched, older, min_depth })

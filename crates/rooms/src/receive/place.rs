@@ -46,6 +46,8 @@ pub(super) struct Candidate<'a> {
     pub by_auth_events: Verdict,
     /// Its auth events, among others.
     pub auth_events: &'a HashMap<EventId, AuthEvent>,
+    /// Events with a place in the graph that are not in the database yet; the states before and behind them are.
+    pub unwritten: &'a HashMap<EventId, Known>,
     /// The state before it, when its predecessors are not known.
     pub told: Option<&'a Vec<EventNid>>,
     /// Where the events belong that are missing before it.
@@ -219,6 +221,8 @@ impl Rooms {
         let known = self.known(&ids).await?;
         let mut auth_events = self.auth_events_of(room, pdus).await?;
         let mut outcomes = Outcomes::with_capacity(pdus.len());
+        // Each is on its way to the database before the next is judged.
+        let unwritten = HashMap::new();
         let mut running: Vec<(usize, Verdict, Committed)> = Vec::new();
         let mut opened_gap = OpenedGap::default();
         for pdu in pdus {
@@ -240,6 +244,7 @@ impl Rooms {
                     stored,
                     by_auth_events,
                     auth_events: &auth_events,
+                    unwritten: &unwritten,
                     told,
                     missing,
                     entering,
@@ -273,7 +278,11 @@ impl Rooms {
     }
 
     /// The auth events that these name and that are stored.
-    async fn auth_events_of(&self, room: &Room, pdus: &[Pdu]) -> Result<HashMap<EventId, AuthEvent>, DbError> {
+    pub(super) async fn auth_events_of(
+        &self,
+        room: &Room,
+        pdus: &[Pdu],
+    ) -> Result<HashMap<EventId, AuthEvent>, DbError> {
         let mut named: Vec<EventId> =
             pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu))).collect();
         named.sort_unstable();

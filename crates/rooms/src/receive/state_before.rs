@@ -27,6 +27,15 @@ pub(super) struct ToldState {
     pub missing_from: Option<MissingFrom>,
 }
 
+/// The state before an event as a server tells it.
+struct WholeOrPart {
+    state: Vec<EventNid>,
+    /// Whether the server has not told all of its events.
+    has_gaps: bool,
+    /// How many events that was, with what had to be fetched for it.
+    size: usize,
+}
+
 impl PduReceiver {
     /// Asks for the state before each of the events that follow an unknown one. An event whose state the server does
     /// not give, or not yet, is left out: it cannot be placed. `is_old`: whether a missing prev event of an event
@@ -45,12 +54,16 @@ impl PduReceiver {
             return Ok(told);
         }
         for pdu in pdus.iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))) {
-            if !self.may_be_told(origin, room, effort).await {
+            let expected = room.view().state.len();
+            if !self.may_be_told((origin, effort), room, expected).await {
                 tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} has told enough states for now");
                 continue;
             }
-            match self.told_state(origin, room, pdu.event_id(), effort).await {
-                Ok(state) => {
+            let asked = self.told_state_and_gaps((origin, effort), room, pdu.event_id()).await;
+            let size = asked.as_ref().map_or(usize::MAX, |told| told.size);
+            self.told_limits.add((room.nid, origin), expected, size);
+            match asked {
+                Ok(WholeOrPart { state, .. }) => {
                     let mut missing = pdu.prev_events().iter().filter(|id| unknown.contains(*id));
                     let is_old_gap = missing.all(|id| is_old(pdu, id));
                     let missing_from = Some(if is_old_gap { MissingFrom::OldGap } else { MissingFrom::NewGap });
@@ -67,10 +80,10 @@ impl PduReceiver {
 
     /// Whether `server` may tell a state of the room now. Somebody who waits anyway waits until it may, if there is
     /// time.
-    async fn may_be_told(&self, server: &ServerName, room: &Room, effort: &Effort) -> bool {
+    async fn may_be_told(&self, (server, effort): (&ServerName, &Effort), room: &Room, expected: usize) -> bool {
         let clock = &self.rooms.clock;
         loop {
-            match self.told_limits.take(room.nid, server, clock.monotonic()) {
+            match self.told_limits.take((room.nid, server), expected, clock.monotonic()) {
                 Ok(()) => return true,
                 Err(wait) if effort.pause(clock, wait).await => {}
                 Err(_) => return false,
@@ -79,17 +92,6 @@ impl PduReceiver {
     }
 
     /// The state before an event as `server` tells it, all of it stored. What was rejected is no part of it.
-    pub(crate) async fn told_state(
-        &self,
-        server: &ServerName,
-        room: &Arc<Room>,
-        event: &EventId,
-        effort: &Effort,
-    ) -> Result<Vec<EventNid>, ReceiveError> {
-        Ok(self.told_state_and_gaps((server, effort), room, event).await?.0)
-    }
-
-    /// As [`Self::told_state`].
     ///
     /// # Errors
     /// [`ReceiveError::MissingEvents`] also when the server does not tell some of the events.
@@ -101,18 +103,18 @@ impl PduReceiver {
         effort: &Effort,
     ) -> Result<Vec<EventNid>, ReceiveError> {
         match self.told_state_and_gaps((server, effort), room, event).await? {
-            (state, false) => Ok(state),
-            (_, true) => Err(ReceiveError::MissingEvents),
+            WholeOrPart { state, has_gaps: false, .. } => Ok(state),
+            WholeOrPart { has_gaps: true, .. } => Err(ReceiveError::MissingEvents),
         }
     }
 
-    /// The state, and whether the server has not told all of its events.
+    /// The state before an event as far as `server` tells it, stored. What was rejected is no part of it.
     async fn told_state_and_gaps(
         &self,
         (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         event: &EventId,
-    ) -> Result<(Vec<EventNid>, bool), ReceiveError> {
+    ) -> Result<WholeOrPart, ReceiveError> {
         let asked = self.peers.state_ids(server, &room.id, event);
         let StateIds { state, auth_chain } = match effort.ask(server, asked).await {
             Ok(ids) => ids,
@@ -124,13 +126,14 @@ impl PduReceiver {
         let all: Vec<EventId> = state.iter().chain(&auth_chain).cloned().collect::<HashSet<_>>().into_iter().collect();
         let known = self.rooms.known(&all).await?;
         let unknown: Vec<EventId> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
+        let size = state.len() + unknown.len();
         let has_gaps = !self.fetch_state((server, effort), room, event, unknown).await?;
         let nids = self.usable_state(room, &state).await?;
         // What has not this room's create event in it is no state of this room.
         let view = room.view();
         let create = view.event_nid("m.room.create", "");
         match create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
-            true => Ok((nids, has_gaps)),
+            true => Ok(WholeOrPart { state: nids, has_gaps, size }),
             false => Err(ReceiveError::MissingEvents),
         }
     }

@@ -20,8 +20,7 @@ const PAGE: u32 = 100;
 const NAMED: usize = 20;
 /// How many bytes of events are held in memory at most.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// So many states are asked for to keep more of what was fetched, each only if that many more events are kept.
-const FEW_STATES: usize = 4;
+/// A state is asked for to keep more of what was fetched only if that many more events are kept.
 const EVENTS_WORTH_A_STATE: usize = 50;
 
 /// How far back events are fetched.
@@ -142,7 +141,14 @@ fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
 /// missing: the state before each of those has to be asked for. All of them when nothing is missing, given what is.
 ///
 /// `from`: the events that they come before. Those need a state too, and nothing may be kept, unless they are `placed`.
-pub(super) fn newest(from: &[Pdu], placed: bool, fetched: Vec<Pdu>, missing: &HashSet<EventId>) -> Vec<Pdu> {
+/// `most_states`: how many may be asked for, where fewer leave much behind: while many users speak at once, there are as
+/// many branches everywhere.
+pub(super) fn newest(
+    (from, placed): (&[Pdu], bool),
+    fetched: Vec<Pdu>,
+    missing: &HashSet<EventId>,
+    most_states: usize,
+) -> Vec<Pdu> {
     let mut newest_first = outliers::prev_events_first(fetched);
     newest_first.reverse();
     newest_first.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
@@ -174,9 +180,9 @@ pub(super) fn newest(from: &[Pdu], placed: bool, fetched: Vec<Pdu>, missing: &Ha
         }
     }
     let fewest = cuts.iter().map(|(_, states)| *states).min().unwrap_or(0);
-    let affordable = cuts.into_iter().filter(|(_, states)| *states <= fewest.max(FEW_STATES));
+    let affordable = cuts.into_iter().filter(|(_, states)| *states <= fewest.max(most_states));
     // Counted from the most states that any cut takes, so that nothing is negative.
-    let worth = |(count, states): &(usize, usize)| count + (fewest.max(FEW_STATES) - states) * EVENTS_WORTH_A_STATE;
+    let worth = |(count, states): &(usize, usize)| count + (fewest.max(most_states) - states) * EVENTS_WORTH_A_STATE;
     let best = affordable.max_by_key(worth).map_or(0, |(count, _)| count);
     newest_first.truncate(best);
     outliers::prev_events_first(newest_first)
@@ -215,9 +221,9 @@ mod tests {
     fn everything_is_kept_when_nothing_is_missing_or_one_state_is() {
         let fetched = vec![event("a", 1, &["old"]), event("b", 2, &["a"]), event("c", 3, &["b"])];
         let last = [event("d", 4, &["c"])];
-        assert_eq!(ids(&newest(&last, false, fetched.clone(), &missing(&[]))), ["a", "b", "c"]);
-        assert_eq!(ids(&newest(&last, false, fetched.clone(), &missing(&["old"]))), ["a", "b", "c"]);
-        assert_eq!(ids(&newest(&last, true, fetched, &missing(&["old"]))), ["a", "b", "c"]);
+        assert_eq!(ids(&newest((&last, false), fetched.clone(), &missing(&[]), 4)), ["a", "b", "c"]);
+        assert_eq!(ids(&newest((&last, false), fetched.clone(), &missing(&["old"]), 4)), ["a", "b", "c"]);
+        assert_eq!(ids(&newest((&last, true), fetched, &missing(&["old"]), 4)), ["a", "b", "c"]);
     }
 
     #[test]
@@ -229,8 +235,28 @@ mod tests {
         fetched.push(event("meeting", 2, &all));
         fetched.push(event("later", 3, &["meeting"]));
         let last = [event("last", 4, &["later"])];
-        assert_eq!(ids(&newest(&last, false, fetched.clone(), &missing(&["old"]))), ["meeting", "later"]);
-        assert_eq!(ids(&newest(&last, true, fetched, &missing(&["old"]))), ["meeting", "later"]);
+        assert_eq!(ids(&newest((&last, false), fetched.clone(), &missing(&["old"]), 4)), ["meeting", "later"]);
+        assert_eq!(ids(&newest((&last, true), fetched, &missing(&["old"]), 4)), ["meeting", "later"]);
+    }
+
+    #[test]
+    fn branches_that_never_meet_are_kept_where_as_many_states_may_be_asked_for() {
+        // Five branches side by side, tied together by the last event alone.
+        let id = |branch: usize, at: usize| format!("e{branch}x{at}");
+        let mut fetched = Vec::new();
+        for at in 1..100 {
+            for branch in 0..5 {
+                let before: Vec<String> = (0..5).map(|other| id(other, at - 1)).collect();
+                let before: Vec<&str> = before.iter().map(String::as_str).collect();
+                fetched.push(event(&id(branch, at), at as u64, &before));
+            }
+        }
+        let ends: Vec<String> = (0..5).map(|branch| id(branch, 99)).collect();
+        let last = [event("last", 100, &ends.iter().map(String::as_str).collect::<Vec<_>>())];
+        let oldest: Vec<String> = (0..5).map(|branch| id(branch, 0)).collect();
+        let oldest = missing(&oldest.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(newest((&last, false), fetched.clone(), &oldest, 5).len(), fetched.len());
+        assert_eq!(newest((&last, false), fetched, &oldest, 4).len(), 0);
     }
 
     #[test]
@@ -239,7 +265,7 @@ mod tests {
         let prev_events: Vec<String> = (0..15).map(|number| format!("e{number}")).collect();
         let prev_events: Vec<&str> = prev_events.iter().map(String::as_str).collect();
         let last = [event("last", 2, &prev_events)];
-        assert_eq!(newest(&last, false, fetched.clone(), &missing(&["old"])).len(), 0);
-        assert_eq!(newest(&last, true, fetched, &missing(&["old"])).len(), 1);
+        assert_eq!(newest((&last, false), fetched.clone(), &missing(&["old"]), 4).len(), 0);
+        assert_eq!(newest((&last, true), fetched, &missing(&["old"]), 4).len(), 1);
     }
 }

@@ -84,7 +84,9 @@ impl Rooms {
             let at = StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() };
             return Ok(Before { at, new: Vec::new() });
         }
-        let known = self.known(prev_events).await?;
+        let mut known = self.known(prev_events).await?;
+        let unwritten = prev_events.iter().filter_map(|id| candidate.unwritten.get_key_value(id));
+        known.extend(unwritten.map(|(id, known)| (id.clone(), known.clone())));
         let placed: Vec<&Known> =
             known.values().filter(|known| known.room_nid == room.nid && known.snapshot_nid.is_some()).collect();
         let mut new = Vec::new();

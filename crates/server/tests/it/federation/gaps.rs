@@ -67,6 +67,24 @@ fn chatter(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
     (bodies, last)
 }
 
+/// Six members speak all the time, each before what the others are just saying has come to them: the branches never meet.
+/// Returns the bodies, and the last event.
+fn side_by_side(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
+    let first = host.room.send(&host.room.creator(), "m.room.topic", Some(""), json!({ "topic": "begins" }));
+    let mut ids = vec![first.event_id().clone()];
+    let mut bodies = Vec::new();
+    for number in 0..count {
+        // The five newest events are still on their way.
+        let come = ids.len().saturating_sub(SPEAKERS - 1).max(1);
+        let body = number.to_string();
+        let before = &ids[come.saturating_sub(SPEAKERS)..come];
+        ids.push(say_after(host, before, &host.room.member(number % SPEAKERS), &body).event_id().clone());
+        bodies.push(body);
+    }
+    bodies.push("last".to_owned());
+    (bodies, say_after(host, &ids[ids.len() - SPEAKERS..], &host.room.creator(), "last"))
+}
+
 fn body_of(event: &Value) -> Option<String> {
     event["content"]["body"].as_str().map(str::to_owned)
 }
@@ -186,6 +204,32 @@ async fn what_was_missed_is_told_as_a_gap_and_fetched_when_somebody_pages_there(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_side_by_side_is_fetched_in_large_parts() {
+    for server in TestServer::on_each().await {
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        let since = token(&server, &alice).await;
+        let (said, last) = side_by_side(&host, MISSED);
+        send(&server, &host, std::slice::from_ref(&last)).await;
+        hears(&server, &alice, (room, &since), "last").await;
+        let found = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+        assert_eq!(found.len(), said.len());
+        for speaker in 0..SPEAKERS {
+            let of_one = |bodies: &[String]| {
+                let numbers = bodies.iter().filter_map(|body| body.parse::<usize>().ok());
+                numbers.filter(|number| number % SPEAKERS == speaker).collect::<Vec<_>>()
+            };
+            assert_eq!(of_one(&found), of_one(&said));
+        }
+        let asked = |what: &str| host.peer.received().iter().filter(|request| request.uri.contains(what)).count();
+        assert!(asked("/state_ids/") <= 2 * SPEAKERS, "{} states", asked("/state_ids/"));
+        assert!(asked("/backfill/") <= 2 * MISSED / 100, "{} pages", asked("/backfill/"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_between_a_leave_and_a_join_is_fetched() {
     for server in TestServer::on_each().await {
         let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
@@ -242,9 +286,11 @@ async fn events_that_need_more_states_than_are_asked_for_at_once_wait_their_turn
             let member = host.room.member(number % SPEAKERS);
             say_after(&host, &[lost.event_id().clone()], &member, &format!("loose {number}"))
         };
-        let loose: Vec<Pdu> = (0..25).map(loose).collect();
-        send(&server, &host, &loose).await;
-        let mut missing: std::collections::BTreeSet<String> = (0..25).map(|number| format!("loose {number}")).collect();
+        let loose: Vec<Pdu> = (0..70).map(loose).collect();
+        for loose in loose.chunks(50) {
+            send(&server, &host, loose).await;
+        }
+        let mut missing: std::collections::BTreeSet<String> = (0..70).map(|number| format!("loose {number}")).collect();
         let mut since = since;
         while !missing.is_empty() {
             let path = format!("{CLIENT}/sync?since={since}&timeout=30000");
