@@ -257,6 +257,43 @@ async fn what_was_said_between_a_leave_and_a_join_is_fetched() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_together_is_as_if_it_had_come_one_by_one() {
+    for server in TestServer::on_each().await {
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let creator = host.room.creator();
+        let say = |content: Value| host.room.send(&creator, "m.room.message", None, content);
+        let regretted = say(json!({ "body": "regretted" }));
+        let edited = say(json!({ "body": "first" }));
+        host.room.send(&creator, "m.room.name", Some(""), json!({ "name": "one" }));
+        let relation = json!({ "rel_type": "m.replace", "event_id": edited.event_id().as_str() });
+        say(json!({ "body": "* second", "m.new_content": { "body": "second" }, "m.relates_to": relation }));
+        let redacts = json!({ "redacts": regretted.event_id().as_str() });
+        let redaction = host.room.send(&creator, "m.room.redaction", None, redacts);
+        host.room.send(&creator, "m.room.name", Some(""), json!({ "name": "two" }));
+        let member = host.room.member(1);
+        let ban = host.room.send(&creator, "m.room.member", Some(member.as_str()), json!({ "membership": "ban" }));
+        let refused = say_after(&host, std::slice::from_ref(ban.event_id()), &member, "refused");
+        say_after(&host, std::slice::from_ref(refused.event_id()), &creator, "last");
+
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        let page = server.get(&format!("{CLIENT}/rooms/{room}/messages?dir=b&limit=100"), &alice.token).await;
+        let events = page.ok()["chunk"].as_array().unwrap();
+        let event = |id: &EventId| events.iter().find(|event| event["event_id"] == id.as_str());
+        let regretted = event(regretted.event_id()).unwrap();
+        assert_eq!(regretted["content"], json!({}));
+        assert_eq!(regretted["unsigned"]["redacted_because"]["event_id"], redaction.event_id().as_str());
+        let edited = &event(edited.event_id()).unwrap()["unsigned"]["m.relations"]["m.replace"];
+        assert_eq!(edited["content"]["m.new_content"]["body"], "second");
+        let names = events.iter().filter_map(|event| event["content"]["name"].as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["two", "one", "Big room"]);
+        assert!(event(refused.event_id()).is_none());
+        assert!(events.iter().any(|event| event["content"]["body"] == "last"));
+    }
+}
+
 /// Lets time pass while something is waited for.
 async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -> T {
     let passing = async {

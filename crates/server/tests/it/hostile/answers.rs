@@ -238,21 +238,25 @@ async fn loose(stage: &Stage, from: usize, count: usize) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_tells_few_states_however_many_it_could() {
-    let stage = Stage::new("11").await;
-    let ids: Vec<Value> = stage.state().await.iter().map(|event| event["event_id"].clone()).collect();
-    stage.liar.answers(move |uri| {
-        let told = json!({ "pdu_ids": ids, "auth_chain_ids": [], "events": [], "pdus": [] });
-        (!uri.contains("/v1/event/")).then(|| Json(told).into_response())
-    });
-    for number in 0..3 {
-        stage.send(&loose(&stage, 1_000 * number, 50).await).await.ok();
+    // A state that is small counts for less, one that only seems so does not.
+    for (made_up, most) in [(0, 52), (1_000, 12)] {
+        let stage = Stage::new("11").await;
+        let ids: Vec<Value> = stage.state().await.iter().map(|event| event["event_id"].clone()).collect();
+        let chain: Vec<String> = (0..made_up).map(|number| nobodys(1_000_000 + number)).collect();
+        stage.liar.answers(move |uri| {
+            let told = json!({ "pdu_ids": ids, "auth_chain_ids": chain, "events": [], "pdus": [] });
+            (!uri.contains("/v1/event/")).then(|| Json(told).into_response())
+        });
+        for number in 0..3 {
+            stage.send(&loose(&stage, 1_000 * number, 50).await).await.ok();
+        }
+        stage.is_usable().await;
+        stage.judged().await;
+        let asked = stage.liar.asked("/state_ids/");
+        assert!((1..=most).contains(&asked), "asked {asked} times");
+        // What it told was good, and is there.
+        assert!(stage.bodies().await.iter().any(|body| body.starts_with("loose")));
     }
-    stage.is_usable().await;
-    stage.judged().await;
-    let asked = stage.liar.asked("/state_ids/");
-    assert!((1..=12).contains(&asked), "asked {asked} times");
-    // What it told was good, and is there.
-    assert!(stage.bodies().await.iter().any(|body| body.starts_with("loose")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,6 @@ async fn speak_at_once(speakers: &[Member], room: &str, round: usize) {
 
 /// As often as `PLEXUS_ABSENCES` says, once without.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: run it by name, with --ignored"]
 async fn plexus_is_away_for_long() {
     let absences = std::env::var("PLEXUS_ABSENCES").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let Some((mut plexus, mut synapse, [mut paul, sara])) = alone().await else { return };
