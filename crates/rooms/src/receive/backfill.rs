@@ -8,7 +8,7 @@ use std::time::Duration;
 use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_store::repo::events::{Known, NewEvent, Verdict};
+use plexus_store::repo::events::{Known, NewEvent, StoredEvent, Verdict};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::state_snapshots;
 use plexus_store::repo::timeline_gaps::{Gap, START};
@@ -223,10 +223,10 @@ impl PduReceiver {
         Ok(false)
     }
 
-    /// The oldest events of the timeline that can be read.
+    /// The oldest events of the timeline, before its first gap, that can be read.
     pub(super) async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
         let (nid, version) = (room.nid, room.version);
-        let rows = self.rooms.db.read(move |tx| repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)).await?;
+        let rows = self.rooms.db.read(move |tx| before_first_gap(tx, nid)).await?;
         Ok(rows.iter().filter_map(|row| plexus_store::readable(load::parse(row, version))).collect())
     }
 
@@ -280,7 +280,7 @@ impl PduReceiver {
             let before = match hole {
                 Hole::Gap(gap) => gap.lowest,
                 Hole::Start => {
-                    rows.extend(repo::events::oldest(tx, nid, i64::MIN, i64::MAX, OLDEST)?);
+                    rows.extend(before_first_gap(tx, nid)?);
                     repo::events::lowest_position(tx, nid)?.min(0)
                 }
             };
@@ -394,7 +394,7 @@ impl Rooms {
         self.db
             .write(move |tx| {
                 let lowest = order_past(tx, nid, hole, &keys)?;
-                repo::timeline_gaps::remove_backward_extremities(tx, &done)?;
+                repo::timeline_gaps::remove_backward_extremities(tx, hole.number(), &done)?;
                 repo::timeline_gaps::add_backward_extremities(tx, nid, hole.number(), &still_missing)?;
                 repo::timeline_gaps::add_backward_extremities(tx, nid, older_gap, &moved)?;
                 if let Hole::Gap(gap) = hole {
@@ -482,6 +482,16 @@ impl Rooms {
         self.summaries.forget(nid);
         Ok(())
     }
+}
+
+/// The oldest events of a timeline, as far as its first gap: what is missing after that belongs into the gap.
+fn before_first_gap(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<StoredEvent>, DbError> {
+    let mut oldest = repo::events::oldest(tx, room, Position::MIN, Position::MAX, OLDEST)?;
+    // Read last: a gap may be committed in between, with the event after it.
+    if let Some(gap) = repo::timeline_gaps::of_room(tx, room)?.first() {
+        oldest.retain(|event| event.position.is_some_and(|position| position <= gap.floor()));
+    }
+    Ok(oldest)
 }
 
 /// Gives those of the events that have been placed positions before what is in the hole already; the last is the

@@ -67,7 +67,7 @@ pub fn backward_extremities(tx: &mut Tx<'_>, room: RoomNid, gap: EventNid) -> Re
     tx.query("SELECT event_nid FROM backward_extremities WHERE room_nid = $1 AND gap_nid = $2", &[&room, &gap], first)
 }
 
-/// Notes that prev events of these are missing from a gap.
+/// Notes that prev events of these are missing from a gap, unless they are noted as missing from another one.
 pub fn add_backward_extremities(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -76,17 +76,17 @@ pub fn add_backward_extremities(
 ) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO backward_extremities (event_nid, room_nid, gap_nid) VALUES ($1, $2, $3)
-         ON CONFLICT (event_nid) DO UPDATE SET gap_nid = excluded.gap_nid",
+         ON CONFLICT (event_nid) DO NOTHING",
         events.iter().map(|event| [event.to_param(), room.to_param(), gap.to_param()]),
     )?;
     Ok(())
 }
 
-/// Notes that all prev events of these are there.
-pub fn remove_backward_extremities(tx: &mut Tx<'_>, events: &[EventNid]) -> Result<(), DbError> {
+/// Notes that no prev events of these are missing from a gap any more.
+pub fn remove_backward_extremities(tx: &mut Tx<'_>, gap: EventNid, events: &[EventNid]) -> Result<(), DbError> {
     tx.insert_many_later(
-        "DELETE FROM backward_extremities WHERE event_nid = $1",
-        events.iter().map(|event| [event.to_param()]),
+        "DELETE FROM backward_extremities WHERE event_nid = $1 AND gap_nid = $2",
+        events.iter().map(|event| [event.to_param(), gap.to_param()]),
     )?;
     Ok(())
 }

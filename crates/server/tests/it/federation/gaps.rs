@@ -294,6 +294,38 @@ async fn what_is_fetched_together_is_as_if_it_had_come_one_by_one() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_from_a_gap_is_not_put_before_the_timeline() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_100_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        let say = |body: &str| host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": body }));
+        let since = token(&server, &alice).await;
+        send(&server, &host, &[say("before")]).await;
+        hears(&server, &alice, (room, &since), "before").await;
+        host.room.set_ways(|ways| ways.refuses_history = true);
+        let missed: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+        missed.iter().for_each(|body| _ = say(body));
+        send(&server, &host, &[say("after")]).await;
+        hears(&server, &alice, (room, &since), "after").await;
+        // The gap is tried in vain, and left alone for a while.
+        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, ["before", "after"]);
+        host.room.set_ways(|ways| ways.refuses_history = false);
+        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, ["before", "after"]);
+        clock.advance(Duration::from_secs(61));
+        let mut expected = vec!["before".to_owned()];
+        expected.extend(missed);
+        expected.push("after".to_owned());
+        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, expected);
+        server.restart().await;
+        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, expected);
+    }
+}
+
 /// Lets time pass while something is waited for.
 async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -> T {
     let passing = async {
