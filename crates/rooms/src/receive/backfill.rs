@@ -363,7 +363,7 @@ impl Rooms {
     }
 
     /// Gives events their places in the timeline, the last of them the newest, and notes what is still missing.
-    async fn settle_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<(), DbError> {
+    async fn settle_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<(), ReceiveError> {
         let PastEvents { hole, pdus, told: _, edge, older } = past;
         let (mut still_missing, mut moved) = (Vec::new(), Vec::new());
         let looked_at: Vec<Pdu> = edge.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
@@ -391,6 +391,8 @@ impl Rooms {
             Hole::Start => START,
         };
         let (nid, writing) = (room.nid, Arc::clone(room));
+        // Held until the commit: no event is on its way that is to be noted with the gap, which may be closed now.
+        let _settled = self.settled_head(room).await?;
         self.db
             .write(move |tx| {
                 let lowest = order_past(tx, nid, hole, &keys)?;
@@ -406,9 +408,10 @@ impl Rooms {
                         writing.set_view(RoomView { gaps: view.gaps.with(gap), ..RoomView::clone(&view) });
                     });
                 }
-                Ok(())
+                Ok::<_, DbError>(())
             })
-            .await
+            .await?;
+        Ok(())
     }
 
     async fn past(&self, room: &Arc<Room>, head: &Head, candidate: &Candidate<'_>) -> Result<Past, ReceiveError> {
