@@ -70,8 +70,8 @@ pub(crate) struct PendingEvent {
 pub(crate) struct Missing {
     /// The gap in the timeline that they are missing from, or [`plexus_store::repo::timeline_gaps::START`].
     pub gap_nid: EventNid,
-    /// Whether the gap becomes known only now: it is right before the event.
-    pub opens_gap: bool,
+    /// The gap's depth when it becomes known only now: it is right before the event.
+    pub opens_gap: Option<u64>,
     /// Numbers of the events that name them as prev events.
     pub extremities: Vec<EventNid>,
 }
@@ -79,8 +79,8 @@ pub(crate) struct Missing {
 impl PendingEvent {
     /// The gap that becomes known by the event, which gets this position.
     fn opened_gap(&self, position: Position) -> Option<Gap> {
-        let missing = self.missing.as_ref().filter(|missing| missing.opens_gap)?;
-        let depth = i64::try_from(self.pdu.depth()).unwrap_or(i64::MAX);
+        let missing = self.missing.as_ref()?;
+        let depth = i64::try_from(missing.opens_gap?).unwrap_or(i64::MAX);
         Some(Gap { gap_nid: missing.gap_nid, depth, top: position, lowest: position, is_open: true })
     }
 }

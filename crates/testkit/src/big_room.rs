@@ -287,6 +287,20 @@ impl HostedRoom {
         pdu
     }
 
+    /// As [`Self::send_after`], of a message that claims this depth.
+    ///
+    /// # Panics
+    /// When the user is not of one of the servers it was made for.
+    pub fn send_at_depth(&self, depth: u64, prev_events: &[EventId], sender: &UserId, content: &Value) -> Pdu {
+        let mut template = self.template(sender, "m.room.message", None, content);
+        let prev_events: Vec<plexus_protocol::json::Value> = prev_events.iter().map(|id| id.as_str().into()).collect();
+        template.insert("prev_events", prev_events);
+        template.insert("depth", depth);
+        let pdu = self.finish(template, sender);
+        self.add(&pdu);
+        pdu
+    }
+
     /// As [`Self::send`], but it is no part of the room.
     pub fn compose(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Pdu {
         let template = self.template(sender, event_type, state_key, content);

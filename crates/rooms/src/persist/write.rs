@@ -234,7 +234,7 @@ impl Rows {
     ) -> Result<Option<Position>, DbError> {
         let room_nid = append.room.nid;
         let pdu = &event.pdu;
-        let opens_gap = event.missing.as_ref().is_some_and(|missing| missing.opens_gap);
+        let opens_gap = event.missing.as_ref().is_some_and(|missing| missing.opens_gap.is_some());
         if opens_gap {
             tx.reserve_positions(timeline_gaps::RESERVED)?;
         }

@@ -34,6 +34,10 @@ use before::Before;
 
 pub(super) use before::behind;
 
+/// How much deeper than what is here the event after a gap is believed to be. Its depth is what its sender says, and
+/// nothing that is less deep is fetched to be placed after the gap.
+const MOST_MISSED: u64 = 100_000;
+
 /// What became of events, in the order they were tried.
 pub(crate) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
 
@@ -85,14 +89,14 @@ impl OpenedGap {
     fn missing(
         &mut self,
         room: &Room,
-        event: EventNid,
+        (event, depth): (EventNid, u64),
         from: Option<MissingFrom>,
         in_timeline: bool,
     ) -> Option<Missing> {
         match from {
             Some(MissingFrom::OldGap) => {
                 let gap_nid = room.view().gaps.newest_open(Position::MAX).map_or(START, |gap| gap.gap_nid);
-                return Some(Missing { gap_nid, opens_gap: false, extremities: vec![event] });
+                return Some(Missing { gap_nid, opens_gap: None, extremities: vec![event] });
             }
             Some(MissingFrom::NewGap) => self.extremities.push(event),
             None => {}
@@ -100,7 +104,7 @@ impl OpenedGap {
         if self.extremities.is_empty() || (self.gap_nid.is_none() && !in_timeline) {
             return None;
         }
-        let opens_gap = self.gap_nid.is_none();
+        let opens_gap = self.gap_nid.is_none().then_some(depth);
         let gap_nid = *self.gap_nid.get_or_insert(event);
         Some(Missing { gap_nid, opens_gap, extremities: std::mem::take(&mut self.extremities) })
     }
@@ -331,7 +335,8 @@ impl Rooms {
         };
         let (mut pending, mut next) = self.pending_received(room, &head, candidate, (nid, verdict), before).await?;
         let permit = self.persister.reserve().await?;
-        pending.missing = opened_gap.missing(room, nid, candidate.missing, pending.in_timeline);
+        let depth = pdu.depth().min(head.tip.depth.saturating_add(MOST_MISSED));
+        pending.missing = opened_gap.missing(room, (nid, depth), candidate.missing, pending.in_timeline);
         let epoch = head.epoch;
         next.hidden |= verdict != Verdict::Accepted;
         *head = next;

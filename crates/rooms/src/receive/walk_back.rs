@@ -67,17 +67,22 @@ impl PduReceiver {
             let mut unknown = self.unknown_prev_events(&all).await?;
             unknown.retain(|id| !fetched.older.contains(id));
             let names_unknown = |pdu: &&Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
-            let mut ends: Vec<&Pdu> = all.iter().filter(|pdu| bounds.allow(pdu)).filter(names_unknown).collect();
+            let mut ends: Vec<&Pdu> = all.iter().filter(names_unknown).collect();
             ends.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
             let ends: Vec<EventId> = ends.iter().take(NAMED).map(|pdu| pdu.event_id().clone()).collect();
             if ends.is_empty() {
                 break;
             }
-            let mut page = self.page((server, effort), room, (&ends, few), bounds).await;
+            let mut page = self.page((server, effort), room, (&ends, few)).await;
             page = connected(&all, self.not_placed(page).await?);
             let known: HashSet<&EventId> = all.iter().map(Pdu::event_id).collect();
             page.retain(|pdu| !known.contains(pdu.event_id()));
-            let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| bounds.allow(pdu));
+            // Depths are what the senders say. Where a few events are all that is missing, they are no older gap's.
+            let is_all = few && {
+                let with_page: Vec<Pdu> = all.iter().chain(&page).cloned().collect();
+                self.unknown_prev_events(&with_page).await?.is_empty()
+            };
+            let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| is_all || bounds.allow(pdu));
             if new.is_empty() && older.is_empty() {
                 if !few {
                     break;
@@ -100,14 +105,13 @@ impl PduReceiver {
         (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         (ends, few): (&[EventId], bool),
-        bounds: Bounds,
     ) -> Vec<Pdu> {
         let asked = if few {
             let query = MissingEvents {
                 earliest: room.view().extremities().cloned().collect(),
                 latest: ends.to_vec(),
                 limit: FEW,
-                min_depth: bounds.min_depth.unwrap_or(0),
+                min_depth: 0,
             };
             self.peers.missing_events(server, &room.id, query)
         } else {

@@ -15,7 +15,7 @@ pub const START: EventNid = 0;
 pub struct Gap {
     /// Number of the event that made it known.
     pub gap_nid: EventNid,
-    /// That event's depth.
+    /// That event's depth, as far as it is believed.
     pub depth: i64,
     /// That event's position: the first one after the gap.
     pub top: Position,

@@ -326,6 +326,34 @@ async fn what_is_missing_from_a_gap_is_not_put_before_the_timeline() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_fetched_whatever_depth_the_event_after_a_gap_claims() {
+    for server in TestServer::on_each().await {
+        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
+        let room = host.room.id().as_str();
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        let creator = host.room.creator();
+        let since = token(&server, &alice).await;
+        let before = host.room.send(&creator, "m.room.message", None, json!({ "body": "before" }));
+        send(&server, &host, std::slice::from_ref(&before)).await;
+        hears(&server, &alice, (room, &since), "before").await;
+        let invented = EventId::try_from("$aW52ZW50ZWQtaW52ZW50ZWQtaW52ZW50ZWQtaW52ZW5").unwrap();
+        let deep = json!({ "body": "deep" });
+        let deep = host.room.send_at_depth(1_000_000_000, &[invented], &host.room.member(1), &deep);
+        send(&server, &host, &[deep]).await;
+        hears(&server, &alice, (room, &since), "deep").await;
+
+        let missed = say_after(&host, &[before.event_id().clone()], &creator, "missed");
+        let after = say_after(&host, &[missed.event_id().clone()], &creator, "after");
+        send(&server, &host, &[after]).await;
+        hears(&server, &alice, (room, &since), "after").await;
+        let bodies = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+        assert_eq!(bodies, ["before", "deep", "missed", "after"]);
+        assert_eq!(host.peer.received().iter().filter(|request| request.uri.contains("/state_ids/")).count(), 1);
+    }
+}
+
 /// Lets time pass while something is waited for.
 async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -> T {
     let passing = async {
