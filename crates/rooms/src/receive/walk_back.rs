@@ -60,12 +60,12 @@ impl PduReceiver {
     ) -> Result<Fetched, DbError> {
         let mut fetched = Fetched::default();
         let mut all = from.to_vec();
+        let mut known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let mut unknown = self.unknown_prev_events(&all).await?;
         let mut bytes = 0;
         // A few events are most often enough, and what is cheapest for the other server.
         let mut few = true;
         while fetched.events.len() < bounds.events && bytes < MAX_BYTES && effort.is_left() {
-            let mut unknown = self.unknown_prev_events(&all).await?;
-            unknown.retain(|id| !fetched.older.contains(id));
             let names_unknown = |pdu: &&Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
             let mut ends: Vec<&Pdu> = all.iter().filter(names_unknown).collect();
             ends.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
@@ -75,12 +75,12 @@ impl PduReceiver {
             }
             let mut page = self.page((server, effort), room, (&ends, few)).await;
             page = connected(&all, self.not_placed(page).await?);
-            let known: HashSet<&EventId> = all.iter().map(Pdu::event_id).collect();
-            page.retain(|pdu| !known.contains(pdu.event_id()));
+            page.retain(|pdu| !known.contains(pdu.event_id()) && !fetched.older.contains(pdu.event_id()));
             // Depths are what the senders say. Where a few events are all that is missing, they are no older gap's.
             let is_all = few && {
-                let with_page: Vec<Pdu> = all.iter().chain(&page).cloned().collect();
-                self.unknown_prev_events(&with_page).await?.is_empty()
+                let found: HashSet<&EventId> = page.iter().map(Pdu::event_id).collect();
+                let before_page = self.unknown_prev_events(&page).await?;
+                unknown.iter().all(|id| found.contains(id)) && before_page.iter().all(|id| known.contains(id))
             };
             let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| is_all || bounds.allow(pdu));
             if new.is_empty() && older.is_empty() {
@@ -92,9 +92,12 @@ impl PduReceiver {
             }
             few = false;
             bytes += new.iter().map(|pdu| pdu.json().len()).sum::<usize>();
+            known.extend(new.iter().map(|pdu| pdu.event_id().clone()));
+            fetched.older.extend(older.into_iter().map(|pdu| pdu.event_id().clone()));
+            unknown.extend(self.unknown_prev_events(&new).await?);
+            unknown.retain(|id| !known.contains(id) && !fetched.older.contains(id));
             all.extend(new.iter().cloned());
             fetched.events.extend(new);
-            fetched.older.extend(older.into_iter().map(|pdu| pdu.event_id().clone()));
         }
         Ok(fetched)
     }
