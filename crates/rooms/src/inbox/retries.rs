@@ -38,6 +38,8 @@ impl Inbox {
     pub async fn run_retries(self: Arc<Self>) {
         let clock = &self.receiver.rooms.clock;
         let db = &self.receiver.rooms.db;
+        // When stalled rooms are looked at: a pause after the first of them, however often something is set aside.
+        let mut wake_at: Option<Duration> = None;
         loop {
             let more = self.lanes.retries.more.notified();
             tokio::pin!(more);
@@ -54,8 +56,15 @@ impl Inbox {
                     Some(STALLED_PAUSE)
                 }
             };
-            let pause =
-                if self.stalled().is_empty() { due } else { due.min(Some(STALLED_PAUSE)).or(Some(STALLED_PAUSE)) };
+            let now = clock.monotonic();
+            if wake_at.is_some_and(|at| at <= now) {
+                wake_at = None;
+                let stalled = std::mem::take(&mut *self.stalled());
+                stalled.into_iter().for_each(|room| self.wake(room, None));
+            } else if wake_at.is_none() && !self.stalled().is_empty() {
+                wake_at = Some(now + STALLED_PAUSE);
+            }
+            let pause = due.into_iter().chain(wake_at.map(|at| at.saturating_sub(now))).min();
             let slept = async {
                 match pause {
                     Some(pause) => clock.sleep(pause).await,
@@ -63,11 +72,9 @@ impl Inbox {
                 }
             };
             tokio::select! {
-                () = more => continue,
+                () = more => {}
                 () = slept => {}
             }
-            let stalled = std::mem::take(&mut *self.stalled());
-            stalled.into_iter().for_each(|room| self.wake(room, None));
         }
     }
 
