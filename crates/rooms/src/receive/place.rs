@@ -93,12 +93,13 @@ impl OpenedGap {
         from: Option<MissingFrom>,
         in_timeline: bool,
     ) -> Option<Missing> {
+        let opens_too_many = || self.gap_nid.is_none() && room.view().gaps.are_most_open();
         match from {
-            Some(MissingFrom::OldGap) => {
+            Some(from) if from == MissingFrom::OldGap || opens_too_many() => {
                 let gap_nid = room.view().gaps.newest_open(Position::MAX).map_or(START, |gap| gap.gap_nid);
                 return Some(Missing { gap_nid, opens_gap: None, extremities: vec![event] });
             }
-            Some(MissingFrom::NewGap) => self.extremities.push(event),
+            Some(_) => self.extremities.push(event),
             None => {}
         }
         if self.extremities.is_empty() || (self.gap_nid.is_none() && !in_timeline) {

@@ -7,6 +7,10 @@ use plexus_store::{EventNid, Position};
 
 use super::Direction;
 
+/// How many gaps of a timeline may be open at a time. Each is one that every client of the room comes upon, and another
+/// server can open one whenever it likes by naming events that nobody has.
+const MOST_OPEN: usize = 100;
+
 /// The gaps of a room's timeline, oldest first: those where events are missing, and those that have been filled.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps(Arc<[Gap]>);
@@ -28,6 +32,11 @@ impl Gaps {
     /// The gap with this number.
     pub(crate) fn get(&self, gap_nid: EventNid) -> Option<Gap> {
         self.0.iter().find(|gap| gap.gap_nid == gap_nid).copied()
+    }
+
+    /// Whether as many are open as may be.
+    pub(crate) fn are_most_open(&self) -> bool {
+        self.0.iter().filter(|gap| gap.is_open).count() >= MOST_OPEN
     }
 
     /// The newest gap in which events are missing, of those that begin before `top`.
@@ -60,7 +69,9 @@ impl Gaps {
 
     /// Whether an event at this position was fetched to fill a gap.
     pub(crate) fn covers(&self, position: Position) -> bool {
-        self.0.iter().any(|gap| gap.covers(position))
+        // What is kept free before an event after a gap lies behind the event after the gap before.
+        let above = self.0.partition_point(|gap| gap.top <= position);
+        self.0.get(above).is_some_and(|gap| gap.covers(position))
     }
 }
 
@@ -87,6 +98,20 @@ mod tests {
         let floor = tops[1] - RESERVED - 1;
         assert_eq!(met(tops[0], floor, Direction::Backward), None);
         assert_eq!(met(tops[0], floor + 1, Direction::Backward), Some(tops[1]));
+    }
+
+    #[test]
+    fn open_gaps_have_a_bound() {
+        let of = |open: usize, closed: usize| {
+            let gaps = (0..open + closed).zip(1..).map(|(at, number)| gap(number * (RESERVED + 1), 0, at < open));
+            Gaps::new(gaps.collect())
+        };
+        assert!(!of(MOST_OPEN - 1, 50).are_most_open());
+        assert!(of(MOST_OPEN, 0).are_most_open());
+        let gaps = of(3, 1);
+        let tops = [1, 2, 3, 4].map(|number| number * (RESERVED + 1));
+        assert!(tops.iter().all(|top| gaps.covers(top - 1) && gaps.covers(top - RESERVED) && !gaps.covers(*top)));
+        assert!(!gaps.covers(0) && !gaps.covers(tops[3] + 1));
     }
 
     #[test]
