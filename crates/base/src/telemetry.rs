@@ -1,15 +1,18 @@
 //! Logging: where to, from which level on, and changing that while the server runs.
 
+mod escape;
 mod journal;
 mod log_config;
 mod log_file;
 mod pattern;
 mod syslog;
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,6 +20,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::Clock;
+use escape::Escaping;
 use journal::Journal;
 pub use log_config::{
     Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output, Rotation, SyslogAddress,
@@ -166,7 +170,14 @@ where
     let level: LevelFilter = output.level;
     let layer = fmt::layer().with_writer(writer).with_ansi(colours);
     match &output.format {
-        Format::Usual => layer.with_filter(level).boxed(),
+        Format::Usual => {
+            let fields = fmt::format::debug_fn(|to, field, value| match field.name() {
+                "message" => write!(Escaping(to), "{value:?}"),
+                name => write!(Escaping(to), "{name}={value:?}"),
+            });
+            layer.fmt_fields(fields.delimited(" ")).with_filter(level).boxed()
+        }
+        // JSON has escapes of its own.
         Format::Json => layer.json().with_filter(level).boxed(),
         Format::Pattern(pattern) => {
             let format = PatternFormat { pattern: pattern.clone(), clock: clock.clone() };

@@ -31,7 +31,9 @@ impl Peer {
     /// The id a proxy gave the request, if it gave one that can be logged.
     pub(crate) fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         let id = headers.get(self.request_id_header.as_ref()?)?.to_str().ok()?;
-        (!id.is_empty() && id.len() <= MAX_REQUEST_ID).then_some(id)
+        // Without spaces, so that no id reads like further parts of a log line.
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+        (!id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(allowed)).then_some(id)
     }
 
     /// The client's address: the first of X-Forwarded-For behind a proxy, as in Synapse, else the socket's.
@@ -136,6 +138,21 @@ mod tests {
         assert_eq!(client_ip("[2001:db8::1]:4711", true), "2001:db8::1");
         assert_eq!(client_ip("unknown", true), "127.0.0.1");
         assert_eq!(client_ip("203.0.113.7", false), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_request_id_is_one_word() {
+        let mut headers = HeaderMap::new();
+        let peer = Peer {
+            address: None,
+            x_forwarded: true,
+            request_id_header: Some(HeaderName::from_static("x-request-id")),
+            site: "8008".into(),
+        };
+        for (id, taken) in [("a3F-7_b.c:d", true), ("1 - 192.0.2.1 - 8008 - {None}", false), ("", false)] {
+            headers.insert("x-request-id", id.parse().unwrap());
+            assert_eq!(peer.request_id(&headers), taken.then_some(id), "{id}");
+        }
     }
 
     #[test]

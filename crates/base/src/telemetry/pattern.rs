@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::escape::Escaping;
 use super::log_file::date;
 use crate::Clock;
 
@@ -191,9 +192,10 @@ struct Said(String);
 impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a String cannot fail.
+        let mut to = Escaping(&mut self.0);
         let _ = match field.name() {
-            "message" => write!(self.0, "{value:?}"),
-            name => write!(self.0, " {name}={value:?}"),
+            "message" => write!(to, "{value:?}"),
+            name => write!(to, " {name}={value:?}"),
         };
     }
 }
@@ -313,13 +315,19 @@ struct FoundId(Option<String>);
 impl Visit for FoundId {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "id" {
-            self.0 = Some(format!("{value:?}"));
+            let mut id = String::new();
+            // Writing to a String cannot fail.
+            let _ = write!(Escaping(&mut id), "{value:?}");
+            self.0 = Some(id);
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "id" {
-            self.0 = Some(value.to_owned());
+            let mut id = String::new();
+            // Writing to a String cannot fail.
+            let _ = Escaping(&mut id).write_str(value);
+            self.0 = Some(id);
         }
     }
 }

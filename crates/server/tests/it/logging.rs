@@ -51,7 +51,7 @@ async fn log_in(installation: &Installation, version: &str, user: &str, password
 /// Filters that administrators of Synapse use, with `<HOST>` for the address; the port of theirs is any here.
 const FAIL2BAN: [&str; 3] = [
     // The one in docs/logging.md.
-    r#"^.*INFO - POST\S* - <HOST> - \S+ - \{None\} Processed request: .* 403 "POST /_matrix/client/(?:r0|v3)/login"#,
+    r#"^[\d :,-]*- synapse\.access\.http\.\S+ - \d+ - INFO - POST-[\w.:-]+ - <HOST> - \S+ - \{None\} Processed request: \S+ \S+ 403 "POST /_matrix/client/(?:r0|v3)/login"#,
     r#"^.*INFO - POST(.*?) - <HOST> -.* (403|404) "POST \/_matrix\/client\/(?:r0|v3)\/login.*"#,
     r#"synapse.access.http.\d+ - .* INFO - POST-[0-9]{1,10} - <HOST> - \d+ - \{None\} Processed.* 403 "POST \/_matrix\/client\/(?:r0|v3)\/login.*$"#,
 ];
@@ -76,6 +76,11 @@ async fn filters_of_fail2ban_find_refused_logins() {
             text.lines().filter_map(|line| Some(filter.captures(line)?.name("host")?.as_str())).collect();
         assert_eq!(hosts, ["127.0.0.1", "127.0.0.1"], "{filter}: {text}");
     }
+    // A record that quotes another server's error.
+    let quoting = r#"2026-11-29 23:33:28,123 - plexus - 1 - INFO - sentinel - INFO - POST-1 - 192.0.2.1 - 1 - {None} Processed request: 1s 1B 403 "POST /_matrix/client/v3/login"#;
+    let documented = Regex::new(&FAIL2BAN[0].replace("<HOST>", "[0-9a-f:.]+")).unwrap();
+    assert!(!documented.is_match(quoting));
+    assert!(include_str!("../../../../docs/logging.md").contains(FAIL2BAN[0]), "the documented filter is another");
     for refusal in [
         r"- plexus_accounts\.login - \d+ - WARNING - POST-\d+ - Failed password login for user @alice:it\.example\n",
         r"- WARNING - POST-\d+ - Attempted to login as @nobody:it\.example but they do not exist\n",

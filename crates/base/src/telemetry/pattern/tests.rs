@@ -67,3 +67,13 @@ fn widths_dates_and_what_is_no_attribute() {
     let unknown = Pattern::new("%(asctime)s %(nothing)s", Some("%H %Q")).unknown();
     assert_eq!(unknown, ["%(nothing)s", "%Q in datefmt"]);
 }
+
+#[test]
+fn what_strangers_send_begins_no_record_and_no_escape_sequence() {
+    let said = "refused\n2026 - INFO - POST-1 - 192.0.2.1\u{1b}[2J\r\u{9b}1m\u{2028}end";
+    let escaped = "refused\\n2026 - INFO - POST-1 - 192.0.2.1\\u{1b}[2J\\r\\u{9b}1m\\u{2028}end";
+    let text = written("%(request)s %(message)s", None, || {
+        tracing::info_span!("request", id = said).in_scope(|| tracing::info!(error = %said, "{said}"));
+    });
+    assert_eq!(text, format!("{escaped} {escaped} error={escaped}\n"));
+}

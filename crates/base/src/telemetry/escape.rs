@@ -1,0 +1,27 @@
+//! Control characters in log records. Records quote what clients and other servers send: a line end in that would begin
+//! a record of the sender's making, and an escape sequence would act on the operator's terminal.
+
+use std::fmt::{self, Write};
+
+/// Writes control characters and line separators as escapes.
+pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
+
+impl<W: Write> Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_escaped) {
+            let (before, after) = rest.split_at(at);
+            self.0.write_str(before)?;
+            let mut characters = after.chars();
+            if let Some(character) = characters.next() {
+                write!(self.0, "{}", character.escape_debug())?;
+            }
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+fn is_escaped(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+}
