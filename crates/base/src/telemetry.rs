@@ -4,6 +4,7 @@ mod escape;
 mod journal;
 mod log_config;
 mod log_file;
+mod losses;
 mod pattern;
 mod syslog;
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::losses::Losses;
+
 /// Where the journal listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// The longest message sent, in bytes: well below the 208 KiB that a datagram may have by default.
@@ -22,6 +24,7 @@ struct Shared {
     socket: UnixDatagram,
     path: PathBuf,
     fields: Vec<(String, String)>,
+    losses: Losses,
 }
 
 /// A record on its way, with what only its metadata says.
@@ -39,7 +42,9 @@ impl Journal {
     pub(super) fn open(path: &Path, fields: &[(String, String)]) -> io::Result<Self> {
         UnixDatagram::unbound()?.connect(path)?;
         let socket = UnixDatagram::unbound()?;
-        Ok(Self(Arc::new(Shared { socket, path: path.to_owned(), fields: fields.to_vec() })))
+        socket.set_nonblocking(true)?;
+        let (path, fields, losses) = (path.to_owned(), fields.to_vec(), Losses::default());
+        Ok(Self(Arc::new(Shared { socket, path, fields, losses })))
     }
 }
 
@@ -67,14 +72,14 @@ impl<'a> MakeWriter<'a> for Journal {
 
 impl Write for Record {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let message = &text[..text.len().min(MAX_MESSAGE)];
-        let mut datagram = std::mem::take(&mut self.head);
-        encode(&mut datagram, "MESSAGE", message.strip_suffix(b"\n").unwrap_or(message));
         let Journal(shared) = &self.journal;
-        // Unconnected, so that a journal that was restarted is found again.
-        if shared.socket.send_to(&datagram, &shared.path).is_err() {
-            io::stderr().write_all(text)?;
-        }
+        shared.losses.send(text, |text| {
+            let message = &text[..text.len().min(MAX_MESSAGE)];
+            let mut datagram = self.head.clone();
+            encode(&mut datagram, "MESSAGE", message.strip_suffix(b"\n").unwrap_or(message));
+            // Unconnected, so that a journal that was restarted is found again.
+            shared.socket.send_to(&datagram, &shared.path)
+        })?;
         Ok(text.len())
     }
 

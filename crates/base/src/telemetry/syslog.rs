@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::journal::severity;
 use super::log_config::SyslogAddress;
+use super::losses::Losses;
 
 /// The longest record sent over UDP, in bytes: daemons take 8 KiB, or less.
 const MAX_RECORD: usize = 8 * 1024;
@@ -65,6 +66,7 @@ pub(super) struct Syslog(Arc<Shared>);
 struct Shared {
     socket: Socket,
     facility: Facility,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,9 @@ impl Syslog {
         let socket = match address {
             SyslogAddress::Unix(path) => {
                 UnixDatagram::unbound()?.connect(path)?;
-                Socket::Unix(UnixDatagram::unbound()?, path.clone())
+                let socket = UnixDatagram::unbound()?;
+                socket.set_nonblocking(true)?;
+                Socket::Unix(socket, path.clone())
             }
             SyslogAddress::Udp(host, port) => {
                 let mut found = (host.as_str(), *port).to_socket_addrs()?;
@@ -95,10 +99,11 @@ impl Syslog {
                     SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
                     SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
                 };
+                socket.set_nonblocking(true)?;
                 Socket::Udp(socket, address)
             }
         };
-        Ok(Self(Arc::new(Shared { socket, facility })))
+        Ok(Self(Arc::new(Shared { socket, facility, losses: Losses::default() })))
     }
 }
 
@@ -116,17 +121,17 @@ impl<'a> MakeWriter<'a> for Syslog {
 
 impl Write for Record {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut datagram = format!("<{}>", self.priority).into_bytes();
-        datagram.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
-        datagram.truncate(MAX_RECORD);
-        let sent = match &self.syslog.0.socket {
-            // Unconnected, so that a daemon that was restarted is found again.
-            Socket::Unix(socket, path) => socket.send_to(&datagram, path),
-            Socket::Udp(socket, address) => socket.send_to(&datagram, address),
-        };
-        if sent.is_err() {
-            io::stderr().write_all(text)?;
-        }
+        let Syslog(shared) = &self.syslog;
+        shared.losses.send(text, |text| {
+            let mut datagram = format!("<{}>", self.priority).into_bytes();
+            datagram.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
+            datagram.truncate(MAX_RECORD);
+            match &shared.socket {
+                // Unconnected, so that a daemon that was restarted is found again.
+                Socket::Unix(socket, path) => socket.send_to(&datagram, path),
+                Socket::Udp(socket, address) => socket.send_to(&datagram, address),
+            }
+        })?;
         Ok(text.len())
     }
 

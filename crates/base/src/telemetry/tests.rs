@@ -1,3 +1,7 @@
+use std::io::Write as _;
+
+use tracing_subscriber::fmt::MakeWriter as _;
+
 use super::*;
 
 /// The only test that may set up logging for the whole test process.
@@ -96,4 +100,28 @@ fn a_service_that_is_not_there_is_named() {
     let mut opened = Opened { clock: &clock, files: Vec::new(), not_in_effect: Vec::new() };
     let _layer: BoxedLayer<Registry> = opened.layer(&output).expect("the standard error is there");
     assert!(opened.not_in_effect[0].starts_with("handlers.j: no journal listens at /nowhere/socket"));
+}
+
+#[test]
+fn a_service_that_is_stuck_is_not_waited_for() {
+    let folder = std::env::temp_dir().join(format!("plexus-stuck-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("writable");
+    let path = folder.join("socket");
+    let stuck = std::os::unix::net::UnixDatagram::bind(&path).expect("a new socket");
+    let syslog = Syslog::open(&SyslogAddress::Unix(path.clone()), Facility::USER).expect("listens");
+    let journal = Journal::open(&path, &[]).expect("listens");
+    // More than the system keeps for a socket.
+    for _ in 0..5_000 {
+        syslog.make_writer().write_all(b"a record\n").expect("not waited for");
+        journal.make_writer().write_all(b"a record\n").expect("not waited for");
+    }
+    stuck.set_nonblocking(true).expect("a socket");
+    let mut buffer = [0; 256];
+    while stuck.recv(&mut buffer).is_ok() {}
+    syslog.make_writer().write_all(b"the next\n").expect("room again");
+    stuck.recv(&mut buffer).expect("the record");
+    let length = stuck.recv(&mut buffer).expect("how many were lost");
+    let notice = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(notice.contains("log records were lost"), "{notice}");
+    std::fs::remove_dir_all(folder).expect("removable");
 }
