@@ -29,6 +29,27 @@ struct Open {
     size: u64,
     /// Days since 1970 at the last write.
     day: u64,
+    /// Whether the standard error has it that the file cannot be opened anew.
+    complained: bool,
+}
+
+impl Open {
+    /// Opens the file anew. If it cannot be, records go on into the one that is open: losing them would be worse.
+    fn renew(&mut self, path: &Path, today: u64) {
+        match append(path, today) {
+            Ok(open) => *self = open,
+            Err(error) if !self.complained => {
+                self.complained = true;
+                // There is nowhere else to say it.
+                let _ = writeln!(
+                    io::stderr(),
+                    "cannot open the log file {} anew: {error}; records go on into the one that was moved away",
+                    path.display()
+                );
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl LogFile {
@@ -63,7 +84,7 @@ impl Write for LogFile {
         let today = shared.clock.now_ms() / DAY_MS;
         let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
         if shared.rotation == Rotation::Watched && is_moved(&shared.path, &open.file) {
-            *open = append(&shared.path, today)?;
+            open.renew(&shared.path, today);
         }
         let due = match shared.rotation {
             Rotation::Never | Rotation::Watched => false,
@@ -75,7 +96,7 @@ impl Write for LogFile {
         if due {
             // A file that cannot be set aside is written on: losing records would be worse.
             let _ = set_aside(&shared.path, shared.rotation, open.day);
-            *open = append(&shared.path, today)?;
+            open.renew(&shared.path, today);
         }
         open.file.write_all(record)?;
         open.size += length;
@@ -91,7 +112,7 @@ impl Write for LogFile {
 fn append(path: &Path, day: u64) -> io::Result<Open> {
     let file = private::options().create(true).append(true).open(path)?;
     let size = file.metadata()?.len();
-    Ok(Open { file, size, day })
+    Ok(Open { file, size, day, complained: false })
 }
 
 /// Whether another file, or none, is at `path` now.
@@ -254,6 +275,21 @@ mod tests {
         log.write_all(b"third\n").expect("writable");
         let read = |name: &str| fs::read_to_string(folder.join(name)).expect("readable");
         assert_eq!([read("moved"), read("moved.2"), read("log")], ["first\n", "second\n", "new\nthird\n"]);
+        fs::remove_dir_all(folder).expect("removable");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_anew_is_written_on() {
+        let folder = folder("kept");
+        let path = folder.join("log");
+        let mut log = LogFile::open(&path, Rotation::Watched, Clock::manual(0)).expect("opens");
+        fs::rename(&path, folder.join("moved")).expect("movable");
+        fs::create_dir(&path).expect("writable");
+        log.write_all(b"a record\n").expect("the open file can be written");
+        fs::remove_dir(&path).expect("removable");
+        log.write_all(b"another\n").expect("writable");
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect("readable");
+        assert_eq!([read("moved"), read("log")], ["a record\n", "another\n"]);
         fs::remove_dir_all(folder).expect("removable");
     }
 
