@@ -77,18 +77,23 @@ pub fn start(log_config: Option<&Path>, clock: &Clock) -> Result<(Telemetry, Vec
 }
 
 impl Telemetry {
-    /// Reads the levels anew, and opens log files anew in case they were moved away. Also answers with what in the file has
-    /// no effect; outputs stay as they were at start.
+    /// Reads the levels anew. Returns what in the file has no effect; outputs stay as they were at start.
     ///
     /// # Errors
-    /// When the file is wrong (the levels then stay as they are) or a log file cannot be written.
-    pub fn reload(&self) -> Result<Vec<String>, TelemetryError> {
+    /// When the file is wrong; the levels then stay as they are.
+    pub fn reload_levels(&self) -> Result<Vec<String>, TelemetryError> {
         let config = read(self.log_config.as_deref())?;
         self.levels.reload(config.targets())?;
-        for file in &self.files {
-            file.reopen().map_err(|source| TelemetryError::File { path: file.path().to_owned(), source })?;
-        }
         Ok(config.not_in_effect)
+    }
+
+    /// Opens every log file anew in case it was moved away. Returns why some could not be opened; records go on into
+    /// what was open of those.
+    pub fn reopen_files(&self) -> Vec<TelemetryError> {
+        let reopened = self.files.iter().map(|file| {
+            file.reopen().map_err(|source| TelemetryError::File { path: file.path().to_owned(), source })
+        });
+        reopened.filter_map(Result::err).collect()
     }
 }
 

@@ -24,13 +24,13 @@ fn levels_change_while_the_process_runs() {
     tracing::debug!("before");
     tracing::info!("said");
     write_config("DEBUG");
-    telemetry.reload().expect("valid");
+    telemetry.reload_levels().expect("valid");
     tracing::debug!("after");
     let text = std::fs::read_to_string(&log).expect("readable");
     assert!(!text.contains("before"), "{text}");
     assert!(text.contains("said") && text.contains("after"), "{text}");
     write_config("LOUD");
-    telemetry.reload().expect_err("no such level");
+    telemetry.reload_levels().expect_err("no such level");
     tracing::debug!("still");
     let text = std::fs::read_to_string(&log).expect("readable");
     assert!(text.contains("still"), "{text}");

@@ -32,14 +32,18 @@ fn reload_logging(telemetry: &Telemetry, log_config: Option<&Path>) {
         tracing::info!("SIGHUP: no log levels to reread, because log_config is not set");
         return;
     };
-    match telemetry.reload() {
+    match telemetry.reload_levels() {
         Ok(no_effect) => {
-            tracing::info!("SIGHUP: reread the log levels in {} and opened the log files anew", path.display());
+            tracing::info!("SIGHUP: reread the log levels in {}", path.display());
             for line in no_effect {
                 tracing::warn!("log configuration: not in effect: {line}");
             }
         }
         Err(error) => tracing::error!("SIGHUP: the log levels stay as they were: {error}"),
+    }
+    match telemetry.reopen_files().as_slice() {
+        [] => tracing::info!("SIGHUP: opened the log files anew"),
+        errors => errors.iter().for_each(|error| tracing::error!("SIGHUP: the log file in use stays: {error}")),
     }
 }
 
