@@ -269,9 +269,9 @@ fn postgres_options(args: &Map<String, Value>) -> Result<PostgresOptions, Option
     let (mut certificate, mut key) = (None, None);
     for (option, value) in args.iter().filter(|(_, value)| !value.is_null()) {
         match option.as_str() {
-            "user" => drop(config.user(text(option, value)?)),
-            "password" => drop(config.password(text(option, value)?)),
-            "dbname" | "database" => drop(config.dbname(text(option, value)?)),
+            "user" => drop(config.user(scalar(option, value)?)),
+            "password" => drop(config.password(scalar(option, value)?)),
+            "dbname" | "database" => drop(config.dbname(scalar(option, value)?)),
             "host" => drop(config.host(text(option, value)?)),
             "port" => drop(config.port(number(option, value)?)),
             "options" => drop(config.options(text(option, value)?)),
@@ -323,6 +323,14 @@ fn text<'v>(option: &str, value: &'v Value) -> Result<&'v str, OptionsError> {
     value.as_str().ok_or_else(|| argument(option, value, "a text"))
 }
 
+/// Digits without quotes are a number in YAML, but names and passwords may consist of them.
+fn scalar(option: &str, value: &Value) -> Result<String, OptionsError> {
+    match value {
+        Value::Number(number) => Ok(number.to_string()),
+        other => text(option, other).map(str::to_owned),
+    }
+}
+
 fn number<T: TryFrom<u64> + std::str::FromStr>(option: &str, value: &Value) -> Result<T, OptionsError> {
     let found = match value {
         Value::String(text) => text.parse().ok(),
@@ -332,5 +340,32 @@ fn number<T: TryFrom<u64> + std::str::FromStr>(option: &str, value: &Value) -> R
 }
 
 fn argument(option: &str, value: &Value, expected: &'static str) -> OptionsError {
-    OptionsError::Argument { option: option.to_owned(), found: value.to_string(), expected }
+    // Errors are printed and logged.
+    let found = if option == "password" { "a value that is not shown here".to_owned() } else { value.to_string() };
+    OptionsError::Argument { option: option.to_owned(), found, expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(member: &str, value: Value) -> Result<PostgresOptions, OptionsError> {
+        postgres_options(&Map::from_iter([(member.to_owned(), value)]))
+    }
+
+    #[test]
+    fn names_and_passwords_may_be_digits() {
+        let options = read("password", json!(12_345_678)).expect("a password");
+        assert_eq!(options.config.get_password(), Some(&b"12345678"[..]));
+        assert_eq!(read("user", json!(7)).expect("a user").config.get_user(), Some("7"));
+        assert_eq!(read("dbname", json!(8)).expect("a name").config.get_dbname(), Some("8"));
+    }
+
+    #[test]
+    fn an_error_does_not_hold_the_password() {
+        let error = read("password", json!(["hidden"])).expect_err("no password");
+        assert!(!error.to_string().contains("hidden"), "{error}");
+    }
 }
