@@ -40,24 +40,19 @@ options! {
         later limit_remote_rooms: LimitRemoteRooms,
         /// Whether making an alias for a room needs membership in it.
         acts require_membership_for_aliases: bool = true,
-        /// Whether users may have another name or avatar in a room than elsewhere.
-        refused(
-            "users could take any name in a room; remove it to accept that"
-        ) allow_per_room_profiles: bool = true,
+        /// Whether users may have another name or avatar in a room than elsewhere. They always may.
+        later allow_per_room_profiles: bool = true,
         /// The largest avatar.
         later max_avatar_size: Option<u64>,
         /// The kinds of files that avatars may be; any when not set.
         later allowed_avatar_mimetypes: Option<Vec<String>>,
         /// How long the content of redacted events is kept; for ever when null.
         acts redaction_retention_period: Option<Duration> = Some(Duration::from_secs(7 * 86_400)),
-        /// For how long after sending an event its sender may redact it; for ever when null.
-        refused(
-            "users could still redact old messages; remove it to accept that"
-        ) redaction_allowed_period: Option<Duration>,
-        /// How long after all its local users forgot a room it is deleted; never when null.
-        refused(
-            "rooms that are to be deleted would stay; remove it to accept that"
-        ) forgotten_room_retention_period: Option<Duration>,
+        /// For how long after sending an event its sender may redact it; for ever when null. Old events can
+        /// always be redacted.
+        later redaction_allowed_period: Option<Duration>,
+        /// How long after all its local users forgot a room it is deleted; never when null. Rooms stay.
+        later forgotten_room_retention_period: Option<Duration>,
         /// How long addresses of users are remembered; for ever when null.
         later user_ips_max_age: Option<Duration> = Some(Duration::from_secs(28 * 86_400)),
         /// Whether asking to validate an address hides whether an account has it.

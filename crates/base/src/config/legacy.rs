@@ -1,8 +1,13 @@
 //! Options of the past: what each was replaced by, or why it is refused.
 
+use crate::yaml::{Node, Scalar, Value};
+
 /// What to say about an option that has no place in the schema: `Err` when the server must not start with it, `Ok` when
 /// it is ignored.
-pub(super) fn explain(option: &str) -> Option<Result<String, String>> {
+pub(super) fn explain(option: &str, set_to: &Node) -> Option<Result<String, String>> {
+    if option == MAS_BEFORE && is_disabled(set_to) {
+        return Some(Ok("ignored: it is not enabled; it was replaced by matrix_authentication_service".to_owned()));
+    }
     let refused = REFUSED.iter().find(|(name, _)| *name == option);
     if let Some((_, why)) = refused {
         return Some(Err((*why).to_owned()));
@@ -11,12 +16,22 @@ pub(super) fn explain(option: &str) -> Option<Result<String, String>> {
     ignored.map(|(_, why)| Ok((*why).to_owned()))
 }
 
+/// An object without `enabled: true`.
+fn is_disabled(node: &Node) -> bool {
+    match node.get("enabled") {
+        Some(enabled) => matches!(enabled.value, Value::Scalar(Scalar::Bool { value: false, .. })),
+        None => node.is_null() || node.is_empty(),
+    }
+}
+
 /// Every name above, for the reference page.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     REFUSED.iter().chain(IGNORED).copied()
 }
 
+/// What `matrix_authentication_service` was once.
+const MAS_BEFORE: &str = "experimental_features.msc3861";
 const BEFORE_LISTENERS: &str = "replaced by listeners; describe the port there";
 const MAIN_IN_INSTANCE_MAP: &str = "replaced by instance_map; describe the main process there";
 
@@ -34,7 +49,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("worker_replication_port", MAIN_IN_INSTANCE_MAP),
     ("worker_replication_http_port", MAIN_IN_INSTANCE_MAP),
     ("worker_replication_http_tls", MAIN_IN_INSTANCE_MAP),
-    ("experimental_features.msc3861", "replaced by matrix_authentication_service"),
+    (MAS_BEFORE, "replaced by matrix_authentication_service"),
 ];
 
 const IGNORED: &[(&str, &str)] = &[

@@ -67,11 +67,9 @@ options! {
         later url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
         /// Sites that describe their pages by oEmbed.
         later oembed: Oembed,
-        /// The old form of a `file_system` entry in `media_storage_providers`.
-        refused(
-            "media that is kept only there would not be found, and new media would not be stored there; \
-             copy everything into media_store_path and remove it"
-        ) backup_media_store_path: Option<PathBuf>,
+        /// The old form of a `file_system` entry in `media_storage_providers`. No backups are written, and media that is
+        /// only there is not found.
+        later backup_media_store_path: Option<PathBuf>,
         /// Whether an upload waits for `backup_media_store_path`.
         later synchronous_backup_media_store: bool = false,
     }
@@ -94,6 +92,9 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
             "backup_media_store_path",
             "set together with media_storage_providers; allowed is one of the two",
         );
+    }
+    if section.backup_media_store_path.is_some() {
+        map.warn("backup_media_store_path", "no backups are written, and media that is only there is not found");
     }
     section
 }
@@ -179,10 +180,8 @@ options! {
         refused(
             "media that is to be deleted would stay; remove it to accept that"
         ) local_media_lifetime: Option<Duration>,
-        /// Copies of other servers' media are deleted when not read for this long; never when not set.
-        refused(
-            "media that is to be deleted would stay; remove it to accept that"
-        ) remote_media_lifetime: Option<Duration>,
+        /// Copies of other servers' media are deleted when not read for this long; never when not set. Copies stay.
+        later remote_media_lifetime: Option<Duration>,
     }
 }
 

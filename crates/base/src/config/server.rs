@@ -95,11 +95,9 @@ options! {
         later dummy_events_threshold: u32 = 10,
         /// Whether empty events are sent to tie forward extremities together.
         later cleanup_extremities_with_dummy_events: bool = true,
-        /// Devices not seen for this long are removed.
-        refused(
-            "devices that are long unused would stay logged in; remove it, and set session_lifetime to end \
-             sessions"
-        ) delete_stale_devices_after: Option<Duration>,
+        /// Devices not seen for this long are removed. Devices stay logged in however long they are unused; set
+        /// `session_lifetime` to end sessions.
+        later delete_stale_devices_after: Option<Duration>,
         /// The longest delay a client may ask for a delayed event; without it there are no delayed events.
         later max_event_delay_duration: Option<Duration>,
         /// How many delayed events one user may have scheduled.

@@ -24,7 +24,7 @@ pub(crate) struct Reader {
     /// True when secrets must come from files of their own.
     pub(crate) forbid_secrets: bool,
     /// What to say about an option by its path that no struct knows: `Err` is an error, `Ok` a warning.
-    pub(crate) explain: fn(&str) -> Option<Result<String, String>>,
+    pub(crate) explain: fn(&str, &Node) -> Option<Result<String, String>>,
     /// Options that are [`Status::Refused`] and set; errors unless another option makes them idle.
     pub(crate) refused: Vec<Problem>,
     pub(crate) report: Report,
@@ -43,7 +43,7 @@ impl Reader {
             path: Vec::new(),
             quiet: 0,
             forbid_secrets: false,
-            explain: |_| None,
+            explain: |_, _| None,
             refused: Vec::new(),
             report: Report::default(),
         }
@@ -302,7 +302,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
             if known.contains(&name) {
                 continue;
             }
-            match (reader.explain)(&reader.option(name)) {
+            match (reader.explain)(&reader.option(name), &entry.node) {
                 Some(Err(message)) => reader.error(entry.place, name, message),
                 Some(Ok(message)) => reader.warn(entry.place, name, message),
                 None => {

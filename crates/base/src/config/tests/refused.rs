@@ -69,6 +69,8 @@ fn none_is_an_error_when_it_has_no_effect() {
         "matrix_authentication_service: {enabled: false}\nenable_media_repo: true\nhs_disabled: 0\n",
         "worker_app: synapse.app.homeserver\napp_service_config_files: [bridge.yaml]\n",
         "user_consent: {template_dir: x, version: '1', require_at_registration: true}\n",
+        "experimental_features: {msc3861: {enabled: false}}\n",
+        "media_retention: {remote_media_lifetime: 14d}\nbackup_media_store_path: /backup\n",
     ] {
         read(text).unwrap_or_else(|report| panic!("{text}: {report}"));
     }
