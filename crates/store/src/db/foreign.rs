@@ -46,7 +46,9 @@ pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
     }
     match Connection::open_read_only(&sqlite.path).and_then(|mut conn| owner(&mut conn)) {
         Ok(Some(found)) => Err(refusal(options, found)),
-        Ok(None) | Err(_) => Ok(()),
+        Ok(None) => Ok(()),
+        // It may be another program's that is in use.
+        Err(error) => Err(error.into()),
     }
 }
 
