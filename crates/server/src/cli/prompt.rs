@@ -59,10 +59,10 @@ pub fn new_password() -> io::Result<String> {
 /// The new password that an option gives, or the file that another one names (`-`: standard input), or that is typed.
 ///
 /// # Errors
-/// When the file or the terminal cannot be read.
+/// When the file or the terminal cannot be read, or the password is empty.
 pub fn given_password(given: Option<&str>, file: Option<&Path>) -> io::Result<String> {
     if let Some(password) = given {
-        return Ok(password.to_owned());
+        return not_empty(password, "the password is empty; leave -p out to be asked for it".to_owned());
     }
     let Some(path) = file else {
         return new_password();
@@ -71,7 +71,17 @@ pub fn given_password(given: Option<&str>, file: Option<&Path>) -> io::Result<St
     let text = text.map_err(|error| {
         io::Error::new(error.kind(), format!("cannot read the password file {}: {error}", path.display()))
     })?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    not_empty(
+        text.trim_end_matches(['\n', '\r']),
+        format!("the password file {} is empty; write the password into it", path.display()),
+    )
+}
+
+fn not_empty(password: &str, otherwise: String) -> io::Result<String> {
+    match password.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::InvalidInput, otherwise)),
+        false => Ok(password.to_owned()),
+    }
 }
 
 /// Whether the answer to a question is yes; anything else is no.

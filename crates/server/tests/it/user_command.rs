@@ -130,6 +130,8 @@ async fn users_of_a_running_server() {
         house.said(&["password", "bob", "-p", "second", "--keep-sessions"]);
         assert_eq!(house.whoami(&bob).await.0, 200);
         let bob_again = house.log_in("bob", "second").await.unwrap();
+        assert!(house.refused(&["password", "bob", "-p", ""]).contains("the password is empty"));
+        assert!(house.refused(&["password", "bob", "--password-file", "/dev/null"]).contains("/dev/null is empty"));
         house.said(&["password", "bob", "-p", "third"]);
         for session in [&bob, &bob_again] {
             assert_eq!(house.whoami(session).await, (401, json!("M_UNKNOWN_TOKEN")));
