@@ -22,6 +22,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::Clock;
 use escape::Escaping;
+pub use escape::escaped;
 use journal::Journal;
 pub use log_config::{
     Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output, Rotation, SyslogAddress,

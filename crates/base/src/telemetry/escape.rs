@@ -3,7 +3,15 @@
 
 use std::fmt::{self, Write};
 
-/// Writes control characters and line separators as escapes.
+/// `text` with what [`Escaping`] escapes as escapes.
+pub fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    // Writing to a String cannot fail.
+    let _ = Escaping(&mut safe).write_str(text);
+    safe
+}
+
+/// Writes control characters, line separators and marks that turn the direction of text as escapes.
 pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
@@ -23,5 +31,5 @@ impl<W: Write> Write for Escaping<'_, W> {
 }
 
 fn is_escaped(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::escape::Escaping;
+use super::escape::{Escaping, escaped};
 use super::log_file::date;
 use crate::Clock;
 
@@ -315,19 +315,13 @@ struct FoundId(Option<String>);
 impl Visit for FoundId {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "id" {
-            let mut id = String::new();
-            // Writing to a String cannot fail.
-            let _ = write!(Escaping(&mut id), "{value:?}");
-            self.0 = Some(id);
+            self.0 = Some(escaped(&format!("{value:?}")));
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "id" {
-            let mut id = String::new();
-            // Writing to a String cannot fail.
-            let _ = Escaping(&mut id).write_str(value);
-            self.0 = Some(id);
+            self.0 = Some(escaped(value));
         }
     }
 }

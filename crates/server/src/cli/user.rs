@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
+use plexus_base::telemetry::escaped;
 use plexus_store::{Database, OpenError};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -208,13 +209,14 @@ fn show(common: &Common, user: String) -> Result<(), CommandError> {
 }
 
 fn describe(device: &DeviceInfo) -> String {
-    let name = device.display_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    // Clients choose both, and could choose what acts on a terminal.
+    let name = device.display_name.as_ref().map(|name| format!(" ({})", escaped(name))).unwrap_or_default();
     let seen = match (device.last_seen_ts, &device.last_seen_ip) {
         (Some(ts), Some(ip)) => format!("last seen {} at {ip}", date(ts)),
         (Some(ts), None) => format!("last seen {}", date(ts)),
         (None, _) => "not seen yet".to_owned(),
     };
-    format!("device {}{name}, {seen}", device.device_id)
+    format!("device {}{name}, {seen}", escaped(device.device_id.as_ref()))
 }
 
 fn date(ms: u64) -> String {
