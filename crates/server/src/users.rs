@@ -161,13 +161,17 @@ impl UserAdmin {
             }
             UserRequest::SetAdmin { user, admin } => {
                 let (user_id, changed) = administration.set_admin(&user, admin).await?;
-                let is = if admin { "is an administrator" } else { "is not an administrator" };
-                tracing::info!("plexus user: {user_id} {is} now");
+                if changed {
+                    let is = if admin { "is an administrator" } else { "is not an administrator" };
+                    tracing::info!("plexus user: {user_id} {is} now");
+                }
                 UserReply::Done { user_id, changed }
             }
             UserRequest::SetLocked { user, locked } => {
                 let (user_id, changed) = administration.set_locked(&user, locked).await?;
-                tracing::info!("plexus user: {user_id} was {}", if locked { "locked" } else { "unlocked" });
+                if changed {
+                    tracing::info!("plexus user: {user_id} was {}", if locked { "locked" } else { "unlocked" });
+                }
                 UserReply::Done { user_id, changed }
             }
             UserRequest::Deactivate { user, erase } => self.deactivate(&user, erase).await?,
