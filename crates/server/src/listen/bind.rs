@@ -87,7 +87,7 @@ impl BindError {
 
 /// Listens on `port` of each of `addresses`.
 ///
-/// `::` takes IPv4 too on most systems; a `0.0.0.0` beside it that then fails is not an error, nor is a missing IPv6 when
+/// `::` takes IPv4 too on most systems; an IPv4 address beside it that then fails is not an error, nor is a missing IPv6 when
 /// `0.0.0.0` is there (as in Synapse).
 ///
 /// # Errors
@@ -113,7 +113,7 @@ pub fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindErro
                 listeners.push(listener);
             }
             Err(error) if both && address == any_v6 && no_ipv6(&error) => {}
-            Err(error) if has_any_v6 && address == any_v4 && error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) if has_any_v6 && address.is_ipv4() && error.kind() == ErrorKind::AddrInUse => {}
             Err(error) => return Err(refused(SocketAddr::new(address, port), error)),
         }
     }
