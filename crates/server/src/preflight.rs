@@ -3,6 +3,7 @@
 
 mod places;
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +25,28 @@ pub fn examine(paths: &[PathBuf], options: Options) -> (Report, Option<Loaded>) 
     match config::load_with_errors(paths, options) {
         Ok(mut loaded) => {
             loaded.report.errors.extend(problems(&loaded));
+            loaded.report.warnings.extend(ignored_proxies(|name| std::env::var_os(name)));
             (loaded.report.clone(), Some(loaded))
         }
         Err(report) => (report, None),
     }
+}
+
+/// Warns of proxies that the environment names for all programs: Synapse uses them.
+fn ignored_proxies(variable: impl Fn(&str) -> Option<OsString>) -> Option<Problem> {
+    const NAMES: [&str; 4] = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
+    let set = |name: &&str| variable(name).is_some_and(|value| !value.is_empty());
+    let named: Vec<&str> = NAMES.into_iter().filter(set).collect();
+    (!named.is_empty()).then(|| Problem {
+        file: None,
+        line: 0,
+        option: String::new(),
+        message: format!(
+            "proxies have no effect, but the environment sets {}: requests to other servers and services leave this \
+             machine directly",
+            named.join(" and ")
+        ),
+    })
 }
 
 /// What of `loaded` the server refuses, beside the errors in its report.
@@ -231,7 +250,7 @@ impl Preflight<'_> {
 }
 
 /// Whether only one of two sockets can listen on a port, one at `first`, the other at `second`. Within one
-/// listener `::` and `0.0.0.0` go together.
+/// listener `::` goes together with IPv4.
 fn overlap(first: IpAddr, second: IpAddr, one_listener: bool) -> bool {
     if first == second {
         return true;
@@ -248,6 +267,14 @@ fn overlap(first: IpAddr, second: IpAddr, one_listener: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_of_the_environment_are_warned_of() {
+        let proxies = |set: &'static str| ignored_proxies(move |name| (name == set).then(|| "proxy:8080".into()));
+        assert!(proxies("https_proxy").is_some_and(|warning| warning.message.contains("sets https_proxy:")));
+        assert_eq!(proxies("no_proxy"), None);
+        assert_eq!(ignored_proxies(|_| Some(OsString::new())), None);
+    }
 
     #[test]
     fn addresses_overlap() {
