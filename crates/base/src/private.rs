@@ -28,6 +28,14 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     options().write(true).create_new(true).open(path)
 }
 
+/// Makes a new folder; it must not exist.
+///
+/// # Errors
+/// As [`DirBuilder::create`].
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(FOLDER_MODE).create(path)
+}
+
 /// Makes a folder and those above it that are missing; those that exist stay as they are.
 ///
 /// # Errors

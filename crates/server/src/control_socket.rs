@@ -1,8 +1,8 @@
 //! The control socket, through which commands on this machine reach the running server.
 //!
 //! It is a unix socket and not HTTP because the system says who connects: the server's own user and root may, nobody
-//! else may, and there is no secret to keep. Commands do not write to the database of a running server: that would
-//! bypass its one writer and what it holds in memory. The socket lies in the media store, the one folder that every
+//! else may, and there is no secret to keep. Commands on accounts do not write to the database of a running server: that
+//! would bypass what it holds in memory. (`plexus token` does: nothing of registration tokens is held in memory.) The socket lies in the media store, the one folder that every
 //! server can write to. `plexus stop` and `plexus status` use it as well, however the server was started.
 
 use std::fs;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
@@ -139,7 +141,7 @@ impl Drop for ControlSocket {
 async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, stop: &Notify) -> io::Result<()> {
     // The socket's mode says the same; it is set a moment after the socket is there.
     let caller = stream.peer_cred()?.uid();
-    if caller != 0 && caller != rustix::process::geteuid().as_raw() {
+    if caller != 0 && caller != geteuid().as_raw() {
         return Ok(());
     }
     let (read, mut write) = stream.into_split();
@@ -169,6 +171,8 @@ pub struct ControlClient {
     stream: BufReader<UnixStream>,
     /// The server's process.
     pub process: u32,
+    /// The number of the user that the server runs as.
+    pub user: u32,
 }
 
 /// Why a running server did not do what a command asked for.
@@ -177,6 +181,12 @@ pub enum ControlClientError {
     /// There is a socket that cannot be used.
     #[error("cannot connect to the server at {0}: {1}")]
     Connect(PathBuf, io::Error),
+    /// Another user's process listens there.
+    #[error(
+        "the process that listens at {0} is user {1}'s, who is neither root nor you nor the owner of the \
+         configuration: nothing was sent to it; run the command as the user that the server runs as"
+    )]
+    Stranger(PathBuf, u32),
     /// The connection failed.
     #[error("the connection to the server was lost: {0}")]
     Lost(#[from] io::Error),
@@ -195,11 +205,12 @@ pub enum ControlClientError {
 }
 
 impl ControlClient {
-    /// Connects to the server whose media store this is. `None`: none listens there.
+    /// Connects to the server whose media store this is. `None`: none listens there. What listens is trusted with
+    /// passwords, so it must be a process of root, of the caller or, where root calls, of one of `owners`.
     ///
     /// # Errors
     /// When there is a socket that cannot be used: most likely it is another user's.
-    pub fn connect(media_store: &Path) -> Result<Option<Self>, ControlClientError> {
+    pub fn connect(media_store: &Path, owners: &[u32]) -> Result<Option<Self>, ControlClientError> {
         let connected = Place::of(media_store).and_then(|place| UnixStream::connect(&place.short));
         let stream = match connected {
             Ok(stream) => stream,
@@ -208,7 +219,11 @@ impl ControlClient {
             }
             Err(error) => return Err(ControlClientError::Connect(media_store.join(NAME), error)),
         };
-        let mut client = Self { stream: BufReader::new(stream), process: 0 };
+        let user = socket_peercred(&stream).map_err(io::Error::from)?.uid.as_raw();
+        if !is_trusted(user, geteuid().as_raw(), owners) {
+            return Err(ControlClientError::Stranger(media_store.join(NAME), user));
+        }
+        let mut client = Self { stream: BufReader::new(stream), process: 0, user };
         let Reply::Process(process) = client.exchange(&Request::Process)? else {
             return Err(ControlClientError::Reply);
         };
@@ -264,6 +279,30 @@ impl ControlClient {
     }
 }
 
+/// Whether a process of `user` may have what the user `own` sends to the server; see [`ControlClient::connect`].
+fn is_trusted(user: u32, own: u32, owners: &[u32]) -> bool {
+    user == 0 || user == own || (own == 0 && owners.contains(&user))
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_go_to_the_server_alone() {
+        for (user, own, owners, trusted) in [
+            (0, 1000, &[][..], true),
+            (1000, 1000, &[], true),
+            (1001, 1000, &[], false),
+            (1001, 1000, &[1001], false),
+            (104, 0, &[104], true),
+            (1001, 0, &[104], false),
+        ] {
+            assert_eq!(is_trusted(user, own, owners), trusted, "{user} {own} {owners:?}");
+        }
+    }
 }

@@ -17,7 +17,8 @@ use serde_json::Map;
 
 use crate::wire::{self, settings};
 use crate::{key_file, listen, tls};
-use places::{file_problem, folder_problem, socket_problem};
+pub use places::file_problem;
+use places::{folder_problem, socket_problem};
 
 /// Reads a configuration and looks at everything that it names. The report holds all that there is to say; with errors
 /// in it the server does not start.

@@ -329,6 +329,8 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     let first_user = running.application.is_empty().await?;
     banner(args, &config, &running, first_user, clock.monotonic());
     notifier.ready();
+    // `plexus start` waits for that alone; its socket is gone afterwards.
+    let notifier = if args.detached { Notifier::silent() } else { notifier };
     let options = Options { forbid_secrets: args.no_secrets_in_config };
     let started = Started { paths: data_dir::paths(&args.config), options, written, log_config };
     while let Signal::Reload = signals.next_or(&stop).await {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -11,11 +12,12 @@ use std::time::Duration;
 
 use clap::Args;
 use plexus_base::config::{Config, MediaSection, Written};
-use plexus_base::{Clock, private};
-use rustix::process::{Pid, Signal, kill_process};
+use plexus_base::{Clock, Random, private};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use super::{CommandError, ConfigArgs};
 use crate::control_socket::ControlClient;
+use crate::preflight::file_problem;
 use crate::{data_dir, pid_file};
 
 /// How long a start may take before it counts as failed: the schema may have to be brought up to date.
@@ -65,6 +67,18 @@ enum ControlError {
     Kill(u32, rustix::io::Errno),
     #[error("the server was not stopped, because it could not start again: {0}")]
     WouldNotStart(data_dir::LoadError),
+    #[error(
+        "the server was not stopped, because it could not start again: {0}. If a service manager started the server, \
+         restart it there (`systemctl restart`)"
+    )]
+    Unwritable(String),
+    #[error(
+        "the server was not stopped, because it would start again as another user: it runs as {0}: use systemctl, or \
+         sudo -u '{0}'"
+    )]
+    OtherUser(String),
+    #[error("cannot write {0}: {1}")]
+    Log(PathBuf, std::io::Error),
 }
 
 /// The pid file: `pid_file`, or homeserver.pid beside the configuration.
@@ -74,6 +88,11 @@ pub fn pid_path(config: &Config) -> PathBuf {
 
 fn pid_path_of(named: Option<PathBuf>, config_dir: &Path) -> PathBuf {
     named.unwrap_or_else(|| config_dir.join("homeserver.pid"))
+}
+
+/// Where a server in the background writes what it says on its standard output and error.
+fn log_path(config: &Config) -> PathBuf {
+    config.config_dir.join("homeserver.log")
 }
 
 /// A server that runs.
@@ -91,6 +110,14 @@ impl Found {
         match self {
             Self::Listening(client) => client.process,
             Self::Noted { process, .. } => *process,
+        }
+    }
+
+    /// The number of the user that it runs as.
+    fn user(&self) -> Option<u32> {
+        match self {
+            Self::Listening(client) => Some(client.user),
+            Self::Noted { process, .. } => Some(fs::metadata(format!("/proc/{process}")).ok()?.uid()),
         }
     }
 
@@ -120,7 +147,7 @@ fn terminate(number: u32, pid_file: &Path) -> Result<bool, CommandError> {
 /// The server of a configuration, if it runs; the configuration may be wrong.
 fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
     let written = written(args)?;
-    if let Some(client) = ControlClient::connect(&media_store(&written))? {
+    if let Some(client) = connect(&written)? {
         return Ok(Some(Found::Listening(client)));
     }
     let pid_file = pid_path_of(written.path("pid_file"), written.config_dir());
@@ -133,9 +160,25 @@ fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
 /// # Errors
 /// When there is no configuration, or the socket is another user's.
 pub fn control_client(args: &ConfigArgs) -> Result<(PathBuf, Option<ControlClient>), CommandError> {
+    let written = written(args)?;
+    let client = connect(&written)?;
+    Ok((media_store(&written), client))
+}
+
+fn connect(written: &Written) -> Result<Option<ControlClient>, CommandError> {
+    let folder = media_store(written);
+    // A relative path leads wherever the command is given, maybe to a folder that anybody can make.
+    let named = folder.is_absolute().then_some(&folder);
+    let owner = |path: &PathBuf| Some(fs::metadata(path).ok()?.uid());
+    let owners: Vec<u32> = written.files().iter().chain(named).filter_map(owner).collect();
+    Ok(ControlClient::connect(&folder, &owners)?)
+}
+
+/// What is said when no server is found.
+fn not_running(args: &ConfigArgs) -> Result<String, CommandError> {
     let folder = media_store(&written(args)?);
-    let client = ControlClient::connect(&folder)?;
-    Ok((folder, client))
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    Ok(format!("not running: no server listens in {}; one that was just started may still be starting", folder.display()))
 }
 
 fn written(args: &ConfigArgs) -> Result<Written, data_dir::LoadError> {
@@ -173,12 +216,14 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
 /// # Errors
 /// When it ends, or takes too long.
 pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(), CommandError> {
-    let log_path = config.config_dir.join("homeserver.log");
-    let mut log = private::options().create(true).append(true).read(true).open(&log_path)?;
+    let log_path = log_path(config);
+    let log = private::options().create(true).append(true).read(true).open(&log_path);
+    let mut log = log.map_err(|error| ControlError::Log(log_path.clone(), error))?;
     let before = log.metadata()?.len();
-    let socket_path = std::env::temp_dir().join(format!("plexus-start-{}", std::process::id()));
-    // Left over by an earlier process of the same number, if at all.
-    let _ = fs::remove_file(&socket_path);
+    // Of this user alone, so that nobody else says that the server is ready.
+    let folder = std::env::temp_dir().join(format!("plexus-start-{}", Random::system().alphanumeric(16)));
+    private::create_folder(&folder)?;
+    let socket_path = folder.join("notify");
     let socket = UnixDatagram::bind(&socket_path)?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("serve").arg("--detached").arg("--data-dir").arg(args.data_dir());
@@ -196,7 +241,7 @@ pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(
         .spawn()?;
     let result = wait_until_ready(child, &socket);
     // In the temporary folder anyway.
-    let _ = fs::remove_file(&socket_path);
+    let _ = fs::remove_dir_all(&folder);
     match result? {
         Started::Ready(pid) => println!("started, process {pid}; it logs to {}", log_path.display()),
         Started::Ended => {
@@ -241,7 +286,7 @@ fn wait_until_ready(mut child: Child, socket: &UnixDatagram) -> Result<Started, 
 /// When it does not end.
 pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
     let Some(mut server) = find(&args.config())? else {
-        println!("not running");
+        println!("{}", not_running(&args.config())?);
         return Ok(());
     };
     if !server.stop()? {
@@ -256,11 +301,27 @@ pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
 /// # Errors
 /// As [`stop`] and [`start`]; with mistakes in the configuration the server is left running.
 pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
-    if find(&args.config())?.is_some() {
-        data_dir::examine(&args.config(), false).map_err(ControlError::WouldNotStart)?;
+    if let Some(server) = find(&args.config())? {
+        let own = geteuid().as_raw();
+        if let Some(user) = server.user().filter(|user| *user != own) {
+            return Err(ControlError::OtherUser(user_name(user)).into());
+        }
+        let config = data_dir::examine(&args.config(), false).map_err(ControlError::WouldNotStart)?.config;
+        let needed = [pid_path(&config), log_path(&config)];
+        if let Some(problem) = needed.iter().filter(|_| !args.no_daemonize).find_map(|path| file_problem(path)) {
+            return Err(ControlError::Unwritable(problem).into());
+        }
     }
     stop(args)?;
     start(args)
+}
+
+/// The user's name, or `#` and the number, which sudo understands as well.
+fn user_name(user: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = user.to_string();
+    let entry = users.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    entry.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{user}"), str::to_owned)
 }
 
 /// Says whether the server runs: 0 if so, 3 if not, 1 when that cannot be found out.
@@ -271,7 +332,7 @@ pub fn status(args: &ControlArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(None) => {
-            println!("not running");
+            println!("{}", not_running(&args.config()).unwrap_or_else(|_| "not running".to_owned()));
             ExitCode::from(NOT_RUNNING)
         }
         Err(error) => {

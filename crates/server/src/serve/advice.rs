@@ -18,7 +18,7 @@ pub fn with_advice(error: &StartError, config: &Config, written: &Written, port:
         }
     }
     let in_use = matches!(error, StartError::Bind(_) | StartError::Database(plexus_store::OpenError::InUse(_)));
-    if in_use && let Ok(Some(server)) = ControlClient::connect(&config.media.media_store_path) {
+    if in_use && let Ok(Some(server)) = ControlClient::connect(&config.media.media_store_path, &[]) {
         text.push_str(&format!("; this server runs already, as process {}: `plexus stop` ends it", server.process));
     }
     text

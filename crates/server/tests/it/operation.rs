@@ -42,8 +42,29 @@ fn mistakes_in_the_configuration_do_not_keep_a_server_running() {
         assert_eq!(stop.status.code(), Some(0), "{}", stderr(&stop));
         assert_eq!(server.wait().status.code(), Some(0));
         assert_eq!(control("status").status.code(), Some(3));
-        assert_eq!(stdout(&control("stop")), "not running\n");
+        let said = stdout(&control("stop"));
+        let media_store = installation.folder.join("media_store");
+        assert!(said.starts_with(&format!("not running: no server listens in {}", media_store.display())), "{said}");
     }
+}
+
+#[test]
+fn a_server_that_could_not_write_its_files_again_is_not_stopped() {
+    let installation = Installation::new();
+    let server = installation.start();
+    let log = installation.folder.join("homeserver.log");
+    fs::create_dir(&log).unwrap();
+    let refused = |path: &str| {
+        let restart = installation.command("restart").output().unwrap();
+        assert_eq!(restart.status.code(), Some(1));
+        let said = stderr(&restart);
+        assert!(said.contains("was not stopped") && said.contains(path), "{said}");
+    };
+    refused(log.to_str().unwrap());
+    fs::remove_dir(&log).unwrap();
+    installation.add("\npid_file: /nowhere/homeserver.pid\n");
+    refused("/nowhere/homeserver.pid");
+    server.stop();
 }
 
 #[test]
