@@ -91,9 +91,10 @@ impl Telemetry {
     /// Opens every log file anew in case it was moved away. Returns why some could not be opened; records go on into
     /// what was open of those.
     pub fn reopen_files(&self) -> Vec<TelemetryError> {
-        let reopened = self.files.iter().map(|file| {
-            file.reopen().map_err(|source| TelemetryError::File { path: file.path().to_owned(), source })
-        });
+        let reopened = self
+            .files
+            .iter()
+            .map(|file| file.reopen().map_err(|source| TelemetryError::File { path: file.path().to_owned(), source }));
         reopened.filter_map(Result::err).collect()
     }
 }

@@ -1,9 +1,10 @@
 //! The control socket, through which commands on this machine reach the running server.
 //!
 //! It is a unix socket and not HTTP because the system says who connects: the server's own user and root may, nobody
-//! else may, and there is no secret to keep. Commands on accounts do not write to the database of a running server: that
-//! would bypass what it holds in memory. (`plexus token` does: nothing of registration tokens is held in memory.) The socket lies in the media store, the one folder that every
-//! server can write to. `plexus stop` and `plexus status` use it as well, however the server was started.
+//! else may, and there is no secret to keep. Commands on accounts do not write to the database of a running server:
+//! that would bypass what it holds in memory. (`plexus token` does: nothing of registration tokens is held in memory.)
+//! The socket lies in the media store, the one folder that every server can write to. `plexus stop` and
+//! `plexus status` use it as well, however the server was started.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -294,14 +295,15 @@ mod tests {
 
     #[test]
     fn passwords_go_to_the_server_alone() {
-        for (user, own, owners, trusted) in [
-            (0, 1000, &[][..], true),
+        let cases: [(u32, u32, &[u32], bool); 6] = [
+            (0, 1000, &[], true),
             (1000, 1000, &[], true),
             (1001, 1000, &[], false),
             (1001, 1000, &[1001], false),
             (104, 0, &[104], true),
             (1001, 0, &[104], false),
-        ] {
+        ];
+        for (user, own, owners, trusted) in cases {
             assert_eq!(is_trusted(user, own, owners), trusted, "{user} {own} {owners:?}");
         }
     }

@@ -16,12 +16,10 @@ pub(super) fn explain(option: &str, set_to: &Node) -> Option<Result<String, Stri
     ignored.map(|(_, why)| Ok((*why).to_owned()))
 }
 
-/// An object without `enabled: true`.
+/// Whether an object has `enabled: false`, the default.
 fn is_disabled(node: &Node) -> bool {
-    match node.get("enabled") {
-        Some(enabled) => matches!(enabled.value, Value::Scalar(Scalar::Bool { value: false, .. })),
-        None => node.is_null() || node.is_empty(),
-    }
+    let is_false = |node: &Node| matches!(node.value, Value::Scalar(Scalar::Bool { value: false, .. }));
+    node.get("enabled").is_none_or(is_false)
 }
 
 /// Every name above, for the reference page.

@@ -78,7 +78,7 @@ enum ControlError {
     )]
     OtherUser(String),
     #[error("cannot write {0}: {1}")]
-    Log(PathBuf, std::io::Error),
+    Unwritten(PathBuf, std::io::Error),
 }
 
 /// The pid file: `pid_file`, or homeserver.pid beside the configuration.
@@ -178,7 +178,10 @@ fn connect(written: &Written) -> Result<Option<ControlClient>, CommandError> {
 fn not_running(args: &ConfigArgs) -> Result<String, CommandError> {
     let folder = media_store(&written(args)?);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
-    Ok(format!("not running: no server listens in {}; one that was just started may still be starting", folder.display()))
+    Ok(format!(
+        "not running: no server listens in {}; one that was just started may still be starting",
+        folder.display()
+    ))
 }
 
 fn written(args: &ConfigArgs) -> Result<Written, data_dir::LoadError> {
@@ -218,11 +221,11 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
 pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(), CommandError> {
     let log_path = log_path(config);
     let log = private::options().create(true).append(true).read(true).open(&log_path);
-    let mut log = log.map_err(|error| ControlError::Log(log_path.clone(), error))?;
+    let mut log = log.map_err(|error| ControlError::Unwritten(log_path.clone(), error))?;
     let before = log.metadata()?.len();
     // Of this user alone, so that nobody else says that the server is ready.
     let folder = std::env::temp_dir().join(format!("plexus-start-{}", Random::system().alphanumeric(16)));
-    private::create_folder(&folder)?;
+    private::create_folder(&folder).map_err(|error| ControlError::Unwritten(folder.clone(), error))?;
     let socket_path = folder.join("notify");
     let socket = UnixDatagram::bind(&socket_path)?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -320,7 +323,7 @@ pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
 fn user_name(user: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let number = user.to_string();
-    let entry = users.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    let entry = users.lines().find(|line| line.split(':').nth(2) == Some(number.as_str()));
     entry.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{user}"), str::to_owned)
 }
 

@@ -1,5 +1,5 @@
 //! `plexus token create|list|show|update|delete`: registration tokens, in the database itself, whether or not the
-//! server runs.
+//! server runs: it holds nothing of them in memory.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -216,7 +216,7 @@ fn describe(device: &DeviceInfo) -> String {
         (Some(ts), None) => format!("last seen {}", date(ts)),
         (None, _) => "not seen yet".to_owned(),
     };
-    format!("device {}{name}, {seen}", escaped(device.device_id.as_ref()))
+    format!("device {}{name}, {seen}", escaped(&device.device_id))
 }
 
 fn date(ms: u64) -> String {

@@ -87,8 +87,8 @@ impl BindError {
 
 /// Listens on `port` of each of `addresses`.
 ///
-/// `::` takes IPv4 too on most systems; an IPv4 address beside it that then fails is not an error, nor is a missing IPv6 when
-/// `0.0.0.0` is there (as in Synapse).
+/// `::` takes IPv4 too on most systems; an IPv4 address beside it that then fails is not an error, nor is a missing
+/// IPv6 when `0.0.0.0` is there (as in Synapse).
 ///
 /// # Errors
 /// See [`BindError`].
@@ -176,4 +176,20 @@ pub fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
     let listener = UnixListener::bind(path).map_err(refused)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ipv4_beside_all_addresses() {
+        let listen_on = |addresses: &[&str]| tcp(0, &addresses.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+        // Not on machines without IPv6.
+        if listen_on(&["::"]).is_ok() {
+            for other in ["0.0.0.0", "127.0.0.1"] {
+                listen_on(&[other, "::"]).unwrap_or_else(|error| panic!("{other}: {error}"));
+            }
+        }
+    }
 }
