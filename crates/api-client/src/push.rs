@@ -58,7 +58,7 @@ fn change_error(error: PushRulesError) -> ApiError {
         PushRulesError::IdTooLong(..) | PushRulesError::TooLarge(..) => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_UNKNOWN", error.to_string())
         }
-        PushRulesError::TooMany(_) => ApiError::unknown(error.to_string()),
+        PushRulesError::TooMany(_) | PushRulesError::TooManySearches => ApiError::unknown(error.to_string()),
         PushRulesError::Database(error) => error.into(),
     }
 }

@@ -4,9 +4,13 @@ mod glob;
 mod stored;
 
 use serde::Deserialize;
+use serde::de::Error as _;
 
 pub use glob::matches as glob_matches;
 pub use stored::{FilterError, Filters};
+
+/// How many `*` may stand in the types of a filter: every event is compared with all of them.
+const MAX_WILDCARDS: usize = 200;
 
 /// A filter as clients define it. Unknown members are ignored, as the specification asks.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -86,13 +90,32 @@ impl EventFilter {
         listed(self.senders.as_ref(), &self.not_senders, sender)
     }
 
+    fn wildcards(&self) -> usize {
+        self.types.iter().flatten().chain(&self.not_types).map(|pattern| pattern.matches('*').count()).sum()
+    }
+
     /// Whether nothing is excluded.
     pub fn is_open(&self) -> bool {
         self.types.is_none() && self.senders.is_none() && self.not_types.is_empty() && self.not_senders.is_empty()
     }
 }
 
+/// Refuses more than [`MAX_WILDCARDS`].
+fn check_wildcards(wildcards: usize) -> Result<(), serde_json::Error> {
+    match wildcards > MAX_WILDCARDS {
+        true => Err(serde_json::Error::custom(format!("a filter has at most {MAX_WILDCARDS} `*` in its types"))),
+        false => Ok(()),
+    }
+}
+
 impl RoomEventFilter {
+    /// Parses the JSON of a filter for one endpoint. The error is serde's, for the client to read.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        let filter: Self = serde_json::from_str(json)?;
+        check_wildcards(filter.event.wildcards())?;
+        Ok(filter)
+    }
+
     /// Whether events of this room pass at all.
     pub fn allows_room(&self, room_id: &str) -> bool {
         listed(self.rooms.as_ref(), &self.not_rooms, room_id)
@@ -121,9 +144,14 @@ impl Filter {
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
         // serde would read a struct from an array too.
         if !json.trim_ascii_start().starts_with('{') {
-            return Err(serde::de::Error::custom("a filter is a JSON object"));
+            return Err(serde_json::Error::custom("a filter is a JSON object"));
         }
-        serde_json::from_str(json)
+        let filter: Self = serde_json::from_str(json)?;
+        let RoomFilter { ephemeral, state, timeline, account_data, .. } = &filter.room;
+        let of_rooms = [ephemeral, state, timeline, account_data].map(|filter| &filter.event);
+        let filters = [&filter.presence, &filter.account_data].into_iter().chain(of_rooms);
+        check_wildcards(filters.map(EventFilter::wildcards).sum())?;
+        Ok(filter)
     }
 
     /// Whether state is to leave out the members that no event in the timeline needs.

@@ -2,7 +2,8 @@
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::push_rules::{
-    Action, NewRule, Placement, RuleKind, Ruleset, UserRules, UserRulesError, default_ruleset_with_legacy_mentions,
+    Action, Condition, KnownCondition, NewRule, Placement, PushRule, RuleKind, Ruleset, UserRules, UserRulesError,
+    default_ruleset_with_legacy_mentions,
 };
 use plexus_store::{Database, DbError, repo};
 
@@ -28,6 +29,12 @@ pub enum RuleChange {
     },
 }
 
+/// How much a user's own rules may look for in a message, in pieces of [`PIECE_CHARS`]: a thousand keywords. Each is looked for
+/// in up to 64 KiB, once for every message in each of the user's rooms.
+const MAX_SEARCHED_PIECES: usize = 1_000;
+/// What a search goes through at once, in characters of a pattern (see `plexus_protocol::glob`).
+const PIECE_CHARS: usize = 64;
+
 /// `push_rules.limits`
 #[derive(Debug, Clone, Copy)]
 pub struct RuleLimits {
@@ -50,6 +57,8 @@ pub enum PushRulesError {
     TooLarge(usize, usize),
     #[error("You cannot have more than {0} push rules")]
     TooMany(usize),
+    #[error("Your push rules would look for too much text in every message")]
+    TooManySearches,
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -120,7 +129,28 @@ fn within(
     if count > before && count > limits.count {
         return Err(PushRulesError::TooMany(limits.count));
     }
+    if searched_pieces(rules) > MAX_SEARCHED_PIECES {
+        return Err(PushRulesError::TooManySearches);
+    }
     Ok(())
+}
+
+/// How much the rules look for anywhere in a value, and not only at its beginning, in pieces of [`PIECE_CHARS`].
+fn searched_pieces(rules: &Ruleset) -> usize {
+    let pieces = |pattern: &str| pattern.len().div_ceil(PIECE_CHARS).max(1);
+    let of_condition = |condition: &Condition| match condition {
+        Condition::Known(KnownCondition::EventMatch { key, pattern })
+            if key == "content.body" || pattern.contains('*') =>
+        {
+            pieces(pattern)
+        }
+        _ => 0,
+    };
+    let of_rule = |rule: &PushRule| {
+        let conditions = rule.conditions.iter().flatten().map(of_condition).sum::<usize>();
+        conditions + rule.pattern.as_deref().map_or(0, pieces)
+    };
+    rules.iter().map(|(_, rule)| of_rule(rule)).sum()
 }
 
 fn apply(

@@ -226,6 +226,6 @@ pub(crate) fn direction(dir: &str) -> Result<Direction, ApiError> {
 pub(crate) fn parse_filter(filter: Option<&str>) -> Result<RoomEventFilter, ApiError> {
     match filter {
         None => Ok(RoomEventFilter::default()),
-        Some(json) => serde_json::from_str(json).map_err(|error| ApiError::not_json(format!("filter: {error}"))),
+        Some(json) => RoomEventFilter::parse(json).map_err(|error| ApiError::not_json(format!("filter: {error}"))),
     }
 }

@@ -124,6 +124,50 @@ async fn what_is_too_much_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_every_event_would_be_compared_with_is_bounded() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let room = room_of(&server, &alice).await;
+        for (wildcards, fits) in [(200, true), (201, false)] {
+            let types = json!({ "not_types": ["a*".repeat(wildcards - 1), "*b"] });
+            for part in ["state", "timeline", "ephemeral", "account_data"] {
+                let path = format!("{CLIENT}/user/{}/filter", alice.id);
+                let filter = json!({ "room": { part: types } });
+                let answer = server.post(&path, &alice.token, filter.clone()).await;
+                assert!(
+                    if fits { answer.status == 200 } else { answer.refusal() == (400, "M_BAD_JSON") },
+                    "{answer:?}"
+                );
+                let path = format!("{CLIENT}/sync?filter={}", encoded(&filter));
+                let answer = server.get(&path, &alice.token).await;
+                assert!(
+                    if fits { answer.status == 200 } else { answer.refusal() == (400, "M_INVALID_PARAM") },
+                    "{answer:?}"
+                );
+            }
+            let path = format!("{CLIENT}/rooms/{room}/messages?dir=b&filter={}", encoded(&types));
+            let answer = server.get(&path, &alice.token).await;
+            assert!(if fits { answer.status == 200 } else { answer.refusal() == (400, "M_NOT_JSON") }, "{answer:?}");
+        }
+        // Keywords without end; rooms without end cost nothing.
+        let mut refused = 0;
+        for n in 0..300 {
+            let body = json!({ "kind": "event_match", "key": "content.body", "pattern": "a".repeat(300) });
+            let of_room = json!({ "kind": "event_match", "key": "room_id", "pattern": format!("!{n}:test.example") });
+            let rule = |condition: &Value| json!({ "actions": ["notify"], "conditions": [condition] });
+            let path = |name: &str| format!("{CLIENT}/pushrules/global/override/{name}{n}");
+            server.put(&path("room"), &alice.token, rule(&of_room)).await.ok();
+            refused += usize::from(server.put(&path("body"), &alice.token, rule(&body)).await.status == 400);
+        }
+        assert_eq!(refused, 100, "1,000 pieces of 64 characters are 200 patterns of 300");
+    }
+}
+
+fn encoded(json: &Value) -> String {
+    percent_encoding::utf8_percent_encode(&json.to_string(), percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_openid_token_lasts_unless_its_user_asks_for_hundreds() {
     for server in TestServer::on_each().await {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
