@@ -57,8 +57,8 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 const TIDY: Duration = Duration::from_secs(3_600);
 /// Of how many users the newest device list update is remembered; of others the database knows.
 const KEPT_STREAM_IDS: usize = 10_000;
-/// Who is further behind than this many changes gets only the newest event of each room.
-const KEPT_LOG: i64 = 1_000_000;
+/// A server that is further behind than this many events gets only the newest event of each room.
+const KEPT_LOG: u64 = 1_000_000;
 
 /// What the delivery to other servers works with.
 pub struct FederationOutParts {
@@ -180,7 +180,7 @@ impl FederationOut {
             };
             let write = move |tx: &mut Tx<'_>| {
                 repo::federation_out::forget(tx, everybody_has)?;
-                repo::federation_out::thin_out(tx, distributed.saturating_sub(KEPT_LOG))
+                repo::federation_out::thin_out(tx, distributed, KEPT_LOG)
             };
             if let Err(error) = self.parts.db.write(write).await {
                 let error: DbError = error;

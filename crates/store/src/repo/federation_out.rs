@@ -84,13 +84,17 @@ pub fn forget(tx: &mut Tx<'_>, upto: Position) -> Result<u64, DbError> {
     tx.execute("DELETE FROM outgoing_events WHERE position <= $1", &[&upto])
 }
 
-/// Of the events at or before `upto`, forgets all but the newest of each room: who has been away for so long gets no more.
-pub fn thin_out(tx: &mut Tx<'_>, upto: Position) -> Result<u64, DbError> {
+/// Of the events at or before `upto`, forgets all but the newest `kept` and the newest of each room: a server that is
+/// further behind gets no more.
+pub fn thin_out(tx: &mut Tx<'_>, upto: Position, kept: u64) -> Result<u64, DbError> {
+    // Events are counted, not positions: those that a gap in a timeline reserves have no events.
     tx.execute(
-        "DELETE FROM outgoing_events WHERE position <= $1 AND also_to IS NULL
+        "DELETE FROM outgoing_events WHERE also_to IS NULL
+             AND position <= (SELECT position FROM outgoing_events WHERE position <= $1
+                 ORDER BY position DESC LIMIT 1 OFFSET $2)
              AND EXISTS (SELECT 1 FROM outgoing_events later
                  WHERE later.room_nid = outgoing_events.room_nid AND later.position > outgoing_events.position)",
-        &[&upto],
+        &[&upto, &kept],
     )
 }
 

@@ -9,6 +9,7 @@ mod maintenance;
 mod migrations;
 mod near_time;
 mod open;
+mod outgoing;
 mod staged;
 mod statements;
 mod tls;
