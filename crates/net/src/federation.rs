@@ -330,8 +330,12 @@ impl FederationClient {
     ) -> ControlFlow<Result<T, FederationError>> {
         match &result {
             Ok(_) => {
-                self.destinations.delivery_ends(destination);
-                self.destinations.answered(destination).await;
+                // First: a delivery that is under way learns of it.
+                let is_delivery = call.patience == Patience::Persistent;
+                self.destinations.answered(destination, is_delivery).await;
+                if is_delivery {
+                    self.destinations.delivery_ends(destination);
+                }
             }
             Err(error) if tries.left > 0 && error.is_worth_another_try() => {
                 tracing::debug!("trying again: {error}");
@@ -350,12 +354,11 @@ impl FederationClient {
         let is_outage = error.is_outage() && !is_about_content;
         if call.patience == Patience::Persistent {
             let heard_from = self.destinations.delivery_ends(destination);
-            if is_outage && heard_from {
-                tracing::debug!("trying again at once: {error}");
-                self.destinations.retry_at_once(destination);
+            if is_outage && heard_from && self.destinations.retry_although_up(destination) {
+                tracing::debug!("trying again although it failed and is up: {error}");
                 return;
             }
-            if is_outage && error.is_worth_a_later_try() && self.destinations.retry(destination) {
+            if is_outage && !heard_from && error.is_worth_a_later_try() && self.destinations.retry(destination) {
                 tracing::debug!("trying again later: {error}");
                 return;
             }

@@ -54,6 +54,8 @@ struct Retried {
     tries: u32,
     /// When the next one is due, in Unix ms.
     at: u64,
+    /// Whether the server turned out to be up while one failed: that does not mean that it takes anything in.
+    is_up: bool,
 }
 
 /// A server that is worth trying again.
@@ -137,25 +139,37 @@ impl Destinations {
         self.state().delivering.remove(server).unwrap_or(false)
     }
 
-    /// A delivery to the server failed, and meanwhile it turned out to be up: [`Self::came_back`] returns it at once.
-    pub(super) fn retry_at_once(&self, server: &ServerName) {
+    /// A delivery to the server failed, and meanwhile it turned out to be up. Returns whether it is to be tried again
+    /// before the server is left alone: first at once, for the failure may be older than what was heard; then as by
+    /// [`Self::retry`], because a server can be up all the time and take nothing in.
+    pub(super) fn retry_although_up(&self, server: &ServerName) -> bool {
         let mut state = self.state();
-        state.end_retries(server);
+        if state.retried.contains_key(server) || state.retried.len() >= MAX_SERVERS {
+            drop(state);
+            return self.retry_later(server, true);
+        }
+        state.retried.insert(server.clone(), Retried { tries: 1, at: self.clock.now_ms(), is_up: true });
         state.back.insert(server.clone());
         drop(state);
         self.changed.notify_one();
+        true
     }
 
     /// A delivery to the server failed. Returns whether it is to be tried again before the server is left alone.
     pub(super) fn retry(&self, server: &ServerName) -> bool {
+        self.retry_later(server, false)
+    }
+
+    fn retry_later(&self, server: &ServerName, is_up: bool) -> bool {
         let mut state = self.state();
+        let is_up = is_up || state.retried.get(server).is_some_and(|retried| retried.is_up);
         let tries = state.end_retries(server).unwrap_or(0);
         if tries >= self.retries.long || state.retried.len() >= MAX_SERVERS {
             return false;
         }
         let pause = Duration::from_secs(4_u64.saturating_pow(tries + 1)).min(self.retries.long_delay);
         let at = self.clock.now_ms().saturating_add(millis(with_jitter(pause, &self.random)));
-        state.retried.insert(server.clone(), Retried { tries: tries + 1, at });
+        state.retried.insert(server.clone(), Retried { tries: tries + 1, at, is_up });
         state.due.insert((at, server.clone()));
         drop(state);
         self.changed.notify_one();
@@ -183,7 +197,9 @@ impl Destinations {
             known = before.is_some_and(|before| before.known);
             tracing::info!("{server} is left alone for {interval} ms: {error}");
             state.put(server.clone(), Failing { since, last_try: now, interval, known });
-            state.back.remove(server);
+            if !state.retried.contains_key(server) {
+                state.back.remove(server);
+            }
         }
         self.changed.notify_one();
         // The failure is in memory by now: the caller may be dropped while the database is asked.
@@ -210,16 +226,16 @@ impl Destinations {
         })
     }
 
-    /// The server answered a request.
-    pub(super) async fn answered(self: &Arc<Self>, server: &ServerName) {
-        if self.forget(server).is_some_and(|failed| failed.known) {
+    /// The server answered a request: a delivery, or something else that shows only that it is up.
+    pub(super) async fn answered(self: &Arc<Self>, server: &ServerName, delivery: bool) {
+        if self.forget(server, delivery).is_some_and(|failed| failed.known) {
             self.write(server).await;
         }
     }
 
     /// The server talked to us.
     pub(super) fn heard_from(self: &Arc<Self>, server: &ServerName) {
-        if self.forget(server).is_some_and(|failed| failed.known) {
+        if self.forget(server, false).is_some_and(|failed| failed.known) {
             let (this, server) = (Arc::clone(self), server.clone());
             tokio::spawn(async move { this.write(&server).await });
         }
@@ -245,12 +261,16 @@ impl Destinations {
         }
     }
 
-    fn forget(&self, server: &ServerName) -> Option<Failing> {
+    /// The server is up. Retries of deliveries that it was up during already end only once it takes one (`delivered`).
+    fn forget(&self, server: &ServerName, delivered: bool) -> Option<Failing> {
         let mut state = self.state();
         if let Some(heard_from) = state.delivering.get_mut(server) {
             *heard_from = true;
         }
         let failed = state.remove(server);
+        if !delivered && state.retried.get(server).is_some_and(|retried| retried.is_up) {
+            return failed;
+        }
         let retried = state.end_retries(server);
         if failed.is_none() && retried.is_none() {
             return None;
@@ -334,7 +354,7 @@ impl State {
 
     /// Returns how many retries are used up.
     fn end_retries(&mut self, server: &ServerName) -> Option<u32> {
-        let Retried { tries, at } = self.retried.remove(server)?;
+        let Retried { tries, at, .. } = self.retried.remove(server)?;
         self.due.remove(&(at, server.clone()));
         Some(tries)
     }

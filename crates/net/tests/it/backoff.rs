@@ -222,7 +222,7 @@ async fn a_delivery_goes_on_although_something_else_that_was_asked_failed() {
 }
 
 #[tokio::test]
-async fn a_server_that_talks_to_us_while_a_delivery_to_it_fails_is_tried_at_once() {
+async fn a_server_that_talks_to_us_while_deliveries_to_it_fail_is_tried_at_once_and_then_as_others() {
     let mut world = World::new();
     world.settings.retries.long = 2;
     world.settings.retries.long_delay = Duration::from_secs(20);
@@ -241,4 +241,65 @@ async fn a_server_that_talks_to_us_while_a_delivery_to_it_fails_is_tried_at_once
     assert!(client.will_be_retried(&name) && client.backing_off_until(&name).is_none());
     assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
     assert!(!client.will_be_retried(&name));
+
+    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    assert!(client.will_be_retried(&name) && client.backing_off_until(&name).is_none());
+    client.heard_from(&name);
+    world.clock.advance(Duration::from_secs(12));
+    assert_eq!(client.came_back().now_or_never(), None);
+    world.clock.advance(Duration::from_secs(12));
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: false }));
+    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    assert!(!client.is_retried(&name) && client.backing_off_until(&name).is_some());
+}
+
+#[tokio::test]
+async fn a_delivery_that_waits_to_be_tried_at_once_is_not_forgotten_when_something_else_fails() {
+    let mut world = World::new();
+    world.settings.retries.long = 2;
+    let name = server("a.example:5");
+    let ours: Arc<OnceLock<Arc<FederationClient>>> = Arc::default();
+    let (hears, origin) = (Arc::clone(&ours), name.clone());
+    let at = Server::start(&world.authority, &["a.example"], move |_| {
+        hears.get().unwrap().heard_from(&origin);
+        status(503, "{}")
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let client = world.client().await;
+    assert!(ours.set(Arc::clone(&client)).is_ok());
+    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    client.call(&name, background()).await.unwrap_err();
+    client.heard_from(&name);
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_during_a_delivery_shows_that_the_server_is_up() {
+    let mut world = World::new();
+    world.settings.retries.long = 2;
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let at = Server::start(&world.authority, &["a.example"], move |seen| match seen.path.as_str() {
+        "/delivery" => {
+            arrived.send(()).unwrap();
+            tokio::task::block_in_place(|| may_go_on.lock().unwrap().recv().unwrap());
+            status(503, "{}")
+        }
+        _ => json("{}"),
+    })
+    .await;
+    world.names.host("a.example:5", at.address);
+    let name = server("a.example:5");
+    let client = world.client().await;
+    let delivery = tokio::spawn({
+        let (client, name) = (Arc::clone(&client), name.clone());
+        async move { client.call(&name, Call::get("/delivery").patience(Patience::Persistent)).await }
+    });
+    has_arrived.recv().await.unwrap();
+    client.call(&name, Call::get("/query")).await.unwrap();
+    go_on.send(()).unwrap();
+    delivery.await.unwrap().unwrap_err();
+    assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
 }
