@@ -110,7 +110,8 @@ fn apply_to_room(
     next.recent_after = recent.after;
     next.recent = recent.events.into();
     let is_given_up = next.is_partial() && next.local_joined.is_empty();
-    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, events.iter().map(|(pending, _)| *pending));
+    let pending = events.iter().map(|(pending, _)| *pending);
+    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, pending, &shared.server_name);
     room.set_view(next);
     if guests_have_to_leave {
         shared.guest_access_ended.notify_one();

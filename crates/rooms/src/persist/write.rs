@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::ServerName;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::federation_out::Outgoing;
@@ -25,6 +25,7 @@ use crate::redactions::redaction_target;
 use crate::registry::Shared;
 use crate::relations::target_of;
 use crate::room::{CurrentState, Room, RoomView};
+use crate::state_map::StateMap;
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -82,8 +83,8 @@ pub(crate) fn batch(
             repo::partial_joins::set(tx, append.room.nid, entered.partial.as_deref())?;
         }
     }
-    note_end_of_guest_access(tx, appends, &positions, &rows.current)?;
-    set_open_rooms(tx, (appends, shared.server_name.as_str()), &rows.current)?;
+    note_end_of_guest_access(tx, (appends, &shared.server_name), &positions, &rows.current)?;
+    set_open_rooms(tx, appends, &rows.current)?;
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
     let mut moves = moves(appends, &positions);
     create_rooms(tx, appends, &mut moves)?;
@@ -125,14 +126,15 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
 /// has joined: their guests have to leave.
 fn note_end_of_guest_access(
     tx: &mut Tx<'_>,
-    appends: &[Arc<Append>],
+    (appends, own_server): (&[Arc<Append>], &ServerName),
     positions: &[Vec<Option<Position>>],
     current: &HashMap<RoomNid, Arc<CurrentState>>,
 ) -> Result<(), DbError> {
     for (append, positions) in appends.iter().zip(positions) {
         let room = &append.room;
         let Some(after) = current.get(&room.nid) else { continue };
-        let ended = leaves_guests_behind(&room.view(), after, &append.events) && !after.local_joined.is_empty();
+        let is_left = leaves_guests_behind(&room.view(), after, &append.events, own_server);
+        let ended = is_left && !after.local_joined.is_empty();
         if let (true, Some(position)) = (ended, positions.iter().flatten().max()) {
             repo::guest_access::ended(tx, room.nid, *position)?;
         }
@@ -143,19 +145,16 @@ fn note_end_of_guest_access(
 /// Sets for the user directory whether rooms are open, where that may have changed.
 fn set_open_rooms(
     tx: &mut Tx<'_>,
-    (appends, own_server): (&[Arc<Append>], &str),
+    appends: &[Arc<Append>],
     current: &HashMap<RoomNid, Arc<CurrentState>>,
 ) -> Result<(), DbError> {
+    let decides =
+        |change: &StateChange| matches!(&*change.event_type, "m.room.join_rules" | "m.room.history_visibility");
     for append in appends {
         let Some(after) = current.get(&append.room.nid) else { continue };
-        let comes_or_goes = |change: &StateChange| {
-            let is_own = |(user, ..): (UserId, MembershipKind, EventNid)| user.server_name() == own_server;
-            after.local_joined.len() <= 1 && change.membership().is_some_and(is_own)
-        };
-        let decides = |change: &StateChange| {
-            matches!(&*change.event_type, "m.room.join_rules" | "m.room.history_visibility") || comes_or_goes(change)
-        };
-        if append.events.iter().flat_map(|event| &event.changes).any(decides) {
+        // Several may come or go in one batch.
+        let comes_or_goes = append.room.view().local_joined.is_empty() != after.local_joined.is_empty();
+        if comes_or_goes || append.events.iter().flat_map(|event| &event.changes).any(decides) {
             repo::user_directory::set_open(tx, append.room.nid, after.shows_members_to_all())?;
         }
     }
@@ -167,11 +166,19 @@ pub(super) fn leaves_guests_behind<'a>(
     before: &RoomView,
     after: &CurrentState,
     events: impl IntoIterator<Item = &'a PendingEvent>,
+    own_server: &ServerName,
 ) -> bool {
-    // The mark that this server gives the joins of its guests.
-    let is_guest = |pdu: &Pdu| pdu.event_type() == "m.room.member" && pdu.content().get_str("kind") == Some("guest");
-    let joins = || events.into_iter().any(|event| is_guest(&event.pdu));
+    let joins = || events.into_iter().any(|event| is_join_of_guest(&event.pdu, own_server));
     !after.guests_can_join && (before.guests_can_join || joins())
+}
+
+/// Whether a guest of this server joins: this server marks their joins. Others may put the mark into any event.
+fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
+    let content = pdu.content();
+    pdu.event_type() == "m.room.member"
+        && pdu.sender().server_name() == own_server.as_str()
+        && content.get_str("membership") == Some("join")
+        && content.get_str("kind") == Some("guest")
 }
 
 /// Where each room stands after the batch.
@@ -327,7 +334,11 @@ impl Rows {
             let is_local = user.server_name() == shared.server_name.as_str();
             self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
             let joined = kind == MembershipKind::Join;
-            let was_joined = room.view().state.membership(user.as_str()) == Some(MembershipKind::Join);
+            let is_join = |state: &StateMap| state.membership(user.as_str()) == Some(MembershipKind::Join);
+            let was_joined = match self.current.get(&room_nid) {
+                Some(before) => is_join(&before.state),
+                None => is_join(&room.view().state),
+            };
             tx.announce(Change::Membership { user, room: room_nid, joined, was_joined, position });
         }
         Ok(())
@@ -341,4 +352,40 @@ fn last_of_each(rows: Vec<(Member, MembershipRow)>) -> Vec<(Member, MembershipRo
         last.insert((user, row.room_nid), row);
     }
     last.into_iter().map(|((user, _), row)| (user, row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use plexus_protocol::event::build::PduBuilder;
+    use plexus_protocol::event::sign::SigningKey;
+    use plexus_protocol::id::{RoomId, UserId};
+    use plexus_protocol::json::Object;
+    use plexus_protocol::rules::RoomVersion;
+
+    use super::*;
+
+    #[test]
+    fn only_own_joins_are_those_of_guests() {
+        let own = ServerName::try_from("localhost").unwrap();
+        let member = |sender: &str, membership: &str| {
+            let sender = UserId::try_from(sender).unwrap();
+            let builder = PduBuilder {
+                room_id: Some(RoomId::try_from("!room:localhost").unwrap()),
+                state_key: Some(sender.to_string()),
+                sender,
+                event_type: "m.room.member".to_owned(),
+                content: Object::from([("membership", membership), ("kind", "guest")]),
+                unsigned: None,
+                redacts: None,
+                prev_events: Vec::new(),
+                auth_events: Vec::new(),
+                depth: 5,
+                origin_server_ts: 1,
+            };
+            builder.build(RoomVersion::V11, &SigningKey::generate(&[7; 32], "test"), &own).unwrap()
+        };
+        assert!(is_join_of_guest(&member("@1:localhost", "join"), &own));
+        assert!(!is_join_of_guest(&member("@1:localhost", "leave"), &own));
+        assert!(!is_join_of_guest(&member("@1:b.example", "join"), &own));
+    }
 }
