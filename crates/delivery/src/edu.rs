@@ -7,6 +7,7 @@ mod receipts;
 mod to_device;
 mod typing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use plexus_base::Clock;
@@ -78,14 +79,21 @@ impl EduReceiver {
     /// `origin`'s to send is passed over.
     pub async fn receive(&self, origin: &ServerName, edus: Vec<Box<RawValue>>) {
         self.0.remote_devices.heard_from(origin).await;
+        let mut announced = HashSet::new();
         for raw in edus.into_iter().take(MOST) {
-            if let Err(error) = self.receive_one(origin, &raw).await {
+            if let Err(error) = self.receive_one(origin, &raw, &mut announced).await {
                 tracing::info!("an EDU of {origin} is passed over: {error}");
             }
         }
     }
 
-    async fn receive_one(&self, origin: &ServerName, raw: &RawValue) -> Result<(), EduError> {
+    /// `announced`: users whose devices were announced as changed for this transaction.
+    async fn receive_one(
+        &self,
+        origin: &ServerName,
+        raw: &RawValue,
+        announced: &mut HashSet<UserId>,
+    ) -> Result<(), EduError> {
         let Edu { edu_type, content } = serde_json::from_str(raw.get())?;
         let content = content.get();
         match edu_type.as_str() {
@@ -93,8 +101,10 @@ impl EduReceiver {
             "m.receipt" => self.receipts(origin, content).await,
             "m.presence" => self.presence(origin, content).await,
             "m.direct_to_device" => self.to_device(origin, content).await,
-            "m.device_list_update" => self.device_list(origin, content).await,
-            "m.signing_key_update" | "org.matrix.signing_key_update" => self.signing_keys(origin, content).await,
+            "m.device_list_update" => self.device_list(origin, content, announced).await,
+            "m.signing_key_update" | "org.matrix.signing_key_update" => {
+                self.signing_keys(origin, content, announced).await
+            }
             _ => Ok(()),
         }
     }

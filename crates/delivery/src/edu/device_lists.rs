@@ -1,20 +1,36 @@
 //! `m.device_list_update` and `m.signing_key_update`: users of other servers changed their devices or keys.
 
-use plexus_protocol::id::ServerName;
+use std::collections::HashSet;
+
+use plexus_protocol::id::{ServerName, UserId};
 
 use super::{EduError, EduReceiver, speaks_for};
 use crate::remote_devices::{DeviceUpdate, SigningKeyUpdate};
 
 impl EduReceiver {
-    pub(super) async fn device_list(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
+    pub(super) async fn device_list(
+        &self,
+        origin: &ServerName,
+        content: &str,
+        announced: &mut HashSet<UserId>,
+    ) -> Result<(), EduError> {
         let update: DeviceUpdate = serde_json::from_str(content)?;
         speaks_for(origin, &update.user_id)?;
-        if self.0.remote_devices.update(update).await? { Ok(()) } else { Err(EduError::Unrelated) }
+        if self.0.remote_devices.update(update, announced).await? { Ok(()) } else { Err(EduError::Unrelated) }
     }
 
-    pub(super) async fn signing_keys(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
+    pub(super) async fn signing_keys(
+        &self,
+        origin: &ServerName,
+        content: &str,
+        announced: &mut HashSet<UserId>,
+    ) -> Result<(), EduError> {
         let update: SigningKeyUpdate = serde_json::from_str(content)?;
         speaks_for(origin, &update.user_id)?;
-        if self.0.remote_devices.update_signing_keys(update).await? { Ok(()) } else { Err(EduError::Unrelated) }
+        if self.0.remote_devices.update_signing_keys(update, announced).await? {
+            Ok(())
+        } else {
+            Err(EduError::Unrelated)
+        }
     }
 }

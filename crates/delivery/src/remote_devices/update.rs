@@ -1,5 +1,6 @@
 //! `m.device_list_update` and `m.signing_key_update` of followed users.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use plexus_protocol::id::UserId;
@@ -47,24 +48,33 @@ enum Effect {
 }
 
 impl RemoteDevices {
-    /// Takes in an update of a user's devices; `false` when no room is shared with the user.
+    /// Takes in an update of a user's devices; `false` when no room is shared with the user. `announced` are the users
+    /// whom [`Self::pass_on`] has announced for the same transaction.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn update(&self, update: DeviceUpdate) -> Result<bool, DbError> {
-        let Some(is_new) = self.is_followed(&update.user_id).await? else { return self.pass_on(update.user_id).await };
+    pub(crate) async fn update(&self, update: DeviceUpdate, announced: &mut HashSet<UserId>) -> Result<bool, DbError> {
+        let Some(is_new) = self.is_followed(&update.user_id).await? else {
+            return self.pass_on(update.user_id, announced).await;
+        };
         let now = self.parts.clock.now_ms();
         let effect = self.parts.db.write(move |tx| apply(tx, &update, now)).await?;
         self.outdated_if(effect == Effect::Gap, is_new);
         Ok(true)
     }
 
-    /// Takes in an update of a user's cross-signing keys; `false` when no room is shared with the user.
+    /// Takes in an update of a user's cross-signing keys; as [`Self::update`].
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn update_signing_keys(&self, update: SigningKeyUpdate) -> Result<bool, DbError> {
-        let Some(is_new) = self.is_followed(&update.user_id).await? else { return self.pass_on(update.user_id).await };
+    pub(crate) async fn update_signing_keys(
+        &self,
+        update: SigningKeyUpdate,
+        announced: &mut HashSet<UserId>,
+    ) -> Result<bool, DbError> {
+        let Some(is_new) = self.is_followed(&update.user_id).await? else {
+            return self.pass_on(update.user_id, announced).await;
+        };
         let now = self.parts.clock.now_ms();
         let effect = self.parts.db.write(move |tx| apply_signing_keys(tx, &update, now)).await?;
         self.outdated_if(effect == Effect::Gap, is_new);
@@ -72,13 +82,20 @@ impl RemoteDevices {
     }
 
     /// Announces to those who share a room with a user who is not followed that the devices changed. The devices
-    /// themselves are not kept: whoever wants them asks for them.
-    async fn pass_on(&self, user: UserId) -> Result<bool, DbError> {
+    /// themselves are not kept: whoever wants them asks for them, and gets them as they are after the whole transaction.
+    /// So a user is announced once a transaction, which wakes everybody in the user's rooms.
+    async fn pass_on(&self, user: UserId, announced: &mut HashSet<UserId>) -> Result<bool, DbError> {
+        if announced.contains(&user) {
+            return Ok(true);
+        }
         if !self.shares_room(&user).await? {
             return Ok(false);
         }
-        let written: Result<(), DbError> = self.parts.db.write(move |tx| announce(tx, &user)).await;
-        written.map(|()| true)
+        let changed = user.clone();
+        let written: Result<(), DbError> = self.parts.db.write(move |tx| announce(tx, &changed)).await;
+        written?;
+        announced.insert(user);
+        Ok(true)
     }
 
     /// Whether a user is followed, or is to be from now on (true).

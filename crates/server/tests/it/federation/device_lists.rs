@@ -175,6 +175,18 @@ async fn changes_are_told_in_a_room_that_is_not_encrypted() {
             two.told(&now).await;
         }
         assert_eq!(two.asked(), (0, 0), "nothing is kept of the devices");
+
+        // What is announced takes a position in the log: one a transaction.
+        let position = |token: &str| token.trim_start_matches('s').split('_').next().unwrap().parse::<i64>().unwrap();
+        let now = two.now().await;
+        let edu = |stream_id: i64| {
+            let content = json!({ "user_id": two.away.bob, "device_id": "A", "stream_id": stream_id, "prev_id": [] });
+            json!({ "edu_type": "m.device_list_update", "content": content })
+        };
+        two.away.send(&two.server, "many", Vec::new(), (20..60).map(edu).collect()).await.ok();
+        two.told(&now).await;
+        assert_eq!(position(&two.now().await) - position(&now), 1);
+
         two.away.member(&two.server, &two.alice, &two.room, "leave").await;
         let now = two.now().await;
         two.update("A", 11, &[10], json!({})).await;
