@@ -133,7 +133,7 @@ impl FederationOut {
 
     /// Delivers, without end.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.listen(), Arc::clone(&self).deliver(), self.keep_progress(), self.tidy());
+        tokio::join!(self.listen(), self.introduce(), Arc::clone(&self).deliver(), self.keep_progress(), self.tidy());
     }
 
     /// Begins nothing more, and waits a little for the transactions that are under way.

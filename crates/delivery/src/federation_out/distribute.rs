@@ -165,18 +165,9 @@ impl FederationOut {
 
     /// The other servers with which a user shares a room.
     pub(super) async fn servers_sharing(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
-        self.servers_sharing_beside(user, None).await
-    }
-
-    /// The other servers with which a user shares a room that is not `but`.
-    pub(super) async fn servers_sharing_beside(
-        &self,
-        user: &UserId,
-        but: Option<RoomNid>,
-    ) -> Result<BTreeSet<String>, DbError> {
         let mut servers = BTreeSet::new();
         let rooms = self.parts.rooms.memberships().of(user).await?;
-        for room in rooms.joined().filter(|room| Some(*room) != but) {
+        for room in rooms.joined() {
             if let Some(room) = self.parts.rooms.get_readable_nid(room).await? {
                 servers.extend(room.view().servers.names().map(str::to_owned));
             }

@@ -2,6 +2,7 @@
 //! servers that will get it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use plexus_protocol::id::{ServerName, UserId};
@@ -18,6 +19,8 @@ pub struct Mailbox {
     open: OnceLock<ServerName>,
     news: Mutex<News>,
     arrived: Notify,
+    joins: Mutex<AllJoins>,
+    joined: Notify,
 }
 
 /// What has arrived.
@@ -33,10 +36,39 @@ pub(super) struct News {
     pub receipts: Vec<(RoomNid, Position)>,
     /// Users whose presence changed.
     pub presence: BTreeSet<UserId>,
-    /// Users of this server who came into a room.
-    pub own_joins: BTreeSet<(RoomNid, UserId)>,
-    /// Users of other servers who did.
-    pub joins: BTreeSet<(RoomNid, UserId)>,
+}
+
+/// Who came into a room.
+#[derive(Default)]
+pub(super) struct Joins {
+    /// Users of this server.
+    pub own: BTreeSet<UserId>,
+    /// Users of other servers.
+    pub others: BTreeSet<UserId>,
+}
+
+/// The joins of all rooms.
+#[derive(Default)]
+struct AllJoins {
+    rooms: BTreeMap<RoomNid, Joins>,
+    /// How many users they have.
+    users: usize,
+}
+
+impl AllJoins {
+    fn take(&mut self, last: RoomNid) -> Option<(RoomNid, Joins)> {
+        let after = self.rooms.range((Bound::Excluded(last), Bound::Unbounded)).next();
+        let (&room, _) = after.or(self.rooms.first_key_value())?;
+        let joins = self.rooms.remove(&room)?;
+        self.users -= joins.len();
+        Some((room, joins))
+    }
+}
+
+impl Joins {
+    fn len(&self) -> usize {
+        self.own.len() + self.others.len()
+    }
 }
 
 impl Mailbox {
@@ -49,11 +81,8 @@ impl Mailbox {
             match change {
                 Change::Event { outgoing: true, .. } | Change::DeviceList { private: false, .. } => news.log = true,
                 Change::Membership { user, room, joined: true, was_joined: false, .. } => {
-                    let is_own = user.server_name() == own.as_str();
-                    let joins = if is_own { &mut news.own_joins } else { &mut news.joins };
-                    if joins.len() < KEPT {
-                        joins.insert((*room, user.clone()));
-                    }
+                    self.join(own, *room, user.clone());
+                    continue;
                 }
                 Change::Receipt { room, position, private: false, .. } if news.receipts.len() < KEPT => {
                     news.receipts.push((*room, *position));
@@ -102,6 +131,39 @@ impl Mailbox {
         std::mem::take(&mut *self.lock())
     }
 
+    fn join(&self, own: &ServerName, room: RoomNid, user: UserId) {
+        let mut all = self.lock_joins();
+        if all.users < KEPT {
+            let joins = all.rooms.entry(room).or_default();
+            let is_own = user.server_name() == own.as_str();
+            let is_new = if is_own { &mut joins.own } else { &mut joins.others }.insert(user);
+            all.users += usize::from(is_new);
+            self.joined.notify_one();
+        }
+    }
+
+    /// Waits for joins and takes out those of one room: of the first one after `last`, so that a room that somebody
+    /// keeps joining holds up no other.
+    pub(super) async fn take_joins(&self, last: RoomNid) -> (RoomNid, Joins) {
+        loop {
+            if let Some(taken) = self.lock_joins().take(last) {
+                return taken;
+            }
+            self.joined.notified().await;
+        }
+    }
+
+    /// Puts back what [`Self::take_joins`] returned.
+    pub(super) fn put_joins_back(&self, room: RoomNid, back: Joins) {
+        let mut all = self.lock_joins();
+        let joins = all.rooms.entry(room).or_default();
+        let before = joins.len();
+        joins.own.extend(back.own);
+        joins.others.extend(back.others);
+        let more = joins.len() - before;
+        all.users += more;
+    }
+
     fn put(&self, put: impl FnOnce(&mut News)) {
         if self.is_open() {
             put(&mut self.lock());
@@ -115,5 +177,50 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, News> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_joins(&self) -> MutexGuard<'_, AllJoins> {
+        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::try_from(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn joins_are_taken_room_by_room_and_no_room_holds_up_another() {
+        let mailbox = Mailbox::default();
+        let own: ServerName = "a".parse().unwrap();
+        mailbox.join(&own, 1, user("@x:b"));
+        mailbox.join(&own, 1, user("@y:a"));
+        mailbox.join(&own, 2, user("@x:b"));
+        let (room, joins) = mailbox.take_joins(RoomNid::MIN).await;
+        assert_eq!((room, joins.own, joins.others), (1, [user("@y:a")].into(), [user("@x:b")].into()));
+        mailbox.join(&own, 1, user("@x:b"));
+        let (room, joins) = mailbox.take_joins(room).await;
+        assert_eq!(room, 2);
+        // What came in meanwhile is counted with what is put back.
+        mailbox.join(&own, 2, user("@z:b"));
+        mailbox.put_joins_back(2, joins);
+        let (room, _) = mailbox.take_joins(room).await;
+        assert_eq!(room, 1);
+        let (room, joins) = mailbox.take_joins(room).await;
+        assert_eq!((room, joins.others), (2, [user("@x:b"), user("@z:b")].into()));
+        assert_eq!(mailbox.lock_joins().users, 0);
+    }
+
+    #[test]
+    fn joins_are_kept_up_to_a_bound() {
+        let mailbox = Mailbox::default();
+        let own: ServerName = "a".parse().unwrap();
+        for number in 0..=KEPT {
+            mailbox.join(&own, 1, user(&format!("@u{number}:b")));
+        }
+        assert_eq!(mailbox.lock_joins().rooms[&1].others.len(), KEPT);
     }
 }

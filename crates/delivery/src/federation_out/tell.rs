@@ -14,7 +14,7 @@ use super::pace::Pace;
 use crate::json::Members;
 
 /// How long to wait when the database fails.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 impl FederationOut {
     /// Takes in news, without end; first what the last run did not get to.
@@ -49,7 +49,6 @@ impl FederationOut {
                 self.state().book.messages(server);
             }
         }
-        self.introduce(std::mem::take(&mut news.own_joins), std::mem::take(&mut news.joins)).await?;
         for ((room, user), typing) in std::mem::take(&mut news.typing) {
             self.tell_typing(room, &user, typing);
         }

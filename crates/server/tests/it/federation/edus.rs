@@ -131,6 +131,9 @@ async fn a_server_that_begins_to_share_a_room_is_told_each_device() {
         let carol = server.register("carol").await;
         let body = json!({ "device_keys": keys_of(&carol, "carol") });
         server.post(&format!("{CLIENT}/keys/upload"), &carol.token, body).await.ok();
+        // Else the upload itself may still be handed out, to those in the room by then.
+        say(&server, &alice, &room, "uploaded").await;
+        away.until(|all| all.iter().any(|it| it.body.to_string().contains("uploaded"))).await;
         server.post(&format!("{CLIENT}/rooms/{room}/join"), &carol.token, json!({})).await.ok();
         away.edu("m.device_list_update", of(&carol)).await;
 
