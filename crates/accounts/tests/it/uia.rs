@@ -188,6 +188,27 @@ async fn registration_by_token_counts_its_uses() {
 }
 
 #[tokio::test]
+async fn a_registration_may_be_large() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let uia = &server.accounts.uia;
+        add_token(&server, "large", 1).await;
+        let flow = || vec![REGISTRATION_TOKEN];
+        let of_length = |length: usize| format!(r#"{{"initial_device_display_name":"{}"}}"#, "x".repeat(length));
+        let params = of_length(4 * 1024 - of_length(0).len());
+        let session = challenge(&server, register(flow(), None, &params)).await.session_id;
+        let auth = format!(r#"{{"type": "m.login.registration_token", "token": "large", "session": "{session}"}}"#);
+        let passed = uia.authenticate(register(flow(), Some(&auth), "{}")).await.unwrap();
+        assert_eq!(passed.params, object(&params));
+        let account = NewAccount { ui_auth_session: passed.session, ..NewAccount::default() };
+        let registered = server.accounts.registrar.register(account).await.unwrap();
+        assert_eq!(uia.registered_user(&session).await.unwrap().as_deref(), Some(registered.user_id.as_str()));
+        let larger = uia.authenticate(register(flow(), None, &of_length(4 * 1024))).await;
+        assert!(matches!(larger, Err(UiaError::TooLarge)));
+    }
+}
+
+#[tokio::test]
 async fn a_reserved_token_is_given_back() {
     for db in plexus_testkit::databases() {
         let server = server(&db, |_| ());

@@ -1,4 +1,7 @@
-//! User-interactive authentication sessions.
+//! User-interactive authentication sessions. They are stored under digests of their ids: an id may hold what a request
+//! asks for, and then is longer than PostgreSQL allows a key to be.
+
+use sha2::{Digest as _, Sha256};
 
 use crate::{DbError, Tx, first};
 
@@ -24,13 +27,18 @@ pub struct Session {
     pub completed: Vec<String>,
 }
 
+/// Returns what a session is stored under.
+fn key(session_id: &str) -> String {
+    Sha256::digest(session_id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Stores a session with its completed stages, unless it is stored already.
 pub fn insert(tx: &mut Tx, session: &Session) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, sealed)
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (session_id) DO NOTHING",
         &[
-            &session.session_id,
+            &key(&session.session_id),
             &session.created_ts,
             &session.operation,
             &session.user_id,
@@ -55,22 +63,23 @@ pub fn take(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
 
 /// The session with this id, with its completed stages.
 pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
+    let key = key(session_id);
     let completed =
-        tx.query("SELECT stage FROM ui_auth_completed WHERE session_id = $1 ORDER BY stage", &[&session_id], first)?;
+        tx.query("SELECT stage FROM ui_auth_completed WHERE session_id = $1 ORDER BY stage", &[&key], first)?;
     let session = tx.query_opt(
-        "SELECT session_id, created_ts, operation, user_id, params, sealed, registration_token, registered_user_id
+        "SELECT created_ts, operation, user_id, params, sealed, registration_token, registered_user_id
          FROM ui_auth_sessions WHERE session_id = $1",
-        &[&session_id],
+        &[&key],
         |row| {
             Ok(Session {
-                session_id: row.get(0)?,
-                created_ts: row.get(1)?,
-                operation: row.get(2)?,
-                user_id: row.get(3)?,
-                params: row.get(4)?,
-                sealed: row.get(5)?,
-                registration_token: row.get(6)?,
-                registered_user_id: row.get(7)?,
+                session_id: session_id.to_owned(),
+                created_ts: row.get(0)?,
+                operation: row.get(1)?,
+                user_id: row.get(2)?,
+                params: row.get(3)?,
+                sealed: row.get(4)?,
+                registration_token: row.get(5)?,
+                registered_user_id: row.get(6)?,
                 completed: Vec::new(),
             })
         },
@@ -82,7 +91,7 @@ pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
 pub fn complete_stage(tx: &mut Tx, session_id: &str, stage: &str) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO ui_auth_completed (session_id, stage) VALUES ($1, $2) ON CONFLICT (session_id, stage) DO NOTHING",
-        &[&session_id, &stage],
+        &[&key(session_id), &stage],
     )?;
     Ok(())
 }
@@ -91,7 +100,7 @@ pub fn complete_stage(tx: &mut Tx, session_id: &str, stage: &str) -> Result<(), 
 pub fn set_params(tx: &mut Tx, session_id: &str, params: &str, sealed: Option<&str>) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE ui_auth_sessions SET params = $2, sealed = $3 WHERE session_id = $1",
-        &[&session_id, &params, &sealed],
+        &[&key(session_id), &params, &sealed],
     )?;
     Ok(())
 }
@@ -100,7 +109,7 @@ pub fn set_params(tx: &mut Tx, session_id: &str, params: &str, sealed: Option<&s
 pub fn set_registration_token(tx: &mut Tx, session_id: &str, token: Option<&str>) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE ui_auth_sessions SET registration_token = $2 WHERE session_id = $1",
-        &[&session_id, &token],
+        &[&key(session_id), &token],
     )?;
     Ok(())
 }
@@ -114,15 +123,26 @@ pub fn set_registered(tx: &mut Tx, session: &Session, user_id: &str) -> Result<b
          ON CONFLICT (session_id) DO UPDATE SET registered_user_id = excluded.registered_user_id,
              params = excluded.params
          WHERE ui_auth_sessions.registered_user_id IS NULL",
-        &[&session.session_id, &session.created_ts, &session.operation, &session.user_id, &session.params, &user_id],
+        &[
+            &key(&session.session_id),
+            &session.created_ts,
+            &session.operation,
+            &session.user_id,
+            &session.params,
+            &user_id,
+        ],
     )?;
     Ok(stored == 1)
 }
 
 /// Deletes one session.
 pub fn delete(tx: &mut Tx, session_id: &str) -> Result<(), DbError> {
-    tx.execute_later("DELETE FROM ui_auth_completed WHERE session_id = $1", &[&session_id])?;
-    tx.execute_later("DELETE FROM ui_auth_sessions WHERE session_id = $1", &[&session_id])?;
+    delete_key(tx, &key(session_id))
+}
+
+fn delete_key(tx: &mut Tx, key: &str) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM ui_auth_completed WHERE session_id = $1", &[&key])?;
+    tx.execute_later("DELETE FROM ui_auth_sessions WHERE session_id = $1", &[&key])?;
     Ok(())
 }
 
@@ -134,8 +154,8 @@ pub fn keep_newest_of_user(tx: &mut Tx, user_id: &str, keep: u64) -> Result<(), 
         &[&user_id, &keep],
         first,
     )?;
-    for session_id in older {
-        delete(tx, &session_id)?;
+    for key in older {
+        delete_key(tx, &key)?;
     }
     Ok(())
 }
