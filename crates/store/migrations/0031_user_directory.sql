@@ -1,7 +1,3 @@
--- The passwords that the requests of a user-interactive authentication session gave, sealed with a key that only the
--- process has that got them.
-ALTER TABLE ui_auth_sessions ADD COLUMN sealed TEXT;
-
 -- The user directory: the words by which users are found. Members of rooms are indexed after they have joined.
 
 -- 1: the membership is yet to be indexed. Only those of other servers' users are.
