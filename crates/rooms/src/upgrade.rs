@@ -37,7 +37,10 @@ pub struct Upgrade {
 }
 
 /// Replaces the room and returns the new one. The members are not moved: clients follow the tombstone. The upgrade is
-/// finished even if the caller stops waiting, so that no room is left half replaced.
+/// finished even if the caller stops waiting.
+///
+/// The new room is created first. If the tombstone then fails, so does the upgrade: the old room stays in use, and
+/// nothing leads to the new one. What fails after the tombstone is logged: the room has been replaced.
 pub async fn upgrade(
     rooms: &Arc<Rooms>,
     creator: &Arc<RoomCreator>,
@@ -54,10 +57,14 @@ async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Re
     rooms.full_state(room).await.map_err(CreateError::Other)?;
     may_replace(room, sender).map_err(CreateError::Other)?;
     let new = replace(rooms, creator, upgrade).await?;
-    addresses::move_all(rooms, room, &new).await?;
+    if let Err(error) = addresses::move_all(rooms, room, &new).await {
+        tracing::warn!(room = %room.id, "the aliases could not be moved in a room upgrade: {error}");
+    }
     addresses::move_canonical(rooms, room, &new, sender).await;
     successor::joined(rooms, &new, sender).await;
-    close(rooms, room, sender).await?;
+    if let Err(error) = close(rooms, room, sender).await {
+        tracing::warn!(room = %room.id, "members can still speak in a room that is replaced: {error}");
+    }
     tracing::info!(old = %room.id, new = %new.id, %version, "room upgraded");
     Ok(new)
 }
@@ -99,7 +106,7 @@ fn tombstone(sender: &UserId, replacement: &RoomId) -> Draft {
 }
 
 /// Ordinary members can no longer speak or invite in the old room. Who may not set power levels leaves them.
-async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), CreateError> {
+async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), SendError> {
     let view = old.view();
     let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };
     let PowerLevel::Level(users_default) = view.power_levels.users_default() else { return Ok(()) };
@@ -115,6 +122,6 @@ async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), Cr
     }
     match rooms.append(old, &Draft::state(sender, "m.room.power_levels", "", content)).await {
         Ok(_) | Err(SendError::Forbidden(_)) => Ok(()),
-        Err(error) => Err(CreateError::Other(error)),
+        Err(error) => Err(error),
     }
 }
