@@ -12,13 +12,17 @@ use plexus_store::repo::profiles::longest;
 use plexus_store::repo::user_directory::{self, Profile, Scope, StaleMembership};
 use plexus_store::words::words;
 use plexus_store::{DbError, RoomNid, Tx};
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::registry::Rooms;
 use crate::room::{CurrentState, HistoryVisibility, JoinRule};
 
 /// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.
 const INDEXED_AT_ONCE: u32 = 100;
+/// How long changes are gathered, so that many are indexed by one transaction. No search waits for it.
+const GATHERED: Duration = Duration::from_secs(1);
+/// Searches run at the same time: one for a frequent word may look at ten thousand users and all their rooms.
+const CONCURRENT_SEARCHES: usize = 2;
 /// How many rooms that are older than the directory are read at a time.
 const ROOMS_AT_ONCE: u32 = 50;
 /// How long a search waits until the changes before it are indexed.
@@ -53,12 +57,14 @@ pub(crate) struct DirectoryProgress {
     changes: watch::Sender<u64>,
     /// How many of them are indexed.
     done: watch::Sender<u64>,
+    /// Notified when a search waits for the changes.
+    wanted: Notify,
 }
 
 impl Default for DirectoryProgress {
     fn default() -> Self {
         // The first change is what an earlier run of the program has left.
-        Self { changes: watch::Sender::new(1), done: watch::Sender::new(0) }
+        Self { changes: watch::Sender::new(1), done: watch::Sender::new(0), wanted: Notify::new() }
     }
 }
 
@@ -80,13 +86,14 @@ impl CurrentState {
 /// The user directory. A server has one.
 pub struct UserDirectory {
     rooms: Arc<Rooms>,
+    searches: Semaphore,
 }
 
 impl UserDirectory {
     /// Of the users in these rooms.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms }
+        Self { rooms, searches: Semaphore::new(CONCURRENT_SEARCHES) }
     }
 
     /// Indexes changes, for ever.
@@ -108,6 +115,10 @@ impl UserDirectory {
                     progress.done.send_replace(seen);
                     if changes.changed().await.is_err() {
                         return;
+                    }
+                    tokio::select! {
+                        () = self.rooms.clock.sleep(GATHERED) => {}
+                        () = progress.wanted.notified() => {}
                     }
                 }
                 Err(DbError::Closed) => return,
@@ -132,7 +143,7 @@ impl UserDirectory {
             let server = self.rooms.server_name.clone();
             let indexed: usize =
                 self.rooms.db.write::<_, DbError, _>(move |tx| index_some(tx, server.as_str())).await?;
-            if indexed == 0 {
+            if indexed < INDEXED_AT_ONCE as usize {
                 return Ok(());
             }
         }
@@ -161,6 +172,7 @@ impl UserDirectory {
             return Ok((Vec::new(), false));
         }
         self.catch_up().await;
+        let _permit = self.searches.acquire().await.map_err(|_| DbError::Closed)?;
         self.rooms
             .db
             .read(move |tx| {
@@ -175,6 +187,9 @@ impl UserDirectory {
         let progress = &self.rooms.shared.directory;
         let wanted = *progress.changes.borrow();
         let mut done = progress.done.subscribe();
+        if *done.borrow() < wanted {
+            progress.wanted.notify_one();
+        }
         tokio::select! {
             biased;
             _ = done.wait_for(|done| *done >= wanted) => {}

@@ -28,7 +28,10 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
     let is_remote = |change: &StateChange| {
         change.membership().is_some_and(|(user, ..)| user.server_name() != shared.server_name.as_str())
     };
-    let is_shown_in_directory = |event: &PendingEvent| event.redacts.is_some() || event.changes.iter().any(is_remote);
+    let redacts_member = |event: &PendingEvent| {
+        event.redacts.as_ref().is_some_and(|redaction| redaction.target.left.event_type() == "m.room.member")
+    };
+    let is_shown_in_directory = |event: &PendingEvent| redacts_member(event) || event.changes.iter().any(is_remote);
     if appends.iter().flat_map(|append| &append.events).any(is_shown_in_directory) {
         shared.directory.changed();
     }
