@@ -65,7 +65,7 @@ options! {
     pub struct UserDirectory {
         /// Whether users can be searched for.
         acts enabled: bool = true,
-        /// Whether all users are found, and not only those in public or common rooms.
+        /// Whether all users of this server are found, and not only those in public or common rooms.
         acts search_all_users: bool = false,
         /// Whether users of this server come before others who match about as well.
         acts prefer_local_users: bool = false,

@@ -243,7 +243,7 @@ pub fn mark_indexed(tx: &mut Tx<'_>, memberships: &[StaleMembership]) -> Result<
 #[derive(Debug, Clone)]
 pub struct Scope {
     pub searcher: String,
-    /// All users, not only those in open rooms and those who share a room with the searcher.
+    /// All users of this server, not only those in open rooms and those who share a room with the searcher.
     pub all: bool,
     /// Only users of this server.
     pub local_only: bool,
@@ -253,7 +253,7 @@ pub struct Scope {
 
 /// Returns the profiles in which the rarest of `words` is found, as a whole rather than as a beginning when there are
 /// many, and which the searcher may see: those of open rooms, of rooms that they are in, and of local users in such
-/// rooms. In an open room they find themself, too.
+/// rooms, or of all local users. In an open room they find themself, too, unless all are searched.
 pub fn candidates(tx: &mut Tx<'_>, words: &[String], scope: &Scope) -> Result<Vec<Profile>, DbError> {
     let mut rarest: Option<(i64, Vec<u8>, Vec<u8>)> = None;
     for word in words {
@@ -279,8 +279,8 @@ pub fn candidates(tx: &mut Tx<'_>, words: &[String], scope: &Scope) -> Result<Ve
          JOIN user_ids u ON u.user_nid = p.user_nid
          LEFT JOIN users l ON l.user_id = u.user_id
          WHERE ($5 = 0 OR p.is_local = 1) AND ($6 = 1 OR l.locked IS NULL OR l.locked = 0) AND (
-             ($7 = 1 AND p.user_nid <> $4)
-             OR ($7 = 0 AND EXISTS (SELECT 1 FROM user_directory_sources s WHERE s.profile_nid = p.profile_nid AND (
+             ($7 = 1 AND p.is_local = 1 AND p.user_nid <> $4)
+             OR (($7 = 0 OR p.is_local = 0) AND EXISTS (SELECT 1 FROM user_directory_sources s WHERE s.profile_nid = p.profile_nid AND (
                  EXISTS (SELECT 1 FROM user_directory_open_rooms o WHERE o.room_nid = s.room_nid)
                  OR EXISTS (SELECT 1 FROM memberships own
                      WHERE own.user_nid = $4 AND own.room_nid = s.room_nid AND own.membership = 1)

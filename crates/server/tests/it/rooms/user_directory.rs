@@ -199,6 +199,13 @@ async fn the_options_act() {
         assert_eq!(found(&server, &bob, "alice").await, [alice.id.as_str()]);
         // As in Synapse, where all users are searched one does not find oneself.
         assert_eq!(found(&server, &bob, "bob").await, [remote.as_str()]);
+        // What a user of another server is called in a private room stays there.
+        let private = create(&server, &bob, json!({ "preset": "public_chat", "room_version": "11" })).await;
+        join_from(&server, &peer, &private, "eve", "Hidden Name").await;
+        let rules = path(&private, "state/m.room.join_rules");
+        server.put(&rules, &bob.token, json!({ "join_rule": "invite" })).await.ok();
+        assert_eq!(found(&server, &bob, "hidden").await.len(), 1);
+        assert_eq!(found(&server, &alice, "hidden").await, [] as [&str; 0]);
         let locked = alice.id.clone();
         changed(&mut server, move |tx| users::set_locked(tx, &locked, true).map(drop)).await;
         assert_eq!(found(&server, &bob, "alice").await, [] as [&str; 0]);
