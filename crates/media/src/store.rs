@@ -21,19 +21,23 @@ pub use quota::UploadLimit;
 use crate::paths;
 use crate::remote::FetchError;
 use crate::space::{FreeSpace, Storing};
-use crate::thumbnail::{self, Format, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize, animation};
+use crate::thumbnail::animation::{self, Outcome};
+use crate::thumbnail::{self, Format, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 use crate::upload::{Description, Kept, Upload, UploadError};
 
 /// The letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
 
-/// Thumbnails made at the same time: each may hold two decoded images in memory.
+/// Thumbnails made at the same time: each may hold two decoded images in memory, an animated one some more.
 const CONCURRENT_THUMBNAILS: usize = 2;
+
+/// How many of these may be animated ones, so that other thumbnails need not wait for those, which take long.
+const CONCURRENT_ANIMATIONS: usize = 1;
 
 /// How long an animated thumbnail may take to make, until a still one is made instead.
 const MAX_ANIMATION_TIME: Duration = Duration::from_secs(10);
 
-/// How many images are remembered to have no animated thumbnails: to find out again, they have to be decoded.
+/// How many images are remembered to have no animated thumbnail in a size: to find out again, they have to be decoded.
 const KNOWN_STILL: usize = 10_000;
 
 /// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are eight
@@ -79,8 +83,9 @@ pub struct MediaStore {
     /// Whose turn it is to fill an id, by its hash.
     filling: Vec<Arc<Mutex<()>>>,
     thumbnails: Arc<Semaphore>,
-    /// Hashes of images that have no animated thumbnails.
-    still: Cache<Box<[u8]>, ()>,
+    animations: Arc<Semaphore>,
+    /// Images, by their hashes, and the sizes in which they have no animated thumbnails.
+    still: Cache<(Box<[u8]>, ThumbnailSize), ()>,
     space: Arc<FreeSpace>,
 }
 
@@ -154,6 +159,7 @@ impl MediaStore {
             filled: Notify::new(),
             filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
+            animations: Arc::new(Semaphore::new(CONCURRENT_ANIMATIONS)),
             still: Cache::new(KNOWN_STILL),
             space,
         })
@@ -371,14 +377,15 @@ impl MediaStore {
         let still = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
         let animated = request.animated && animation::may_be_animated(&content.content_type);
         let formats = [Format::Gif, still];
-        for format in if animated && self.still.get(&*content.sha256).is_none() { &formats[..] } else { &formats[1..] }
-        {
+        for format in if animated { &formats[..] } else { &formats[1..] } {
             let (size, target) = self.place(&thumbnails, request, *format).await;
-            if !fs::try_exists(&target).await.unwrap_or(false)
-                && !self.make_thumbnail(source.clone(), target.clone(), size, *format).await?
-            {
-                self.still.insert(content.sha256.as_slice().into(), ());
-                continue;
+            if !fs::try_exists(&target).await.unwrap_or(false) {
+                let (source, target) = (source.clone(), target.clone());
+                if *format != Format::Gif {
+                    self.make_thumbnail(source, target, size, *format).await?;
+                } else if !self.animate(source, target, size, content).await? {
+                    continue;
+                }
             }
             let file = open(&target).await?;
             let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
@@ -407,39 +414,77 @@ impl MediaStore {
         (size, target)
     }
 
-    /// Makes a thumbnail; `false` when it cannot be an animated one.
+    /// Makes a thumbnail that is not animated.
     async fn make_thumbnail(
         &self,
         source: PathBuf,
         target: PathBuf,
         size: ThumbnailSize,
         format: Format,
-    ) -> Result<bool, MediaError> {
+    ) -> Result<(), MediaError> {
         if !self.space.has_room(Storing::Copy).await {
             return Err(self.refused(UploadError::NoSpace));
         }
-        let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
+        let (most, spare) = (self.settings.max_image_pixels, self.random.alphanumeric(8));
+        self.in_turn(target.clone(), move || match target.exists() {
+            true => Ok(()),
+            false => thumbnail::make(&source, &target, &spare, size, format, most),
+        })
+        .await
+    }
+
+    /// Makes an animated thumbnail. `false`: there is none, at least not now, but there may be one that is not animated.
+    async fn animate(
+        &self,
+        source: PathBuf,
+        target: PathBuf,
+        size: ThumbnailSize,
+        content: &Content,
+    ) -> Result<bool, MediaError> {
+        let image: (Box<[u8]>, ThumbnailSize) = (content.sha256.as_slice().into(), size);
+        if self.still.get(&image).is_some() || !self.space.has_room(Storing::Copy).await {
+            return Ok(false);
+        }
+        let permit = Arc::clone(&self.animations).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
         let (most, spare, clock) = (self.settings.max_image_pixels, self.random.alphanumeric(8), self.clock.clone());
-        let path = target.clone();
-        let work = move || {
-            // Held by the work, not by who waits for it: the work goes on when a client hangs up.
+        let made = self.in_turn(target.clone(), move || {
             let _permit = permit;
             if target.exists() {
-                return Ok(true);
-            }
-            if format != Format::Gif {
-                return thumbnail::make(&source, &target, &spare, size, format, most).map(|()| true);
+                return Ok(Outcome::Made);
             }
             let begun = clock.monotonic();
             let expired = || clock.monotonic().saturating_sub(begun) > MAX_ANIMATION_TIME;
-            match animation::make(&source, &target, &spare, size, most, expired) {
-                // What cannot be animated may still have a first frame that can be shown.
-                Err(ThumbnailError::Unreadable(_)) => Ok(false),
-                made => made,
+            animation::make(&source, &target, &spare, size, most, expired)
+        });
+        match made.await {
+            Ok(Outcome::Made) => Ok(true),
+            // What cannot be animated may still have a first frame that can be shown.
+            Ok(Outcome::None) | Err(MediaError::Thumbnail(ThumbnailError::Unreadable(_))) => {
+                self.still.insert(image, ());
+                Ok(false)
             }
-        };
-        let made = tokio::task::spawn_blocking(work).await;
-        Ok(made.map_err(|panic| MediaError::Io { path, error: io::Error::other(panic) })??)
+            Ok(Outcome::Expired) => Ok(false),
+            Err(error @ MediaError::Thumbnail(ThumbnailError::Io { .. })) => {
+                tracing::warn!("an animated thumbnail could not be made: {error}");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does the work for the thumbnail at `target` when it is its turn.
+    async fn in_turn<R: Send + 'static>(
+        &self,
+        target: PathBuf,
+        work: impl FnOnce() -> Result<R, ThumbnailError> + Send + 'static,
+    ) -> Result<R, MediaError> {
+        let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held by the work, not by who waits for it: the work goes on when a client hangs up.
+            let _permit = permit;
+            work()
+        });
+        Ok(done.await.map_err(|panic| MediaError::Io { path: target, error: io::Error::other(panic) })??)
     }
 }
 

@@ -15,7 +15,7 @@ use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
 use plexus_base::private;
 
 /// How an image is fitted into the asked size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// Fill the size, cutting off what sticks out.
     Crop,
@@ -34,7 +34,7 @@ impl Method {
 }
 
 /// A size thumbnails are made in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ThumbnailSize {
     /// Pixels.
     pub width: u32,

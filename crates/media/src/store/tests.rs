@@ -216,6 +216,54 @@ async fn thumbnails_are_made_once_and_only_of_images() {
     }
 }
 
+#[tokio::test]
+async fn no_animation_in_one_size_means_none_in_that_size_only() {
+    for database in plexus_testkit::databases() {
+        let mut fixture = fixture(database.db());
+        fixture.store.settings.dynamic_thumbnails = true;
+        let about = Description { content_type: Some("image/gif".to_owned()), upload_name: None };
+        let upload = fixture.upload(include_bytes!("../thumbnail/images/animated.gif")).await;
+        let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
+        let content = fixture.store.content(&media_id, Duration::ZERO).await.expect("is there");
+        let made = async |width: u32| {
+            let request = ThumbnailRequest { width, height: 8, method: Method::Crop, animated: true };
+            let made = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("a thumbnail");
+            made.content_type
+        };
+        assert_eq!(made(8).await, "image/gif");
+        let mark = |width: u32| {
+            let size = ThumbnailSize { width, height: 8, method: Method::Crop };
+            fixture.store.still.insert((content.sha256.as_slice().into(), size), ());
+        };
+        mark(9);
+        mark(8);
+        assert_eq!(made(9).await, "image/png");
+        assert_eq!(made(10).await, "image/gif");
+        assert_eq!(made(8).await, "image/gif", "one that exists is shown");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_says_nothing_about_an_image() {
+    for database in plexus_testkit::databases() {
+        let mut fixture = fixture(database.db());
+        fixture.store.settings.dynamic_thumbnails = true;
+        let about = Description { content_type: Some("image/gif".to_owned()), upload_name: None };
+        let upload = fixture.upload(include_bytes!("../thumbnail/images/animated.gif")).await;
+        let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
+        let still = ThumbnailRequest { width: 8, height: 8, method: Method::Crop, animated: false };
+        fixture.store.thumbnail(&media_id, still, Duration::ZERO).await.expect("a thumbnail");
+        let animated = ThumbnailRequest { animated: true, ..still };
+        let roomy =
+            std::mem::replace(&mut fixture.store.space, Arc::new(FreeSpace::new(fixture.folder.path(), u64::MAX)));
+        let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO).await.expect("the still one");
+        assert_eq!(shown.content_type, "image/png");
+        fixture.store.space = roomy;
+        let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO).await.expect("the animated one");
+        assert_eq!(shown.content_type, "image/gif");
+    }
+}
+
 /// A client that hangs up does not end the work, so it must not make room for more of it either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbnail_nobody_waits_for_still_counts() {

@@ -25,6 +25,17 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// How good the colours are, from 1 (best, slow) to 30.
 const ENCODER_SPEED: i32 = 20;
 
+/// What became of an animated thumbnail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there.
+    Made,
+    /// There is none: the image is not animated, or takes more than is allowed in this size.
+    None,
+    /// It took too long, which it may not do at another time.
+    Expired,
+}
+
 /// Whether images of this content type may be animated.
 pub fn may_be_animated(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -32,7 +43,7 @@ pub fn may_be_animated(content_type: &str) -> bool {
 }
 
 /// Makes the animated thumbnail of the image at `source` and moves it to `target`, as [`super::make`] does; `expired`
-/// says when it has taken too long. `false`: there is none. Blocking.
+/// says when it has taken too long. Blocking.
 pub fn make(
     source: &Path,
     target: &Path,
@@ -40,9 +51,9 @@ pub fn make(
     size: ThumbnailSize,
     max_pixels: u64,
     expired: impl Fn() -> bool,
-) -> Result<bool, ThumbnailError> {
+) -> Result<Outcome, ThumbnailError> {
     let io = |error| ThumbnailError::Io { path: target.to_owned(), error };
-    let Some(Animation { width, height, frames }) = open(source, max_pixels)? else { return Ok(false) };
+    let Some(Animation { width, height, frames }) = open(source, max_pixels)? else { return Ok(Outcome::None) };
     let (small_width, small_height) = fit(width, height, size);
     let pixels = |width: u32, height: u32| u64::from(width) * u64::from(height);
     let most = MAX_FRAMES
@@ -51,39 +62,49 @@ pub fn make(
     let incomplete = target.with_extension(spare);
     target.parent().map_or(Ok(()), private::create_folders).map_err(io)?;
     let file = private::options().write(true).create(true).truncate(true).open(&incomplete).map_err(io)?;
-    let written = write(frames, Bounded { inner: BufWriter::new(file), left: MAX_BYTES }, size, most, expired);
-    match written {
-        Ok(true) => fs::rename(&incomplete, target).map_err(io).map(|()| true),
-        not_made => {
-            // Nobody looks for it under this name.
-            let _ = fs::remove_file(&incomplete);
-            not_made
+    let mut bounded = Bounded { inner: BufWriter::new(file), left: MAX_BYTES, failure: None };
+    let written = write(frames, &mut bounded, size, most, expired);
+    let outcome = match (bounded.failure, written) {
+        // The encoder does not report that its last bytes, which it writes when it is dropped, could not be written.
+        (Some(kind), _) => Err(io(kind.into())),
+        (None, Ok(Outcome::Made)) => {
+            let kept = bounded.inner.flush().and_then(|()| fs::rename(&incomplete, target));
+            kept.map_err(io).map(|()| Outcome::Made)
         }
+        (None, not_made) => not_made,
+    };
+    if !matches!(outcome, Ok(Outcome::Made)) {
+        // Nobody looks for it under this name.
+        let _ = fs::remove_file(&incomplete);
     }
+    outcome
 }
 
 /// Writes the frames, unless there is one only, or more than `most`.
 fn write(
     frames: Frames<'_>,
-    to: Bounded<impl Write>,
+    to: &mut Bounded<impl Write>,
     size: ThumbnailSize,
     most: u64,
     expired: impl Fn() -> bool,
-) -> Result<bool, ThumbnailError> {
+) -> Result<Outcome, ThumbnailError> {
     let mut encoder = GifEncoder::new_with_speed(to, ENCODER_SPEED);
     encoder.set_repeat(Repeat::Infinite)?;
     let mut count = 0;
     for frame in frames {
         let frame = frame?;
         count += 1;
-        if count > most || expired() {
-            return Ok(false);
+        if count > most {
+            return Ok(Outcome::None);
+        }
+        if expired() {
+            return Ok(Outcome::Expired);
         }
         let delay = frame.delay();
         let small = resize(DynamicImage::ImageRgba8(frame.into_buffer()), size, Format::Gif)?;
         encoder.encode_frame(Frame::from_parts(small.into_rgba8(), 0, 0, delay))?;
     }
-    Ok(count > 1)
+    Ok(if count > 1 { Outcome::Made } else { Outcome::None })
 }
 
 /// An image whose frames are decoded as they are asked for.
@@ -133,11 +154,13 @@ struct Bounded<W> {
     inner: W,
     /// Bytes.
     left: u64,
+    /// Why the file could not be written.
+    failure: Option<io::ErrorKind>,
 }
 
 impl<W: Write> Write for Bounded<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
+        let written = self.inner.write(bytes).inspect_err(|error| self.failure = Some(error.kind()))?;
         self.left = self.left.checked_sub(written as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         Ok(written)
     }

@@ -83,7 +83,9 @@ fn animated(source: &[u8], wanted: ThumbnailSize, expired: bool) -> Option<Vec<(
     let folder = tempfile::tempdir().expect("a folder");
     let (from, to) = (folder.path().join("source"), folder.path().join("a/b/thumbnail"));
     fs::write(&from, source).expect("the source is written");
-    let made = animation::make(&from, &to, "spare", wanted, 1_000_000, || expired).unwrap_or(false);
+    let outcome = animation::make(&from, &to, "spare", wanted, 1_000_000, || expired);
+    assert_eq!(matches!(outcome, Ok(animation::Outcome::Expired)), expired);
+    let made = matches!(outcome, Ok(animation::Outcome::Made));
     let left: Vec<_> = fs::read_dir(folder.path().join("a/b")).into_iter().flatten().collect();
     assert_eq!(left.len(), usize::from(made), "nothing is left beside the thumbnail: {left:?}");
     made.then(|| {
