@@ -11,7 +11,7 @@ use plexus_base::{Clock, LimitExceeded, Random};
 use sha1::Sha1;
 
 use crate::guesses::GuessLimits;
-use crate::ticket::Tickets;
+use crate::ticket::{Purpose, Tickets};
 
 /// How long a nonce is good for.
 const NONCE_LIFETIME: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ impl SharedSecret {
     /// `Disabled`.
     pub fn nonce(&self) -> Result<String, SharedSecretError> {
         match self.secret {
-            Some(_) => Ok(self.nonces.issue(&[])),
+            Some(_) => Ok(self.nonces.issue(Purpose::SharedSecretNonce, &[])),
             None => Err(SharedSecretError::Disabled),
         }
     }
@@ -91,7 +91,8 @@ impl SharedSecret {
         address: Option<IpAddr>,
     ) -> Result<(), SharedSecretError> {
         let secret = self.secret.as_deref().ok_or(SharedSecretError::Disabled)?;
-        let nonce = self.nonces.open(registration.nonce).ok_or(SharedSecretError::UnknownNonce)?;
+        let nonce =
+            self.nonces.open(Purpose::SharedSecretNonce, registration.nonce).ok_or(SharedSecretError::UnknownNonce)?;
         let SignedRegistration { username, password, .. } = registration;
         let unusable = |text: &str| text.is_empty() || text.len() > 512 || text.contains('\0');
         if unusable(username) || unusable(password) {

@@ -14,7 +14,28 @@ const BLOCK: usize = 64;
 /// Ends the content; zeros follow it.
 const END: u8 = 0x80;
 
-/// Makes and opens the tickets of one purpose. The key lives as long as the process, and so do its tickets.
+/// What a ticket is for: it is opened for nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It is the id of a registration's session.
+    Registration,
+    /// It keeps parameters of a stored session.
+    StoredParameters,
+    /// It is the nonce of a registration by shared secret.
+    SharedSecretNonce,
+}
+
+impl Purpose {
+    fn aad(self) -> Aad<&'static [u8]> {
+        Aad::from(match self {
+            Self::Registration => b"registration".as_slice(),
+            Self::StoredParameters => b"stored parameters".as_slice(),
+            Self::SharedSecretNonce => b"shared secret nonce".as_slice(),
+        })
+    }
+}
+
+/// Makes and opens tickets. The key lives as long as the process, and so do its tickets.
 pub(crate) struct Tickets {
     clock: Clock,
     random: Random,
@@ -38,26 +59,26 @@ impl Tickets {
     }
 
     /// A new ticket, unlike any other: letters, digits, `-` and `_`. Nobody else can read `content` out of it.
-    pub(crate) fn issue(&self, content: &[u8]) -> String {
+    pub(crate) fn issue(&self, purpose: Purpose, content: &[u8]) -> String {
         let nonce: [u8; NONCE_LEN] = self.random.bytes();
         let mut sealed = self.clock.now_ms().to_be_bytes().to_vec();
         sealed.extend_from_slice(content);
         sealed.push(END);
         sealed.resize(sealed.len().next_multiple_of(BLOCK), 0);
         let nonce_of_key = Nonce::assume_unique_for_key(nonce);
-        let done = self.key.seal_in_place_append_tag(nonce_of_key, Aad::empty(), &mut sealed);
+        let done = self.key.seal_in_place_append_tag(nonce_of_key, purpose.aad(), &mut sealed);
         done.expect("sealing fails only for gigabytes");
         let mut ticket = nonce.to_vec();
         ticket.append(&mut sealed);
         URL_SAFE_NO_PAD.encode(ticket)
     }
 
-    /// What the ticket says, if it was issued by this process and is not too old.
-    pub(crate) fn open(&self, ticket: &str) -> Option<Ticket> {
+    /// What the ticket says, if it was issued by this process for this purpose and is not too old.
+    pub(crate) fn open(&self, purpose: Purpose, ticket: &str) -> Option<Ticket> {
         let mut bytes = URL_SAFE_NO_PAD.decode(ticket).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>()?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.key.open_in_place(nonce, Aad::empty(), sealed).ok()?;
+        let opened = self.key.open_in_place(nonce, purpose.aad(), sealed).ok()?;
         let (time, padded) = opened.split_first_chunk::<TIME>()?;
         let end = padded.iter().rposition(|byte| *byte == END)?;
         let created_ts = u64::from_be_bytes(*time);
@@ -75,18 +96,20 @@ mod tests {
         let clock = Clock::manual(1_000);
         let (random, minute) = (Random::seeded(1), Duration::from_secs(60));
         let tickets = Tickets::new(clock.clone(), random.clone(), minute);
-        let ticket = tickets.issue(b"content");
-        assert_ne!(ticket, tickets.issue(b"content"));
+        let purpose = Purpose::Registration;
+        let ticket = tickets.issue(purpose, b"content");
+        assert_ne!(ticket, tickets.issue(purpose, b"content"));
         let opened = Ticket { created_ts: 1_000, content: b"content".to_vec() };
-        assert_eq!(ticket.len(), tickets.issue(b"some other content").len());
-        assert_eq!(tickets.open(&ticket), Some(opened));
-        assert_eq!(Tickets::new(clock.clone(), random, minute).open(&ticket), None);
+        assert_eq!(ticket.len(), tickets.issue(purpose, b"some other content").len());
+        assert_eq!(tickets.open(purpose, &ticket), Some(opened));
+        assert_eq!(tickets.open(Purpose::StoredParameters, &ticket), None);
+        assert_eq!(Tickets::new(clock.clone(), random, minute).open(purpose, &ticket), None);
         let mut forged = URL_SAFE_NO_PAD.decode(&ticket).unwrap();
         forged[NONCE_LEN] ^= 1;
         for wrong in ["", "AAAA", "\0", &ticket[1..], &URL_SAFE_NO_PAD.encode(forged)] {
-            assert_eq!(tickets.open(wrong), None, "{wrong}");
+            assert_eq!(tickets.open(purpose, wrong), None, "{wrong}");
         }
         clock.advance(minute);
-        assert_eq!(tickets.open(&ticket), None);
+        assert_eq!(tickets.open(purpose, &ticket), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::Requester;
 use crate::guesses::GuessLimits;
 use crate::login::{LoginError, Logins};
 use crate::settings::Settings;
-use crate::ticket::Tickets;
+use crate::ticket::{Purpose, Tickets};
 
 pub use plexus_store::repo::ui_auth::Session;
 pub use stage::{DUMMY, PASSWORD, REGISTRATION_TOKEN, StageFailure};
@@ -160,7 +160,7 @@ impl UserInteractiveAuth {
     /// # Errors
     /// See [`UiaError`].
     pub async fn authenticate(&self, mut attempt: Attempt<'_>) -> Result<Passed, UiaError> {
-        if attempt.can_skip && self.authenticated_recently(attempt.requester) {
+        if self.needs_no_session(&attempt) {
             return Ok(Passed { session: None, params: attempt.params, registered: None });
         }
         let Some(auth) = attempt.auth.clone() else {
@@ -189,7 +189,8 @@ impl UserInteractiveAuth {
             None => None,
         };
         // Read again: this stage, or one completed on the fallback page meanwhile.
-        let session = Session { params: session.params, ..self.load(&session.session_id).await? };
+        let stored = self.load(&session.session_id).await?;
+        let session = Session { params: session.params, sealed: session.sealed, ..stored };
         let complete = |flow: &Flow| flow.iter().all(|stage| session.completed.iter().any(|done| done == stage));
         if !attempt.flows.iter().any(complete) {
             return Err(incomplete(&self.begun(Some(session), &attempt).await?, &attempt, failure));
@@ -205,7 +206,10 @@ impl UserInteractiveAuth {
         attempt: Attempt<'_>,
     ) -> Result<Passed, UiaError> {
         let mut session = match session {
-            Some(session) if attempt.requester.is_some() => Some(self.take(session.session_id).await?),
+            // Another request of the session may have changed the stored parameters meanwhile.
+            Some(Session { session_id, params, sealed, .. }) if attempt.requester.is_some() => {
+                Some(Session { params, sealed, ..self.take(session_id).await? })
+            }
             session => session,
         };
         if let (Some(session), Some(stage)) = (&mut session, stage) {
@@ -272,7 +276,7 @@ impl UserInteractiveAuth {
             operation: attempt.operation.clone(),
             user_id: Some(requester.user_id.as_str().to_owned()),
             params: params::stored(&attempt.params)?,
-            sealed: self.sealed(&attempt.params),
+            sealed: self.sealed_secrets(&attempt.params),
             registration_token: None,
             registered_user_id: None,
             completed: Vec::new(),
@@ -289,13 +293,13 @@ impl UserInteractiveAuth {
 
     /// The session of a registration that has completed no stage yet.
     fn registration(&self, session_id: &str) -> Option<Session> {
-        let ticket = self.tickets.open(session_id)?;
+        let ticket = self.tickets.open(Purpose::Registration, session_id)?;
         Some(Session {
             session_id: session_id.to_owned(),
             created_ts: ticket.created_ts,
             operation: REGISTRATION.to_owned(),
             user_id: None,
-            params: params::hash(&params::of_ticket(&ticket)?),
+            params: params::parameters_digest(&params::of_ticket(&ticket)?),
             sealed: None,
             registration_token: None,
             registered_user_id: None,
@@ -339,6 +343,11 @@ impl UserInteractiveAuth {
 
     fn recent(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Duration>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an authentication that the requester has passed lets this attempt pass too.
+    fn needs_no_session(&self, attempt: &Attempt<'_>) -> bool {
+        attempt.can_skip && self.authenticated_recently(attempt.requester)
     }
 
     fn authenticated_recently(&self, requester: Option<&Requester>) -> bool {

@@ -9,7 +9,7 @@ use plexus_store::repo::ui_auth::{self, Session};
 use sha2::{Digest as _, Sha256};
 
 use super::{Attempt, UiaError, UserInteractiveAuth};
-use crate::ticket::Ticket;
+use crate::ticket::{Purpose, Ticket};
 
 /// Largest parameters that are kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
 const MAX_PARAMS: usize = 64 * 1024;
@@ -20,13 +20,17 @@ const SECRETS: [&str; 2] = ["password", "new_password"];
 
 impl UserInteractiveAuth {
     /// The attempt with the parameters that earlier requests of its session gave, and which it does not give itself.
+    /// An attempt that passes without a session need not have one that is still good.
     ///
     /// # Errors
     /// `UnknownSession`, `OperationChanged`, or the database's.
     pub async fn with_earlier_params<'a>(&self, mut attempt: Attempt<'a>) -> Result<Attempt<'a>, UiaError> {
         if let Some(id) = attempt.auth.as_ref().and_then(|auth| auth.get_str("session")) {
-            let session = self.load_for(id, &attempt).await?;
-            attempt.params = merged(self.given_before(&session)?, &attempt.params);
+            match self.load_for(id, &attempt).await {
+                Ok(session) => attempt.params = merged(self.given_before(&session)?, &attempt.params),
+                Err(UiaError::UnknownSession | UiaError::OperationChanged) if self.needs_no_session(&attempt) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(attempt)
     }
@@ -42,21 +46,25 @@ impl UserInteractiveAuth {
             return Ok(session);
         }
         if attempt.requester.is_none() {
-            let params = hash(&attempt.params);
+            let params = parameters_digest(&attempt.params);
             let is_begun = !session.completed.is_empty() || session.registered_user_id.is_some();
             let is_changed = before.iter().any(|(name, value)| attempt.params.get(name) != Some(value));
             let is_final = session.registered_user_id.is_some() || is_changed;
             if is_begun && is_final && params != session.params {
                 return Err(UiaError::OperationChanged);
             }
-            return Ok(Session { params, ..session });
+            let sealed = match is_begun {
+                true => session.sealed,
+                false => Some(self.sealed(Purpose::StoredParameters, &attempt.params)?),
+            };
+            return Ok(Session { params, sealed, ..session });
         }
         let params = stored(&attempt.params)?;
         if !session.completed.is_empty() && params != session.params {
             return Err(UiaError::OperationChanged);
         }
         session.params = params;
-        session.sealed = self.sealed(&attempt.params);
+        session.sealed = self.sealed_secrets(&attempt.params);
         let changed = session.clone();
         self.db
             .write::<_, DbError, _>(move |tx| {
@@ -81,7 +89,7 @@ impl UserInteractiveAuth {
     pub(super) async fn begun(&self, session: Option<Session>, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let Some(session) = session else { return self.begin(attempt).await };
         let is_ticket = session.user_id.is_none() && session.completed.is_empty();
-        match is_ticket && self.given_before(&session)? != attempt.params {
+        match is_ticket && self.of_registration(&session.session_id).as_ref() != Some(&attempt.params) {
             true => self.begin(attempt).await,
             false => Ok(session),
         }
@@ -90,31 +98,47 @@ impl UserInteractiveAuth {
     /// The parameters that the session's requests have given so far. Those of a registration, and passwords, do not
     /// outlive the process: then the client has to give them once more.
     fn given_before(&self, session: &Session) -> Result<Object, DbError> {
+        let sealed = || {
+            let ticket = self.tickets.open(Purpose::StoredParameters, session.sealed.as_deref()?)?;
+            of_ticket(&ticket)
+        };
         if session.user_id.is_none() {
-            let ticket = self.tickets.open(&session.session_id);
-            return Ok(ticket.and_then(|ticket| of_ticket(&ticket)).unwrap_or_default());
+            // A stage may have been completed with other parameters than those that the id holds.
+            let given = match session.sealed {
+                Some(_) => sealed(),
+                None => self.of_registration(&session.session_id),
+            };
+            return Ok(given.unwrap_or_default());
         }
         let params =
             Object::parse(&session.params).map_err(|error| DbError::bad_data("ui_auth_sessions.params", error))?;
-        let sealed = session.sealed.as_deref().and_then(|sealed| self.tickets.open(sealed));
-        let secrets = sealed.and_then(|ticket| of_ticket(&ticket)).unwrap_or_default();
-        Ok(merged(params, &secrets))
+        Ok(merged(params, &sealed().unwrap_or_default()))
+    }
+
+    /// The parameters that the id of a registration's session holds.
+    fn of_registration(&self, session_id: &str) -> Option<Object> {
+        of_ticket(&self.tickets.open(Purpose::Registration, session_id)?)
     }
 
     /// The id of a registration's session.
     pub(super) fn ticket(&self, params: &Object) -> Result<String, UiaError> {
+        self.sealed(Purpose::Registration, params)
+    }
+
+    /// The parameters of a registration, sealed.
+    fn sealed(&self, purpose: Purpose, params: &Object) -> Result<String, UiaError> {
         let json = params.to_json();
         match json.len() <= MAX_REGISTRATION_PARAMS {
-            true => Ok(self.tickets.issue(json.as_bytes())),
+            true => Ok(self.tickets.issue(purpose, json.as_bytes())),
             false => Err(UiaError::TooLarge),
         }
     }
 
     /// The passwords among the parameters, sealed.
-    pub(super) fn sealed(&self, params: &Object) -> Option<String> {
+    pub(super) fn sealed_secrets(&self, params: &Object) -> Option<String> {
         let mut secrets = params.clone();
         secrets.retain(|name, _| SECRETS.contains(&name));
-        (!secrets.is_empty()).then(|| self.tickets.issue(secrets.to_json().as_bytes()))
+        (!secrets.is_empty()).then(|| self.tickets.issue(Purpose::StoredParameters, secrets.to_json().as_bytes()))
     }
 }
 
@@ -141,7 +165,7 @@ pub(super) fn stored(params: &Object) -> Result<String, UiaError> {
 }
 
 /// What is stored of a registration's parameters.
-pub(super) fn hash(params: &Object) -> String {
+pub(super) fn parameters_digest(params: &Object) -> String {
     let json = params.to_json_without(&SECRETS);
     URL_SAFE_NO_PAD.encode(&Sha256::digest(json.as_bytes())[..16])
 }

@@ -128,6 +128,12 @@ async fn a_recent_authentication_can_count() {
         let uia = &server.accounts.uia;
         uia.authenticate(delete(&alice, password(None, "secret of alice"), "{}")).await.unwrap();
         assert!(uia.authenticate(again()).await.unwrap().session.is_none());
+        // Nor does it matter what has become of the session that is named.
+        let named = Attempt { auth: password(Some("spent"), "secret of alice"), ..again() };
+        let attempt = uia.with_earlier_params(named.clone()).await.unwrap();
+        assert!(uia.authenticate(attempt).await.is_ok());
+        let unskippable = uia.with_earlier_params(Attempt { can_skip: false, ..named }).await;
+        assert!(matches!(unskippable, Err(UiaError::UnknownSession)));
         challenge(&server, Attempt { can_skip: false, ..again() }).await;
         server.pass(Duration::from_secs(15));
         challenge(&server, again()).await;
@@ -205,6 +211,44 @@ async fn a_registration_may_be_large() {
         assert_eq!(uia.registered_user(&session).await.unwrap().as_deref(), Some(registered.user_id.as_str()));
         let larger = uia.authenticate(register(flow(), None, &of_length(4 * 1024))).await;
         assert!(matches!(larger, Err(UiaError::TooLarge)));
+    }
+}
+
+#[tokio::test]
+async fn a_registration_stands_for_what_its_stage_was_completed_with() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let uia = &server.accounts.uia;
+        add_token(&server, "once", 1).await;
+        let flow = || vec![REGISTRATION_TOKEN];
+        let begun = r#"{"username": "alice", "password": "secret"}"#;
+        let session = challenge(&server, register(flow(), None, begun)).await.session_id;
+        let auth = format!(r#"{{"type": "m.login.registration_token", "token": "once", "session": "{session}"}}"#);
+        uia.authenticate(register(flow(), Some(&auth), r#"{"username": "bob"}"#)).await.unwrap();
+        let auth = format!(r#"{{"session": "{session}"}}"#);
+        let passed = uia.authenticate(register(flow(), Some(&auth), "{}")).await.unwrap();
+        assert_eq!(passed.params, object(r#"{"username": "bob", "password": "secret"}"#));
+        let other = uia.authenticate(register(flow(), Some(&auth), r#"{"username": "alice"}"#)).await;
+        assert!(matches!(other, Err(UiaError::OperationChanged)));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_request_gives_back_what_it_was_authenticated_for() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |_| ());
+        let uia = &server.accounts.uia;
+        let alice = server.requester(&server.user("alice").await.tokens.access_token).await;
+        let params = r#"{"devices": ["A"], "new_password": "secret"}"#;
+        let session = challenge(&server, delete(&alice, None, params)).await.session_id;
+        let good = || password(Some(&session), "secret of alice");
+        // Checking the password takes a while, in which other requests of the session change what it is for.
+        let change = delete(&alice, Some(object(&format!(r#"{{"session": "{session}"}}"#))), r#"{"devices": ["B"]}"#);
+        let (passed, _) = tokio::join!(uia.authenticate(delete(&alice, good(), params)), uia.authenticate(change));
+        uia.restore(passed.unwrap().session.unwrap()).await.unwrap();
+        let auth = Some(object(&format!(r#"{{"session": "{session}"}}"#)));
+        let again = uia.authenticate(delete(&alice, auth, "{}")).await.unwrap();
+        assert_eq!(again.params, object(params));
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Session {
     pub user_id: Option<String>,
     /// The request body without `auth` and passwords, canonical JSON; for registration only its hash.
     pub params: String,
-    /// The passwords of the request body, sealed by the process that got them.
+    /// The passwords of the request body, sealed by the process that got them; for registration all of it, if it is not
+    /// what the id holds.
     pub sealed: Option<String>,
     /// The registration token a use of which is reserved for this session.
     pub registration_token: Option<String>,
