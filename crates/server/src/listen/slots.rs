@@ -239,7 +239,8 @@ impl Slot {
         if let Some(queued) = use_of.queued.take() {
             table.remove(queued);
         }
-        if !idle && !waiting {
+        // One that was asked to end already is not asked again.
+        if (!idle && !waiting) || self.end.has_begun() {
             return;
         }
         let number = table.next;
@@ -387,6 +388,8 @@ mod tests {
         // A request begins just when it is asked to end.
         first.begin_request();
         assert!(now(first.must_end()).is_some() && first.is_busy());
+        first.end_request();
+        assert!(first.use_of().queued.is_none() && slots.table().idle.len() == 1, "it is not asked again");
         assert!(now(second.must_end()).is_none());
         slots.clock.advance(PATIENCE);
         assert!(waiting.as_mut().poll(&mut context).is_pending());
