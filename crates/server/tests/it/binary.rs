@@ -25,6 +25,10 @@ pub struct Server {
 pub fn plexus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plexus"));
     command.stdin(Stdio::null()).env_remove("NOTIFY_SOCKET");
+    // The program warns of proxies that it does not use yet.
+    for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env_remove(name);
+    }
     command
 }
 
