@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::devices;
 use plexus_store::{Database, DbError};
@@ -29,13 +29,9 @@ pub(crate) struct LastSeenBuffer {
 }
 
 impl LastSeenBuffer {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn record(&self, user_id: &UserId, device_id: &str, seen: Seen<'_>, now: u64) {
         let key = (user_id.clone(), device_id.to_owned());
-        let mut pending = self.lock();
+        let mut pending = self.pending.lock();
         if pending.len() >= MAX_PENDING && !pending.contains_key(&key) {
             return;
         }
@@ -51,19 +47,19 @@ impl LastSeenBuffer {
 
     /// What is not written yet about a device.
     pub(crate) fn of(&self, user_id: &UserId, device_id: &str) -> Option<devices::LastSeen> {
-        self.lock().get(&(user_id.clone(), device_id.to_owned())).cloned()
+        self.pending.lock().get(&(user_id.clone(), device_id.to_owned())).cloned()
     }
 
     /// Writes what was collected. On an error it is kept for the next time, unless newer data came in.
     pub(crate) async fn flush(&self, db: &Database) -> Result<(), DbError> {
-        let taken = std::mem::take(&mut *self.lock());
+        let taken = std::mem::take(&mut *self.pending.lock());
         if taken.is_empty() {
             return Ok(());
         }
         let rows: Vec<_> = taken.values().cloned().collect();
         let result: Result<(), DbError> = db.write(move |tx| devices::set_last_seen(tx, &rows)).await;
         if result.is_err() {
-            let mut pending = self.lock();
+            let mut pending = self.pending.lock();
             for (key, row) in taken {
                 pending.entry(key).or_insert(row);
             }

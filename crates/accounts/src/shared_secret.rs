@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use parking_lot::Mutex;
 use plexus_base::{Clock, LimitExceeded, Random};
 use sha1::Sha1;
 
@@ -111,7 +112,7 @@ impl SharedSecret {
     /// `false` when the nonce was used before.
     fn spend(&self, nonce: &str, created_ts: u64) -> bool {
         let now = self.clock.now_ms();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock();
         used.retain(|_, created_ts| Duration::from_millis(now.saturating_sub(*created_ts)) < NONCE_LIFETIME);
         used.insert(nonce.to_owned(), created_ts).is_none()
     }

@@ -1,10 +1,11 @@
 //! Access tokens of requests: the hot path, answered from memory.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::tokens::{self, AccessToken, TokenHash};
@@ -67,19 +68,15 @@ impl Default for TokenCache {
 }
 
 impl TokenCache {
-    fn revocations(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.revocations.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn insert_unless_revoked(&self, hash: TokenHash, entry: Arc<Entry>, revocations_before: u64) {
-        let revocations = self.revocations();
+        let revocations = self.revocations.lock();
         if *revocations == revocations_before {
             self.entries.insert(hash, entry);
         }
     }
 
     fn forget(&self, hashes: &[TokenHash]) {
-        let mut revocations = self.revocations();
+        let mut revocations = self.revocations.lock();
         *revocations += 1;
         for hash in hashes {
             self.entries.remove(hash);
@@ -139,7 +136,7 @@ impl TokenChecker {
     }
 
     async fn load(&self, hash: TokenHash) -> Result<Arc<Entry>, TokenError> {
-        let revocations_before = *self.cache.revocations();
+        let revocations_before = *self.cache.revocations.lock();
         let stored: Result<_, DbError> = self.db.read(move |tx| tokens::by_hash(tx, &hash)).await;
         let token = stored?.ok_or(TokenError::Unknown)?;
         if token.deactivated {

@@ -6,9 +6,10 @@ mod stage;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::{Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
@@ -341,10 +342,6 @@ impl UserInteractiveAuth {
         }
     }
 
-    fn recent(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Duration>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether an authentication that the requester has passed lets this attempt pass too.
     fn needs_no_session(&self, attempt: &Attempt<'_>) -> bool {
         attempt.can_skip && self.authenticated_recently(attempt.requester)
@@ -352,7 +349,7 @@ impl UserInteractiveAuth {
 
     fn authenticated_recently(&self, requester: Option<&Requester>) -> bool {
         let Some(requester) = requester.filter(|_| !self.skip_within.is_zero()) else { return false };
-        let recent = self.recent();
+        let recent = self.recent.lock();
         let last = recent.get(&requester.token_id);
         last.is_some_and(|last| self.clock.monotonic().saturating_sub(*last) < self.skip_within)
     }
@@ -360,7 +357,7 @@ impl UserInteractiveAuth {
     fn remember(&self, requester: Option<&Requester>) {
         let Some(requester) = requester.filter(|_| !self.skip_within.is_zero()) else { return };
         let now = self.clock.monotonic();
-        let mut recent = self.recent();
+        let mut recent = self.recent.lock();
         if recent.len() >= MAX_RECENT {
             recent.retain(|_, last| now.saturating_sub(*last) < self.skip_within);
         }

@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_accounts::Requester;
 use plexus_base::Clock;
 use smallvec::SmallVec;
@@ -65,10 +66,6 @@ impl OwnEchoes {
         Self { clock, hasher: RandomState::new(), noted: Mutex::new(noted), finished: Notify::new() }
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn device(&self, requester: &Requester) -> Option<DeviceHash> {
         let device_id = requester.device_id.as_ref()?;
         Some(self.hasher.hash_one((&requester.user_id, device_id)))
@@ -79,7 +76,7 @@ impl OwnEchoes {
     pub fn sending(self: &Arc<Self>, requester: &Requester) -> Option<Sending> {
         let device = self.device(requester)?;
         let now = self.clock.monotonic();
-        let mut noted = self.noted();
+        let mut noted = self.noted.lock();
         noted.last += 1;
         let number = noted.last;
         noted.forget(now);
@@ -90,11 +87,11 @@ impl OwnEchoes {
     /// Waits until the requests that the device is sending events with at this moment, or was just now, are answered.
     pub async fn answered(&self, requester: &Requester) {
         let Some(device) = self.device(requester) else { return };
-        let newest = self.noted().last;
+        let newest = self.noted.lock().last;
         let answered_at = loop {
             let mut finished = pin!(self.finished.notified());
             finished.as_mut().enable();
-            match self.noted().devices.get(&device) {
+            match self.noted.lock().devices.get(&device) {
                 None => return,
                 // Later ones have nothing to do with what this sync tells.
                 Some(noted) if noted.running.first().is_none_or(|oldest| *oldest > newest) => break noted.answered_at,
@@ -122,7 +119,7 @@ impl Noted {
 impl Drop for Sending {
     fn drop(&mut self) {
         let now = self.echoes.clock.monotonic();
-        let mut noted = self.echoes.noted();
+        let mut noted = self.echoes.noted.lock();
         if let Some(device) = noted.devices.get_mut(&self.device) {
             device.running.retain(|number| *number != self.number);
             device.answered_at = now;
@@ -219,7 +216,7 @@ mod tests {
             drop(echoes.sending(&requester(&number.to_string())));
             clock.advance(AHEAD);
         }
-        assert!(echoes.noted().devices.len() <= FORGET_FROM);
+        assert!(echoes.noted.lock().devices.len() <= FORGET_FROM);
         assert!(!done(pin!(echoes.answered(&requester("HELD")))));
         drop(held);
     }

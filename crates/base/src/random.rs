@@ -1,6 +1,7 @@
 //! Randomness as an argument: the operating system's, or a repeatable sequence for tests.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -70,7 +71,7 @@ impl Random {
                 getrandom::fill(target).expect("the operating system must give randomness: secrets depend on it")
             }
             Source::Seeded(state) => {
-                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = state.lock();
                 for chunk in target.chunks_mut(8) {
                     let value = split_mix(&mut state).to_le_bytes();
                     chunk.copy_from_slice(&value[..chunk.len()]);

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::Clock;
+use parking_lot::Mutex;
 
 /// The most keys one limiter remembers; beyond, those closest to being full again are forgotten.
 const MAX_KEYS: usize = 65_536;
@@ -107,7 +107,7 @@ struct Buckets {
 impl Buckets {
     fn take(&self, hash: u64, amount: u64) -> Result<(), LimitExceeded> {
         let now = self.clock.monotonic();
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         let after = self.after(full_at.get(&hash).copied(), now, amount)?;
         if full_at.len() >= MAX_KEYS && !full_at.contains_key(&hash) {
             forget(&mut full_at, now);
@@ -117,7 +117,7 @@ impl Buckets {
     }
 
     fn peek(&self, hash: u64, amount: u64) -> Result<(), LimitExceeded> {
-        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at = self.full_at.lock();
         self.after(full_at.get(&hash).copied(), self.clock.monotonic(), amount).map(drop)
     }
 
@@ -182,7 +182,7 @@ impl Reservation<'_> {
         let pending = self.buckets.cost(self.amount as f64).saturating_sub(elapsed);
         let owed = self.buckets.cost(unused as f64).min(pending);
         self.amount = amount;
-        let mut full_at = self.buckets.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.buckets.full_at.lock();
         if let Some(moment) = full_at.get_mut(&self.hash) {
             *moment = moment.saturating_sub(owed);
         }
@@ -343,6 +343,6 @@ mod tests {
         for key in 0..MAX_KEYS + 10 {
             limiter.check(&key).unwrap();
         }
-        assert!(limiter.buckets.full_at.lock().unwrap().len() <= MAX_KEYS);
+        assert!(limiter.buckets.full_at.lock().len() <= MAX_KEYS);
     }
 }

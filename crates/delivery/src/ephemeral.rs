@@ -1,6 +1,6 @@
 //! The serial of what is not durable: typing and presence.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Numbers changes in typing and presence. Starts at the boot time in ms, so that tokens from before a restart are smaller.
 #[derive(Debug)]
@@ -18,12 +18,12 @@ impl EphemeralSerial {
 
     /// The serial of the newest change. Every change up to it can be read.
     pub fn current(&self) -> u64 {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     /// Begins a change; it is over when the guard is dropped.
     pub fn begin(&self) -> Change<'_> {
-        Change(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Change(self.0.lock())
     }
 }
 

@@ -27,9 +27,10 @@ mod refusals;
 mod tell;
 mod transport;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_accounts::keys::DeviceKeys;
 use plexus_base::Clock;
 use plexus_protocol::id::{ServerName, UserId};
@@ -138,19 +139,19 @@ impl FederationOut {
 
     /// Begins nothing more, and waits a little for the transactions that are under way.
     pub async fn stop(&self) {
-        self.state().stopping = true;
+        self.state.lock().stopping = true;
         self.lanes.finish_prompt().await;
     }
 
     /// Writes how far everybody has come, once [`Self::run`] has ended.
     pub async fn close(&self) {
-        self.state().book.close();
+        self.state.lock().book.close();
         self.flush().await;
     }
 
     /// Writes how far everybody has come; what is not written is sent again after a restart.
     async fn flush(&self) {
-        let Some(progress) = self.state().book.progress() else { return };
+        let Some(progress) = self.state.lock().book.progress() else { return };
         let progress = Arc::new(progress);
         let written = Arc::clone(&progress);
         let write = move |tx: &mut Tx<'_>| {
@@ -159,7 +160,7 @@ impl FederationOut {
         if let Err(error) = self.parts.db.write(write).await {
             let error: DbError = error;
             tracing::warn!("cannot record how far other servers have come: {error}");
-            self.state().book.unwritten(&progress);
+            self.state.lock().book.unwritten(&progress);
         }
     }
 
@@ -175,7 +176,7 @@ impl FederationOut {
     async fn tidy(&self) {
         loop {
             let (everybody_has, distributed) = {
-                let state = self.state();
+                let state = self.state.lock();
                 (state.book.everybody_has(), state.book.distributed)
             };
             let write = move |tx: &mut Tx<'_>| {
@@ -193,9 +194,5 @@ impl FederationOut {
     /// Whether anything may be sent to a server.
     fn is_other(&self, server: &ServerName) -> bool {
         server != self.parts.rooms.server_name() && self.parts.transport.is_allowed(server)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

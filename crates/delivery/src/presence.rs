@@ -4,9 +4,10 @@ mod state;
 mod timers;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::{Rooms, UserRooms};
@@ -165,12 +166,12 @@ impl Presence {
 
     /// The presence of a user as far as it is in memory.
     pub fn view(&self, user: &UserId) -> Option<PresenceView> {
-        self.lock().users.get(user).map(|presence| presence.view.clone())
+        self.book.lock().users.get(user).map(|presence| presence.view.clone())
     }
 
     /// The users whose presence changed after `since`. After a gap, and with `since` 0: everybody who is not offline.
     pub fn changed(&self, since: u64) -> Vec<UserId> {
-        let book = self.lock();
+        let book = self.book.lock();
         if since < book.log_after {
             drop(book);
             return self.not_offline();
@@ -185,7 +186,7 @@ impl Presence {
     /// Everybody who is not offline; with `include_offline` everybody known.
     pub fn not_offline(&self) -> Vec<UserId> {
         let shown = |view: &PresenceView| self.settings.include_offline || view.state != PresenceState::Offline;
-        let book = self.lock();
+        let book = self.book.lock();
         let users = book.users.iter().filter(|(_, presence)| shown(&presence.view));
         users.map(|(user, _)| user.clone()).collect()
     }
@@ -209,7 +210,7 @@ impl Presence {
         }
         let told = {
             let mut serial = self.serial.begin();
-            let mut book = self.lock();
+            let mut book = self.book.lock();
             let presence = book.users.entry(user.clone()).or_default();
             let told = change(presence);
             let deadline = presence.deadline(&self.settings);
@@ -221,10 +222,6 @@ impl Presence {
         if told {
             self.work.notify_one();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -252,7 +249,7 @@ impl Book {
 impl Drop for Syncing {
     fn drop(&mut self) {
         let now = self.presence.clock.now_ms();
-        let mut book = self.presence.lock();
+        let mut book = self.presence.book.lock();
         let Some(presence) = book.users.get_mut(&self.user) else { return };
         presence.sync_ended(now);
         let deadline = presence.deadline(&self.presence.settings);

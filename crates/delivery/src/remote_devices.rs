@@ -16,9 +16,10 @@ mod told;
 mod update;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_net::FederationClient;
 use plexus_protocol::id::{ServerName, UserId};
@@ -80,7 +81,7 @@ impl RemoteDevices {
 
     /// A server talks to us: what could not be asked of it may be asked now.
     pub(crate) async fn heard_from(&self, server: &ServerName) {
-        if !self.away.lock().unwrap_or_else(PoisonError::into_inner).remove(server) {
+        if !self.away.lock().remove(server) {
             return;
         }
         let (name, now) = (server.to_string(), self.parts.clock.now_ms());

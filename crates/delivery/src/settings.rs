@@ -1,8 +1,9 @@
 //! What a user set up that every sync asks for: whom they ignore, and their push rules.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_protocol::push_rules::{CompiledRuleset, Ruleset, UserRules, default_ruleset_with_legacy_mentions};
 use plexus_store::{Database, DbError, Position, readable, repo};
@@ -89,7 +90,7 @@ impl SettingsCache {
     }
 
     fn share(&self, compiled: CompiledRuleset) -> Arc<SharedRules> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool.lock();
         if let Some(rules) = pool.rules.get(&compiled) {
             return Arc::clone(rules);
         }

@@ -1,9 +1,10 @@
 //! Who is typing where. Held in memory only.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::UserId;
 use plexus_store::RoomNid;
@@ -46,7 +47,7 @@ impl Typing {
         let until = self.clock.monotonic() + timeout;
         let new = {
             let mut serial = self.serial.begin();
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let new = state.rooms.entry(room).or_default().insert(user.clone(), until).is_none();
             if new {
                 state.log(serial.number(), room);
@@ -70,12 +71,12 @@ impl Typing {
 
     /// The users typing in a room, in order of user id.
     pub fn users(&self, room: RoomNid) -> Vec<UserId> {
-        self.lock().rooms.get(&room).map(|users| users.keys().cloned().collect()).unwrap_or_default()
+        self.state.lock().rooms.get(&room).map(|users| users.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// The rooms where who types changed after `since`; after a gap all rooms where somebody types.
     pub fn changed_rooms(&self, since: u64) -> Vec<RoomNid> {
-        let state = self.lock();
+        let state = self.state.lock();
         if since < state.log_after {
             return state.rooms.keys().copied().collect();
         }
@@ -89,7 +90,7 @@ impl Typing {
     /// Lets typing users time out. Never ends.
     pub async fn run(&self) {
         loop {
-            let next = self.lock().rooms.values().flat_map(BTreeMap::values).min().copied();
+            let next = self.state.lock().rooms.values().flat_map(BTreeMap::values).min().copied();
             let changed = self.earlier_deadline.notified();
             match next.map(|deadline| deadline.saturating_sub(self.clock.monotonic())) {
                 None => changed.await,
@@ -104,7 +105,7 @@ impl Typing {
 
     fn expire(&self) {
         let now = self.clock.monotonic();
-        let rooms: Vec<RoomNid> = self.lock().rooms.keys().copied().collect();
+        let rooms: Vec<RoomNid> = self.state.lock().rooms.keys().copied().collect();
         for room in rooms {
             let gone = self.remove(room, |_, until| until <= now);
             if !gone.is_empty() {
@@ -117,7 +118,7 @@ impl Typing {
     /// Removes users; answers who was there.
     fn remove(&self, room: RoomNid, gone: impl Fn(&UserId, Duration) -> bool) -> Vec<UserId> {
         let mut serial = self.serial.begin();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(users) = state.rooms.get_mut(&room) else { return Vec::new() };
         let removed: Vec<UserId> =
             users.iter().filter(|(user, until)| gone(user, **until)).map(|(user, _)| user.clone()).collect();
@@ -129,10 +130,6 @@ impl Typing {
             state.log(serial.number(), room);
         }
         removed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,8 +8,9 @@ mod notified;
 mod room;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::repo::receipts::Receipt;
@@ -94,7 +95,7 @@ impl UnreadCounts {
     /// A receipt was committed. Called on the writer thread.
     pub(crate) fn receipt(&self, user: &UserId, receipt: &Arc<Receipt>) {
         if let Some(entry) = self.users.get(user) {
-            entry.incoming.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(receipt));
+            entry.incoming.lock().push(Arc::clone(receipt));
         }
     }
 
@@ -137,7 +138,7 @@ impl UnreadCounts {
             *loaded = Some(fresh);
         }
         let loaded = loaded.get_or_insert_with(Loaded::default);
-        let incoming = std::mem::take(&mut *entry.incoming.lock().unwrap_or_else(PoisonError::into_inner));
+        let incoming = std::mem::take(&mut *entry.incoming.lock());
         incoming.iter().for_each(|receipt| loaded.receipt(receipt));
         Ok(loaded)
     }

@@ -5,9 +5,10 @@ mod failures;
 mod fetch;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::LimitExceeded;
 use plexus_net::{FederationClient, FederationError, Gates};
 use plexus_protocol::id::ServerName;
@@ -262,7 +263,7 @@ impl Downloads {
     ) -> Result<(bool, watch::Receiver<Outcome>), FetchError> {
         let downloader = wanted.downloader.name();
         let (sender, outcome) = watch::channel(None);
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         if let Some(running) = running.get(key) {
             return Ok((false, running.outcome.clone()));
         }
@@ -352,7 +353,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.downloads.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.downloads.running.lock().remove(&self.key);
     }
 }
 

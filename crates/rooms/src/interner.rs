@@ -1,8 +1,8 @@
 //! Numbers of user ids, event types and state keys, kept in memory once they are committed.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{interned, user_ids};
 use plexus_store::{DbError, StateKeyNid, Tx, TypeNid, UserNid};
@@ -36,7 +36,7 @@ impl Interner {
 
     /// Remembers what a committed transaction looked up.
     pub fn keep(&self, new: NewTexts) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let Texts { users, types, state_keys } = new.0;
         merge(&mut known.users, users);
         merge(&mut known.types, types);
@@ -112,6 +112,6 @@ impl Lookups<'_> {
 
 impl Interner {
     fn find(&self, known: impl Fn(&Texts) -> Option<i64>) -> Option<i64> {
-        known(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        known(&self.known.lock())
     }
 }

@@ -1,9 +1,10 @@
 //! Which rooms each user is in, in memory, loaded when first asked for.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 use tokio::sync::watch;
@@ -97,7 +98,7 @@ impl Memberships {
     pub async fn of(&self, user: &UserId) -> Result<UserRooms, DbError> {
         loop {
             let waiting = {
-                let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut users = self.users.lock();
                 match users.get(user) {
                     Some(Slot::Loaded { rooms, used }) => {
                         used.store(self.tick.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -160,7 +161,7 @@ impl Memberships {
     /// The user's rooms, when they are in memory.
     #[must_use]
     pub fn loaded(&self, user: &UserId) -> Option<UserRooms> {
-        match self.users.lock().unwrap_or_else(PoisonError::into_inner).get(user)? {
+        match self.users.lock().get(user)? {
             Slot::Loaded { rooms, .. } => Some(rooms.clone()),
             Slot::Loading { .. } => None,
         }
@@ -168,7 +169,7 @@ impl Memberships {
 
     /// Takes over a committed change.
     pub(crate) fn apply(&self, user: &UserId, change: Membership) {
-        match self.users.lock().unwrap_or_else(PoisonError::into_inner).get_mut(user) {
+        match self.users.lock().get_mut(user) {
             Some(Slot::Loaded { rooms, .. }) => rooms.apply(change),
             Some(Slot::Loading { changes, .. }) => changes.push(change),
             None => {}
@@ -192,7 +193,7 @@ impl Memberships {
             }
         }
         abandoned.user = None;
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         if let Some(Slot::Loading { changes, .. }) = users.remove(user) {
             changes.into_iter().for_each(|change| rooms.apply(change));
         }
@@ -212,7 +213,7 @@ struct Abandoned<'a> {
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if let Some(user) = self.user {
-            self.users.lock().unwrap_or_else(PoisonError::into_inner).remove(user);
+            self.users.lock().remove(user);
         }
     }
 }

@@ -7,9 +7,10 @@ mod outgoing;
 mod queue;
 mod write;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
@@ -226,7 +227,7 @@ impl Batch {
     fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Vec<Position>, PersistError> {
         let requests = without_stale(self.task.queue.take());
         let appends: Vec<Arc<Append>> = requests.iter().map(|request| Arc::clone(&request.append)).collect();
-        *self.taken() = requests;
+        *self.taken.lock() = requests;
         // The task may have ended with its runtime.
         let _ = begun.send(());
         if appends.is_empty() {
@@ -241,7 +242,7 @@ impl Batch {
 
     /// Answers the writers, before the next batch is taken: so that what was built on something that failed is stale then.
     fn end(&self, result: Result<Vec<Position>, PersistError>) {
-        let mut requests = std::mem::take(&mut *self.taken());
+        let mut requests = std::mem::take(&mut *self.taken.lock());
         let queue = &self.task.queue;
         match result {
             Ok(positions) => {
@@ -259,10 +260,6 @@ impl Batch {
                 refuse(requests, &error);
             }
         }
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Vec<Request>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::config::PrejoinStateEntry;
 use plexus_base::{Clock, Random};
 use plexus_protocol::event::Pdu;
@@ -343,7 +344,7 @@ impl Rooms {
     /// How many rooms are in memory, and about how many bytes they take.
     #[must_use]
     pub fn in_memory(&self) -> (usize, usize) {
-        let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.shared.registry.lock();
         (registry.rooms.len(), registry.bytes)
     }
 
@@ -393,19 +394,19 @@ fn readable(
 
 impl Shared {
     fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry.lock();
         let room = registry.rooms.get(&nid)?;
         room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
         Some(Arc::clone(room))
     }
 
     fn nid_of(&self, id: &RoomId) -> Option<RoomNid> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).nids.get(id).copied()
+        self.registry.lock().nids.get(id).copied()
     }
 
     /// Takes a room into the registry; answers the one that was there before, if any.
     pub fn insert(&self, room: &Arc<Room>) -> Arc<Room> {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.registry.lock();
         if let Some(other) = registry.rooms.get(&room.nid) {
             return Arc::clone(other);
         }
@@ -421,12 +422,12 @@ impl Shared {
 
     /// Drops a room from memory: it is read anew when it is asked for.
     pub fn forget(&self, nid: RoomNid) {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).remove(nid);
+        self.registry.lock().remove(nid);
     }
 
     /// Drops the rooms that were last used before a tick and that nobody holds.
     fn expire(&self, before: u64) {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.registry.lock();
         let idle = registry.idle();
         idle.into_iter().filter(|(used, _)| *used < before).for_each(|(_, nid)| registry.remove(nid));
     }
@@ -434,7 +435,7 @@ impl Shared {
     /// Accounts for a room that a commit has changed.
     pub fn changed(&self, room: &Room) {
         let bytes = weight(room);
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.registry.lock();
         let before = room.bytes.swap(bytes, Ordering::Relaxed);
         registry.bytes = (registry.bytes + bytes).saturating_sub(before);
         registry.evict(self.cache_bytes);

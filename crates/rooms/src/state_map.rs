@@ -1,8 +1,9 @@
 //! The state of a room: (event type, state key) to the event that set it.
 
 use std::cmp::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::Mutex;
 use plexus_protocol::event::Pdu;
 use plexus_store::EventNid;
 
@@ -99,7 +100,7 @@ impl StateEntry {
     /// redactions. [`crate::Room::state_event`] loads it when not.
     #[must_use]
     pub(crate) fn event(&self, as_of: u64) -> Option<Arc<TimelineEvent>> {
-        let memory = self.memory();
+        let memory = self.memory.lock();
         if memory.as_of == as_of { memory.event.get() } else { None }
     }
 
@@ -112,7 +113,7 @@ impl StateEntry {
     /// The event as it federates, when it is in memory.
     #[must_use]
     pub(crate) fn pdu_in_memory(&self) -> Option<Pdu> {
-        self.pdu.get().cloned().or_else(|| self.memory().event.get().map(|event| event.pdu.clone()))
+        self.pdu.get().cloned().or_else(|| self.memory.lock().event.get().map(|event| event.pdu.clone()))
     }
 
     /// Remembers the event once it has been loaded or committed. `as_of`: the room's count of redactions before it was
@@ -124,7 +125,7 @@ impl StateEntry {
         } else {
             Held::Elsewhere(Arc::downgrade(event))
         };
-        *self.memory() = InMemory { as_of, event: held };
+        *self.memory.lock() = InMemory { as_of, event: held };
     }
 
     /// Remembers the event's own content.
@@ -134,10 +135,6 @@ impl StateEntry {
         } else {
             self.remember(event, OWN_CONTENT_ONLY);
         }
-    }
-
-    fn memory(&self) -> MutexGuard<'_, InMemory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

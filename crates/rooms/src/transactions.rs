@@ -1,8 +1,9 @@
 //! Transaction ids: a repeated request is answered with the event of the first.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{Database, DbError, event_key, repo};
@@ -72,7 +73,7 @@ impl Transactions {
                 return Begin::Replay(event_id);
             }
             let mut done = {
-                let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut running = self.running.lock();
                 match running.get(&key) {
                     Some(done) => done.clone(),
                     None => {
@@ -113,6 +114,6 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.all.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.all.running.lock().remove(&self.key);
     }
 }

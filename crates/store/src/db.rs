@@ -23,10 +23,11 @@ pub mod value;
 mod writer;
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 pub use error::{DbError, readable, readable_json};
@@ -80,7 +81,7 @@ impl Shared {
     }
 
     fn listener(&self) -> Option<Arc<dyn CommitListener>> {
-        self.listener.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.listener.read().clone()
     }
 }
 
@@ -218,7 +219,7 @@ impl Database {
 
     /// Sets who is told about commits; replaces the one before. To be called before the first write.
     pub fn set_listener(&self, listener: Arc<dyn CommitListener>) {
-        *self.0.shared.listener.write().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+        *self.0.shared.listener.write() = Some(listener);
     }
 
     /// Which database this is.
@@ -255,7 +256,7 @@ impl Drop for Inner {
 
 impl Inner {
     fn join(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a database thread ended by a panic");

@@ -3,9 +3,10 @@
 mod log;
 mod routes;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::build::{self, PduBuilder};
 use plexus_protocol::event::sign::SigningKey;
@@ -190,7 +191,7 @@ impl HostedRoom {
                 room.send(&user, "m.room.member", Some(user.as_str()), join(format!("Renamed {number}")));
             }
         }
-        let others = size.state_events.saturating_sub(room.log().state_len());
+        let others = size.state_events.saturating_sub(room.log.lock().state_len());
         for number in 0..others {
             let content = json!({ "number": number, "text": "a setting of some integration of the room" });
             room.send(&creator, "org.example.setting", Some(&format!("setting-{number}")), content);
@@ -243,17 +244,17 @@ impl HostedRoom {
 
     /// How many users are joined now.
     pub fn joined(&self) -> usize {
-        self.log().joined()
+        self.log.lock().joined()
     }
 
     /// How many state events there are now.
     pub fn state_len(&self) -> usize {
-        self.log().state_len()
+        self.log.lock().state_len()
     }
 
     /// The events it has, by id and JSON, in their order.
     pub fn events(&self) -> Vec<(String, Value)> {
-        let log = self.log();
+        let log = self.log.lock();
         log.events().map(|event| (event.id.to_string(), serde_json::from_slice(&event.json).expect("JSON"))).collect()
     }
 
@@ -315,7 +316,7 @@ impl HostedRoom {
 
     /// How it answers from now on.
     pub fn set_ways(&self, change: impl FnOnce(&mut Ways)) {
-        change(&mut self.ways.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.ways.lock());
     }
 
     /// Whether `state` and `state_ids` are answered at once, or when this is called with `true`.
@@ -326,7 +327,7 @@ impl HostedRoom {
     /// The event that `sender` would send next, to be completed.
     fn template(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Object {
         let content = object(content);
-        let log = self.log();
+        let log = self.log.lock();
         let auth_events = log.auth_events(self.version, sender, event_type, state_key, &content);
         let builder = PduBuilder {
             room_id: Some(self.id.clone()),
@@ -345,15 +346,11 @@ impl HostedRoom {
     }
 
     fn add(&self, pdu: &Pdu) {
-        self.log().add(pdu);
+        self.log.lock().add(pdu);
     }
 
     fn ways(&self) -> Ways {
-        self.ways.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ways.lock().clone()
     }
 }
 

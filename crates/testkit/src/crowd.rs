@@ -5,8 +5,8 @@ mod record;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{Object, Value};
@@ -115,7 +116,7 @@ impl Crowd {
             let more = self.shared.more.notified();
             tokio::pin!(more);
             more.as_mut().enable();
-            if self.shared.record().got(event_id) >= servers {
+            if self.shared.record.lock().got(event_id) >= servers {
                 return;
             }
             more.await;
@@ -124,12 +125,12 @@ impl Crowd {
 
     /// How many of the servers have got an event.
     pub fn count(&self, event_id: &str) -> usize {
-        self.shared.record().got(event_id)
+        self.shared.record.lock().got(event_id)
     }
 
     /// The ids of the events that a server was sent, in their order; of a repeated transaction only the first time counts.
     pub fn events(&self, server: usize) -> Vec<String> {
-        self.shared.record().events(server)
+        self.shared.record.lock().events(server)
     }
 
     /// What has been seen so far.
@@ -138,7 +139,7 @@ impl Crowd {
             refused: self.shared.refused.load(Ordering::Relaxed),
             connections: self.shared.connections.load(Ordering::Relaxed),
             most_open: self.shared.most_open.load(Ordering::Relaxed),
-            ..self.shared.record().seen()
+            ..self.shared.record.lock().seen()
         }
     }
 }
@@ -230,7 +231,7 @@ impl Shared {
                     return json(StatusCode::UNAUTHORIZED, r#"{"errcode":"M_UNAUTHORIZED"}"#.to_owned());
                 }
                 let body = body(request).await;
-                self.record().take(number, &path[SEND.len()..], &body);
+                self.record.lock().take(number, &path[SEND.len()..], &body);
                 self.more.notify_waiters();
                 json(StatusCode::OK, r#"{"pdus":{}}"#.to_owned())
             }
@@ -251,10 +252,6 @@ impl Shared {
             Value::Object(keys)
         });
         Some(Object::from([("server_keys", Value::Array(told.collect()))]))
-    }
-
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Another server: it has a name, a key and a certificate, makes signed requests, and answers what a test makes it answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRequest, Request, State};
@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json;
@@ -119,7 +120,7 @@ impl Peer {
 
     /// What it received so far, oldest first.
     pub fn received(&self) -> Vec<Received> {
-        self.received.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.received.requests.lock().clone()
     }
 
     /// Waits for a request that `wanted` accepts, and answers the first.
@@ -219,7 +220,7 @@ async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Re
         headers: parts.headers.clone(),
         body: body.clone(),
     };
-    log.requests.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+    log.requests.lock().push(received);
     log.more.notify_waiters();
     let mut response = next.run(Request::from_parts(parts, body.into())).await;
     // Synapse reads no JSON that is not said to be that; axum calls a string plain text and bytes a file.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
+use parking_lot::Mutex;
 use plexus_base::yaml;
 use regex::Regex;
 use serde_json::Value;
@@ -41,7 +42,7 @@ struct Files(Mutex<BTreeMap<PathBuf, Value>>);
 
 impl Files {
     fn read(&self, path: &Path) -> Value {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.0.lock();
         let read = || {
             let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             yaml::parse(&text, 0).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_json()
@@ -246,7 +247,7 @@ pub(crate) fn reporting_to(path: PathBuf) -> Inspector {
             let Some(endpoint) = api.endpoint(method.as_str(), request) else { continue };
             for problem in api.problems(method.as_str(), request, answer.status, body.as_ref()) {
                 let line = format!("{endpoint}: {} {problem}", answer.status);
-                if WRITTEN.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+                if WRITTEN.lock().insert(line.clone()) {
                     let file = OpenOptions::new().create(true).append(true).open(&path);
                     let written = file.and_then(|mut file| writeln!(file, "{line}\t{request}\t{}", answer.body));
                     written.expect("the file for wrong answers can be written");

@@ -1,9 +1,10 @@
 //! Rooms that this server is not in, as other servers tell them (server-server API, "Querying for public space information").
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_net::{Call, FederationClient};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
@@ -173,14 +174,14 @@ impl RoomsElsewhere {
 
     async fn told(&self, server: &ServerName, room: &RoomId, questions: &mut Questions) -> Option<Arc<Told>> {
         let (key, now) = ((server.clone(), room.clone()), self.clock.monotonic());
-        if let Some((at, told)) = self.kept().of.get(&key)
+        if let Some((at, told)) = self.kept.lock().of.get(&key)
             && now.saturating_sub(*at) < KEPT
         {
             return told.clone();
         }
         questions.0 = questions.0.checked_sub(1)?;
         let told = self.ask(server, room).await.map(Arc::new);
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         if kept.of.insert(key.clone(), (now, told.clone())).is_none() {
             kept.order.push_back(key);
         }
@@ -210,9 +211,5 @@ impl RoomsElsewhere {
         let children = children.map(|child| (child.summary.room_id.clone(), Arc::new(child.into_told(HashMap::new()))));
         let children = children.collect();
         Some(answer.room.into_told(children))
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, Answers> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

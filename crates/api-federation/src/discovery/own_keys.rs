@@ -1,9 +1,10 @@
 //! This server's keys, as it tells them (server-server API, "Publishing Keys").
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_base::config::KeysSection;
 use plexus_protocol::event::sign::SigningKey;
@@ -61,7 +62,7 @@ impl OwnKeys {
     }
 
     fn current<T>(&self, take: impl FnOnce(&Current) -> T) -> Result<T, NotCanonical> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let now = self.clock.now_ms();
         let lifetime = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
         match &*current {

@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::log_config::Rotation;
 use crate::{Clock, private};
+use parking_lot::Mutex;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -71,7 +72,7 @@ impl LogFile {
 
     /// Opens the file anew, by its name.
     pub(super) fn reopen(&self) -> io::Result<()> {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.0.open.lock();
         *open = append(&self.0.path, open.day)?;
         Ok(())
     }
@@ -80,7 +81,7 @@ impl LogFile {
 impl Write for LogFile {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let shared = &*self.0;
-        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = shared.open.lock();
         let today = shared.clock.now_ms() / DAY_MS;
         let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
         if shared.rotation == Rotation::Watched && is_moved(&shared.path, &open.file) {

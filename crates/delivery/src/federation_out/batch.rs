@@ -161,7 +161,7 @@ impl FederationOut {
     /// What the log has for the server, oldest first, and how far that reaches.
     async fn due(&self, turn: &Turn) -> Result<(Vec<(Position, What)>, Position), DbError> {
         {
-            let state = self.state();
+            let state = self.state.lock();
             if let Some(due) = state.recent.due(turn.server.as_str(), turn.cursor) {
                 let within = due.take_while(|item| item.position <= turn.upto).take(MOST);
                 let due: Vec<_> = within.map(|item| (item.position, item.what.clone())).collect();

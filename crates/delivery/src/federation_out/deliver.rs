@@ -117,16 +117,16 @@ impl FederationOut {
                 }
                 Some(over) = pauses.join_next() => {
                     if let Ok(server) = over {
-                        self.state().book.came_back(&CameBack { server, is_up: false });
+                        self.state.lock().book.came_back(&CameBack { server, is_up: false });
                     }
                 }
-                came_back = self.parts.transport.came_back() => self.state().book.came_back(&came_back),
+                came_back = self.parts.transport.came_back() => self.state.lock().book.came_back(&came_back),
             }
         }
     }
 
     fn next_turn(&self, lane: Lane) -> Option<Turn> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.stopping { None } else { state.book.next(lane) }
     }
 
@@ -140,7 +140,7 @@ impl FederationOut {
             }
         };
         let Some(outcome) = outcome else {
-            self.state().book.gave_way(turn);
+            self.state.lock().book.gave_way(turn);
             return None;
         };
         let paused = self.conclude(turn, outcome);
@@ -151,7 +151,7 @@ impl FederationOut {
     /// Takes note of what a turn came to. Returns the server if it is to be tried again after a pause.
     fn conclude(&self, turn: Turn, outcome: Result<Outcome, TurnError>) -> Option<ServerName> {
         let server = turn.server.clone();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match outcome {
             Ok(Outcome::Done { batch, set_aside }) => {
                 match batch.pieces.first() {
@@ -209,7 +209,7 @@ impl FederationOut {
                 self.ready.notify_one();
                 return Some(attempt.await);
             }
-            if self.state().book.prompt_ones_wait() {
+            if self.state.lock().book.prompt_ones_wait() {
                 return None;
             }
         }
@@ -258,7 +258,7 @@ impl FederationOut {
     }
 
     fn may_set_aside(&self, server: &ServerName, piece: &Piece) -> bool {
-        self.state().book.refusals.may_set_aside(server, piece.kind(), self.parts.clock.now_ms())
+        self.state.lock().book.refusals.may_set_aside(server, piece.kind(), self.parts.clock.now_ms())
     }
 }
 

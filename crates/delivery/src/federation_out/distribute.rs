@@ -44,7 +44,7 @@ impl FederationOut {
     /// Looks at everything that is committed and has not been looked at.
     pub(super) async fn distribute(&self) -> Result<(), DbError> {
         loop {
-            let (after, committed) = (self.state().book.distributed, self.parts.db.committed());
+            let (after, committed) = (self.state.lock().book.distributed, self.parts.db.committed());
             if after >= committed {
                 return Ok(());
             }
@@ -58,7 +58,7 @@ impl FederationOut {
     }
 
     fn hand_out(&self, items: Vec<Item>, after: Position, upto: Position) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         for item in items {
             for name in item.to.names() {
                 if let Ok(server) = ServerName::try_from(name)

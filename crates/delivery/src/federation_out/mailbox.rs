@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_store::{Change, Position, RoomNid};
 use tokio::sync::Notify;
@@ -76,7 +77,7 @@ impl Mailbox {
     pub(crate) fn committed(&self, changes: &[Change]) {
         let Some(own) = self.open.get() else { return };
         let mut any = false;
-        let mut news = self.lock();
+        let mut news = self.news.lock();
         for change in changes {
             match change {
                 Change::Event { outgoing: true, .. } | Change::DeviceList { private: false, .. } => news.log = true,
@@ -128,11 +129,11 @@ impl Mailbox {
     /// Waits for news and takes them out.
     pub(super) async fn take(&self) -> News {
         self.arrived.notified().await;
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.news.lock())
     }
 
     fn join(&self, own: &ServerName, room: RoomNid, user: UserId) {
-        let mut all = self.lock_joins();
+        let mut all = self.joins.lock();
         if all.users < KEPT {
             let joins = all.rooms.entry(room).or_default();
             let is_own = user.server_name() == own.as_str();
@@ -146,7 +147,7 @@ impl Mailbox {
     /// keeps joining holds up no other.
     pub(super) async fn take_joins(&self, last: RoomNid) -> (RoomNid, Joins) {
         loop {
-            if let Some(taken) = self.lock_joins().take(last) {
+            if let Some(taken) = self.joins.lock().take(last) {
                 return taken;
             }
             self.joined.notified().await;
@@ -155,7 +156,7 @@ impl Mailbox {
 
     /// Puts back what [`Self::take_joins`] returned.
     pub(super) fn put_joins_back(&self, room: RoomNid, back: Joins) {
-        let mut all = self.lock_joins();
+        let mut all = self.joins.lock();
         let joins = all.rooms.entry(room).or_default();
         let before = joins.len();
         joins.own.extend(back.own);
@@ -166,21 +167,13 @@ impl Mailbox {
 
     fn put(&self, put: impl FnOnce(&mut News)) {
         if self.is_open() {
-            put(&mut self.lock());
+            put(&mut self.news.lock());
             self.arrived.notify_one();
         }
     }
 
     fn is_open(&self) -> bool {
         self.open.get().is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_joins(&self) -> MutexGuard<'_, AllJoins> {
-        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -211,7 +204,7 @@ mod tests {
         assert_eq!(room, 1);
         let (room, joins) = mailbox.take_joins(room).await;
         assert_eq!((room, joins.others), (2, [user("@x:b"), user("@z:b")].into()));
-        assert_eq!(mailbox.lock_joins().users, 0);
+        assert_eq!(mailbox.joins.lock().users, 0);
     }
 
     #[test]
@@ -221,6 +214,6 @@ mod tests {
         for number in 0..=KEPT {
             mailbox.join(&own, 1, user(&format!("@u{number}:b")));
         }
-        assert_eq!(mailbox.lock_joins().rooms[&1].others.len(), KEPT);
+        assert_eq!(mailbox.joins.lock().rooms[&1].others.len(), KEPT);
     }
 }

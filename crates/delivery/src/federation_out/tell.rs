@@ -46,7 +46,7 @@ impl FederationOut {
             if let Ok(server) = ServerName::try_from(server)
                 && self.is_other(&server)
             {
-                self.state().book.messages(server);
+                self.state.lock().book.messages(server);
             }
         }
         for ((room, user), typing) in std::mem::take(&mut news.typing) {
@@ -145,7 +145,7 @@ impl FederationOut {
         }
         let servers: Vec<ServerName> =
             servers.filter_map(|name| name.try_into().ok()).filter(|server| self.is_other(server)).collect();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         for server in servers {
             if self.parts.transport.backing_off_until(&server).is_none() {
                 state.book.ephemeral(server, edu.clone());

@@ -1,8 +1,8 @@
 //! What changed for whom since this process started, in memory: a sync with nothing new asks nothing else.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use parking_lot::{RwLock, RwLockReadGuard};
 use plexus_protocol::id::UserId;
 use plexus_store::{Change, Position, RoomNid};
 
@@ -159,7 +159,7 @@ impl ChangeIndex {
 
     /// Remembers that the messages for a device at or before `upto` have been deleted.
     pub fn to_device_cleared(&self, user: &UserId, device: &str, upto: Position) {
-        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.write();
         let messages = inner.device_mut(user, device);
         messages.cleared = messages.cleared.max(upto);
     }
@@ -177,13 +177,13 @@ impl ChangeIndex {
     }
 
     pub(super) fn apply(&self, changes: &[Change]) {
-        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.write();
         inner.bound();
         changes.iter().for_each(|change| inner.apply(change));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_store::{Change, RoomNid};
 use tokio::sync::Notify;
@@ -44,7 +44,7 @@ impl Partings {
     /// Waits for partings and takes them out.
     pub(crate) async fn take(&self) -> Parted {
         self.arrived.notified().await;
-        let mut parted = self.parted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parted = self.parted.lock();
         std::mem::replace(&mut *parted, Parted::These(BTreeSet::new()))
     }
 
@@ -62,7 +62,7 @@ impl Partings {
 
     /// A user may not be in a room any more.
     pub(crate) fn put(&self, room: RoomNid, user: &UserId) {
-        let mut parted = self.parted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parted = self.parted.lock();
         match &mut *parted {
             Parted::Everybody => return,
             Parted::These(these) if these.len() < KEPT => _ = these.insert((room, user.clone())),

@@ -1,9 +1,10 @@
 //! Who waits for something to happen.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -30,7 +31,7 @@ pub struct Wait {
 
 impl Waiters {
     pub(super) fn wait(self: &Arc<Self>, user: &UserId) -> Wait {
-        let mut users = self.lock();
+        let mut users = self.users.lock();
         let entry = users.entry(user.clone()).or_insert_with(|| Entry { notify: Arc::new(Notify::new()), requests: 0 });
         entry.requests += 1;
         let notify = Arc::clone(&entry.notify);
@@ -39,14 +40,14 @@ impl Waiters {
     }
 
     pub(super) fn wake(&self, user: &str) {
-        if let Some(entry) = self.lock().get(user) {
+        if let Some(entry) = self.users.lock().get(user) {
             entry.notify.notify_waiters();
         }
     }
 
     /// Wakes every waiting user the test picks.
     pub(super) fn wake_if(&self, picked: impl Fn(&UserId) -> bool) {
-        for (_, entry) in self.lock().iter().filter(|(user, _)| picked(user)) {
+        for (_, entry) in self.users.lock().iter().filter(|(user, _)| picked(user)) {
             entry.notify.notify_waiters();
         }
     }
@@ -57,10 +58,6 @@ impl Waiters {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Entry>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,7 +70,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let mut users = self.waiters.lock();
+        let mut users = self.waiters.users.lock();
         if let Some(entry) = users.get_mut(&self.user) {
             entry.requests -= 1;
             if entry.requests == 0 {

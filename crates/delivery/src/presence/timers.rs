@@ -39,7 +39,7 @@ impl Presence {
     /// How long until there is something to do.
     fn next_work(&self, told_at: Option<Duration>) -> Option<Duration> {
         let pause = told_at.map_or(Duration::ZERO, |at| (at + BATCH).saturating_sub(self.clock.monotonic()));
-        let book = self.lock();
+        let book = self.book.lock();
         if !book.dirty.is_empty() {
             return Some(pause);
         }
@@ -50,7 +50,7 @@ impl Presence {
     fn expire(&self) {
         let now = self.clock.now_ms();
         let mut serial = self.serial.begin();
-        let mut book = self.lock();
+        let mut book = self.book.lock();
         let changed: Vec<UserId> = book
             .users
             .iter_mut()
@@ -63,7 +63,7 @@ impl Presence {
     }
 
     async fn tell(&self) -> Result<(), DbError> {
-        let changed: BTreeSet<UserId> = std::mem::take(&mut self.lock().dirty).into_iter().collect();
+        let changed: BTreeSet<UserId> = std::mem::take(&mut self.book.lock().dirty).into_iter().collect();
         if changed.is_empty() {
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl Presence {
             self.notifier.wake_sharers(user).await?;
         }
         let rows: Vec<_> = {
-            let book = self.lock();
+            let book = self.book.lock();
             let local = |user: &&UserId| book.users.get(*user).is_some_and(UserPresence::is_local);
             let views = changed.iter().filter(local).filter_map(|user| Some((user, &book.users.get(user)?.view)));
             views.map(|(user, view)| stored(user, view)).collect()
@@ -84,7 +84,7 @@ impl Presence {
     /// Reads the status messages of users who are seen for the first time since the start.
     async fn learn_statuses(&self, users: &BTreeSet<UserId>) -> Result<(), DbError> {
         let unknown: Vec<UserId> = {
-            let book = self.lock();
+            let book = self.book.lock();
             let known = |user: &&UserId| book.users.get(*user).is_none_or(|presence| presence.status_known);
             users.iter().filter(|user| !known(user)).cloned().collect()
         };
@@ -98,7 +98,7 @@ impl Presence {
                 .collect::<Result<Vec<_>, DbError>>()
         };
         for (stored, user) in self.db.read(read).await? {
-            if let Some(presence) = self.lock().users.get_mut(&user) {
+            if let Some(presence) = self.book.lock().users.get_mut(&user) {
                 presence.learn(stored.and_then(|stored| stored.status_msg));
             }
         }

@@ -1,8 +1,9 @@
 //! The newest receipts of each room, in memory: a receipt in a room with many waiting members is read once, not by each.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Position, RoomNid};
 
@@ -32,7 +33,7 @@ impl ReceiptLog {
     }
 
     pub fn push(&self, receipt: Arc<Receipt>) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.lock();
         if inner.rooms.len() > KEPT_ROOMS {
             inner.rooms.clear();
             inner.complete_after = inner.newest;
@@ -51,7 +52,7 @@ impl ReceiptLog {
 
     /// The receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when memory does not reach back that far.
     pub fn range(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.0.lock();
         let Some(room) = inner.rooms.get(&room) else {
             return (since >= inner.complete_after).then(Vec::new);
         };

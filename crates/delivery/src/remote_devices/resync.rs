@@ -1,7 +1,7 @@
 //! Asks for lists of devices that are out of date, and again as long as their servers are away.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -137,7 +137,7 @@ impl RemoteDevices {
         };
         let key = user.to_string();
         self.parts.db.write(move |tx| repo::put_off(tx, &key, at)).await?;
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut away = self.away.lock();
         let is_away = error.status().is_none_or(|status| status.is_server_error());
         if is_away && away.len() < MOST_AWAY {
             away.insert(server.clone());

@@ -1,8 +1,9 @@
 //! Which member events each device has been sent, so that lazy loading does not send them again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_store::{EventNid, RoomNid};
 use quick_cache::sync::Cache;
@@ -41,7 +42,7 @@ impl SentMembers {
 impl DeviceMembers {
     /// Notes that a member event is sent now; false when the device has it already.
     pub fn send(&self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
-        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.0.lock();
         if sent.len() >= MEMBERS {
             sent.clear();
         }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::{ServerName, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -104,10 +105,6 @@ impl ByteBudget {
             () = self.clock.sleep(MAX_WAIT) => Err(refused()),
         }
     }
-
-    fn shares(&self) -> MutexGuard<'_, HashMap<Sender, Share>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl HeldBytes {
@@ -133,7 +130,7 @@ impl HeldBytes {
     fn take_share(&mut self, more: Share) -> Result<(), ApiError> {
         // Of an address behind which many may be, nobody can say who takes more than a share.
         if self.sender != Sender::Unknown(None) {
-            let mut shares = self.budget.shares();
+            let mut shares = self.budget.shares.lock();
             let held = shares.get(&self.sender).copied().unwrap_or_default();
             let held = Share { small: held.small + more.small, large: held.large + more.large };
             let size = self.budget.size;
@@ -153,7 +150,7 @@ impl Drop for HeldBytes {
         if self.sender == Sender::Unknown(None) {
             return;
         }
-        let mut shares = self.budget.shares();
+        let mut shares = self.budget.shares.lock();
         let Some(held) = shares.get_mut(&self.sender) else { return };
         held.small = held.small.saturating_sub(self.share.small);
         held.large = held.large.saturating_sub(self.share.large);
@@ -201,7 +198,7 @@ mod tests {
         assert!(grows(&mut one, SMALL_BODY_BYTES) && budget.held() == SMALL_BODY_BYTES + 10);
         assert_eq!(budget.large.available_permits(), 90);
         drop(one);
-        assert_eq!((budget.held(), budget.shares().len()), (0, 0));
+        assert_eq!((budget.held(), budget.shares.lock().len()), (0, 0));
     }
 
     #[test]
@@ -233,7 +230,7 @@ mod tests {
         let mut proxied = [(); 3].map(|()| budget.hold(Sender::Unknown(None)));
         assert!(proxied.iter_mut().all(|held| grows(held, SMALL_BODY_BYTES)));
         drop(proxied);
-        assert_eq!((budget.held(), budget.shares().len()), (0, 0));
+        assert_eq!((budget.held(), budget.shares.lock().len()), (0, 0));
     }
 
     #[tokio::test]

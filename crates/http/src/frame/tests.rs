@@ -1,11 +1,12 @@
 //! What every client sees, whatever the endpoint.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -159,7 +160,7 @@ impl Log {
 
     /// The lines about requests since the last time.
     fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap();
         text.lines().filter(|line| line.contains("Processed request")).map(str::to_owned).collect()
     }
 
@@ -172,7 +173,7 @@ impl Log {
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -3,9 +3,10 @@
 //! memory only, and not for long when there are many. Owned by the federation client.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::destinations::{self, FailingDestination};
@@ -108,42 +109,42 @@ impl Destinations {
 
     /// Until when (unix ms) the server is left alone; `None` if it may be tried.
     pub(super) fn until(&self, server: &ServerName) -> Option<u64> {
-        let until = self.state().failing.get(server).map(Failing::until);
+        let until = self.state.lock().failing.get(server).map(Failing::until);
         until.filter(|until| *until > self.clock.now_ms())
     }
 
     /// Whether the server failed and nothing has been heard from it since.
     pub(super) fn is_failing(&self, server: &ServerName) -> bool {
-        self.state().failing.contains_key(server)
+        self.state.lock().failing.contains_key(server)
     }
 
     /// Whether deliveries to the server are tried again before it is left alone.
     pub(super) fn is_retried(&self, server: &ServerName) -> bool {
-        self.state().retried.contains_key(server)
+        self.state.lock().retried.contains_key(server)
     }
 
     /// Whether [`Self::came_back`] will return the server for the next of these tries.
     pub(super) fn will_be_retried(&self, server: &ServerName) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         let is_due = |retried: &Retried| state.due.contains(&(retried.at, server.clone()));
         state.back.contains(server) || state.retried.get(server).is_some_and(is_due)
     }
 
     /// A delivery to the server begins.
     pub(super) fn delivery_begins(&self, server: &ServerName) {
-        self.state().delivering.insert(server.clone(), false);
+        self.state.lock().delivering.insert(server.clone(), false);
     }
 
     /// The delivery to the server came to an end. Returns whether the server was heard from meanwhile.
     pub(super) fn delivery_ends(&self, server: &ServerName) -> bool {
-        self.state().delivering.remove(server).unwrap_or(false)
+        self.state.lock().delivering.remove(server).unwrap_or(false)
     }
 
     /// A delivery to the server failed, and meanwhile it turned out to be up. Returns whether it is to be tried again
     /// before the server is left alone: first at once, for the failure may be older than what was heard; then as by
     /// [`Self::retry`], because a server can be up all the time and take nothing in.
     pub(super) fn retry_although_up(&self, server: &ServerName) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.retried.contains_key(server) || state.retried.len() >= MAX_SERVERS {
             drop(state);
             return self.retry_later(server, true);
@@ -161,7 +162,7 @@ impl Destinations {
     }
 
     fn retry_later(&self, server: &ServerName, is_up: bool) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let is_up = is_up || state.retried.get(server).is_some_and(|retried| retried.is_up);
         let tries = state.end_retries(server).unwrap_or(0);
         if tries >= self.retries.long || state.retried.len() >= MAX_SERVERS {
@@ -178,7 +179,7 @@ impl Destinations {
 
     /// A delivery came to an end that says nothing of when to try again.
     pub(super) fn end_retries(&self, server: &ServerName) {
-        self.state().end_retries(server);
+        self.state.lock().end_retries(server);
     }
 
     /// The server failed, with `error`, in a request that began at `began` (unix ms).
@@ -186,7 +187,7 @@ impl Destinations {
         let now = self.clock.now_ms();
         let known;
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let before = state.failing.get(server).copied();
             // Of requests that were under way together, one failure counts.
             if before.is_some_and(|before| before.last_try >= began) {
@@ -210,7 +211,7 @@ impl Destinations {
 
     /// Counts a failing name as a server's; `false` if it does not fail any more.
     fn raise(&self, server: &ServerName) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let Some(failing) = state.failing.get(server).copied() else { return false };
         state.raise(server, failing);
         true
@@ -244,7 +245,7 @@ impl Destinations {
     /// The next server that is worth trying again. Each is told once, to one caller.
     pub(super) async fn came_back(&self) -> CameBack {
         loop {
-            let wait = match self.state().next_back(self.clock.now_ms()) {
+            let wait = match self.state.lock().next_back(self.clock.now_ms()) {
                 Ok(came_back) => return came_back,
                 Err(wait) => wait,
             };
@@ -263,7 +264,7 @@ impl Destinations {
 
     /// The server is up. Retries of deliveries that it was up during already end only once it takes one (`delivered`).
     fn forget(&self, server: &ServerName, delivered: bool) -> Option<Failing> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(heard_from) = state.delivering.get_mut(server) {
             *heard_from = true;
         }
@@ -293,7 +294,7 @@ impl Destinations {
     async fn write(self: &Arc<Self>, server: &ServerName) {
         let (this, server_name) = (Arc::clone(self), server.clone());
         let written = self.db.write(move |tx| {
-            let failing = this.state().failing.get(&server_name).copied();
+            let failing = this.state.lock().failing.get(&server_name).copied();
             match failing {
                 None => destinations::set_working(tx, server_name.as_str()),
                 Some(Failing { since, last_try, interval, .. }) => destinations::set_failing(
@@ -311,10 +312,6 @@ impl Destinations {
         if let Err(error) = written {
             tracing::warn!("cannot record how {server} fares: {error}");
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

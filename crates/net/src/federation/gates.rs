@@ -1,8 +1,9 @@
 //! At most so many at once for each name.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lets at most so many in at once for each name. What stands here for a name is gone when nobody is in or waits.
@@ -40,7 +41,7 @@ impl Gates {
     }
 
     fn semaphore(&self, name: &str) -> Arc<Semaphore> {
-        let mut names = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.by_name.lock();
         if let Some(semaphore) = names.semaphores.get(name).and_then(Weak::upgrade) {
             return semaphore;
         }
@@ -87,7 +88,7 @@ mod tests {
         for number in 0..10_000 {
             assert!(poll(pin!(gates.enter(&number.to_string()))).is_some());
         }
-        assert!(gates.by_name.lock().unwrap().semaphores.len() <= 65);
+        assert!(gates.by_name.lock().semaphores.len() <= 65);
         assert!(poll(pin!(gates.enter("held"))).is_none());
         drop(held);
     }

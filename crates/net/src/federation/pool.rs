@@ -1,14 +1,15 @@
 //! Open connections: a bound on how many there are, and those that wait for another request.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -60,7 +61,7 @@ impl Pool {
             return Some(permit);
         }
         let _waiting = Waiting::new(&self.waiting);
-        self.idle().remove_oldest();
+        self.idle.lock().remove_oldest();
         // Nobody closes the semaphore.
         Arc::clone(&self.slots).acquire_owned().await.ok()
     }
@@ -68,7 +69,7 @@ impl Pool {
     /// An idle connection to `server`, the one used last.
     pub(super) async fn take(&self, server: &ServerName) -> Option<Sender> {
         loop {
-            let mut sender = self.idle().take(server)?;
+            let mut sender = self.idle.lock().take(server)?;
             if sender.ready().await.is_ok() {
                 return Some(sender);
             }
@@ -79,10 +80,10 @@ impl Pool {
     pub(super) fn put(&self, server: ServerName, sender: Sender) {
         if self.waiting.load(Ordering::Relaxed) == 0 && !sender.is_closed() {
             let since = self.clock.monotonic();
-            self.idle().put(server, sender, since);
+            self.idle.lock().put(server, sender, since);
             // Somebody may have begun to wait meanwhile, and have found nothing idle.
             if self.waiting.load(Ordering::Relaxed) > 0 {
-                self.idle().remove_oldest();
+                self.idle.lock().remove_oldest();
             }
         }
     }
@@ -92,12 +93,8 @@ impl Pool {
         loop {
             self.clock.sleep(IDLE_TIME / 2).await;
             let now = self.clock.monotonic();
-            self.idle().remove_older_than(now.saturating_sub(IDLE_TIME));
+            self.idle.lock().remove_older_than(now.saturating_sub(IDLE_TIME));
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

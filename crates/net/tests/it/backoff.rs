@@ -280,11 +280,11 @@ async fn an_answer_during_a_delivery_shows_that_the_server_is_up() {
     world.settings.retries.long = 2;
     let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
-    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let may_go_on = parking_lot::Mutex::new(may_go_on);
     let at = Server::start(&world.authority, &["a.example"], move |seen| match seen.path.as_str() {
         "/delivery" => {
             arrived.send(()).unwrap();
-            tokio::task::block_in_place(|| may_go_on.lock().unwrap().recv().unwrap());
+            tokio::task::block_in_place(|| may_go_on.lock().recv().unwrap());
             status(503, "{}")
         }
         _ => json("{}"),

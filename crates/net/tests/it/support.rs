@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use plexus_base::{Clock, Random};
 use plexus_net::dns::{Lookup, Resolve, Service};
 use plexus_net::federation::{Backoff, FederationParts, FederationSettings, FederationSetupError, Retries};
@@ -132,7 +133,7 @@ impl Server {
     }
 
     pub fn seen(&self) -> Vec<Seen> {
-        self.record.seen.lock().unwrap().clone()
+        self.record.seen.lock().clone()
     }
 
     /// The paths asked for, in order.
@@ -188,7 +189,7 @@ async fn answer(
         headers: parts.headers,
         body: body.collect().await?.to_bytes(),
     };
-    record.seen.lock().unwrap().push(seen.clone());
+    record.seen.lock().push(seen.clone());
     Ok(handler(&seen))
 }
 
@@ -204,28 +205,28 @@ pub struct Names {
 
 impl Names {
     pub fn host(&self, host_port: &str, address: SocketAddr) {
-        self.addresses.lock().unwrap().insert(host_port.to_owned(), address);
+        self.addresses.lock().insert(host_port.to_owned(), address);
     }
 
     pub fn every_host(&self, address: SocketAddr) {
-        *self.default.lock().unwrap() = Some(address);
+        *self.default.lock() = Some(address);
     }
 
     pub fn service(&self, name: &str, priority: u16, target: &str, port: u16) {
         let service = Service { priority, weight: 0, port, target: target.to_owned() };
-        self.services.lock().unwrap().entry(name.to_owned()).or_default().push(service);
+        self.services.lock().entry(name.to_owned()).or_default().push(service);
     }
 }
 
 impl Resolve for Names {
     fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a, Vec<SocketAddr>> {
-        let known = self.addresses.lock().unwrap().get(&format!("{host}:{port}")).copied();
-        let found = known.or(*self.default.lock().unwrap());
+        let known = self.addresses.lock().get(&format!("{host}:{port}")).copied();
+        let found = known.or(*self.default.lock());
         Box::pin(async move { Ok(found.into_iter().collect()) })
     }
 
     fn services<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<Service>> {
-        let found = self.services.lock().unwrap().get(name).cloned().unwrap_or_default();
+        let found = self.services.lock().get(name).cloned().unwrap_or_default();
         Box::pin(async move { Ok(found) })
     }
 }

@@ -3,8 +3,9 @@
 //! (`search`), so that a server that does not answer holds up nothing but its own events.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::rules::RoomVersion;
@@ -57,7 +58,7 @@ impl Default for Lanes {
 
 impl Lanes {
     pub(super) fn busy(&self) -> MutexGuard<'_, Busy> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(super) fn one_has_ended(&self) {

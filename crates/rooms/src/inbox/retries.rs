@@ -2,9 +2,10 @@
 //! the server that has it may be reached again, or be asked for one more state. Meanwhile they keep nobody waiting.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_store::repo::received::Staged;
 use plexus_store::{DbError, RoomNid, repo};
 use tokio::sync::Notify;
@@ -59,9 +60,9 @@ impl Inbox {
             let now = clock.monotonic();
             if wake_at.is_some_and(|at| at <= now) {
                 wake_at = None;
-                let stalled = std::mem::take(&mut *self.stalled());
+                let stalled = std::mem::take(&mut *self.lanes.retries.stalled.lock());
                 stalled.into_iter().for_each(|room| self.wake(room, None));
-            } else if wake_at.is_none() && !self.stalled().is_empty() {
+            } else if wake_at.is_none() && !self.lanes.retries.stalled.lock().is_empty() {
                 wake_at = Some(now + STALLED_PAUSE);
             }
             let pause = due.into_iter().chain(wake_at.map(|at| at.saturating_sub(now))).min();
@@ -78,14 +79,10 @@ impl Inbox {
         }
     }
 
-    fn stalled(&self) -> std::sync::MutexGuard<'_, BTreeSet<RoomNid>> {
-        self.lanes.retries.stalled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Has a room looked at again in which staged events cannot be placed because the database fails.
     pub(super) fn stalls(&self, room: RoomNid, why: &ReceiveError) {
         tracing::warn!(room, "staged events wait for {} s: {why}", STALLED_PAUSE.as_secs());
-        self.stalled().insert(room);
+        self.lanes.retries.stalled.lock().insert(room);
         self.lanes.retries.more.notify_one();
     }
 

@@ -2,9 +2,10 @@
 //! user to be in the room until it is sent a leave.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -59,7 +60,7 @@ impl RemoteJoins {
     /// Waits for the user's other joins of the room to end.
     pub async fn of(&self, room: &RoomId, user: &UserId) -> OwnedMutexGuard<UserJoins> {
         let joins = {
-            let mut of_user = self.of_user.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut of_user = self.of_user.lock();
             let is_used = |joins: &SharedJoins| Arc::strong_count(joins) > 1;
             of_user.retain(|_, joins| is_used(joins) || joins.try_lock().is_ok_and(|it| !it.accepted_by.is_empty()));
             if of_user.len() >= MAX_REMEMBERED {

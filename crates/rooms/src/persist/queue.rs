@@ -1,8 +1,9 @@
 //! What waits for the persister, in the order in which it came.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_store::{DbError, Position};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -79,7 +80,7 @@ impl Queue {
     pub async fn wait(&self) -> bool {
         loop {
             {
-                let waiting = self.lock();
+                let waiting = self.waiting.lock();
                 if !waiting.requests.is_empty() {
                     return true;
                 }
@@ -94,7 +95,7 @@ impl Queue {
     /// Takes the next batch: what waits now. Nothing is won by waiting for more, not even where a commit costs much: while one
     /// batch is written, the next comes together.
     pub fn take(&self) -> Vec<Request> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.requests.front().is_some_and(|first| first.alone) {
             return waiting.requests.pop_front().into_iter().collect();
         }
@@ -104,7 +105,7 @@ impl Queue {
 
     /// Puts requests back, before all others and in their order.
     pub fn put_back(&self, requests: Vec<Request>, alone: bool) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         for mut request in requests.into_iter().rev() {
             request.alone |= alone;
             waiting.requests.push_front(request);
@@ -115,16 +116,12 @@ impl Queue {
 
     /// Ends [`Queue::wait`] once everything is taken.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.waiting.lock().closed = true;
         self.rung.notify_one();
     }
 
     fn push(&self, request: Request) {
-        self.lock().requests.push_back(request);
+        self.waiting.lock().requests.push_back(request);
         self.rung.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,9 @@
 //! memory, by what it answers or does not answer.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_net::federation::FederationError;
 use plexus_protocol::id::ServerName;
@@ -106,7 +106,7 @@ impl ToldLimits {
     /// # Errors
     /// When there have been enough for now: how long to wait.
     pub fn take(&self, (room, server): (RoomNid, &ServerName), events: usize, now: Duration) -> Result<(), Duration> {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         if full_at.len() >= MOST_REMEMBERED {
             full_at.retain(|_, at| *at > now);
         }
@@ -129,7 +129,7 @@ impl ToldLimits {
     /// Counts what a state was larger than expected.
     pub fn add(&self, (room, server): (RoomNid, &ServerName), expected: usize, events: usize) {
         let more = cost(events).saturating_sub(cost(expected));
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         for name in [server.as_str(), ""] {
             if let Some(at) = full_at.get_mut(&(room, name.to_owned())) {
                 *at += more;
@@ -188,6 +188,6 @@ mod tests {
                 Ok(())
             );
         }
-        assert!(limits.full_at.lock().unwrap().len() <= MOST_REMEMBERED + 2);
+        assert!(limits.full_at.lock().len() <= MOST_REMEMBERED + 2);
     }
 }

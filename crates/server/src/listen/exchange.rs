@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::BoxError;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
 use plexus_base::long_poll::PolledConnection;
 use plexus_base::{Clock, Shutdown};
 
@@ -155,12 +156,12 @@ pub struct UnreadBody {
 impl UnreadBody {
     /// Whether something is left.
     pub fn is_some(&self) -> bool {
-        self.lock().is_some()
+        self.body.lock().is_some()
     }
 
     /// Reads and drops what is left, if it is little and comes soon. Whether the next request can follow.
     pub async fn skip(&self) -> bool {
-        let Some(mut body) = self.lock().take() else { return true };
+        let Some(mut body) = self.body.lock().take() else { return true };
         if body.size_hint().upper().is_none_or(|left| left > MAX_SKIPPED_BYTES) {
             return false;
         }
@@ -177,10 +178,6 @@ impl UnreadBody {
             skipped = skipped => skipped,
             () = self.clock.sleep(SKIP_TIMEOUT) => false,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -240,7 +237,7 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         let rest = self.body.take().filter(|body| !body.is_end_stream());
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = rest;
+        *self.rest.lock() = rest;
     }
 }
 

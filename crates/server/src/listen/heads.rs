@@ -10,10 +10,11 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Tells a [`HeadGuard`] how long the body is of the request that has been parsed.
@@ -29,11 +30,11 @@ enum Length {
 impl BodyLengths {
     /// The head of a request has been parsed; `None` stands for a body whose end only its parser sees.
     pub fn parsed(&self, length: Option<u64>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(length.map_or(Length::Unknown, Length::Known));
+        *self.0.lock() = Some(length.map_or(Length::Unknown, Length::Known));
     }
 
     fn take(&self) -> Option<Length> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

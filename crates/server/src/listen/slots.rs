@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::rate_limiter::{is_shared_by_many, network};
 use plexus_base::{Clock, Shutdown};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -124,10 +125,6 @@ impl Slots {
         Arc::new(Self { limits, clock, free, table: Mutex::default(), queued: Notify::new() })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A slot for a connection, as soon as there is one; `None` when `address` has as many as it may have. Without an
     /// address (a unix socket, a proxy) only the total counts.
     pub async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
@@ -140,7 +137,7 @@ impl Slots {
 
     fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Counted> {
         if let Some(address) = address {
-            let mut table = self.table();
+            let mut table = self.table.lock();
             let open = table.of_address.entry(address).or_default();
             if *open >= self.limits.of_one_address {
                 return None;
@@ -156,7 +153,7 @@ impl Slots {
                 return Some(permit);
             }
             let now = self.clock.monotonic();
-            let made = self.table().make_room(now);
+            let made = self.table.lock().make_room(now);
             // Who was asked may have much left to send, or have begun another request.
             let patience = async {
                 match made {
@@ -190,7 +187,7 @@ struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
-        let mut table = self.slots.table();
+        let mut table = self.slots.table.lock();
         if let Some(open) = table.of_address.get_mut(&address) {
             *open -= 1;
             if *open == 0 {
@@ -221,13 +218,9 @@ struct Use {
 }
 
 impl Slot {
-    fn use_of(&self) -> MutexGuard<'_, Use> {
-        self.use_of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Changes the requests in progress, and with them whether the connection may be asked to make room.
     fn change(&self, change: impl FnOnce(&mut Use)) {
-        let mut use_of = self.use_of();
+        let mut use_of = self.use_of.lock();
         let before = (use_of.requests == 0, use_of.requests == use_of.waiting, use_of.queued.is_some());
         change(&mut use_of);
         let (idle, waiting) = (use_of.requests == 0, use_of.requests == use_of.waiting);
@@ -235,7 +228,7 @@ impl Slot {
             return;
         }
         let slots = &self.counted.slots;
-        let mut table = slots.table();
+        let mut table = slots.table.lock();
         if let Some(queued) = use_of.queued.take() {
             table.remove(queued);
         }
@@ -278,7 +271,7 @@ impl Slot {
 
     /// Whether a request is in progress.
     pub fn is_busy(&self) -> bool {
-        self.use_of().requests > 0
+        self.use_of.lock().requests > 0
     }
 
     /// Waits until the connection has to make room for another.
@@ -289,8 +282,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(queued) = self.use_of().queued.take() {
-            self.counted.slots.table().remove(queued);
+        if let Some(queued) = self.use_of.lock().queued.take() {
+            self.counted.slots.table.lock().remove(queued);
         }
     }
 }
@@ -357,7 +350,7 @@ mod tests {
         assert!(now(slots.admit(None)).unwrap().is_some());
         drop(first);
         assert!(now(slots.admit(Some(one))).unwrap().is_some());
-        assert_eq!(slots.table().of_address.len(), 1, "what has ended leaves nothing behind");
+        assert_eq!(slots.table.lock().of_address.len(), 1, "what has ended leaves nothing behind");
     }
 
     #[test]
@@ -389,7 +382,7 @@ mod tests {
         first.begin_request();
         assert!(now(first.must_end()).is_some() && first.is_busy());
         first.end_request();
-        assert!(first.use_of().queued.is_none() && slots.table().idle.len() == 1, "it is not asked again");
+        assert!(first.use_of.lock().queued.is_none() && slots.table.lock().idle.len() == 1, "it is not asked again");
         assert!(now(second.must_end()).is_none());
         slots.clock.advance(PATIENCE);
         assert!(waiting.as_mut().poll(&mut context).is_pending());
@@ -425,7 +418,7 @@ mod tests {
         drop(first);
         assert!(waiting.as_mut().poll(&mut context).is_ready());
         drop((second, third));
-        assert!(slots.table().waiting.is_empty() && slots.table().idle.len() <= 1);
+        assert!(slots.table.lock().waiting.is_empty() && slots.table.lock().idle.len() <= 1);
     }
 
     #[test]
@@ -458,6 +451,6 @@ mod tests {
         assert!(now(second.must_end()).is_some());
         drop(second);
         assert!(waiting.as_mut().poll(&mut context).is_ready());
-        assert!(slots.table().idle.len() <= 1);
+        assert!(slots.table.lock().idle.len() <= 1);
     }
 }

@@ -24,7 +24,7 @@ mod transactions;
 mod unread;
 mod values;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -35,6 +35,7 @@ use axum::routing::any;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::StatusCode;
+use parking_lot::Mutex;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::event::{Pdu, hash, redact};
 use plexus_protocol::json::Object;
@@ -68,7 +69,7 @@ impl Liar {
         let told = Arc::clone(&answers);
         let answer = async move |request: Request<Body>| -> Response {
             let uri = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-            let mut answers = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut answers = told.lock();
             let nothing = || (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":""}"#).into_response();
             answers.as_mut().and_then(|answer| answer(&uri)).unwrap_or_else(nothing)
         };
@@ -78,7 +79,7 @@ impl Liar {
 
     /// From now on it answers what `answer` says.
     fn answers(&self, answer: impl FnMut(&str) -> Option<Response> + Send + 'static) {
-        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(answer));
+        *self.answers.lock() = Some(Box::new(answer));
     }
 
     /// How often it was asked for something whose path contains `part`.

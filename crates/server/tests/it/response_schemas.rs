@@ -10,9 +10,10 @@ mod reading;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::Method;
+use parking_lot::Mutex;
 use plexus_testkit::{Answer, Specification, TestPlace, TestServer, TestUser, places};
 use serde_json::{Value, json};
 
@@ -63,7 +64,7 @@ impl Stage {
         let findings: Arc<Mutex<Findings>> = Arc::default();
         let (seen, specification) = (Arc::clone(&findings), Arc::clone(specification));
         server.inspect(Arc::new(move |method, path, answer| {
-            let mut findings = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut findings = seen.lock();
             findings.add(&specification, method, path, answer);
         }));
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
@@ -159,7 +160,7 @@ async fn clients_get_the_answers_that_are_specified() {
         keys::use_all(&stage).await;
         media::use_all(&stage).await;
         accounts::leave(&stage).await;
-        let findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let findings = findings.lock();
         findings.assert_complete(&specification, NOT_EXERCISED);
     }
 }
@@ -170,7 +171,7 @@ async fn servers_get_the_answers_that_are_specified() {
     for place in places() {
         let (stage, findings) = Stage::on(place, &specification).await;
         federation::use_all(&stage).await;
-        let findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let findings = findings.lock();
         findings.assert_complete(&specification, NOT_EXERCISED_BETWEEN_SERVERS);
     }
 }

@@ -4,8 +4,9 @@
 //! What a quiet server reads it reads through one connection, and the others hold nothing.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::DbError;
@@ -51,7 +52,7 @@ impl ReadQueue {
     }
 
     fn add(&self, waiting: Waiting) -> Result<(), DbError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err(DbError::Closed);
         }
@@ -67,7 +68,7 @@ impl ReadQueue {
     /// The next closure for a reader, which waits for it; `None`: there will be none.
     pub fn next(&self, reader: usize) -> Option<Box<dyn Job>> {
         let bell = self.bells.get(reader)?;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(waiting) = state.waiting.pop_front() {
                 return Some(waiting.job);
@@ -78,19 +79,17 @@ impl ReadQueue {
             if !state.idle.contains(&reader) {
                 state.idle.push(reader);
             }
-            state = bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+            bell.wait(&mut state);
         }
     }
 
     /// What was handed over before is still run.
     pub fn close(&self) {
         self.places.close();
-        self.lock().closed = true;
-        self.bells.iter().for_each(Condvar::notify_one);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().closed = true;
+        for bell in &self.bells {
+            bell.notify_one();
+        }
     }
 }
 
@@ -118,7 +117,7 @@ mod tests {
     }
 
     fn wait_for_idle(queue: &ReadQueue) {
-        while queue.lock().idle.len() < READERS {
+        while queue.state.lock().idle.len() < READERS {
             thread::yield_now();
         }
     }

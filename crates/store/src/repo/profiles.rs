@@ -1,7 +1,8 @@
 //! Profile fields of local users.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -66,11 +67,11 @@ impl ProfileCache {
         if let Some(fields) = self.0.cache.get(user_id) {
             return Ok(fields);
         }
-        let changes = *self.0.changes();
+        let changes = *self.0.changes.lock();
         let user_id = user_id.to_owned();
         let (user_id, fields) = db.read(move |tx| all(tx, &user_id).map(|fields| (user_id, fields))).await?;
         let fields = Fields::from(fields);
-        let now = self.0.changes();
+        let now = self.0.changes.lock();
         if *now == changes {
             self.0.cache.insert(user_id, Arc::clone(&fields));
         }
@@ -111,18 +112,14 @@ impl ProfileCache {
     fn forget_after_commit(&self, tx: &mut Tx<'_>, user_id: &str) {
         let (inner, user_id) = (Arc::clone(&self.0), user_id.to_owned());
         tx.after_commit(move || {
-            let mut changes = inner.changes();
+            let mut changes = inner.changes.lock();
             *changes += 1;
             inner.cache.remove(&user_id);
         });
     }
 }
 
-impl Inner {
-    fn changes(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Inner {}
 
 /// All fields of a user, as the transaction sees them, as far as they can be read: name and JSON value, by name.
 pub fn all(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<(String, String)>, DbError> {

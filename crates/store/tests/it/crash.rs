@@ -2,8 +2,9 @@
 //! updated by what commits, agrees with the database.
 
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_store::{Database, DbError, Options, Position, first};
 use plexus_testkit::postgres::{Cluster, USER, cluster};
 use serde_json::json;
@@ -30,7 +31,7 @@ async fn write(db: &Database, memory: &Arc<Mutex<Vec<Position>>>) -> Result<Posi
     db.write(move |tx| {
         let position = tx.next_position()?;
         tx.execute("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
-        tx.after_commit(move || memory.lock().unwrap().push(position));
+        tx.after_commit(move || memory.lock().push(position));
         Ok(position)
     })
     .await
@@ -77,7 +78,7 @@ async fn nothing_acknowledged_is_lost_when_postgresql_crashes() {
     let lost: Vec<_> = told.iter().filter(|position| !stored.contains(position)).collect();
     assert!(lost.is_empty(), "acknowledged, but lost: {lost:?}");
     assert_eq!(stored, (1..=db.committed()).collect::<Vec<_>>());
-    assert_eq!(*memory.lock().unwrap(), stored);
+    assert_eq!(*memory.lock(), stored);
     assert!(told.len() > CRASHES * WRITERS, "only {} writes were acknowledged", told.len());
     db.close().await;
 }

@@ -1,8 +1,9 @@
 //! Group commit: closures that wait together are committed together, and fail alone.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 
+use parking_lot::Mutex;
 use plexus_store::{Change, CommitListener, Database, DbError, OpenError, Position, Tx, first};
 use plexus_testkit::databases;
 
@@ -93,7 +94,7 @@ struct Follower {
 
 impl CommitListener for Follower {
     fn apply(&self, changes: &[Change]) {
-        let db = self.db.lock().unwrap();
+        let db = self.db.lock();
         for change in changes {
             let before = self.applied.swap(change.position(), Ordering::SeqCst);
             assert_eq!(change.position(), before + 1, "changes come in order and without gaps");
@@ -103,7 +104,7 @@ impl CommitListener for Follower {
     }
 
     fn published(&self, position: Position, changes: &[Change]) {
-        let committed = self.db.lock().unwrap().as_ref().map(Database::committed).unwrap();
+        let committed = self.db.lock().as_ref().map(Database::committed).unwrap();
         assert_eq!(committed, position);
         assert_eq!(changes.last().map(Change::position), Some(position));
         self.published.store(position, Ordering::SeqCst);
@@ -133,13 +134,13 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
                     let position = db
                         .write(move |tx| {
                             let position = note(tx, "x")?;
-                            tx.after_commit(move || cache.lock().unwrap().push(position));
+                            tx.after_commit(move || cache.lock().push(position));
                             Ok::<_, DbError>(position)
                         })
                         .await
                         .unwrap();
                     assert!(db.committed() >= position, "an answer comes after publication");
-                    assert!(memory.lock().unwrap().contains(&position));
+                    assert!(memory.lock().contains(&position));
                 }
             }));
         }
@@ -166,11 +167,11 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
             task.await.unwrap();
         }
         let expected: Vec<i64> = (1..=WRITERS * EACH).collect();
-        assert_eq!(*memory.lock().unwrap(), expected);
+        assert_eq!(*memory.lock(), expected);
         db.close().await;
         assert_eq!(follower.applied.load(Ordering::SeqCst), WRITERS * EACH);
         assert_eq!(follower.published.load(Ordering::SeqCst), WRITERS * EACH);
-        *follower.db.lock().unwrap() = None;
+        *follower.db.lock() = None;
     }
 }
 
@@ -191,7 +192,7 @@ async fn what_follows_a_commit_comes_before_what_is_written_next() {
         };
         let done = move |result: Result<Position, DbError>| {
             assert!(store.committed() >= 1, "it is called after the commit");
-            committed.lock().unwrap().push(result.unwrap());
+            committed.lock().push(result.unwrap());
         };
         db.write_then(closure, done).await.unwrap();
         tokio::task::block_in_place(|| has_begun.recv()).unwrap();
@@ -199,18 +200,18 @@ async fn what_follows_a_commit_comes_before_what_is_written_next() {
         let failing = |_: &mut Tx<'_>| Err::<(), _>(DbError::bad_data("test", "on purpose"));
         let refused = move |result: Result<(), DbError>| {
             assert!(matches!(result, Err(DbError::BadData { .. })));
-            failed.lock().unwrap().push(-1);
+            failed.lock().push(-1);
         };
         db.write_then(failing, refused).await.unwrap();
         let seen = Arc::clone(&ended);
-        let next = db.write(move |_| Ok::<_, DbError>(seen.lock().unwrap().clone()));
+        let next = db.write(move |_| Ok::<_, DbError>(seen.lock().clone()));
         let go_on = async move { go_on.send(()).unwrap() };
         let (seen, ()) = tokio::join!(next, go_on);
         assert_eq!(seen.unwrap()[0], 1);
         db.write_then(|_| Ok::<_, DbError>(()), |_| panic!("on purpose")).await.unwrap();
         assert_eq!(db.read(notes).await.unwrap(), ["first"]);
         db.write(|tx| note(tx, "the writer goes on")).await.unwrap();
-        assert_eq!(*ended.lock().unwrap(), [1, -1]);
+        assert_eq!(*ended.lock(), [1, -1]);
         db.close().await;
     }
 }

@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use plexus_store::{Database, DbError, Options, Position, Tx, first};
 use plexus_testkit::TestPlace;
 use serde_json::json;
@@ -46,7 +47,7 @@ impl Proxy {
                     continue;
                 }
                 let server = UnixStream::connect(&target).unwrap();
-                open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                open.lock().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (mode, flights) = (Arc::clone(&mode), Arc::clone(&flights));
                 std::thread::spawn(move || forward(&client, &server, &mode, &flights));
             }
@@ -60,7 +61,7 @@ impl Proxy {
 
     /// Breaks every connection there is.
     fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
+        for stream in self.open.lock().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -147,7 +148,7 @@ impl Fixture {
             .write(move |tx| {
                 let position = tx.next_position()?;
                 tx.execute("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
-                tx.after_commit(move || memory.lock().unwrap().push(position));
+                tx.after_commit(move || memory.lock().push(position));
                 Ok(position)
             })
             .await
@@ -160,7 +161,7 @@ impl Fixture {
             .write(move |tx| {
                 let position = tx.next_position()?;
                 tx.execute_later("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
-                tx.after_commit(move || memory.lock().unwrap().push(position));
+                tx.after_commit(move || memory.lock().push(position));
                 Ok(position)
             })
             .await
@@ -172,7 +173,7 @@ impl Fixture {
     }
 
     fn memory(&self) -> Vec<Position> {
-        self.memory.lock().unwrap().clone()
+        self.memory.lock().clone()
     }
 }
 
@@ -199,7 +200,7 @@ async fn a_connection_lost_inside_a_closure_stores_nothing() {
         .db
         .write(move |tx| {
             tx.execute("INSERT INTO notes (position) VALUES (99)", &[])?;
-            for stream in open.lock().unwrap().drain(..) {
+            for stream in open.lock().drain(..) {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             tx.execute("INSERT INTO notes (position) VALUES (100)", &[])
@@ -245,7 +246,7 @@ async fn a_connection_lost_between_a_statement_and_what_comes_of_it_stores_nothi
             // Answered: the transaction has begun, so nothing of it may be sent again.
             tx.query("SELECT position FROM notes", &[], first::<i64>)?;
             let later = tx.execute_later("INSERT INTO notes (position) VALUES (99)", &[])?;
-            for stream in open.lock().unwrap().drain(..) {
+            for stream in open.lock().drain(..) {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             tx.execute_later("INSERT INTO notes (position) VALUES (100)", &[])?;

@@ -89,7 +89,7 @@ fn make(rooms: &Rooms, user: &str, membership: &str) -> Result<Response, Refusal
     let mut event: Value = serde_json::from_str(&event.to_json()).map_err(|_| Refusal("M_UNKNOWN"))?;
     let last = room.ways().prev_events;
     if last > 1 {
-        event["prev_events"] = json!(room.log().last_ids(last));
+        event["prev_events"] = json!(room.log.lock().last_ids(last));
     }
     Ok(json!({ "room_version": room.version().as_str(), "event": event }).to_string().into_response())
 }
@@ -128,7 +128,7 @@ fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -
     let creator = room.creator();
     let only_member = omits.then_some(creator.as_str());
     let (mut told, servers) = {
-        let mut log = room.log();
+        let mut log = room.log.lock();
         let mut servers = log.servers();
         servers.extend(ways.other_servers);
         log.hand_in(&join);
@@ -165,7 +165,7 @@ async fn told(rooms: &Rooms, event: &str) -> Result<Arc<HostedRoom>, Refusal> {
     // The room outlives its answers.
     let _ = room.state_is_told.subscribe().wait_for(|told| *told).await;
     let ways = room.ways();
-    let refuses = ways.refuses_state || (ways.refuses_state_at_joins && room.log().joins_others(event));
+    let refuses = ways.refuses_state || (ways.refuses_state_at_joins && room.log.lock().joins_others(event));
     if refuses && rooms.is_host { Err(Refusal("M_NOT_FOUND")) } else { Ok(room) }
 }
 
@@ -175,7 +175,7 @@ async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respon
     let mut ways = room.ways();
     room.set_ways(|now| ways.states_break_off = now.states_break_off.take());
     let mut told = {
-        let log = room.log();
+        let log = room.log.lock();
         let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
         log.before(at, None, true)
     };
@@ -186,7 +186,7 @@ async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respon
 async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let id = asked.get("event_id").map_or("", String::as_str);
     let room = told(&rooms, id).await?;
-    let log = room.log();
+    let log = room.log.lock();
     let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
     Ok(json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids }).to_string().into_response())
@@ -194,7 +194,7 @@ async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Re
 
 async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let log = room.log();
+    let log = room.log.lock();
     let (_, event) = log.find(&id).ok_or(Refusal("M_NOT_FOUND"))?;
     let event: Value = serde_json::from_slice(&event.json).map_err(|_| Refusal("M_UNKNOWN"))?;
     Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
@@ -219,7 +219,7 @@ async fn near(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respons
 
 async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, String)>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
-    let log = room.log();
+    let log = room.log.lock();
     let (at, _) = log.find(&id).ok_or(Refusal("M_NOT_FOUND"))?;
     let chain = log.auth_chain(at);
     let chain: Vec<&str> = chain.iter().filter_map(|event| std::str::from_utf8(event).ok()).collect();
@@ -260,7 +260,7 @@ impl HostedRoom {
         if self.ways().refuses_history {
             return Err(Refusal("M_NOT_FOUND"));
         }
-        let events = self.log().back_from(from, known, limit);
+        let events = self.log.lock().back_from(from, known, limit);
         events.iter().map(|event| serde_json::from_slice(event).map_err(|_| Refusal("M_UNKNOWN"))).collect()
     }
 }

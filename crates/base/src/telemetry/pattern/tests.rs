@@ -1,6 +1,7 @@
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -11,7 +12,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Written {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(text);
+        self.0.lock().extend_from_slice(text);
         Ok(text.len())
     }
 
@@ -29,7 +30,7 @@ fn written(format: &str, date_format: Option<&str>, log: impl FnOnce()) -> Strin
     let layer = fmt::layer().with_writer(move || writer.clone()).event_format(format);
     let subscriber = tracing_subscriber::registry().with(RequestIds).with(layer);
     tracing::subscriber::with_default(subscriber, log);
-    let bytes = written.0.lock().expect("not poisoned").clone();
+    let bytes = written.0.lock().clone();
     String::from_utf8(bytes).expect("text")
 }
 

@@ -2,9 +2,10 @@
 //! refused when too many of its requests wait.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_base::config::FederationLimits;
 use plexus_protocol::id::ServerName;
@@ -49,7 +50,7 @@ impl OriginLimits {
 
     /// Refuses when too many requests of `origin` wait already, without counting one more.
     pub(super) fn check_room(&self, origin: &ServerName) -> Result<(), ApiError> {
-        match self.origins().get(origin) {
+        match self.origins.lock().get(origin) {
             Some(requests) if requests.waiting >= self.limits.reject_limit.max(1) => Err(self.refused()),
             _ => Ok(()),
         }
@@ -75,7 +76,7 @@ impl OriginLimits {
     fn arrives(&self, origin: &ServerName, delayed: bool) -> Result<(bool, Arc<Semaphore>), ApiError> {
         let now = self.clock.monotonic();
         let window = Duration::from_millis(self.limits.window_size.into());
-        let mut origins = self.origins();
+        let mut origins = self.origins.lock();
         if origins.len() >= SWEEP_AT && !origins.contains_key(origin) {
             origins.retain(|_, requests| !requests.is_idle(now.saturating_sub(window)));
         }
@@ -95,10 +96,6 @@ impl OriginLimits {
         requests.waiting += 1;
         Ok((sleeps, Arc::clone(&requests.at_once)))
     }
-
-    fn origins(&self) -> MutexGuard<'_, HashMap<ServerName, Requests>> {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Requests {
@@ -117,7 +114,7 @@ impl Requests {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(requests) = self.limits.origins().get_mut(self.origin) {
+        if let Some(requests) = self.limits.origins.lock().get_mut(self.origin) {
             requests.waiting = requests.waiting.saturating_sub(1);
         }
     }
@@ -204,6 +201,6 @@ mod tests {
             let server = ServerName::try_from(format!("s{number}.example")).unwrap();
             assert!(has_its_turn(pin!(limits.turn(&server, true))));
         }
-        assert!(limits.origins().len() <= SWEEP_AT + 1);
+        assert!(limits.origins.lock().len() <= SWEEP_AT + 1);
     }
 }

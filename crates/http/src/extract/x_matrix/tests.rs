@@ -1,7 +1,7 @@
 //! Which requests are taken for whose.
 
+use parking_lot::Mutex;
 use std::future::ready;
-use std::sync::Mutex;
 
 use axum::middleware::from_fn_with_state;
 use http_body_util::BodyExt as _;
@@ -41,7 +41,7 @@ impl OtherServers for Known {
     }
 
     fn heard_from(&self, server: &ServerName) {
-        self.heard_from.lock().unwrap().push(server.to_string());
+        self.heard_from.lock().push(server.to_string());
     }
 }
 
@@ -104,7 +104,7 @@ async fn put_with(headers: &[String], body: &str) -> Answer {
     let answer = router.oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
-    let heard_from = known.heard_from.lock().unwrap().clone();
+    let heard_from = known.heard_from.lock().clone();
     Answer { status, body: serde_json::from_slice(&body).unwrap(), heard_from }
 }
 

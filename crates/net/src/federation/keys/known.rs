@@ -1,9 +1,10 @@
 //! The keys in memory, and which ones were looked for in vain.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::event::sign::{KnownKey, PublicKey};
 use plexus_store::repo::server_keys::StoredServerKey;
@@ -81,7 +82,7 @@ impl Memory {
 
     /// Adds keys of one server; one that a response with a later `valid_until_ts` told of stays as it is.
     pub(super) fn add(&self, server: &str, keys: &[StoredServerKey]) {
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _adding = self.adding.lock();
         let mut all = self.of(server).map(|known| ServerKeys::clone(&known)).unwrap_or_default();
         for stored in keys {
             // A row that holds no key can be of no use.

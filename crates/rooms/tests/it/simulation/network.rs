@@ -1,9 +1,10 @@
 //! Servers, and the network between them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_base::{Clock, Random};
 use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
@@ -79,13 +80,9 @@ impl Network {
         self.servers.get().expect("set at once")
     }
 
-    fn way(&self) -> std::sync::MutexGuard<'_, Way> {
-        self.way.lock().unwrap()
-    }
-
     /// Nothing is on its way, nobody cut off.
     pub fn begin(&self) {
-        let mut way = self.way();
+        let mut way = self.way.lock();
         way.parcels.clear();
         way.cut.clear();
         way.absent.clear();
@@ -93,21 +90,21 @@ impl Network {
 
     /// Whether a server was out of the room for a while.
     pub fn was_absent(&self, server: &Server) -> bool {
-        self.way().absent.contains(&server.name)
+        self.way.lock().absent.contains(&server.name)
     }
 
     pub fn cut(&self, random: &Random) {
         let server = random.below(self.servers().len() as u64) as usize;
-        self.way().cut.insert(server);
+        self.way.lock().cut.insert(server);
     }
 
     pub fn heal(&self) {
-        self.way().cut.clear();
+        self.way.lock().cut.clear();
     }
 
     fn reaches(&self, from: &ServerName, to: &ServerName) -> Result<Arc<Server>, FederationError> {
         let at = |name: &ServerName| self.servers().iter().position(|server| server.name == *name);
-        let way = self.way();
+        let way = self.way.lock();
         match (at(from), at(to)) {
             (Some(from), Some(to)) if !way.cut.contains(&from) && !way.cut.contains(&to) => {
                 Ok(Arc::clone(&self.servers()[to]))
@@ -120,9 +117,9 @@ impl Network {
     pub async fn collect(&self, room: &RoomId) {
         for (from, server) in self.servers().iter().enumerate() {
             let Some(there) = server.rooms.get(room).await.unwrap() else { continue };
-            let after = self.way().upto.get(&(from, room.clone())).copied().unwrap_or(0);
+            let after = self.way.lock().upto.get(&(from, room.clone())).copied().unwrap_or(0);
             let events = timeline::range(&there, after, i64::MAX, 10_000, Direction::Forward).await.unwrap();
-            let mut way = self.way();
+            let mut way = self.way.lock();
             if there.view().local_joined.is_empty() {
                 way.absent.insert(server.name.clone());
             }
@@ -144,7 +141,7 @@ impl Network {
         self.collect(room).await;
         for _ in 0..1 + random.below(4) {
             let parcel = {
-                let mut way = self.way();
+                let mut way = self.way.lock();
                 if way.parcels.is_empty() {
                     return;
                 }
@@ -153,12 +150,12 @@ impl Network {
             };
             // What is lost is sent again, sooner or later; what arrived may be sent again too.
             match random.below(8) {
-                0 => self.way().parcels.push(parcel),
+                0 => self.way.lock().parcels.push(parcel),
                 1 => {
                     self.deliver(std::slice::from_ref(&parcel)).await;
-                    self.way().parcels.push(parcel);
+                    self.way.lock().parcels.push(parcel);
                 }
-                _ if !self.deliver(std::slice::from_ref(&parcel)).await => self.way().parcels.push(parcel),
+                _ if !self.deliver(std::slice::from_ref(&parcel)).await => self.way.lock().parcels.push(parcel),
                 _ => {}
             }
         }
@@ -168,7 +165,7 @@ impl Network {
     pub async fn deliver_all(&self, room: &RoomId) {
         self.collect(room).await;
         loop {
-            let mut parcels = std::mem::take(&mut self.way().parcels);
+            let mut parcels = std::mem::take(&mut self.way.lock().parcels);
             if parcels.is_empty() {
                 return;
             }
@@ -189,7 +186,7 @@ impl Network {
             return false;
         }
         let txn = {
-            let mut way = self.way();
+            let mut way = self.way.lock();
             way.sent += 1;
             way.sent.to_string()
         };

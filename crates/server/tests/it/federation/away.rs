@@ -1,12 +1,13 @@
 //! A room with a user of another server, which takes note of what it is sent.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::put;
+use parking_lot::Mutex;
 use plexus_http::{JsonBody, Path};
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -55,14 +56,14 @@ impl Away {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
         let take = async move |Path(id): Path<String>, AnyJson(body): AnyJson| -> Response {
-            let refusing = log.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+            let refusing = log.refusing.lock();
             let refused = match log.failing.load(Ordering::Acquire) {
                 true => Some(StatusCode::INTERNAL_SERVER_ERROR),
                 false => refusing.as_ref().and_then(|refusing| refusing(&body)),
             };
             drop(refusing);
             let taken = refused.is_none();
-            log.transactions.lock().unwrap_or_else(PoisonError::into_inner).push(Transaction { id, body, taken });
+            log.transactions.lock().push(Transaction { id, body, taken });
             log.more.notify_waiters();
             match refused {
                 None => JsonBody(json!({ "pdus": {} })).into_response(),
@@ -81,7 +82,7 @@ impl Away {
 
     /// From now on transactions are refused with the status that `refusing` returns for their body, if any.
     pub fn refuse(&self, refusing: impl Fn(&Value) -> Option<StatusCode> + Send + 'static) {
-        *self.seen.refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(refusing));
+        *self.seen.refusing.lock() = Some(Box::new(refusing));
     }
 
     /// Waits until the transactions so far satisfy `enough`; answers them.
@@ -90,7 +91,7 @@ impl Away {
             let more = self.seen.more.notified();
             tokio::pin!(more);
             more.as_mut().enable();
-            let so_far = self.seen.transactions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let so_far = self.seen.transactions.lock().clone();
             if enough(&so_far) {
                 return so_far;
             }

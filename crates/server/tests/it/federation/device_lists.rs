@@ -1,11 +1,12 @@
 //! Devices of users of other servers: followed by their updates, asked for where updates are missing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use parking_lot::Mutex;
 use plexus_http::JsonBody;
 use plexus_testkit::{TestServer, TestUser};
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ async fn bobs_server(devices: &Arc<Mutex<Devices>>) -> Away {
     let answer = |devices: &Arc<Mutex<Devices>>, write: fn(&str, &Devices) -> Value| {
         let devices = Arc::clone(devices);
         move |bob: String| -> Response {
-            let devices = devices.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let devices = devices.lock().clone();
             match devices.failing {
                 true => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response(),
                 false => JsonBody(write(&bob, &devices)).into_response(),
@@ -82,7 +83,7 @@ impl Two {
 
     fn set(&self, stream_id: i64, ids: &[&'static str], failing: bool) {
         let devices = Devices { stream_id, ids: ids.to_vec(), failing };
-        *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
+        *self.devices.lock() = devices;
     }
 
     async fn now(&self) -> String {

@@ -278,9 +278,9 @@ async fn granting(told: Arc<Mutex<(Value, Value)>>) -> Peer {
     let granting = Peer::telling(|name, key| {
         let keys = Peer::keys(name, key, 4_102_444_800_000).to_json();
         let (template, state, name, key) = (Arc::clone(&told), told, name.clone(), key.clone());
-        let make = async move || Json(template.lock().unwrap().0.clone());
+        let make = async move || Json(template.lock().0.clone());
         let send = async move |plexus_testkit::AnyJson(event): plexus_testkit::AnyJson| {
-            let mut answer = state.lock().unwrap().1.clone();
+            let mut answer = state.lock().1.clone();
             answer["event"] = signed_and_more(&json!({ "event": event }), &key, &name)["event"].clone();
             Json(answer)
         };
@@ -320,7 +320,7 @@ async fn who_can_lets_our_user_in() {
         (template["auth_events"], template["prev_events"]) = (json!(auth), prev.clone());
         let at = format!("{}?event_id={}", serve::path("v1/state", &[&room]), prev[0].as_str().unwrap());
         let state = peer.get(server, &at).await.ok().clone();
-        *told.lock().unwrap() = (
+        *told.lock() = (
             json!({ "room_version": "11", "event": template }),
             json!({ "state": state["pdus"], "auth_chain": state["auth_chain"], "members_omitted": false }),
         );
