@@ -14,17 +14,17 @@ use plexus_store::repo::rooms::Advance;
 use plexus_store::repo::state_snapshots::{self, Key};
 use plexus_store::{Change, DbError, EventNid, Position, Tx, repo};
 
-use crate::build::Draft;
-use crate::error::SendError;
-use crate::load;
-use crate::membership_kind::MembershipKind;
-use crate::memberships::Membership;
-use crate::persist::PersistError;
+use crate::model::load;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::memberships::Membership;
+use crate::model::registry::{Rooms, Shared};
+use crate::model::room::{CurrentState, Room, RoomView};
+use crate::model::state_at;
+use crate::model::state_map::{StateEntry, StateMap};
 use crate::receive::ReceiveError;
-use crate::registry::{Rooms, Shared};
-use crate::room::{CurrentState, Room, RoomView};
-use crate::state_at;
-use crate::state_map::{StateEntry, StateMap};
+use crate::write::build::Draft;
+use crate::write::error::SendError;
+use crate::write::persist::PersistError;
 
 /// How many entries are written in one transaction, so that other writers need not wait for all.
 const WRITTEN_AT_ONCE: usize = 1_000;

@@ -15,9 +15,9 @@ use plexus_store::repo::received::NewStaged;
 use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
 use serde::{Deserialize, Serialize};
 
+use crate::model::room::Room;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
-use crate::room::Room;
 
 use lanes::Lanes;
 

@@ -11,14 +11,14 @@ use plexus_store::repo::rooms::RoomRow;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{DbError, pdu_json, repo};
 
-use crate::build::known_type;
-use crate::head::{self, StateChange};
-use crate::persist::{Append, PendingEvent, Sending};
+use crate::model::head::{self, StateChange};
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::model::state_map::StateEntry;
+use crate::model::timeline_event::TimelineEvent;
 use crate::receive::ReceiveError;
-use crate::registry::Rooms;
-use crate::room::Room;
-use crate::state_map::StateEntry;
-use crate::timeline_event::TimelineEvent;
+use crate::write::build::known_type;
+use crate::write::persist::{Append, PendingEvent, Sending};
 
 impl Rooms {
     /// The room with an id, made known if it is not. A room of which nothing but its id and version is known takes the

@@ -7,10 +7,10 @@ use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::policy::PolicyServer;
 
-use crate::build::{Built, Draft, Sent};
-use crate::error::SendError;
-use crate::registry::Rooms;
-use crate::room::{CurrentState, Room};
+use crate::model::registry::Rooms;
+use crate::model::room::{CurrentState, Room};
+use crate::write::build::{Built, Draft, Sent};
+use crate::write::error::SendError;
 
 impl CurrentState {
     /// The server that has to recommend events of such a kind.

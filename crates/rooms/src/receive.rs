@@ -27,13 +27,13 @@ use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, Position};
 use tokio::sync::Semaphore;
 
-use crate::limits::LimitError;
-use crate::outliers;
+use crate::actions::limits::LimitError;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
 use crate::peers::Peers;
-use crate::persist::PersistError;
-use crate::registry::Rooms;
-use crate::room::Room;
-use crate::stripped::TooMuchStrippedState;
+use crate::read::stripped::TooMuchStrippedState;
+use crate::write::outliers;
+use crate::write::persist::PersistError;
 use effort::ToldLimits;
 use place::{Arrival, Outcomes};
 

@@ -15,8 +15,8 @@ use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 
-use crate::error::SendError;
-use crate::limits::LimitError;
+use crate::actions::limits::LimitError;
+use crate::write::error::SendError;
 
 pub use answer::pdus;
 pub use arrival::{Arrival, ArrivalError, Arrived, join, knock, leave};

@@ -12,9 +12,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::fill::unfinished;
-use crate::load;
+use crate::model::load;
+use crate::model::room::{Room, RoomView};
 use crate::receive::{Effort, PduReceiver, ReceiveError, TakeInError};
-use crate::room::{Room, RoomView};
 
 /// How many rooms are filled at a time.
 const ROOMS_AT_ONCE: usize = 4;

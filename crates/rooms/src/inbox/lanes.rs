@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Inbox;
 use super::retries::Retries;
+use crate::model::room::Room;
 use crate::receive::ReceiveError;
-use crate::room::Room;
 
 /// How many rooms are worked on at a time.
 const ROOMS_AT_ONCE: usize = 64;

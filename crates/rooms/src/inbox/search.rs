@@ -8,8 +8,8 @@ use plexus_store::{DbError, RoomNid, event_key, repo};
 
 use super::Inbox;
 use super::lanes::{EVENTS_AT_ONCE, name_of, parse};
+use crate::model::room::Room;
 use crate::receive::{Accepted, Effort, ReceiveError};
-use crate::room::Room;
 
 type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
 

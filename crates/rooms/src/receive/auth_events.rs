@@ -8,8 +8,8 @@ use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::DbError;
 
 use super::{Effort, PduReceiver, ReceiveError};
-use crate::outliers;
-use crate::room::Room;
+use crate::model::room::Room;
+use crate::write::outliers;
 
 impl PduReceiver {
     /// Fetches and stores the auth events that are not known. What cannot be had is missed when the event is judged.

@@ -20,16 +20,16 @@ use super::place::{Candidate, behind};
 use super::state_before::ToldStates;
 use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
-use crate::head::Head;
-use crate::interner::{Lookups, NewTexts};
-use crate::load;
-use crate::outliers;
-use crate::persist::{PendingSnapshot, Sending, apply_redactions};
-use crate::redactions::{PendingRedaction, Target, redaction_target};
-use crate::registry::Rooms;
-use crate::relations::target_of;
-use crate::room::{Room, RoomView};
-use crate::timeline_event::{AppliedRedaction, TimelineEvent};
+use crate::model::head::Head;
+use crate::model::interner::{Lookups, NewTexts};
+use crate::model::load;
+use crate::model::registry::Rooms;
+use crate::model::room::{Room, RoomView};
+use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
+use crate::read::relations::target_of;
+use crate::write::outliers;
+use crate::write::persist::{PendingSnapshot, Sending, apply_redactions};
+use crate::write::redactions::{PendingRedaction, Target, redaction_target};
 
 /// How many events are fetched in one go from before the timeline, and into a gap. Where a gap is no larger, no other
 /// server has to be asked for a state.

@@ -11,8 +11,8 @@ use plexus_store::{DbError, Position, repo};
 use super::effort::most_states;
 use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
-use crate::outliers;
-use crate::room::Room;
+use crate::model::room::Room;
+use crate::write::outliers;
 
 /// How many events are fetched after a long absence. What is missing beyond them is a gap in the timeline, which is
 /// filled when somebody pages back to it.

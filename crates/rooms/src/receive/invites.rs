@@ -6,9 +6,9 @@ use plexus_protocol::json::Value;
 use plexus_protocol::power_levels::PowerLevels;
 
 use super::{PduReceiver, ReceiveError};
-use crate::membership_kind::MembershipKind;
-use crate::room::Room;
-use crate::stripped::{self, StrippedState};
+use crate::model::membership_kind::MembershipKind;
+use crate::model::room::Room;
+use crate::read::stripped::{self, StrippedState};
 
 impl PduReceiver {
     /// Takes in an invite of one of our users (server-server API, "Inviting to a room") with the stripped state that came with

@@ -8,11 +8,11 @@ use plexus_protocol::id::{ServerName, UserId};
 
 use super::backfill::ways_back;
 use super::{PduReceiver, ReceiveError};
-use crate::membership_kind::MembershipKind;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::room::{Room, RoomView};
+use crate::model::timeline_event::TimelineEvent;
 use crate::peers::NearEvent;
-use crate::room::{Room, RoomView};
-use crate::timeline::{self, Direction};
-use crate::timeline_event::TimelineEvent;
+use crate::read::timeline::{self, Direction};
 
 /// How often the room is paged back, by 100 events each time, until the event is here.
 const MAX_PAGES: usize = 10;

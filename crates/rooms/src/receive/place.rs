@@ -17,18 +17,18 @@ use plexus_store::{DbError, EventNid, Position, pdu_json};
 
 use super::state_before::{ToldState, ToldStates};
 use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
-use crate::auth_index;
-use crate::build::AuthState;
-use crate::head::{self, Head};
-use crate::outliers;
-use crate::persist::{Append, Committed, Entered, Missing, PendingEvent, Sending};
-use crate::redactions::{PendingRedaction, redaction_target};
-use crate::registry::Rooms;
-use crate::room::Room;
-use crate::state_at::StateAt;
-use crate::state_map::StateMap;
-use crate::timeline_event::{Replaced, Transaction};
-use crate::transactions::TransactionKey;
+use crate::model::auth_index;
+use crate::model::head::{self, Head};
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::model::state_at::StateAt;
+use crate::model::state_map::StateMap;
+use crate::model::timeline_event::{Replaced, Transaction};
+use crate::write::build::AuthState;
+use crate::write::outliers;
+use crate::write::persist::{Append, Committed, Entered, Missing, PendingEvent, Sending};
+use crate::write::redactions::{PendingRedaction, redaction_target};
+use crate::write::transactions::TransactionKey;
 
 use before::Before;
 

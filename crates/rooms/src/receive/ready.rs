@@ -9,8 +9,8 @@ use plexus_protocol::id::EventId;
 use super::place::{Arrival, Outcomes};
 use super::state_before::ToldStates;
 use super::{PduReceiver, ReceiveError};
-use crate::outliers;
-use crate::room::Room;
+use crate::model::room::Room;
+use crate::write::outliers;
 
 impl PduReceiver {
     /// Places those of the events of a room that rest only on what is here; answers what became of each, and those that

@@ -12,9 +12,9 @@ use plexus_store::EventNid;
 use plexus_store::repo::events::Verdict;
 use tempfile::SpooledTempFile;
 
-use crate::membership_kind::MembershipKind;
-use crate::outliers::create_of;
-use crate::state_map::StateEntry;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::state_map::StateEntry;
+use crate::write::outliers::create_of;
 
 /// Under which number an event is stored, and what was made of it.
 pub(super) type Stored = (EventNid, Verdict);

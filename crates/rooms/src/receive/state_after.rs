@@ -8,9 +8,9 @@ use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{DbError, EventNid};
 
 use super::{Effort, PduReceiver, ReceiveError};
-use crate::room::Room;
-use crate::state_at::{self, StateAt};
-use crate::state_map::{StateEntry, StateMap};
+use crate::model::room::Room;
+use crate::model::state_at::{self, StateAt};
+use crate::model::state_map::{StateEntry, StateMap};
 
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 1_000;

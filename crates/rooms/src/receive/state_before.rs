@@ -10,8 +10,8 @@ use plexus_store::EventNid;
 
 use super::place::MissingFrom;
 use super::{Effort, PduReceiver, ReceiveError, TakeInError};
+use crate::model::room::Room;
 use crate::peers::StateIds;
-use crate::room::Room;
 
 /// So many unknown events are fetched one by one; for more the whole state is.
 const SINGLY: usize = 32;

@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 use super::PduReceiver;
 use super::spool::{Spool, Stored};
-use crate::outliers::Judged;
+use crate::model::room::Room;
+use crate::model::state_map::StateEntry;
 use crate::peers::{RawPdu, StatePart, StateParts};
-use crate::room::Room;
-use crate::state_map::StateEntry;
+use crate::write::outliers::Judged;
 
 /// So many parts are being checked while the next one comes in.
 const CHECKED_AT_ONCE: usize = 2;

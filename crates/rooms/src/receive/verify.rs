@@ -12,9 +12,9 @@ use plexus_store::DbError;
 
 use super::spool::Stored;
 use super::{PduReceiver, ReceiveError};
-use crate::auth_index;
+use crate::model::auth_index;
+use crate::model::room::Room;
 use crate::peers::{RawPdu, SignedBy};
-use crate::room::Room;
 
 /// Fewer events are checked where they are; more are spread over all cores.
 const SPREAD: usize = 64;

@@ -8,9 +8,9 @@ use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::DbError;
 
 use super::{Effort, PduReceiver};
-use crate::outliers;
+use crate::model::room::Room;
 use crate::peers::MissingEvents;
-use crate::room::Room;
+use crate::write::outliers;
 
 /// How many events `get_missing_events` is asked for; servers return no more.
 const FEW: u32 = 20;

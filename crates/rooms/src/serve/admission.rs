@@ -5,8 +5,8 @@ use std::sync::Arc;
 use plexus_protocol::id::{RoomId, ServerName};
 
 use super::ServeError;
-use crate::registry::Rooms;
-use crate::room::{HistoryVisibility, Room};
+use crate::model::registry::Rooms;
+use crate::model::room::{HistoryVisibility, Room};
 
 /// A room for a server that has joined users in it.
 pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {

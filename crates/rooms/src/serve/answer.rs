@@ -9,8 +9,8 @@ use plexus_store::repo::event_graph::{self, GraphEvent};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
-use crate::load;
-use crate::room::Room;
+use crate::model::load;
+use crate::model::room::Room;
 
 /// An event that may be told.
 pub(super) struct Found {

@@ -9,11 +9,11 @@ use plexus_store::repo::events::{Known, Verdict};
 
 use super::admission::for_stranger;
 use super::{ServeError, handshake};
-use crate::membership::restricted;
-use crate::membership_kind::MembershipKind;
+use crate::actions::membership::restricted;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
 use crate::receive::{Accepted, PduReceiver, ReceiveError};
-use crate::registry::Rooms;
-use crate::room::Room;
 
 /// A member event that another server sends.
 #[derive(Debug, Clone, Copy)]

@@ -7,12 +7,12 @@ use plexus_protocol::rules::RoomVersion;
 
 use super::ServeError;
 use super::admission::for_stranger;
-use crate::build::Draft;
-use crate::membership::restricted;
-use crate::membership_kind::MembershipKind;
-use crate::registry::Rooms;
-use crate::room::Room;
-use crate::summary;
+use crate::actions::membership::restricted;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::read::summary;
+use crate::write::build::Draft;
 
 /// An event for another server to complete and to sign.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use plexus_protocol::event::Pdu;
 use super::ServeError;
 use super::arrival::ArrivalError;
 use crate::peers::RawPdu;
+use crate::read::stripped::StrippedState;
 use crate::receive::{PduReceiver, ReceiveError};
-use crate::stripped::StrippedState;
 
 /// Checks what comes along with an invite: that the room, if this server knows it, lets the inviting server in; and for room
 /// version 12 and later, that the state told of the room is of the room, complete and signed. Returns that state,

@@ -6,10 +6,10 @@ use plexus_protocol::id::{RoomId, ServerName};
 use plexus_store::DbError;
 
 use super::ServeError;
-use crate::membership_kind::MembershipKind;
-use crate::registry::Rooms;
-use crate::room::{HistoryVisibility, JoinRule, Room};
-use crate::summary::{self, SpaceChild};
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Rooms;
+use crate::model::room::{HistoryVisibility, JoinRule, Room};
+use crate::read::summary::{self, SpaceChild};
 
 /// How many children of a space are told.
 const MAX_CHILDREN: usize = 50;

@@ -15,11 +15,11 @@ use plexus_store::{DbError, EventNid, event_key};
 use super::ServeError;
 use super::admission::for_member;
 use super::answer::by_ids;
-use crate::heroes;
-use crate::outliers;
-use crate::registry::Rooms;
-use crate::room::{Room, RoomView};
-use crate::stripped::{MAX_STRIPPED_EVENTS, MAX_STRIPPED_STATE_BYTES};
+use crate::model::heroes;
+use crate::model::registry::Rooms;
+use crate::model::room::{Room, RoomView};
+use crate::read::stripped::{MAX_STRIPPED_EVENTS, MAX_STRIPPED_STATE_BYTES};
+use crate::write::outliers;
 
 /// How long a server waits that asks for the state of a room of which this one has a part.
 const PATIENCE: Duration = Duration::from_secs(5);

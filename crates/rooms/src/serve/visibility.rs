@@ -12,11 +12,11 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::answer::{Found, parse};
-use crate::load;
-use crate::membership_kind::MembershipKind;
-use crate::room::Room;
-use crate::state_at::snapshot_behind;
-use crate::timeline::is_erased;
+use crate::model::load;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::room::Room;
+use crate::model::state_at::snapshot_behind;
+use crate::read::timeline::is_erased;
 
 /// A server that looks at a room.
 pub(super) struct Onlooker {

@@ -10,12 +10,12 @@ use plexus_store::{DbError, EventNid};
 
 use super::Candidate;
 use super::before::Behind;
-use crate::auth_index;
-use crate::head::{self, Extremity, Head, StateChange, Tip};
-use crate::load;
-use crate::registry::Rooms;
-use crate::room::Room;
-use crate::state_at::StateAt;
+use crate::model::auth_index;
+use crate::model::head::{self, Extremity, Head, StateChange, Tip};
+use crate::model::load;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::model::state_at::StateAt;
 
 /// How many events that nobody is shown are looked behind for forward extremities.
 const HIDDEN: usize = 100;

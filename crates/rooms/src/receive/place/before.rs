@@ -9,15 +9,15 @@ use plexus_store::repo::state_snapshots::{REMOVED, SnapshotRef};
 use plexus_store::{DbError, EventNid};
 
 use super::Candidate;
-use crate::build::{known_type, snapshot_after};
-use crate::head::Head;
-use crate::persist::PendingSnapshot;
+use crate::model::head::Head;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::model::state_at::{self, StateAt};
+use crate::model::state_map::{StateEntry, StateMap};
+use crate::model::timeline_event::TimelineEvent;
 use crate::receive::ReceiveError;
-use crate::registry::Rooms;
-use crate::room::Room;
-use crate::state_at::{self, StateAt};
-use crate::state_map::{StateEntry, StateMap};
-use crate::timeline_event::TimelineEvent;
+use crate::write::build::{known_type, snapshot_after};
+use crate::write::persist::PendingSnapshot;
 
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 1_000;

@@ -1,0 +1,62 @@
+//! Restricted rooms: who vouches for a user who is in one of the allowed rooms (client-server API, "Restricted rooms").
+
+use plexus_protocol::id::{ServerName, UserId};
+
+use super::MembershipError;
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Rooms;
+use crate::model::room::{JoinRule, Room, RoomView};
+use crate::read::summary;
+
+/// The local user in whose name the server lets `user` in; `None` when the room is not restricted or the user is invited.
+pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, MembershipError> {
+    let view = room.view();
+    if !needs_authoriser(&view, user) {
+        return Ok(None);
+    }
+    let joined = rooms.memberships().of(user).await?;
+    if !summary::is_in_one_of(rooms, &joined, &summary::allowed_rooms(&view)).await? {
+        return Err(MembershipError::NotInAllowedRoom);
+    }
+    can_authorise(&view).map(Some).ok_or(MembershipError::UnableToGrantJoin)
+}
+
+/// Whether somebody has to vouch for a user who joins.
+pub(crate) fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
+    matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted)
+        && !matches!(
+            view.state.membership(user.as_str()),
+            Some(MembershipKind::Invite | MembershipKind::Join | MembershipKind::Ban)
+        )
+}
+
+/// A local user who has the power to let others in.
+pub(crate) fn can_authorise(view: &RoomView) -> Option<UserId> {
+    view.local_joined.iter().find(|member| may_invite(view, member)).cloned()
+}
+
+/// Whether a user of any server is in the room and has the power to let others in.
+pub(crate) fn is_authoriser(view: &RoomView, user: &UserId) -> bool {
+    view.state.membership(user.as_str()) == Some(MembershipKind::Join) && may_invite(view, user)
+}
+
+/// The servers, without this one, that have a user in the room with the power to let others in.
+pub(super) fn servers_with_authorisers(view: &RoomView, own: &ServerName) -> Vec<ServerName> {
+    let levels = &view.power_levels;
+    // Where everybody has the power, somebody of this server has it, and nobody else is asked.
+    let named = levels.users().filter_map(|(user, _)| UserId::try_from(user).ok());
+    let mut servers: Vec<ServerName> = Vec::new();
+    for user in levels.privileged_creators().iter().cloned().chain(named).filter(|user| is_authoriser(view, user)) {
+        if let Ok(server) = ServerName::try_from(user.server_name())
+            && server != *own
+            && !servers.contains(&server)
+        {
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+fn may_invite(view: &RoomView, user: &UserId) -> bool {
+    view.power_levels.user(user) >= view.power_levels.invite()
+}

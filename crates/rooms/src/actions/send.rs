@@ -1,0 +1,168 @@
+//! Sending events on behalf of local users.
+
+mod checks;
+pub(crate) mod content;
+
+use std::sync::Arc;
+
+use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::json::Object;
+use plexus_store::DbError;
+
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::model::timeline_event::Transaction;
+use crate::read::timeline;
+use crate::write::build::{Draft, Redacts, Sent};
+use crate::write::error::SendError;
+use crate::write::redactions::{Target, is_redaction};
+use crate::write::transactions::{self, Begin, TransactionKey};
+
+pub(crate) use checks::aliases_of;
+
+/// An event to be sent.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The room.
+    pub room_id: RoomId,
+    /// A local user.
+    pub sender: UserId,
+    /// The `type`.
+    pub event_type: String,
+    /// `Some` makes it a state event.
+    pub state_key: Option<String>,
+    /// The content.
+    pub content: Object,
+    /// For `m.room.redaction`; when `None` it is taken from `content.redacts`.
+    pub redacts: Option<EventId>,
+    /// Unix ms; now when `None`.
+    pub origin_server_ts: Option<u64>,
+    /// How the sender's device named the request: sent again, it is answered with the same event.
+    pub transaction: Option<Transaction>,
+}
+
+/// Sends message and state events.
+pub struct EventSender {
+    rooms: Arc<Rooms>,
+}
+
+impl EventSender {
+    /// A sender into these rooms.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms }
+    }
+
+    /// The event that a request made before, if it was made before: to answer it without counting it.
+    #[must_use]
+    pub fn replayed(&self, room: &RoomId, sender: &UserId, transaction: &Transaction) -> Option<EventId> {
+        self.rooms.transactions.recent(&transactions::key(sender, room, transaction))
+    }
+
+    /// Whether the event redacts what somebody else sent, and that is known here.
+    pub async fn redacts_another(&self, event: &NewEvent) -> Result<bool, DbError> {
+        let (Some(redacted), Some(room)) = (redacted(event), self.rooms.get(&event.room_id).await?) else {
+            return Ok(false);
+        };
+        let target = timeline::event(&room, &redacted).await?;
+        Ok(target.is_some_and(|target| target.pdu.sender() != &event.sender))
+    }
+
+    /// Whether the event redacts what its sender has sent.
+    pub async fn redacts_own(&self, event: &NewEvent) -> Result<bool, DbError> {
+        let (Some(redacted), Some(room)) = (redacted(event), self.rooms.get(&event.room_id).await?) else {
+            return Ok(false);
+        };
+        let target = timeline::event(&room, &redacted).await?;
+        Ok(target.is_some_and(|target| target.pdu.sender() == &event.sender))
+    }
+
+    /// Sends an event; answers once it is durable. A state event that would change nothing is not sent: the answer is
+    /// the event that set the state.
+    pub async fn send(&self, event: NewEvent) -> Result<Sent, SendError> {
+        let room = self.rooms.get(&event.room_id).await?.ok_or(SendError::UnknownRoom)?;
+        let Some(transaction) = event.transaction.clone() else {
+            return self.send_once(&room, event, None).await;
+        };
+        let key = transactions::key(&event.sender, &event.room_id, &transaction);
+        let running = match self.rooms.transactions.begin(key).await {
+            Begin::Replay(event_id) => return Ok(Sent { event_id, position: None }),
+            Begin::First(running) => running,
+        };
+        let txn_id = Arc::clone(&transaction.txn_id);
+        let sent = match self.send_once(&room, event, Some((key, transaction))).await {
+            Ok(sent) => sent,
+            // The event may have been sent before this program was started, or may have changed the answer since: a
+            // repeated request gets the same event whatever has become of the room.
+            Err(error) => match self.rooms.transactions.find(key.scope, txn_id, room.version).await? {
+                Some(event_id) => Sent { event_id, position: None },
+                None => return Err(error),
+            },
+        };
+        running.finish(&sent.event_id);
+        Ok(sent)
+    }
+
+    async fn send_once(
+        &self,
+        room: &Arc<Room>,
+        event: NewEvent,
+        transaction: Option<(TransactionKey, Transaction)>,
+    ) -> Result<Sent, SendError> {
+        if event.event_type == "m.room.member" && event.state_key.is_some() {
+            return Err(SendError::Membership);
+        }
+        let redacts = if is_redaction(&event.event_type) { Some(self.redaction(room, &event).await?) } else { None };
+        match (&*event.event_type, event.state_key.as_deref()) {
+            ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event.content).await?,
+            _ => checks::relation(&self.rooms, room, &event).await?,
+        }
+        let draft = Draft {
+            sender: event.sender,
+            event_type: event.event_type,
+            state_key: event.state_key,
+            content: event.content,
+            redacts,
+            origin_server_ts: event.origin_server_ts,
+            transaction,
+        };
+        self.rooms.append(room, &draft).await
+    }
+
+    /// Finds what a redaction redacts, and whether its sender may.
+    async fn redaction(&self, room: &Arc<Room>, event: &NewEvent) -> Result<Redacts, SendError> {
+        let event_id = redacted(event).ok_or(SendError::RedactsNothing)?;
+        self.rooms.redacts(room, &event.sender, &event_id).await
+    }
+}
+
+impl Rooms {
+    /// What a redaction by a user of this server redacts, if the user may redact it.
+    pub(crate) async fn redacts(&self, room: &Room, sender: &UserId, event_id: &EventId) -> Result<Redacts, SendError> {
+        let (event_id, view) = (event_id.clone(), room.view());
+        let Some(target) = timeline::known_event(room, &event_id).await? else {
+            // An event we may yet receive: only who may redact anything may redact it.
+            return if view.power_levels.user(sender) >= view.power_levels.redact() {
+                Ok(Redacts { event_id, target: None })
+            } else {
+                Err(SendError::UnknownRedactionTarget)
+            };
+        };
+        let pdu = &target.pdu;
+        if pdu.event_type() == "m.room.create" || pdu.event_type() == "m.room.server_acl" {
+            return Err(SendError::RedactionOfProtected);
+        }
+        if !view.power_levels.can_redact(sender, pdu.sender()) {
+            return Err(SendError::RedactionForbidden);
+        }
+        Ok(Redacts { event_id, target: Some(Target::of(&target)) })
+    }
+}
+
+/// What a redaction redacts.
+fn redacted(event: &NewEvent) -> Option<EventId> {
+    if !is_redaction(&event.event_type) {
+        return None;
+    }
+    event.redacts.clone().or_else(|| event.content.get_str("redacts")?.parse().ok())
+}

@@ -1,0 +1,104 @@
+//! What is asked of events beyond the room's authorization rules.
+
+use plexus_protocol::id::{EventId, RoomAlias};
+use plexus_protocol::json::{Object, Value};
+use plexus_store::{DbError, event_key, repo};
+
+use super::NewEvent;
+use crate::model::load;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::read::relations::relates_to;
+use crate::read::timeline;
+use crate::write::error::SendError;
+
+/// The longest key of an annotation, in characters (as Synapse).
+const MAX_ANNOTATION_KEY: usize = 500;
+
+const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
+
+/// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
+pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object) -> Result<(), SendError> {
+    let view = room.view();
+    let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
+    let before = before.unwrap_or_default();
+    for alias in aliases_of(content) {
+        if before.contains(&alias) {
+            continue;
+        }
+        let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
+        let found = rooms.database().read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
+        if found.is_none_or(|found| found.room_nid != room.nid) {
+            return Err(SendError::AliasNotOfRoom(alias));
+        }
+    }
+    Ok(())
+}
+
+/// The aliases that the content of an `m.room.canonical_alias` event names.
+pub(crate) fn aliases_of(content: &Object) -> Vec<String> {
+    let alias = content.get_str("alias").filter(|alias| !alias.is_empty());
+    let alternatives = content.get_array("alt_aliases").unwrap_or_default();
+    alias.into_iter().chain(alternatives.iter().filter_map(Value::as_str)).map(str::to_owned).collect()
+}
+
+/// `m.relates_to`: only to what is known of the room, no annotation twice, no thread within a thread.
+pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
+    let Some(relation) = event.content.get_object("m.relates_to") else { return Ok(()) };
+    let (Some(rel_type), Some(target)) = (relation.get_str("rel_type"), relation.get_str("event_id")) else {
+        return Ok(());
+    };
+    let target: EventId = target.parse().map_err(|_| SendError::BadRelation(UNKNOWN_TARGET))?;
+    let known = timeline::known_event(room, &target).await?;
+    if known.is_none() {
+        target_is_plausible(rooms, room, &target).await?;
+    }
+    match (rel_type, known) {
+        ("m.annotation", _) => annotation(rooms, room, event, &target).await,
+        ("m.thread", Some(root)) if relates_to(root.pdu.content()).is_some() => {
+            Err(SendError::BadRelation("Cannot start threads from an event with a relation"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An event that was never received may be related to if others of the room have related to it: the client knows it
+/// from them. An event of another room may not.
+async fn target_is_plausible(rooms: &Rooms, room: &Room, target: &EventId) -> Result<(), SendError> {
+    let (key, nid) = (event_key::encode(target), room.nid);
+    let refused = rooms
+        .database()
+        .read(move |tx| {
+            if repo::events::find(tx, &key)?.is_some() {
+                return Ok(Some("Relations must be in the same room"));
+            }
+            let others = repo::relations::of_targets(tx, nid, &[key])?;
+            Ok::<_, DbError>(others.is_empty().then_some(UNKNOWN_TARGET))
+        })
+        .await?;
+    refused.map_or(Ok(()), |problem| Err(SendError::BadRelation(problem)))
+}
+
+async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &EventId) -> Result<(), SendError> {
+    let key = |content: &Object| Some(content.get_object("m.relates_to")?.get_str("key")?.to_owned());
+    let new_key = key(&event.content).ok_or(SendError::BadRelation("Missing aggregation key"))?;
+    if new_key.chars().count() > MAX_ANNOTATION_KEY {
+        return Err(SendError::BadRelation("Aggregation key is too long"));
+    }
+    let (stored, nid, version) = (event_key::encode(target), room.nid, room.version);
+    let (sender, event_type) = (event.sender.clone(), event.event_type.clone());
+    let duplicate = rooms
+        .database()
+        .read(move |tx| {
+            let same: Vec<_> = repo::relations::of_targets(tx, nid, &[stored])?
+                .into_iter()
+                .filter(|other| other.sender == sender.as_str() && other.event_type == event_type.as_bytes())
+                .filter(|other| other.rel_type == b"m.annotation")
+                .map(|other| other.event_nid)
+                .collect();
+            let others = load::by_nids(tx, version, &same)?;
+            Ok::<_, DbError>(others.iter().any(|other| key(other.pdu.content()).as_ref() == Some(&new_key)))
+        })
+        .await?;
+    if duplicate { Err(SendError::DuplicateAnnotation) } else { Ok(()) }
+}

@@ -1,0 +1,127 @@
+//! Room upgrades: a room that replaces another (client-server API, "Room Upgrades").
+//!
+//! - `replacement`: what the new room begins with
+//! - `addresses`: its aliases and its place in the room directory
+//! - `successor`: what users have set up for the old room, once they join the new one
+
+mod addresses;
+mod replacement;
+pub(crate) mod successor;
+
+use std::sync::Arc;
+
+use plexus_protocol::auth::AuthRejection;
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::power_levels::{PowerLevel, with_integer_levels};
+use plexus_protocol::rules::RoomVersion;
+
+use crate::actions::create::{CreateError, RoomCreator};
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::write::build::{Built, Draft};
+use crate::write::error::SendError;
+
+/// A room to be replaced.
+#[derive(Clone)]
+pub struct Upgrade {
+    /// The room.
+    pub room: Arc<Room>,
+    /// Who replaces it.
+    pub sender: UserId,
+    /// The new room's version.
+    pub version: RoomVersion,
+    /// Who else is a creator of the new room (room version 12).
+    pub additional_creators: Vec<UserId>,
+}
+
+/// Replaces the room and returns the new one. The members are not moved: clients follow the tombstone. The upgrade is
+/// finished even if the caller stops waiting.
+///
+/// The new room is created first. If the tombstone then fails, so does the upgrade: the old room stays in use, and
+/// nothing leads to the new one. What fails after the tombstone is logged: the room has been replaced.
+pub async fn upgrade(
+    rooms: &Arc<Rooms>,
+    creator: &Arc<RoomCreator>,
+    upgrade: Upgrade,
+) -> Result<Arc<Room>, CreateError> {
+    let (rooms, creator) = (Arc::clone(rooms), Arc::clone(creator));
+    let upgrading = tokio::spawn(async move { run(&rooms, &creator, &upgrade).await });
+    upgrading.await.unwrap_or(Err(CreateError::Other(SendError::Contended)))
+}
+
+async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
+    let Upgrade { room, sender, version, .. } = upgrade;
+    // The bans are in it.
+    rooms.full_state(room).await.map_err(CreateError::Other)?;
+    may_replace(room, sender).map_err(CreateError::Other)?;
+    let new = replace(rooms, creator, upgrade).await?;
+    if let Err(error) = addresses::move_all(rooms, room, &new).await {
+        tracing::warn!(room = %room.id, "the aliases could not be moved in a room upgrade: {error}");
+    }
+    addresses::move_canonical(rooms, room, &new, sender).await;
+    successor::joined(rooms, &new, sender).await;
+    if let Err(error) = close(rooms, room, sender).await {
+        tracing::warn!(room = %room.id, "members can still speak in a room that is replaced: {error}");
+    }
+    tracing::info!(old = %room.id, new = %new.id, %version, "room upgraded");
+    Ok(new)
+}
+
+/// Whether the user may send the tombstone.
+fn may_replace(room: &Room, sender: &UserId) -> Result<(), SendError> {
+    let view = room.view();
+    let (has, needs) = (view.power_levels.user(sender), view.power_levels.event("m.room.tombstone", true));
+    if view.state.membership(sender.as_str()) == Some(MembershipKind::Join) && has >= needs {
+        return Ok(());
+    }
+    Err(SendError::Forbidden(AuthRejection::InsufficientPower { has, needs }))
+}
+
+/// Creates the new room and then sends the tombstone; each names the other.
+async fn replace(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
+    let Upgrade { room, sender, version, .. } = upgrade;
+    if version.rules().create_event_is_room_id {
+        // The tombstone names the create event, which therefore cannot name the tombstone.
+        let new = creator.create(replacement::new_room(rooms, upgrade, None).await?).await?;
+        rooms.append(room, &tombstone(sender, &new.id)).await.map_err(CreateError::Other)?;
+        return Ok(new);
+    }
+    let room_id = creator.new_room_id()?;
+    let built = rooms.build_on_head(room, &tombstone(sender, &room_id)).await.map_err(CreateError::Other)?;
+    let Built::Event(pending, _) = built else { return Err(CreateError::Other(SendError::Contended)) };
+    let pdu = rooms.recommended_here(room, pending.pdu).await.map_err(CreateError::Other)?;
+    let mut new = replacement::new_room(rooms, upgrade, Some(pdu.event_id())).await?;
+    new.room_id = Some(room_id);
+    let new = creator.create(new).await?;
+    rooms.send_built(room, &pdu, None).await.map_err(CreateError::Other)?;
+    Ok(new)
+}
+
+fn tombstone(sender: &UserId, replacement: &RoomId) -> Draft {
+    let mut content = Object::from([("body", "This room has been replaced")]);
+    content.insert("replacement_room", replacement.as_str());
+    Draft::state(sender, "m.room.tombstone", "", content)
+}
+
+/// Ordinary members can no longer speak or invite in the old room. Who may not set power levels leaves them.
+async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), SendError> {
+    let view = old.view();
+    let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };
+    let PowerLevel::Level(users_default) = view.power_levels.users_default() else { return Ok(()) };
+    let closed = users_default.saturating_add(1).max(50);
+    let mut content = with_integer_levels(old.version.rules(), levels.content());
+    for (key, now) in [("events_default", view.power_levels.events_default()), ("invite", view.power_levels.invite())] {
+        if now < PowerLevel::Level(closed) {
+            content.insert(key, closed);
+        }
+    }
+    if content == *levels.content() {
+        return Ok(());
+    }
+    match rooms.append(old, &Draft::state(sender, "m.room.power_levels", "", content)).await {
+        Ok(_) | Err(SendError::Forbidden(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,19 @@
+//! Rooms in memory.
+
+pub(crate) mod auth_index;
+pub(crate) mod event_cache;
+pub(crate) mod head;
+pub(crate) mod heroes;
+pub(crate) mod interner;
+pub(crate) mod known;
+pub(crate) mod load;
+pub(crate) mod membership_kind;
+pub(crate) mod memberships;
+pub(crate) mod nids;
+pub(crate) mod registry;
+pub(crate) mod room;
+pub(crate) mod servers;
+pub(crate) mod sorted;
+pub(crate) mod state_at;
+pub(crate) mod state_map;
+pub(crate) mod timeline_event;

@@ -1,0 +1,105 @@
+//! State events that were read from the database, within a budget of bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use plexus_protocol::event::Pdu;
+use plexus_store::EventNid;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::model::registry::CacheSize;
+use crate::model::state_map::OWN_CONTENT_ONLY;
+use crate::model::timeline_event::TimelineEvent;
+
+/// About how large a state event is in memory.
+const USUAL_WEIGHT: usize = 2_048;
+
+/// Event number to event.
+///
+/// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`]
+/// before the read lets [`EventCache::insert`] notice.
+pub(crate) struct EventCache {
+    cache: Cache<EventNid, Cached, ByWeight>,
+    /// Goes up before a redacted event is removed.
+    removals: AtomicU64,
+    /// Where all rooms take their counts of redactions from. A room that leaves memory and is loaded again goes on from
+    /// here: a count that it had before a redaction never comes back, whereas what was read before it may still be here.
+    redactions: AtomicU64,
+}
+
+/// The first count of redactions.
+const FIRST_COUNT: u64 = OWN_CONTENT_ONLY + 1;
+
+/// An event and its room's count of redactions before it was read.
+#[derive(Clone)]
+struct Cached {
+    event: Arc<TimelineEvent>,
+    as_of: u64,
+}
+
+/// The state of the cache before an event is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading(u64);
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<EventNid, Cached> for ByWeight {
+    fn weight(&self, _: &EventNid, cached: &Cached) -> u64 {
+        cached.event.weight() as u64
+    }
+}
+
+impl EventCache {
+    /// A cache of at most `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        let cache = Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight);
+        Self { cache, removals: AtomicU64::new(0), redactions: AtomicU64::new(FIRST_COUNT) }
+    }
+
+    pub fn size(&self) -> CacheSize {
+        CacheSize { name: "events", entries: self.cache.len() as u64, bytes: self.cache.weight() }
+    }
+
+    /// The event, unless a redaction may have changed what it shows of others since it was read; `as_of`: its room's
+    /// count of redactions.
+    pub fn get(&self, nid: EventNid, as_of: u64) -> Option<Arc<TimelineEvent>> {
+        self.cache.get(&nid).filter(|cached| cached.as_of == as_of).map(|cached| cached.event)
+    }
+
+    /// The event's own content.
+    pub fn pdu(&self, nid: EventNid) -> Option<Pdu> {
+        self.cache.get(&nid).map(|cached| cached.event.pdu.clone())
+    }
+
+    /// To be asked before an event is read that is to be inserted.
+    pub fn begin(&self) -> Reading {
+        Reading(self.removals.load(Ordering::SeqCst))
+    }
+
+    /// Keeps an event, unless one was redacted since the reading began. `as_of`: its room's count of redactions before
+    /// that.
+    pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: Reading) {
+        self.cache.insert(event.nid, Cached { event: Arc::clone(event), as_of });
+        if self.begin().0 != reading.0 {
+            self.cache.remove(&event.nid);
+        }
+    }
+
+    /// The count of redactions with which a room is loaded; to be asked before it is read.
+    pub fn redactions(&self) -> u64 {
+        self.redactions.load(Ordering::SeqCst)
+    }
+
+    /// A count of redactions that no room has had before.
+    pub fn next_redactions(&self) -> u64 {
+        self.redactions.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Forgets an event that has been redacted.
+    pub fn remove(&self, nid: EventNid) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
+        self.cache.remove(&nid);
+    }
+}

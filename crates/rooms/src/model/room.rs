@@ -1,0 +1,361 @@
+//! A room in use, and the immutable view of it that readers hold.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use plexus_protocol::acl::ServerAcl;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::power_levels::PowerLevels;
+use plexus_protocol::rules::RoomVersion;
+pub use plexus_protocol::visibility::HistoryVisibility;
+use plexus_store::repo::erasure::ErasedUsers;
+use plexus_store::repo::partial_joins::PartialJoin;
+use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
+use tokio::sync::{Mutex, Notify};
+
+use crate::model::auth_index::AuthIndex;
+use crate::model::event_cache::EventCache;
+use crate::model::head::{Head, Tip};
+use crate::model::servers::Servers;
+use crate::model::sorted::SortedSet;
+use crate::model::state_map::{StateEntry, StateMap};
+use crate::model::timeline_event::TimelineEvent;
+use crate::read::timeline::Gaps;
+
+/// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
+/// it.
+const MAX_AHEAD_MS: u64 = 5 * 60_000;
+
+/// A room in memory. One writer at a time changes it; readers take [`Room::view`].
+pub struct Room {
+    /// The number the database knows the room by.
+    pub nid: RoomNid,
+    /// The room's id.
+    pub id: RoomId,
+    /// The room's version.
+    pub version: RoomVersion,
+    pub(crate) db: Database,
+    events: Arc<EventCache>,
+    pub(crate) erased: ErasedUsers,
+    pub(crate) head: Mutex<Head>,
+    pub(crate) auth: Mutex<AuthIndex>,
+    /// About how much memory `auth` takes.
+    pub(crate) auth_bytes: AtomicUsize,
+    /// Held while history is fetched from other servers. The gaps that nobody has filled, and until when they are not
+    /// tried again, on a clock that does not jump.
+    pub(crate) backfilling: Mutex<HashMap<EventNid, Duration>>,
+    /// Held while this server comes into the room.
+    pub(crate) entering: Mutex<()>,
+    /// Held while events that may be stored already are looked up and written.
+    pub(crate) intake: Mutex<()>,
+    /// Notified when somebody wants the state to be full, or a server of the room was heard of.
+    pub(crate) wanted: Notify,
+    /// Notified when the state is full.
+    pub(crate) filled: Notify,
+    view: ArcSwap<RoomView>,
+    /// The row's revision as of the last commit.
+    pub(crate) revision: AtomicI64,
+    /// At least the time of the newest live event that is not late. Only writers of events look at it.
+    pub(crate) latest_ts: AtomicI64,
+    /// See [`Room::redactions`].
+    redactions: AtomicU64,
+    /// Goes up when a commit has failed: what was built on it is void.
+    pub(crate) epoch: AtomicU64,
+    /// About how much memory the room takes.
+    pub(crate) bytes: AtomicUsize,
+    used: AtomicU64,
+}
+
+impl Room {
+    pub(crate) fn new(
+        db: Database,
+        (events, erased): (Arc<EventCache>, ErasedUsers),
+        (nid, id, version): (RoomNid, RoomId, RoomVersion),
+        (revision, redactions): (i64, u64),
+        view: RoomView,
+    ) -> Self {
+        Self {
+            nid,
+            id,
+            version,
+            db,
+            events,
+            erased,
+            head: Mutex::new(Head::of(&view, 0)),
+            auth: Mutex::default(),
+            auth_bytes: AtomicUsize::new(0),
+            backfilling: Mutex::default(),
+            entering: Mutex::default(),
+            intake: Mutex::default(),
+            wanted: Notify::new(),
+            filled: Notify::new(),
+            view: ArcSwap::from_pointee(view),
+            revision: AtomicI64::new(revision),
+            latest_ts: AtomicI64::new(i64::MIN),
+            redactions: AtomicU64::new(redactions),
+            epoch: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// The room as of the last commit that changed it. Replaced before that commit's position is published.
+    #[must_use]
+    pub fn view(&self) -> Arc<RoomView> {
+        self.view.load_full()
+    }
+
+    pub(crate) fn set_view(&self, view: RoomView) {
+        self.view.store(Arc::new(view));
+    }
+
+    /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it is the latest.
+    /// What is not committed in the end may make others late, nothing worse.
+    pub(crate) fn comes_late(&self, ts: i64, now_ms: u64) -> bool {
+        let too_early = u64::try_from(ts).is_ok_and(|ts| ts > now_ms.saturating_add(MAX_AHEAD_MS));
+        let late = too_early || ts < self.latest_ts.load(Ordering::Relaxed);
+        if !late {
+            self.latest_ts.store(ts, Ordering::Relaxed);
+        }
+        late
+    }
+
+    pub(crate) fn touch(&self, tick: u64) {
+        self.used.store(tick, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The room's count of redactions: another one after each that changes what the room's events show of each other,
+    /// also when the room has left memory in between. An event shows parts of others, so what keeps one in memory notes this count
+    /// from before it was read, and uses the event only as long as the count stands.
+    pub(crate) fn redactions(&self) -> u64 {
+        self.redactions.load(Ordering::SeqCst)
+    }
+
+    /// An event has been redacted of which others show parts. To be called after the commit, before memory shows the
+    /// redaction.
+    pub(crate) fn note_redaction(&self) {
+        self.redactions.fetch_max(self.events.next_redactions(), Ordering::SeqCst);
+    }
+
+    /// The event of a state entry, read from the database on a miss. A member event that cannot be read comes back as
+    /// if it had been redacted.
+    ///
+    /// # Errors
+    /// When the database fails, or another event cannot be read.
+    pub async fn state_event(&self, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
+        crate::model::load::state_event(&self.db, &self.events, self.version, entry, self.redactions()).await
+    }
+
+    /// The event of a state entry, when it is in memory.
+    pub fn state_event_in_memory(&self, entry: &StateEntry) -> Option<Arc<TimelineEvent>> {
+        entry.event(self.redactions())
+    }
+
+    /// As [`Self::state_event`]; `None`, with a line in the log, when the event cannot be read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn readable_state_event(&self, entry: &StateEntry) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+        match self.state_event(entry).await {
+            Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
+            read => read.map(Some),
+        }
+    }
+}
+
+/// A room at one moment; never changes. Derefs to its [`CurrentState`].
+#[derive(Clone)]
+pub struct RoomView {
+    /// Position of the newest timeline event.
+    pub position: Position,
+    pub(crate) tip: Tip,
+    /// The current state and what is derived from it.
+    pub current: Arc<CurrentState>,
+    /// The newest timeline events, newest last: every one with a position above `recent_after`.
+    pub recent: Arc<[Arc<TimelineEvent>]>,
+    /// See `recent`; 0 when `recent` reaches back to the room's first event.
+    pub recent_after: Position,
+    /// Position of the newest change of the current state that was not made by the event at that position but by state
+    /// resolution, or by joining; 0 when there was none since `recent_after`.
+    pub(crate) merged: Position,
+    /// Where events are or were missing. `recent` does not reach back over the newest of them.
+    pub gaps: Gaps,
+    /// When the room's state was not told or stored as a whole as this server came into it.
+    pub(crate) partial: Option<Arc<PartialJoin>>,
+}
+
+impl Deref for RoomView {
+    type Target = CurrentState;
+
+    fn deref(&self) -> &CurrentState {
+        &self.current
+    }
+}
+
+/// The current state of a room and what readers ask of it most.
+#[derive(Clone)]
+pub struct CurrentState {
+    /// (event type, state key) to event.
+    pub state: StateMap,
+    /// Parsed `m.room.power_levels`, or the defaults of a room without.
+    pub power_levels: Arc<PowerLevels>,
+    /// `m.room.join_rules`.
+    pub join_rule: JoinRule,
+    /// `m.room.history_visibility`.
+    pub history_visibility: HistoryVisibility,
+    /// Whether `m.room.guest_access` lets guests join.
+    pub guests_can_join: bool,
+    /// `m.room.server_acl`, compiled when it is set: it may have thousands of patterns, and is asked about every event.
+    pub server_acl: Option<Arc<ServerAcl>>,
+    /// Users of this server who are joined.
+    pub local_joined: SortedSet<UserId>,
+    /// The servers of the joined users.
+    pub servers: Servers,
+    /// How many users are joined.
+    pub joined_count: u64,
+    /// How many users are invited.
+    pub invited_count: u64,
+}
+
+impl RoomView {
+    /// Whether the current state has changed since a position otherwise than by the timeline's own events: state resolution
+    /// has put another event in place, or taken one out.
+    #[must_use]
+    pub fn merged_since(&self, position: Position) -> bool {
+        self.merged > position
+    }
+
+    /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet. Nothing of
+    /// others is judged by it.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial.as_ref().is_some_and(|join| join.full_position.is_none())
+    }
+
+    /// From which position on clients are told of the room that this server is in; `None`: not yet. `lazily`: clients that load
+    /// members when they need them.
+    #[must_use]
+    pub fn told_from(&self, lazily: bool) -> Option<Position> {
+        match &self.partial {
+            None => Some(0),
+            Some(join) if lazily => join.told_position,
+            Some(join) => join.full_position,
+        }
+    }
+
+    /// Whether others are in the room and this server is not: what it knows of the room is old, or came with an invite. A room
+    /// that its last local member has left, and nobody else is in, is still this server's to judge.
+    #[must_use]
+    pub fn is_out_of_band(&self) -> bool {
+        self.local_joined.is_empty() && (self.tip.extremities.is_empty() || !self.servers.is_empty())
+    }
+
+    /// The forward extremities: what the next event names as `prev_events`.
+    pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
+        self.tip.extremities.iter().map(|extremity| &extremity.event_id)
+    }
+}
+
+impl CurrentState {
+    /// Derives the join rule, history visibility, guest access and server ACL anew.
+    pub(crate) fn derive_settings(&mut self) {
+        self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", ""));
+        self.history_visibility =
+            HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", "").map(Pdu::content));
+        self.guests_can_join = self.content_str("m.room.guest_access", "guest_access") == Some("can_join");
+        let acl = self.event_in_memory("m.room.server_acl", "");
+        self.server_acl = acl.map(|acl| Arc::new(ServerAcl::from_content(acl.content())));
+    }
+
+    /// Whether `server` may take part in the room (client-server API, "Server Access Control Lists").
+    #[must_use]
+    pub fn allows_server(&self, server: &ServerName) -> bool {
+        self.server_acl.as_ref().is_none_or(|acl| acl.allows(server))
+    }
+
+    /// The event that set a state, when it is in memory (create, power levels, join rules, name, topic, canonical
+    /// alias, avatar, encryption and history visibility always are).
+    #[must_use]
+    pub fn event_in_memory(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
+        self.state.get(event_type, state_key)?.pdu()
+    }
+
+    /// Whether the room is a space (client-server API, "Spaces").
+    #[must_use]
+    pub fn is_space(&self) -> bool {
+        self.content_str("m.room.create", "type") == Some(crate::read::summary::SPACE)
+    }
+
+    /// The event number of a state.
+    #[must_use]
+    pub fn event_nid(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
+        self.state.get(event_type, state_key).map(|entry| entry.nid)
+    }
+
+    /// A string member of a state event's content that is in memory.
+    #[must_use]
+    pub fn content_str(&self, event_type: &str, member: &str) -> Option<&str> {
+        self.event_in_memory(event_type, "")?.content().get(member)?.as_str()
+    }
+
+    /// Up to five other members to name the room after: joined and invited, else left; in order of user id.
+    #[must_use]
+    pub fn heroes(&self, user: &UserId) -> Vec<UserId> {
+        crate::model::heroes::heroes(&self.state, user)
+    }
+}
+
+/// How users get into the room, `m.room.join_rules`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinRule {
+    /// Anybody.
+    Public,
+    /// By invitation.
+    #[default]
+    Invite,
+    /// By invitation, for which anybody can knock.
+    Knock,
+    /// Invited users and members of the rooms in `allow`.
+    Restricted,
+    /// As restricted, and anybody can knock.
+    KnockRestricted,
+    /// Nobody who is not invited (never given a meaning).
+    Private,
+}
+
+impl JoinRule {
+    /// Reads the event's `join_rule`; a room without one is `invite`.
+    #[must_use]
+    pub fn of(pdu: Option<&Pdu>) -> Self {
+        match pdu.and_then(|pdu| pdu.content().get("join_rule")).and_then(|value| value.as_str()) {
+            Some("public") => Self::Public,
+            Some("knock") => Self::Knock,
+            Some("restricted") => Self::Restricted,
+            Some("knock_restricted") => Self::KnockRestricted,
+            Some("private") => Self::Private,
+            _ => Self::Invite,
+        }
+    }
+
+    /// The value of `join_rule`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Invite => "invite",
+            Self::Knock => "knock",
+            Self::Restricted => "restricted",
+            Self::KnockRestricted => "knock_restricted",
+            Self::Private => "private",
+        }
+    }
+}

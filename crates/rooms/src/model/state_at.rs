@@ -1,0 +1,74 @@
+//! The state of a room at any place of its graph: read from snapshots, merged by state resolution where branches meet.
+
+mod merge;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::state_snapshots::{self, SnapshotRef};
+use plexus_store::{DbError, EventNid, Tx};
+
+use crate::model::load;
+use crate::model::state_map::{StateEntry, StateMap};
+use crate::write::build::snapshot_after;
+
+/// A state, in memory and in the database.
+#[derive(Clone, Debug)]
+pub(crate) struct StateAt {
+    pub snapshot: SnapshotRef,
+    pub state: StateMap,
+}
+
+/// The number of the state after an event; `None` for an outlier. An event that was rejected changes nothing.
+pub(crate) fn snapshot_behind(event: &Known) -> Option<i64> {
+    let before = event.snapshot_nid?;
+    Some(if event.is_state && event.verdict != Verdict::Rejected { snapshot_after(event.event_nid) } else { before })
+}
+
+/// Reads the state of a snapshot, as its difference to `near`, whose entries it shares.
+pub(crate) fn read(
+    tx: &mut Tx<'_>,
+    version: RoomVersion,
+    near: &StateAt,
+    snapshot_nid: i64,
+) -> Result<StateAt, DbError> {
+    if snapshot_nid == near.snapshot.nid {
+        return Ok(near.clone());
+    }
+    let snapshot = SnapshotRef { nid: snapshot_nid, depth: state_snapshots::depth(tx, snapshot_nid)? };
+    let wanted = state_snapshots::read(tx, snapshot_nid)?;
+    let have = state_snapshots::read(tx, near.snapshot.nid)?;
+    let gone: Vec<EventNid> =
+        have.iter().filter(|(key, _)| !wanted.contains_key(*key)).map(|(_, event)| *event).collect();
+    let new: Vec<EventNid> =
+        wanted.iter().filter(|(key, event)| have.get(*key) != Some(*event)).map(|(_, event)| *event).collect();
+    let mut state = near.state.clone();
+    for event in load::all_by_nids(tx, version, &gone)? {
+        state.remove(event.pdu.event_type(), event.pdu.state_key().unwrap_or_default());
+    }
+    for entry in entries(tx, version, &new)? {
+        state.insert(entry);
+    }
+    Ok(StateAt { snapshot, state })
+}
+
+/// State entries of events.
+pub(crate) fn entries(
+    tx: &mut Tx<'_>,
+    version: RoomVersion,
+    nids: &[EventNid],
+) -> Result<Vec<Arc<StateEntry>>, DbError> {
+    let mut types: HashMap<String, Arc<str>> = HashMap::new();
+    let events = load::all_by_nids(tx, version, nids)?;
+    Ok(events
+        .iter()
+        .filter_map(|event| {
+            let event_type = types
+                .entry(event.pdu.event_type().to_owned())
+                .or_insert_with_key(|event_type| event_type.as_str().into());
+            Some(Arc::new(StateEntry::of(Arc::clone(event_type), event.pdu.state_key()?.into(), event)))
+        })
+        .collect())
+}

@@ -1,0 +1,228 @@
+//! The state of a room: (event type, state key) to the event that set it.
+
+use std::cmp::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use plexus_protocol::event::Pdu;
+use plexus_store::EventNid;
+
+use crate::model::membership_kind::MembershipKind;
+use crate::model::sorted::SortedSet;
+use crate::model::timeline_event::TimelineEvent;
+
+/// One state event as the state of a room holds it: light, its event loaded only when needed.
+///
+/// Entries with an empty state key keep their event in memory; there are few of them. Others (members, above all) only
+/// know where it is while somebody else keeps it, so that a large room does not stay in memory as a whole.
+///
+/// The event in memory belongs to the room ([`crate::Room::state_event`]) and is good until a redaction changes what it
+/// shows.
+#[derive(Debug)]
+pub struct StateEntry {
+    /// The event's type.
+    pub event_type: Arc<str>,
+    /// The event's state key.
+    pub state_key: Arc<str>,
+    /// The event.
+    pub nid: EventNid,
+    /// For an `m.room.member` event its `membership`.
+    pub membership: Option<MembershipKind>,
+    pdu: OnceLock<Pdu>,
+    memory: Mutex<InMemory>,
+}
+
+/// [`InMemory::as_of`] of an event of which only its own content is known to be up to date, not what it shows of
+/// others.
+pub(crate) const OWN_CONTENT_ONLY: u64 = 0;
+
+/// The event of an entry, if it is in memory.
+#[derive(Debug, Default)]
+struct InMemory {
+    /// The room's count of redactions ([`crate::Room::redactions`]) when the event was read.
+    as_of: u64,
+    event: Held,
+}
+
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Here(Arc<TimelineEvent>),
+    Elsewhere(Weak<TimelineEvent>),
+}
+
+impl Held {
+    fn get(&self) -> Option<Arc<TimelineEvent>> {
+        match self {
+            Self::Nothing => None,
+            Self::Here(event) => Some(Arc::clone(event)),
+            Self::Elsewhere(event) => event.upgrade(),
+        }
+    }
+}
+
+impl StateEntry {
+    /// An entry for an event that is in memory, or is not committed yet and somebody keeps it until it is.
+    #[must_use]
+    pub(crate) fn of(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
+        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&event.pdu)).flatten();
+        let entry = Self::stored(event_type, state_key, event.nid, membership);
+        entry.remember_content(event);
+        entry
+    }
+
+    /// This entry once its event has been redacted, of which `left` is left. Somebody keeps that until it is committed.
+    #[must_use]
+    pub(crate) fn redacted(&self, left: &Arc<TimelineEvent>) -> Self {
+        let entry = Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);
+        entry.remember_content(left);
+        entry
+    }
+
+    /// An entry whose event is in the database only.
+    #[must_use]
+    pub(crate) fn stored(
+        event_type: Arc<str>,
+        state_key: Arc<str>,
+        nid: EventNid,
+        membership: Option<MembershipKind>,
+    ) -> Self {
+        Self { event_type, state_key, nid, membership, pdu: OnceLock::new(), memory: Mutex::default() }
+    }
+
+    /// Whether it keeps its event in memory.
+    pub(crate) fn keeps(&self) -> bool {
+        self.state_key.is_empty()
+    }
+
+    /// The event, when it is in memory and no redaction since has changed what it shows; `as_of`: the room's count of
+    /// redactions. [`crate::Room::state_event`] loads it when not.
+    #[must_use]
+    pub(crate) fn event(&self, as_of: u64) -> Option<Arc<TimelineEvent>> {
+        let memory = self.memory.lock();
+        if memory.as_of == as_of { memory.event.get() } else { None }
+    }
+
+    /// The event as it federates, of an entry that keeps it; redacted when it has been redacted.
+    #[must_use]
+    pub fn pdu(&self) -> Option<&Pdu> {
+        self.pdu.get()
+    }
+
+    /// The event as it federates, when it is in memory.
+    #[must_use]
+    pub(crate) fn pdu_in_memory(&self) -> Option<Pdu> {
+        self.pdu.get().cloned().or_else(|| self.memory.lock().event.get().map(|event| event.pdu.clone()))
+    }
+
+    /// Remembers the event once it has been loaded or committed. `as_of`: the room's count of redactions before it was
+    /// read.
+    pub(crate) fn remember(&self, event: &Arc<TimelineEvent>, as_of: u64) {
+        let held = if self.keeps() {
+            self.pdu.get_or_init(|| event.pdu.clone());
+            Held::Here(Arc::clone(event))
+        } else {
+            Held::Elsewhere(Arc::downgrade(event))
+        };
+        *self.memory.lock() = InMemory { as_of, event: held };
+    }
+
+    /// Remembers the event's own content.
+    pub(crate) fn remember_content(&self, event: &Arc<TimelineEvent>) {
+        if self.keeps() {
+            self.pdu.get_or_init(|| event.pdu.clone());
+        } else {
+            self.remember(event, OWN_CONTENT_ONLY);
+        }
+    }
+}
+
+/// An immutable state map; clones share structure. Ordered by (event type, state key).
+#[derive(Clone, Debug, Default)]
+pub struct StateMap {
+    entries: SortedSet<Arc<StateEntry>>,
+}
+
+impl StateMap {
+    /// The entry of one type and state key.
+    #[must_use]
+    pub fn get(&self, event_type: &str, state_key: &str) -> Option<&Arc<StateEntry>> {
+        self.entries.find(|entry| (&*entry.event_type, &*entry.state_key).cmp(&(event_type, state_key)))
+    }
+
+    /// All entries, in order of type and state key.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<StateEntry>> + Clone {
+        self.entries.iter()
+    }
+
+    /// All entries of one type, in order of state key.
+    pub fn of_type<'a>(&'a self, event_type: &'a str) -> impl Iterator<Item = &'a Arc<StateEntry>> {
+        self.entries
+            .iter_from(move |entry| (&*entry.event_type, &*entry.state_key).cmp(&(event_type, "")))
+            .take_while(move |entry| &*entry.event_type == event_type)
+    }
+
+    /// The types and state keys for which two states name different events, in order.
+    #[must_use]
+    pub(crate) fn difference(&self, other: &Self) -> Vec<(Arc<str>, Arc<str>)> {
+        let (mut ours, mut theirs) = self.entries.unshared(&other.entries);
+        let key = |entry: &Arc<StateEntry>| (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key));
+        let mut found = Vec::new();
+        let (mut our, mut their) = (ours.next(), theirs.next());
+        while let Some(entry) = our.or(their) {
+            let order = match (our, their) {
+                (Some(our), Some(their)) => {
+                    (&our.event_type, &our.state_key).cmp(&(&their.event_type, &their.state_key))
+                }
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            match order {
+                Ordering::Less => found.push(key(entry)),
+                Ordering::Greater => found.extend(their.map(key)),
+                Ordering::Equal => {
+                    if our.map(|entry| entry.nid) != their.map(|entry| entry.nid) {
+                        found.push(key(entry));
+                    }
+                }
+            }
+            if order != Ordering::Greater {
+                our = ours.next();
+            }
+            if order != Ordering::Less {
+                their = theirs.next();
+            }
+        }
+        found
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the state is empty, as before the create event.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sets an entry and answers the one it replaces.
+    pub fn insert(&mut self, entry: Arc<StateEntry>) -> Option<Arc<StateEntry>> {
+        let key = (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key));
+        self.entries.insert(entry, |other| (&*other.event_type, &*other.state_key).cmp(&(&*key.0, &*key.1)))
+    }
+
+    /// Takes an entry out and answers it.
+    pub fn remove(&mut self, event_type: &str, state_key: &str) -> Option<Arc<StateEntry>> {
+        self.entries.remove(|entry| (&*entry.event_type, &*entry.state_key).cmp(&(event_type, state_key)))
+    }
+
+    /// The membership of a user in this state, `None` when there is no member event.
+    #[must_use]
+    pub fn membership(&self, user: &str) -> Option<MembershipKind> {
+        self.get("m.room.member", user).and_then(|entry| entry.membership)
+    }
+}

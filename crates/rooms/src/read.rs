@@ -1,0 +1,9 @@
+//! Timelines, relations, and rooms as seen from outside: summaries, directory, stripped state.
+
+pub mod directory;
+pub mod relations;
+pub mod stripped;
+pub(crate) mod summaries;
+pub mod summary;
+pub mod timeline;
+pub(crate) mod user_directory;

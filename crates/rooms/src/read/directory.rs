@@ -1,0 +1,132 @@
+//! The room directory: published rooms in pages, and which servers are in a room.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use plexus_protocol::id::ServerName;
+use plexus_store::DbError;
+use serde::{Deserialize, Serialize};
+
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+use crate::read::summary::{RoomSummary, published_rooms};
+
+/// The most rooms of a page.
+const MAX_LIMIT: usize = 500;
+/// The most servers named for an alias.
+const MAX_SERVERS: usize = 100;
+
+/// Which rooms of the directory are wanted.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+pub struct DirectoryFilter {
+    /// In name, topic or alias, whatever the case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generic_search_term: Option<String>,
+    /// `null` stands for rooms without a type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_types: Option<Vec<Option<String>>>,
+}
+
+/// Which part of the directory is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct DirectoryQuery {
+    /// How many rooms at most.
+    pub limit: Option<u64>,
+    /// `next_batch` or `prev_batch` of another page.
+    pub since: Option<String>,
+    /// Which rooms.
+    pub filter: DirectoryFilter,
+}
+
+/// A part of the directory, as the specification writes it.
+#[derive(Debug, Serialize)]
+pub struct DirectoryPage {
+    /// The rooms, those with the most members first.
+    pub chunk: Vec<RoomSummary>,
+    /// Where the next page begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_batch: Option<String>,
+    /// Where the page before begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_batch: Option<String>,
+    /// How many rooms there are on all pages.
+    pub total_room_count_estimate: usize,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// `since` was never handed out.
+    #[error("since is not a token of this server")]
+    Since,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl DirectoryPage {
+    /// No rooms at all.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { chunk: Vec::new(), next_batch: None, prev_batch: None, total_room_count_estimate: 0 }
+    }
+
+    /// The part of this server's directory that `query` asks for.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub async fn of(rooms: &Rooms, query: DirectoryQuery) -> Result<Self, DirectoryError> {
+        // As in Synapse an empty token counts as absent.
+        let start = match query.since.as_deref().filter(|since| !since.is_empty()) {
+            None => 0,
+            Some(since) => {
+                since.strip_prefix('o').and_then(|offset| offset.parse().ok()).ok_or(DirectoryError::Since)?
+            }
+        };
+        let mut chunk = published_rooms(rooms).await?;
+        let term = query.filter.generic_search_term.unwrap_or_default().to_lowercase();
+        let types = query.filter.room_types;
+        chunk
+            .retain(|room| types.as_ref().is_none_or(|types| types.contains(&room.room_type)) && mentions(room, &term));
+        let total = chunk.len();
+        let limit = query.limit.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok());
+        let limit = limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
+        let chunk: Vec<RoomSummary> = chunk.into_iter().skip(start).take(limit).collect();
+        let end = start.saturating_add(chunk.len());
+        Ok(Self {
+            next_batch: (end < total).then(|| format!("o{end}")),
+            prev_batch: (start > 0).then(|| format!("o{}", start.saturating_sub(limit))),
+            total_room_count_estimate: total,
+            chunk,
+        })
+    }
+}
+
+/// Whether name, topic or alias contain the term, whatever the case.
+fn mentions(room: &RoomSummary, term: &str) -> bool {
+    [&room.name, &room.topic, &room.canonical_alias]
+        .into_iter()
+        .flatten()
+        .any(|text| text.to_lowercase().contains(term))
+        || term.is_empty()
+}
+
+/// Servers through which a room can be joined: `own` first, then those with the most joined users.
+#[must_use]
+pub fn servers_in(room: &Room, own: &ServerName) -> Vec<ServerName> {
+    let view = room.view();
+    let mut users: HashMap<&str, u64> = HashMap::new();
+    let members = view.state.of_type("m.room.member");
+    for member in members.filter(|entry| entry.membership == Some(MembershipKind::Join)) {
+        if let Some((_, server)) = member.state_key.split_once(':')
+            && server != own.as_str()
+        {
+            *users.entry(server).or_default() += 1;
+        }
+    }
+    let mut servers: Vec<(&str, u64)> = users.into_iter().collect();
+    servers.sort_unstable_by_key(|(server, users)| (Reverse(*users), *server));
+    let others = servers.into_iter().filter_map(|(server, _)| ServerName::try_from(server).ok());
+    std::iter::once(own.clone()).chain(others).take(MAX_SERVERS).collect()
+}

@@ -1,0 +1,300 @@
+//! Reading a room's history. What memory has is read from memory, the rest from the database.
+//!
+//! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
+//! `p` begins with the event at `p`, reading forward with the one after it.
+
+mod gaps;
+mod past;
+mod visibility;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use plexus_protocol::id::{EventId, UserId};
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
+
+use crate::model::load;
+use crate::model::room::Room;
+use crate::model::state_map::StateEntry;
+use crate::model::timeline_event::TimelineEvent;
+
+pub use gaps::Gaps;
+pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
+pub(crate) use visibility::{Place, Sight, is_erased, without_erased};
+
+/// How many events one reader reads at a time.
+const READ_AT_ONCE: usize = 2_000;
+
+/// Which way a timeline is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From old to new.
+    Forward,
+    /// From new to old.
+    Backward,
+}
+
+/// Timeline events with `after < position <= upto`: read backward the newest `limit`, newest first; read forward the
+/// oldest `limit`, oldest first. Those that cannot be read are as if they were not there.
+pub async fn range(
+    room: &Room,
+    after: Position,
+    upto: Position,
+    limit: usize,
+    direction: Direction,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    if after >= upto || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let view = room.view();
+    let within = |event: &&Arc<TimelineEvent>| event.position > after && event.position <= upto;
+    let (nid, version) = (room.nid, room.version);
+    let limit_rows = u64::try_from(limit).unwrap_or(u64::MAX);
+    match direction {
+        Direction::Backward => {
+            let mut found: Vec<_> = view.recent.iter().rev().filter(within).take(limit).cloned().collect();
+            let missing = limit_rows - u64::try_from(found.len()).unwrap_or(limit_rows);
+            if missing > 0 && after < view.recent_after {
+                let upto = upto.min(view.recent_after);
+                let older = room.db.read(move |tx| older(tx, (nid, version), (after, upto), missing));
+                found.extend(older.await?);
+            }
+            Ok(found)
+        }
+        Direction::Forward if after >= view.recent_after => {
+            Ok(view.recent.iter().filter(within).take(limit).cloned().collect())
+        }
+        Direction::Forward => room.db.read(move |tx| newer(tx, (nid, version), (after, upto), limit_rows)).await,
+    }
+}
+
+/// The newest `limit` readable events, newest first. Whoever gets fewer takes it that there are no more.
+fn older(
+    tx: &mut Tx<'_>,
+    (room, version): (RoomNid, RoomVersion),
+    (after, mut upto): (Position, Position),
+    limit: u64,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let mut found = Vec::new();
+    loop {
+        let missing = limit - found.len() as u64;
+        let rows = repo::events::newest(tx, room, after, upto, missing)?;
+        let (count, last) = (rows.len() as u64, rows.last().and_then(|row| row.position));
+        found.extend(load::hydrate(tx, version, rows)?);
+        match last {
+            Some(last) if count == missing && (found.len() as u64) < limit => upto = last - 1,
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// As [`older`], the oldest, oldest first.
+fn newer(
+    tx: &mut Tx<'_>,
+    (room, version): (RoomNid, RoomVersion),
+    (mut after, upto): (Position, Position),
+    limit: u64,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let mut found = Vec::new();
+    loop {
+        let missing = limit - found.len() as u64;
+        let rows = repo::events::oldest(tx, room, after, upto, missing)?;
+        let (count, last) = (rows.len() as u64, rows.last().and_then(|row| row.position));
+        found.extend(load::hydrate(tx, version, rows)?);
+        match last {
+            Some(last) if count == missing && (found.len() as u64) < limit => after = last,
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// The state events that changed the current state at `after < position <= upto`, of each key the last; in order of
+/// position.
+pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    if after >= view.position.min(upto) {
+        return Ok(Vec::new());
+    }
+    if after >= view.recent_after && !view.merged_since(after) {
+        let mut changed: Vec<Arc<TimelineEvent>> = Vec::new();
+        let key = |event: &TimelineEvent| Some((event.pdu.event_type().to_owned(), event.pdu.state_key()?.to_owned()));
+        for event in view.recent.iter().filter(|event| event.position > after && event.position <= upto) {
+            if let Some(own) = key(event) {
+                changed.retain(|other| key(other).as_ref() != Some(&own));
+                changed.push(Arc::clone(event));
+            }
+        }
+        return Ok(changed);
+    }
+    let (nid, version) = (room.nid, room.version);
+    let mut events = room
+        .db
+        .read(move |tx| {
+            let nids = repo::current_state::changed(tx, nid, after, upto)?;
+            load::by_nids(tx, version, &nids)
+        })
+        .await?;
+    events.sort_by_key(|event| event.position);
+    Ok(events)
+}
+
+/// The current state as it was at a position, in no particular order.
+pub async fn state_at(room: &Room, position: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    if position >= room.view().position {
+        return current_state(room).await;
+    }
+    let (nid, version) = (room.nid, room.version);
+    room.db
+        .read(move |tx| {
+            let nids = repo::current_state::at(tx, nid, position)?;
+            load::by_nids(tx, version, &nids)
+        })
+        .await
+}
+
+/// The event of one state as it was at a position.
+pub async fn state_event_at(
+    room: &Room,
+    position: Position,
+    event_type: &str,
+    state_key: &str,
+) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    if position >= room.view().position {
+        let view = room.view();
+        return match view.state.get(event_type, state_key) {
+            Some(entry) => room.readable_state_event(entry).await,
+            None => Ok(None),
+        };
+    }
+    let (nid, version) = (room.nid, room.version);
+    let (event_type, state_key) = (event_type.to_owned(), state_key.to_owned());
+    room.db
+        .read(move |tx| {
+            let history = repo::current_state::history(tx, nid, &event_type, &state_key)?;
+            match history.iter().rev().find(|(at, _)| *at <= position) {
+                Some((_, event)) => Ok(load::by_nids(tx, version, &[*event])?.pop()),
+                None => Ok(None),
+            }
+        })
+        .await
+}
+
+/// The member events of a user that changed the current state at `after < position <= upto`, in no particular order.
+pub async fn member_changes(
+    room: &Room,
+    user: &UserId,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let (nid, version, user) = (room.nid, room.version, user.to_string());
+    room.db
+        .read(move |tx| {
+            let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
+            let within = history.into_iter().filter(|(at, _)| *at > after && *at <= upto);
+            let nids: Vec<EventNid> = within.map(|(_, event)| event).collect();
+            load::by_nids(tx, version, &nids)
+        })
+        .await
+}
+
+/// The member events of users as they were at a position.
+pub async fn members_at(
+    room: &Room,
+    position: Position,
+    users: Vec<String>,
+) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    if position >= view.position {
+        let entries: Vec<_> = users.iter().filter_map(|user| view.state.get("m.room.member", user).cloned()).collect();
+        return state_events(room, &entries).await;
+    }
+    let (nid, version) = (room.nid, room.version);
+    room.db
+        .read(move |tx| {
+            let mut nids = Vec::with_capacity(users.len());
+            for user in users {
+                let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
+                nids.extend(history.iter().rev().find(|(at, _)| *at <= position).map(|(_, event)| *event));
+            }
+            load::by_nids(tx, version, &nids)
+        })
+        .await
+}
+
+/// Every event of the current state, in order of type and state key.
+pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    let entries: Vec<Arc<StateEntry>> = view.state.iter().cloned().collect();
+    state_events(room, &entries).await
+}
+
+/// The events of state entries, in their order, without those that cannot be read; those that memory lacks are read in
+/// one go.
+pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let in_memory: Vec<_> = entries.iter().map(|entry| room.state_event_in_memory(entry)).collect();
+    let missing: Vec<EventNid> =
+        entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry.nid).collect();
+    let (db, version) = (&room.db, room.version);
+    let reads = missing.chunks(READ_AT_ONCE).map(|nids| {
+        let nids = nids.to_vec();
+        db.read(move |tx| load::by_nids(tx, version, &nids))
+    });
+    let read = try_join_all(reads).await?.into_iter().flatten().map(|event| (event.nid, event));
+    let mut read: HashMap<EventNid, Arc<TimelineEvent>> = read.collect();
+    for entry in entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry) {
+        // Member events that cannot be read: there is something left of them.
+        if entry.membership.is_some() && !read.contains_key(&entry.nid) {
+            read.extend(room.readable_state_event(entry).await?.map(|event| (event.nid, event)));
+        }
+    }
+    // Not cached: reading a large room once must not drive out what others use.
+    let events = entries.iter().zip(in_memory).filter_map(|(entry, event)| event.or_else(|| read.remove(&entry.nid)));
+    Ok(events.collect())
+}
+
+/// A timeline event by id, `None` when the room's timeline has no such event.
+pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    Ok(known_event(room, event_id).await?.filter(|event| event.position != 0))
+}
+
+/// An event of the room by id, also when it has no place in the timeline; its position is 0 then.
+pub(crate) async fn known_event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    if let Some(event) = room.view().recent.iter().find(|event| event.pdu.event_id() == event_id) {
+        return Ok(Some(Arc::clone(event)));
+    }
+    let (key, nid, version) = (plexus_store::event_key::encode(event_id), room.nid, room.version);
+    let found = room
+        .db
+        .read(move |tx| match repo::events::find(tx, &key)? {
+            Some(place) if place.room_nid == nid => Ok(load::by_nids(tx, version, &[place.event_nid])?.pop()),
+            _ => Ok::<_, DbError>(None),
+        })
+        .await?;
+    Ok(found.filter(|event| event.pdu.event_id() == event_id))
+}
+
+/// Timeline events of a room by number, in no particular order; unknown numbers are left out.
+pub async fn by_nids(room: &Room, mut nids: Vec<EventNid>) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    let mut found: Vec<_> = view.recent.iter().filter(|event| nids.contains(&event.nid)).cloned().collect();
+    nids.retain(|nid| found.iter().all(|event| event.nid != *nid));
+    if !nids.is_empty() {
+        let version = room.version;
+        found.extend(room.db.read(move |tx| load::by_nids(tx, version, &nids)).await?);
+    }
+    Ok(found)
+}
+
+/// The timeline event nearest to a time (Unix ms) in a direction.
+pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    let (nid, version) = (room.nid, room.version);
+    let ts = i64::try_from(ts).unwrap_or(i64::MAX);
+    room.db
+        .read(move |tx| match repo::events::near_time(tx, nid, ts, direction == Direction::Forward)? {
+            Some(event) => Ok(load::by_nids(tx, version, &[event])?.pop()),
+            None => Ok(None),
+        })
+        .await
+}

@@ -1,0 +1,305 @@
+//! The user directory: finding users by name. Users of this server are indexed in the transaction that changes their account or
+//! profile. Users of other servers are indexed by the names they have in rooms, after their memberships have changed and a few
+//! at a time, so that a room with thousands of members holds nobody up.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::{Object, Value};
+use plexus_store::repo::profiles::longest;
+use plexus_store::repo::user_directory::{self, Profile, Scope, StaleMembership};
+use plexus_store::words::words;
+use plexus_store::{DbError, RoomNid, Tx};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::model::registry::Rooms;
+use crate::model::room::{CurrentState, HistoryVisibility, JoinRule};
+
+/// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.
+const INDEXED_AT_ONCE: u32 = 100;
+/// How long changes are gathered, so that many are indexed by one transaction. No search waits for it.
+const GATHERED: Duration = Duration::from_secs(1);
+/// Searches run at the same time: one for a frequent word may look at ten thousand users and all their rooms.
+const CONCURRENT_SEARCHES: usize = 2;
+/// How many rooms that are older than the directory are read at a time.
+const ROOMS_AT_ONCE: u32 = 50;
+/// How long a search waits until the changes before it are indexed.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long indexing pauses after the database has failed.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How many words of a search count (as Synapse).
+const MAX_WORDS: usize = 10;
+
+/// What is searched for.
+#[derive(Debug, Clone)]
+pub struct UserSearch {
+    pub scope: Scope,
+    /// Whether users of this server are preferred among equally good matches and somewhat worse ones.
+    pub prefer_local: bool,
+    /// How many users are found at most.
+    pub limit: usize,
+}
+
+/// A user who was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundUser {
+    pub user_id: String,
+    pub display_name: Option<String>,
+    pub avatar_url: Option<String>,
+}
+
+/// How far the directory is behind the rooms. Owned by [`Rooms`]; counted on the writer's thread.
+#[derive(Debug)]
+pub(crate) struct DirectoryProgress {
+    /// Counts the commits that changed something to be indexed.
+    changes: watch::Sender<u64>,
+    /// How many of them are indexed.
+    done: watch::Sender<u64>,
+    /// Notified when a search waits for the changes.
+    wanted: Notify,
+}
+
+impl Default for DirectoryProgress {
+    fn default() -> Self {
+        // The first change is what an earlier run of the program has left.
+        Self { changes: watch::Sender::new(1), done: watch::Sender::new(0), wanted: Notify::new() }
+    }
+}
+
+impl DirectoryProgress {
+    /// Records a commit that changed something to be indexed.
+    pub fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl CurrentState {
+    /// Whether everybody finds the room's members: anybody may join or read it, and this server is in it.
+    pub(crate) fn shows_members_to_all(&self) -> bool {
+        let is_open = self.join_rule == JoinRule::Public || self.history_visibility == HistoryVisibility::WorldReadable;
+        is_open && !self.local_joined.is_empty()
+    }
+}
+
+/// The user directory. A server has one.
+pub struct UserDirectory {
+    rooms: Arc<Rooms>,
+    searches: Semaphore,
+}
+
+impl UserDirectory {
+    /// Of the users in these rooms.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms, searches: Semaphore::new(CONCURRENT_SEARCHES) }
+    }
+
+    /// Indexes changes, for ever.
+    pub async fn run(self: Arc<Self>) {
+        let progress = &self.rooms.shared.directory;
+        let mut changes = progress.changes.subscribe();
+        let mut has_old = true;
+        loop {
+            let seen = *changes.borrow_and_update();
+            let indexed = async {
+                if has_old {
+                    self.index_old().await?;
+                }
+                self.index_stale().await
+            };
+            match indexed.await {
+                Ok(()) => {
+                    has_old = false;
+                    progress.done.send_replace(seen);
+                    if changes.changed().await.is_err() {
+                        return;
+                    }
+                    tokio::select! {
+                        () = self.rooms.clock.sleep(GATHERED) => {}
+                        () = progress.wanted.notified() => {}
+                    }
+                }
+                Err(DbError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!("users are missing in the user directory: {error}");
+                    self.rooms.clock.sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Indexes users and rooms that are older than the directory.
+    async fn index_old(&self) -> Result<(), DbError> {
+        while self.rooms.db.write(|tx| user_directory::index_old_users(tx, INDEXED_AT_ONCE)).await? > 0 {}
+        while self.index_old_rooms().await? {}
+        Ok(())
+    }
+
+    /// Indexes the memberships that have changed.
+    async fn index_stale(&self) -> Result<(), DbError> {
+        loop {
+            let server = self.rooms.server_name.clone();
+            let indexed: usize =
+                self.rooms.db.write::<_, DbError, _>(move |tx| index_some(tx, server.as_str())).await?;
+            if indexed < INDEXED_AT_ONCE as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sets whether rooms are open, of some that are older than the directory; returns whether there were any.
+    async fn index_old_rooms(&self) -> Result<bool, DbError> {
+        let old: Vec<RoomNid> = self.rooms.db.read(|tx| user_directory::old_rooms(tx, ROOMS_AT_ONCE)).await?;
+        for nid in &old {
+            let room = self.rooms.get_readable_nid(*nid).await?;
+            let (nid, is_open) = (*nid, room.is_some_and(|room| room.view().shows_members_to_all()));
+            // A commit that has changed it since has set it, too.
+            self.rooms.db.write(move |tx| user_directory::set_open_if_old(tx, nid, is_open)).await?;
+        }
+        Ok(!old.is_empty())
+    }
+
+    /// Returns the users who match all words of `term`, best matches first, and whether there are more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn search(&self, term: &str, search: UserSearch) -> Result<(Vec<FoundUser>, bool), DbError> {
+        let mut wanted = words(term);
+        wanted.truncate(MAX_WORDS);
+        if wanted.is_empty() || search.limit == 0 {
+            return Ok((Vec::new(), false));
+        }
+        self.catch_up().await;
+        let _permit = self.searches.acquire().await.map_err(|_| DbError::Closed)?;
+        self.rooms
+            .db
+            .read(move |tx| {
+                let candidates = user_directory::candidates(tx, &wanted, &search.scope)?;
+                Ok(best(candidates, &wanted, &search))
+            })
+            .await
+    }
+
+    /// Waits until everything that has changed so far is indexed, but not for long.
+    async fn catch_up(&self) {
+        let progress = &self.rooms.shared.directory;
+        let wanted = *progress.changes.borrow();
+        let mut done = progress.done.subscribe();
+        if *done.borrow() < wanted {
+            progress.wanted.notify_one();
+        }
+        tokio::select! {
+            biased;
+            _ = done.wait_for(|done| *done >= wanted) => {}
+            () = self.rooms.clock.sleep(PATIENCE) => {}
+        }
+    }
+}
+
+/// Indexes some memberships; returns how many.
+fn index_some(tx: &mut Tx<'_>, server: &str) -> Result<usize, DbError> {
+    let stale = user_directory::stale(tx, INDEXED_AT_ONCE)?;
+    for of_room in stale.chunk_by(|one, other| one.room_nid == other.room_nid) {
+        let remote = of_room.iter().filter(|membership| server_of(&membership.user_id) != server);
+        let users: Vec<_> = remote.map(|membership| (membership.user_nid, profile(membership))).collect();
+        if let (Some(first), false) = (of_room.first(), users.is_empty()) {
+            user_directory::set(tx, first.room_nid, &users)?;
+        }
+    }
+    user_directory::mark_indexed(tx, &stale)?;
+    Ok(stale.len())
+}
+
+fn server_of(user_id: &str) -> &str {
+    user_id.split_once(':').map_or("", |(_, server)| server)
+}
+
+/// Returns a member's profile in the room; `None` for users who are not joined.
+fn profile(membership: &StaleMembership) -> Option<Profile> {
+    if !membership.is_joined {
+        return None;
+    }
+    let event = membership.join.as_deref().and_then(|json| Object::parse(json).ok());
+    let content = event.as_ref().and_then(|event| event.get_object("content"));
+    let text = |field: &str| {
+        let text = content.and_then(|content| content.get_str(field))?;
+        let fits = longest(field).is_none_or(|longest| text.chars().count() <= longest);
+        (fits && !text.is_empty()).then(|| Value::from(text).to_json())
+    };
+    Some(Profile {
+        user_id: membership.user_id.clone(),
+        is_local: false,
+        display_name: text("displayname"),
+        avatar_url: text("avatar_url"),
+    })
+}
+
+/// Returns the candidates that match all words, best matches first and each user once, and whether there are more.
+fn best(candidates: Vec<Profile>, wanted: &[String], search: &UserSearch) -> (Vec<FoundUser>, bool) {
+    let mut matches: Vec<(Rank, FoundUser)> = candidates
+        .into_iter()
+        .filter_map(|profile| {
+            let is_preferred = search.prefer_local && profile.is_local;
+            let found = found(profile);
+            Some((rank(&found, wanted, is_preferred)?, found))
+        })
+        .collect();
+    matches
+        .sort_by(|(one, user), (other, other_user)| other.cmp(one).then_with(|| user.user_id.cmp(&other_user.user_id)));
+    let mut seen = HashSet::new();
+    matches.retain(|(_, user)| seen.insert(user.user_id.clone()));
+    let is_limited = matches.len() > search.limit;
+    (matches.into_iter().take(search.limit).map(|(_, user)| user).collect(), is_limited)
+}
+
+fn found(profile: Profile) -> FoundUser {
+    let text = |json: Option<String>| {
+        let value = Value::parse(&json?).ok()?;
+        value.as_str().map(str::to_owned)
+    };
+    FoundUser {
+        display_name: text(profile.display_name),
+        avatar_url: text(profile.avatar_url),
+        user_id: profile.user_id,
+    }
+}
+
+/// How well a user matches; more is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    score: u32,
+    has_display_name: bool,
+    has_avatar: bool,
+    /// The fewer other words there are, the more of the name was asked for.
+    fewer_words: std::cmp::Reverse<usize>,
+}
+
+/// `None` when one of the words is not found. Whole words count more than beginnings, the name more than the server's.
+fn rank(user: &FoundUser, wanted: &[String], is_preferred: bool) -> Option<Rank> {
+    let localpart =
+        UserId::try_from(user.user_id.as_str()).map_or_else(|_| String::new(), |id| id.localpart().to_owned());
+    let mut name = words(user.display_name.as_deref().unwrap_or_default());
+    name.extend(words(&localpart));
+    let server = words(server_of(&user.user_id));
+    let has = |words: &[String], wanted: &str, is_whole: bool| {
+        words.iter().any(|word| if is_whole { word == wanted } else { word.starts_with(wanted) })
+    };
+    let mut score = 0;
+    for word in wanted {
+        score += match () {
+            () if has(&name, word, true) => 40,
+            () if has(&name, word, false) => 10,
+            () if has(&server, word, true) => 4,
+            () if has(&server, word, false) => 1,
+            () => return None,
+        };
+    }
+    Some(Rank {
+        score: if is_preferred { score * 2 } else { score },
+        has_display_name: user.display_name.is_some(),
+        has_avatar: user.avatar_url.is_some(),
+        fewer_words: std::cmp::Reverse(name.len()),
+    })
+}

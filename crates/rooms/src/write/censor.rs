@@ -1,0 +1,51 @@
+//! Redacted events lose their content for good once `redaction_retention_period` is over.
+
+use std::time::Duration;
+
+use plexus_protocol::event::redact;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::DbError;
+use plexus_store::repo::redactions::{self, Due};
+
+use crate::model::load;
+use crate::model::registry::Rooms;
+
+/// What is stored instead of a redacted event that cannot be read. It is no event: nobody is shown it, as before.
+const UNREADABLE: &str = "{}";
+/// How many events are censored in one transaction.
+const BATCH: u32 = 100;
+
+impl Rooms {
+    /// Censors every event that was redacted longer than `retention` ago.
+    pub async fn censor_redacted(&self, retention: Duration) -> Result<(), DbError> {
+        let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+        let before = self.clock.now_ms().saturating_sub(retention);
+        loop {
+            let due = self.db.read(move |tx| redactions::due(tx, before, BATCH)).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let censored: Vec<(i64, Option<String>)> =
+                due.iter().map(|due| (due.event_nid, plexus_store::readable(redacted(due)))).collect();
+            self.db
+                .write(move |tx| {
+                    for (event, json) in &censored {
+                        match json {
+                            Some(json) => redactions::censor(tx, *event, json)?,
+                            // What redaction leaves of it is not known: nothing is kept.
+                            None => redactions::censor(tx, *event, UNREADABLE)?,
+                        }
+                    }
+                    Ok::<_, DbError>(())
+                })
+                .await?;
+        }
+    }
+}
+
+fn redacted(due: &Due) -> Result<String, DbError> {
+    let place = || format!("events, event_nid {}", due.event_nid);
+    let version: RoomVersion = due.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;
+    let pdu = load::parse_event((due.event_nid, &due.event_id), &due.json, version)?;
+    Ok(redact::redact(&pdu).json().to_owned())
+}

@@ -1,0 +1,105 @@
+//! Why something could not be sent.
+
+use plexus_net::federation::FederationError;
+use plexus_protocol::auth::AuthRejection;
+use plexus_protocol::event::PduError;
+use plexus_protocol::event::build::BuildError;
+use plexus_store::DbError;
+
+use crate::actions::send::content::ContentError;
+use crate::receive::ReceiveError;
+use crate::write::persist::PersistError;
+
+/// Why an event was not sent. Nothing has been stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// This server does not know the room.
+    #[error("Unknown room")]
+    UnknownRoom,
+    /// The room does not allow it.
+    #[error("{0}")]
+    Forbidden(#[from] AuthRejection),
+    /// The event is larger than events may be.
+    #[error("The event is too large: {0}")]
+    TooLarge(BuildError),
+    /// The event would not be well formed.
+    #[error("{0}")]
+    Malformed(BuildError),
+    /// `m.room.redaction` without an event to redact.
+    #[error("The redaction does not say which event it redacts")]
+    RedactsNothing,
+    /// The event to be redacted is not known.
+    #[error("The event to redact was not found")]
+    UnknownRedactionTarget,
+    /// Events of this type are not to be redacted.
+    #[error("Events of this type cannot be redacted")]
+    RedactionOfProtected,
+    /// The redact level is too low.
+    #[error("You do not have permission to redact events of others")]
+    RedactionForbidden,
+    /// The user has reacted so already.
+    #[error("You have already sent this reaction")]
+    DuplicateAnnotation,
+    /// `m.relates_to` names what it must not.
+    #[error("{0}")]
+    BadRelation(&'static str),
+    /// The content is not what events of the type have.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// A member event says what it must not.
+    #[error("{0}")]
+    MemberContent(&'static str),
+    /// Memberships are not set like other state.
+    #[error("Memberships are changed by joining, leaving, inviting, knocking, kicking and banning")]
+    Membership,
+    /// An alias of `m.room.canonical_alias` does not point to the room.
+    #[error("The alias {0} does not point to this room")]
+    AliasNotOfRoom(String),
+    /// An alias of `m.room.canonical_alias` is no alias.
+    #[error("{0:?} is not a room alias")]
+    InvalidAlias(String),
+    /// Part of the room's state is missing, and it takes long to come.
+    #[error("This server is still fetching the members of the room from other servers; try again later")]
+    StatePending,
+    /// Other writers were faster, again and again.
+    #[error("The room is too busy; try again")]
+    Contended,
+    /// The room's policy server refuses the event, or cannot be asked.
+    #[error("The room's policy server does not accept the event: {0}")]
+    Policy(Box<FederationError>),
+    /// It was not placed in the room.
+    #[error(transparent)]
+    Receive(ReceiveError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<BuildError> for SendError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Pdu(PduError::TooLarge(_) | PduError::FieldTooLong(_)) => Self::TooLarge(error),
+            other => Self::Malformed(other),
+        }
+    }
+}
+
+impl From<ReceiveError> for SendError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Contended => Self::Contended,
+            ReceiveError::Db(error) => Self::Db(error),
+            other => Self::Receive(other),
+        }
+    }
+}
+
+impl From<PersistError> for SendError {
+    fn from(error: PersistError) -> Self {
+        match error {
+            // A transaction id seen before is looked up where it is known which.
+            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken => Self::Contended,
+            PersistError::Db(error) => Self::Db(error),
+        }
+    }
+}

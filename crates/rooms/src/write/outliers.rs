@@ -1,0 +1,228 @@
+//! Events that are known only because others rest on them: auth chains and states that other servers told.
+//!
+//! They are judged by the auth events they name and stored without a place in the graph. One that names an event nobody
+//! could give is not stored at all.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use plexus_protocol::auth::{self, AuthEvent};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::events::{NewEvent, Verdict};
+use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, pdu_json, repo};
+
+use crate::model::auth_index;
+use crate::model::interner::{Lookups, NewTexts};
+use crate::model::registry::Rooms;
+use crate::model::room::Room;
+
+/// How many are written in one transaction, so that other writers need not wait for all.
+const WRITTEN_AT_ONCE: usize = 1_000;
+
+/// Events that have been judged by their auth events, and are to be stored.
+#[derive(Default)]
+pub(crate) struct Judged {
+    outliers: Vec<Outlier>,
+    allowing: HashMap<EventId, AuthEvent>,
+}
+
+struct Outlier {
+    pdu: Pdu,
+    packed: Vec<u8>,
+    verdict: Verdict,
+}
+
+impl Judged {
+    /// The events, in their order.
+    pub fn event_ids(&self) -> impl Iterator<Item = &EventId> {
+        self.outliers.iter().map(|outlier| outlier.pdu.event_id())
+    }
+}
+
+impl Rooms {
+    /// Judges and stores events (whose signatures are right) of a room; those that are known stay as they are.
+    pub(crate) async fn store_outliers(&self, room: &Room, pdus: Vec<Pdu>) -> Result<(), DbError> {
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = self.known(&ids).await?;
+        let pdus: Vec<Pdu> =
+            pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
+        for pdus in auth_events_first(pdus).chunks(WRITTEN_AT_ONCE) {
+            let packed = pdus.iter().map(|pdu| Ok((pdu.clone(), pdu_json::pack(pdu.json())?)));
+            let packed = packed.collect::<Result<_, DbError>>()?;
+            let judged = self.judge_outliers(room, packed, &Judged::default()).await?;
+            self.write_outliers(room.nid, judged.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// What the auth events of each allow. Given, with their packed JSON, in an order in which auth events come first;
+    /// `before`: events that were judged just now and need not be stored yet.
+    pub(crate) async fn judge_outliers(
+        &self,
+        room: &Room,
+        pdus: Vec<(Pdu, Vec<u8>)>,
+        before: &Judged,
+    ) -> Result<Judged, DbError> {
+        let among: HashSet<&EventId> = pdus.iter().map(|(pdu, _)| pdu.event_id()).collect();
+        let named = |pdu: &Pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect::<Vec<_>>();
+        let mut elsewhere: Vec<EventId> =
+            pdus.iter().flat_map(|(pdu, _)| named(pdu)).filter(|id| !among.contains(id)).collect();
+        elsewhere.sort_unstable();
+        elsewhere.dedup();
+        let (recent, stored): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|id| before.allowing.contains_key(id));
+        let mut known = auth_index::auth_events(&self.db, (room.nid, room.version), &stored).await?;
+        known.extend(
+            recent
+                .into_iter()
+                .filter_map(|id| before.allowing.get_key_value(&id))
+                .map(|(id, event)| (id.clone(), event.clone())),
+        );
+        let mut judged = Judged::default();
+        for (pdu, packed) in pdus {
+            let Some(verdict) = by_auth_events(room.version, &pdu, &known) else { continue };
+            let event = AuthEvent { pdu: pdu.clone(), rejected: verdict == Verdict::Rejected };
+            known.insert(pdu.event_id().clone(), event.clone());
+            judged.allowing.insert(pdu.event_id().clone(), event);
+            judged.outliers.push(Outlier { pdu, packed, verdict });
+        }
+        Ok(judged)
+    }
+
+    /// Stores events that have been judged; answers the number and the verdict under which each is stored, in their order.
+    pub(crate) async fn write_outliers(
+        &self,
+        room: RoomNid,
+        judged: Arc<Judged>,
+    ) -> Result<Vec<(EventNid, Verdict)>, DbError> {
+        if judged.outliers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = self.nids.take(2 * i64::try_from(judged.outliers.len()).unwrap_or(i64::MAX / 2)).await?;
+        let shared = Arc::clone(&self.shared);
+        self.db
+            .write(move |tx| {
+                let (stored, texts) = write(tx, (room, first), &judged.outliers, shared.interner.lookups())?;
+                tx.after_commit(move || shared.interner.keep(texts));
+                Ok(stored)
+            })
+            .await
+    }
+}
+
+/// Whether the auth events that an event names allow it; `None` when one of them is not known.
+pub(crate) fn by_auth_events(version: RoomVersion, pdu: &Pdu, known: &HashMap<EventId, AuthEvent>) -> Option<Verdict> {
+    if pdu.auth_events().iter().any(|id| !known.contains_key(id)) {
+        return None;
+    }
+    let rules = version.rules();
+    let checked = auth::check_state_independent(rules, pdu, &|id| known.get(id).cloned()).and_then(|()| {
+        let named = || pdu.auth_events().iter().cloned().chain(create_of(pdu));
+        auth::check(rules, pdu, &|event_type, state_key| {
+            named()
+                .filter_map(|id| known.get(&id))
+                .find(|it| it.pdu.is_state(event_type, state_key))
+                .map(|it| it.pdu.clone())
+        })
+    });
+    Some(match checked {
+        Ok(()) => Verdict::Accepted,
+        Err(reason) => {
+            tracing::info!(event = %pdu.event_id(), room = %pdu.room_id(), "rejected by its auth events: {reason}");
+            Verdict::Rejected
+        }
+    })
+}
+
+/// The create event that the room id names (room version 12).
+pub(crate) fn create_of(pdu: &Pdu) -> Option<EventId> {
+    pdu.room_id().create_event_id().filter(|id| id != pdu.event_id())
+}
+
+/// Orders events, each once, so that each comes after those of its auth events that are among them. What goes in a circle, which hashes
+/// make impossible from room version 3 on, is left out.
+pub(crate) fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
+    in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect())
+}
+
+/// Orders events, each once, so that each comes after those of its prev events that are among them.
+pub(crate) fn prev_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
+    in_order(pdus, |pdu| pdu.prev_events().to_vec())
+}
+
+fn in_order(pdus: Vec<Pdu>, before: impl Fn(&Pdu) -> Vec<EventId>) -> Vec<Pdu> {
+    let mut left: HashMap<EventId, Pdu> = HashMap::with_capacity(pdus.len());
+    let pdus: Vec<Pdu> =
+        pdus.into_iter().filter(|pdu| left.insert(pdu.event_id().clone(), pdu.clone()).is_none()).collect();
+    let mut after: HashMap<EventId, Vec<EventId>> = HashMap::new();
+    let mut waiting: HashMap<EventId, usize> = HashMap::new();
+    let mut ready = Vec::new();
+    for pdu in &pdus {
+        let mut among: Vec<EventId> = before(pdu).into_iter().filter(|id| left.contains_key(id)).collect();
+        among.sort_unstable();
+        among.dedup();
+        if among.is_empty() {
+            ready.push(pdu.event_id().clone());
+        }
+        waiting.insert(pdu.event_id().clone(), among.len());
+        for id in among {
+            after.entry(id).or_default().push(pdu.event_id().clone());
+        }
+    }
+    ready.reverse();
+    let mut ordered = Vec::with_capacity(left.len());
+    while let Some(id) = ready.pop() {
+        ordered.extend(left.remove(&id));
+        for next in after.remove(&id).unwrap_or_default() {
+            let Some(count) = waiting.get_mut(&next) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                ready.push(next);
+            }
+        }
+    }
+    ordered
+}
+
+fn write(
+    tx: &mut Tx<'_>,
+    (room, first): (RoomNid, EventNid),
+    outliers: &[Outlier],
+    mut lookups: Lookups<'_>,
+) -> Result<(Vec<(EventNid, Verdict)>, NewTexts), DbError> {
+    let keys: Vec<Vec<u8>> = outliers.iter().map(|outlier| event_key::encode(outlier.pdu.event_id())).collect();
+    // Another task may have stored some of them meanwhile.
+    let known =
+        repo::events::known(tx, &keys)?.into_iter().map(|known| (known.event_id, (known.event_nid, known.verdict)));
+    let known: HashMap<Vec<u8>, (EventNid, Verdict)> = known.collect();
+    let pdus = || outliers.iter().map(|outlier| &outlier.pdu);
+    lookups.prepare(tx, pdus().map(|pdu| pdu.sender().as_str()), pdus().filter_map(Pdu::state_key))?;
+    let mut stored = Vec::with_capacity(outliers.len());
+    let mut rows = Vec::with_capacity(outliers.len());
+    for ((Outlier { pdu, packed, verdict }, event_id), at) in outliers.iter().zip(keys).zip(0..) {
+        if let Some(known) = known.get(&event_id) {
+            stored.push(*known);
+            continue;
+        }
+        let event_nid = first + 2 * at;
+        stored.push((event_nid, *verdict));
+        rows.push(NewEvent {
+            event_nid,
+            event_id,
+            room_nid: room,
+            position: None,
+            late: false,
+            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+            type_nid: lookups.event_type(tx, pdu.event_type())?,
+            state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
+            sender_nid: lookups.user(tx, pdu.sender())?,
+            origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+            snapshot_nid: None,
+            verdict: *verdict,
+            json: packed.clone(),
+        });
+    }
+    repo::events::insert(tx, &rows)?;
+    Ok((stored, lookups.into_new()))
+}

@@ -1,0 +1,234 @@
+//! After the commit: the rooms' views and the memberships move on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use plexus_store::Position;
+
+use super::write::{Written, leaves_guests_behind};
+use super::{Append, Entered, PendingEvent};
+use crate::model::head::StateChange;
+use crate::model::memberships::Membership;
+use crate::model::registry::Shared;
+use crate::model::room::{CurrentState, Room, RoomView};
+use crate::model::state_map::StateEntry;
+use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
+use crate::write::redactions::Target;
+
+/// How many recent events a room keeps in memory.
+const RECENT_EVENTS: usize = 64;
+/// About how many bytes of memory they may take.
+const RECENT_BYTES: usize = 256 * 1024;
+
+/// Takes a committed batch over into memory. Runs on the writer thread.
+pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) {
+    let Written { positions, texts, snapshots } = written;
+    shared.interner.keep(texts);
+    shared.snapshots.keep(snapshots);
+    let is_remote = |change: &StateChange| {
+        change.membership().is_some_and(|(user, ..)| user.server_name() != shared.server_name.as_str())
+    };
+    let redacts_member = |event: &PendingEvent| {
+        event.redacts.as_ref().is_some_and(|redaction| redaction.target.left.event_type() == "m.room.member")
+    };
+    let is_shown_in_directory = |event: &PendingEvent| redacts_member(event) || event.changes.iter().any(is_remote);
+    if appends.iter().flat_map(|append| &append.events).any(is_shown_in_directory) {
+        shared.directory.changed();
+    }
+    let mut done: Vec<&Arc<Room>> = Vec::new();
+    for append in appends {
+        if done.iter().any(|room| room.nid == append.room.nid) {
+            continue;
+        }
+        let events: Vec<(&PendingEvent, Option<Position>)> = appends
+            .iter()
+            .zip(&positions)
+            .filter(|(other, _)| other.room.nid == append.room.nid)
+            .flat_map(|(other, positions)| other.events.iter().zip(positions.iter().copied()))
+            .collect();
+        let entered = appends.iter().rev().filter(|other| other.room.nid == append.room.nid);
+        apply_to_room(shared, &append.room, &events, entered.filter_map(|other| other.entered.as_ref()).next());
+        done.push(&append.room);
+        if append.creation.is_some() {
+            shared.insert(&append.room);
+        } else {
+            shared.changed(&append.room);
+        }
+    }
+}
+
+fn apply_to_room(
+    shared: &Shared,
+    room: &Room,
+    events: &[(&PendingEvent, Option<Position>)],
+    entered: Option<&Entered>,
+) {
+    let Some(&(last, _)) = events.last() else { return };
+    let view = room.view();
+    let mut next = RoomView { tip: last.tip.clone(), current: Arc::clone(&last.current), ..RoomView::clone(&view) };
+    if let Some(entered) = entered {
+        next.partial = entered.partial.clone();
+    }
+    let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
+    let changes_what_is_shown = forget_redacted(shared, room, events.iter().map(|(pending, _)| *pending));
+    let as_of = room.redactions();
+    for &(pending, position) in events {
+        let Some(position) = position else { continue };
+        let mut event = Arc::new(timeline_event(pending, position));
+        if let Some(redaction) = &pending.redacts {
+            let Target { nid: target, left, .. } = &redaction.target;
+            let redaction = AppliedRedaction { target: *target, left, because: &event };
+            recent.redact(&redaction);
+            // As a state event it may have replaced what it redacts.
+            if let Some(after) = event.after(&redaction) {
+                event = Arc::new(after);
+            }
+        }
+        for change in &pending.changes {
+            match &change.entry {
+                Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event, as_of),
+                _ => next.merged = position,
+            }
+            membership(shared, room, change, position);
+        }
+        if let Some(gap) = pending.opened_gap(position) {
+            recent.events.clear();
+            recent.after = position - 1;
+            next.gaps = next.gaps.with(gap);
+        }
+        if pending.in_timeline {
+            next.position = position;
+            recent.events.push(event);
+        }
+    }
+    if changes_what_is_shown {
+        // As they have become by the last of the redactions.
+        let entries = events.iter().flat_map(|(pending, _)| {
+            let changed = pending.changes.iter().filter_map(|change| change.entry.as_ref());
+            changed.chain(pending.redacts.iter().filter_map(|redaction| redaction.entry.as_ref()))
+        });
+        entries.for_each(|entry| recent.remembered_by(entry, as_of));
+    }
+    recent.trim();
+    next.recent_after = recent.after;
+    next.recent = recent.events.into();
+    let is_given_up = next.is_partial() && next.local_joined.is_empty();
+    let pending = events.iter().map(|(pending, _)| *pending);
+    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, pending, &shared.server_name);
+    room.set_view(next);
+    if guests_have_to_leave {
+        shared.guest_access_ended.notify_one();
+    }
+    if is_given_up {
+        // Nobody waits for its state any longer.
+        room.filled.notify_waiters();
+    }
+    room.revision.fetch_add(1, Ordering::Release);
+}
+
+/// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before
+/// anything is remembered anew.
+fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item = &'a PendingEvent>) -> bool {
+    let mut shown_by_others = false;
+    for pending in events {
+        if let Some(Target { nid, left, .. }) = pending.redacts.as_ref().map(|redaction| &redaction.target) {
+            shared.events.remove(*nid);
+            shown_by_others |= TimelineEvent::is_shown_by_others(left);
+        }
+        if pending.redacted_by.is_some() {
+            shared.events.remove(pending.nid);
+            shown_by_others |= TimelineEvent::is_shown_by_others(&pending.pdu);
+        }
+    }
+    if shown_by_others {
+        room.note_redaction();
+    }
+    shown_by_others
+}
+
+/// Takes committed redactions of events over into memory that are no part of an [`Append`]. `current`: the current
+/// state after them. Runs on the writer thread, while the room's head is held.
+pub(crate) fn apply_redactions<'a>(
+    shared: &Shared,
+    room: &Room,
+    current: Arc<CurrentState>,
+    redactions: impl Iterator<Item = AppliedRedaction<'a>>,
+) {
+    let view = room.view();
+    let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
+    room.note_redaction();
+    for redaction in redactions {
+        shared.events.remove(redaction.target);
+        recent.redact(&redaction);
+    }
+    let guest_access_ended = view.guests_can_join && !current.guests_can_join;
+    room.set_view(RoomView { current, recent: recent.events.into(), ..RoomView::clone(&view) });
+    if guest_access_ended {
+        shared.guest_access_ended.notify_one();
+    }
+}
+
+fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
+    let own = |change: &&StateChange| change.entry.as_ref().is_some_and(|entry| entry.nid == pending.nid);
+    let has_replaced = pending.changes.iter().find(own).is_some_and(|change| change.replaced.is_some());
+    let transaction = pending.transaction.as_ref().map(|(_, transaction)| Box::new(transaction.clone()));
+    let replaced = pending.replaced.clone().map(Box::new);
+    let mut event = TimelineEvent::new(pending.nid, position, pending.pdu.clone(), replaced, transaction);
+    event.replaced_unreadable = has_replaced && event.replaced.is_none();
+    match &pending.redacted_by {
+        Some(because) => event.redacted(because),
+        None => event,
+    }
+}
+
+fn membership(shared: &Shared, room: &Room, change: &StateChange, position: Position) {
+    if let Some((user, kind, event_nid)) = change.membership() {
+        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: shared.forgets(kind) };
+        shared.memberships.apply(&user, change);
+    }
+}
+
+/// The recent events while they are being changed.
+struct Recent {
+    events: Vec<Arc<TimelineEvent>>,
+    after: Position,
+}
+
+impl Recent {
+    /// Redacts an event, and what the others show of it.
+    fn redact(&mut self, redaction: &AppliedRedaction<'_>) {
+        for event in &mut self.events {
+            if let Some(after) = event.after(redaction) {
+                *event = Arc::new(after);
+            }
+        }
+    }
+
+    /// Has a state entry remember its event, if it is among them.
+    fn remembered_by(&self, entry: &StateEntry, as_of: u64) {
+        if let Some(event) = self.events.iter().find(|event| event.nid == entry.nid) {
+            entry.remember(event, as_of);
+        }
+    }
+
+    fn trim(&mut self) {
+        let mut bytes = 0;
+        let kept = self
+            .events
+            .iter()
+            .rev()
+            .take(RECENT_EVENTS)
+            .take_while(|event| {
+                bytes += event.weight();
+                bytes <= RECENT_BYTES
+            })
+            .count()
+            .max(1);
+        let kept = kept.min(self.events.len());
+        let dropped = self.events.len().saturating_sub(kept);
+        if let Some(last_dropped) = dropped.checked_sub(1).and_then(|at| self.events.get(at)) {
+            self.after = last_dropped.position;
+        }
+        self.events.drain(..dropped);
+    }
+}

@@ -1,0 +1,53 @@
+//! Which events other servers get from this one.
+
+use std::collections::BTreeSet;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::UserId;
+use plexus_store::repo::federation_out::Outgoing;
+use plexus_store::{Position, RoomNid};
+
+use super::{PendingEvent, Sending};
+use crate::model::membership_kind::MembershipKind;
+use crate::model::room::CurrentState;
+
+/// The event's row, when there is another server that gets it from this one: one in the room before or after it, or that of
+/// the user whom it concerns.
+pub(super) fn outgoing(
+    own_server: &str,
+    room_nid: RoomNid,
+    position: Position,
+    event: &PendingEvent,
+    before: &CurrentState,
+) -> Option<Outgoing> {
+    let handed_by = match &event.sending {
+        Sending::No => return None,
+        Sending::Own => None,
+        Sending::HandedBy(server) => Some(server.to_string()),
+    };
+    let after = &event.current.servers;
+    let mut also = BTreeSet::new();
+    for change in event.changes.iter().filter(|change| &*change.event_type == "m.room.member") {
+        if let Ok(user) = UserId::try_from(&*change.state_key)
+            && before.servers.contains(user.server_name())
+        {
+            also.insert(user.server_name().to_owned());
+        }
+    }
+    also.extend(sent_away(&event.pdu));
+    also.retain(|server| !after.contains(server) && server != own_server && Some(server) != handed_by.as_ref());
+    let others = after.len() - usize::from(after.contains(own_server));
+    if others == 0 && also.is_empty() {
+        return None;
+    }
+    let also_to = (!also.is_empty()).then(|| also.into_iter().collect::<Vec<_>>().join(" "));
+    Some(Outgoing { position, room_nid, event_nid: event.nid, handed_by, also_to })
+}
+
+/// The server of a user who is made to leave: it may know the user as invited or knocking, and not be in the room.
+fn sent_away(pdu: &Pdu) -> Option<String> {
+    let user = UserId::try_from(pdu.state_key().filter(|_| pdu.event_type() == "m.room.member")?).ok()?;
+    let membership = MembershipKind::parse(pdu.content().get("membership")?.as_str()?)?;
+    let away = matches!(membership, MembershipKind::Leave | MembershipKind::Ban);
+    (away && user != *pdu.sender()).then(|| user.server_name().to_owned())
+}

@@ -1,0 +1,391 @@
+//! Inside the transaction: a batch of events of all rooms becomes rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::ServerName;
+use plexus_store::repo::current_state::Delta;
+use plexus_store::repo::events::NewEvent;
+use plexus_store::repo::federation_out::Outgoing;
+use plexus_store::repo::memberships::{Member, MembershipRow};
+use plexus_store::repo::relations::RelationRow;
+use plexus_store::repo::rooms::{Advance, RoomRow};
+use plexus_store::repo::transactions::TransactionRow;
+use plexus_store::repo::{state_snapshots, timeline_gaps};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
+
+use super::outgoing::outgoing;
+use super::{Append, PendingEvent, PersistError};
+use crate::model::head::StateChange;
+use crate::model::interner::{Lookups, NewTexts};
+use crate::model::membership_kind::MembershipKind;
+use crate::model::registry::Shared;
+use crate::model::room::{CurrentState, Room, RoomView};
+use crate::model::state_map::StateMap;
+use crate::read::relations::target_of;
+use crate::write::redactions::redaction_target;
+
+/// What memory needs to know of a written batch.
+pub(crate) struct Written {
+    /// Of each request the positions of its events; of those that neither clients see nor change the state there are none.
+    pub positions: Vec<Vec<Option<Position>>>,
+    pub texts: NewTexts,
+    pub snapshots: state_snapshots::Written,
+}
+
+impl Written {
+    pub fn last_positions(&self) -> Vec<Position> {
+        self.positions.iter().map(|events| events.iter().rev().find_map(|at| *at).unwrap_or(0)).collect()
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    now_ms: u64,
+    events: Vec<NewEvent>,
+    /// Events that were outliers.
+    placed: Vec<NewEvent>,
+    deltas: Vec<Delta>,
+    memberships: Vec<(Member, MembershipRow)>,
+    relations: Vec<RelationRow>,
+    redactions: Vec<(EventNid, EventNid)>,
+    /// Redactions whose target has no place in the timeline yet, by its stored id.
+    early_redactions: Vec<(Vec<u8>, EventNid)>,
+    snapshots: state_snapshots::Writer,
+    outgoing: Vec<Outgoing>,
+    /// Each room as of the last event so far.
+    current: HashMap<RoomNid, Arc<CurrentState>>,
+}
+
+/// Writes the batch. Nothing is waited for: the statements fail by themselves when somebody else was faster.
+pub(crate) fn batch(
+    tx: &mut Tx<'_>,
+    shared: &Shared,
+    appends: &[Arc<Append>],
+    now_ms: u64,
+) -> Result<Written, PersistError> {
+    transactions(tx, appends, now_ms)?;
+    let mut lookups = shared.interner.lookups();
+    let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));
+    let mut rows = Rows { now_ms, snapshots, ..Rows::default() };
+    let mut positions = Vec::with_capacity(appends.len());
+    for append in appends {
+        let mut own = Vec::with_capacity(append.events.len());
+        for event in &append.events {
+            own.push(rows.add(tx, (append, shared), event, &mut lookups)?);
+        }
+        positions.push(own);
+    }
+    for append in appends {
+        if let Some(entered) = &append.entered {
+            repo::partial_joins::set(tx, append.room.nid, entered.partial.as_deref())?;
+        }
+    }
+    note_end_of_guest_access(tx, (appends, &shared.server_name), &positions, &rows.current)?;
+    set_open_rooms(tx, appends, &rows.current)?;
+    // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
+    let mut moves = moves(appends, &positions);
+    create_rooms(tx, appends, &mut moves)?;
+    repo::rooms::advance(tx, &moves.into_values().collect::<Vec<_>>())?;
+    repo::events::insert(tx, &rows.events)?;
+    repo::events::place(tx, &rows.placed)?;
+    repo::current_state::apply(tx, &rows.deltas)?;
+    let snapshots = rows.snapshots.finish(tx)?;
+    repo::memberships::set(tx, &last_of_each(rows.memberships))?;
+    repo::relations::insert(tx, &rows.relations)?;
+    let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
+    repo::federation_out::add(tx, &rows.outgoing)?;
+    repo::redactions::add(tx, &redacted, now_ms)?;
+    repo::redactions::add_early(tx, &rows.early_redactions)?;
+    for (event, redaction) in rows.redactions {
+        repo::events::set_redacted(tx, event, redaction)?;
+    }
+    Ok(Written { positions, texts: lookups.into_new(), snapshots })
+}
+
+fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result<(), DbError> {
+    let events = appends.iter().flat_map(|append| &append.events);
+    let rows: Vec<TransactionRow> = events
+        .filter_map(|event| {
+            let (key, transaction) = event.transaction.as_ref()?;
+            Some(TransactionRow {
+                event_nid: event.nid,
+                scope: key.scope,
+                device_id: transaction.device_id.as_ref().to_owned(),
+                txn_id: transaction.txn_id.as_bytes().to_vec(),
+                created_ts: now_ms,
+            })
+        })
+        .collect();
+    repo::transactions::insert(tx, &rows)
+}
+
+/// Notes the rooms that were open to guests before the batch and are not behind it, and those closed ones that a guest
+/// has joined: their guests have to leave.
+fn note_end_of_guest_access(
+    tx: &mut Tx<'_>,
+    (appends, own_server): (&[Arc<Append>], &ServerName),
+    positions: &[Vec<Option<Position>>],
+    current: &HashMap<RoomNid, Arc<CurrentState>>,
+) -> Result<(), DbError> {
+    for (append, positions) in appends.iter().zip(positions) {
+        let room = &append.room;
+        let Some(after) = current.get(&room.nid) else { continue };
+        let is_left = leaves_guests_behind(&room.view(), after, &append.events, own_server);
+        let ended = is_left && !after.local_joined.is_empty();
+        if let (true, Some(position)) = (ended, positions.iter().flatten().max()) {
+            repo::guest_access::ended(tx, room.nid, *position)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets for the user directory whether rooms are open, where that may have changed.
+fn set_open_rooms(
+    tx: &mut Tx<'_>,
+    appends: &[Arc<Append>],
+    current: &HashMap<RoomNid, Arc<CurrentState>>,
+) -> Result<(), DbError> {
+    let decides =
+        |change: &StateChange| matches!(&*change.event_type, "m.room.join_rules" | "m.room.history_visibility");
+    for append in appends {
+        let Some(after) = current.get(&append.room.nid) else { continue };
+        // Several may come or go in one batch.
+        let comes_or_goes = append.room.view().local_joined.is_empty() != after.local_joined.is_empty();
+        if comes_or_goes || append.events.iter().flat_map(|event| &event.changes).any(decides) {
+            repo::user_directory::set_open(tx, append.room.nid, after.shows_members_to_all())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a room is closed to guests after these events who may be in it by them, or were before.
+pub(super) fn leaves_guests_behind<'a>(
+    before: &RoomView,
+    after: &CurrentState,
+    events: impl IntoIterator<Item = &'a PendingEvent>,
+    own_server: &ServerName,
+) -> bool {
+    let joins = || events.into_iter().any(|event| is_join_of_guest(&event.pdu, own_server));
+    !after.guests_can_join && (before.guests_can_join || joins())
+}
+
+/// Whether a guest of this server joins: this server marks their joins. Others may put the mark into any event.
+fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
+    let content = pdu.content();
+    pdu.event_type() == "m.room.member"
+        && pdu.sender().server_name() == own_server.as_str()
+        && content.get_str("membership") == Some("join")
+        && content.get_str("kind") == Some("guest")
+}
+
+/// Where each room stands after the batch.
+fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, Advance> {
+    let mut moves: HashMap<RoomNid, Advance> = HashMap::new();
+    for (append, positions) in appends.iter().zip(positions) {
+        let Some(last) = append.events.last() else { continue };
+        let own = append.events.iter().zip(positions);
+        let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position).next_back();
+        let before = moves.get(&append.room.nid).and_then(|to| to.position);
+        let to = Advance {
+            room_nid: append.room.nid,
+            expected_revision: append.room.revision.load(Ordering::Acquire),
+            extremities: last.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
+            depth: i64::try_from(last.tip.depth).unwrap_or(i64::MAX),
+            snapshot_nid: last.tip.snapshot.nid,
+            position: seen.or(before),
+        };
+        moves.insert(append.room.nid, to);
+    }
+    moves
+}
+
+/// Writes the rows of new rooms, which stand where the batch leaves them.
+fn create_rooms(
+    tx: &mut Tx<'_>,
+    appends: &[Arc<Append>],
+    moves: &mut HashMap<RoomNid, Advance>,
+) -> Result<(), PersistError> {
+    for append in appends {
+        let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
+        // Without it, another request of the batch makes the room.
+        let to = moves.remove(&append.room.nid).ok_or(PersistError::Stale)?;
+        let row = RoomRow {
+            room_nid: append.room.nid,
+            room_id: append.room.id.as_str().to_owned(),
+            room_version: append.room.version.as_str().to_owned(),
+            revision: to.expected_revision + 1,
+            extremities: to.extremities,
+            depth: to.depth,
+            snapshot_nid: to.snapshot_nid,
+            position: to.position.unwrap_or(0),
+            published: creation.published,
+        };
+        repo::rooms::create(tx, &row)?;
+        if let Some(alias) = &creation.alias {
+            repo::aliases::insert(tx, alias, append.room.nid, first.pdu.sender().as_str())?;
+        }
+    }
+    Ok(())
+}
+
+impl Rows {
+    fn add(
+        &mut self,
+        tx: &mut Tx<'_>,
+        (append, shared): (&Append, &Shared),
+        event: &PendingEvent,
+        lookups: &mut Lookups<'_>,
+    ) -> Result<Option<Position>, DbError> {
+        let room_nid = append.room.nid;
+        let pdu = &event.pdu;
+        let opens_gap = event.missing.as_ref().is_some_and(|missing| missing.opens_gap.is_some());
+        if opens_gap {
+            tx.reserve_positions(timeline_gaps::RESERVED)?;
+        }
+        let position = if event.in_timeline || !event.changes.is_empty() { Some(tx.next_position()?) } else { None };
+        let origin_server_ts = i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX);
+        let row = NewEvent {
+            event_nid: event.nid,
+            event_id: event_key::encode(pdu.event_id()),
+            room_nid,
+            position: position.filter(|_| event.in_timeline),
+            late: event.in_timeline && append.room.comes_late(origin_server_ts, self.now_ms),
+            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
+            type_nid: lookups.event_type(tx, pdu.event_type())?,
+            state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
+            sender_nid: lookups.user(tx, pdu.sender())?,
+            origin_server_ts,
+            snapshot_nid: event.snapshot_before.map(|snapshot| snapshot.nid),
+            verdict: event.verdict,
+            json: event.packed.clone(),
+        };
+        if let Some(missing) = &event.missing {
+            timeline_gaps::add_backward_extremities(tx, room_nid, missing.gap_nid, &missing.extremities)?;
+        }
+        if let Some(gap) = position.and_then(|position| event.opened_gap(position)) {
+            timeline_gaps::set(tx, room_nid, &gap)?;
+        }
+        if event.stored {
+            self.placed.push(row)
+        } else {
+            self.events.push(row)
+        }
+        for snapshot in &event.snapshots {
+            let mut changes = Vec::with_capacity(snapshot.changes.len());
+            for (event_type, state_key, event) in &snapshot.changes {
+                changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
+            }
+            self.snapshots.add(tx, room_nid, snapshot.parent, snapshot.snapshot, changes)?;
+        }
+        if let Some(position) = position {
+            for change in &event.changes {
+                self.change(tx, shared, &append.room, position, change, lookups)?;
+            }
+        }
+        if let Some(position) = position.filter(|_| event.in_timeline) {
+            let before = self.current.get(&room_nid).map_or_else(|| append.room.view().current.clone(), Arc::clone);
+            let outgoing = outgoing(shared.server_name.as_str(), room_nid, position, event, &before);
+            tx.announce(Change::Event { room: room_nid, position, outgoing: outgoing.is_some() });
+            self.outgoing.extend(outgoing);
+            if let Some((target, rel_type)) = target_of(pdu) {
+                let target = event_key::encode(&target);
+                self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
+            }
+        }
+        self.current.insert(room_nid, Arc::clone(&event.current));
+        self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
+        self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));
+        if event.in_timeline
+            && event.redacts.as_ref().is_none_or(|redaction| !redaction.target.placed)
+            && let Some(target) = redaction_target(pdu)
+        {
+            self.early_redactions.push((event_key::encode(target), event.nid));
+        }
+        Ok(position)
+    }
+
+    /// A change of the current state, and of a membership when it is one.
+    fn change(
+        &mut self,
+        tx: &mut Tx<'_>,
+        shared: &Shared,
+        room: &Room,
+        position: Position,
+        change: &StateChange,
+        lookups: &mut Lookups<'_>,
+    ) -> Result<(), DbError> {
+        let room_nid = room.nid;
+        let entry = change.entry.as_ref();
+        self.deltas.push(Delta {
+            room_nid,
+            type_nid: lookups.event_type(tx, &change.event_type)?,
+            state_key_nid: lookups.state_key(tx, &change.state_key)?,
+            position,
+            event_nid: entry.map(|entry| entry.nid),
+            prev_event_nid: change.replaced,
+            membership: entry.and_then(|entry| entry.membership).map(|kind| kind.code()),
+        });
+        if let Some((user, kind, event_nid)) = change.membership() {
+            let forgotten = shared.forgets(kind);
+            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
+            let is_local = user.server_name() == shared.server_name.as_str();
+            self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
+            let joined = kind == MembershipKind::Join;
+            let is_join = |state: &StateMap| state.membership(user.as_str()) == Some(MembershipKind::Join);
+            let was_joined = match self.current.get(&room_nid) {
+                Some(before) => is_join(&before.state),
+                None => is_join(&room.view().state),
+            };
+            tx.announce(Change::Membership { user, room: room_nid, joined, was_joined, position });
+        }
+        Ok(())
+    }
+}
+
+/// One statement may name a user and room only once: the last membership counts.
+fn last_of_each(rows: Vec<(Member, MembershipRow)>) -> Vec<(Member, MembershipRow)> {
+    let mut last = std::collections::BTreeMap::new();
+    for (user, row) in rows {
+        last.insert((user, row.room_nid), row);
+    }
+    last.into_iter().map(|((user, _), row)| (user, row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use plexus_protocol::event::build::PduBuilder;
+    use plexus_protocol::event::sign::SigningKey;
+    use plexus_protocol::id::{RoomId, UserId};
+    use plexus_protocol::json::Object;
+    use plexus_protocol::rules::RoomVersion;
+
+    use super::*;
+
+    #[test]
+    fn only_own_joins_are_those_of_guests() {
+        let own = ServerName::try_from("localhost").unwrap();
+        let member = |sender: &str, membership: &str| {
+            let sender = UserId::try_from(sender).unwrap();
+            let builder = PduBuilder {
+                room_id: Some(RoomId::try_from("!room:localhost").unwrap()),
+                state_key: Some(sender.to_string()),
+                sender,
+                event_type: "m.room.member".to_owned(),
+                content: Object::from([("membership", membership), ("kind", "guest")]),
+                unsigned: None,
+                redacts: None,
+                prev_events: Vec::new(),
+                auth_events: Vec::new(),
+                depth: 5,
+                origin_server_ts: 1,
+            };
+            builder.build(RoomVersion::V11, &SigningKey::generate(&[7; 32], "test"), &own).unwrap()
+        };
+        assert!(is_join_of_guest(&member("@1:localhost", "join"), &own));
+        assert!(!is_join_of_guest(&member("@1:localhost", "leave"), &own));
+        assert!(!is_join_of_guest(&member("@1:b.example", "join"), &own));
+    }
+}

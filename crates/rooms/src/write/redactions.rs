@@ -1,0 +1,96 @@
+//! Redactions that other servers sent (room version 3, "Handling redactions"): a redaction and its target come in any order.
+
+use std::sync::Arc;
+
+use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::id::EventId;
+use plexus_protocol::power_levels::PowerLevels;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::{DbError, EventNid, event_key, repo};
+
+use crate::model::head;
+use crate::model::load;
+use crate::model::registry::Rooms;
+use crate::model::room::{CurrentState, Room};
+use crate::model::state_at::StateAt;
+use crate::model::state_map::StateEntry;
+use crate::model::timeline_event::TimelineEvent;
+use crate::read::timeline;
+
+/// An event to be redacted.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub nid: EventNid,
+    /// Whether it is in the timeline. What is only known as part of a state gets there when its predecessors are known.
+    pub placed: bool,
+    /// What is left of it.
+    pub left: Pdu,
+}
+
+impl Target {
+    pub fn of(event: &TimelineEvent) -> Self {
+        Self { nid: event.nid, placed: event.position != 0, left: redact::redact(&event.pdu) }
+    }
+}
+
+/// A redaction that is on its way to the database.
+pub(crate) struct PendingRedaction {
+    pub target: Target,
+    /// The target's entry in the current state, if it has one.
+    pub entry: Option<Arc<StateEntry>>,
+    /// What the entry refers to until the redaction is committed.
+    _kept: Arc<TimelineEvent>,
+}
+
+impl PendingRedaction {
+    /// Redacts the target in the current state, if it is part of that.
+    pub fn new(target: Target, current: &mut Arc<CurrentState>, version: RoomVersion, server_name: &str) -> Self {
+        let left = Arc::new(TimelineEvent::new(target.nid, 0, target.left.clone(), None, None));
+        let entry = head::redact_in_state(current, &left, version, server_name);
+        Self { target, entry, _kept: left }
+    }
+}
+
+/// Whether events of a type redact others; a state key makes no difference (room version 3, "Handling redactions").
+pub(crate) fn is_redaction(event_type: &str) -> bool {
+    event_type == "m.room.redaction"
+}
+
+/// The event that a redaction redacts.
+pub(crate) fn redaction_target(pdu: &Pdu) -> Option<&EventId> {
+    pdu.redacts().filter(|_| is_redaction(pdu.event_type()))
+}
+
+impl Rooms {
+    /// What a redaction redacts, when that is known and may be redacted by its sender.
+    pub(crate) async fn redaction_target(
+        &self,
+        room: &Room,
+        state: &StateAt,
+        pdu: &Pdu,
+    ) -> Result<Option<Target>, DbError> {
+        let Some(target) = redaction_target(pdu) else { return Ok(None) };
+        let Some(event) = timeline::known_event(room, target).await? else { return Ok(None) };
+        let may = may_redact(&load::power_levels(room.version, &state.state), pdu, &event.pdu);
+        Ok(may.then(|| Target::of(&event)))
+    }
+
+    /// The redaction of an event that came before it, if its sender may redact the event.
+    pub(crate) async fn early_redaction(&self, room: &Room, pdu: &Pdu) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+        let (key, nid, version) = (event_key::encode(pdu.event_id()), room.nid, room.version);
+        let found = self.db.read(move |tx| {
+            let nids = repo::redactions::early(tx, nid, &key)?;
+            if nids.is_empty() { Ok(Vec::new()) } else { load::by_nids(tx, version, &nids) }
+        });
+        let found = found.await?;
+        let view = room.view();
+        // That the redaction has been redacted itself, and may not say any more what it redacts, undoes nothing.
+        Ok(found.into_iter().find(|redaction| may_redact(&view.power_levels, &redaction.pdu, pdu)))
+    }
+}
+
+/// Until room version 2 the authorization rules say who may; from 3 on the sender's server or its power.
+fn may_redact(levels: &PowerLevels, redaction: &Pdu, target: &Pdu) -> bool {
+    let by_server = target.sender().server_name() == redaction.sender().server_name();
+    redaction.room_id() == target.room_id() && (by_server || levels.user(redaction.sender()) >= levels.redact())
+}
