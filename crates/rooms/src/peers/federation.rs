@@ -30,6 +30,8 @@ const ONE_EVENT: usize = 512 * 1024;
 const fn bytes_of(count: usize) -> usize {
     (count + 1) * 70_000
 }
+/// The largest signed invite in bytes: the stripped state may be in it.
+const MAX_INVITE: usize = bytes_of(MAX_STRIPPED_EVENTS);
 /// The largest answer of ids: some 600,000 of them.
 const MAX_IDS: usize = 32 * 1024 * 1024;
 /// The largest auth chain of one event, in bytes.
@@ -48,6 +50,8 @@ const POLICY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an identity server may take to say whether a key is valid.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_IDENTITY_BYTES: usize = 64 * 1024;
+/// The largest answer in bytes that has nothing in it, or a few signatures.
+const MAX_SHORT_ANSWER: usize = 64 * 1024;
 
 /// [`Peers`] by the server-server API.
 pub struct FederationPeers {
@@ -341,11 +345,12 @@ impl Peers for FederationPeers {
             let body =
                 InviteBody { room_version: invite.room_version().as_str(), event: &event, invite_room_state: stripped };
             let whole = serde_json::to_string(&body).map_err(malformed)?;
-            let call = Call::put(send_path("v2", "invite", invite), whole);
+            let call = Call::put(send_path("v2", "invite", invite), whole).max_answer_bytes(MAX_INVITE);
             match self.client.call_json::<InviteAnswer>(server, call).await {
                 Err(error) if error.is_unknown_endpoint() && is_older_than_invites_v2(invite.room_version()) => {
                     let call =
                         Call::put(send_path("v1", "invite", invite), older_invite(invite, body.invite_room_state)?);
+                    let call = call.max_answer_bytes(MAX_INVITE);
                     let (_, answer): (u16, InviteAnswer) = self.client.call_json(server, call).await?;
                     Ok(answer.event)
                 }
@@ -382,6 +387,7 @@ impl Peers for FederationPeers {
     fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object> {
         Box::pin(async move {
             let call = Call::post(POLICY_PATH.to_owned(), pdu.json().to_owned()).timeout(POLICY_TIMEOUT);
+            let call = call.max_answer_bytes(MAX_SHORT_ANSWER);
             self.client.call_json(server, call).await
         })
     }
@@ -394,7 +400,8 @@ impl Peers for FederationPeers {
     ) -> Asked<'a, ()> {
         Box::pin(async move {
             let path = path(&["v1", "exchange_third_party_invite", room.as_str()]);
-            self.client.call(server, Call::put(path, invite.to_json())).await.map(|_| ())
+            let call = Call::put(path, invite.to_json()).max_answer_bytes(MAX_SHORT_ANSWER);
+            self.client.call(server, call).await.map(|_| ())
         })
     }
 
