@@ -24,10 +24,13 @@ function show(visible) {
 }
 
 async function ask(options) {
-    const response = await fetch(matrixLogin.endpoint, options);
-    const body = await response.json();
-    if (!response.ok) {
-        throw new Error(body.error || "The server answered " + response.status);
+    const response = await fetch(matrixLogin.endpoint, options).catch(() => {
+        throw new Error("The server cannot be reached.");
+    });
+    // While the server is down, a reverse proxy answers with a page.
+    const body = await response.json().catch(() => null);
+    if (!response.ok || !body) {
+        throw new Error((body && body.error) || "The server answered " + response.status + ".");
     }
     return body;
 }

