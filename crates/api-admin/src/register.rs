@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_accounts::{
-    NewAccount, NewSession, RegisterError, Registered, Registrar, SharedSecret, SharedSecretError, SignedRegistration,
+    NewAccount, NewSession, RegisterError, Registered, SharedSecret, SharedSecretError, SignedRegistration,
 };
 use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_rooms::AutoJoin;
+use plexus_service::Registration;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -52,9 +52,8 @@ pub struct Response {
 pub async fn register(
     ClientIp(ip): ClientIp,
     State(shared): State<Arc<SharedSecret>>,
-    State(registrar): State<Registrar>,
+    State(registration): State<Registration>,
     State(home_server): State<ServerName>,
-    State(auto_join): State<Arc<AutoJoin>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let signed = SignedRegistration {
@@ -84,8 +83,7 @@ pub async fn register(
         session,
         any_password: true,
     };
-    let Registered { user_id, session } = registrar.register(account).await.map_err(failed)?;
-    auto_join.welcome(&user_id, false).await;
+    let Registered { user_id, session } = registration.register(account).await.map_err(failed)?;
     let (access_token, device_id) = session.map(|session| (session.tokens.access_token, session.device_id)).unzip();
     Ok(JsonBody(Response { user_id, home_server, access_token, device_id }))
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::{Registrar, SharedSecret, TokenChecker};
+use plexus_accounts::{SharedSecret, TokenChecker};
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::ServerName;
-use plexus_rooms::AutoJoin;
+use plexus_service::Registration;
 use plexus_store::Database;
 
 plexus_http::services! {
@@ -16,8 +16,7 @@ plexus_http::services! {
         pub clock: Clock,
         pub random: Random,
         pub tokens: Arc<TokenChecker>,
-        pub registrar: Registrar,
         pub shared_secret: Arc<SharedSecret>,
-        pub auto_join: Arc<AutoJoin>,
+        pub registration: Registration,
     }
 }

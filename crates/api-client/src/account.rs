@@ -7,7 +7,6 @@ pub mod deactivate;
 pub mod delete_3pid;
 pub mod get_3pids;
 pub mod get_username_availability;
-pub mod parting;
 pub mod password_policy;
 pub mod register;
 pub mod request_openid_token;
@@ -15,18 +14,10 @@ pub mod request_token;
 pub mod unbind_3pid;
 pub mod whoami;
 
-use std::net::IpAddr;
-
 use http::StatusCode;
 use plexus_accounts::{RegisterError, SessionError, Tokens, UsernameError, WeakPassword};
-use plexus_base::rate_limiter::network;
 use plexus_http::ApiError;
 use serde::Serialize;
-
-/// The address a limit counts by.
-pub(crate) fn address(ip: Option<IpAddr>) -> IpAddr {
-    network(ip)
-}
 
 /// What login, registration and refreshing answer about a token.
 #[derive(Debug, Serialize)]

@@ -3,17 +3,16 @@
 //!
 //! [`routes`] lists every route; [`services`] what endpoints may ask for.
 
+mod access;
 mod account;
 mod alias;
 mod authenticated_media;
 mod backup;
-pub mod client_events;
 mod config;
 mod context;
 mod device;
 mod directory;
 mod discovery;
-mod event_json;
 mod favicon;
 mod filter;
 mod keys;
@@ -22,21 +21,19 @@ mod login_page;
 mod media;
 mod membership;
 mod message;
-mod own;
-pub mod own_echoes;
+mod paging_token;
 mod presence;
 mod profile;
 mod push;
-pub mod rate_limits;
+mod rate_limited;
 mod read_marker;
 mod receipt;
 mod redact;
 mod relations;
-mod remote;
 mod reporting;
 mod room;
-mod room_errors;
 pub mod routes;
+mod sending;
 pub mod services;
 mod session;
 mod space;
@@ -52,8 +49,5 @@ mod user_directory;
 mod voip;
 mod welcome;
 
-pub use account::parting::Parting;
-pub use alias::RoomNames;
 pub use routes::routes;
 pub use services::{Api, Services};
-pub use space::elsewhere::RoomsElsewhere;

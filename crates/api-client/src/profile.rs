@@ -7,18 +7,15 @@ pub mod set_profile_field;
 
 use http::StatusCode;
 use plexus_base::config::Config;
-use plexus_http::federation::federation_error;
-use plexus_http::{ApiError, RawJson, Requester};
-use plexus_net::{Call, FederationClient};
-use plexus_protocol::id::{ServerName, UserId};
-use plexus_protocol::json::{Object, write_string};
+use plexus_http::room_errors::remote_profile_error;
+use plexus_http::{ApiError, RawJson, Requester, require_not_suspended};
+use plexus_net::FederationClient;
+use plexus_protocol::id::UserId;
+use plexus_protocol::json::write_string;
 use plexus_rooms::{ProfileError, Rooms};
 
-use crate::remote::percent_encoded;
-use crate::room_errors::bad_request;
+use plexus_service::remote_profile;
 
-/// The most of another server's answer about a profile that is read, in bytes: more than a profile may have.
-const MAX_REMOTE_PROFILE: usize = 128 * 1024;
 /// The longest name of a field, in bytes (client-server API, "Profiles").
 const MAX_KEY: usize = 255;
 
@@ -37,22 +34,9 @@ fn written<'f>(fields: impl IntoIterator<Item = &'f (String, String)>) -> RawJso
     RawJson(out.into())
 }
 
-/// What the user's server tells of the profile, or of one field of it.
-async fn remote(others: &FederationClient, user: &UserId, field: Option<&str>) -> Result<RawJson, ApiError> {
-    let server = ServerName::try_from(user.server_name()).map_err(|_| ApiError::not_found("Profile was not found"))?;
-    let field_query = field.map(|field| format!("&field={}", percent_encoded(field))).unwrap_or_default();
-    let user = percent_encoded(user.as_str());
-    let path = format!("/_matrix/federation/v1/query/profile?user_id={user}{field_query}");
-    let call = Call::get(path).max_answer_bytes(MAX_REMOTE_PROFILE);
-    let mut profile: Object = others.call_json(&server, call).await.map_err(|error| federation_error(&error))?;
-    if let Some(field) = field {
-        profile.retain(|name, _| name == field);
-        if profile.is_empty() && field != "displayname" && field != "avatar_url" {
-            return Err(ApiError::not_found("The profile has no such field"));
-        }
-    }
-    // Some servers write that there is none in this way.
-    profile.retain(|name, value| !(value.is_null() && matches!(name, "displayname" | "avatar_url")));
+/// The profile of another server's user, or one field of it.
+async fn remote(client: &FederationClient, user: &UserId, field: Option<&str>) -> Result<RawJson, ApiError> {
+    let profile = remote_profile(client, user, field).await.map_err(|error| remote_profile_error(&error))?;
     Ok(RawJson(profile.to_json().into()))
 }
 
@@ -79,7 +63,7 @@ pub(crate) async fn require_readable(
 
 /// Whether the requester may change the field of the user.
 fn require_writable(config: &Config, requester: &Requester, user: &UserId, field: &str) -> Result<(), ApiError> {
-    crate::room_errors::require_not_suspended(requester)?;
+    require_not_suspended(requester)?;
     if requester.user_id != *user && !requester.is_admin {
         return Err(ApiError::forbidden("Cannot set another user's profile"));
     }
@@ -98,7 +82,7 @@ fn require_writable(config: &Config, requester: &Requester, user: &UserId, field
 /// Field names follow the common namespaced identifier grammar.
 pub(crate) fn require_field_name(field: &str) -> Result<(), ApiError> {
     if field.len() > MAX_KEY {
-        return Err(bad_request("M_KEY_TOO_LARGE", "The name of the field is too long".to_owned()));
+        return Err(ApiError::bad_request("M_KEY_TOO_LARGE", "The name of the field is too long"));
     }
     let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     let starts_right = field.starts_with(|c: char| c.is_ascii_lowercase());

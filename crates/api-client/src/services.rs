@@ -10,17 +10,12 @@ use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::{Filters, Notifications, Presence, Receipts, RemoteDevices, SyncEngine, ToDevice, Typing};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
-use plexus_rooms::{
-    AutoJoin, EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, UserDirectory,
+use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, UserDirectory};
+use plexus_service::{
+    ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
+    UserDeactivation,
 };
 use plexus_store::Database;
-
-use crate::account::parting::Parting;
-use crate::alias::RoomNames;
-use crate::client_events::ClientEvents;
-use crate::own_echoes::OwnEchoes;
-use crate::rate_limits::RateLimits;
-use crate::space::elsewhere::RoomsElsewhere;
 
 plexus_http::services! {
     /// Everything the client-server API's endpoints stand on; built by the server's `wire.rs`.
@@ -36,22 +31,22 @@ plexus_http::services! {
         pub logins: Logins,
         pub uia: UserInteractiveAuth,
         pub devices: Devices,
-        pub parting: Parting,
+        pub deactivation: UserDeactivation,
         pub device_keys: DeviceKeys,
         pub key_backups: KeyBackups,
         pub rate_limits: Arc<RateLimits>,
-        pub own_echoes: Arc<OwnEchoes>,
+        pub local_echo_order: Arc<LocalEchoOrder>,
         pub media: Arc<MediaStore>,
         pub downloads: Arc<Downloads>,
         pub other_servers: Arc<FederationClient>,
         pub rooms: Arc<Rooms>,
         pub receiver: Arc<PduReceiver>,
-        pub room_names: Arc<RoomNames>,
-        pub rooms_elsewhere: Arc<RoomsElsewhere>,
+        pub room_resolver: Arc<RoomResolver>,
+        pub remote_room_summaries: Arc<RemoteRoomSummaries>,
         pub event_sender: Arc<EventSender>,
-        pub client_events: Arc<ClientEvents>,
+        pub client_events: Arc<ClientEventSender>,
         pub room_creator: Arc<RoomCreator>,
-        pub auto_join: Arc<AutoJoin>,
+        pub registration: Registration,
         pub membership_changer: Arc<MembershipChanger>,
         pub profiles: Arc<Profiles>,
         pub user_directory: Arc<UserDirectory>,
@@ -63,6 +58,7 @@ plexus_http::services! {
         pub to_device: Arc<ToDevice>,
         pub remote_devices: Arc<RemoteDevices>,
         pub notifications: Arc<Notifications>,
+        pub reports: Reports,
         pub shutdown: Shutdown,
     }
 }

@@ -1,4 +1,3 @@
 //! Spaces.
 
-pub mod elsewhere;
 pub mod get_hierarchy;

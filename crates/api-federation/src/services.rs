@@ -12,6 +12,7 @@ use plexus_net::KeyRing;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::{MembershipChanger, PduReceiver, Profiles, Rooms};
+use plexus_service::RoomResolver;
 
 use crate::{BroughtInvites, OwnKeys};
 
@@ -28,6 +29,7 @@ plexus_http::services! {
         pub sessions: Sessions,
         pub device_keys: DeviceKeys,
         pub rooms: Arc<Rooms>,
+        pub room_resolver: Arc<RoomResolver>,
         pub receiver: Arc<PduReceiver>,
         pub inbox: Arc<Inbox>,
         pub edus: Arc<EduReceiver>,

@@ -108,7 +108,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let AuthGuest(requester) = AuthGuest::from_request_parts(parts, state).await?;
         if requester.is_guest {
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed"));
+            return Err(ApiError::guests_forbidden());
         }
         Ok(Self(requester))
     }
@@ -137,6 +137,18 @@ pub fn token_error(error: TokenError) -> ApiError {
         TokenError::Locked(_) => locked(),
         TokenError::Database(error) => error.into(),
     }
+}
+
+/// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").
+pub fn require_not_suspended(requester: &Requester) -> Result<(), ApiError> {
+    if requester.suspended {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "M_USER_SUSPENDED",
+            "This action is not permitted while the account is suspended",
+        ));
+    }
+    Ok(())
 }
 
 fn locked() -> ApiError {

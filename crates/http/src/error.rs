@@ -48,6 +48,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
     }
 
+    /// 403 `M_GUEST_ACCESS_FORBIDDEN`.
+    pub fn guests_forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed")
+    }
+
     /// 404 `M_NOT_FOUND`.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
@@ -71,6 +76,11 @@ impl ApiError {
     /// 400 `M_INVALID_PARAM`.
     pub fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
+    }
+
+    /// 400 with the given `errcode`.
+    pub fn bad_request(errcode: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, errcode, message)
     }
 
     /// 400 `M_UNKNOWN`: a refusal without a code of its own.

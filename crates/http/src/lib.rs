@@ -13,6 +13,7 @@
 //! | [`media`] | what media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |
 //! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`] |
+//! | [`room_errors`] | errors of the room engine, and of the services on it, as clients read them |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
 mod ambiguous;
@@ -26,6 +27,7 @@ mod log_uri;
 pub mod media;
 pub mod page;
 pub mod peer;
+pub mod room_errors;
 pub mod routes;
 
 #[doc(hidden)]
@@ -34,7 +36,7 @@ pub use axum::extract::State;
 pub use plexus_accounts::Requester;
 pub use plexus_base::RateLimiter;
 
-pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth};
+pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth, require_not_suspended};
 pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
 pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};

@@ -2,8 +2,8 @@
 //! by the command itself on the database of a stopped one.
 
 use plexus_accounts::{Administration, AdministrationError, Deactivation, PAGE_ACCOUNTS};
-use plexus_api_client::Parting;
 use plexus_protocol::id::UserId;
+use plexus_service::UserDeactivation;
 use plexus_store::repo::devices::Device;
 use plexus_store::repo::users::User;
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ pub struct UserAdmin {
 /// How accounts are closed.
 pub enum Closing {
     /// By a running server, which has rooms to leave.
-    Running(Parting),
+    Running(UserDeactivation),
     /// In the database alone, which keeps what is left for the next start.
     Stopped(Deactivation),
 }
@@ -181,8 +181,8 @@ impl UserAdmin {
     async fn deactivate(&self, user: &str, erase: bool) -> Result<UserReply, AdministrationError> {
         let (user_id, _) = self.administration.find(user).await?;
         let leaving_rooms = match &self.closing {
-            Closing::Running(parting) => {
-                parting.deactivate(&user_id, erase).await?;
+            Closing::Running(running) => {
+                running.deactivate(&user_id, erase).await?;
                 LeavingRooms::Now
             }
             Closing::Stopped(deactivation) => {

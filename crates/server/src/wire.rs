@@ -8,10 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_accounts::{Accounts, TokenChecker};
-use plexus_api_client::client_events::ClientEvents;
-use plexus_api_client::own_echoes::OwnEchoes;
-use plexus_api_client::rate_limits::RateLimits;
-use plexus_api_client::{Parting, RoomNames, RoomsElsewhere};
 use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_delivery::FederationOut;
@@ -25,6 +21,10 @@ use plexus_rooms::peers::{FederationPeers, Peers};
 use plexus_rooms::{
     AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
     Rooms, RoomsOptions, StateFiller, UserDirectory,
+};
+use plexus_service::{
+    ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
+    UserDeactivation,
 };
 use plexus_store::db::OptionsError;
 use plexus_store::repo::erasure::ErasedUsers;
@@ -158,14 +158,14 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     background.spawn(GuestRemoval::new(Arc::clone(&rooms), Arc::clone(&members)).run());
     let auto_join = settings::auto_join(&config, &server_name)?;
     let auto_join = Arc::new(AutoJoin::new(Arc::clone(&rooms), Arc::clone(&members), auto_join));
+    let registration = Registration::new(accounts.registrar.clone(), auto_join);
     let admin = plexus_api_admin::Services {
         server_name: server_name.clone(),
         database: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
         tokens: Arc::clone(&tokens),
-        auto_join: Arc::clone(&auto_join),
-        registrar: accounts.registrar.clone(),
+        registration: registration.clone(),
         shared_secret: accounts.shared_secret.clone(),
     };
     let administration = accounts.administration.clone();
@@ -173,10 +173,10 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let media = MediaStore::open(media, database.clone(), clock.clone(), random.clone())?;
     let foundation = Foundation { config, clock, random, database: database.clone(), shutdown, receiver };
     let others = Arc::clone(&outgoing.client);
-    let members = (members, auto_join);
+    let members = (members, registration);
     let client = client_services(foundation, rooms, members, followers, accounts, Arc::new(media), others);
-    background.spawn(client.parting.clone().resume());
-    let users = Arc::new(UserAdmin::new(administration, Closing::Running(client.parting.clone())));
+    background.spawn(client.deactivation.clone().resume());
+    let users = Arc::new(UserAdmin::new(administration, Closing::Running(client.deactivation.clone())));
     let metrics_alone = crate::metrics::everywhere(Arc::clone(&client.rooms));
     background.spawn(Arc::clone(&client.user_directory).run());
     let metrics = client.config.metrics.enable_metrics.then(|| crate::metrics::router(Arc::clone(&client.rooms)));
@@ -204,7 +204,7 @@ struct Foundation {
 fn client_services(
     foundation: Foundation,
     rooms: Arc<Rooms>,
-    (memberships, auto_join): (Arc<MembershipChanger>, Arc<AutoJoin>),
+    (memberships, registration): (Arc<MembershipChanger>, Registration),
     followers: Delivery,
     accounts: Accounts,
     media: Arc<MediaStore>,
@@ -212,24 +212,29 @@ fn client_services(
 ) -> plexus_api_client::Services {
     let Foundation { config, clock, random, database, shutdown, receiver } = foundation;
     let limits = Arc::new(RateLimits::new(&config.ratelimits, &clock));
-    let own_echoes = Arc::new(OwnEchoes::new(Clock::system()));
+    let local_echo_order = Arc::new(LocalEchoOrder::new(Clock::system()));
     let sender = Arc::new(EventSender::new(Arc::clone(&rooms)));
-    let client_events = ClientEvents::new(
+    let client_events = ClientEventSender::new(
         Arc::clone(&sender),
         Arc::clone(&limits),
-        Arc::clone(&own_echoes),
+        Arc::clone(&local_echo_order),
         Arc::clone(&followers.presence),
     );
     let downloads =
         settings::downloads(&config, rooms.server_name().clone(), Arc::clone(&media), Arc::clone(&other_servers));
     plexus_api_client::Services {
+        reports: Reports::new(database.clone(), clock.clone()),
         downloads: Arc::new(downloads),
-        room_names: Arc::new(RoomNames::new(Arc::clone(&rooms), Arc::clone(&other_servers))),
-        rooms_elsewhere: Arc::new(RoomsElsewhere::new(Arc::clone(&rooms), Arc::clone(&other_servers), clock.clone())),
+        room_resolver: Arc::new(RoomResolver::new(database.clone(), Arc::clone(&rooms), Arc::clone(&other_servers))),
+        remote_room_summaries: Arc::new(RemoteRoomSummaries::new(
+            Arc::clone(&rooms),
+            Arc::clone(&other_servers),
+            clock.clone(),
+        )),
         other_servers,
         client_events: Arc::new(client_events),
         rate_limits: limits,
-        own_echoes,
+        local_echo_order,
         config,
         clock,
         random,
@@ -246,9 +251,9 @@ fn client_services(
         key_backups: accounts.key_backups,
         media,
         event_sender: sender,
-        auto_join,
+        registration,
         room_creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
-        parting: Parting::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation),
+        deactivation: UserDeactivation::new(Arc::clone(&rooms), Arc::clone(&memberships), accounts.deactivation),
         membership_changer: memberships,
         profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
         user_directory: Arc::new(UserDirectory::new(Arc::clone(&rooms))),

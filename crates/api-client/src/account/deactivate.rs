@@ -3,9 +3,9 @@
 use plexus_accounts::UserInteractiveAuth;
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
 use plexus_protocol::json::Object;
+use plexus_service::UserDeactivation;
 use serde::{Deserialize, Serialize};
 
-use super::parting::Parting;
 use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Deserialize)]
@@ -22,13 +22,13 @@ pub struct Response {
 pub async fn handle(
     Auth(requester): Auth,
     State(uia): State<UserInteractiveAuth>,
-    State(parting): State<Parting>,
+    State(deactivation): State<UserDeactivation>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let operation = "POST /account/deactivate".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
     authorised(&uia, request, async |params: Params| {
-        let deactivated = parting.deactivate(&requester.user_id, params.erase).await;
+        let deactivated = deactivation.deactivate(&requester.user_id, params.erase).await;
         deactivated.map_err(|error| ApiError::internal(&error))
     })
     .await?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use plexus_accounts::{RegisterError, Registrar, Settings};
+use plexus_base::rate_limiter::network;
 use plexus_http::{ApiError, ClientIp, JsonBody, Query, State};
+use plexus_service::RateLimits;
 use serde::{Deserialize, Serialize};
 
-use super::{address, register_error};
-use crate::rate_limits::RateLimits;
+use super::register_error;
 
 #[derive(Debug, Deserialize)]
 pub struct NameQuery {
@@ -29,7 +30,7 @@ pub async fn handle(
     if !settings.registration.enable_registration {
         return Err(ApiError::forbidden("Registration has been disabled"));
     }
-    limits.username_availability.check(&address(ip))?;
+    limits.username_availability.check(&network(ip))?;
     match registrar.check_username(&query.username).await {
         Ok(_) => {}
         // Who may not learn which names are taken is told that all are free.

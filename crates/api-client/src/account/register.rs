@@ -13,11 +13,11 @@ use plexus_http::auth::token_error;
 use plexus_http::{ApiError, JsonBody, JsonOrEmpty, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
-use plexus_rooms::AutoJoin;
+use plexus_service::{RateLimits, Registration};
 use serde::{Deserialize, Serialize};
 
 use super::{TokenFields, register_error, session_error, weak_password};
-use crate::rate_limits::{MayRegister, RateLimits};
+use crate::rate_limited::{self, WithinLimit};
 use crate::session::login::login_error;
 use crate::uiaa::{authenticate_registration, parse, take_auth, uia_error};
 
@@ -63,6 +63,7 @@ pub struct Response {
 struct Register {
     settings: Arc<Settings>,
     registrar: Registrar,
+    registration: Registration,
     sessions: Sessions,
     logins: Logins,
     uia: UserInteractiveAuth,
@@ -72,24 +73,23 @@ struct Register {
 
 #[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
 pub async fn handle(
-    MayRegister(ip): MayRegister,
+    WithinLimit { address, .. }: WithinLimit<rate_limited::Registration>,
     Query(query): Query<KindQuery>,
     State(settings): State<Arc<Settings>>,
     State(registrar): State<Registrar>,
+    State(registration): State<Registration>,
     State(sessions): State<Sessions>,
     State(logins): State<Logins>,
     State(uia): State<UserInteractiveAuth>,
     State(tokens): State<Arc<TokenChecker>>,
     State(limits): State<Arc<RateLimits>>,
-    State(auto_join): State<Arc<AutoJoin>>,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let register = Register { settings, registrar, sessions, logins, uia, tokens, address: ip };
+    let register = Register { settings, registrar, registration, sessions, logins, uia, tokens, address };
     let registered = match query.kind {
-        Kind::Guest => register.guest(&body, || limits.registration.check(&ip)).await?,
-        Kind::User => register.user(body, || limits.registration.check(&ip)).await?,
+        Kind::Guest => register.guest(&body, || limits.registration.check(&address)).await?,
+        Kind::User => register.user(body, || limits.registration.check(&address)).await?,
     };
-    auto_join.welcome(&registered.user_id, matches!(query.kind, Kind::Guest)).await;
     Ok(JsonBody(response(registered)))
 }
 
@@ -116,7 +116,7 @@ impl Register {
         // The device of a guest is the server's to choose (client-server API, "Registration").
         let session =
             NewSession { initial_device_display_name: params.initial_device_display_name, ..NewSession::default() };
-        self.registrar.register_guest(session).await.map_err(register_error)
+        self.registration.register_guest(session).await.map_err(register_error)
     }
 
     async fn user(
@@ -158,7 +158,7 @@ impl Register {
             session,
             ..NewAccount::default()
         };
-        self.registrar.register(account).await.map_err(register_error)
+        self.registration.register(account).await.map_err(register_error)
     }
 
     /// How one can register, if at all.
@@ -229,6 +229,7 @@ impl Register {
             Some(session) => Some(self.sessions.start(&user_id, session).await.map_err(session_error)?),
             None => None,
         };
+        self.registration.resume(&user_id).await;
         Ok(Registered { user_id, session })
     }
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, RoomId};
 use plexus_rooms::Rooms;
-use plexus_store::repo;
+use plexus_service::DirectoryRules;
 use plexus_store::repo::bounds::BoundError;
+use plexus_store::{Database, repo};
 use serde::Deserialize;
 
 use super::require_local;
-use crate::directory::rules::{allows, may_create_alias};
-use crate::own::require_joined;
-use crate::room_errors::require_not_suspended;
+use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -24,6 +23,7 @@ pub struct Request {
 pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
+    State(db): State<Database>,
     State(config): State<Arc<Config>>,
     Path(alias): Path<RoomAlias>,
     Json(request): Json<Request>,
@@ -37,11 +37,11 @@ pub async fn handle(
     if config.blocking.require_membership_for_aliases && !requester.is_admin {
         require_joined(&rooms, &request.room_id, &requester.user_id).await?;
     }
-    if !allows(may_create_alias(&config), &requester.user_id, &[alias.as_str()], room.id.as_str()) {
+    if !DirectoryRules::alias_creation(&config).allow(&requester.user_id, &[alias.as_str()], room.id.as_str()) {
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
     let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
-    match rooms.database().write(move |tx| repo::aliases::add(tx, &text, nid, creator.as_str())).await {
+    match db.write(move |tx| repo::aliases::add(tx, &text, nid, creator.as_str())).await {
         Err(BoundError::Db(error)) if repo::aliases::is_taken(&error) => {
             Err(ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", format!("Room alias {alias} already exists")))
         }

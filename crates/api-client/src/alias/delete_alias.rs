@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, Empty, Path, State};
-use plexus_protocol::id::RoomAlias;
+use plexus_http::{ApiError, Auth, Empty, Path, State, require_not_suspended};
+use plexus_protocol::id::{RoomAlias, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_rooms::{EventSender, NewEvent, Room, Rooms};
-use plexus_store::repo;
+use plexus_store::{Database, repo};
 
 use super::require_local;
-use crate::room_errors::require_not_suspended;
 
 pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
+    State(db): State<Database>,
     State(sender): State<Arc<EventSender>>,
     Path(alias): Path<RoomAlias>,
 ) -> Result<Empty, ApiError> {
     require_not_suspended(&requester)?;
     require_local(&alias, rooms.server_name())?;
     let text = alias.as_str().to_owned();
-    let found = rooms.database().read(move |tx| repo::aliases::get(tx, &text)).await?;
+    let found = db.read(move |tx| repo::aliases::get(tx, &text)).await?;
     let found = found.ok_or_else(|| ApiError::not_found(format!("Room alias {alias} not found.")))?;
     let room = rooms.get_nid(found.room_nid).await?;
     let user = &requester.user_id;
@@ -33,7 +33,7 @@ pub async fn handle(
         return Err(ApiError::forbidden("You don't have permission to delete the alias."));
     }
     let text = alias.as_str().to_owned();
-    rooms.database().write(move |tx| repo::aliases::delete(tx, &text)).await?;
+    db.write(move |tx| repo::aliases::delete(tx, &text)).await?;
     if let (Some(room), true) = (room, powerful) {
         remove_from_canonical(&sender, &room, user, alias.as_str()).await;
     }
@@ -41,7 +41,7 @@ pub async fn handle(
 }
 
 /// Takes the alias out of `m.room.canonical_alias`. The alias is gone either way.
-async fn remove_from_canonical(sender: &EventSender, room: &Room, user: &plexus_protocol::id::UserId, alias: &str) {
+async fn remove_from_canonical(sender: &EventSender, room: &Room, user: &UserId, alias: &str) {
     let view = room.view();
     let Some(event) = view.event_in_memory("m.room.canonical_alias", "") else { return };
     let mut content: Object = event.content().clone();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use plexus_http::{ApiError, JsonBody, Path, State};
 use plexus_protocol::id::RoomAlias;
 
-use super::{Resolved, RoomNames};
+use plexus_http::room_errors::resolve_error;
+use plexus_service::{ResolvedRoom, RoomResolver};
 
 pub async fn handle(
-    State(names): State<Arc<RoomNames>>,
+    State(resolver): State<Arc<RoomResolver>>,
     Path(alias): Path<RoomAlias>,
-) -> Result<JsonBody<Resolved>, ApiError> {
-    names.resolve(&alias).await.map(JsonBody)
+) -> Result<JsonBody<ResolvedRoom>, ApiError> {
+    resolver.resolve_alias(&alias).await.map(JsonBody).map_err(resolve_error)
 }

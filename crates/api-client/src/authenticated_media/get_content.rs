@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::HeaderMap;
+use plexus_http::media::DownloadQuery;
 use plexus_http::{ApiError, AuthGuest, ClientIp, Path, Query, State};
 use plexus_media::{Downloader, Downloads};
 
 use crate::media::serve;
-use plexus_http::media::DownloadQuery;
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,

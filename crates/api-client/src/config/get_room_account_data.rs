@@ -4,7 +4,7 @@ use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_store::{Database, repo};
 
-use crate::own::{require_self, require_text};
+use crate::access::{require_self, require_text};
 
 pub async fn handle(
     Auth(requester): Auth,

@@ -10,7 +10,7 @@ use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::repo::bounds::BoundError;
 
 use super::server_controlled;
-use crate::own::{require_self, require_text};
+use crate::access::{require_self, require_text};
 
 pub async fn handle(
     Auth(requester): Auth,

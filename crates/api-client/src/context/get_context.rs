@@ -7,11 +7,13 @@ use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{Rooms, TimelineEvent};
+use plexus_service::event_json::{client_format, members_of_senders, push_event, push_events, push_state};
 use plexus_store::Position;
 use serde::Deserialize;
 
-use crate::event_json::{format, members_of_senders, push_event, push_events, push_state, readable_room, token};
+use crate::access::readable_room;
 use crate::message::get_message_events::{Range, parse_filter, read};
+use crate::paging_token::token;
 
 const DEFAULT_LIMIT: u64 = 10;
 const MAX_LIMIT: u64 = 1_000;
@@ -46,7 +48,7 @@ pub async fn handle(
 
     let oldest = before.events.last().map_or(at, |visible| visible.event.position);
     let newest = after.events.last().map_or(at, |visible| visible.event.position);
-    let format = format(&requester, clock.now_ms());
+    let format = client_format(&requester, clock.now_ms());
     let mut out = format!("{{\"start\":\"{}\",\"end\":\"{}\",\"event\":", token(oldest - 1), token(newest));
     push_event(&mut out, &room, &format, &visible).await?;
     out.push_str(",\"events_before\":");

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use plexus_base::config::Config;
-use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State};
+use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{MembershipKind, Rooms};
-use plexus_store::repo;
+use plexus_store::{Database, repo};
 use serde::Deserialize;
 
-use super::rules::{allows, may_publish};
-use crate::room_errors::require_not_suspended;
+use plexus_service::DirectoryRules;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -20,6 +19,7 @@ pub struct Request {
 pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
+    State(db): State<Database>,
     State(config): State<Arc<Config>>,
     Path(room_id): Path<RoomId>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
@@ -41,12 +41,12 @@ pub async fn handle(
                 "This server requires you to be a moderator in the room to edit its room list entry",
             ));
         }
-        let aliases = rooms.database().read(move |tx| repo::aliases::of_room(tx, nid)).await?;
+        let aliases = db.read(move |tx| repo::aliases::of_room(tx, nid)).await?;
         let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
-        if published && !allows(may_publish(&config), user, &aliases, room.id.as_str()) {
+        if published && !DirectoryRules::publication(&config).allow(user, &aliases, room.id.as_str()) {
             return Err(ApiError::forbidden("Not allowed to publish room"));
         }
     }
-    rooms.database().write(move |tx| repo::rooms::set_published(tx, nid, published)).await?;
+    db.write(move |tx| repo::rooms::set_published(tx, nid, published)).await?;
     Ok(Empty)
 }

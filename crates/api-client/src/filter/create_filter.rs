@@ -7,7 +7,7 @@ use plexus_http::{ApiError, Auth, JsonBody, JsonText, Path, State};
 use plexus_protocol::id::UserId;
 use serde::Serialize;
 
-use crate::own::require_self;
+use crate::access::require_self;
 
 #[derive(Debug, Serialize)]
 pub struct Response {

@@ -6,7 +6,7 @@ use plexus_delivery::{FilterError, Filters};
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::UserId;
 
-use crate::own::require_self;
+use crate::access::require_self;
 
 pub async fn handle(
     Auth(requester): Auth,

@@ -8,7 +8,7 @@ use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
 use plexus_net::FederationClient;
 use serde::{Deserialize, Serialize};
 
-use super::remote::{self, Failures};
+use plexus_service::{KeyFailures, claim_remote_keys, remote_key_timeout};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -20,13 +20,13 @@ pub struct Request {
 #[derive(Debug, Serialize)]
 pub struct Response {
     one_time_keys: Claimed,
-    failures: Failures,
+    failures: KeyFailures,
 }
 
 pub async fn handle(
     AuthGuest(_): AuthGuest,
     State(keys): State<DeviceKeys>,
-    State(others): State<Arc<FederationClient>>,
+    State(client): State<Arc<FederationClient>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let Some(claims) = request.one_time_keys else {
@@ -34,6 +34,6 @@ pub async fn handle(
     };
     let (local, remote) = claims.into_iter().partition(|(user_id, _)| keys.is_local(user_id));
     let mut one_time_keys = keys.claim(local).await?;
-    let failures = remote::claim(&others, remote, remote::timeout(request.timeout), &mut one_time_keys).await;
+    let failures = claim_remote_keys(&client, remote, remote_key_timeout(request.timeout), &mut one_time_keys).await;
     Ok(JsonBody(Response { one_time_keys, failures }))
 }

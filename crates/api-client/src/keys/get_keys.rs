@@ -11,7 +11,7 @@ use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
 
-use super::remote::{self, Failures};
+use plexus_service::{KeyFailures, key_failure, remote_key_timeout};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -26,7 +26,7 @@ pub struct Response {
     master_keys: BTreeMap<UserId, Object>,
     self_signing_keys: BTreeMap<UserId, Object>,
     user_signing_keys: BTreeMap<UserId, Object>,
-    failures: Failures,
+    failures: KeyFailures,
 }
 
 pub async fn handle(
@@ -42,8 +42,8 @@ pub async fn handle(
         wanted.into_iter().map(|(user_id, devices)| (user_id, devices.unwrap_or_default())).collect();
     let (local, remote) = wanted.into_iter().partition(|(user_id, _)| keys.is_local(user_id));
     let mut found = keys.query(requester.user_id.as_str(), local).await?;
-    let queried = others.query(remote, remote::timeout(request.timeout)).await?;
-    let failure = |(server, error): (ServerName, FederationError)| (server.to_string(), remote::failure(&error));
+    let queried = others.query(remote, remote_key_timeout(request.timeout)).await?;
+    let failure = |(server, error): (ServerName, FederationError)| (server.to_string(), key_failure(&error));
     let failures = queried.failures.into_iter().map(failure).collect();
     found.device_keys.extend(queried.keys.device_keys);
     found.master_keys.extend(queried.keys.master_keys);

@@ -9,7 +9,7 @@ use plexus_media::MediaStore;
 use plexus_protocol::id::UserId;
 use serde::Serialize;
 
-use crate::rate_limits::RateLimits;
+use plexus_service::RateLimits;
 
 #[derive(Serialize)]
 pub struct Response {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::HeaderMap;
 use plexus_base::config::Config;
+use plexus_http::media::DownloadQuery;
 use plexus_http::{ApiError, ClientIp, Path, Query, State};
 use plexus_media::{Downloader, Downloads};
 
 use super::serve;
-use plexus_http::media::DownloadQuery;
 
 pub async fn handle(
     State(media): State<Arc<Downloads>>,

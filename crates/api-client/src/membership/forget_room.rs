@@ -6,7 +6,7 @@ use plexus_http::{ApiError, AuthGuest, Empty, Path, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{MembershipChanger, MembershipError};
 
-use crate::room_errors::membership_error;
+use plexus_http::room_errors::membership_error;
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,

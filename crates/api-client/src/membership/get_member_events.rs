@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_http::room_errors::send_error;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{MembershipKind, Rooms, StateEntry, TimelineEvent, timeline};
+use plexus_service::event_json::{client_format, push_state};
 use serde::Deserialize;
 
-use crate::event_json::{format, position_of, push_state, readable_room};
-use crate::room_errors::send_error;
+use crate::access::readable_room;
+use crate::paging_token::position_of;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -45,7 +47,7 @@ pub async fn handle(
             && request.not_membership.as_deref().is_none_or(|unwanted| membership != Some(unwanted))
     });
     let mut out = String::from("{\"chunk\":");
-    push_state(&mut out, &room, &format(&requester, clock.now_ms()), members).await?;
+    push_state(&mut out, &room, &client_format(&requester, clock.now_ms()), members).await?;
     out.push('}');
     Ok(RawJson(out.into()))
 }

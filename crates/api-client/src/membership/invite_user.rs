@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::room_errors::membership_error;
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State, require_not_suspended};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::MembershipChanger;
 use serde::Deserialize;
 
 use super::TargetRequest;
-use crate::room_errors::{membership_error, require_not_suspended};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {

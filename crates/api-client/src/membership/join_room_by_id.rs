@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Path, Query, State};
+use plexus_http::room_errors::membership_error;
+use plexus_http::{ApiError, AuthGuest, JsonBody, JsonOrEmpty, Path, Query, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{MembershipChange, MembershipChanger};
 use serde::Serialize;
 
 use super::{OwnRequest, Via};
-use crate::room_errors::{membership_error, require_not_suspended};
 
 #[derive(Serialize)]
 pub struct Response {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use plexus_http::room_errors::send_error;
 use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{MembershipKind, Rooms, StateEntry, timeline};
 use serde::Serialize;
 
-use crate::own::require_joined;
-use crate::room_errors::send_error;
+use crate::access::require_joined;
 
 #[derive(Serialize)]
 pub struct Response {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
+use plexus_http::room_errors::membership_error;
+use plexus_http::{ApiError, Auth, Empty, Json, Path, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::MembershipChanger;
 
 use super::TargetRequest;
-use crate::room_errors::{membership_error, require_not_suspended};
 
 pub async fn handle(
     Auth(requester): Auth,

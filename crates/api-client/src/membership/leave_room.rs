@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use plexus_http::room_errors::membership_error;
 use plexus_http::{ApiError, AuthGuest, Empty, JsonOrEmpty, Path, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::MembershipChanger;
 
 use super::OwnRequest;
-use crate::room_errors::membership_error;
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,

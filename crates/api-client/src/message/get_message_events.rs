@@ -8,10 +8,12 @@ use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
 use plexus_rooms::{Filled, PduReceiver, Room, Rooms, TimelineEvent};
+use plexus_service::event_json::{client_format, members_of_senders, push_events, push_state};
 use plexus_store::{EventNid, Position};
 use serde::Deserialize;
 
-use crate::event_json::{format, members_of_senders, position_of, push_events, push_state, readable_room, token};
+use crate::access::readable_room;
+use crate::paging_token::{position_of, token};
 
 const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 1_000;
@@ -62,7 +64,7 @@ pub async fn handle(
         }
     };
 
-    let format = format(&requester, clock.now_ms());
+    let format = client_format(&requester, clock.now_ms());
     // Clients compare it with the token they sent.
     let start = request.from.unwrap_or_else(|| token(from));
     let mut out = format!("{{\"start\":{},", serde_json::json!(start));

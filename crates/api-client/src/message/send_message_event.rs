@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
+use plexus_http::room_errors::client_event_error;
+use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_protocol::json::Object;
 use plexus_rooms::{NewEvent, Transaction};
+use plexus_service::ClientEventSender;
 
-use crate::client_events::{ClientEvents, EventSent, transaction};
-use crate::room_errors::require_not_suspended;
+use crate::sending::{EventSent, transaction};
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
-    State(events): State<Arc<ClientEvents>>,
+    State(events): State<Arc<ClientEventSender>>,
     Path((room_id, event_type, txn_id)): Path<(RoomId, String, String)>,
     Json(content): Json<Object>,
 ) -> Result<JsonBody<EventSent>, ApiError> {
@@ -24,7 +25,7 @@ pub async fn handle(
 /// the request makes another event.
 pub async fn without_transaction(
     AuthGuest(requester): AuthGuest,
-    State(events): State<Arc<ClientEvents>>,
+    State(events): State<Arc<ClientEventSender>>,
     Path(path): Path<(RoomId, String)>,
     Json(content): Json<Object>,
 ) -> Result<JsonBody<EventSent>, ApiError> {
@@ -33,7 +34,7 @@ pub async fn without_transaction(
 
 async fn send(
     requester: &Requester,
-    events: &ClientEvents,
+    events: &ClientEventSender,
     (room_id, event_type): (RoomId, String),
     content: Object,
     transaction: Option<Transaction>,
@@ -48,5 +49,10 @@ async fn send(
         origin_server_ts: None,
         transaction,
     };
-    events.send(requester, event, require_not_suspended).await.map(JsonBody)
+    if let Some(event_id) = events.replayed(&event) {
+        return Ok(JsonBody(EventSent { event_id }));
+    }
+    require_not_suspended(requester)?;
+    let event_id = events.send(requester, event).await.map_err(client_event_error)?;
+    Ok(JsonBody(EventSent { event_id }))
 }

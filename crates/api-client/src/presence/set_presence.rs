@@ -5,10 +5,10 @@ use std::sync::Arc;
 use plexus_delivery::{Presence, PresenceState};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
+use plexus_service::RateLimits;
 use serde::Deserialize;
 
-use crate::own::require_self;
-use crate::rate_limits::RateLimits;
+use crate::access::require_self;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {

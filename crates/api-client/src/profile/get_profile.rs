@@ -7,9 +7,9 @@ use plexus_http::{ApiError, MaybeAuth, Path, RawJson, State};
 use plexus_net::FederationClient;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{Profiles, Rooms};
+use plexus_service::RateLimits;
 
 use super::{remote, require_readable, written};
-use crate::rate_limits::RateLimits;
 
 pub async fn handle(
     MaybeAuth(requester): MaybeAuth,

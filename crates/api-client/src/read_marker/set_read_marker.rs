@@ -8,7 +8,7 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 use serde::Deserialize;
 
-use crate::own::require_joined;
+use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {

@@ -9,7 +9,7 @@ use plexus_rooms::{Rooms, relations};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::own::require_joined;
+use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Path, Requester, State};
+use plexus_http::room_errors::client_event_error;
+use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Path, Requester, State, require_not_suspended};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::json::Object;
 use plexus_rooms::{NewEvent, Transaction};
+use plexus_service::ClientEventSender;
 
-use crate::client_events::{ClientEvents, EventSent, transaction};
-use crate::room_errors::require_not_suspended;
+use crate::sending::{EventSent, transaction};
 
 pub async fn handle(
     Auth(requester): Auth,
-    State(events): State<Arc<ClientEvents>>,
+    State(events): State<Arc<ClientEventSender>>,
     Path((room_id, event_id, txn_id)): Path<(RoomId, EventId, String)>,
     JsonOrEmpty(content): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<EventSent>, ApiError> {
@@ -24,7 +25,7 @@ pub async fn handle(
 /// the request makes another redaction.
 pub async fn without_transaction(
     Auth(requester): Auth,
-    State(events): State<Arc<ClientEvents>>,
+    State(events): State<Arc<ClientEventSender>>,
     Path(path): Path<(RoomId, EventId)>,
     JsonOrEmpty(content): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<EventSent>, ApiError> {
@@ -33,7 +34,7 @@ pub async fn without_transaction(
 
 async fn redact(
     requester: &Requester,
-    events: &ClientEvents,
+    events: &ClientEventSender,
     (room_id, event_id): (RoomId, EventId),
     content: Object,
     transaction: Option<Transaction>,
@@ -48,9 +49,13 @@ async fn redact(
         origin_server_ts: None,
         transaction,
     };
+    if let Some(event_id) = events.replayed(&event) {
+        return Ok(JsonBody(EventSent { event_id }));
+    }
     if requester.suspended && !events.redacts_own(&event).await? {
-        // The suspended may take back what they said, and nothing else.
+        // Suspended users may redact their own events, and no others.
         require_not_suspended(requester)?;
     }
-    events.send(requester, event, |_| Ok(())).await.map(JsonBody)
+    let event_id = events.send(requester, event).await.map_err(client_event_error)?;
+    Ok(JsonBody(EventSent { event_id }))
 }

@@ -8,11 +8,13 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 use plexus_rooms::relations::{RelationFilter, related};
 use plexus_rooms::timeline::{self, Direction};
+use plexus_service::event_json::{client_format, push_events};
 use plexus_store::Position;
 use serde::Deserialize;
 
-use crate::event_json::{format, position_of, push_events, readable_room, token};
+use crate::access::readable_room;
 use crate::message::get_message_events::direction;
+use crate::paging_token::{position_of, token};
 
 const DEFAULT_LIMIT: u64 = 5;
 const MAX_LIMIT: u64 = 100;
@@ -73,7 +75,7 @@ pub(super) async fn list(
     });
     let visible = timeline::visible(user, &room, page.events).await?;
     let mut out = String::from("{\"chunk\":");
-    push_events(&mut out, &room, &format(&requester, clock.now_ms()), &visible).await?;
+    push_events(&mut out, &room, &client_format(&requester, clock.now_ms()), &visible).await?;
     if let Some(next) = next {
         out.push_str(&format!(",\"next_batch\":\"{}\"", token(next)));
     }

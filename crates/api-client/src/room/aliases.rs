@@ -6,10 +6,10 @@ use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::Rooms;
 use plexus_rooms::timeline::Access;
-use plexus_store::repo;
+use plexus_store::{Database, repo};
 use serde::Serialize;
 
-use crate::event_json::readable_room;
+use crate::access::readable_room;
 
 #[derive(Serialize)]
 pub struct Response {
@@ -18,6 +18,7 @@ pub struct Response {
 
 pub async fn handle(
     Auth(requester): Auth,
+    State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,
 ) -> Result<JsonBody<Response>, ApiError> {
@@ -26,6 +27,6 @@ pub async fn handle(
         return Err(ApiError::forbidden(format!("User {} not in room {room_id}", requester.user_id)));
     }
     let nid = room.nid;
-    let aliases = rooms.database().read(move |tx| repo::aliases::of_room(tx, nid)).await?;
+    let aliases = db.read(move |tx| repo::aliases::of_room(tx, nid)).await?;
     Ok(JsonBody(Response { aliases }))
 }

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State};
+use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
     Authority, InitialState, MembershipChange, MembershipChanger, NewRoom, Preset, RoomCreator, RoomDefaults, Rooms,
 };
-use plexus_store::repo;
+use plexus_store::{Database, repo};
 use serde::{Deserialize, Serialize};
 
-use crate::directory::rules::{allows, may_create_alias, may_publish};
-use crate::rate_limits::RateLimits;
-use crate::room_errors::{bad_request, create_error, membership_error, require_not_suspended};
+use plexus_http::room_errors::{create_error, membership_error};
+use plexus_service::{DirectoryRules, RateLimits};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -54,8 +53,10 @@ pub struct Response {
     room_alias: Option<RoomAlias>,
 }
 
+#[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
 pub async fn handle(
     Auth(requester): Auth,
+    State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
     State(creator): State<Arc<RoomCreator>>,
     State(members): State<Arc<MembershipChanger>>,
@@ -67,7 +68,7 @@ pub async fn handle(
     let new = new_room(&requester, &rooms, &config, request)?;
     limits.room_creation.check(&requester.user_id)?;
     if let Some(alias) = &new.alias {
-        require_free(&rooms, alias).await?;
+        require_free(&db, alias).await?;
     }
     let room_alias = new.alias.clone();
     let own = rooms.server_name().as_str();
@@ -113,13 +114,13 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     }
     let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
     if let Some(alias) = &alias
-        && !allows(may_create_alias(config), user, &[alias.as_str()], "")
+        && !DirectoryRules::alias_creation(config).allow(user, &[alias.as_str()], "")
     {
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
     // As in Synapse there is a room, unlisted, where the rules do not let it into the directory.
     let aliases: Vec<&str> = alias.iter().map(RoomAlias::as_str).collect();
-    let published = published && allows(may_publish(config), user, &aliases, "");
+    let published = published && DirectoryRules::publication(config).allow(user, &aliases, "");
     let mut invite = request.invite;
     invite.retain(|invited| invited != user);
     invite.sort();
@@ -157,7 +158,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
 /// The room version, when this server makes such rooms.
 pub(super) fn supported_version(version: &str) -> Result<RoomVersion, ApiError> {
     version.parse().map_err(|_| {
-        bad_request("M_UNSUPPORTED_ROOM_VERSION", "Your homeserver does not support this room version".to_owned())
+        ApiError::bad_request("M_UNSUPPORTED_ROOM_VERSION", "Your homeserver does not support this room version")
     })
 }
 
@@ -169,9 +170,9 @@ fn alias(localpart: &str, server: &ServerName) -> Result<RoomAlias, ApiError> {
 }
 
 /// 400 when there is such an alias. Who is faster is decided when the room is committed.
-async fn require_free(rooms: &Rooms, alias: &RoomAlias) -> Result<(), ApiError> {
+async fn require_free(db: &Database, alias: &RoomAlias) -> Result<(), ApiError> {
     let text = alias.as_str().to_owned();
-    if rooms.database().read(move |tx| repo::aliases::get(tx, &text)).await?.is_some() {
+    if db.read(move |tx| repo::aliases::get(tx, &text)).await?.is_some() {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_ROOM_IN_USE", "Room alias already taken"));
     }
     Ok(())

@@ -7,7 +7,7 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::{PduReceiver, Rooms};
 use serde::{Deserialize, Serialize};
 
-use crate::event_json::readable_room;
+use crate::access::readable_room;
 use crate::message::get_message_events::direction;
 
 #[derive(Debug, Deserialize)]

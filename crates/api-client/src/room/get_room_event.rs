@@ -7,7 +7,7 @@ use plexus_http::{ApiError, AuthGuest, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::{Rooms, timeline};
 
-use crate::event_json::{format, push_event};
+use plexus_service::event_json::{client_format, push_event};
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
@@ -21,6 +21,6 @@ pub async fn handle(
     let event = timeline::event(&room, &event_id).await?.ok_or_else(not_found)?;
     let visible = timeline::visible(&requester.user_id, &room, vec![event]).await?.pop().ok_or_else(not_found)?;
     let mut out = String::new();
-    push_event(&mut out, &room, &format(&requester, clock.now_ms()), &visible).await?;
+    push_event(&mut out, &room, &client_format(&requester, clock.now_ms()), &visible).await?;
     Ok(RawJson(out.into()))
 }

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use plexus_base::Clock;
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::{Rooms, timeline};
-use plexus_store::repo::{self, reports::Report};
+use plexus_service::{NewReport, RateLimits, Reported, Reports};
 use serde::Deserialize;
 
-use crate::own::require_joined;
-use crate::rate_limits::RateLimits;
+use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -22,7 +20,7 @@ pub struct Request {
 pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
-    State(clock): State<Clock>,
+    State(reports): State<Reports>,
     State(limits): State<Arc<RateLimits>>,
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
@@ -32,24 +30,12 @@ pub async fn handle(
     let room = require_joined(&rooms, &room_id, &requester.user_id).await.map_err(|_| not_found())?;
     let event = timeline::event(&room, &event_id).await?.ok_or_else(not_found)?;
     let visible = timeline::visible(&requester.user_id, &room, vec![event]).await?.pop().ok_or_else(not_found)?;
-    let (received_ts, room_nid, event_nid) = (clock.now_ms(), room.nid, visible.event.nid);
-    let reason = request.reason.map(|reason| reason.replace('\0', ""));
-    rooms
-        .database()
-        .write(move |tx| {
-            repo::reports::insert(
-                tx,
-                &Report {
-                    received_ts,
-                    reporter: requester.user_id.as_str(),
-                    room_nid: Some(room_nid),
-                    event_nid: Some(event_nid),
-                    user_id: None,
-                    reason: reason.as_deref(),
-                    score: request.score,
-                },
-            )
-        })
-        .await?;
+    let report = NewReport {
+        reporter: requester.user_id.clone(),
+        reported: Reported::Event { room: room.nid, event: visible.event.nid },
+        reason: request.reason,
+        score: request.score,
+    };
+    reports.add(report).await?;
     Ok(Empty)
 }

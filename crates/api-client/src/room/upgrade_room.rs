@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use plexus_http::{ApiError, Auth, Json, JsonBody, Path, State};
+use plexus_http::room_errors::create_error;
+use plexus_http::{ApiError, Auth, Json, JsonBody, Path, State, require_not_suspended};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::upgrade::{Upgrade, upgrade};
 use plexus_rooms::{RoomCreator, Rooms};
+use plexus_service::RateLimits;
 use serde::{Deserialize, Serialize};
 
 use super::create_room::supported_version;
-use crate::rate_limits::RateLimits;
-use crate::room_errors::{create_error, require_not_suspended};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {

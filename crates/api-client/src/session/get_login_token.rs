@@ -5,9 +5,9 @@ use std::sync::Arc;
 use plexus_accounts::{Sessions, Settings, UserInteractiveAuth};
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
 use plexus_protocol::json::Object;
+use plexus_service::RateLimits;
 use serde::Serialize;
 
-use crate::rate_limits::RateLimits;
 use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Serialize)]

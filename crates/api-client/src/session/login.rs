@@ -8,11 +8,12 @@ use plexus_accounts::{Identifier, LoginError, Logins, NewSession, Sessions, Sett
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
+use plexus_service::RateLimits;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::account::{TokenFields, session_error};
-use crate::rate_limits::{MayLogIn, RateLimits};
+use crate::rate_limited::{self, WithinLimit};
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -55,7 +56,7 @@ pub struct Response {
 }
 
 pub async fn handle(
-    MayLogIn(ip): MayLogIn,
+    WithinLimit { address: ip, .. }: WithinLimit<rate_limited::Login>,
     State(config): State<Arc<Config>>,
     State(settings): State<Arc<Settings>>,
     State(logins): State<Logins>,

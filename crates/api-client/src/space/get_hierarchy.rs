@@ -10,7 +10,7 @@ use plexus_rooms::{Room, Rooms};
 use plexus_store::DbError;
 use serde::Deserialize;
 
-use super::elsewhere::{Questions, RoomsElsewhere, Told};
+use plexus_service::{RemoteRoom, RemoteRoomSummaries, RequestBudget};
 
 const MAX_LIMIT: usize = 50;
 /// A space may not make the server walk further than this for one request.
@@ -29,7 +29,7 @@ pub struct Request {
 pub async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
-    State(elsewhere): State<Arc<RoomsElsewhere>>,
+    State(remote): State<Arc<RemoteRoomSummaries>>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
 ) -> Result<RawJson, ApiError> {
@@ -44,11 +44,11 @@ pub async fn handle(
     let limit = limit.clamp(1, MAX_LIMIT);
     let mut walk = Walk {
         rooms: &rooms,
-        elsewhere: &elsewhere,
+        remote: &remote,
         user: &requester.user_id,
         suggested_only: request.suggested_only,
         max_depth: request.max_depth.unwrap_or(u64::MAX),
-        questions: Questions::default(),
+        budget: RequestBudget::default(),
     };
     let via: Vec<ServerName> = room_id.server_name().and_then(|name| name.try_into().ok()).into_iter().collect();
     let root = walk.visit(&room_id, &via, None).await?;
@@ -65,24 +65,24 @@ pub async fn handle(
 /// A walk through a space, depth first.
 struct Walk<'a> {
     rooms: &'a Rooms,
-    elsewhere: &'a RoomsElsewhere,
+    remote: &'a RemoteRoomSummaries,
     user: &'a UserId,
     suggested_only: bool,
     max_depth: u64,
-    questions: Questions,
+    budget: RequestBudget,
 }
 
-/// A room on the way.
-enum Stop {
-    Here(Arc<Room>),
-    Elsewhere(Arc<Told>),
+/// A room of the walk.
+enum Visited {
+    Local(Arc<Room>),
+    Remote(Arc<RemoteRoom>),
 }
 
 impl Walk<'_> {
-    /// The rooms `from..from + limit` of the walk, written, and whether there are more.
+    /// Returns the rooms `from..from + limit` of the walk as JSON, and whether there are more.
     async fn page(
         &mut self,
-        root: Stop,
+        root: Visited,
         root_id: RoomId,
         from: usize,
         limit: usize,
@@ -91,24 +91,24 @@ impl Walk<'_> {
         let mut seen = HashSet::from([root_id]);
         let mut waiting = vec![(root, 0)];
         let mut number = 0;
-        while let Some((stop, depth)) = waiting.pop() {
+        while let Some((visited, depth)) = waiting.pop() {
             if number >= from.saturating_add(limit) || number >= MAX_VISITED {
                 return Ok((page, number < MAX_VISITED));
             }
-            let mut children = stop.children().await?;
+            let mut children = visited.children().await?;
             children.retain(|child| child.suggested || !self.suggested_only);
             if number >= from {
-                page.push(stop.write(&children).map_err(|error| ApiError::internal(&error))?);
+                page.push(visited.write(&children).map_err(|error| ApiError::internal(&error))?);
             }
             number += 1;
             if depth < self.max_depth {
-                let told = match &stop {
-                    Stop::Elsewhere(told) => Some(Arc::clone(told)),
-                    Stop::Here(_) => None,
+                let remote_space = match &visited {
+                    Visited::Remote(space) => Some(Arc::clone(space)),
+                    Visited::Local(_) => None,
                 };
                 for child in children.iter().rev().filter(|child| seen.insert(child.room_id.clone())) {
-                    if let Some(stop) = self.visit(&child.room_id, &child.via, told.as_deref()).await? {
-                        waiting.push((stop, depth + 1));
+                    if let Some(child) = self.visit(&child.room_id, &child.via, remote_space.as_deref()).await? {
+                        waiting.push((child, depth + 1));
                     }
                 }
             }
@@ -116,46 +116,46 @@ impl Walk<'_> {
         Ok((page, false))
     }
 
-    /// The room, when the user may be shown it: as it is here, else as it was told with its space, else as one of the servers
-    /// in `via` tells it.
+    /// Returns the room if the user may see it: from this server, from the response that described its space, or from
+    /// one of the servers in `via`.
     async fn visit(
         &mut self,
         room_id: &RoomId,
         via: &[ServerName],
-        space: Option<&Told>,
-    ) -> Result<Option<Stop>, DbError> {
-        let known = self.rooms.get_readable(room_id).await?;
-        // Of a room that nobody here is in any more, others know better what it is like.
-        if let Some(room) = known.as_ref().filter(|room| !room.view().local_joined.is_empty()) {
-            let shown = is_accessible(self.rooms, room, Some(self.user)).await?;
-            return Ok(shown.then(|| Stop::Here(Arc::clone(room))));
+        space: Option<&RemoteRoom>,
+    ) -> Result<Option<Visited>, DbError> {
+        let local = self.rooms.get_readable(room_id).await?;
+        // What this server knows of a room that no local user is in may be out of date.
+        if let Some(room) = local.as_ref().filter(|room| !room.view().local_joined.is_empty()) {
+            let accessible = is_accessible(self.rooms, room, Some(self.user)).await?;
+            return Ok(accessible.then(|| Visited::Local(Arc::clone(room))));
         }
-        if let Some(told) = space.and_then(|space| space.rooms.get(room_id))
-            && self.elsewhere.is_accessible(self.user, &told.summary).await?
+        if let Some(room) = space.and_then(|space| space.rooms.get(room_id))
+            && self.remote.is_accessible(self.user, &room.summary).await?
         {
-            return Ok(Some(Stop::Elsewhere(Arc::clone(told))));
+            return Ok(Some(Visited::Remote(Arc::clone(room))));
         }
-        let told = self.elsewhere.find(self.user, room_id, via, &mut self.questions).await?;
-        if let Some(told) = told {
-            return Ok(Some(Stop::Elsewhere(told)));
+        let remote = self.remote.find(self.user, room_id, via, &mut self.budget).await?;
+        if let Some(room) = remote {
+            return Ok(Some(Visited::Remote(room)));
         }
-        let Some(room) = known.filter(|room| room.view().extremities().next().is_some()) else { return Ok(None) };
-        Ok(is_accessible(self.rooms, &room, Some(self.user)).await?.then_some(Stop::Here(room)))
+        let Some(room) = local.filter(|room| room.view().extremities().next().is_some()) else { return Ok(None) };
+        Ok(is_accessible(self.rooms, &room, Some(self.user)).await?.then_some(Visited::Local(room)))
     }
 }
 
-impl Stop {
+impl Visited {
     async fn children(&self) -> Result<Vec<SpaceChild>, DbError> {
         match self {
-            Self::Here(room) => space_children(room).await,
-            Self::Elsewhere(told) => Ok(told.children.clone()),
+            Self::Local(room) => space_children(room).await,
+            Self::Remote(room) => Ok(room.children.clone()),
         }
     }
 
     fn write(&self, children: &[SpaceChild]) -> Result<String, serde_json::Error> {
         match self {
-            Self::Here(room) => with_children(room, children),
-            Self::Elsewhere(told) => told.write(children),
+            Self::Local(room) => with_children(room, children),
+            Self::Remote(room) => room.write(children),
         }
     }
 }

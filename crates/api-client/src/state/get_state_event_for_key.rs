@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_http::room_errors::send_error;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{Rooms, timeline};
+use plexus_service::event_json::client_format;
 use serde::Deserialize;
 
-use crate::event_json::{format, readable_room};
-use crate::room_errors::send_error;
+use crate::access::readable_room;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -43,7 +44,7 @@ pub async fn handle(
     }
     let event = timeline::state_for(&requester.user_id, &room, vec![event]).await?.pop().ok_or_else(not_found)?;
     let mut out = String::new();
-    event.write_client(&mut out, &format(&requester, clock.now_ms()), None, None);
+    event.write_client(&mut out, &client_format(&requester, clock.now_ms()), None, None);
     Ok(RawJson(out.into()))
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_http::room_errors::send_error;
 use plexus_http::{ApiError, AuthGuest, Path, RawJson, State};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{Rooms, timeline};
+use plexus_service::event_json::{client_format, push_state};
 
-use crate::event_json::{format, push_state, readable_room};
-use crate::room_errors::send_error;
+use crate::access::readable_room;
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
@@ -20,6 +21,6 @@ pub async fn handle(
     rooms.full_state(&room).await.map_err(send_error)?;
     let state = timeline::state_at(&room, access.upto(room.view().position)).await?;
     let mut out = String::new();
-    push_state(&mut out, &room, &format(&requester, clock.now_ms()), state).await?;
+    push_state(&mut out, &room, &client_format(&requester, clock.now_ms()), state).await?;
     Ok(RawJson(out.into()))
 }

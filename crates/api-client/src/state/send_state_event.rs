@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use plexus_delivery::Presence;
-use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
+use plexus_http::room_errors::{client_event_error, membership_error};
+use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State, require_not_suspended};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::{Authority, MembershipChange, MembershipChanger, NewEvent};
+use plexus_service::ClientEventSender;
+use plexus_service::RateLimits;
 
-use crate::client_events::{ClientEvents, EventSent};
-use crate::rate_limits::RateLimits;
-use crate::room_errors::{guests_forbidden, membership_error, require_not_suspended};
+use crate::sending::EventSent;
 
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
-    State(events): State<Arc<ClientEvents>>,
+    State(events): State<Arc<ClientEventSender>>,
     State(members): State<Arc<MembershipChanger>>,
     State(limits): State<Arc<RateLimits>>,
     State(presence): State<Arc<Presence>>,
@@ -38,13 +39,15 @@ pub async fn handle(
         origin_server_ts: None,
         transaction: None,
     };
-    events.send(&requester, event, require_not_suspended).await.map(JsonBody)
+    require_not_suspended(&requester)?;
+    let event_id = events.send(&requester, event).await.map_err(client_event_error)?;
+    Ok(JsonBody(EventSent { event_id }))
 }
 
 /// The same with an empty state key, which the path may leave out.
 pub async fn without_key(
     auth: AuthGuest,
-    events: State<Arc<ClientEvents>>,
+    events: State<Arc<ClientEventSender>>,
     members: State<Arc<MembershipChanger>>,
     limits: State<Arc<RateLimits>>,
     presence: State<Arc<Presence>>,
@@ -69,7 +72,7 @@ async fn set_membership(
     let own = target == requester.user_id;
     if requester.is_guest && !(own && matches!(&*membership, "join" | "leave")) {
         // Guests join and leave, as by the endpoints for that.
-        return Err(guests_forbidden());
+        return Err(ApiError::guests_forbidden());
     }
     let change = MembershipChange {
         room_id,

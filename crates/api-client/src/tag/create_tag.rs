@@ -9,7 +9,7 @@ use plexus_rooms::Rooms;
 use plexus_store::Database;
 use serde_json::{Map, Value};
 
-use crate::own::require_self;
+use crate::access::require_self;
 
 pub async fn handle(
     Auth(requester): Auth,

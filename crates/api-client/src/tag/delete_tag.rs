@@ -8,7 +8,7 @@ use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
 use plexus_store::Database;
 
-use crate::own::require_self;
+use crate::access::require_self;
 
 pub async fn handle(
     Auth(requester): Auth,

@@ -7,7 +7,7 @@ use plexus_store::Database;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::own::require_self;
+use crate::access::require_self;
 
 #[derive(Debug, Serialize)]
 pub struct Response {

@@ -7,10 +7,12 @@ use plexus_http::{ApiError, Auth, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::relations::{ThreadFilter, ThreadPage, threads};
 use plexus_rooms::{Rooms, timeline};
+use plexus_service::event_json::{client_format, push_events};
 use plexus_store::Position;
 use serde::Deserialize;
 
-use crate::event_json::{format, position_of, push_events, readable_room, token};
+use crate::access::readable_room;
+use crate::paging_token::{position_of, token};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 100;
@@ -45,7 +47,7 @@ pub async fn handle(
     let ThreadPage { roots, next } = threads(&room, user, ThreadFilter { participated, upto, before, limit }).await?;
     let visible = timeline::visible(user, &room, roots).await?;
     let mut out = String::from("{\"chunk\":");
-    push_events(&mut out, &room, &format(&requester, clock.now_ms()), &visible).await?;
+    push_events(&mut out, &room, &client_format(&requester, clock.now_ms()), &visible).await?;
     if let Some(next) = next {
         out.push_str(&format!(",\"next_batch\":\"{}\"", token(next)));
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use plexus_delivery::to_device::{MessagesByDevice, NewMessages};
 use plexus_delivery::{ToDevice, ToDeviceError};
 use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, Requester, State};
+use plexus_service::RateLimits;
 use serde::Deserialize;
 
-use crate::own::require_text;
-use crate::rate_limits::RateLimits;
+use crate::access::require_text;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {

@@ -9,7 +9,7 @@ use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
 use serde::Deserialize;
 
-use crate::own::{require_joined, require_self};
+use crate::access::{require_joined, require_self};
 
 /// ms
 const DEFAULT_TIMEOUT: u64 = 30_000;

@@ -8,7 +8,7 @@ use plexus_rooms::{FoundUser, UserDirectory, UserSearch};
 use plexus_store::repo::user_directory::Scope;
 use serde::{Deserialize, Serialize};
 
-use crate::rate_limits::RateLimits;
+use plexus_service::RateLimits;
 
 const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 50;

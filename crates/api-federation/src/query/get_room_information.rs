@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, JsonBody, Query, State};
-use plexus_protocol::id::{RoomAlias, ServerName};
+use plexus_protocol::id::{RoomAlias, RoomId, ServerName};
 use plexus_rooms::Rooms;
 use plexus_rooms::directory::servers_in;
-use plexus_store::repo;
+use plexus_service::RoomResolver;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -16,13 +16,14 @@ pub struct Request {
 
 #[derive(Serialize)]
 pub struct Response {
-    room_id: String,
+    room_id: RoomId,
     servers: Vec<ServerName>,
 }
 
 /// The room that an alias of this server points to, and servers through which it can be joined.
 pub async fn handle(
     State(rooms): State<Arc<Rooms>>,
+    State(resolver): State<Arc<RoomResolver>>,
     Query(request): Query<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let alias = request.room_alias;
@@ -30,8 +31,6 @@ pub async fn handle(
         return Err(ApiError::unknown("Room Alias is not hosted on this homeserver"));
     }
     let not_found = || ApiError::not_found(format!("Room alias {alias} not found"));
-    let text = alias.as_str().to_owned();
-    let found = rooms.database().read(move |tx| repo::aliases::get(tx, &text)).await?.ok_or_else(not_found)?;
-    let room = rooms.get_nid(found.room_nid).await?.ok_or_else(not_found)?;
-    Ok(JsonBody(Response { room_id: found.room_id, servers: servers_in(&room, rooms.server_name()) }))
+    let room = resolver.local_room(&alias).await?.ok_or_else(not_found)?;
+    Ok(JsonBody(Response { room_id: room.id.clone(), servers: servers_in(&room, rooms.server_name()) }))
 }

@@ -93,6 +93,7 @@ pub fn services(
         sessions: shared.sessions.clone(),
         device_keys: shared.device_keys.clone(),
         rooms: Arc::clone(&shared.rooms),
+        room_resolver: Arc::clone(&shared.room_resolver),
         receiver: Arc::clone(inbox.receiver()),
         inbox,
         edus,

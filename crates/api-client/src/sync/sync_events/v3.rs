@@ -7,7 +7,7 @@ use plexus_delivery::{Filter, FilterError, Filters, PresenceState, SyncEngine, S
 use plexus_http::{ApiError, AuthGuest, LongPolling, Query, RawJson, State};
 use serde::Deserialize;
 
-use crate::own_echoes::OwnEchoes;
+use plexus_service::LocalEchoOrder;
 
 /// The longest a request may wait, whatever the client asks for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -33,7 +33,7 @@ pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(engine): State<Arc<SyncEngine>>,
     State(filters): State<Arc<Filters>>,
-    State(echoes): State<Arc<OwnEchoes>>,
+    State(echo_order): State<Arc<LocalEchoOrder>>,
     LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
 ) -> Result<RawJson, ApiError> {
@@ -64,7 +64,7 @@ pub async fn handle(
         long_poll,
     };
     let answer = engine.sync(request).await;
-    echoes.answered(&requester).await;
+    echo_order.responses_sent(&requester).await;
     match answer {
         Ok(body) => Ok(RawJson(body.into())),
         Err(SyncError::Database(error)) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! Deactivation: the account is closed, then the user leaves all rooms, which a restart takes up again.
+//! Deactivation: the account is closed at once; then the user leaves all rooms, which is resumed after a restart.
 
 use std::sync::Arc;
 
@@ -10,61 +10,61 @@ use plexus_store::{DbError, RoomNid};
 
 /// Deactivates users and takes them out of their rooms.
 #[derive(Clone)]
-pub struct Parting {
+pub struct UserDeactivation {
     rooms: Arc<Rooms>,
     memberships: Arc<MembershipChanger>,
-    deactivation: Deactivation,
+    accounts: Deactivation,
 }
 
-impl Parting {
-    /// Who still has to leave is known to `deactivation`.
+impl UserDeactivation {
+    /// `accounts` closes the accounts, and remembers the users who have yet to leave their rooms.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, memberships: Arc<MembershipChanger>, deactivation: Deactivation) -> Self {
-        Self { rooms, memberships, deactivation }
+    pub fn new(rooms: Arc<Rooms>, memberships: Arc<MembershipChanger>, accounts: Deactivation) -> Self {
+        Self { rooms, memberships, accounts }
     }
 
-    /// Closes the account, and has the user leave all rooms in its own time.
+    /// Closes the account, and lets the user leave all rooms in the background.
     ///
     /// # Errors
-    /// When the database fails; the account is as before then.
+    /// When the database fails; the account is unchanged then.
     pub async fn deactivate(&self, user: &UserId, erase: bool) -> Result<(), DbError> {
-        self.deactivation.deactivate(user, erase).await?;
-        let (parting, user) = (self.clone(), user.clone());
-        tokio::spawn(async move { parting.part(&user).await });
+        self.accounts.deactivate(user, erase).await?;
+        let (this, user) = (self.clone(), user.clone());
+        tokio::spawn(async move { this.leave_all(&user).await });
         Ok(())
     }
 
     /// Finishes what the last shutdown interrupted.
     pub async fn resume(self) {
-        match self.deactivation.unfinished().await {
+        match self.accounts.unfinished().await {
             Ok(users) => {
                 for user in users {
-                    self.part(&user).await;
+                    self.leave_all(&user).await;
                 }
             }
             Err(error) => tracing::error!(%error, "could not read which deactivated users have rooms to leave"),
         }
     }
 
-    /// Leaves every room of the user, and declines every invite.
-    async fn part(&self, user: &UserId) {
-        if let Err(error) = self.leave_all(user).await {
+    /// Leaves every room of the user, and rejects every invite.
+    async fn leave_all(&self, user: &UserId) {
+        if let Err(error) = self.try_to_leave_all(user).await {
             tracing::error!(%user, %error, "could not take a deactivated user out of all rooms");
         }
     }
 
-    async fn leave_all(&self, user: &UserId) -> Result<(), DbError> {
+    async fn try_to_leave_all(&self, user: &UserId) -> Result<(), DbError> {
         let of_user = self.rooms.memberships().of(user).await?;
-        let in_it = |membership: &&Membership| {
+        let has_to_leave = |membership: &&Membership| {
             matches!(membership.kind, MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock)
         };
-        for membership in of_user.iter().filter(in_it) {
+        for membership in of_user.iter().filter(has_to_leave) {
             self.leave(user, membership.room).await?;
         }
-        self.deactivation.left_rooms(user).await
+        self.accounts.left_rooms(user).await
     }
 
-    /// A room that cannot be left does not keep the user in the others.
+    /// Leaves one room. A room that cannot be left does not keep the user in the others.
     async fn leave(&self, user: &UserId, room: RoomNid) -> Result<(), DbError> {
         let Some(room) = self.rooms.get_nid(room).await? else { return Ok(()) };
         let change = MembershipChange {

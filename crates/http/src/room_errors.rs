@@ -1,13 +1,16 @@
-//! The engine's errors as clients read them.
+//! Errors of the room engine and of the services on it, as clients read them.
 
 use http::StatusCode;
-use plexus_http::{ApiError, Requester};
 use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
 use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, ReceiveError, SendError};
+use plexus_service::{ClientEventError, RemoteProfileError, ResolveError};
+
+use crate::ApiError;
+use crate::federation::federation_error;
 
 /// Why an event was not sent.
-pub(crate) fn send_error(error: SendError) -> ApiError {
+pub fn send_error(error: SendError) -> ApiError {
     let text = error.to_string();
     match error {
         SendError::UnknownRoom => ApiError::not_found("Unknown room"),
@@ -25,9 +28,9 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
         SendError::Malformed(_) => ApiError::bad_json(text),
         SendError::RedactsNothing => ApiError::missing_param(text),
         SendError::UnknownRedactionTarget => ApiError::not_found(text),
-        SendError::DuplicateAnnotation => bad_request("M_DUPLICATE_ANNOTATION", text),
+        SendError::DuplicateAnnotation => ApiError::bad_request("M_DUPLICATE_ANNOTATION", text),
         SendError::BadRelation(_) => ApiError::unknown(text),
-        SendError::AliasNotOfRoom(_) => bad_request("M_BAD_ALIAS", text),
+        SendError::AliasNotOfRoom(_) => ApiError::bad_request("M_BAD_ALIAS", text),
         SendError::InvalidAlias(_) | SendError::MemberContent(_) => ApiError::invalid_param(text),
         SendError::Policy(error) => remote_error(&error),
         SendError::Receive(ReceiveError::Db(error)) => error.into(),
@@ -39,7 +42,7 @@ pub(crate) fn send_error(error: SendError) -> ApiError {
     }
 }
 
-/// What is wrong with an event's content, with the code that Synapse has for it.
+/// What is wrong with an event's content, with Synapse's code for it.
 fn content_error(error: &ContentError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -53,8 +56,35 @@ fn content_error(error: &ContentError) -> ApiError {
     }
 }
 
+/// Why a client's event was not sent.
+pub fn client_event_error(error: ClientEventError) -> ApiError {
+    match error {
+        ClientEventError::Limited(error) => error.into(),
+        ClientEventError::Send(error) => send_error(error),
+        ClientEventError::Db(error) => error.into(),
+    }
+}
+
+/// Why a room was not found by its id or alias.
+pub fn resolve_error(error: ResolveError) -> ApiError {
+    match error {
+        ResolveError::Invalid { .. } => ApiError::invalid_param(error.to_string()),
+        ResolveError::UnknownAlias(_) | ResolveError::NoServer => ApiError::not_found(error.to_string()),
+        ResolveError::Remote(error) => federation_error(&error),
+        ResolveError::Db(error) => error.into(),
+    }
+}
+
+/// Why another server's user has no profile.
+pub fn remote_profile_error(error: &RemoteProfileError) -> ApiError {
+    match error {
+        RemoteProfileError::NoServer | RemoteProfileError::NoField => ApiError::not_found(error.to_string()),
+        RemoteProfileError::Remote(error) => federation_error(error),
+    }
+}
+
 /// Why a membership was not changed.
-pub(crate) fn membership_error(error: MembershipError) -> ApiError {
+pub fn membership_error(error: MembershipError) -> ApiError {
     let text = error.to_string();
     match error {
         MembershipError::TargetNotInRoom
@@ -65,8 +95,8 @@ pub(crate) fn membership_error(error: MembershipError) -> ApiError {
         MembershipError::NotBanned | MembershipError::Banned => {
             ApiError::new(StatusCode::FORBIDDEN, "M_BAD_STATE", text)
         }
-        MembershipError::UnableToGrantJoin => bad_request("M_UNABLE_TO_GRANT_JOIN", text),
-        MembershipError::GuestsForbidden => guests_forbidden(),
+        MembershipError::UnableToGrantJoin => ApiError::bad_request("M_UNABLE_TO_GRANT_JOIN", text),
+        MembershipError::GuestsForbidden => ApiError::guests_forbidden(),
         MembershipError::StillInRoom => ApiError::unknown(text),
         MembershipError::NoServer => {
             ApiError::not_found("Can't join remote room because no servers that are in the room have been provided.")
@@ -81,7 +111,7 @@ pub(crate) fn membership_error(error: MembershipError) -> ApiError {
 }
 
 /// Why a room was not created.
-pub(crate) fn create_error(error: CreateError) -> ApiError {
+pub fn create_error(error: CreateError) -> ApiError {
     let text = error.to_string();
     match error {
         CreateError::InvalidState { error: SendError::TooLarge(_), .. } => ApiError::too_large(text),
@@ -89,8 +119,8 @@ pub(crate) fn create_error(error: CreateError) -> ApiError {
         CreateError::InvalidState { error: error @ (SendError::AliasNotOfRoom(_) | SendError::Content(_)), .. } => {
             send_error(error)
         }
-        CreateError::InvalidState { .. } => bad_request("M_INVALID_ROOM_STATE", text),
-        CreateError::AliasTaken => bad_request("M_ROOM_IN_USE", text),
+        CreateError::InvalidState { .. } => ApiError::bad_request("M_INVALID_ROOM_STATE", text),
+        CreateError::AliasTaken => ApiError::bad_request("M_ROOM_IN_USE", text),
         CreateError::Limit(error) => limit_error(error),
         CreateError::Other(error) => send_error(error),
     }
@@ -103,12 +133,8 @@ fn limit_error(error: LimitError) -> ApiError {
     }
 }
 
-pub(crate) fn guests_forbidden() -> ApiError {
-    ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed")
-}
-
-/// What another server said when it was needed, as far as it is for the client to know: a refusal is passed on.
-pub(crate) fn remote_error(error: &FederationError) -> ApiError {
+/// Why another server did not take part in a change of membership. Its refusal is passed on to the client.
+pub fn remote_error(error: &FederationError) -> ApiError {
     match error {
         FederationError::Status { status, errcode: Some(errcode), error: message, .. } if status.is_client_error() => {
             let message = message.clone().unwrap_or_default();
@@ -124,20 +150,4 @@ pub(crate) fn remote_error(error: &FederationError) -> ApiError {
             )
         }
     }
-}
-
-/// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").
-pub(crate) fn require_not_suspended(requester: &Requester) -> Result<(), ApiError> {
-    if requester.suspended {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "M_USER_SUSPENDED",
-            "This action is not permitted while the account is suspended",
-        ));
-    }
-    Ok(())
-}
-
-pub(crate) fn bad_request(errcode: &'static str, text: String) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, errcode, text)
 }

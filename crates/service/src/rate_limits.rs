@@ -2,32 +2,26 @@
 //! (`rc_joins`, `rc_joins_per_room`, `rc_invites`) are in [`plexus_rooms::MembershipLimits`].
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts};
-use http::request::Parts;
 use plexus_base::config::{RateLimit, RatelimitsSection};
 use plexus_base::{Clock, RateLimiter};
-use plexus_http::{ApiError, ClientIp};
 use plexus_protocol::id::UserId;
 
-use crate::account::address;
-
-/// Every limiter an endpoint may ask; each is named for its option. Wrong guesses at secrets are counted where the secret is
-/// checked, in the accounts crate.
+/// The limiters, each named for its option. Wrong guesses at secrets are counted where the secret is checked, in the
+/// accounts crate.
 pub struct RateLimits {
     pub message: RateLimiter<UserId>,
-    /// Redactions of what others sent; with `None` they count as messages.
+    /// Redactions of events of others; where this is `None` they count as messages.
     pub admin_redaction: Option<RateLimiter<UserId>>,
     /// By user and device.
     pub key_requests: RateLimiter<(UserId, Option<String>)>,
     pub registration: RateLimiter<IpAddr>,
-    /// No option: as Synapse's fixed limit, so that names cannot be collected.
+    /// Not configurable: Synapse's fixed limit, against collecting names.
     pub username_availability: RateLimiter<IpAddr>,
-    /// No option: as Synapse's fixed limit of one a minute.
+    /// Not configurable: Synapse's fixed limit of one a minute.
     pub login_token: RateLimiter<UserId>,
     pub login_address: RateLimiter<IpAddr>,
-    /// By the name the client gave, whether or not there is such an account.
+    /// By the name that the client gave, whether or not there is such an account.
     pub login_account: RateLimiter<str>,
     pub media_create: RateLimiter<UserId>,
     pub room_creation: RateLimiter<UserId>,
@@ -39,6 +33,7 @@ pub struct RateLimits {
 
 impl RateLimits {
     /// The limiters as configured.
+    #[must_use]
     pub fn new(config: &RatelimitsSection, clock: &Clock) -> Self {
         Self {
             message: limiter(config.rc_message, clock),
@@ -61,42 +56,4 @@ impl RateLimits {
 
 fn limiter<K: std::hash::Hash + ?Sized>(limit: RateLimit, clock: &Clock) -> RateLimiter<K> {
     RateLimiter::new(clock.clone(), limit.per_second, f64::from(limit.burst_count))
-}
-
-/// The address of a client that may still log in. An extractor, so that whoever may not is refused before the body is
-/// read; it counts nothing.
-pub struct MayLogIn(pub IpAddr);
-
-/// As [`MayLogIn`], of registering.
-pub struct MayRegister(pub IpAddr);
-
-impl<S: Send + Sync> FromRequestParts<S> for MayLogIn
-where
-    Arc<RateLimits>: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let ip = client_address(parts, state).await;
-        Arc::<RateLimits>::from_ref(state).login_address.peek(&ip)?;
-        Ok(Self(ip))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for MayRegister
-where
-    Arc<RateLimits>: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let ip = client_address(parts, state).await;
-        Arc::<RateLimits>::from_ref(state).registration.peek(&ip)?;
-        Ok(Self(ip))
-    }
-}
-
-async fn client_address<S: Send + Sync>(parts: &mut Parts, state: &S) -> IpAddr {
-    let Ok(ClientIp(ip)) = ClientIp::from_request_parts(parts, state).await;
-    address(ip)
 }

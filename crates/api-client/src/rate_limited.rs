@@ -1,0 +1,57 @@
+//! Limits that are checked before a request's body is read.
+
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
+use plexus_base::RateLimiter;
+use plexus_base::rate_limiter::network;
+use plexus_http::{ApiError, ClientIp};
+use plexus_service::RateLimits;
+
+/// A limit by the client's address.
+pub trait AddressLimit {
+    /// The limiter of the limit.
+    fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr>;
+}
+
+/// `rc_login.address`.
+pub struct Login;
+
+/// `rc_registration`.
+pub struct Registration;
+
+impl AddressLimit for Login {
+    fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
+        &limits.login_address
+    }
+}
+
+impl AddressLimit for Registration {
+    fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
+        &limits.registration
+    }
+}
+
+/// The address of a client that has not reached the limit `L`. The request is not counted yet.
+pub struct WithinLimit<L> {
+    /// The address, as limits count it.
+    pub address: IpAddr,
+    limit: PhantomData<L>,
+}
+
+impl<S: Send + Sync, L: AddressLimit> FromRequestParts<S> for WithinLimit<L>
+where
+    Arc<RateLimits>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Ok(ClientIp(ip)) = ClientIp::from_request_parts(parts, state).await;
+        let address = network(ip);
+        L::limiter(&Arc::<RateLimits>::from_ref(state)).peek(&address)?;
+        Ok(Self { address, limit: PhantomData })
+    }
+}

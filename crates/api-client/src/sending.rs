@@ -1,0 +1,22 @@
+//! What the endpoints that send events share.
+
+use plexus_http::{ApiError, Requester};
+use plexus_protocol::id::EventId;
+use plexus_rooms::Transaction;
+use plexus_store::repo::transactions::LONGEST_TXN_ID;
+use serde::Serialize;
+
+/// The response of these endpoints.
+#[derive(Debug, Serialize)]
+pub struct EventSent {
+    pub event_id: EventId,
+}
+
+/// The transaction that a request's path names; `None` for tokens without a device.
+pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Result<Option<Transaction>, ApiError> {
+    let Some(device_id) = requester.device_id.as_deref() else { return Ok(None) };
+    if txn_id.len() > LONGEST_TXN_ID {
+        return Err(ApiError::invalid_param(format!("The transaction id is longer than {LONGEST_TXN_ID} bytes")));
+    }
+    Ok(Some(Transaction { device_id: device_id.into(), txn_id: txn_id.into() }))
+}

@@ -1,0 +1,82 @@
+//! Sending the events of clients, within their rate limits.
+
+use std::sync::Arc;
+
+use plexus_accounts::Requester;
+use plexus_base::LimitExceeded;
+use plexus_delivery::Presence;
+use plexus_protocol::id::EventId;
+use plexus_rooms::{EventSender, NewEvent, SendError};
+use plexus_store::DbError;
+
+use crate::{LocalEchoOrder, RateLimits};
+
+/// Sends events that clients ask for: limited, once per transaction id, and noted as activity of the user.
+pub struct ClientEventSender {
+    sender: Arc<EventSender>,
+    limits: Arc<RateLimits>,
+    echo_order: Arc<LocalEchoOrder>,
+    presence: Arc<Presence>,
+}
+
+/// Why a client's event was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientEventError {
+    /// The user sends too much.
+    #[error(transparent)]
+    Limited(#[from] LimitExceeded),
+    /// The room does not take the event.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl ClientEventSender {
+    #[must_use]
+    pub fn new(
+        sender: Arc<EventSender>,
+        limits: Arc<RateLimits>,
+        echo_order: Arc<LocalEchoOrder>,
+        presence: Arc<Presence>,
+    ) -> Self {
+        Self { sender, limits, echo_order, presence }
+    }
+
+    /// The event that the same request of the requester's device has sent before, if memory still has it. Check this
+    /// before what else the request must fulfil: a repeated request gets its response again in any case.
+    pub fn replayed(&self, event: &NewEvent) -> Option<EventId> {
+        let transaction = event.transaction.as_ref()?;
+        self.sender.replayed(&event.room_id, &event.sender, transaction)
+    }
+
+    /// Sends the event of the requester.
+    ///
+    /// # Errors
+    /// See [`ClientEventError`].
+    pub async fn send(&self, requester: &Requester, event: NewEvent) -> Result<EventId, ClientEventError> {
+        self.check_limit(&event).await?;
+        let _response_goes_first = event.transaction.as_ref().and_then(|_| self.echo_order.sending(requester));
+        let sent = self.sender.send(event).await?;
+        self.presence.active(&requester.user_id);
+        Ok(sent.event_id)
+    }
+
+    /// Whether the event redacts an event of its own sender.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn redacts_own(&self, event: &NewEvent) -> Result<bool, DbError> {
+        self.sender.redacts_own(event).await
+    }
+
+    /// Counts the event against `rc_message`, or against `rc_admin_redaction` where that is set and applies.
+    async fn check_limit(&self, event: &NewEvent) -> Result<(), ClientEventError> {
+        match &self.limits.admin_redaction {
+            Some(limit) if self.sender.redacts_another(event).await? => limit.check(&event.sender)?,
+            _ => self.limits.message.check(&event.sender)?,
+        }
+        Ok(())
+    }
+}

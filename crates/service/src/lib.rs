@@ -1,0 +1,46 @@
+//! What several front doors share, and no engine should know: the client-server API, the admin API, application services
+//! and commands call it. It combines the engines (rooms, accounts, delivery, other servers); it knows no HTTP of clients.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `client_events` | [`ClientEventSender`]: sending events within rate limits |
+//! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
+//! | [`event_json`] | timeline and state events as clients read them outside of /sync |
+//! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
+//! | `rate_limits` | [`RateLimits`]: the limiters of `rc_*` |
+//! | `registration` | [`Registration`]: a new account and its first rooms |
+//! | `remote_keys` | [`claim_remote_keys`]: one-time keys of other servers' users |
+//! | `remote_profiles` | [`remote_profile`] |
+//! | `remote_public_rooms` | [`remote_public_rooms`]: other servers' room directories |
+//! | `remote_room_summaries` | [`RemoteRoomSummaries`]: rooms that this server is not in |
+//! | `reports` | [`Reports`]: what users report to administrators |
+//! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
+//! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
+
+mod client_events;
+mod directory_rules;
+pub mod event_json;
+mod local_echo_order;
+mod percent_encoding;
+mod rate_limits;
+mod registration;
+mod remote_keys;
+mod remote_profiles;
+mod remote_public_rooms;
+mod remote_room_summaries;
+mod reports;
+mod room_resolver;
+mod user_deactivation;
+
+pub use client_events::{ClientEventError, ClientEventSender};
+pub use directory_rules::DirectoryRules;
+pub use local_echo_order::LocalEchoOrder;
+pub use rate_limits::RateLimits;
+pub use registration::Registration;
+pub use remote_keys::{KeyFailures, claim_remote_keys, key_failure, remote_key_timeout};
+pub use remote_profiles::{RemoteProfileError, remote_profile};
+pub use remote_public_rooms::remote_public_rooms;
+pub use remote_room_summaries::{RemoteRoom, RemoteRoomSummaries, RemoteSummary, RequestBudget};
+pub use reports::{NewReport, Reported, Reports};
+pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
+pub use user_deactivation::UserDeactivation;

@@ -1,0 +1,77 @@
+//! What users report to the server's administrators.
+
+use plexus_base::Clock;
+use plexus_protocol::id::UserId;
+use plexus_store::repo::bounds::BoundError;
+use plexus_store::repo::reports::Report;
+use plexus_store::{Database, EventNid, RoomNid, repo};
+
+/// Stores reports.
+#[derive(Clone)]
+pub struct Reports {
+    db: Database,
+    clock: Clock,
+}
+
+/// The subject of a report.
+#[derive(Debug, Clone)]
+pub enum Reported {
+    Room(RoomNid),
+    /// An event, and the room that it is in.
+    Event {
+        room: RoomNid,
+        event: EventNid,
+    },
+    User(UserId),
+}
+
+/// A user's report.
+#[derive(Debug, Clone)]
+pub struct NewReport {
+    pub reporter: UserId,
+    pub reported: Reported,
+    pub reason: Option<String>,
+    /// -100 (most offensive) to 0.
+    pub score: Option<i64>,
+}
+
+impl Reports {
+    #[must_use]
+    pub fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Stores the report. One about a user that this server does not know is dropped, so that it does not reveal who
+    /// is known.
+    ///
+    /// # Errors
+    /// When the reason is too long, or the database fails.
+    pub async fn add(&self, report: NewReport) -> Result<(), BoundError> {
+        let received_ts = self.clock.now_ms();
+        let reason = report.reason.map(|reason| reason.replace('\0', ""));
+        let (room_nid, event_nid, user) = match report.reported {
+            Reported::Room(room) => (Some(room), None, None),
+            Reported::Event { room, event } => (Some(room), Some(event), None),
+            Reported::User(user) => (None, None, Some(user)),
+        };
+        self.db
+            .write(move |tx| {
+                if let Some(user) = &user
+                    && repo::users::get(tx, user.as_str())?.is_none()
+                {
+                    return Ok(());
+                }
+                let report = Report {
+                    received_ts,
+                    reporter: report.reporter.as_str(),
+                    room_nid,
+                    event_nid,
+                    user_id: user.as_ref().map(UserId::as_str),
+                    reason: reason.as_deref(),
+                    score: report.score,
+                };
+                repo::reports::insert(tx, &report)
+            })
+            .await
+    }
+}

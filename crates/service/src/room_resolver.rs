@@ -1,0 +1,102 @@
+//! From a room's id or alias to the room, on this server or another one.
+
+use std::sync::Arc;
+
+use plexus_net::{Call, FederationClient, FederationError};
+use plexus_protocol::id::{IdError, RoomAlias, RoomId, ServerName};
+use plexus_rooms::directory::servers_in;
+use plexus_rooms::{Room, Rooms};
+use plexus_store::{Database, DbError, repo};
+use serde::{Deserialize, Serialize};
+
+use crate::percent_encoding::percent_encoded;
+
+/// The most of another server's response about an alias that is read, in bytes.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+
+/// The room that an alias points to, and servers through which it can be joined.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ResolvedRoom {
+    pub room_id: RoomId,
+    pub servers: Vec<ServerName>,
+}
+
+/// Why a room was not found by its id or alias.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Neither an id nor an alias.
+    #[error("{text}: {problem}")]
+    Invalid { text: String, problem: IdError },
+    /// This server has no such alias.
+    #[error("Room alias {0} not found.")]
+    UnknownAlias(RoomAlias),
+    /// The alias is of a server that cannot exist.
+    #[error("No such room alias")]
+    NoServer,
+    /// The alias's server did not resolve it.
+    #[error(transparent)]
+    Remote(FederationError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Finds rooms by id or alias, here and on other servers.
+pub struct RoomResolver {
+    db: Database,
+    rooms: Arc<Rooms>,
+    client: Arc<FederationClient>,
+}
+
+impl RoomResolver {
+    #[must_use]
+    pub fn new(db: Database, rooms: Arc<Rooms>, client: Arc<FederationClient>) -> Self {
+        Self { db, rooms, client }
+    }
+
+    /// Resolves a room id or an alias. The servers are `via`; where that is empty, those that came with the alias.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn resolve(&self, id_or_alias: &str, via: Vec<ServerName>) -> Result<ResolvedRoom, ResolveError> {
+        if let Ok(room_id) = RoomId::try_from(id_or_alias) {
+            return Ok(ResolvedRoom { room_id, servers: via });
+        }
+        let alias = RoomAlias::try_from(id_or_alias)
+            .map_err(|problem| ResolveError::Invalid { text: id_or_alias.to_owned(), problem })?;
+        let resolved = self.resolve_alias(&alias).await?;
+        Ok(if via.is_empty() { resolved } else { ResolvedRoom { servers: via, ..resolved } })
+    }
+
+    /// Resolves an alias of this server, or asks the server of the alias.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn resolve_alias(&self, alias: &RoomAlias) -> Result<ResolvedRoom, ResolveError> {
+        let own = self.rooms.server_name();
+        if alias.server_name() != own.as_str() {
+            return self.resolve_remote(alias).await;
+        }
+        let room = self.local_room(alias).await?.ok_or_else(|| ResolveError::UnknownAlias(alias.clone()))?;
+        Ok(ResolvedRoom { room_id: room.id.clone(), servers: servers_in(&room, own) })
+    }
+
+    /// The room that an alias of this server points to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn local_room(&self, alias: &RoomAlias) -> Result<Option<Arc<Room>>, DbError> {
+        let text = alias.as_str().to_owned();
+        match self.db.read(move |tx| repo::aliases::get(tx, &text)).await? {
+            Some(found) => self.rooms.get_nid(found.room_nid).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn resolve_remote(&self, alias: &RoomAlias) -> Result<ResolvedRoom, ResolveError> {
+        let server = ServerName::try_from(alias.server_name()).map_err(|_| ResolveError::NoServer)?;
+        let path = format!("/_matrix/federation/v1/query/directory?room_alias={}", percent_encoded(alias.as_str()));
+        let call = Call::get(path).max_answer_bytes(MAX_RESPONSE_BYTES);
+        self.client.call_json(&server, call).await.map_err(ResolveError::Remote)
+    }
+}
