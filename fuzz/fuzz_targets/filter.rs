@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plexus_delivery::Filter;
+use plexus_sync::Filter;
 
 fuzz_target!(|data: (&str, &str, &str)| {
     let (json, event_type, sender) = data;

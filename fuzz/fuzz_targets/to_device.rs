@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plexus_delivery::to_device::MessagesByDevice;
+use plexus_sync::to_device::MessagesByDevice;
 use plexus_protocol::json::{Object, write_canonical};
 
 fuzz_target!(|text: &str| {

@@ -7,8 +7,8 @@ use plexus_store::repo::profiles::ProfileCache;
 
 use crate::guesses::GuessLimits;
 use crate::{
-    Administration, Deactivation, DeviceKeys, Devices, KeyBackups, Logins, PasswordHasher, Registrar, Sessions,
-    Settings, SharedSecret, TokenCache, TokenChecker, UserInteractiveAuth,
+    Administration, Deactivation, Devices, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
+    TokenCache, TokenChecker, UserInteractiveAuth,
 };
 
 /// Every service of this crate, for whoever wires the server together. Endpoints take the single services.
@@ -24,8 +24,6 @@ pub struct Accounts {
     pub deactivation: Deactivation,
     pub administration: Administration,
     pub shared_secret: Arc<SharedSecret>,
-    pub device_keys: DeviceKeys,
-    pub key_backups: KeyBackups,
     pub hasher: PasswordHasher,
 }
 
@@ -84,8 +82,6 @@ impl Accounts {
             devices,
             deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles, erased),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
-            device_keys: DeviceKeys::new(db.clone(), settings.server_name.clone()),
-            key_backups: KeyBackups::new(db),
             settings,
             tokens,
             sessions,

@@ -6,7 +6,6 @@ use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::repo::{account_data, device_keys, device_lists, key_backup, pushers, users};
 use plexus_store::{Database, DbError};
 
-use crate::device_changes;
 use crate::sessions::Sessions;
 
 /// Closes accounts. Leaving the rooms is the room engine's: [`Deactivation::unfinished`] lists who still has to, also
@@ -41,7 +40,7 @@ impl Deactivation {
                 sessions.end_all_in(tx, &user_id, None)?;
                 if !device_keys::cross_signing_of_users(tx, &[user_id.as_str()])?.is_empty() {
                     device_keys::delete_cross_signing(tx, user_id.as_str())?;
-                    device_changes::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
+                    device_lists::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
                 }
                 if erase {
                     profiles.erase(tx, user_id.as_str())?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
+use plexus_store::repo::device_lists;
 use plexus_store::repo::devices::{self, Device};
 use plexus_store::{Database, DbError};
 
+use crate::TokenChecker;
 use crate::sessions::{MAX_DEVICE_DISPLAY_NAME, Sessions};
-use crate::{TokenChecker, device_changes};
 
 /// Why a device was not renamed.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +97,7 @@ impl Devices {
                     return Ok(());
                 }
                 devices::rename(tx, user_id.as_str(), &device_id, Some(&name))?;
-                device_changes::record_if_visible(tx, &user_id, &device_id)?;
+                device_lists::record_if_visible(tx, &user_id, &device_id)?;
                 Ok(())
             })
             .await

@@ -1,5 +1,4 @@
-//! Accounts: access tokens, registration, login, user-interactive authentication, devices, end-to-end encryption keys
-//! and key backup. Endpoints call the services here; nothing here knows HTTP or rooms.
+//! Accounts: access tokens, registration, login, user-interactive authentication and devices. Endpoints call the services here; nothing here knows HTTP or rooms.
 //!
 //! | service | what it does |
 //! |---|---|
@@ -11,18 +10,14 @@
 //! | [`UserInteractiveAuth`] | stages before sensitive requests |
 //! | [`Devices`], [`Deactivation`] | what a user manages |
 //! | [`Administration`] | what the operator does with other people's accounts |
-//! | [`DeviceKeys`], [`KeyBackups`] | end-to-end encryption |
 //!
 //! [`Accounts::new`] makes them all of a configuration.
 
 mod administration;
-pub mod backup;
 mod build;
 mod deactivation;
-mod device_changes;
 mod devices;
 mod guesses;
-pub mod keys;
 mod last_seen;
 mod login;
 pub mod password;
@@ -39,11 +34,9 @@ pub mod uia;
 mod username;
 
 pub use administration::{Administration, AdministrationError, PAGE_ACCOUNTS};
-pub use backup::KeyBackups;
 pub use build::Accounts;
 pub use deactivation::Deactivation;
 pub use devices::{Devices, RenameError};
-pub use keys::DeviceKeys;
 pub use last_seen::Seen;
 pub use login::{ChangePasswordError, Identifier, LoginError, Logins};
 pub use password::{HashError, PasswordHasher, WeakPassword};

@@ -6,12 +6,12 @@ use std::time::Duration;
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::tokens::{self, NewAccessToken, NewRefreshToken};
-use plexus_store::repo::{devices, users};
+use plexus_store::repo::{device_lists, devices, users};
 use plexus_store::{Database, DbError, Tx};
 
 use crate::secret::{self, Purpose};
 use crate::settings::{SessionSettings, Settings};
-use crate::{Requester, TokenCache, device_changes};
+use crate::{Requester, TokenCache};
 
 /// Longest device id in bytes.
 const MAX_DEVICE_ID: usize = 512;
@@ -275,7 +275,7 @@ impl Sessions {
     pub(crate) fn delete_device(&self, tx: &mut Tx, user_id: &UserId, device_id: &str) -> Result<bool, DbError> {
         let ended = tokens::delete_of_device(tx, user_id.as_str(), device_id)?;
         self.cache.forget_after_commit(tx, ended);
-        device_changes::record_if_visible(tx, user_id, device_id)?;
+        device_lists::record_if_visible(tx, user_id, device_id)?;
         devices::delete(tx, user_id.as_str(), device_id)
     }
 

@@ -18,7 +18,7 @@ pub mod update_backup_version;
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use plexus_accounts::backup::{BackupError, SessionKey, Stamp};
+use plexus_e2ee::key_backup::{BackupError, SessionKey, Stamp};
 use plexus_http::ApiError;
 use plexus_protocol::json::Object;
 use plexus_store::repo::key_backup::Backup;

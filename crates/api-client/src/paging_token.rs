@@ -1,8 +1,8 @@
 //! The tokens of /messages, /context and /relations: a position in the order of the timeline.
 
-use plexus_delivery::SyncToken;
 use plexus_http::ApiError;
 use plexus_store::Position;
+use plexus_sync::SyncToken;
 
 /// Returns the token for the place after the event at a position.
 pub(crate) fn token(position: Position) -> String {

@@ -17,10 +17,10 @@ pub mod unrecognized_path;
 
 use http::StatusCode;
 use plexus_base::config::Config;
-use plexus_delivery::push_rules::{self, PushRulesError, RuleLimits};
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::push_rules::{PushRule, RuleKind, UserRulesError};
 use plexus_store::Database;
+use plexus_sync::push_rules::{self, PushRulesError, RuleLimits};
 
 /// The kind of a rule that is to be changed.
 fn rule_kind(name: &str) -> Result<RuleKind, ApiError> {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::{
-    DeviceKeys, Devices, KeyBackups, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth,
-};
+use plexus_accounts::{Devices, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth};
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
-use plexus_delivery::{Filters, Notifications, Presence, Receipts, RemoteDevices, SyncEngine, ToDevice, Typing};
+use plexus_e2ee::RemoteDevices;
+use plexus_e2ee::{DeviceKeys, KeyBackups};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
 use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, UserDirectory};
@@ -16,6 +15,7 @@ use plexus_service::{
     UserDeactivation,
 };
 use plexus_store::Database;
+use plexus_sync::{Filters, Notifications, Presence, Receipts, SyncEngine, ToDevice, Typing};
 
 plexus_http::services! {
     /// Everything the client-server API's endpoints stand on; built by the server's `wire.rs`.

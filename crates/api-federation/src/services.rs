@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::{DeviceKeys, Sessions};
+use plexus_accounts::Sessions;
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
 use plexus_delivery::EduReceiver;
+use plexus_e2ee::DeviceKeys;
 use plexus_http::SignedRequests;
 use plexus_media::MediaStore;
 use plexus_net::KeyRing;

@@ -18,11 +18,11 @@ use plexus_store::{Database, DbError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::presence::Presence;
-use crate::receipts::Receipts;
-use crate::remote_devices::RemoteDevices;
-use crate::to_device::ToDeviceError;
-use crate::typing::Typing;
+use plexus_e2ee::remote_devices::RemoteDevices;
+use plexus_sync::presence::Presence;
+use plexus_sync::receipts::Receipts;
+use plexus_sync::to_device::ToDeviceError;
+use plexus_sync::typing::Typing;
 
 /// The most EDUs of a transaction (server-server API, "Transactions").
 const MOST: usize = 100;

@@ -31,28 +31,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_accounts::keys::DeviceKeys;
 use plexus_base::Clock;
+use plexus_e2ee::DeviceKeys;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_rooms::Rooms;
 use plexus_store::{Database, DbError, Position, Tx, repo};
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
-use crate::notifier::Notifier;
-use crate::presence::Presence;
-use crate::receipts::Receipts;
 use book::{Behind, Book};
 use deliver::Lanes;
+use plexus_sync::Notifier;
+use plexus_sync::presence::Presence;
+use plexus_sync::receipts::Receipts;
 use recent::Recent;
 
-pub(crate) use ephemeral::edu;
-pub use mailbox::Mailbox;
+use mailbox::Mailbox;
 pub use transport::{Pending, Transport};
 
-/// The largest EDU, in bytes. The specification has no bound for EDUs; this is the one for events (client-server API,
-/// "Size limits"), and where Synapse splits messages to devices.
-pub(crate) const MAX_EDU_BYTES: usize = 65_536;
 /// How far everybody has come is written at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 const TIDY: Duration = Duration::from_secs(3_600);
@@ -80,6 +76,7 @@ pub struct FederationOutParts {
 /// Delivers to other servers.
 pub struct FederationOut {
     parts: FederationOutParts,
+    mailbox: Arc<Mailbox>,
     state: Mutex<State>,
     /// When this began, Unix ms: part of the ids of transactions that hold nothing durable.
     began_ms: u64,
@@ -119,8 +116,11 @@ impl FederationOut {
             Some(Behind { away: parts.transport.is_failing(&server), server, cursor })
         });
         let book = Book::new(position, behind.collect(), to_device.into_iter().filter_map(name).collect());
-        parts.notifier.outgoing().open(parts.rooms.server_name());
+        let mailbox = Arc::new(Mailbox::new(parts.rooms.server_name().clone()));
+        parts.db.add_listener(Arc::clone(&mailbox) as _);
+        parts.notifier.add_ephemeral_listener(Arc::clone(&mailbox) as _);
         Ok(Arc::new(Self {
+            mailbox,
             state: Mutex::new(State { book, recent: Recent::new(position), stopping: false }),
             lanes: Lanes::new(parts.transport.capacity()),
             stream_ids: Cache::new(KEPT_STREAM_IDS),

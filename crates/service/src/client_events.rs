@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use plexus_accounts::Requester;
 use plexus_base::LimitExceeded;
-use plexus_delivery::Presence;
 use plexus_protocol::id::EventId;
 use plexus_rooms::{EventSender, NewEvent, SendError};
 use plexus_store::DbError;
+use plexus_sync::Presence;
 
 use crate::{LocalEchoOrder, RateLimits};
 

@@ -1,8 +1,8 @@
 //! `alias_creation_rules` and `room_list_publication_rules`: the first rule that matches decides.
 
 use plexus_base::config::{Config, DirectoryAction, DirectoryRule};
-use plexus_delivery::filter::glob_matches;
 use plexus_protocol::id::UserId;
+use plexus_sync::filter::glob_matches;
 
 /// A list of rules, and the decision where no list is configured.
 #[derive(Clone, Copy)]

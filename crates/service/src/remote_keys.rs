@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use plexus_accounts::keys::{Claimed, DeviceClaims};
+use plexus_e2ee::device_keys::{Claimed, DeviceClaims};
 use plexus_net::{Call, FederationClient, FederationError};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;

@@ -67,6 +67,13 @@ pub enum Change {
         /// When.
         position: Position,
     },
+    /// Messages wait for devices of another server's users.
+    FederationToDevice {
+        /// The server.
+        server: String,
+        /// When.
+        position: Position,
+    },
     /// The number of one-time keys, or the unused fallback keys, of a device changed.
     OneTimeKeys {
         /// Whose device.
@@ -87,16 +94,19 @@ impl Change {
             | Self::Receipt { position, .. }
             | Self::AccountData { position, .. }
             | Self::ToDevice { position, .. }
+            | Self::FederationToDevice { position, .. }
             | Self::DeviceList { position, .. }
             | Self::OneTimeKeys { position, .. } => *position,
         }
     }
 }
 
-/// Who follows the commits. Called on the writer thread: nothing here may block or call the database.
+/// Follows the commits. Its methods are called on the writer thread, in commit order: they may neither block nor call
+/// the database.
 pub trait CommitListener: Send + Sync {
-    /// After the commit and before its position is published: update indexes. In commit order.
-    fn apply(&self, changes: &[Change]);
-    /// After the position is published: wake who waits. `changes` may be empty.
+    /// Called after the commit, before its position is published: the place to update indexes in memory.
+    fn apply(&self, _changes: &[Change]) {}
+
+    /// Called after the position is published: the place to wake tasks that wait. `changes` may be empty.
     fn published(&self, position: Position, changes: &[Change]);
 }

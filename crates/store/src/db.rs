@@ -68,7 +68,7 @@ struct Inner {
 /// What the writer and everybody else look at.
 pub(crate) struct Shared {
     committed: AtomicI64,
-    listener: RwLock<Option<Arc<dyn CommitListener>>>,
+    listeners: RwLock<Vec<Arc<dyn CommitListener>>>,
 }
 
 impl Shared {
@@ -80,8 +80,8 @@ impl Shared {
         self.committed.store(position, Ordering::Release);
     }
 
-    fn listener(&self) -> Option<Arc<dyn CommitListener>> {
-        self.listener.read().clone()
+    fn listeners(&self) -> Vec<Arc<dyn CommitListener>> {
+        self.listeners.read().clone()
     }
 }
 
@@ -132,7 +132,7 @@ impl Database {
     /// Opens the database as its only server, brings its schema up to date and starts its threads. Blocks.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let Prepared { conn, lock, position, .. } = prepare(options)?;
-        let shared = Arc::new(Shared { committed: AtomicI64::new(position), listener: RwLock::new(None) });
+        let shared = Arc::new(Shared { committed: AtomicI64::new(position), listeners: RwLock::default() });
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         let mut threads = Vec::new();
         let thread = Writer::new(conn, Arc::clone(&shared));
@@ -217,9 +217,9 @@ impl Database {
         self.0.shared.committed()
     }
 
-    /// Sets who is told about commits; replaces the one before. To be called before the first write.
-    pub fn set_listener(&self, listener: Arc<dyn CommitListener>) {
-        *self.0.shared.listener.write() = Some(listener);
+    /// Adds a listener, which is called after those added before it. A listener misses the commits made before this call.
+    pub fn add_listener(&self, listener: Arc<dyn CommitListener>) {
+        self.0.shared.listeners.write().push(listener);
     }
 
     /// Which database this is.

@@ -1,9 +1,7 @@
-use plexus_accounts::keys::KeyUpload;
 use plexus_accounts::{NewSession, RenameError};
 use plexus_store::DbError;
-use plexus_store::repo::{device_lists, devices};
+use plexus_store::repo::{device_keys, device_lists, devices};
 
-use super::keys::device_keys;
 use super::{Server, server};
 
 async fn changed(server: &Server) -> Vec<String> {
@@ -26,8 +24,12 @@ async fn rename_and_delete() {
         // Nobody could see the device's keys, so nobody is told.
         assert!(changed(&server).await.is_empty());
 
-        let upload = KeyUpload { device_keys: Some(device_keys(user, device)), ..KeyUpload::default() };
-        server.accounts.device_keys.upload(user, device, upload).await.unwrap();
+        let (alice, phone) = (user.clone(), device.to_owned());
+        let publish = move |tx: &mut plexus_store::Tx| {
+            device_keys::set(tx, alice.as_str(), &phone, "{}")?;
+            device_lists::record_if_visible(tx, &alice, &phone)
+        };
+        server.db.write::<_, DbError, _>(publish).await.unwrap();
         assert_eq!(changed(&server).await, ["@alice:example.org"]);
         let before = server.db.committed();
         devices.rename(user, device, "Laptop").await.unwrap();
@@ -36,9 +38,9 @@ async fn rename_and_delete() {
         devices.delete(user, vec![device.to_owned(), "NOPE".to_owned(), "a\0".to_owned()]).await.unwrap();
         assert!(devices.list(user).await.unwrap().is_empty());
         assert!(!server.is_good(&session.tokens.access_token).await);
-        let wanted = [(user.clone(), Vec::new())].into();
-        let found = server.accounts.device_keys.query(user.as_str(), wanted).await.unwrap();
-        assert!(found.device_keys[user].is_empty());
+        let alice = user.clone();
+        let found = server.db.read::<_, DbError, _>(move |tx| device_keys::of_users(tx, &[alice.as_str()])).await;
+        assert!(found.unwrap().is_empty());
     }
 }
 

@@ -1,8 +1,6 @@
 //! The accounts crate on every database this machine has.
 
-mod backup;
 mod devices;
-mod keys;
 mod login;
 mod registration;
 mod tokens;

@@ -1,6 +1,6 @@
 //! PUT /_matrix/client/v3/room_keys/keys
 
-use plexus_accounts::KeyBackups;
+use plexus_e2ee::KeyBackups;
 use plexus_http::{ApiError, Auth, Json, JsonBody, Query, State};
 
 use super::{KeyBackup, StampResponse, VersionQuery, backup_error, stored};

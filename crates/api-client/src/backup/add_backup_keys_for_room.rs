@@ -1,7 +1,7 @@
 //! PUT /_matrix/client/v3/room_keys/keys/{room_id}
 
-use plexus_accounts::KeyBackups;
-use plexus_accounts::backup::RoomKeys;
+use plexus_e2ee::KeyBackups;
+use plexus_e2ee::key_backup::RoomKeys;
 use plexus_http::{ApiError, Auth, Json, JsonBody, Path, Query, State};
 
 use super::{RoomKeyBackup, StampResponse, VersionQuery, backup_error, stored};

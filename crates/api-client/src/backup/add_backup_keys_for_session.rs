@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use plexus_accounts::KeyBackups;
-use plexus_accounts::backup::RoomKeys;
+use plexus_e2ee::KeyBackups;
+use plexus_e2ee::key_backup::RoomKeys;
 use plexus_http::{ApiError, Auth, Json, JsonBody, Path, Query, State};
 
 use super::{KeyBackupData, StampResponse, VersionQuery, backup_error};

@@ -1,6 +1,6 @@
 //! POST /_matrix/client/v3/room_keys/version
 
-use plexus_accounts::KeyBackups;
+use plexus_e2ee::KeyBackups;
 use plexus_http::{ApiError, Auth, Json, JsonBody, State};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! DELETE /_matrix/client/v3/room_keys/keys/{room_id}
 
-use plexus_accounts::KeyBackups;
-use plexus_accounts::backup::Part;
+use plexus_e2ee::KeyBackups;
+use plexus_e2ee::key_backup::Part;
 use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
 
 use super::{StampResponse, VersionQuery, backup_error};

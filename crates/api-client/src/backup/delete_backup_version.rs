@@ -1,6 +1,6 @@
 //! DELETE /_matrix/client/v3/room_keys/version/{version}
 
-use plexus_accounts::KeyBackups;
+use plexus_e2ee::KeyBackups;
 use plexus_http::{ApiError, Auth, Empty, Path, State};
 
 use super::{backup_error, version};

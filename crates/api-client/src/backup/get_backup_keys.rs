@@ -1,7 +1,7 @@
 //! GET /_matrix/client/v3/room_keys/keys
 
-use plexus_accounts::KeyBackups;
-use plexus_accounts::backup::Part;
+use plexus_e2ee::KeyBackups;
+use plexus_e2ee::key_backup::Part;
 use plexus_http::{ApiError, Auth, JsonBody, Query, State};
 
 use super::{KeyBackup, VersionQuery, backup_error, shown};

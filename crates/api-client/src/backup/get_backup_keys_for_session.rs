@@ -1,7 +1,7 @@
 //! GET /_matrix/client/v3/room_keys/keys/{room_id}/{session_id}
 
-use plexus_accounts::KeyBackups;
-use plexus_accounts::backup::{BackupError, Part};
+use plexus_e2ee::KeyBackups;
+use plexus_e2ee::key_backup::{BackupError, Part};
 use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
 
 use super::{KeyBackupData, VersionQuery, backup_error};

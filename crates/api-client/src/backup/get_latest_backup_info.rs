@@ -1,6 +1,6 @@
 //! GET /_matrix/client/v3/room_keys/version
 
-use plexus_accounts::KeyBackups;
+use plexus_e2ee::KeyBackups;
 use plexus_http::{ApiError, Auth, JsonBody, State};
 
 use super::{InfoResponse, backup_error};

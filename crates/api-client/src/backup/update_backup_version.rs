@@ -1,6 +1,6 @@
 //! PUT /_matrix/client/v3/room_keys/version/{version}
 
-use plexus_accounts::KeyBackups;
+use plexus_e2ee::KeyBackups;
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::json::Object;
 use serde::Deserialize;

@@ -1,9 +1,9 @@
 //! GET /_matrix/client/v3/user/{userId}/account_data/{type}
 
-use plexus_delivery::push_rules;
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::UserId;
 use plexus_store::{Database, repo};
+use plexus_sync::push_rules;
 
 use crate::access::{require_self, require_text};
 

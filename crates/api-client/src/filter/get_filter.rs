@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::{FilterError, Filters};
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::UserId;
+use plexus_sync::{FilterError, Filters};
 
 use crate::access::require_self;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::DeviceKeys;
-use plexus_accounts::keys::{Claimed, DeviceClaims};
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::device_keys::{Claimed, DeviceClaims};
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
 use plexus_net::FederationClient;
 use serde::{Deserialize, Serialize};

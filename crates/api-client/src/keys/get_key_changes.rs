@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plexus_delivery::SyncToken;
 use plexus_http::{ApiError, AuthGuest, JsonBody, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_rooms::{Membership, MembershipKind, Room, RoomView, Rooms, UserRooms, timeline};
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
+use plexus_sync::SyncToken;
 use serde::{Deserialize, Serialize};
 
 const MEMBER: &str = "m.room.member";

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plexus_accounts::DeviceKeys;
-use plexus_delivery::RemoteDevices;
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::RemoteDevices;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
 use plexus_net::FederationError;
 use plexus_protocol::id::{ServerName, UserId};

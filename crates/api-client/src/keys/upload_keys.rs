@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use plexus_accounts::DeviceKeys;
-use plexus_accounts::keys::{KeyUpload, UploadError};
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::device_keys::{KeyUpload, UploadError};
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, State};
 use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};

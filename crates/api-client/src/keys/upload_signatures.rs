@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use plexus_accounts::DeviceKeys;
-use plexus_accounts::keys::SignatureFailure;
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::device_keys::SignatureFailure;
 use plexus_http::{ApiError, Auth, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;

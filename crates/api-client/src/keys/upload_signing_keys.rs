@@ -1,9 +1,10 @@
 //! POST /_matrix/client/v3/keys/device_signing/upload
 
 use http::StatusCode;
-use plexus_accounts::keys::{CrossSigningError, CrossSigningState, CrossSigningUpload};
-use plexus_accounts::{DeviceKeys, UserInteractiveAuth};
+use plexus_accounts::UserInteractiveAuth;
 use plexus_base::Clock;
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::device_keys::{CrossSigningError, CrossSigningState, CrossSigningUpload};
 use plexus_http::{ApiError, Auth, Empty, Json, State};
 use plexus_protocol::json::Object;
 use serde::Deserialize;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
-use plexus_delivery::filter::RoomEventFilter;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
 use plexus_rooms::{Filled, PduReceiver, Room, Rooms, TimelineEvent};
 use plexus_service::event_json::{client_format, members_of_senders, push_events, push_state};
 use plexus_store::{EventNid, Position};
+use plexus_sync::filter::RoomEventFilter;
 use serde::Deserialize;
 
 use crate::access::readable_room;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
-use plexus_delivery::Presence;
-use plexus_delivery::presence::share_room;
 use plexus_http::{ApiError, Auth, Path, RawJson, State};
 use plexus_protocol::id::UserId;
 use plexus_rooms::Rooms;
+use plexus_sync::Presence;
+use plexus_sync::presence::share_room;
 
 /// Users see the presence of those they share a room with.
 pub async fn handle(

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::{Presence, PresenceState};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
 use plexus_service::RateLimits;
+use plexus_sync::{Presence, PresenceState};
 use serde::Deserialize;
 
 use crate::access::require_self;

@@ -1,9 +1,9 @@
 //! DELETE /_matrix/client/v3/pushrules/global/{kind}/{ruleId}
 
-use plexus_delivery::push_rules::{self, RuleChange};
 use plexus_http::{ApiError, Auth, Empty, Path, State};
 use plexus_protocol::push_rules::{RuleKind, UserRulesError};
 use plexus_store::Database;
+use plexus_sync::push_rules::{self, RuleChange};
 
 use super::change_error;
 

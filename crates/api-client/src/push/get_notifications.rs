@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::notifications::Notifications;
 use plexus_http::{ApiError, Auth, Query, RawJson, State};
+use plexus_sync::notifications::Notifications;
 use serde::Deserialize;
 
 /// How many notifications an answer has at most.

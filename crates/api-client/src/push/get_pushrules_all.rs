@@ -1,9 +1,9 @@
 //! GET /_matrix/client/v3/pushrules/
 
-use plexus_delivery::push_rules;
 use plexus_http::{ApiError, Auth, JsonBody, State};
 use plexus_protocol::push_rules::Ruleset;
 use plexus_store::Database;
+use plexus_sync::push_rules;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]

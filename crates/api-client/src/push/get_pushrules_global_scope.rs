@@ -1,9 +1,9 @@
 //! GET /_matrix/client/v3/pushrules/global/
 
-use plexus_delivery::push_rules;
 use plexus_http::{ApiError, Auth, JsonBody, State};
 use plexus_protocol::push_rules::Ruleset;
 use plexus_store::Database;
+use plexus_sync::push_rules;
 
 pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Ruleset>, ApiError> {
     Ok(JsonBody(push_rules::of_user(&db, &requester.user_id).await?))

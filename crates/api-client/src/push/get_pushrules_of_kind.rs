@@ -1,9 +1,9 @@
 //! GET /_matrix/client/v3/pushrules/global/{kind}/, which Synapse serves beyond the specification.
 
-use plexus_delivery::push_rules;
 use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use plexus_protocol::push_rules::{PushRule, RuleKind};
 use plexus_store::Database;
+use plexus_sync::push_rules;
 
 use super::unrecognized_path;
 

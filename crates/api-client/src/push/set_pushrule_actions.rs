@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use plexus_base::config::Config;
-use plexus_delivery::push_rules::{self, RuleChange};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::push_rules::Action;
 use plexus_store::Database;
+use plexus_sync::push_rules::{self, RuleChange};
 use serde::Deserialize;
 
 use super::{change_error, rule_kind, rule_limits};

@@ -1,10 +1,10 @@
 //! PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled
 
-use plexus_delivery::push_rules::{self, RuleChange};
 use plexus_http::axum::extract::Request;
 use plexus_http::body::read;
 use plexus_http::{ApiError, Auth, Empty, Path, State};
 use plexus_store::Database;
+use plexus_sync::push_rules::{self, RuleChange};
 use serde_json::Value;
 
 use super::{change_error, rule_kind};

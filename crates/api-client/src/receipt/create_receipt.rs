@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::{NewReceipt, Presence, ReceiptType, Receipts};
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::{Rooms, relations};
+use plexus_sync::{NewReceipt, Presence, ReceiptType, Receipts};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::Presence;
 use plexus_http::room_errors::{client_event_error, membership_error};
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State, require_not_suspended};
 use plexus_protocol::id::{EventId, RoomId, UserId};
@@ -10,6 +9,7 @@ use plexus_protocol::json::Object;
 use plexus_rooms::{Authority, MembershipChange, MembershipChanger, NewEvent};
 use plexus_service::ClientEventSender;
 use plexus_service::RateLimits;
+use plexus_sync::Presence;
 
 use crate::sending::EventSent;
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::tags;
 use plexus_http::{ApiError, Auth, Empty, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
 use plexus_store::Database;
+use plexus_sync::tags;
 
 use crate::access::require_self;
 

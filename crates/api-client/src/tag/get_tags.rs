@@ -1,9 +1,9 @@
 //! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags
 
-use plexus_delivery::tags;
 use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_store::Database;
+use plexus_sync::tags;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use plexus_delivery::to_device::{MessagesByDevice, NewMessages};
-use plexus_delivery::{ToDevice, ToDeviceError};
 use plexus_http::{ApiError, AuthGuest, Empty, Json, Path, Requester, State};
 use plexus_service::RateLimits;
+use plexus_sync::to_device::{MessagesByDevice, NewMessages};
+use plexus_sync::{ToDevice, ToDeviceError};
 use serde::Deserialize;
 
 use crate::access::require_text;

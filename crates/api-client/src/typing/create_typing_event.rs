@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_delivery::{Presence, Typing};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
+use plexus_sync::{Presence, Typing};
 use serde::Deserialize;
 
 use crate::access::{require_joined, require_self};

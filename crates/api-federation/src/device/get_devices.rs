@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::DeviceKeys;
 use plexus_base::config::Config;
+use plexus_e2ee::DeviceKeys;
 use plexus_http::{ApiError, JsonBody, Path, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;

@@ -1,7 +1,7 @@
 //! POST /_matrix/federation/v1/user/keys/claim
 
-use plexus_accounts::DeviceKeys;
-use plexus_accounts::keys::{Claimed, DeviceClaims};
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::device_keys::{Claimed, DeviceClaims};
 use plexus_http::{ApiError, Json, JsonBody, State};
 use serde::{Deserialize, Serialize};
 

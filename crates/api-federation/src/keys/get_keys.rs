@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plexus_accounts::DeviceKeys;
 use plexus_base::config::Config;
+use plexus_e2ee::DeviceKeys;
 use plexus_http::{ApiError, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use plexus_protocol::id::{ServerName, UserId};
 
 use super::{EduError, EduReceiver, speaks_for};
-use crate::remote_devices::{DeviceUpdate, SigningKeyUpdate};
+use plexus_e2ee::remote_devices::{DeviceUpdate, SigningKeyUpdate};
 
 impl EduReceiver {
     pub(super) async fn device_list(

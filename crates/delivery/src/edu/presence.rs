@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{EduError, EduReceiver, speaks_for};
-use crate::presence::{MAX_STATUS_BYTES, PresenceState, PresenceView};
+use plexus_sync::presence::{MAX_STATUS_BYTES, PresenceState, PresenceView};
 
 #[derive(Deserialize)]
 struct Content {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{EduError, EduReceiver, is_joined, speaks_for};
-use crate::receipts::{NewReceipt, ReceiptType, is_thread_id};
+use plexus_sync::receipts::{NewReceipt, ReceiptType, is_thread_id};
 
 /// Room to type to user to receipt; each is read by itself, so that one that is malformed harms no other.
 type Content = BTreeMap<RoomId, BTreeMap<String, BTreeMap<UserId, Box<RawValue>>>>;

@@ -5,7 +5,7 @@ use plexus_store::{DbError, repo};
 use serde::Deserialize;
 
 use super::{EduError, EduReceiver, speaks_for};
-use crate::to_device::{self, MessagesByDevice, NewMessages};
+use plexus_sync::to_device::{self, MessagesByDevice, NewMessages};
 
 /// The longest `message_id` (server-server API, "m.direct_to_device"), in bytes, with room for servers that take more.
 const MESSAGE_ID_BYTES: usize = 256;

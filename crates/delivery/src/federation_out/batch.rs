@@ -10,10 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::FederationOut;
 use super::book::Turn;
-use super::ephemeral::{self, Ephemeral, Space, edu};
+use super::ephemeral::{self, Ephemeral, Space};
 use super::recent::What;
 use super::refusals::Piece;
-use crate::json::{Members, push_array};
+use plexus_sync::json::{Members, push_array};
+use plexus_sync::to_device::edu;
 
 /// The most events and EDUs of a transaction (server-server API, "Transactions").
 const MAX_PDUS: usize = 50;

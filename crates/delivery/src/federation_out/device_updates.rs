@@ -8,8 +8,8 @@ use plexus_store::repo::device_lists::{self, DeviceChange};
 use plexus_store::{DbError, Position};
 
 use super::FederationOut;
-use super::ephemeral::edu;
-use crate::json::{Members, push_number};
+use plexus_sync::json::{Members, push_number};
+use plexus_sync::to_device::edu;
 
 pub(super) const DEVICE_LIST_UPDATE: &str = "m.device_list_update";
 /// What servers of before the name was in the specification call `m.signing_key_update`; Synapse sends both.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::MAX_EDU_BYTES;
 use super::device_updates::DEVICE_LIST_UPDATE;
-use crate::json::{Members, push_array, quoted_len};
+use plexus_sync::json::{Members, push_array, quoted_len};
+use plexus_sync::to_device::{MAX_EDU_BYTES, edu};
 
 /// What a receipt has besides its room, user, event and thread, in bytes, or more.
 const RECEIPT_WRAPPING: usize = 96;
@@ -203,7 +203,7 @@ fn receipts_content(rooms: &Receipts) -> String {
             data.close();
             let events = told.key("event_ids");
             events.push('[');
-            crate::json::push_str(events, &receipt.event);
+            plexus_sync::json::push_str(events, &receipt.event);
             events.push(']');
             told.close();
         }
@@ -212,16 +212,6 @@ fn receipts_content(rooms: &Receipts) -> String {
     }
     by_room.close();
     content
-}
-
-/// `{"content":…,"edu_type":…}`
-pub(crate) fn edu(edu_type: &str, content: &str) -> String {
-    let mut out = String::with_capacity(content.len() + 48);
-    let mut members = Members::open(&mut out);
-    members.raw("content", content);
-    members.text("edu_type", edu_type);
-    members.close();
-    out
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use super::device_updates::update_content;
 use super::ephemeral::Ephemeral;
 use super::mailbox::Joins;
 use super::tell::PAUSE;
-use crate::sync::is_encrypted;
 
 /// The most devices of a user that are sent. The first update names none before it, which makes the server ask for all.
 const MAX_DEVICES: u32 = 50;
@@ -27,7 +26,7 @@ impl FederationOut {
     /// joined, to the servers that shared no room with them before; without end. Anybody can cause much of this work,
     /// so no events wait for it.
     pub(super) async fn introduce(&self) {
-        let mailbox = self.parts.notifier.outgoing();
+        let mailbox = &self.mailbox;
         let mut last = RoomNid::MIN;
         loop {
             let (room, joins) = mailbox.take_joins(last).await;
@@ -62,7 +61,7 @@ impl FederationOut {
             *came.entry(user.server_name()).or_default() += 1;
         }
         let view = room.view();
-        if !is_encrypted(room) || view.local_joined.len() > MAX_USERS {
+        if !room.view().is_encrypted() || view.local_joined.len() > MAX_USERS {
             return Ok(());
         }
         let new = came.into_iter().filter(|(server, users)| (1..=*users).contains(&view.servers.joined(server)));

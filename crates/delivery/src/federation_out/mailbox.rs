@@ -3,21 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_store::{Change, Position, RoomNid};
+use plexus_store::{Change, CommitListener, Position, RoomNid};
+use plexus_sync::notifier::EphemeralListener;
 use tokio::sync::Notify;
 
 /// How many ephemeral pieces of news are kept; more are lost while nobody looks, as they may be.
 const KEPT: usize = 16_384;
 
-/// Where the other parts of the program leave what other servers may have to know.
-#[derive(Default)]
-pub struct Mailbox {
-    /// This server's name, once there is somebody who looks.
-    open: OnceLock<ServerName>,
+/// Collects what other servers may have to know. Owned by this process: it follows the commits.
+pub(super) struct Mailbox {
+    server_name: ServerName,
     news: Mutex<News>,
     arrived: Notify,
     joins: Mutex<AllJoins>,
@@ -72,22 +70,21 @@ impl Joins {
     }
 }
 
-impl Mailbox {
-    /// Takes note of durable changes. Called on the writer thread.
-    pub(crate) fn committed(&self, changes: &[Change]) {
-        let Some(own) = self.open.get() else { return };
+impl CommitListener for Mailbox {
+    fn published(&self, _position: Position, changes: &[Change]) {
         let mut any = false;
         let mut news = self.news.lock();
         for change in changes {
             match change {
                 Change::Event { outgoing: true, .. } | Change::DeviceList { private: false, .. } => news.log = true,
                 Change::Membership { user, room, joined: true, was_joined: false, .. } => {
-                    self.join(own, *room, user.clone());
+                    self.join(*room, user.clone());
                     continue;
                 }
                 Change::Receipt { room, position, private: false, .. } if news.receipts.len() < KEPT => {
                     news.receipts.push((*room, *position));
                 }
+                Change::FederationToDevice { server, .. } => _ = news.to_device.insert(server.clone()),
                 _ => continue,
             }
             any = true;
@@ -97,14 +94,10 @@ impl Mailbox {
             self.arrived.notify_one();
         }
     }
+}
 
-    /// There are messages for devices of `server`.
-    pub(crate) fn to_device(&self, server: String) {
-        self.put(|news| _ = news.to_device.insert(server));
-    }
-
-    /// A user began or stopped typing.
-    pub(crate) fn typing(&self, room: RoomNid, user: &UserId, typing: bool) {
+impl EphemeralListener for Mailbox {
+    fn typing_changed(&self, room: RoomNid, user: &UserId, typing: bool) {
         self.put(|news| {
             if news.typing.len() < KEPT {
                 news.typing.insert((room, user.clone()), typing);
@@ -112,18 +105,23 @@ impl Mailbox {
         });
     }
 
-    /// The presence of users changed.
-    pub(crate) fn presence<'u>(&self, users: impl Iterator<Item = &'u UserId>) {
+    fn presence_changed(&self, users: &BTreeSet<UserId>) {
         self.put(|news| {
             let room = KEPT.saturating_sub(news.presence.len());
-            news.presence.extend(users.take(room).cloned());
+            news.presence.extend(users.iter().take(room).cloned());
         });
     }
+}
 
-    /// From now on what arrives is kept. Whoever calls this has to look.
-    pub(super) fn open(&self, own: &ServerName) {
-        // A second call would bring the same name.
-        _ = self.open.set(own.clone());
+impl Mailbox {
+    pub fn new(server_name: ServerName) -> Self {
+        Self {
+            server_name,
+            news: Mutex::default(),
+            arrived: Notify::new(),
+            joins: Mutex::default(),
+            joined: Notify::new(),
+        }
     }
 
     /// Waits for news and takes them out.
@@ -132,11 +130,11 @@ impl Mailbox {
         std::mem::take(&mut *self.news.lock())
     }
 
-    fn join(&self, own: &ServerName, room: RoomNid, user: UserId) {
+    fn join(&self, room: RoomNid, user: UserId) {
         let mut all = self.joins.lock();
         if all.users < KEPT {
             let joins = all.rooms.entry(room).or_default();
-            let is_own = user.server_name() == own.as_str();
+            let is_own = user.server_name() == self.server_name.as_str();
             let is_new = if is_own { &mut joins.own } else { &mut joins.others }.insert(user);
             all.users += usize::from(is_new);
             self.joined.notify_one();
@@ -166,14 +164,8 @@ impl Mailbox {
     }
 
     fn put(&self, put: impl FnOnce(&mut News)) {
-        if self.is_open() {
-            put(&mut self.news.lock());
-            self.arrived.notify_one();
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.open.get().is_some()
+        put(&mut self.news.lock());
+        self.arrived.notify_one();
     }
 }
 
@@ -187,18 +179,17 @@ mod tests {
 
     #[tokio::test]
     async fn joins_are_taken_room_by_room_and_no_room_holds_up_another() {
-        let mailbox = Mailbox::default();
-        let own: ServerName = "a".parse().unwrap();
-        mailbox.join(&own, 1, user("@x:b"));
-        mailbox.join(&own, 1, user("@y:a"));
-        mailbox.join(&own, 2, user("@x:b"));
+        let mailbox = Mailbox::new("a".parse().unwrap());
+        mailbox.join(1, user("@x:b"));
+        mailbox.join(1, user("@y:a"));
+        mailbox.join(2, user("@x:b"));
         let (room, joins) = mailbox.take_joins(RoomNid::MIN).await;
         assert_eq!((room, joins.own, joins.others), (1, [user("@y:a")].into(), [user("@x:b")].into()));
-        mailbox.join(&own, 1, user("@x:b"));
+        mailbox.join(1, user("@x:b"));
         let (room, joins) = mailbox.take_joins(room).await;
         assert_eq!(room, 2);
         // What came in meanwhile is counted with what is put back.
-        mailbox.join(&own, 2, user("@z:b"));
+        mailbox.join(2, user("@z:b"));
         mailbox.put_joins_back(2, joins);
         let (room, _) = mailbox.take_joins(room).await;
         assert_eq!(room, 1);
@@ -209,10 +200,9 @@ mod tests {
 
     #[test]
     fn joins_are_kept_up_to_a_bound() {
-        let mailbox = Mailbox::default();
-        let own: ServerName = "a".parse().unwrap();
+        let mailbox = Mailbox::new("a".parse().unwrap());
         for number in 0..=KEPT {
-            mailbox.join(&own, 1, user(&format!("@u{number}:b")));
+            mailbox.join(1, user(&format!("@u{number}:b")));
         }
         assert_eq!(mailbox.joins.lock().rooms[&1].others.len(), KEPT);
     }

@@ -11,7 +11,7 @@ use super::FederationOut;
 use super::ephemeral::{Ephemeral, MAX_PIECE_BYTES, OutgoingReceipt};
 use super::mailbox::News;
 use super::pace::Pace;
-use crate::json::Members;
+use plexus_sync::json::Members;
 
 /// How long to wait when the database fails.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ impl FederationOut {
             self.ready.notify_one();
             let wait = pace.wait(self.parts.clock.monotonic());
             tokio::select! {
-                more = self.parts.notifier.outgoing().take() => news = more,
+                more = self.mailbox.take() => news = more,
                 () = async { self.parts.clock.sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
             }
         }

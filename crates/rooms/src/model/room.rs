@@ -234,6 +234,12 @@ impl RoomView {
         self.merged > position
     }
 
+    /// Whether the room is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.state.get("m.room.encryption", "").is_some()
+    }
+
     /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet. Nothing of
     /// others is judged by it.
     #[must_use]

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::keys::DeviceKeys;
 use plexus_base::config::{Config, PresenceMode};
 use plexus_base::{Clock, Shutdown};
-use plexus_delivery::ephemeral::EphemeralSerial;
-use plexus_delivery::{
-    EduReceiver, EduReceiverParts, FederationOut, FederationOutParts, Filters, Notifications, Notifier, Presence,
-    PresenceSettings, Receipts, RemoteDevices, RemoteDevicesParts, SettingsCache, SyncEngine, SyncOptions, SyncParts,
-    ToDevice, Typing, UnreadCounts,
-};
+use plexus_delivery::{EduReceiver, EduReceiverParts, FederationOut, FederationOutParts};
+use plexus_e2ee::device_keys::DeviceKeys;
+use plexus_e2ee::{KeyBackups, RemoteDevices, RemoteDevicesParts};
 use plexus_net::FederationClient;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::Rooms;
 use plexus_store::{Database, DbError};
+use plexus_sync::ephemeral::EphemeralSerial;
+use plexus_sync::{
+    Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions,
+    SyncParts, ToDevice, Typing, UnreadCounts,
+};
 use tokio::task::JoinSet;
 
 /// Everything that follows the clock.
@@ -26,6 +27,8 @@ pub struct Delivery {
     pub presence: Arc<Presence>,
     pub to_device: Arc<ToDevice>,
     pub remote_devices: Arc<RemoteDevices>,
+    pub device_keys: DeviceKeys,
+    pub key_backups: KeyBackups,
     pub notifications: Arc<Notifications>,
     pub edus: Arc<EduReceiver>,
     pub federation_out: Arc<FederationOut>,
@@ -52,7 +55,7 @@ pub struct Ground<'a> {
 pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
     let Ground { config, clock, db, rooms, server_name, federation, shutdown, background } = ground;
     let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
-    db.set_listener(Arc::clone(&notifier) as _);
+    db.add_listener(Arc::clone(&notifier) as _);
     let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
     let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));
     let presence = Arc::new(Presence::new(
@@ -73,7 +76,6 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         db: db.clone(),
         clock: clock.clone(),
         rooms: Arc::clone(rooms),
-        notifier: Arc::clone(&notifier),
         client: Arc::clone(&federation),
     });
     let remote_devices = remote_devices.await?;
@@ -87,6 +89,7 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         receipts: Arc::clone(&receipts),
         remote_devices: Arc::clone(&remote_devices),
     });
+    let device_keys = DeviceKeys::new(db.clone(), server_name.clone());
     let federation_out = FederationOut::start(FederationOutParts {
         db: db.clone(),
         clock: clock.clone(),
@@ -94,7 +97,7 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         notifier: Arc::clone(&notifier),
         presence: Arc::clone(&presence),
         receipts: Arc::clone(&receipts),
-        device_keys: DeviceKeys::new(db.clone(), server_name.clone()),
+        device_keys: device_keys.clone(),
         transport: federation,
         tell_device_names: config.federation.allow_device_name_lookup_over_federation,
         receipts_per_second: config.ratelimits.federation_rr_transactions_per_room_per_second,
@@ -115,7 +118,7 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         options: sync_options(config),
         shutdown: shutdown.clone(),
     });
-    let to_device = Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name, Arc::clone(&notifier)));
+    let to_device = Arc::new(ToDevice::new(db.clone(), clock.clone(), server_name));
     background.spawn(Arc::clone(&to_device).run_housekeeping());
     Ok(Delivery {
         sync: Arc::new(sync),
@@ -125,6 +128,8 @@ pub async fn build(ground: Ground<'_>) -> Result<Delivery, DbError> {
         presence,
         to_device,
         remote_devices,
+        device_keys,
+        key_backups: KeyBackups::new(db.clone()),
         notifications: Arc::new(notifications),
         edus: Arc::new(edus),
         federation_out,

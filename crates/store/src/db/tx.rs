@@ -279,7 +279,7 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// Tells the commit listener about a change, after the commit and in commit order. Without effect in a
+    /// Tells the commit listeners about a change, after the commit and in commit order. Without effect in a
     /// read transaction.
     pub fn announce(&mut self, change: Change) {
         if self.batch.is_some() {

@@ -183,21 +183,21 @@ impl Writer {
         for update in effects.after {
             guard("an after_commit closure", update);
         }
-        let listener = self.shared.listener();
-        if let Some(listener) = &listener
-            && !effects.changes.is_empty()
-        {
-            guard("the commit listener", || listener.apply(&effects.changes));
+        let listeners = self.shared.listeners();
+        if !effects.changes.is_empty() {
+            for listener in &listeners {
+                guard("a commit listener", || listener.apply(&effects.changes));
+            }
         }
         if let Some(position) = position {
             self.shared.publish(position);
         }
         answer_all(done, None);
-        if let Some(listener) = &listener
-            && (position.is_some() || !effects.changes.is_empty())
-        {
+        if position.is_some() || !effects.changes.is_empty() {
             let position = position.unwrap_or_else(|| self.shared.committed());
-            guard("the commit listener", || listener.published(position, &effects.changes));
+            for listener in &listeners {
+                guard("a commit listener", || listener.published(position, &effects.changes));
+            }
         }
     }
 }

@@ -1,19 +1,33 @@
 //! Which users' devices or keys changed, and when.
 
-use crate::{Any, DbError, Position, RoomNid, Row, Tx, first};
+use plexus_protocol::id::UserId;
+
+use super::device_keys;
+use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first};
 
 /// The `device_id` under which changes of a user's cross-signing keys are recorded.
 pub const CROSS_SIGNING: &str = "";
 
-/// Records that a device of a user changed, appeared or vanished. Announcing it is the caller's.
-pub fn record(tx: &mut Tx, user_id: &str, device_id: &str, position: Position) -> Result<(), DbError> {
+/// Records and announces that a device of a user (or, with [`CROSS_SIGNING`], the cross-signing keys) changed, appeared or
+/// vanished.
+pub fn record(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
+    let position = tx.next_position()?;
     tx.execute_later(
         "INSERT INTO device_list_changes (user_id, device_id, position, previous) VALUES ($1, $2, $3,
              (SELECT MAX(position) FROM device_list_changes WHERE user_id = $1 AND device_id <> $4))
          ON CONFLICT (user_id, device_id) DO UPDATE SET position = excluded.position, previous = excluded.previous",
-        &[&user_id, &device_id, &position, &CROSS_SIGNING],
+        &[&user.as_str(), &device_id, &position, &CROSS_SIGNING],
     )?;
+    tx.announce(Change::DeviceList { user: user.clone(), private: false, position });
     Ok(())
+}
+
+/// As [`record`], if the device has published keys: nobody can see a change of one without keys.
+pub fn record_if_visible(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
+    match device_keys::get(tx, user.as_str(), device_id)? {
+        Some(_) => record(tx, user, device_id),
+        None => Ok(()),
+    }
 }
 
 /// The users whose devices or cross-signing keys changed last after `from` and not after `to`. One that changed again
@@ -72,13 +86,16 @@ pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
     )
 }
 
-/// Records that `user_id` signed a key of `target_user_id`.
-pub fn record_signature(tx: &mut Tx, user_id: &str, target_user_id: &str, position: Position) -> Result<(), DbError> {
+/// Records and announces that keys of `target` look different to `user` alone: `user` has signed them, or has uploaded a
+/// user-signing key (then `target` is the same user).
+pub fn record_signature(tx: &mut Tx, user: &UserId, target: &UserId) -> Result<(), DbError> {
+    let position = tx.next_position()?;
     tx.execute_later(
         "INSERT INTO user_signature_changes (user_id, target_user_id, position) VALUES ($1, $2, $3)
          ON CONFLICT (user_id, target_user_id) DO UPDATE SET position = excluded.position",
-        &[&user_id, &target_user_id, &position],
+        &[&user.as_str(), &target.as_str(), &position],
     )?;
+    tx.announce(Change::DeviceList { user: user.clone(), private: true, position });
     Ok(())
 }
 

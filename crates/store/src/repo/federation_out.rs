@@ -4,7 +4,7 @@ use plexus_protocol::id::ServerName;
 
 use super::to_device::prefix_within;
 use crate::db::ToSql;
-use crate::{DbError, EventNid, Position, RoomNid, Row, Tx, first};
+use crate::{Change, DbError, EventNid, Position, RoomNid, Row, Tx, first};
 
 /// An event that other servers get from this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +144,7 @@ pub struct ToDevice {
 pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: impl FnOnce(Position) -> String) -> Result<(), DbError> {
     let position = tx.next_position()?;
     let content = content(position);
+    tx.announce(Change::FederationToDevice { server: server.to_owned(), position });
     tx.execute_later(
         "INSERT INTO federation_to_device (server_name, position, content) VALUES ($1, $2, $3)",
         &[&server, &position, &content],

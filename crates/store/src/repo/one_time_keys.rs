@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Any, DbError, ToSql, Tx, first};
+use plexus_protocol::id::UserId;
+
+use crate::{Any, Change, DbError, ToSql, Tx, first};
 
 /// A key to be stored, or a stored one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,13 @@ pub struct OfDevice {
     pub newest: i64,
     /// Those with the ids that were asked for.
     pub keys: Vec<Key>,
+}
+
+/// Announces that the number of one-time keys of a device, or its unused fallback keys, changed.
+pub fn announce_change(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
+    let position = tx.next_position()?;
+    tx.announce(Change::OneTimeKeys { user: user.clone(), device: device_id.to_owned(), position });
+    Ok(())
 }
 
 /// Looks at a device and its one-time keys, and for those with these ids: one statement, because an upload of keys is frequent.

@@ -123,7 +123,7 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
             applied: AtomicI64::new(0),
             published: AtomicI64::new(0),
         });
-        db.set_listener(Arc::clone(&follower) as _);
+        db.add_listener(Arc::clone(&follower) as _);
         let memory = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for _ in 0..WRITERS {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_delivery::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
 use plexus_http::{ApiError, AuthGuest, LongPolling, Query, RawJson, State};
+use plexus_sync::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
 use serde::Deserialize;
 
 use plexus_service::LocalEchoOrder;

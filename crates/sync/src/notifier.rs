@@ -1,0 +1,172 @@
+//! Follows the database's clock: keeps in memory what changed for whom, and wakes exactly those who wait.
+
+mod index;
+mod waiters;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use plexus_protocol::id::UserId;
+use plexus_rooms::{RoomView, Rooms};
+use plexus_store::{Change, CommitListener, DbError, Position, RoomNid};
+use tokio::runtime::Handle;
+
+pub use index::{ChangeIndex, Known};
+pub use waiters::{Wait, Waiters};
+
+/// Follows what changes in memory only. Its methods may neither block nor call the database.
+pub trait EphemeralListener: Send + Sync {
+    /// A user began (`typing`) or stopped typing in a room.
+    fn typing_changed(&self, room: RoomNid, user: &UserId, typing: bool);
+
+    /// The presence of users changed.
+    fn presence_changed(&self, users: &BTreeSet<UserId>);
+}
+
+/// Learns of every commit. The index is brought up to date before a commit's position is published, waiting syncs are
+/// woken after it.
+pub struct Notifier {
+    index: ChangeIndex,
+    wakers: Wakers,
+    ephemeral_listeners: RwLock<Vec<Arc<dyn EphemeralListener>>>,
+    runtime: Handle,
+}
+
+/// Finds out who waits for a change.
+#[derive(Clone)]
+struct Wakers {
+    rooms: Arc<Rooms>,
+    waiters: Arc<Waiters>,
+}
+
+impl Notifier {
+    /// Knows every change after `committed`, the database's position at this moment.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>, committed: Position) -> Self {
+        let wakers = Wakers { rooms, waiters: Arc::default() };
+        Self {
+            index: ChangeIndex::new(committed),
+            wakers,
+            ephemeral_listeners: RwLock::default(),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// What changed, by user and by room.
+    pub fn index(&self) -> &ChangeIndex {
+        &self.index
+    }
+
+    /// Adds a listener for what is not in the log.
+    pub fn add_ephemeral_listener(&self, listener: Arc<dyn EphemeralListener>) {
+        self.ephemeral_listeners.write().push(listener);
+    }
+
+    /// Users began (`typing`) or stopped typing in a room: wakes its members and calls the listeners.
+    pub(crate) fn typing_changed(&self, room: RoomNid, users: &[UserId], typing: bool) {
+        if users.is_empty() {
+            return;
+        }
+        self.wakers.wake_room(room);
+        for listener in self.ephemeral_listeners.read().iter() {
+            users.iter().for_each(|user| listener.typing_changed(room, user, typing));
+        }
+    }
+
+    /// The presence of users changed: calls the listeners and wakes whoever shares a room with one of the users.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn presence_changed(&self, users: &BTreeSet<UserId>) -> Result<(), DbError> {
+        for listener in self.ephemeral_listeners.read().iter() {
+            listener.presence_changed(users);
+        }
+        for user in users {
+            self.wakers.wake_sharers(user).await?;
+        }
+        Ok(())
+    }
+
+    /// Registers a waiting user. Register first, then read what is there, then wait: nothing is missed.
+    pub fn wait(&self, user: &UserId) -> Wait {
+        self.wakers.waiters.wait(user)
+    }
+
+    /// How many users are waiting.
+    pub fn waiting(&self) -> usize {
+        self.wakers.waiters.len()
+    }
+}
+
+impl Wakers {
+    /// Wakes the local members of a room that is in memory, as a room is to which something happens.
+    fn wake_room(&self, room: RoomNid) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        if let Some(room) = self.rooms.loaded(room) {
+            self.wake_members(&room.view());
+        }
+    }
+
+    /// Wakes whoever shares a room with `user`, and the user.
+    async fn wake_sharers(&self, user: &UserId) -> Result<(), DbError> {
+        self.waiters.wake(user.as_str());
+        if self.waiters.is_empty() {
+            return Ok(());
+        }
+        for room in self.rooms.memberships().of(user).await?.joined() {
+            if let Some(room) = self.rooms.get_readable_nid(room).await? {
+                self.wake_members(&room.view());
+            }
+        }
+        Ok(())
+    }
+
+    /// The smaller of the two sets is walked, and looked up in the larger.
+    fn wake_members(&self, view: &RoomView) {
+        let members = &view.local_joined;
+        if members.len() <= self.waiters.len() {
+            members.iter().for_each(|user| self.waiters.wake(user.as_str()));
+        } else {
+            self.waiters.wake_if(|user| members.find(|member| member.cmp(user)).is_some());
+        }
+    }
+
+    fn wake_for(&self, change: &Change, runtime: &Handle) {
+        match change {
+            Change::Event { room, .. } | Change::Receipt { room, private: false, .. } => self.wake_room(*room),
+            Change::Receipt { user, .. }
+            | Change::Membership { user, .. }
+            | Change::AccountData { user, .. }
+            | Change::DeviceList { user, private: true, .. }
+            | Change::ToDevice { user, .. } => self.waiters.wake(user.as_str()),
+            Change::DeviceList { user, private: false, .. } => {
+                let (wakers, user) = (self.clone(), user.clone());
+                runtime.spawn(async move {
+                    if let Err(error) = wakers.wake_sharers(&user).await {
+                        tracing::warn!(%error, "cannot tell who shares a room with {user}");
+                    }
+                });
+            }
+            // Told with the next answer, as in Synapse; not worth one of its own.
+            Change::OneTimeKeys { .. } | Change::FederationToDevice { .. } => {}
+        }
+    }
+}
+
+impl CommitListener for Notifier {
+    fn apply(&self, changes: &[Change]) {
+        self.index.apply(changes);
+    }
+
+    fn published(&self, _position: Position, changes: &[Change]) {
+        if !self.wakers.waiters.is_empty() {
+            changes.iter().for_each(|change| self.wakers.wake_for(change, &self.runtime));
+        }
+    }
+}

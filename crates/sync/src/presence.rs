@@ -1,0 +1,275 @@
+//! Who is online. Held in memory; the last state of each local user is stored when it changes.
+
+mod state;
+mod timers;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use plexus_base::Clock;
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_rooms::{Rooms, UserRooms};
+use plexus_store::repo::bounds::{self, BoundError};
+use plexus_store::repo::presence::StoredPresence;
+use plexus_store::{Database, DbError, RoomNid, repo};
+use tokio::sync::Notify;
+
+use crate::ephemeral::EphemeralSerial;
+use crate::json::Members;
+use crate::notifier::Notifier;
+
+use state::UserPresence;
+pub use state::{PresenceState, PresenceView};
+
+/// The longest status message of a user, of this or another server, in bytes: it is sent to all who can see it, and is kept in
+/// memory.
+pub const MAX_STATUS_BYTES: usize = 2_048;
+/// How many changes are remembered for syncs that are behind.
+const LOGGED: usize = 16_384;
+
+/// The options of the section `presence`.
+#[derive(Debug, Clone)]
+pub struct PresenceSettings {
+    /// Off: nobody's presence is kept, syncs tell nothing.
+    pub enabled: bool,
+    /// Whether syncs and activity are left out of the account (`enabled: untracked`).
+    pub untracked: bool,
+    /// Whether an initial sync also names users who are offline.
+    pub include_offline: bool,
+    /// `exclude_rooms_from_presence`: being in one of them together is not enough to see each other's presence.
+    pub exclude_rooms: Vec<RoomId>,
+    /// For how long after an action a user counts as currently active.
+    pub active_for: Duration,
+    /// How long after the last sync of the last device a user goes offline.
+    pub offline_after: Duration,
+    /// How long after the last action a user becomes unavailable.
+    pub idle_after: Duration,
+}
+
+impl Default for PresenceSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            untracked: false,
+            include_offline: false,
+            exclude_rooms: Vec::new(),
+            active_for: Duration::from_secs(60),
+            offline_after: Duration::from_secs(30),
+            idle_after: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The presence of all users.
+pub struct Presence {
+    settings: PresenceSettings,
+    clock: Clock,
+    db: Database,
+    serial: Arc<EphemeralSerial>,
+    notifier: Arc<Notifier>,
+    book: Mutex<Book>,
+    work: Notify,
+}
+
+#[derive(Default)]
+struct Book {
+    users: HashMap<UserId, UserPresence>,
+    log: VecDeque<(u64, UserId)>,
+    log_after: u64,
+    /// Whom to tell about and what to store, the next time the task runs.
+    dirty: Vec<UserId>,
+    /// No later than the first moment (Unix ms) at which somebody becomes idle or goes offline.
+    timer: Option<u64>,
+}
+
+/// A sync request under way: while it is held, its device counts as connected.
+pub struct Syncing {
+    presence: Arc<Presence>,
+    user: UserId,
+}
+
+impl Presence {
+    /// Everybody is offline.
+    #[must_use]
+    pub fn new(
+        settings: PresenceSettings,
+        clock: Clock,
+        db: Database,
+        serial: Arc<EphemeralSerial>,
+        notifier: Arc<Notifier>,
+    ) -> Self {
+        let book = Mutex::new(Book { log_after: serial.current(), ..Book::default() });
+        Self { settings, clock, db, serial, notifier, book, work: Notify::new() }
+    }
+
+    /// The options.
+    pub fn settings(&self) -> &PresenceSettings {
+        &self.settings
+    }
+
+    /// What the user says of themselves (`PUT /presence/{userId}/status`).
+    ///
+    /// # Errors
+    /// `TooLarge` when the status message is longer than 2 KiB.
+    pub fn set(&self, user: &UserId, state: PresenceState, status_msg: Option<String>) -> Result<(), BoundError> {
+        let fits = status_msg.as_ref().is_none_or(|status| status.len() <= MAX_STATUS_BYTES);
+        bounds::require(fits, "The status message is longer than 2048 bytes")?;
+        let now = self.clock.now_ms();
+        self.change(user, |presence| presence.set(state, status_msg, now));
+        Ok(())
+    }
+
+    /// The user did something: sent a message, read one, typed.
+    pub fn active(&self, user: &UserId) {
+        if !self.settings.untracked {
+            let now = self.clock.now_ms();
+            self.change(user, |presence| presence.active(now));
+        }
+    }
+
+    /// Another server told the presence of one of its users.
+    pub fn told(&self, user: &UserId, view: PresenceView) {
+        let now = self.clock.now_ms();
+        self.change(user, |presence| presence.told(view, now));
+    }
+
+    /// A device syncs; `None` says that this has no effect on its user's presence.
+    pub fn sync_started(self: &Arc<Self>, user: &UserId, device: &str, state: PresenceState) -> Option<Syncing> {
+        if !self.settings.enabled || self.settings.untracked || state == PresenceState::Offline {
+            return None;
+        }
+        let now = self.clock.now_ms();
+        self.change(user, |presence| presence.sync_started(device, state, now));
+        Some(Syncing { presence: Arc::clone(self), user: user.clone() })
+    }
+
+    /// The rooms whose members do not see each other's presence for being in it.
+    pub async fn excluded_rooms(&self, rooms: &Rooms) -> Result<HashSet<RoomNid>, DbError> {
+        let mut excluded = HashSet::new();
+        for id in &self.settings.exclude_rooms {
+            excluded.extend(rooms.get_readable(id).await?.map(|room| room.nid));
+        }
+        Ok(excluded)
+    }
+
+    /// The presence of a user, from the database when nothing happened since the start.
+    pub async fn get(&self, user: &UserId) -> Result<PresenceView, DbError> {
+        if let Some(view) = self.view(user) {
+            return Ok(view);
+        }
+        let key = user.to_string();
+        let stored = self.db.read(move |tx| repo::presence::get(tx, &key)).await?;
+        Ok(stored.map(PresenceView::last_known).unwrap_or_default())
+    }
+
+    /// The presence of a user as far as it is in memory.
+    pub fn view(&self, user: &UserId) -> Option<PresenceView> {
+        self.book.lock().users.get(user).map(|presence| presence.view.clone())
+    }
+
+    /// The users whose presence changed after `since`. After a gap, and with `since` 0: everybody who is not offline.
+    pub fn changed(&self, since: u64) -> Vec<UserId> {
+        let book = self.book.lock();
+        if since < book.log_after {
+            drop(book);
+            return self.not_offline();
+        }
+        let start = book.log.partition_point(|(serial, _)| *serial <= since);
+        let mut users: Vec<UserId> = book.log.range(start..).map(|(_, user)| user.clone()).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    /// Everybody who is not offline; with `include_offline` everybody known.
+    pub fn not_offline(&self) -> Vec<UserId> {
+        let shown = |view: &PresenceView| self.settings.include_offline || view.state != PresenceState::Offline;
+        let book = self.book.lock();
+        let users = book.users.iter().filter(|(_, presence)| shown(&presence.view));
+        users.map(|(user, _)| user.clone()).collect()
+    }
+
+    /// The `m.presence` event of a user.
+    pub fn event(&self, user: &UserId, view: &PresenceView) -> String {
+        let mut out = String::with_capacity(128);
+        let mut event = Members::open(&mut out);
+        let mut content = Members::open(event.key("content"));
+        view.write(&mut content, self.clock.now_ms());
+        content.close();
+        event.text("sender", user.as_str());
+        event.text("type", "m.presence");
+        event.close();
+        out
+    }
+
+    fn change(&self, user: &UserId, change: impl FnOnce(&mut UserPresence) -> bool) {
+        if !self.settings.enabled {
+            return;
+        }
+        let told = {
+            let mut serial = self.serial.begin();
+            let mut book = self.book.lock();
+            let presence = book.users.entry(user.clone()).or_default();
+            let told = change(presence);
+            let deadline = presence.deadline(&self.settings);
+            if told {
+                book.log(serial.number(), user.clone());
+            }
+            book.set_timer(deadline) || told
+        };
+        if told {
+            self.work.notify_one();
+        }
+    }
+}
+
+impl Book {
+    /// Whether the task has to wake earlier than it meant to.
+    fn set_timer(&mut self, deadline: Option<u64>) -> bool {
+        let earlier = deadline.is_some_and(|deadline| self.timer.is_none_or(|timer| deadline < timer));
+        if earlier {
+            self.timer = deadline;
+        }
+        earlier
+    }
+
+    fn log(&mut self, serial: u64, user: UserId) {
+        if self.log.len() == LOGGED
+            && let Some((serial, _)) = self.log.pop_front()
+        {
+            self.log_after = serial;
+        }
+        self.dirty.push(user.clone());
+        self.log.push_back((serial, user));
+    }
+}
+
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        let now = self.presence.clock.now_ms();
+        let mut book = self.presence.book.lock();
+        let Some(presence) = book.users.get_mut(&self.user) else { return };
+        presence.sync_ended(now);
+        let deadline = presence.deadline(&self.presence.settings);
+        if book.set_timer(deadline) {
+            self.presence.work.notify_one();
+        }
+    }
+}
+
+/// Whether two users are in a room together that is not `excluded`.
+#[must_use]
+pub fn share_room(one: &UserRooms, other: &UserRooms, excluded: &HashSet<RoomNid>) -> bool {
+    one.shared_with(other).any(|room| !excluded.contains(&room))
+}
+
+fn stored(user: &UserId, view: &PresenceView) -> StoredPresence {
+    StoredPresence {
+        user_id: user.to_string(),
+        presence: view.state.as_str().to_owned(),
+        status_msg: view.status_msg.clone(),
+        last_active_ts: view.last_active_ms.unwrap_or(0),
+    }
+}

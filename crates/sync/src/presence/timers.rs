@@ -1,0 +1,104 @@
+//! What happens to presence as time passes, and telling others in batches.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use plexus_protocol::id::UserId;
+use plexus_store::{DbError, Tx, repo};
+
+use super::state::UserPresence;
+use super::{Presence, stored};
+
+/// Others are told of changes at most this often, however many there are.
+const BATCH: Duration = Duration::from_secs(1);
+
+impl Presence {
+    /// Lets users become idle and offline, tells others, and stores the last state. Never ends.
+    pub async fn run(&self) {
+        let mut told_at: Option<Duration> = None;
+        loop {
+            let wait = self.next_work(told_at);
+            let changed = self.work.notified();
+            match wait {
+                None => changed.await,
+                Some(Duration::ZERO) => {
+                    self.expire();
+                    if let Err(error) = self.tell().await {
+                        tracing::warn!(%error, "cannot store presence");
+                    }
+                    told_at = Some(self.clock.monotonic());
+                }
+                Some(wait) => tokio::select! {
+                    () = changed => {}
+                    () = self.clock.sleep(wait) => {}
+                },
+            }
+        }
+    }
+
+    /// How long until there is something to do.
+    fn next_work(&self, told_at: Option<Duration>) -> Option<Duration> {
+        let pause = told_at.map_or(Duration::ZERO, |at| (at + BATCH).saturating_sub(self.clock.monotonic()));
+        let book = self.book.lock();
+        if !book.dirty.is_empty() {
+            return Some(pause);
+        }
+        let deadline = book.timer?;
+        Some(Duration::from_millis(deadline.saturating_sub(self.clock.now_ms())).max(pause))
+    }
+
+    fn expire(&self) {
+        let now = self.clock.now_ms();
+        let mut serial = self.serial.begin();
+        let mut book = self.book.lock();
+        let changed: Vec<UserId> = book
+            .users
+            .iter_mut()
+            .filter_map(|(user, presence)| presence.expire(&self.settings, now).then(|| user.clone()))
+            .collect();
+        for user in changed {
+            book.log(serial.number(), user);
+        }
+        book.timer = book.users.values().filter_map(|user| user.deadline(&self.settings)).min();
+    }
+
+    async fn tell(&self) -> Result<(), DbError> {
+        let changed: BTreeSet<UserId> = std::mem::take(&mut self.book.lock().dirty).into_iter().collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.learn_statuses(&changed).await?;
+        self.notifier.presence_changed(&changed).await?;
+        let rows: Vec<_> = {
+            let book = self.book.lock();
+            let local = |user: &&UserId| book.users.get(*user).is_some_and(UserPresence::is_local);
+            let views = changed.iter().filter(local).filter_map(|user| Some((user, &book.users.get(user)?.view)));
+            views.map(|(user, view)| stored(user, view)).collect()
+        };
+        self.db.write(move |tx| rows.iter().try_for_each(|row| repo::presence::set(tx, row))).await
+    }
+
+    /// Reads the status messages of users who are seen for the first time since the start.
+    async fn learn_statuses(&self, users: &BTreeSet<UserId>) -> Result<(), DbError> {
+        let unknown: Vec<UserId> = {
+            let book = self.book.lock();
+            let known = |user: &&UserId| book.users.get(*user).is_none_or(|presence| presence.status_known);
+            users.iter().filter(|user| !known(user)).cloned().collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let read = move |tx: &mut Tx<'_>| {
+            unknown
+                .into_iter()
+                .map(|user| Ok((repo::presence::get(tx, user.as_str())?, user)))
+                .collect::<Result<Vec<_>, DbError>>()
+        };
+        for (stored, user) in self.db.read(read).await? {
+            if let Some(presence) = self.book.lock().users.get_mut(&user) {
+                presence.learn(stored.and_then(|stored| stored.status_msg));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! Sending messages to devices.
+//!
+//! - `edus`: the EDUs in which they go to other servers
+
+mod edus;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_protocol::event::MAX_FIELD;
+use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::json::{NotPortable, Object, ParseError};
+use plexus_store::repo::to_device::NewMessage;
+use plexus_store::{Database, DbError, Tx, repo};
+use serde_json::value::RawValue;
+
+use crate::json::Members;
+use edus::OfUser;
+
+pub use edus::{MAX_EDU_BYTES, edu};
+
+/// The longest device id that a message may name, in bytes, as in Synapse.
+const MAX_DEVICE_ID_BYTES: usize = 512;
+/// For how long a client's transaction is remembered, ms.
+const OWN_REMEMBERED: u64 = 30 * 60 * 1_000;
+/// For how long the id of another server's message is remembered, ms: a week longer than a server is left alone at most.
+const OTHERS_REMEMBERED: u64 = 14 * 86_400_000;
+/// How often what need not be remembered is forgotten.
+const CLEANUP: Duration = Duration::from_secs(600);
+
+/// Messages by user and device; the device `*` is every device of the user.
+pub type MessagesByDevice = BTreeMap<UserId, BTreeMap<String, Box<RawValue>>>;
+
+/// A request to send messages.
+#[derive(Debug)]
+pub struct NewMessages {
+    pub sender: UserId,
+    /// The device that sends, whose transaction ids these are.
+    pub device: Option<String>,
+    pub txn_id: String,
+    pub event_type: String,
+    pub messages: MessagesByDevice,
+}
+
+/// Why messages were not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ToDeviceError {
+    #[error("a message with its sender, type and recipient is larger than {MAX_EDU_BYTES} bytes")]
+    TooLarge,
+    #[error("the type of the messages is longer than {MAX_FIELD} bytes")]
+    TypeTooLong,
+    #[error("the type of the messages contains U+0000")]
+    NulInType,
+    #[error("a device id is longer than {MAX_DEVICE_ID_BYTES} bytes")]
+    DeviceIdTooLong,
+    #[error("the content of a message is not canonical JSON: {0}")]
+    NotPortable(#[from] NotPortable),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// Queues messages for devices.
+pub struct ToDevice {
+    db: Database,
+    clock: Clock,
+    server_name: ServerName,
+}
+
+impl ToDevice {
+    /// For senders of `server_name`.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, server_name: ServerName) -> Self {
+        Self { db, clock, server_name }
+    }
+
+    /// Queues each message once: a transaction id that the sending device used before does nothing. Local devices that do not
+    /// exist get nothing; what is for users of other servers waits until their server has acknowledged it.
+    ///
+    /// # Errors
+    /// See [`ToDeviceError`]; nothing is queued then.
+    pub async fn send(&self, mut new: NewMessages) -> Result<(), ToDeviceError> {
+        new.check()?;
+        let now = self.clock.now_ms();
+        let server = self.server_name.clone();
+        self.db
+            .write(move |tx| {
+                let device = (new.sender.as_str(), new.device.as_deref().unwrap_or_default());
+                let begun = repo::to_device::begin_transaction(tx, device, &new.event_type, &new.txn_id, now)?;
+                let messages = for_local(tx, &new, &server)?;
+                if tx.changed(begun)? == 0 {
+                    return Ok(());
+                }
+                repo::to_device::add(tx, &messages)?;
+                Ok(queue_remote(tx, &new, &server)?)
+            })
+            .await
+    }
+
+    /// Forgets old transactions, for ever.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(CLEANUP).await;
+            let now = self.clock.now_ms();
+            let forgetting = self.db.write(move |tx| {
+                repo::to_device::forget_transactions(tx, now.saturating_sub(OWN_REMEMBERED))?;
+                repo::to_device::forget_received(tx, now.saturating_sub(OTHERS_REMEMBERED))
+            });
+            if let Err(error) = forgetting.await {
+                tracing::warn!(%error, "could not forget old transactions of messages to devices");
+            }
+        }
+    }
+}
+
+impl NewMessages {
+    /// Checks that every message can be delivered to whomever it is for, also by itself to another server, and brings
+    /// it into canonical form. Local recipients make no difference: who sends need not know who is local.
+    fn check(&mut self) -> Result<(), ToDeviceError> {
+        check_type(&self.event_type)?;
+        for content in self.messages.values_mut().flat_map(BTreeMap::values_mut) {
+            *content = canonical(content, Object::check_portable)?;
+        }
+        let room = edus::room(self);
+        for (user, devices) in &self.messages {
+            for (device, content) in devices {
+                if device.len() > MAX_DEVICE_ID_BYTES {
+                    return Err(ToDeviceError::DeviceIdTooLong);
+                }
+                if edus::bytes(user, device, content) > room {
+                    return Err(ToDeviceError::TooLarge);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the type of messages.
+pub fn check_type(event_type: &str) -> Result<(), ToDeviceError> {
+    if event_type.len() > MAX_FIELD {
+        return Err(ToDeviceError::TypeTooLong);
+    }
+    if event_type.contains('\0') {
+        return Err(ToDeviceError::NulInType);
+    }
+    Ok(())
+}
+
+/// The content of a message as it is stored and sent on, checked by `check`.
+fn canonical(
+    content: &RawValue,
+    check: impl FnOnce(&Object) -> Result<(), NotPortable>,
+) -> Result<Box<RawValue>, ToDeviceError> {
+    if content.get().len() > MAX_EDU_BYTES {
+        return Err(ToDeviceError::TooLarge);
+    }
+    let object = Object::parse(content.get()).map_err(NotPortable::from)?;
+    check(&object)?;
+    // What an object is written as is JSON: this does not fail.
+    RawValue::from_string(object.to_json()).map_err(|_| NotPortable::from(ParseError::NotAnObject).into())
+}
+
+/// As [`canonical`], for what another server sent.
+pub fn received(content: &RawValue) -> Result<Box<RawValue>, ToDeviceError> {
+    canonical(content, Object::check_readable)
+}
+
+/// Queues what is for devices of users of `server`.
+pub fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
+    let messages = for_local(tx, new, server)?;
+    repo::to_device::add(tx, &messages)
+}
+
+/// What is for devices of users of `server`. A device named itself wins over `*`.
+fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<Vec<NewMessage>, DbError> {
+    let local = new.messages.keys().filter(|user| user.server_name() == server.as_str());
+    let users: Vec<&str> = local.map(UserId::as_str).collect();
+    let mut messages = Vec::new();
+    for (user, device_id) in repo::devices::of_users(tx, &users)? {
+        let Some((user, by_device)) = UserId::try_from(user).ok().and_then(|user| new.messages.get_key_value(&user))
+        else {
+            continue;
+        };
+        if let Some(content) = by_device.get(&device_id).or_else(|| by_device.get("*")) {
+            messages.push(NewMessage { user: user.clone(), device_id, message: event(new, content.get()) });
+        }
+    }
+    Ok(messages)
+}
+
+/// Queues what is for users of other servers than `server`, in as many EDUs as it takes.
+fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
+    let mut servers: BTreeMap<&str, Vec<OfUser<'_>>> = BTreeMap::new();
+    for (user, messages) in new.messages.iter().filter(|(user, _)| user.server_name() != server.as_str()) {
+        let devices = messages.iter().map(|(device, message)| (device.as_str(), &**message)).collect();
+        servers.entry(user.server_name()).or_default().push((user, devices));
+    }
+    let room = edus::room(new);
+    for (remote, messages) in servers {
+        for part in edus::split(messages, room) {
+            repo::federation_out::add_to_device(tx, remote, |position| edus::content(new, &part, position))?;
+        }
+    }
+    Ok(())
+}
+
+fn event(new: &NewMessages, content: &str) -> String {
+    let mut out = String::with_capacity(content.len() + 128);
+    let mut event = Members::open(&mut out);
+    event.raw("content", content);
+    event.text("sender", new.sender.as_str());
+    event.text("type", &new.event_type);
+    event.close();
+    out
+}
