@@ -34,6 +34,7 @@ pub mod client;
 pub mod hash;
 mod parse;
 pub mod redact;
+pub mod relation;
 pub mod sign;
 #[cfg(test)]
 mod tests;

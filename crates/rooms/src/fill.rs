@@ -14,11 +14,12 @@ use plexus_store::repo::rooms::Advance;
 use plexus_store::repo::state_snapshots::{self, Key};
 use plexus_store::{Change, DbError, EventNid, Position, Tx, repo};
 
-use crate::model::load;
+use crate::model::current_state;
+use crate::model::current_state::CurrentState;
 use crate::model::membership_kind::MembershipKind;
 use crate::model::memberships::Membership;
 use crate::model::registry::{Rooms, Shared};
-use crate::model::room::{CurrentState, Room, RoomView};
+use crate::model::room::{Room, RoomView};
 use crate::model::state_at;
 use crate::model::state_map::{StateEntry, StateMap};
 use crate::receive::ReceiveError;
@@ -99,7 +100,7 @@ impl Rooms {
                 state.insert(Arc::clone(entry));
             }
         }
-        let mut current = load::current_state(room.version, state, self.server_name.as_str());
+        let mut current = current_state::current_state(room.version, state, self.server_name.as_str());
         if !full {
             join.servers.iter().for_each(|server| current.servers.be_told_of(server));
         }

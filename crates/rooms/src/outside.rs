@@ -11,7 +11,8 @@ use plexus_store::repo::rooms::RoomRow;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{DbError, pdu_json, repo};
 
-use crate::model::head::{self, StateChange};
+use crate::model::current_state;
+use crate::model::current_state::StateChange;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
@@ -72,7 +73,7 @@ impl Rooms {
         let change = StateChange::set(entry, replaced);
         let server_name = self.server_name.as_str();
         let mut next = head.clone();
-        next.current = Arc::new(head::with_changes(&head.current, [&change], room.version, server_name));
+        next.current = Arc::new(current_state::with_changes(&head.current, [&change], room.version, server_name));
         let pending = PendingEvent {
             nid,
             pdu: pdu.clone(),

@@ -17,7 +17,7 @@ use plexus_protocol::rules::RoomVersion;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::read::timeline::Direction;
+use crate::model::direction::Direction;
 
 pub use federation::FederationPeers;
 pub use remote_state::{StateReadError, StateReader};

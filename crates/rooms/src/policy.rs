@@ -7,8 +7,9 @@ use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::policy::PolicyServer;
 
+use crate::model::current_state::CurrentState;
 use crate::model::registry::Rooms;
-use crate::model::room::{CurrentState, Room};
+use crate::model::room::Room;
 use crate::write::build::{Built, Draft, Sent};
 use crate::write::error::SendError;
 

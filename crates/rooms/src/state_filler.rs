@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::fill::unfinished;
-use crate::model::load;
 use crate::model::room::{Room, RoomView};
+use crate::model::stored_events;
 use crate::receive::{Effort, PduReceiver, ReceiveError, TakeInError};
 
 /// How many rooms are filled at a time.
@@ -119,7 +119,7 @@ impl StateFiller {
         let Some(room) = rooms.get_nid(nid).await? else { return Ok(true) };
         let Some(join) = unfinished(&room.view()).filter(|_| is_missing_state(&room)) else { return Ok(true) };
         let (nid, version) = (join.event_nid, room.version);
-        let Some(event) = rooms.db.read(move |tx| load::by_nids(tx, version, &[nid])).await?.pop() else {
+        let Some(event) = rooms.db.read(move |tx| stored_events::by_nids(tx, version, &[nid])).await?.pop() else {
             return Ok(true);
         };
         for server in servers(&join, &room.view(), rooms.server_name()) {

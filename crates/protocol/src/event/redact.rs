@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Inner, Pdu};
 use crate::{
+    id::EventId,
     json::{Field, Object, Value},
     rules::{RedactionRules, RoomVersionRules},
 };
@@ -18,6 +19,16 @@ pub fn redact(pdu: &Pdu) -> Pdu {
     join_members(&mut json, pdu.fields().filter(|f| keeps_top_level(f.key, &rules.redaction)), &content.to_json());
     let redacts = pdu.redacts().filter(|_| content.contains_key("redacts")).cloned();
     Pdu(Arc::new(Inner { unsigned: None, redacts, ..pdu.0.with_json(json, content) }))
+}
+
+/// Whether events of this type redact others, with or without a state key (room version 3, "Handling redactions").
+pub fn is_redaction(event_type: &str) -> bool {
+    event_type == "m.room.redaction"
+}
+
+/// Returns the event that a redaction redacts.
+pub fn redaction_target(pdu: &Pdu) -> Option<&EventId> {
+    pdu.redacts().filter(|_| is_redaction(pdu.event_type()))
 }
 
 /// An event object without what redaction takes away, for objects that are not (yet) a [`Pdu`].

@@ -10,8 +10,9 @@ use plexus_store::{DbError, repo};
 use crate::actions::create::{CreateError, NewRoom, Preset, RoomCreator, RoomDefaults};
 use crate::actions::limits::Authority;
 use crate::actions::membership::{MembershipChange, MembershipChanger, MembershipError};
+use crate::model::current_state::JoinRule;
 use crate::model::registry::Rooms;
-use crate::model::room::{JoinRule, Room};
+use crate::model::room::Room;
 
 /// Which rooms, and how those are made that do not exist.
 #[derive(Clone, Debug)]

@@ -15,8 +15,9 @@ use crate::model::timeline_event::Transaction;
 use crate::read::timeline;
 use crate::write::build::{Draft, Redacts, Sent};
 use crate::write::error::SendError;
-use crate::write::redactions::{Target, is_redaction};
+use crate::write::redactions::Target;
 use crate::write::transactions::{self, Begin, TransactionKey};
+use plexus_protocol::event::redact::is_redaction;
 
 pub(crate) use checks::aliases_of;
 

@@ -12,7 +12,7 @@ use plexus_protocol::state_res::{AuthGraph, Node};
 use plexus_store::repo::events::{BareEvent, Verdict};
 use plexus_store::{Database, DbError, EventNid, RoomNid, event_key, repo};
 
-use crate::model::load;
+use crate::model::stored_events;
 
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 2_000;
@@ -133,5 +133,5 @@ async fn by_ids(db: &Database, ids: &[EventId]) -> Result<Vec<BareEvent>, DbErro
 
 /// The event of a row, as it federates.
 pub(crate) fn parse(row: &BareEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    load::parse_event((row.event_nid, &row.event_id), &row.json, version)
+    stored_events::parse_event((row.event_nid, &row.event_id), &row.json, version)
 }

@@ -8,7 +8,7 @@ use plexus_store::EventNid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::model::registry::CacheSize;
+use crate::model::cache_size::CacheSize;
 use crate::model::state_map::OWN_CONTENT_ONLY;
 use crate::model::timeline_event::TimelineEvent;
 

@@ -3,29 +3,23 @@
 //! An event that cannot be read is left out of what is shown, with a line in the log; what decides who may do what is
 //! not read without it.
 
-mod unreadable;
-
-use std::collections::{BTreeSet, HashMap, HashSet};
+use crate::model::current_state::current_state;
+use crate::model::stored_events::bad_event;
+use crate::model::stored_events::hydrate;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use plexus_protocol::event::{Pdu, redact};
-use plexus_protocol::id::{RoomId, UserId};
-use plexus_protocol::power_levels::PowerLevels;
+use plexus_protocol::id::RoomId;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::pdu_json::UnpackError;
-use plexus_store::repo::events::StoredEvent;
 use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, readable, repo};
+use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, repo};
 
-use crate::model::event_cache::EventCache;
-use crate::model::head::{Extremity, Tip};
+use crate::model::gaps::Gaps;
+use crate::model::graph_tip::{Extremity, Tip};
 use crate::model::membership_kind::MembershipKind;
-use crate::model::room::{CurrentState, HistoryVisibility, JoinRule, RoomView};
-use crate::model::servers::Servers;
-use crate::model::sorted::SortedSet;
+use crate::model::room::RoomView;
 use crate::model::state_map::{StateEntry, StateMap};
-use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
-use crate::read::timeline::Gaps;
+use crate::model::timeline_event::TimelineEvent;
 
 /// How many of the newest events a room brings into memory when it is loaded.
 const LOADED_EVENTS: u64 = 20;
@@ -57,10 +51,6 @@ const DECISIVE: [&str; 7] = [
     "m.room.power_levels",
     "m.room.server_acl",
 ];
-
-/// What an `m.room.history_visibility` event that cannot be read stands for: nobody is shown more than it may have
-/// allowed.
-pub(crate) const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
 
 /// A room's row and everything its view needs.
 pub(crate) struct LoadedRoom {
@@ -181,185 +171,4 @@ fn state(
         state.insert(Arc::new(entry));
     }
     Ok(state)
-}
-
-/// What is derived from a state. The events it is derived from are in memory.
-pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
-    let power_levels = power_levels(version, &state);
-    let mut local_joined = SortedSet::default();
-    let mut servers = Servers::default();
-    let (mut joined_count, mut invited_count) = (0, 0);
-    for entry in state.of_type("m.room.member") {
-        match entry.membership {
-            Some(MembershipKind::Join) => {
-                joined_count += 1;
-                if let Ok(user) = UserId::try_from(&*entry.state_key) {
-                    servers.add(user.server_name());
-                    if user.server_name() == server_name {
-                        local_joined.insert(user.clone(), |other: &UserId| other.cmp(&user));
-                    }
-                }
-            }
-            Some(MembershipKind::Invite) => invited_count += 1,
-            _ => {}
-        }
-    }
-    let mut current = CurrentState {
-        state,
-        power_levels: Arc::new(power_levels),
-        join_rule: JoinRule::default(),
-        history_visibility: HistoryVisibility::default(),
-        guests_can_join: false,
-        server_acl: None,
-        local_joined,
-        servers,
-        joined_count,
-        invited_count,
-    };
-    current.derive_settings();
-    current
-}
-
-/// The power levels a state sets.
-pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
-    let pdu = |event_type| state.get(event_type, "").and_then(|entry| entry.pdu());
-    match pdu("m.room.create") {
-        Some(create) => PowerLevels::of_room(create, pdu("m.room.power_levels")),
-        None => PowerLevels::new(version.rules(), &[], None),
-    }
-}
-
-/// The event of a state entry; `as_of`: the room's count of redactions. Of a member event that cannot be read the
-/// membership is known all the same: it comes back as if it had been redacted.
-///
-/// # Errors
-/// When another event cannot be read.
-pub(crate) async fn state_event(
-    db: &Database,
-    cache: &EventCache,
-    version: RoomVersion,
-    entry: &StateEntry,
-    as_of: u64,
-) -> Result<Arc<TimelineEvent>, DbError> {
-    if let Some(event) = entry.event(as_of).or_else(|| cache.get(entry.nid, as_of)) {
-        return Ok(event);
-    }
-    let (nid, reading) = (entry.nid, cache.begin());
-    let member = entry.membership.map(|membership| (Arc::clone(&entry.state_key), membership));
-    let read = db.read(move |tx| {
-        let event = by_nids(tx, version, &[nid])?.pop();
-        match (event, member) {
-            (None, Some((user, membership))) => unreadable::member(tx, version, nid, &user, membership),
-            (event, _) => Ok::<_, DbError>(event),
-        }
-    });
-    let event = read.await?.ok_or_else(|| bad_event(nid, "it is not there or cannot be read"))?;
-    cache.insert(&event, as_of, reading);
-    entry.remember(&event, as_of);
-    Ok(event)
-}
-
-/// As [`by_nids`].
-///
-/// # Errors
-/// When one of the events is not there or cannot be read.
-pub(crate) fn all_by_nids(
-    tx: &mut Tx<'_>,
-    version: RoomVersion,
-    nids: &[EventNid],
-) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
-    let events = by_nids(tx, version, nids)?;
-    let found: HashSet<EventNid> = events.iter().map(|event| event.nid).collect();
-    match nids.iter().find(|nid| !found.contains(nid)) {
-        None => Ok(events),
-        Some(missing) => Err(bad_event(*missing, "it is not there or cannot be read")),
-    }
-}
-
-/// Timeline events by number, in no particular order; those that cannot be read are left out.
-pub(crate) fn by_nids(
-    tx: &mut Tx<'_>,
-    version: RoomVersion,
-    nids: &[EventNid],
-) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
-    let stored = repo::events::by_nids(tx, nids)?;
-    hydrate(tx, version, stored)
-}
-
-/// Completes stored events with what they replaced and what redacted them. Keeps the order; leaves out what cannot be
-/// read.
-pub(crate) fn hydrate(
-    tx: &mut Tx<'_>,
-    version: RoomVersion,
-    rows: Vec<StoredEvent>,
-) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
-    let mut others: Vec<EventNid> =
-        rows.iter().flat_map(|row| row.replaced.into_iter().chain(row.redacted_by)).collect();
-    others.sort_unstable();
-    others.dedup();
-    let mut related = HashMap::with_capacity(others.len());
-    if !others.is_empty() {
-        for row in repo::events::by_nids(tx, &others)? {
-            if let Some(pdu) = readable(parse(&row, version)) {
-                related.insert(row.event_nid, (row, pdu));
-            }
-        }
-    }
-    let events = rows
-        .into_iter()
-        .filter_map(|row| {
-            let pdu = shown(&row, &readable(parse(&row, version))?);
-            let replaced = row
-                .replaced
-                .and_then(|nid| related.get(&nid))
-                .map(|(row, pdu)| Box::new(Replaced::of(row.event_nid, &shown(row, pdu))));
-            let redaction = row.redacted_by.and_then(|nid| related.get(&nid));
-            let redacted_because = redaction.map(|(row, pdu)| {
-                Arc::new(TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), shown(row, pdu), None, None))
-            });
-            let transaction = row.transaction.and_then(|(device_id, txn_id)| {
-                let txn_id = String::from_utf8(txn_id).ok()?.into();
-                Some(Box::new(Transaction { device_id: device_id.into(), txn_id }))
-            });
-            let mut event = TimelineEvent::new(row.event_nid, row.position.unwrap_or(0), pdu, replaced, transaction);
-            event.replaced_unreadable = row.replaced.is_some() && event.replaced.is_none();
-            event.is_redacted = row.redacted_by.is_some();
-            event.redacted_because = redacted_because;
-            Some(Arc::new(event))
-        })
-        .collect();
-    Ok(events)
-}
-
-/// The event of a row, of which `pdu` was parsed: what is left of it when it has been redacted.
-fn shown(row: &StoredEvent, pdu: &Pdu) -> Pdu {
-    if row.redacted_by.is_some() { redact::redact(pdu) } else { pdu.clone() }
-}
-
-/// The event of a row, not redacted.
-pub(crate) fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    // Invites to rooms that this server is not in may each name another version: who invites is not to be believed.
-    let other =
-        |error| [RoomVersion::V1, RoomVersion::V11].into_iter().find_map(|it| parse_as(row, it).ok()).ok_or(error);
-    parse_as(row, version).or_else(other)
-}
-
-fn parse_as(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    parse_event((row.event_nid, &row.event_id), &row.json, version)
-}
-
-/// The event with this number and stored id.
-pub(crate) fn parse_event(
-    (nid, event_id): (EventNid, &[u8]),
-    json: &Result<String, UnpackError>,
-    version: RoomVersion,
-) -> Result<Pdu, DbError> {
-    let event_id = event_key::decode(event_id, version).map_err(|error| bad_event(nid, error))?;
-    let json = json.as_ref().map_err(|error| bad_event(nid, error))?;
-    Pdu::from_stored(json, event_id, version).map_err(|error| bad_event(nid, error))
-}
-
-/// A row of `events` that is not what it must be.
-pub(crate) fn bad_event(nid: EventNid, problem: impl std::fmt::Display) -> DbError {
-    DbError::bad_data(format!("events, event_nid {nid}"), problem)
 }

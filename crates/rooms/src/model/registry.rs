@@ -1,5 +1,6 @@
 //! The rooms in memory.
 
+use crate::model::cache_size::CacheSize;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::model::memberships::Memberships;
 use crate::model::nids::Nids;
 use crate::model::room::{Room, RoomView};
 use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
+use crate::model::stored_events;
 use crate::peers::Peers;
 use crate::read::summaries::Summaries;
 use crate::read::user_directory::DirectoryProgress;
@@ -65,17 +67,6 @@ pub struct RoomsOptions {
     pub limits: MembershipLimits,
     /// Whether users forget a room when they leave it or are kicked or banned.
     pub forget_on_leave: bool,
-}
-
-/// How full a cache is.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheSize {
-    /// The cache.
-    pub name: &'static str,
-    /// How many entries it has.
-    pub entries: u64,
-    /// About how many bytes they take.
-    pub bytes: u64,
 }
 
 /// All rooms: loaded when first asked for, evicted when they take too much memory.
@@ -307,7 +298,9 @@ impl Rooms {
         let cache = &self.shared.events;
         match entry.pdu_in_memory().or_else(|| cache.pdu(entry.nid)) {
             Some(pdu) => Ok(pdu),
-            None => Ok(load::state_event(&self.db, cache, version, entry, OWN_CONTENT_ONLY).await?.pdu.clone()),
+            None => {
+                Ok(stored_events::state_event(&self.db, cache, version, entry, OWN_CONTENT_ONLY).await?.pdu.clone())
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! A room in use, and the immutable view of it that readers hold.
 
+use crate::model::current_state::CurrentState;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,12 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use plexus_protocol::acl::ServerAcl;
-use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
-use plexus_protocol::power_levels::PowerLevels;
+use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::rules::RoomVersion;
-pub use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
@@ -20,12 +17,11 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::model::auth_index::AuthIndex;
 use crate::model::event_cache::EventCache;
-use crate::model::head::{Head, Tip};
-use crate::model::servers::Servers;
-use crate::model::sorted::SortedSet;
-use crate::model::state_map::{StateEntry, StateMap};
+use crate::model::gaps::Gaps;
+use crate::model::graph_tip::Tip;
+use crate::model::head::Head;
+use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::TimelineEvent;
-use crate::read::timeline::Gaps;
 
 /// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
 /// it.
@@ -152,7 +148,7 @@ impl Room {
     /// # Errors
     /// When the database fails, or another event cannot be read.
     pub async fn state_event(&self, entry: &StateEntry) -> Result<Arc<TimelineEvent>, DbError> {
-        crate::model::load::state_event(&self.db, &self.events, self.version, entry, self.redactions()).await
+        crate::model::stored_events::state_event(&self.db, &self.events, self.version, entry, self.redactions()).await
     }
 
     /// The event of a state entry, when it is in memory.
@@ -201,31 +197,6 @@ impl Deref for RoomView {
     }
 }
 
-/// The current state of a room and what readers ask of it most.
-#[derive(Clone)]
-pub struct CurrentState {
-    /// (event type, state key) to event.
-    pub state: StateMap,
-    /// Parsed `m.room.power_levels`, or the defaults of a room without.
-    pub power_levels: Arc<PowerLevels>,
-    /// `m.room.join_rules`.
-    pub join_rule: JoinRule,
-    /// `m.room.history_visibility`.
-    pub history_visibility: HistoryVisibility,
-    /// Whether `m.room.guest_access` lets guests join.
-    pub guests_can_join: bool,
-    /// `m.room.server_acl`, compiled when it is set: it may have thousands of patterns, and is asked about every event.
-    pub server_acl: Option<Arc<ServerAcl>>,
-    /// Users of this server who are joined.
-    pub local_joined: SortedSet<UserId>,
-    /// The servers of the joined users.
-    pub servers: Servers,
-    /// How many users are joined.
-    pub joined_count: u64,
-    /// How many users are invited.
-    pub invited_count: u64,
-}
-
 impl RoomView {
     /// Whether the current state has changed since a position otherwise than by the timeline's own events: state resolution
     /// has put another event in place, or taken one out.
@@ -268,100 +239,5 @@ impl RoomView {
     /// The forward extremities: what the next event names as `prev_events`.
     pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
         self.tip.extremities.iter().map(|extremity| &extremity.event_id)
-    }
-}
-
-impl CurrentState {
-    /// Derives the join rule, history visibility, guest access and server ACL anew.
-    pub(crate) fn derive_settings(&mut self) {
-        self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", ""));
-        self.history_visibility =
-            HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", "").map(Pdu::content));
-        self.guests_can_join = self.content_str("m.room.guest_access", "guest_access") == Some("can_join");
-        let acl = self.event_in_memory("m.room.server_acl", "");
-        self.server_acl = acl.map(|acl| Arc::new(ServerAcl::from_content(acl.content())));
-    }
-
-    /// Whether `server` may take part in the room (client-server API, "Server Access Control Lists").
-    #[must_use]
-    pub fn allows_server(&self, server: &ServerName) -> bool {
-        self.server_acl.as_ref().is_none_or(|acl| acl.allows(server))
-    }
-
-    /// The event that set a state, when it is in memory (create, power levels, join rules, name, topic, canonical
-    /// alias, avatar, encryption and history visibility always are).
-    #[must_use]
-    pub fn event_in_memory(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
-        self.state.get(event_type, state_key)?.pdu()
-    }
-
-    /// Whether the room is a space (client-server API, "Spaces").
-    #[must_use]
-    pub fn is_space(&self) -> bool {
-        self.content_str("m.room.create", "type") == Some(crate::read::summary::SPACE)
-    }
-
-    /// The event number of a state.
-    #[must_use]
-    pub fn event_nid(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
-        self.state.get(event_type, state_key).map(|entry| entry.nid)
-    }
-
-    /// A string member of a state event's content that is in memory.
-    #[must_use]
-    pub fn content_str(&self, event_type: &str, member: &str) -> Option<&str> {
-        self.event_in_memory(event_type, "")?.content().get(member)?.as_str()
-    }
-
-    /// Up to five other members to name the room after: joined and invited, else left; in order of user id.
-    #[must_use]
-    pub fn heroes(&self, user: &UserId) -> Vec<UserId> {
-        crate::model::heroes::heroes(&self.state, user)
-    }
-}
-
-/// How users get into the room, `m.room.join_rules`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum JoinRule {
-    /// Anybody.
-    Public,
-    /// By invitation.
-    #[default]
-    Invite,
-    /// By invitation, for which anybody can knock.
-    Knock,
-    /// Invited users and members of the rooms in `allow`.
-    Restricted,
-    /// As restricted, and anybody can knock.
-    KnockRestricted,
-    /// Nobody who is not invited (never given a meaning).
-    Private,
-}
-
-impl JoinRule {
-    /// Reads the event's `join_rule`; a room without one is `invite`.
-    #[must_use]
-    pub fn of(pdu: Option<&Pdu>) -> Self {
-        match pdu.and_then(|pdu| pdu.content().get("join_rule")).and_then(|value| value.as_str()) {
-            Some("public") => Self::Public,
-            Some("knock") => Self::Knock,
-            Some("restricted") => Self::Restricted,
-            Some("knock_restricted") => Self::KnockRestricted,
-            Some("private") => Self::Private,
-            _ => Self::Invite,
-        }
-    }
-
-    /// The value of `join_rule`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Invite => "invite",
-            Self::Knock => "knock",
-            Self::Restricted => "restricted",
-            Self::KnockRestricted => "knock_restricted",
-            Self::Private => "private",
-        }
     }
 }

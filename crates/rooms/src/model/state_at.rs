@@ -10,8 +10,8 @@ use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::repo::state_snapshots::{self, SnapshotRef};
 use plexus_store::{DbError, EventNid, Tx};
 
-use crate::model::load;
 use crate::model::state_map::{StateEntry, StateMap};
+use crate::model::stored_events;
 use crate::write::build::snapshot_after;
 
 /// A state, in memory and in the database.
@@ -45,7 +45,7 @@ pub(crate) fn read(
     let new: Vec<EventNid> =
         wanted.iter().filter(|(key, event)| have.get(*key) != Some(*event)).map(|(_, event)| *event).collect();
     let mut state = near.state.clone();
-    for event in load::all_by_nids(tx, version, &gone)? {
+    for event in stored_events::all_by_nids(tx, version, &gone)? {
         state.remove(event.pdu.event_type(), event.pdu.state_key().unwrap_or_default());
     }
     for entry in entries(tx, version, &new)? {
@@ -61,7 +61,7 @@ pub(crate) fn entries(
     nids: &[EventNid],
 ) -> Result<Vec<Arc<StateEntry>>, DbError> {
     let mut types: HashMap<String, Arc<str>> = HashMap::new();
-    let events = load::all_by_nids(tx, version, nids)?;
+    let events = stored_events::all_by_nids(tx, version, nids)?;
     Ok(events
         .iter()
         .filter_map(|event| {

@@ -19,8 +19,8 @@ use super::remote_state::RemoteState;
 use super::{
     Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting,
 };
+use crate::model::direction::Direction;
 use crate::read::stripped::MAX_STRIPPED_EVENTS;
-use crate::read::timeline::Direction;
 
 const PREFIX: &str = "/_matrix/federation";
 /// How long a large room may take to be told.

@@ -6,7 +6,8 @@ use plexus_store::{DbError, RoomNid};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::model::registry::{CacheSize, Rooms};
+use crate::model::cache_size::CacheSize;
+use crate::model::registry::Rooms;
 use crate::read::summary::RoomSummary;
 
 /// The most bytes of summaries.

@@ -8,10 +8,12 @@ use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, repo};
 use serde::Serialize;
 
+use crate::model::current_state::SPACE;
+use crate::model::current_state::{HistoryVisibility, JoinRule};
 use crate::model::membership_kind::MembershipKind;
 use crate::model::memberships::UserRooms;
 use crate::model::registry::Rooms;
-use crate::model::room::{HistoryVisibility, JoinRule, Room, RoomView};
+use crate::model::room::{Room, RoomView};
 use crate::read::timeline;
 
 /// The type of the allow rules that this server knows.
@@ -172,9 +174,6 @@ pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> 
     }
     Ok(false)
 }
-
-/// The `type` of `m.room.create` that makes a room a space.
-pub(crate) const SPACE: &str = "m.space";
 
 /// One child of a space, from its `m.space.child` event.
 #[derive(Clone, Debug)]

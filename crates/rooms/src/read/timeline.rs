@@ -3,7 +3,6 @@
 //! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
 //! `p` begins with the event at `p`, reading forward with the one after it.
 
-mod gaps;
 mod past;
 mod visibility;
 
@@ -15,26 +14,18 @@ use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
 
-use crate::model::load;
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
+use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
-pub use gaps::Gaps;
+pub use crate::model::direction::Direction;
+pub use crate::model::gaps::Gaps;
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
 pub(crate) use visibility::{Place, Sight, is_erased, without_erased};
 
 /// How many events one reader reads at a time.
 const READ_AT_ONCE: usize = 2_000;
-
-/// Which way a timeline is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From old to new.
-    Forward,
-    /// From new to old.
-    Backward,
-}
 
 /// Timeline events with `after < position <= upto`: read backward the newest `limit`, newest first; read forward the
 /// oldest `limit`, oldest first. Those that cannot be read are as if they were not there.
@@ -82,7 +73,7 @@ fn older(
         let missing = limit - found.len() as u64;
         let rows = repo::events::newest(tx, room, after, upto, missing)?;
         let (count, last) = (rows.len() as u64, rows.last().and_then(|row| row.position));
-        found.extend(load::hydrate(tx, version, rows)?);
+        found.extend(stored_events::hydrate(tx, version, rows)?);
         match last {
             Some(last) if count == missing && (found.len() as u64) < limit => upto = last - 1,
             _ => return Ok(found),
@@ -102,7 +93,7 @@ fn newer(
         let missing = limit - found.len() as u64;
         let rows = repo::events::oldest(tx, room, after, upto, missing)?;
         let (count, last) = (rows.len() as u64, rows.last().and_then(|row| row.position));
-        found.extend(load::hydrate(tx, version, rows)?);
+        found.extend(stored_events::hydrate(tx, version, rows)?);
         match last {
             Some(last) if count == missing && (found.len() as u64) < limit => after = last,
             _ => return Ok(found),
@@ -133,7 +124,7 @@ pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result
         .db
         .read(move |tx| {
             let nids = repo::current_state::changed(tx, nid, after, upto)?;
-            load::by_nids(tx, version, &nids)
+            stored_events::by_nids(tx, version, &nids)
         })
         .await?;
     events.sort_by_key(|event| event.position);
@@ -149,7 +140,7 @@ pub async fn state_at(room: &Room, position: Position) -> Result<Vec<Arc<Timelin
     room.db
         .read(move |tx| {
             let nids = repo::current_state::at(tx, nid, position)?;
-            load::by_nids(tx, version, &nids)
+            stored_events::by_nids(tx, version, &nids)
         })
         .await
 }
@@ -174,7 +165,7 @@ pub async fn state_event_at(
         .read(move |tx| {
             let history = repo::current_state::history(tx, nid, &event_type, &state_key)?;
             match history.iter().rev().find(|(at, _)| *at <= position) {
-                Some((_, event)) => Ok(load::by_nids(tx, version, &[*event])?.pop()),
+                Some((_, event)) => Ok(stored_events::by_nids(tx, version, &[*event])?.pop()),
                 None => Ok(None),
             }
         })
@@ -194,7 +185,7 @@ pub async fn member_changes(
             let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
             let within = history.into_iter().filter(|(at, _)| *at > after && *at <= upto);
             let nids: Vec<EventNid> = within.map(|(_, event)| event).collect();
-            load::by_nids(tx, version, &nids)
+            stored_events::by_nids(tx, version, &nids)
         })
         .await
 }
@@ -218,7 +209,7 @@ pub async fn members_at(
                 let history = repo::current_state::history(tx, nid, "m.room.member", &user)?;
                 nids.extend(history.iter().rev().find(|(at, _)| *at <= position).map(|(_, event)| *event));
             }
-            load::by_nids(tx, version, &nids)
+            stored_events::by_nids(tx, version, &nids)
         })
         .await
 }
@@ -239,7 +230,7 @@ pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Ve
     let (db, version) = (&room.db, room.version);
     let reads = missing.chunks(READ_AT_ONCE).map(|nids| {
         let nids = nids.to_vec();
-        db.read(move |tx| load::by_nids(tx, version, &nids))
+        db.read(move |tx| stored_events::by_nids(tx, version, &nids))
     });
     let read = try_join_all(reads).await?.into_iter().flatten().map(|event| (event.nid, event));
     let mut read: HashMap<EventNid, Arc<TimelineEvent>> = read.collect();
@@ -268,7 +259,7 @@ pub(crate) async fn known_event(room: &Room, event_id: &EventId) -> Result<Optio
     let found = room
         .db
         .read(move |tx| match repo::events::find(tx, &key)? {
-            Some(place) if place.room_nid == nid => Ok(load::by_nids(tx, version, &[place.event_nid])?.pop()),
+            Some(place) if place.room_nid == nid => Ok(stored_events::by_nids(tx, version, &[place.event_nid])?.pop()),
             _ => Ok::<_, DbError>(None),
         })
         .await?;
@@ -282,7 +273,7 @@ pub async fn by_nids(room: &Room, mut nids: Vec<EventNid>) -> Result<Vec<Arc<Tim
     nids.retain(|nid| found.iter().all(|event| event.nid != *nid));
     if !nids.is_empty() {
         let version = room.version;
-        found.extend(room.db.read(move |tx| load::by_nids(tx, version, &nids)).await?);
+        found.extend(room.db.read(move |tx| stored_events::by_nids(tx, version, &nids)).await?);
     }
     Ok(found)
 }
@@ -293,7 +284,7 @@ pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Op
     let ts = i64::try_from(ts).unwrap_or(i64::MAX);
     room.db
         .read(move |tx| match repo::events::near_time(tx, nid, ts, direction == Direction::Forward)? {
-            Some(event) => Ok(load::by_nids(tx, version, &[event])?.pop()),
+            Some(event) => Ok(stored_events::by_nids(tx, version, &[event])?.pop()),
             None => Ok(None),
         })
         .await

@@ -14,8 +14,8 @@ use plexus_store::words::words;
 use plexus_store::{DbError, RoomNid, Tx};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::model::current_state::{CurrentState, HistoryVisibility, JoinRule};
 use crate::model::registry::Rooms;
-use crate::model::room::{CurrentState, HistoryVisibility, JoinRule};
 
 /// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.
 const INDEXED_AT_ONCE: u32 = 100;

@@ -22,14 +22,15 @@ use super::walk_back::{self, Bounds, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::model::head::Head;
 use crate::model::interner::{Lookups, NewTexts};
-use crate::model::load;
 use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
+use crate::model::stored_events;
 use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
-use crate::read::relations::target_of;
 use crate::write::outliers;
 use crate::write::persist::{PendingSnapshot, Sending, apply_redactions};
-use crate::write::redactions::{PendingRedaction, Target, redaction_target};
+use crate::write::redactions::{PendingRedaction, Target};
+use plexus_protocol::event::redact::redaction_target;
+use plexus_protocol::event::relation::relation_of;
 
 /// How many events are fetched in one go from before the timeline, and into a gap. Where a gap is no larger, no other
 /// server has to be asked for a state.
@@ -227,7 +228,7 @@ impl PduReceiver {
     pub(super) async fn oldest(&self, room: &Room) -> Result<Vec<Pdu>, DbError> {
         let (nid, version) = (room.nid, room.version);
         let rows = self.rooms.db.read(move |tx| before_first_gap(tx, nid)).await?;
-        Ok(rows.iter().filter_map(|row| plexus_store::readable(load::parse(row, version))).collect())
+        Ok(rows.iter().filter_map(|row| plexus_store::readable(stored_events::parse(row, version))).collect())
     }
 
     /// Fetches events that come before `ends` from a server; `false` when it does not give any, or not what they need.
@@ -290,7 +291,7 @@ impl PduReceiver {
         rows.sort_by_key(|row| row.event_nid);
         rows.dedup_by_key(|row| row.event_nid);
         let events = rows.iter().filter_map(|row| {
-            let pdu = plexus_store::readable(load::parse(row, version))?;
+            let pdu = plexus_store::readable(stored_events::parse(row, version))?;
             Some((row.event_nid, pdu))
         });
         Ok(Edge { events: events.collect(), before })
@@ -558,8 +559,8 @@ fn write(tx: &mut Tx<'_>, room: RoomNid, past: &[Past], mut lookups: Lookups<'_>
         {
             early_redactions.push((event_key::encode(target), past.nid));
         }
-        if let Some((target, rel_type)) = target_of(&past.pdu) {
-            let target = event_key::encode(&target);
+        if let Some((target, rel_type)) = relation_of(&past.pdu) {
+            let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
             relations.push(RelationRow { event_nid: past.nid, room_nid: room, target, rel_type });
         }
     }

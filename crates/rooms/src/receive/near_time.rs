@@ -8,11 +8,12 @@ use plexus_protocol::id::{ServerName, UserId};
 
 use super::backfill::ways_back;
 use super::{PduReceiver, ReceiveError};
+use crate::model::direction::Direction;
 use crate::model::membership_kind::MembershipKind;
 use crate::model::room::{Room, RoomView};
 use crate::model::timeline_event::TimelineEvent;
 use crate::peers::NearEvent;
-use crate::read::timeline::{self, Direction};
+use crate::read::timeline;
 
 /// How often the room is paged back, by 100 events each time, until the event is here.
 const MAX_PAGES: usize = 10;

@@ -18,7 +18,8 @@ use plexus_store::{DbError, EventNid, Position, pdu_json};
 use super::state_before::{ToldState, ToldStates};
 use super::{ATTEMPTS, Accepted, PduReceiver, ReceiveError, accepted};
 use crate::model::auth_index;
-use crate::model::head::{self, Head};
+use crate::model::current_state;
+use crate::model::head::Head;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::state_at::StateAt;
@@ -27,8 +28,9 @@ use crate::model::timeline_event::{Replaced, Transaction};
 use crate::write::build::AuthState;
 use crate::write::outliers;
 use crate::write::persist::{Append, Committed, Entered, Missing, PendingEvent, Sending};
-use crate::write::redactions::{PendingRedaction, redaction_target};
+use crate::write::redactions::PendingRedaction;
 use crate::write::transactions::TransactionKey;
+use plexus_protocol::event::redact::redaction_target;
 
 use before::Before;
 
@@ -436,7 +438,7 @@ impl Rooms {
             redacts = target.map(|it| PendingRedaction::new(it, &mut next.current, room.version, server_name));
             // It may have been part of the state before it got its place.
             if let Some(left) = after.kept.as_ref().filter(|_| redacted_by.is_some()) {
-                head::redact_in_state(&mut next.current, left, room.version, server_name);
+                current_state::redact_in_state(&mut next.current, left, room.version, server_name);
             }
             let own = changes.iter().find(|change| change.entry.as_ref().is_some_and(|entry| entry.nid == nid));
             if let Some(own) = own

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use plexus_protocol::id::{RoomId, ServerName};
 
 use super::ServeError;
+use crate::model::current_state::HistoryVisibility;
 use crate::model::registry::Rooms;
-use crate::model::room::{HistoryVisibility, Room};
+use crate::model::room::Room;
 
 /// A room for a server that has joined users in it.
 pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {

@@ -9,8 +9,8 @@ use plexus_store::repo::event_graph::{self, GraphEvent};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
-use crate::model::load;
 use crate::model::room::Room;
+use crate::model::stored_events;
 
 /// An event that may be told.
 pub(super) struct Found {
@@ -86,7 +86,7 @@ async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, 
             let mut rows: HashMap<EventNid, GraphEvent> =
                 rows.into_iter().map(|row| (row.known.event_nid, row)).collect();
             let json = |row: GraphEvent| match row.redacted_by {
-                None => row.json.map_err(|error| load::bad_event(row.known.event_nid, error)),
+                None => row.json.map_err(|error| stored_events::bad_event(row.known.event_nid, error)),
                 Some(_) => Ok(redact::redact(&parse(&row, version)?).json().to_owned()),
             };
             Ok(wanted.iter().filter_map(|nid| rows.remove(nid)).map(json).collect())
@@ -96,5 +96,5 @@ async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, 
 
 /// The event of a row, not redacted.
 pub(super) fn parse(row: &GraphEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    load::parse_event((row.known.event_nid, &row.known.event_id), &row.json, version)
+    stored_events::parse_event((row.known.event_nid, &row.known.event_id), &row.json, version)
 }

@@ -11,10 +11,11 @@ use super::ServeError;
 use super::admission::{admit_member, for_member};
 use super::answer::{Found, by_ids};
 use super::visibility::Onlooker;
+use crate::model::direction::Direction;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::timeline_event::TimelineEvent;
-use crate::read::timeline::{self, Direction};
+use crate::read::timeline;
 
 /// How many events one backfill answers.
 pub const MAX_BACKFILL: usize = 100;

@@ -6,9 +6,10 @@ use plexus_protocol::id::{RoomId, ServerName};
 use plexus_store::DbError;
 
 use super::ServeError;
+use crate::model::current_state::{HistoryVisibility, JoinRule};
 use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
-use crate::model::room::{HistoryVisibility, JoinRule, Room};
+use crate::model::room::Room;
 use crate::read::summary::{self, SpaceChild};
 
 /// How many children of a space are told.

@@ -12,10 +12,10 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::answer::{Found, parse};
-use crate::model::load;
 use crate::model::membership_kind::MembershipKind;
 use crate::model::room::Room;
 use crate::model::state_at::snapshot_behind;
+use crate::model::stored_events;
 use crate::read::timeline::is_erased;
 
 /// A server that looks at a room.
@@ -117,7 +117,8 @@ impl Onlooker {
         }
         let row = event_graph::by_nids(tx, &[event])?.pop();
         let pdu = row.and_then(|row| plexus_store::readable(parse(&row, self.room.version)));
-        let visibility = pdu.map_or(load::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())));
+        let visibility =
+            pdu.map_or(stored_events::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())));
         self.visibilities.insert(event, visibility);
         Ok(visibility)
     }

@@ -14,7 +14,10 @@ use plexus_store::{DbError, EventNid, Position, SnapshotNid, pdu_json};
 use tokio::sync::MutexGuard;
 
 use crate::actions::send::content;
-use crate::model::head::{self, Extremity, Head, StateChange, Tip};
+use crate::model::current_state;
+use crate::model::current_state::StateChange;
+use crate::model::graph_tip::{Extremity, Tip};
+use crate::model::head::Head;
 use crate::model::load;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
@@ -283,7 +286,7 @@ impl Rooms {
             let own = (Arc::clone(&entry.event_type), Arc::clone(&entry.state_key), nid);
             let change = StateChange::set(entry, replaced.as_ref().map(|(nid, _)| *nid));
             next.tip.snapshot = head.tip.snapshot.child(snapshot_after(nid), 1);
-            next.current = Arc::new(head::with_changes(&next.current, [&change], version, server_name));
+            next.current = Arc::new(current_state::with_changes(&next.current, [&change], version, server_name));
             snapshots =
                 vec![PendingSnapshot { parent: head.tip.snapshot, snapshot: next.tip.snapshot, changes: vec![own] }];
             changes = vec![change];

@@ -7,8 +7,8 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 use plexus_store::repo::redactions::{self, Due};
 
-use crate::model::load;
 use crate::model::registry::Rooms;
+use crate::model::stored_events;
 
 /// What is stored instead of a redacted event that cannot be read. It is no event: nobody is shown it, as before.
 const UNREADABLE: &str = "{}";
@@ -46,6 +46,6 @@ impl Rooms {
 fn redacted(due: &Due) -> Result<String, DbError> {
     let place = || format!("events, event_nid {}", due.event_nid);
     let version: RoomVersion = due.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;
-    let pdu = load::parse_event((due.event_nid, &due.event_id), &due.json, version)?;
+    let pdu = stored_events::parse_event((due.event_nid, &due.event_id), &due.json, version)?;
     Ok(redact::redact(&pdu).json().to_owned())
 }

@@ -21,9 +21,11 @@ use plexus_store::repo::timeline_gaps::Gap;
 use plexus_store::{Database, DbError, EventNid, Position, Tx, repo};
 use tokio::sync::oneshot;
 
-use crate::model::head::{StateChange, Tip};
+use crate::model::current_state::CurrentState;
+use crate::model::current_state::StateChange;
+use crate::model::graph_tip::Tip;
 use crate::model::registry::Shared;
-use crate::model::room::{CurrentState, Room};
+use crate::model::room::Room;
 use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::write::redactions::PendingRedaction;
 use crate::write::transactions::TransactionKey;

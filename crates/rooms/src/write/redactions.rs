@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::event::{Pdu, redact};
-use plexus_protocol::id::EventId;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::event::redact::{self, redaction_target};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, EventNid, event_key, repo};
 
-use crate::model::head;
-use crate::model::load;
+use crate::model::current_state;
+use crate::model::current_state::CurrentState;
 use crate::model::registry::Rooms;
-use crate::model::room::{CurrentState, Room};
+use crate::model::room::Room;
 use crate::model::state_at::StateAt;
 use crate::model::state_map::StateEntry;
+use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 use crate::read::timeline;
 
@@ -46,19 +47,9 @@ impl PendingRedaction {
     /// Redacts the target in the current state, if it is part of that.
     pub fn new(target: Target, current: &mut Arc<CurrentState>, version: RoomVersion, server_name: &str) -> Self {
         let left = Arc::new(TimelineEvent::new(target.nid, 0, target.left.clone(), None, None));
-        let entry = head::redact_in_state(current, &left, version, server_name);
+        let entry = current_state::redact_in_state(current, &left, version, server_name);
         Self { target, entry, _kept: left }
     }
-}
-
-/// Whether events of a type redact others; a state key makes no difference (room version 3, "Handling redactions").
-pub(crate) fn is_redaction(event_type: &str) -> bool {
-    event_type == "m.room.redaction"
-}
-
-/// The event that a redaction redacts.
-pub(crate) fn redaction_target(pdu: &Pdu) -> Option<&EventId> {
-    pdu.redacts().filter(|_| is_redaction(pdu.event_type()))
 }
 
 impl Rooms {
@@ -71,7 +62,7 @@ impl Rooms {
     ) -> Result<Option<Target>, DbError> {
         let Some(target) = redaction_target(pdu) else { return Ok(None) };
         let Some(event) = timeline::known_event(room, target).await? else { return Ok(None) };
-        let may = may_redact(&load::power_levels(room.version, &state.state), pdu, &event.pdu);
+        let may = may_redact(&current_state::power_levels(room.version, &state.state), pdu, &event.pdu);
         Ok(may.then(|| Target::of(&event)))
     }
 
@@ -80,7 +71,7 @@ impl Rooms {
         let (key, nid, version) = (event_key::encode(pdu.event_id()), room.nid, room.version);
         let found = self.db.read(move |tx| {
             let nids = repo::redactions::early(tx, nid, &key)?;
-            if nids.is_empty() { Ok(Vec::new()) } else { load::by_nids(tx, version, &nids) }
+            if nids.is_empty() { Ok(Vec::new()) } else { stored_events::by_nids(tx, version, &nids) }
         });
         let found = found.await?;
         let view = room.view();

@@ -3,9 +3,10 @@
 use plexus_protocol::id::{ServerName, UserId};
 
 use super::MembershipError;
+use crate::model::current_state::JoinRule;
 use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
-use crate::model::room::{JoinRule, Room, RoomView};
+use crate::model::room::{Room, RoomView};
 use crate::read::summary;
 
 /// The local user in whose name the server lets `user` in; `None` when the room is not restricted or the user is invited.

@@ -5,12 +5,12 @@ use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, event_key, repo};
 
 use super::NewEvent;
-use crate::model::load;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
-use crate::read::relations::relates_to;
+use crate::model::stored_events;
 use crate::read::timeline;
 use crate::write::error::SendError;
+use plexus_protocol::event::relation::relates_to;
 
 /// The longest key of an annotation, in characters (as Synapse).
 const MAX_ANNOTATION_KEY: usize = 500;
@@ -96,7 +96,7 @@ async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &Event
                 .filter(|other| other.rel_type == b"m.annotation")
                 .map(|other| other.event_nid)
                 .collect();
-            let others = load::by_nids(tx, version, &same)?;
+            let others = stored_events::by_nids(tx, version, &same)?;
             Ok::<_, DbError>(others.iter().any(|other| key(other.pdu.content()).as_ref() == Some(&new_key)))
         })
         .await?;

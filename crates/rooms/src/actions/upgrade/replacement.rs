@@ -11,9 +11,9 @@ use super::Upgrade;
 use crate::actions::create::{InitialState, NewRoom, Preset};
 use crate::actions::limits::Authority;
 use crate::actions::send::content;
+use crate::model::current_state::JoinRule;
 use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
-use crate::model::room::JoinRule;
 use crate::read::timeline;
 use crate::write::build::Draft;
 

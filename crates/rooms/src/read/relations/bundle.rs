@@ -8,11 +8,11 @@ use plexus_protocol::json::write_string;
 use plexus_store::repo::relations::Related;
 use plexus_store::{DbError, EventNid, event_key, repo};
 
-use super::relates_to;
-use crate::model::load;
 use crate::model::room::Room;
+use crate::model::stored_events;
 use crate::model::timeline_event::{ClientFormat, TimelineEvent};
 use crate::read::timeline::without_erased;
+use plexus_protocol::event::relation::relates_to;
 
 /// What an event's `unsigned.m.relations` is made from.
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub async fn bundle(
         wanted.extend(&aggregation.references);
         wanted.extend(aggregation.thread.map(|(latest, ..)| latest));
     }
-    let others = room.db.read(move |tx| load::by_nids(tx, version, &wanted)).await?;
+    let others = room.db.read(move |tx| stored_events::by_nids(tx, version, &wanted)).await?;
     let others = without_erased(format.user, room, others).await?;
     let others: HashMap<EventNid, Arc<TimelineEvent>> = others.into_iter().map(|event| (event.nid, event)).collect();
     let written = events.iter().filter_map(|event| {

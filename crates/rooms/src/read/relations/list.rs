@@ -9,10 +9,10 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::relations::Related;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
 
-use crate::model::load;
+use crate::model::direction::Direction;
 use crate::model::room::Room;
+use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
-use crate::read::timeline::Direction;
 
 /// How far `recurse` follows relations of relations (client-server API: at least 3).
 const MAX_RECURSION: u32 = 3;
@@ -61,7 +61,7 @@ pub async fn related(
             let more = found.len() > limit;
             found.truncate(limit);
             let nids: Vec<EventNid> = found.iter().map(|other| other.event_nid).collect();
-            let mut events = load::by_nids(tx, version, &nids)?;
+            let mut events = stored_events::by_nids(tx, version, &nids)?;
             events.sort_by_key(|event| nids.iter().position(|nid| *nid == event.nid));
             Ok(RelationPage { events, more, depth })
         })
@@ -88,7 +88,7 @@ fn collect(
         targets = Vec::new();
         if filter.recurse {
             let nids: Vec<EventNid> = level.iter().map(|other| other.event_nid).collect();
-            let events = load::by_nids(tx, version, &nids)?;
+            let events = stored_events::by_nids(tx, version, &nids)?;
             targets.extend(events.iter().map(|event| event_key::encode(event.pdu.event_id())));
         }
         found.extend(level.into_iter().filter(wanted));
@@ -139,7 +139,7 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
                 let place = repo::events::find(tx, &target)?.filter(|place| place.room_nid == nid);
                 nids.extend(place.map(|place| place.event_nid));
             }
-            Ok::<_, DbError>((load::by_nids(tx, version, &nids)?, replies, next))
+            Ok::<_, DbError>((stored_events::by_nids(tx, version, &nids)?, replies, next))
         })
         .await?;
     let mut latest: HashMap<Vec<u8>, Position> = HashMap::new();

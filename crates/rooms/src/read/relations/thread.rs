@@ -3,9 +3,9 @@
 use plexus_protocol::id::EventId;
 use plexus_store::{DbError, event_key, repo};
 
-use super::relates_to;
 use crate::model::room::Room;
 use crate::read::timeline;
+use plexus_protocol::event::relation::relates_to;
 
 /// `thread_id` of receipts for the main timeline.
 pub const MAIN_THREAD: &str = "main";

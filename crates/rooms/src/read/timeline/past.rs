@@ -14,10 +14,11 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::visibility::Place;
-use crate::model::load;
+use crate::model::current_state::HistoryVisibility;
 use crate::model::membership_kind::MembershipKind;
-use crate::model::room::{HistoryVisibility, Room};
+use crate::model::room::Room;
 use crate::model::state_at::snapshot_behind;
+use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
 /// What decides about the user, before and behind each event.
@@ -52,7 +53,7 @@ pub(super) async fn moments(room: &Room, user: &UserId, places: &[Place]) -> Res
                 sides.iter().flat_map(|(_, sides)| sides).flatten().flatten().copied().collect();
             named.sort_unstable();
             named.dedup();
-            let told = load::by_nids(tx, version, &named)?;
+            let told = stored_events::by_nids(tx, version, &named)?;
             let told: HashMap<EventNid, Arc<TimelineEvent>> =
                 told.into_iter().map(|event| (event.nid, event)).collect();
             let moment = |[visibility, membership]: [Option<EventNid>; 2]| moment(&told, visibility, membership);
@@ -69,7 +70,7 @@ fn moment(
     let pdu = |nid: Option<EventNid>| nid.and_then(|nid| told.get(&nid)).map(|event| &event.pdu);
     let membership = pdu(membership).and_then(MembershipKind::of).map(Membership::from);
     let visibility = match (visibility, pdu(visibility)) {
-        (Some(_), None) => load::UNREADABLE_VISIBILITY,
+        (Some(_), None) => stored_events::UNREADABLE_VISIBILITY,
         (_, pdu) => HistoryVisibility::of(pdu.map(Pdu::content)),
     };
     StateForUser { visibility, membership }

@@ -11,9 +11,9 @@ use plexus_protocol::visibility::{HistoryVisibility, StateForUser, is_visible};
 use plexus_store::{DbError, EventNid, Position, Tx, repo};
 
 use super::past::{self, Moments};
-use crate::model::load;
 use crate::model::membership_kind::MembershipKind;
 use crate::model::room::{Room, RoomView};
+use crate::model::stored_events;
 use crate::model::timeline_event::{Replaced, TimelineEvent};
 
 /// An event its reader may see.
@@ -413,7 +413,7 @@ fn last_at<T: Copy>(history: &[(Position, T)], position: Position) -> Option<T> 
 
 /// What an event sets, if it can be read.
 fn visibility_of(pdu: Option<&Pdu>) -> HistoryVisibility {
-    pdu.map_or(load::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())))
+    pdu.map_or(stored_events::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())))
 }
 
 fn events(
@@ -422,5 +422,5 @@ fn events(
     nids: impl Iterator<Item = EventNid>,
 ) -> Result<HashMap<EventNid, Arc<TimelineEvent>>, DbError> {
     let nids: Vec<EventNid> = nids.collect();
-    Ok(load::by_nids(tx, version, &nids)?.into_iter().map(|event| (event.nid, event)).collect())
+    Ok(stored_events::by_nids(tx, version, &nids)?.into_iter().map(|event| (event.nid, event)).collect())
 }

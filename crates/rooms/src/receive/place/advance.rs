@@ -11,8 +11,10 @@ use plexus_store::{DbError, EventNid};
 use super::Candidate;
 use super::before::Behind;
 use crate::model::auth_index;
-use crate::model::head::{self, Extremity, Head, StateChange, Tip};
-use crate::model::load;
+use crate::model::current_state;
+use crate::model::current_state::StateChange;
+use crate::model::graph_tip::{Extremity, Tip};
+use crate::model::head::Head;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::state_at::StateAt;
@@ -63,8 +65,8 @@ impl Rooms {
             let server_name = self.server_name.as_str();
             next.current = Arc::new(match candidate.entering {
                 // What was derived from the state before counts for nothing.
-                true => load::current_state(room.version, state.state, server_name),
-                false => head::with_changes(&head.current, &changes, room.version, server_name),
+                true => current_state::current_state(room.version, state.state, server_name),
+                false => current_state::with_changes(&head.current, &changes, room.version, server_name),
             });
         }
         if let Some(partial) = candidate.partial {

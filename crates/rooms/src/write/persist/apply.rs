@@ -7,10 +7,11 @@ use plexus_store::Position;
 
 use super::write::{Written, leaves_guests_behind};
 use super::{Append, Entered, PendingEvent};
-use crate::model::head::StateChange;
+use crate::model::current_state::CurrentState;
+use crate::model::current_state::StateChange;
 use crate::model::memberships::Membership;
 use crate::model::registry::Shared;
-use crate::model::room::{CurrentState, Room, RoomView};
+use crate::model::room::{Room, RoomView};
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
 use crate::write::redactions::Target;

@@ -8,8 +8,8 @@ use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{Position, RoomNid};
 
 use super::{PendingEvent, Sending};
+use crate::model::current_state::CurrentState;
 use crate::model::membership_kind::MembershipKind;
-use crate::model::room::CurrentState;
 
 /// The event's row, when there is another server that gets it from this one: one in the room before or after it, or that of
 /// the user whom it concerns.

@@ -18,14 +18,15 @@ use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key, 
 
 use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
-use crate::model::head::StateChange;
+use crate::model::current_state::CurrentState;
+use crate::model::current_state::StateChange;
 use crate::model::interner::{Lookups, NewTexts};
 use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Shared;
-use crate::model::room::{CurrentState, Room, RoomView};
+use crate::model::room::{Room, RoomView};
 use crate::model::state_map::StateMap;
-use crate::read::relations::target_of;
-use crate::write::redactions::redaction_target;
+use plexus_protocol::event::redact::redaction_target;
+use plexus_protocol::event::relation::relation_of;
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -290,8 +291,8 @@ impl Rows {
             let outgoing = outgoing(shared.server_name.as_str(), room_nid, position, event, &before);
             tx.announce(Change::Event { room: room_nid, position, outgoing: outgoing.is_some() });
             self.outgoing.extend(outgoing);
-            if let Some((target, rel_type)) = target_of(pdu) {
-                let target = event_key::encode(&target);
+            if let Some((target, rel_type)) = relation_of(pdu) {
+                let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
                 self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
             }
         }

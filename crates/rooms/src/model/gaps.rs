@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_store::repo::timeline_gaps::Gap;
 use plexus_store::{EventNid, Position};
 
-use super::Direction;
+use crate::model::direction::Direction;
 
 /// How many gaps of a timeline may be open at a time. Each is one that every client of the room comes upon, and another
 /// server can open one whenever it likes by naming events that nobody has.
