@@ -23,7 +23,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 use crate::Clock;
 use escape::Escaping;
 pub use escape::escaped;
-use journal::Journal;
+use journal::{Journal, LoggerFirst};
 pub use log_config::{
     Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output, Rotation, SyslogAddress,
 };
@@ -134,15 +134,12 @@ impl Opened<'_> {
                 return Ok(formatted(BoxMakeWriter::new(move || file.clone()), output, clock, false));
             }
             Destination::Journal { socket, fields } => match Journal::open(socket, fields) {
-                Ok(journal) => {
-                    let output = message_alone(output, "%(message)s");
-                    return Ok(formatted(BoxMakeWriter::new(journal), &output, clock, false));
-                }
+                Ok(journal) => return Ok(journal_layer(journal, output, clock)),
                 Err(error) => self.instead(output, &format!("no journal listens at {}: {error}", socket.display())),
             },
             Destination::Syslog { address, facility } => match Syslog::open(address, *facility) {
                 Ok(syslog) => {
-                    let output = message_alone(output, "plexus: %(message)s");
+                    let output = syslog_output(output);
                     return Ok(formatted(BoxMakeWriter::new(syslog), &output, clock, false));
                 }
                 Err(error) => self.instead(output, &format!("syslog cannot be reached at {address}: {error}")),
@@ -157,10 +154,10 @@ impl Opened<'_> {
     }
 }
 
-/// `output` for a service that notes time and level itself.
-fn message_alone(output: &Output, pattern: &str) -> Output {
+/// `output` for syslog, which notes time and level itself.
+fn syslog_output(output: &Output) -> Output {
     let format = match &output.format {
-        Format::Usual => Format::Pattern(Pattern::new(pattern, None)),
+        Format::Usual => Format::Pattern(Pattern::new("plexus: %(message)s", None)),
         other => other.clone(),
     };
     Output { format, ..output.clone() }
@@ -192,6 +189,21 @@ where
             layer.with_ansi(false).event_format(format).with_filter(level).boxed()
         }
     }
+}
+
+/// Records for the journal, which notes time and level itself.
+fn journal_layer<S>(journal: Journal, output: &Output, clock: &Clock) -> BoxedLayer<S>
+where
+    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let layer = fmt::layer().with_writer(journal).with_ansi(false);
+    let pattern = match &output.format {
+        Format::Json => return layer.json().map_event_format(LoggerFirst).with_filter(output.level).boxed(),
+        Format::Pattern(pattern) => pattern.clone(),
+        Format::Usual => Pattern::new("%(message)s", None),
+    };
+    let format = LoggerFirst(PatternFormat { pattern, clock: clock.clone() });
+    layer.event_format(format).with_filter(output.level).boxed()
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! systemd's journal, by its own protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
 
+use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{Level, Metadata};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::losses::Losses;
+use super::pattern::{logger_name, message};
 
 /// Where the journal listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
@@ -61,7 +65,6 @@ impl<'a> MakeWriter<'a> for Journal {
         let mut record = self.make_writer();
         let head = &mut record.head;
         encode(head, "PRIORITY", severity(*metadata.level()).to_string().as_bytes());
-        encode(head, "LOGGER", metadata.target().as_bytes());
         if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
             encode(head, "CODE_FILE", file.as_bytes());
             encode(head, "CODE_LINE", line.to_string().as_bytes());
@@ -70,13 +73,36 @@ impl<'a> MakeWriter<'a> for Journal {
     }
 }
 
+/// A format whose records begin with a line that holds the logger's name. [`Record`] makes a field of that line: a
+/// writer knows the metadata of an event, and the name of the access log depends on the message.
+#[derive(Debug)]
+pub(super) struct LoggerFirst<F>(pub(super) F);
+
+impl<S, N, F> FormatEvent<S, N> for LoggerFirst<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        writeln!(to, "{}", logger_name(event.metadata().target(), &message(event)))?;
+        self.0.format_event(ctx, to, event)
+    }
+}
+
 impl Write for Record {
+    /// Sends a whole record, which begins as [`LoggerFirst`] writes it.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let Journal(shared) = &self.journal;
-        shared.losses.send(text, |text| {
-            let message = &text[..text.len().min(MAX_MESSAGE)];
-            let mut datagram = self.head.clone();
-            encode(&mut datagram, "MESSAGE", message.strip_suffix(b"\n").unwrap_or(message));
+        let (logger, message) = match text.iter().position(|byte| *byte == b'\n') {
+            Some(end) => (&text[..end], &text[end + 1..]),
+            None => (&b""[..], text),
+        };
+        let mut head = self.head.clone();
+        encode(&mut head, "LOGGER", logger);
+        shared.losses.send(message, |message| {
+            let mut datagram = head.clone();
+            encode(&mut datagram, "MESSAGE", shortened(message.strip_suffix(b"\n").unwrap_or(message)));
             // Unconnected, so that a journal that was restarted is found again.
             shared.socket.send_to(&datagram, &shared.path)
         })?;
@@ -85,6 +111,15 @@ impl Write for Record {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Returns at most [`MAX_MESSAGE`] bytes. A character is not cut in two: `journalctl` shows only UTF-8.
+fn shortened(message: &[u8]) -> &[u8] {
+    let message = &message[..message.len().min(MAX_MESSAGE)];
+    match std::str::from_utf8(message) {
+        Ok(_) => message,
+        Err(error) => &message[..error.valid_up_to()],
     }
 }
 
@@ -121,5 +156,12 @@ mod tests {
         encode(&mut datagram, "A", b"b=c");
         encode(&mut datagram, "D", b"e\nf");
         assert_eq!(datagram, b"A=b=c\nD\n\x03\0\0\0\0\0\0\0e\nf\n");
+    }
+
+    #[test]
+    fn long_messages_end_with_a_whole_character() {
+        let long = format!("x{}", "é".repeat(MAX_MESSAGE));
+        assert_eq!(shortened(long.as_bytes()).len(), MAX_MESSAGE - 1);
+        assert_eq!(shortened("é".as_bytes()), "é".as_bytes());
     }
 }

@@ -200,9 +200,16 @@ impl Visit for Said {
     }
 }
 
+/// Returns the message of an event, with its other fields.
+pub(super) fn message(event: &Event<'_>) -> String {
+    let mut said = Said::default();
+    event.record(&mut said);
+    said.0
+}
+
 /// The name that Python's logging would show. The log line of a request has the name it has in Synapse, by which tools
 /// such as fail2ban find it.
-fn logger_name(target: &str, message: &str) -> String {
+pub(super) fn logger_name(target: &str, message: &str) -> String {
     match (target, message.split(" - ").nth(1)) {
         (ACCESS, Some(site)) => format!("synapse.access.http.{site}"),
         _ => target.replace("::", "."),
@@ -215,13 +222,12 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut said = Said::default();
-        event.record(&mut said);
+        let message = message(event);
         let request = ctx.event_scope().and_then(|scope| {
             scope.filter_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone())).next()
         });
         let now_ms = self.clock.now_ms();
-        let record = Record { pattern: &self.pattern, now_ms, event, message: &said.0, request: request.as_deref() };
+        let record = Record { pattern: &self.pattern, now_ms, event, message: &message, request: request.as_deref() };
         for piece in &self.pattern.pieces {
             match piece {
                 Piece::Text(text) => to.write_str(text)?,

@@ -53,20 +53,25 @@ fn the_log_configuration_that_is_generated_acts_wholly() {
 
 /// The datagrams that arrive at `name` of a new folder while a record is logged to `destination`.
 fn datagram(name: &str, destination: impl FnOnce(PathBuf) -> Destination) -> Vec<u8> {
+    datagram_of(name, Format::Usual, destination, || tracing::warn!(target: "plexus_x", "one\ntwo"))
+}
+
+/// As [`datagram`], of the record that `log` logs.
+fn datagram_of(
+    name: &str,
+    format: Format,
+    destination: impl FnOnce(PathBuf) -> Destination,
+    log: impl FnOnce(),
+) -> Vec<u8> {
     let folder = std::env::temp_dir().join(format!("plexus-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("writable");
     let path = folder.join("socket");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a new socket");
-    let output = Output {
-        name: name.to_owned(),
-        destination: destination(path),
-        level: LevelFilter::TRACE,
-        format: Format::Usual,
-    };
+    let output = Output { name: name.to_owned(), destination: destination(path), level: LevelFilter::TRACE, format };
     let clock = Clock::system();
     let mut opened = Opened { clock: &clock, files: Vec::new(), not_in_effect: Vec::new() };
     let subscriber = tracing_subscriber::registry().with(RequestIds).with(opened.layer(&output).expect("opens"));
-    tracing::subscriber::with_default(subscriber, || tracing::warn!(target: "plexus_x", "one\ntwo"));
+    tracing::subscriber::with_default(subscriber, log);
     assert_eq!(opened.not_in_effect, Vec::<String>::new());
     let mut buffer = vec![0; 4096];
     let length = socket.recv(&mut buffer).expect("a datagram");
@@ -80,9 +85,25 @@ fn the_journal_gets_fields() {
     let fields = vec![("SYSLOG_IDENTIFIER".to_owned(), "plexus".to_owned())];
     let record = datagram("journal", |socket| Destination::Journal { socket, fields });
     let text = String::from_utf8_lossy(&record).into_owned();
-    let start = "SYSLOG_IDENTIFIER=plexus\nPRIORITY=4\nLOGGER=plexus_x\nCODE_FILE=";
-    assert!(text.starts_with(start), "{text:?}");
-    assert!(text.ends_with("MESSAGE=one\\ntwo\n"), "{text:?}");
+    assert!(text.starts_with("SYSLOG_IDENTIFIER=plexus\nPRIORITY=4\nCODE_FILE="), "{text:?}");
+    assert!(text.ends_with("\nLOGGER=plexus_x\nMESSAGE=one\\ntwo\n"), "{text:?}");
+}
+
+#[test]
+fn the_journal_names_loggers_as_python_does() {
+    let pattern = Format::Pattern(Pattern::new("%(name)s\n%(message)s", None));
+    for format in [Format::Usual, Format::Json, pattern] {
+        let name = "journal-access";
+        let record = datagram_of(
+            name,
+            format,
+            |socket| Destination::Journal { socket, fields: Vec::new() },
+            || tracing::info!(target: "plexus.access", "203.0.113.7 - 8008 - said"),
+        );
+        let text = String::from_utf8_lossy(&record).into_owned();
+        assert!(text.contains("\nLOGGER=synapse.access.http.8008\nMESSAGE"), "{text:?}");
+        assert!(text.contains("203.0.113.7 - 8008 - said"), "{text:?}");
+    }
 }
 
 #[test]
@@ -113,7 +134,7 @@ fn a_service_that_is_stuck_is_not_waited_for() {
     // More than the system keeps for a socket.
     for _ in 0..5_000 {
         syslog.make_writer().write_all(b"a record\n").expect("not waited for");
-        journal.make_writer().write_all(b"a record\n").expect("not waited for");
+        journal.make_writer().write_all(b"logger\na record\n").expect("not waited for");
     }
     stuck.set_nonblocking(true).expect("a socket");
     let mut buffer = [0; 256];

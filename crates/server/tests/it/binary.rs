@@ -139,7 +139,7 @@ impl Server {
         let child =
             command.env("NOTIFY_SOCKET", &socket).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let server = Self { child, notify };
-        assert_eq!(server.notification(), "READY=1");
+        assert_eq!(server.notification().lines().next(), Some("READY=1"));
         server
     }
 

@@ -12,15 +12,19 @@ use serde_json::{Value, json};
 
 use crate::binary::{Installation, stderr};
 
+mod fail2ban;
+mod journald;
+
 /// An installation whose records go to the one handler that `handler` describes, given the path that it may use.
 fn logging(handler: impl FnOnce(&Path) -> String) -> Installation {
     let installation = Installation::new();
     let handler = handler(&place(&installation));
     let path = installation.folder.join("log.config");
     let precise = "'%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(request)s - %(message)s'";
+    let lines = r#""%(request)s says:\n%(message)s""#;
     let text = format!(
-        "version: 1\nformatters: {{precise: {{format: {precise}}}}}\nhandlers: {{h: {{{handler}}}}}\n\
-         root: {{level: INFO, handlers: [h]}}\n"
+        "version: 1\nformatters: {{precise: {{format: {precise}}}, lines: {{format: {lines}}}}}\n\
+         handlers: {{h: {{{handler}}}}}\nroot: {{level: INFO, handlers: [h]}}\n"
     );
     fs::write(&path, text).unwrap();
     installation.add(&format!("\nlog_config: {}\n", json!(path)));
@@ -32,26 +36,31 @@ fn place(installation: &Installation) -> PathBuf {
     installation.folder.join("log")
 }
 
-async fn ask(installation: &Installation, method: Method, path: &str, body: Value, agent: &str) -> u16 {
+/// Sends a request with one header and returns the status of the answer.
+async fn ask(installation: &Installation, method: Method, path: &str, body: Value, header: [&str; 2]) -> u16 {
     let url = format!("http://127.0.0.1:{}{path}", installation.port);
-    let request = Request::builder().method(method).uri(url).header("user-agent", agent);
+    let request = Request::builder().method(method).uri(url).header(header[0], header[1]);
     let request = request.body(body.to_string().into()).unwrap();
     plexus_net::send(Purpose::OperatorCommand, request).await.unwrap().status.as_u16()
 }
 
-async fn log_in(installation: &Installation, version: &str, user: &str, password: &str, agent: &str) -> u16 {
+async fn get(installation: &Installation, path: &str) -> u16 {
+    ask(installation, Method::GET, path, json!({}), ["user-agent", "x"]).await
+}
+
+async fn log_in(installation: &Installation, version: &str, user: &str, password: &str, header: [&str; 2]) -> u16 {
     let body = json!({
         "type": "m.login.password",
         "identifier": { "type": "m.id.user", "user": user },
         "password": password,
     });
-    ask(installation, Method::POST, &format!("/_matrix/client/{version}/login"), body, agent).await
+    ask(installation, Method::POST, &format!("/_matrix/client/{version}/login"), body, header).await
 }
 
 /// Filters that administrators of Synapse use, with `<HOST>` for the address; the port of theirs is any here.
 const FAIL2BAN: [&str; 3] = [
     // The one in docs/logging.md.
-    r#"^[\d :,-]*- synapse\.access\.http\.\S+ - \d+ - INFO - POST-[\w.:-]+ - <HOST> - \S+ - \{None\} Processed request: \S+ \S+ 403 "POST /_matrix/client/(?:r0|v3)/login"#,
+    r#"^[\d :,-]*- synapse\.access\.http\.\S+ - \d+ - INFO - POST-[\w.:-]+ - <HOST> - \S+ - \{None\} Processed request: \S+ \S+ 403 "POST /_matrix/client/(?:r0|v3|unstable)/login"#,
     r#"^.*INFO - POST(.*?) - <HOST> -.* (403|404) "POST \/_matrix\/client\/(?:r0|v3)\/login.*"#,
     r#"synapse.access.http.\d+ - .* INFO - POST-[0-9]{1,10} - <HOST> - \d+ - \{None\} Processed.* 403 "POST \/_matrix\/client\/(?:r0|v3)\/login.*$"#,
 ];
@@ -63,11 +72,11 @@ async fn filters_of_fail2ban_find_refused_logins() {
     let log = place(&installation);
     let server = installation.start();
     assert!(installation.register(&["-u", "alice", "-p", "secret", "--no-admin"]).status.success());
-    assert_eq!(log_in(&installation, "v3", "alice", "secret", "x").await, 200);
-    assert_eq!(log_in(&installation, "v3", "alice", "wrong", "x").await, 403);
-    assert_eq!(log_in(&installation, "r0", "nobody", "wrong", "x").await, 403);
+    assert_eq!(log_in(&installation, "v3", "alice", "secret", ["user-agent", "x"]).await, 200);
+    assert_eq!(log_in(&installation, "v3", "alice", "wrong", ["user-agent", "x"]).await, 403);
+    assert_eq!(log_in(&installation, "r0", "nobody", "wrong", ["user-agent", "x"]).await, 403);
     let imitation = r#"x" - synapse.access.http.1 - 1 - INFO - POST-1 - 192.0.2.1 - 1 - {None} Processed request: x 403 "POST /_matrix/client/v3/login"#;
-    assert_eq!(log_in(&installation, "v3", "alice", "secret", imitation).await, 200);
+    assert_eq!(log_in(&installation, "v3", "alice", "secret", ["user-agent", imitation]).await, 200);
     server.stop();
     let text = fs::read_to_string(&log).unwrap();
     for filter in FAIL2BAN {
@@ -95,7 +104,7 @@ async fn syslog_gets_records() {
     let socket = UnixDatagram::bind(place(&installation)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let server = installation.start();
-    ask(&installation, Method::GET, "/_matrix/client/versions", json!({}), "x").await;
+    get(&installation, "/_matrix/client/versions").await;
     let mut buffer = [0; 4096];
     loop {
         let length = socket.recv(&mut buffer).expect("the request is logged within a minute");
@@ -112,7 +121,7 @@ async fn syslog_gets_records() {
 async fn handlers_that_are_not_known_log_to_the_standard_error_and_say_so() {
     let installation = logging(|_| "class: pygelf.GelfUdpHandler".to_owned());
     let server = installation.start();
-    ask(&installation, Method::GET, "/_matrix/client/versions", json!({}), "x").await;
+    get(&installation, "/_matrix/client/versions").await;
     let said = stderr(&server.stop());
     let sentence =
         "handlers.h: the class pygelf.GelfUdpHandler is not known here; its records go to the standard error";
@@ -124,7 +133,7 @@ async fn a_watched_file_may_be_moved_away() {
     let installation = logging(|log| format!("class: logging.handlers.WatchedFileHandler, filename: {}", json!(log)));
     let log = place(&installation);
     let server = installation.start();
-    ask(&installation, Method::GET, "/_matrix/first", json!({}), "x").await;
+    get(&installation, "/_matrix/first").await;
     // A request may be answered before it is logged.
     let logged = async {
         while !fs::read_to_string(&log).unwrap().contains("/first") {
@@ -133,7 +142,7 @@ async fn a_watched_file_may_be_moved_away() {
     };
     tokio::time::timeout(Duration::from_secs(60), logged).await.expect("the request is logged");
     fs::rename(&log, installation.folder.join("log.1")).unwrap();
-    ask(&installation, Method::GET, "/_matrix/second", json!({}), "x").await;
+    get(&installation, "/_matrix/second").await;
     server.stop();
     let (old, new) =
         (fs::read_to_string(installation.folder.join("log.1")).unwrap(), fs::read_to_string(&log).unwrap());
