@@ -1,0 +1,58 @@
+//! Development tasks, run as `cargo xtask TASK`.
+//!
+//! [`ci`] is everything a change must pass. [`tidy`] keeps the rules that no compiler checks. [`whereis`] finds the
+//! file of an endpoint.
+
+mod ci;
+mod modules;
+mod routes;
+mod source;
+mod tidy;
+mod whereis;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage:
+  cargo xtask ci [STEP...]         everything a change must pass, or only the steps named
+  cargo xtask tidy [--update]      the rules of style and structure; --update lowers the list of exceptions
+  cargo xtask where METHOD /path   the file of an endpoint, and where it is tested";
+
+/// Why a task failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Read(#[from] workspace::ReadError),
+    #[error(transparent)]
+    Ci(#[from] ci::Error),
+    #[error(transparent)]
+    Tidy(#[from] tidy::Error),
+    #[error(transparent)]
+    Where(#[from] whereis::Error),
+    #[error("{USAGE}")]
+    Usage,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<(), Error> {
+    let root = workspace::root();
+    match arguments {
+        ["ci", steps @ ..] => ci::run(&root, steps)?,
+        ["tidy"] => tidy::check(&root)?,
+        ["tidy", "--update"] => tidy::update(&root)?,
+        ["where", method, path] => whereis::run(&root, method, path)?,
+        _ => return Err(Error::Usage),
+    }
+    Ok(())
+}

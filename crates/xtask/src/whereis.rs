@@ -1,0 +1,175 @@
+//! `cargo xtask where METHOD /path`: the file of an endpoint, and where it is tested.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::routes::{self, Route};
+use crate::source::{Kind, Source};
+use crate::workspace::{ReadError, Workspace};
+
+/// How many files are printed that only send a request to the endpoint.
+const MAX_SHOWN_REQUESTERS: usize = 5;
+
+/// Why nothing is printed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("no route serves {method} {path}; crates/api-*/src/routes.rs lists all")]
+    NotServed { method: String, path: String },
+}
+
+/// Prints what serves `method` and `path`. The path may have its prefix (`/_matrix/client/v3`) or not, parameters as
+/// values or in braces, and a query.
+pub(crate) fn run(root: &Path, method: &str, path: &str) -> Result<(), Error> {
+    let workspace = Workspace::read(root)?;
+    let sources: Vec<_> = workspace.rust.iter().map(Source::new).collect();
+    let all: Vec<_> = workspace.crates.iter().flat_map(|one| routes::of_crate(one, &sources)).collect();
+    let asked = if method.eq_ignore_ascii_case("HEAD") { "GET".to_owned() } else { method.to_uppercase() };
+    let served: Vec<_> = best(&all, path).into_iter().filter(|route| route.method == asked).collect();
+    let mut by_handler: BTreeMap<_, Vec<&Route<'_>>> = BTreeMap::new();
+    for route in served {
+        by_handler.entry((route.list, route.line)).or_default().push(route);
+    }
+    if by_handler.is_empty() {
+        return Err(Error::NotServed { method: asked, path: path.to_owned() });
+    }
+    for of_handler in by_handler.values() {
+        print!("{}", describe(of_handler, &all, &sources));
+    }
+    Ok(())
+}
+
+/// The routes that match `path` with as few parameters as possible. Without a prefix in `path`, those under all
+/// prefixes.
+fn best<'r, 'a>(routes: &'r [Route<'a>], path: &str) -> Vec<&'r Route<'a>> {
+    let path = path.split('?').next().unwrap_or_default();
+    let scored: Vec<_> = routes.iter().filter_map(|route| Some((literals_matched(route, path)?, route))).collect();
+    let most = scored.iter().map(|(literals, _)| *literals).max();
+    scored.into_iter().filter(|(literals, _)| Some(*literals) == most).map(|(_, route)| route).collect()
+}
+
+/// How many segments of the route behind its prefix stand in `path` as they are; `None` when it does not match.
+fn literals_matched(route: &Route<'_>, path: &str) -> Option<usize> {
+    let segments: Vec<_> = path.split('/').collect();
+    let (prefix, pattern) = route.path.split_at(route.prefix);
+    let prefix: Vec<_> = prefix.split('/').collect();
+    let pattern: Vec<_> = pattern.split('/').collect();
+    let behind_prefix = segments.split_at_checked(prefix.len()).filter(|(start, _)| {
+        prefix.iter().zip(*start).all(|(expected, segment)| expected == segment || is_placeholder(segment))
+    });
+    // `pattern` begins with the empty segment before its first slash.
+    let behind_prefix = behind_prefix.and_then(|(_, rest)| literals(&pattern[1..], rest));
+    behind_prefix.or_else(|| literals(&pattern, &segments))
+}
+
+/// How many segments of `pattern` are no parameters; `None` when `segments` do not match it.
+fn literals(pattern: &[&str], segments: &[&str]) -> Option<usize> {
+    let catches_all = pattern.last().is_some_and(|last| last.starts_with("{*"));
+    if pattern.len() != segments.len() && !(catches_all && segments.len() > pattern.len()) {
+        return None;
+    }
+    let matches = |(expected, segment): (&&str, &&str)| {
+        if is_placeholder(expected) { !segment.is_empty() } else { expected == segment }
+    };
+    let all = pattern.iter().zip(segments).all(matches);
+    all.then(|| pattern.iter().filter(|segment| !is_placeholder(segment)).count())
+}
+
+/// Whether a segment is a parameter of a route, or of a format string.
+fn is_placeholder(segment: &str) -> bool {
+    segment.starts_with('{')
+}
+
+/// The routes of one handler and its files.
+fn describe(of_handler: &[&Route<'_>], all: &[Route<'_>], sources: &[Source<'_>]) -> String {
+    let Some(first) = of_handler.first() else { return String::new() };
+    let mut text = String::new();
+    for route in of_handler {
+        text.push_str(&format!("{} {}\n", route.method, route.path));
+    }
+    let mut add = |label: &str, place: &str| text.push_str(&format!("  {label:<9}{place}\n"));
+    add("listed", &format!("{}:{}", first.list, first.line));
+    let Some(file) = first.file else { return text };
+    let line = sources.iter().find(|source| source.path == file).and_then(|it| line_of(it, first.function));
+    add("endpoint", &line.map_or(file.to_owned(), |line| format!("{file}:{line}")));
+    for path in tests_of(file, sources) {
+        add("tests", &path);
+    }
+    for (path, line) in requesters(first, all, sources).into_iter().take(MAX_SHOWN_REQUESTERS) {
+        add("requests", &format!("{path}:{line}"));
+    }
+    text
+}
+
+fn line_of(source: &Source<'_>, function: &str) -> Option<usize> {
+    let pair = source.tokens.windows(2).find(|pair| pair[0].is("fn") && pair[1].is(function))?;
+    Some(pair[0].line)
+}
+
+/// The tests in the endpoint's file or beside it, and those that bear its name.
+fn tests_of(file: &str, sources: &[Source<'_>]) -> Vec<String> {
+    let stem = file.trim_end_matches(".rs");
+    let name = stem.rsplit('/').next().unwrap_or(stem);
+    let mut found = Vec::new();
+    for source in sources {
+        let inside = source.path == file && source.tokens_without_tests().len() < source.tokens.len();
+        let beside = source.path == format!("{stem}/tests.rs");
+        let bears_name = source.is_test() && source.path.ends_with(&format!("/{name}.rs"));
+        if inside || beside || bears_name {
+            found.push(source.path.to_owned());
+        }
+    }
+    found
+}
+
+/// The test files that spell out a request to the endpoint, the most frequent first, with the first line.
+fn requesters<'a>(route: &Route<'_>, all: &[Route<'_>], sources: &[Source<'a>]) -> Vec<(&'a str, usize)> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| source.is_test()) {
+        let literals = source.tokens.iter().filter(|token| matches!(token.kind, Kind::Str | Kind::RawStr));
+        let requests = literals.filter(|token| {
+            // A format string may begin with the server's address or the prefix.
+            let path = token.text.trim_start_matches(|c| c != '/');
+            path.len() > 1 && best(all, path).iter().any(|it| it.list == route.list && it.line == route.line)
+        });
+        let lines: Vec<_> = requests.map(|token| token.line).collect();
+        found.extend(lines.first().map(|line| (lines.len(), source.path, *line)));
+    }
+    found.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
+    found.into_iter().map(|(_, path, line)| (path, line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::best;
+    use crate::routes::Route;
+
+    const PREFIX: &str = "/_matrix/client/v3";
+
+    fn route(path: &str) -> Route<'static> {
+        let (method, path) = ("GET".to_owned(), format!("{PREFIX}{path}"));
+        Route { method, path, prefix: PREFIX.len(), list: "routes.rs", line: 1, file: None, function: "handle" }
+    }
+
+    fn found(path: &str) -> Vec<String> {
+        let routes = ["/sync", "/rooms/{room_id}/state", "/rooms/{room_id}/{other}", "/rules/{*path}"].map(route);
+        best(&routes, path).into_iter().map(|route| route.path[PREFIX.len()..].to_owned()).collect()
+    }
+
+    #[test]
+    fn a_path_matches_with_and_without_its_prefix() {
+        for path in ["/sync", "/sync?since=1", "/_matrix/client/v3/sync", "/_matrix/client/{version}/sync"] {
+            assert_eq!(found(path), ["/sync"], "{path}");
+        }
+        assert_eq!(found("/_matrix/client/v1/sync"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn parameters_match_values_and_lose_to_literals() {
+        assert_eq!(found("/rooms/!a:b/state"), ["/rooms/{room_id}/state"]);
+        assert_eq!(found("/rooms/!a:b/else"), ["/rooms/{room_id}/{other}"]);
+        assert_eq!(found("/rooms//state"), Vec::<String>::new());
+        assert_eq!(found("/rules/a/b/c"), ["/rules/{*path}"]);
+    }
+}
