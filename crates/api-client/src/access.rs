@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::{RoomAlias, RoomId, UserId};
+use plexus_protocol::membership::Membership;
 use plexus_rooms::timeline::{self, Access};
-use plexus_rooms::{MembershipKind, Room, Rooms};
+use plexus_rooms::{Room, Rooms};
 use plexus_service::RoomResolver;
 
 /// 403 unless the user named in the path makes the request.
@@ -19,7 +20,7 @@ pub(crate) fn require_self(requester: &Requester, user: &UserId) -> Result<(), A
 /// The room; 403 unless the user is in it.
 pub(crate) async fn require_joined(rooms: &Rooms, room_id: &RoomId, user: &UserId) -> Result<Arc<Room>, ApiError> {
     let room = rooms.get(room_id).await?;
-    let joined = |room: &Arc<Room>| room.view().state.membership(user.as_str()) == Some(MembershipKind::Join);
+    let joined = |room: &Arc<Room>| room.view().state.membership(user.as_str()) == Some(Membership::Join);
     room.filter(joined).ok_or_else(|| not_in_room(user, room_id))
 }
 

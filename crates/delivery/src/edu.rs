@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
-use plexus_rooms::{MembershipKind, Room, Rooms};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, Rooms};
 use plexus_store::repo::bounds::BoundError;
 use plexus_store::{Database, DbError};
 use serde::Deserialize;
@@ -143,5 +144,5 @@ fn speaks_for(origin: &ServerName, user: &UserId) -> Result<(), EduError> {
 fn is_joined(room: &Room, user: &UserId) -> bool {
     let view = room.view();
     let member = view.state.get("m.room.member", user.as_str());
-    member.is_some_and(|member| member.membership == Some(MembershipKind::Join))
+    member.is_some_and(|member| member.membership == Some(Membership::Join))
 }

@@ -16,6 +16,7 @@ mod third_party_invite;
 
 use crate::{
     event::Pdu,
+    membership::Membership,
     power_levels::{LevelField, LevelsView, PowerLevel},
     rules::RoomVersionRules,
 };
@@ -120,50 +121,5 @@ impl RoomState<'_> {
     /// The membership of a user; `None` when there is no event, or it says nothing known.
     fn membership(&self, user: &str) -> Option<Membership> {
         Membership::of(&(self.state)("m.room.member", user)?)
-    }
-}
-
-/// The value of `membership` in `m.room.member`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Membership {
-    /// In the room.
-    Join,
-    /// Asked in.
-    Invite,
-    /// Left, removed, or declined.
-    Leave,
-    /// Kept out.
-    Ban,
-    /// Asking to be let in (room version 7 and later).
-    Knock,
-}
-
-impl Membership {
-    /// The membership of this name; `None` for an unknown one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "join" => Some(Self::Join),
-            "invite" => Some(Self::Invite),
-            "leave" => Some(Self::Leave),
-            "ban" => Some(Self::Ban),
-            "knock" => Some(Self::Knock),
-            _ => None,
-        }
-    }
-
-    /// Its name in events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Join => "join",
-            Self::Invite => "invite",
-            Self::Leave => "leave",
-            Self::Ban => "ban",
-            Self::Knock => "knock",
-        }
-    }
-
-    /// What a member event says; `None` when it says nothing known.
-    pub fn of(event: &Pdu) -> Option<Self> {
-        Self::from_name(event.content().get_str("membership")?)
     }
 }

@@ -1,6 +1,11 @@
-//! Who may see an event (Client-Server API, "Room History Visibility").
+//! Which events of a room a user may see
+//! ([Room History Visibility](https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility)).
+//!
+//! Synapse goes beyond the specification in one point: it shows users every end of their own invites and memberships. Here
+//! the rules decide, so a rejected invite is no part of the history if only members may see it; that the invite is gone,
+//! `/sync` says in any case.
 
-use crate::{auth::Membership, json::Object};
+use crate::{json::Object, membership::Membership};
 
 /// The value of `m.room.history_visibility`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -59,25 +64,18 @@ impl StateForUser {
     }
 }
 
-/// Whether a user may see an event. `before` and `after` are the room state around it; they differ for two kinds of event, a
-/// change of the visibility and a change of the user's own membership, and such an event is seen when either state allows it.
+/// Whether a user may see an event. `before` and `after` are the room state around it. They differ for two kinds of event: a
+/// change of the history visibility, and the user's own member events. Such an event is visible if either state allows it.
 ///
-/// A server takes the place of the user for whom most is allowed of its users.
+/// A server may see what at least one of its users may see.
 pub fn is_visible(before: StateForUser, after: StateForUser, joined_later: bool) -> bool {
-    before.allows(joined_later) || after.allows(joined_later) || is_own_departure(before, after)
-}
-
-/// Users always see that they are out, be it that their knock or invite to a room whose history they never could see
-/// has ended.
-fn is_own_departure(before: StateForUser, after: StateForUser) -> bool {
-    matches!(before.membership, Some(Membership::Join | Membership::Invite | Membership::Knock))
-        && matches!(after.membership, Some(Membership::Leave | Membership::Ban))
+    before.allows(joined_later) || after.allows(joined_later)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{HistoryVisibility as V, StateForUser, is_visible};
-    use crate::auth::Membership as M;
+    use crate::membership::Membership as M;
 
     fn at(visibility: V, membership: Option<M>) -> StateForUser {
         StateForUser { visibility, membership }
@@ -107,9 +105,11 @@ mod tests {
         assert!(is_visible(at(V::Joined, out), at(V::WorldReadable, out), false));
         assert!(is_visible(at(V::Joined, Some(M::Leave)), at(V::Joined, Some(M::Join)), false));
         assert!(is_visible(at(V::Joined, Some(M::Join)), at(V::Joined, Some(M::Ban)), false));
-        assert!(is_visible(at(V::Joined, Some(M::Invite)), at(V::Joined, Some(M::Leave)), false));
-        assert!(is_visible(at(V::Shared, Some(M::Knock)), at(V::Shared, Some(M::Leave)), false));
+        assert!(is_visible(at(V::Invited, Some(M::Invite)), at(V::Invited, Some(M::Leave)), false));
+        assert!(is_visible(at(V::Shared, Some(M::Invite)), at(V::Shared, Some(M::Leave)), true));
         assert!(!is_visible(at(V::Joined, out), at(V::Joined, Some(M::Invite)), false));
         assert!(!is_visible(at(V::Joined, Some(M::Ban)), at(V::Joined, Some(M::Leave)), false));
+        assert!(!is_visible(at(V::Joined, Some(M::Invite)), at(V::Joined, Some(M::Leave)), true));
+        assert!(!is_visible(at(V::Shared, Some(M::Knock)), at(V::Shared, Some(M::Leave)), false));
     }
 }

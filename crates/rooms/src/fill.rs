@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
 use plexus_store::repo::current_state::Delta;
-use plexus_store::repo::memberships::{Member, MembershipRow};
+use plexus_store::repo::memberships::{Member, RoomMembership};
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::rooms::Advance;
 use plexus_store::repo::state_snapshots::{self, Key};
@@ -16,8 +17,6 @@ use plexus_store::{Change, DbError, EventNid, Position, Tx, repo};
 
 use crate::model::current_state;
 use crate::model::current_state::CurrentState;
-use crate::model::membership_kind::MembershipKind;
-use crate::model::memberships::Membership;
 use crate::model::registry::{Rooms, Shared};
 use crate::model::room::{Room, RoomView};
 use crate::model::state_at;
@@ -132,7 +131,7 @@ impl Rooms {
     /// Waits, where part of the room's state is missing, for what a draft is judged by: the memberships of others.
     pub(crate) async fn know_enough(&self, room: &Room, draft: &Draft) -> Result<(), SendError> {
         let view = room.view();
-        let is_joined = || view.state.membership(draft.sender.as_str()) == Some(MembershipKind::Join);
+        let is_joined = || view.state.membership(draft.sender.as_str()) == Some(Membership::Join);
         let about_others =
             draft.event_type == "m.room.member" && draft.state_key.as_deref() != Some(draft.sender.as_str());
         match view.is_partial() && (about_others || !is_joined()) {
@@ -188,7 +187,7 @@ fn fill_some(
             position: joined_at,
             event_nid: Some(entry.nid),
             prev_event_nid: None,
-            membership: entry.membership.map(MembershipKind::code),
+            membership: entry.membership,
         });
     }
     let added = repo::current_state::fill(tx, &deltas)?;
@@ -201,11 +200,11 @@ fn fill_some(
             let position = if is_own { tx.next_position()? } else { joined_at };
             let (room_nid, event_nid) = (room.nid, entry.nid);
             let forgotten = shared.forgets(kind);
-            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
-            rows.push((Member { user_nid: lookups.user(tx, user)?, is_local: is_own }, row));
-            known.push((user.clone(), Membership { room: room_nid, kind, position, event_nid, forgotten }));
+            let membership = RoomMembership { room: room_nid, kind, position, event_nid, forgotten };
+            rows.push((Member { user_nid: lookups.user(tx, user)?, is_local: is_own }, membership));
+            known.push((user.clone(), membership));
             if is_own {
-                let joined = kind == MembershipKind::Join;
+                let joined = kind == Membership::Join;
                 let user = user.clone();
                 tx.announce(Change::Membership { user, room: room_nid, joined, was_joined: false, position });
             }

@@ -12,7 +12,6 @@ pub(crate) mod head;
 pub(crate) mod heroes;
 pub(crate) mod interner;
 pub(crate) mod load;
-pub(crate) mod membership_kind;
 pub(crate) mod memberships;
 pub(crate) mod nids;
 pub(crate) mod registry;

@@ -10,8 +10,9 @@ use plexus_base::Clock;
 use plexus_net::{Call, FederationClient};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
+use plexus_rooms::Rooms;
 use plexus_rooms::summary::{SpaceChild, is_in_one_of, told_children};
-use plexus_rooms::{MembershipKind, Rooms};
 use plexus_store::DbError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -177,7 +178,7 @@ impl RemoteRoomSummaries {
             return Ok(true);
         }
         if let Some(room) = self.rooms.get_readable(&summary.room_id).await?
-            && room.view().state.membership(user.as_str()) == Some(MembershipKind::Invite)
+            && room.view().state.membership(user.as_str()) == Some(Membership::Invite)
         {
             return Ok(true);
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use plexus_accounts::Deactivation;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
-use plexus_rooms::{Authority, Membership, MembershipChange, MembershipChanger, MembershipKind, Rooms};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Authority, MembershipChange, MembershipChanger, RoomMembership, Rooms};
 use plexus_store::{DbError, RoomNid};
 
 /// Deactivates users and takes them out of their rooms.
@@ -55,8 +56,8 @@ impl UserDeactivation {
 
     async fn try_to_leave_all(&self, user: &UserId) -> Result<(), DbError> {
         let of_user = self.rooms.memberships().of(user).await?;
-        let has_to_leave = |membership: &&Membership| {
-            matches!(membership.kind, MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock)
+        let has_to_leave = |membership: &&RoomMembership| {
+            matches!(membership.kind, Membership::Join | Membership::Invite | Membership::Knock)
         };
         for membership in of_user.iter().filter(has_to_leave) {
             self.leave(user, membership.room).await?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, UserId};
-use plexus_rooms::{ClientFormat, MembershipKind, Rooms};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{ClientFormat, Rooms};
 use plexus_store::{Database, DbError, Position};
 
 use crate::json::Members;
@@ -40,7 +41,7 @@ impl Notifications {
         let upto = from.unwrap_or_else(|| self.db.committed());
         let mut found: Vec<(RoomId, Notified)> = Vec::new();
         for membership in self.rooms.memberships().of(user).await?.iter() {
-            if membership.kind != MembershipKind::Join {
+            if membership.kind != Membership::Join {
                 continue;
             }
             let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { continue };

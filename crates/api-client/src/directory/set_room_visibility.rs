@@ -5,7 +5,8 @@ use std::sync::Arc;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
-use plexus_rooms::{MembershipKind, Rooms};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::Rooms;
 use plexus_store::{Database, repo};
 use serde::Deserialize;
 
@@ -35,7 +36,7 @@ pub async fn handle(
     let user = &requester.user_id;
     if !requester.is_admin {
         let view = room.view();
-        let joined = view.state.membership(user.as_str()) == Some(MembershipKind::Join);
+        let joined = view.state.membership(user.as_str()) == Some(Membership::Join);
         if !joined || view.power_levels.user(user) < view.power_levels.event("m.room.canonical_alias", true) {
             return Err(ApiError::forbidden(
                 "This server requires you to be a moderator in the room to edit its room list entry",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use plexus_http::{ApiError, AuthGuest, JsonBody, Query, State};
 use plexus_protocol::id::UserId;
-use plexus_rooms::{Membership, MembershipKind, Room, RoomView, Rooms, UserRooms, timeline};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, RoomMembership, RoomView, Rooms, UserRooms, timeline};
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
 use plexus_sync::SyncToken;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ impl Changes<'_> {
         for membership in self.memberships.iter() {
             if membership.position > self.from && self.is_encounter(membership).await? {
                 self.encounter(membership, &mut found).await?;
-            } else if membership.kind == MembershipKind::Join {
+            } else if membership.kind == Membership::Join {
                 stayed.push(membership.room);
             }
         }
@@ -81,22 +82,21 @@ impl Changes<'_> {
     }
 
     /// Whether the user came into a room since `from`, or left one, by a membership that is new.
-    async fn is_encounter(&self, membership: &Membership) -> Result<bool, DbError> {
+    async fn is_encounter(&self, membership: &RoomMembership) -> Result<bool, DbError> {
         let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { return Ok(false) };
         let before = timeline::state_event_at(&room, self.from, MEMBER, self.user.as_str()).await?;
-        let is_join =
-            |event: &plexus_rooms::TimelineEvent| MembershipKind::of(&event.pdu) == Some(MembershipKind::Join);
+        let is_join = |event: &plexus_rooms::TimelineEvent| Membership::of(&event.pdu) == Some(Membership::Join);
         if before.is_none_or(|event| !is_join(&event)) {
-            return Ok(membership.kind == MembershipKind::Join);
+            return Ok(membership.kind == Membership::Join);
         }
         let since = timeline::member_changes(&room, self.user, self.from, Position::MAX).await?;
         Ok(since.iter().any(|event| !is_join(event)))
     }
 
-    async fn encounter(&self, membership: &Membership, found: &mut Response) -> Result<(), DbError> {
+    async fn encounter(&self, membership: &RoomMembership, found: &mut Response) -> Result<(), DbError> {
         let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { return Ok(()) };
         match membership.kind {
-            MembershipKind::Join => found.changed.extend(joined(&room.view())),
+            Membership::Join => found.changed.extend(joined(&room.view())),
             _ => found.left.extend(joined(&room.view())),
         }
         Ok(())
@@ -120,9 +120,7 @@ impl Changes<'_> {
                 continue;
             }
             match room.view().state.membership(user.as_str()) {
-                Some(MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock) => {
-                    found.changed.insert(user)
-                }
+                Some(Membership::Join | Membership::Invite | Membership::Knock) => found.changed.insert(user),
                 _ => found.left.insert(user),
             };
         }
@@ -155,6 +153,6 @@ fn is_encrypted(room: &Arc<Room>) -> bool {
 fn joined(view: &RoomView) -> impl Iterator<Item = UserId> {
     view.state
         .of_type(MEMBER)
-        .filter(|entry| entry.membership == Some(MembershipKind::Join))
+        .filter(|entry| entry.membership == Some(Membership::Join))
         .filter_map(|entry| UserId::try_from(&*entry.state_key).ok())
 }

@@ -6,7 +6,8 @@ use plexus_base::Clock;
 use plexus_http::room_errors::send_error;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State};
 use plexus_protocol::id::RoomId;
-use plexus_rooms::{MembershipKind, Rooms, StateEntry, TimelineEvent, timeline};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Rooms, StateEntry, TimelineEvent, timeline};
 use plexus_service::event_json::{client_format, push_state};
 use serde::Deserialize;
 
@@ -42,7 +43,7 @@ pub async fn handle(
         state.into_iter().filter(|event| event.pdu.event_type() == "m.room.member").collect()
     };
     members.retain(|event| {
-        let membership = MembershipKind::of(&event.pdu).map(MembershipKind::as_str);
+        let membership = Membership::of(&event.pdu).map(Membership::as_str);
         request.membership.as_deref().is_none_or(|wanted| membership == Some(wanted))
             && request.not_membership.as_deref().is_none_or(|unwanted| membership != Some(unwanted))
     });

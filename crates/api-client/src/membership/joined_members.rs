@@ -6,7 +6,8 @@ use std::sync::Arc;
 use plexus_http::room_errors::send_error;
 use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use plexus_protocol::id::RoomId;
-use plexus_rooms::{MembershipKind, Rooms, StateEntry, timeline};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Rooms, StateEntry, timeline};
 use serde::Serialize;
 
 use crate::access::require_joined;
@@ -35,7 +36,7 @@ pub async fn handle(
     let entries: Vec<Arc<StateEntry>> = view
         .state
         .of_type("m.room.member")
-        .filter(|entry| entry.membership == Some(MembershipKind::Join))
+        .filter(|entry| entry.membership == Some(Membership::Join))
         .cloned()
         .collect();
     let joined = timeline::state_events(&room, &entries)

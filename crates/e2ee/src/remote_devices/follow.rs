@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plexus_protocol::id::UserId;
-use plexus_rooms::{MembershipKind, RoomView};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::RoomView;
 use plexus_store::repo::remote_devices as repo;
 use plexus_store::{DbError, RoomNid};
 
@@ -90,7 +91,7 @@ impl RemoteDevices {
             return Ok(());
         }
         let members = view.state.of_type("m.room.member");
-        let joined = members.filter(|entry| entry.membership == Some(MembershipKind::Join));
+        let joined = members.filter(|entry| entry.membership == Some(Membership::Join));
         let joined: Vec<UserId> = joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok()).collect();
         self.forget_those(&joined).await
     }

@@ -1,9 +1,11 @@
 //! Rule 5: `m.room.member`.
 
-use super::{AuthRejection, Membership, RoomState, require, third_party_invite};
+use super::{AuthRejection, RoomState, require, third_party_invite};
 use crate::{
     event::Pdu,
     id::UserId,
+    join_rule::JoinRule,
+    membership::Membership,
     power_levels::{LevelField, is_creator},
 };
 
@@ -58,7 +60,7 @@ fn check_join(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejec
         return Err(AuthRejection::Banned);
     }
     let invited_or_joined = matches!(change.target_membership, Some(Membership::Invite | Membership::Join));
-    match JoinRule::of(room) {
+    match join_rule(room) {
         // 5.3.4. Invite and knock.
         JoinRule::Invite | JoinRule::Knock if invited_or_joined => Ok(()),
         JoinRule::Invite | JoinRule::Knock => Err(AuthRejection::NotInvited),
@@ -68,8 +70,14 @@ fn check_join(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejec
         // 5.3.6. Public.
         JoinRule::Public => Ok(()),
         // 5.3.7. Otherwise, reject.
-        JoinRule::Other => Err(AuthRejection::JoinRuleClosed),
+        JoinRule::Private | JoinRule::Unknown => Err(AuthRejection::JoinRuleClosed),
     }
+}
+
+/// The room's join rule, as its version understands it.
+fn join_rule(room: &RoomState<'_>) -> JoinRule {
+    let event = (room.state)("m.room.join_rules", "");
+    JoinRule::of(event.as_ref().map(Pdu::content)).in_version(&room.rules.auth)
 }
 
 /// The one who may join before there are join rules: the sender of the create event, until version 10 `content.creator`;
@@ -148,7 +156,7 @@ fn check_ban(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthReject
 /// Rule 5.7.
 fn check_knock(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
     // 5.7.1. Join rule.
-    if !matches!(JoinRule::of(room), JoinRule::Knock | JoinRule::KnockRestricted) {
+    if !matches!(join_rule(room), JoinRule::Knock | JoinRule::KnockRestricted) {
         return Err(AuthRejection::KnockingNotAllowed);
     }
     // 5.7.2. Nobody knocks for another.
@@ -172,31 +180,4 @@ fn require_joined_sender(room: &RoomState<'_>, change: &Change<'_>) -> Result<()
 fn require_power_over_target(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
     let (sender, target) = (room.levels.user(change.sender), room.levels.user(change.target));
     if target < sender { Ok(()) } else { Err(AuthRejection::TargetTooPowerful { sender, target }) }
-}
-
-/// The join rule, as far as the room version knows it.
-enum JoinRule {
-    Public,
-    Invite,
-    Knock,
-    Restricted,
-    KnockRestricted,
-    Other,
-}
-
-impl JoinRule {
-    fn of(room: &RoomState<'_>) -> Self {
-        let auth = &room.rules.auth;
-        let event = (room.state)("m.room.join_rules", "");
-        // Without the event, or a value in it, the default is `invite`.
-        match event.as_ref().and_then(|event| event.content().get("join_rule")).map(|rule| rule.as_str()) {
-            None => Self::Invite,
-            Some(Some("public")) => Self::Public,
-            Some(Some("invite")) => Self::Invite,
-            Some(Some("knock")) if auth.knocking => Self::Knock,
-            Some(Some("restricted")) if auth.restricted_joins => Self::Restricted,
-            Some(Some("knock_restricted")) if auth.knock_restricted => Self::KnockRestricted,
-            Some(_) => Self::Other,
-        }
-    }
 }

@@ -11,9 +11,9 @@ use super::{
     numbers::NumberMap,
 };
 use crate::{
-    auth::Membership,
     event::Pdu,
     id::EventId,
+    membership::Membership,
     power_levels::{LevelsView, PowerLevel},
     rules::RoomVersionRules,
 };

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::{RoomAlias, UserId};
+use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, repo};
 
 use crate::actions::create::{CreateError, NewRoom, Preset, RoomCreator, RoomDefaults};
 use crate::actions::limits::Authority;
 use crate::actions::membership::{MembershipChange, MembershipChanger, MembershipError};
-use crate::model::current_state::JoinRule;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 
@@ -88,10 +89,10 @@ impl AutoJoin {
         };
         let view = room.view();
         let known = view.state.membership(user.as_str());
-        if known == Some(crate::MembershipKind::Join) {
+        if known == Some(Membership::Join) {
             return Ok(());
         }
-        if view.join_rule != JoinRule::Public && known != Some(crate::MembershipKind::Invite) {
+        if view.join_rule != JoinRule::Public && known != Some(Membership::Invite) {
             let host = self.settings.host.as_ref().ok_or(AutoJoinError::NoHost)?;
             self.members.invite(change(&room, host, user)).await?;
         }

@@ -14,6 +14,8 @@ use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
+use plexus_store::repo::memberships::RoomMembership;
 use plexus_store::{DbError, repo};
 use serde_json::value::RawValue;
 
@@ -21,8 +23,6 @@ use crate::actions::limits::{Authority, Counted, LimitError};
 use crate::actions::profile;
 use crate::actions::upgrade::successor;
 use crate::fill;
-use crate::model::membership_kind::MembershipKind;
-use crate::model::memberships::Membership;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::receive::{Accepted, PduReceiver, ReceiveError};
@@ -146,7 +146,7 @@ impl MembershipChanger {
     /// `target` joins; it is also the sender. `guest`: the user is a guest.
     pub async fn join(&self, change: MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
         let room = self.room_here(&change.room_id).await?;
-        if room.as_ref().is_some_and(|room| membership_in(room, &change.target) == Some(MembershipKind::Join)) {
+        if room.as_ref().is_some_and(|room| membership_in(room, &change.target) == Some(Membership::Join)) {
             // A change of the name or avatar in the room.
             return self.enter(room, &change, guest).await;
         }
@@ -181,7 +181,7 @@ impl MembershipChanger {
         if guest {
             let room = self.rooms.get(&change.room_id).await?;
             let membership = room.and_then(|room| membership_in(&room, &change.target));
-            if membership != Some(MembershipKind::Invite) {
+            if membership != Some(Membership::Invite) {
                 return Err(MembershipError::GuestsForbidden);
             }
         }
@@ -200,10 +200,10 @@ impl MembershipChanger {
         change: &MembershipChange,
         guest: bool,
     ) -> Result<Sent, MembershipError> {
-        if membership_in(room, &change.target) != Some(MembershipKind::Join) {
+        if membership_in(room, &change.target) != Some(Membership::Join) {
             self.rooms.full_state(room).await?;
         }
-        let is_joined = membership_in(room, &change.target) == Some(MembershipKind::Join);
+        let is_joined = membership_in(room, &change.target) == Some(Membership::Join);
         if guest && !is_joined && !room.view().guests_can_join {
             return Err(MembershipError::GuestsForbidden);
         }
@@ -235,7 +235,7 @@ impl MembershipChanger {
     ) -> Option<Result<Sent, MembershipError>> {
         let view = room.view();
         let partial = fill::unfinished(&view)?;
-        if view.state.membership(change.target.as_str()) == Some(MembershipKind::Join) {
+        if view.state.membership(change.target.as_str()) == Some(Membership::Join) {
             return None;
         }
         if guest && !view.guests_can_join {
@@ -278,7 +278,7 @@ impl MembershipChanger {
     async fn invite_with(&self, change: &MembershipChange, decided: &Object) -> Result<Sent, MembershipError> {
         let room = self.room(&change.room_id).await?;
         self.rooms.full_state(&room).await?;
-        if membership_in(&room, &change.target) == Some(MembershipKind::Ban) {
+        if membership_in(&room, &change.target) == Some(Membership::Ban) {
             return Err(MembershipError::Banned);
         }
         let limits = &self.rooms.limits;
@@ -308,7 +308,7 @@ impl MembershipChanger {
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.rooms.get(&change.room_id).await?;
         let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
-        let waits = matches!(membership, Some(MembershipKind::Invite | MembershipKind::Knock));
+        let waits = matches!(membership, Some(Membership::Invite | Membership::Knock));
         if room.is_none_or(|room| is_elsewhere(&room)) {
             match self.take_back_join(&change).await {
                 Ok(Some(left)) => return Ok(left),
@@ -340,11 +340,11 @@ impl MembershipChanger {
     pub async fn kick(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.whole_room(&change.room_id).await?;
         match room.view().state.membership(change.target.as_str()) {
-            Some(MembershipKind::Join | MembershipKind::Invite | MembershipKind::Knock) => {
+            Some(Membership::Join | Membership::Invite | Membership::Knock) => {
                 self.set(&room, &change, "leave", None, &Object::new()).await
             }
-            Some(MembershipKind::Ban) => Err(MembershipError::Banned),
-            Some(MembershipKind::Leave) | None => Err(MembershipError::TargetNotInRoom),
+            Some(Membership::Ban) => Err(MembershipError::Banned),
+            Some(Membership::Leave) | None => Err(MembershipError::TargetNotInRoom),
         }
     }
 
@@ -357,7 +357,7 @@ impl MembershipChanger {
     /// `sender` lifts the ban of `target`.
     pub async fn unban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.whole_room(&change.room_id).await?;
-        if room.view().state.membership(change.target.as_str()) != Some(MembershipKind::Ban) {
+        if room.view().state.membership(change.target.as_str()) != Some(Membership::Ban) {
             return Err(MembershipError::NotBanned);
         }
         self.set(&room, &change, "leave", None, &Object::new()).await
@@ -366,7 +366,7 @@ impl MembershipChanger {
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
     pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.whole_room(&change.room_id).await?;
-        if matches!(room.view().state.membership(change.target.as_str()), None | Some(MembershipKind::Leave)) {
+        if matches!(room.view().state.membership(change.target.as_str()), None | Some(Membership::Leave)) {
             return Err(MembershipError::TargetNotInRoom);
         }
         self.set(&room, &change, "leave", None, &Object::new()).await
@@ -383,7 +383,7 @@ impl MembershipChanger {
         if !forgotten {
             return Err(MembershipError::StillInRoom);
         }
-        self.rooms.memberships().apply(user, Membership { forgotten: true, ..known });
+        self.rooms.memberships().apply(user, RoomMembership { forgotten: true, ..known });
         Ok(())
     }
 
@@ -532,7 +532,7 @@ fn decided_for(guest: bool) -> Object {
     if guest { Object::from([("kind", "guest")]) } else { Object::new() }
 }
 
-fn membership_in(room: &Room, user: &UserId) -> Option<MembershipKind> {
+fn membership_in(room: &Room, user: &UserId) -> Option<Membership> {
     room.view().state.membership(user.as_str())
 }
 

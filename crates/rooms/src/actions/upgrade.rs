@@ -13,11 +13,11 @@ use std::sync::Arc;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::power_levels::{PowerLevel, with_integer_levels};
 use plexus_protocol::rules::RoomVersion;
 
 use crate::actions::create::{CreateError, RoomCreator};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::write::build::{Built, Draft};
@@ -73,7 +73,7 @@ async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Re
 fn may_replace(room: &Room, sender: &UserId) -> Result<(), SendError> {
     let view = room.view();
     let (has, needs) = (view.power_levels.user(sender), view.power_levels.event("m.room.tombstone", true));
-    if view.state.membership(sender.as_str()) == Some(MembershipKind::Join) && has >= needs {
+    if view.state.membership(sender.as_str()) == Some(Membership::Join) && has >= needs {
         return Ok(());
     }
     Err(SendError::Forbidden(AuthRejection::InsufficientPower { has, needs }))

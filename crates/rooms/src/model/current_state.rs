@@ -6,13 +6,14 @@ use std::sync::Arc;
 use plexus_protocol::acl::ServerAcl;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::join_rule::JoinRule;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
-pub use plexus_protocol::visibility::HistoryVisibility;
+use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::EventNid;
 
 use crate::model::heroes;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::servers::Servers;
 use crate::model::sorted::SortedSet;
 use crate::model::state_map::{StateEntry, StateMap};
@@ -49,7 +50,7 @@ pub struct CurrentState {
 impl CurrentState {
     /// Derives the join rule, history visibility, guest access and server ACL anew.
     pub(crate) fn derive_settings(&mut self) {
-        self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", ""));
+        self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", "").map(Pdu::content));
         self.history_visibility =
             HistoryVisibility::of(self.event_in_memory("m.room.history_visibility", "").map(Pdu::content));
         self.guests_can_join = self.content_str("m.room.guest_access", "guest_access") == Some("can_join");
@@ -95,52 +96,6 @@ impl CurrentState {
     }
 }
 
-/// How users get into the room, `m.room.join_rules`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum JoinRule {
-    /// Anybody.
-    Public,
-    /// By invitation.
-    #[default]
-    Invite,
-    /// By invitation, for which anybody can knock.
-    Knock,
-    /// Invited users and members of the rooms in `allow`.
-    Restricted,
-    /// As restricted, and anybody can knock.
-    KnockRestricted,
-    /// Nobody who is not invited (never given a meaning).
-    Private,
-}
-
-impl JoinRule {
-    /// Reads the event's `join_rule`; a room without one is `invite`.
-    #[must_use]
-    pub fn of(pdu: Option<&Pdu>) -> Self {
-        match pdu.and_then(|pdu| pdu.content().get("join_rule")).and_then(|value| value.as_str()) {
-            Some("public") => Self::Public,
-            Some("knock") => Self::Knock,
-            Some("restricted") => Self::Restricted,
-            Some("knock_restricted") => Self::KnockRestricted,
-            Some("private") => Self::Private,
-            _ => Self::Invite,
-        }
-    }
-
-    /// The value of `join_rule`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Invite => "invite",
-            Self::Knock => "knock",
-            Self::Restricted => "restricted",
-            Self::KnockRestricted => "knock_restricted",
-            Self::Private => "private",
-        }
-    }
-}
-
 /// What is derived from a state. The events it is derived from are in memory.
 pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
     let power_levels = power_levels(version, &state);
@@ -149,7 +104,7 @@ pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: 
     let (mut joined_count, mut invited_count) = (0, 0);
     for entry in state.of_type("m.room.member") {
         match entry.membership {
-            Some(MembershipKind::Join) => {
+            Some(Membership::Join) => {
                 joined_count += 1;
                 if let Ok(user) = UserId::try_from(&*entry.state_key) {
                     servers.add(user.server_name());
@@ -158,7 +113,7 @@ pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: 
                     }
                 }
             }
-            Some(MembershipKind::Invite) => invited_count += 1,
+            Some(Membership::Invite) => invited_count += 1,
             _ => {}
         }
     }
@@ -210,14 +165,14 @@ impl StateChange {
     }
 
     /// The membership that changes with it: whose, to what, by which event. Who drops out of the state has left.
-    pub fn membership(&self) -> Option<(UserId, MembershipKind, EventNid)> {
+    pub fn membership(&self) -> Option<(UserId, Membership, EventNid)> {
         if &*self.event_type != "m.room.member" {
             return None;
         }
         let user = UserId::try_from(&*self.state_key).ok()?;
         match &self.entry {
             Some(entry) => Some((user, entry.membership?, entry.nid)),
-            None => Some((user, MembershipKind::Leave, self.replaced?)),
+            None => Some((user, Membership::Leave, self.replaced?)),
         }
     }
 }
@@ -262,16 +217,16 @@ pub(crate) fn with_changes<'a>(
 fn count(
     current: &mut CurrentState,
     user: &str,
-    before: Option<MembershipKind>,
-    after: Option<MembershipKind>,
+    before: Option<Membership>,
+    after: Option<Membership>,
     server_name: &str,
 ) {
-    let is = |kind: Option<MembershipKind>, wanted| u64::from(kind == Some(wanted));
-    current.joined_count += is(after, MembershipKind::Join);
-    current.joined_count -= is(before, MembershipKind::Join);
-    current.invited_count += is(after, MembershipKind::Invite);
-    current.invited_count -= is(before, MembershipKind::Invite);
-    let (was_in, is_in) = (before == Some(MembershipKind::Join), after == Some(MembershipKind::Join));
+    let is = |kind: Option<Membership>, wanted| u64::from(kind == Some(wanted));
+    current.joined_count += is(after, Membership::Join);
+    current.joined_count -= is(before, Membership::Join);
+    current.invited_count += is(after, Membership::Invite);
+    current.invited_count -= is(before, Membership::Invite);
+    let (was_in, is_in) = (before == Some(Membership::Join), after == Some(Membership::Join));
     let Ok(user) = UserId::try_from(user) else { return };
     if was_in == is_in {
         return;

@@ -1,15 +1,15 @@
 //! Who a room without a name is named after (client-server API, room summary).
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
 
-use crate::model::membership_kind::MembershipKind;
 use crate::model::state_map::StateMap;
 
 const HEROES: usize = 5;
 
 /// Up to five members other than `user`: joined and invited first, when there are none those who left or were banned.
 pub(crate) fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
-    let others = |kinds: &'static [MembershipKind]| {
+    let others = |kinds: &'static [Membership]| {
         state
             .of_type("m.room.member")
             .filter(|entry| entry.membership.is_some_and(|kind| kinds.contains(&kind)))
@@ -18,6 +18,6 @@ pub(crate) fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
             .take(HEROES)
             .collect::<Vec<_>>()
     };
-    let present = others(&[MembershipKind::Join, MembershipKind::Invite]);
-    if present.is_empty() { others(&[MembershipKind::Leave, MembershipKind::Ban]) } else { present }
+    let present = others(&[Membership::Join, Membership::Invite]);
+    if present.is_empty() { others(&[Membership::Leave, Membership::Ban]) } else { present }
 }

@@ -16,7 +16,6 @@ use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, repo};
 
 use crate::model::gaps::Gaps;
 use crate::model::graph_tip::{Extremity, Tip};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::room::RoomView;
 use crate::model::state_map::{StateEntry, StateMap};
 use crate::model::timeline_event::TimelineEvent;
@@ -161,8 +160,7 @@ fn state(
                 new
             }
         };
-        let membership = row.membership.and_then(MembershipKind::from_code);
-        let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, membership);
+        let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, row.membership);
         if let Some(event) = events.get(&row.event_nid) {
             entry.remember(event, as_of);
         } else if entry.keeps() && DECISIVE.contains(&&*entry.event_type) {

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
-use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
+use plexus_protocol::membership::Membership;
+use plexus_store::repo::memberships::RoomMembership;
+use plexus_store::{Database, DbError, RoomNid, Tx, repo};
 use tokio::sync::watch;
 
-use crate::model::membership_kind::MembershipKind;
 use crate::model::sorted::SortedSet;
 
 /// How many users' rooms are kept in memory.
@@ -19,51 +20,36 @@ const FEW_USERS: usize = 16;
 /// How many users one query asks about.
 const USERS_AT_ONCE: usize = 500;
 
-/// A user's membership of one room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Membership {
-    /// The room.
-    pub room: RoomNid,
-    /// What it is now.
-    pub kind: MembershipKind,
-    /// When it became so: the position of the member event.
-    pub position: Position,
-    /// The member event.
-    pub event_nid: EventNid,
-    /// Whether the user, having left, has forgotten the room.
-    pub forgotten: bool,
-}
-
 /// All rooms of one user; clones share structure.
 #[derive(Clone, Debug, Default)]
 pub struct UserRooms {
-    rooms: SortedSet<Membership>,
+    rooms: SortedSet<RoomMembership>,
 }
 
 impl UserRooms {
     /// The membership of one room.
     #[must_use]
-    pub fn get(&self, room: RoomNid) -> Option<&Membership> {
+    pub fn get(&self, room: RoomNid) -> Option<&RoomMembership> {
         self.rooms.find(|membership| membership.room.cmp(&room))
     }
 
     /// All memberships, in order of room number.
-    pub fn iter(&self) -> impl Iterator<Item = &Membership> + Clone {
+    pub fn iter(&self) -> impl Iterator<Item = &RoomMembership> + Clone {
         self.rooms.iter()
     }
 
     /// The rooms the user is joined to.
     pub fn joined(&self) -> impl Iterator<Item = RoomNid> + Clone {
-        self.iter().filter(|it| it.kind == MembershipKind::Join).map(|it| it.room)
+        self.iter().filter(|it| it.kind == Membership::Join).map(|it| it.room)
     }
 
     /// The rooms that both users are joined to.
     pub fn shared_with<'r>(&'r self, other: &'r UserRooms) -> impl Iterator<Item = RoomNid> + 'r {
-        other.joined().filter(|room| self.get(*room).is_some_and(|own| own.kind == MembershipKind::Join))
+        other.joined().filter(|room| self.get(*room).is_some_and(|own| own.kind == Membership::Join))
     }
 
     /// Takes over a change unless something newer is known already.
-    fn apply(&mut self, change: Membership) {
+    fn apply(&mut self, change: RoomMembership) {
         if self.get(change.room).is_none_or(|known| known.position <= change.position) {
             self.rooms.insert(change, |other| other.room.cmp(&change.room));
         }
@@ -73,7 +59,7 @@ impl UserRooms {
 enum Slot {
     /// Being read; what commits meanwhile is applied afterwards.
     Loading {
-        changes: Vec<Membership>,
+        changes: Vec<RoomMembership>,
         done: watch::Receiver<()>,
     },
     Loaded {
@@ -168,7 +154,7 @@ impl Memberships {
     }
 
     /// Takes over a committed change.
-    pub(crate) fn apply(&self, user: &UserId, change: Membership) {
+    pub(crate) fn apply(&self, user: &UserId, change: RoomMembership) {
         match self.users.lock().get_mut(user) {
             Some(Slot::Loaded { rooms, .. }) => rooms.apply(change),
             Some(Slot::Loading { changes, .. }) => changes.push(change),
@@ -179,19 +165,9 @@ impl Memberships {
     async fn load(&self, user: &UserId) -> Result<UserRooms, DbError> {
         let mut abandoned = Abandoned { users: &self.users, user: Some(user) };
         let key = user.clone();
-        let rows = self.db.read(move |tx| repo::memberships::of_user(tx, &key)).await?;
+        let stored = self.db.read(move |tx| repo::memberships::of_user(tx, &key)).await?;
         let mut rooms = UserRooms::default();
-        for row in rows {
-            if let Some(kind) = MembershipKind::from_code(row.kind) {
-                rooms.apply(Membership {
-                    room: row.room_nid,
-                    kind,
-                    position: row.position,
-                    event_nid: row.event_nid,
-                    forgotten: row.forgotten,
-                });
-            }
-        }
+        stored.into_iter().for_each(|membership| rooms.apply(membership));
         abandoned.user = None;
         let mut users = self.users.lock();
         if let Some(Slot::Loading { changes, .. }) = users.remove(user) {

@@ -13,6 +13,7 @@ use plexus_base::{Clock, Random};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
@@ -24,7 +25,6 @@ use crate::actions::limits::MembershipLimits;
 use crate::model::event_cache::EventCache;
 use crate::model::interner::Interner;
 use crate::model::load;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::memberships::Memberships;
 use crate::model::nids::Nids;
 use crate::model::room::{Room, RoomView};
@@ -111,8 +111,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Whether a user with this membership forgets the room at once.
-    pub fn forgets(&self, kind: MembershipKind) -> bool {
-        self.forget_on_leave && matches!(kind, MembershipKind::Leave | MembershipKind::Ban)
+    pub fn forgets(&self, kind: Membership) -> bool {
+        self.forget_on_leave && matches!(kind, Membership::Leave | Membership::Ban)
     }
 }
 

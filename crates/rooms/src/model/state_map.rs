@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use plexus_protocol::event::Pdu;
+use plexus_protocol::membership::Membership;
 use plexus_store::EventNid;
 
-use crate::model::membership_kind::MembershipKind;
 use crate::model::sorted::SortedSet;
 use crate::model::timeline_event::TimelineEvent;
 
@@ -27,7 +27,7 @@ pub struct StateEntry {
     /// The event.
     pub nid: EventNid,
     /// For an `m.room.member` event its `membership`.
-    pub membership: Option<MembershipKind>,
+    pub membership: Option<Membership>,
     pdu: OnceLock<Pdu>,
     memory: Mutex<InMemory>,
 }
@@ -66,7 +66,7 @@ impl StateEntry {
     /// An entry for an event that is in memory, or is not committed yet and somebody keeps it until it is.
     #[must_use]
     pub(crate) fn of(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
-        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(&event.pdu)).flatten();
+        let membership = (&*event_type == "m.room.member").then(|| Membership::of(&event.pdu)).flatten();
         let entry = Self::stored(event_type, state_key, event.nid, membership);
         entry.remember_content(event);
         entry
@@ -86,7 +86,7 @@ impl StateEntry {
         event_type: Arc<str>,
         state_key: Arc<str>,
         nid: EventNid,
-        membership: Option<MembershipKind>,
+        membership: Option<Membership>,
     ) -> Self {
         Self { event_type, state_key, nid, membership, pdu: OnceLock::new(), memory: Mutex::default() }
     }
@@ -222,7 +222,7 @@ impl StateMap {
 
     /// The membership of a user in this state, `None` when there is no member event.
     #[must_use]
-    pub fn membership(&self, user: &str) -> Option<MembershipKind> {
+    pub fn membership(&self, user: &str) -> Option<Membership> {
         self.get("m.room.member", user).and_then(|entry| entry.membership)
     }
 }

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use plexus_protocol::id::ServerName;
+use plexus_protocol::membership::Membership;
 use plexus_store::DbError;
 use serde::{Deserialize, Serialize};
 
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::read::summary::{RoomSummary, published_rooms};
@@ -118,7 +118,7 @@ pub fn servers_in(room: &Room, own: &ServerName) -> Vec<ServerName> {
     let view = room.view();
     let mut users: HashMap<&str, u64> = HashMap::new();
     let members = view.state.of_type("m.room.member");
-    for member in members.filter(|entry| entry.membership == Some(MembershipKind::Join)) {
+    for member in members.filter(|entry| entry.membership == Some(Membership::Join)) {
         if let Some((_, server)) = member.state_key.split_once(':')
             && server != own.as_str()
         {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use plexus_protocol::event::client;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::{Object, Value};
+use plexus_protocol::membership::Membership;
+use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::{DbError, repo};
 use serde::Serialize;
 
 use crate::model::current_state::SPACE;
-use crate::model::current_state::{HistoryVisibility, JoinRule};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::memberships::UserRooms;
 use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
@@ -153,7 +154,7 @@ pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) ->
         return Ok(true);
     }
     let Some(user) = user else { return Ok(false) };
-    if matches!(view.state.membership(user.as_str()), Some(MembershipKind::Join | MembershipKind::Invite)) {
+    if matches!(view.state.membership(user.as_str()), Some(Membership::Join | Membership::Invite)) {
         return Ok(true);
     }
     let allowed = allowed_rooms(&view);
@@ -167,7 +168,7 @@ pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) ->
 pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> Result<bool, DbError> {
     for id in ids {
         if let Some(room) = rooms.get_readable(id).await?
-            && joined.get(room.nid).is_some_and(|membership| membership.kind == MembershipKind::Join)
+            && joined.get(room.nid).is_some_and(|membership| membership.kind == Membership::Join)
         {
             return Ok(true);
         }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::{Object, Value};
+use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::repo::profiles::longest;
 use plexus_store::repo::user_directory::{self, Profile, Scope, StaleMembership};
 use plexus_store::words::words;
 use plexus_store::{DbError, RoomNid, Tx};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::model::current_state::{CurrentState, HistoryVisibility, JoinRule};
+use crate::model::current_state::CurrentState;
 use crate::model::registry::Rooms;
 
 /// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.

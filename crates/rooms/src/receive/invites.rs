@@ -3,10 +3,10 @@
 use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Value;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::power_levels::PowerLevels;
 
 use super::{PduReceiver, ReceiveError};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::room::Room;
 use crate::read::stripped::{self, StrippedState};
 
@@ -27,7 +27,7 @@ impl PduReceiver {
         let ours = ours.filter(|user| user.server_name() == rooms.server_name.as_str());
         let Some(ours) = ours else { return Err(ReceiveError::NotAnInvite) };
         if invite.event_type() != "m.room.member"
-            || MembershipKind::of(&invite) != Some(MembershipKind::Invite)
+            || Membership::of(&invite) != Some(Membership::Invite)
             || invite.sender().server_name() != origin.as_str()
         {
             return Err(ReceiveError::NotAnInvite);
@@ -60,8 +60,8 @@ impl PduReceiver {
 pub(crate) fn may_end(waiting: &Pdu, end: &Pdu) -> bool {
     let sender = end.sender();
     let is_own = end.state_key() == Some(sender.as_str());
-    let is_inviters = MembershipKind::of(waiting) == Some(MembershipKind::Invite)
-        && sender.server_name() == waiting.sender().server_name();
+    let is_inviters =
+        Membership::of(waiting) == Some(Membership::Invite) && sender.server_name() == waiting.sender().server_name();
     end.auth_events().contains(waiting.event_id()) && (is_own || is_inviters || has_power_to_end(waiting, end))
 }
 
@@ -77,8 +77,8 @@ fn has_power_to_end(waiting: &Pdu, end: &Pdu) -> bool {
     let creators = sender.into_iter().chain(named.into_iter().flatten().filter_map(Value::as_str));
     let creators: Vec<UserId> = creators.filter_map(|creator| UserId::try_from(creator).ok()).collect();
     let levels = PowerLevels::new(waiting.rules(), &creators, Some(content_of_levels));
-    let needed = match MembershipKind::of(end) {
-        Some(MembershipKind::Ban) => levels.ban(),
+    let needed = match Membership::of(end) {
+        Some(Membership::Ban) => levels.ban(),
         _ => levels.kick(),
     };
     levels.user(end.sender()) >= needed
@@ -89,7 +89,7 @@ fn has_power_to_end(waiting: &Pdu, end: &Pdu) -> bool {
 pub(crate) fn is_end_of_invite(room: &Room, pdu: &Pdu) -> bool {
     let view = room.view();
     let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { return false };
-    let waits = matches!(view.state.membership(user), Some(MembershipKind::Invite | MembershipKind::Knock));
-    let ends = matches!(MembershipKind::of(pdu), Some(MembershipKind::Leave | MembershipKind::Ban));
+    let waits = matches!(view.state.membership(user), Some(Membership::Invite | Membership::Knock));
+    let ends = matches!(Membership::of(pdu), Some(Membership::Leave | Membership::Ban));
     view.is_out_of_band() && waits && ends
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::membership::Membership;
 
 use super::backfill::ways_back;
 use super::{PduReceiver, ReceiveError};
 use crate::model::direction::Direction;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::room::{Room, RoomView};
 use crate::model::timeline_event::TimelineEvent;
 use crate::peers::NearEvent;
@@ -157,6 +157,5 @@ async fn shown(
 /// Whether the user sees what was said before this server came into the room.
 fn shows_the_past(view: &RoomView, user: &UserId) -> bool {
     let visibility = view.content_str("m.room.history_visibility", "history_visibility").unwrap_or("shared");
-    view.state.membership(user.as_str()) == Some(MembershipKind::Join)
-        && matches!(visibility, "shared" | "world_readable")
+    view.state.membership(user.as_str()) == Some(Membership::Join) && matches!(visibility, "shared" | "world_readable")
 }

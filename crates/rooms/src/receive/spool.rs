@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::EventNid;
 use plexus_store::repo::events::Verdict;
 use tempfile::SpooledTempFile;
 
-use crate::model::membership_kind::MembershipKind;
 use crate::model::state_map::StateEntry;
 use crate::write::outliers::create_of;
 
@@ -53,7 +53,7 @@ struct Spooled {
 struct Sets {
     event_type: Arc<str>,
     state_key: Arc<str>,
-    membership: Option<MembershipKind>,
+    membership: Option<Membership>,
 }
 
 impl Spool {
@@ -121,7 +121,7 @@ impl Spool {
                 event_type
             }
         };
-        let membership = (&*event_type == "m.room.member").then(|| MembershipKind::of(pdu)).flatten();
+        let membership = (&*event_type == "m.room.member").then(|| Membership::of(pdu)).flatten();
         Some(Sets { event_type, state_key, membership })
     }
 

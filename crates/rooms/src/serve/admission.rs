@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::{RoomId, ServerName};
+use plexus_protocol::visibility::HistoryVisibility;
 
 use super::ServeError;
-use crate::model::current_state::HistoryVisibility;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 

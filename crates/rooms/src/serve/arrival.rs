@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use plexus_protocol::event::{Pdu, PduError, sign};
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::membership::Membership;
 use plexus_store::repo::events::{Known, Verdict};
 
 use super::admission::for_stranger;
 use super::{ServeError, handshake};
 use crate::actions::membership::restricted;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::receive::{Accepted, PduReceiver, ReceiveError};
@@ -60,24 +60,20 @@ pub enum ArrivalError {
 
 /// `PUT /send_join/{roomId}/{eventId}`
 pub async fn join(receiver: &PduReceiver, arrival: Arrival<'_>) -> Result<Arrived, ArrivalError> {
-    arrive(receiver, arrival, MembershipKind::Join).await
+    arrive(receiver, arrival, Membership::Join).await
 }
 
 /// `PUT /send_leave/{roomId}/{eventId}`
 pub async fn leave(receiver: &PduReceiver, arrival: Arrival<'_>) -> Result<Arrived, ArrivalError> {
-    arrive(receiver, arrival, MembershipKind::Leave).await
+    arrive(receiver, arrival, Membership::Leave).await
 }
 
 /// `PUT /send_knock/{roomId}/{eventId}`
 pub async fn knock(receiver: &PduReceiver, arrival: Arrival<'_>) -> Result<Arrived, ArrivalError> {
-    arrive(receiver, arrival, MembershipKind::Knock).await
+    arrive(receiver, arrival, Membership::Knock).await
 }
 
-async fn arrive(
-    receiver: &PduReceiver,
-    arrival: Arrival<'_>,
-    membership: MembershipKind,
-) -> Result<Arrived, ArrivalError> {
+async fn arrive(receiver: &PduReceiver, arrival: Arrival<'_>, membership: Membership) -> Result<Arrived, ArrivalError> {
     let Arrival { origin, room_id, event_id, json } = arrival;
     let rooms = &receiver.rooms;
     let room = for_stranger(rooms, origin, room_id).await?;
@@ -102,14 +98,14 @@ async fn verdict_so_far(rooms: &Rooms, room: &Room, event_id: &EventId) -> Resul
 }
 
 /// What the specification lists under `PUT /send_join` and its kin.
-fn check_fits(pdu: &Pdu, arrival: &Arrival<'_>, membership: MembershipKind) -> Result<(), ArrivalError> {
+fn check_fits(pdu: &Pdu, arrival: &Arrival<'_>, membership: Membership) -> Result<(), ArrivalError> {
     let unfit = if pdu.room_id() != arrival.room_id {
         "the event is of another room"
     } else if pdu.event_id() != arrival.event_id {
         "the event has another id"
     } else if pdu.event_type() != "m.room.member" {
         "the event is not of type m.room.member"
-    } else if MembershipKind::of(pdu) != Some(membership) {
+    } else if Membership::of(pdu) != Some(membership) {
         "the event is of another membership"
     } else if pdu.sender().server_name() != arrival.origin.as_str() {
         "the sender is not on your server"
@@ -131,8 +127,8 @@ async fn accept(
     pdu: &Pdu,
 ) -> Result<bool, ArrivalError> {
     let limits = &receiver.rooms.limits;
-    let is_joined = room.view().state.membership(pdu.sender().as_str()) == Some(MembershipKind::Join);
-    let is_new_join = MembershipKind::of(pdu) == Some(MembershipKind::Join) && !is_joined;
+    let is_joined = room.view().state.membership(pdu.sender().as_str()) == Some(Membership::Join);
+    let is_new_join = Membership::of(pdu) == Some(Membership::Join) && !is_joined;
     let counted = is_new_join.then(|| limits.join_of_room(&room.id)).transpose().map_err(ServeError::from)?;
     let accepted = receiver.accept(origin, room, pdu.clone()).await?;
     let allowed = !matches!(accepted, Accepted::SoftFailed | Accepted::Rejected);
@@ -147,7 +143,7 @@ async fn accept(
 /// anybody has to.
 async fn vouched(rooms: &Rooms, room: &Room, pdu: Pdu) -> Result<Pdu, ArrivalError> {
     let Some(named) = pdu.content().get("join_authorised_via_users_server") else { return Ok(pdu) };
-    if MembershipKind::of(&pdu) != Some(MembershipKind::Join) || !pdu.rules().auth.restricted_joins {
+    if Membership::of(&pdu) != Some(Membership::Join) || !pdu.rules().auth.restricted_joins {
         return Ok(pdu);
     }
     let refused = |problem| ArrivalError::from(ServeError::NotAnAuthoriser(problem));

@@ -3,12 +3,12 @@
 
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 
 use super::ServeError;
 use super::admission::for_stranger;
 use crate::actions::membership::restricted;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::read::summary;
@@ -97,7 +97,7 @@ pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Res
             all_known = false;
             continue;
         };
-        if allowed.state.membership(user.as_str()) == Some(MembershipKind::Join) {
+        if allowed.state.membership(user.as_str()) == Some(Membership::Join) {
             return restricted::can_authorise(&view).map(Some).ok_or(ServeError::UnableToGrantJoin);
         }
         all_known &= !allowed.is_partial();

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::{RoomId, ServerName};
+use plexus_protocol::join_rule::JoinRule;
+use plexus_protocol::membership::Membership;
+use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::DbError;
 
 use super::ServeError;
-use crate::model::current_state::{HistoryVisibility, JoinRule};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::read::summary::{self, SpaceChild};
@@ -67,7 +68,7 @@ async fn is_accessible(rooms: &Rooms, room: &Room, origin: &ServerName) -> Resul
         return Ok(true);
     }
     let invited = |entry: &&Arc<crate::StateEntry>| {
-        entry.membership == Some(MembershipKind::Invite)
+        entry.membership == Some(Membership::Invite)
             && entry.state_key.split_once(':').is_some_and(|(_, server)| server == origin.as_str())
     };
     if view.state.of_type("m.room.member").any(|entry| invited(&entry)) {

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use plexus_protocol::auth::Membership;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::membership::Membership;
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser};
 use plexus_store::repo::event_graph;
 use plexus_store::repo::interned::{find_state_key, find_state_keys, find_type};
@@ -12,7 +12,6 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::answer::{Found, parse};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::room::Room;
 use crate::model::state_at::snapshot_behind;
 use crate::model::stored_events;
@@ -26,7 +25,7 @@ pub(super) struct Onlooker {
     /// Keys of the state that matter, once they are looked up.
     keys: Option<Keys>,
     visibilities: HashMap<EventNid, HistoryVisibility>,
-    memberships: HashMap<EventNid, Option<MembershipKind>>,
+    memberships: HashMap<EventNid, Option<Membership>>,
     states: HashMap<SnapshotNid, StateForUser>,
 }
 
@@ -63,7 +62,7 @@ impl Onlooker {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(false) };
         let behind = snapshot_behind(&event.row.known).filter(|behind| *behind != before);
         for snapshot in std::iter::once(before).chain(behind) {
-            if self.has_member(tx, snapshot, MembershipKind::Join)? {
+            if self.has_member(tx, snapshot, Membership::Join)? {
                 return Ok(true);
             }
         }
@@ -95,9 +94,9 @@ impl Onlooker {
             // Whoever it is.
             HistoryVisibility::WorldReadable | HistoryVisibility::Shared => None,
             HistoryVisibility::Invited | HistoryVisibility::Joined => {
-                if self.has_member(tx, snapshot, MembershipKind::Join)? {
+                if self.has_member(tx, snapshot, Membership::Join)? {
                     Some(Membership::Join)
-                } else if self.has_member(tx, snapshot, MembershipKind::Invite)? {
+                } else if self.has_member(tx, snapshot, Membership::Invite)? {
                     Some(Membership::Invite)
                 } else {
                     None
@@ -123,7 +122,7 @@ impl Onlooker {
         Ok(visibility)
     }
 
-    fn has_member(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid, wanted: MembershipKind) -> Result<bool, DbError> {
+    fn has_member(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid, wanted: Membership) -> Result<bool, DbError> {
         let members = self.keys(tx)?.members.clone();
         let mut unknown = Vec::new();
         for key in members {
@@ -136,7 +135,7 @@ impl Onlooker {
         }
         let mut found = false;
         for row in event_graph::by_nids(tx, &unknown)? {
-            let kind = plexus_store::readable(parse(&row, self.room.version)).as_ref().and_then(MembershipKind::of);
+            let kind = plexus_store::readable(parse(&row, self.room.version)).as_ref().and_then(Membership::of);
             found |= kind == Some(wanted);
             self.memberships.insert(row.known.event_nid, kind);
         }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{GuestRemoval, InitialState, MembershipChanger, MembershipKind, Preset, Room};
+use plexus_rooms::{GuestRemoval, InitialState, MembershipChanger, Preset, Room};
 use plexus_store::repo::users::User;
 use plexus_store::{Change, CommitListener, Database, Position, repo};
 use tokio::sync::Notify;
@@ -43,7 +44,7 @@ async fn register_guest(db: &Database) {
 }
 
 fn is_in(room: &Room, user: &str) -> bool {
-    room.view().state.membership(user) == Some(MembershipKind::Join)
+    room.view().state.membership(user) == Some(Membership::Join)
 }
 
 /// As after a start: the commit that ended guest access was the last thing the former run of the program did.

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::timeline::{self, Direction};
-use plexus_rooms::{MembershipKind, Preset, Room};
+use plexus_rooms::{Preset, Room};
 use plexus_store::{event_key, repo};
 
 use network::{Network, Server};
@@ -284,7 +285,7 @@ impl<'a> Simulation<'a> {
         }
         let sees = |room: &Room, server: &Server| {
             let view = room.view();
-            (0..USERS).any(|user| view.state.membership(&server.user(user)) == Some(MembershipKind::Join))
+            (0..USERS).any(|user| view.state.membership(&server.user(user)) == Some(Membership::Join))
         };
         let all_see = |server: &Server| {
             let with_users = rooms.iter().filter(|(other, room)| sees(room, other));

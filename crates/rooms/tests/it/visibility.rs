@@ -1,6 +1,8 @@
+use plexus_protocol::event::Pdu;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::timeline::{self, Access};
-use plexus_rooms::{MembershipKind, Preset, Room};
+use plexus_rooms::{Preset, Room};
 
 use crate::fixture::{Fixture, change, run, user};
 
@@ -68,6 +70,29 @@ fn an_invite_rejected_opens_nothing() {
     });
 }
 
+/// The room history visibility decides about a rejected invite as about any other member event of the reader.
+#[test]
+fn a_rejected_invite_is_in_the_history_if_the_visibility_allows_it() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        for (visibility, is_shown) in [("world_readable", true), ("shared", true), ("invited", true), ("joined", false)]
+        {
+            let room = fixture.room(ALICE, RoomVersion::V12, Preset::PrivateChat).await;
+            let content = format!(r#"{{"history_visibility":"{visibility}"}}"#);
+            fixture.set(&room, ALICE, "m.room.history_visibility", &content).await.unwrap();
+            fixture.invite(&room, ALICE, BOB).await;
+            fixture.leave(&room, BOB).await;
+            fixture.invite(&room, ALICE, BOB).await;
+            fixture.join(&room, BOB).await;
+            let events = timeline::range(&room, 0, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
+            let visible = timeline::visible(&user(BOB), &room, events).await.unwrap();
+            let is_rejection =
+                |pdu: &Pdu| pdu.is_state("m.room.member", BOB) && Membership::of(pdu) == Some(Membership::Leave);
+            assert_eq!(visible.iter().any(|it| is_rejection(&it.event.pdu)), is_shown, "{visibility}");
+        }
+    });
+}
+
 #[test]
 fn who_was_kicked_and_banned_reads_up_to_the_kick() {
     run(|db| async move {
@@ -82,7 +107,7 @@ fn who_was_kicked_and_banned_reads_up_to_the_kick() {
 }
 
 /// What the user may see of the events from each of them on, with the user's membership at each.
-async fn from_each_on(room: &Room, reader: &str) -> Vec<Vec<(i64, MembershipKind)>> {
+async fn from_each_on(room: &Room, reader: &str) -> Vec<Vec<(i64, Membership)>> {
     let events = timeline::range(room, 0, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
     let mut seen = Vec::new();
     for first in 0..events.len() {

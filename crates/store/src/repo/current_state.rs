@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use plexus_protocol::membership::Membership;
+
 use crate::db::ToSql;
-use crate::{DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid};
+use crate::{DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid, readable};
 
 /// One entry of a room's current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +13,8 @@ pub struct StateRow {
     pub event_type: String,
     pub state_key: String,
     pub event_nid: EventNid,
-    /// For `m.room.member`: 0 leave, 1 join, 2 invite, 3 knock, 4 ban.
-    pub membership: Option<i64>,
+    /// For `m.room.member`.
+    pub membership: Option<Membership>,
 }
 
 /// The whole current state.
@@ -29,7 +31,7 @@ pub fn all(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<StateRow>, DbError> {
                 event_type: row.get_with(0, String::from_utf8)?,
                 state_key: row.get_with(1, String::from_utf8)?,
                 event_nid: row.get(2)?,
-                membership: row.get(3)?,
+                membership: readable(row.get(3)).flatten(),
             })
         },
     )
@@ -46,7 +48,7 @@ pub struct Delta {
     pub event_nid: Option<EventNid>,
     pub prev_event_nid: Option<EventNid>,
     /// For `m.room.member`.
-    pub membership: Option<i64>,
+    pub membership: Option<Membership>,
 }
 
 /// Stores changes, oldest first.

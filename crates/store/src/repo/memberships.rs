@@ -1,41 +1,71 @@
-//! Which user is what in which room.
+//! Users' memberships of rooms.
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
 
-use crate::db::{Param, ToSql};
-use crate::{Any, DbError, EventNid, Position, RoomNid, Tx, UserNid, first};
+use crate::db::{FromSqlError, Param, ToSql, ValueRef};
+use crate::{Any, DbError, EventNid, FromSql, Position, RoomNid, Row, Tx, UserNid, first, readable};
 
-/// A user's membership of a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MembershipRow {
-    pub room_nid: RoomNid,
-    /// 0 leave, 1 join, 2 invite, 3 knock, 4 ban.
-    pub kind: i64,
+/// A user's membership of one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomMembership {
+    pub room: RoomNid,
+    pub kind: Membership,
+    /// The member event.
     pub event_nid: EventNid,
     /// Position of the member event.
     pub position: Position,
+    /// Whether the user has left the room and forgotten it.
     pub forgotten: bool,
 }
 
-/// Every room the user is or was in.
-pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<MembershipRow>, DbError> {
-    tx.query(
+/// Memberships are stored as numbers; some statements name them.
+impl ToSql for Membership {
+    fn to_param(&self) -> Param<'_> {
+        Param::Int(match self {
+            Self::Leave => 0,
+            Self::Join => 1,
+            Self::Invite => 2,
+            Self::Knock => 3,
+            Self::Ban => 4,
+        })
+    }
+}
+
+impl FromSql for Membership {
+    fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError> {
+        match i64::from_value(value)? {
+            0 => Ok(Self::Leave),
+            1 => Ok(Self::Join),
+            2 => Ok(Self::Invite),
+            3 => Ok(Self::Knock),
+            4 => Ok(Self::Ban),
+            other => Err(FromSqlError::Invalid(format!("{other} is no membership"))),
+        }
+    }
+}
+
+/// Returns the user's memberships, also those of rooms that the user has left.
+pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<RoomMembership>, DbError> {
+    let read = |row: &Row<'_>| {
+        Ok(RoomMembership {
+            room: row.get(0)?,
+            kind: row.get(1)?,
+            event_nid: row.get(2)?,
+            position: row.get(3)?,
+            forgotten: row.get(4)?,
+        })
+    };
+    let rows = tx.query(
         "SELECT m.room_nid, m.membership, m.event_nid, m.position, m.forgotten
          FROM memberships m JOIN user_ids u ON u.user_nid = m.user_nid WHERE u.user_id = $1",
         &[&user.as_str()],
-        |row| {
-            Ok(MembershipRow {
-                room_nid: row.get(0)?,
-                kind: row.get(1)?,
-                event_nid: row.get(2)?,
-                position: row.get(3)?,
-                forgotten: row.get(4)?,
-            })
-        },
-    )
+        |row| Ok(readable(read(row))),
+    )?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
-/// Those of the users who are joined to one of the rooms.
+/// Returns those of the users who are joined to at least one of the rooms.
 pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT DISTINCT u.user_id FROM user_ids u JOIN memberships m ON m.user_nid = u.user_nid
@@ -45,16 +75,16 @@ pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> R
     )
 }
 
-/// Who has a new membership.
+/// A user with a new membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
     pub user_nid: UserNid,
-    /// Whether it is a user of this server.
+    /// Whether the user is on this server.
     pub is_local: bool,
 }
 
 /// Sets memberships, each user and room at most once.
-pub fn set(tx: &mut Tx<'_>, rows: &[(Member, MembershipRow)]) -> Result<(), DbError> {
+pub fn set(tx: &mut Tx<'_>, rows: &[(Member, RoomMembership)]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten, directory_stale)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -64,12 +94,12 @@ pub fn set(tx: &mut Tx<'_>, rows: &[(Member, MembershipRow)]) -> Result<(), DbEr
         rows.iter().map(|(member, row)| {
             [
                 member.user_nid.to_param(),
-                row.room_nid.to_param(),
+                row.room.to_param(),
                 row.kind.to_param(),
                 row.event_nid.to_param(),
                 row.position.to_param(),
                 row.forgotten.to_param(),
-                // The user directory has this server's users otherwise.
+                // The directory entries of this server's users are written where their profiles change.
                 Param::Int((!member.is_local).into()),
             ]
         }),

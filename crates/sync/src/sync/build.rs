@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use plexus_rooms::{ClientFormat, Membership, MembershipKind, Room, TimelineEvent, UserRooms};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{ClientFormat, Room, RoomMembership, TimelineEvent, UserRooms};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
@@ -197,7 +198,7 @@ impl<'b> Build<'b> {
         Ok(sections)
     }
 
-    async fn room(&self, membership: Membership, hints: Hints, sections: &mut RoomSections) -> Result<(), DbError> {
+    async fn room(&self, membership: RoomMembership, hints: Hints, sections: &mut RoomSections) -> Result<(), DbError> {
         let Some(room) = self.parts().rooms.get_readable_nid(membership.room).await? else { return Ok(()) };
         let id = room.id.as_str();
         if !self.filter().room.allows_room(id) || self.parts().options.exclude_rooms.contains(id) {
@@ -205,14 +206,14 @@ impl<'b> Build<'b> {
         }
         let (section, json) = match membership.kind {
             // Its state is not here yet, or was not at the position up to which this answer tells.
-            MembershipKind::Join if self.told_from(&room).is_none_or(|from| from > self.now.position) => return Ok(()),
-            MembershipKind::Join => {
+            Membership::Join if self.told_from(&room).is_none_or(|from| from > self.now.position) => return Ok(()),
+            Membership::Join => {
                 let json = self.joined(&room, &membership, hints, &mut sections.encounters).await?;
                 (&mut sections.join, json)
             }
-            MembershipKind::Invite => (&mut sections.invite, self.invited(&room, &membership).await?),
-            MembershipKind::Knock => (&mut sections.knock, self.knocked(&room, &membership).await?),
-            MembershipKind::Leave | MembershipKind::Ban => {
+            Membership::Invite => (&mut sections.invite, self.invited(&room, &membership).await?),
+            Membership::Knock => (&mut sections.knock, self.knocked(&room, &membership).await?),
+            Membership::Leave | Membership::Ban => {
                 let json = self.left(&room, &membership, hints, &mut sections.encounters).await?;
                 (&mut sections.leave, json)
             }
@@ -229,12 +230,12 @@ impl<'b> Build<'b> {
     }
 
     /// Whether a room with this membership has a place in the answer at all.
-    fn is_told(&self, membership: &Membership) -> bool {
+    fn is_told(&self, membership: &RoomMembership) -> bool {
         let new = self.request.since.is_none() || membership.position > self.since_position();
         match membership.kind {
-            MembershipKind::Join => true,
-            MembershipKind::Invite | MembershipKind::Knock => new || self.request.full_state,
-            MembershipKind::Leave | MembershipKind::Ban => match self.request.since {
+            Membership::Join => true,
+            Membership::Invite | Membership::Knock => new || self.request.full_state,
+            Membership::Leave | Membership::Ban => match self.request.since {
                 // A forgotten room, too: the user's other devices do not know yet that the user has left it.
                 Some(_) => new,
                 None => self.filter().room.include_leave && !membership.forgotten,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
-use plexus_rooms::{Membership, MembershipKind, Room, RoomView, TimelineEvent, relations, timeline as history};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, RoomMembership, RoomView, TimelineEvent, relations, timeline as history};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, repo};
 
@@ -38,7 +39,7 @@ impl Build<'_> {
     pub(super) async fn joined(
         &self,
         room: &Arc<Room>,
-        membership: &Membership,
+        membership: &RoomMembership,
         hints: Hints,
         encounters: &mut Encounters,
     ) -> Result<Option<String>, DbError> {
@@ -90,7 +91,7 @@ impl Build<'_> {
         Ok(Some(out))
     }
 
-    async fn extent(&self, room: &Room, membership: &Membership) -> Result<Extent, DbError> {
+    async fn extent(&self, room: &Room, membership: &RoomMembership) -> Result<Extent, DbError> {
         Ok(match self.request.since {
             None => Extent::Whole,
             // Its state has come since.
@@ -105,18 +106,18 @@ impl Build<'_> {
     pub(super) async fn was_joined(&self, room: &Room) -> Result<bool, DbError> {
         let (since, user) = (self.since_position(), self.request.user.as_str());
         let event = history::state_event_at(room, since, "m.room.member", user).await?;
-        Ok(event.and_then(|event| MembershipKind::of(&event.pdu)) == Some(MembershipKind::Join))
+        Ok(event.and_then(|event| Membership::of(&event.pdu)) == Some(Membership::Join))
     }
 
     /// Whether the user, who was in the room at the request's token, has left it and come back since. Meanwhile others
     /// may have changed their devices unseen.
-    async fn was_away(&self, room: &Room, membership: &Membership) -> Result<bool, DbError> {
+    async fn was_away(&self, room: &Room, membership: &RoomMembership) -> Result<bool, DbError> {
         let since = self.since_position();
         if self.request.since.is_none() || membership.position <= since {
             return Ok(false);
         }
         let own = history::member_changes(room, &self.request.user, since, self.now.position).await?;
-        Ok(own.iter().any(|event| MembershipKind::of(&event.pdu) != Some(MembershipKind::Join)))
+        Ok(own.iter().any(|event| Membership::of(&event.pdu) != Some(Membership::Join)))
     }
 
     /// The room's timeline as far as it is told. `checked`: the membership to check the room's history visibility for.
@@ -125,7 +126,7 @@ impl Build<'_> {
         room: &Room,
         after: Position,
         upto: Position,
-        checked: Option<&Membership>,
+        checked: Option<&RoomMembership>,
     ) -> Result<Timeline, DbError> {
         let filter = &self.filter().room.timeline;
         let most = self.parts().options.timeline_limit.unwrap_or(u64::MAX);
@@ -142,7 +143,7 @@ impl Build<'_> {
             let visible = history::visible(&self.request.user, room, timeline.events).await?;
             timeline.away = visible
                 .iter()
-                .filter(|visible| visible.membership != MembershipKind::Join)
+                .filter(|visible| visible.membership != Membership::Join)
                 .map(|visible| (visible.event.nid, visible.membership))
                 .collect();
             timeline.events = visible.into_iter().map(|visible| visible.event).collect();
@@ -174,7 +175,7 @@ impl Build<'_> {
         if self.request.since.is_none() {
             return;
         }
-        let is_in = |user: &UserId| view.state.membership(user.as_str()) == Some(MembershipKind::Join);
+        let is_in = |user: &UserId| view.state.membership(user.as_str()) == Some(Membership::Join);
         if met_all {
             encounters.met.extend(self.parts().presence.not_offline().into_iter().filter(is_in));
             encounters.joined.extend(joined_members(view));
@@ -189,16 +190,16 @@ impl Build<'_> {
             }
             let Some(user) = event.pdu.state_key().and_then(|user| UserId::try_from(user).ok()) else { continue };
             let is_now = view.state.membership(user.as_str());
-            match MembershipKind::of(&event.pdu) {
-                Some(MembershipKind::Join) if !was_member(event) && is_in(&user) => {
+            match Membership::of(&event.pdu) {
+                Some(Membership::Join) if !was_member(event) && is_in(&user) => {
                     encounters.joined.insert(user.clone());
                     encounters.met.insert(user);
                 }
                 // Messages may be encrypted for them already.
-                kind @ Some(MembershipKind::Invite | MembershipKind::Knock) if kind == is_now => {
+                kind @ Some(Membership::Invite | Membership::Knock) if kind == is_now => {
                     encounters.joined.insert(user);
                 }
-                Some(MembershipKind::Leave | MembershipKind::Ban) if was_member(event) => {
+                Some(Membership::Leave | Membership::Ban) if was_member(event) => {
                     encounters.left.insert(user);
                 }
                 _ => {}
@@ -220,7 +221,7 @@ impl Build<'_> {
         let mut events = Vec::new();
         if filter.event.allows_type("m.typing") {
             let mut users = self.parts().typing.users(room.nid);
-            users.retain(|user| view.state.membership(user.as_str()) == Some(MembershipKind::Join));
+            users.retain(|user| view.state.membership(user.as_str()) == Some(Membership::Join));
             if typing_changed || (whole && !users.is_empty()) {
                 events.push(typing::event(&users));
             }
@@ -266,7 +267,7 @@ impl Build<'_> {
             .iter()
             .map(|event| {
                 let relations = bundled.get(&event.nid).map(String::as_str);
-                let membership = timeline.away.get(&event.nid).unwrap_or(&MembershipKind::Join);
+                let membership = timeline.away.get(&event.nid).unwrap_or(&Membership::Join);
                 self.event_json(event, Some(membership.as_str()), relations)
             })
             .collect();
@@ -312,7 +313,7 @@ fn write_count(out: &mut String, count: Count) {
 /// Everybody who is in the room.
 pub(super) fn joined_members(view: &RoomView) -> impl Iterator<Item = UserId> {
     let members = view.state.of_type("m.room.member");
-    let joined = members.filter(|entry| entry.membership == Some(MembershipKind::Join));
+    let joined = members.filter(|entry| entry.membership == Some(Membership::Join));
     joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_rooms::timeline::{member_until, state_delta};
-use plexus_rooms::{Membership, Room, TimelineEvent};
+use plexus_rooms::{Room, RoomMembership, TimelineEvent};
 use plexus_store::DbError;
 
 use super::build::{Build, Hints};
@@ -21,7 +21,7 @@ impl Build<'_> {
     pub(super) async fn left(
         &self,
         room: &Arc<Room>,
-        membership: &Membership,
+        membership: &RoomMembership,
         hints: Hints,
         encounters: &mut Encounters,
     ) -> Result<Option<String>, DbError> {
@@ -69,7 +69,7 @@ impl Build<'_> {
     async fn own_membership(
         &self,
         room: &Room,
-        membership: &Membership,
+        membership: &RoomMembership,
     ) -> Result<Option<Arc<TimelineEvent>>, DbError> {
         let view = room.view();
         let current = view.state.get("m.room.member", self.request.user.as_str());

@@ -1,5 +1,6 @@
 //! Whether there may be anything to tell, asked of memory alone.
 
+use plexus_protocol::membership::Membership;
 use plexus_rooms::UserRooms;
 
 use super::{Now, SyncEngine, SyncRequest};
@@ -41,5 +42,5 @@ impl SyncEngine {
 
 /// Whether the user is in the room now.
 pub(super) fn is_joined(rooms: &UserRooms, room: plexus_store::RoomNid) -> bool {
-    rooms.get(room).is_some_and(|membership| membership.kind == plexus_rooms::MembershipKind::Join)
+    rooms.get(room).is_some_and(|membership| membership.kind == Membership::Join)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_rooms::{Membership, Room, TimelineEvent};
+use plexus_rooms::{Room, RoomMembership, TimelineEvent};
 use plexus_store::DbError;
 
 use super::build::Build;
@@ -10,7 +10,11 @@ use crate::json::Members;
 
 impl Build<'_> {
     /// An invite; `None` when it came from an ignored user.
-    pub(super) async fn invited(&self, room: &Arc<Room>, membership: &Membership) -> Result<Option<String>, DbError> {
+    pub(super) async fn invited(
+        &self,
+        room: &Arc<Room>,
+        membership: &RoomMembership,
+    ) -> Result<Option<String>, DbError> {
         let Some(invite) = self.own_member_event(room).await? else { return Ok(None) };
         if self.settings.ignored.contains(invite.pdu.sender().as_str()) || membership.position > self.now.position {
             return Ok(None);
@@ -23,7 +27,11 @@ impl Build<'_> {
     }
 
     /// A knock that has not been answered.
-    pub(super) async fn knocked(&self, room: &Arc<Room>, membership: &Membership) -> Result<Option<String>, DbError> {
+    pub(super) async fn knocked(
+        &self,
+        room: &Arc<Room>,
+        membership: &RoomMembership,
+    ) -> Result<Option<String>, DbError> {
         let Some(knock) = self.own_member_event(room).await? else { return Ok(None) };
         if membership.position > self.now.position {
             return Ok(None);

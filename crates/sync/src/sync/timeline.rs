@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use plexus_rooms::{MembershipKind, Room, TimelineEvent};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, EventNid, Position};
 
 use crate::history;
@@ -35,7 +36,7 @@ pub(super) struct Timeline {
     /// Whether there are more events between what is wanted and what is shown.
     pub limited: bool,
     /// At which of the shown events the user was something else than joined.
-    pub away: HashMap<EventNid, MembershipKind>,
+    pub away: HashMap<EventNid, Membership>,
 }
 
 impl Timeline {

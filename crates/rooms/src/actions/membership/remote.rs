@@ -8,6 +8,7 @@ use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::{Pdu, auth_types, sign};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::EventNid;
 
@@ -16,7 +17,6 @@ use super::template::{self, Asked};
 use super::{MembershipChange, MembershipError, content};
 use crate::actions::profile;
 use crate::actions::upgrade::successor;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
@@ -96,7 +96,7 @@ impl Remote {
         let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(None) };
         let view = room.view();
         let member = view.state.get("m.room.member", change.target.as_str());
-        let Some(join) = member.filter(|entry| entry.membership == Some(MembershipKind::Join)) else { return Ok(None) };
+        let Some(join) = member.filter(|entry| entry.membership == Some(Membership::Join)) else { return Ok(None) };
         Ok(Some(room.state_event(join).await?.pdu.event_id().clone()))
     }
 

@@ -10,11 +10,11 @@ use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use tokio::sync::OwnedMutexGuard;
 
 use super::remote::Remote;
 use super::{MembershipChange, MembershipError};
-use crate::model::membership_kind::MembershipKind;
 use crate::receive::ReceiveError;
 
 /// How many users' failed joins of a room are remembered.
@@ -90,7 +90,7 @@ impl Remote {
     async fn is_invited(&self, change: &MembershipChange) -> bool {
         let room = self.rooms.get(&change.room_id).await.ok().flatten();
         let membership = room.and_then(|room| room.view().state.membership(change.target.as_str()));
-        membership == Some(MembershipKind::Invite)
+        membership == Some(Membership::Invite)
     }
 
     /// Takes back the join that was the user's number `count`, unless there has been another since.

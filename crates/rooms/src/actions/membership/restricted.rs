@@ -1,10 +1,10 @@
 //! Restricted rooms: who vouches for a user who is in one of the allowed rooms (client-server API, "Restricted rooms").
 
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::join_rule::JoinRule;
+use plexus_protocol::membership::Membership;
 
 use super::MembershipError;
-use crate::model::current_state::JoinRule;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
 use crate::read::summary;
@@ -27,7 +27,7 @@ pub(crate) fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
     matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted)
         && !matches!(
             view.state.membership(user.as_str()),
-            Some(MembershipKind::Invite | MembershipKind::Join | MembershipKind::Ban)
+            Some(Membership::Invite | Membership::Join | Membership::Ban)
         )
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn can_authorise(view: &RoomView) -> Option<UserId> {
 
 /// Whether a user of any server is in the room and has the power to let others in.
 pub(crate) fn is_authoriser(view: &RoomView, user: &UserId) -> bool {
-    view.state.membership(user.as_str()) == Some(MembershipKind::Join) && may_invite(view, user)
+    view.state.membership(user.as_str()) == Some(Membership::Join) && may_invite(view, user)
 }
 
 /// The servers, without this one, that have a user in the room with the power to let others in.

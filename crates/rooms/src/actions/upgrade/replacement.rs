@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::{EventId, UserId};
+use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::{Object, Value};
+use plexus_protocol::membership::Membership;
 use plexus_protocol::power_levels::{PowerLevel, PowerLevels, with_integer_levels};
 use plexus_store::DbError;
 
@@ -11,8 +13,6 @@ use super::Upgrade;
 use crate::actions::create::{InitialState, NewRoom, Preset};
 use crate::actions::limits::Authority;
 use crate::actions::send::content;
-use crate::model::current_state::JoinRule;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::read::timeline;
 use crate::write::build::Draft;
@@ -99,7 +99,7 @@ async fn taken_over(rooms: &Rooms, upgrade: &Upgrade) -> Result<Vec<InitialState
         .filter(|entry| {
             (entry.state_key.is_empty() && TAKEN_OVER.contains(&&*entry.event_type))
                 || (is_space && &*entry.event_type == "m.space.child")
-                || entry.membership == Some(MembershipKind::Ban)
+                || entry.membership == Some(Membership::Ban)
         })
         .map(Arc::clone)
         .collect();
@@ -155,7 +155,7 @@ fn first_levels(upgrade: &Upgrade, levels: &Object) -> Object {
         return levels;
     }
     let view = room.view();
-    let members = view.state.of_type("m.room.member").filter(|entry| entry.membership == Some(MembershipKind::Ban));
+    let members = view.state.of_type("m.room.member").filter(|entry| entry.membership == Some(Membership::Ban));
     let banned: Vec<UserId> = members.filter_map(|entry| UserId::try_from(&*entry.state_key).ok()).collect();
     let parsed = PowerLevels::new(rules, &[], Some(&levels));
     let needed = needed_level(&parsed, &banned);

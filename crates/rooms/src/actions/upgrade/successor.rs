@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::membership::Membership;
 use plexus_protocol::push_rules::UserRules;
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::repo::bounds::BoundError;
@@ -12,7 +13,6 @@ use plexus_store::{DbError, Tx, repo};
 use serde_json::{Map, Value};
 
 use super::addresses;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 
@@ -25,7 +25,7 @@ const MAX_PUSH_RULES: usize = 10_000;
 /// Whether the user, who is about to join, has not been in the room before.
 pub(crate) fn is_first_join(room: &Room, user: &UserId) -> bool {
     let membership = room.view().state.membership(user.as_str());
-    !matches!(membership, Some(MembershipKind::Join | MembershipKind::Leave))
+    !matches!(membership, Some(Membership::Join | Membership::Leave))
 }
 
 /// Copies the user's tags, push rules and `m.direct` of the replaced room. For a user who has joined the room for the

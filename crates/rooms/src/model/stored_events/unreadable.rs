@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::json::{Object, Value};
+use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events;
 use plexus_store::{DbError, EventNid, Tx, event_key};
 
 use super::bad_event;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::timeline_event::TimelineEvent;
 
 /// A member event as its row and the current state describe it, with what redaction leaves of its content. By that the
@@ -20,7 +20,7 @@ pub(super) fn member(
     version: RoomVersion,
     nid: EventNid,
     user: &str,
-    membership: MembershipKind,
+    membership: Membership,
 ) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     let Some(row) = events::outline(tx, nid)? else { return Ok(None) };
     let event = Object::from([

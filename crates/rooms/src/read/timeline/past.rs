@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use plexus_protocol::auth::Membership;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
+use plexus_protocol::visibility::HistoryVisibility;
 use plexus_protocol::visibility::StateForUser;
 use plexus_store::repo::event_graph;
 use plexus_store::repo::interned::{find_state_key, find_type};
@@ -14,8 +15,6 @@ use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::visibility::Place;
-use crate::model::current_state::HistoryVisibility;
-use crate::model::membership_kind::MembershipKind;
 use crate::model::room::Room;
 use crate::model::state_at::snapshot_behind;
 use crate::model::stored_events;
@@ -68,7 +67,7 @@ fn moment(
     membership: Option<EventNid>,
 ) -> StateForUser {
     let pdu = |nid: Option<EventNid>| nid.and_then(|nid| told.get(&nid)).map(|event| &event.pdu);
-    let membership = pdu(membership).and_then(MembershipKind::of).map(Membership::from);
+    let membership = pdu(membership).and_then(Membership::of);
     let visibility = match (visibility, pdu(visibility)) {
         (Some(_), None) => stored_events::UNREADABLE_VISIBILITY,
         (_, pdu) => HistoryVisibility::of(pdu.map(Pdu::content)),

@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use plexus_protocol::auth::Membership;
 use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser, is_visible};
 use plexus_store::{DbError, EventNid, Position, Tx, repo};
 
 use super::past::{self, Moments};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::room::{Room, RoomView};
 use crate::model::stored_events;
 use crate::model::timeline_event::{Replaced, TimelineEvent};
@@ -22,7 +21,7 @@ pub struct VisibleEvent {
     /// The event.
     pub event: Arc<TimelineEvent>,
     /// The reader's membership at the event (`unsigned.membership`).
-    pub membership: MembershipKind,
+    pub membership: Membership,
 }
 
 /// How far a user may read a room at all. Which events exactly is for [`visible`] to say.
@@ -51,10 +50,10 @@ impl Access {
 pub async fn access(room: &Room, user: &UserId) -> Result<Option<Access>, DbError> {
     let view = room.view();
     let membership = view.state.membership(user.as_str());
-    if membership == Some(MembershipKind::Join) {
+    if membership == Some(Membership::Join) {
         return Ok(Some(Access::Joined));
     }
-    if matches!(membership, Some(MembershipKind::Leave | MembershipKind::Ban))
+    if matches!(membership, Some(Membership::Leave | Membership::Ban))
         && let Some(last) = History::read(room, user).await?.last_joined
     {
         return Ok(Some(Access::Until(last)));
@@ -72,7 +71,7 @@ pub async fn visible(
     let places = events.iter().chain(redactions).map(|event| Place::of(event)).collect();
     let sight = match Sight::of(user, room, places).await? {
         Sight::Everything => {
-            let membership = MembershipKind::Join;
+            let membership = Membership::Join;
             return Ok(events.into_iter().map(|event| VisibleEvent { event, membership }).collect());
         }
         Sight::Partial(sight) => sight,
@@ -230,7 +229,7 @@ impl PartialSight<'_> {
         if !is_visible(before, after, joined_later) {
             return None;
         }
-        let membership = after.membership.map_or(MembershipKind::Leave, MembershipKind::from);
+        let membership = after.membership.unwrap_or(Membership::Leave);
         // Who is invited sees what happens from then on, not the state of the room.
         let uninvited = |state: StateForUser| StateForUser {
             membership: state.membership.filter(|membership| *membership != Membership::Invite),
@@ -286,7 +285,7 @@ impl PartialSight<'_> {
 /// shared or world readable.
 async fn sees_all_since(room: &Room, view: &RoomView, user: &UserId, oldest: Position) -> Result<bool, DbError> {
     let Some(member) = view.state.get("m.room.member", user.as_str()) else { return Ok(false) };
-    if member.membership != Some(MembershipKind::Join) {
+    if member.membership != Some(Membership::Join) {
         return Ok(false);
     }
     let always_readable = match view.state.get("m.room.history_visibility", "") {
@@ -308,7 +307,7 @@ fn is_first(event: &TimelineEvent) -> bool {
 /// How the room's history visibility and the user's membership came about, oldest first.
 struct History {
     visibility: Vec<(Position, HistoryVisibility)>,
-    membership: Vec<(Position, MembershipKind)>,
+    membership: Vec<(Position, Membership)>,
     /// The last position at which the user was a member.
     last_joined: Option<Position>,
 }
@@ -321,10 +320,10 @@ impl History {
         }
         let visibility =
             changes(view, "m.room.history_visibility", "", view.history_visibility, HistoryVisibility::of)?;
-        let now = view.state.membership(user.as_str()).unwrap_or(MembershipKind::Leave);
+        let now = view.state.membership(user.as_str()).unwrap_or(Membership::Leave);
         let membership = changes(view, "m.room.member", user.as_str(), now, |content| {
             let named = content.and_then(|content| content.get_str("membership"));
-            named.and_then(MembershipKind::parse).unwrap_or(MembershipKind::Leave)
+            named.and_then(Membership::parse).unwrap_or(Membership::Leave)
         })?;
         Some(Self { visibility, last_joined: last_joined(&membership), membership })
     }
@@ -345,10 +344,10 @@ impl History {
                 // one.
                 let unreadable = |event| match now {
                     Some((nid, kind)) if nid == event => kind,
-                    _ => Some(MembershipKind::Leave),
+                    _ => Some(Membership::Leave),
                 };
                 let kind = |event| match events.get(&event) {
-                    Some(event) => MembershipKind::of(&event.pdu),
+                    Some(event) => Membership::of(&event.pdu),
                     None => unreadable(event),
                 };
                 let membership: Vec<_> =
@@ -362,7 +361,7 @@ impl History {
     fn at(&self, position: Position) -> StateForUser {
         StateForUser {
             visibility: last_at(&self.visibility, position).unwrap_or_default(),
-            membership: last_at(&self.membership, position).map(Membership::from),
+            membership: last_at(&self.membership, position),
         }
     }
 
@@ -401,8 +400,8 @@ fn changes<T>(
 }
 
 /// The last position at which a user with these memberships was joined: that of the event that ended it, or without end.
-fn last_joined(membership: &[(Position, MembershipKind)]) -> Option<Position> {
-    let join = membership.iter().rposition(|(_, kind)| *kind == MembershipKind::Join)?;
+fn last_joined(membership: &[(Position, Membership)]) -> Option<Position> {
+    let join = membership.iter().rposition(|(_, kind)| *kind == Membership::Join)?;
     Some(membership.get(join + 1).map_or(Position::MAX, |(ended, _)| *ended))
 }
 

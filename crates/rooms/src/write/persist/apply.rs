@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use plexus_store::Position;
+use plexus_store::repo::memberships::RoomMembership;
 
 use super::write::{Written, leaves_guests_behind};
 use super::{Append, Entered, PendingEvent};
 use crate::model::current_state::CurrentState;
 use crate::model::current_state::StateChange;
-use crate::model::memberships::Membership;
 use crate::model::registry::Shared;
 use crate::model::room::{Room, RoomView};
 use crate::model::state_map::StateEntry;
@@ -184,7 +184,7 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
 
 fn membership(shared: &Shared, room: &Room, change: &StateChange, position: Position) {
     if let Some((user, kind, event_nid)) = change.membership() {
-        let change = Membership { room: room.nid, kind, position, event_nid, forgotten: shared.forgets(kind) };
+        let change = RoomMembership { room: room.nid, kind, position, event_nid, forgotten: shared.forgets(kind) };
         shared.memberships.apply(&user, change);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{Position, RoomNid};
 
 use super::{PendingEvent, Sending};
 use crate::model::current_state::CurrentState;
-use crate::model::membership_kind::MembershipKind;
 
 /// The event's row, when there is another server that gets it from this one: one in the room before or after it, or that of
 /// the user whom it concerns.
@@ -47,7 +47,7 @@ pub(super) fn outgoing(
 /// The server of a user who is made to leave: it may know the user as invited or knocking, and not be in the room.
 fn sent_away(pdu: &Pdu) -> Option<String> {
     let user = UserId::try_from(pdu.state_key().filter(|_| pdu.event_type() == "m.room.member")?).ok()?;
-    let membership = MembershipKind::parse(pdu.content().get("membership")?.as_str()?)?;
-    let away = matches!(membership, MembershipKind::Leave | MembershipKind::Ban);
+    let membership = Membership::of(pdu)?;
+    let away = matches!(membership, Membership::Leave | Membership::Ban);
     (away && user != *pdu.sender()).then(|| user.server_name().to_owned())
 }

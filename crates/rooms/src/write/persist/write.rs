@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
+use plexus_protocol::membership::Membership;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::federation_out::Outgoing;
-use plexus_store::repo::memberships::{Member, MembershipRow};
+use plexus_store::repo::memberships::{Member, RoomMembership};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::transactions::TransactionRow;
@@ -21,7 +22,6 @@ use super::{Append, PendingEvent, PersistError};
 use crate::model::current_state::CurrentState;
 use crate::model::current_state::StateChange;
 use crate::model::interner::{Lookups, NewTexts};
-use crate::model::membership_kind::MembershipKind;
 use crate::model::registry::Shared;
 use crate::model::room::{Room, RoomView};
 use crate::model::state_map::StateMap;
@@ -49,7 +49,7 @@ struct Rows {
     /// Events that were outliers.
     placed: Vec<NewEvent>,
     deltas: Vec<Delta>,
-    memberships: Vec<(Member, MembershipRow)>,
+    memberships: Vec<(Member, RoomMembership)>,
     relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
     /// Redactions whose target has no place in the timeline yet, by its stored id.
@@ -327,15 +327,15 @@ impl Rows {
             position,
             event_nid: entry.map(|entry| entry.nid),
             prev_event_nid: change.replaced,
-            membership: entry.and_then(|entry| entry.membership).map(|kind| kind.code()),
+            membership: entry.and_then(|entry| entry.membership),
         });
         if let Some((user, kind, event_nid)) = change.membership() {
             let forgotten = shared.forgets(kind);
-            let row = MembershipRow { room_nid, kind: kind.code(), event_nid, position, forgotten };
+            let row = RoomMembership { room: room_nid, kind, event_nid, position, forgotten };
             let is_local = user.server_name() == shared.server_name.as_str();
             self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
-            let joined = kind == MembershipKind::Join;
-            let is_join = |state: &StateMap| state.membership(user.as_str()) == Some(MembershipKind::Join);
+            let joined = kind == Membership::Join;
+            let is_join = |state: &StateMap| state.membership(user.as_str()) == Some(Membership::Join);
             let was_joined = match self.current.get(&room_nid) {
                 Some(before) => is_join(&before.state),
                 None => is_join(&room.view().state),
@@ -347,10 +347,10 @@ impl Rows {
 }
 
 /// One statement may name a user and room only once: the last membership counts.
-fn last_of_each(rows: Vec<(Member, MembershipRow)>) -> Vec<(Member, MembershipRow)> {
+fn last_of_each(rows: Vec<(Member, RoomMembership)>) -> Vec<(Member, RoomMembership)> {
     let mut last = std::collections::BTreeMap::new();
     for (user, row) in rows {
-        last.insert((user, row.room_nid), row);
+        last.insert((user, row.room), row);
     }
     last.into_iter().map(|((user, _), row)| (user, row)).collect()
 }
