@@ -57,6 +57,20 @@ pub struct Attempt<'a> {
     pub can_skip: bool,
 }
 
+/// An attempt with the parameters that the earlier requests of its session gave.
+#[derive(Debug, Clone)]
+pub struct Opened<'a> {
+    pub attempt: Attempt<'a>,
+    /// `None` where it has not been loaded.
+    session: Option<Session>,
+}
+
+impl<'a> From<Attempt<'a>> for Opened<'a> {
+    fn from(attempt: Attempt<'a>) -> Self {
+        Self { attempt, session: None }
+    }
+}
+
 /// A request may go on.
 #[derive(Debug, Clone)]
 pub struct Passed {
@@ -160,7 +174,16 @@ impl UserInteractiveAuth {
     ///
     /// # Errors
     /// See [`UiaError`].
-    pub async fn authenticate(&self, mut attempt: Attempt<'_>) -> Result<Passed, UiaError> {
+    pub async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Passed, UiaError> {
+        self.authenticate_opened(attempt.into()).await
+    }
+
+    /// As [`Self::authenticate`], without loading the session again.
+    ///
+    /// # Errors
+    /// See [`UiaError`].
+    pub async fn authenticate_opened(&self, opened: Opened<'_>) -> Result<Passed, UiaError> {
+        let Opened { mut attempt, session } = opened;
         if self.needs_no_session(&attempt) {
             return Ok(Passed { session: None, params: attempt.params, registered: None });
         }
@@ -170,7 +193,7 @@ impl UserInteractiveAuth {
         };
         let stage = stage::offered(&attempt.flows, &auth)?;
         let session = match auth.get_str("session") {
-            Some(id) => Some(self.resume(id, &mut attempt).await?),
+            Some(id) => Some(self.resume(id, session, &mut attempt).await?),
             None => None,
         };
         // All in one request: nothing needs to be kept.

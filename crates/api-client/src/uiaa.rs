@@ -44,10 +44,10 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
         params: request.body,
         can_skip: request.can_skip,
     };
-    let attempt = uia.with_earlier_params(attempt).await.map_err(uia_error)?;
-    // The request must be good before anybody is asked for a password.
-    parse::<T>(&attempt.params)?;
-    let passed = uia.authenticate(attempt).await.map_err(uia_error)?;
+    let opened = uia.open(attempt).await.map_err(uia_error)?;
+    // The request must be valid before anybody is asked for a password.
+    parse::<T>(&opened.attempt.params)?;
+    let passed = uia.authenticate_opened(opened).await.map_err(uia_error)?;
     let done = match parse(&passed.params) {
         Ok(params) => act(params).await,
         Err(error) => Err(error),
@@ -78,7 +78,7 @@ pub(crate) async fn with_earlier_params(
         params: body,
         can_skip: false,
     };
-    let attempt = uia.with_earlier_params(attempt).await.map_err(uia_error)?;
+    let attempt = uia.open(attempt).await.map_err(uia_error)?.attempt;
     let mut body = attempt.params;
     if let Some(auth) = attempt.auth {
         body.insert("auth", auth);

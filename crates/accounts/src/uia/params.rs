@@ -8,7 +8,7 @@ use plexus_store::DbError;
 use plexus_store::repo::ui_auth::{self, Session};
 use sha2::{Digest as _, Sha256};
 
-use super::{Attempt, UiaError, UserInteractiveAuth};
+use super::{Attempt, Opened, UiaError, UserInteractiveAuth};
 use crate::ticket::{Purpose, Ticket};
 
 /// Largest parameters that are kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
@@ -19,27 +19,40 @@ const MAX_REGISTRATION_PARAMS: usize = 4 * 1024;
 const SECRETS: [&str; 2] = ["password", "new_password"];
 
 impl UserInteractiveAuth {
-    /// The attempt with the parameters that earlier requests of its session gave, and which it does not give itself.
+    /// Adds to the attempt the parameters that earlier requests of its session gave, and which it does not give itself.
     /// An attempt that passes without a session need not have one that is still good.
     ///
     /// # Errors
     /// `UnknownSession`, `OperationChanged`, or the database's.
-    pub async fn with_earlier_params<'a>(&self, mut attempt: Attempt<'a>) -> Result<Attempt<'a>, UiaError> {
-        if let Some(id) = attempt.auth.as_ref().and_then(|auth| auth.get_str("session")) {
-            match self.load_for(id, &attempt).await {
-                Ok(session) => attempt.params = merged(self.given_before(&session)?, &attempt.params),
-                Err(UiaError::UnknownSession | UiaError::OperationChanged) if self.needs_no_session(&attempt) => {}
-                Err(error) => return Err(error),
+    pub async fn open<'a>(&self, mut attempt: Attempt<'a>) -> Result<Opened<'a>, UiaError> {
+        let Some(id) = attempt.auth.as_ref().and_then(|auth| auth.get_str("session")) else {
+            return Ok(attempt.into());
+        };
+        match self.load_for(id, &attempt).await {
+            Ok(session) => {
+                attempt.params = merged(self.given_before(&session)?, &attempt.params);
+                Ok(Opened { attempt, session: Some(session) })
             }
+            Err(UiaError::UnknownSession | UiaError::OperationChanged) if self.needs_no_session(&attempt) => {
+                Ok(attempt.into())
+            }
+            Err(error) => Err(error),
         }
-        Ok(attempt)
     }
 
     /// The session of this id, with the parameters of `attempt` added to those that it has. They may change until the
     /// first stage is completed: some clients ask for the flows with an empty body. After that, passwords may still
     /// change, and those of a registration that are missing may be added.
-    pub(super) async fn resume(&self, id: &str, attempt: &mut Attempt<'_>) -> Result<Session, UiaError> {
-        let mut session = self.load_for(id, attempt).await?;
+    pub(super) async fn resume(
+        &self,
+        id: &str,
+        loaded: Option<Session>,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Session, UiaError> {
+        let mut session = match loaded {
+            Some(session) => session,
+            None => self.load_for(id, attempt).await?,
+        };
         let before = self.given_before(&session)?;
         attempt.params = merged(before.clone(), &attempt.params);
         if attempt.params == before {

@@ -130,9 +130,9 @@ async fn a_recent_authentication_can_count() {
         assert!(uia.authenticate(again()).await.unwrap().session.is_none());
         // Nor does it matter what has become of the session that is named.
         let named = Attempt { auth: password(Some("spent"), "secret of alice"), ..again() };
-        let attempt = uia.with_earlier_params(named.clone()).await.unwrap();
-        assert!(uia.authenticate(attempt).await.is_ok());
-        let unskippable = uia.with_earlier_params(Attempt { can_skip: false, ..named }).await;
+        let opened = uia.open(named.clone()).await.unwrap();
+        assert!(uia.authenticate_opened(opened).await.is_ok());
+        let unskippable = uia.open(Attempt { can_skip: false, ..named }).await;
         assert!(matches!(unskippable, Err(UiaError::UnknownSession)));
         challenge(&server, Attempt { can_skip: false, ..again() }).await;
         server.pass(Duration::from_secs(15));
