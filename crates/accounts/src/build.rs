@@ -11,7 +11,19 @@ use crate::{
     TokenCache, TokenChecker, UserInteractiveAuth,
 };
 
-/// Every service of this crate, for whoever wires the server together. Endpoints take the single services.
+/// What [`Accounts::new`] builds the services on.
+pub struct AccountsParts {
+    pub db: Database,
+    pub clock: Clock,
+    pub random: Random,
+    /// Shared with the rooms, which change the profiles' rows too.
+    pub profiles: ProfileCache,
+    /// Shared with the rooms, which hide erased users' events.
+    pub erased: ErasedUsers,
+    pub settings: Settings,
+}
+
+/// Every service of this crate. Endpoints take the single services.
 #[derive(Clone)]
 pub struct Accounts {
     pub settings: Arc<Settings>,
@@ -28,15 +40,10 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The services over `db`. `profiles` and `erased` are shared with whoever else reads or changes them.
+    /// Builds the services.
     #[must_use]
-    pub fn new(
-        db: Database,
-        clock: Clock,
-        random: Random,
-        (profiles, erased): (ProfileCache, ErasedUsers),
-        settings: Settings,
-    ) -> Self {
+    pub fn new(parts: AccountsParts) -> Self {
+        let AccountsParts { db, clock, random, profiles, erased, settings } = parts;
         let settings = Arc::new(settings);
         let cache = TokenCache::default();
         let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone(), cache.clone()));

@@ -34,7 +34,7 @@ pub mod uia;
 mod username;
 
 pub use administration::{Administration, AdministrationError, PAGE_ACCOUNTS};
-pub use build::Accounts;
+pub use build::{Accounts, AccountsParts};
 pub use deactivation::Deactivation;
 pub use devices::{Devices, RenameError};
 pub use last_seen::Seen;

@@ -8,7 +8,7 @@ mod uia;
 
 use std::time::Duration;
 
-use plexus_accounts::{Accounts, NewAccount, NewSession, Session, Settings};
+use plexus_accounts::{Accounts, AccountsParts, NewAccount, NewSession, Session, Settings};
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
@@ -31,13 +31,14 @@ fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
     change(&mut settings);
     let clock = Clock::manual(START);
     let profiles = ProfileCache::new(1 << 16);
-    let accounts = Accounts::new(
-        db.clone(),
-        clock.clone(),
-        Random::seeded(7),
-        (profiles.clone(), ErasedUsers::default()),
+    let accounts = Accounts::new(AccountsParts {
+        db: db.clone(),
+        clock: clock.clone(),
+        random: Random::seeded(7),
+        profiles: profiles.clone(),
+        erased: ErasedUsers::default(),
         settings,
-    );
+    });
     Server { accounts, clock, db: db.clone(), profiles }
 }
 
