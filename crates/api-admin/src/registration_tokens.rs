@@ -5,7 +5,7 @@ use plexus_accounts::registration_tokens::{self as tokens, Change, DEFAULT_LENGT
 use plexus_base::{Clock, Random};
 use plexus_http::{ApiError, AuthAdmin, Empty, Json, JsonBody, Path, Query, State};
 use plexus_protocol::json::{Object, Value};
-use plexus_store::repo::registration_tokens::RegistrationToken;
+use plexus_service::RegistrationTokenInfo;
 use plexus_store::{Database, DbError};
 use serde::{Deserialize, Serialize};
 
@@ -16,24 +16,7 @@ pub struct Filter {
 
 #[derive(Serialize)]
 pub struct ListResponse {
-    registration_tokens: Vec<Response>,
-}
-
-#[derive(Serialize)]
-pub struct Response {
-    token: String,
-    uses_allowed: Option<u64>,
-    pending: u64,
-    completed: u64,
-    /// Unix ms.
-    expiry_time: Option<u64>,
-}
-
-impl From<RegistrationToken> for Response {
-    fn from(token: RegistrationToken) -> Self {
-        let RegistrationToken { token, uses_allowed, pending, completed, expiry_ts } = token;
-        Self { token, uses_allowed, pending, completed, expiry_time: expiry_ts }
-    }
+    registration_tokens: Vec<RegistrationTokenInfo>,
 }
 
 /// GET: all tokens, or those that can, or cannot, be used.
@@ -45,7 +28,7 @@ pub async fn list(
 ) -> Result<JsonBody<ListResponse>, ApiError> {
     let now = clock.now_ms();
     let found = db.read::<_, DbError, _>(move |tx| tokens::list(tx, filter.valid, now)).await?;
-    Ok(JsonBody(ListResponse { registration_tokens: found.into_iter().map(Response::from).collect() }))
+    Ok(JsonBody(ListResponse { registration_tokens: found.into_iter().map(RegistrationTokenInfo::from).collect() }))
 }
 
 /// POST .../new
@@ -55,7 +38,7 @@ pub async fn create(
     State(clock): State<Clock>,
     State(random): State<Random>,
     Json(body): Json<Object>,
-) -> Result<JsonBody<Response>, ApiError> {
+) -> Result<JsonBody<RegistrationTokenInfo>, ApiError> {
     let token = match body.get("token") {
         Some(Value::String(token)) => NewToken::Given(token.to_string()),
         Some(_) => return Err(ApiError::invalid_param("token must be a string")),
@@ -71,7 +54,7 @@ pub async fn get(
     AuthAdmin(_): AuthAdmin,
     Path(token): Path<String>,
     State(db): State<Database>,
-) -> Result<JsonBody<Response>, ApiError> {
+) -> Result<JsonBody<RegistrationTokenInfo>, ApiError> {
     let found = db.read(move |tx| tokens::get(tx, &token)).await;
     found.map(|token| JsonBody(token.into())).map_err(refused)
 }
@@ -83,7 +66,7 @@ pub async fn update(
     State(db): State<Database>,
     State(clock): State<Clock>,
     Json(body): Json<Object>,
-) -> Result<JsonBody<Response>, ApiError> {
+) -> Result<JsonBody<RegistrationTokenInfo>, ApiError> {
     let (change, now) = (change(&body)?, clock.now_ms());
     let updated = db.write(move |tx| tokens::update(tx, now, &token, change)).await;
     updated.map(|token| JsonBody(token.into())).map_err(refused)

@@ -3,9 +3,7 @@
 
 use plexus_accounts::{Administration, AdministrationError, Deactivation, PAGE_ACCOUNTS};
 use plexus_protocol::id::UserId;
-use plexus_service::UserDeactivation;
-use plexus_store::repo::devices::Device;
-use plexus_store::repo::users::User;
+use plexus_service::{DeviceInfo, UserDeactivation, UserInfo};
 use serde::{Deserialize, Serialize};
 
 /// What a command asks for. `user` is a localpart or a whole user id.
@@ -50,68 +48,6 @@ pub enum LeavingRooms {
     Now,
     /// When the server starts: it is recorded in the database.
     AtNextStart,
-}
-
-/// An account; the names are those of Synapse's admin API.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct UserInfo {
-    /// The user id.
-    pub name: String,
-    pub admin: bool,
-    pub is_guest: bool,
-    pub user_type: Option<String>,
-    pub appservice_id: Option<String>,
-    /// Whether a login with a password is possible.
-    pub has_password: bool,
-    pub deactivated: bool,
-    pub erased: bool,
-    pub locked: bool,
-    pub suspended: bool,
-    pub shadow_banned: bool,
-    /// Milliseconds since 1970.
-    pub creation_ts: u64,
-}
-
-impl From<User> for UserInfo {
-    fn from(user: User) -> Self {
-        Self {
-            name: user.user_id,
-            admin: user.is_admin,
-            is_guest: user.is_guest,
-            user_type: user.user_type,
-            appservice_id: user.appservice_id,
-            has_password: user.password_hash.is_some(),
-            deactivated: user.deactivated,
-            erased: user.erased,
-            locked: user.locked,
-            suspended: user.suspended,
-            shadow_banned: user.shadow_banned,
-            creation_ts: user.created_ts,
-        }
-    }
-}
-
-/// A device; the names are those of Synapse's admin API.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DeviceInfo {
-    pub device_id: String,
-    pub display_name: Option<String>,
-    /// Milliseconds since 1970.
-    pub last_seen_ts: Option<u64>,
-    pub last_seen_ip: Option<String>,
-    pub last_seen_user_agent: Option<String>,
-}
-
-impl From<Device> for DeviceInfo {
-    fn from(device: Device) -> Self {
-        Self {
-            device_id: device.device_id,
-            display_name: device.display_name,
-            last_seen_ts: device.last_seen_ts,
-            last_seen_ip: device.last_seen_ip,
-            last_seen_user_agent: device.last_seen_user_agent,
-        }
-    }
 }
 
 /// Carries out what operators ask for.

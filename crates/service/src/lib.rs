@@ -3,6 +3,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `admin_json` | [`UserInfo`], [`DeviceInfo`], [`RegistrationTokenInfo`]: JSON of the admin API and of commands |
 //! | `client_events` | [`ClientEventSender`]: sending events within rate limits |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
@@ -17,6 +18,7 @@
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
 
+mod admin_json;
 mod client_events;
 mod directory_rules;
 pub mod event_json;
@@ -32,6 +34,7 @@ mod reports;
 mod room_resolver;
 mod user_deactivation;
 
+pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
 pub use client_events::{ClientEventError, ClientEventSender};
 pub use directory_rules::DirectoryRules;
 pub use local_echo_order::LocalEchoOrder;

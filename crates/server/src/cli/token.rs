@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use clap::{ArgGroup, Args, Subcommand};
 use plexus_accounts::registration_tokens::{self as tokens, Change, DEFAULT_LENGTH, NewToken, RegistrationTokenError};
 use plexus_base::{Clock, Random, parse_duration};
+use plexus_service::RegistrationTokenInfo;
 use plexus_store::repo::registration_tokens::RegistrationToken;
 use plexus_store::{Tx, maintenance};
 use serde_json::{Value, json};
@@ -126,7 +127,7 @@ pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
             let random = Random::system();
             let created = edit(&args.common, move |tx| tokens::create(tx, &random, now, token, allows))?;
             match args.common.json {
-                true => print_json(&json(&created)),
+                true => print_json(&json(created)),
                 // Alone on its line, for scripts.
                 false => println!("{}", created.token),
             }
@@ -135,7 +136,7 @@ pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
             let valid = args.valid.map(|valid| valid == YesNo::Yes);
             let found = edit(&args.common, move |tx| Ok(tokens::list(tx, valid, now)?))?;
             match args.common.json {
-                true => print_json(&json!({ "registration_tokens": found.iter().map(json).collect::<Vec<_>>() })),
+                true => print_json(&json!({ "registration_tokens": found.into_iter().map(json).collect::<Vec<_>>() })),
                 false => print_table(&found),
             }
         }
@@ -174,14 +175,8 @@ fn edit<T: Send>(
     Ok(maintenance::edit(&options, f)??)
 }
 
-fn json(token: &RegistrationToken) -> Value {
-    json!({
-        "token": token.token,
-        "uses_allowed": token.uses_allowed,
-        "pending": token.pending,
-        "completed": token.completed,
-        "expiry_time": token.expiry_ts,
-    })
+fn json(token: RegistrationToken) -> Value {
+    json!(RegistrationTokenInfo::from(token))
 }
 
 fn print_json(value: &Value) {
@@ -190,7 +185,7 @@ fn print_json(value: &Value) {
 
 fn print_one(args: &CommonArgs, token: RegistrationToken) {
     match args.json {
-        true => print_json(&json(&token)),
+        true => print_json(&json(token)),
         false => print_table(&[token]),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use plexus_base::telemetry::escaped;
+use plexus_service::{DeviceInfo, UserInfo};
 use plexus_store::{Database, OpenError};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -14,7 +15,7 @@ use super::control::control_client;
 use super::{CommandError, ConfigArgs, prompt};
 use crate::control_socket::ControlClient;
 use crate::serve::StartError;
-use crate::users::{DeviceInfo, LeavingRooms, UserAdmin, UserInfo, UserReply, UserRequest};
+use crate::users::{LeavingRooms, UserAdmin, UserReply, UserRequest};
 use crate::{data_dir, wire};
 
 /// What to do with accounts.
