@@ -1,5 +1,6 @@
 //! What every other crate stands on: time, randomness, configuration and logging.
 //!
+//! - [`background`]: supervised background tasks
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
 //! - [`long_poll`]: requests that wait, and how they make room
@@ -10,6 +11,7 @@
 //! - [`telemetry`]: what is logged, and where to
 //! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
 
+pub mod background;
 pub mod clock;
 pub mod config;
 pub mod long_poll;
@@ -21,6 +23,7 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod yaml;
 
+pub use background::Background;
 pub use clock::Clock;
 pub use long_poll::LongPoll;
 pub use random::Random;

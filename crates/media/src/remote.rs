@@ -285,7 +285,7 @@ impl Downloads {
     /// Fetches it in a task of its own: it goes on when the client who asked hangs up, for those who wait with it.
     fn begin(self: &Arc<Self>, key: Key, timeout: Duration, downloader: Downloader, sender: watch::Sender<Outcome>) {
         let entry = Entry { downloads: Arc::clone(self), key };
-        tokio::spawn(async move {
+        self.local.background().spawn_abortable("download of media", async move {
             let (downloads, key) = (&entry.downloads, &entry.key);
             let mut charge = downloads.budget.charge(&downloader);
             let result = downloads.fetch_in_turn(key, timeout, &downloader.name(), &mut charge).await;

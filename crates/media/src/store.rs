@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Random, private};
+use plexus_base::{Background, Clock, Random, private};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media::{self, Content, Filled};
 use plexus_store::{Database, DbError};
@@ -79,6 +79,7 @@ pub struct MediaStore {
     database: Database,
     clock: Clock,
     random: Random,
+    background: Background,
     filled: Notify,
     /// Whose turn it is to fill an id, by its hash.
     filling: Vec<Arc<Mutex<()>>>,
@@ -140,7 +141,13 @@ pub enum MediaError {
 
 impl MediaStore {
     /// Opens the folder, making it when it is missing, and deletes uploads that broke off with an earlier process.
-    pub fn open(settings: MediaSettings, database: Database, clock: Clock, random: Random) -> Result<Self, MediaError> {
+    pub fn open(
+        settings: MediaSettings,
+        database: Database,
+        clock: Clock,
+        random: Random,
+        background: Background,
+    ) -> Result<Self, MediaError> {
         let incoming = paths::incoming(&settings.folder);
         let prepare = || -> io::Result<()> {
             private::create_folders(&incoming)?;
@@ -156,6 +163,7 @@ impl MediaStore {
             database,
             clock,
             random,
+            background,
             filled: Notify::new(),
             filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
@@ -176,6 +184,10 @@ impl MediaStore {
 
     pub(crate) fn database(&self) -> &Database {
         &self.database
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -228,7 +240,7 @@ impl MediaStore {
             });
             added.await
         };
-        kept.record(add, ()).await?;
+        kept.record(&self.background, add, ()).await?;
         Ok(media_id)
     }
 
@@ -294,7 +306,7 @@ impl MediaStore {
                 filled => Ok(filled),
             }
         };
-        match kept.record(fill, turn).await? {
+        match kept.record(&self.background, fill, turn).await? {
             Filled::Already => Err(MediaError::CannotOverwrite),
             _ => {
                 self.filled.notify_waiters();

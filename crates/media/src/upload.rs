@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plexus_base::private;
+use plexus_base::{Background, private};
 use plexus_store::DbError;
 use plexus_store::repo::media::Content;
 use sha2::{Digest as _, Sha256};
@@ -137,14 +137,15 @@ impl Kept {
         }
     }
 
-    /// Has `write` store the row that names the content, also when nobody waits for that any more. Without the row the
-    /// content is deleted. `turn` is dropped after that.
+    /// Stores the row that names the content, by `write`, also when the caller is cancelled. Without the row the content
+    /// is deleted. `turn` is dropped after that.
     pub async fn record<T: Send + 'static>(
         self,
+        background: &Background,
         write: impl Future<Output = Result<T, MediaError>> + Send + 'static,
         turn: impl Send + 'static,
     ) -> Result<T, MediaError> {
-        let recording = tokio::spawn(async move {
+        let recording = background.spawn("storing of media", async move {
             let mut file = self.file;
             let written = write.await;
             // A row that may be there needs its content.

@@ -96,7 +96,7 @@ impl FederationClient {
     /// # Errors
     /// When a file of certificate authorities cannot be used, or the database cannot be read.
     pub async fn start(parts: FederationParts) -> Result<Self, FederationSetupError> {
-        let FederationParts { settings, signing_key, names, db, clock, random } = parts;
+        let FederationParts { settings, signing_key, names, db, clock, random, background } = parts;
         let tls = Tls::new(&settings.tls)?;
         let dialer = Dialer::new(names, settings.guard.clone());
         let connector = Arc::new(Connector::new(dialer, tls, random.clone()));
@@ -104,7 +104,7 @@ impl FederationClient {
         let user_agent = HeaderValue::from_str(&settings.user_agent);
         let user_agent = user_agent.unwrap_or(HeaderValue::from_static("Plexus"));
         let patience = (settings.backoff.clone(), settings.retries.clone());
-        let destinations = Destinations::load(db, clock.clone(), random.clone(), patience).await?;
+        let destinations = Destinations::load(db, clock.clone(), random.clone(), background, patience).await?;
         let web = || Web::new(Arc::clone(&connector), Arc::clone(&pool), user_agent.clone());
         Ok(Self {
             discovery: Discovery::new(web(), clock.clone()),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -27,6 +27,7 @@ async fn measure(db: Database) {
         db,
         clock: clock.clone(),
         random: Random::system(),
+        background: Background::default(),
         server_name: ServerName::try_from("localhost").expect("a server name"),
         signing_key: Arc::new(SigningKey::generate(&[7; 32], "bench")),
         peers: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use plexus_accounts::Deactivation;
+use plexus_base::Background;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
@@ -15,13 +16,19 @@ pub struct UserDeactivation {
     rooms: Arc<Rooms>,
     memberships: Arc<MembershipChanger>,
     accounts: Deactivation,
+    background: Background,
 }
 
 impl UserDeactivation {
     /// `accounts` closes the accounts, and remembers the users who have yet to leave their rooms.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, memberships: Arc<MembershipChanger>, accounts: Deactivation) -> Self {
-        Self { rooms, memberships, accounts }
+    pub fn new(
+        rooms: Arc<Rooms>,
+        memberships: Arc<MembershipChanger>,
+        accounts: Deactivation,
+        background: Background,
+    ) -> Self {
+        Self { rooms, memberships, accounts, background }
     }
 
     /// Closes the account, and lets the user leave all rooms in the background.
@@ -31,7 +38,9 @@ impl UserDeactivation {
     pub async fn deactivate(&self, user: &UserId, erase: bool) -> Result<(), DbError> {
         self.accounts.deactivate(user, erase).await?;
         let (this, user) = (self.clone(), user.clone());
-        tokio::spawn(async move { this.leave_all(&user).await });
+        // Resumed after a restart.
+        let leave_all = async move { this.leave_all(&user).await };
+        self.background.spawn_abortable("rooms of a deactivated user", leave_all);
         Ok(())
     }
 

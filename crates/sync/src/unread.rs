@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use plexus_base::Background;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::repo::receipts::Receipt;
@@ -35,6 +36,7 @@ const LONG_SCAN: u64 = 500;
 pub struct UnreadCounts {
     db: Database,
     settings: Arc<SettingsCache>,
+    background: Background,
     users: Cache<UserId, Arc<UserUnread>>,
     /// Per event and rule set: what the event means to everybody with these rules; `None`: ask for each user.
     outcomes: Cache<(EventNid, u64), Option<Outcome>>,
@@ -56,8 +58,8 @@ struct Loaded {
 impl UnreadCounts {
     /// Nothing is in memory.
     #[must_use]
-    pub fn new(db: Database, settings: Arc<SettingsCache>) -> Self {
-        Self { db, settings, users: Cache::new(KEPT_USERS), outcomes: Cache::new(KEPT_OUTCOMES) }
+    pub fn new(db: Database, settings: Arc<SettingsCache>, background: Background) -> Self {
+        Self { db, settings, background, users: Cache::new(KEPT_USERS), outcomes: Cache::new(KEPT_OUTCOMES) }
     }
 
     /// The counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins for a user
@@ -203,7 +205,7 @@ impl UnreadCounts {
     fn checkpoint(&self, user: &UserId, room: RoomNid, unread: &RoomUnread) {
         let (db, user) = (self.db.clone(), user.to_string());
         let (evaluated_to, counts) = (unread.evaluated_to(), unread.to_checkpoint());
-        tokio::spawn(async move {
+        self.background.spawn("checkpoint of unread counts", async move {
             let written = db.write(move |tx| repo::unread::set(tx, &user, room, evaluated_to, &counts)).await;
             if let Err(error) = written {
                 let error: DbError = error;

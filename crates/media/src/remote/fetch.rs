@@ -56,7 +56,7 @@ impl Downloads {
             let written = database.write(move |tx| remote_media::set(tx, server.as_str(), &media_id, &row, now));
             written.await.map_err(MediaError::Database)
         };
-        file.record(set, ()).await.map_err(Box::new)?;
+        file.record(self.local.background(), set, ()).await.map_err(Box::new)?;
         Ok(media)
     }
 

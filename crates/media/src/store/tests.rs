@@ -30,7 +30,8 @@ fn settings(folder: &std::path::Path) -> MediaSettings {
 fn fixture(database: Database) -> Fixture {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Clock::manual(1_000_000);
-    let store = MediaStore::open(settings(folder.path()), database, clock.clone(), Random::seeded(1)).expect("opens");
+    let (random, background) = (Random::seeded(1), Background::default());
+    let store = MediaStore::open(settings(folder.path()), database, clock.clone(), random, background).expect("opens");
     Fixture { store, clock, user: "@alice:example.org".parse().expect("an id"), folder }
 }
 
@@ -127,7 +128,8 @@ async fn an_upload_that_broke_off_with_the_process_is_deleted_at_the_next_start(
         let fixture = fixture(database.db());
         let leftover = paths::incoming(fixture.folder.path()).join("leftover");
         std::fs::write(&leftover, b"half").expect("written");
-        MediaStore::open(settings(fixture.folder.path()), database.db(), Clock::manual(0), Random::seeded(2))
+        let (random, background) = (Random::seeded(2), Background::default());
+        MediaStore::open(settings(fixture.folder.path()), database.db(), Clock::manual(0), random, background)
             .expect("opens");
         assert!(!leftover.exists());
     }

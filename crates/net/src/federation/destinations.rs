@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::destinations::{self, FailingDestination};
 use plexus_store::{Database, DbError};
@@ -26,6 +26,7 @@ pub(super) struct Destinations {
     db: Database,
     clock: Clock,
     random: Random,
+    background: Background,
     backoff: Backoff,
     retries: Retries,
     state: Mutex<State>,
@@ -92,6 +93,7 @@ impl Destinations {
         db: Database,
         clock: Clock,
         random: Random,
+        background: Background,
         (backoff, retries): (Backoff, Retries),
     ) -> Result<Arc<Self>, DbError> {
         let stored = db.read(destinations::failing).await?;
@@ -104,7 +106,7 @@ impl Destinations {
             state.put(server, Failing { since, last_try, interval, known: true });
         }
         let state = Mutex::new(state);
-        Ok(Arc::new(Self { db, clock, random, backoff, retries, state, changed: Notify::new() }))
+        Ok(Arc::new(Self { db, clock, random, background, backoff, retries, state, changed: Notify::new() }))
     }
 
     /// Until when (unix ms) the server is left alone; `None` if it may be tried.
@@ -238,7 +240,7 @@ impl Destinations {
     pub(super) fn heard_from(self: &Arc<Self>, server: &ServerName) {
         if self.forget(server, false).is_some_and(|failed| failed.known) {
             let (this, server) = (Arc::clone(self), server.clone());
-            tokio::spawn(async move { this.write(&server).await });
+            self.background.spawn("state of another server", async move { this.write(&server).await });
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::Database;
@@ -75,4 +75,5 @@ pub struct FederationParts {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    pub background: Background,
 }

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_net::dns::{Lookup, Resolve, Service};
 use plexus_net::federation::{Backoff, FederationParts, FederationSettings, FederationSetupError, Retries};
 use plexus_net::{AddressGuard, FederationClient, TlsSettings};
@@ -303,6 +303,7 @@ pub async fn start(world: &World, settings: FederationSettings) -> Result<Federa
         db: world.db(),
         clock: world.clock.clone(),
         random: Random::seeded(5),
+        background: Background::default(),
     };
     FederationClient::start(parts).await
 }

@@ -102,7 +102,7 @@ impl AutoJoin {
 
     async fn find(&self, alias: &RoomAlias) -> Result<Option<Arc<Room>>, DbError> {
         let text = alias.as_str().to_owned();
-        match self.rooms.database().read(move |tx| repo::aliases::get(tx, &text)).await? {
+        match self.rooms.db.read(move |tx| repo::aliases::get(tx, &text)).await? {
             Some(found) => self.rooms.get_nid(found.room_nid).await,
             None => Ok(None),
         }
@@ -114,7 +114,7 @@ impl AutoJoin {
             return Ok(false);
         }
         let user = user.clone();
-        self.rooms.database().read(move |tx| repo::users::is_only_person(tx, user.as_str())).await
+        self.rooms.db.read(move |tx| repo::users::is_only_person(tx, user.as_str())).await
     }
 
     async fn create(&self, user: &UserId, alias: &RoomAlias) -> Result<Arc<Room>, CreateError> {

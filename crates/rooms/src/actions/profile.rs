@@ -132,7 +132,8 @@ impl Profiles {
         if changed && is_in_member_events(field) {
             let (rooms, user, field) = (Arc::clone(&self.rooms), user.clone(), field.to_owned());
             // A task of its own: a request that is dropped half way must not leave half the rooms behind.
-            let pushed = tokio::spawn(async move { push(rooms, user, field, value).await });
+            let background = self.rooms.background.clone();
+            let pushed = background.spawn("profile in rooms", async move { push(rooms, user, field, value).await });
             pushed.await.unwrap_or(Err(DbError::Closed))?;
         }
         Ok(())

@@ -47,7 +47,8 @@ pub async fn upgrade(
     upgrade: Upgrade,
 ) -> Result<Arc<Room>, CreateError> {
     let (rooms, creator) = (Arc::clone(rooms), Arc::clone(creator));
-    let upgrading = tokio::spawn(async move { run(&rooms, &creator, &upgrade).await });
+    let background = rooms.background.clone();
+    let upgrading = background.spawn("room upgrade", async move { run(&rooms, &creator, &upgrade).await });
     upgrading.await.unwrap_or(Err(CreateError::Other(SendError::Contended)))
 }
 

@@ -85,7 +85,8 @@ impl Inbox {
             return;
         }
         if busy.rooms.insert(room, true).is_none() {
-            tokio::spawn(Arc::clone(self).run(room));
+            let background = &self.receiver.rooms.background;
+            background.spawn_abortable("received events of a room", Arc::clone(self).run(room));
         }
     }
 

@@ -19,7 +19,8 @@ impl Inbox {
         let mut busy = self.lanes.busy();
         let of_room = busy.searching.entry(room).or_default();
         if of_room.insert(origin.clone(), true).is_none() {
-            tokio::spawn(Arc::clone(self).run_search(room, origin));
+            let background = &self.receiver.rooms.background;
+            background.spawn_abortable("search for missing events", Arc::clone(self).run_search(room, origin));
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::config::PrejoinStateEntry;
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
@@ -53,6 +53,8 @@ pub struct RoomsOptions {
     pub clock: Clock,
     /// Randomness, for the ids of rooms before version 12.
     pub random: Random,
+    /// Runs what goes on when nobody waits for it any more.
+    pub background: Background,
     /// This server.
     pub server_name: ServerName,
     /// What this server signs with.
@@ -74,6 +76,7 @@ pub struct Rooms {
     pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
+    pub(crate) background: Background,
     pub(crate) server_name: ServerName,
     pub(crate) signing_key: Arc<SigningKey>,
     pub(crate) peers: Option<Arc<dyn Peers>>,
@@ -127,7 +130,7 @@ impl Rooms {
     /// The registry, and its persister as a task of the current tokio runtime; the task ends with the registry.
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
-        let RoomsOptions { db, clock, random, server_name, signing_key, peers, .. } = options;
+        let RoomsOptions { db, clock, random, background, server_name, signing_key, peers, .. } = options;
         let RoomsOptions { cache_bytes, describing, limits, forget_on_leave, .. } = options;
         let shared = Arc::new(Shared {
             server_name: server_name.clone(),
@@ -155,6 +158,7 @@ impl Rooms {
             db,
             clock,
             random,
+            background,
             server_name,
             signing_key,
             peers,
@@ -363,12 +367,6 @@ impl Rooms {
     #[must_use]
     pub fn server_name(&self) -> &ServerName {
         &self.server_name
-    }
-
-    /// The database the rooms live in.
-    #[must_use]
-    pub fn database(&self) -> &Database {
-        &self.db
     }
 }
 

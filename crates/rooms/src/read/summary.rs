@@ -134,7 +134,7 @@ fn allow_rules(view: &RoomView) -> impl Iterator<Item = &Object> {
 
 /// Every room in the room directory that has members, those with the most members first.
 pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
-    let published = rooms.database().read(repo::rooms::published).await?;
+    let published = rooms.db.read(repo::rooms::published).await?;
     let mut summaries = Vec::with_capacity(published.len());
     for (nid, revision) in published {
         let summary = rooms.summaries.get(rooms, nid, revision).await?;

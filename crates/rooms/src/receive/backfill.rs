@@ -173,7 +173,9 @@ impl PduReceiver {
         let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(Filled::Some) };
         let (receiver, room) = (self.clone(), Arc::clone(room));
         // It goes on when whoever pages there does not wait any longer.
-        let filling = tokio::spawn(async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
+        let background = self.rooms.background.clone();
+        let filling = background
+            .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
         match tokio::time::timeout(FILL_PATIENCE, filling).await {
             Ok(Ok(filled)) => Ok(if filled? { Filled::Some } else { Filled::Nothing }),
             Ok(Err(_)) => Err(DbError::Closed.into()),
@@ -268,7 +270,8 @@ impl PduReceiver {
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
         // Whoever pages back may hang up: what has been begun comes to its end, in memory too.
         let past = PastEvents { hole, pdus, told, edge, older };
-        let placing = tokio::spawn(async move { rooms.place_past(&room, past).await });
+        let background = self.rooms.background.clone();
+        let placing = background.spawn("storing of past events", async move { rooms.place_past(&room, past).await });
         placing.await.unwrap_or(Err(DbError::Closed.into()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -14,6 +14,7 @@ use plexus_rooms::{
 use plexus_store::Database;
 
 pub struct Fixture {
+    pub db: Database,
     pub rooms: Arc<Rooms>,
     pub clock: Clock,
     pub sender: EventSender,
@@ -31,9 +32,10 @@ impl Fixture {
     pub fn with_cache(db: Database, cache_bytes: usize) -> Self {
         let clock = Clock::manual(START_MS);
         let rooms = Rooms::start(RoomsOptions {
-            db,
+            db: db.clone(),
             clock: clock.clone(),
             random: Random::system(),
+            background: Background::default(),
             server_name: ServerName::try_from("localhost").unwrap(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             peers: None,
@@ -43,6 +45,7 @@ impl Fixture {
             forget_on_leave: false,
         });
         Self {
+            db,
             clock,
             sender: EventSender::new(Arc::clone(&rooms)),
             members: MembershipChanger::new(Arc::clone(&rooms), true),

@@ -139,7 +139,7 @@ fn what_was_redacted_does_not_come_back_with_a_room_that_left_memory() {
 /// Stores something instead of an event that is no event; it is to be censored at the next opportunity.
 async fn make_unreadable(fixture: &Fixture, room: &Room, event: &EventId) -> i64 {
     let nid = timeline::event(room, event).await.unwrap().unwrap().nid;
-    let write = fixture.rooms.database().write(move |tx| {
+    let write = fixture.db.write(move |tx| {
         plexus_store::repo::redactions::censor(tx, nid, r#"{"body":"secret"}"#)?;
         plexus_store::repo::redactions::add(tx, &[nid], 0)
     });

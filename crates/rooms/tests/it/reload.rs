@@ -170,8 +170,7 @@ async fn snapshots_agree(fixture: &Fixture, room: &Room) {
     for event in events {
         let (nid, position, room) = (event.nid, event.position, room.nid);
         let (snapshot, mut log) = fixture
-            .rooms
-            .database()
+            .db
             .read(move |tx| {
                 let snapshot = state_snapshots::before_event(tx, nid)?.unwrap();
                 let snapshot = state_snapshots::read(tx, snapshot)?;

@@ -170,7 +170,7 @@ fn two_writers_may_build_the_same_event() {
         let first = one.send(&room, ALICE, "same").await.unwrap();
         let second = two.send(&room, ALICE, "same").await.unwrap();
         assert_ne!(first.event_id, second.event_id);
-        let fresh = Fixture::new(one.rooms.database().clone());
+        let fresh = Fixture::new(one.db.clone());
         let room = fresh.rooms.get(&room.id).await.unwrap().unwrap();
         let events = timeline::range(&room, 0, i64::MAX, 2, timeline::Direction::Backward).await.unwrap();
         let ids: Vec<_> = events.iter().map(|event| event.pdu.event_id()).collect();
@@ -207,7 +207,7 @@ fn two_writers_of_one_database_lose_nothing() {
         for task in tasks {
             sent.extend(task.await.unwrap());
         }
-        let fresh = Fixture::new(one.rooms.database().clone());
+        let fresh = Fixture::new(one.db.clone());
         let room = fresh.rooms.get(&room.id).await.unwrap().unwrap();
         let events = timeline::range(&room, 7, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
         let mut stored: Vec<_> = events.iter().filter(|it| it.pdu.event_type() == "m.room.message").collect();

@@ -120,7 +120,7 @@ async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
 
     let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
     while there.page_back(&bobs).await {}
-    crate::times::assert_found_by_time(&bobs, there.rooms.database(), 1).await;
+    crate::times::assert_found_by_time(&bobs, &there.db, 1).await;
     let all = timeline::range(&bobs, i64::MIN, i64::MAX, 1_000, Direction::Forward).await.unwrap();
     let count = all.iter().filter(|event| event.pdu.event_type() == "m.room.message").count();
     assert_eq!(count, 3, "what is not seen is there nevertheless");
@@ -174,7 +174,7 @@ async fn history_from_an_absence_is_seen_by_whom_it_was_meant_for() {
     assert_eq!(texts().await.0, ["before", "after"]);
     while there.fill_gap(&bobs).await {}
     assert!(bobs.view().gaps.first_open(i64::MIN, i64::MAX, Direction::Backward).is_none());
-    crate::times::assert_found_by_time(&bobs, there.rooms.database(), 1).await;
+    crate::times::assert_found_by_time(&bobs, &there.db, 1).await;
     let (found, all) = texts().await;
     // What was for members only is there without its content.
     assert_eq!(found, ["before", "for everybody", "for everybody again", "after"]);
@@ -280,7 +280,7 @@ impl<'a> Simulation<'a> {
         let mut rooms = Vec::new();
         for server in self.network.servers() {
             let room = self.at(server).await;
-            crate::times::assert_found_by_time(&room, server.rooms.database(), 20).await;
+            crate::times::assert_found_by_time(&room, &server.db, 20).await;
             rooms.push((server, room));
         }
         let sees = |room: &Room, server: &Server| {
@@ -305,7 +305,7 @@ impl<'a> Simulation<'a> {
         }
         for (server, _) in present.iter().filter(|(server, _)| !self.network.was_absent(server)) {
             let keys: Vec<Vec<u8>> = all.iter().map(event_key::encode).collect();
-            let known = server.rooms.database().read(move |tx| repo::events::known(tx, &keys)).await.unwrap();
+            let known = server.db.read(move |tx| repo::events::known(tx, &keys)).await.unwrap();
             let placed = known.iter().filter(|event| event.snapshot_nid.is_some()).count();
             assert_eq!(placed, all.len(), "seed {}: events at {}", self.seed, server.name);
         }

@@ -49,7 +49,7 @@ async fn send(fixture: &Fixture, room: &Arc<Room>, from_now_ms: i64) -> bool {
     let ts = fixture.clock.now_ms().saturating_add_signed(from_now_ms);
     let event = NewEvent { origin_server_ts: Some(ts), ..message(&room.id, ALICE, "hello") };
     fixture.sender.send(event).await.unwrap();
-    timeline_of(room, fixture.rooms.database()).await.last().unwrap().2
+    timeline_of(room, &fixture.db).await.last().unwrap().2
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, LongPoll, Random, Shutdown};
+use plexus_base::{Background, Clock, LongPoll, Random, Shutdown};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{EventId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -65,6 +65,7 @@ impl Server {
             db: db.clone(),
             clock: clock.clone(),
             random: Random::system(),
+            background: Background::default(),
             server_name: server_name.clone(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             peers: None,
@@ -77,7 +78,7 @@ impl Server {
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));
         db.add_listener(Arc::clone(&notifier) as _);
         let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
-        let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings)));
+        let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), Background::default()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
         let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));
         let presence = Presence::new(

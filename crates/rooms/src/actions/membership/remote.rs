@@ -58,7 +58,8 @@ impl Remote {
         decided: Object,
     ) -> Result<Sent, MembershipError> {
         let (change, servers) = (change.clone(), servers.to_vec());
-        let joining = tokio::spawn(async move {
+        let background = self.rooms.background.clone();
+        let joining = background.spawn("join by another server", async move {
             let mut joins = self.joins.of(&change.room_id, &change.target).await;
             joins.count += 1;
             if let Some(event_id) = self.joined_by(&change).await? {
@@ -193,7 +194,7 @@ impl Remote {
         }
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
         // The user is in the room and may talk: whoever waits for the join waits no longer.
-        tokio::spawn(async move {
+        self.rooms.background.spawn_abortable("state of a joined room", async move {
             if !small && let Err(error) = rooms.fill(&room, &state, !members_omitted).await {
                 tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
             }

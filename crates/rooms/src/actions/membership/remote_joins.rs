@@ -84,7 +84,10 @@ impl Remote {
         } else {
             return;
         };
-        tokio::spawn(async move { self.keep_taking_back(&change, count, pauses).await });
+        let background = self.rooms.background.clone();
+        background.spawn_abortable("taking back of a join", async move {
+            self.keep_taking_back(&change, count, pauses).await;
+        });
     }
 
     async fn is_invited(&self, change: &MembershipChange) -> bool {

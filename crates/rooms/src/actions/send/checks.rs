@@ -27,7 +27,7 @@ pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object
             continue;
         }
         let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
-        let found = rooms.database().read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
+        let found = rooms.db.read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
         if found.is_none_or(|found| found.room_nid != room.nid) {
             return Err(SendError::AliasNotOfRoom(alias));
         }
@@ -67,7 +67,7 @@ pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Re
 async fn target_is_plausible(rooms: &Rooms, room: &Room, target: &EventId) -> Result<(), SendError> {
     let (key, nid) = (event_key::encode(target), room.nid);
     let refused = rooms
-        .database()
+        .db
         .read(move |tx| {
             if repo::events::find(tx, &key)?.is_some() {
                 return Ok(Some("Relations must be in the same room"));
@@ -88,7 +88,7 @@ async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &Event
     let (stored, nid, version) = (event_key::encode(target), room.nid, room.version);
     let (sender, event_type) = (event.sender.clone(), event.event_type.clone());
     let duplicate = rooms
-        .database()
+        .db
         .read(move |tx| {
             let same: Vec<_> = repo::relations::of_targets(tx, nid, &[stored])?
                 .into_iter()

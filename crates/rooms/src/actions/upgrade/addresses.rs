@@ -13,7 +13,7 @@ use crate::write::build::Draft;
 /// Points this server's aliases of the old room to the new one, which takes its place in this server's room directory.
 pub(super) async fn move_all(rooms: &Rooms, old: &Room, new: &Room) -> Result<(), DbError> {
     let (from, to) = (old.nid, new.nid);
-    let moved = rooms.database().write(move |tx| {
+    let moved = rooms.db.write(move |tx| {
         repo::aliases::move_all(tx, from, to)?;
         if repo::rooms::is_published(tx, from)? {
             repo::rooms::set_published(tx, from, false)?;

@@ -73,7 +73,7 @@ async fn predecessor(rooms: &Rooms, room: &Room) -> Result<Option<Arc<Room>>, Db
 async fn copy_settings(rooms: &Rooms, old: &Room, new: &Room, user: &UserId) -> Result<(), DbError> {
     let (user, from, to) = (user.clone(), old.id.clone(), new.id.clone());
     let scope_room = new.nid;
-    let copy = rooms.database().write(move |tx| {
+    let copy = rooms.db.write(move |tx| {
         let scope = Scope { room_id: to.as_str(), room: Some(scope_room) };
         let tags = account_data::get(tx, user.as_str(), from.as_str(), TAG)?;
         let own_tags = account_data::get(tx, user.as_str(), to.as_str(), TAG)?;

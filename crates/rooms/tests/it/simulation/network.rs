@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_base::{Clock, Random};
+use plexus_base::{Background, Clock, Random};
 use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::{KnownKey, SigningKey};
@@ -22,6 +22,7 @@ use plexus_rooms::{
     EventSender, Filled, MembershipChange, MembershipChanger, MembershipError, NewEvent, PduReceiver, Room,
     RoomCreator, Rooms, RoomsOptions,
 };
+use plexus_store::Database;
 use plexus_testkit::TestPlace;
 use serde_json::value::RawValue;
 
@@ -31,6 +32,7 @@ const PDUS: usize = 50;
 /// A server's rooms, and the database under them.
 pub struct Server {
     pub name: ServerName,
+    pub db: Database,
     pub rooms: Arc<Rooms>,
     pub creator: RoomCreator,
     sender: EventSender,
@@ -219,6 +221,7 @@ impl Server {
             db: database.db(),
             clock: clock.clone(),
             random: Random::seeded(at as u64),
+            background: Background::default(),
             server_name: name.clone(),
             signing_key: Arc::clone(&key),
             peers: Some(Arc::clone(&wire) as Arc<dyn Peers>),
@@ -230,6 +233,7 @@ impl Server {
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), wire));
         Self {
             name,
+            db: database.db(),
             creator: RoomCreator::new(Arc::clone(&rooms)),
             sender: EventSender::new(Arc::clone(&rooms)),
             members: MembershipChanger::new(Arc::clone(&rooms), false).federating(Arc::clone(&receiver)),

@@ -1,0 +1,180 @@
+//! The services that follow the log: sync, end-to-end encryption, and delivery to other servers.
+
+use std::sync::Arc;
+
+use plexus_base::Background;
+use plexus_base::config::{Config, PresenceMode};
+use plexus_delivery::{EduReceiver, EduReceiverParts, FederationOut, FederationOutParts};
+use plexus_e2ee::{DeviceKeys, KeyBackups, RemoteDevices, RemoteDevicesParts};
+use plexus_store::DbError;
+use plexus_sync::ephemeral::EphemeralSerial;
+use plexus_sync::{
+    Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions,
+    SyncParts, ToDevice, Typing, UnreadCounts,
+};
+
+use super::engine::{Foundation, RoomServices};
+use super::federation::Outgoing;
+
+/// What clients are told.
+pub(super) struct SyncServices {
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) typing: Arc<Typing>,
+    pub(super) presence: Arc<Presence>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) notifications: Arc<Notifications>,
+    pub(super) to_device: Arc<ToDevice>,
+    pub(super) filters: Arc<Filters>,
+    pub(super) engine: Arc<SyncEngine>,
+}
+
+/// Keys of end-to-end encryption.
+pub(super) struct E2eeServices {
+    pub(super) device_keys: DeviceKeys,
+    pub(super) key_backups: KeyBackups,
+    pub(super) remote_devices: Arc<RemoteDevices>,
+}
+
+/// What goes to other servers, and comes from them besides events of rooms.
+pub(super) struct DeliveryServices {
+    pub(super) edus: Arc<EduReceiver>,
+    pub(super) federation_out: Arc<FederationOut>,
+}
+
+impl SyncServices {
+    pub(super) fn build(foundation: &Foundation, rooms: &RoomServices) -> Self {
+        let Foundation { config, clock, database: db, server_name, shutdown, background, .. } = foundation;
+        let rooms = &rooms.rooms;
+        let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
+        db.add_listener(Arc::clone(&notifier) as _);
+        let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
+        let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));
+        let presence = Arc::new(Presence::new(
+            presence_settings(config),
+            clock.clone(),
+            db.clone(),
+            Arc::clone(&serial),
+            Arc::clone(&notifier),
+        ));
+        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
+        let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), background.clone()));
+        let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
+        let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
+        let to_device = ToDevice::new(db.clone(), clock.clone(), server_name.clone());
+        let engine = SyncEngine::new(SyncParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            rooms: Arc::clone(rooms),
+            notifier: Arc::clone(&notifier),
+            serial,
+            typing: Arc::clone(&typing),
+            presence: Arc::clone(&presence),
+            receipts: Arc::clone(&receipts),
+            unread,
+            settings,
+            options: sync_options(config),
+            shutdown: shutdown.clone(),
+        });
+        Self {
+            notifier,
+            typing,
+            presence,
+            receipts,
+            notifications: Arc::new(notifications),
+            to_device: Arc::new(to_device),
+            filters: Arc::new(Filters::new(db.clone())),
+            engine: Arc::new(engine),
+        }
+    }
+
+    pub(super) fn start_background(&self, background: &Background) {
+        let (presence, typing) = (Arc::clone(&self.presence), Arc::clone(&self.typing));
+        background.spawn_abortable("presence", async move { presence.run().await });
+        background.spawn_abortable("typing", async move { typing.run().await });
+        background
+            .spawn_abortable("housekeeping of to-device messages", Arc::clone(&self.to_device).run_housekeeping());
+    }
+}
+
+impl E2eeServices {
+    pub(super) async fn build(
+        foundation: &Foundation,
+        outgoing: &Outgoing,
+        rooms: &RoomServices,
+    ) -> Result<Self, DbError> {
+        let Foundation { clock, database: db, server_name, .. } = foundation;
+        let remote_devices = RemoteDevices::start(RemoteDevicesParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            rooms: Arc::clone(&rooms.rooms),
+            client: Arc::clone(&outgoing.client),
+        });
+        let remote_devices = remote_devices.await?;
+        let device_keys = DeviceKeys::new(db.clone(), server_name.clone());
+        Ok(Self { device_keys, key_backups: KeyBackups::new(db.clone()), remote_devices })
+    }
+
+    pub(super) fn start_background(&self, background: &Background) {
+        background.spawn_abortable("devices of other servers' users", Arc::clone(&self.remote_devices).run());
+    }
+}
+
+impl DeliveryServices {
+    pub(super) async fn build(
+        foundation: &Foundation,
+        outgoing: &Outgoing,
+        rooms: &RoomServices,
+        sync: &SyncServices,
+        e2ee: &E2eeServices,
+    ) -> Result<Self, DbError> {
+        let Foundation { config, clock, database: db, .. } = foundation;
+        let rooms = &rooms.rooms;
+        let SyncServices { notifier, typing, presence, receipts, .. } = sync;
+        let edus = EduReceiver::new(EduReceiverParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            rooms: Arc::clone(rooms),
+            typing: Arc::clone(typing),
+            presence: Arc::clone(presence),
+            receipts: Arc::clone(receipts),
+            remote_devices: Arc::clone(&e2ee.remote_devices),
+        });
+        let federation_out = FederationOut::start(FederationOutParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            rooms: Arc::clone(rooms),
+            notifier: Arc::clone(notifier),
+            presence: Arc::clone(presence),
+            receipts: Arc::clone(receipts),
+            device_keys: e2ee.device_keys.clone(),
+            transport: Arc::clone(&outgoing.client) as _,
+            tell_device_names: config.federation.allow_device_name_lookup_over_federation,
+            receipts_per_second: config.ratelimits.federation_rr_transactions_per_room_per_second,
+        });
+        Ok(Self { edus: Arc::new(edus), federation_out: federation_out.await? })
+    }
+
+    pub(super) fn start_background(&self, background: &Background) {
+        background.spawn_abortable("delivery to other servers", Arc::clone(&self.federation_out).run());
+    }
+}
+
+fn presence_settings(config: &Config) -> PresenceSettings {
+    let options = &config.server.presence;
+    PresenceSettings {
+        enabled: options.enabled != PresenceMode::Disabled,
+        untracked: options.enabled == PresenceMode::Untracked,
+        include_offline: options.include_offline_users_on_sync,
+        exclude_rooms: config.rooms.exclude_rooms_from_presence.iter().filter_map(|id| id.parse().ok()).collect(),
+        active_for: options.last_active_granularity,
+        offline_after: options.sync_online_timeout,
+        idle_after: options.idle_timeout,
+    }
+}
+
+fn sync_options(config: &Config) -> SyncOptions {
+    SyncOptions {
+        exclude_rooms: config.rooms.exclude_rooms_from_sync.iter().cloned().collect(),
+        timeline_limit: u64::try_from(config.server.filter_timeline_limit).ok(),
+    }
+}
