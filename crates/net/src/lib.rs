@@ -9,6 +9,7 @@ pub mod client;
 mod dial;
 pub mod dns;
 pub mod federation;
+mod percent;
 mod tls;
 
 pub use client::{Answer, NetError, send};
@@ -17,6 +18,7 @@ pub use federation::{
     Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedAnswer,
     TooManySearches, WantedKey,
 };
+pub use percent::percent_encode;
 pub use tls::{TlsSettings, TlsSetupError};
 
 /// Why a connection is opened. Every connection states it where it is dialled: the one place where a forward proxy can be

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use http::Method;
+use serde::Serialize;
+
+use super::error::FederationError;
+use crate::percent::percent_encode;
 
 /// The largest answer read when nothing else is said, in bytes.
 const MOST_ANSWER_BYTES: usize = 100 * 1024 * 1024;
@@ -45,23 +49,42 @@ pub struct Call {
 impl Call {
     /// GET, for somebody who waits.
     pub fn get(path: impl Into<String>) -> Self {
-        Self::new(Method::GET, path.into(), None)
+        Self::new(Method::GET, path.into(), MOST_ANSWER_BYTES)
     }
 
     /// PUT with a JSON object, for somebody who waits.
     pub fn put(path: impl Into<String>, body: String) -> Self {
-        Self::new(Method::PUT, path.into(), Some(body))
+        Self::new(Method::PUT, path.into(), MOST_ANSWER_BYTES).body(body)
     }
 
     /// POST with a JSON object, for somebody who waits.
     pub fn post(path: impl Into<String>, body: String) -> Self {
-        Self::new(Method::POST, path.into(), Some(body))
+        Self::new(Method::POST, path.into(), MOST_ANSWER_BYTES).body(body)
     }
 
-    fn new(method: Method, path: String, body: Option<String>) -> Self {
+    pub(super) fn new(method: Method, path: String, max_answer_bytes: usize) -> Self {
         let patience = Patience::Now;
-        let max_answer_bytes = MOST_ANSWER_BYTES;
-        Self { method, path, body, timeout: None, max_answer_bytes, patience, unauthorized_is_no_outage: false }
+        Self { method, path, body: None, timeout: None, max_answer_bytes, patience, unauthorized_is_no_outage: false }
+    }
+
+    /// With one more parameter in the query.
+    pub(super) fn query(mut self, name: &str, value: &str) -> Self {
+        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        self.path.push_str(name);
+        self.path.push('=');
+        self.path.extend(percent_encode(value));
+        self
+    }
+
+    /// With the text of a JSON object as its body.
+    pub(super) fn body(self, body: String) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    /// With the JSON of `body`, an object.
+    pub(super) fn json(self, body: &impl Serialize) -> Result<Self, FederationError> {
+        let body = serde_json::to_string(body).map_err(|error| FederationError::Malformed(error.to_string()))?;
+        Ok(self.body(body))
     }
 
     /// With another patience.

@@ -125,6 +125,11 @@ impl FederationError {
         Self::Unreachable { destination: destination.clone(), cause: Arc::new(cause) }
     }
 
+    /// The error of a response that is not what it should be.
+    pub fn malformed_response(destination: &ServerName, problem: impl Into<String>) -> Self {
+        Self::NotJson { destination: destination.clone(), problem: problem.into() }
+    }
+
     pub(super) fn broken(destination: &ServerName, cause: hyper::Error) -> Self {
         Self::Broken { destination: destination.clone(), cause: Arc::new(cause) }
     }

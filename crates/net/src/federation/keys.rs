@@ -20,8 +20,9 @@ use plexus_protocol::json::Object;
 use plexus_store::repo::server_keys::{self, StoredServerKey};
 use plexus_store::{Database, DbError};
 
+use super::call::Patience;
+use super::client::FederationClient;
 use super::gates::Gates;
-use super::{FederationClient, Patience};
 use fetch::Wanted;
 use known::Memory;
 use strangers::Strangers;

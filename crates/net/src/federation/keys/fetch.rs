@@ -2,7 +2,6 @@
 //! keys").
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use bytes::Bytes;
 use plexus_protocol::event::sign::PublicKey;
@@ -13,18 +12,11 @@ use plexus_store::repo::server_keys::{self, StoredServerKey};
 
 use super::KeyRing;
 use super::response::KeyResponse;
-use crate::federation::{Call, Patience};
+use crate::federation::api::discovery::{get_remote_server_keys_batch, get_server_keys};
+use crate::federation::call::Patience;
 
-/// How long a server may take to tell its keys.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a key server may take, which has to ask others.
-const NOTARY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer of a server about itself, in bytes.
-const MOST_BYTES: usize = 128 * 1024;
 /// The most servers that a key server is asked about at once.
 pub(super) const BATCH: usize = 100;
-/// The largest answer of a key server, in bytes.
-const MOST_NOTARY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A server whose answers about other servers are believed.
 #[derive(Debug, Clone)]
@@ -41,8 +33,7 @@ pub(super) type Wanted = HashMap<ServerName, HashMap<String, u64>>;
 impl KeyRing {
     /// Asks the server itself.
     pub(super) async fn ask_itself(&self, server: &ServerName, patience: Patience) {
-        let call = Call::get("/_matrix/key/v2/server").timeout(TIMEOUT).max_answer_bytes(MOST_BYTES).patience(patience);
-        let body = match self.client.call(server, call).await {
+        let body = match get_server_keys::call(&self.client, server, patience).await {
             Ok(body) => body,
             Err(error) => return tracing::debug!("{server} does not tell its keys: {error}"),
         };
@@ -66,12 +57,8 @@ impl KeyRing {
     }
 
     async fn ask_one_trusted(&self, trusted: &TrustedKeyServer, wanted: &[(&ServerName, &HashMap<String, u64>)]) {
-        let call = Call::post("/_matrix/key/v2/query", query(wanted))
-            .timeout(NOTARY_TIMEOUT)
-            .max_answer_bytes(MOST_NOTARY_BYTES)
-            .patience(Patience::Background);
         let name = &trusted.server_name;
-        let body = match self.client.call(name, call).await {
+        let body = match get_remote_server_keys_batch::call(&self.client, name, wanted).await {
             Ok(body) => body,
             Err(error) => return tracing::debug!("the key server {name} does not answer: {error}"),
         };
@@ -132,20 +119,6 @@ impl TrustedKeyServer {
         let name = self.server_name.as_str();
         self.verify_keys.is_empty() || self.verify_keys.iter().any(|(id, key)| key.verify_object(response, name, id))
     }
-}
-
-/// The body of the query.
-fn query(wanted: &[(&ServerName, &HashMap<String, u64>)]) -> String {
-    let mut servers = Object::new();
-    for (server, keys) in wanted {
-        let mut criteria = Object::new();
-        for (key_id, at_ms) in *keys {
-            let at_ms = i64::try_from(*at_ms).unwrap_or(i64::MAX);
-            criteria.insert(key_id.as_str(), Object::from([("minimum_valid_until_ts", at_ms)]));
-        }
-        servers.insert(server.as_str(), criteria);
-    }
-    Object::from([("server_keys", servers)]).to_json()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plexus_base::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::federation::{Gates, Pass};
+use crate::federation::gates::{Gates, Pass};
 
 /// The most searches at once for whoever is behind one address: more than an honest server or network causes.
 const PER_SOURCE: usize = 8;

@@ -10,7 +10,7 @@ use plexus_store::repo::server_keys;
 
 use super::KeyRing;
 use super::fetch::Wanted;
-use crate::federation::Patience;
+use crate::federation::call::Patience;
 
 impl KeyRing {
     /// What `server` said of its keys, signed by this server too. `wanted` says which keys, and until when (unix ms) they must

@@ -1,0 +1,3 @@
+//! Media of other servers.
+
+pub mod get_content;

@@ -1,0 +1,33 @@
+//! [`GET /_matrix/federation/v1/media/download/{mediaId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid)
+
+use plexus_protocol::id::ServerName;
+
+use crate::federation::answer::StreamedAnswer;
+use crate::federation::api::endpoint::Endpoint;
+use crate::federation::api::media::Bounds;
+use crate::federation::client::FederationClient;
+use crate::federation::error::FederationError;
+
+/// The endpoint.
+pub const ENDPOINT: Endpoint = Endpoint::get("/_matrix/federation/v1/media/download/{mediaId}");
+/// The most that a multipart response has beside the content, in bytes.
+pub const MAX_FRAMING_BYTES: usize = 128 * 1024;
+
+/// Returns media of `server` as `multipart/mixed`, to be read piece by piece.
+///
+/// # Errors
+/// See [`FederationError`].
+pub async fn call(
+    client: &FederationClient,
+    server: &ServerName,
+    media_id: &str,
+    bounds: Bounds,
+) -> Result<StreamedAnswer, FederationError> {
+    let call = ENDPOINT.call(&[media_id], bounds.max_content_bytes.saturating_add(MAX_FRAMING_BYTES));
+    client
+        .stream(
+            server,
+            call.query("timeout_ms", &bounds.upload_timeout.as_millis().to_string()).timeout(bounds.timeout()),
+        )
+        .await
+}

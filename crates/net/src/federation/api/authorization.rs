@@ -1,0 +1,3 @@
+//! What authorizes events.
+
+pub mod get_event_authorization;

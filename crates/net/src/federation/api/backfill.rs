@@ -1,0 +1,3 @@
+//! Older events.
+
+pub mod get_backfill;

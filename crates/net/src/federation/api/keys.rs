@@ -1,0 +1,4 @@
+//! End-to-end encryption keys.
+
+pub mod claim_keys;
+pub mod get_keys;

@@ -1,0 +1,3 @@
+//! Policy servers.
+
+pub mod sign_event;

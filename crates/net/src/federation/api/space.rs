@@ -1,0 +1,3 @@
+//! Spaces.
+
+pub mod get_hierarchy;

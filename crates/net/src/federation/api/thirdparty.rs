@@ -1,0 +1,3 @@
+//! Third-party invites.
+
+pub mod exchange_invite;

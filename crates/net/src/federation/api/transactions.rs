@@ -1,0 +1,3 @@
+//! Transactions.
+
+pub mod send_transaction_message;
