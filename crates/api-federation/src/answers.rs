@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use plexus_http::federation::federation_error;
+use plexus_http::federation::peer_error;
 use plexus_http::{ApiError, RawJson};
 use plexus_protocol::id::ServerName;
 use plexus_rooms::serve::{self, ArrivalError, ServeError};
@@ -122,7 +122,7 @@ pub fn not_invited(error: MembershipError) -> ApiError {
             ApiError::unknown(text)
         }
         MembershipError::Send(SendError::Db(error)) | MembershipError::Receive(ReceiveError::Db(error)) => error.into(),
-        MembershipError::Remote(error) => federation_error(&error),
+        MembershipError::Remote(error) => peer_error(&error),
         MembershipError::Limit(error) => limited(error),
         MembershipError::TargetNotInRoom
         | MembershipError::NotBanned

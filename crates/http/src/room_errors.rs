@@ -1,8 +1,8 @@
 //! Errors of the room engine and of the services on it, as clients read them.
 
 use http::StatusCode;
-use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
+use plexus_rooms::peers::PeerError;
 use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, ReceiveError, SendError};
 use plexus_service::{ClientEventError, RemoteProfileError, ResolveError};
 
@@ -134,14 +134,15 @@ fn limit_error(error: LimitError) -> ApiError {
 }
 
 /// Why another server did not take part in a change of membership. Its refusal is passed on to the client.
-pub fn remote_error(error: &FederationError) -> ApiError {
-    match error {
-        FederationError::Status { status, errcode: Some(errcode), error: message, .. } if status.is_client_error() => {
+pub fn remote_error(error: &PeerError) -> ApiError {
+    let status = error.status().and_then(|status| StatusCode::from_u16(status).ok());
+    match (error, status.filter(StatusCode::is_client_error)) {
+        (PeerError::Refused { errcode: Some(errcode), error: message, .. }, Some(status)) => {
             let message = message.clone().unwrap_or_default();
-            ApiError::new(*status, errcode.clone(), message)
+            ApiError::new(status, errcode.clone(), message)
         }
-        FederationError::NotAllowed(_) => ApiError::forbidden(error.to_string()),
-        error => {
+        (PeerError::NotAllowed(_), _) => ApiError::forbidden(error.to_string()),
+        (error, _) => {
             tracing::info!("{error}");
             ApiError::new(
                 StatusCode::BAD_GATEWAY,

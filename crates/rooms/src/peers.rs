@@ -1,6 +1,7 @@
 //! What the room engine asks of other servers. The engine knows neither HTTP nor discovery: tests and simulations answer in
 //! their stead.
 
+mod error;
 mod federation;
 mod remote_state;
 
@@ -8,17 +9,16 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::direction::Direction;
 
+pub use error::PeerError;
 pub use federation::FederationPeers;
 pub use remote_state::{StateReadError, StateReader};
 
@@ -29,7 +29,7 @@ pub type RawPdu = Box<RawValue>;
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What another server answers.
-pub type Asked<'a, T> = Waiting<'a, Result<T, FederationError>>;
+pub type Asked<'a, T> = Waiting<'a, Result<T, PeerError>>;
 
 /// A room's state before an event, by ids.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +91,7 @@ pub struct Template {
 }
 
 /// The event that is nearest to a time.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NearEvent {
     /// Its id.
     pub event_id: EventId,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::future;
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::policy::PolicyServer;
 
 use crate::model::current_state::CurrentState;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
+use crate::peers::PeerError;
 use crate::write::build::{Built, Draft, Sent};
 use crate::write::error::SendError;
 
@@ -67,12 +67,10 @@ impl Rooms {
         policy.is_some_and(|policy| !policy.recommends(pdu))
     }
 
-    async fn recommended(&self, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, FederationError> {
-        let peers = self.peers.as_ref().ok_or_else(|| FederationError::NotAllowed(policy.via.clone()))?;
+    async fn recommended(&self, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, PeerError> {
+        let peers = self.peers.as_ref().ok_or_else(|| PeerError::NotAllowed(policy.via.clone()))?;
         let answered = peers.policy_signature(&policy.via, pdu).await?;
-        policy.recommended(pdu, &answered).ok_or_else(|| FederationError::NotJson {
-            destination: policy.via.clone(),
-            problem: "it is not signed with the policy server's key".to_owned(),
-        })
+        let recommended = policy.recommended(pdu, &answered);
+        recommended.ok_or_else(|| PeerError::malformed(&policy.via, "it is not signed with the policy server's key"))
     }
 }

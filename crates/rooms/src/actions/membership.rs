@@ -9,7 +9,6 @@ mod third_party;
 
 use std::sync::Arc;
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
@@ -25,6 +24,7 @@ use crate::actions::upgrade::successor;
 use crate::fill;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
+use crate::peers::PeerError;
 use crate::receive::{Accepted, PduReceiver, ReceiveError};
 use crate::serve;
 use crate::state_filler;
@@ -93,7 +93,7 @@ pub enum MembershipError {
     BadState,
     /// Another server was needed and did not do its part.
     #[error(transparent)]
-    Remote(#[from] FederationError),
+    Remote(#[from] PeerError),
     /// The event was not taken in.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -246,9 +246,7 @@ impl MembershipChanger {
         let joined = self.remote(&servers, Some(room)).ok()?.join(change, &servers, decided_for(guest)).await;
         match &joined {
             Ok(_) => Some(joined),
-            Err(MembershipError::Remote(error)) if error.status().is_some_and(|it| it.as_u16() == FORBIDDEN) => {
-                Some(joined)
-            }
+            Err(MembershipError::Remote(error)) if error.status() == Some(FORBIDDEN) => Some(joined),
             Err(_) => None,
         }
     }

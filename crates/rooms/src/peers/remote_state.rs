@@ -4,10 +4,10 @@ mod reader;
 
 use std::time::Duration;
 
-use plexus_net::federation::{FederationError, StreamedAnswer};
+use plexus_net::federation::StreamedAnswer;
 use plexus_protocol::id::ServerName;
 
-use super::{Asked, StatePart, StateParts};
+use super::{Asked, PeerError, StatePart, StateParts};
 
 pub use reader::{StateReadError, StateReader};
 
@@ -32,20 +32,17 @@ impl RemoteState {
         Self { from, response, reader: Some(StateReader::with_status()) }
     }
 
-    async fn next_part(&mut self) -> Result<Option<StatePart>, FederationError> {
+    async fn next_part(&mut self) -> Result<Option<StatePart>, PeerError> {
         while let Some(reader) = &mut self.reader {
             if let Some(part) = reader.next_part() {
                 return Ok(Some(part));
             }
             let chunk = tokio::time::timeout(CHUNK_TIMEOUT, self.response.chunk()).await;
-            let read = match chunk.map_err(|_| FederationError::Timeout(self.from.clone()))?? {
+            let read = match chunk.map_err(|_| PeerError::timeout(&self.from))?? {
                 Some(chunk) => reader.read(&chunk).map(|()| None),
                 None => self.reader.take().map_or(Ok(None), StateReader::finish),
             };
-            let last = read.map_err(|error| FederationError::NotJson {
-                destination: self.from.clone(),
-                problem: error.to_string(),
-            })?;
+            let last = read.map_err(|error| PeerError::malformed(&self.from, error.to_string()))?;
             if last.is_some() {
                 return Ok(last);
             }

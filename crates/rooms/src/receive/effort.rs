@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::Clock;
-use plexus_net::federation::FederationError;
 use plexus_protocol::id::ServerName;
 use plexus_store::RoomNid;
 use tokio::time::Instant;
 
-use crate::peers::Asked;
+use crate::peers::{Asked, PeerError};
 
 /// How long the events of one server in one room, fifty at most, may be searched for.
 const OF_A_LANE: Duration = Duration::from_secs(300);
@@ -73,8 +72,8 @@ impl Effort {
     }
 
     /// The answer of `server`, if it comes in the time that is left.
-    pub async fn ask<T>(&self, server: &ServerName, asked: Asked<'_, T>) -> Result<T, FederationError> {
-        self.limit(asked).await.unwrap_or_else(|| Err(FederationError::Timeout(server.clone())))
+    pub async fn ask<T>(&self, server: &ServerName, asked: Asked<'_, T>) -> Result<T, PeerError> {
+        self.limit(asked).await.unwrap_or_else(|| Err(PeerError::timeout(server)))
     }
 }
 

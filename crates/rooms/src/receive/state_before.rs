@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::EventNid;
@@ -11,7 +10,7 @@ use plexus_store::EventNid;
 use super::place::MissingFrom;
 use super::{Effort, PduReceiver, ReceiveError, TakeInError};
 use crate::model::room::Room;
-use crate::peers::StateIds;
+use crate::peers::{PeerError, StateIds};
 
 /// So many unknown events are fetched one by one; for more the whole state is.
 const SINGLY: usize = 32;
@@ -152,7 +151,7 @@ impl PduReceiver {
                 let mut parts = self.peers.state(server, &room.id, event).await?;
                 self.take_in(room, &mut *parts).await.map(|_| ())
             };
-            let late = || Err(FederationError::Timeout(server.clone()).into());
+            let late = || Err(PeerError::timeout(server).into());
             return match effort.limit(taking).await.unwrap_or_else(late) {
                 Err(TakeInError::Db(error)) => Err(error.into()),
                 Err(error) => {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_protocol::rules::RoomVersion;
@@ -14,7 +13,7 @@ use super::PduReceiver;
 use super::spool::{Spool, Stored};
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
-use crate::peers::{RawPdu, StatePart, StateParts};
+use crate::peers::{PeerError, RawPdu, StatePart, StateParts};
 use crate::write::outliers::Judged;
 
 /// So many parts are being checked while the next one comes in.
@@ -44,7 +43,7 @@ pub(crate) struct TakenIn {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeInError {
     #[error(transparent)]
-    Remote(#[from] FederationError),
+    Remote(#[from] PeerError),
     #[error("the state is made of too many events")]
     TooMany,
     #[error("the state has no create event of the room's version")]

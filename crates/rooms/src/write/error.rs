@@ -1,12 +1,12 @@
 //! Why something could not be sent.
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::PduError;
 use plexus_protocol::event::build::BuildError;
 use plexus_store::DbError;
 
 use crate::actions::send::content::ContentError;
+use crate::peers::PeerError;
 use crate::receive::ReceiveError;
 use crate::write::persist::PersistError;
 
@@ -66,7 +66,7 @@ pub enum SendError {
     Contended,
     /// The room's policy server refuses the event, or cannot be asked.
     #[error("The room's policy server does not accept the event: {0}")]
-    Policy(Box<FederationError>),
+    Policy(Box<PeerError>),
     /// It was not placed in the room.
     #[error(transparent)]
     Receive(ReceiveError),

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::{Pdu, auth_types, sign};
 use plexus_protocol::id::{EventId, ServerName};
@@ -12,7 +11,7 @@ use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::EventNid;
 
-use super::remote_joins::{RemoteJoins, may_be_accepted};
+use super::remote_joins::RemoteJoins;
 use super::template::{self, Asked};
 use super::{MembershipChange, MembershipError, content};
 use crate::actions::profile;
@@ -20,7 +19,7 @@ use crate::actions::upgrade::successor;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
-use crate::peers::{Entrance, RawPdu};
+use crate::peers::{Entrance, PeerError, RawPdu};
 use crate::read::stripped::StrippedState;
 use crate::receive::{Accepted, Effort, PartialState, PduReceiver, TakeInError, TakenIn};
 use crate::write::build::Sent;
@@ -132,7 +131,7 @@ impl Remote {
         let signed = self.signed(change, server, (Entrance::Join, decided)).await?;
         let omit_members = self.may_omit_members(change).await?;
         let answer = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
-        if answer.as_ref().err().is_none_or(may_be_accepted) && !accepted_by.contains(server) {
+        if answer.as_ref().err().is_none_or(PeerError::may_have_succeeded) && !accepted_by.contains(server) {
             accepted_by.push(server.clone());
         }
         let mut parts = answer?;
@@ -346,8 +345,8 @@ fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventN
 /// Of two failures the one to tell: a refusal says more than silence.
 fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
     match (&before, &now) {
-        (MembershipError::Remote(FederationError::Status { .. }), MembershipError::Remote(error))
-            if !matches!(error, FederationError::Status { .. }) =>
+        (MembershipError::Remote(PeerError::Refused { .. }), MembershipError::Remote(error))
+            if !matches!(error, PeerError::Refused { .. }) =>
         {
             before
         }
@@ -369,5 +368,5 @@ impl From<TakeInError> for MembershipError {
 }
 
 fn malformed(server: &ServerName, problem: &str) -> MembershipError {
-    MembershipError::Remote(FederationError::NotJson { destination: server.clone(), problem: problem.to_owned() })
+    MembershipError::Remote(PeerError::malformed(server, problem))
 }

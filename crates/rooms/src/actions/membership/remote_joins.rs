@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -15,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::remote::Remote;
 use super::{MembershipChange, MembershipError};
+use crate::peers::PeerError;
 use crate::receive::ReceiveError;
 
 /// How many users' failed joins of a room are remembered.
@@ -153,20 +153,8 @@ impl Remote {
     }
 }
 
-/// Whether a server that was sent a join may have accepted it although this error came of it.
-pub(super) fn may_be_accepted(error: &FederationError) -> bool {
-    match error {
-        FederationError::Status { status, .. } => status.is_server_error(),
-        FederationError::Broken { .. }
-        | FederationError::Timeout(_)
-        | FederationError::TooLarge { .. }
-        | FederationError::NotJson { .. } => true,
-        _ => false,
-    }
-}
-
 /// Whether a server has no such member, or will not let them leave however often it is asked.
 fn is_refusal(error: &MembershipError) -> bool {
-    let MembershipError::Remote(FederationError::Status { status, .. }) = error else { return false };
-    status.is_client_error() && status.as_u16() != RATE_LIMITED
+    let MembershipError::Remote(PeerError::Refused { status, .. }) = error else { return false };
+    (400..500).contains(status) && *status != RATE_LIMITED
 }

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::{Background, Clock, Random};
-use plexus_net::federation::FederationError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::{KnownKey, SigningKey};
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{
-    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template,
-    Waiting,
+    Asked, Entrance, MissingEvents, NearEvent, PeerError, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts,
+    Template, Waiting,
 };
 use plexus_rooms::serve::{self, MissingFrom};
 use plexus_rooms::timeline::{self, Direction};
@@ -104,14 +103,14 @@ impl Network {
         self.way.lock().cut.clear();
     }
 
-    fn reaches(&self, from: &ServerName, to: &ServerName) -> Result<Arc<Server>, FederationError> {
+    fn reaches(&self, from: &ServerName, to: &ServerName) -> Result<Arc<Server>, PeerError> {
         let at = |name: &ServerName| self.servers().iter().position(|server| server.name == *name);
         let way = self.way.lock();
         match (at(from), at(to)) {
             (Some(from), Some(to)) if !way.cut.contains(&from) && !way.cut.contains(&to) => {
                 Ok(Arc::clone(&self.servers()[to]))
             }
-            _ => Err(FederationError::Timeout(to.clone())),
+            _ => Err(PeerError::timeout(to)),
         }
     }
 
@@ -337,8 +336,8 @@ struct Wire {
 }
 
 impl Wire {
-    fn refused(&self, server: &ServerName, error: impl std::fmt::Display) -> FederationError {
-        FederationError::NotJson { destination: server.clone(), problem: error.to_string() }
+    fn refused(&self, server: &ServerName, error: impl std::fmt::Display) -> PeerError {
+        PeerError::malformed(server, error.to_string())
     }
 }
 
@@ -485,7 +484,7 @@ impl Peers for Wire {
         _room: &'a RoomId,
         _invite: Object,
     ) -> Asked<'a, ()> {
-        Box::pin(async move { Err(FederationError::NotAllowed(server.clone())) })
+        Box::pin(async move { Err(PeerError::NotAllowed(server.clone())) })
     }
 
     fn identity_key_is_valid<'a>(
@@ -498,7 +497,7 @@ impl Peers for Wire {
     }
 
     fn policy_signature<'a>(&'a self, server: &'a ServerName, _pdu: &'a Pdu) -> Asked<'a, Object> {
-        Box::pin(async move { Err(FederationError::NotAllowed(server.clone())) })
+        Box::pin(async move { Err(PeerError::NotAllowed(server.clone())) })
     }
 
     fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {
