@@ -56,7 +56,6 @@ fn every_federation_endpoint_is_called_or_listed_as_not() {
     assert_covered(&called, specified, include_str!("../data/server-server-uncalled.tsv"));
     let older = [
         "GET /_matrix/media/v3/download/{}/{}",
-        "PUT /_matrix/federation/v1/invite/{}/{}",
         "PUT /_matrix/federation/v1/send_join/{}/{}",
         "PUT /_matrix/federation/v1/send_leave/{}/{}",
     ];

@@ -1,5 +1,4 @@
-//! `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`
-//! (until version 1.6 of the specification)
+//! [`PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid)
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;

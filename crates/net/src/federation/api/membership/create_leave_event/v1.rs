@@ -1,5 +1,5 @@
 //! `PUT /_matrix/federation/v1/send_leave/{roomId}/{eventId}`
-//! (until version 1.6 of the specification)
+//! for servers that do not know version 2 of the endpoint
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
