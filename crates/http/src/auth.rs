@@ -182,6 +182,6 @@ fn access_token(parts: &Parts) -> Result<Option<String>, ApiError> {
 
 fn query_token(query: &str) -> Option<String> {
     let raw = query.split('&').find_map(|pair| pair.strip_prefix("access_token="))?;
-    let decoded = percent_encoding::percent_decode_str(raw).decode_utf8().ok()?;
+    let decoded = plexus_net::percent_decode(raw).decode_utf8().ok()?;
     (!decoded.is_empty()).then(|| decoded.into_owned())
 }

@@ -89,7 +89,7 @@ pub fn file_name(disposition: &str) -> Option<String> {
     let extended = parameter("filename*").and_then(|value| {
         let (charset, rest) = value.split_once('\'')?;
         let (_, encoded) = rest.split_once('\'')?;
-        let bytes = charset.eq_ignore_ascii_case("utf-8").then(|| percent_decoded(encoded))?;
+        let bytes = charset.eq_ignore_ascii_case("utf-8").then(|| plexus_net::percent_decode(encoded).collect())?;
         String::from_utf8(bytes).ok()
     });
     let name = extended.or_else(|| {
@@ -105,27 +105,6 @@ pub fn file_name(disposition: &str) -> Option<String> {
 pub(crate) fn without_controls(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|character| !character.is_control()).collect();
     (!name.is_empty()).then_some(name)
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.bytes().next() {
-        let escaped = rest.get(1..3).filter(|_| first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let taken = match escaped {
-            Some(byte) => {
-                bytes.push(byte);
-                3
-            }
-            None => {
-                let char = rest.chars().next().map_or(1, char::len_utf8);
-                bytes.extend_from_slice(rest.get(..char).unwrap_or_default().as_bytes());
-                char
-            }
-        };
-        rest = rest.get(taken..).unwrap_or_default();
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use federation::{
     Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedAnswer,
     TooManySearches, WantedKey,
 };
-pub use percent::percent_encode;
+pub use percent::{percent_decode, percent_encode};
 pub use tls::{TlsSettings, TlsSetupError};
 
 /// Why a connection is opened. Every connection states it where it is dialled: the one place where a forward proxy can be

@@ -23,7 +23,6 @@ mod client_events;
 mod directory_rules;
 pub mod event_json;
 mod local_echo_order;
-mod percent_encoding;
 mod rate_limits;
 mod registration;
 mod remote_keys;

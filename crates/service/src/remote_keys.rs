@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use plexus_e2ee::device_keys::{Claimed, DeviceClaims};
-use plexus_net::{Call, FederationClient, FederationError};
+use plexus_net::federation::api::keys::claim_keys;
+use plexus_net::{FederationClient, FederationError};
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_protocol::json::Object;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// How many servers are asked at the same time for one request.
@@ -17,8 +16,6 @@ const MAX_CONCURRENT_REQUESTS: usize = 32;
 /// The longest that a client may have this server wait for others.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most of one server's response that is read.
-const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The `failures` of a response: from a server's name to why it did not respond.
 pub type KeyFailures = BTreeMap<String, Value>;
@@ -29,12 +26,6 @@ pub fn remote_key_timeout(timeout_ms: Option<u64>) -> Duration {
     timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT)
 }
 
-#[derive(Deserialize)]
-struct ClaimResponse {
-    #[serde(default)]
-    one_time_keys: BTreeMap<String, BTreeMap<String, Object>>,
-}
-
 /// Claims one-time keys from the servers of the users in `claims`, and adds them to `claimed`. Returns the servers that
 /// did not respond.
 pub async fn claim_remote_keys(
@@ -43,19 +34,16 @@ pub async fn claim_remote_keys(
     timeout: Duration,
     claimed: &mut Claimed,
 ) -> KeyFailures {
-    let path = "/_matrix/federation/v1/user/keys/claim";
     let ask = |server: ServerName, users: DeviceClaims| async move {
-        let body = json!({ "one_time_keys": users }).to_string();
-        let call = Call::post(path, body).timeout(timeout).max_answer_bytes(MAX_RESPONSE_BYTES);
-        let response = client.call_json::<ClaimResponse>(&server, call).await;
+        let response = claim_keys::call(client, &server, &claim_keys::Request { one_time_keys: &users }, timeout).await;
         (server, users, response)
     };
     let mut failures = KeyFailures::new();
     for (server, users, response) in for_each_server(claims, ask).await {
         match response {
-            Ok(mut response) => {
+            Ok(mut keys) => {
                 for (user, claims) in users {
-                    let mut devices = response.one_time_keys.remove(user.as_str()).unwrap_or_default();
+                    let mut devices = keys.remove(user.as_str()).unwrap_or_default();
                     devices.retain(|device, _| claims.contains_key(device));
                     if !devices.is_empty() {
                         claimed.insert(user, devices);

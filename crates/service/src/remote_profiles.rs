@@ -1,13 +1,9 @@
 //! Profiles of other servers' users.
 
-use plexus_net::{Call, FederationClient, FederationError};
+use plexus_net::federation::api::query::get_profile_information;
+use plexus_net::{FederationClient, FederationError};
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
-
-use crate::percent_encoding::percent_encoded;
-
-/// The most of another server's response that is read, in bytes: more than a profile may have.
-const MAX_RESPONSE_BYTES: usize = 128 * 1024;
 
 /// Why a profile is not known.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +29,7 @@ pub async fn remote_profile(
     field: Option<&str>,
 ) -> Result<Object, RemoteProfileError> {
     let server = ServerName::try_from(user.server_name()).map_err(|_| RemoteProfileError::NoServer)?;
-    let field_query = field.map(|field| format!("&field={}", percent_encoded(field))).unwrap_or_default();
-    let user = percent_encoded(user.as_str());
-    let path = format!("/_matrix/federation/v1/query/profile?user_id={user}{field_query}");
-    let call = Call::get(path).max_answer_bytes(MAX_RESPONSE_BYTES);
-    let mut profile: Object = client.call_json(&server, call).await?;
+    let mut profile = get_profile_information::call(client, &server, user, field).await?;
     if let Some(field) = field {
         profile.retain(|name, _| name == field);
         if profile.is_empty() && field != "displayname" && field != "avatar_url" {

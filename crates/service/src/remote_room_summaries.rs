@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::Clock;
-use plexus_net::{Call, FederationClient};
+use plexus_net::FederationClient;
+use plexus_net::federation::api::space::get_hierarchy;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
@@ -15,16 +16,10 @@ use plexus_rooms::Rooms;
 use plexus_rooms::summary::{SpaceChild, is_in_one_of, told_children};
 use plexus_store::DbError;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use crate::percent_encoding::percent_encoded;
 
 /// How long a response, or its absence, is cached.
 const CACHE_LIFETIME: Duration = Duration::from_secs(300);
 const MAX_CACHED: usize = 1_000;
-/// The most of a response that is read.
-const MAX_RESPONSE_BYTES: usize = 2 * 1024 * 1024;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_SERVERS_PER_ROOM: usize = 3;
 /// How many requests to other servers one request of a client may cause.
 const MAX_REQUESTS: u32 = 30;
@@ -86,13 +81,6 @@ impl RemoteRoom {
         out.push_str(&format!(",\"children_state\":[{}]}}", children.join(",")));
         Ok(out)
     }
-}
-
-#[derive(Deserialize)]
-struct HierarchyResponse {
-    room: HierarchyRoom,
-    #[serde(default)]
-    children: Vec<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -199,16 +187,11 @@ impl RemoteRoomSummaries {
     }
 
     async fn fetch(&self, server: &ServerName, room: &RoomId) -> Option<RemoteRoom> {
-        let path = format!("/_matrix/federation/v1/hierarchy/{}", percent_encoded(room.as_str()));
-        let call = Call::get(path).timeout(REQUEST_TIMEOUT).max_answer_bytes(MAX_RESPONSE_BYTES);
-        let response: HierarchyResponse = match self.client.call_json(server, call).await {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::debug!(%room, "no summary of the room: {error}");
-                return None;
-            }
-        };
-        if response.room.summary.room_id != *room {
+        let response = get_hierarchy::call(&self.client, server, room).await;
+        let response = response.inspect_err(|error| tracing::debug!(%room, "no summary of the room: {error}")).ok()?;
+        let parsed = serde_json::from_str::<HierarchyRoom>(response.room.get());
+        let parsed = parsed.inspect_err(|error| tracing::debug!(%room, "no summary of the room: {error}")).ok()?;
+        if parsed.summary.room_id != *room {
             return None;
         }
         // One malformed room does not hide the others.
@@ -216,7 +199,7 @@ impl RemoteRoomSummaries {
         let children = children.filter_map(|child| serde_json::from_str::<HierarchyRoom>(child.get()).ok());
         let children = children.map(|child| (child.summary.room_id.clone(), Arc::new(child.into_room(HashMap::new()))));
         let children = children.collect();
-        Some(response.room.into_room(children))
+        Some(parsed.into_room(children))
     }
 }
 

@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use plexus_net::{Call, FederationClient, FederationError};
+use plexus_net::federation::api::query::get_room_information;
+use plexus_net::{FederationClient, FederationError};
 use plexus_protocol::id::{IdError, RoomAlias, RoomId, ServerName};
 use plexus_rooms::directory::servers_in;
 use plexus_rooms::{Room, Rooms};
 use plexus_store::{Database, DbError, repo};
-use serde::{Deserialize, Serialize};
-
-use crate::percent_encoding::percent_encoded;
-
-/// The most of another server's response about an alias that is read, in bytes.
-const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+use serde::Serialize;
 
 /// The room that an alias points to, and servers through which it can be joined.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct ResolvedRoom {
     pub room_id: RoomId,
     pub servers: Vec<ServerName>,
@@ -95,8 +91,7 @@ impl RoomResolver {
 
     async fn resolve_remote(&self, alias: &RoomAlias) -> Result<ResolvedRoom, ResolveError> {
         let server = ServerName::try_from(alias.server_name()).map_err(|_| ResolveError::NoServer)?;
-        let path = format!("/_matrix/federation/v1/query/directory?room_alias={}", percent_encoded(alias.as_str()));
-        let call = Call::get(path).max_answer_bytes(MAX_RESPONSE_BYTES);
-        self.client.call_json(&server, call).await.map_err(ResolveError::Remote)
+        let response = get_room_information::call(&self.client, &server, alias).await.map_err(ResolveError::Remote)?;
+        Ok(ResolvedRoom { room_id: response.room_id, servers: response.servers })
     }
 }

@@ -2,12 +2,10 @@
 
 use std::pin::Pin;
 
-use plexus_net::{Call, CameBack, FederationClient, FederationError, Patience};
+use plexus_net::federation::api::transactions::send_transaction_message;
+use plexus_net::{CameBack, FederationClient, FederationError};
 use plexus_protocol::id::ServerName;
 use serde_json::value::RawValue;
-
-/// The largest answer to a transaction, in bytes: one result for each of its 50 PDUs.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// What is waited for.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -51,10 +49,7 @@ impl Transport for FederationClient {
         body: String,
         is_empty: bool,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>> {
-        let call = Call::put(format!("/_matrix/federation/v1/send/{txn_id}"), body);
-        let call = call.patience(Patience::Persistent).max_answer_bytes(MAX_ANSWER_BYTES);
-        let call = if is_empty { call } else { call.unauthorized_is_no_outage() };
-        Box::pin(self.call_json(server, call))
+        Box::pin(send_transaction_message::call(self, server, txn_id, body, is_empty))
     }
 
     fn is_allowed(&self, server: &ServerName) -> bool {

@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use crate::device_keys::QueriedKeys;
 use futures_util::StreamExt as _;
-use plexus_net::{Call, FederationError};
+use plexus_net::FederationError;
+use plexus_net::federation::api::keys::get_keys;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::repo::remote_devices::{self as repo, RemoteDevice, RemoteList, ToldList};
 use plexus_store::{DbError, Tx, readable};
-use serde::Deserialize;
-use serde_json::json;
 
 use super::{RemoteDevices, announce, told};
 
 /// The most servers asked at once for one request.
 const AT_ONCE: usize = 32;
-/// The most of one server's answer that is read, in bytes.
-const MOST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How many lists are written in one step.
 const STEP: usize = 100;
 
@@ -50,27 +47,16 @@ struct Question {
 
 type Questions = BTreeMap<UserId, Question>;
 
-#[derive(Deserialize)]
-struct KeysAnswer {
-    #[serde(default)]
-    device_keys: BTreeMap<String, BTreeMap<String, Object>>,
-    #[serde(default)]
-    master_keys: BTreeMap<String, Object>,
-    #[serde(default)]
-    self_signing_keys: BTreeMap<String, Object>,
-}
-
-impl KeysAnswer {
-    fn take(&mut self, user: &UserId) -> ToldList {
-        let key = |keys: &mut BTreeMap<String, Object>| {
-            keys.remove(user.as_str()).and_then(|key| told::cross_signing_key(user, &key))
-        };
-        ToldList {
-            stream_id: None,
-            master_key: key(&mut self.master_keys),
-            self_signing_key: key(&mut self.self_signing_keys),
-            devices: told::devices(user, self.device_keys.remove(user.as_str()).unwrap_or_default()),
-        }
+/// Takes the keys of a user out of a response.
+fn take_keys(response: &mut get_keys::Response, user: &UserId) -> ToldList {
+    let key = |keys: &mut BTreeMap<String, Object>| {
+        keys.remove(user.as_str()).and_then(|key| told::cross_signing_key(user, &key))
+    };
+    ToldList {
+        stream_id: None,
+        master_key: key(&mut response.master_keys),
+        self_signing_key: key(&mut response.self_signing_keys),
+        devices: told::devices(user, response.device_keys.remove(user.as_str()).unwrap_or_default()),
     }
 }
 
@@ -128,15 +114,12 @@ impl RemoteDevices {
         server: ServerName,
         questions: Questions,
         timeout: Duration,
-    ) -> (ServerName, Questions, Result<KeysAnswer, FederationError>) {
+    ) -> (ServerName, Questions, Result<get_keys::Response, FederationError>) {
         // Of those that are followed everything, to be stored.
         let devices = |question: &Question| if question.follow { Vec::new() } else { question.devices.clone() };
-        let wanted: BTreeMap<&UserId, Vec<String>> =
-            questions.iter().map(|(user, question)| (user, devices(question))).collect();
-        let body = json!({ "device_keys": wanted }).to_string();
-        let call = Call::post("/_matrix/federation/v1/user/keys/query", body);
-        let call = call.timeout(timeout).max_answer_bytes(MOST_ANSWER_BYTES);
-        let answer = self.parts.client.call_json(&server, call).await;
+        let device_keys = questions.iter().map(|(user, question)| (user, devices(question))).collect();
+        let request = get_keys::Request { device_keys };
+        let answer = get_keys::call(&self.parts.client, &server, &request, timeout).await;
         (server, questions, answer)
     }
 
@@ -144,7 +127,7 @@ impl RemoteDevices {
         &self,
         server: ServerName,
         questions: Questions,
-        answer: Result<KeysAnswer, FederationError>,
+        answer: Result<get_keys::Response, FederationError>,
         queried: &mut Queried,
     ) -> Result<(), DbError> {
         let mut answer = match answer {
@@ -161,7 +144,7 @@ impl RemoteDevices {
         };
         let mut followed = Vec::new();
         for (user, question) in questions {
-            let told = answer.take(&user);
+            let told = take_keys(&mut answer, &user);
             show(&user, &question.devices, &told, &mut queried.keys);
             if question.follow {
                 followed.push((user, told, question.revision));

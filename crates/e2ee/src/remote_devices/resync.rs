@@ -4,21 +4,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use plexus_net::{Call, FederationError, Patience};
+use plexus_net::FederationError;
+use plexus_net::federation::api::device::get_devices;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_store::repo::remote_devices::{self as repo, ToldList};
 use plexus_store::{DbError, Tx};
 use tokio::task::JoinSet;
 
-use super::told::UserDevices;
-use super::{MOST_AWAY, RemoteDevices, announce};
+use super::{MOST_AWAY, RemoteDevices, announce, told};
 
 /// The most servers asked at once, and the most users in one go.
 const SERVERS_AT_ONCE: usize = 16;
 const USERS_AT_ONCE: u32 = 500;
-/// The most of an answer that is read, in bytes: a list as long as what is kept, and some that is not.
-const MOST_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// How long to wait after the first failure, ms; twice as long after each more, up to the most.
 const PAUSE: u64 = 30_000;
 const LONGEST_PAUSE: u64 = 3_600_000;
@@ -97,12 +94,7 @@ impl RemoteDevices {
     }
 
     async fn ask_devices(&self, server: &ServerName, user: &UserId) -> Result<ToldList, FederationError> {
-        let id = utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC);
-        let call = Call::get(format!("/_matrix/federation/v1/user/devices/{id}"));
-        let call = call.patience(Patience::Background).max_answer_bytes(MOST_ANSWER_BYTES);
-        let answer: UserDevices = self.parts.client.call_json(server, call).await?;
-        let wrong = || FederationError::NotJson { destination: server.clone(), problem: "another user's".to_owned() };
-        answer.of(user).ok_or_else(wrong)
+        Ok(told::list(get_devices::call(&self.parts.client, server, user).await?))
     }
 
     async fn take_devices(&self, user: &UserId, told: ToldList, revision: i64) -> Result<(), DbError> {

@@ -1,10 +1,10 @@
 //! What another server says of its users' devices, as far as it is believed: what is about that user and that device, and of a
 //! size that real keys have.
 
+use plexus_net::federation::api::device::get_devices;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::remote_devices::ToldList;
-use serde::Deserialize;
 
 /// The most devices of a user that are kept.
 pub(super) const MOST_DEVICES: usize = 1_000;
@@ -17,40 +17,19 @@ const MOST_ID_BYTES: usize = 512;
 /// The longest name of a device that is kept, in bytes.
 const MOST_NAME_BYTES: usize = 1_024;
 
-/// The answer to `GET /user/devices/{userId}`.
-#[derive(Deserialize)]
-pub(super) struct UserDevices {
-    user_id: UserId,
-    stream_id: i64,
-    devices: Vec<Device>,
-    master_key: Option<Object>,
-    self_signing_key: Option<Object>,
-}
-
-#[derive(Deserialize)]
-struct Device {
-    device_id: String,
-    device_display_name: Option<String>,
-    keys: Option<Object>,
-}
-
-impl UserDevices {
-    /// The list, if it is that of `user`.
-    pub fn of(self, user: &UserId) -> Option<ToldList> {
-        if self.user_id != *user {
-            return None;
-        }
-        let named = self.devices.into_iter().filter_map(|device| {
-            let mut keys = device.keys?;
-            name(&mut keys, device.device_display_name);
-            Some((device.device_id, keys))
-        });
-        Some(ToldList {
-            stream_id: Some(self.stream_id),
-            master_key: self.master_key.and_then(|key| cross_signing_key(user, &key)),
-            self_signing_key: self.self_signing_key.and_then(|key| cross_signing_key(user, &key)),
-            devices: devices(user, named),
-        })
+/// The list that a server has returned of one of its users.
+pub(super) fn list(response: get_devices::Response) -> ToldList {
+    let user = &response.user_id;
+    let named = response.devices.into_iter().filter_map(|device| {
+        let mut keys = device.keys?;
+        name(&mut keys, device.device_display_name);
+        Some((device.device_id, keys))
+    });
+    ToldList {
+        stream_id: Some(response.stream_id),
+        master_key: response.master_key.and_then(|key| cross_signing_key(user, &key)),
+        self_signing_key: response.self_signing_key.and_then(|key| cross_signing_key(user, &key)),
+        devices: devices(user, named),
     }
 }
 

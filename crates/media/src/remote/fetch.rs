@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use plexus_net::{Call, FederationError, Purpose, StreamedAnswer};
+use plexus_net::federation::api::media::Bounds;
+use plexus_net::federation::api::{self, authenticated_media};
+use plexus_net::{FederationError, Purpose, StreamedAnswer};
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
 use super::budget::Charge;
@@ -14,8 +16,6 @@ use crate::serving;
 use crate::store::MediaError;
 use crate::upload::{Description, Upload, UploadError};
 
-/// How much longer than the other server waits for an upload we wait for its answer.
-const ALLOWANCE: Duration = Duration::from_secs(20);
 /// What surrounds the content in a multipart answer, at most.
 const MAX_AROUND: usize = 128 * 1024;
 
@@ -64,9 +64,8 @@ impl Downloads {
         usize::try_from(self.local.max_upload_bytes()).unwrap_or(usize::MAX)
     }
 
-    fn call(&self, path: String, timeout: Duration) -> Call {
-        let limit = self.limit().saturating_add(MAX_AROUND);
-        Call::get(path).timeout(timeout.saturating_add(ALLOWANCE)).max_answer_bytes(limit)
+    fn bounds(&self, upload_timeout: Duration) -> Bounds {
+        Bounds { upload_timeout, max_response_bytes: self.limit().saturating_add(MAX_AROUND) }
     }
 
     async fn authenticated(
@@ -75,14 +74,13 @@ impl Downloads {
         timeout: Duration,
         charge: &mut Charge<'_>,
     ) -> Result<Fetched, FetchError> {
-        let waits = timeout.as_millis();
-        let path = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={waits}");
-        let answer = self.client.stream(server, self.call(path, timeout)).await?;
+        let bounds = self.bounds(timeout);
+        let answer = authenticated_media::get_content::call(&self.client, server, media_id, bounds).await?;
         match self.second_part(answer, charge).await? {
             Second::Content(fetched) => Ok(*fetched),
             Second::Location(location) => {
-                let patience = timeout.saturating_add(ALLOWANCE);
-                let answer = self.client.fetch(Purpose::RemoteMedia, server, &location, patience, self.limit()).await?;
+                let purpose = Purpose::RemoteMedia;
+                let answer = self.client.fetch(purpose, server, &location, bounds.timeout(), self.limit()).await?;
                 self.whole(answer, charge).await
             }
         }
@@ -94,9 +92,8 @@ impl Downloads {
         timeout: Duration,
         charge: &mut Charge<'_>,
     ) -> Result<Fetched, FetchError> {
-        let waits = timeout.as_millis();
-        let path = format!("/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&timeout_ms={waits}");
-        let answer = self.client.stream(server, self.call(path, timeout)).await?;
+        let bounds = self.bounds(timeout);
+        let answer = api::media::get_content::call(&self.client, server, media_id, bounds).await?;
         self.whole(answer, charge).await
     }
 

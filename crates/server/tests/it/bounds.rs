@@ -164,7 +164,7 @@ async fn what_every_event_would_be_compared_with_is_bounded() {
 }
 
 fn encoded(json: &Value) -> String {
-    percent_encoding::utf8_percent_encode(&json.to_string(), percent_encoding::NON_ALPHANUMERIC).to_string()
+    plexus_net::percent_encode(&json.to_string()).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,8 @@ const ALLOWANCE: Duration = Duration::from_secs(20);
 pub struct Bounds {
     /// How long the other server may wait for the media to be uploaded.
     pub upload_timeout: Duration,
-    /// The largest content that is read, in bytes.
-    pub max_content_bytes: usize,
+    /// The largest response that is read, in bytes.
+    pub max_response_bytes: usize,
 }
 
 impl Bounds {

@@ -1,7 +1,6 @@
 //! What the servers of the demonstration show: their users meet in one room and read each other's messages.
 
 use http::{Method, StatusCode};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::super::ask::{AskError, ask, field, parsed, successful};
@@ -128,5 +127,5 @@ fn text(url: &str, value: &Value) -> Result<String, AskError> {
 }
 
 fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    plexus_net::percent_encode(text).to_string()
 }

@@ -10,9 +10,6 @@ use crate::federation::error::FederationError;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint::get("/_matrix/federation/v1/media/download/{mediaId}");
-/// The most that a multipart response has beside the content, in bytes.
-pub const MAX_FRAMING_BYTES: usize = 128 * 1024;
-
 /// Returns media of `server` as `multipart/mixed`, to be read piece by piece.
 ///
 /// # Errors
@@ -23,7 +20,7 @@ pub async fn call(
     media_id: &str,
     bounds: Bounds,
 ) -> Result<StreamedAnswer, FederationError> {
-    let call = ENDPOINT.call(&[media_id], bounds.max_content_bytes.saturating_add(MAX_FRAMING_BYTES));
+    let call = ENDPOINT.call(&[media_id], bounds.max_response_bytes);
     client
         .stream(
             server,

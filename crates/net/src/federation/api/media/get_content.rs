@@ -22,7 +22,7 @@ pub async fn call(
     media_id: &str,
     bounds: Bounds,
 ) -> Result<StreamedAnswer, FederationError> {
-    let call = ENDPOINT.call(&[server.as_str(), media_id], bounds.max_content_bytes).query("allow_remote", "false");
+    let call = ENDPOINT.call(&[server.as_str(), media_id], bounds.max_response_bytes).query("allow_remote", "false");
     let call = call.query("timeout_ms", &bounds.upload_timeout.as_millis().to_string());
     client.stream(server, call.timeout(bounds.timeout())).await
 }
