@@ -1,5 +1,5 @@
-//! What other servers send besides events (server-server API, "EDUs"), one type a file: `typing`, `receipts`, `presence`,
-//! `to_device`, `device_lists`.
+//! What other servers send besides events (server-server API, "EDUs"), one type a file: `typing`, `receipts`,
+//! `presence`, `to_device`, `device_lists`.
 
 mod device_lists;
 mod presence;
@@ -25,10 +25,10 @@ use plexus_sync::receipts::Receipts;
 use plexus_sync::to_device::ToDeviceError;
 use plexus_sync::typing::Typing;
 
-/// The most EDUs of a transaction (server-server API, "Transactions").
-const MOST: usize = 100;
+/// The most EDUs of a transaction (<https://spec.matrix.org/v1.19/server-server-api/#transactions>).
+const MAX_EDUS: usize = 100;
 
-/// What taking in EDUs works with.
+/// What receiving EDUs works with.
 pub struct EduReceiverParts {
     pub db: Database,
     pub clock: Clock,
@@ -39,7 +39,7 @@ pub struct EduReceiverParts {
     pub remote_devices: Arc<RemoteDevices>,
 }
 
-/// Takes in what other servers send besides events.
+/// Receives what other servers send besides events.
 pub struct EduReceiver(EduReceiverParts);
 
 #[derive(Deserialize)]
@@ -48,18 +48,18 @@ struct Edu {
     content: Box<RawValue>,
 }
 
-/// Why an EDU was passed over.
+/// Why an EDU was ignored.
 #[derive(Debug, thiserror::Error)]
 enum EduError {
     #[error("it is malformed: {0}")]
     Malformed(#[from] serde_json::Error),
-    #[error("it speaks for {0}, who is not of its server")]
+    #[error("{0} is not a user of its server")]
     Impostor(UserId),
     #[error(transparent)]
     ToDevice(#[from] ToDeviceError),
-    #[error("nobody here has to do with it")]
+    #[error("it concerns no user here")]
     Unrelated,
-    #[error("the room's access control list keeps its server out")]
+    #[error("the room's access control list denies its server")]
     DeniedByAcl,
     #[error("its thread_id is neither main nor an event id")]
     Thread,
@@ -70,20 +70,20 @@ enum EduError {
 }
 
 impl EduReceiver {
-    /// Receives into these.
+    /// A receiver that passes EDUs on to these.
     #[must_use]
     pub fn new(parts: EduReceiverParts) -> Self {
         Self(parts)
     }
 
-    /// Takes in the EDUs of a transaction of `origin`, the first 100. One that is malformed, of an unknown type, or not
-    /// `origin`'s to send is passed over.
+    /// Receives the EDUs of a transaction of `origin`, the first 100. EDUs that are malformed, of an unknown type, or not
+    /// `origin`'s to send are ignored.
     pub async fn receive(&self, origin: &ServerName, edus: Vec<Box<RawValue>>) {
         self.0.remote_devices.heard_from(origin).await;
         let mut announced = HashSet::new();
-        for raw in edus.into_iter().take(MOST) {
+        for raw in edus.into_iter().take(MAX_EDUS) {
             if let Err(error) = self.receive_one(origin, &raw, &mut announced).await {
-                tracing::info!("an EDU of {origin} is passed over: {error}");
+                tracing::info!("an EDU of {origin} is ignored: {error}");
             }
         }
     }
@@ -110,7 +110,7 @@ impl EduReceiver {
         }
     }
 
-    /// A room in which local users are and in which `origin` may take part.
+    /// Returns a room that local users are in and in which `origin` may take part.
     async fn room(&self, origin: &ServerName, id: &RoomId) -> Result<Arc<Room>, EduError> {
         let room = self.0.rooms.get(id).await?.ok_or(EduError::Unrelated)?;
         let view = room.view();
@@ -124,7 +124,7 @@ impl EduReceiver {
     }
 
     /// Whether a user shares a room with a local one.
-    async fn is_met(&self, user: &UserId) -> Result<bool, DbError> {
+    async fn shares_room(&self, user: &UserId) -> Result<bool, DbError> {
         for room in self.0.rooms.memberships().of(user).await?.joined() {
             if let Some(room) = self.0.rooms.get_readable_nid(room).await?
                 && !room.view().local_joined.is_empty()
@@ -136,8 +136,8 @@ impl EduReceiver {
     }
 }
 
-/// Only a user's own server speaks for them.
-fn speaks_for(origin: &ServerName, user: &UserId) -> Result<(), EduError> {
+/// Checks that `origin` is the user's own server.
+fn check_origin(origin: &ServerName, user: &UserId) -> Result<(), EduError> {
     if user.server_name() == origin.as_str() { Ok(()) } else { Err(EduError::Impostor(user.clone())) }
 }
 

@@ -1,10 +1,12 @@
 //! What goes to other servers, and what comes from them besides events.
 //!
+//! - [`outbox`]: delivery of the log to destinations of any kind
 //! - [`federation_out`]: delivers events and EDUs to other servers
 //! - [`edu`]: receives EDUs of other servers
 
 pub mod edu;
 pub mod federation_out;
+pub mod outbox;
 
 pub use edu::{EduReceiver, EduReceiverParts};
 pub use federation_out::{FederationOut, FederationOutParts};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use plexus_protocol::id::{ServerName, UserId};
 
-use super::{EduError, EduReceiver, speaks_for};
+use super::{EduError, EduReceiver, check_origin};
 use plexus_e2ee::remote_devices::{DeviceUpdate, SigningKeyUpdate};
 
 impl EduReceiver {
@@ -15,7 +15,7 @@ impl EduReceiver {
         announced: &mut HashSet<UserId>,
     ) -> Result<(), EduError> {
         let update: DeviceUpdate = serde_json::from_str(content)?;
-        speaks_for(origin, &update.user_id)?;
+        check_origin(origin, &update.user_id)?;
         if self.0.remote_devices.update(update, announced).await? { Ok(()) } else { Err(EduError::Unrelated) }
     }
 
@@ -26,7 +26,7 @@ impl EduReceiver {
         announced: &mut HashSet<UserId>,
     ) -> Result<(), EduError> {
         let update: SigningKeyUpdate = serde_json::from_str(content)?;
-        speaks_for(origin, &update.user_id)?;
+        check_origin(origin, &update.user_id)?;
         if self.0.remote_devices.update_signing_keys(update, announced).await? {
             Ok(())
         } else {

@@ -4,7 +4,7 @@ use plexus_protocol::id::{ServerName, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{EduError, EduReceiver, speaks_for};
+use super::{EduError, EduReceiver, check_origin};
 use plexus_sync::presence::{MAX_STATUS_BYTES, PresenceState, PresenceView};
 
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ impl EduReceiver {
         let Content { push } = serde_json::from_str(content)?;
         for update in push {
             if let Err(error) = self.presence_of_one(origin, &update).await {
-                tracing::info!("a presence of {origin} is passed over: {error}");
+                tracing::info!("a presence of {origin} is ignored: {error}");
             }
         }
         Ok(())
@@ -35,8 +35,8 @@ impl EduReceiver {
 
     async fn presence_of_one(&self, origin: &ServerName, update: &RawValue) -> Result<(), EduError> {
         let update: Update = serde_json::from_str(update.get())?;
-        speaks_for(origin, &update.user_id)?;
-        if !self.is_met(&update.user_id).await? {
+        check_origin(origin, &update.user_id)?;
+        if !self.shares_room(&update.user_id).await? {
             return Err(EduError::Unrelated);
         }
         let Some(state) = PresenceState::parse(&update.presence) else { return Ok(()) };

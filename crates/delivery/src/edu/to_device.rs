@@ -4,14 +4,15 @@ use plexus_protocol::id::{ServerName, UserId};
 use plexus_store::{DbError, repo};
 use serde::Deserialize;
 
-use super::{EduError, EduReceiver, speaks_for};
+use super::{EduError, EduReceiver, check_origin};
 use plexus_sync::to_device::{self, MessagesByDevice, NewMessages};
 
-/// The longest `message_id` (server-server API, "m.direct_to_device"), in bytes, with room for servers that take more.
-const MESSAGE_ID_BYTES: usize = 256;
+/// The longest `message_id` that is accepted, in bytes; the specification allows 32 characters
+/// (<https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging>).
+const MAX_MESSAGE_ID_BYTES: usize = 256;
 
-/// How much of a device id the log shows, in characters: it is as long as its writer liked.
-const SHOWN_CHARS: usize = 64;
+/// How much of a device id is logged, in characters: its sender chose its length.
+const MAX_LOGGED_CHARS: usize = 64;
 
 #[derive(Deserialize)]
 struct Content {
@@ -25,8 +26,8 @@ struct Content {
 impl EduReceiver {
     pub(super) async fn to_device(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
         let Content { sender, event_type, message_id, mut messages } = serde_json::from_str(content)?;
-        speaks_for(origin, &sender)?;
-        if message_id.len() > MESSAGE_ID_BYTES {
+        check_origin(origin, &sender)?;
+        if message_id.len() > MAX_MESSAGE_ID_BYTES {
             return Err(EduError::Unrelated);
         }
         to_device::check_type(&event_type)?;
@@ -37,8 +38,8 @@ impl EduReceiver {
                     true
                 }
                 Err(error) => {
-                    let device: String = device.chars().take(SHOWN_CHARS).collect();
-                    tracing::info!("a message of {sender} to {user} {device:?} is passed over: {error}");
+                    let device: String = device.chars().take(MAX_LOGGED_CHARS).collect();
+                    tracing::info!("a message of {sender} to {user} {device:?} is ignored: {error}");
                     false
                 }
             });

@@ -5,9 +5,9 @@ use std::time::Duration;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use serde::Deserialize;
 
-use super::{EduError, EduReceiver, is_joined, speaks_for};
+use super::{EduError, EduReceiver, check_origin, is_joined};
 
-/// Who does not say any more that they are typing has stopped: their server may have failed.
+/// How long a user counts as typing without another EDU: their server may have failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ struct Content {
 impl EduReceiver {
     pub(super) async fn typing(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
         let Content { room_id, user_id, typing } = serde_json::from_str(content)?;
-        speaks_for(origin, &user_id)?;
+        check_origin(origin, &user_id)?;
         let room = self.room(origin, &room_id).await?;
         if !is_joined(&room, &user_id) {
             return Err(EduError::Unrelated);

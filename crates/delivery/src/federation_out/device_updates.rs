@@ -1,24 +1,48 @@
-//! `m.device_list_update` and `m.signing_key_update` (server-server API, "Device Management").
+//! `m.device_list_update` and `m.signing_key_update`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#device-management>).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::device_keys::DeviceList;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::device_lists::{self, DeviceChange};
 use plexus_store::{DbError, Position};
-
-use super::FederationOut;
 use plexus_sync::json::{Members, push_number};
 use plexus_sync::to_device::edu;
+use quick_cache::sync::Cache;
 
 pub(super) const DEVICE_LIST_UPDATE: &str = "m.device_list_update";
-/// What servers of before the name was in the specification call `m.signing_key_update`; Synapse sends both.
+/// The name of `m.signing_key_update` before it was in the specification; Synapse sends both.
 const UNSTABLE_SIGNING_KEY_UPDATE: &str = "org.matrix.signing_key_update";
+/// The most users whose newest device list update is kept in memory; for others the database has it.
+const STREAM_IDS_CAPACITY: usize = 10_000;
 
-impl FederationOut {
-    /// Notes that a change is handed out to the servers that share a room with the user. Returns the stream id of the
-    /// update before it. A change that was replaced before it was handed out has no place in the sequence.
-    pub(super) fn handed_out(&self, user: &UserId, change: &DeviceChange) -> Option<Position> {
+/// Builds the EDUs about devices of this server's users.
+pub(super) struct DeviceUpdates {
+    device_keys: DeviceKeys,
+    /// Whether other servers are told the names of devices.
+    tell_device_names: bool,
+    /// The stream ids of the newest device list updates that were sent. Owned by the process that delivers; after a
+    /// restart the database has them.
+    stream_ids: Cache<UserId, Position>,
+}
+
+impl DeviceUpdates {
+    pub fn new(device_keys: DeviceKeys, tell_device_names: bool) -> Self {
+        Self { device_keys, tell_device_names, stream_ids: Cache::new(STREAM_IDS_CAPACITY) }
+    }
+
+    /// The devices and cross-signing keys of a user, as other servers see them.
+    pub async fn device_list(&self, user: &UserId) -> Result<Option<DeviceList>, DbError> {
+        self.device_keys.device_list(user, self.tell_device_names).await
+    }
+
+    /// Records that a change is sent to the servers that share a room with the user. Returns the stream id of the
+    /// update before it. A change that was replaced before it was sent has no place in the sequence.
+    pub fn record_sent(&self, user: &UserId, change: &DeviceChange) -> Option<Position> {
         if change.device_id == device_lists::CROSS_SIGNING {
             return None;
         }
@@ -27,10 +51,26 @@ impl FederationOut {
         before.or(change.previous)
     }
 
-    /// The EDUs for a change of a local user's devices, with the keys as they are now. `previous` is the stream id of the
-    /// update before it. [`DbError::BadData`] when the keys of the device cannot be read: others must not take it for
-    /// deleted.
-    pub(super) async fn device_update(
+    /// The EDUs for a change of a local user's devices, with the keys as they are now; `None`, with a line in the log,
+    /// if the keys of the device cannot be read: other servers must not take it for deleted. `previous` is the stream
+    /// id of the update before it.
+    pub async fn edus(
+        &self,
+        user: &UserId,
+        change: &DeviceChange,
+        previous: Option<Position>,
+    ) -> Result<Option<Arc<[String]>>, DbError> {
+        match self.build(user, change, previous).await {
+            Ok(edus) => Ok(Some(edus.into())),
+            Err(error) if error.is_bad_data() => {
+                tracing::warn!("other servers are not sent change {} of devices of {user}: {error}", change.position);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn build(
         &self,
         user: &UserId,
         change: &DeviceChange,
@@ -40,7 +80,7 @@ impl FederationOut {
             return self.signing_key_update(user).await;
         }
         let wanted = BTreeMap::from([(user.clone(), vec![change.device_id.clone()])]);
-        let found = self.parts.device_keys.query_for_server(wanted, self.parts.tell_device_names).await?;
+        let found = self.device_keys.query_for_server(wanted, self.tell_device_names).await?;
         let keys = found.device_keys.get(user).and_then(|devices| devices.get(&change.device_id));
         if found.unreadable_devices.contains(&(user.clone(), change.device_id.clone())) {
             let place = format!("device_keys.key_json of {user}, device {}", change.device_id);
@@ -50,7 +90,7 @@ impl FederationOut {
     }
 
     async fn signing_key_update(&self, user: &UserId) -> Result<Vec<String>, DbError> {
-        let list = self.parts.device_keys.device_list(user, false).await?;
+        let list = self.device_keys.device_list(user, false).await?;
         let mut content = String::new();
         let mut members = Members::open(&mut content);
         if let Some(list) = list {

@@ -1,5 +1,5 @@
-//! EDUs that a server can do without: typing, receipts, presence, and the devices of users with whom it begins to share
-//! a room, which it can ask for. The latest of each wins.
+//! EDUs that may be lost: typing, receipts, presence, and the devices of users with whom a server begins to share a
+//! room, which it can query. A newer one replaces an older one about the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::device_updates::DEVICE_LIST_UPDATE;
 use plexus_sync::json::{Members, push_array, quoted_len};
 use plexus_sync::to_device::{MAX_EDU_BYTES, edu};
 
-/// What a receipt has besides its room, user, event and thread, in bytes, or more.
-const RECEIPT_WRAPPING: usize = 96;
+/// The most bytes of a receipt besides its room, user, event and thread.
+const RECEIPT_OVERHEAD: usize = 96;
 
-/// One of them.
+/// A piece of an EDU that may be lost.
 #[derive(Debug, Clone)]
 pub(super) enum Ephemeral {
     Typing {
@@ -31,7 +31,7 @@ pub(super) enum Ephemeral {
     },
 }
 
-/// A receipt on its way.
+/// A receipt to be sent.
 #[derive(Debug)]
 pub(super) struct OutgoingReceipt {
     pub room: String,
@@ -43,7 +43,7 @@ pub(super) struct OutgoingReceipt {
 }
 
 impl Ephemeral {
-    /// Of those with equal keys only the last is told.
+    /// Of pieces with equal keys only the last is sent.
     pub fn key(&self) -> (u8, &str, &str, &str) {
         match self {
             Self::Typing { key, .. } => (0, key, "", ""),
@@ -72,40 +72,40 @@ impl Ephemeral {
         }
     }
 
-    /// How many bytes of an EDU it takes at most.
+    /// The most bytes of an EDU that it takes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Typing { content, .. } | Self::Device { content, .. } => content.len(),
             Self::Presence { content, .. } => content.len() + 1,
             Self::Receipt(receipt) => {
                 let texts = [&receipt.room, &receipt.user, &receipt.event, &receipt.thread];
-                texts.into_iter().map(|text| quoted_len(text)).sum::<usize>() + RECEIPT_WRAPPING
+                texts.into_iter().map(|text| quoted_len(text)).sum::<usize>() + RECEIPT_OVERHEAD
             }
         }
     }
 }
 
-/// How much room a transaction has for them.
+/// The space that a transaction has for ephemeral EDUs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Space {
     pub edus: usize,
     pub bytes: usize,
 }
 
-/// The EDUs that carry ephemeral pieces, and which pieces that are.
+/// EDUs, with the pieces that they carry.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     pub edus: Vec<String>,
     pub sent: Vec<Ephemeral>,
-    /// What did not fit.
+    /// Pieces that did not fit.
     pub unsent: Vec<Ephemeral>,
 }
 
-/// What an EDU has besides its pieces, in bytes, or more: the type, and the names around them.
-const WRAPPING: usize = 64;
+/// The most bytes of an EDU besides its pieces: the type, and the names around them.
+const EDU_OVERHEAD: usize = 64;
 
 /// The largest piece that fits into an EDU, in bytes.
-pub(super) const MAX_PIECE_BYTES: usize = MAX_EDU_BYTES - WRAPPING;
+pub(super) const MAX_PIECE_BYTES: usize = MAX_EDU_BYTES - EDU_OVERHEAD;
 
 /// Pieces that share an EDU.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ struct Group {
     bytes: usize,
 }
 
-/// Room to user to receipt: an EDU has room for one receipt of each user and room; threads take more.
+/// Room to user to receipt: an EDU holds one receipt of each user and room; receipts of threads take further EDUs.
 type Receipts = BTreeMap<String, BTreeMap<String, Arc<OutgoingReceipt>>>;
 
 impl Group {
@@ -156,13 +156,13 @@ impl Group {
     }
 }
 
-/// Packs pieces into as few EDUs as they fit into, none of which is larger than an EDU may be.
+/// Packs pieces into as few EDUs as possible, none of which is larger than [`MAX_EDU_BYTES`].
 pub(super) fn edus(pending: Vec<Ephemeral>, mut space: Space) -> Packed {
     let mut packed = Packed::default();
     let mut groups: Vec<Group> = Vec::new();
     for piece in pending {
         let shared = groups.iter_mut().find(|group| group.takes(&piece));
-        let bytes = piece.bytes() + if shared.is_some() { 0 } else { WRAPPING };
+        let bytes = piece.bytes() + if shared.is_some() { 0 } else { EDU_OVERHEAD };
         if bytes > space.bytes || (shared.is_none() && space.edus == 0) {
             packed.unsent.push(piece);
             continue;
@@ -194,18 +194,18 @@ fn receipts_content(rooms: &Receipts) -> String {
         let mut by_type = Members::open(by_room.key(room));
         let mut by_user = Members::open(by_type.key("m.read"));
         for (user, receipt) in users {
-            let mut told = Members::open(by_user.key(user));
-            let mut data = Members::open(told.key("data"));
+            let mut members = Members::open(by_user.key(user));
+            let mut data = Members::open(members.key("data"));
             if !receipt.thread.is_empty() {
                 data.text("thread_id", &receipt.thread);
             }
             data.number("ts", receipt.ts);
             data.close();
-            let events = told.key("event_ids");
+            let events = members.key("event_ids");
             events.push('[');
             plexus_sync::json::push_str(events, &receipt.event);
             events.push(']');
-            told.close();
+            members.close();
         }
         by_user.close();
         by_type.close();

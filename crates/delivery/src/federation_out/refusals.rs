@@ -1,9 +1,9 @@
-//! How a transaction that a server refuses is taken apart, and how much of what it refuses may be set aside.
+//! Finds the piece of a transaction that a server refuses, and limits how many may be set aside.
 //!
-//! A server answers a whole transaction, and one piece of it that the server cannot read would hold up all others for
-//! ever. So the next transaction has half as many pieces, until the one that the server does not take is alone. It is
-//! set aside, unless it looks as if the server takes nothing at all: then everything waits, because messages to devices
-//! hold keys that are nowhere else. A message to devices that is set aside is deleted.
+//! A server accepts or refuses a whole transaction, and one piece that it cannot read would block all others for ever.
+//! So the next transaction has half as many pieces, until the refused one is alone. It is set aside, unless the server
+//! seems to refuse everything: then everything waits, because messages to devices hold keys that exist nowhere else. A
+//! message to devices that is set aside is deleted.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,8 @@ use plexus_protocol::id::ServerName;
 use plexus_store::Position;
 
 /// The most pieces of one kind that are set aside for a server before it has accepted one of that kind, within
-/// [`WINDOW_MS`]. A user who wants to harm others can send many pieces that a server refuses; a server that refuses
-/// everything must not cost more than these.
+/// [`WINDOW_MS`]. A malicious user can send many pieces that a server refuses; a server that refuses everything must
+/// not lose more than these.
 const MAX_IN_A_ROW: u32 = 100;
 /// As [`MAX_IN_A_ROW`], for messages to devices: most are keys, and without them what was encrypted cannot be read.
 const MAX_TO_DEVICE_IN_A_ROW: u32 = 10;
@@ -22,7 +22,7 @@ const WINDOW_MS: u64 = 3_600_000;
 /// The longest reason that is logged, in characters: the other server chose it.
 const MAX_REASON_CHARS: usize = 300;
 
-/// What can be sent or set aside by itself.
+/// A part of a transaction that can be sent or set aside by itself.
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
     /// A queued `m.direct_to_device` EDU.
@@ -43,7 +43,7 @@ pub(super) enum Piece {
     },
 }
 
-/// The kinds of pieces, as far as a server may take the one and refuse the other.
+/// The kinds of pieces: a server may accept one kind and refuse another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     ToDevice,
@@ -71,7 +71,7 @@ impl Piece {
         }
     }
 
-    /// Says in the log that this piece does not get to a server.
+    /// Logs that this piece is not delivered to a server.
     pub fn log_set_aside(&self, server: &ServerName, reason: &dyn std::fmt::Display) {
         let (kind, id, bytes) = match self {
             Self::ToDevice { position, bytes } => ("m.direct_to_device", position.to_string(), *bytes),
@@ -88,10 +88,10 @@ impl Piece {
     }
 }
 
-/// Whether an error may mean that the server cannot read what it was sent, or that it could not be sent as it is: 400
-/// and 413 are what the specification has for that, and Synapse answers 401 when the signature does not fit what its
-/// JSON parser made of the body. Not 403: that is what a firewall in front of the server answers to every transaction
-/// with something in it, until somebody mends its rules.
+/// Whether an error may mean that the server cannot read the transaction, or that it cannot be sent as it is: the
+/// specification has 400 and 413 for that, and Synapse responds with 401 when the signature does not match the body as
+/// its JSON parser read it. Not 403: with that a misconfigured firewall responds to every transaction that is not
+/// empty.
 pub(super) fn is_about_content(error: &FederationError) -> bool {
     match error {
         FederationError::Malformed(_) => true,
@@ -100,19 +100,18 @@ pub(super) fn is_about_content(error: &FederationError) -> bool {
     }
 }
 
-/// How many pieces the next transaction has at most after one of `pieces` was refused; `None` if that was one only.
+/// The most pieces of the next transaction after one with `pieces` was refused; `None` if it had only one.
 pub(super) fn narrowed(pieces: usize) -> Option<usize> {
     (pieces > 1).then_some(pieces / 2)
 }
 
-/// How many pieces the next transaction has at most after one with this limit was accepted; `None` for no limit, once
-/// it would be
-/// `most` or more.
-pub(super) fn widened(limit: usize, most: usize) -> Option<usize> {
-    limit.checked_mul(2).filter(|limit| *limit < most)
+/// The most pieces of the next transaction after one with this limit was accepted; `None` for no limit, once it would
+/// be `max` or more.
+pub(super) fn widened(limit: usize, max: usize) -> Option<usize> {
+    limit.checked_mul(2).filter(|limit| *limit < max)
 }
 
-/// What servers have refused. Owned by the book; a server is in here for an hour after it refused something.
+/// What servers have refused, for [`WINDOW_MS`] after the first refusal.
 #[derive(Default)]
 pub(super) struct Refusals(HashMap<(ServerName, Kind), InARow>);
 
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_may_cost_has_a_bound() {
+    fn the_pieces_that_are_set_aside_for_a_server_are_bounded() {
         let (a, b): (ServerName, ServerName) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut refusals = Refusals::default();
         for _ in 0..MAX_TO_DEVICE_IN_A_ROW {

@@ -1,0 +1,377 @@
+//! The destinations with undelivered data. One that is up to date has no entry.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+use plexus_store::Position;
+
+use super::kind::{Cursors, Extras};
+use super::slots::DeliveryClass;
+
+/// Where a destination stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// In `Destinations::ready` of its class.
+    Ready,
+    /// A delivery is under way; `again` when the destination came back meanwhile.
+    Delivering { again: bool },
+    /// It failed, and will be tried again soon.
+    Retried,
+    /// It failed, and is left alone.
+    Failed,
+    /// It has everything but extras that are not due.
+    Held,
+}
+
+#[derive(Debug)]
+struct Destination<X> {
+    stage: Stage,
+    /// The class of its next delivery.
+    class: DeliveryClass,
+    /// It has everything up to here.
+    cursor: Position,
+    /// The newest entry of the log that it gets.
+    newest: Position,
+    extras: X,
+    /// How often it failed in a row.
+    failures: u32,
+    /// It failed, and has not caught up since.
+    away: bool,
+    /// Whether its cursor is kept in the database.
+    keep: bool,
+    /// Its cursor in the database.
+    stored: Option<Position>,
+}
+
+/// The destinations with undelivered data.
+pub(super) struct Destinations<K, X> {
+    /// The log has been read up to here.
+    pub distributed: Position,
+    destinations: HashMap<K, Destination<X>>,
+    ready: Ready<K>,
+    /// Destinations that have caught up, whose cursors are still in the database.
+    caught_up: Vec<K>,
+    /// The outbox's position in the database.
+    stored: Position,
+}
+
+/// The destinations that wait for a slot, in their order.
+struct Ready<K> {
+    fast: VecDeque<K>,
+    slow: VecDeque<K>,
+}
+
+impl<K> Ready<K> {
+    fn of(&mut self, class: DeliveryClass) -> &mut VecDeque<K> {
+        match class {
+            DeliveryClass::Fast => &mut self.fast,
+            DeliveryClass::Slow => &mut self.slow,
+        }
+    }
+}
+
+/// A destination that is behind, as the database has it.
+pub struct Behind<K> {
+    /// Which one.
+    pub key: K,
+    /// It has everything up to here.
+    pub cursor: Position,
+    /// It failed before the restart.
+    pub away: bool,
+}
+
+/// One delivery to make.
+pub struct Turn<K, X> {
+    /// The destination.
+    pub key: K,
+    /// It has everything up to here.
+    pub cursor: Position,
+    /// It gets what the log has up to here.
+    pub upto: Position,
+    /// What it gets beside the log.
+    pub extras: X,
+    /// How often it has failed in a row.
+    pub failures: u32,
+    /// It failed, and has not caught up since.
+    pub was_away: bool,
+}
+
+/// A destination that is worth trying again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameBack<K> {
+    /// Which one.
+    pub key: K,
+    /// Whether it is known to be up. Otherwise it was only left alone for long enough.
+    pub is_up: bool,
+}
+
+/// What the database does not know yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Progress<K> {
+    /// The destinations that have no cursor in the database have everything up to here.
+    pub position: Position,
+    /// Cursors to be stored.
+    pub behind: Vec<(K, Position)>,
+    /// Cursors to be deleted.
+    pub caught_up: Vec<K>,
+}
+
+impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
+    /// As the database has them.
+    pub fn new(cursors: Cursors<K, X>) -> Self {
+        let Cursors { position, behind, extras } = cursors;
+        let mut destinations = Self {
+            distributed: position,
+            destinations: HashMap::new(),
+            ready: Ready { fast: VecDeque::new(), slow: VecDeque::new() },
+            caught_up: Vec::new(),
+            stored: position,
+        };
+        for Behind { key, cursor, away } in behind {
+            let class = if away { DeliveryClass::Slow } else { DeliveryClass::Fast };
+            let destination = destinations.entry_in(class, key);
+            destination.cursor = cursor;
+            destination.newest = position;
+            destination.away = away;
+            destination.keep = true;
+            destination.stored = Some(cursor);
+        }
+        for (key, extras) in extras {
+            destinations.entry(key).extras.put_back(extras);
+        }
+        destinations
+    }
+
+    /// The log has an entry for a destination, which has everything at or before `before`, unless it is behind already.
+    pub fn add_log_entry(&mut self, key: K, before: Position, position: Position) {
+        let is_new = !self.destinations.contains_key(&key);
+        let destination = self.entry(key.clone());
+        if is_new {
+            destination.cursor = before;
+        }
+        destination.newest = destination.newest.max(position);
+        self.wake(&key);
+    }
+
+    /// Adds extras for a destination.
+    pub fn add_extras(&mut self, key: K, add: impl FnOnce(&mut X)) {
+        add(&mut self.entry(key.clone()).extras);
+        self.wake(&key);
+    }
+
+    /// Adds extras that may be lost: a destination that is left alone does not get them.
+    pub fn add_ephemeral(&mut self, key: K, add: impl FnOnce(&mut X)) {
+        let destination = self.entry(key.clone());
+        if destination.stage == Stage::Failed {
+            return;
+        }
+        add(&mut destination.extras);
+        self.wake(&key);
+    }
+
+    /// Makes a held destination ready, if something can be delivered to it.
+    fn wake(&mut self, key: &K) {
+        let Some(destination) = self.destinations.get_mut(key) else { return };
+        if destination.stage == Stage::Held && (destination.is_behind() || destination.extras.is_due()) {
+            destination.stage = Stage::Ready;
+            self.ready.of(destination.class).push_back(key.clone());
+        }
+    }
+
+    /// The next delivery of a class.
+    pub fn next(&mut self, class: DeliveryClass) -> Option<Turn<K, X>> {
+        loop {
+            let key = self.ready.of(class).pop_front()?;
+            let upto = self.distributed;
+            let Some(destination) = self.destinations.get_mut(&key) else { continue };
+            // It may have changed its class since it was put here.
+            if destination.stage != Stage::Ready || destination.class != class {
+                continue;
+            }
+            destination.stage = Stage::Delivering { again: false };
+            return Some(Turn {
+                cursor: destination.cursor,
+                upto,
+                extras: destination.extras.take(),
+                failures: destination.failures,
+                was_away: destination.away,
+                key,
+            });
+        }
+    }
+
+    /// Whether a fast destination waits for a slot.
+    pub fn has_fast_ready(&self) -> bool {
+        !self.ready.fast.is_empty()
+    }
+
+    /// A delivery took long, and was dropped: it is repeated in a slow slot.
+    pub fn gave_way(&mut self, turn: Turn<K, X>) {
+        if let Some(destination) = self.destinations.get_mut(&turn.key) {
+            destination.class = DeliveryClass::Slow;
+        }
+        self.repeat(turn);
+    }
+
+    /// A delivery led to nothing, and is repeated.
+    pub fn repeat(&mut self, turn: Turn<K, X>) {
+        let Some(destination) = self.destinations.get_mut(&turn.key) else { return };
+        destination.extras.put_back(turn.extras);
+        destination.stage = Stage::Ready;
+        self.ready.of(destination.class).push_back(turn.key);
+    }
+
+    /// A destination has everything up to `cursor`. `remaining` are the extras that the delivery did not carry.
+    pub fn delivered(&mut self, key: &K, cursor: Position, remaining: X) {
+        let Some(destination) = self.destinations.get_mut(key) else { return };
+        destination.cursor = destination.cursor.max(cursor);
+        destination.class = DeliveryClass::Fast;
+        destination.failures = 0;
+        destination.extras.delivered(remaining);
+        if destination.is_behind() || destination.extras.is_due() {
+            destination.stage = Stage::Ready;
+            self.ready.fast.push_back(key.clone());
+        } else if destination.extras.is_durable() {
+            destination.stage = Stage::Held;
+        } else {
+            self.remove(key);
+        }
+    }
+
+    /// A destination could not be reached, or refused. It is tried again when it [comes back](Self::came_back). Where
+    /// `is_retried`, that will be soon, and its extras are kept until then. Returns whether it has come back already.
+    pub fn failed(&mut self, turn: Turn<K, X>, is_retried: bool) -> bool {
+        let Turn { key, extras, .. } = turn;
+        let Some(destination) = self.destinations.get_mut(&key) else { return false };
+        let is_back = destination.stage == (Stage::Delivering { again: true });
+        let is_retried = is_retried || is_back;
+        destination.failures = destination.failures.saturating_add(1);
+        destination.extras.put_back(extras);
+        if !is_retried {
+            destination.extras.drop_ephemeral();
+        }
+        let is_needed = destination.is_behind() || destination.extras.is_durable();
+        if !is_needed && !destination.extras.is_due() {
+            self.remove(&key);
+            return false;
+        }
+        destination.keep |= is_needed;
+        destination.away |= !is_retried;
+        if is_back {
+            destination.stage = Stage::Ready;
+            self.ready.of(destination.class).push_back(key);
+        } else {
+            destination.class = DeliveryClass::Slow;
+            destination.stage = if is_retried { Stage::Retried } else { Stage::Failed };
+        }
+        is_back
+    }
+
+    /// Removes a destination that is up to date, or that nothing is to be delivered to.
+    pub fn remove(&mut self, key: &K) {
+        if self.destinations.remove(key).is_some_and(|destination| destination.stored.is_some()) {
+            self.caught_up.push(key.clone());
+        }
+    }
+
+    /// A destination that failed is worth trying again: in a fast slot if it is up, in a slow one if it may not be.
+    pub fn came_back(&mut self, CameBack { key, is_up }: &CameBack<K>) {
+        let Some(destination) = self.destinations.get_mut(key) else { return };
+        destination.extras.came_back();
+        let class = match (is_up, destination.stage) {
+            (true, _) => DeliveryClass::Fast,
+            (false, Stage::Ready | Stage::Held) => destination.class,
+            (false, Stage::Delivering { .. } | Stage::Retried | Stage::Failed) => DeliveryClass::Slow,
+        };
+        let changes_class = std::mem::replace(&mut destination.class, class) != class;
+        match &mut destination.stage {
+            Stage::Ready if !changes_class => {}
+            Stage::Delivering { again } => *again = true,
+            Stage::Ready | Stage::Retried | Stage::Failed | Stage::Held => {
+                destination.stage = Stage::Ready;
+                self.ready.of(class).push_back(key.clone());
+            }
+        }
+    }
+
+    /// Nothing more is delivered in this run. A destination that is behind gets a cursor, so that the others are not
+    /// sent anything twice after the restart.
+    pub fn close(&mut self) {
+        for destination in self.destinations.values_mut() {
+            destination.keep |= destination.is_behind();
+        }
+    }
+
+    /// What the database does not know yet; `None` when it knows everything. When it cannot be stored it has to be
+    /// given to [`Self::not_stored`].
+    pub fn progress(&mut self) -> Option<Progress<K>> {
+        let caught_up = std::mem::take(&mut self.caught_up);
+        let mut progress = Progress { position: self.distributed, behind: Vec::new(), caught_up };
+        for (key, destination) in &mut self.destinations {
+            if !destination.keep {
+                // It has no cursor in the database, so that the position has to wait for it.
+                if destination.is_behind() {
+                    progress.position = progress.position.min(destination.cursor);
+                }
+            } else if destination.stored != Some(destination.cursor) {
+                destination.stored = Some(destination.cursor);
+                progress.behind.push((key.clone(), destination.cursor));
+            }
+        }
+        // One that has caught up and fallen behind again has a cursor again.
+        progress.caught_up.retain(|key| self.destinations.get(key).is_none_or(|destination| !destination.keep));
+        progress.position = progress.position.max(self.stored);
+        let anything = progress.position > self.stored || !progress.behind.is_empty() || !progress.caught_up.is_empty();
+        self.stored = progress.position;
+        anything.then_some(progress)
+    }
+
+    /// [`Self::progress`] could not be stored.
+    pub fn not_stored(&mut self, progress: &Progress<K>) {
+        self.caught_up.extend(progress.caught_up.iter().cloned());
+        for (key, _) in &progress.behind {
+            if let Some(destination) = self.destinations.get_mut(key) {
+                destination.stored = None;
+            }
+        }
+        self.stored = self.stored.min(progress.position.saturating_sub(1));
+    }
+
+    /// Every destination has everything up to here, and the database knows it.
+    pub fn delivered_to_all(&self) -> Position {
+        let slowest = self.destinations.values().map(|destination| destination.cursor).min();
+        slowest.map_or(self.stored, |cursor| cursor.min(self.stored))
+    }
+
+    fn entry(&mut self, key: K) -> &mut Destination<X> {
+        self.entry_in(DeliveryClass::Fast, key)
+    }
+
+    fn entry_in(&mut self, class: DeliveryClass, key: K) -> &mut Destination<X> {
+        let distributed = self.distributed;
+        self.destinations.entry(key).or_insert_with_key(|key| {
+            self.ready.of(class).push_back(key.clone());
+            Destination {
+                stage: Stage::Ready,
+                class,
+                cursor: distributed,
+                newest: 0,
+                extras: X::default(),
+                failures: 0,
+                away: false,
+                keep: false,
+                stored: None,
+            }
+        })
+    }
+}
+
+impl<X> Destination<X> {
+    /// Whether the log has something for it that it does not have.
+    fn is_behind(&self) -> bool {
+        self.cursor < self.newest
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+use super::*;
+
+#[derive(Debug, Default)]
+struct TestExtras {
+    /// There are rows in a queue.
+    queued: bool,
+    /// They are not delivered for now.
+    held: bool,
+    ephemeral: Vec<u32>,
+}
+
+impl Extras for TestExtras {
+    fn is_due(&self) -> bool {
+        (self.queued && !self.held) || !self.ephemeral.is_empty()
+    }
+
+    fn is_durable(&self) -> bool {
+        self.queued
+    }
+
+    fn take(&mut self) -> Self {
+        let queued = !self.held && std::mem::take(&mut self.queued);
+        Self { queued, held: false, ephemeral: std::mem::take(&mut self.ephemeral) }
+    }
+
+    fn put_back(&mut self, taken: Self) {
+        self.queued |= taken.queued;
+        self.held |= taken.held;
+        self.ephemeral.splice(..0, taken.ephemeral);
+    }
+
+    fn drop_ephemeral(&mut self) {
+        self.ephemeral.clear();
+    }
+
+    fn came_back(&mut self) {
+        self.held = false;
+    }
+}
+
+type TestDestinations = Destinations<&'static str, TestExtras>;
+
+fn empty(position: Position) -> TestDestinations {
+    Destinations::new(Cursors { position, behind: Vec::new(), extras: Vec::new() })
+}
+
+fn nothing() -> TestExtras {
+    TestExtras::default()
+}
+
+fn queue(destinations: &mut TestDestinations, key: &'static str) {
+    destinations.add_extras(key, |extras| extras.queued = true);
+}
+
+fn ephemeral(destinations: &mut TestDestinations, key: &'static str, number: u32) {
+    destinations.add_ephemeral(key, |extras| extras.ephemeral.push(number));
+}
+
+fn progress(position: Position) -> Progress<&'static str> {
+    Progress { position, behind: Vec::new(), caught_up: Vec::new() }
+}
+
+fn due(key: &'static str) -> CameBack<&'static str> {
+    CameBack { key, is_up: false }
+}
+
+#[test]
+fn one_that_is_up_to_date_costs_nothing() {
+    let mut destinations = empty(5);
+    destinations.add_log_entry("a", 5, 6);
+    destinations.distributed = 6;
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    assert_eq!((turn.cursor, turn.upto), (5, 6));
+    // Under way: after a restart position 6 must be read again.
+    assert_eq!(destinations.progress(), None);
+    destinations.delivered(&turn.key, 6, nothing());
+    assert!(destinations.destinations.is_empty() && destinations.next(DeliveryClass::Fast).is_none());
+    assert_eq!(destinations.progress(), Some(progress(6)));
+    assert_eq!(destinations.progress(), None);
+}
+
+#[test]
+fn one_that_fails_gets_a_cursor_and_delays_no_other() {
+    let mut destinations = empty(0);
+    destinations.add_log_entry("a", 0, 1);
+    destinations.add_log_entry("b", 0, 1);
+    destinations.distributed = 1;
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let other = destinations.next(DeliveryClass::Fast).unwrap();
+    let a = turn.key;
+    destinations.failed(turn, false);
+    destinations.delivered(&other.key, 1, nothing());
+    assert_eq!(destinations.progress(), Some(Progress { behind: vec![(a, 0)], ..progress(1) }));
+    assert_eq!(destinations.delivered_to_all(), 0);
+    destinations.add_log_entry(a, 1, 2);
+    destinations.distributed = 2;
+    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    destinations.came_back(&due(a));
+    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    let turn = destinations.next(DeliveryClass::Slow).unwrap();
+    assert_eq!((turn.cursor, turn.upto, turn.failures), (0, 2, 1));
+    destinations.delivered(&a, 2, nothing());
+    assert_eq!(destinations.progress(), Some(Progress { caught_up: vec![a], ..progress(2) }));
+}
+
+#[test]
+fn an_entry_for_5000_destinations_stores_no_cursors() {
+    let mut destinations: Destinations<u32, TestExtras> =
+        Destinations::new(Cursors { position: 0, behind: Vec::new(), extras: Vec::new() });
+    for key in 0..5_000 {
+        destinations.add_log_entry(key, 0, 1);
+    }
+    destinations.distributed = 1;
+    assert_eq!(destinations.progress(), None);
+    while let Some(turn) = destinations.next(DeliveryClass::Fast) {
+        destinations.delivered(&turn.key, 1, nothing());
+    }
+    assert!(destinations.destinations.is_empty());
+    assert_eq!(destinations.progress(), Some(Progress { position: 1, behind: Vec::new(), caught_up: Vec::new() }));
+}
+
+#[test]
+fn one_that_comes_back_while_it_fails_is_tried_again() {
+    let mut destinations = empty(0);
+    destinations.add_log_entry("a", 0, 1);
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    destinations.came_back(&due("a"));
+    assert!(destinations.failed(turn, false));
+    assert!(destinations.next(DeliveryClass::Slow).is_some());
+}
+
+#[test]
+fn nothing_is_dropped_while_one_is_about_to_be_tried_again() {
+    let mut destinations = empty(0);
+    ephemeral(&mut destinations, "a", 1);
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    destinations.failed(turn, true);
+    ephemeral(&mut destinations, "a", 2);
+    destinations.came_back(&due("a"));
+    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    let turn = destinations.next(DeliveryClass::Slow).unwrap();
+    assert!(turn.extras.ephemeral == [1, 2] && !turn.was_away);
+    assert_eq!(destinations.progress(), None);
+    // What may be lost is not kept once it is left alone.
+    destinations.failed(turn, false);
+    assert!(destinations.destinations.is_empty());
+}
+
+#[test]
+fn one_that_is_up_does_not_wait_for_a_slow_slot() {
+    let up = |key| CameBack { key, is_up: true };
+    let mut destinations = empty(0);
+    destinations.add_log_entry("a", 0, 1);
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    destinations.failed(turn, true);
+    destinations.came_back(&up("a"));
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    // Also when it comes back while it fails, or while it waits for a slow slot.
+    destinations.came_back(&up("a"));
+    destinations.failed(turn, false);
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    destinations.failed(turn, false);
+    destinations.came_back(&due("a"));
+    destinations.came_back(&up("a"));
+    assert!(destinations.next(DeliveryClass::Fast).is_some());
+    assert!(destinations.next(DeliveryClass::Slow).is_none());
+}
+
+#[test]
+fn a_cursor_of_the_last_run_is_where_it_continues() {
+    let behind = |key, cursor, away| Behind { key, cursor, away };
+    let mut destinations = TestDestinations::new(Cursors {
+        position: 9,
+        behind: vec![behind("a", 3, false), behind("c", 2, true)],
+        extras: vec![("b", TestExtras { queued: true, ..nothing() })],
+    });
+    let first = destinations.next(DeliveryClass::Fast).unwrap();
+    let second = destinations.next(DeliveryClass::Fast).unwrap();
+    assert_eq!((first.key, first.cursor, first.upto), ("a", 3, 9));
+    assert!(second.key == "b" && second.extras.queued);
+    let failed = destinations.next(DeliveryClass::Slow).unwrap();
+    assert!(failed.key == "c" && failed.was_away && !first.was_away);
+}
+
+#[test]
+fn one_that_takes_long_gives_way_and_loses_nothing() {
+    let mut destinations = empty(0);
+    ephemeral(&mut destinations, "a", 1);
+    queue(&mut destinations, "a");
+    destinations.add_log_entry("b", 0, 1);
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    assert!(destinations.has_fast_ready());
+    destinations.gave_way(turn);
+    assert_eq!(destinations.next(DeliveryClass::Fast).unwrap().key, "b");
+    assert!(!destinations.has_fast_ready());
+    let turn = destinations.next(DeliveryClass::Slow).unwrap();
+    assert!(turn.key == "a" && turn.extras.queued && turn.extras.ephemeral == [1] && !turn.was_away);
+    // It succeeds in the end, and is as good as any other.
+    queue(&mut destinations, "a");
+    destinations.delivered(&turn.key, 0, nothing());
+    assert_eq!(destinations.next(DeliveryClass::Fast).unwrap().key, "a");
+}
+
+#[test]
+fn extras_that_are_held_back_delay_nothing_else() {
+    let mut destinations = empty(0);
+    queue(&mut destinations, "a");
+    destinations.add_log_entry("a", 0, 1);
+    destinations.distributed = 1;
+    let mut turn = destinations.next(DeliveryClass::Fast).unwrap();
+    turn.extras.held = true;
+    destinations.repeat(turn);
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    assert!(!turn.extras.queued && turn.upto == 1);
+    destinations.delivered(&turn.key, 1, nothing());
+    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    destinations.add_log_entry("a", 1, 2);
+    destinations.distributed = 2;
+    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    assert!(!turn.extras.queued && turn.cursor == 1);
+    destinations.delivered(&turn.key, 2, nothing());
+    queue(&mut destinations, "a");
+    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    destinations.came_back(&due("a"));
+    assert!(destinations.next(DeliveryClass::Fast).unwrap().extras.queued);
+    destinations.delivered(&"a", 2, nothing());
+    assert!(destinations.destinations.is_empty());
+}
+
+#[test]
+fn at_the_end_only_those_that_are_behind_get_a_cursor() {
+    let mut destinations = empty(0);
+    destinations.add_log_entry("a", 0, 1);
+    destinations.add_log_entry("b", 0, 1);
+    queue(&mut destinations, "c");
+    destinations.distributed = 1;
+    let a = destinations.next(DeliveryClass::Fast).unwrap();
+    let b = destinations.next(DeliveryClass::Fast).unwrap();
+    destinations.delivered(&b.key, 1, nothing());
+    assert_eq!(destinations.progress(), None);
+    destinations.close();
+    assert_eq!(destinations.progress(), Some(Progress { behind: vec![(a.key, 0)], ..progress(1) }));
+}
