@@ -93,6 +93,18 @@ impl<'o> Members<'o> {
     }
 }
 
+/// Appends an array of strings.
+pub fn push_strings<'s>(out: &mut String, strings: impl IntoIterator<Item = &'s str>) {
+    out.push('[');
+    for (at, text) in strings.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_str(out, text);
+    }
+    out.push(']');
+}
+
 /// Appends an array of JSON texts.
 pub fn push_array<'e>(out: &mut String, items: impl IntoIterator<Item = &'e str>) {
     out.push('[');

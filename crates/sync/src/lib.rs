@@ -1,13 +1,16 @@
-//! What clients are told, and what they write that only clients are told.
+//! What clients learn of: syncs, and everything in them that the room engine does not know.
 //!
-//! - [`notifier`]: what changed for whom, and waking those who wait
-//! - [`sync`]: `GET /sync`, on [`token`]s and [`filter`]s
-//! - [`unread`], [`notifications`]: unread counts and what they count, from push rules ([`settings`]) and [`receipts`]
-//! - [`typing`], [`presence`]: what is not durable, numbered by [`ephemeral`]
-//! - [`to_device`], [`push_rules`], [`tags`]: what clients write that devices are told
+//! - [`notifier`]: which users, rooms and devices changed, and waking requests that wait
+//! - [`delta`]: what changed for a device, as values; on [`token`]s and [`filter`]s
+//! - [`v3`]: `GET /_matrix/client/v3/sync`, which writes a delta as JSON
+//! - [`unread`], [`notifications`]: unread counts and the events they count, by push rules ([`settings`]) and
+//!   [`receipts`]
+//! - [`typing`], [`presence`]: in memory only, numbered by [`ephemeral`]
+//! - [`to_device`], [`push_rules`], [`tags`]: what clients write for devices
 //! - [`history`]: reading timelines, memory first
 //! - [`json`]: writing JSON text without building values
 
+pub mod delta;
 pub mod ephemeral;
 pub mod filter;
 pub mod history;
@@ -18,21 +21,22 @@ pub mod presence;
 pub mod push_rules;
 pub mod receipts;
 pub mod settings;
-pub mod sync;
 pub mod tags;
 pub mod to_device;
 pub mod token;
 pub mod typing;
 pub mod unread;
+pub mod v3;
 
+pub use delta::{DeltaParts, SyncOptions};
 pub use filter::{Filter, FilterError, Filters};
 pub use notifications::Notifications;
 pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};
 pub use receipts::{NewReceipt, ReceiptType, Receipts};
 pub use settings::SettingsCache;
-pub use sync::{SyncEngine, SyncError, SyncOptions, SyncParts, SyncRequest};
 pub use to_device::{ToDevice, ToDeviceError};
 pub use token::SyncToken;
 pub use typing::Typing;
 pub use unread::UnreadCounts;
+pub use v3::{SyncEngine, SyncError, SyncParts, SyncRequest};

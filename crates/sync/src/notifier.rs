@@ -1,4 +1,5 @@
-//! Follows the database's clock: keeps in memory what changed for whom, and wakes exactly those who wait.
+//! Follows the commits: keeps in memory which users, rooms and devices changed, and wakes the requests that wait for a
+//! change.
 
 mod index;
 mod waiters;
@@ -12,7 +13,7 @@ use plexus_rooms::{RoomView, Rooms};
 use plexus_store::{Change, CommitListener, DbError, Position, RoomNid};
 use tokio::runtime::Handle;
 
-pub use index::{ChangeIndex, Known};
+pub use index::{ChangeIndex, MaybeChanged};
 pub use waiters::{Wait, Waiters};
 
 /// Follows what changes in memory only. Its methods may neither block nor call the database.
@@ -24,8 +25,8 @@ pub trait EphemeralListener: Send + Sync {
     fn presence_changed(&self, users: &BTreeSet<UserId>);
 }
 
-/// Learns of every commit. The index is brought up to date before a commit's position is published, waiting syncs are
-/// woken after it.
+/// Learns of every commit. Updates the index before a commit's position is published, and wakes waiting syncs after it.
+/// Owned by this process, which follows the commits.
 pub struct Notifier {
     index: ChangeIndex,
     wakers: Wakers,
@@ -33,7 +34,7 @@ pub struct Notifier {
     runtime: Handle,
 }
 
-/// Finds out who waits for a change.
+/// Wakes the requests that a change concerns.
 #[derive(Clone)]
 struct Wakers {
     rooms: Arc<Rooms>,
@@ -56,7 +57,7 @@ impl Notifier {
         }
     }
 
-    /// What changed, by user and by room.
+    /// The changes, by user and by room.
     pub fn index(&self) -> &ChangeIndex {
         &self.index
     }
@@ -127,7 +128,7 @@ impl Wakers {
         Ok(())
     }
 
-    /// The smaller of the two sets is walked, and looked up in the larger.
+    /// Iterates over the smaller of the two sets, and looks its users up in the larger.
     fn wake_members(&self, view: &RoomView) {
         let members = &view.local_joined;
         if members.len() <= self.waiters.len() {
@@ -149,11 +150,11 @@ impl Wakers {
                 let (wakers, user) = (self.clone(), user.clone());
                 runtime.spawn(async move {
                     if let Err(error) = wakers.wake_sharers(&user).await {
-                        tracing::warn!(%error, "cannot tell who shares a room with {user}");
+                        tracing::warn!(%error, "cannot wake the users who share a room with {user}");
                     }
                 });
             }
-            // Told with the next answer, as in Synapse; not worth one of its own.
+            // One-time key counts go with the next response, as in Synapse; they are not worth one of their own.
             Change::OneTimeKeys { .. } | Change::FederationToDevice { .. } => {}
         }
     }

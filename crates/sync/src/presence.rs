@@ -23,20 +23,20 @@ use crate::notifier::Notifier;
 use state::UserPresence;
 pub use state::{PresenceState, PresenceView};
 
-/// The longest status message of a user, of this or another server, in bytes: it is sent to all who can see it, and is kept in
-/// memory.
+/// The longest status message of a user, of this or another server, in bytes: it is sent to all users who can see it,
+/// and kept in memory.
 pub const MAX_STATUS_BYTES: usize = 2_048;
-/// How many changes are remembered for syncs that are behind.
-const LOGGED: usize = 16_384;
+/// The most changes in the log; a sync that missed more gets everybody who is not offline.
+const MAX_LOG_ENTRIES: usize = 16_384;
 
 /// The options of the section `presence`.
 #[derive(Debug, Clone)]
 pub struct PresenceSettings {
-    /// Off: nobody's presence is kept, syncs tell nothing.
+    /// Whether presence is kept and sent at all.
     pub enabled: bool,
-    /// Whether syncs and activity are left out of the account (`enabled: untracked`).
+    /// Whether syncs and activity have no effect (`enabled: untracked`).
     pub untracked: bool,
-    /// Whether an initial sync also names users who are offline.
+    /// Whether an initial sync includes users who are offline.
     pub include_offline: bool,
     /// `exclude_rooms_from_presence`: being in one of them together is not enough to see each other's presence.
     pub exclude_rooms: Vec<RoomId>,
@@ -62,23 +62,23 @@ impl Default for PresenceSettings {
     }
 }
 
-/// The presence of all users.
+/// The presence of all users. Owned by this process: other processes would have to be sent each change.
 pub struct Presence {
     settings: PresenceSettings,
     clock: Clock,
     db: Database,
     serial: Arc<EphemeralSerial>,
     notifier: Arc<Notifier>,
-    book: Mutex<Book>,
+    map: Mutex<PresenceMap>,
     work: Notify,
 }
 
 #[derive(Default)]
-struct Book {
+struct PresenceMap {
     users: HashMap<UserId, UserPresence>,
     log: VecDeque<(u64, UserId)>,
     log_after: u64,
-    /// Whom to tell about and what to store, the next time the task runs.
+    /// The users whose presence the task has to publish and store.
     dirty: Vec<UserId>,
     /// No later than the first moment (Unix ms) at which somebody becomes idle or goes offline.
     timer: Option<u64>,
@@ -100,8 +100,8 @@ impl Presence {
         serial: Arc<EphemeralSerial>,
         notifier: Arc<Notifier>,
     ) -> Self {
-        let book = Mutex::new(Book { log_after: serial.current(), ..Book::default() });
-        Self { settings, clock, db, serial, notifier, book, work: Notify::new() }
+        let map = Mutex::new(PresenceMap { log_after: serial.current(), ..PresenceMap::default() });
+        Self { settings, clock, db, serial, notifier, map, work: Notify::new() }
     }
 
     /// The options.
@@ -109,7 +109,7 @@ impl Presence {
         &self.settings
     }
 
-    /// What the user says of themselves (`PUT /presence/{userId}/status`).
+    /// Sets the presence of a user who asks for it (`PUT /presence/{userId}/status`).
     ///
     /// # Errors
     /// `TooLarge` when the status message is longer than 2 KiB.
@@ -129,10 +129,10 @@ impl Presence {
         }
     }
 
-    /// Another server told the presence of one of its users.
-    pub fn told(&self, user: &UserId, view: PresenceView) {
+    /// Sets the presence of a user of another server, which sent it.
+    pub fn set_remote(&self, user: &UserId, view: PresenceView) {
         let now = self.clock.now_ms();
-        self.change(user, |presence| presence.told(view, now));
+        self.change(user, |presence| presence.set_remote(view, now));
     }
 
     /// A device syncs; `None` says that this has no effect on its user's presence.
@@ -166,18 +166,18 @@ impl Presence {
 
     /// The presence of a user as far as it is in memory.
     pub fn view(&self, user: &UserId) -> Option<PresenceView> {
-        self.book.lock().users.get(user).map(|presence| presence.view.clone())
+        self.map.lock().users.get(user).map(|presence| presence.view.clone())
     }
 
     /// The users whose presence changed after `since`. After a gap, and with `since` 0: everybody who is not offline.
     pub fn changed(&self, since: u64) -> Vec<UserId> {
-        let book = self.book.lock();
-        if since < book.log_after {
-            drop(book);
+        let map = self.map.lock();
+        if since < map.log_after {
+            drop(map);
             return self.not_offline();
         }
-        let start = book.log.partition_point(|(serial, _)| *serial <= since);
-        let mut users: Vec<UserId> = book.log.range(start..).map(|(_, user)| user.clone()).collect();
+        let start = map.log.partition_point(|(serial, _)| *serial <= since);
+        let mut users: Vec<UserId> = map.log.range(start..).map(|(_, user)| user.clone()).collect();
         users.sort_unstable();
         users.dedup();
         users
@@ -186,47 +186,34 @@ impl Presence {
     /// Everybody who is not offline; with `include_offline` everybody known.
     pub fn not_offline(&self) -> Vec<UserId> {
         let shown = |view: &PresenceView| self.settings.include_offline || view.state != PresenceState::Offline;
-        let book = self.book.lock();
-        let users = book.users.iter().filter(|(_, presence)| shown(&presence.view));
+        let map = self.map.lock();
+        let users = map.users.iter().filter(|(_, presence)| shown(&presence.view));
         users.map(|(user, _)| user.clone()).collect()
-    }
-
-    /// The `m.presence` event of a user.
-    pub fn event(&self, user: &UserId, view: &PresenceView) -> String {
-        let mut out = String::with_capacity(128);
-        let mut event = Members::open(&mut out);
-        let mut content = Members::open(event.key("content"));
-        view.write(&mut content, self.clock.now_ms());
-        content.close();
-        event.text("sender", user.as_str());
-        event.text("type", "m.presence");
-        event.close();
-        out
     }
 
     fn change(&self, user: &UserId, change: impl FnOnce(&mut UserPresence) -> bool) {
         if !self.settings.enabled {
             return;
         }
-        let told = {
+        let work = {
             let mut serial = self.serial.begin();
-            let mut book = self.book.lock();
-            let presence = book.users.entry(user.clone()).or_default();
-            let told = change(presence);
+            let mut map = self.map.lock();
+            let presence = map.users.entry(user.clone()).or_default();
+            let changed = change(presence);
             let deadline = presence.deadline(&self.settings);
-            if told {
-                book.log(serial.number(), user.clone());
+            if changed {
+                map.log(serial.number(), user.clone());
             }
-            book.set_timer(deadline) || told
+            map.set_timer(deadline) || changed
         };
-        if told {
+        if work {
             self.work.notify_one();
         }
     }
 }
 
-impl Book {
-    /// Whether the task has to wake earlier than it meant to.
+impl PresenceMap {
+    /// Sets an earlier timer. Returns whether the task has to wake earlier than it meant to.
     fn set_timer(&mut self, deadline: Option<u64>) -> bool {
         let earlier = deadline.is_some_and(|deadline| self.timer.is_none_or(|timer| deadline < timer));
         if earlier {
@@ -236,7 +223,7 @@ impl Book {
     }
 
     fn log(&mut self, serial: u64, user: UserId) {
-        if self.log.len() == LOGGED
+        if self.log.len() == MAX_LOG_ENTRIES
             && let Some((serial, _)) = self.log.pop_front()
         {
             self.log_after = serial;
@@ -249,14 +236,28 @@ impl Book {
 impl Drop for Syncing {
     fn drop(&mut self) {
         let now = self.presence.clock.now_ms();
-        let mut book = self.presence.book.lock();
-        let Some(presence) = book.users.get_mut(&self.user) else { return };
+        let mut map = self.presence.map.lock();
+        let Some(presence) = map.users.get_mut(&self.user) else { return };
         presence.sync_ended(now);
         let deadline = presence.deadline(&self.presence.settings);
-        if book.set_timer(deadline) {
+        if map.set_timer(deadline) {
             self.presence.work.notify_one();
         }
     }
+}
+
+/// The `m.presence` event of a user.
+#[must_use]
+pub fn event(user: &UserId, view: &PresenceView, now_ms: u64) -> String {
+    let mut out = String::with_capacity(128);
+    let mut event = Members::open(&mut out);
+    let mut content = Members::open(event.key("content"));
+    view.write(&mut content, now_ms);
+    content.close();
+    event.text("sender", user.as_str());
+    event.text("type", "m.presence");
+    event.close();
+    out
 }
 
 /// Whether two users are in a room together that is not `excluded`.

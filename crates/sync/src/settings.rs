@@ -1,4 +1,4 @@
-//! What a user set up that every sync asks for: whom they ignore, and their push rules.
+//! A user's settings that every sync needs: ignored users and push rules.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use plexus_store::{Database, DbError, Position, readable, repo};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
-use crate::notifier::{Known, Notifier};
+use crate::notifier::{MaybeChanged, Notifier};
 
-/// How many users' settings are kept.
-const KEPT: usize = 20_000;
+/// How many users' settings are kept in memory, and sets of push rules.
+const CACHE_CAPACITY: usize = 20_000;
 
-/// What a user set up, at some position.
+/// A user's settings at some position.
 #[derive(Debug)]
 pub struct UserSettings {
     /// `m.ignored_user_list`
@@ -26,14 +26,14 @@ pub struct UserSettings {
     read_at: Position,
 }
 
-/// A set of push rules ready for evaluation, told apart from others by number.
+/// A set of push rules ready for evaluation, identified by a number.
 #[derive(Debug)]
 pub struct SharedRules {
     pub id: u64,
     pub compiled: CompiledRuleset,
 }
 
-/// Reads settings and keeps them as long as nothing changes them.
+/// Reads settings, and keeps them until they change. Owned by this process, which follows the commits.
 pub struct SettingsCache {
     db: Database,
     notifier: Arc<Notifier>,
@@ -47,7 +47,7 @@ struct Pool {
     rules: HashMap<CompiledRuleset, Arc<SharedRules>>,
 }
 
-/// What is stored of a user's settings.
+/// A user's settings as stored.
 struct Stored {
     rules: Option<String>,
     ignored: Option<String>,
@@ -57,14 +57,14 @@ impl SettingsCache {
     /// An empty cache.
     #[must_use]
     pub fn new(db: Database, notifier: Arc<Notifier>) -> Self {
-        Self { db, notifier, users: Cache::new(KEPT), pool: Mutex::default() }
+        Self { db, notifier, users: Cache::new(CACHE_CAPACITY), pool: Mutex::default() }
     }
 
     /// A user's settings. Read from the database when they are not in memory or have changed.
     pub async fn get(&self, user: &UserId) -> Result<Arc<UserSettings>, DbError> {
         if let Some(settings) = self.users.get(user) {
             let changed = self.notifier.index().account_data_changed(user, settings.read_at);
-            if changed == Known::Yes(false) {
+            if changed == MaybeChanged::Known(false) {
                 return Ok(settings);
             }
         }
@@ -94,7 +94,7 @@ impl SettingsCache {
         if let Some(rules) = pool.rules.get(&compiled) {
             return Arc::clone(rules);
         }
-        if pool.rules.len() > KEPT {
+        if pool.rules.len() > CACHE_CAPACITY {
             pool.rules.retain(|_, rules| Arc::strong_count(rules) > 1);
         }
         pool.next_id += 1;

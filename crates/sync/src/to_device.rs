@@ -23,12 +23,12 @@ pub use edus::{MAX_EDU_BYTES, edu};
 
 /// The longest device id that a message may name, in bytes, as in Synapse.
 const MAX_DEVICE_ID_BYTES: usize = 512;
-/// For how long a client's transaction is remembered, ms.
-const OWN_REMEMBERED: u64 = 30 * 60 * 1_000;
-/// For how long the id of another server's message is remembered, ms: a week longer than a server is left alone at most.
-const OTHERS_REMEMBERED: u64 = 14 * 86_400_000;
-/// How often what need not be remembered is forgotten.
-const CLEANUP: Duration = Duration::from_secs(600);
+/// How long a client's transaction is kept, in ms.
+const CLIENT_TRANSACTION_LIFETIME_MS: u64 = 30 * 60 * 1_000;
+/// How long the id of another server's message is kept, in ms: a week longer than a server is left alone at most.
+const REMOTE_MESSAGE_ID_LIFETIME_MS: u64 = 14 * 86_400_000;
+/// How often old transactions and message ids are deleted.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Messages by user and device; the device `*` is every device of the user.
 pub type MessagesByDevice = BTreeMap<UserId, BTreeMap<String, Box<RawValue>>>;
@@ -75,8 +75,8 @@ impl ToDevice {
         Self { db, clock, server_name }
     }
 
-    /// Queues each message once: a transaction id that the sending device used before does nothing. Local devices that do not
-    /// exist get nothing; what is for users of other servers waits until their server has acknowledged it.
+    /// Queues each message once: a transaction id that the sending device used before does nothing. Local devices that
+    /// do not exist get nothing; messages to users of other servers wait until their server has acknowledged them.
     ///
     /// # Errors
     /// See [`ToDeviceError`]; nothing is queued then.
@@ -98,14 +98,14 @@ impl ToDevice {
             .await
     }
 
-    /// Forgets old transactions, for ever.
+    /// Deletes old transactions and message ids now and then, without end.
     pub async fn run_housekeeping(self: Arc<Self>) {
         loop {
-            self.clock.sleep(CLEANUP).await;
+            self.clock.sleep(CLEANUP_INTERVAL).await;
             let now = self.clock.now_ms();
             let forgetting = self.db.write(move |tx| {
-                repo::to_device::forget_transactions(tx, now.saturating_sub(OWN_REMEMBERED))?;
-                repo::to_device::forget_received(tx, now.saturating_sub(OTHERS_REMEMBERED))
+                repo::to_device::forget_transactions(tx, now.saturating_sub(CLIENT_TRANSACTION_LIFETIME_MS))?;
+                repo::to_device::forget_received(tx, now.saturating_sub(REMOTE_MESSAGE_ID_LIFETIME_MS))
             });
             if let Err(error) = forgetting.await {
                 tracing::warn!(%error, "could not forget old transactions of messages to devices");
@@ -115,8 +115,8 @@ impl ToDevice {
 }
 
 impl NewMessages {
-    /// Checks that every message can be delivered to whomever it is for, also by itself to another server, and brings
-    /// it into canonical form. Local recipients make no difference: who sends need not know who is local.
+    /// Checks that every message can be delivered, even by itself to another server, and brings it into canonical form.
+    /// The same limits apply to local recipients: a sender need not know which users are local.
     fn check(&mut self) -> Result<(), ToDeviceError> {
         check_type(&self.event_type)?;
         for content in self.messages.values_mut().flat_map(BTreeMap::values_mut) {
@@ -148,7 +148,7 @@ pub fn check_type(event_type: &str) -> Result<(), ToDeviceError> {
     Ok(())
 }
 
-/// The content of a message as it is stored and sent on, checked by `check`.
+/// Returns the content of a message in canonical form, checked by `check`.
 fn canonical(
     content: &RawValue,
     check: impl FnOnce(&Object) -> Result<(), NotPortable>,
@@ -167,13 +167,13 @@ pub fn received(content: &RawValue) -> Result<Box<RawValue>, ToDeviceError> {
     canonical(content, Object::check_readable)
 }
 
-/// Queues what is for devices of users of `server`.
+/// Queues the messages to devices of users of `server`.
 pub fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
     let messages = for_local(tx, new, server)?;
     repo::to_device::add(tx, &messages)
 }
 
-/// What is for devices of users of `server`. A device named itself wins over `*`.
+/// The messages to devices of users of `server`. A message to a named device takes precedence over one to `*`.
 fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<Vec<NewMessage>, DbError> {
     let local = new.messages.keys().filter(|user| user.server_name() == server.as_str());
     let users: Vec<&str> = local.map(UserId::as_str).collect();
@@ -190,7 +190,7 @@ fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<
     Ok(messages)
 }
 
-/// Queues what is for users of other servers than `server`, in as many EDUs as it takes.
+/// Queues the messages to users of other servers than `server`, in as many EDUs as it takes.
 fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
     let mut servers: BTreeMap<&str, Vec<OfUser<'_>>> = BTreeMap::new();
     for (user, messages) in new.messages.iter().filter(|(user, _)| user.server_name() != server.as_str()) {

@@ -1,4 +1,5 @@
-//! The tokens of `/sync`: `s<position>_<ephemeral>`, and `_<to-device position>` while a device lags behind in its messages.
+//! The tokens of `/sync`: `s<position>_<ephemeral>`, and `_<to-device position>` while a device lags behind in its
+//! messages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +9,21 @@ use plexus_store::Position;
 /// A point in time as a client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyncToken {
-    /// Everything durable at or before this position has been told.
+    /// The client has everything durable at or before this position.
     pub position: Position,
     /// The serial of typing and presence; starts at the boot time in ms, so older tokens stay valid after a restart.
     pub ephemeral: u64,
-    /// Set while not all messages to the device fitted into one answer: the last one told.
+    /// Set while not all messages to the device fitted into one response: the position of the last one sent.
     pub to_device: Option<Position>,
 }
 
-/// Not a token this server hands out.
+/// The text is not a token of this server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a sync token")]
 pub struct TokenError;
 
 impl SyncToken {
-    /// Messages to the device up to here have been told.
+    /// The device has the messages to it up to here.
     pub fn to_device_position(&self) -> Position {
         self.to_device.unwrap_or(self.position)
     }
@@ -41,7 +42,7 @@ impl fmt::Display for SyncToken {
 impl FromStr for SyncToken {
     type Err = TokenError;
 
-    /// Also takes the short form `s<position>` that `/messages` hands out.
+    /// Accepts the short form `s<position>` of `/messages` too.
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let mut parts = text.strip_prefix('s').ok_or(TokenError)?.split('_');
         let position = number(parts.next())?.ok_or(TokenError)?;

@@ -1,4 +1,4 @@
-//! Who is typing where. Held in memory only.
+//! Typing notifications, in memory only.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use plexus_store::RoomNid;
 use tokio::sync::Notify;
 
 use crate::ephemeral::EphemeralSerial;
-use crate::json;
+use crate::json::{self, Members, push_strings};
 use crate::notifier::Notifier;
 
-/// How many changes are remembered; a sync that missed more is told of every room where somebody types.
-const LOGGED: usize = 4096;
+/// The most changes in the log; a sync that missed more gets every room where somebody types.
+const MAX_LOG_ENTRIES: usize = 4096;
 
-/// The typing notifications of all rooms.
+/// The typing notifications of all rooms. Owned by this process: other processes would have to be sent each change.
 pub struct Typing {
     clock: Clock,
     serial: Arc<EphemeralSerial>,
@@ -42,7 +42,7 @@ impl Typing {
         Self { clock, serial, notifier, state, earlier_deadline: Notify::new() }
     }
 
-    /// A user types for the next `timeout` unless told otherwise before.
+    /// A user types for the next `timeout`, or until [`Self::stop`].
     pub fn start(&self, room: RoomNid, user: &UserId, timeout: Duration) {
         let until = self.clock.monotonic() + timeout;
         let new = {
@@ -71,7 +71,7 @@ impl Typing {
         self.state.lock().rooms.get(&room).map(|users| users.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// The rooms where who types changed after `since`; after a gap all rooms where somebody types.
+    /// The rooms whose typing users changed after `since`; after a gap all rooms where somebody types.
     pub fn changed_rooms(&self, since: u64) -> Vec<RoomNid> {
         let state = self.state.lock();
         if since < state.log_after {
@@ -109,7 +109,7 @@ impl Typing {
         }
     }
 
-    /// Removes users; answers who was there.
+    /// Removes users, and returns those who were typing.
     fn remove(&self, room: RoomNid, gone: impl Fn(&UserId, Duration) -> bool) -> Vec<UserId> {
         let mut serial = self.serial.begin();
         let mut state = self.state.lock();
@@ -129,7 +129,7 @@ impl Typing {
 
 impl State {
     fn log(&mut self, serial: u64, room: RoomNid) {
-        if self.log.len() == LOGGED
+        if self.log.len() == MAX_LOG_ENTRIES
             && let Some((serial, _)) = self.log.pop_front()
         {
             self.log_after = serial;
@@ -140,13 +140,9 @@ impl State {
 
 /// The `m.typing` event of a room.
 pub fn event<'u>(users: impl IntoIterator<Item = &'u UserId>) -> String {
-    let mut content = String::from("{\"user_ids\":[");
-    for (at, user) in users.into_iter().enumerate() {
-        if at > 0 {
-            content.push(',');
-        }
-        json::push_str(&mut content, user.as_str());
-    }
-    content.push_str("]}");
+    let mut content = String::new();
+    let mut members = Members::open(&mut content);
+    push_strings(members.key("user_ids"), users.into_iter().map(UserId::as_str));
+    members.close();
     json::typed_event("m.typing", &content)
 }

@@ -26,9 +26,9 @@ pub use room::{Count, RoomCounts};
 use room::{ReadUpTo, RoomUnread};
 
 /// How many users' counts are kept in memory.
-const KEPT_USERS: usize = 20_000;
+const USER_CACHE_CAPACITY: usize = 20_000;
 /// How many shared outcomes are kept: the events every member of a busy room is about to count.
-const KEPT_OUTCOMES: usize = 8_192;
+const OUTCOME_CACHE_CAPACITY: usize = 8_192;
 /// Scans at least this long leave a checkpoint.
 const LONG_SCAN: u64 = 500;
 
@@ -59,11 +59,12 @@ impl UnreadCounts {
     /// Nothing is in memory.
     #[must_use]
     pub fn new(db: Database, settings: Arc<SettingsCache>, background: Background) -> Self {
-        Self { db, settings, background, users: Cache::new(KEPT_USERS), outcomes: Cache::new(KEPT_OUTCOMES) }
+        let (users, outcomes) = (Cache::new(USER_CACHE_CAPACITY), Cache::new(OUTCOME_CACHE_CAPACITY));
+        Self { db, settings, background, users, outcomes }
     }
 
-    /// The counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins for a user
-    /// without a receipt.
+    /// The counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins for a
+    /// user without a receipt.
     pub async fn counts(
         &self,
         user: &UserId,
@@ -145,7 +146,7 @@ impl UnreadCounts {
         Ok(loaded)
     }
 
-    /// Evaluates the events that came after the last evaluation; answers how many there were.
+    /// Evaluates the events that came after the last evaluation, and returns how many there were.
     async fn scan(
         &self,
         user: &UserId,

@@ -47,7 +47,7 @@ impl EduReceiver {
             last_active_ms: update.last_active_ago.map(|ago| now.saturating_sub(ago)),
             currently_active: update.currently_active && state != PresenceState::Offline,
         };
-        self.0.presence.told(&update.user_id, view);
+        self.0.presence.set_remote(&update.user_id, view);
         Ok(())
     }
 }

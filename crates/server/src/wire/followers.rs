@@ -9,8 +9,8 @@ use plexus_e2ee::{DeviceKeys, KeyBackups, RemoteDevices, RemoteDevicesParts};
 use plexus_store::DbError;
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
-    Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine, SyncOptions,
-    SyncParts, ToDevice, Typing, UnreadCounts,
+    DeltaParts, Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine,
+    SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
 };
 
 use super::engine::{Foundation, RoomServices};
@@ -62,17 +62,19 @@ impl SyncServices {
         let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
         let to_device = ToDevice::new(db.clone(), clock.clone(), server_name.clone());
         let engine = SyncEngine::new(SyncParts {
-            db: db.clone(),
-            clock: clock.clone(),
-            rooms: Arc::clone(rooms),
-            notifier: Arc::clone(&notifier),
+            deltas: DeltaParts {
+                db: db.clone(),
+                clock: clock.clone(),
+                rooms: Arc::clone(rooms),
+                notifier: Arc::clone(&notifier),
+                typing: Arc::clone(&typing),
+                presence: Arc::clone(&presence),
+                receipts: Arc::clone(&receipts),
+                unread,
+                settings,
+                options: sync_options(config),
+            },
             serial,
-            typing: Arc::clone(&typing),
-            presence: Arc::clone(&presence),
-            receipts: Arc::clone(&receipts),
-            unread,
-            settings,
-            options: sync_options(config),
             shutdown: shutdown.clone(),
         });
         Self {

@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use super::Filter;
 
 /// How many filters are kept parsed.
-const KEPT: usize = 10_000;
+const CACHE_CAPACITY: usize = 10_000;
 
 /// Why a filter cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +45,10 @@ impl Filters {
     /// Nothing is in memory.
     #[must_use]
     pub fn new(db: Database) -> Self {
-        Self { db, parsed: Cache::new(KEPT) }
+        Self { db, parsed: Cache::new(CACHE_CAPACITY) }
     }
 
-    /// Stores a filter (JSON); answers its id.
+    /// Stores a filter (JSON), and returns its id.
     pub async fn create(&self, user: &UserId, definition: String) -> Result<i64, FilterError> {
         Filter::parse(&definition)?;
         let user = user.to_string();

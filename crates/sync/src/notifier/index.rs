@@ -1,4 +1,4 @@
-//! What changed for whom since this process started, in memory: a sync with nothing new asks nothing else.
+//! Which rooms, users and devices changed since this process started. A sync without news reads nothing else.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,18 +6,20 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use plexus_protocol::id::UserId;
 use plexus_store::{Change, Position, RoomNid};
 
-/// How many room changes the log keeps; a sync that missed more looks at each of its user's rooms instead.
-const LOGGED: usize = 16_384;
-/// So few changes are walked without asking how many rooms the user has.
-const FEW: usize = 64;
-/// How many rooms, users or devices are kept before the index starts afresh, knowing only what comes.
-const KEPT: usize = 200_000;
+/// The most room changes in the log; a sync that missed more looks at each of its user's rooms instead.
+const MAX_LOG_ENTRIES: usize = 16_384;
+/// At most this many changes are read from the log whatever the number of the user's rooms.
+const MAX_SHORT_LOG: usize = 64;
+/// The most rooms, users or devices; above it the index starts afresh.
+const MAX_ENTRIES: usize = 200_000;
 
-/// An answer from memory, or the admission that memory does not reach back that far.
+/// What memory knows of a change; it may not reach back far enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known<T> {
-    Yes(T),
-    No,
+pub enum MaybeChanged<T> {
+    /// The change, or that there was none.
+    Known(T),
+    /// Memory does not reach back that far.
+    Unknown,
 }
 
 /// Positions of the last changes per room, user and device.
@@ -90,31 +92,31 @@ impl ChangeIndex {
         since >= self.read().complete_after
     }
 
-    /// The rooms, of those that `is_mine` accepts, with an event or a receipt after `since`. `mine` walks all that it
-    /// accepts: used when more happened than the user has rooms.
+    /// The rooms that `is_mine` accepts with an event or a receipt after `since`. `mine` iterates over all rooms that
+    /// it accepts: used when there are more changes than such rooms.
     pub fn rooms_changed<I: Iterator<Item = RoomNid>>(
         &self,
         since: Position,
         is_mine: impl Fn(RoomNid) -> bool,
         mine: impl Fn() -> I,
-    ) -> Known<Vec<RoomNid>> {
+    ) -> MaybeChanged<Vec<RoomNid>> {
         let inner = self.read();
         if since < inner.complete_after {
-            return Known::No;
+            return MaybeChanged::Unknown;
         }
         let start = inner.log.partition_point(|(position, _)| *position <= since);
         let missed = inner.log.len() - start;
-        if since >= inner.log_after && (missed <= FEW || missed <= mine().count() * 4) {
+        if since >= inner.log_after && (missed <= MAX_SHORT_LOG || missed <= mine().count() * 4) {
             let mut rooms: Vec<RoomNid> =
                 inner.log.range(start..).map(|(_, room)| *room).filter(|room| is_mine(*room)).collect();
             rooms.sort_unstable();
             rooms.dedup();
-            return Known::Yes(rooms);
+            return MaybeChanged::Known(rooms);
         }
         let changed = |room: &RoomNid| {
             inner.rooms.get(room).is_some_and(|positions| positions.event.max(positions.receipt) > since)
         };
-        Known::Yes(mine().filter(changed).collect())
+        MaybeChanged::Known(mine().filter(changed).collect())
     }
 
     /// When a room last changed; zeros for a room that has not since memory began.
@@ -123,25 +125,25 @@ impl ChangeIndex {
     }
 
     /// Whether account data of a user was written after `since`.
-    pub fn account_data_changed(&self, user: &UserId, since: Position) -> Known<bool> {
+    pub fn account_data_changed(&self, user: &UserId, since: Position) -> MaybeChanged<bool> {
         let inner = self.read();
         inner.later(inner.users.get(user).map(|user| user.account_data), since)
     }
 
     /// Whether a membership of a user changed after `since`.
-    pub fn membership_changed(&self, user: &UserId, since: Position) -> Known<bool> {
+    pub fn membership_changed(&self, user: &UserId, since: Position) -> MaybeChanged<bool> {
         let inner = self.read();
         inner.later(inner.users.get(user).map(|user| user.membership), since)
     }
 
     /// Whether messages for a device arrived after `since`.
-    pub fn to_device_changed(&self, user: &UserId, device: &str, since: Position) -> Known<bool> {
+    pub fn to_device_changed(&self, user: &UserId, device: &str, since: Position) -> MaybeChanged<bool> {
         let inner = self.read();
         inner.later(inner.device(user, device).map(|device| device.newest), since)
     }
 
     /// Whether the one-time or fallback keys of a device changed after `since`.
-    pub fn device_keys_changed(&self, user: &UserId, device: &str, since: Position) -> Known<bool> {
+    pub fn device_keys_changed(&self, user: &UserId, device: &str, since: Position) -> MaybeChanged<bool> {
         let inner = self.read();
         inner.later(inner.device(user, device).map(|device| device.keys), since)
     }
@@ -157,7 +159,7 @@ impl ChangeIndex {
         }
     }
 
-    /// Remembers that the messages for a device at or before `upto` have been deleted.
+    /// Records that the messages for a device at or before `upto` have been deleted.
     pub fn to_device_cleared(&self, user: &UserId, device: &str, upto: Position) {
         let mut inner = self.0.write();
         let messages = inner.device_mut(user, device);
@@ -165,15 +167,15 @@ impl ChangeIndex {
     }
 
     /// The users whose device lists changed for `viewer` after `since` and at or before `upto`.
-    pub fn device_lists(&self, viewer: &UserId, since: Position, upto: Position) -> Known<Vec<UserId>> {
+    pub fn device_lists(&self, viewer: &UserId, since: Position, upto: Position) -> MaybeChanged<Vec<UserId>> {
         let inner = self.read();
         if since < inner.device_lists_after {
-            return Known::No;
+            return MaybeChanged::Unknown;
         }
         let start = inner.device_lists.partition_point(|change| change.position <= since);
         let changes = inner.device_lists.range(start..).take_while(|change| change.position <= upto);
         let seen = changes.filter(|change| !change.private || change.user == *viewer);
-        Known::Yes(seen.map(|change| change.user.clone()).collect())
+        MaybeChanged::Known(seen.map(|change| change.user.clone()).collect())
     }
 
     pub(super) fn apply(&self, changes: &[Change]) {
@@ -205,7 +207,7 @@ impl Inner {
             Change::OneTimeKeys { user, device, position } => self.device_mut(user, device).keys = *position,
             Change::FederationToDevice { .. } => {}
             Change::DeviceList { user, private, position } => {
-                if self.device_lists.len() == LOGGED
+                if self.device_lists.len() == MAX_LOG_ENTRIES
                     && let Some(oldest) = self.device_lists.pop_front()
                 {
                     self.device_lists_after = oldest.position;
@@ -217,7 +219,7 @@ impl Inner {
     }
 
     fn log_room(&mut self, position: Position, room: RoomNid) {
-        if self.log.len() == LOGGED
+        if self.log.len() == MAX_LOG_ENTRIES
             && let Some((position, _)) = self.log.pop_front()
         {
             self.log_after = position;
@@ -225,11 +227,11 @@ impl Inner {
         self.log.push_back((position, room));
     }
 
-    fn later(&self, changed: Option<Position>, since: Position) -> Known<bool> {
+    fn later(&self, changed: Option<Position>, since: Position) -> MaybeChanged<bool> {
         match changed {
-            Some(position) if position > since => Known::Yes(true),
-            _ if since >= self.complete_after => Known::Yes(false),
-            _ => Known::No,
+            Some(position) if position > since => MaybeChanged::Known(true),
+            _ if since >= self.complete_after => MaybeChanged::Known(false),
+            _ => MaybeChanged::Unknown,
         }
     }
 
@@ -245,9 +247,9 @@ impl Inner {
         self.devices.entry(user.clone()).or_default().entry(device.into()).or_default()
     }
 
-    /// Starts afresh when there is too much: everything up to now is then asked of the database.
+    /// Starts afresh when there are too many entries: changes up to now are then read from the database.
     fn bound(&mut self) {
-        if self.rooms.len().max(self.users.len()).max(self.devices.len()) > KEPT {
+        if self.rooms.len().max(self.users.len()).max(self.devices.len()) > MAX_ENTRIES {
             self.rooms.clear();
             self.users.clear();
             self.devices.clear();

@@ -1,4 +1,4 @@
-//! Who waits for something to happen.
+//! The users with requests that wait for a change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plexus_protocol::id::UserId;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// The users with a request that waits. Costs nothing for users without one.
+/// The users with requests that wait. Owned by the process that serves the requests.
 #[derive(Default)]
 pub struct Waiters {
     users: Mutex<HashMap<UserId, Entry>>,

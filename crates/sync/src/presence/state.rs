@@ -57,7 +57,7 @@ impl PresenceView {
         }
     }
 
-    /// The answer of `GET /presence/{userId}/status`.
+    /// The response of `GET /presence/{userId}/status`.
     #[must_use]
     pub fn status_json(&self, now_ms: u64) -> String {
         let mut out = String::new();
@@ -82,7 +82,7 @@ impl PresenceView {
     }
 }
 
-/// What is known of one user. Methods that change it answer whether others are to be told.
+/// The presence of one user. Methods that change it return whether the change is to be published.
 #[derive(Debug, Default)]
 pub(super) struct UserPresence {
     pub view: PresenceView,
@@ -93,12 +93,12 @@ pub(super) struct UserPresence {
     /// When the last one ended, Unix ms.
     last_sync_ms: u64,
     devices: HashMap<Box<str>, PresenceState>,
-    /// Another server tells the user's presence.
+    /// Whether the user is of another server, which sends the presence.
     remote: bool,
 }
 
-/// How long what another server told holds, ms: it may have failed since.
-const TOLD_FOR: u64 = 30 * 60 * 1_000;
+/// How long the presence of a remote user is kept without an update, in ms: the server may have failed.
+const REMOTE_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
 
 impl UserPresence {
     pub fn set(&mut self, state: PresenceState, status_msg: Option<String>, now: u64) -> bool {
@@ -124,7 +124,7 @@ impl UserPresence {
         self.replace(view)
     }
 
-    pub fn told(&mut self, view: PresenceView, now: u64) -> bool {
+    pub fn set_remote(&mut self, view: PresenceView, now: u64) -> bool {
         self.remote = true;
         self.status_known = true;
         self.last_sync_ms = now;
@@ -159,8 +159,8 @@ impl UserPresence {
         self.last_sync_ms = now;
     }
 
-    /// Takes over the status message of an earlier run of the server.
-    pub fn learn(&mut self, status_msg: Option<String>) {
+    /// Restores the status message of an earlier run of the server.
+    pub fn restore_status(&mut self, status_msg: Option<String>) {
         if !self.status_known {
             self.view.status_msg = status_msg;
             self.status_known = true;
@@ -198,17 +198,17 @@ impl UserPresence {
 
     fn offline_at(&self, settings: &PresenceSettings) -> Option<u64> {
         let present = self.view.state != PresenceState::Offline && self.syncing == 0;
-        let after = if self.remote { TOLD_FOR } else { millis(settings.offline_after) };
+        let after = if self.remote { REMOTE_TIMEOUT_MS } else { millis(settings.offline_after) };
         present.then(|| self.last_sync_ms + after)
     }
 
-    /// Others hear of a new state, status or activity; not of every moment at which somebody is still active.
+    /// A new state, status or activity is published; not every moment at which the user is still active.
     fn replace(&mut self, view: PresenceView) -> bool {
-        let told = view.state != self.view.state
+        let is_published = view.state != self.view.state
             || view.status_msg != self.view.status_msg
             || view.currently_active != self.view.currently_active;
         self.view = view;
-        told
+        is_published
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn activity_is_told_once() {
+    fn activity_is_published_once() {
         let mut presence = UserPresence::default();
         assert!(presence.active(5));
         assert!(!presence.active(6));

@@ -1,4 +1,5 @@
-//! The newest receipts of each room, in memory: a receipt in a room with many waiting members is read once, not by each.
+//! The newest receipts of each room, in memory: a receipt in a room with many waiting members is read once, not by
+//! each.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Position, RoomNid};
 
 /// How many receipts of a room are kept.
-const KEPT: usize = 64;
+const MAX_RECEIPTS_PER_ROOM: usize = 64;
 /// How many rooms have receipts in memory before it starts afresh.
-const KEPT_ROOMS: usize = 20_000;
+const MAX_ROOMS: usize = 20_000;
 
 pub(super) struct ReceiptLog(Mutex<Inner>);
 
@@ -34,7 +35,7 @@ impl ReceiptLog {
 
     pub fn push(&self, receipt: Arc<Receipt>) {
         let mut inner = self.0.lock();
-        if inner.rooms.len() > KEPT_ROOMS {
+        if inner.rooms.len() > MAX_ROOMS {
             inner.rooms.clear();
             inner.complete_after = inner.newest;
         }
@@ -42,7 +43,7 @@ impl ReceiptLog {
         let complete_after = inner.complete_after;
         let room =
             inner.rooms.entry(receipt.room).or_insert_with(|| RoomLog { complete_after, receipts: VecDeque::new() });
-        if room.receipts.len() == KEPT
+        if room.receipts.len() == MAX_RECEIPTS_PER_ROOM
             && let Some(oldest) = room.receipts.pop_front()
         {
             room.complete_after = oldest.position;
@@ -50,7 +51,8 @@ impl ReceiptLog {
         room.receipts.push_back(receipt);
     }
 
-    /// The receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when memory does not reach back that far.
+    /// The receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when memory
+    /// does not reach back that far.
     pub fn range(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
         let inner = self.0.lock();
         let Some(room) = inner.rooms.get(&room) else {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::receipts::MAIN_THREAD;
 
 /// How many notifying events are remembered one by one; older ones only in sum.
-const KEPT: usize = 1_000;
+const MAX_EVENTS: usize = 1_000;
 
 /// Notifications and, among them, highlights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl RoomUnread {
     }
 
     pub fn add(&mut self, position: Position, thread: Option<&str>, highlight: bool) {
-        if self.events.len() == KEPT
+        if self.events.len() == MAX_EVENTS
             && let Some(oldest) = self.events.pop_front()
         {
             let thread = oldest.thread.as_deref().unwrap_or(MAIN_THREAD);

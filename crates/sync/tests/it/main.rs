@@ -1,5 +1,6 @@
 //! Sync on real rooms and both databases.
 
+mod delta;
 mod incremental;
 mod initial;
 mod lists;

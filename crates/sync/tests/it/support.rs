@@ -14,10 +14,11 @@ use plexus_rooms::{
 };
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::{Database, DbError, repo};
+use plexus_sync::delta::{DeltaRequest, SyncDelta};
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
-    Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts, SettingsCache,
-    SyncEngine, SyncOptions, SyncParts, SyncRequest, ToDevice, Typing, UnreadCounts,
+    DeltaParts, Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts,
+    SettingsCache, SyncEngine, SyncOptions, SyncParts, SyncRequest, ToDevice, Typing, UnreadCounts,
 };
 use serde_json::{Value, json};
 
@@ -90,18 +91,20 @@ impl Server {
         );
         let presence = Arc::new(presence);
         let engine = SyncEngine::new(SyncParts {
-            db: db.clone(),
-            clock: clock.clone(),
-            rooms: Arc::clone(&rooms),
-            notifier: Arc::clone(&notifier),
+            deltas: DeltaParts {
+                db: db.clone(),
+                clock: clock.clone(),
+                rooms: Arc::clone(&rooms),
+                notifier: Arc::clone(&notifier),
+                typing: Arc::clone(&typing),
+                presence: Arc::clone(&presence),
+                receipts: Arc::clone(&receipts),
+                unread,
+                settings,
+                options,
+            },
             serial,
-            typing: Arc::clone(&typing),
-            presence: Arc::clone(&presence),
-            receipts: Arc::clone(&receipts),
-            unread,
-            settings,
             shutdown: Shutdown::default(),
-            options,
         });
         Self {
             sender: EventSender::new(Arc::clone(&rooms)),
@@ -245,6 +248,15 @@ impl Client<'_> {
     pub async fn answer(&self, timeout: Duration) -> Value {
         let body = self.server.engine.sync(self.next_request(timeout)).await.expect("an answer");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {body}"))
+    }
+
+    /// What the next sync's response is made of.
+    pub async fn delta(&self) -> SyncDelta {
+        let SyncRequest { user, device, since, filter, full_state, state_after, .. } =
+            self.next_request(Duration::ZERO);
+        let request = DeltaRequest { user, device, since, filter, full_state, state_after };
+        let engine = &self.server.engine;
+        engine.deltas().read(&request, engine.now()).await.expect("a delta")
     }
 
     pub fn next_request(&self, timeout: Duration) -> SyncRequest {

@@ -1,4 +1,4 @@
-//! Which member events each device has been sent, so that lazy loading does not send them again.
+//! The member events that each device has been sent, so that lazy loading does not send them again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,26 +8,27 @@ use plexus_protocol::id::UserId;
 use plexus_store::{EventNid, RoomNid};
 use quick_cache::sync::Cache;
 
-/// How many devices are remembered.
-const DEVICES: usize = 10_000;
-/// How many members are remembered for a device before it starts afresh.
-const MEMBERS: usize = 10_000;
+/// How many devices are kept in memory.
+const MAX_DEVICES: usize = 10_000;
+/// How many members are kept for a device before it starts afresh.
+const MAX_MEMBERS: usize = 10_000;
 
-/// Per device: which member event of which user was sent last, per room.
+/// By device, room and user the member event that was sent last. Owned by this process; another one sends members
+/// again.
 pub(super) struct SentMembers(Cache<(UserId, String), Arc<DeviceMembers>>);
 
-/// What one device has been sent.
+/// The member events that one device has been sent.
 #[derive(Default)]
 pub(super) struct DeviceMembers(Mutex<HashMap<(RoomNid, Arc<str>), EventNid>>);
 
 impl Default for SentMembers {
     fn default() -> Self {
-        Self(Cache::new(DEVICES))
+        Self(Cache::new(MAX_DEVICES))
     }
 }
 
 impl SentMembers {
-    /// What a device has been sent; nothing, when it starts with an initial sync.
+    /// The member events that a device has been sent; none when it starts with an initial sync.
     pub fn of(&self, user: &UserId, device: &str, initial: bool) -> Arc<DeviceMembers> {
         let key = (user.clone(), device.to_owned());
         if !initial && let Some(members) = self.0.get(&key) {
@@ -40,10 +41,10 @@ impl SentMembers {
 }
 
 impl DeviceMembers {
-    /// Notes that a member event is sent now; false when the device has it already.
+    /// Records that a member event is sent now. Returns false when the device has it already.
     pub fn send(&self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
         let mut sent = self.0.lock();
-        if sent.len() >= MEMBERS {
+        if sent.len() >= MAX_MEMBERS {
             sent.clear();
         }
         sent.insert((room, Arc::clone(user)), event) != Some(event)

@@ -1,0 +1,38 @@
+//! What changed for a user's device between two points, as values: rooms with their timelines, state and counts,
+//! account data, presence, messages to the device, device lists. How a version of `/sync` writes them down is decided
+//! elsewhere.
+//!
+//! [`DeltaReader::read`] returns a [`SyncDelta`], which `{:#?}` prints.
+
+mod account_data;
+mod context;
+mod device_lists;
+mod events;
+mod has_changes;
+mod joined;
+mod key_counts;
+mod left;
+mod presence;
+mod reader;
+mod request;
+mod rooms;
+mod sent_members;
+mod state;
+mod stripped;
+mod summary;
+mod timeline;
+mod to_device;
+mod user_changes;
+
+pub use device_lists::DeviceListDelta;
+pub use events::{AccountData, EventList};
+pub use joined::{EphemeralDelta, JoinedRoomDelta};
+pub use key_counts::KeyCounts;
+pub use left::LeftRoomDelta;
+pub use reader::{DeltaReader, SyncDelta};
+pub use request::{DeltaParts, DeltaRequest, Now, SyncOptions};
+pub use rooms::RoomDeltas;
+pub use stripped::StrippedRoomDelta;
+pub use summary::Summary;
+pub use timeline::TimelineDelta;
+pub use to_device::MessagesDelta;

@@ -1,0 +1,92 @@
+//! What all parts of a delta are read with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use plexus_rooms::{ClientFormat, Room, UserRooms};
+use plexus_store::repo::receipts::Receipt;
+use plexus_store::{DbError, Position, RoomNid, Tx, repo};
+
+use super::request::{DeltaParts, DeltaRequest, Now};
+use super::sent_members::DeviceMembers;
+use crate::filter::Filter;
+use crate::settings::UserSettings;
+
+/// How often the position is taken again because a membership in memory is newer.
+const MAX_RETRIES: usize = 100;
+
+/// A delta that is being read: the request, the user's settings and memberships, and up to where it goes.
+pub(super) struct Context<'c> {
+    pub parts: &'c DeltaParts,
+    pub request: &'c DeltaRequest,
+    pub now: Now,
+    pub now_ms: u64,
+    pub settings: Arc<UserSettings>,
+    pub memberships: UserRooms,
+    /// The member events that the device has been sent.
+    pub sent: Arc<DeviceMembers>,
+    /// Without a token all receipts of the user's rooms, read at once.
+    pub receipts: Option<HashMap<RoomNid, Vec<Arc<Receipt>>>>,
+}
+
+impl<'c> Context<'c> {
+    pub async fn new(
+        parts: &'c DeltaParts,
+        request: &'c DeltaRequest,
+        sent: Arc<DeviceMembers>,
+        now: Now,
+    ) -> Result<Self, DbError> {
+        let settings = parts.settings.get(&request.user).await?;
+        let memberships = parts.rooms.memberships().of(&request.user).await?;
+        let now_ms = parts.clock.now_ms();
+        let mut context = Self { parts, request, now, now_ms, settings, memberships, sent, receipts: None };
+        context.wait_for_memberships().await;
+        if request.since.is_none() {
+            context.receipts = Some(context.all_receipts().await?);
+        }
+        Ok(context)
+    }
+
+    /// Moves `now` until it covers all memberships. One that is newer is committed already and about to be published; a
+    /// room that was left has to be read up to the leave.
+    async fn wait_for_memberships(&mut self) {
+        let newest = self.memberships.iter().map(|membership| membership.position).max().unwrap_or(0);
+        for _ in 0..MAX_RETRIES {
+            if newest <= self.now.position {
+                break;
+            }
+            tokio::task::yield_now().await;
+            self.now = Now { position: self.parts.db.committed(), ..self.now };
+        }
+    }
+
+    async fn all_receipts(&self) -> Result<HashMap<RoomNid, Vec<Arc<Receipt>>>, DbError> {
+        let rooms: Vec<RoomNid> = self.memberships.joined().collect();
+        let upto = self.now.position;
+        let read = move |tx: &mut Tx<'_>| repo::receipts::in_rooms(tx, &rooms, 0, upto);
+        let found: Vec<Receipt> = self.parts.db.read(read).await?;
+        let mut by_room: HashMap<RoomNid, Vec<Arc<Receipt>>> = HashMap::new();
+        for receipt in found {
+            by_room.entry(receipt.room).or_default().push(Arc::new(receipt));
+        }
+        Ok(by_room)
+    }
+
+    pub fn filter(&self) -> &'c Filter {
+        &self.request.filter
+    }
+
+    /// Where the changes begin; 0 without a token.
+    pub fn since_position(&self) -> Position {
+        self.request.since.map_or(0, |since| since.position.min(self.now.position))
+    }
+
+    pub fn format(&self) -> ClientFormat<'_> {
+        self.request.format(self.now_ms)
+    }
+
+    /// From which position on this device sees a room that the user is in.
+    pub fn visible_from(&self, room: &Room) -> Option<Position> {
+        room.view().told_from(self.filter().lazy_load_members())
+    }
+}

@@ -1,0 +1,86 @@
+//! A room the user has left or was banned from.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_rooms::timeline::{member_until, state_delta};
+use plexus_rooms::{Room, RoomMembership, TimelineEvent};
+use plexus_store::DbError;
+
+use super::context::Context;
+use super::events::{AccountData, EventList};
+use super::joined::was_joined;
+use super::rooms::RoomHints;
+use super::state::StateReader;
+use super::timeline::{self, Timeline, TimelineDelta};
+use super::user_changes::{UserChanges, joined_members};
+use crate::history;
+
+/// What changed in a room up to the leave.
+#[derive(Debug)]
+pub struct LeftRoomDelta {
+    pub state: EventList,
+    pub timeline: TimelineDelta,
+    pub account_data: Vec<AccountData>,
+}
+
+/// What changed in the room up to the leave.
+pub(super) async fn changed(
+    context: &Context<'_>,
+    room: &Arc<Room>,
+    membership: &RoomMembership,
+    hints: RoomHints,
+    users: &mut UserChanges,
+) -> Result<LeftRoomDelta, DbError> {
+    let since = context.since_position();
+    let was_joined = context.request.since.is_some() && was_joined(context, room).await?;
+    // The room is shown as far as the user was a member. A ban may come later; a user who was only invited, or has
+    // knocked, or was banned without having been in the room, learns of the end of that and no more.
+    let until = member_until(&context.request.user, room).await?.map(|until| until.min(membership.position));
+    let member = until.filter(|_| was_joined || context.request.since.is_none());
+    let mut timeline = match member {
+        Some(until) => timeline::read(context, room, since, until, Some(membership)).await?,
+        None => Timeline { start: membership.position - 1, ..Timeline::default() },
+    };
+    if member.is_none_or(|until| until < membership.position)
+        && let Some(event) = own_membership(context, room, membership).await?
+    {
+        timeline.memberships.insert(event.nid, membership.kind);
+        timeline.events.push(event);
+    }
+    let view = room.view();
+    if let Some(until) = member.filter(|_| was_joined) {
+        // The user never met those who came later.
+        let later = state_delta(room, until, context.now.position).await?;
+        let members = later.iter().filter(|event| event.pdu.event_type() == "m.room.member");
+        let later: HashSet<&str> = members.filter_map(|event| event.pdu.state_key()).collect();
+        let met = |user: &UserId| !later.contains(user.as_str());
+        users.left.extend(joined_members(&view).filter(met));
+    }
+    let reader = StateReader { context, room, view: &view, timeline: &timeline, heroes: &[], until };
+    let state = match member {
+        Some(_) if was_joined => reader.changed(since).await?,
+        Some(until) => reader.at_leave(until).await?,
+        None => Vec::new(),
+    };
+    let timeline = timeline.into_delta(context, room).await?;
+    Ok(LeftRoomDelta { state: EventList(state), timeline, account_data: hints.account_data })
+}
+
+/// The user's own member event that made the membership what it is.
+async fn own_membership(
+    context: &Context<'_>,
+    room: &Room,
+    membership: &RoomMembership,
+) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+    let view = room.view();
+    let current = view.state.get("m.room.member", context.request.user.as_str());
+    // The end of an invite to a room of other servers has no place in a timeline here.
+    if let Some(entry) = current.filter(|entry| entry.nid == membership.event_nid) {
+        return room.readable_state_event(entry).await;
+    }
+    let at = membership.position;
+    let found = history::newest(room, at - 1, at, 1).await?.pop();
+    Ok(found.filter(|event| event.pdu.is_state("m.room.member", context.request.user.as_str())))
+}

@@ -1,0 +1,88 @@
+//! The users whom the user has met in rooms, and those who have left them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{RoomView, TimelineEvent};
+
+use super::context::Context;
+
+/// The users whom the user has met since the token, and those who have left.
+#[derive(Default)]
+pub(super) struct UserChanges {
+    /// The users whose keys the client has to query: those who joined, knocked or were invited, and those in a room
+    /// that has become encrypted.
+    pub keys_needed: BTreeSet<UserId>,
+    /// The users who left a room of the user.
+    pub left: BTreeSet<UserId>,
+    /// The users whose presence the client has not been sent.
+    pub presence_needed: BTreeSet<UserId>,
+}
+
+impl UserChanges {
+    /// Adds the users of a room. `met_all`: all of them, because the user has come in.
+    pub fn add_room<'e>(
+        &mut self,
+        context: &Context<'_>,
+        view: &RoomView,
+        met_all: bool,
+        events: impl Iterator<Item = &'e Arc<TimelineEvent>>,
+    ) {
+        if context.request.since.is_none() {
+            return;
+        }
+        if met_all {
+            let is_in = |user: &UserId| view.state.membership(user.as_str()) == Some(Membership::Join);
+            self.presence_needed.extend(context.parts.presence.not_offline().into_iter().filter(is_in));
+            self.keys_needed.extend(joined_members(view));
+        }
+        for event in events {
+            if event.pdu.event_type() == "m.room.encryption" && view.is_encrypted() {
+                let others = joined_members(view).filter(|user| *user != context.request.user);
+                self.keys_needed.extend(others);
+            }
+            if event.pdu.event_type() == "m.room.member" {
+                self.add_member(view, event);
+            }
+        }
+    }
+
+    fn add_member(&mut self, view: &RoomView, event: &TimelineEvent) {
+        let Some(user) = event.pdu.state_key().and_then(|user| UserId::try_from(user).ok()) else { return };
+        let current = view.state.membership(user.as_str());
+        match Membership::of(&event.pdu) {
+            Some(Membership::Join) if !was_joined_before(event) && current == Some(Membership::Join) => {
+                self.keys_needed.insert(user.clone());
+                self.presence_needed.insert(user);
+            }
+            // Messages may be encrypted for them already.
+            kind @ Some(Membership::Invite | Membership::Knock) if kind == current => {
+                self.keys_needed.insert(user);
+            }
+            Some(Membership::Leave | Membership::Ban) if was_joined_before(event) => {
+                self.left.insert(user);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The joined members of a room.
+pub(super) fn joined_members(view: &RoomView) -> impl Iterator<Item = UserId> {
+    let members = view.state.of_type("m.room.member");
+    let joined = members.filter(|entry| entry.membership == Some(Membership::Join));
+    joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok())
+}
+
+/// Whether the user of a member event was in the room before it.
+fn was_joined_before(event: &TimelineEvent) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Content<'c> {
+        membership: std::borrow::Cow<'c, str>,
+    }
+    event.replaced.as_ref().is_some_and(|replaced| {
+        serde_json::from_str::<Content<'_>>(&replaced.content_json).is_ok_and(|content| content.membership == "join")
+    })
+}

@@ -1,0 +1,209 @@
+//! Writes a [`SyncDelta`] as the JSON of `GET /_matrix/client/v3/sync`
+//! (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>).
+
+use std::collections::BTreeMap;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
+use plexus_rooms::TimelineEvent;
+
+use super::fields;
+use crate::delta::{
+    AccountData, DeltaRequest, DeviceListDelta, EphemeralDelta, EventList, JoinedRoomDelta, KeyCounts, LeftRoomDelta,
+    RoomDeltas, StrippedRoomDelta, Summary, SyncDelta, TimelineDelta,
+};
+use crate::filter::EventFormat;
+use crate::json::{Members, push_array, push_strings, typed_event};
+use crate::token::SyncToken;
+use crate::unread::{Count, RoomCounts};
+use crate::{presence, receipts, typing};
+
+/// The body of a response.
+pub(super) fn response(delta: &SyncDelta, request: &DeltaRequest, now_ms: u64) -> String {
+    let writer = Writer { delta, request, now_ms };
+    let mut body = String::with_capacity(4096);
+    let mut members = Members::open(&mut body);
+    let next_batch = SyncToken { to_device: delta.messages.more_after, ..delta.upto.token() };
+    members.text("next_batch", &next_batch.to_string());
+    if !delta.account_data.is_empty() {
+        write_account_data(&mut members, &delta.account_data);
+    }
+    if !delta.presence.is_empty() {
+        let events: Vec<String> =
+            delta.presence.iter().map(|(user, view)| presence::event(user, view, now_ms)).collect();
+        members.events("presence", events.iter().map(String::as_str));
+    }
+    if !delta.messages.events.is_empty() {
+        members.events("to_device", delta.messages.events.iter().map(String::as_str));
+    }
+    write_device_lists(&mut members, &delta.device_lists);
+    writer.rooms(&mut members, &delta.rooms);
+    write_key_counts(&mut members, delta.key_counts.as_deref());
+    members.close();
+    body
+}
+
+/// The body of a response without news.
+pub(super) fn response_without_news(next_batch: SyncToken, key_counts: Option<&KeyCounts>) -> String {
+    let mut body = String::with_capacity(256);
+    let mut members = Members::open(&mut body);
+    members.text("next_batch", &next_batch.to_string());
+    write_key_counts(&mut members, key_counts);
+    members.close();
+    body
+}
+
+struct Writer<'w> {
+    delta: &'w SyncDelta,
+    request: &'w DeltaRequest,
+    now_ms: u64,
+}
+
+impl Writer<'_> {
+    fn rooms(&self, out: &mut Members<'_>, rooms: &RoomDeltas) {
+        if rooms.is_empty() {
+            return;
+        }
+        let mut members = Members::open(out.key("rooms"));
+        section(&mut members, "join", &rooms.joined, |out, room| self.joined(out, room));
+        section(&mut members, "invite", &rooms.invited, |out, room| self.stripped(out, "invite_state", room));
+        section(&mut members, "knock", &rooms.knocked, |out, room| self.stripped(out, "knock_state", room));
+        section(&mut members, "leave", &rooms.left, |out, room| self.left(out, room));
+        members.close();
+    }
+
+    fn joined(&self, out: &mut String, room: &JoinedRoomDelta) {
+        let mut members = Members::open(out);
+        if let Some(summary) = &room.summary {
+            write_summary(&mut members, summary);
+        }
+        self.state(&mut members, &room.state);
+        self.timeline(&mut members, &room.timeline);
+        self.ephemeral(&mut members, &room.ephemeral);
+        write_account_data(&mut members, &room.account_data);
+        self.counts(&mut members, &room.counts);
+        members.close();
+    }
+
+    fn left(&self, out: &mut String, room: &LeftRoomDelta) {
+        let mut members = Members::open(out);
+        self.state(&mut members, &room.state);
+        self.timeline(&mut members, &room.timeline);
+        write_account_data(&mut members, &room.account_data);
+        members.close();
+    }
+
+    fn stripped(&self, out: &mut String, name: &str, room: &StrippedRoomDelta) {
+        let mut members = Members::open(out);
+        let member = self.event(&room.member, None, None);
+        members.events(name, room.state.iter().map(String::as_str).chain([member.as_str()]));
+        members.close();
+    }
+
+    fn state(&self, out: &mut Members<'_>, state: &EventList) {
+        let name = if self.request.state_after { "state_after" } else { "state" };
+        let events: Vec<String> = state.iter().map(|event| self.event(event, None, None)).collect();
+        out.events(name, events.iter().map(String::as_str));
+    }
+
+    fn timeline(&self, out: &mut Members<'_>, timeline: &TimelineDelta) {
+        let mut members = Members::open(out.key("timeline"));
+        let events: Vec<String> = timeline
+            .events
+            .iter()
+            .map(|event| {
+                let relations = timeline.relations.get(&event.nid).map(String::as_str);
+                let membership = timeline.memberships.get(&event.nid).unwrap_or(&Membership::Join);
+                self.event(event, Some(membership.as_str()), relations)
+            })
+            .collect();
+        push_array(members.key("events"), events.iter().map(String::as_str));
+        members.raw("limited", if timeline.limited { "true" } else { "false" });
+        let prev_batch = SyncToken { position: timeline.prev_batch, ..self.delta.upto.token() };
+        members.text("prev_batch", &prev_batch.to_string());
+        members.close();
+    }
+
+    fn ephemeral(&self, out: &mut Members<'_>, ephemeral: &EphemeralDelta) {
+        let typing = ephemeral.typing.as_ref().map(typing::event);
+        let receipts = receipts::event(ephemeral.receipts.iter().map(|receipt| &**receipt), &self.request.user);
+        out.events("ephemeral", typing.iter().chain(&receipts).map(String::as_str));
+    }
+
+    fn counts(&self, out: &mut Members<'_>, counts: &RoomCounts) {
+        let by_thread = self.request.filter.room.timeline.unread_thread_notifications;
+        write_count(out.key("unread_notifications"), if by_thread { counts.main } else { counts.total() });
+        if by_thread && !counts.threads.is_empty() {
+            let mut threads = Members::open(out.key("unread_thread_notifications"));
+            counts.threads.iter().for_each(|(root, count)| write_count(threads.key(root), *count));
+            threads.close();
+        }
+    }
+
+    /// The JSON of an event for this device. `membership` is the user's at the event, `relations` its aggregations.
+    fn event(&self, event: &TimelineEvent, membership: Option<&str>, relations: Option<&str>) -> String {
+        let filter = &self.request.filter;
+        let json = match filter.event_format {
+            EventFormat::Federation => event.pdu.json().to_owned(),
+            EventFormat::Client => {
+                let mut json = String::with_capacity(event.pdu.content_json().len() + 512);
+                event.write_client(&mut json, &self.request.format(self.now_ms), membership, relations);
+                json
+            }
+        };
+        match &filter.event_fields {
+            Some(wanted) => fields::select(&json, wanted),
+            None => json,
+        }
+    }
+}
+
+/// Writes one section of `rooms`, unless it is empty.
+fn section<R>(out: &mut Members<'_>, name: &str, rooms: &BTreeMap<String, R>, write: impl Fn(&mut String, &R)) {
+    if rooms.is_empty() {
+        return;
+    }
+    let mut section = Members::open(out.key(name));
+    rooms.iter().for_each(|(room_id, room)| write(section.key(room_id), room));
+    section.close();
+}
+
+fn write_account_data(out: &mut Members<'_>, account_data: &[AccountData]) {
+    let events: Vec<String> = account_data.iter().map(|data| typed_event(&data.event_type, &data.content)).collect();
+    out.events("account_data", events.iter().map(String::as_str));
+}
+
+fn write_summary(out: &mut Members<'_>, summary: &Summary) {
+    let mut members = Members::open(out.key("summary"));
+    if !summary.heroes.is_empty() {
+        push_strings(members.key("m.heroes"), summary.heroes.iter().map(UserId::as_str));
+    }
+    members.number("m.joined_member_count", summary.joined_members);
+    members.number("m.invited_member_count", summary.invited_members);
+    members.close();
+}
+
+fn write_count(out: &mut String, count: Count) {
+    let mut members = Members::open(out);
+    members.number("highlight_count", count.highlights);
+    members.number("notification_count", count.notifications);
+    members.close();
+}
+
+fn write_device_lists(out: &mut Members<'_>, lists: &DeviceListDelta) {
+    if lists.is_empty() {
+        return;
+    }
+    let mut members = Members::open(out.key("device_lists"));
+    for (name, users) in [("changed", &lists.changed), ("left", &lists.left)] {
+        push_strings(members.key(name), users.iter().map(UserId::as_str));
+    }
+    members.close();
+}
+
+fn write_key_counts(out: &mut Members<'_>, counts: Option<&KeyCounts>) {
+    if let Some(counts) = counts {
+        out.raw("device_one_time_keys_count", &counts.one_time_keys);
+        out.raw("device_unused_fallback_key_types", &counts.unused_fallback_keys);
+    }
+}
