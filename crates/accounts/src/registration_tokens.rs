@@ -4,8 +4,10 @@ use plexus_base::Random;
 use plexus_store::repo::registration_tokens::{self, RegistrationToken};
 use plexus_store::{DbError, Tx};
 
-/// What a token may consist of.
+/// What a token may consist of; the punctuation comes last.
 const ALLOWED: &[u8; 66] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-";
+/// How many of [`ALLOWED`] are letters and digits.
+const ALPHANUMERIC: usize = 62;
 /// How long a token may be, in characters.
 pub const MAX_LENGTH: usize = 64;
 /// How long a generated token is when nothing else is asked for.
@@ -140,7 +142,9 @@ fn generated(tx: &mut Tx, random: &Random, length: usize) -> Result<String, Regi
         return Err(RegistrationTokenError::GeneratedLength);
     }
     for _ in 0..ATTEMPTS {
-        let letters = (0..length).map(|_| random.below(ALLOWED.len() as u64) as usize);
+        // One that begins with `-` would be taken for an option by commands.
+        let letters =
+            (0..length).map(|at| random.below(if at == 0 { ALPHANUMERIC } else { ALLOWED.len() } as u64) as usize);
         let token: String = letters.filter_map(|at| ALLOWED.get(at)).map(|byte| char::from(*byte)).collect();
         if registration_tokens::get(tx, &token)?.is_none() {
             return Ok(token);

@@ -8,6 +8,7 @@ mod demo;
 mod hash_password;
 mod keys;
 mod manual;
+mod output;
 mod prompt;
 mod register;
 mod token;

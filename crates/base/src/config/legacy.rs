@@ -57,4 +57,11 @@ const IGNORED: &[(&str, &str)] = &[
     ),
     ("perspectives", "ignored: replaced by trusted_key_servers"),
     ("no_redirect_stdio", "ignored: output is not redirected here"),
+    ("web_client", "ignored: servers no longer have a web client; web_client_location says where one is"),
+    ("enable_group_creation", "ignored: spaces have replaced groups"),
+    ("uploads_path", "ignored: unfinished uploads are in media_store_path"),
+    ("expire_access_token", "ignored: see session_lifetime and refreshable_access_token_lifetime"),
+    ("trusted_third_party_id_servers", "ignored: users choose their identity server; see default_identity_server"),
+    ("tls_fingerprints", "ignored: servers recognise each other by signing keys and valid certificates"),
+    ("tls_dh_params_path", "ignored: current TLS needs no such file"),
 ];

@@ -1,6 +1,7 @@
 //! "Did you mean": the known name most like an unknown one.
 
-/// The name in `known` nearest to `name` by edit distance, when it is near enough to be meant.
+/// The name in `known` nearest to `name` by edit distance, when it is near enough to be meant. Names with other digits
+/// are not: two MSCs have nothing in common.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Names longer than this are no typing mistake, and would cost time.
     if name.len() > 100 {
@@ -8,10 +9,15 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     }
     let allowed = (name.len() / 3).clamp(1, 6);
     known
+        .filter(|candidate| digits(candidate).eq(digits(name)))
         .map(|candidate| (distance(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+fn digits(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(u8::is_ascii_digit)
 }
 
 /// Levenshtein distance over bytes; `-` and `_` count as the same.
@@ -35,12 +41,14 @@ mod tests {
 
     #[test]
     fn a_typing_mistake_finds_its_name_and_nonsense_finds_none() {
-        let known = ["server_name", "listeners", "report_stats", "database"];
+        let known = ["server_name", "listeners", "report_stats", "database", "msc3026_enabled"];
         let cases = [
             ("servername", Some("server_name")),
             ("server-name", Some("server_name")),
             ("listner", Some("listeners")),
             ("reportstats", Some("report_stats")),
+            ("msc3026_enabeld", Some("msc3026_enabled")),
+            ("msc3266_enabled", None),
             ("quux", None),
             ("", None),
         ];

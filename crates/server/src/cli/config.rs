@@ -1,6 +1,5 @@
 //! `plexus generate-config` and `plexus config check`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use clap::{Args, Subcommand};
 use plexus_base::config::{Options, Problem, Report, Setting};
 use serde_json::{Value, json};
 
-use super::{CommandError, YesNo};
+use super::{CommandError, YesNo, output};
 use crate::data_dir::{self, New};
 use crate::preflight;
 
@@ -64,8 +63,7 @@ pub fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
         return configuration_only(args, &new);
     }
     data_dir::create(&new)?;
-    println!("wrote {}", target.display());
-    Ok(())
+    Ok(output::line(format_args!("wrote {}", target.display()))?)
 }
 
 fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), CommandError> {
@@ -78,7 +76,7 @@ fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), Co
     let text = header + &data_dir::configuration(new)?;
     match &args.output_file {
         Some(path) => data_dir::write_configuration(path, &text)?,
-        None => std::io::stdout().write_all(text.as_bytes())?,
+        None => output::text(text)?,
     }
     Ok(())
 }
@@ -102,15 +100,12 @@ pub fn run(command: &ConfigCommand) -> ExitCode {
     let ConfigCommand::Check { json, config_path } = command;
     let (report, _) = preflight::examine(config_path, Options::default());
     let is_clean = report.is_clean();
-    if *json {
-        println!("{:#}", as_json(&report));
+    let printed = if *json {
+        output::line(format_args!("{:#}", as_json(&report)))
     } else {
-        print!("{report}");
-        if is_clean {
-            println!("no mistakes found");
-        }
-    }
-    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        output::text(format_args!("{report}{}", if is_clean { "no mistakes found\n" } else { "" }))
+    };
+    if is_clean && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn as_json(report: &Report) -> Value {

@@ -1,11 +1,13 @@
 //! `plexus db migrate|check|stats`.
 
+use std::io;
+
 use clap::{Args, Subcommand};
 use plexus_store::maintenance::{self, Problem, TableStats};
 use plexus_store::migrate;
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs};
+use super::{CommandError, ConfigArgs, output};
 use crate::{data_dir, wire};
 
 /// What to do with the database.
@@ -52,8 +54,8 @@ pub fn run(command: &DatabaseCommand) -> Result<(), CommandError> {
     match command {
         DatabaseCommand::Migrate(_) => {
             match migrate::migrate_database(&options)?.last() {
-                Some(last) => println!("the schema has version {last} now"),
-                None => println!("the schema is up to date"),
+                Some(last) => output::line(format_args!("the schema has version {last} now"))?,
+                None => output::line("the schema is up to date")?,
             }
             Ok(())
         }
@@ -61,8 +63,7 @@ pub fn run(command: &DatabaseCommand) -> Result<(), CommandError> {
         DatabaseCommand::Stats { all, look } => {
             let mut tables = maintenance::stats(&options)?;
             tables.retain(|table| *all || table.rows > 0);
-            print_stats(&tables, look.json);
-            Ok(())
+            Ok(print_stats(&tables, look.json)?)
         }
     }
 }
@@ -71,32 +72,32 @@ fn report_problems(problems: &[Problem], json: bool) -> Result<(), CommandError>
     if json {
         let list: Value =
             problems.iter().map(|problem| json!({ "rule": problem.rule, "found": problem.found })).collect();
-        println!("{:#}", json!({ "ok": problems.is_empty(), "problems": list }));
+        output::line(format_args!("{:#}", json!({ "ok": problems.is_empty(), "problems": list })))?;
     } else {
         for problem in problems {
-            println!("{}: {}", problem.rule, problem.found);
+            output::line(format_args!("{}: {}", problem.rule, problem.found))?;
         }
     }
     if !problems.is_empty() {
         return Err(Damaged(problems.len()).into());
     }
     if !json {
-        println!("no damage found");
+        output::line("no damage found")?;
     }
     Ok(())
 }
 
-fn print_stats(tables: &[TableStats], json: bool) {
+fn print_stats(tables: &[TableStats], json: bool) -> io::Result<()> {
     if json {
         let list: Value = tables
             .iter()
             .map(|table| json!({ "table": table.table, "rows": table.rows, "bytes": table.bytes }))
             .collect();
-        println!("{:#}", json!({ "tables": list }));
-        return;
+        return output::line(format_args!("{:#}", json!({ "tables": list })));
     }
-    println!("{:>14} {:>14}  table", "rows", "bytes");
+    output::line(format_args!("{:>14} {:>14}  table", "rows", "bytes"))?;
     for table in tables {
-        println!("{:>14} {:>14}  {}", table.rows, table.bytes, table.table);
+        output::line(format_args!("{:>14} {:>14}  {}", table.rows, table.bytes, table.table))?;
     }
+    Ok(())
 }

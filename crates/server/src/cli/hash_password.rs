@@ -7,7 +7,7 @@ use clap::Args;
 use plexus_accounts::PasswordHasher;
 use plexus_base::Random;
 
-use super::{CommandError, ConfigArgs, prompt};
+use super::{CommandError, ConfigArgs, output, prompt};
 
 /// Arguments of `plexus hash-password`.
 #[derive(Debug, Args)]
@@ -38,6 +38,5 @@ pub fn run(args: &HashPasswordArgs) -> Result<(), CommandError> {
         None => prompt::line("")?,
     };
     let hasher = PasswordHasher::new(&pepper, Random::system());
-    println!("{}", hasher.hash_blocking(&password)?);
-    Ok(())
+    Ok(output::line(hasher.hash_blocking(&password)?)?)
 }

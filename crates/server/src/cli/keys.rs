@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use plexus_base::{Clock, Random};
 
-use super::CommandError;
+use super::{CommandError, output};
 use crate::key_file;
 
 /// How far in the future an exported key ends when nothing is said: six hours, as in Synapse.
@@ -27,7 +27,7 @@ pub fn generate(args: &GenerateSigningKeyArgs) -> Result<(), CommandError> {
     let key = key_file::make(&Random::system());
     match &args.output_file {
         Some(path) => key_file::write(path, &key)?,
-        None => println!("{}", key.to_file_line()),
+        None => output::line(key.to_file_line())?,
     }
     Ok(())
 }
@@ -56,9 +56,9 @@ pub fn export(args: &ExportSigningKeyArgs) -> Result<(), CommandError> {
         let key = key_file::read(path)?;
         let (id, public) = (key.key_id(), key.public_key_base64());
         if args.for_config {
-            println!("  \"{id}\": {{ key: \"{public}\", expired_ts: {expiry} }}");
+            output::line(format_args!("  \"{id}\": {{ key: \"{public}\", expired_ts: {expiry} }}"))?;
         } else {
-            println!("{id} {public}");
+            output::line(format_args!("{id} {public}"))?;
         }
     }
     Ok(())

@@ -1,12 +1,12 @@
 //! `plexus completion` and `plexus man`: what a shell and `man` know of the command line, printed.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, CommandError};
+use super::{Cli, CommandError, output};
 
 /// Arguments of `plexus completion`.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub fn completion(args: &CompletionArgs) -> Result<(), CommandError> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "plexus", &mut script);
-    Ok(io::stdout().write_all(&script)?)
+    Ok(output::text(String::from_utf8_lossy(&script))?)
 }
 
 /// Prints a manual page, or writes all.
@@ -63,7 +63,7 @@ pub fn manual(args: &ManArgs) -> Result<(), CommandError> {
         let found = command.find_subcommand(name);
         command = found.ok_or_else(|| NoCommand(args.command.join(" ")))?;
     }
-    Ok(io::stdout().write_all(&page(command)?)?)
+    Ok(output::text(String::from_utf8_lossy(&page(command)?))?)
 }
 
 fn write_pages(command: &Command, folder: &Path) -> Result<(), CommandError> {

@@ -1,6 +1,7 @@
 //! `plexus token create|list|show|update|delete`: registration tokens, in the database itself, whether or not the
 //! server runs: it holds nothing of them in memory.
 
+use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -11,7 +12,7 @@ use plexus_store::repo::registration_tokens::RegistrationToken;
 use plexus_store::{Tx, maintenance};
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs, YesNo};
+use super::{CommandError, ConfigArgs, YesNo, output};
 use crate::{data_dir, wire};
 
 /// What to do with registration tokens.
@@ -72,7 +73,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct NamedArgs {
     /// The token
-    #[arg(value_name = "TOKEN")]
+    #[arg(value_name = "TOKEN", allow_hyphen_values = true)]
     token: String,
     #[command(flatten)]
     common: CommonArgs,
@@ -83,7 +84,7 @@ pub struct NamedArgs {
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 pub struct UpdateArgs {
     /// The token
-    #[arg(value_name = "TOKEN")]
+    #[arg(value_name = "TOKEN", allow_hyphen_values = true)]
     token: String,
     /// How many accounts can be registered with it, those included that were already
     #[arg(long, value_name = "NUMBER", group = "change",
@@ -127,35 +128,35 @@ pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
             let random = Random::system();
             let created = edit(&args.common, move |tx| tokens::create(tx, &random, now, token, allows))?;
             match args.common.json {
-                true => print_json(&json(created)),
+                true => print_json(&json(created))?,
                 // Alone on its line, for scripts.
-                false => println!("{}", created.token),
+                false => output::line(created.token)?,
             }
         }
         TokenCommand::List(args) => {
             let valid = args.valid.map(|valid| valid == YesNo::Yes);
             let found = edit(&args.common, move |tx| Ok(tokens::list(tx, valid, now)?))?;
             match args.common.json {
-                true => print_json(&json!({ "registration_tokens": found.into_iter().map(json).collect::<Vec<_>>() })),
-                false => print_table(&found),
+                true => print_json(&json!({ "registration_tokens": found.into_iter().map(json).collect::<Vec<_>>() }))?,
+                false => print_table(&found)?,
             }
         }
         TokenCommand::Show(args) => {
             let found = edit(&args.common, |tx| tokens::get(tx, &args.token))?;
-            print_one(&args.common, found);
+            print_one(&args.common, found)?;
         }
         TokenCommand::Update(args) => {
             let uses_allowed = (args.unlimited || args.uses.is_some()).then_some(args.uses);
             let expiry_ts = (args.never_expires || args.expires_in.is_some()).then(|| until(now, args.expires_in));
             let change = Change { uses_allowed, expiry_ts };
             let updated = edit(&args.common, move |tx| tokens::update(tx, now, &args.token, change))?;
-            print_one(&args.common, updated);
+            print_one(&args.common, updated)?;
         }
         TokenCommand::Delete(args) => {
             edit(&args.common, |tx| tokens::delete(tx, &args.token))?;
             match args.common.json {
-                true => print_json(&json!({})),
-                false => println!("Deleted {}.", args.token),
+                true => print_json(&json!({}))?,
+                false => output::line(format_args!("Deleted {}.", args.token))?,
             }
         }
     }
@@ -179,25 +180,27 @@ fn json(token: RegistrationToken) -> Value {
     json!(RegistrationTokenInfo::from(token))
 }
 
-fn print_json(value: &Value) {
-    println!("{value:#}");
+fn print_json(value: &Value) -> io::Result<()> {
+    output::line(format_args!("{value:#}"))
 }
 
-fn print_one(args: &CommonArgs, token: RegistrationToken) {
+fn print_one(args: &CommonArgs, token: RegistrationToken) -> io::Result<()> {
     match args.json {
         true => print_json(&json(token)),
         false => print_table(&[token]),
     }
 }
 
-fn print_table(tokens: &[RegistrationToken]) {
+fn print_table(tokens: &[RegistrationToken]) -> io::Result<()> {
     let width = tokens.iter().map(|token| token.token.len()).max().unwrap_or(0).max("token".len());
-    println!("{:<width$}  {:>9}  {:>7}  {:>9}  expires", "token", "uses", "pending", "completed");
+    output::line(format_args!("{:<width$}  {:>9}  {:>7}  {:>9}  expires", "token", "uses", "pending", "completed"))?;
     for token in tokens {
         let uses = token.uses_allowed.map_or_else(|| "any".to_owned(), |uses| uses.to_string());
         let expires = token.expiry_ts.map_or_else(|| "never".to_owned(), date);
-        println!("{:<width$}  {uses:>9}  {:>7}  {:>9}  {expires}", token.token, token.pending, token.completed);
+        let (token, pending, completed) = (&token.token, token.pending, token.completed);
+        output::line(format_args!("{token:<width$}  {uses:>9}  {pending:>7}  {completed:>9}  {expires}"))?;
     }
+    Ok(())
 }
 
 /// A date as in HTTP, for times that have one there: until the year 9999.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::control::control_client;
-use super::{CommandError, ConfigArgs, prompt};
+use super::{CommandError, ConfigArgs, output, prompt};
 use crate::control_socket::ControlClient;
 use crate::serve::StartError;
 use crate::users::{LeavingRooms, UserAdmin, UserReply, UserRequest};
@@ -163,10 +163,10 @@ fn list(common: &Common, all: bool) -> Result<(), CommandError> {
         return print_json(&json!({ "users": listed }));
     }
     if listed.is_empty() {
-        println!("no users yet; `plexus register` makes one while the server runs");
+        output::line("no users yet; `plexus register` makes one while the server runs")?;
     }
     for user in listed {
-        println!("{}", [user.name.clone()].into_iter().chain(marks(&user)).collect::<Vec<_>>().join("  "));
+        output::line([user.name.clone()].into_iter().chain(marks(&user)).collect::<Vec<_>>().join("  "))?;
     }
     Ok(())
 }
@@ -197,14 +197,15 @@ fn show(common: &Common, user: String) -> Result<(), CommandError> {
         shown["devices"] = json!(devices);
         return print_json(&shown);
     }
-    println!("{}{}", user.name, marks(&user).map(|marks| format!(" ({marks})")).unwrap_or_default());
-    println!("made {}", date(user.creation_ts));
-    println!("{}", if user.has_password { "has a password" } else { "has no password" });
+    let marks = marks(&user).map(|marks| format!(" ({marks})")).unwrap_or_default();
+    output::line(user.name + &marks)?;
+    output::line(format_args!("made {}", date(user.creation_ts)))?;
+    output::line(if user.has_password { "has a password" } else { "has no password" })?;
     for device in &devices {
-        println!("{}", describe(device));
+        output::line(describe(device))?;
     }
     if devices.is_empty() {
-        println!("is not logged in");
+        output::line("is not logged in")?;
     }
     Ok(())
 }
@@ -243,8 +244,8 @@ fn change(
     if common.json {
         return print_json(&json!({ "name": user_id, "changed": changed }));
     }
-    println!("{}{}", sentence(user_id.as_str()), if changed { "" } else { " Nothing had to be changed." });
-    Ok(())
+    let unchanged = if changed { "" } else { " Nothing had to be changed." };
+    Ok(output::line(sentence(user_id.as_str()) + unchanged)?)
 }
 
 fn deactivate(common: &Common, user: String, erase: bool, yes: bool) -> Result<(), CommandError> {
@@ -266,18 +267,15 @@ fn deactivate(common: &Common, user: String, erase: bool, yes: bool) -> Result<(
     if common.json {
         return print_json(&json!({ "name": user_id, "deactivated": true, "leaving_rooms": leaving_rooms }));
     }
-    match leaving_rooms {
-        LeavingRooms::Now => println!("{user_id} is deactivated and is leaving all rooms."),
-        LeavingRooms::AtNextStart => {
-            println!("{user_id} is deactivated. The server is stopped: when it starts, the user leaves all rooms.");
-        }
-    }
-    Ok(())
+    let leaving = match leaving_rooms {
+        LeavingRooms::Now => " and is leaving all rooms.",
+        LeavingRooms::AtNextStart => ". The server is stopped: when it starts, the user leaves all rooms.",
+    };
+    Ok(output::line(format_args!("{user_id} is deactivated{leaving}"))?)
 }
 
 fn print_json(value: &Value) -> Result<(), CommandError> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    Ok(output::line(serde_json::to_string_pretty(value)?)?)
 }
 
 /// The server whose users these are.

@@ -141,4 +141,26 @@ fn registration_tokens() {
     assert!(stdout(&token(&["delete", "welcome"])).contains("Deleted welcome"));
     let gone = token(&["show", "welcome"]);
     assert_eq!((gone.status.code(), stderr(&gone).contains("No such registration token")), (Some(1), true));
+    let made =
+        plexus().args(["token", "create", "-c"]).arg(installation.yaml()).args(["--", "-like-an-option"]).output();
+    assert_eq!(stdout(&made.unwrap()), "-like-an-option\n");
+    assert_eq!(json(&["show", "-like-an-option", "--json"])["token"], "-like-an-option");
+    assert!(stdout(&token(&["delete", "-like-an-option"])).contains("Deleted -like-an-option"));
+}
+
+#[test]
+fn commands_end_well_when_their_output_is_read_no_further() {
+    let installation = Installation::new();
+    drop(installation.start());
+    for command in [["man", "serve"], ["user", "list"], ["token", "list"], ["db", "stats"], ["config", "check"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command_line = plexus();
+        command_line.args(command).stdout(writer);
+        if command[0] != "man" {
+            command_line.arg("-c").arg(installation.yaml());
+        }
+        let output = command_line.output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{command:?}");
+    }
 }

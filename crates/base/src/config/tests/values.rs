@@ -399,6 +399,16 @@ fn unknown_options_get_a_suggestion() {
     assert!(!found.is_clean() && !found.has_errors());
 }
 
+/// As in the configuration of Synapse's Docker image.
+#[test]
+fn options_that_synapse_had_once_are_explained() {
+    let found = report("web_client: False\nenable_group_creation: true\nuploads_path: /data/uploads\n");
+    for option in ["web_client", "enable_group_creation", "uploads_path"] {
+        assert!(found.warnings.iter().any(|warning| warning.option == option), "{found}");
+    }
+    assert!(found.is_clean(), "{found}");
+}
+
 #[test]
 fn options_without_effect_are_listed_once_unless_they_change_nothing() {
     let found = report(

@@ -1,0 +1,24 @@
+//! The standard output of commands.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write as _};
+
+/// Prints a line. Does nothing once the reader has closed the pipe, as `head` does.
+///
+/// # Errors
+/// When it cannot be written, to a full disk for instance.
+pub fn line(line: impl Display) -> io::Result<()> {
+    text(format_args!("{line}\n"))
+}
+
+/// As [`line`], without the end of line.
+///
+/// # Errors
+/// As [`line`].
+pub fn text(text: impl Display) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
