@@ -9,6 +9,7 @@
 //! - [`rate_limiter`]: how often somebody may act
 //! - [`shutdown`]: the end of the process, as an argument
 //! - [`telemetry`]: what is logged, and where to
+//! - [`tls`]: how much of a server's certificate is checked
 //! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
 
 pub mod background;
@@ -21,6 +22,7 @@ pub mod rate_limiter;
 mod schema;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod yaml;
 
 pub use background::Background;

@@ -68,9 +68,9 @@ pub enum StartError {
     /// The server's name is none.
     #[error("server_name is not valid: {0}")]
     Name(#[from] plexus_protocol::id::IdError),
-    /// The federation client.
+    /// The certificate authorities of other servers.
     #[error(transparent)]
-    Federation(#[from] plexus_net::federation::FederationSetupError),
+    CertificateAuthorities(#[from] plexus_net::TlsSetupError),
     /// A trusted key server.
     #[error("trusted_key_servers: {server}: {problem}")]
     KeyServer {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
-use plexus_net::Purpose;
+use plexus_net::http::send_operator_command;
 use serde_json::{Value, json};
 
 /// Sees every request (method, path and query) and its answer.
@@ -95,8 +95,7 @@ impl Client {
         }
         let request = request.body(body).expect("the test's request is one");
         let method = request.method().clone();
-        let answer =
-            plexus_net::send(Purpose::OperatorCommand, request).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let answer = send_operator_command(request).await.unwrap_or_else(|error| panic!("{path}: {error}"));
         let answer = Answer {
             status: answer.status.as_u16(),
             headers: answer.headers,

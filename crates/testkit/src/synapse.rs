@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use plexus_base::Random;
-use plexus_net::Purpose;
+use plexus_net::http::send_operator_command;
 use plexus_server::key_file;
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -190,7 +190,7 @@ impl Synapse {
             looks.tick().await;
             let request = Request::builder().method(Method::GET).uri(format!("{}/health", self.client.url()));
             let request = request.body(Default::default()).expect("the request is one");
-            if plexus_net::send(Purpose::OperatorCommand, request).await.is_ok_and(|answer| answer.status == 200) {
+            if send_operator_command(request).await.is_ok_and(|answer| answer.status == 200) {
                 return true;
             }
             if self.read("out.log").contains("Address already in use") {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plexus_net::federation::api::media::Bounds;
 use plexus_net::federation::api::{self, authenticated_media};
-use plexus_net::{FederationError, Purpose, StreamedAnswer};
+use plexus_net::{FederationError, Limits, Purpose, StreamedResponse};
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
 use super::budget::Charge;
@@ -79,8 +79,8 @@ impl Downloads {
         match self.second_part(answer, charge).await? {
             Second::Content(fetched) => Ok(*fetched),
             Second::Location(location) => {
-                let purpose = Purpose::RemoteMedia;
-                let answer = self.client.fetch(purpose, server, &location, bounds.timeout(), self.limit()).await?;
+                let limits = Limits { timeout: bounds.timeout(), max_response_bytes: self.limit() };
+                let answer = self.client.fetch(Purpose::RemoteMedia(limits), server, &location).await?;
                 self.whole(answer, charge).await
             }
         }
@@ -99,7 +99,7 @@ impl Downloads {
 
     /// Refuses an answer that says it is larger than it may be, or than the downloader may have fetched, before any of it
     /// is read. `around` is what the answer may have beside the content, in bytes.
-    fn announced(&self, answer: &StreamedAnswer, around: usize, charge: &mut Charge<'_>) -> Result<(), FetchError> {
+    fn announced(&self, answer: &StreamedResponse, around: usize, charge: &mut Charge<'_>) -> Result<(), FetchError> {
         let length = answer.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let Some(length) = length else { return Ok(()) };
         let limit = self.local.max_upload_bytes();
@@ -110,7 +110,7 @@ impl Downloads {
     }
 
     /// The whole answer is the content.
-    async fn whole(&self, mut answer: StreamedAnswer, charge: &mut Charge<'_>) -> Result<Fetched, FetchError> {
+    async fn whole(&self, mut answer: StreamedResponse, charge: &mut Charge<'_>) -> Result<Fetched, FetchError> {
         self.announced(&answer, 0, charge)?;
         let about = {
             let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
@@ -125,7 +125,7 @@ impl Downloads {
     }
 
     /// The second part of a multipart answer; the first is about the media, and there is nothing known to be in it.
-    async fn second_part(&self, mut answer: StreamedAnswer, charge: &mut Charge<'_>) -> Result<Second, FetchError> {
+    async fn second_part(&self, mut answer: StreamedResponse, charge: &mut Charge<'_>) -> Result<Second, FetchError> {
         self.announced(&answer, MAX_AROUND, charge)?;
         let content_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
         let mut reader = Multipart::of(content_type.unwrap_or_default())?;

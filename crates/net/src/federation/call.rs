@@ -8,9 +8,6 @@ use serde::Serialize;
 use super::error::FederationError;
 use crate::percent::percent_encode;
 
-/// The largest answer read when nothing else is said, in bytes.
-const MOST_ANSWER_BYTES: usize = 100 * 1024 * 1024;
-
 /// How much trouble a request is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -38,8 +35,8 @@ pub struct Call {
     /// How long to wait for the head of the answer, and then again for its body; `client_timeout` when `None`. A request
     /// with a timeout of its own is not tried again.
     pub timeout: Option<Duration>,
-    /// The largest body of an answer that is read, in bytes.
-    pub max_answer_bytes: usize,
+    /// The largest body of a response that is read, in bytes.
+    pub max_response_bytes: usize,
     /// How much trouble it is worth.
     pub patience: Patience,
     /// A 401 leads to no backoff.
@@ -47,24 +44,11 @@ pub struct Call {
 }
 
 impl Call {
-    /// GET, for somebody who waits.
-    pub fn get(path: impl Into<String>) -> Self {
-        Self::new(Method::GET, path.into(), MOST_ANSWER_BYTES)
-    }
-
-    /// PUT with a JSON object, for somebody who waits.
-    pub fn put(path: impl Into<String>, body: String) -> Self {
-        Self::new(Method::PUT, path.into(), MOST_ANSWER_BYTES).body(body)
-    }
-
-    /// POST with a JSON object, for somebody who waits.
-    pub fn post(path: impl Into<String>, body: String) -> Self {
-        Self::new(Method::POST, path.into(), MOST_ANSWER_BYTES).body(body)
-    }
-
-    pub(super) fn new(method: Method, path: String, max_answer_bytes: usize) -> Self {
+    /// A request for somebody who waits.
+    pub fn new(method: Method, path: impl Into<String>, max_response_bytes: usize) -> Self {
         let patience = Patience::Now;
-        Self { method, path, body: None, timeout: None, max_answer_bytes, patience, unauthorized_is_no_outage: false }
+        let path = path.into();
+        Self { method, path, body: None, timeout: None, max_response_bytes, patience, unauthorized_is_no_outage: false }
     }
 
     /// With one more parameter in the query.
@@ -77,7 +61,8 @@ impl Call {
     }
 
     /// With the text of a JSON object as its body.
-    pub(super) fn body(self, body: String) -> Self {
+    #[must_use]
+    pub fn body(self, body: String) -> Self {
         Self { body: Some(body), ..self }
     }
 
@@ -103,11 +88,5 @@ impl Call {
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
-    }
-
-    /// With another bound for the answer, in bytes.
-    #[must_use]
-    pub fn max_answer_bytes(self, max_answer_bytes: usize) -> Self {
-        Self { max_answer_bytes, ..self }
     }
 }

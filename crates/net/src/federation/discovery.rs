@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, EXPIRES};
-use http::{HeaderMap, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Limited};
+use http::uri::InvalidUri;
+use http::{HeaderMap, Request, StatusCode, Uri};
 use plexus_base::Clock;
 use plexus_protocol::id::{Host, ServerName};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
 use super::gates::Gates;
-use super::web::{Web, WebError};
-use crate::Purpose;
+use crate::http::client::HttpClient;
+use crate::http::error::HttpError;
+use crate::http::purpose::Purpose;
 
 /// How many servers' answers are kept.
 const KEPT: usize = 10_000;
@@ -29,14 +30,10 @@ const KEPT_AT_LEAST: Duration = Duration::from_secs(300);
 const FAILURE_KEPT: Duration = Duration::from_secs(120);
 /// The longest that a failure is remembered.
 const FAILURE_KEPT_AT_MOST: Duration = Duration::from_secs(3600);
-/// How long the answer may take altogether.
-const TIMEOUT: Duration = Duration::from_secs(15);
-/// The largest answer read, in bytes.
-const MOST_BYTES: usize = 50 * 1024;
 
 /// Finds out which name a server is reached under.
 pub(super) struct Discovery {
-    web: Web,
+    http: Arc<HttpClient>,
     clock: Clock,
     known: Cache<String, Arc<Known>>,
     /// One request at a time for each server.
@@ -62,20 +59,18 @@ struct WellKnown {
 #[derive(Debug, thiserror::Error)]
 enum WellKnownError {
     #[error(transparent)]
-    Web(#[from] WebError),
-    #[error("no answer in time")]
-    Timeout,
+    Uri(#[from] InvalidUri),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("it answered {0}")]
     Status(StatusCode),
-    #[error("the body cannot be read: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
     #[error("it is not what it should be: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl Discovery {
-    pub(super) fn new(web: Web, clock: Clock) -> Self {
-        Self { web, clock, known: Cache::new(KEPT), asking: Gates::new(1) }
+    pub(super) fn new(http: Arc<HttpClient>, clock: Clock) -> Self {
+        Self { http, clock, known: Cache::new(KEPT), asking: Gates::new(1) }
     }
 
     /// The name that `server` is reached under: itself, unless its .well-known says otherwise.
@@ -104,7 +99,7 @@ impl Discovery {
     }
 
     async fn ask(&self, host: &str) -> Arc<Known> {
-        let answer = tokio::time::timeout(TIMEOUT, self.fetch(host)).await.unwrap_or(Err(WellKnownError::Timeout));
+        let answer = self.fetch(host).await;
         let before = self.known.get(host);
         let now = self.clock.monotonic();
         let known = match answer {
@@ -126,16 +121,15 @@ impl Discovery {
     }
 
     async fn fetch(&self, host: &str) -> Result<(ServerName, Duration), WellKnownError> {
-        let uri = format!("https://{host}/.well-known/matrix/server");
-        let uri: Uri = uri.parse().map_err(|_| WebError::Redirect)?;
-        let answer = self.web.get(Purpose::WellKnown, uri).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(WellKnownError::Status(answer.status()));
+        let uri: Uri = format!("https://{host}/.well-known/matrix/server").parse()?;
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri;
+        let response = self.http.fetch(Purpose::WellKnown, request).await?;
+        if response.status != StatusCode::OK {
+            return Err(WellKnownError::Status(response.status));
         }
-        let keep = kept(answer.headers(), self.clock.now_ms());
-        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(WellKnownError::Body)?;
-        let body: Bytes = body.to_bytes();
-        Ok((serde_json::from_slice::<WellKnown>(&body)?.server, keep))
+        let keep = kept(&response.headers, self.clock.now_ms());
+        Ok((serde_json::from_slice::<WellKnown>(&response.body)?.server, keep))
     }
 }
 

@@ -7,8 +7,9 @@ use http::StatusCode;
 use plexus_protocol::id::ServerName;
 use serde::Deserialize;
 
-use crate::dial::DialError;
 use crate::dns::DnsError;
+use crate::http::dial::DialError;
+use crate::http::error::{ConnectError, HttpError, RedirectError};
 
 /// Why a request to another server has no result.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,7 +37,7 @@ pub enum FederationError {
         /// Whom.
         destination: ServerName,
         /// Why not.
-        cause: Arc<ConnectError>,
+        cause: Arc<UnreachableError>,
     },
     /// The connection broke, or what came was not HTTP.
     #[error("the exchange with {destination} failed: {cause}")]
@@ -81,37 +82,26 @@ pub enum FederationError {
     },
 }
 
-/// Why there is no connection.
+/// Why a server cannot be reached.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The network.
+pub enum UnreachableError {
+    /// There is no connection.
     #[error(transparent)]
-    Dial(#[from] DialError),
+    Connect(#[from] ConnectError),
     /// SRV records could not be looked up.
     #[error("cannot look up the SRV records of {name}: {source}")]
     Services {
         /// Whose.
         name: String,
-        /// What the name servers said.
+        /// The reason.
         source: DnsError,
     },
     /// The SRV records say that there is no such service (RFC 2782, a target of ".").
     #[error("{0} says that it has no federation service")]
     NoService(String),
-    /// The TLS handshake failed.
-    #[error("TLS with {host} failed: {source}")]
-    Tls {
-        /// With whom.
-        host: String,
-        /// What rustls said.
-        source: std::io::Error,
-    },
-    /// The HTTP handshake failed.
+    /// It redirects somewhere that is not followed.
     #[error(transparent)]
-    Http(#[from] hyper::Error),
-    /// Not an address of the web.
-    #[error("{0} is not an http or https address")]
-    Address(String),
+    Redirect(#[from] RedirectError),
 }
 
 #[derive(Deserialize)]
@@ -121,17 +111,23 @@ struct ErrorBody {
 }
 
 impl FederationError {
-    pub(super) fn unreachable(destination: &ServerName, cause: ConnectError) -> Self {
+    pub(super) fn unreachable(destination: &ServerName, cause: UnreachableError) -> Self {
         Self::Unreachable { destination: destination.clone(), cause: Arc::new(cause) }
+    }
+
+    pub(super) fn of_http(destination: &ServerName, error: HttpError) -> Self {
+        match error {
+            HttpError::Connect(cause) => Self::unreachable(destination, cause.into()),
+            HttpError::Redirect(cause) => Self::unreachable(destination, cause.into()),
+            HttpError::Broken(cause) => Self::Broken { destination: destination.clone(), cause: Arc::new(cause) },
+            HttpError::Timeout => Self::Timeout(destination.clone()),
+            HttpError::TooLarge(limit) => Self::TooLarge { destination: destination.clone(), limit },
+        }
     }
 
     /// The error of a response that is not what it should be.
     pub fn malformed_response(destination: &ServerName, problem: impl Into<String>) -> Self {
         Self::NotJson { destination: destination.clone(), problem: problem.into() }
-    }
-
-    pub(super) fn broken(destination: &ServerName, cause: hyper::Error) -> Self {
-        Self::Broken { destination: destination.clone(), cause: Arc::new(cause) }
     }
 
     /// The error of an answer other than 2xx.
@@ -184,9 +180,10 @@ impl FederationError {
         match self {
             Self::Unreachable { cause, .. } => !matches!(
                 **cause,
-                ConnectError::Dial(DialError::NoAddress(_) | DialError::Forbidden(_))
-                    | ConnectError::NoService(_)
-                    | ConnectError::Address(_)
+                UnreachableError::Connect(
+                    ConnectError::Dial(DialError::NoAddress(_) | DialError::Forbidden(_)) | ConnectError::Address(_)
+                ) | UnreachableError::NoService(_)
+                    | UnreachableError::Redirect(_)
             ),
             Self::Broken { .. } | Self::Timeout(_) => true,
             Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
@@ -197,17 +194,17 @@ impl FederationError {
     /// Whether the same request may succeed within seconds.
     pub(super) fn is_worth_another_try(&self) -> bool {
         match self {
-            Self::Unreachable { cause, .. } => !matches!(
-                **cause,
-                ConnectError::Dial(DialError::Lookup { .. } | DialError::NoAddress(_) | DialError::Forbidden(_))
-                    | ConnectError::Services { .. }
-                    | ConnectError::NoService(_)
-                    | ConnectError::Address(_)
-            ),
-            Self::Broken { .. } => true,
-            // A timeout is not in here: it has been waited for long enough, a few seconds more make no difference.
-            Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
-            _ => false,
+            Self::Unreachable { cause, .. } => {
+                self.is_worth_a_later_try()
+                    && !matches!(
+                        **cause,
+                        UnreachableError::Connect(ConnectError::Dial(DialError::Lookup { .. }))
+                            | UnreachableError::Services { .. }
+                    )
+            }
+            // It has been waited for long enough, a few seconds more make no difference.
+            Self::Timeout(_) => false,
+            _ => self.is_worth_a_later_try(),
         }
     }
 }

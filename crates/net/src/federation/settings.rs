@@ -9,9 +9,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::Database;
 
-use crate::dial::AddressGuard;
-use crate::dns::Resolve;
-use crate::tls::TlsSettings;
+use crate::http::client::HttpClient;
 
 /// What the federation client takes from the configuration.
 #[derive(Debug, Clone)]
@@ -20,20 +18,12 @@ pub struct FederationSettings {
     pub server_name: ServerName,
     /// The only servers to speak with; all when `None`.
     pub allowed: Option<HashSet<String>>,
-    /// The addresses that are never connected to.
-    pub guard: AddressGuard,
-    /// How certificates are checked.
-    pub tls: TlsSettings,
-    /// The `User-Agent` of requests.
-    pub user_agent: String,
     /// How long an answer is waited for.
     pub timeout: Duration,
     /// How often and when requests are tried again.
     pub retries: Retries,
     /// How long servers that fail are left alone.
     pub backoff: Backoff,
-    /// The most connections open at once, each a file descriptor.
-    pub max_connections: usize,
 }
 
 /// How often and when requests are tried again.
@@ -67,8 +57,8 @@ pub struct FederationParts {
     pub settings: FederationSettings,
     /// The key that requests are signed with.
     pub signing_key: Arc<SigningKey>,
-    /// Who looks names up: [`SystemNames`](crate::dns::SystemNames), but in tests.
-    pub names: Arc<dyn Resolve>,
+    /// Sends the requests.
+    pub http: Arc<HttpClient>,
     /// Where it is kept which servers fail.
     pub db: Database,
     /// The time.

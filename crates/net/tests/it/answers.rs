@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::Response;
+use http::{Method, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use plexus_net::{Call, FederationError, Purpose};
+use plexus_net::{Call, FederationError, Limits, Purpose};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::x_matrix::{Request, XMatrix};
 
-use crate::support::{Body, OURS, Server, World, json, our_key, server, status};
+use crate::support::{A, Body, OURS, Server, World, get, json, our_key, put, server, status};
 
 const SEND: &str = "/_matrix/federation/v1/send/1?a=%2F";
 
@@ -30,11 +30,10 @@ fn stuck() -> Response<Body> {
 #[tokio::test]
 async fn requests_are_signed_for_their_destination() {
     let world = World::new();
-    let at = Server::start(&world.authority, &["a.example"], |_| json("{\"ok\":true}")).await;
-    world.names.host("a.example:5", at.address);
-    let name = server("a.example:5");
+    let at = world.serve(|_| json("{\"ok\":true}")).await;
+    let name = server(A);
     let body = r#"{ "b": [1.50, 100000000000000000001], "a": "é" }"#;
-    let answer = world.client().await.call(&name, Call::put(SEND, body.to_owned())).await.unwrap();
+    let answer = world.client().await.call(&name, put(SEND, body)).await.unwrap();
     assert_eq!(answer, "{\"ok\":true}");
 
     let seen = &at.seen()[0];
@@ -51,11 +50,10 @@ async fn requests_are_signed_for_their_destination() {
 #[tokio::test]
 async fn a_connection_serves_one_request_after_the_other() {
     let world = World::new();
-    let at = Server::start(&world.authority, &["a.example"], |_| json("{}")).await;
-    world.names.host("a.example:5", at.address);
+    let at = world.serve(|_| json("{}")).await;
     let client = world.client().await;
     for _ in 0..5 {
-        client.call(&server("a.example:5"), Call::get("/x")).await.unwrap();
+        client.call(&server(A), get("/x")).await.unwrap();
     }
     assert_eq!(at.connections(), 1);
 }
@@ -63,22 +61,22 @@ async fn a_connection_serves_one_request_after_the_other() {
 #[tokio::test]
 async fn an_error_answer_says_what_it_is() {
     let world = World::new();
-    let at = Server::start(&world.authority, &["a.example"], |seen| match seen.path.as_str() {
-        "/json" => status(403, r#"{"errcode":"M_FORBIDDEN","error":"no","extra":1}"#),
-        _ => status(404, "<html>"),
-    })
-    .await;
-    world.names.host("a.example:5", at.address);
+    let _at = world
+        .serve(|seen| match seen.path.as_str() {
+            "/json" => status(403, r#"{"errcode":"M_FORBIDDEN","error":"no","extra":1}"#),
+            _ => status(404, "<html>"),
+        })
+        .await;
     let client = world.client().await;
-    let error = client.call(&server("a.example:5"), Call::get("/json")).await.unwrap_err();
+    let error = client.call(&server(A), get("/json")).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 403);
     assert_eq!(error.errcode(), Some("M_FORBIDDEN"));
     let FederationError::Status { body, .. } = error else { panic!("{error}") };
     assert!(std::str::from_utf8(&body).unwrap().contains("extra"));
-    let error = client.call(&server("a.example:5"), Call::get("/html")).await.unwrap_err();
+    let error = client.call(&server(A), get("/html")).await.unwrap_err();
     assert_eq!((error.status().unwrap().as_u16(), error.errcode()), (404, None));
     // Neither is a reason to leave the server alone.
-    assert_eq!(client.backing_off_until(&server("a.example:5")), None);
+    assert_eq!(client.backing_off_until(&server(A)), None);
 }
 
 #[tokio::test]
@@ -86,9 +84,9 @@ async fn this_server_and_servers_that_are_not_allowed_are_not_asked() {
     let mut world = World::new();
     world.settings.allowed = Some(["friend.example".to_owned()].into());
     let client = world.client().await;
-    let own = client.call(&server(OURS), Call::get("/")).await;
+    let own = client.call(&server(OURS), get("/")).await;
     assert!(matches!(own, Err(FederationError::OwnServer)));
-    let other = client.call(&server("a.example"), Call::get("/")).await;
+    let other = client.call(&server("a.example"), get("/")).await;
     assert!(matches!(other, Err(FederationError::NotAllowed(_))));
     assert!(client.is_allowed(&server("friend.example")));
 }
@@ -97,8 +95,8 @@ async fn this_server_and_servers_that_are_not_allowed_are_not_asked() {
 async fn what_is_not_a_request_is_refused_before_anything_is_sent() {
     let world = World::new();
     let client = world.client().await;
-    for call in [Call::get("/with space"), Call::put("/x", "[]".to_owned()), Call::put("/x", "{".to_owned())] {
-        let refused = client.call(&server("a.example:5"), call).await;
+    for call in [get("/with space"), put("/x", "[]"), put("/x", "{")] {
+        let refused = client.call(&server(A), call).await;
         assert!(matches!(refused, Err(FederationError::Malformed(_))), "{refused:?}");
     }
 }
@@ -106,20 +104,20 @@ async fn what_is_not_a_request_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn endless_and_stuck_bodies_are_cut_off() {
     let world = World::new();
-    let at = Server::start(&world.authority, &["a.example"], |seen| match seen.path.as_str() {
-        "/endless" => endless(),
-        _ => stuck(),
-    })
-    .await;
-    world.names.host("a.example:5", at.address);
+    let _at = world
+        .serve(|seen| match seen.path.as_str() {
+            "/endless" => endless(),
+            _ => stuck(),
+        })
+        .await;
     let client = world.client().await;
-    let name = server("a.example:5");
-    let endless = client.call(&name, Call::get("/endless").max_answer_bytes(100_000)).await;
+    let name = server(A);
+    let endless = client.call(&name, Call::new(Method::GET, "/endless", 100_000)).await;
     assert!(matches!(endless, Err(FederationError::TooLarge { limit: 100_000, .. })), "{endless:?}");
-    let quick = || Call::get("/stuck").timeout(Duration::from_millis(300));
+    let quick = || get("/stuck").timeout(Duration::from_millis(300));
     let stuck = client.call(&name, quick()).await;
     assert!(matches!(stuck, Err(FederationError::Timeout(_))), "{stuck:?}");
-    let mut streamed = client.stream(&name, Call::get("/endless").max_answer_bytes(20_000)).await.unwrap();
+    let mut streamed = client.stream(&name, Call::new(Method::GET, "/endless", 20_000)).await.unwrap();
     let mut read = 0;
     let end = loop {
         match streamed.chunk().await {
@@ -136,7 +134,7 @@ async fn a_server_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {
     world.settings.timeout = Duration::from_millis(300);
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     world.names.host("a.example:5", silent.local_addr().unwrap());
-    let answer = world.client().await.call(&server("a.example:5"), Call::get("/")).await;
+    let answer = world.client().await.call(&server(A), get("/")).await;
     assert!(matches!(answer, Err(FederationError::Timeout(_))), "{answer:?}");
 }
 
@@ -156,26 +154,26 @@ async fn a_location_is_fetched_with_its_redirects_and_bounds() {
     world.names.host("cdn.example:443", at.address);
     let client = world.client().await;
     let from = server("a.example");
-    let second = Duration::from_secs(60);
-    let mut answer =
-        client.fetch(Purpose::RemoteMedia, &from, "https://cdn.example/first?x", second, 10).await.unwrap();
+    let media =
+        |max_response_bytes| Purpose::RemoteMedia(Limits { timeout: Duration::from_secs(60), max_response_bytes });
+    let mut answer = client.fetch(media(10), &from, "https://cdn.example/first?x").await.unwrap();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "media");
     assert!(answer.chunk().await.unwrap().is_none());
     // Not signed: it is not a server of Matrix.
     assert!(at.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
-    let mut large = client.fetch(Purpose::RemoteMedia, &from, "https://cdn.example/second", second, 4).await.unwrap();
+    let mut large = client.fetch(media(4), &from, "https://cdn.example/second").await.unwrap();
     assert!(matches!(large.chunk().await, Err(FederationError::TooLarge { .. })));
-    let missing = client.fetch(Purpose::RemoteMedia, &from, "https://cdn.example/third", second, 10).await;
+    let missing = client.fetch(media(10), &from, "https://cdn.example/third").await;
     assert_eq!(missing.err().and_then(|error| error.status()).unwrap(), 404);
     for nowhere in ["ftp://cdn.example/", "/x", "https://me@cdn.example/"] {
-        assert!(client.fetch(Purpose::RemoteMedia, &from, nowhere, second, 10).await.is_err(), "{nowhere}");
+        assert!(client.fetch(media(10), &from, nowhere).await.is_err(), "{nowhere}");
     }
 }
 
 #[tokio::test]
 async fn waiting_for_ones_turn_is_not_held_against_the_destination() {
     let mut world = World::new();
-    world.settings.max_connections = 1;
+    world.http.max_connections = 1;
     world.settings.timeout = Duration::from_secs(2);
     let at = Server::start(&world.authority, &["a.example", "b.example"], |seen| match seen.path.as_str() {
         "/endless" => endless(),
@@ -184,10 +182,10 @@ async fn waiting_for_ones_turn_is_not_held_against_the_destination() {
     .await;
     world.names.every_host(at.address);
     let client = world.client().await;
-    let held = client.stream(&server("a.example:5"), Call::get("/endless")).await.unwrap();
+    let held = client.stream(&server(A), get("/endless")).await.unwrap();
     let second = tokio::spawn({
         let client = std::sync::Arc::clone(&client);
-        async move { client.call(&server("b.example:5"), Call::get("/")).await }
+        async move { client.call(&server("b.example:5"), get("/")).await }
     });
     // Longer than the timeout: real time has to pass, since the network's is real.
     assert!(tokio::time::timeout(Duration::from_millis(2500), std::future::pending::<()>()).await.is_err());
@@ -200,10 +198,9 @@ async fn a_server_that_kept_us_waiting_is_not_tried_again_at_once() {
     let mut world = World::new();
     world.settings.timeout = Duration::from_millis(200);
     world.settings.retries.short = 3;
-    let at = Server::start(&world.authority, &["a.example"], |_| stuck()).await;
-    world.names.host("a.example:5", at.address);
+    let at = world.serve(|_| stuck()).await;
     let client = world.client().await;
-    let error = client.call(&server("a.example:5"), Call::get("/")).await.unwrap_err();
+    let error = client.call(&server(A), get("/")).await.unwrap_err();
     assert!(matches!(error, FederationError::Timeout(_)), "{error}");
     assert_eq!(at.count("/"), 1);
 }

@@ -11,12 +11,12 @@ use plexus_store::DbError;
 use plexus_store::repo::destinations;
 use plexus_testkit::databases;
 
-use crate::support::{NOW, Server, World, json, server, status};
+use crate::support::{A, NOW, Server, World, get, json, server, status};
 
 const MINUTES_10: u64 = 600_000;
 
 fn background() -> Call {
-    Call::get("/").patience(Patience::Background)
+    get("/").patience(Patience::Background)
 }
 
 fn until(result: Result<bytes::Bytes, FederationError>) -> u64 {
@@ -70,7 +70,7 @@ async fn names_that_are_nobodys_are_left_alone_and_leave_nothing_behind() {
         for number in 0..1_000 {
             let name = server(&format!("n{number}.example:5"));
             match number % 3 {
-                0 => drop(client.call(&name, Call::get("/")).await.unwrap_err()),
+                0 => drop(client.call(&name, get("/")).await.unwrap_err()),
                 1 => assert!(keys.vouch_for(&name, &HashMap::new(), None).await.unwrap().is_empty()),
                 _ => assert!(keys.keys_of_request(&name, &["ed25519:1"].into(), None).await.unwrap().is_empty()),
             }
@@ -93,20 +93,20 @@ async fn who_waits_is_let_through_and_does_not_make_it_worse() {
     let world = World::new();
     let up = Arc::new(AtomicBool::new(false));
     let up_now = Arc::clone(&up);
-    let at = Server::start(&world.authority, &["a.example"], move |_| match up_now.load(Ordering::SeqCst) {
-        true => json("{}"),
-        false => status(502, "{}"),
-    })
-    .await;
-    world.names.host("a.example:5", at.address);
-    let name = server("a.example:5");
+    let _at = world
+        .serve(move |_| match up_now.load(Ordering::SeqCst) {
+            true => json("{}"),
+            false => status(502, "{}"),
+        })
+        .await;
+    let name = server(A);
     let client = world.client().await;
     client.call(&name, background()).await.unwrap_err();
-    client.call(&name, Call::get("/")).await.unwrap_err();
+    client.call(&name, get("/")).await.unwrap_err();
     assert_eq!(client.backing_off_until(&name), Some(NOW + MINUTES_10));
     up.store(true, Ordering::SeqCst);
     client.call(&name, background()).await.unwrap_err();
-    client.call(&name, Call::get("/")).await.unwrap();
+    client.call(&name, get("/")).await.unwrap();
     client.call(&name, background()).await.unwrap();
 }
 
@@ -130,7 +130,7 @@ async fn a_server_that_talks_to_us_is_not_left_alone_any_longer() {
 async fn who_delivers_is_told_once_when_a_server_is_worth_trying_again() {
     let world = World::new();
     let client = world.client().await;
-    let names = [server("a.example:5"), server("b.example:5")];
+    let names = [server(A), server("b.example:5")];
     client.call(&names[0], background()).await.unwrap_err();
     world.clock.advance(Duration::from_secs(60));
     client.call(&names[1], background()).await.unwrap_err();
@@ -155,11 +155,11 @@ async fn a_request_is_tried_again_as_often_as_its_patience_says() {
     for (patience, tries) in [(Patience::Now, 3), (Patience::Background, 3), (Patience::Persistent, 3)] {
         let name = format!("{}.example:5", format!("{patience:?}").to_lowercase());
         world.names.every_host(at.address);
-        world.settings.tls.verify = false;
+        world.http.tls.verify = false;
         let path = format!("/{patience:?}");
-        world.client().await.call(&server(&name), Call::get(path.as_str()).patience(patience)).await.unwrap_err();
+        world.client().await.call(&server(&name), get(path.as_str()).patience(patience)).await.unwrap_err();
         assert_eq!(at.count(&path), tries);
-        let impatient = Call::get(path.as_str()).timeout(Duration::from_secs(60));
+        let impatient = get(path.as_str()).timeout(Duration::from_secs(60));
         world.client().await.call(&server(&name), impatient).await.unwrap_err();
         assert_eq!(at.count(&path), tries + 1);
     }
@@ -170,11 +170,10 @@ async fn a_delivery_is_tried_again_within_minutes_before_its_destination_is_left
     let mut world = World::new();
     world.settings.retries.long = 3;
     world.settings.retries.long_delay = Duration::from_secs(20);
-    let at = Server::start(&world.authority, &["a.example"], |_| status(503, "{}")).await;
-    world.names.host("a.example:5", at.address);
-    let name = server("a.example:5");
+    let at = world.serve(|_| status(503, "{}")).await;
+    let name = server(A);
     let client = world.client().await;
-    let deliver = async || client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    let deliver = async || client.call(&name, get("/").patience(Patience::Persistent)).await.unwrap_err();
     let due = CameBack { server: name.clone(), is_up: false };
 
     for (tried, seconds) in [(1, 4_u64), (2, 16), (3, 20)] {
@@ -201,11 +200,10 @@ async fn a_delivery_goes_on_although_something_else_that_was_asked_failed() {
     let mut world = World::new();
     world.settings.retries.long = 2;
     world.settings.retries.long_delay = Duration::from_secs(20);
-    let at = Server::start(&world.authority, &["a.example"], |_| status(503, "{}")).await;
-    world.names.host("a.example:5", at.address);
-    let name = server("a.example:5");
+    let _at = world.serve(|_| status(503, "{}")).await;
+    let name = server(A);
     let client = world.client().await;
-    let persistent = || Call::get("/").patience(Patience::Persistent);
+    let persistent = || get("/").patience(Patience::Persistent);
     client.call(&name, persistent()).await.unwrap_err();
     client.call(&name, background()).await.unwrap_err();
     assert!(client.backing_off_until(&name).is_some() && client.is_retried(&name));
@@ -226,30 +224,30 @@ async fn a_server_that_talks_to_us_while_deliveries_to_it_fail_is_tried_at_once_
     let mut world = World::new();
     world.settings.retries.long = 2;
     world.settings.retries.long_delay = Duration::from_secs(20);
-    let name = server("a.example:5");
+    let name = server(A);
     let ours: Arc<OnceLock<Arc<FederationClient>>> = Arc::default();
     let (hears, origin) = (Arc::clone(&ours), name.clone());
-    let at = Server::start(&world.authority, &["a.example"], move |_| {
-        hears.get().unwrap().heard_from(&origin);
-        status(503, "{}")
-    })
-    .await;
-    world.names.host("a.example:5", at.address);
+    let _at = world
+        .serve(move |_| {
+            hears.get().unwrap().heard_from(&origin);
+            status(503, "{}")
+        })
+        .await;
     let client = world.client().await;
     assert!(ours.set(Arc::clone(&client)).is_ok());
-    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    client.call(&name, get("/").patience(Patience::Persistent)).await.unwrap_err();
     assert!(client.will_be_retried(&name) && client.backing_off_until(&name).is_none());
     assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
     assert!(!client.will_be_retried(&name));
 
-    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    client.call(&name, get("/").patience(Patience::Persistent)).await.unwrap_err();
     assert!(client.will_be_retried(&name) && client.backing_off_until(&name).is_none());
     client.heard_from(&name);
     world.clock.advance(Duration::from_secs(12));
     assert_eq!(client.came_back().now_or_never(), None);
     world.clock.advance(Duration::from_secs(12));
     assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: false }));
-    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    client.call(&name, get("/").patience(Patience::Persistent)).await.unwrap_err();
     assert!(!client.is_retried(&name) && client.backing_off_until(&name).is_some());
 }
 
@@ -257,18 +255,18 @@ async fn a_server_that_talks_to_us_while_deliveries_to_it_fail_is_tried_at_once_
 async fn a_delivery_that_waits_to_be_tried_at_once_is_not_forgotten_when_something_else_fails() {
     let mut world = World::new();
     world.settings.retries.long = 2;
-    let name = server("a.example:5");
+    let name = server(A);
     let ours: Arc<OnceLock<Arc<FederationClient>>> = Arc::default();
     let (hears, origin) = (Arc::clone(&ours), name.clone());
-    let at = Server::start(&world.authority, &["a.example"], move |_| {
-        hears.get().unwrap().heard_from(&origin);
-        status(503, "{}")
-    })
-    .await;
-    world.names.host("a.example:5", at.address);
+    let _at = world
+        .serve(move |_| {
+            hears.get().unwrap().heard_from(&origin);
+            status(503, "{}")
+        })
+        .await;
     let client = world.client().await;
     assert!(ours.set(Arc::clone(&client)).is_ok());
-    client.call(&name, Call::get("/").patience(Patience::Persistent)).await.unwrap_err();
+    client.call(&name, get("/").patience(Patience::Persistent)).await.unwrap_err();
     client.call(&name, background()).await.unwrap_err();
     client.heard_from(&name);
     assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));
@@ -281,24 +279,24 @@ async fn an_answer_during_a_delivery_shows_that_the_server_is_up() {
     let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
     let may_go_on = parking_lot::Mutex::new(may_go_on);
-    let at = Server::start(&world.authority, &["a.example"], move |seen| match seen.path.as_str() {
-        "/delivery" => {
-            arrived.send(()).unwrap();
-            tokio::task::block_in_place(|| may_go_on.lock().recv().unwrap());
-            status(503, "{}")
-        }
-        _ => json("{}"),
-    })
-    .await;
-    world.names.host("a.example:5", at.address);
-    let name = server("a.example:5");
+    let _at = world
+        .serve(move |seen| match seen.path.as_str() {
+            "/delivery" => {
+                arrived.send(()).unwrap();
+                tokio::task::block_in_place(|| may_go_on.lock().recv().unwrap());
+                status(503, "{}")
+            }
+            _ => json("{}"),
+        })
+        .await;
+    let name = server(A);
     let client = world.client().await;
     let delivery = tokio::spawn({
         let (client, name) = (Arc::clone(&client), name.clone());
-        async move { client.call(&name, Call::get("/delivery").patience(Patience::Persistent)).await }
+        async move { client.call(&name, get("/delivery").patience(Patience::Persistent)).await }
     });
     has_arrived.recv().await.unwrap();
-    client.call(&name, Call::get("/query")).await.unwrap();
+    client.call(&name, get("/query")).await.unwrap();
     go_on.send(()).unwrap();
     delivery.await.unwrap().unwrap_err();
     assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: true }));

@@ -6,12 +6,12 @@ use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Response};
 use plexus_net::Call;
 
-use crate::support::{Body, Seen, Server, World, json, server, status};
+use crate::support::{Body, Seen, Server, World, get, json, server, status};
 
 const WELL_KNOWN: &str = "/.well-known/matrix/server";
 
 fn version() -> Call {
-    Call::get("/_matrix/federation/v1/version")
+    get("/_matrix/federation/v1/version")
 }
 
 /// Host and SNI of the last request that was not for the .well-known.

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use plexus_net::Call;
 use tokio::task::JoinSet;
 
-use crate::support::{Server, World, json, server};
+use crate::support::{A, Server, World, get, json, server};
 
 #[tokio::test]
 async fn connections_to_five_thousand_servers_stay_within_their_bound() {
     let mut world = World::new();
-    world.settings.max_connections = 40;
+    world.http.max_connections = 40;
     let at = Server::start(&world.authority, &["*.many.example"], |_| json("{}")).await;
     world.names.every_host(at.address);
     let client = world.client().await;
@@ -18,7 +17,7 @@ async fn connections_to_five_thousand_servers_stay_within_their_bound() {
     for number in 0..5_000 {
         let client = Arc::clone(&client);
         let name = server(&format!("s{number}.many.example:5"));
-        calls.spawn(async move { client.call(&name, Call::get("/")).await.map(drop) });
+        calls.spawn(async move { client.call(&name, get("/")).await.map(drop) });
     }
     let mut answered = 0;
     while let Some(result) = calls.join_next().await {
@@ -33,13 +32,12 @@ async fn connections_to_five_thousand_servers_stay_within_their_bound() {
 #[tokio::test]
 async fn requests_to_one_server_share_few_connections() {
     let world = World::new();
-    let at = Server::start(&world.authority, &["a.example"], |_| json("{}")).await;
-    world.names.host("a.example:5", at.address);
+    let at = world.serve(|_| json("{}")).await;
     let client = world.client().await;
     let mut calls = JoinSet::new();
     for _ in 0..200 {
         let client = Arc::clone(&client);
-        calls.spawn(async move { client.call(&server("a.example:5"), Call::get("/")).await.map(drop) });
+        calls.spawn(async move { client.call(&server(A), get("/")).await.map(drop) });
     }
     while let Some(result) = calls.join_next().await {
         result.unwrap().unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -18,8 +18,8 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use plexus_base::{Background, Clock, Random};
 use plexus_net::dns::{Lookup, Resolve, Service};
-use plexus_net::federation::{Backoff, FederationParts, FederationSettings, FederationSetupError, Retries};
-use plexus_net::{AddressGuard, FederationClient, TlsSettings};
+use plexus_net::federation::{Backoff, FederationParts, FederationSettings, Retries};
+use plexus_net::{AddressGuard, Call, FederationClient, HttpClient, HttpSettings, TlsSettings, TlsSetupError};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::server_keys::{self, StoredServerKey};
@@ -32,6 +32,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub const OURS: &str = "us.example";
+/// A server that needs no .well-known to be found.
+pub const A: &str = "a.example:5";
 pub const NOW: u64 = 1_800_000_000_000;
 
 pub type Body = BoxBody<Bytes, std::io::Error>;
@@ -49,6 +51,15 @@ pub fn status(code: u16, text: &str) -> Response<Body> {
     let mut response = json(text.to_owned());
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
     response
+}
+
+/// A request for somebody who waits.
+pub fn get(path: impl Into<String>) -> Call {
+    Call::new(Method::GET, path, 100_000_000)
+}
+
+pub fn put(path: &str, body: &str) -> Call {
+    Call::new(Method::PUT, path, 100_000_000).body(body.to_owned())
 }
 
 pub fn our_key() -> Arc<SigningKey> {
@@ -238,6 +249,7 @@ pub struct World {
     pub clock: Clock,
     pub place: TestDatabase,
     pub settings: FederationSettings,
+    pub http: HttpSettings,
 }
 
 impl World {
@@ -250,6 +262,15 @@ impl World {
         let settings = FederationSettings {
             server_name: server(OURS),
             allowed: None,
+            timeout: Duration::from_secs(60),
+            retries: Retries { short: 0, short_delay: Duration::ZERO, long: 0, long_delay: Duration::ZERO },
+            backoff: Backoff {
+                shortest: Duration::from_secs(600),
+                multiplier: 2,
+                longest: Duration::from_secs(7 * 86_400),
+            },
+        };
+        let http = HttpSettings {
             guard: AddressGuard::default(),
             tls: TlsSettings {
                 verify: true,
@@ -258,16 +279,9 @@ impl World {
                 authorities: vec![authority.file.path().to_owned()],
             },
             user_agent: "Plexus/test".to_owned(),
-            timeout: Duration::from_secs(60),
-            retries: Retries { short: 0, short_delay: Duration::ZERO, long: 0, long_delay: Duration::ZERO },
-            backoff: Backoff {
-                shortest: Duration::from_secs(600),
-                multiplier: 2,
-                longest: Duration::from_secs(7 * 86_400),
-            },
             max_connections: 20,
         };
-        Self { authority, names: Arc::default(), clock: Clock::manual(NOW), place, settings }
+        Self { authority, names: Arc::default(), clock: Clock::manual(NOW), place, settings, http }
     }
 
     pub fn db(&self) -> Database {
@@ -290,20 +304,27 @@ impl World {
         written.unwrap();
     }
 
-    pub async fn client(&self) -> Arc<FederationClient> {
-        Arc::new(start(self, self.settings.clone()).await.unwrap())
+    /// A server that is reached as [`A`].
+    pub async fn serve(&self, answer: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static) -> Server {
+        let at = Server::start(&self.authority, &["a.example"], answer).await;
+        self.names.host(A, at.address);
+        at
     }
-}
 
-pub async fn start(world: &World, settings: FederationSettings) -> Result<FederationClient, FederationSetupError> {
-    let parts = FederationParts {
-        settings,
-        signing_key: our_key(),
-        names: Arc::clone(&world.names) as Arc<dyn Resolve>,
-        db: world.db(),
-        clock: world.clock.clone(),
-        random: Random::seeded(5),
-        background: Background::default(),
-    };
-    FederationClient::start(parts).await
+    pub async fn client(&self) -> Arc<FederationClient> {
+        let parts = FederationParts {
+            settings: self.settings.clone(),
+            signing_key: our_key(),
+            http: Arc::new(self.http_client().unwrap()),
+            db: self.db(),
+            clock: self.clock.clone(),
+            random: Random::seeded(5),
+            background: Background::default(),
+        };
+        Arc::new(FederationClient::start(parts).await.unwrap())
+    }
+
+    pub fn http_client(&self) -> Result<HttpClient, TlsSetupError> {
+        HttpClient::new(&self.http, Arc::clone(&self.names) as Arc<dyn Resolve>, self.clock.clone())
+    }
 }

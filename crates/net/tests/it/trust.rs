@@ -1,13 +1,11 @@
 //! Whom connections are made to: addresses and certificates.
 
-use std::time::Duration;
-
 use http::HeaderValue;
 use http::header::LOCATION;
 use plexus_base::config::IpRange;
-use plexus_net::{AddressGuard, Call, FederationError, Purpose};
+use plexus_net::{AddressGuard, FederationError, Purpose};
 
-use crate::support::{Authority, Server, World, json, server, status};
+use crate::support::{A, Authority, Server, World, get, json, server, status};
 
 const FORBIDDEN: &str = "ip_range_blacklist";
 
@@ -18,7 +16,7 @@ fn ranges(ranges: &[&str]) -> Vec<IpRange> {
 #[tokio::test]
 async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
     let mut world = World::new();
-    world.settings.guard = AddressGuard { blocked: ranges(&["127.0.0.0/8"]), exceptions: Vec::new() };
+    world.http.guard = AddressGuard { blocked: ranges(&["127.0.0.0/8"]), exceptions: Vec::new() };
     let at = Server::start(&world.authority, &["a.example", "127.0.0.1"], |_| json("{}")).await;
     world.names.every_host(at.address);
     let client = world.client().await;
@@ -26,20 +24,17 @@ async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
     let names =
         [format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}"), "a.example:5".into(), "a.example".into()];
     for name in names {
-        let error = client.call(&server(&name), Call::get("/")).await.unwrap_err();
+        let error = client.call(&server(&name), get("/")).await.unwrap_err();
         assert!(error.to_string().contains(FORBIDDEN), "{name}: {error}");
     }
     let location = format!("http://127.0.0.1:{port}/");
-    let error = client
-        .fetch(Purpose::RemoteMedia, &server("a.example"), &location, std::time::Duration::from_secs(60), 1)
-        .await
-        .err();
+    let error = client.fetch(Purpose::IdentityServer, &server("a.example"), &location).await.err();
     assert!(error.unwrap().to_string().contains(FORBIDDEN));
     // Not even the .well-known was asked for.
     assert_eq!(at.connections(), 0);
 
-    world.settings.guard.exceptions = ranges(&["127.0.0.1"]);
-    world.client().await.call(&server("a.example:5"), Call::get("/")).await.unwrap();
+    world.http.guard.exceptions = ranges(&["127.0.0.1"]);
+    world.client().await.call(&server(A), get("/")).await.unwrap();
 }
 
 /// Addresses that lead to 10.0.0.1, in every notation and through every translator and tunnel there is.
@@ -66,11 +61,11 @@ fn guard() -> AddressGuard {
 async fn a_forbidden_address_stays_forbidden_in_its_ipv6_forms() {
     for form in FORMS_OF_10_0_0_1 {
         let mut world = World::new();
-        world.settings.guard = guard();
+        world.http.guard = guard();
         world.names.host("a.example:5", format!("[{form}]:5").parse().unwrap());
         let client = world.client().await;
         for name in [format!("[{form}]:5"), "a.example:5".to_owned()] {
-            let error = client.call(&server(&name), Call::get("/")).await.unwrap_err();
+            let error = client.call(&server(&name), get("/")).await.unwrap_err();
             assert!(error.to_string().contains(FORBIDDEN), "{form} as {name}: {error}");
         }
     }
@@ -80,7 +75,7 @@ async fn a_forbidden_address_stays_forbidden_in_its_ipv6_forms() {
 async fn neither_a_well_known_nor_a_redirect_leads_to_a_forbidden_address() {
     for form in FORMS_OF_10_0_0_1 {
         let mut world = World::new();
-        world.settings.guard = guard();
+        world.http.guard = guard();
         let delegation = format!(r#"{{"m.server":"[{form}]:5"}}"#);
         let location = HeaderValue::from_str(&format!("https://[{form}]:5/")).unwrap();
         let at = Server::start(&world.authority, &["a.example"], move |seen| {
@@ -95,10 +90,9 @@ async fn neither_a_well_known_nor_a_redirect_leads_to_a_forbidden_address() {
         world.names.host("a.example:443", at.address);
         let client = world.client().await;
 
-        let error = client.call(&server("a.example"), Call::get("/")).await.unwrap_err();
+        let error = client.call(&server("a.example"), get("/")).await.unwrap_err();
         assert!(error.to_string().contains(FORBIDDEN), "{form}: {error}");
-        let patience = Duration::from_secs(60);
-        let fetched = client.fetch(Purpose::RemoteMedia, &server("a.example"), "https://a.example/", patience, 1).await;
+        let fetched = client.fetch(Purpose::IdentityServer, &server("a.example"), "https://a.example/").await;
         let error = fetched.err().unwrap().to_string();
         assert!(error.contains(FORBIDDEN), "{form}: {error}");
         assert_eq!(at.paths(), ["/.well-known/matrix/server", "/"], "{form}");
@@ -115,28 +109,27 @@ async fn certificates_must_be_of_a_trusted_authority_and_for_the_name() {
     world.names.host("b.example:5", misnamed.address);
     let client = world.client().await;
     for name in ["a.example:5", "b.example:5"] {
-        let refused = client.call(&server(name), Call::get("/")).await;
+        let refused = client.call(&server(name), get("/")).await;
         assert!(matches!(refused, Err(FederationError::Unreachable { .. })), "{refused:?}");
     }
     assert!(stranger.seen().is_empty() && misnamed.seen().is_empty());
 
     // Servers are left alone once they have failed; a user's request goes there all the same.
-    world.settings.tls.unverified_hosts = vec!["a.exam*".to_owned()];
+    world.http.tls.unverified_hosts = vec!["a.exam*".to_owned()];
     let client = world.client().await;
-    client.call(&server("a.example:5"), Call::get("/")).await.unwrap();
-    client.call(&server("b.example:5"), Call::get("/")).await.unwrap_err();
-    world.settings.tls.verify = false;
-    world.client().await.call(&server("b.example:5"), Call::get("/")).await.unwrap();
+    client.call(&server(A), get("/")).await.unwrap();
+    client.call(&server("b.example:5"), get("/")).await.unwrap_err();
+    world.http.tls.verify = false;
+    world.client().await.call(&server("b.example:5"), get("/")).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_file_of_authorities_that_is_none_is_told_at_the_start() {
+#[test]
+fn a_file_of_authorities_that_is_none_is_told_at_the_start() {
     let mut world = World::new();
     let empty = tempfile::NamedTempFile::new().unwrap();
     for path in [empty.path().to_owned(), "/does/not/exist.pem".into()] {
-        world.settings.tls.authorities = vec![path.clone()];
-        let settings = world.settings.clone();
-        let error = crate::support::start(&world, settings).await.err().unwrap().to_string();
+        world.http.tls.authorities = vec![path.clone()];
+        let error = world.http_client().err().unwrap().to_string();
         assert!(error.contains("federation_custom_ca_list") && error.contains(path.to_str().unwrap()), "{error}");
     }
 }

@@ -23,10 +23,6 @@ use super::{
 };
 use crate::model::direction::Direction;
 
-/// How long an identity server may take to say whether a key is valid.
-const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_IDENTITY_BYTES: usize = 64 * 1024;
-
 /// [`Peers`] by the server-server API.
 pub struct FederationPeers {
     client: Arc<FederationClient>,
@@ -202,8 +198,7 @@ impl Peers for FederationPeers {
         Box::pin(async move {
             let separator = if key_validity_url.contains('?') { '&' } else { '?' };
             let url = format!("{key_validity_url}{separator}public_key={}", percent_encode(public_key));
-            let purpose = Purpose::IdentityServer;
-            let answer = self.client.fetch(purpose, named_by, &url, IDENTITY_TIMEOUT, MAX_IDENTITY_BYTES).await?;
+            let answer = self.client.fetch(Purpose::IdentityServer, named_by, &url).await?;
             let answer: Result<Validity, _> = serde_json::from_slice(answer.whole().await?.as_ref());
             Ok(answer.is_ok_and(|answer| answer.valid))
         })

@@ -4,7 +4,7 @@ mod reader;
 
 use std::time::Duration;
 
-use plexus_net::federation::StreamedAnswer;
+use plexus_net::federation::StreamedResponse;
 use plexus_protocol::id::ServerName;
 
 use super::{Asked, PeerError, StatePart, StateParts};
@@ -17,18 +17,18 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 /// A `send_join` or `state` response that is still arriving.
 pub(super) struct RemoteState {
     from: ServerName,
-    response: StreamedAnswer,
+    response: StreamedResponse,
     /// `None` once the response has ended.
     reader: Option<StateReader>,
 }
 
 impl RemoteState {
-    pub fn new(from: ServerName, response: StreamedAnswer) -> Self {
+    pub fn new(from: ServerName, response: StreamedResponse) -> Self {
         Self { from, response, reader: Some(StateReader::new()) }
     }
 
     /// A response to version 1 of `send_join`.
-    pub fn with_status(from: ServerName, response: StreamedAnswer) -> Self {
+    pub fn with_status(from: ServerName, response: StreamedResponse) -> Self {
         Self { from, response, reader: Some(StateReader::with_status()) }
     }
 

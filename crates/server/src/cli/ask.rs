@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use plexus_net::{Answer, NetError, Purpose};
+use plexus_net::HttpError;
+use plexus_net::http::{WholeResponse, send_operator_command};
 use serde_json::Value;
 
 /// Why a server's answer is none that a command can use.
@@ -13,7 +14,7 @@ pub enum AskError {
     Address(String),
     /// It cannot be reached.
     #[error(transparent)]
-    Unreachable(#[from] NetError),
+    Unreachable(#[from] HttpError),
     /// It answered with an error.
     #[error("{url} answered {status}: {text}")]
     Refused {
@@ -32,19 +33,24 @@ pub enum AskError {
 /// Sends a request with a JSON body, if any.
 ///
 /// # Errors
-/// When there is no answer; an HTTP error status is an [`Answer`].
-pub async fn ask(method: Method, url: &str, token: Option<&str>, body: Option<&Value>) -> Result<Answer, AskError> {
+/// When there is no answer; an HTTP error status is an [`WholeResponse`].
+pub async fn ask(
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> Result<WholeResponse, AskError> {
     let mut request = Request::builder().method(method).uri(url).header("Content-Type", "application/json");
     if let Some(token) = token {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
     let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
     let request = request.body(body).map_err(|_| AskError::Address(url.to_owned()))?;
-    Ok(plexus_net::send(Purpose::OperatorCommand, request).await?)
+    Ok(send_operator_command(request).await?)
 }
 
 /// The body as JSON; null when it is not JSON.
-pub fn parsed(answer: &Answer) -> Value {
+pub fn parsed(answer: &WholeResponse) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
@@ -52,7 +58,7 @@ pub fn parsed(answer: &Answer) -> Value {
 ///
 /// # Errors
 /// When the answer is another, with what the server said.
-pub fn field(url: &str, answer: &Answer, name: &str) -> Result<String, AskError> {
+pub fn field(url: &str, answer: &WholeResponse, name: &str) -> Result<String, AskError> {
     let body = successful(url, answer)?;
     body[name].as_str().map(ToOwned::to_owned).ok_or_else(|| AskError::NotMatrix(url.to_owned()))
 }
@@ -61,7 +67,7 @@ pub fn field(url: &str, answer: &Answer, name: &str) -> Result<String, AskError>
 ///
 /// # Errors
 /// When the answer is another, with what the server said.
-pub fn successful(url: &str, answer: &Answer) -> Result<Value, AskError> {
+pub fn successful(url: &str, answer: &WholeResponse) -> Result<Value, AskError> {
     let body = parsed(answer);
     if answer.status.is_success() {
         return Ok(body);

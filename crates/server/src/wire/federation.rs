@@ -11,7 +11,7 @@ use plexus_base::config::Config;
 use plexus_http::{FoundKeys, OtherServers};
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{FederationParts, KeyRingParts};
-use plexus_net::{FederationClient, KeyRing, TooManySearches};
+use plexus_net::{FederationClient, HttpClient, KeyRing, TooManySearches};
 use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 
@@ -25,15 +25,18 @@ pub(super) struct Outgoing {
     pub(super) client: Arc<FederationClient>,
     /// Finds their keys.
     pub(super) key_ring: Arc<KeyRing>,
+    http: Arc<HttpClient>,
 }
 
 impl Outgoing {
     pub(super) async fn build(foundation: &Foundation) -> Result<Self, StartError> {
         let Foundation { config, clock, random, database, server_name, signing_key, background, .. } = foundation;
+        let names = Arc::new(SystemNames::default());
+        let http = Arc::new(HttpClient::new(&settings::http(config), names, clock.clone())?);
         let parts = FederationParts {
             settings: settings::federation(config, server_name.clone()),
             signing_key: Arc::clone(signing_key),
-            names: Arc::new(SystemNames::default()),
+            http: Arc::clone(&http),
             db: database.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -49,11 +52,11 @@ impl Outgoing {
             db: database.clone(),
             clock: clock.clone(),
         });
-        Ok(Self { client, key_ring: Arc::new(key_ring) })
+        Ok(Self { client, key_ring: Arc::new(key_ring), http })
     }
 
     pub(super) fn start_background(&self, background: &Background) {
-        background.spawn_abortable("housekeeping of other servers", Arc::clone(&self.client).run_housekeeping());
+        background.spawn_abortable("housekeeping of connections", Arc::clone(&self.http).run_housekeeping());
     }
 }
 

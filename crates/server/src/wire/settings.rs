@@ -11,7 +11,7 @@ use plexus_base::config::{
 };
 use plexus_media::{DownloadSettings, Downloads, MediaSettings, MediaStore, Method, ThumbnailSize, UploadLimit};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
-use plexus_net::{AddressGuard, FederationClient, TlsSettings};
+use plexus_net::{AddressGuard, FederationClient, HttpSettings, TlsSettings};
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{IdError, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
@@ -152,17 +152,9 @@ pub fn downloads(
 pub fn federation(config: &Config, server_name: ServerName) -> FederationSettings {
     let options = &config.federation;
     let patience = &options.federation;
-    let suffix = config.server.user_agent_suffix.as_ref();
     FederationSettings {
         server_name,
         allowed: options.federation_domain_whitelist.as_ref().map(|names| names.iter().cloned().collect()),
-        guard: federation_guard(config),
-        tls: federation_tls(config),
-        user_agent: format!(
-            "Plexus/{}{}",
-            env!("CARGO_PKG_VERSION"),
-            suffix.map(|suffix| format!(" {suffix}")).unwrap_or_default()
-        ),
         timeout: patience.client_timeout,
         retries: Retries {
             short: patience.max_short_retries,
@@ -175,6 +167,20 @@ pub fn federation(config: &Config, server_name: ServerName) -> FederationSetting
             multiplier: patience.destination_retry_multiplier,
             longest: patience.destination_max_retry_interval,
         },
+    }
+}
+
+/// What outgoing HTTP requests may do.
+pub fn http(config: &Config) -> HttpSettings {
+    let suffix = config.server.user_agent_suffix.as_ref();
+    HttpSettings {
+        guard: federation_guard(config),
+        tls: federation_tls(config),
+        user_agent: format!(
+            "Plexus/{}{}",
+            env!("CARGO_PKG_VERSION"),
+            suffix.map(|suffix| format!(" {suffix}")).unwrap_or_default()
+        ),
         max_connections: federation_connections(),
     }
 }

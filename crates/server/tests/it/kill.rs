@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::{Method, Request};
 use plexus_base::Random;
-use plexus_net::Purpose;
+use plexus_net::http::send_operator_command;
 use plexus_store::maintenance::check;
 use plexus_testkit::{TestPlace, places};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ struct Victim {
 }
 
 /// The answer to a request; `Err`: the server was killed before it came.
-type Told = Result<Value, plexus_net::NetError>;
+type Told = Result<Value, plexus_net::HttpError>;
 
 impl Victim {
     fn new(place: TestPlace) -> Self {
@@ -64,7 +64,7 @@ async fn call(method: Method, url: String, token: &str, body: Value) -> Told {
         .header("Content-Type", "application/json")
         .body(Bytes::from(body.to_string()))
         .unwrap();
-    let answer = plexus_net::send(Purpose::OperatorCommand, request).await?;
+    let answer = send_operator_command(request).await?;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status.as_u16(), 200, "{url}: {text}");
     Ok(serde_json::from_slice(&answer.body).unwrap())
@@ -172,7 +172,7 @@ impl Conversation {
     }
 
     /// Claims a one-time key of the first user's; `None` when there are none left.
-    async fn claim(&self, claimer: usize) -> Result<Option<String>, plexus_net::NetError> {
+    async fn claim(&self, claimer: usize) -> Result<Option<String>, plexus_net::HttpError> {
         let owner = &self.users[0];
         let body = json!({ "one_time_keys": { &owner.id: { &owner.device: "signed_curve25519" } } });
         let url = format!("{}/keys/claim", self.url);

@@ -239,7 +239,7 @@ async fn a_waiting_sync_is_answered_before_the_end() {
     let url = format!("{}/_matrix/client/v3/sync?since={since}&timeout=30000&set_presence=online", server.url());
     let request = http::Request::get(url).header("Authorization", format!("Bearer {}", alice.token));
     let request = request.body(bytes::Bytes::new()).unwrap();
-    let sync = tokio::spawn(plexus_net::send(plexus_net::Purpose::OperatorCommand, request));
+    let sync = tokio::spawn(plexus_net::http::send_operator_command(request));
     // Who syncs is online: the sync has begun.
     while server.get(&status, &alice.token).await.ok()["presence"] != "online" {
         tokio::task::yield_now().await;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use http::{Method, Request};
-use plexus_net::Purpose;
+use plexus_net::http::send_operator_command;
 use plexus_testkit::{TestPlace, TestServer};
 
 use crate::binary::temporary_folder;
@@ -67,7 +67,7 @@ async fn tls_makes_a_certificate_of_its_own() {
     let server = with_listener(tls).await;
     let url = format!("{}/_matrix/client/versions", server.url().replace("http://", "https://"));
     let request = Request::get(url).body(Default::default()).unwrap();
-    let answer = plexus_net::send(Purpose::OperatorCommand, request).await.unwrap();
+    let answer = send_operator_command(request).await.unwrap();
     assert_eq!(answer.status, 200);
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{Method, Request};
-use plexus_net::Purpose;
+use plexus_net::http::send_operator_command;
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ async fn ask(installation: &Installation, method: Method, path: &str, body: Valu
     let url = format!("http://127.0.0.1:{}{path}", installation.port);
     let request = Request::builder().method(method).uri(url).header(header[0], header[1]);
     let request = request.body(body.to_string().into()).unwrap();
-    plexus_net::send(Purpose::OperatorCommand, request).await.unwrap().status.as_u16()
+    send_operator_command(request).await.unwrap().status.as_u16()
 }
 
 async fn get(installation: &Installation, path: &str) -> u16 {

@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use plexus_base::tls::CertificateVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -63,7 +62,7 @@ pub(super) struct Tls(Arc<ClientConfig>);
 impl Tls {
     pub(super) fn new(options: &SslOptions) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = Verifier::new(options, &provider)?;
+        let verifier = verifier(options, Arc::clone(&provider))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -87,75 +86,20 @@ fn file_error(path: &Path, error: rustls::pki_types::pem::Error) -> TlsError {
     TlsError::File { path: path.display().to_string(), error }
 }
 
-/// Checks as much of the server's certificate as `sslmode` says.
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    /// `None`: any certificate will do.
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    check_host: bool,
-}
-
-impl Verifier {
-    fn new(options: &SslOptions, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
-        let must_verify = matches!(options.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-        let chain = match &options.root {
-            None if must_verify => return Err(TlsError::NoRoot),
-            Some(root) if must_verify || options.mode == SslMode::Require => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(root)? {
-                    roots.add(certificate)?;
-                }
-                let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-                Some(builder.build()?)
+/// What checks the server's certificate as `sslmode` says.
+fn verifier(options: &SslOptions, provider: Arc<CryptoProvider>) -> Result<CertificateVerifier, TlsError> {
+    let must_verify = matches!(options.mode, SslMode::VerifyCa | SslMode::VerifyFull);
+    match &options.root {
+        None if must_verify => Err(TlsError::NoRoot),
+        Some(root) if must_verify || options.mode == SslMode::Require => {
+            let mut authorities = RootCertStore::empty();
+            for certificate in certificates(root)? {
+                authorities.add(certificate)?;
             }
-            _ => None,
-        };
-        Ok(Self { provider: Arc::clone(provider), chain, check_host: options.mode == SslMode::VerifyFull })
-    }
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(chain) = &self.chain else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        // The name is checked last: who fails only there has a good chain.
-        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.check_host => Ok(ServerCertVerified::assertion()),
-            other => other,
+            let check_host = options.mode == SslMode::VerifyFull;
+            Ok(CertificateVerifier::with_authorities(provider, authorities, check_host)?)
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        _ => Ok(CertificateVerifier::accepting_any(provider)),
     }
 }
 

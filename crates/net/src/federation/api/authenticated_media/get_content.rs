@@ -2,11 +2,11 @@
 
 use plexus_protocol::id::ServerName;
 
-use crate::federation::answer::StreamedAnswer;
 use crate::federation::api::endpoint::Endpoint;
 use crate::federation::api::media::Bounds;
 use crate::federation::client::FederationClient;
 use crate::federation::error::FederationError;
+use crate::federation::response::StreamedResponse;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint::get("/_matrix/federation/v1/media/download/{mediaId}");
@@ -19,7 +19,7 @@ pub async fn call(
     server: &ServerName,
     media_id: &str,
     bounds: Bounds,
-) -> Result<StreamedAnswer, FederationError> {
+) -> Result<StreamedResponse, FederationError> {
     let call = ENDPOINT.call(&[media_id], bounds.max_response_bytes);
     client
         .stream(

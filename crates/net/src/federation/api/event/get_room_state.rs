@@ -2,11 +2,11 @@
 
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 
-use crate::federation::answer::StreamedAnswer;
 use crate::federation::api::endpoint::Endpoint;
 use crate::federation::api::{MAX_STATE_BYTES, STATE_TIMEOUT};
 use crate::federation::client::FederationClient;
 use crate::federation::error::FederationError;
+use crate::federation::response::StreamedResponse;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint::get("/_matrix/federation/v1/state/{roomId}");
@@ -20,7 +20,7 @@ pub async fn call(
     server: &ServerName,
     room: &RoomId,
     event: &EventId,
-) -> Result<StreamedAnswer, FederationError> {
+) -> Result<StreamedResponse, FederationError> {
     let call = ENDPOINT.call(&[room.as_str()], MAX_STATE_BYTES).query("event_id", event.as_str());
     client.stream(server, call.timeout(STATE_TIMEOUT)).await
 }

@@ -4,10 +4,10 @@
 use plexus_protocol::id::ServerName;
 
 use super::Bounds;
-use crate::federation::answer::StreamedAnswer;
 use crate::federation::api::endpoint::Endpoint;
 use crate::federation::client::FederationClient;
 use crate::federation::error::FederationError;
+use crate::federation::response::StreamedResponse;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint::get("/_matrix/media/v3/download/{serverName}/{mediaId}");
@@ -21,7 +21,7 @@ pub async fn call(
     server: &ServerName,
     media_id: &str,
     bounds: Bounds,
-) -> Result<StreamedAnswer, FederationError> {
+) -> Result<StreamedResponse, FederationError> {
     let call = ENDPOINT.call(&[server.as_str(), media_id], bounds.max_response_bytes).query("allow_remote", "false");
     let call = call.query("timeout_ms", &bounds.upload_timeout.as_millis().to_string());
     client.stream(server, call.timeout(bounds.timeout())).await

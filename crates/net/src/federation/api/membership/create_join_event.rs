@@ -6,16 +6,16 @@ pub mod v2;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
 
-use crate::federation::answer::StreamedAnswer;
 use crate::federation::client::FederationClient;
 use crate::federation::error::FederationError;
+use crate::federation::response::StreamedResponse;
 
 /// The response to a join, whose body is the room's state.
 pub enum Response {
     /// In an array after a status.
-    V1(StreamedAnswer),
+    V1(StreamedResponse),
     /// An object.
-    V2(StreamedAnswer),
+    V2(StreamedResponse),
 }
 
 /// Sends a join by the newest version of the endpoint that `server` knows.

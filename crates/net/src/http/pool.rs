@@ -1,4 +1,4 @@
-//! Open connections: a bound on how many there are, and those that wait for another request.
+//! Open connections: a bound on how many there are, and those that are kept for another request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,24 +11,26 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use plexus_base::Clock;
-use plexus_protocol::id::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a connection waits for another request.
-const IDLE_TIME: Duration = Duration::from_secs(60);
-/// The most connections to one server that wait.
-const IDLE_PER_SERVER: usize = 4;
+/// How long a connection is kept for another request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most idle connections to one server.
+const MAX_IDLE_PER_SERVER: usize = 4;
+/// The most headers of a response.
+const MAX_HEADERS: usize = 256;
 
 /// An open connection.
-pub(super) type Sender = SendRequest<Full<Bytes>>;
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
 /// The right to have one more connection open.
-pub(super) type Slot = Option<OwnedSemaphorePermit>;
+pub(crate) type Slot = Option<OwnedSemaphorePermit>;
 
-/// Counts connections and keeps the idle ones.
-pub(super) struct Pool {
+/// Counts connections and keeps the idle ones, under the names of their servers.
+pub(crate) struct Pool {
     slots: Arc<Semaphore>,
+    /// How many wait for a slot.
     waiting: AtomicUsize,
     idle: Mutex<Idle>,
     clock: Clock,
@@ -38,20 +40,34 @@ pub(super) struct Pool {
 struct Idle {
     /// In the order in which they became idle.
     connections: BTreeMap<u64, IdleConnection>,
-    by_server: HashMap<ServerName, Vec<u64>>,
+    by_server: HashMap<String, Vec<u64>>,
     next: u64,
 }
 
 struct IdleConnection {
-    server: ServerName,
+    server: String,
     sender: Sender,
     /// On the clock's monotonic time.
     since: Duration,
 }
 
+/// A connection in use: closed when dropped, kept for the next request when given back.
+pub(crate) struct Lease {
+    pub(super) sender: Sender,
+    server: String,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    /// To be called when the last response has been read to its end.
+    pub(super) fn give_back(self) {
+        self.pool.put(self.server, self.sender);
+    }
+}
+
 impl Pool {
     pub(super) fn new(max_connections: usize, clock: Clock) -> Self {
-        let slots = Arc::new(Semaphore::new(max_connections.max(1)));
+        let slots = Arc::new(Semaphore::new(max_connections));
         Self { slots, waiting: AtomicUsize::new(0), idle: Mutex::default(), clock }
     }
 
@@ -66,18 +82,23 @@ impl Pool {
         Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
-    /// An idle connection to `server`, the one used last.
-    pub(super) async fn take(&self, server: &ServerName) -> Option<Sender> {
+    /// Takes an idle connection to `server`, the one used last.
+    pub(super) async fn take(self: &Arc<Self>, server: &str) -> Option<Lease> {
         loop {
             let mut sender = self.idle.lock().take(server)?;
             if sender.ready().await.is_ok() {
-                return Some(sender);
+                return Some(self.lease(server, sender));
             }
         }
     }
 
-    /// Keeps a connection whose last answer has been read to the end, unless somebody waits to open one.
-    pub(super) fn put(&self, server: ServerName, sender: Sender) {
+    /// A connection that is new.
+    pub(super) fn lease(self: &Arc<Self>, server: &str, sender: Sender) -> Lease {
+        Lease { sender, server: server.to_owned(), pool: Arc::clone(self) }
+    }
+
+    /// Keeps a connection, unless somebody waits to open one.
+    fn put(&self, server: String, sender: Sender) {
         if self.waiting.load(Ordering::Relaxed) == 0 && !sender.is_closed() {
             let since = self.clock.monotonic();
             self.idle.lock().put(server, sender, since);
@@ -88,30 +109,30 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long, for ever.
+    /// Closes connections that have been idle for too long, for ever.
     pub(super) async fn run_housekeeping(&self) {
         loop {
-            self.clock.sleep(IDLE_TIME / 2).await;
+            self.clock.sleep(IDLE_TIMEOUT / 2).await;
             let now = self.clock.monotonic();
-            self.idle.lock().remove_older_than(now.saturating_sub(IDLE_TIME));
+            self.idle.lock().remove_older_than(now.saturating_sub(IDLE_TIMEOUT));
         }
     }
 }
 
 impl Idle {
-    fn put(&mut self, server: ServerName, sender: Sender, since: Duration) {
+    fn put(&mut self, server: String, sender: Sender, since: Duration) {
         let serial = self.next;
         self.next += 1;
         let of_server = self.by_server.entry(server.clone()).or_default();
         of_server.push(serial);
-        let surplus = (of_server.len() > IDLE_PER_SERVER).then(|| of_server.remove(0));
+        let surplus = (of_server.len() > MAX_IDLE_PER_SERVER).then(|| of_server.remove(0));
         self.connections.insert(serial, IdleConnection { server, sender, since });
         if let Some(surplus) = surplus {
             self.connections.remove(&surplus);
         }
     }
 
-    fn take(&mut self, server: &ServerName) -> Option<Sender> {
+    fn take(&mut self, server: &str) -> Option<Sender> {
         let of_server = self.by_server.get_mut(server)?;
         let serial = of_server.pop();
         if of_server.is_empty() {
@@ -153,15 +174,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Speaks HTTP/1.1 over `stream`. The connection is open, and holds its slot, until the sender is dropped and the last answer
-/// was read or dropped.
-pub(super) async fn speak(
+/// Speaks HTTP/1.1 over `stream`. The connection is open, and holds its slot, until the sender is dropped and the last
+/// response was read or dropped.
+pub(crate) async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     slot: Slot,
 ) -> Result<Sender, hyper::Error> {
-    let (sender, connection) = http1::Builder::new().max_headers(256).handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
-        // What goes wrong reaches the one who waits for the answer.
+        // An error also reaches whoever waits for the response.
         drop(connection.await);
         drop(slot);
     });

@@ -1,11 +1,10 @@
 //! TLS as a client.
 
-mod any_certificate;
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use plexus_base::tls::CertificateVerifier;
 use plexus_protocol::glob::Pattern;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use any_certificate::AnyCertificate;
+use crate::http::purpose::Certificates;
 
 /// How other servers' certificates are checked.
 #[derive(Debug, Clone)]
@@ -49,7 +48,7 @@ pub enum TlsSetupError {
     File {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         error: rustls::pki_types::pem::Error,
     },
     /// A certificate in such a file.
@@ -57,7 +56,7 @@ pub enum TlsSetupError {
     Certificate {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         error: rustls::Error,
     },
     /// A file of `federation_custom_ca_list` without one.
@@ -99,19 +98,18 @@ impl Tls {
         })
     }
 
-    /// For a command of the operator, who knows the server: any certificate will do.
-    pub(crate) fn unverified() -> Result<Self, TlsSetupError> {
-        let (unverified_hosts, authorities) = (Vec::new(), Vec::new());
-        Self::new(&TlsSettings { verify: false, unverified_hosts, only_tls_1_3: false, authorities })
-    }
-
     /// Encrypts `stream`. The other side must show a certificate for `host`: a name, or an address without brackets, which
     /// is then not sent as SNI (RFC 6066, section 3).
-    pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect(
+        &self,
+        certificates: Certificates,
+        host: &str,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let exempt = || self.unverified_hosts.iter().any(|pattern| pattern.matches(host));
         let config = match &self.verified {
-            _ if !self.verify || exempt() => Arc::clone(&self.unverified),
+            _ if certificates == Certificates::Any || !self.verify || exempt() => Arc::clone(&self.unverified),
             Some(verified) => Arc::clone(verified),
             None => self.system().map_err(io::Error::other)?,
         };
@@ -144,7 +142,7 @@ fn unverified(versions: &[&'static SupportedProtocolVersion]) -> Result<Arc<Clie
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_custom_certificate_verifier(Arc::new(CertificateVerifier::accepting_any(provider)))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }

@@ -9,24 +9,24 @@ use plexus_base::config::{IpRange, every_address};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::Purpose;
 use crate::dns::{DnsError, Resolve};
+use crate::http::purpose::Addresses;
 
-/// How long one address has before the next one is tried beside it (RFC 8305, "Connection Attempt Delay").
+/// How long after one address the next one is tried beside it (RFC 8305, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How long one address has altogether.
+/// How long a connection to one address may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most attempts under way at once: each takes a file descriptor.
-const ATTEMPTS_AT_ONCE: usize = 2;
+const MAX_ATTEMPTS_AT_ONCE: usize = 2;
 /// The most addresses of one name that are tried.
-const MOST_ADDRESSES: usize = 8;
+const MAX_ADDRESSES: usize = 8;
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Default)]
 pub struct AddressGuard {
-    /// Never, but for the exceptions.
+    /// Not to these, except for the exceptions.
     pub blocked: Vec<IpRange>,
-    /// The exceptions.
+    /// To these, although they are blocked.
     pub exceptions: Vec<IpRange>,
 }
 
@@ -48,21 +48,21 @@ pub enum DialError {
     Lookup {
         /// The name.
         host: String,
-        /// What the name servers said.
+        /// The reason.
         source: DnsError,
     },
     /// The name does not exist.
     #[error("{0} has no address")]
     NoAddress(String),
-    /// Every address is one that must not be reached.
+    /// Every address is blocked.
     #[error("{0} has only addresses that ip_range_blacklist forbids")]
     Forbidden(String),
-    /// Nobody answers there.
+    /// No address accepts a connection.
     #[error("cannot connect to {address}: {source}")]
     Connect {
         /// host:port
         address: String,
-        /// What the system said of the last address.
+        /// The reason at the last address.
         source: io::Error,
     },
 }
@@ -84,7 +84,7 @@ impl Dialer {
 
     /// Connects to `host` (a name, or an address without brackets). The guard sees the very addresses that are connected
     /// to: a name that changes its address between check and connection gains nothing.
-    pub(crate) async fn dial(&self, purpose: Purpose, host: &str, port: u16) -> Result<TcpStream, DialError> {
+    pub(crate) async fn dial(&self, addresses: Addresses, host: &str, port: u16) -> Result<TcpStream, DialError> {
         let found = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
             Err(_) => self
@@ -97,11 +97,13 @@ impl Dialer {
             return Err(DialError::NoAddress(host.to_owned()));
         }
         let mut allowed = found;
-        allowed.retain(|address| self.guard.permits(address.ip()));
+        if addresses == Addresses::Federation {
+            allowed.retain(|address| self.guard.permits(address.ip()));
+        }
         if allowed.is_empty() {
             return Err(DialError::Forbidden(host.to_owned()));
         }
-        tracing::trace!(?purpose, host, port, addresses = allowed.len(), "connecting");
+        tracing::trace!(host, port, addresses = allowed.len(), "connecting");
         let stream = race(interleaved(allowed)).await;
         stream.map_err(|source| DialError::Connect { address: format!("{host}:{port}"), source })
     }
@@ -113,21 +115,21 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let longest = v6.len().max(v4.len());
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
     let turns = (0..longest).flat_map(|_| [v6.next(), v4.next()]);
-    turns.flatten().take(MOST_ADDRESSES).collect()
+    turns.flatten().take(MAX_ADDRESSES).collect()
 }
 
-/// The first of the addresses that answers; each gets a head start over the next.
+/// Connects to the first of the addresses that accepts; each gets a head start over the next.
 async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
-        if attempts.len() < ATTEMPTS_AT_ONCE
+        if attempts.len() < MAX_ATTEMPTS_AT_ONCE
             && let Some(address) = waiting.next()
         {
             attempts.spawn(attempt(address));
         }
-        let may_start_more = attempts.len() < ATTEMPTS_AT_ONCE && waiting.len() > 0;
+        let may_start_more = attempts.len() < MAX_ATTEMPTS_AT_ONCE && waiting.len() > 0;
         tokio::select! {
             ended = attempts.join_next() => match ended {
                 Some(Ok(Ok(stream))) => return Ok(stream),

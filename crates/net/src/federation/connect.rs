@@ -1,0 +1,130 @@
+//! From the name of a server to an encrypted connection: the steps after delegation by .well-known
+//! (<https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names>).
+
+use plexus_base::Random;
+use plexus_protocol::id::{Host, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::error::UnreachableError;
+use crate::dns::Service;
+use crate::http::connector::Connector;
+use crate::http::error::ConnectError;
+use crate::http::purpose::Purpose;
+
+/// The port of servers that name none.
+const DEFAULT_PORT: u16 = 8448;
+/// The most SRV records of one name that are tried.
+const MAX_SERVICES: usize = 4;
+
+/// Connects to the server that is reached as `authority`: what is sent as `Host` and as SNI, and what its certificate is
+/// for.
+pub(super) async fn connect(
+    connector: &Connector,
+    purpose: Purpose,
+    authority: &ServerName,
+    random: &Random,
+) -> Result<TlsStream<TcpStream>, UnreachableError> {
+    let (written, port) = authority.host_port();
+    let name = match authority.host() {
+        // Step 1 (and 3.1): an address.
+        Host::Address(ip) => {
+            let port = port.unwrap_or(DEFAULT_PORT);
+            return Ok(connector.encrypted(purpose, &ip.to_string(), port).await?);
+        }
+        Host::Name(name) => name,
+    };
+    // Step 2 (and 3.2): a port is given.
+    if let Some(port) = port {
+        return Ok(connector.encrypted(purpose, written, port).await?);
+    }
+    // Steps 4 and 5 (3.3 and 3.4): SRV records; the certificate is still for the name.
+    let services = services(connector, name).await?;
+    if services.is_empty() {
+        return Ok(connector.encrypted(purpose, name, DEFAULT_PORT).await?);
+    }
+    let mut failed = UnreachableError::NoService(name.to_owned());
+    for service in in_order(services, random).into_iter().take(MAX_SERVICES) {
+        // "A Target of "." means that the service is decidedly not available at this domain" (RFC 2782).
+        if service.target.is_empty() {
+            continue;
+        }
+        match connect_to(connector, purpose, name, &service).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error.into(),
+        }
+    }
+    Err(failed)
+}
+
+async fn connect_to(
+    connector: &Connector,
+    purpose: Purpose,
+    name: &str,
+    service: &Service,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let stream = connector.plain(purpose, &service.target, service.port).await?;
+    connector.encrypt(purpose, name, stream).await
+}
+
+async fn services(connector: &Connector, name: &str) -> Result<Vec<Service>, UnreachableError> {
+    for service in ["_matrix-fed._tcp", "_matrix._tcp"] {
+        let name = format!("{service}.{name}");
+        match connector.names().services(&name).await {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => return Ok(found),
+            Err(source) => return Err(UnreachableError::Services { name, source }),
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// By priority; among equals at random, the heavier the more likely first (RFC 2782, "Usage rules").
+fn in_order(mut services: Vec<Service>, random: &Random) -> Vec<Service> {
+    services.sort_by_key(|service| (service.priority, service.weight));
+    let mut ordered = Vec::with_capacity(services.len());
+    while let Some(first) = services.first() {
+        let equals = services.iter().take_while(|service| service.priority == first.priority);
+        let total: u64 = equals.map(|service| u64::from(service.weight)).sum();
+        let mut drawn = random.below(total + 1);
+        let chosen = services.iter().position(|service| {
+            let weight = u64::from(service.weight);
+            let here = drawn <= weight;
+            drawn = drawn.saturating_sub(weight);
+            here
+        });
+        ordered.push(services.remove(chosen.unwrap_or(0)));
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(priority: u16, weight: u16, target: &str) -> Service {
+        Service { priority, weight, port: 1, target: target.to_owned() }
+    }
+
+    fn names(services: Vec<Service>) -> String {
+        services.into_iter().map(|service| service.target).collect()
+    }
+
+    #[test]
+    fn lower_priorities_come_first_and_every_record_once() {
+        let random = Random::seeded(1);
+        for _ in 0..50 {
+            let given = vec![service(20, 100, "c"), service(10, 0, "a"), service(20, 0, "d"), service(10, 5, "b")];
+            let order = names(in_order(given, &random));
+            assert!(["abcd", "bacd", "abdc", "badc"].contains(&order.as_str()), "{order}");
+        }
+    }
+
+    #[test]
+    fn a_heavier_record_comes_first_more_often_by_its_weight() {
+        let random = Random::seeded(2);
+        let given = || vec![service(1, 10, "l"), service(1, 90, "h")];
+        let heavy = (0..1000).filter(|_| names(in_order(given(), &random)).starts_with('h')).count();
+        assert!((850..950).contains(&heavy), "{heavy}");
+    }
+}

@@ -1,0 +1,23 @@
+//! All outgoing HTTP. A request states its [`Purpose`], and everything else is decided by it in one table: addresses,
+//! certificates, redirects, connections, timeouts and sizes.
+//!
+//! - [`HttpClient`]: sends requests
+//! - [`Purpose`]: why they are sent
+//! - [`AddressGuard`]: the addresses that `ip_range_blacklist` forbids
+//! - [`TlsSettings`]: how certificates are checked
+
+pub(crate) mod client;
+pub(crate) mod connector;
+pub(crate) mod dial;
+pub(crate) mod error;
+pub(crate) mod pool;
+pub(crate) mod purpose;
+mod redirect;
+pub(crate) mod response;
+mod tls;
+
+pub use client::{HttpClient, HttpSettings, WholeResponse, send_operator_command};
+pub use dial::{AddressGuard, DialError};
+pub use error::{ConnectError, HttpError, RedirectError};
+pub use purpose::{Limits, Purpose};
+pub use tls::{TlsSettings, TlsSetupError};

@@ -1,0 +1,255 @@
+//! Sends requests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HOST, LOCATION, USER_AGENT};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use plexus_base::Clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::dns::{Resolve, SystemLookup};
+use crate::http::connector::Connector;
+use crate::http::dial::{AddressGuard, Dialer};
+use crate::http::error::{ConnectError, HttpError, RedirectError};
+use crate::http::pool::{self, Lease, Pool, Sender, Slot};
+use crate::http::purpose::{Limits, Policy, Purpose};
+use crate::http::redirect;
+use crate::http::response::StreamedBody;
+use crate::http::tls::{Tls, TlsSettings, TlsSetupError};
+
+/// What the client takes from the configuration.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The addresses that are never connected to.
+    pub guard: AddressGuard,
+    /// How other servers' certificates are checked.
+    pub tls: TlsSettings,
+    /// The `User-Agent` of requests; none if it is empty.
+    pub user_agent: String,
+    /// The most connections open at once, each a file descriptor.
+    pub max_connections: usize,
+}
+
+/// Sends all requests of this server. Their [`Purpose`] decides what they may do.
+pub struct HttpClient {
+    connector: Connector,
+    pool: Arc<Pool>,
+    /// As many permits as connections: a request with a permit waits for a connection only until an idle one is closed.
+    turns: Arc<Semaphore>,
+    max_connections: usize,
+    user_agent: Option<HeaderValue>,
+}
+
+/// The right to have a request under way, until dropped.
+pub(crate) type Turn = Option<OwnedSemaphorePermit>;
+
+/// A response whose body is still to be read.
+pub(crate) struct HttpResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: StreamedBody,
+}
+
+/// A response that has been read.
+#[derive(Debug)]
+pub struct WholeResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl HttpClient {
+    /// Returns a client that finds addresses by `names`; nothing is connected to yet.
+    ///
+    /// # Errors
+    /// When a file of certificate authorities cannot be used.
+    pub fn new(settings: &HttpSettings, names: Arc<dyn Resolve>, clock: Clock) -> Result<Self, TlsSetupError> {
+        let max_connections = settings.max_connections.max(1);
+        Ok(Self {
+            connector: Connector::new(Dialer::new(names, settings.guard.clone()), Tls::new(&settings.tls)?),
+            pool: Arc::new(Pool::new(max_connections, clock)),
+            turns: Arc::new(Semaphore::new(max_connections)),
+            max_connections,
+            user_agent: user_agent(&settings.user_agent),
+        })
+    }
+
+    /// The most connections that are open at once.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    pub(crate) fn user_agent(&self) -> Option<&HeaderValue> {
+        self.user_agent.as_ref()
+    }
+
+    /// Closes connections that have been idle for long, for ever.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        self.pool.run_housekeeping().await;
+    }
+
+    /// Waits for the turn of a request, if its purpose has it wait.
+    pub(crate) async fn turn(&self, purpose: Purpose) -> Turn {
+        if !purpose.policy().waits_its_turn {
+            return None;
+        }
+        // Nobody closes the semaphore.
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// Sends a request to an absolute http or https URL, and reads the whole response, within one timeout.
+    ///
+    /// # Errors
+    /// See [`HttpError`]; an error status is a response.
+    pub async fn fetch(&self, purpose: Purpose, request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
+        let fetching = async {
+            let response = self.send(purpose, request).await?;
+            let HttpResponse { status, headers, body } = response;
+            Ok(WholeResponse { status, headers, body: body.whole().await? })
+        };
+        tokio::time::timeout(purpose.policy().limits.timeout, fetching).await.unwrap_or(Err(HttpError::Timeout))
+    }
+
+    /// Sends a request to an absolute http or https URL. Redirects are followed as far as the purpose permits, with GET.
+    pub(crate) async fn send(&self, purpose: Purpose, request: Request<Bytes>) -> Result<HttpResponse, HttpError> {
+        let turn = self.turn(purpose).await;
+        let Policy { max_redirects, limits, .. } = purpose.policy();
+        let sending = self.follow(purpose, request, max_redirects);
+        let sent = tokio::time::timeout(limits.timeout, sending).await;
+        let (response, lease) = sent.unwrap_or(Err(HttpError::Timeout))?;
+        Ok(HttpResponse::new(response, limits, lease, turn))
+    }
+
+    async fn follow(
+        &self,
+        purpose: Purpose,
+        request: Request<Bytes>,
+        max_redirects: usize,
+    ) -> Result<(Response<Incoming>, Option<Lease>), HttpError> {
+        let mut request = request;
+        for _ in 0..=max_redirects {
+            let uri = request.uri().clone();
+            let (response, lease) = self.send_one(purpose, request).await?;
+            if max_redirects == 0 || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok((response, lease));
+            }
+            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let next = location.and_then(|location| redirect::resolve(&uri, location));
+            let next = next.ok_or(RedirectError::NoLocation)?;
+            if uri.scheme() == Some(&Scheme::HTTPS) && next.scheme() != Some(&Scheme::HTTPS) {
+                return Err(RedirectError::Downgrade.into());
+            }
+            request = Request::new(Bytes::new());
+            *request.uri_mut() = next;
+        }
+        Err(RedirectError::TooMany(max_redirects).into())
+    }
+
+    async fn send_one(
+        &self,
+        purpose: Purpose,
+        request: Request<Bytes>,
+    ) -> Result<(Response<Incoming>, Option<Lease>), HttpError> {
+        let uri = request.uri().clone();
+        let no_address = || ConnectError::Address(uri.to_string());
+        let authority = uri.authority().ok_or_else(no_address)?;
+        // Addresses with a user's name before the host are none we send anything to.
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| no_address())?;
+        if authority.as_str().contains('@') {
+            return Err(no_address().into());
+        }
+        let is_encrypted = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(no_address().into()),
+        };
+        let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
+        // The brackets of an IPv6 literal belong to the address, not to the name.
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let mut request = request.map(Full::new);
+        *request.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+        request.headers_mut().entry(HOST).or_insert(host);
+        request.headers_mut().extend(self.user_agent.clone().map(|user_agent| (USER_AGENT, user_agent)));
+        let open = async |slot: Slot| -> Result<Sender, HttpError> {
+            let sender = if is_encrypted {
+                pool::speak(self.connector.encrypted(purpose, name, port).await?, slot).await
+            } else {
+                pool::speak(self.connector.plain(purpose, name, port).await?, slot).await
+            };
+            Ok(sender.map_err(ConnectError::from)?)
+        };
+        let key = format!("{}://{name}:{port}", if is_encrypted { "https" } else { "http" });
+        self.exchange(purpose, &key, open, request).await
+    }
+
+    /// Sends a request over an idle connection under `key`, or over one that `open` opens. Returns the head of the
+    /// response, and the connection if it may be kept.
+    pub(crate) async fn exchange<E: From<HttpError>>(
+        &self,
+        purpose: Purpose,
+        key: &str,
+        open: impl AsyncFnOnce(Slot) -> Result<Sender, E>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Option<Lease>), E> {
+        if !purpose.policy().keeps_connections {
+            let mut sender = open(self.pool.slot().await).await?;
+            return Ok((sender.send_request(request).await.map_err(HttpError::from)?, None));
+        }
+        while let Some(mut lease) = self.pool.take(key).await {
+            match lease.sender.send_request(request.clone()).await {
+                Ok(response) => return Ok((response, Some(lease))),
+                // The other side closed a connection that had been idle: nothing is wrong.
+                Err(error) if error.is_canceled() || error.is_closed() || broke_off(&error) => {}
+                Err(error) => return Err(HttpError::from(error).into()),
+            }
+        }
+        let sender = open(self.pool.slot().await).await?;
+        let mut lease = self.pool.lease(key, sender);
+        let response = lease.sender.send_request(request).await.map_err(HttpError::from)?;
+        Ok((response, Some(lease)))
+    }
+}
+
+impl HttpResponse {
+    pub(crate) fn new(response: Response<Incoming>, limits: Limits, lease: Option<Lease>, turn: Turn) -> Self {
+        let (head, body) = response.into_parts();
+        Self { status: head.status, headers: head.headers, body: StreamedBody::new(body, limits, lease, turn) }
+    }
+}
+
+/// Sends the request of an operator's command, and reads the whole response.
+///
+/// # Errors
+/// See [`HttpError`]; an error status is a response.
+pub async fn send_operator_command(request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
+    let settings = HttpSettings {
+        guard: AddressGuard::default(),
+        tls: TlsSettings { verify: true, unverified_hosts: Vec::new(), only_tls_1_3: false, authorities: Vec::new() },
+        user_agent: String::new(),
+        max_connections: 1,
+    };
+    let client = HttpClient::new(&settings, Arc::new(SystemLookup), Clock::system());
+    client.map_err(ConnectError::from)?.fetch(Purpose::OperatorCommand, request).await
+}
+
+fn user_agent(text: &str) -> Option<HeaderValue> {
+    let value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("Plexus"));
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// Whether the connection ended before a response came.
+fn broke_off(error: &hyper::Error) -> bool {
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_incomplete_message() || io.is_some()
+}

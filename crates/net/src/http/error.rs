@@ -1,0 +1,63 @@
+//! Why a request has no response.
+
+use crate::http::dial::DialError;
+use crate::http::tls::TlsSetupError;
+
+/// Why there is no response, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or what came was not HTTP.
+    #[error("the request failed: {0}")]
+    Broken(#[from] hyper::Error),
+    /// The response, or all of it, did not come in time.
+    #[error("no response in time")]
+    Timeout,
+    /// The body is larger than it may be.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
+    /// A redirect that is not followed.
+    #[error(transparent)]
+    Redirect(#[from] RedirectError),
+}
+
+/// Why a redirect is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectError {
+    /// There were too many before it.
+    #[error("more than {0} redirects")]
+    TooMany(usize),
+    /// It has no usable location.
+    #[error("a redirect to nowhere")]
+    NoLocation,
+    /// It leads from https to http.
+    #[error("a redirect out of https")]
+    Downgrade,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The network.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The TLS handshake failed.
+    #[error("TLS with {host} failed: {source}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// The reason that rustls states.
+        source: std::io::Error,
+    },
+    /// TLS cannot be set up at all.
+    #[error("TLS cannot be set up: {0}")]
+    TlsSetup(#[from] TlsSetupError),
+    /// The HTTP handshake failed.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    /// It is not a URL that requests are sent to.
+    #[error("{0} is not an http:// or https:// address")]
+    Address(String),
+}
