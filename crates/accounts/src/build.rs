@@ -87,7 +87,7 @@ impl Accounts {
                 Arc::clone(&guesses),
             ),
             devices,
-            deactivation: Deactivation::new(db.clone(), sessions.clone(), profiles, erased),
+            deactivation: Deactivation::new(db, sessions.clone(), profiles, erased),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
             settings,
             tokens,

@@ -94,10 +94,7 @@ impl Logins {
     /// The full user id of what a client gives as a user: a localpart or a user id. `None` when it is neither.
     #[must_use]
     pub fn qualified(&self, user: &str) -> Option<UserId> {
-        match user.starts_with('@') {
-            true => user.parse().ok(),
-            false => UserId::new(user, &self.settings.server_name).ok(),
-        }
+        if user.starts_with('@') { user.parse().ok() } else { UserId::new(user, &self.settings.server_name).ok() }
     }
 
     /// The account this password belongs to. A bcrypt hash is replaced by argon2id. Whether the configuration allows
@@ -284,9 +281,10 @@ impl Logins {
 fn log_refusal(user_id: Option<&UserId>, exists: bool) {
     // What a client names must not look like a record of its own.
     let user_id = user_id.map_or("an unknown user".into(), |user_id| user_id.as_str().escape_debug().to_string());
-    match exists {
-        true => tracing::warn!("Failed password login for user {user_id}"),
-        false => tracing::warn!("Attempted to login as {user_id} but they do not exist"),
+    if exists {
+        tracing::warn!("Failed password login for user {user_id}");
+    } else {
+        tracing::warn!("Attempted to login as {user_id} but they do not exist");
     }
 }
 

@@ -208,10 +208,7 @@ impl PasswordHasher {
         }
         let current = Params::try_from(hash)
             .is_ok_and(|params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES));
-        match current {
-            true => Ok(Verdict::Right),
-            false => Ok(Verdict::RightUpgrade(self.hash_blocking(password)?)),
-        }
+        if current { Ok(Verdict::Right) } else { Ok(Verdict::RightUpgrade(self.hash_blocking(password)?)) }
     }
 
     fn argon2(&self) -> Result<Argon2<'_>, HashError> {

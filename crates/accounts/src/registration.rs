@@ -127,10 +127,7 @@ impl Registrar {
             .db
             .read(move |tx| users::get_ignoring_case(tx, wanted.as_str()).map(|found| !found.is_empty()))
             .await?;
-        match taken {
-            true => Err(RegisterError::UserInUse),
-            false => Ok(user_id),
-        }
+        if taken { Err(RegisterError::UserInUse) } else { Ok(user_id) }
     }
 
     fn user_id(&self, username: &str) -> Result<UserId, UsernameError> {

@@ -71,10 +71,7 @@ pub fn create(
     };
     let (uses_allowed, expiry_ts) = (allows.uses_allowed.flatten(), allows.expiry_ts.flatten());
     let token = RegistrationToken { token, uses_allowed, pending: 0, completed: 0, expiry_ts };
-    match registration_tokens::insert(tx, &token)? {
-        true => Ok(token),
-        false => Err(RegistrationTokenError::Exists(token.token)),
-    }
+    if registration_tokens::insert(tx, &token)? { Ok(token) } else { Err(RegistrationTokenError::Exists(token.token)) }
 }
 
 /// Every token; with `valid` only those that can, or cannot, be used at `now` (Unix ms).
@@ -131,10 +128,7 @@ fn checked(token: String) -> Result<String, RegistrationTokenError> {
     if token.is_empty() || token.chars().count() > MAX_LENGTH {
         return Err(RegistrationTokenError::Length);
     }
-    match token.bytes().all(|byte| ALLOWED.contains(&byte)) {
-        true => Ok(token),
-        false => Err(RegistrationTokenError::Characters),
-    }
+    if token.bytes().all(|byte| ALLOWED.contains(&byte)) { Ok(token) } else { Err(RegistrationTokenError::Characters) }
 }
 
 fn generated(tx: &mut Tx, random: &Random, length: usize) -> Result<String, RegistrationTokenError> {

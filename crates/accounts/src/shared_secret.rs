@@ -103,10 +103,7 @@ impl SharedSecret {
         let mac = unhex(mac).ok_or(SharedSecretError::WrongMac)?;
         signed(secret, registration).verify_slice(&mac).map_err(|_| SharedSecretError::WrongMac)?;
         guess.give_back();
-        match self.spend(registration.nonce, nonce.created_ts) {
-            true => Ok(()),
-            false => Err(SharedSecretError::UnknownNonce),
-        }
+        if self.spend(registration.nonce, nonce.created_ts) { Ok(()) } else { Err(SharedSecretError::UnknownNonce) }
     }
 
     /// `false` when the nonce was used before.

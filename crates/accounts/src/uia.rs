@@ -164,10 +164,7 @@ impl UserInteractiveAuth {
     /// # Errors
     /// `NoFlow`, or the database's.
     pub async fn flows_of_user(&self, user_id: &UserId) -> Result<Vec<Flow>, UiaError> {
-        match self.logins.has_password(user_id).await? {
-            true => Ok(vec![vec![PASSWORD]]),
-            false => Err(UiaError::NoFlow),
-        }
+        if self.logins.has_password(user_id).await? { Ok(vec![vec![PASSWORD]]) } else { Err(UiaError::NoFlow) }
     }
 
     /// Lets the request pass, or says what is missing. Of several requests with one session of a user only one passes.

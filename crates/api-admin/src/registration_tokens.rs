@@ -40,7 +40,7 @@ pub async fn create(
     Json(body): Json<Object>,
 ) -> Result<JsonBody<RegistrationTokenInfo>, ApiError> {
     let token = match body.get("token") {
-        Some(Value::String(token)) => NewToken::Given(token.to_string()),
+        Some(Value::String(token)) => NewToken::Given(token.clone()),
         Some(_) => return Err(ApiError::invalid_param("token must be a string")),
         None => NewToken::Generated(length(&body)?),
     };

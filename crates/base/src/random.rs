@@ -68,7 +68,7 @@ impl Random {
     fn fill(&self, target: &mut [u8]) {
         match &self.0 {
             Source::System => {
-                getrandom::fill(target).expect("the operating system must give randomness: secrets depend on it")
+                getrandom::fill(target).expect("the operating system must give randomness: secrets depend on it");
             }
             Source::Seeded(state) => {
                 let mut state = state.lock();

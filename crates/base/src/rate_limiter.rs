@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn attempts_count_while_they_are_under_way() {
         let clock = Clock::manual(0);
-        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 0.1, 3.0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock, 0.1, 3.0);
         let mut under_way: Vec<_> = (0..3).map(|_| limiter.reserve("a").unwrap()).collect();
         assert!(limiter.reserve("a").is_err());
         // One succeeds, one fails, one is given up.
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn amounts_are_raised_and_what_is_unused_goes_back() {
         let clock = Clock::manual(0);
-        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 1e9, 1e10);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock, 1e9, 1e10);
         let mut large = limiter.reservation("a");
         assert!(large.raise_to(10_000_010_000).is_err());
         large.raise_to(4_000_000_000).unwrap();

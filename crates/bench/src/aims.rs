@@ -51,9 +51,12 @@ pub fn table(report: &Report) -> String {
         let _ = write!(out, "\n| {name} | {what} | {} |", wanted.text());
         for index in &compared {
             let reached = figure.and_then(|figure| wanted.reached(report, figure, *index));
-            let text = reached.map(|value| match wanted.met(value) {
-                true => format!("{}: met", figure_text(value)),
-                false => format!("{}: **not met**", figure_text(value)),
+            let text = reached.map(|value| {
+                if wanted.met(value) {
+                    format!("{}: met", figure_text(value))
+                } else {
+                    format!("{}: **not met**", figure_text(value))
+                }
             });
             let _ = write!(out, " {} |", text.unwrap_or_else(|| "not measured".to_owned()));
         }

@@ -140,9 +140,12 @@ impl KeyBackups {
     pub async fn delete(&self, user_id: &UserId, version: i64) -> Result<(), BackupError> {
         let user_id = user_id.clone();
         self.db
-            .write(move |tx| match key_backup::delete(tx, user_id.as_str(), version)? {
-                true => Ok(()),
-                false => Err(BackupError::UnknownVersion),
+            .write(move |tx| {
+                if key_backup::delete(tx, user_id.as_str(), version)? {
+                    Ok(())
+                } else {
+                    Err(BackupError::UnknownVersion)
+                }
             })
             .await
     }
@@ -289,10 +292,7 @@ fn sessions(keys: RoomKeys) -> Result<Vec<Session>, BackupError> {
 
 fn limited(object: &Object) -> Result<String, BackupError> {
     let json = object.to_json();
-    match json.len() <= MAX_BYTES {
-        true => Ok(json),
-        false => Err(BackupError::TooLarge),
-    }
+    if json.len() <= MAX_BYTES { Ok(json) } else { Err(BackupError::TooLarge) }
 }
 
 /// The sessions that can be read.

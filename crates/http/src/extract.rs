@@ -63,8 +63,9 @@ pub fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<St
 
 /// Refuses U+0000, which stands in a URI only as `%00`.
 fn refuse_nul(encoded: &str) -> Result<(), ApiError> {
-    match encoded.contains("%00") {
-        true => Err(ApiError::invalid_param("The path and the query must not contain U+0000")),
-        false => Ok(()),
+    if encoded.contains("%00") {
+        Err(ApiError::invalid_param("The path and the query must not contain U+0000"))
+    } else {
+        Ok(())
     }
 }

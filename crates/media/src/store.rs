@@ -438,9 +438,8 @@ impl MediaStore {
             return Err(self.refused(UploadError::NoSpace));
         }
         let (most, spare) = (self.settings.max_image_pixels, self.random.alphanumeric(8));
-        self.in_turn(target.clone(), move || match target.exists() {
-            true => Ok(()),
-            false => thumbnail::make(&source, &target, &spare, size, format, most),
+        self.in_turn(target.clone(), move || {
+            if target.exists() { Ok(()) } else { thumbnail::make(&source, &target, &spare, size, format, most) }
         })
         .await
     }

@@ -42,9 +42,10 @@ impl Pattern {
             '?' => Token::Any,
             c => Token::Char(fold(c)),
         };
-        let segments = match too_long {
-            true => Vec::new(),
-            false => glob.split('*').map(|segment| Segment::new(segment.chars().map(token).collect())).collect(),
+        let segments = if too_long {
+            Vec::new()
+        } else {
+            glob.split('*').map(|segment| Segment::new(segment.chars().map(token).collect())).collect()
         };
         Self { segments, words, too_long }
     }

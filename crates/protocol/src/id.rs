@@ -301,10 +301,7 @@ fn check_opaque(rest: &str) -> Result<(), IdError> {
     if rest.is_empty() {
         return Err(IdError::Empty);
     }
-    match rest.contains(':') {
-        true => check_domain(rest),
-        false => Ok(()),
-    }
+    if rest.contains(':') { check_domain(rest) } else { Ok(()) }
 }
 
 struct IdVisitor<T>(&'static str, fn(&str) -> Result<T, IdError>);

@@ -184,10 +184,7 @@ fn parameter(text: &str) -> Result<(&str, String, &str), XMatrixError> {
         }
     };
     let rest = rest.trim_start_matches([' ', '\t']);
-    match rest.is_empty() || rest.starts_with(',') {
-        true => Ok((name, value, rest)),
-        false => Err(XMatrixError::Syntax),
-    }
+    if rest.is_empty() || rest.starts_with(',') { Ok((name, value, rest)) } else { Err(XMatrixError::Syntax) }
 }
 
 /// Reads up to the closing quote, a backslash standing for the character after it.

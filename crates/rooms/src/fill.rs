@@ -113,10 +113,7 @@ impl Rooms {
     /// # Errors
     /// When it takes too long.
     pub async fn full_state(&self, room: &Room) -> Result<(), SendError> {
-        match self.full_state_within(room, PATIENCE).await {
-            true => Ok(()),
-            false => Err(SendError::StatePending),
-        }
+        if self.full_state_within(room, PATIENCE).await { Ok(()) } else { Err(SendError::StatePending) }
     }
 
     /// As [`Self::full_state`], no longer than `patience`; whether the state is here.
@@ -134,10 +131,7 @@ impl Rooms {
         let is_joined = || view.state.membership(draft.sender.as_str()) == Some(Membership::Join);
         let about_others =
             draft.event_type == "m.room.member" && draft.state_key.as_deref() != Some(draft.sender.as_str());
-        match view.is_partial() && (about_others || !is_joined()) {
-            true => self.full_state(room).await,
-            false => Ok(()),
-        }
+        if view.is_partial() && (about_others || !is_joined()) { self.full_state(room).await } else { Ok(()) }
     }
 }
 

@@ -130,9 +130,10 @@ impl Inbox {
         let answer = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
         let mut staged = Vec::with_capacity(checked.len());
         for Checked { room, pdu } in checked {
-            match room.view().is_out_of_band() {
-                true => self.end_invite(&room, &pdu).await?,
-                false => staged.push(Checked { room, pdu }),
+            if room.view().is_out_of_band() {
+                self.end_invite(&room, &pdu).await?;
+            } else {
+                staged.push(Checked { room, pdu });
             }
         }
         let checked = staged;

@@ -228,5 +228,5 @@ pub trait Peers: Send + Sync {
     ) -> Asked<'a, bool>;
 
     /// The keys that are known or can be found; others are left out. Server and key id to key.
-    fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>>;
+    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>>;
 }

@@ -69,9 +69,10 @@ pub enum LoadError {
 pub fn existing(args: &ConfigArgs) -> Result<Vec<PathBuf>, LoadError> {
     let paths = paths(args);
     match paths.first() {
-        Some(first) if !paths.iter().any(|path| path.exists()) => Err(match args.config_path.is_empty() {
-            true => LoadError::None(args.data_dir().to_owned()),
-            false => LoadError::Missing(first.clone()),
+        Some(first) if !paths.iter().any(|path| path.exists()) => Err(if args.config_path.is_empty() {
+            LoadError::None(args.data_dir().to_owned())
+        } else {
+            LoadError::Missing(first.clone())
         }),
         _ => Ok(paths),
     }

@@ -318,10 +318,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     let mut signals = Signals::new()?;
     let notifier = Notifier::from_env();
     raise_file_limit(u64::from(config.server.soft_file_limit));
-    let pid_file = match args.detached {
-        true => Some(PidFile::take(&control::pid_path(&config))?),
-        false => None,
-    };
+    let pid_file = if args.detached { Some(PidFile::take(&control::pid_path(&config))?) } else { None };
     let running = Running::start(config.clone(), clock.clone(), Random::system()).await;
     let running = running.map_err(|error| advice::with_advice(&error, &config, &written, args.port))?;
     let stop = Arc::new(Notify::new());

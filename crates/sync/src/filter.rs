@@ -102,9 +102,10 @@ impl EventFilter {
 
 /// Refuses more than [`MAX_WILDCARDS`].
 fn check_wildcards(wildcards: usize) -> Result<(), serde_json::Error> {
-    match wildcards > MAX_WILDCARDS {
-        true => Err(serde_json::Error::custom(format!("a filter has at most {MAX_WILDCARDS} `*` in its types"))),
-        false => Ok(()),
+    if wildcards > MAX_WILDCARDS {
+        Err(serde_json::Error::custom(format!("a filter has at most {MAX_WILDCARDS} `*` in its types")))
+    } else {
+        Ok(())
     }
 }
 

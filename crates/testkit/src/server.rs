@@ -155,8 +155,7 @@ fn load(folder: &Path, place: &TestPlace, overrides: &str) -> Config {
         fs::write(path, text).expect("the temporary folder can be written");
     }
     let mut config = config::load(&paths, config::Options::default())
-        .map(|loaded| loaded.config)
-        .unwrap_or_else(|report| panic!("the test's configuration is wrong:\n{report}"));
+        .map_or_else(|report| panic!("the test's configuration is wrong:\n{report}"), |loaded| loaded.config);
     for listener in &mut config.server.listeners {
         listener.port = listener.port.map(|_| 0);
     }

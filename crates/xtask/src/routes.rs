@@ -59,7 +59,7 @@ pub(crate) fn of_crate<'a>(one: &Crate, sources: &'a [Source<'a>]) -> Vec<Route<
         let Some((&function, module)) = handler.split_last() else { continue };
         let file = modules.file_of("routes", module);
         let names = scope.evaluate(prefix);
-        let prefixes = names.iter().flat_map(|name| prefixes.get(name)).flatten();
+        let prefixes = names.iter().filter_map(|name| prefixes.get(name)).flatten();
         for (prefix, path) in prefixes.flat_map(|prefix| scope.evaluate(path).into_iter().map(move |it| (prefix, it))) {
             routes.push(Route {
                 method: method.to_uppercase(),

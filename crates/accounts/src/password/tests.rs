@@ -63,9 +63,10 @@ async fn a_wrong_password_takes_the_same_work_whatever_is_stored() {
     for (bcrypt_cost, rounds) in [(Some(6), 1 << 6), (Some(7), 1 << 7)] {
         for (password, stored) in all.iter().flat_map(|stored| [("wrong", stored), ("with\0nul", stored)]) {
             let before = hasher.work();
-            let expected = match stored.is_some_and(|stored| stored.contains("nonsense")) {
-                true => Verdict::UnknownFormat,
-                false => Verdict::Wrong,
+            let expected = if stored.is_some_and(|stored| stored.contains("nonsense")) {
+                Verdict::UnknownFormat
+            } else {
+                Verdict::Wrong
             };
             assert_eq!(hasher.verify(password, *stored, bcrypt_cost).await.unwrap(), expected);
             let after = hasher.work();

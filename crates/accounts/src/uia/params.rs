@@ -66,10 +66,8 @@ impl UserInteractiveAuth {
             if is_begun && is_final && params != session.params {
                 return Err(UiaError::OperationChanged);
             }
-            let sealed = match is_begun {
-                true => session.sealed,
-                false => Some(self.sealed(Purpose::StoredParameters, &attempt.params)?),
-            };
+            let sealed =
+                if is_begun { session.sealed } else { Some(self.sealed(Purpose::StoredParameters, &attempt.params)?) };
             return Ok(Session { params, sealed, ..session });
         }
         let params = stored(&attempt.params)?;
@@ -91,9 +89,10 @@ impl UserInteractiveAuth {
     async fn load_for(&self, id: &str, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let session = self.load(id).await?;
         let user_id = attempt.requester.map(|requester| requester.user_id.as_str());
-        match session.operation == attempt.operation && session.user_id.as_deref() == user_id {
-            true => Ok(session),
-            false => Err(UiaError::OperationChanged),
+        if session.operation == attempt.operation && session.user_id.as_deref() == user_id {
+            Ok(session)
+        } else {
+            Err(UiaError::OperationChanged)
         }
     }
 
@@ -102,9 +101,10 @@ impl UserInteractiveAuth {
     pub(super) async fn begun(&self, session: Option<Session>, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let Some(session) = session else { return self.begin(attempt).await };
         let is_ticket = session.user_id.is_none() && session.completed.is_empty();
-        match is_ticket && self.of_registration(&session.session_id).as_ref() != Some(&attempt.params) {
-            true => self.begin(attempt).await,
-            false => Ok(session),
+        if is_ticket && self.of_registration(&session.session_id).as_ref() != Some(&attempt.params) {
+            self.begin(attempt).await
+        } else {
+            Ok(session)
         }
     }
 
@@ -141,9 +141,10 @@ impl UserInteractiveAuth {
     /// The parameters of a registration, sealed.
     fn sealed(&self, purpose: Purpose, params: &Object) -> Result<String, UiaError> {
         let json = params.to_json();
-        match json.len() <= MAX_REGISTRATION_PARAMS {
-            true => Ok(self.tickets.issue(purpose, json.as_bytes())),
-            false => Err(UiaError::TooLarge),
+        if json.len() <= MAX_REGISTRATION_PARAMS {
+            Ok(self.tickets.issue(purpose, json.as_bytes()))
+        } else {
+            Err(UiaError::TooLarge)
         }
     }
 
@@ -171,10 +172,7 @@ pub(super) fn of_ticket(ticket: &Ticket) -> Option<Object> {
 /// What is stored of a user's parameters.
 pub(super) fn stored(params: &Object) -> Result<String, UiaError> {
     let json = params.to_json_without(&SECRETS);
-    match json.len() <= MAX_PARAMS {
-        true => Ok(json),
-        false => Err(UiaError::TooLarge),
-    }
+    if json.len() <= MAX_PARAMS { Ok(json) } else { Err(UiaError::TooLarge) }
 }
 
 /// What is stored of a registration's parameters.

@@ -173,10 +173,7 @@ impl Register {
             tracing::warn!("registration refused: the configuration asks for {stage}, which is not in effect yet");
             return Err(ApiError::forbidden("Registration needs a verification that this server does not offer yet"));
         }
-        Ok(match registration.registration_requires_token {
-            true => vec![vec![REGISTRATION_TOKEN]],
-            false => vec![vec![DUMMY]],
-        })
+        Ok(if registration.registration_requires_token { vec![vec![REGISTRATION_TOKEN]] } else { vec![vec![DUMMY]] })
     }
 
     /// The user this session has registered already: the client missed the answer and asks again.
@@ -206,11 +203,10 @@ impl Register {
     async fn guest_of(&self, token: &str, username: Option<&str>) -> Result<UserId, ApiError> {
         let seen = Seen { ip: Some(self.address), user_agent: None };
         let requester = self.tokens.check(token, seen).await.map_err(token_error)?;
-        match requester.is_guest && username.is_none_or(|name| name == requester.user_id.localpart()) {
-            true => Ok(requester.user_id.clone()),
-            false => {
-                Err(ApiError::forbidden("Cannot register taken user ID without valid guest credentials for that user."))
-            }
+        if requester.is_guest && username.is_none_or(|name| name == requester.user_id.localpart()) {
+            Ok(requester.user_id.clone())
+        } else {
+            Err(ApiError::forbidden("Cannot register taken user ID without valid guest credentials for that user."))
         }
     }
 

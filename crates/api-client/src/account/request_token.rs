@@ -19,9 +19,10 @@ pub async fn by_msisdn(Json(body): Json<Object>) -> Result<Empty, ApiError> {
 
 fn check(body: &Object, required: &[&str]) -> Result<(), ApiError> {
     let missing: Vec<&str> = required.iter().copied().filter(|field| !body.contains_key(field)).collect();
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(ApiError::missing_param(format!("Missing params: {}", missing.join(", ")))),
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::missing_param(format!("Missing params: {}", missing.join(", "))))
     }
 }
 

@@ -38,10 +38,7 @@ pub async fn handle(
     let operation = "POST /keys/device_signing/upload".to_owned();
     // Without keys of its own it goes on with what an earlier request began.
     let is_bare = body.keys().all(|name| name == "auth");
-    let body = match is_bare {
-        true => uiaa::with_earlier_params(&uia, operation.clone(), &requester, body).await?,
-        false => body,
-    };
+    let body = if is_bare { uiaa::with_earlier_params(&uia, operation.clone(), &requester, body).await? } else { body };
     let params: Params = uiaa::parse(&body)?;
     let upload = CrossSigningUpload::from(params);
     let state = keys

@@ -192,10 +192,7 @@ impl LogConfig {
         for logger in section(&file, "loggers") {
             reading.logger(logger);
         }
-        match reading.errors.is_empty() {
-            true => Ok(reading.config),
-            false => Err(reading.errors),
-        }
+        if reading.errors.is_empty() { Ok(reading.config) } else { Err(reading.errors) }
     }
 
     pub(super) fn targets(&self) -> Targets {

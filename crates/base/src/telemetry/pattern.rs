@@ -223,9 +223,9 @@ where
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let message = message(event);
-        let request = ctx.event_scope().and_then(|scope| {
-            scope.filter_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone())).next()
-        });
+        let request = ctx
+            .event_scope()
+            .and_then(|scope| scope.find_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone())));
         let now_ms = self.clock.now_ms();
         let record = Record { pattern: &self.pattern, now_ms, event, message: &message, request: request.as_deref() };
         for piece in &self.pattern.pieces {

@@ -58,10 +58,7 @@ impl Transport for FederationClient {
 
     fn backing_off_until(&self, server: &ServerName) -> Option<u64> {
         // What else is asked of a server can fail while transactions to it are still being tried again.
-        match self.is_retried(server) {
-            true => None,
-            false => FederationClient::backing_off_until(self, server),
-        }
+        if self.is_retried(server) { None } else { FederationClient::backing_off_until(self, server) }
     }
 
     fn will_be_retried(&self, server: &ServerName) -> bool {

@@ -179,10 +179,7 @@ fn key(name: &str, value: &Value) -> Result<Key, UploadError> {
 }
 
 fn limited(json: String, limit: usize) -> Result<String, UploadError> {
-    match json.len() <= limit {
-        true => Ok(json),
-        false => Err(UploadError::TooLarge),
-    }
+    if json.len() <= limit { Ok(json) } else { Err(UploadError::TooLarge) }
 }
 
 /// The identity keys as they are stored: canonical, without `unsigned`, which is the server's to add.

@@ -179,9 +179,10 @@ impl SignedRequests {
             };
             let signed = signed_text(&request, &method, body, &origin)?;
             let right = |header: &XMatrix| keys.get(&header.key).is_some_and(|key| header.verify_json(&signed, key));
-            match headers.iter().any(right) {
-                true => Ok(()),
-                false => Err(unauthorized(format!("Invalid signature for server {origin}"))),
+            if headers.iter().any(right) {
+                Ok(())
+            } else {
+                Err(unauthorized(format!("Invalid signature for server {origin}")))
             }
         };
         body.work_on(check).await?
@@ -201,10 +202,7 @@ fn headers(request: &Request) -> Result<Vec<XMatrix>, ApiError> {
         let header = XMatrix::parse(header);
         headers.push(header.map_err(|error| unauthorized(format!("Malformed Authorization header: {error}")))?);
     }
-    match headers.is_empty() {
-        true => Err(unauthorized("Missing Authorization headers")),
-        false => Ok(headers),
-    }
+    if headers.is_empty() { Err(unauthorized("Missing Authorization headers")) } else { Ok(headers) }
 }
 
 /// What was signed. Requests that send something always have a body, a JSON object.

@@ -12,7 +12,7 @@ struct Fixture {
     folder: tempfile::TempDir,
 }
 
-fn settings(folder: &std::path::Path) -> MediaSettings {
+fn settings(folder: &Path) -> MediaSettings {
     MediaSettings {
         folder: folder.to_owned(),
         max_upload_bytes: 10_000,
@@ -91,7 +91,7 @@ async fn too_much_is_refused_and_leaves_nothing() {
 }
 
 /// The files in a folder, and in those below it.
-fn files(folder: &std::path::Path) -> usize {
+fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
 }
@@ -197,7 +197,7 @@ async fn ids_are_limited_and_expire() {
 async fn thumbnails_are_made_once_and_only_of_images() {
     for database in plexus_testkit::databases() {
         let fixture = fixture(database.db());
-        let mut png = std::io::Cursor::new(Vec::new());
+        let mut png = io::Cursor::new(Vec::new());
         image::RgbImage::new(64, 48).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
         let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
         let upload = fixture.upload(png.get_ref()).await;
@@ -280,8 +280,8 @@ async fn a_thumbnail_nobody_waits_for_still_counts() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
     assert!(made.success());
 
-    let store = std::sync::Arc::new(fixture.store);
-    let asked = std::sync::Arc::clone(&store);
+    let store = Arc::new(fixture.store);
+    let asked = Arc::clone(&store);
     let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
     let client = tokio::spawn(async move { asked.thumbnail(&media_id, request, HOUR).await.map(drop) });
     while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {

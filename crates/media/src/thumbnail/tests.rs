@@ -137,7 +137,7 @@ fn what_is_not_animated_or_too_much_is_not_animated() {
     assert!(animated(&gif(201), small, false).is_none(), "too many frames");
     assert!(animated(&gif(1), small, false).is_none(), "one frame");
     assert!(animated(&gif(2), small, true).is_none(), "too much time");
-    let mut still = std::io::Cursor::new(Vec::new());
+    let mut still = io::Cursor::new(Vec::new());
     RgbImage::new(40, 20).write_to(&mut still, image::ImageFormat::Png).expect("encoded");
     let whole = gif(3);
     for source in [still.get_ref(), &whole[..whole.len() / 2], b"no image", b""] {

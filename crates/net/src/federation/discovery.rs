@@ -134,7 +134,7 @@ impl Discovery {
 }
 
 fn failure_kept(failures_before: u32) -> Duration {
-    let factor = 2u32.saturating_pow(failures_before);
+    let factor = 2_u32.saturating_pow(failures_before);
     FAILURE_KEPT.saturating_mul(factor).min(FAILURE_KEPT_AT_MOST)
 }
 

@@ -176,13 +176,12 @@ impl KeyRing {
         let searched = tokio::select! {
             biased;
             found = self.find(&wanted, Patience::Now, Asker::Stranger(source), &asked) => found,
-            () = self.clock.sleep(STRANGER_TIMEOUT) => match asked.load(Ordering::Relaxed) {
-                true => {
-                    self.note_missing(&self.sorted_out(&wanted));
-                    Ok(())
-                }
+            () = self.clock.sleep(STRANGER_TIMEOUT) => if asked.load(Ordering::Relaxed) {
+                self.note_missing(&self.sorted_out(&wanted));
+                Ok(())
+            } else {
                 // The time went by while others searched: nothing is known of these keys.
-                false => Err(TooManySearches),
+                Err(TooManySearches)
             }
         };
         let valid = |id: &&str| self.known(name, id).filter(|known| known.valid_until_ts >= now);

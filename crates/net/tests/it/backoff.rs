@@ -93,12 +93,7 @@ async fn who_waits_is_let_through_and_does_not_make_it_worse() {
     let world = World::new();
     let up = Arc::new(AtomicBool::new(false));
     let up_now = Arc::clone(&up);
-    let _at = world
-        .serve(move |_| match up_now.load(Ordering::SeqCst) {
-            true => json("{}"),
-            false => status(502, "{}"),
-        })
-        .await;
+    let _at = world.serve(move |_| if up_now.load(Ordering::SeqCst) { json("{}") } else { status(502, "{}") }).await;
     let name = server(A);
     let client = world.client().await;
     client.call(&name, background()).await.unwrap_err();

@@ -21,10 +21,7 @@ fn reached(at: &Server) -> (String, Option<String>) {
 }
 
 fn well_known(answer: impl Fn() -> Response<Body>) -> impl Fn(&Seen) -> Response<Body> {
-    move |seen| match seen.path == WELL_KNOWN {
-        true => answer(),
-        false => json("{}"),
-    }
+    move |seen| if seen.path == WELL_KNOWN { answer() } else { json("{}") }
 }
 
 #[tokio::test]
@@ -78,9 +75,8 @@ async fn srv_records_lead_elsewhere_but_the_name_stays() {
     ] {
         let world = World::new();
         let at = Server::start(&world.authority, &["a.example", "b.example"], |_| json("{}")).await;
-        let web = Server::start(&world.authority, &["a.example"], move |_| match delegated {
-            true => json(r#"{"m.server":"b.example"}"#),
-            false => status(404, "{}"),
+        let web = Server::start(&world.authority, &["a.example"], move |_| {
+            if delegated { json(r#"{"m.server":"b.example"}"#) } else { status(404, "{}") }
         })
         .await;
         world.names.host("a.example:443", web.address);

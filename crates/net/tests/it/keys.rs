@@ -77,9 +77,8 @@ async fn find(ring: &KeyRing, wanted: WantedKey) -> Option<KnownKey> {
 
 async fn serve(world: &World, name: &str, path: &'static str, answer: String) -> Server {
     let host = name.split(':').next().unwrap();
-    let at = Server::start(&world.authority, &[host], move |seen| match seen.path == path {
-        true => json(answer.clone()),
-        false => status(404, "{}"),
+    let at = Server::start(&world.authority, &[host], move |seen| {
+        if seen.path == path { json(answer.clone()) } else { status(404, "{}") }
     })
     .await;
     world.names.host(name, at.address);
@@ -244,7 +243,7 @@ async fn signed_objects_are_checked() {
     let theirs = key(1);
     serve_forever(&world, &theirs).await;
     let keys = ring(&world, Vec::new()).await;
-    let mut object = Object::from([("a", 1i64)]);
+    let mut object = Object::from([("a", 1_i64)]);
     let name = server(NAME);
     let missing = keys.verify_json(&name, &object, NOW).await;
     assert_eq!(missing, Err(NotSigned::Missing(NAME.to_owned())));
@@ -252,7 +251,7 @@ async fn signed_objects_are_checked() {
     assert_eq!(keys.verify_json(&name, &object, NOW).await, Ok(()));
     let late = keys.verify_json(&name, &object, NOW + 8 * DAY).await;
     assert_eq!(late, Err(NotSigned::UnknownKey(NAME.to_owned())));
-    object.insert("a", 2i64);
+    object.insert("a", 2_i64);
     assert_eq!(keys.verify_json(&name, &object, NOW).await, Err(NotSigned::Invalid(NAME.to_owned())));
 }
 

@@ -52,9 +52,10 @@ impl PduBuilder {
         let rules = version.rules();
         let mut event = Object::new();
         if let Some(redacts) = self.redacts {
-            match rules.redaction.redacts_in_content {
-                true => self.content.insert("redacts", redacts.as_str()),
-                false => event.insert("redacts", redacts.as_str()),
+            if rules.redaction.redacts_in_content {
+                self.content.insert("redacts", redacts.as_str())
+            } else {
+                event.insert("redacts", redacts.as_str())
             };
         }
         let references = |ids: Vec<EventId>| -> Vec<Value> {

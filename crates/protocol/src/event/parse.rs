@@ -54,10 +54,7 @@ pub enum PduError {
 
 pub(super) fn parse(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
     let (object, canonical) = Object::parse_with_form(json)?;
-    match canonical {
-        true => from_canonical(object, json.to_owned(), version),
-        false => from_object(object, version),
-    }
+    if canonical { from_canonical(object, json.to_owned(), version) } else { from_object(object, version) }
 }
 
 pub(super) fn parse_remote(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
@@ -212,18 +209,12 @@ pub(super) fn replace_member(json: &str, key: &str, value: Option<&str>) -> Stri
 }
 
 fn check_size(json: &str) -> Result<(), PduError> {
-    match json.len() > MAX_PDU {
-        true => Err(PduError::TooLarge(json.len())),
-        false => Ok(()),
-    }
+    if json.len() > MAX_PDU { Err(PduError::TooLarge(json.len())) } else { Ok(()) }
 }
 
 fn check_field_lengths(object: &Object, rules: &RoomVersionRules) -> Result<(), PduError> {
     for key in ["type", "state_key", "sender", "room_id", "event_id"] {
-        let length = |text: &str| match rules.strict_byte_limits {
-            true => text.len(),
-            false => text.chars().count(),
-        };
+        let length = |text: &str| if rules.strict_byte_limits { text.len() } else { text.chars().count() };
         if object.get_str(key).is_some_and(|text| length(text) > MAX_FIELD) {
             return Err(PduError::FieldTooLong(key));
         }
@@ -259,9 +250,10 @@ fn room_id(
         return room_id.server_name().is_some().then_some(room_id).ok_or(PduError::RoomIdFormat);
     }
     if event_type == "m.room.create" && state_key == Some("") {
-        return match object.contains_key("room_id") {
-            true => Err(PduError::RoomIdFormat),
-            false => Ok(RoomId::from_create_event(event_id)),
+        return if object.contains_key("room_id") {
+            Err(PduError::RoomIdFormat)
+        } else {
+            Ok(RoomId::from_create_event(event_id))
         };
     }
     let room_id: RoomId = id(object, "room_id")?;

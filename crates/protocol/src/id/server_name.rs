@@ -58,8 +58,5 @@ pub(super) fn check(name: &str) -> Result<(), IdError> {
         Some(rest) => rest.strip_suffix(']').is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok()),
         None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'),
     };
-    match valid {
-        true => Ok(()),
-        false => Err(IdError::InvalidServerName),
-    }
+    if valid { Ok(()) } else { Err(IdError::InvalidServerName) }
 }

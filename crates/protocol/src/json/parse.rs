@@ -84,10 +84,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error<T>(&self) -> Result<T, ParseError> {
-        match self.at < self.bytes.len() {
-            true => Err(ParseError::Syntax(self.at)),
-            false => Err(ParseError::UnexpectedEnd),
-        }
+        if self.at < self.bytes.len() { Err(ParseError::Syntax(self.at)) } else { Err(ParseError::UnexpectedEnd) }
     }
 
     fn whitespace(&mut self) {
@@ -98,21 +95,17 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
-        match self.peek() == Some(byte) {
-            true => {
-                self.at += 1;
-                Ok(())
-            }
-            false => self.error(),
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            self.error()
         }
     }
 
     fn end(&mut self) -> Result<(), ParseError> {
         self.whitespace();
-        match self.at == self.bytes.len() {
-            true => Ok(()),
-            false => self.error(),
-        }
+        if self.at == self.bytes.len() { Ok(()) } else { self.error() }
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, ParseError> {
@@ -228,10 +221,7 @@ impl<'a> Parser<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        match self.at > start {
-            true => Ok(()),
-            false => self.error(),
-        }
+        if self.at > start { Ok(()) } else { self.error() }
     }
 
     fn slice(&self, start: usize, end: usize) -> Result<&'a str, ParseError> {

@@ -52,10 +52,7 @@ impl Object {
     }
 
     fn check_nesting(&self) -> Result<(), NotPortable> {
-        match self.nests_deeper_than(MAX_PORTABLE_NESTING) {
-            true => Err(NotPortable::TooDeep),
-            false => Ok(()),
-        }
+        if self.nests_deeper_than(MAX_PORTABLE_NESTING) { Err(NotPortable::TooDeep) } else { Ok(()) }
     }
 
     /// Whether objects and arrays, this one included, nest deeper than `limit`.

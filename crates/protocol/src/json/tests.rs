@@ -205,7 +205,7 @@ fn deepest_value_needs_little_stack() {
     let json = "{\"a\":[".repeat(MAX_NESTING / 2) + &"]}".repeat(MAX_NESTING / 2);
     let work = move || {
         let value = Value::parse(&json).unwrap();
-        assert_eq!(value.clone().to_canonical_json().unwrap(), json);
+        assert_eq!(value.to_canonical_json().unwrap(), json);
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap();
 }

@@ -31,10 +31,7 @@ pub(super) fn check_object(object: &Object) -> Result<(), NotCanonical> {
 }
 
 fn check_number(number: &Number) -> Result<(), NotCanonical> {
-    match number.is_canonical() {
-        true => Ok(()),
-        false => Err(NotCanonical(number.to_string())),
-    }
+    if number.is_canonical() { Ok(()) } else { Err(NotCanonical(number.to_string())) }
 }
 
 pub(super) fn value(value: &Value, out: &mut String) {

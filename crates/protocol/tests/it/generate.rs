@@ -182,9 +182,12 @@ impl Generator {
         let is_create = event_type == "m.room.create";
         let references = |n: u64| -> Vec<Value> {
             (0..n)
-                .map(|i| match early {
-                    true => Value::Array(vec![format!("$e{i}:a.org").into(), Object::from([("sha256", "x")]).into()]),
-                    false => format!("$e{i}").into(),
+                .map(|i| {
+                    if early {
+                        Value::Array(vec![format!("$e{i}:a.org").into(), Object::from([("sha256", "x")]).into()])
+                    } else {
+                        format!("$e{i}").into()
+                    }
                 })
                 .collect()
         };

@@ -205,7 +205,7 @@ impl RandomRoom {
         let level = [0, 10, 50, 50, 60, 100][self.random.below(6) as usize];
         match self.random.below(20) {
             0 if self.room.version < RoomVersion::V10 => Value::from(level.to_string().as_str()),
-            _ => Value::from(level as i64),
+            _ => Value::from(i64::from(level)),
         }
     }
 

@@ -114,6 +114,6 @@ impl Event for RumaPdu {
 /// Looks up by id, whichever kind.
 pub type Events = std::collections::HashMap<RumaId, RumaPdu>;
 
-pub fn fetch<'a>(events: &'a Events) -> impl Fn(&EventId) -> Option<RumaPdu> + 'a {
+pub fn fetch(events: &Events) -> impl Fn(&EventId) -> Option<RumaPdu> + '_ {
     |id| events.get(id).cloned()
 }

@@ -212,9 +212,10 @@ impl MembershipLimits {
         target: &UserId,
         room: &RoomId,
     ) -> Result<Counted<'_>, LimitError> {
-        match self.invites_blocked {
-            true => Err(LimitError::InvitesBlocked),
-            false => Ok(self.invites_remote.count(sender, &[target], Some(room))?),
+        if self.invites_blocked {
+            Err(LimitError::InvitesBlocked)
+        } else {
+            Ok(self.invites_remote.count(sender, &[target], Some(room))?)
         }
     }
 }

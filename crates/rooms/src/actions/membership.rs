@@ -188,9 +188,10 @@ impl MembershipChanger {
         let servers = self.ways_in(change).await?;
         let sent = self.remote(&servers, None)?.join(change, &servers, decided_for(guest)).await?;
         let room = if guest { self.rooms.get(&change.room_id).await? } else { None };
-        match room.is_some_and(|room| !room.view().guests_can_join) {
-            true => Err(MembershipError::GuestsForbidden),
-            false => Ok(sent),
+        if room.is_some_and(|room| !room.view().guests_can_join) {
+            Err(MembershipError::GuestsForbidden)
+        } else {
+            Ok(sent)
         }
     }
 
@@ -458,9 +459,10 @@ impl MembershipChanger {
         let described = described.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
         // The room allows it. The other server is asked only as often as the limits say, whatever it answers.
         counted.succeeded();
-        let profile = match self.invite_profiles {
-            true => profile::elsewhere(&*receiver.peers, &server, &change.target).await,
-            false => Object::new(),
+        let profile = if self.invite_profiles {
+            profile::elsewhere(&*receiver.peers, &server, &change.target).await
+        } else {
+            Object::new()
         };
         if !profile.is_empty() {
             invite = match self.build_invite(room, change, profile, decided).await? {

@@ -210,9 +210,10 @@ impl Inbox {
     /// Forgets staged events.
     pub(super) async fn done(&self, staged: &[Staged]) -> Result<(), DbError> {
         let nids: Vec<i64> = staged.iter().map(|event| event.staged_nid).collect();
-        match nids.is_empty() {
-            true => Ok(()),
-            false => self.receiver.rooms.db.write(move |tx| repo::received::unstage(tx, &nids)).await,
+        if nids.is_empty() {
+            Ok(())
+        } else {
+            self.receiver.rooms.db.write(move |tx| repo::received::unstage(tx, &nids)).await
         }
     }
 

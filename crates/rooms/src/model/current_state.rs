@@ -199,14 +199,14 @@ pub(crate) fn with_changes<'a>(
             match &*change.event_type {
                 "m.room.power_levels" | "m.room.create" => powers = true,
                 "m.room.join_rules" | "m.room.history_visibility" | "m.room.guest_access" | "m.room.server_acl" => {
-                    settings = true
+                    settings = true;
                 }
                 _ => {}
             }
         }
     }
     if powers {
-        next.power_levels = Arc::new(current_state::power_levels(version, &next.state));
+        next.power_levels = Arc::new(power_levels(version, &next.state));
     }
     if settings {
         next.derive_settings();

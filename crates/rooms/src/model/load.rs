@@ -102,10 +102,11 @@ pub(crate) fn room(
         extremities.push(Extremity { nid: event.event_nid, event_id });
     }
     let partial = repo::partial_joins::of_room(tx, nid)?.map(Arc::new);
-    let merged = match partial.is_some() || has_members_elsewhere(&state, server_name) {
-        true => repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0),
+    let merged = if partial.is_some() || has_members_elsewhere(&state, server_name) {
+        repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0)
+    } else {
         // Nobody else writes to the room: its state has only ever changed by its timeline.
-        false => 0,
+        0
     };
     let snapshot = SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
     let mut current = current_state(version, state, server_name);

@@ -204,7 +204,7 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {
+    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>> {
         Box::pin(async move {
             let wanted: Vec<WantedKey> = wanted
                 .into_iter()

@@ -383,9 +383,10 @@ impl Rooms {
         for pdu in &looked_at {
             let known = own.get(pdu.event_id()).filter(|known| known.snapshot_nid.is_some());
             let Some(known) = known.filter(|_| !pdu.prev_events().iter().all(is_placed)) else { continue };
-            match pdu.prev_events().iter().all(|id| is_placed(id) || older.contains(id)) {
-                true => moved.push(known.event_nid),
-                false => still_missing.push(known.event_nid),
+            if pdu.prev_events().iter().all(|id| is_placed(id) || older.contains(id)) {
+                moved.push(known.event_nid);
+            } else {
+                still_missing.push(known.event_nid);
             }
         }
         let done: Vec<EventNid> = edge.iter().map(|(nid, _)| *nid).filter(|nid| !still_missing.contains(nid)).collect();
@@ -543,9 +544,10 @@ fn write(tx: &mut Tx<'_>, room: RoomNid, past: &[Past], mut lookups: Lookups<'_>
     let mut snapshots = state_snapshots::Writer::default();
     let (mut new, mut stored, mut early_redactions, mut relations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for past in past {
-        match past.stored {
-            true => stored.push(row(tx, room, past, &mut lookups)?),
-            false => new.push(row(tx, room, past, &mut lookups)?),
+        if past.stored {
+            stored.push(row(tx, room, past, &mut lookups)?);
+        } else {
+            new.push(row(tx, room, past, &mut lookups)?);
         }
         for snapshot in &past.snapshots {
             let mut changes = Vec::with_capacity(snapshot.changes.len());

@@ -398,10 +398,7 @@ impl Rooms {
         state: &StateMap,
         candidate: &Candidate<'_>,
     ) -> Result<AuthState, DbError> {
-        let members_omitted = match candidate.entering {
-            true => candidate.partial.is_some(),
-            false => room.view().is_partial(),
-        };
+        let members_omitted = if candidate.entering { candidate.partial.is_some() } else { room.view().is_partial() };
         let mut state = self.auth_state(room.version, state, candidate.pdu).await?;
         if members_omitted {
             state.add_members(candidate.pdu.auth_events().iter().filter_map(|id| candidate.auth_events.get(id)));
@@ -425,7 +422,7 @@ impl Rooms {
             Verdict::SoftFailed | Verdict::Rejected => None,
         };
         let shown = if redacted_by.is_some() { redact::redact(pdu) } else { pdu.clone() };
-        let mut after = before::behind(nid, &shown, verdict, before);
+        let mut after = behind(nid, &shown, verdict, before);
         let mut next = head.clone();
         next.redacting |= redaction_target(pdu).is_some();
         let mut changes = Vec::new();

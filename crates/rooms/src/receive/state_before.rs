@@ -131,9 +131,10 @@ impl PduReceiver {
         // What has not this room's create event in it is no state of this room.
         let view = room.view();
         let create = view.event_nid("m.room.create", "");
-        match create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
-            true => Ok(WholeOrPart { state: nids, has_gaps, size }),
-            false => Err(ReceiveError::MissingEvents),
+        if create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
+            Ok(WholeOrPart { state: nids, has_gaps, size })
+        } else {
+            Err(ReceiveError::MissingEvents)
         }
     }
 

@@ -114,9 +114,10 @@ impl PduReceiver {
 /// Events of the room, parsed.
 async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     let version = room.version;
-    let mut pdus = match raw.len() < SPREAD {
-        true => parse_all(raw, version),
-        false => tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default(),
+    let mut pdus = if raw.len() < SPREAD {
+        parse_all(raw, version)
+    } else {
+        tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default()
     };
     pdus.retain(|pdu| pdu.room_id() == &room.id);
     pdus

@@ -37,9 +37,10 @@ impl Found {
 
     /// The event as it is stored; what is left of it when it was redacted, or is not `visible`.
     pub fn into_json(self, visible: bool) -> String {
-        match visible && self.row.redacted_by.is_none() {
-            true => self.pdu.json().to_owned(),
-            false => redact::redact(&self.pdu).json().to_owned(),
+        if visible && self.row.redacted_by.is_none() {
+            self.pdu.json().to_owned()
+        } else {
+            redact::redact(&self.pdu).json().to_owned()
         }
     }
 }

@@ -47,9 +47,10 @@ pub async fn hierarchy(
         // Of rooms that nobody here is in nothing certain is known.
         let known = rooms.get_readable(&child.room_id).await?.filter(|room| !room.view().local_joined.is_empty());
         let Some(child) = known else { continue };
-        match is_accessible(rooms, &child, origin).await? {
-            true => accessible.push(child),
-            false => inaccessible.push(child.id.clone()),
+        if is_accessible(rooms, &child, origin).await? {
+            accessible.push(child);
+        } else {
+            inaccessible.push(child.id.clone());
         }
     }
     Ok(Hierarchy { room, children, accessible, inaccessible })

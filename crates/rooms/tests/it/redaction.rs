@@ -72,7 +72,7 @@ fn what_cannot_be_redacted() {
 fn redacted_content_is_gone_for_good_after_a_while() {
     run(|db| async move {
         let fixture = Fixture::new(db.clone());
-        let day = std::time::Duration::from_secs(86_400);
+        let day = Duration::from_secs(86_400);
         let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
         let secret = fixture.send(&room, ALICE, "secret").await.unwrap().event_id;
         redact(&fixture, &room, ALICE, &secret).await.unwrap();

@@ -53,7 +53,7 @@ fn rooms_of_all_versions_are_the_same_after_a_restart() {
             before.invite(&room, ALICE, BOB).await;
             before.join(&room, BOB).await;
             for number in 0..15 {
-                before.clock.advance(std::time::Duration::from_millis(5));
+                before.clock.advance(Duration::from_millis(5));
                 before.send(&room, if number % 2 == 0 { ALICE } else { BOB }, "hello").await.unwrap();
             }
             before.set(&room, ALICE, "m.room.name", r#"{"name":"Renamed"}"#).await.unwrap();

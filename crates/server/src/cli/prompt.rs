@@ -78,9 +78,10 @@ pub fn given_password(given: Option<&str>, file: Option<&Path>) -> io::Result<St
 }
 
 fn not_empty(password: &str, otherwise: String) -> io::Result<String> {
-    match password.is_empty() {
-        true => Err(io::Error::new(io::ErrorKind::InvalidInput, otherwise)),
-        false => Ok(password.to_owned()),
+    if password.is_empty() {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, otherwise))
+    } else {
+        Ok(password.to_owned())
     }
 }
 

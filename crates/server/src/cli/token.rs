@@ -127,18 +127,20 @@ pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
             let allows = Change { uses_allowed: Some(args.uses), expiry_ts: Some(until(now, args.expires_in)) };
             let random = Random::system();
             let created = edit(&args.common, move |tx| tokens::create(tx, &random, now, token, allows))?;
-            match args.common.json {
-                true => print_json(&json(created))?,
+            if args.common.json {
+                print_json(&json(created))?;
+            } else {
                 // Alone on its line, for scripts.
-                false => output::line(created.token)?,
+                output::line(created.token)?;
             }
         }
         TokenCommand::List(args) => {
             let valid = args.valid.map(|valid| valid == YesNo::Yes);
             let found = edit(&args.common, move |tx| Ok(tokens::list(tx, valid, now)?))?;
-            match args.common.json {
-                true => print_json(&json!({ "registration_tokens": found.into_iter().map(json).collect::<Vec<_>>() }))?,
-                false => print_table(&found)?,
+            if args.common.json {
+                print_json(&json!({ "registration_tokens": found.into_iter().map(json).collect::<Vec<_>>() }))?;
+            } else {
+                print_table(&found)?;
             }
         }
         TokenCommand::Show(args) => {
@@ -154,9 +156,10 @@ pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
         }
         TokenCommand::Delete(args) => {
             edit(&args.common, |tx| tokens::delete(tx, &args.token))?;
-            match args.common.json {
-                true => print_json(&json!({}))?,
-                false => output::line(format_args!("Deleted {}.", args.token))?,
+            if args.common.json {
+                print_json(&json!({}))?;
+            } else {
+                output::line(format_args!("Deleted {}.", args.token))?;
             }
         }
     }
@@ -185,10 +188,7 @@ fn print_json(value: &Value) -> io::Result<()> {
 }
 
 fn print_one(args: &CommonArgs, token: RegistrationToken) -> io::Result<()> {
-    match args.json {
-        true => print_json(&json(token)),
-        false => print_table(&[token]),
-    }
+    if args.json { print_json(&json(token)) } else { print_table(&[token]) }
 }
 
 fn print_table(tokens: &[RegistrationToken]) -> io::Result<()> {
@@ -206,8 +206,9 @@ fn print_table(tokens: &[RegistrationToken]) -> io::Result<()> {
 /// A date as in HTTP, for times that have one there: until the year 9999.
 fn date(unix_ms: u64) -> String {
     const LAST: u64 = 253_402_300_799_999;
-    match unix_ms <= LAST {
-        true => httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(unix_ms)),
-        false => format!("at {unix_ms} (Unix ms)"),
+    if unix_ms <= LAST {
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(unix_ms))
+    } else {
+        format!("at {unix_ms} (Unix ms)")
     }
 }

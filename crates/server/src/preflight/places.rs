@@ -13,9 +13,8 @@ pub fn folder_problem(path: &Path) -> Option<String> {
         existing = existing.parent().unwrap_or(Path::new(""));
     }
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
-    unwritable_folder(existing).map(|problem| match existing == path {
-        true => problem,
-        false => format!("the folder {} cannot be made: {problem}", path.display()),
+    unwritable_folder(existing).map(|problem| {
+        if existing == path { problem } else { format!("the folder {} cannot be made: {problem}", path.display()) }
     })
 }
 

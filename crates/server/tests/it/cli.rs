@@ -129,13 +129,13 @@ fn registration_tokens() {
     assert_eq!((again.status.code(), stderr(&again).contains("Token already exists: welcome")), (Some(1), true));
     let list = stdout(&token(&["list"]));
     assert!(list.contains("welcome") && list.contains("never") && list.contains("GMT"), "{list}");
-    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&stdout(&token(arguments))).unwrap();
+    let json = |arguments: &[&str]| serde_json::from_str::<Value>(&stdout(&token(arguments))).unwrap();
     assert_eq!(json(&["list", "--json"])["registration_tokens"].as_array().map(Vec::len), Some(2));
     assert_eq!(json(&["show", "welcome", "--json"])["uses_allowed"], 3);
     let updated = json(&["update", "welcome", "--uses", "0", "--never-expires", "--json"]);
-    assert_eq!((&updated["uses_allowed"], &updated["expiry_time"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!((&updated["uses_allowed"], &updated["expiry_time"]), (&0.into(), &Value::Null));
     assert_eq!(json(&["list", "--valid", "no", "--json"])["registration_tokens"][0]["token"], "welcome");
-    assert_eq!(json(&["update", "welcome", "--unlimited", "--json"])["uses_allowed"], serde_json::Value::Null);
+    assert_eq!(json(&["update", "welcome", "--unlimited", "--json"])["uses_allowed"], Value::Null);
     assert_eq!(token(&["update", "welcome"]).status.code(), Some(2), "nothing to change");
     assert_eq!(token(&["create", "--expires-in", "soon"]).status.code(), Some(2));
     assert!(stdout(&token(&["delete", "welcome"])).contains("Deleted welcome"));

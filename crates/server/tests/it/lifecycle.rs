@@ -254,15 +254,15 @@ fn a_signing_key_that_everybody_has_is_refused() {
     let leaked = "AZT9wvov/MBB0/8SBFtzyG5P+V/2YqXu6Cq99EotC3U=";
     let installation = Installation::new();
     let path = installation.folder.join("it.example.signing.key");
-    let own = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("ed25519 0 {leaked}\n")).unwrap();
+    let own = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("ed25519 0 {leaked}\n")).unwrap();
     let output = installation.command("serve").output().unwrap();
     assert!(!output.status.success());
     let said = stderr(&output);
     assert!(said.contains("it.example.signing.key must not be used"), "{said}");
     assert!(said.contains("plexus generate-signing-key"), "{said}");
     // Nor is it published as one of earlier times.
-    std::fs::write(&path, own).unwrap();
+    fs::write(&path, own).unwrap();
     let public = "l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og";
     installation.add(&format!("\nold_signing_keys: {{'ed25519:0': {{key: '{public}', expired_ts: 1}}}}\n"));
     let output = installation.command("serve").output().unwrap();

@@ -103,10 +103,7 @@ impl ProfileCache {
     /// `in_directory`: users are found by what has changed, or shown with it.
     fn changed(&self, tx: &mut Tx<'_>, user_id: &str, in_directory: bool) -> Result<(), DbError> {
         self.forget_after_commit(tx, user_id);
-        match in_directory {
-            true => user_directory::index_local(tx, user_id),
-            false => Ok(()),
-        }
+        if in_directory { user_directory::index_local(tx, user_id) } else { Ok(()) }
     }
 
     fn forget_after_commit(&self, tx: &mut Tx<'_>, user_id: &str) {

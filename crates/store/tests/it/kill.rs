@@ -30,7 +30,7 @@ fn write(tx: &mut Tx<'_>, round: i64, writer: i64, number: i64) -> Result<Positi
         "INSERT INTO told (position, round, writer, number) VALUES ($1, $2, $3, $4)",
         &[&position, &round, &writer, &number],
     )?;
-    tx.execute("INSERT INTO twin (position, data) VALUES ($1, $2)", &[&position, &vec![0xA5u8; 600]])?;
+    tx.execute("INSERT INTO twin (position, data) VALUES ($1, $2)", &[&position, &vec![0xA5_u8; 600]])?;
     tx.announce(Change::Event { room: 1, position, outgoing: false });
     Ok(position)
 }

@@ -16,7 +16,7 @@ async fn values_survive() {
                 create(tx)?;
                 tx.execute(
                     "INSERT INTO things (data, name, nid) VALUES ($3, $2, $1)",
-                    &[&u64::from(true), &Some("żółw 🐢"), &vec![0u8, 255]],
+                    &[&u64::from(true), &Some("żółw 🐢"), &vec![0_u8, 255]],
                 )?;
                 tx.query_one("SELECT nid, name, data FROM things WHERE nid = $1", &[&true], |row| {
                     Ok::<_, DbError>((row.get::<bool>(0)?, row.get::<String>(1)?, row.get::<Vec<u8>>(2)?))
@@ -24,7 +24,7 @@ async fn values_survive() {
             })
             .await
             .unwrap();
-        assert_eq!((flag, name.as_str(), data.as_slice()), (true, "żółw 🐢", &[0u8, 255][..]));
+        assert_eq!((flag, name.as_str(), data.as_slice()), (true, "żółw 🐢", &[0_u8, 255][..]));
         let none = db
             .write(|tx| {
                 tx.execute("INSERT INTO things (nid, name) VALUES ($1, $2)", &[&2, &None::<&str>])?;
@@ -45,7 +45,7 @@ async fn many_rows_and_lists() {
                 let names: Vec<String> = (0..500).map(|number| format!("name {number}")).collect();
                 tx.insert_many(
                     "INSERT INTO things (nid, name, data) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-                    names.iter().zip(1i64..).map(|(name, nid)| {
+                    names.iter().zip(1_i64..).map(|(name, nid)| {
                         [plexus_store::Param::Int(nid), name.to_param(), name.as_bytes().to_param()]
                     }),
                 )
@@ -57,7 +57,7 @@ async fn many_rows_and_lists() {
             .write(|tx| {
                 tx.insert_many_returning(
                     "INSERT INTO things (nid, name) VALUES ($1, lower($2)) ON CONFLICT DO NOTHING RETURNING nid",
-                    [[1i64.to_param(), "x".to_param()], [1001i64.to_param(), "Y".to_param()]],
+                    [[1_i64.to_param(), "x".to_param()], [1001_i64.to_param(), "Y".to_param()]],
                     first::<i64>,
                 )
             })
@@ -68,7 +68,7 @@ async fn many_rows_and_lists() {
             .write(|tx| {
                 tx.insert_many(
                     "UPDATE things SET name = $2 WHERE nid = $1",
-                    [[1i64.to_param(), "a".to_param()], [2i64.to_param(), "b".to_param()]],
+                    [[1_i64.to_param(), "a".to_param()], [2_i64.to_param(), "b".to_param()]],
                 )
             })
             .await
@@ -78,7 +78,7 @@ async fn many_rows_and_lists() {
             .read(|tx| {
                 let numbers = tx.query(
                     "SELECT nid FROM things WHERE nid = ANY($1) AND nid > $2 ORDER BY nid",
-                    &[&Any(&[3i64, 1, 7, 9999]), &1],
+                    &[&Any(&[3_i64, 1, 7, 9999]), &1],
                     first::<i64>,
                 )?;
                 let texts = tx.query(

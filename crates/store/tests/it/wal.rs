@@ -21,7 +21,7 @@ async fn the_write_ahead_log_is_written_back_while_there_are_writes() {
     test.write(|tx| tx.execute("CREATE TABLE big (data BYTEA)", &[])).await.unwrap();
     let mut most = 0;
     for _ in 0..1_200 {
-        test.write(|tx| tx.execute("INSERT INTO big (data) VALUES ($1)", &[&vec![7u8; 64 << 10]])).await.unwrap();
+        test.write(|tx| tx.execute("INSERT INTO big (data) VALUES ($1)", &[&vec![7_u8; 64 << 10]])).await.unwrap();
         most = most.max(size_of(&test, "-wal"));
     }
     // By itself the writer lets it grow to 64 MiB.
@@ -52,7 +52,7 @@ async fn the_write_ahead_log_does_not_grow_for_ever() {
         })
         .collect();
     for _ in 0..150 {
-        test.write(|tx| tx.execute("INSERT INTO big (data) VALUES ($1)", &[&vec![7u8; 2 << 20]])).await.unwrap();
+        test.write(|tx| tx.execute("INSERT INTO big (data) VALUES ($1)", &[&vec![7_u8; 2 << 20]])).await.unwrap();
     }
     done.store(true, Ordering::Relaxed);
     for reader in readers {

@@ -91,9 +91,10 @@ fn device_lists_follow_shared_rooms() {
             async move {
                 db.write(move |tx| {
                     let who = user(who);
-                    match private {
-                        false => repo::device_lists::record(tx, &who, DEVICE),
-                        true => repo::device_lists::record_signature(tx, &who, &who),
+                    if !private {
+                        repo::device_lists::record(tx, &who, DEVICE)
+                    } else {
+                        repo::device_lists::record_signature(tx, &who, &who)
                     }
                 })
                 .await

@@ -40,9 +40,10 @@ impl Log {
         let key = pdu.state_key().map(|key| (pdu.event_type().to_owned(), key.to_owned()));
         if let Some((event_type, state_key)) = &key {
             if event_type == "m.room.member" {
-                match pdu.content().get_str("membership") == Some("join") {
-                    true => self.joined.insert(state_key.clone()),
-                    false => self.joined.remove(state_key),
+                if pdu.content().get_str("membership") == Some("join") {
+                    self.joined.insert(state_key.clone())
+                } else {
+                    self.joined.remove(state_key)
                 };
             }
             self.state.insert((event_type.clone(), state_key.clone()), at);

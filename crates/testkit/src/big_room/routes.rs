@@ -209,9 +209,10 @@ async fn near(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respons
     let ts: u64 = asked.get("ts").and_then(|ts| ts.parse().ok()).ok_or(Refusal("M_INVALID_PARAM"))?;
     let forward = asked.get("dir").is_some_and(|dir| dir == "f");
     let times = room.events().into_iter().map(|(id, event)| (event["origin_server_ts"].as_u64().unwrap_or(0), id));
-    let found = match forward {
-        true => times.filter(|(at, _)| *at >= ts).min_by_key(|(at, _)| *at),
-        false => times.filter(|(at, _)| *at <= ts).max_by_key(|(at, _)| *at),
+    let found = if forward {
+        times.filter(|(at, _)| *at >= ts).min_by_key(|(at, _)| *at)
+    } else {
+        times.filter(|(at, _)| *at <= ts).max_by_key(|(at, _)| *at)
     };
     let (at, id) = found.ok_or(Refusal("M_NOT_FOUND"))?;
     Ok(json!({ "event_id": id, "origin_server_ts": at }).to_string().into_response())

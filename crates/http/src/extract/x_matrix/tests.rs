@@ -77,13 +77,7 @@ fn router(known: &Arc<Known>, intake: &Arc<BodyIntake>) -> axum::Router {
     let requests = Arc::new(SignedRequests::new(
         name("here.example"),
         Arc::clone(known) as _,
-        &plexus_base::config::FederationLimits {
-            window_size: 1_000,
-            sleep_limit: 100,
-            sleep_delay: 1,
-            reject_limit: 100,
-            concurrent: 100,
-        },
+        &FederationLimits { window_size: 1_000, sleep_limit: 100, sleep_delay: 1, reject_limit: 100, concurrent: 100 },
         Clock::manual(0),
     ));
     let mut routes = Routes::new();

@@ -117,7 +117,7 @@ impl Memory {
         let name = (server.to_owned(), key_id.to_owned());
         let before = self.missing.get(&name);
         let times = before.map_or(0, |before| before.times);
-        let wait = MISSING_FOR.saturating_mul(2u32.saturating_pow(times)).min(MISSING_AT_MOST);
+        let wait = MISSING_FOR.saturating_mul(2_u32.saturating_pow(times)).min(MISSING_AT_MOST);
         let until = self.clock.monotonic() + wait;
         let at_ms = before.map_or(at_ms, |before| before.at_ms.min(at_ms));
         self.missing.insert(name, Missing { until, times: times.saturating_add(1), at_ms });

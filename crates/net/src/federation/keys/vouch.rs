@@ -31,11 +31,10 @@ impl KeyRing {
         }
         let now = self.clock.now_ms();
         let mut stored = self.stored(server).await?;
-        let fresh = match wanted.is_empty() {
-            true => stored.iter().any(|key| key.valid_until_ts >= now),
-            false => wanted
-                .iter()
-                .all(|(id, until)| stored.iter().any(|key| key.key_id == *id && key.valid_until_ts >= *until)),
+        let fresh = if wanted.is_empty() {
+            stored.iter().any(|key| key.valid_until_ts >= now)
+        } else {
+            wanted.iter().all(|(id, until)| stored.iter().any(|key| key.key_id == *id && key.valid_until_ts >= *until))
         };
         if !fresh && !self.was_missing(server, wanted) {
             // The turn first: nobody may keep others out of a server's gate who does not search himself.

@@ -37,9 +37,10 @@ const TORSION_ROUNDS: usize = 32;
 pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
     let mut valid = Vec::with_capacity(items.len());
     for chunk in items.chunks(LARGEST) {
-        match chunk.len() >= SMALLEST && all_valid(chunk, entropy) {
-            true => valid.resize(valid.len() + chunk.len(), true),
-            false => verify_parts(chunk, entropy, &mut valid),
+        if chunk.len() >= SMALLEST && all_valid(chunk, entropy) {
+            valid.resize(valid.len() + chunk.len(), true);
+        } else {
+            verify_parts(chunk, entropy, &mut valid)
         }
     }
     valid
@@ -47,9 +48,10 @@ pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
 
 fn verify_parts(items: &[Item<'_>], entropy: [u8; 32], valid: &mut Vec<bool>) {
     for part in items.chunks(PART) {
-        match part.len() < items.len() && part.len() >= SMALLEST && all_valid(part, entropy) {
-            true => valid.resize(valid.len() + part.len(), true),
-            false => valid.extend(part.iter().map(|item| item.key.verify_bytes(item.message, &item.signature))),
+        if part.len() < items.len() && part.len() >= SMALLEST && all_valid(part, entropy) {
+            valid.resize(valid.len() + part.len(), true);
+        } else {
+            valid.extend(part.iter().map(|item| item.key.verify_bytes(item.message, &item.signature)));
         }
     }
 }

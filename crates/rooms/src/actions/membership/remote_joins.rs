@@ -132,9 +132,10 @@ impl Remote {
                 }
                 Err(error) => {
                     tracing::info!(room = %leave.room_id, "a join could not be taken back at {server}: {error}");
-                    match is_refusal(&error) {
-                        true => joins.accepted_by.retain(|other| *other != server),
-                        false => result = TakenBack::Unreachable(error),
+                    if is_refusal(&error) {
+                        joins.accepted_by.retain(|other| *other != server);
+                    } else {
+                        result = TakenBack::Unreachable(error);
                     }
                 }
             }

@@ -54,9 +54,10 @@ fn split(content: &Object, server: &str) -> (Object, Object) {
         alternatives.iter().cloned().partition(|alias| alias.as_str().is_some_and(is_own));
     if !own.is_empty() {
         moves.insert("alt_aliases", own);
-        match others.is_empty() {
-            true => stays.remove("alt_aliases"),
-            false => stays.insert("alt_aliases", others),
+        if others.is_empty() {
+            stays.remove("alt_aliases")
+        } else {
+            stays.insert("alt_aliases", others)
         };
     }
     (stays, moves)

@@ -259,9 +259,10 @@ impl PartialSight<'_> {
         if event.replaced.as_deref().is_some_and(is_of_erased) && !self.was_joined(Place::of(&event)) {
             shown = shown.with_replaced_hidden();
         }
-        match event.redacted_because.as_deref().is_some_and(is_hidden) {
-            true => Arc::new(shown.with_redaction_hidden()),
-            false => Arc::new(shown),
+        if event.redacted_because.as_deref().is_some_and(is_hidden) {
+            Arc::new(shown.with_redaction_hidden())
+        } else {
+            Arc::new(shown)
         }
     }
 

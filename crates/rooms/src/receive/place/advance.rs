@@ -63,10 +63,11 @@ impl Rooms {
         let changes = changes(head, &state);
         if !changes.is_empty() {
             let server_name = self.server_name.as_str();
-            next.current = Arc::new(match candidate.entering {
+            next.current = Arc::new(if candidate.entering {
                 // What was derived from the state before counts for nothing.
-                true => current_state::current_state(room.version, state.state, server_name),
-                false => current_state::with_changes(&head.current, &changes, room.version, server_name),
+                current_state::current_state(room.version, state.state, server_name)
+            } else {
+                current_state::with_changes(&head.current, &changes, room.version, server_name)
             });
         }
         if let Some(partial) = candidate.partial {

@@ -69,10 +69,11 @@ impl Rooms {
         head: &Head,
         candidate: &Candidate<'_>,
     ) -> Result<Before, ReceiveError> {
-        let current = match candidate.entering {
+        let current = if candidate.entering {
             // What is in memory of a room from outside is in no snapshot.
-            true => StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() },
-            false => StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() },
+            StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() }
+        } else {
+            StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() }
         };
         if candidate.told.is_none() && follows(head, candidate.pdu) {
             return Ok(Before { at: current, new: Vec::new() });
@@ -157,10 +158,7 @@ impl Rooms {
             return Ok(Before { at: near.clone(), new: Vec::new() });
         }
         let nid = self.nids.take(1).await?;
-        let snapshot = match extensible {
-            true => SnapshotRef::extensible(nid),
-            false => near.snapshot.child(nid, changes.len()),
-        };
+        let snapshot = if extensible { SnapshotRef::extensible(nid) } else { near.snapshot.child(nid, changes.len()) };
         let changes = changes.into_iter().map(|((event_type, state_key), nid)| (event_type, state_key, nid)).collect();
         let new = vec![PendingSnapshot { parent: near.snapshot, snapshot, changes }];
         Ok(Before { at: StateAt { snapshot, state }, new })

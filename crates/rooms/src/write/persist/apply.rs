@@ -48,7 +48,7 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
             .flat_map(|(other, positions)| other.events.iter().zip(positions.iter().copied()))
             .collect();
         let entered = appends.iter().rev().filter(|other| other.room.nid == append.room.nid);
-        apply_to_room(shared, &append.room, &events, entered.filter_map(|other| other.entered.as_ref()).next());
+        apply_to_room(shared, &append.room, &events, entered.find_map(|other| other.entered.as_ref()));
         done.push(&append.room);
         if append.creation.is_some() {
             shared.insert(&append.room);

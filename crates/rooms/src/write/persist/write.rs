@@ -270,9 +270,9 @@ impl Rows {
             timeline_gaps::set(tx, room_nid, &gap)?;
         }
         if event.stored {
-            self.placed.push(row)
+            self.placed.push(row);
         } else {
-            self.events.push(row)
+            self.events.push(row);
         }
         for snapshot in &event.snapshots {
             let mut changes = Vec::with_capacity(snapshot.changes.len());

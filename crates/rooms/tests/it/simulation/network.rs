@@ -500,7 +500,7 @@ impl Peers for Wire {
         Box::pin(async move { Err(PeerError::NotAllowed(server.clone())) })
     }
 
-    fn keys<'a>(&'a self, wanted: Vec<SignedBy>) -> Waiting<'a, HashMap<(String, String), KnownKey>> {
+    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>> {
         Box::pin(async move {
             let key = |wanted: &SignedBy| {
                 let server = self.network.servers().iter().find(|server| server.name.as_str() == wanted.server)?;

@@ -21,16 +21,17 @@ async fn peer() -> Peer {
         let (bob, tea) = (format!("@bob:{name}"), format!("#tea:{name}"));
         let user = bob.clone();
         let profile = async move |Query(question): Query<Question>| -> Response {
-            match question.user_id == Some(user) {
-                true => JsonBody(json!({ "displayname": "Bob", "avatar_url": null, "m.tz": "Europe/Paris" }))
-                    .into_response(),
-                false => (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":"No row found"}"#).into_response(),
+            if question.user_id == Some(user) {
+                JsonBody(json!({ "displayname": "Bob", "avatar_url": null, "m.tz": "Europe/Paris" })).into_response()
+            } else {
+                (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":"No row found"}"#).into_response()
             }
         };
         let directory = async move |Query(question): Query<Question>| -> Response {
-            match question.room_alias == Some(tea) {
-                true => JsonBody(json!({ "room_id": "!a:b.example", "servers": ["b.example"] })).into_response(),
-                false => (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":""}"#).into_response(),
+            if question.room_alias == Some(tea) {
+                JsonBody(json!({ "room_id": "!a:b.example", "servers": ["b.example"] })).into_response()
+            } else {
+                (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":""}"#).into_response()
             }
         };
         let rooms = json!({ "chunk": [{ "room_id": "!a:b.example", "num_joined_members": 1 }] });

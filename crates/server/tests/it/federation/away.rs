@@ -57,9 +57,10 @@ impl Away {
         let log = Arc::clone(&seen);
         let take = async move |Path(id): Path<String>, AnyJson(body): AnyJson| -> Response {
             let refusing = log.refusing.lock();
-            let refused = match log.failing.load(Ordering::Acquire) {
-                true => Some(StatusCode::INTERNAL_SERVER_ERROR),
-                false => refusing.as_ref().and_then(|refusing| refusing(&body)),
+            let refused = if log.failing.load(Ordering::Acquire) {
+                Some(StatusCode::INTERNAL_SERVER_ERROR)
+            } else {
+                refusing.as_ref().and_then(|refusing| refusing(&body))
             };
             drop(refusing);
             let taken = refused.is_none();

@@ -42,9 +42,10 @@ async fn bobs_server(devices: &Arc<Mutex<Devices>>) -> Away {
         let devices = Arc::clone(devices);
         move |bob: String| -> Response {
             let devices = devices.lock().clone();
-            match devices.failing {
-                true => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response(),
-                false => JsonBody(write(&bob, &devices)).into_response(),
+            if devices.failing {
+                (StatusCode::INTERNAL_SERVER_ERROR, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response()
+            } else {
+                JsonBody(write(&bob, &devices)).into_response()
             }
         }
     };

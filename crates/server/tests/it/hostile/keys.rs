@@ -11,7 +11,7 @@ const FAR: u64 = 4_102_444_800_000;
 
 type Telling = fn(&ServerName, &SigningKey) -> Body;
 
-fn text(keys: &json::Object) -> Body {
+fn text(keys: &Object) -> Body {
     Body::from(keys.to_json())
 }
 
@@ -21,7 +21,7 @@ fn with(name: &ServerName, key: &SigningKey, member: &str, value: &str) -> Body 
     keys.remove("signatures");
     keys.insert(member, json::Value::parse(value).unwrap());
     let signature = key.sign(keys.to_json().as_bytes());
-    keys.insert("signatures", json::Object::from([(name.as_str(), json::Object::from([(key.key_id(), signature)]))]));
+    keys.insert("signatures", Object::from([(name.as_str(), Object::from([(key.key_id(), signature)]))]));
     text(&keys)
 }
 
@@ -42,7 +42,7 @@ const ABSURD: &[(&str, Telling)] = &[
     ("of another server", |_, key| text(&Peer::keys(&"else.example".parse().unwrap(), key, FAR))),
     ("signed by nobody", |name, key| {
         let mut keys = Peer::keys(name, key, FAR);
-        keys.insert("signatures", json::Object::new());
+        keys.insert("signatures", Object::new());
         text(&keys)
     }),
     ("signed by another key", |name, key| {

@@ -85,10 +85,7 @@ async fn nul_from_other_servers_is_no_server_error() {
             let mut requests: Vec<(String, String)> = Vec::new();
             let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
             for strange in names {
-                let fill = |name: &str| match name == strange {
-                    true => "x%00".to_owned(),
-                    false => fitting(&stage, name, &event),
-                };
+                let fill = |name: &str| if name == strange { "x%00".to_owned() } else { fitting(&stage, name, &event) };
                 requests.push((filled(&route.path, fill), "{}".to_owned()));
             }
             if route.method != Method::GET {

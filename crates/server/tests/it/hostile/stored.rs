@@ -70,12 +70,11 @@ async fn an_invite_brings_no_more_than_can_be_read_again() {
             let room = format!("!sent{number}:{name}");
             let state: Value = (0..count).map(|_| stripped(json!({ "topic": "x".repeat(bytes) }))).collect();
             let answer = invite(&stage, &room, "11", &state).await;
-            match fits {
-                true => taken.push((room, answer.ok().is_object(), count)),
-                false => {
-                    assert_eq!(answer.refusal(), (413, "M_TOO_LARGE"), "{what}");
-                    assert!(told(&sync(&stage).await, "invite", &room).is_none(), "{what}");
-                }
+            if fits {
+                taken.push((room, answer.ok().is_object(), count));
+            } else {
+                assert_eq!(answer.refusal(), (413, "M_TOO_LARGE"), "{what}");
+                assert!(told(&sync(&stage).await, "invite", &room).is_none(), "{what}");
             }
         }
         // Small as it was sent, and large as it would be stored; and deeper than what is stored may be.

@@ -135,14 +135,13 @@ async fn nonsense_is_the_other_servers_fault() {
 
 pub(super) async fn ask(stage: &Stage, method: &Method, path: &str, body: &str) -> Answer {
     let peer = &stage.liar.peer;
-    let answer = match *method == Method::GET {
-        true => {
-            let header = peer.authorization(&stage.server, method, path, None);
-            let headers = [("Authorization", header.as_str())];
-            let send = stage.server.send(method.clone(), path, None, &headers, Bytes::new());
-            tokio::time::timeout(BOUND, send).await
-        }
-        false => tokio::time::timeout(BOUND, peer.request_text(&stage.server, method.clone(), path, body)).await,
+    let answer = if *method == Method::GET {
+        let header = peer.authorization(&stage.server, method, path, None);
+        let headers = [("Authorization", header.as_str())];
+        let send = stage.server.send(method.clone(), path, None, &headers, Bytes::new());
+        tokio::time::timeout(BOUND, send).await
+    } else {
+        tokio::time::timeout(BOUND, peer.request_text(&stage.server, method.clone(), path, body)).await
     };
     answer.unwrap_or_else(|_| panic!("{method} {path:.200} {body:.200} was not answered"))
 }

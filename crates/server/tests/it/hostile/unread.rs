@@ -118,7 +118,7 @@ async fn nobody_holds_a_connection_with_the_rest_of_a_body() {
             response(&mut next).await
         };
         let drip = async {
-            let mut every = tokio::time::interval(std::time::Duration::from_millis(20));
+            let mut every = tokio::time::interval(Duration::from_millis(20));
             loop {
                 every.tick().await;
                 if stream.write_all(b" ").await.is_err() {
@@ -134,6 +134,6 @@ async fn nobody_holds_a_connection_with_the_rest_of_a_body() {
         };
         let (answer, waited) = advancing(&clock, both).await;
         assert_eq!(answer, (200, false), "{announced}");
-        assert!(waited < std::time::Duration::from_secs(60), "{announced}: {waited:?}");
+        assert!(waited < Duration::from_secs(60), "{announced}: {waited:?}");
     }
 }

@@ -287,9 +287,10 @@ impl<'s> Scene<'s> {
         for written in self.written.iter().filter(|written| written.kind == Kind::Message) {
             let question = path(&self.room, &format!("event/{}", written.event_id));
             let answer = self.server.get(&question, &self.reader.token).await;
-            match self.is_hidden(written) {
-                true => assert_eq!(answer.refusal(), (404, "M_NOT_FOUND"), "{}", written.text),
-                false => assert_eq!(answer.ok()["content"]["body"], written.text.as_str()),
+            if self.is_hidden(written) {
+                assert_eq!(answer.refusal(), (404, "M_NOT_FOUND"), "{}", written.text);
+            } else {
+                assert_eq!(answer.ok()["content"]["body"], written.text.as_str());
             }
         }
         for (phase, anchor) in

@@ -194,9 +194,10 @@ async fn what_is_shown_of_an_invite_that_has_ended() {
         for by_invited in [true, false] {
             let before = ben.now().await;
             let room = private_room(ann, ben).await;
-            match by_invited {
-                true => ben.leave(&room).await,
-                false => ann.act("kick", &room, ben).await,
+            if by_invited {
+                ben.leave(&room).await
+            } else {
+                ann.act("kick", &room, ben).await
             }
             let look = |sync: &Value| sync["rooms"]["leave"].get(&room).map(|left| left["timeline"]["events"].clone());
             let shown = ben.sync_from(before, "the end of the invite", look).await;

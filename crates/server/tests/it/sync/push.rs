@@ -181,7 +181,7 @@ async fn push_rules_have_limits() {
     let config = "push_rules: {limits: {rule_count: 2, rule_id_length: 30, rule_size: 100}}";
     let server = TestServer::on(TestPlace::sqlite()).config(config).start().await;
     let alice = server.register("alice").await;
-    let put = async |rule: &str, body: serde_json::Value| {
+    let put = async |rule: &str, body: Value| {
         server.put(&format!("{CLIENT}/pushrules/global/override/{rule}"), &alice.token, body).await
     };
     let small = json!({ "actions": ["notify"], "conditions": [] });

@@ -133,7 +133,7 @@ impl Session {
                     // The server has rolled back whatever was on a connection that is lost.
                     Err(error) if oldest.what == What::Text(Role::Rollback) && error.is_closed() => {}
                     Err(error) if oldest.what == What::Text(Role::Rollback) => {
-                        tracing::warn!(%error, "a rollback failed")
+                        tracing::warn!(%error, "a rollback failed");
                     }
                     Err(error) if failed.is_none() => failed = Some((oldest.sql.clone(), oldest.what, error)),
                     _ => {}
