@@ -52,6 +52,7 @@ pub(crate) struct Ticket {
 }
 
 impl Tickets {
+    #[expect(clippy::expect_used, reason = "the length of the key is part of its type")]
     pub(crate) fn new(clock: Clock, random: Random, lifetime: Duration) -> Self {
         let key: [u8; 32] = random.bytes();
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("a key of ChaCha20-Poly1305 has 32 bytes");
@@ -59,6 +60,7 @@ impl Tickets {
     }
 
     /// A new ticket, unlike any other: letters, digits, `-` and `_`. Nobody else can read `content` out of it.
+    #[expect(clippy::expect_used, reason = "a ticket is far shorter than what cannot be sealed")]
     pub(crate) fn issue(&self, purpose: Purpose, content: &[u8]) -> String {
         let nonce: [u8; NONCE_LEN] = self.random.bytes();
         let mut sealed = self.clock.now_ms().to_be_bytes().to_vec();

@@ -65,6 +65,7 @@ impl Random {
         }
     }
 
+    #[expect(clippy::expect_used, reason = "no server can go on without randomness")]
     fn fill(&self, target: &mut [u8]) {
         match &self.0 {
             Source::System => {

@@ -98,7 +98,7 @@ pub enum FetchError {
     /// The answer ended before the content did.
     #[error("the answer broke off")]
     BrokeOff,
-    /// It took longer than [`MAX_FETCH_TIME`].
+    /// It took longer than `MAX_FETCH_TIME`.
     #[error("the content did not arrive in time")]
     TooSlow,
     /// It could not be fetched a moment ago, and was not asked for again.

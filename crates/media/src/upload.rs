@@ -22,7 +22,7 @@ pub struct Description {
     pub upload_name: Option<String>,
 }
 
-/// A file being written. It has no name that anybody could ask for until [`Upload::keep_as`]; dropped before the row
+/// A file being written. It has no name that anybody could ask for until `Upload::keep_as`; dropped before the row
 /// that names it is written, it is deleted.
 #[derive(Debug)]
 pub struct Upload {

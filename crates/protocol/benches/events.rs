@@ -1,6 +1,7 @@
 //! Figures for the hot paths of events, side by side with ruma's crates in the same run.
 //!
 //! `cargo bench -p plexus-protocol --bench events`; docs/benchmarks.md holds figures and the machine they came from.
+#![expect(clippy::unwrap_used, reason = "a benchmark panics where it fails")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 use std::{

@@ -1,6 +1,7 @@
 //! Figures for authorization, push rules and state resolution, the last beside ruma's in the same run.
 //!
 //! `cargo bench -p plexus-protocol --bench rules`; docs/benchmarks.md holds figures and the machine they came from.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a benchmark panics where it fails")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 #[path = "../tests/it/linear.rs"]

@@ -1,6 +1,8 @@
 //! Sending messages inside the process: checked, built, signed and committed for real, on every database this machine
 //! has. `cargo bench -p plexus-rooms`; figures, not a test.
 
+#![expect(clippy::expect_used, reason = "a benchmark panics where it fails")]
+
 use std::sync::Arc;
 
 use plexus_base::{Background, Clock, Random};

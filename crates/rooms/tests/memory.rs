@@ -1,6 +1,8 @@
 //! What a room is said to weigh against what it takes: a test binary of its own, because it counts every allocation of its
 //! process.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 #[path = "it/fixture.rs"]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 mod fixture;

@@ -21,7 +21,8 @@ pub(crate) fn configure() {
     unsafe { libmimalloc_sys::mi_option_set_default(ARENA_MAX_OBJECT_SIZE, OWN_MAPPING_ABOVE_KIB) };
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::hint::black_box;
 

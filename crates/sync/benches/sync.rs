@@ -1,6 +1,7 @@
 //! Figures for /sync without HTTP, on SQLite: nothing new, initial syncs of many rooms, fan-out in one room.
 //!
 //! `cargo bench -p plexus-sync --bench sync`; docs/benchmarks.md holds figures and the machine they came from.
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark panics where it fails")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]

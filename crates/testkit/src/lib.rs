@@ -2,14 +2,17 @@
 //!
 //! - [`databases`]: an empty database of each backend; every store test loops over them (feature `databases`, on by default)
 //! - [`postgres`]: the private PostgreSQL cluster behind that
-//! - [`server`]: a whole server in the process (feature `server`)
-//! - [`client`]: a small client of any server (feature `server`)
+//! - `server`: a whole server in the process (feature `server`)
+//! - `client`: a small client of any server (feature `server`)
 //! - [`peer`]: another server, for federation, that does what a test wants (feature `peer`)
 //! - [`big_room`]: a room of any size on such another server (feature `peer`)
 //! - [`crowd`]: thousands of such servers (feature `peer`)
-//! - [`specification`]: the answers that the specification describes (feature `server`)
-//! - [`synapse`]: another server, for federation: a real Synapse (feature `server`)
-//! - [`link`]: what is between two servers, and can be cut (feature `server`)
+//! - `specification`: the answers that the specification describes (feature `server`)
+//! - `synapse`: another server, for federation: a real Synapse (feature `server`)
+//! - `link`: what is between two servers, and can be cut (feature `server`)
+
+#![expect(clippy::expect_used, reason = "a test panics where it fails")]
+#![cfg_attr(feature = "server", expect(clippy::panic, reason = "a test panics where it fails"))]
 
 #[cfg(feature = "peer")]
 pub mod big_room;

@@ -30,9 +30,8 @@ pub async fn handle(
 ) -> Result<Empty, ApiError> {
     require_not_suspended(&requester)?;
     require_local(&alias, rooms.server_name())?;
-    let room = match rooms.get(&request.room_id).await? {
-        Some(room) => room,
-        None => return Err(ApiError::not_found("Unknown room")),
+    let Some(room) = rooms.get(&request.room_id).await? else {
+        return Err(ApiError::not_found("Unknown room"));
     };
     if config.blocking.require_membership_for_aliases && !requester.is_admin {
         require_joined(&rooms, &request.room_id, &requester.user_id).await?;

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write};
 
-/// `text` with what [`Escaping`] escapes as escapes.
+/// `text` with what `Escaping` escapes as escapes.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! systemd's journal, by its own protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
+//! systemd's journal, by its own protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 
 use std::fmt;
 use std::io::{self, Write};

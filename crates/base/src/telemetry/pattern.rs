@@ -225,7 +225,7 @@ where
         let message = message(event);
         let request = ctx
             .event_scope()
-            .and_then(|scope| scope.find_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone())));
+            .and_then(|mut scope| scope.find_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone())));
         let now_ms = self.clock.now_ms();
         let record = Record { pattern: &self.pattern, now_ms, event, message: &message, request: request.as_deref() };
         for piece in &self.pattern.pieces {

@@ -1,5 +1,7 @@
 //! End-to-end encryption keys on every database this machine has.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod device_keys;
 mod key_backup;
 

@@ -256,6 +256,7 @@ async fn signed_objects_are_checked() {
 }
 
 /// As [`serve`], kept up to the end of the test's runtime.
+#[expect(clippy::mem_forget, reason = "the test's runtime ends it")]
 async fn serve_forever(world: &World, theirs: &SigningKey) {
     let text = statement(NAME, theirs, NOW + DAY, None).to_json();
     std::mem::forget(serve(world, NAME, OWN_KEYS, text).await);

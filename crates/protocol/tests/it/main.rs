@@ -3,6 +3,8 @@
 //! A few thousand cases run with the other tests; `PLEXUS_CASES=100000 cargo test -p plexus-protocol --release --test it`
 //! runs that many of each.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod auth_rules;
 mod generate;
 mod linear;

@@ -56,7 +56,7 @@ pub struct InitialState {
 /// A room to be created.
 #[derive(Clone, Debug)]
 pub struct NewRoom {
-    /// Its id, from [`RoomCreator::new_room_id`], when that has to be known before the room exists. Ignored from room
+    /// Its id, from `RoomCreator::new_room_id`, when that has to be known before the room exists. Ignored from room
     /// version 12 on.
     pub room_id: Option<RoomId>,
     /// A local user.

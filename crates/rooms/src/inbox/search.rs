@@ -86,7 +86,7 @@ impl Inbox {
             match self.receiver.process(origin, room, pdus, &Effort::of_lane()).await {
                 Ok(outcomes) => _ = self.keep_failed(room, vec![event.clone()], &outcomes).await?,
                 Err(error @ ReceiveError::Db(_)) if error.is_of_one() => {
-                    self.set_aside(room.nid, event, &error).await?
+                    self.set_aside(room.nid, event, &error).await?;
                 }
                 Err(error) => return Err(error),
             }

@@ -1,6 +1,5 @@
 //! The current state of a room, and what is derived from it.
 
-use crate::model::current_state;
 use std::sync::Arc;
 
 use plexus_protocol::acl::ServerAcl;

@@ -10,7 +10,7 @@ use plexus_store::{EventNid, Position};
 /// An event with everything a client's copy of it needs but the reader's own point of view.
 ///
 /// It shows parts of other events: of the one it replaced, and of its redaction. What keeps it in memory has to keep up
-/// with the redaction of those too ([`Self::after`], [`crate::Room::state_event`]).
+/// with the redaction of those too (`Self::after`, [`crate::Room::state_event`]).
 #[derive(Clone, Debug)]
 pub struct TimelineEvent {
     /// The number the database knows the event by.

@@ -1,5 +1,5 @@
 //! The event nearest to a time, also where this server does not have the room's past (client-server API,
-//! https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event).
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event>).
 
 use std::sync::Arc;
 use std::time::Duration;

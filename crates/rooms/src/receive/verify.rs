@@ -103,7 +103,7 @@ impl PduReceiver {
             match result {
                 Ok(pdu) => sound.push(pdu),
                 Err(error) => {
-                    tracing::info!(event = %id, room = %room.id, "an event of another server is dropped: {error}")
+                    tracing::info!(event = %id, room = %room.id, "an event of another server is dropped: {error}");
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The room engine over both databases.
 
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod acl;
 mod directory;
 mod fixture;

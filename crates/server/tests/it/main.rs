@@ -1,5 +1,7 @@
 //! Whole servers, booted in the process or as the real binary.
 
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod accounts;
 mod accounts_hostile;
 mod accounts_keys;

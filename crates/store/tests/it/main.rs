@@ -1,5 +1,7 @@
 //! Tests of the store on every database this machine has.
 
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod crash;
 mod group_commit;
 mod kill;

@@ -1,5 +1,7 @@
 //! Sync on real rooms and both databases.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test panics where it fails")]
+
 mod delta;
 mod incremental;
 mod initial;

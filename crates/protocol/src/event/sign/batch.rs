@@ -40,7 +40,7 @@ pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
         if chunk.len() >= SMALLEST && all_valid(chunk, entropy) {
             valid.resize(valid.len() + chunk.len(), true);
         } else {
-            verify_parts(chunk, entropy, &mut valid)
+            verify_parts(chunk, entropy, &mut valid);
         }
     }
     valid

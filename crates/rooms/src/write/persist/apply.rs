@@ -47,7 +47,7 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
             .filter(|(other, _)| other.room.nid == append.room.nid)
             .flat_map(|(other, positions)| other.events.iter().zip(positions.iter().copied()))
             .collect();
-        let entered = appends.iter().rev().filter(|other| other.room.nid == append.room.nid);
+        let mut entered = appends.iter().rev().filter(|other| other.room.nid == append.room.nid);
         apply_to_room(shared, &append.room, &events, entered.find_map(|other| other.entered.as_ref()));
         done.push(&append.room);
         if append.creation.is_some() {

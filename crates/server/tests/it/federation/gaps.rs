@@ -161,7 +161,7 @@ async fn what_was_missed_is_told_as_a_gap_and_fetched_when_somebody_pages_there(
         let first = synced(&server, &alice, &since, told).await["rooms"]["join"][room]["timeline"].clone();
         assert_eq!(first["limited"], true);
         hears(&server, &alice, (room, &since), "last").await;
-        let topic = format!("{} messages", MISSED);
+        let topic = format!("{MISSED} messages");
         let state = server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &bob.token).await;
         assert_eq!(state.ok()["topic"], topic.as_str());
         assert_eq!(host.peer.received().iter().filter(|request| request.uri.contains("/state_ids/")).count(), 1);

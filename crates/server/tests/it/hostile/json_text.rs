@@ -79,12 +79,8 @@ async fn bodies_that_are_no_json_are_refused() {
         &wide,
     ] {
         let answer = put(&stage, text).await;
-        assert!((400..500).contains(&answer.status), "{:.80}: {answer:?}", text);
-        assert!(
-            ["M_NOT_JSON", "M_BAD_JSON", "M_UNAUTHORIZED"].contains(&answer.refusal().1),
-            "{:.80}: {answer:?}",
-            text
-        );
+        assert!((400..500).contains(&answer.status), "{text:.80}: {answer:?}");
+        assert!(["M_NOT_JSON", "M_BAD_JSON", "M_UNAUTHORIZED"].contains(&answer.refusal().1), "{text:.80}: {answer:?}");
     }
     stage.is_usable().await;
 }

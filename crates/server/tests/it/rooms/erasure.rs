@@ -21,14 +21,14 @@ struct Stage {
     events: [String; 4],
 }
 
-async fn id_of(answer: Answer) -> String {
+fn id_of(answer: Answer) -> String {
     answer.ok()["event_id"].as_str().expect("an id").to_owned()
 }
 
 async fn thread_reply(server: &TestServer, user: &TestUser, room: &str, root: &str, body: &str) -> String {
     let relation = json!({ "rel_type": "m.thread", "event_id": root });
     let content = json!({ "msgtype": "m.text", "body": body, "m.relates_to": relation });
-    id_of(send(server, user, room, "m.room.message", content).await).await
+    id_of(send(server, user, room, "m.room.message", content).await)
 }
 
 /// Leaves nothing of the account.
@@ -57,7 +57,7 @@ impl Stage {
         levels["users"][&alice.id] = json!(100);
         server.put(&path(&room, "state/m.room.power_levels"), &bob.token, levels).await.ok();
         let set = async |user: &TestUser, topic: &str| {
-            id_of(server.put(&path(&room, "state/m.room.topic"), &user.token, json!({ "topic": topic })).await).await
+            id_of(server.put(&path(&room, "state/m.room.topic"), &user.token, json!({ "topic": topic })).await)
         };
         let topic = set(&alice, "secret topic").await;
         set(&bob, "open topic").await;

@@ -195,9 +195,9 @@ async fn what_is_shown_of_an_invite_that_has_ended() {
             let before = ben.now().await;
             let room = private_room(ann, ben).await;
             if by_invited {
-                ben.leave(&room).await
+                ben.leave(&room).await;
             } else {
-                ann.act("kick", &room, ben).await
+                ann.act("kick", &room, ben).await;
             }
             let look = |sync: &Value| sync["rooms"]["leave"].get(&room).map(|left| left["timeline"]["events"].clone());
             let shown = ben.sync_from(before, "the end of the invite", look).await;
