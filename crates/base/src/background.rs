@@ -105,6 +105,7 @@ impl Background {
 
     /// Aborts the tasks that may be aborted, and waits until all others have ended. Those that have not after
     /// `patience` are logged and aborted too.
+    #[expect(clippy::disallowed_methods, reason = "the process ends in real time")]
     pub async fn shutdown(&self, patience: Duration) {
         self.enter(Phase::Abortable);
         if tokio::time::timeout(patience, self.all_ended()).await.is_err() {

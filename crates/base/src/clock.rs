@@ -64,6 +64,7 @@ impl Clock {
     }
 
     /// Waits until `duration` has passed on this clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
             Source::System { .. } => tokio::time::sleep(duration).await,

@@ -102,6 +102,7 @@ async fn run(options: Options) -> Result<Report, TargetError> {
     for scenario in &scenarios {
         let limit = run.options.limit;
         let late = |_| TargetError::Late { what: "it".to_owned(), seconds: limit };
+        #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
         let measured = tokio::time::timeout(Duration::from_secs(limit), scenario.measure(&mut run)).await;
         if let Err(error) = measured.map_err(late).flatten() {
             run.report.failures.push(format!("{scenario:?}: {error}"));

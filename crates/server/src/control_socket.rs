@@ -115,6 +115,7 @@ impl ControlSocket {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!("cannot accept a connection on {}: {error}", self.path.display());
+                    #[expect(clippy::disallowed_methods, reason = "the operating system has run out of descriptors")]
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
                 }

@@ -179,6 +179,7 @@ impl Serving {
     }
 
     /// Waits until every connection has ended; to be called once the shutdown has begun. `false` when `grace` was over first.
+    #[expect(clippy::disallowed_methods, reason = "connections end in real time")]
     pub async fn finished(mut self, grace: Duration) -> bool {
         let all_closed = async {
             while self.accepting.join_next().await.is_some() {}
@@ -200,6 +201,7 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("cannot accept a connection on {}: {error}", listener.describe());
+                #[expect(clippy::disallowed_methods, reason = "connections end in real time")]
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -52,11 +52,31 @@ pub use specification::Specification;
 #[cfg(feature = "server")]
 pub use synapse::Synapse;
 
+use std::time::Duration;
+
+use tokio::time::Interval;
+use tokio::time::error::Elapsed;
+
 /// A name that no other test, and no other test process, has at the same time.
 pub fn unique_name() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What `work` comes to, unless it takes longer than `limit`, in real time: the bound of a test that would hang.
+///
+/// # Errors
+/// When it takes longer.
+#[expect(clippy::disallowed_methods, reason = "a test that hangs does so in real time")]
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    tokio::time::timeout(limit, work).await
+}
+
+/// Ticks at once and then in every `period` of real time: for a look at what another process or thread does.
+#[expect(clippy::disallowed_methods, reason = "what is looked at happens in real time")]
+pub fn every(period: Duration) -> Interval {
+    tokio::time::interval(period)
 }
 
 /// Says, past the test harness, that tests are skipped because something is not installed.

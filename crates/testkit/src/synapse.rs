@@ -185,7 +185,7 @@ impl Synapse {
     }
 
     async fn healthy(&self) -> bool {
-        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        let mut looks = crate::every(Duration::from_millis(100));
         for _ in 0..LOOKS {
             looks.tick().await;
             let request = Request::builder().method(Method::GET).uri(format!("{}/health", self.client.url()));

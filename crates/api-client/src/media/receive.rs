@@ -37,6 +37,7 @@ pub async fn body(media: &MediaStore, user: &UserId, request: Request) -> Result
     let mut upload = media.begin_upload().await.map_err(media_error)?;
     let mut body = request.into_body();
     loop {
+        #[expect(clippy::disallowed_methods, reason = "bounds the wait for a client")]
         let Ok(frame) = tokio::time::timeout(SILENCE, body.frame()).await else {
             return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", "The upload stopped arriving"));
         };

@@ -52,6 +52,7 @@ impl DeliverySlots {
     }
 
     /// Waits until no delivery is in a fast slot, for [`FAST_LIMIT`] at most.
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
     pub async fn finish_fast(&self) {
         let over = self.fast.acquire_many(self.limits.fast);
         // Whether all of them are over or time is, there is nothing else to do.

@@ -230,6 +230,7 @@ impl FederationClient {
             let sent = self.http.exchange(purpose, authority.as_str(), open, request).await;
             sent.map_err(|error: SendError| error.at(destination))
         };
+        #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
         let sent = tokio::time::timeout(timeout, sending).await;
         let (response, lease) = sent.unwrap_or_else(|_| Err(FederationError::Timeout(destination.clone())))?;
         success(destination, HttpResponse::new(response, limits, lease, turn), Some(pass)).await

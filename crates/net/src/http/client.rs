@@ -112,6 +112,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// See [`HttpError`]; an error status is a response.
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
     pub async fn fetch(&self, purpose: Purpose, request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
         let fetching = async {
             let response = self.send(purpose, request).await?;
@@ -126,6 +127,7 @@ impl HttpClient {
         let turn = self.turn(purpose).await;
         let Policy { max_redirects, limits, .. } = purpose.policy();
         let sending = self.follow(purpose, request, max_redirects);
+        #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
         let sent = tokio::time::timeout(limits.timeout, sending).await;
         let (response, lease) = sent.unwrap_or(Err(HttpError::Timeout))?;
         Ok(HttpResponse::new(response, limits, lease, turn))

@@ -45,7 +45,9 @@ impl StreamedBody {
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         loop {
             let wait = self.limits.timeout.min(self.time_left);
+            #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
             let began = tokio::time::Instant::now();
+            #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
             let frame = tokio::time::timeout(wait, self.body.frame()).await;
             self.time_left = self.time_left.saturating_sub(began.elapsed());
             let Some(frame) = frame.map_err(|_| HttpError::Timeout)? else {

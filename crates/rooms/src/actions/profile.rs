@@ -38,6 +38,7 @@ pub(crate) async fn member_content(rooms: &Rooms, membership: &str, shown: Optio
 /// The name and avatar of a user of another server; empty if that server does not answer within
 /// [`INVITE_PROFILE_WAIT`].
 pub(crate) async fn elsewhere(peers: &dyn Peers, server: &ServerName, user: &UserId) -> Object {
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
     let asked = tokio::time::timeout(INVITE_PROFILE_WAIT, peers.profile(server, user, INVITE_PROFILE_WAIT)).await;
     let mut profile = match asked {
         Ok(Ok(profile)) => profile,

@@ -37,6 +37,7 @@ impl RemoteState {
             if let Some(part) = reader.next_part() {
                 return Ok(Some(part));
             }
+            #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
             let chunk = tokio::time::timeout(CHUNK_TIMEOUT, self.response.chunk()).await;
             let read = match chunk.map_err(|_| PeerError::timeout(&self.from))?? {
                 Some(chunk) => reader.read(&chunk).map(|()| None),

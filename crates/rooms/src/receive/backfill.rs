@@ -169,6 +169,7 @@ impl PduReceiver {
     ///
     /// # Errors
     /// When the database fails.
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for other machines")]
     pub async fn fill_gap(&self, room: &Arc<Room>, gap_nid: EventNid) -> Result<Filled, ReceiveError> {
         let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(Filled::Some) };
         let (receiver, room) = (self.clone(), Arc::clone(room));

@@ -1,6 +1,8 @@
 //! How much is done for events that rest on what is not here: a server must not be able to keep others waiting, or to fill
 //! memory, by what it answers or does not answer.
 
+#![expect(clippy::disallowed_methods, reason = "bounds the wait for other machines")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -45,6 +45,7 @@ impl PduReceiver {
     ///
     /// # Errors
     /// When the database fails.
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
     pub async fn near_time(
         &self,
         room: &Arc<Room>,

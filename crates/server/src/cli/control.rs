@@ -130,6 +130,7 @@ impl Found {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "another process is waited for")]
 fn terminate(number: u32, pid_file: &Path) -> Result<bool, CommandError> {
     if let Some(process) = i32::try_from(number).ok().and_then(Pid::from_raw) {
         kill_process(process, Signal::TERM).map_err(|error| ControlError::Kill(number, error))?;

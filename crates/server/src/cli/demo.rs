@@ -97,6 +97,7 @@ async fn start_and_talk(
         println!("{} serves clients at {}", place.name, place.url);
         places.push(place);
     }
+    #[expect(clippy::disallowed_methods, reason = "people wait in real time")]
     let talk = tokio::time::timeout(PATIENCE, conversation::hold(&places)).await.ok()?;
     Some(talk.map_err(CommandError::from))
 }

@@ -58,7 +58,7 @@ async fn converse(program: &Path, script: PathBuf, server: &Client, own: &str, p
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = plexus_testkit::within(PATIENCE, child.wait_with_output()).await;
     output.expect("the conversation ends").expect("the client's output is read")
 }
 

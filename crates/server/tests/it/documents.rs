@@ -1,4 +1,4 @@
-//! The documents: what they link to and the source files they name exist.
+//! The documents: what they link to exists. `cargo xtask tidy` checks the source files that they name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,22 +26,4 @@ fn links_lead_somewhere() {
             assert!(exists, "{} links to {target}", document.display());
         }
     }
-}
-
-/// A file is named from the root or, as in the tables of docs/security.md, as `crate/path/in/src.rs`.
-#[test]
-fn source_files_exist() {
-    let path = Regex::new(r"`([a-z-]+)/([a-z0-9_/]+\.rs)`").unwrap();
-    let mut missing = Vec::new();
-    for document in documents().into_iter().filter(|path| path.parent().is_some_and(|folder| folder.ends_with("docs")))
-    {
-        let text = fs::read_to_string(&document).unwrap();
-        for (_, [first, rest]) in path.captures_iter(&text).map(|found| found.extract()) {
-            let places = [root().join(first).join(rest), root().join("crates").join(first).join("src").join(rest)];
-            if !places.iter().any(|place| place.exists()) {
-                missing.push(format!("{}: {first}/{rest}", document.display()));
-            }
-        }
-    }
-    assert!(missing.is_empty(), "documents name files that do not exist: {missing:#?}");
 }

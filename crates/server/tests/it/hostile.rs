@@ -200,7 +200,7 @@ impl Stage {
             timeline.is_some_and(|events| events.iter().any(|event| event["event_id"] == id.as_str()))
         };
         let seen = synced(&self.server, &self.alice, since.as_str().unwrap(), there);
-        tokio::time::timeout(BOUND, seen).await.expect("a good message must come through");
+        plexus_testkit::within(BOUND, seen).await.expect("a good message must come through");
     }
 
     /// Waits until everything that the liar has sent so far has been judged.
@@ -214,7 +214,7 @@ impl Stage {
         let text = unique_name();
         serve::say(&self.server, &self.alice, &self.room, &text).await;
         let heard = self.honest.until(|transactions| crate::federation::away::bodies(transactions).contains(&text));
-        tokio::time::timeout(BOUND, heard).await.expect("the honest server must hear of it");
+        plexus_testkit::within(BOUND, heard).await.expect("the honest server must hear of it");
     }
 }
 

@@ -140,7 +140,7 @@ async fn a_watched_file_may_be_moved_away() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), logged).await.expect("the request is logged");
+    plexus_testkit::within(Duration::from_secs(60), logged).await.expect("the request is logged");
     fs::rename(&log, installation.folder.join("log.1")).unwrap();
     get(&installation, "/_matrix/second").await;
     server.stop();

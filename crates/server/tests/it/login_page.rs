@@ -51,6 +51,6 @@ async fn people_log_in_on_the_page() {
         .args([server.url(), "alice", "password of alice", without_passwords.url()])
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(TIMEOUT, browser).await.expect("the script ends").expect("node runs");
+    let output = plexus_testkit::within(TIMEOUT, browser).await.expect("the script ends").expect("node runs");
     clients::assert_whole(&output, &STEPS);
 }

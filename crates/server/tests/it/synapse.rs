@@ -105,7 +105,7 @@ impl Member {
                 since = format!("&since={}", text(&answer.body["next_batch"]));
             }
         };
-        let found = tokio::time::timeout(PATIENCE, search).await;
+        let found = plexus_testkit::within(PATIENCE, search).await;
         found.unwrap_or_else(|_| panic!("{} waited for {what}", self.id()))
     }
 

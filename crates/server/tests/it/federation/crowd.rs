@@ -104,7 +104,7 @@ impl World {
 
     async fn got(&self, what: &str, event: &str, servers: usize) -> Duration {
         let began = self.clock.monotonic();
-        if tokio::time::timeout(PATIENCE, self.crowd.got(event, servers)).await.is_err() {
+        if plexus_testkit::within(PATIENCE, self.crowd.got(event, servers)).await.is_err() {
             panic!("{what}: {} of {servers} have got it; {:?}", self.crowd.count(event), self.crowd.seen());
         }
         self.clock.monotonic() - began

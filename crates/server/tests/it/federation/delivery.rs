@@ -80,7 +80,7 @@ async fn a_server_that_was_away_for_seconds_gets_everything_within_seconds() {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let room = away.room(&server, &alice).await;
         let moving = async || {
-            let mut every = tokio::time::interval(Duration::from_millis(20));
+            let mut every = plexus_testkit::every(Duration::from_millis(20));
             loop {
                 every.tick().await;
                 clock.advance(Duration::from_millis(250));

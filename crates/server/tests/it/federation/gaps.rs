@@ -357,7 +357,7 @@ async fn events_are_fetched_whatever_depth_the_event_after_a_gap_claims() {
 /// Lets time pass while something is waited for.
 async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -> T {
     let passing = async {
-        let mut every = tokio::time::interval(Duration::from_millis(20));
+        let mut every = plexus_testkit::every(Duration::from_millis(20));
         loop {
             every.tick().await;
             clock.advance(Duration::from_secs(5));

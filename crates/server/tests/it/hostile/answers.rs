@@ -24,7 +24,7 @@ fn dripping() -> Body {
         every.tick().await;
         Some((Ok::<_, std::io::Error>(bytes::Bytes::from_static(b" ")), every))
     };
-    Body::from_stream(futures_util::stream::unfold(tokio::time::interval(Duration::from_secs(1)), drip))
+    Body::from_stream(futures_util::stream::unfold(plexus_testkit::every(Duration::from_secs(1)), drip))
 }
 
 fn endless() -> Body {
@@ -48,7 +48,7 @@ async fn a_server_that_never_answers_holds_up_nobody_else() {
         stage.liar.answers(move |_| Some(Response::new(body())));
         says_what_follows_nothing(&stage, number).await;
         let asked = stage.liar.peer.receives(|request| request.uri.contains("get_missing_events"));
-        tokio::time::timeout(BOUND, asked).await.expect("it is asked");
+        plexus_testkit::within(BOUND, asked).await.expect("it is asked");
         // While it is being waited for.
         stage.is_usable().await;
         stage.is_usable().await;
@@ -116,7 +116,7 @@ async fn answers_of_other_kinds_are_failures() {
         stage.liar.answers(move |uri| kind(uri));
         let before = stage.liar.peer.received().len();
         let text = says_what_follows_nothing(&stage, number).await;
-        tokio::time::timeout(BOUND, stage.judged()).await.expect("it is judged in time");
+        plexus_testkit::within(BOUND, stage.judged()).await.expect("it is judged in time");
         assert!(!stage.bodies().await.contains(&text));
         let asked = stage.liar.peer.received().len() - before;
         assert!(asked < 40, "asked {asked} times");
@@ -213,7 +213,7 @@ async fn a_chain_without_an_end_is_not_followed_for_ever() {
     });
     stage.send(&chain[chain.len() - 1..]).await.ok();
     stage.is_usable().await;
-    tokio::time::timeout(Duration::from_secs(120), stage.judged()).await.expect("it ends");
+    plexus_testkit::within(Duration::from_secs(120), stage.judged()).await.expect("it ends");
     let asked = stage.liar.asked("get_missing_events") + stage.liar.asked("/backfill/");
     assert!(asked <= 30, "asked {asked} times");
     // Nobody told the state at the end that was reached.
@@ -347,7 +347,7 @@ async fn a_state_that_hides_a_ban_is_not_believed_over_the_rooms_own() {
             .liar
             .peer
             .receives(|request| request.uri.contains(&nobodys(number)[1..]) || request.uri.contains("state_ids"));
-        tokio::time::timeout(BOUND, asked).await.expect("the state is asked for");
+        plexus_testkit::within(BOUND, asked).await.expect("the state is asked for");
         stage.is_usable().await;
         assert!(!stage.bodies().await.contains(&text), "{number}");
         assert_eq!(untouched(&stage).await, before, "{number}");

@@ -25,7 +25,7 @@ async fn begin(server: &TestServer, method: &str, path: &str, headers: &str, ann
 /// The status of the first answer: 100 when the server asks for the body.
 async fn status(stream: &mut TcpStream) -> u16 {
     let mut head = [0; 12];
-    let read = tokio::time::timeout(BOUND, stream.read_exact(&mut head)).await;
+    let read = plexus_testkit::within(BOUND, stream.read_exact(&mut head)).await;
     read.expect("an answer").expect("an answer");
     std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
 }
@@ -42,7 +42,7 @@ fn unsigned(origin: &str) -> String {
 async fn transact(server: &TestServer, peer: &Peer) -> Answer {
     let body = json!({ "origin": peer.name().as_str(), "origin_server_ts": 1, "pdus": [] });
     let path = format!("{SEND}/{}", unique_name());
-    tokio::time::timeout(BOUND, peer.put(server, &path, body)).await.expect("an honest server is answered")
+    plexus_testkit::within(BOUND, peer.put(server, &path, body)).await.expect("an honest server is answered")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn nothing_is_read_for_servers_whose_keys_cannot_be_had() {
             let origin = listener.local_addr().unwrap().to_string();
             let path = format!("{SEND}/{}", hanging.len());
             let request = begin(&server, "PUT", &path, &unsigned(&origin), 13_000_000).await;
-            let (asked, _) = tokio::time::timeout(BOUND, listener.accept()).await.expect("it is asked").unwrap();
+            let (asked, _) = plexus_testkit::within(BOUND, listener.accept()).await.expect("it is asked").unwrap();
             hanging.push((request, asked));
         }
         let sending: Vec<_> = hanging
@@ -96,7 +96,7 @@ async fn bodies_in_the_name_of_a_known_server_share_a_budget() {
             request
         }));
     }
-    let mut every = tokio::time::interval(Duration::from_millis(20));
+    let mut every = plexus_testkit::every(Duration::from_millis(20));
     while server.unverified_body_bytes() < 63 * MIB {
         every.tick().await;
     }

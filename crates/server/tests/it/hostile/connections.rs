@@ -54,7 +54,7 @@ async fn ask(stream: &mut TcpStream) -> std::io::Result<String> {
 pub async fn advancing<T>(clock: &Clock, done: impl Future<Output = T>) -> (T, Duration) {
     let before = clock.monotonic();
     let moving = async {
-        let mut every = tokio::time::interval(Duration::from_millis(10));
+        let mut every = plexus_testkit::every(Duration::from_millis(10));
         loop {
             every.tick().await;
             clock.advance(Duration::from_secs(1));
@@ -63,7 +63,7 @@ pub async fn advancing<T>(clock: &Clock, done: impl Future<Output = T>) -> (T, D
     let done = async {
         tokio::select! { done = done => done, () = moving => unreachable!("the clock moves without end") }
     };
-    let done = tokio::time::timeout(BOUND, done).await.expect("it must not take for ever");
+    let done = plexus_testkit::within(BOUND, done).await.expect("it must not take for ever");
     (done, clock.monotonic() - before)
 }
 
@@ -181,7 +181,7 @@ async fn a_body_that_stops_coming_is_given_up() {
         stream.write_all(&[b'x'; 5_000]).await.unwrap();
         let (mut read, mut write) = stream.into_split();
         let dripping = async {
-            let mut every = tokio::time::interval(Duration::from_millis(50));
+            let mut every = plexus_testkit::every(Duration::from_millis(50));
             while trickle && write.write_all(b"x").await.is_ok() {
                 every.tick().await;
             }
@@ -219,16 +219,16 @@ async fn the_longest_idle_makes_room_for_who_asks_for_something() {
     for _ in 0..50 {
         let mut stream = connect(&server).await;
         // Its answer shows that it has a slot.
-        tokio::time::timeout(BOUND, ask(&mut stream)).await.expect("there is room").unwrap();
+        plexus_testkit::within(BOUND, ask(&mut stream)).await.expect("there is room").unwrap();
         idle.push(stream);
     }
     for _ in 0..50 {
         idle.push(connect(&server).await);
     }
     let mut late = connect(&server).await;
-    tokio::time::timeout(BOUND, ask(&mut late)).await.expect("there is room").unwrap();
+    plexus_testkit::within(BOUND, ask(&mut late)).await.expect("there is room").unwrap();
     // The earliest were ended, the latest was not, nor was the one with a request in progress.
-    tokio::time::timeout(BOUND, ended(idle.remove(0))).await.expect("the longest idle was ended");
+    plexus_testkit::within(BOUND, ended(idle.remove(0))).await.expect("the longest idle was ended");
     ask(&mut late).await.unwrap();
     let (answer, _) = advancing(&clock, response(&mut poll)).await;
     assert_eq!(answer.unwrap(), "http/1.1 200 ok");
@@ -281,6 +281,6 @@ async fn one_address_cannot_have_all_connections() {
         // One that has ended is counted no more.
         drop((streams.pop(), more));
         let again = async { while ask(&mut connect(&server).await).await.is_err() {} };
-        tokio::time::timeout(BOUND, again).await.expect("there is room again");
+        plexus_testkit::within(BOUND, again).await.expect("there is room again");
     }
 }

@@ -16,7 +16,7 @@ async fn said(server: &TestServer, pieces: &[&str]) -> String {
         tokio::task::yield_now().await;
     }
     let mut said = Vec::new();
-    let all = tokio::time::timeout(BOUND, stream.read_to_end(&mut said)).await;
+    let all = plexus_testkit::within(BOUND, stream.read_to_end(&mut said)).await;
     assert!(all.is_ok(), "the connection stays open after {pieces:?}: {:?}", String::from_utf8_lossy(&said));
     String::from_utf8_lossy(&said).into_owned()
 }

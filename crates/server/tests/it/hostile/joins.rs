@@ -92,7 +92,7 @@ fn host(stage: &Stage, room: &str, state: &[Value], tell: impl Fn() -> Response 
 async fn join(stage: &Stage, room: &str, lie: &str) -> Answer {
     let path = format!("{CLIENT}/join/{room}?via={}", stage.liar.peer.name());
     let joining = stage.server.post(&path, &stage.alice.token, json!({}));
-    tokio::time::timeout(BOUND, joining).await.unwrap_or_else(|_| panic!("{lie}: no answer"))
+    plexus_testkit::within(BOUND, joining).await.unwrap_or_else(|_| panic!("{lie}: no answer"))
 }
 
 async fn is_joined(stage: &Stage, room: &str) -> bool {

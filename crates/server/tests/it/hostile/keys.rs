@@ -80,7 +80,7 @@ async fn keys_that_are_told_absurdly_are_not_believed() {
     server.register("alice").await;
     for (name, tell) in ABSURD {
         let peer = teller(*tell).await;
-        let answer = tokio::time::timeout(BOUND, peer.get(&server, PATH)).await;
+        let answer = plexus_testkit::within(BOUND, peer.get(&server, PATH)).await;
         let answer = answer.unwrap_or_else(|_| panic!("{name}: no answer"));
         assert_eq!(answer.refusal(), (401, "M_UNAUTHORIZED"), "{name}: {answer:?}");
     }

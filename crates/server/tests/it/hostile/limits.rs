@@ -32,7 +32,7 @@ async fn who_asks_often_waits_and_who_waits_often_is_refused() {
         }
     };
     let moving = async {
-        let mut every = tokio::time::interval(Duration::from_millis(20));
+        let mut every = plexus_testkit::every(Duration::from_millis(20));
         loop {
             every.tick().await;
             clock.advance(Duration::from_millis(500));
@@ -41,7 +41,7 @@ async fn who_asks_often_waits_and_who_waits_often_is_refused() {
     let answered = async {
         tokio::select! { () = answered => true, () = moving => false }
     };
-    assert!(tokio::time::timeout(BOUND, answered).await.expect("who waits is answered"));
+    assert!(plexus_testkit::within(BOUND, answered).await.expect("who waits is answered"));
 
     // Transactions come one after the other, and are not delayed for being many.
     for number in 0..10 {

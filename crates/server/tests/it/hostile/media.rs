@@ -107,7 +107,7 @@ async fn a_file_that_never_arrives_is_given_up() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(super::BOUND, gone).await.expect("nothing is left of it");
+        plexus_testkit::within(super::BOUND, gone).await.expect("nothing is left of it");
     }
 }
 

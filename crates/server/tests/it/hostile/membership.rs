@@ -182,7 +182,7 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
     let newest = stage.newest().await;
     let unknown = format!("${}", "A".repeat(43));
     let get = async |path: String| {
-        let answer = tokio::time::timeout(BOUND, peer.request(server, Method::GET, &path, None)).await;
+        let answer = plexus_testkit::within(BOUND, peer.request(server, Method::GET, &path, None)).await;
         answer.expect("an answer")
     };
     for limit in ["0", "100", "4294967295", "18446744073709551615"] {
@@ -198,7 +198,7 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
     assert_eq!(get(format!("{}?limit=10{many}", serve::path("v1/backfill", &[room]))).await.ok()["pdus"], json!([]));
     let missing = async |body: Value| {
         let path = serve::path("v1/get_missing_events", &[room]);
-        tokio::time::timeout(BOUND, peer.post(server, &path, body)).await.expect("an answer")
+        plexus_testkit::within(BOUND, peer.post(server, &path, body)).await.expect("an answer")
     };
     for limit in [0_u64, 20, u64::from(u32::MAX), 1 << 60] {
         let body = json!({ "earliest_events": [], "latest_events": [newest], "limit": limit, "min_depth": 0 });

@@ -59,7 +59,7 @@ fn numbers(transactions: &[Transaction], bob: &str) -> Vec<u64> {
 }
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(2 * BOUND, what).await.expect("it must come through")
+    plexus_testkit::within(2 * BOUND, what).await.expect("it must come through")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +280,7 @@ async fn costs_nothing(refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + 
             move |transactions: &[Transaction]| transactions.iter().filter(|it| !it.taken).count() >= count
         };
         let moving = async || {
-            let mut every = tokio::time::interval(Duration::from_millis(20));
+            let mut every = plexus_testkit::every(Duration::from_millis(20));
             loop {
                 every.tick().await;
                 clock.advance(Duration::from_secs(301));
@@ -476,7 +476,7 @@ async fn many_messages_that_a_server_refuses_hold_up_no_events() {
         assert_eq!(within(away.messages(3)).await, ["one", "two", "three"]);
         assert_eq!(numbers(&away.until(|_| true).await, &away.bob), [0_u64; 0]);
         let moving = async {
-            let mut every = tokio::time::interval(Duration::from_millis(20));
+            let mut every = plexus_testkit::every(Duration::from_millis(20));
             loop {
                 every.tick().await;
                 clock.advance(Duration::from_secs(301));

@@ -348,7 +348,7 @@ async fn what_was_before_the_join_is_redacted() {
         let last = serve::say(&there, &alice, &room, "last").await;
         let came = |answer: &Value| answer["rooms"]["join"][&room]["timeline"]["events"].to_string().contains(&last);
         let came = synced(&here, &bob, since.as_str().unwrap(), came);
-        tokio::time::timeout(BOUND, came).await.expect("the redactions must come");
+        plexus_testkit::within(BOUND, came).await.expect("the redactions must come");
         let asked = ["state", "state/test.state/key", "messages?dir=b&limit=100", "messages?dir=f&limit=100", "state"];
         for _ in 0..2 {
             for rest in asked {

@@ -139,9 +139,9 @@ pub(super) async fn ask(stage: &Stage, method: &Method, path: &str, body: &str) 
         let header = peer.authorization(&stage.server, method, path, None);
         let headers = [("Authorization", header.as_str())];
         let send = stage.server.send(method.clone(), path, None, &headers, Bytes::new());
-        tokio::time::timeout(BOUND, send).await
+        plexus_testkit::within(BOUND, send).await
     } else {
-        tokio::time::timeout(BOUND, peer.request_text(&stage.server, method.clone(), path, body)).await
+        plexus_testkit::within(BOUND, peer.request_text(&stage.server, method.clone(), path, body)).await
     };
     answer.unwrap_or_else(|_| panic!("{method} {path:.200} {body:.200} was not answered"))
 }

@@ -118,7 +118,7 @@ async fn nobody_holds_a_connection_with_the_rest_of_a_body() {
             response(&mut next).await
         };
         let drip = async {
-            let mut every = tokio::time::interval(Duration::from_millis(20));
+            let mut every = plexus_testkit::every(Duration::from_millis(20));
             loop {
                 every.tick().await;
                 if stream.write_all(b" ").await.is_err() {

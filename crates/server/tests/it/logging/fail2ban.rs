@@ -75,7 +75,8 @@ async fn the_documented_jail_bans_who_guesses_passwords() {
         .spawn()
         .unwrap();
     let mut banned = BufReader::new(banned).lines();
-    let first = tokio::time::timeout(Duration::from_secs(60), banned.next_line()).await.expect("a ban within a minute");
+    let first =
+        plexus_testkit::within(Duration::from_secs(60), banned.next_line()).await.expect("a ban within a minute");
     assert_eq!(first.unwrap().as_deref(), Some("203.0.113.7"));
     drop(fail2ban);
 }

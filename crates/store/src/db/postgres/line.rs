@@ -104,6 +104,7 @@ impl Line {
 }
 
 impl Drop for Driver {
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for the database")]
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             // Says goodbye; a server that does not hear it sees the connection end.
