@@ -8,7 +8,7 @@
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
 //! | [`federation`] | what clients are told when another server was asked in vain |
-//! | [`frame`] | what surrounds every request: ids, CORS, caught panics, the log line |
+//! | [`frame`](mod@frame) | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |

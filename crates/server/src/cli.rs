@@ -1,4 +1,4 @@
-//! The command line: `plexus COMMAND`, and Synapse's names for the same commands through argv[0].
+//! The command line: `plexus COMMAND`, and Synapse's names for the same commands through `argv[0]`.
 
 mod ask;
 mod config;

@@ -1,5 +1,5 @@
-//! Builds everything: the only place that knows every part of the program. [`engine`] builds the services, in order;
-//! [`apis`] hands each API its share of them.
+//! Builds everything: the only place that knows every part of the program. `engine` builds the services, in order;
+//! `apis` hands each API its share of them.
 
 mod apis;
 mod engine;

@@ -162,7 +162,7 @@ fn canonical(
     RawValue::from_string(object.to_json()).map_err(|_| NotPortable::from(ParseError::NotAnObject).into())
 }
 
-/// As [`canonical`], for what another server sent.
+/// As `canonical`, for what another server sent.
 pub fn received(content: &RawValue) -> Result<Box<RawValue>, ToDeviceError> {
     canonical(content, Object::check_readable)
 }

@@ -49,7 +49,7 @@ enum Effect {
 
 impl RemoteDevices {
     /// Takes in an update of a user's devices; `false` when no room is shared with the user. `announced` are the users
-    /// whom [`Self::pass_on`] has announced for the same transaction.
+    /// whom `pass_on` has announced for the same transaction.
     ///
     /// # Errors
     /// When the database fails.
