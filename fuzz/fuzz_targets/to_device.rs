@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plexus_sync::to_device::MessagesByDevice;
 use plexus_protocol::json::{Object, write_canonical};
+use plexus_sync::to_device::MessagesByDevice;
 
 fuzz_target!(|text: &str| {
     let Ok(messages) = serde_json::from_str::<MessagesByDevice>(text) else { return };

@@ -45,14 +45,17 @@ pub(crate) fn run(root: &Path, names: &[&str]) -> Result<(), Error> {
     if let Some(name) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         return Err(Error::UnknownStep { name: (*name).to_owned() });
     }
-    for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
+    let steps: Vec<_> = STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)).collect();
+    for step in &steps {
         println!("== {}", step.name);
         (step.run)(root)?;
-        for left_out in left_out(root, step.name) {
-            println!("LEFT OUT: {left_out}");
-        }
     }
     println!("== passed{}", if names.is_empty() { "" } else { " (only the steps named)" });
+    for step in &steps {
+        for part in left_out(root, step.name) {
+            println!("LEFT OUT of {}: {part}", step.name);
+        }
+    }
     Ok(())
 }
 

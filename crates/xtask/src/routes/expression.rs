@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::source::{Kind, Token, closing};
 
-/// The variables of a route list, by name. Later bindings replace earlier ones, as far as reading from top to bottom
-/// needs to know.
+/// The variables of a route list, by name. The list is read from top to bottom: a later binding of a name replaces an
+/// earlier one.
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a>(BTreeMap<&'a str, Vec<String>>);
 
