@@ -16,12 +16,12 @@ const SHARED_SECRET_BURST: f64 = 20.0;
 const SHARED_SECRET_PER_SECOND: f64 = 1.0 / 6.0;
 
 /// The budgets of wrong guesses at secrets that people choose: passwords, registration tokens and the shared secret of
-/// registration. A guess is counted before it is checked and given back when it was right. Tokens that this server makes
-/// up (access, refresh, login, OpenID) have 190 random bits and need no budget.
+/// registration. A guess is counted before it is checked and given back when it was right. Tokens that this server
+/// makes up (access, refresh, login, OpenID) have 190 random bits and need no budget.
 pub(crate) struct GuessLimits {
     passwords: RateLimiter<str>,
-    /// At the own password, by somebody who is logged in: strangers who guess at logins must not keep a user from changing the
-    /// password or ending a stolen session.
+    /// At the own password, by somebody who is logged in: strangers who guess at logins must not keep a user from
+    /// changing the password or ending a stolen session.
     own_passwords: RateLimiter<str>,
     registration_tokens: RateLimiter<IpAddr>,
     shared_secret: RateLimiter<IpAddr>,

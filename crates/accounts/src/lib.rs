@@ -1,4 +1,5 @@
-//! Accounts: access tokens, registration, login, user-interactive authentication and devices. Endpoints call the services here; nothing here knows HTTP or rooms.
+//! Accounts: access tokens, registration, login, user-interactive authentication and devices. Endpoints call the
+//! services here; nothing here knows HTTP or rooms.
 //!
 //! | service | what it does |
 //! |---|---|

@@ -100,8 +100,8 @@ impl Logins {
     /// The account this password belongs to. A bcrypt hash is replaced by argon2id. Whether the configuration allows
     /// passwords is the caller's to check.
     ///
-    /// A wrong password gets one answer in about one time, whoever is named. Only who knows the password learns that the
-    /// account is locked or deactivated; a deactivated account has none any more.
+    /// A wrong password gets one answer in about one time, whoever is named. Only who knows the password learns that
+    /// the account is locked or deactivated; a deactivated account has none any more.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -117,7 +117,8 @@ impl Logins {
         self.verified(who, password, guess).await
     }
 
-    /// Whether this is the password of a user who is logged in, who authenticates again. Answers as [`Self::by_password`].
+    /// Whether this is the password of a user who is logged in, who authenticates again. Answers as
+    /// [`Self::by_password`].
     ///
     /// # Errors
     /// See [`LoginError`].

@@ -16,8 +16,8 @@ use unicode_normalization::UnicodeNormalization as _;
 pub(crate) use policy::MAX_PASSWORD_BYTES;
 pub use policy::{Policy, WeakPassword};
 
-/// Memory of one hash in KiB, passes and lanes: OWASP's second recommendation. With one hash per core at a time, a crowd
-/// that logs in at once takes 19 MiB per core.
+/// Memory of one hash in KiB, passes and lanes: OWASP's second recommendation. With one hash per core at a time, a
+/// crowd that logs in at once takes 19 MiB per core.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
@@ -92,9 +92,9 @@ impl PasswordHasher {
 
     /// Checks a password against what is stored of an account, if anything is.
     ///
-    /// A wrong password takes one argon2 hash and the work of one bcrypt hash of cost `bcrypt_cost`, whatever is stored, so
-    /// that the time does not tell which accounts exist, have a password, or were imported. `bcrypt_cost` is the largest
-    /// among the accounts; `None` where no account has a bcrypt hash.
+    /// A wrong password takes one argon2 hash and the work of one bcrypt hash of cost `bcrypt_cost`, whatever is
+    /// stored, so that the time does not tell which accounts exist, have a password, or were imported. `bcrypt_cost` is
+    /// the largest among the accounts; `None` where no account has a bcrypt hash.
     ///
     /// # Errors
     /// See [`HashError`].
@@ -184,8 +184,8 @@ impl PasswordHasher {
         Some((matches && possible, cost))
     }
 
-    /// Does the work that a bcrypt hash of cost `wanted` has more than one of cost `done`: hashes of the costs from `done` on
-    /// have 2^done + ... + 2^(wanted - 1) rounds together, which is 2^wanted - 2^done.
+    /// Does the work that a bcrypt hash of cost `wanted` has more than one of cost `done`: hashes of the costs from
+    /// `done` on have 2^done + ... + 2^(wanted - 1) rounds together, which is 2^wanted - 2^done.
     fn take_bcrypt_time(&self, done: Option<u32>, wanted: Option<u32>) {
         let Some(wanted) = wanted.map(|cost| cost.min(MAX_PADDED_BCRYPT_COST)) else { return };
         let costs = match done {

@@ -70,8 +70,8 @@ pub struct NewAccount {
     /// The guest whose account becomes this one; whoever registers has shown that guest's access token. It keeps its
     /// name, profile and rooms, and loses its sessions.
     pub guest: Option<UserId>,
-    /// The user-interactive authentication session that allowed it, which allows no other: the registration token it used is
-    /// counted, and asking again with the same session answers the same user.
+    /// The user-interactive authentication session that allowed it, which allows no other: the registration token it
+    /// used is counted, and asking again with the same session answers the same user.
     pub ui_auth_session: Option<ui_auth::Session>,
     /// `None`: no login (`inhibit_login`).
     pub session: Option<NewSession>,

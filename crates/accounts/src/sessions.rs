@@ -18,8 +18,8 @@ const MAX_DEVICE_ID: usize = 512;
 /// Longest device display name in characters.
 pub(crate) const MAX_DEVICE_DISPLAY_NAME: usize = 100;
 
-/// How many devices a user may have; a further one takes the place of the one not used for the longest time. Whoever writes
-/// to the user encrypts for each of them, and servers keep a thousand devices of a user of another server.
+/// How many devices a user may have; a further one takes the place of the one not used for the longest time. Whoever
+/// writes to the user encrypts for each of them, and servers keep a thousand devices of a user of another server.
 const MAX_DEVICES: u64 = 1_000;
 
 /// What a client asks for when it logs in or registers.

@@ -55,8 +55,8 @@ pub struct SharedSecret {
     guesses: Arc<GuessLimits>,
     /// A nonce is a ticket, so that anybody may ask for any number of them.
     nonces: Tickets,
-    /// Owned here: the nonces that were used, with the unix ms they were made at. An entry takes a right MAC, and goes when
-    /// the nonce would have expired anyway.
+    /// Owned here: the nonces that were used, with the unix ms they were made at. An entry takes a right MAC, and goes
+    /// when the nonce would have expired anyway.
     used: Mutex<HashMap<String, u64>>,
 }
 

@@ -128,8 +128,8 @@ pub enum UiaError {
 
 /// Runs user-interactive authentication.
 ///
-/// A session of a user is a row, and taken out of the database by the request that it authorises. A session of somebody who
-/// registers is a ticket that carries the parameters given so far: nothing is stored until a stage is completed.
+/// A session of a user is a row, and taken out of the database by the request that it authorises. A session of somebody
+/// who registers is a ticket that carries the parameters given so far: nothing is stored until a stage is completed.
 #[derive(Clone)]
 pub struct UserInteractiveAuth {
     db: Database,
@@ -254,11 +254,12 @@ impl UserInteractiveAuth {
         self.db.write(move |tx| ui_auth::insert(tx, &session)).await
     }
 
-    /// Completes a stage on behalf of the fallback page. `token` is given for the registration token stage. What strangers
-    /// can store by it is bounded by their `address`.
+    /// Completes a stage on behalf of the fallback page. `token` is given for the registration token stage. What
+    /// strangers can store by it is bounded by their `address`.
     ///
     /// # Errors
-    /// `UnknownSession`, `UnknownStage`, `MissingField`, `Limited`, or the database's; a refused token is `Ok(Some(..))`.
+    /// `UnknownSession`, `UnknownStage`, `MissingField`, `Limited`, or the database's; a refused token is
+    /// `Ok(Some(..))`.
     pub async fn complete_by_page(
         &self,
         session_id: &str,

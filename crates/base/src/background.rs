@@ -14,7 +14,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 /// The background tasks of one server. Clones share the tasks.
 ///
-/// Tasks that nothing supervises are those whose end is seen to elsewhere: connections, and the writers of the database.
+/// Tasks that nothing supervises are those whose end is seen to elsewhere: connections, and the writers of the
+/// database.
 #[derive(Clone, Default)]
 pub struct Background(Arc<Tasks>);
 

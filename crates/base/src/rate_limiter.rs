@@ -26,8 +26,8 @@ pub struct LimitExceeded {
 
 /// One of the `rc_*` limits, applied to keys of type `K` (a user, an address, ...).
 ///
-/// A key may act `burst_count` times at once, and gets `per_second` actions back each second. What is stored per key is the
-/// moment at which its bucket is full again (the generic cell rate algorithm): a key in the past needs no entry.
+/// A key may act `burst_count` times at once, and gets `per_second` actions back each second. What is stored per key is
+/// the moment at which its bucket is full again (the generic cell rate algorithm): a key in the past needs no entry.
 #[derive(Debug)]
 pub struct RateLimiter<K: ?Sized> {
     buckets: Buckets,
@@ -100,7 +100,8 @@ struct Buckets {
     clock: Clock,
     per_second: f64,
     burst_count: f64,
-    /// Hash of the key -> the moment its bucket is full again. A colliding pair of keys shares a bucket, which is harmless.
+    /// Hash of the key -> the moment its bucket is full again. A colliding pair of keys shares a bucket, which is
+    /// harmless.
     full_at: Mutex<HashMap<u64, Duration>>,
 }
 
@@ -194,8 +195,8 @@ impl Reservation<'_> {
     }
 }
 
-/// What a limit by address counts by. Who has one IPv6 address usually has the 2^64 of its network, so those count as one;
-/// requests without an address (over a unix socket without X-Forwarded-For) count as one, too.
+/// What a limit by address counts by. Who has one IPv6 address usually has the 2^64 of its network, so those count as
+/// one; requests without an address (over a unix socket without X-Forwarded-For) count as one, too.
 #[must_use]
 pub fn network(address: Option<IpAddr>) -> IpAddr {
     match address.map(|address| address.to_canonical()) {

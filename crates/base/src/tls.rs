@@ -24,8 +24,8 @@ impl CertificateVerifier {
         Self { provider, chain: None, check_host: false }
     }
 
-    /// Accepts certificates that one of `authorities` has issued: for any host, or if `check_host`, for the host that was
-    /// connected to.
+    /// Accepts certificates that one of `authorities` has issued: for any host, or if `check_host`, for the host that
+    /// was connected to.
     ///
     /// # Errors
     /// When there are no authorities.

@@ -36,7 +36,8 @@ const AIMS: &[Aim] = &[
     ("fed-join-large, 20000 members", "resident at most", AtMost(300.0, "MB")),
 ];
 
-/// The aims as a Markdown table: for each target that is not of the baseline, what it reached and whether that is enough.
+/// The aims as a Markdown table: for each target that is not of the baseline, what it reached and whether that is
+/// enough.
 pub fn table(report: &Report) -> String {
     let compared: Vec<usize> = (0..report.targets.len()).filter(|index| !report.is_baseline(*index)).collect();
     let mut out = String::from("| scenario | figure | aim |");

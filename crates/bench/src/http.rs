@@ -71,8 +71,8 @@ impl Connection {
         Ok(Self { stream, host, request: Vec::new(), input: Vec::new(), joined: Vec::new(), taken: 0 })
     }
 
-    /// Sends `request` and reads the whole answer. A server may close a connection that was idle for long: then there is
-    /// no answer at all, and the request is sent once more on a new one.
+    /// Sends `request` and reads the whole answer. A server may close a connection that was idle for long: then there
+    /// is no answer at all, and the request is sent once more on a new one.
     pub async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply<'_>> {
         self.write(request);
         self.input.drain(..self.taken);

@@ -32,8 +32,9 @@ pub const MAX_JSON_BYTES: usize = 200 * 65_536;
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// The text of a JSON object that is stored and later shown as it is. Every client can read it: its numbers are finite, its
-/// text is Unicode, and it does not nest deeper than [`MAX_PORTABLE_NESTING`](plexus_protocol::json::MAX_PORTABLE_NESTING).
+/// The text of a JSON object that is stored and later shown as it is. Every client can read it: its numbers are finite,
+/// its text is Unicode, and it does not nest deeper than
+/// [`MAX_PORTABLE_NESTING`](plexus_protocol::json::MAX_PORTABLE_NESTING).
 ///
 /// Rejections: those of [`Json`].
 #[derive(Debug)]
@@ -91,8 +92,9 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// The error for a body of the wrong shape, of which `text` is serde's description, with the code that Synapse has for it:
-/// `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON` otherwise.
+/// The error for a body of the wrong shape, of which `text` is serde's description, with the code that Synapse has for
+/// it: `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON`
+/// otherwise.
 pub fn wrong_shape(text: String) -> ApiError {
     if text.starts_with("missing field") {
         ApiError::missing_param(text)

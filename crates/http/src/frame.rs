@@ -31,8 +31,8 @@ use crate::{ApiError, Peer, ambiguous};
 /// The product token of the Server header and of /_matrix/federation/v1/version.
 pub const SERVER_TOKEN: &str = concat!("Plexus/", env!("CARGO_PKG_VERSION"));
 
-/// Adds to `router` what every listener needs: /health, answers for unknown endpoints and methods, CORS, caught panics, request
-/// ids and the log line.
+/// Adds to `router` what every listener needs: /health, answers for unknown endpoints and methods, CORS, caught panics,
+/// request ids and the log line.
 pub fn frame(router: Router, clock: Clock) -> Router {
     let requests = Arc::new(Requests { clock, next_id: AtomicU64::new(1) });
     router
@@ -71,7 +71,8 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
     let mut response = if let Some(problem) = ambiguous {
         refuse_ambiguous(request.version(), problem)
     } else if request.method() == Method::OPTIONS {
-        // "Servers MUST ... respond to all OPTIONS requests without authentication" (client-server API, web browser clients)
+        // "Servers MUST ... respond to all OPTIONS requests without authentication" (client-server API, web browser
+        // clients)
         StatusCode::OK.into_response()
     } else {
         catching(next.run(request)).instrument(span).await

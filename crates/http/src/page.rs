@@ -7,8 +7,8 @@ use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use sha2::{Digest as _, Sha256};
 
-/// A page of this server. Other sites cannot frame it; it loads nothing, and sends forms only here. Its address, which may hold a
-/// session, is not told to where its links lead.
+/// A page of this server. Other sites cannot frame it; it loads nothing, and sends forms only here. Its address, which
+/// may hold a session, is not told to where its links lead.
 #[derive(Debug)]
 pub struct Page {
     /// The status.

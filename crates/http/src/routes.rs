@@ -185,8 +185,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-/// Declares an API crate's services: a struct that is cheap to clone, with one public field per service, from which handlers
-/// take what they need by `State<FieldType>`. Every field's type must be different.
+/// Declares an API crate's services: a struct that is cheap to clone, with one public field per service, from which
+/// handlers take what they need by `State<FieldType>`. Every field's type must be different.
 ///
 /// ```ignore
 /// plexus_http::services! {

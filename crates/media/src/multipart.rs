@@ -101,8 +101,8 @@ impl Multipart {
         }
     }
 
-    /// Returns where `end` begins in the buffer, or `None` while it may still arrive. It must begin within the first `limit`
-    /// bytes, however the body is cut into chunks.
+    /// Returns where `end` begins in the buffer, or `None` while it may still arrive. It must begin within the first
+    /// `limit` bytes, however the body is cut into chunks.
     fn find_within(&self, end: &[u8], limit: usize) -> Result<Option<usize>, NotMultipart> {
         match find(&self.buffer, end) {
             Some(at) if at <= limit => Ok(Some(at)),

@@ -49,8 +49,8 @@ fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The value of Content-Disposition: `inline` for harmless types, `attachment` for all others, with the file name in both
-/// the plain and the extended form (RFC 6266) where it needs the latter.
+/// The value of Content-Disposition: `inline` for harmless types, `attachment` for all others, with the file name in
+/// both the plain and the extended form (RFC 6266) where it needs the latter.
 pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> String {
     let essence = essence(content_type).to_ascii_lowercase();
     let mut value = String::from(if INLINE.contains(&essence.as_str()) { "inline" } else { "attachment" });
@@ -78,7 +78,8 @@ pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> Strin
     value
 }
 
-/// The file name in a Content-Disposition, without any folders in front of it: the extended form (RFC 8187) if it is there.
+/// The file name in a Content-Disposition, without any folders in front of it: the extended form (RFC 8187) if it is
+/// there.
 pub fn file_name(disposition: &str) -> Option<String> {
     let parameter = |wanted: &str| {
         disposition.split(';').skip(1).find_map(|parameter| {

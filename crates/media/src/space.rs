@@ -14,8 +14,8 @@ pub(crate) const CHECK_EVERY_BYTES: u64 = 4 << 20;
 pub(crate) enum Storing {
     /// A user of this server uploads it.
     Upload,
-    /// It is another server's, or a thumbnail, and can be had again. Such files leave twice the reserve, so that users can
-    /// still upload when these have taken all they may.
+    /// It is another server's, or a thumbnail, and can be had again. Such files leave twice the reserve, so that users
+    /// can still upload when these have taken all they may.
     Copy,
 }
 

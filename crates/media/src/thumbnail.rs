@@ -123,8 +123,8 @@ pub fn format_for(content_type: &str) -> Option<Format> {
     }
 }
 
-/// The configured size that answers `request` best: the smallest that is at least as large, of the same method before the
-/// other; the largest when all are smaller. Without any configured size, the asked one.
+/// The configured size that answers `request` best: the smallest that is at least as large, of the same method before
+/// the other; the largest when all are smaller. Without any configured size, the asked one.
 pub fn choose(sizes: &[ThumbnailSize], request: ThumbnailRequest) -> ThumbnailSize {
     let area = |size: &ThumbnailSize| u64::from(size.width) * u64::from(size.height);
     let covers = |size: &&ThumbnailSize| size.width >= request.width && size.height >= request.height;
@@ -139,8 +139,8 @@ pub fn choose(sizes: &[ThumbnailSize], request: ThumbnailRequest) -> ThumbnailSi
         .unwrap_or_else(|| request.exact())
 }
 
-/// Makes the thumbnail of the image at `source` and moves it to `target`; `spare` makes the name it has until then unique.
-/// Blocking.
+/// Makes the thumbnail of the image at `source` and moves it to `target`; `spare` makes the name it has until then
+/// unique. Blocking.
 pub fn make(
     source: &Path,
     target: &Path,
@@ -189,7 +189,8 @@ fn limits(max_pixels: u64) -> Limits {
 }
 
 fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<DynamicImage, ThumbnailError> {
-    // Eight bits a channel is what both output formats are written in here. The code for other pixels is not even in the program.
+    // Eight bits a channel is what both output formats are written in here. The code for other pixels is not even in
+    // the program.
     let image = DynamicImage::ImageRgba8(image.into_rgba8());
     let (width, height) = fit(image.width(), image.height(), size);
     let Some(pixel_type) = image.pixel_type() else {

@@ -1,9 +1,9 @@
 //! The authorization rules (room versions 1 to 12, "Authorisation rules").
 //!
-//! [`check_state_independent`] looks at an event and the auth events it names, once, when it is received. [`check`] looks at an
-//! event and a room state, and is asked for each state the event has to pass (Server-Server API, "Checks performed on receipt
-//! of a PDU"). Signatures are checked before either, by `event::sign`: also that of the server which authorises a
-//! restricted join.
+//! [`check_state_independent`] looks at an event and the auth events it names, once, when it is received. [`check`]
+//! looks at an event and a room state, and is asked for each state the event has to pass (Server-Server API, "Checks
+//! performed on receipt of a PDU"). Signatures are checked before either, by `event::sign`: also that of the server
+//! which authorises a restricted join.
 //!
 //! Rule numbers in comments are those of room version 12, or of the last version that has the rule.
 
@@ -30,8 +30,8 @@ pub use self::{
 /// Looks up the state event of a type and state key.
 pub type StateLookup<'a> = dyn Fn(&str, &str) -> Option<Pdu> + 'a;
 
-/// Checks an event against a room state. `state` is asked for few keys only, those of the auth events selection among them and
-/// no others but `m.room.create`.
+/// Checks an event against a room state. `state` is asked for few keys only, those of the auth events selection among
+/// them and no others but `m.room.create`.
 ///
 /// # Errors
 /// The rule that rejects the event.

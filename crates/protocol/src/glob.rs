@@ -91,8 +91,8 @@ impl Pattern {
     }
 }
 
-/// Whether `text`, taken literally, is in `value` between word boundaries, ignoring case (display names). A `text` of more
-/// than 1,024 characters is not.
+/// Whether `text`, taken literally, is in `value` between word boundaries, ignoring case (display names). A `text` of
+/// more than 1,024 characters is not.
 pub fn contains_words(value: &str, text: &str) -> bool {
     let segment = Segment::new(text.chars().take(MAX_PATTERN_CHARS + 1).map(|c| Token::Char(fold(c))).collect());
     let whole = |start, end| is_boundary(value, start) && is_boundary(value, end);

@@ -1,7 +1,7 @@
 //! Identifiers: users, rooms, aliases, events and servers (specification: appendices, "Identifier Grammar").
 //!
-//! Each is a newtype over `Arc<str>`: cloning is cheap, and a value that exists is well formed. What a room version asks
-//! beyond the common grammar (a domain, or none) is checked where events are parsed.
+//! Each is a newtype over `Arc<str>`: cloning is cheap, and a value that exists is well formed. What a room version
+//! asks beyond the common grammar (a domain, or none) is checked where events are parsed.
 
 mod server_name;
 #[cfg(test)]
@@ -135,8 +135,8 @@ macro_rules! identifier {
 }
 
 identifier!(
-    /// `@localpart:server`. Historical localparts (any character but `:` and NUL, also none at all) are accepted, as events
-    /// carry them; [`UserId::is_strict`] tells whether a new user may have it.
+    /// `@localpart:server`. Historical localparts (any character but `:` and NUL, also none at all) are accepted, as
+    /// events carry them; [`UserId::is_strict`] tells whether a new user may have it.
     UserId, check_user_id
 );
 identifier!(
@@ -196,7 +196,8 @@ impl RoomId {
         self.0.split_once(':').map(|(_, server)| server)
     }
 
-    /// The id of the room whose create event is `create` (room version 12 and later): the same hash under the other sigil.
+    /// The id of the room whose create event is `create` (room version 12 and later): the same hash under the other
+    /// sigil.
     pub fn from_create_event(create: &EventId) -> Self {
         Self(create.0.replacen('$', "!", 1).into())
     }

@@ -1,5 +1,5 @@
-//! JSON as Matrix signs it: a value tree that keeps numbers as written, a parser that bounds its depth, and the canonical
-//! writer in both its forms (specification: appendices, "Canonical JSON").
+//! JSON as Matrix signs it: a value tree that keeps numbers as written, a parser that bounds its depth, and the
+//! canonical writer in both its forms (specification: appendices, "Canonical JSON").
 
 mod convert;
 mod number;

@@ -13,8 +13,8 @@
 //! - [`x_matrix`]: signed requests between servers
 //! - [`acl`], [`glob`]: server ACLs, and the patterns they are made of
 //!
-//! What a server does with an event it receives, in short: parse it, verify it, check it against the auth events it names and
-//! against the state of the room, and where states differ, resolve them.
+//! What a server does with an event it receives, in short: parse it, verify it, check it against the auth events it
+//! names and against the state of the room, and where states differ, resolve them.
 //!
 //! ```
 //! use std::collections::HashMap;

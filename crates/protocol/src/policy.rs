@@ -17,8 +17,8 @@ pub struct PolicyServer {
 }
 
 impl PolicyServer {
-    /// What the content of `m.room.policy` names; `None` when it is not valid. The room uses the server while one of the
-    /// server's users is joined.
+    /// What the content of `m.room.policy` names; `None` when it is not valid. The room uses the server while one of
+    /// the server's users is joined.
     pub fn of(content: &Object) -> Option<Self> {
         let via = content.get_str("via")?.try_into().ok()?;
         let key = PublicKey::parse(content.get_object("public_keys")?.get_str("ed25519")?).ok()?;

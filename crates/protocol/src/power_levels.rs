@@ -1,4 +1,5 @@
-//! Who may do what: `m.room.power_levels` (Client-Server API, "m.room.power_levels"), and the creators of room version 12.
+//! Who may do what: `m.room.power_levels` (Client-Server API, "m.room.power_levels"), and the creators of room version
+//! 12.
 
 use std::{fmt, sync::Arc};
 
@@ -114,8 +115,8 @@ pub struct PowerLevels {
 }
 
 impl PowerLevels {
-    /// The levels of a room with these creators (see [`creators`]); `content` is that of the `m.room.power_levels` event,
-    /// `None` when there is none. Values that are not levels in this room version count as absent.
+    /// The levels of a room with these creators (see [`creators`]); `content` is that of the `m.room.power_levels`
+    /// event, `None` when there is none. Values that are not levels in this room version count as absent.
     pub fn new(rules: &RoomVersionRules, creators: &[UserId], content: Option<&Object>) -> Self {
         let field = |field: LevelField| {
             content.and_then(|content| level(rules, content.get(field.as_str())?)).unwrap_or(field.default_level())
@@ -169,7 +170,8 @@ impl PowerLevels {
         &self.privileged
     }
 
-    /// The level needed to send an event of this type, as state or not. Not for `m.room.member`, which has its own rules.
+    /// The level needed to send an event of this type, as state or not. Not for `m.room.member`, which has its own
+    /// rules.
     pub fn event(&self, event_type: &str, is_state: bool) -> PowerLevel {
         let default = if is_state { LevelField::StateDefault } else { LevelField::EventsDefault };
         PowerLevel::Level(find(&self.events, event_type).unwrap_or(self.field(default)))
@@ -225,14 +227,14 @@ impl PowerLevels {
         PowerLevel::Level(find(&self.notifications, key).unwrap_or(NOTIFICATION_DEFAULT))
     }
 
-    /// Whether a user of this server may redact an event of this sender: their own always, those of others with the redact level.
-    /// That the user may send `m.room.redaction` at all is for the authorization rules.
+    /// Whether a user of this server may redact an event of this sender: their own always, those of others with the
+    /// redact level. That the user may send `m.room.redaction` at all is for the authorization rules.
     pub fn can_redact(&self, user: &UserId, sender: &UserId) -> bool {
         user == sender || self.user(user) >= self.redact()
     }
 
-    /// Whether a redaction that was received takes effect: its sender has the redact level, or is of the same server as the
-    /// sender of the event, which answers for its users (room versions 3 and later, "Handling redactions").
+    /// Whether a redaction that was received takes effect: its sender has the redact level, or is of the same server as
+    /// the sender of the event, which answers for its users (room versions 3 and later, "Handling redactions").
     pub fn redaction_takes_effect(&self, redaction_sender: &UserId, event_sender: &UserId) -> bool {
         self.user(redaction_sender) >= self.redact() || redaction_sender.server_name() == event_sender.server_name()
     }
@@ -256,8 +258,8 @@ fn find(sorted: &[(Box<str>, i64)], key: &str) -> Option<i64> {
     sorted.get(at).map(|(_, level)| *level)
 }
 
-/// The creators of a room: `content.creator` up to room version 10, the sender of the create event from 11 on, and with it
-/// `additional_creators` from 12 on. Ids that are not valid are left out.
+/// The creators of a room: `content.creator` up to room version 10, the sender of the create event from 11 on, and with
+/// it `additional_creators` from 12 on. Ids that are not valid are left out.
 pub fn creators(create: &Pdu) -> Vec<UserId> {
     let auth = &create.room_version().rules().auth;
     if !auth.creator_is_sender {

@@ -1,7 +1,7 @@
 //! Push rules: which events a user wants to be notified of, and how (Client-Server API, "Push Notifications").
 //!
-//! [`default_ruleset`] and [`UserRules::merge`] make the [`Ruleset`] a client sees; [`CompiledRuleset`] is what events are
-//! evaluated against, once for all users with equal rules where the event concerns none of them in particular.
+//! [`default_ruleset`] and [`UserRules::merge`] make the [`Ruleset`] a client sees; [`CompiledRuleset`] is what events
+//! are evaluated against, once for all users with equal rules where the event concerns none of them in particular.
 
 mod compile;
 mod defaults;

@@ -186,7 +186,8 @@ pub struct RedactionRules {
 /// In what the authorization rules differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthRules {
-    /// `m.room.redaction` is allowed by the redact level or the sender's server; later versions only check at redaction (1-2).
+    /// `m.room.redaction` is allowed by the redact level or the sender's server; later versions only check at redaction
+    /// (1-2).
     pub check_redaction: bool,
     /// `m.room.aliases` is allowed to the server of its state key, member or not (1-5).
     pub special_case_aliases: bool,

@@ -1,5 +1,5 @@
-//! What a room is said to weigh against what it takes: a test binary of its own, because it counts every allocation of its
-//! process.
+//! What a room is said to weigh against what it takes: a test binary of its own, because it counts every allocation of
+//! its process.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -22,7 +22,8 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 /// About how many events are sent for each kind of room.
 const EVENTS: usize = 800;
 
-/// How much of what is allocated the weights of rooms of one kind account for: of rooms in use, and of rooms just loaded.
+/// How much of what is allocated the weights of rooms of one kind account for: of rooms in use, and of rooms just
+/// loaded.
 async fn accounted(members: usize, messages: usize, text: &str) -> [f64; 2] {
     let database = TestPlace::sqlite().open();
     let hot = Fixture::with_cache(database.db(), 1 << 30);

@@ -6,8 +6,8 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is larger is mapped by itself and unmapped when it is freed: the 19 MiB of a password's hash, pictures that are
-/// scaled, buffers of large files. From the allocator's own arenas it would go back some time after a delay, and on an idle
-/// server never. What messages and syncs need is smaller.
+/// scaled, buffers of large files. From the allocator's own arenas it would go back some time after a delay, and on an
+/// idle server never. What messages and syncs need is smaller.
 const OWN_MAPPING_ABOVE_KIB: std::ffi::c_long = 8 * 1024;
 
 /// `mi_option_arena_max_object_size` (KiB) of mimalloc 3.3, for which the crate has no name.

@@ -93,7 +93,8 @@ pub const DEFAULT_DATA_DIR: &str = "plexus-data";
 /// Which configuration: files and directories, or the data directory.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// Configuration file, or a directory of *.yaml files; may be repeated, a later file's top-level keys replace earlier ones'
+    /// Configuration file, or a directory of *.yaml files; may be repeated, a later file's top-level keys replace
+    /// earlier ones'
     #[arg(short = 'c', long = "config-path", value_name = "PATH")]
     pub config_path: Vec<PathBuf>,
     /// Where configuration, key and database are when no configuration is named [default: plexus-data]

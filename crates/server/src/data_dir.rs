@@ -175,8 +175,8 @@ pub struct New<'a> {
     pub port: Option<u16>,
 }
 
-/// Writes a configuration and a signing key. The configuration comes last and whole, so that an interrupted start is simply
-/// repeated.
+/// Writes a configuration and a signing key. The configuration comes last and whole, so that an interrupted start is
+/// simply repeated.
 ///
 /// # Errors
 /// See [`CreateError`].

@@ -178,7 +178,8 @@ impl Serving {
         Self { accepting, slots }
     }
 
-    /// Waits until every connection has ended; to be called once the shutdown has begun. `false` when `grace` was over first.
+    /// Waits until every connection has ended; to be called once the shutdown has begun. `false` when `grace` was over
+    /// first.
     #[expect(clippy::disallowed_methods, reason = "connections end in real time")]
     pub async fn finished(mut self, grace: Duration) -> bool {
         let all_closed = async {
@@ -220,7 +221,8 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
         tokio::spawn(async move {
             match stream {
                 Stream::Tcp(stream) => {
-                    // Answers are written whole; waiting to fill a packet only adds delay. Failing to say so is harmless.
+                    // Answers are written whole; waiting to fill a packet only adds delay. Failing to say so is
+                    // harmless.
                     let _ = stream.set_nodelay(true);
                     connections.serve(stream, peer, slot).await;
                 }

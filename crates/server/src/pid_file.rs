@@ -1,5 +1,5 @@
-//! The pid file of a server in the background. The server holds a lock on it as long as it lives, so that a file left behind by
-//! a crash is not mistaken for a running server, nor its number for another process.
+//! The pid file of a server in the background. The server holds a lock on it as long as it lives, so that a file left
+//! behind by a crash is not mistaken for a running server, nor its number for another process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};

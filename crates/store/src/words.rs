@@ -9,8 +9,8 @@ const MAX_WORD_BYTES: usize = 64;
 /// How much of a text is looked at, in characters.
 const MAX_CHARACTERS: usize = 512;
 
-/// The different words of a text, in order: runs of letters and digits, folded. Scripts that are written without spaces have a
-/// word for each character.
+/// The different words of a text, in order: runs of letters and digits, folded. Scripts that are written without spaces
+/// have a word for each character.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
@@ -36,8 +36,8 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The text without differences of case and composition: by way of upper case, so that "ß" is "ss" and both forms of a small
-/// sigma are one.
+/// The text without differences of case and composition: by way of upper case, so that "ß" is "ss" and both forms of a
+/// small sigma are one.
 fn folded(text: &str) -> String {
     let composed = text.chars().take(MAX_CHARACTERS).nfkc();
     let folded = composed.flat_map(char::to_uppercase).flat_map(char::to_lowercase);

@@ -2,7 +2,8 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Numbers changes in typing and presence. Starts at the boot time in ms, so that tokens from before a restart are smaller.
+/// Numbers changes in typing and presence. Starts at the boot time in ms, so that tokens from before a restart are
+/// smaller.
 #[derive(Debug)]
 pub struct EphemeralSerial(Mutex<u64>);
 

@@ -29,8 +29,8 @@ impl Notifications {
         Self { db, clock, rooms, unread }
     }
 
-    /// The JSON of at most `limit` notifications from events at or before `from` (now, when absent). `highlights`: only those
-    /// with emphasis. Of each room only the newest 200 events before `from` are considered.
+    /// The JSON of at most `limit` notifications from events at or before `from` (now, when absent). `highlights`: only
+    /// those with emphasis. Of each room only the newest 200 events before `from` are considered.
     pub async fn list(
         &self,
         user: &UserId,

@@ -29,8 +29,8 @@ pub enum RuleChange {
     },
 }
 
-/// How much a user's own rules may look for in a message, in pieces of [`PIECE_CHARS`]: a thousand keywords. Each is looked for
-/// in up to 64 KiB, once for every message in each of the user's rooms.
+/// How much a user's own rules may look for in a message, in pieces of [`PIECE_CHARS`]: a thousand keywords. Each is
+/// looked for in up to 64 KiB, once for every message in each of the user's rooms.
 const MAX_SEARCHED_PIECES: usize = 1_000;
 /// What a search goes through at once, in characters of a pattern (see `plexus_protocol::glob`).
 const PIECE_CHARS: usize = 64;

@@ -34,8 +34,8 @@ use record::Record;
 const PER_NET: usize = 250;
 const SEND: &str = "/_matrix/federation/v1/send/";
 
-/// Servers at different addresses of this machine and the same port. Each publishes its key, tells the keys of the others,
-/// and takes transactions.
+/// Servers at different addresses of this machine and the same port. Each publishes its key, tells the keys of the
+/// others, and takes transactions.
 pub struct Crowd {
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
@@ -128,7 +128,8 @@ impl Crowd {
         self.shared.record.lock().got(event_id)
     }
 
-    /// The ids of the events that a server was sent, in their order; of a repeated transaction only the first time counts.
+    /// The ids of the events that a server was sent, in their order; of a repeated transaction only the first time
+    /// counts.
     pub fn events(&self, server: usize) -> Vec<String> {
         self.shared.record.lock().events(server)
     }

@@ -1,6 +1,7 @@
 //! Fixtures for tests.
 //!
-//! - [`databases`]: an empty database of each backend; every store test loops over them (feature `databases`, on by default)
+//! - [`databases`]: an empty database of each backend; every store test loops over them (feature `databases`, on by
+//!   default)
 //! - [`postgres`]: the private PostgreSQL cluster behind that
 //! - `server`: a whole server in the process (feature `server`)
 //! - `client`: a small client of any server (feature `server`)

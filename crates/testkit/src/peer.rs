@@ -1,4 +1,5 @@
-//! Another server: it has a name, a key and a certificate, makes signed requests, and answers what a test makes it answer.
+//! Another server: it has a name, a key and a certificate, makes signed requests, and answers what a test makes it
+//! answer.
 
 use std::sync::Arc;
 
@@ -189,8 +190,8 @@ impl Peer {
     }
 }
 
-/// A body as a peer reads it: any JSON of any size. What the server's own endpoints read is bounded by their routes, which a
-/// peer's are not.
+/// A body as a peer reads it: any JSON of any size. What the server's own endpoints read is bounded by their routes,
+/// which a peer's are not.
 #[derive(Debug)]
 pub struct AnyJson(pub Value);
 

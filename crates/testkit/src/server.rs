@@ -49,8 +49,8 @@ trusted_key_servers: []
 /// More connections than a test opens.
 const MANY_CONNECTIONS: u32 = 10_000;
 
-/// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG` in
-/// the environment it logs; answers that the specification does not describe are written to the file that
+/// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG`
+/// in the environment it logs; answers that the specification does not describe are written to the file that
 /// `PLEXUS_ANSWER_PROBLEMS` names.
 pub struct TestServer {
     running: Option<Running>,

@@ -130,7 +130,8 @@ impl Specification {
         };
         let mut problems = Vec::new();
         let is_text = |field: &str| body.is_some_and(|body| body[field].is_string());
-        // The 401 that is described is the one of user-interactive authentication; another says that the token is wrong.
+        // The 401 that is described is the one of user-interactive authentication; another says that the token is
+        // wrong.
         let interactive = status == 401 && body.is_some_and(|body| body["flows"].is_array());
         let described = operation.responses.at(&status.to_string()).filter(|_| status != 401 || interactive);
         if let Some(response) = described {

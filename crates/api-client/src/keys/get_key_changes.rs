@@ -27,8 +27,8 @@ pub struct Response {
     left: BTreeSet<UserId>,
 }
 
-/// Whose keys a client should ask for again, having last been told at `from`. As in Synapse what came after `to` is told,
-/// too: the client only asks once more than it had to. And as in `/sync` rooms that are not encrypted count, too.
+/// Whose keys a client should ask for again, having last been told at `from`. As in Synapse what came after `to` is
+/// told, too: the client only asks once more than it had to. And as in `/sync` rooms that are not encrypted count, too.
 pub async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
@@ -102,8 +102,8 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Who joined the rooms since `from` and who left them, and everybody in those that have become encrypted. Users who
-    /// only changed their name are included: the client asks once more than it had to.
+    /// Who joined the rooms since `from` and who left them, and everybody in those that have become encrypted. Users
+    /// who only changed their name are included: the client asks once more than it had to.
     async fn others(&self, rooms: &[RoomNid], found: &mut Response) -> Result<(), DbError> {
         let (from, nids) = (self.from, rooms.to_vec());
         let read = move |tx: &mut Tx<'_>| {

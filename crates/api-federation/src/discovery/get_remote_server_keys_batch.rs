@@ -59,8 +59,8 @@ pub async fn handle(
     Ok(JsonBody(Response { server_keys }))
 }
 
-/// The answers in which the keys of a server are: `wanted` maps key ids to when they must be valid (unix ms); all if empty.
-/// They are asked for by whoever is at `source`.
+/// The answers in which the keys of a server are: `wanted` maps key ids to when they must be valid (unix ms); all if
+/// empty. They are asked for by whoever is at `source`.
 pub(super) async fn of_server(
     key_ring: &KeyRing,
     own_keys: &OwnKeys,

@@ -11,8 +11,8 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{NotCanonical, Object, Value};
 
-/// This server's answer about its keys. It is made anew when half of its time has passed, so that others can always keep it
-/// for at least the other half.
+/// This server's answer about its keys. It is made anew when half of its time has passed, so that others can always
+/// keep it for at least the other half.
 pub struct OwnKeys {
     server_name: ServerName,
     signing_key: Arc<SigningKey>,

@@ -30,7 +30,8 @@ struct ThirdPartyInvite {
     signed: Object,
 }
 
-/// A user of another server owns the address that one of ours invited. The invite proves itself, so any server may bring it.
+/// A user of another server owns the address that one of ours invited. The invite proves itself, so any server may
+/// bring it.
 pub async fn handle(
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

@@ -16,8 +16,8 @@ options! {
 options! {
     /// How much memory caches may take.
     pub struct Caches {
-        /// The factor by which caches are made larger or smaller. With a factor of 1, rooms in use may take 48 MiB, and events
-        /// that were read lately 12 MiB.
+        /// The factor by which caches are made larger or smaller. With a factor of 1, rooms in use may take 48 MiB, and
+        /// events that were read lately 12 MiB.
         acts global_factor: f64 = 0.5,
         /// The factors of single caches.
         moot per_cache_factors: BTreeMap<String, f64>,

@@ -87,8 +87,8 @@ pub struct SecretFileError {
 }
 
 impl Config {
-    /// Makes the file of `registration_shared_secret_path` when it does not exist, as Synapse does at its first start, readable
-    /// by its owner alone. Answers with the path of a file that was made.
+    /// Makes the file of `registration_shared_secret_path` when it does not exist, as Synapse does at its first start,
+    /// readable by its owner alone. Answers with the path of a file that was made.
     ///
     /// # Errors
     /// When the file cannot be written.

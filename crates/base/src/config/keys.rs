@@ -14,7 +14,8 @@ options! {
         acts signing_key: Option<Secret>,
         /// Keys this server signed with before.
         acts old_signing_keys: BTreeMap<String, OldSigningKey>,
-        /// How long other servers may keep this server's keys; half of that passes until this server fetches theirs anew.
+        /// How long other servers may keep this server's keys; half of that passes until this server fetches theirs
+        /// anew.
         later key_refresh_interval: Duration = Duration::from_secs(24 * 3600),
         /// Servers asked for other servers' keys.
         acts trusted_key_servers: Vec<TrustedKeyServer> = vec![TrustedKeyServer::matrix_org()],

@@ -35,9 +35,9 @@ options! {
         acts max_upload_size: u64 = 50 << 20,
         /// How much one user may upload in a time. All entries hold.
         acts media_upload_limits: Vec<UploadLimit>,
-        /// How much of the disk of `media_store_path` is left free. With less, uploads are refused; with less than twice
-        /// as much, media of other servers is not fetched and no thumbnails are made. 0 for no such limit. Synapse has no
-        /// such option.
+        /// How much of the disk of `media_store_path` is left free. With less, uploads are refused; with less than
+        /// twice as much, media of other servers is not fetched and no thumbnails are made. 0 for no such limit.
+        /// Synapse has no such option.
         acts media_min_free_space: u64 = 512 << 20,
         /// The most pixels of an image that thumbnails are made of.
         acts max_image_pixels: u64 = 32 << 20,
@@ -67,8 +67,8 @@ options! {
         later url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
         /// Sites that describe their pages by oEmbed.
         later oembed: Oembed,
-        /// The old form of a `file_system` entry in `media_storage_providers`. No backups are written, and media that is
-        /// only there is not found.
+        /// The old form of a `file_system` entry in `media_storage_providers`. No backups are written, and media that
+        /// is only there is not found.
         later backup_media_store_path: Option<PathBuf>,
         /// Whether an upload waits for `backup_media_store_path`.
         later synchronous_backup_media_store: bool = false,
@@ -107,7 +107,8 @@ impl MediaSection {
 options! {
     /// A further place where media is kept.
     pub struct StorageProvider {
-        /// `file_system`, or the Python path of a provider; `s3_storage_provider.S3StorageProviderBackend` is understood.
+        /// `file_system`, or the Python path of a provider; `s3_storage_provider.S3StorageProviderBackend` is
+        /// understood.
         later module: String,
         /// Whether uploads of local users are kept there.
         later store_local: bool = false,

@@ -27,7 +27,8 @@ options! {
         later rc_third_party_invite: RateLimit = RateLimit::new(0.0025, 5),
         /// Media ids that one user reserves before uploading.
         acts rc_media_create: RateLimit = RateLimit::new(10.0, 50),
-        /// Requests of one other server. Transactions, which a server sends one after the other, are not delayed for being many.
+        /// Requests of one other server. Transactions, which a server sends one after the other, are not delayed for
+        /// being many.
         acts rc_federation: FederationLimits,
         /// Presence updates.
         acts rc_presence: PresenceLimits,
@@ -160,7 +161,8 @@ options! {
         acts address: RateLimit = RateLimit::new(0.003, 5),
         /// To one account.
         acts account: RateLimit = RateLimit::new(0.003, 5),
-        /// That failed, to one account: wrong passwords when logging in and when authorising a request. Those under way count.
+        /// That failed, to one account: wrong passwords when logging in and when authorising a request. Those under way
+        /// count.
         acts failed_attempts: RateLimit = RateLimit::new(0.17, 3),
     }
 }

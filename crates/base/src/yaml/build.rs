@@ -15,7 +15,8 @@ pub const MAX_DEPTH: usize = 64;
 /// Reads one YAML document; an empty one is null.
 ///
 /// # Errors
-/// Names the line where the text is not YAML, uses a tag other than YAML's own, or passes [`MAX_NODES`] or [`MAX_DEPTH`].
+/// Names the line where the text is not YAML, uses a tag other than YAML's own, or passes [`MAX_NODES`] or
+/// [`MAX_DEPTH`].
 pub fn parse(text: &str, file: u16) -> Result<Node, YamlError> {
     let mut builder = Builder::new(file);
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {

@@ -47,7 +47,8 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
                 place.sent += round.times.len();
                 run.rate(&name, "messages", index, &round);
                 let time = round.seconds / round.count();
-                // Processor time says more where it is known: the disk's mood is not in it. (Nor is a database's own process.)
+                // Processor time says more where it is known: the disk's mood is not in it. (Nor is a database's own
+                // process.)
                 let cost = round.processor.map_or(time, |seconds| seconds / round.count());
                 costs[index].push(Cost { events, cost, time });
             }

@@ -12,8 +12,8 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Other servers, as those who deliver to them see them.
 pub trait Transport: Send + Sync {
-    /// `PUT /send/{txnId}`; answers the body of a 2xx. If the transaction `is_empty`, a 401 cannot be about what is in it,
-    /// and the server is left alone.
+    /// `PUT /send/{txnId}`; answers the body of a 2xx. If the transaction `is_empty`, a 401 cannot be about what is in
+    /// it, and the server is left alone.
     fn send<'a>(
         &'a self,
         server: &'a ServerName,

@@ -69,7 +69,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
 /// Where transactions go.
 const TRANSACTIONS: &str = "/_matrix/federation/v1/send/";
 
-/// A layer for routes that only other servers may use: refuses what is not signed, and tells the handlers the [`Origin`].
+/// A layer for routes that only other servers may use: refuses what is not signed, and tells the handlers the
+/// [`Origin`].
 ///
 /// The order keeps strangers cheap. Until the signature is right, nothing says who sends: so the headers are looked at
 /// first, then the key is found, and only then the body is read, within a budget for all unverified bodies, and kept as

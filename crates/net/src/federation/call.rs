@@ -11,11 +11,11 @@ use crate::percent::percent_encode;
 /// How much trouble a request is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// A user waits, or the destination has just talked to us: tried even while the destination is backed off, but then only
-    /// once and without a longer backoff when it fails.
+    /// A user waits, or the destination has just talked to us: tried even while the destination is backed off, but then
+    /// only once and without a longer backoff when it fails.
     Now,
-    /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds, unless it
-    /// kept us waiting for as long as one waits for an answer.
+    /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds,
+    /// unless it kept us waiting for as long as one waits for an answer.
     Background,
     /// What must arrive in the end: tried as [`Self::Background`], but a destination that fails is not backed off yet.
     /// [`FederationClient::came_back`](crate::FederationClient::came_back) returns it `max_long_retries` times within
@@ -32,8 +32,8 @@ pub struct Call {
     pub path: String,
     /// The body: the text of a JSON object.
     pub body: Option<String>,
-    /// How long to wait for the head of the answer, and then again for its body; `client_timeout` when `None`. A request
-    /// with a timeout of its own is not tried again.
+    /// How long to wait for the head of the answer, and then again for its body; `client_timeout` when `None`. A
+    /// request with a timeout of its own is not tried again.
     pub timeout: Option<Duration>,
     /// The largest body of a response that is read, in bytes.
     pub max_response_bytes: usize,

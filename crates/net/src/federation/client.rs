@@ -190,8 +190,8 @@ impl FederationClient {
         self.http.max_connections()
     }
 
-    /// Waits for the next server that failed and is worth trying again: it answered or talked to us, or has been left alone
-    /// for long enough. Each is returned once, to one caller, for each time that it failed.
+    /// Waits for the next server that failed and is worth trying again: it answered or talked to us, or has been left
+    /// alone for long enough. Each is returned once, to one caller, for each time that it failed.
     pub async fn came_back(&self) -> CameBack {
         self.destinations.came_back().await
     }

@@ -17,8 +17,8 @@ const DEFAULT_PORT: u16 = 8448;
 /// The most SRV records of one name that are tried.
 const MAX_SERVICES: usize = 4;
 
-/// Connects to the server that is reached as `authority`: what is sent as `Host` and as SNI, and what its certificate is
-/// for.
+/// Connects to the server that is reached as `authority`: what is sent as `Host` and as SNI, and what its certificate
+/// is for.
 pub(super) async fn connect(
     connector: &Connector,
     purpose: Purpose,

@@ -1,5 +1,5 @@
-//! Which name a server is reached under: `/.well-known/matrix/server` and its cache (server-server API, "Resolving server
-//! names", step 3).
+//! Which name a server is reached under: `/.well-known/matrix/server` and its cache (server-server API, "Resolving
+//! server names", step 3).
 
 use std::sync::Arc;
 use std::time::Duration;

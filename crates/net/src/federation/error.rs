@@ -165,8 +165,8 @@ impl FederationError {
         }
     }
 
-    /// Whether the destination itself is in trouble, or will have nothing to do with us: it had better be left alone for a
-    /// while. Other errors are about the request.
+    /// Whether the destination itself is in trouble, or will have nothing to do with us: it had better be left alone
+    /// for a while. Other errors are about the request.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Timeout(_) => true,

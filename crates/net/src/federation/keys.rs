@@ -32,8 +32,8 @@ pub use strangers::TooManySearches;
 
 /// From how many servers on the trusted key servers are asked first: one question instead of many.
 const MANY: usize = 4;
-/// The most servers that are asked for their own keys at once, for one purpose; a dead one takes ten seconds to tell. No more
-/// than a quarter of the connections.
+/// The most servers that are asked for their own keys at once, for one purpose; a dead one takes ten seconds to tell.
+/// No more than a quarter of the connections.
 const MOST_AT_ONCE: usize = 128;
 
 /// How long a stranger's request waits for the key it is signed with, whatever the server does that has to tell it.
@@ -116,9 +116,9 @@ impl KeyRing {
         Self { server_name, signing_key, own_keys, trusted, client, db, clock, memory, searching, strangers }
     }
 
-    /// Finds keys: in memory, in the database, at the servers themselves (unless they are left alone because they fail) and at
-    /// the trusted key servers. Those that cannot be had are absent; one that was not valid at the wanted time is there,
-    /// with the time until which it was.
+    /// Finds keys: in memory, in the database, at the servers themselves (unless they are left alone because they fail)
+    /// and at the trusted key servers. Those that cannot be had are absent; one that was not valid at the wanted time
+    /// is there, with the time until which it was.
     pub async fn keys(&self, wanted: &[WantedKey]) -> HashMap<(String, String), KnownKey> {
         self.find_for_us(wanted).await;
         let found = wanted.iter().filter_map(|wanted| {
@@ -128,8 +128,8 @@ impl KeyRing {
         found.collect()
     }
 
-    /// Checks that `server` signed `object` (appendices, "Checking for a Signature") with a key that was valid at `at_ms`
-    /// (unix ms). Not for events, whose signatures cover their redacted form.
+    /// Checks that `server` signed `object` (appendices, "Checking for a Signature") with a key that was valid at
+    /// `at_ms` (unix ms). Not for events, whose signatures cover their redacted form.
     ///
     /// # Errors
     /// See [`NotSigned`].
@@ -206,9 +206,9 @@ impl KeyRing {
         drop(self.find(wanted, Patience::Background, Asker::Ourselves, &AtomicBool::new(false)).await);
     }
 
-    /// Brings into memory what can be had of `wanted`. `asked` becomes true once a server has been asked for its keys and
-    /// has answered, or has had its time. An error when nothing was looked for, because too many searches of strangers
-    /// are under way.
+    /// Brings into memory what can be had of `wanted`. `asked` becomes true once a server has been asked for its keys
+    /// and has answered, or has had its time. An error when nothing was looked for, because too many searches of
+    /// strangers are under way.
     async fn find(
         &self,
         wanted: &[WantedKey],

@@ -44,8 +44,8 @@ impl FederationClient {
         Ok(Attempts { left, failed: 0, began: self.clock.now_ms(), backed_off: backed_off.is_some() })
     }
 
-    /// Returns `Continue` when it is time for the next attempt; otherwise records how the destination fares, and returns
-    /// the result.
+    /// Returns `Continue` when it is time for the next attempt; otherwise records how the destination fares, and
+    /// returns the result.
     pub(super) async fn settle<T>(
         &self,
         destination: &ServerName,

@@ -122,7 +122,8 @@ impl HttpClient {
         tokio::time::timeout(purpose.policy().limits.timeout, fetching).await.unwrap_or(Err(HttpError::Timeout))
     }
 
-    /// Sends a request to an absolute http or https URL. Redirects are followed as far as the purpose permits, with GET.
+    /// Sends a request to an absolute http or https URL. Redirects are followed as far as the purpose permits, with
+    /// GET.
     pub(crate) async fn send(&self, purpose: Purpose, request: Request<Bytes>) -> Result<HttpResponse, HttpError> {
         let turn = self.turn(purpose).await;
         let Policy { max_redirects, limits, .. } = purpose.policy();

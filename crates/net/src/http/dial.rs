@@ -82,8 +82,8 @@ impl Dialer {
         &*self.names
     }
 
-    /// Connects to `host` (a name, or an address without brackets). The guard sees the very addresses that are connected
-    /// to: a name that changes its address between check and connection gains nothing.
+    /// Connects to `host` (a name, or an address without brackets). The guard sees the very addresses that are
+    /// connected to: a name that changes its address between check and connection gains nothing.
     pub(crate) async fn dial(&self, addresses: Addresses, host: &str, port: u16) -> Result<TcpStream, DialError> {
         let found = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],

@@ -98,8 +98,8 @@ impl Tls {
         })
     }
 
-    /// Encrypts `stream`. The other side must show a certificate for `host`: a name, or an address without brackets, which
-    /// is then not sent as SNI (RFC 6066, section 3).
+    /// Encrypts `stream`. The other side must show a certificate for `host`: a name, or an address without brackets,
+    /// which is then not sent as SNI (RFC 6066, section 3).
     pub(super) async fn connect(
         &self,
         certificates: Certificates,

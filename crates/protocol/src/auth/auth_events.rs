@@ -16,8 +16,8 @@ pub struct AuthEvent {
     pub rejected: bool,
 }
 
-/// Checks what does not depend on a room state: sizes, and the create event, or the auth events of any other. `lookup` finds an event by
-/// id; in room version 12 and later it is also asked for the create event.
+/// Checks what does not depend on a room state: sizes, and the create event, or the auth events of any other. `lookup`
+/// finds an event by id; in room version 12 and later it is also asked for the create event.
 ///
 /// # Errors
 /// The rule that rejects the event.
@@ -41,9 +41,9 @@ pub fn check_state_independent(
     check_auth_events(rules, event, lookup)
 }
 
-/// In early room versions an event is still an event when a field has no more than 255 characters but more than 255 bytes
-/// ("Size limits" has bytes for all versions; servers once counted characters). As in Synapse it can then be stored and referred
-/// to, but is rejected.
+/// In early room versions an event is still an event when a field has no more than 255 characters but more than 255
+/// bytes ("Size limits" has bytes for all versions; servers once counted characters). As in Synapse it can then be
+/// stored and referred to, but is rejected.
 fn check_field_lengths(event: &Pdu) -> Result<(), AuthRejection> {
     let fields = [("type", Some(event.event_type())), ("state_key", event.state_key())];
     let long = fields.into_iter().find(|(_, text)| text.is_some_and(|text| text.len() > MAX_FIELD));

@@ -80,8 +80,8 @@ fn join_rule(room: &RoomState<'_>) -> JoinRule {
     JoinRule::of(event.as_ref().map(Pdu::content)).in_version(&room.rules.auth)
 }
 
-/// The one who may join before there are join rules: the sender of the create event, until version 10 `content.creator`;
-/// not the additional creators of version 12.
+/// The one who may join before there are join rules: the sender of the create event, until version 10
+/// `content.creator`; not the additional creators of version 12.
 fn is_first_member(room: &RoomState<'_>, user: &str) -> bool {
     if room.rules.auth.creator_is_sender {
         room.create.sender().as_str() == user

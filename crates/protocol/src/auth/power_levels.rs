@@ -108,8 +108,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// An entry that was added, changed or removed: neither what it was nor what it becomes may be above the sender. An absent
-    /// entry has no value to compare; its default is not taken for one.
+    /// An entry that was added, changed or removed: neither what it was nor what it becomes may be above the sender. An
+    /// absent entry has no value to compare; its default is not taken for one.
     fn check_entry(
         &self,
         name: &str,

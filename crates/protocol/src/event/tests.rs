@@ -168,7 +168,8 @@ fn shape() {
     assert_eq!(Pdu::parse("{}", V11), Err(Missing("type")));
 }
 
-/// Field sizes were characters before they were bytes: what is between is an event, but rejected, and none is made anew.
+/// Field sizes were characters before they were bytes: what is between is an event, but rejected, and none is made
+/// anew.
 #[test]
 fn fields_have_255_bytes() {
     use crate::auth::{AuthRejection, check_state_independent};

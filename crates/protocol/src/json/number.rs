@@ -122,8 +122,8 @@ fn write_integer(integer: i64, out: &mut String) {
 fn python_float(float: f64) -> String {
     let mut scientific = format!("{float:e}");
     let places = scientific.find('e').map_or(0, |end| end.saturating_sub(usize::from(float.is_sign_negative()) + 2));
-    // Of two shortest forms equally near, Rust takes the upper one and Python the even one, as rounding to so many places
-    // does. Next to powers of two that may be another number.
+    // Of two shortest forms equally near, Rust takes the upper one and Python the even one, as rounding to so many
+    // places does. Next to powers of two that may be another number.
     let even = format!("{float:.places$e}");
     if even.parse() == Ok(float) {
         scientific = even;

@@ -1,5 +1,5 @@
-//! A large JSON object read as it comes in: its members one by one, and of long arrays the elements one by one, so that it need
-//! not be in memory as a whole.
+//! A large JSON object read as it comes in: its members one by one, and of long arrays the elements one by one, so that
+//! it need not be in memory as a whole.
 
 /// What of an object's members is wanted. Others are passed over.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +14,8 @@ pub struct Wanted {
     pub max_member: usize,
 }
 
-/// A part of the object: its name is one of those that are wanted. The bytes are delimited as JSON is, which is all that is known
-/// of them.
+/// A part of the object: its name is one of those that are wanted. The bytes are delimited as JSON is, which is all
+/// that is known of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// A member's value.
@@ -217,8 +217,8 @@ impl Value {
         Self { most, ..Self::default() }
     }
 
-    /// Takes what of `bytes` belongs to the value: how many bytes, and whether it ends there. Of a value that has not begun
-    /// the first byte is no white space.
+    /// Takes what of `bytes` belongs to the value: how many bytes, and whether it ends there. Of a value that has not
+    /// begun the first byte is no white space.
     fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {

@@ -23,8 +23,8 @@ pub fn default_ruleset(user: &UserId) -> Ruleset {
     }
 }
 
-/// [`default_ruleset`] and what Synapse serves beyond it: the three rules for mentions in the body which 1.17 removed, for
-/// users whose correspondents have clients that know nothing of `m.mentions`, and one for video conferences.
+/// [`default_ruleset`] and what Synapse serves beyond it: the three rules for mentions in the body which 1.17 removed,
+/// for users whose correspondents have clients that know nothing of `m.mentions`, and one for video conferences.
 pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
     let mut rules = default_ruleset(user);
     let [display_name, user_name, room] = LEGACY_MENTION_RULES;

@@ -1,4 +1,5 @@
-//! Dot-separated property paths (Appendices, "Dot-separated property paths"), looked up in an event without flattening it.
+//! Dot-separated property paths (Appendices, "Dot-separated property paths"), looked up in an event without flattening
+//! it.
 
 use super::model::Scalar;
 use crate::{

@@ -44,8 +44,8 @@ pub(super) fn apply(
     }
 }
 
-/// The event of this key in the state so far, or else the one among the auth events; rejected ones are passed over. The create
-/// event is that of the room where the room version has none among auth events.
+/// The event of this key in the state so far, or else the one among the auth events; rejected ones are passed over. The
+/// create event is that of the room where the room version has none among auth events.
 fn lookup(
     graph: &AuthGraph,
     create: Node,

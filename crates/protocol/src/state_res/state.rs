@@ -13,9 +13,9 @@ const WIDTH: usize = 1 << BITS;
 
 /// One event for each type and state key, by number.
 ///
-/// Cloning is cheap. A clone that is changed with [`State::set`] shares all but a few hundred bytes with the original, and what
-/// two states share costs nothing when they are compared or resolved: of a room's states, make the first from events and the
-/// others from it.
+/// Cloning is cheap. A clone that is changed with [`State::set`] shares all but a few hundred bytes with the original,
+/// and what two states share costs nothing when they are compared or resolved: of a room's states, make the first from
+/// events and the others from it.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// By key, the most significant digits first.
@@ -106,8 +106,8 @@ impl State {
         self.iter().map(|(_, node)| graph.id(node))
     }
 
-    /// The types and state keys for which the two have different events, or one has none; in order of number. What the two share
-    /// costs nothing.
+    /// The types and state keys for which the two have different events, or one has none; in order of number. What the
+    /// two share costs nothing.
     pub fn changed_keys(&self, other: &Self) -> Vec<Key> {
         let mut keys: Vec<Key> = conflicts(&[self, other]).into_iter().map(|conflict| conflict.key).collect();
         keys.dedup();

@@ -65,7 +65,8 @@ pub(super) fn resolve(
     Ok(unconflicted.merged_over(changes))
 }
 
-/// The conflicted state set, the auth difference and, in room version 12, the conflicted state subgraph; in order of number.
+/// The conflicted state set, the auth difference and, in room version 12, the conflicted state subgraph; in order of
+/// number.
 fn full_conflicted_set(
     graph: &AuthGraph,
     unconflicted: &State,

@@ -1,4 +1,5 @@
-//! Every authorization rule in every room version: the cases of `fixtures/auth_rules.txt`, and those that need keys or auth events.
+//! Every authorization rule in every room version: the cases of `fixtures/auth_rules.txt`, and those that need keys or
+//! auth events.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,5 +1,5 @@
-//! Auth difference, conflicted state subgraph and auth chain by passes over all events of a room, in order of number: what the
-//! chains of the graph are measured against.
+//! Auth difference, conflicted state subgraph and auth chain by passes over all events of a room, in order of number:
+//! what the chains of the graph are measured against.
 
 use plexus_protocol::state_res::{AuthGraph, Node, State};
 

@@ -1,7 +1,7 @@
 //! Generated cases: properties that must always hold, and differences to ruma, the other implementation of these rules.
 //!
-//! A few thousand cases run with the other tests; `PLEXUS_CASES=100000 cargo test -p plexus-protocol --release --test it`
-//! runs that many of each.
+//! A few thousand cases run with the other tests; `PLEXUS_CASES=100000 cargo test -p plexus-protocol --release --test
+//! it` runs that many of each.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
 

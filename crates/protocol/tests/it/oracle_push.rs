@@ -1,8 +1,8 @@
 //! Push rules beside ruma's, on generated rules and events.
 //!
 //! What the generator leaves out, as the two differ there on purpose:
-//! - an empty pattern over `content.body`: the empty text at the start of the body starts and ends at a word boundary, so it
-//!   matches, as it does on other servers; ruma says no;
+//! - an empty pattern over `content.body`: the empty text at the start of the body starts and ends at a word boundary,
+//!   so it matches, as it does on other servers; ruma says no;
 //! - `*` and `?` in display names: the condition is that the body contains the name, ruma takes it for a glob;
 //! - two wildcards in a row in a pattern over `content.body`: ruma takes the second for text;
 //! - line breaks where a wildcard would match them: ruma's wildcards match none;

@@ -1,10 +1,10 @@
 //! Authorization and state resolution beside ruma's, on rooms grown at random, and without it where it has no opinion.
 //!
 //! What the rooms leave out, as the two differ there on purpose:
-//! - a room without `m.room.join_rules`: the specification is silent, other servers take it for `invite`, ruma lets nobody in, be
-//!   they invited;
-//! - one of the seven levels added to power levels, or removed: "if the current value is higher than the sender's current power
-//!   level" (rule 10.6) is not asked of a value that is not there; ruma takes the default for it.
+//! - a room without `m.room.join_rules`: the specification is silent, other servers take it for `invite`, ruma lets
+//!   nobody in, be they invited;
+//! - one of the seven levels added to power levels, or removed: "if the current value is higher than the sender's
+//!   current power level" (rule 10.6) is not asked of a value that is not there; ruma takes the default for it.
 
 use std::{borrow::Borrow, collections::HashMap};
 

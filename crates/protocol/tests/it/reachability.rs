@@ -1,4 +1,5 @@
-//! The chains of an auth graph beside passes over all its events, on graphs grown at random; and states beside plain maps.
+//! The chains of an auth graph beside passes over all its events, on graphs grown at random; and states beside plain
+//! maps.
 
 use std::collections::BTreeMap;
 

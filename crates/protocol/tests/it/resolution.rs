@@ -10,9 +10,9 @@
 //!   type state_key name
 //! ```
 //!
-//! `alice` is `@alice:a`; event types without a dot are `m.room.` ones. A branch is the state after an event, with entries
-//! replaced or taken out; an event that was rejected is not part of it unless it is put in. In room version 12 the creator is taken out of `users`. With `UPDATE_FIXTURES=1` the expected
-//! states are written anew.
+//! `alice` is `@alice:a`; event types without a dot are `m.room.` ones. A branch is the state after an event, with
+//! entries replaced or taken out; an event that was rejected is not part of it unless it is put in. In room version 12
+//! the creator is taken out of `users`. With `UPDATE_FIXTURES=1` the expected states are written anew.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

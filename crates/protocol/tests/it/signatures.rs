@@ -1,12 +1,12 @@
 //! Differences to ruma-signatures in room versions 3 to 12, for events that canonical JSON allows.
 //!
 //! Known differences, and what decides them:
-//! - A number `-0`: here the integer zero, as in the specification's example (appendices, "Canonical JSON") and in Synapse;
-//!   ruma refuses it.
+//! - A number `-0`: here the integer zero, as in the specification's example (appendices, "Canonical JSON") and in
+//!   Synapse; ruma refuses it.
 //! - `join_authorised_via_users_server`: here its server must sign joins, as in Synapse and Dendrite; rule 4.2 of room
 //!   version 8 asks it of any `m.room.member`, and ruma of any event at all.
-//! - A `third_party_invite` that is not an object is redacted here, as in Synapse: what is kept is its `signed` (room version
-//!   11, "Redactions"); ruma keeps it whole, so ids differ.
+//! - A `third_party_invite` that is not an object is redacted here, as in Synapse: what is kept is its `signed` (room
+//!   version 11, "Redactions"); ruma keeps it whole, so ids differ.
 //! - Size: the specification allows 65,536 bytes for the whole event; ruma 65,535 for the hashed part.
 //! - Points of small order in keys and signatures: refused here, as by libsodium; ruma accepts them.
 

@@ -1,5 +1,6 @@
-//! Several servers' room engines over a network that delays, reorders, repeats, loses (and sends again) and cuts. What they do is drawn from a
-//! seed. Once everything has been delivered, all of them must have the same events and the same state.
+//! Several servers' room engines over a network that delays, reorders, repeats, loses (and sends again) and cuts. What
+//! they do is drawn from a seed. Once everything has been delivered, all of them must have the same events and the same
+//! state.
 //!
 //! `PLEXUS_SEEDS=5000 PLEXUS_FIRST_SEED=1 cargo test -p plexus-rooms simulation` runs others.
 
@@ -275,8 +276,8 @@ impl<'a> Simulation<'a> {
     }
 
     async fn compare(&self) {
-        // A server whose last user is gone hears no more of the room, nor does one whom another believes to be gone: it is told
-        // nothing that it could learn of its own removal from.
+        // A server whose last user is gone hears no more of the room, nor does one whom another believes to be gone: it
+        // is told nothing that it could learn of its own removal from.
         let mut rooms = Vec::new();
         for server in self.network.servers() {
             let room = self.at(server).await;

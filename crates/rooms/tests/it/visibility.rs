@@ -117,8 +117,8 @@ async fn from_each_on(room: &Room, reader: &str) -> Vec<Vec<(i64, Membership)>> 
     seen
 }
 
-/// The newest events are judged by what is in memory, older ones by the database: a room that was loaded a moment ago, which has
-/// few events in memory, and one that has all of them must agree.
+/// The newest events are judged by what is in memory, older ones by the database: a room that was loaded a moment ago,
+/// which has few events in memory, and one that has all of them must agree.
 #[test]
 fn memory_and_database_agree() {
     run(|db| async move {

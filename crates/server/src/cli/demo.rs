@@ -1,4 +1,5 @@
-//! `plexus demo`: three servers of this machine that federate with each other alone, as the trio in Synapse's demo folder.
+//! `plexus demo`: three servers of this machine that federate with each other alone, as the trio in Synapse's demo
+//! folder.
 
 mod conversation;
 
@@ -81,7 +82,8 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), CommandError> {
     told.unwrap_or(Ok(()))
 }
 
-/// Starts the servers, each of which is in `running` from then on, and has them talk; `None` when they do not hear each other.
+/// Starts the servers, each of which is in `running` from then on, and has them talk; `None` when they do not hear each
+/// other.
 async fn start_and_talk(
     args: &DemoArgs,
     folder: &Path,
@@ -145,8 +147,8 @@ fn tls_files(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("demo.tls.crt"), folder.join("demo.tls.key"))
 }
 
-/// What the demonstration's servers have in place of a new server's options: they know and trust nobody but each other, and
-/// anybody on this machine may register.
+/// What the demonstration's servers have in place of a new server's options: they know and trust nobody but each other,
+/// and anybody on this machine may register.
 fn options(folder: &Path, port: u16) -> String {
     let listener = |port: u16, tls: bool| {
         let resources = json!([{ "names": ["client", "federation"] }]);

@@ -1,4 +1,5 @@
-//! `plexus register`: makes a user on a running server through /_synapse/admin/v1/register, as register_new_matrix_user does.
+//! `plexus register`: makes a user on a running server through /_synapse/admin/v1/register, as register_new_matrix_user
+//! does.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

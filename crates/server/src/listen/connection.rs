@@ -166,8 +166,8 @@ impl Connections {
     }
 
     /// Waits until a connection that takes no further requests may be dropped: it has had none, or nothing was in
-    /// progress for [`LEAVING_TIMEOUT`]. Until then what it has not sent yet is being sent. How long a shutdown waits is
-    /// not decided here.
+    /// progress for [`LEAVING_TIMEOUT`]. Until then what it has not sent yet is being sent. How long a shutdown waits
+    /// is not decided here.
     async fn has_left(&self, activity: &Activity) {
         while activity.has_had_request() {
             let busy = activity.slot().is_busy();

@@ -18,8 +18,8 @@ const LEAST_OF_ONE_ADDRESS: u32 = 32;
 
 /// How long a connection may take to make room until another is asked to.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a request may wait for something to happen before its connection can be asked to make room. Clients ask again
-/// at once, so without it more clients than slots would take them from each other without end.
+/// How long a request may wait for something to happen before its connection can be asked to make room. Clients ask
+/// again at once, so without it more clients than slots would take them from each other without end.
 const LEAST_WAIT: Duration = Duration::from_secs(5);
 
 /// How many connections may be open.
@@ -52,8 +52,8 @@ impl ConnectionLimits {
 ///
 /// When all slots are taken, the connection that has been without a request for longest is asked to end for a new one;
 /// when there is none, the one whose requests have waited for news for longest, which are answered then. Either still
-/// sends what it has not sent, and answers a request that came meanwhile. Connections with a request that is being worked
-/// on are never asked: while all are busy, new ones wait.
+/// sends what it has not sent, and answers a request that came meanwhile. Connections with a request that is being
+/// worked on are never asked: while all are busy, new ones wait.
 #[derive(Debug)]
 pub struct Slots {
     /// The limits.

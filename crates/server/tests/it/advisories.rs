@@ -1,5 +1,5 @@
-//! Vulnerabilities that were published of other homeservers: `tests/advisories.tsv` says for each which test shows that it is none
-//! here. The tests that stand nowhere else are in this file.
+//! Vulnerabilities that were published of other homeservers: `tests/advisories.tsv` says for each which test shows that
+//! it is none here. The tests that stand nowhere else are in this file.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A server that lies: what it sends is answered as the specification says or dropped, nobody is shown it, and the room stays
-//! usable for everybody else.
+//! A server that lies: what it sends is answered as the specification says or dropped, nobody is shown it, and the room
+//! stays usable for everybody else.
 
 mod answers;
 mod bodies;

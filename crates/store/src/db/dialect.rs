@@ -78,8 +78,8 @@ pub fn postgres_many(sql: &str, types: &[&str]) -> Option<String> {
     }
 }
 
-/// The statement that does what `sql` does, and fails with a division by zero when it has not changed one row, or, being of
-/// [`postgres_many`], a row for each that it was given.
+/// The statement that does what `sql` does, and fails with a division by zero when it has not changed one row, or,
+/// being of [`postgres_many`], a row for each that it was given.
 pub fn postgres_each(sql: &str, many: bool) -> String {
     let expected = if many { "CARDINALITY($1)" } else { "1" };
     format!(

@@ -104,7 +104,8 @@ where
             tracing::error!(message, "a database transaction panicked");
             Err(DbError::Panicked(message).into())
         });
-        // A closure that hides a failed statement, or has not asked what came of it, must not be told that its work is stored.
+        // A closure that hides a failed statement, or has not asked what came of it, must not be told that its work is
+        // stored.
         let failed = tx.finish(result.is_ok());
         let result = result.and_then(|value| failed.map_or(Ok(value), |error| Err(error.into())));
         let keep = result.is_ok();

@@ -1,7 +1,7 @@
 //! What waits for the readers, and the readers that wait.
 //!
-//! Of those that wait the one that has read last goes first: its statements are prepared, its connection's pages are in memory.
-//! What a quiet server reads it reads through one connection, and the others hold nothing.
+//! Of those that wait the one that has read last goes first: its statements are prepared, its connection's pages are in
+//! memory. What a quiet server reads it reads through one connection, and the others hold nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -18,7 +18,8 @@ pub struct Tx<'c> {
     batch: Option<&'c mut Batch>,
     pub(super) effects: Effects,
     failed: Option<DbError>,
-    /// Whether the closure has the transaction for itself: then what it sent ahead is answered together with the commit.
+    /// Whether the closure has the transaction for itself: then what it sent ahead is answered together with the
+    /// commit.
     alone: bool,
 }
 
@@ -172,11 +173,11 @@ impl<'c> Tx<'c> {
         Ok(found)
     }
 
-    /// As [`Tx::execute`], but without waiting: on PostgreSQL the statement goes out with the next one that is waited for,
-    /// and all that went out together cost one round trip.
+    /// As [`Tx::execute`], but without waiting: on PostgreSQL the statement goes out with the next one that is waited
+    /// for, and all that went out together cost one round trip.
     ///
-    /// Whether it failed is learned with that next one, or with [`Tx::changed`]; at the latest at the commit; the closure's
-    /// changes are not kept then. The error here is only that a parameter cannot be stored.
+    /// Whether it failed is learned with that next one, or with [`Tx::changed`]; at the latest at the commit; the
+    /// closure's changes are not kept then. The error here is only that a parameter cannot be stored.
     pub fn execute_later(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Result<Later, DbError> {
         let params = bind(sql, params)?;
         Ok(self.send(sql, &[&params]))
@@ -193,8 +194,8 @@ impl<'c> Tx<'c> {
         Ok(self.send(sql, &rows))
     }
 
-    /// As [`Tx::insert_many_later`], for a statement that must change a row for each of `rows`, else the closure fails with
-    /// [`DbError::Unchanged`]. PostgreSQL sees to that itself, so that not even the commit waits for the count.
+    /// As [`Tx::insert_many_later`], for a statement that must change a row for each of `rows`, else the closure fails
+    /// with [`DbError::Unchanged`]. PostgreSQL sees to that itself, so that not even the commit waits for the count.
     pub fn change_each_later<'p, const N: usize>(
         &mut self,
         sql: &'static str,
@@ -217,8 +218,8 @@ impl<'c> Tx<'c> {
         Later { sent, _of_this_thread: PhantomData }
     }
 
-    /// How many rows a statement has changed. It is told also when one that was sent after it has failed, so that what a
-    /// closure learns from it comes before that failure.
+    /// How many rows a statement has changed. It is told also when one that was sent after it has failed, so that what
+    /// a closure learns from it comes before that failure.
     pub fn changed(&mut self, later: Later) -> Result<u64, DbError> {
         let settled = self.settle();
         match later.sent.and_then(|sent| self.conn.changed(sent)) {
@@ -233,8 +234,8 @@ impl<'c> Tx<'c> {
         self.keep_failure(result)
     }
 
-    /// Ends the closure's part: the failure that its statements met, if they met one. Of a closure that is alone and has gone
-    /// `well` those that are not answered yet are left to the commit.
+    /// Ends the closure's part: the failure that its statements met, if they met one. Of a closure that is alone and
+    /// has gone `well` those that are not answered yet are left to the commit.
     pub(super) fn finish(&mut self, well: bool) -> Option<DbError> {
         if !self.alone || !well || self.failed.is_some() {
             drop(self.settle());

@@ -133,7 +133,8 @@ pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, State
     Ok(added)
 }
 
-/// Position of the newest change after `after` that was not made by the event at that position; `None` when there is none.
+/// Position of the newest change after `after` that was not made by the event at that position; `None` when there is
+/// none.
 pub fn last_merge(tx: &mut Tx<'_>, room: RoomNid, after: Position) -> Result<Option<Position>, DbError> {
     tx.query_opt(
         "SELECT d.position FROM current_state_deltas d

@@ -8,8 +8,8 @@ use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first};
 /// The `device_id` under which changes of a user's cross-signing keys are recorded.
 pub const CROSS_SIGNING: &str = "";
 
-/// Records and announces that a device of a user (or, with [`CROSS_SIGNING`], the cross-signing keys) changed, appeared or
-/// vanished.
+/// Records and announces that a device of a user (or, with [`CROSS_SIGNING`], the cross-signing keys) changed, appeared
+/// or vanished.
 pub fn record(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
     let position = tx.next_position()?;
     tx.execute_later(
@@ -86,8 +86,8 @@ pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
     )
 }
 
-/// Records and announces that keys of `target` look different to `user` alone: `user` has signed them, or has uploaded a
-/// user-signing key (then `target` is the same user).
+/// Records and announces that keys of `target` look different to `user` alone: `user` has signed them, or has uploaded
+/// a user-signing key (then `target` is the same user).
 pub fn record_signature(tx: &mut Tx, user: &UserId, target: &UserId) -> Result<(), DbError> {
     let position = tx.next_position()?;
     tx.execute_later(

@@ -93,7 +93,8 @@ pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<
 }
 
 /// Deletes a device, everything it published (keys, one-time keys, fallback keys, signatures), its pushers and the
-/// messages that wait for it. Its tokens are deleted by [`super::tokens::delete_of_device`]. `false` when the user has no such device.
+/// messages that wait for it. Its tokens are deleted by [`super::tokens::delete_of_device`]. `false` when the user has
+/// no such device.
 pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbError> {
     super::device_keys::delete(tx, user_id, device_id)?;
     super::one_time_keys::delete_of_device(tx, user_id, device_id)?;

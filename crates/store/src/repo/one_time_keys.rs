@@ -35,7 +35,8 @@ pub fn announce_change(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<()
     Ok(())
 }
 
-/// Looks at a device and its one-time keys, and for those with these ids: one statement, because an upload of keys is frequent.
+/// Looks at a device and its one-time keys, and for those with these ids: one statement, because an upload of keys is
+/// frequent.
 pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) -> Result<OfDevice, DbError> {
     let mut found = OfDevice::default();
     tx.for_each(

@@ -3,8 +3,8 @@
 use super::bounds::{self, BoundError};
 use crate::{DbError, Position, Row, Tx, first};
 
-/// The longest of the texts that are shown or given to the gateway, in bytes. Those of `app_id` and `pushkey` have limits of
-/// their own.
+/// The longest of the texts that are shown or given to the gateway, in bytes. Those of `app_id` and `pushkey` have
+/// limits of their own.
 const MAX_TEXT_BYTES: usize = 1_024;
 /// The largest `data`, in bytes of JSON: it goes out with every notification.
 const MAX_DATA_BYTES: usize = 16 * 1024;

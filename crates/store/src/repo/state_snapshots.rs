@@ -28,15 +28,16 @@ impl SnapshotRef {
     /// The state before a room's create event; it has no row.
     pub const EMPTY: Self = Self { nid: 0, depth: 0 };
 
-    /// The snapshot `nid` of a state that begins with many entries and gets many more at once later, by [`extend`]: all that
-    /// is built on it meanwhile refers to it, and no copy of it is ever made.
+    /// The snapshot `nid` of a state that begins with many entries and gets many more at once later, by [`extend`]: all
+    /// that is built on it meanwhile refers to it, and no copy of it is ever made.
     #[must_use]
     pub fn extensible(nid: SnapshotNid) -> Self {
         Self { nid, depth: 1 << 40 }
     }
 
-    /// The snapshot `nid` that makes `changes` changes to this one. A state that begins with many entries at once stands as deep
-    /// as if they had come one by one: the next copy of all of them is due only when there are twice as many.
+    /// The snapshot `nid` that makes `changes` changes to this one. A state that begins with many entries at once
+    /// stands as deep as if they had come one by one: the next copy of all of them is due only when there are twice as
+    /// many.
     #[must_use]
     pub fn child(self, nid: SnapshotNid, changes: usize) -> Self {
         let first = u64::try_from(changes).unwrap_or(u64::MAX).clamp(1, 1 << 40).next_power_of_two();
@@ -55,8 +56,8 @@ struct Node {
     delta: BTreeMap<Key, EventNid>,
 }
 
-/// Snapshots that were written lately, as they are stored: the next ones of a room are built from copies of them. (Those that
-/// [`extend`] changes are never copied.)
+/// Snapshots that were written lately, as they are stored: the next ones of a room are built from copies of them.
+/// (Those that [`extend`] changes are never copied.)
 #[derive(Debug)]
 pub struct Recent {
     cache: Cache<SnapshotNid, Stored, ByBytes>,
@@ -172,8 +173,8 @@ impl Writer {
     }
 }
 
-/// Adds entries to a snapshot that was made by [`SnapshotRef::extensible`], and so to all that are built on it. Keys that it
-/// has stay as they are.
+/// Adds entries to a snapshot that was made by [`SnapshotRef::extensible`], and so to all that are built on it. Keys
+/// that it has stay as they are.
 pub fn extend(tx: &mut Tx<'_>, nid: SnapshotNid, entries: &[(Key, EventNid)]) -> Result<(), DbError> {
     let (_, mut delta) = load(tx, nid)?;
     for (key, event) in entries {

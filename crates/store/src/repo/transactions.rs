@@ -53,8 +53,8 @@ pub fn find(tx: &mut Tx<'_>, scope: i64, txn_id: &[u8]) -> Result<Option<Vec<u8>
     )
 }
 
-/// Forgets requests older than `before` (Unix ms); answers how many. Rows come in the order of their numbers, so that the old
-/// ones are the first: no index on the time is needed to find them.
+/// Forgets requests older than `before` (Unix ms); answers how many. Rows come in the order of their numbers, so that
+/// the old ones are the first: no index on the time is needed to find them.
 pub fn delete_before(tx: &mut Tx<'_>, before: u64) -> Result<u64, DbError> {
     let kept = tx.query_opt(
         "SELECT event_nid FROM event_transactions WHERE created_ts >= $1 ORDER BY event_nid LIMIT 1",

@@ -115,8 +115,8 @@ pub fn set_registration_token(tx: &mut Tx, session_id: &str, token: Option<&str>
     Ok(())
 }
 
-/// Records the user that was registered with the session, which may not be stored yet. `false`, and nothing stored, when it
-/// was used to register before.
+/// Records the user that was registered with the session, which may not be stored yet. `false`, and nothing stored,
+/// when it was used to register before.
 pub fn set_registered(tx: &mut Tx, session: &Session, user_id: &str) -> Result<bool, DbError> {
     let stored = tx.execute(
         "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, registered_user_id)

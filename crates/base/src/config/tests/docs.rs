@@ -1,5 +1,5 @@
-//! The options page and the sample file are made from the doc comments. `UPDATE_DOCS=1 cargo test -p plexus-base` writes
-//! them; without it a difference is a failure.
+//! The options page and the sample file are made from the doc comments. `UPDATE_DOCS=1 cargo test -p plexus-base`
+//! writes them; without it a difference is a failure.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! How much other servers may ask (`rc_federation`), as Synapse describes it: a server that asks often is made to wait, and
-//! refused when too many of its requests wait.
+//! How much other servers may ask (`rc_federation`), as Synapse describes it: a server that asks often is made to wait,
+//! and refused when too many of its requests wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

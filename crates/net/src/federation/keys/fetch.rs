@@ -1,5 +1,5 @@
-//! Asking for keys: the server itself, and trusted key servers about many at once (server-server API, "Retrieving server
-//! keys").
+//! Asking for keys: the server itself, and trusted key servers about many at once (server-server API, "Retrieving
+//! server keys").
 
 use std::collections::{BTreeMap, HashMap};
 

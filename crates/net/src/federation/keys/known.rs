@@ -19,8 +19,8 @@ const MISSING_FOR: Duration = Duration::from_secs(60);
 /// The longest that it becomes.
 const MISSING_AT_MOST: Duration = Duration::from_secs(3600);
 
-/// How often a server may be asked at once because of keys that are not known, and after how long once more. Anybody can name
-/// keys that nobody has.
+/// How often a server may be asked at once because of keys that are not known, and after how long once more. Anybody
+/// can name keys that nobody has.
 const ASKED_AT_ONCE: u32 = 5;
 const ASKED_AGAIN: Duration = Duration::from_secs(20);
 

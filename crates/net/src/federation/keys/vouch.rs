@@ -13,10 +13,10 @@ use super::fetch::Wanted;
 use crate::federation::call::Patience;
 
 impl KeyRing {
-    /// What `server` said of its keys, signed by this server too. `wanted` says which keys, and until when (unix ms) they must
-    /// at least be valid: what is stored does if it is, otherwise the server is asked first, and what is stored does if it
-    /// does not answer, or if too many searches are under way that strangers such as the one at `source` caused. An
-    /// empty `wanted` means whatever keys are valid now. Empty when nothing is known of it.
+    /// What `server` said of its keys, signed by this server too. `wanted` says which keys, and until when (unix ms)
+    /// they must at least be valid: what is stored does if it is, otherwise the server is asked first, and what is
+    /// stored does if it does not answer, or if too many searches are under way that strangers such as the one at
+    /// `source` caused. An empty `wanted` means whatever keys are valid now. Empty when nothing is known of it.
     ///
     /// # Errors
     /// When the database fails.

@@ -25,7 +25,8 @@ pub(super) struct Item<'a> {
     pub key: PublicKey,
 }
 
-/// Below this the fixed costs, which are those of [`TORSION_ROUNDS`], are more than what a batch saves (measured: docs/benchmarks.md).
+/// Below this the fixed costs, which are those of [`TORSION_ROUNDS`], are more than what a batch saves (measured:
+/// docs/benchmarks.md).
 const SMALLEST: usize = 35;
 const LARGEST: usize = 4096;
 /// A failed batch is split into parts of this size, so that a few bad signatures do not make the rest expensive.
@@ -106,8 +107,8 @@ fn is_canonical(point: &[u8; 32]) -> bool {
     !(*low >= 0xed && middle.iter().all(|b| *b == 0xff) && high & 0x7f == 0x7f)
 }
 
-/// Whether all points are in the group of prime order, by random subset sums. Each block of four points is summed in all
-/// sixteen ways once, and each round then adds one of these sums.
+/// Whether all points are in the group of prime order, by random subset sums. Each block of four points is summed in
+/// all sixteen ways once, and each round then adds one of these sums.
 fn torsion_free(points: &[EdwardsPoint], random: &mut Stream) -> bool {
     let mut rounds = [EdwardsPoint::identity(); TORSION_ROUNDS];
     for block in points.chunks(4) {

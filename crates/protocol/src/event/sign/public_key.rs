@@ -16,8 +16,8 @@ pub struct PublicKey {
 
 /// Public keys whose private half everybody knows: whoever signs with one proves nothing.
 ///
-/// The Helm chart of Element Server Suite Community once seeded its generator with a constant, so that every server got the
-/// same key (CVE-2026-24044, ELEMENTSEC-2025-1670). Synapse refuses it too.
+/// The Helm chart of Element Server Suite Community once seeded its generator with a constant, so that every server got
+/// the same key (CVE-2026-24044, ELEMENTSEC-2025-1670). Synapse refuses it too.
 const LEAKED_KEYS: [&str; 1] = ["l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og"];
 
 /// Why a text is not a public key to check signatures with.

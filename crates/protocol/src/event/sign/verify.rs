@@ -1,5 +1,5 @@
-//! Who must have signed an event, and whether they did (server-server API, "Validating hashes and signatures on received
-//! events").
+//! Who must have signed an event, and whether they did (server-server API, "Validating hashes and signatures on
+//! received events").
 
 use super::{PublicKey, batch, public_key::decode_signature};
 use crate::{event::Pdu, id::UserId, json::Object, rules::EventIdFormat};
@@ -34,11 +34,12 @@ pub enum SignatureError {
 /// The sender's, except for invites that follow from a third-party invite; the event id's (room versions 1 and 2); and
 /// that of the user who authorised a restricted join (8 and later).
 ///
-/// The last is decided thus. Room version 8, "Authorisation rules" 4.2 (5.2 in room version 12), asks for that signature whenever
-/// a member event has `join_authorised_via_users_server`, whatever the membership. The server-server API, "Validating hashes and
-/// signatures on received events", asks for none but the sender's, and "Restricted rooms" lets servers sign joins only. Synapse
-/// (`_check_sigs_on_pdu`) and Dendrite ask it of joins; a leave that kept the key from the join before is sent without the
-/// signature and accepted by them, and refusing it would split the room. So it is asked of joins.
+/// The last is decided thus. Room version 8, "Authorisation rules" 4.2 (5.2 in room version 12), asks for that
+/// signature whenever a member event has `join_authorised_via_users_server`, whatever the membership. The server-server
+/// API, "Validating hashes and signatures on received events", asks for none but the sender's, and "Restricted rooms"
+/// lets servers sign joins only. Synapse (`_check_sigs_on_pdu`) and Dendrite ask it of joins; a leave that kept the key
+/// from the join before is sent without the signature and accepted by them, and refusing it would split the room. So it
+/// is asked of joins.
 pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
     let membership = (pdu.event_type() == "m.room.member").then(|| pdu.content().get_str("membership")).flatten();
     let third_party = membership == Some("invite") && pdu.content().contains_key("third_party_invite");
@@ -67,8 +68,8 @@ pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
     servers
 }
 
-/// The servers whose signatures are required, each with the ids of the ed25519 keys it signed with: what a key ring must
-/// have at hand before [`verify`].
+/// The servers whose signatures are required, each with the ids of the ed25519 keys it signed with: what a key ring
+/// must have at hand before [`verify`].
 pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
     let signatures = signatures(pdu);
     let keys = |server: &str| match signatures.get_object(server) {
@@ -78,8 +79,8 @@ pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
     required_servers(pdu).into_iter().map(|server| (server.to_owned(), keys(server))).collect()
 }
 
-/// Checks that each required server has signed the event with a key that was valid then, and that no signature of theirs
-/// by such a key is wrong. Signatures by keys that are unknown or had expired do not count.
+/// Checks that each required server has signed the event with a key that was valid then, and that no signature of
+/// theirs by such a key is wrong. Signatures by keys that are unknown or had expired do not count.
 pub fn verify(pdu: &Pdu, keys: KeyLookup<'_>) -> Result<(), SignatureError> {
     let signatures = signatures(pdu);
     let mut to_check = Vec::with_capacity(2);

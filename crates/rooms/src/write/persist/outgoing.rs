@@ -11,8 +11,8 @@ use plexus_store::{Position, RoomNid};
 use super::{PendingEvent, Sending};
 use crate::model::current_state::CurrentState;
 
-/// The event's row, when there is another server that gets it from this one: one in the room before or after it, or that of
-/// the user whom it concerns.
+/// The event's row, when there is another server that gets it from this one: one in the room before or after it, or
+/// that of the user whom it concerns.
 pub(super) fn outgoing(
     own_server: &str,
     room_nid: RoomNid,

@@ -92,8 +92,8 @@ impl Queue {
         }
     }
 
-    /// Takes the next batch: what waits now. Nothing is won by waiting for more, not even where a commit costs much: while one
-    /// batch is written, the next comes together.
+    /// Takes the next batch: what waits now. Nothing is won by waiting for more, not even where a commit costs much:
+    /// while one batch is written, the next comes together.
     pub fn take(&self) -> Vec<Request> {
         let mut waiting = self.waiting.lock();
         if waiting.requests.front().is_some_and(|first| first.alone) {

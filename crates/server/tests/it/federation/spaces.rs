@@ -28,7 +28,8 @@ fn told(room: &str, join_rule: &str, children: &[Value]) -> Value {
     })
 }
 
-/// A server with the space `!space:NAME`: a room it tells of, one that is for others, one that it tells a lie about, and a way back.
+/// A server with the space `!space:NAME`: a room it tells of, one that is for others, one that it tells a lie about,
+/// and a way back.
 async fn peer() -> Peer {
     Peer::answering(|name| {
         let name = name.to_string();

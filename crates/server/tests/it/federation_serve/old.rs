@@ -1,5 +1,5 @@
-//! Rooms of other servers: joined through one that knows only version 1 of `send_join` and `send_leave`, and their past,
-//! which only other servers have.
+//! Rooms of other servers: joined through one that knows only version 1 of `send_join` and `send_leave`, and their
+//! past, which only other servers have.
 
 use plexus_testkit::{BigRoom, RoomHost};
 

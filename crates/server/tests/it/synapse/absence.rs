@@ -126,8 +126,8 @@ async fn events(member: &Member, room: &str) -> BTreeSet<String> {
     chunk.iter().map(|event| text(&event["event_id"])).collect()
 }
 
-/// Has each side say things, set topic and power levels, and ban the other's guest, who goes on. Answers what the guests
-/// did after that: each server shows only what its own guest did.
+/// Has each side say things, set topic and power levels, and ban the other's guest, who goes on. Answers what the
+/// guests did after that: each server shows only what its own guest did.
 async fn write_apart(room: &str, paul: &Member, sara: &Member, [pia, sol]: [&Member; 2]) -> [String; 2] {
     for (writer, name) in [(paul, "Paul"), (sara, "Sara")] {
         for number in 0..5 {
