@@ -240,7 +240,7 @@ fn room_members(r: &mut Routes<Api>) {
     r.get(ALL, "/rooms/{room_id}/members", membership::get_member_events::handle);
     r.get(ALL, "/rooms/{room_id}/joined_members", membership::joined_members::handle);
     r.get(ALL, "/joined_rooms", membership::joined_rooms::handle);
-    r.get(Client::V1, "/mutual_rooms", membership::get_mutual_rooms::handle);
+    r.get(Client::V1, "/mutual_rooms", membership::mutual_rooms::handle);
 }
 
 fn room_events(r: &mut Routes<Api>) {
