@@ -16,6 +16,7 @@
 //! | `remote_room_summaries` | [`RemoteRoomSummaries`]: rooms that this server is not in |
 //! | `reports` | [`Reports`]: what users report to administrators |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
+//! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
 //! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
 
 mod admin_json;
@@ -31,6 +32,7 @@ mod remote_public_rooms;
 mod remote_room_summaries;
 mod reports;
 mod room_resolver;
+mod timeline_page;
 mod user_deactivation;
 
 pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
@@ -45,4 +47,5 @@ pub use remote_public_rooms::remote_public_rooms;
 pub use remote_room_summaries::{RemoteRoom, RemoteRoomSummaries, RemoteSummary, RequestBudget};
 pub use reports::{NewReport, Reported, Reports};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
+pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
 pub use user_deactivation::UserDeactivation;

@@ -8,11 +8,12 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{Rooms, TimelineEvent};
 use plexus_service::event_json::{client_format, members_of_senders, push_event, push_events, push_state};
+use plexus_service::{TimelineRange, TimelineReader};
 use plexus_store::Position;
 use serde::Deserialize;
 
 use crate::access::readable_room;
-use crate::message::get_message_events::{Range, parse_filter, read};
+use crate::message::get_message_events::parse_filter;
 use crate::paging_token::token;
 
 const DEFAULT_LIMIT: u64 = 10;
@@ -41,10 +42,11 @@ pub async fn handle(
     let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let limit = usize::try_from(limit).unwrap_or(0);
     let last = access.upto(room.view().position);
-    let older = Range { after: Position::MIN, upto: at - 1, limit: limit / 2, direction: Direction::Backward };
-    let newer = Range { after: at, upto: last, limit: limit - limit / 2, direction: Direction::Forward };
-    let before = read(&room, user, &filter, older, None).await?;
-    let after = read(&room, user, &filter, newer, None).await?;
+    let older = TimelineRange { after: Position::MIN, upto: at - 1, limit: limit / 2, direction: Direction::Backward };
+    let newer = TimelineRange { after: at, upto: last, limit: limit - limit / 2, direction: Direction::Forward };
+    let reader = TimelineReader { room: &room, user, filter: &filter, history: None };
+    let before = reader.read(older).await?;
+    let after = reader.read(newer).await?;
 
     let oldest = before.events.last().map_or(at, |visible| visible.event.position);
     let newest = after.events.last().map_or(at, |visible| visible.event.position);
