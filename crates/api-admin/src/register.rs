@@ -100,7 +100,7 @@ fn refused(error: SharedSecretError) -> ApiError {
 }
 
 fn failed(error: RegisterError) -> ApiError {
-    let bad_request = |errcode| ApiError::new(StatusCode::BAD_REQUEST, errcode, error.to_string());
+    let bad_request = |errcode| ApiError::bad_request(errcode, error.to_string());
     match &error {
         RegisterError::Username(_) => bad_request("M_INVALID_USERNAME"),
         RegisterError::UserInUse => bad_request("M_USER_IN_USE"),

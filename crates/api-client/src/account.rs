@@ -14,7 +14,6 @@ pub mod request_token;
 pub mod unbind_3pid;
 pub mod whoami;
 
-use http::StatusCode;
 use plexus_accounts::{RegisterError, SessionError, Tokens, UsernameError, WeakPassword};
 use plexus_http::ApiError;
 use serde::Serialize;
@@ -48,17 +47,17 @@ pub(crate) fn weak_password(error: WeakPassword) -> ApiError {
         WeakPassword::NoUppercase => "M_PASSWORD_NO_UPPERCASE",
         WeakPassword::Unusable => "M_INVALID_PARAM",
     };
-    ApiError::new(StatusCode::BAD_REQUEST, errcode, error.to_string())
+    ApiError::bad_request(errcode, error.to_string())
 }
 
 pub(crate) fn username_error(error: UsernameError) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_USERNAME", error.to_string())
+    ApiError::bad_request("M_INVALID_USERNAME", error.to_string())
 }
 
 pub(crate) fn register_error(error: RegisterError) -> ApiError {
     match error {
         RegisterError::Username(error) => username_error(error),
-        RegisterError::UserInUse => ApiError::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "User ID already taken."),
+        RegisterError::UserInUse => ApiError::bad_request("M_USER_IN_USE", "User ID already taken."),
         RegisterError::DisplayName(_) => ApiError::invalid_param(error.to_string()),
         RegisterError::Password(error) => weak_password(error),
         RegisterError::Session(error) => session_error(error),

@@ -8,11 +8,12 @@ pub mod set_room_visibility;
 use axum::response::{IntoResponse as _, Response};
 use plexus_base::config::Config;
 use plexus_http::federation::federation_error;
+use plexus_http::room_errors::directory_error;
 use plexus_http::{ApiError, JsonBody, RawJson};
 use plexus_net::FederationClient;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::{DirectoryError, DirectoryPage, DirectoryQuery};
+use plexus_rooms::directory::{DirectoryPage, DirectoryQuery};
 use plexus_service::remote_public_rooms;
 
 /// A page of the directory of this server, or of another one.
@@ -31,9 +32,6 @@ async fn page(
     if !config.rooms.enable_room_list_search {
         return Ok(JsonBody(DirectoryPage::empty()).into_response());
     }
-    let page = DirectoryPage::of(rooms, query).await.map_err(|error| match error {
-        DirectoryError::Since => ApiError::invalid_param(error.to_string()),
-        DirectoryError::Db(error) => error.into(),
-    })?;
+    let page = DirectoryPage::of(rooms, query).await.map_err(directory_error)?;
     Ok(JsonBody(page).into_response())
 }

@@ -5,7 +5,6 @@ pub mod get_profile;
 pub mod get_profile_field;
 pub mod set_profile_field;
 
-use http::StatusCode;
 use plexus_base::config::Config;
 use plexus_http::room_errors::remote_profile_error;
 use plexus_http::{ApiError, RawJson, Requester, require_not_suspended};
@@ -95,9 +94,7 @@ pub(crate) fn require_field_name(field: &str) -> Result<(), ApiError> {
 fn profile_error(error: ProfileError) -> ApiError {
     match error {
         ProfileError::FieldTooLong(_) => ApiError::invalid_param(error.to_string()),
-        ProfileError::TooLarge => {
-            ApiError::new(StatusCode::BAD_REQUEST, "M_PROFILE_TOO_LARGE", "The profile would be too large")
-        }
+        ProfileError::TooLarge => ApiError::bad_request("M_PROFILE_TOO_LARGE", "The profile would be too large"),
         ProfileError::Db(error) => error.into(),
     }
 }

@@ -29,7 +29,7 @@ fn rule_kind(name: &str) -> Result<RuleKind, ApiError> {
 
 /// 400 `M_UNRECOGNIZED`, as Synapse answers to what below `/pushrules/` names nothing.
 fn unrecognized_path() -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "M_UNRECOGNIZED", "Unrecognized request")
+    ApiError::bad_request("M_UNRECOGNIZED", "Unrecognized request")
 }
 
 /// The rule named in the path.

@@ -123,7 +123,7 @@ pub(crate) fn uia_error(error: UiaError) -> ApiError {
         }
         UiaError::MissingField(field) => ApiError::missing_param(format!("auth: {field} is missing or not a string")),
         UiaError::UnknownStage => {
-            ApiError::new(StatusCode::BAD_REQUEST, "M_UNRECOGNIZED", "This authentication type is not offered here")
+            ApiError::bad_request("M_UNRECOGNIZED", "This authentication type is not offered here")
         }
         UiaError::TooLarge => ApiError::too_large("The request is too large to be authenticated"),
         UiaError::NoFlow => ApiError::forbidden("No authentication flow is available for this account"),

@@ -4,11 +4,12 @@ pub mod get_public_rooms;
 pub mod get_public_rooms_filtered;
 
 use plexus_base::config::Config;
+use plexus_http::room_errors::directory_error;
 use plexus_http::{ApiError, JsonBody};
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::{DirectoryError, DirectoryPage, DirectoryQuery};
+use plexus_rooms::directory::{DirectoryPage, DirectoryQuery};
 
-/// A part of the directory, if other servers may see it.
+/// A page of the directory, if other servers may see it.
 async fn page(rooms: &Rooms, config: &Config, query: DirectoryQuery) -> Result<JsonBody<DirectoryPage>, ApiError> {
     if !config.server.allow_public_rooms_over_federation {
         return Err(ApiError::forbidden("The room directory is not shown to other servers"));
@@ -17,8 +18,5 @@ async fn page(rooms: &Rooms, config: &Config, query: DirectoryQuery) -> Result<J
         return Ok(JsonBody(DirectoryPage::empty()));
     }
     let page = DirectoryPage::of(rooms, query).await;
-    page.map(JsonBody).map_err(|error| match error {
-        DirectoryError::Since => ApiError::invalid_param(error.to_string()),
-        DirectoryError::Db(error) => error.into(),
-    })
+    page.map(JsonBody).map_err(directory_error)
 }

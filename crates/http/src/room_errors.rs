@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use plexus_protocol::auth::AuthRejection;
+use plexus_rooms::directory::DirectoryError;
 use plexus_rooms::peers::PeerError;
 use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, ReceiveError, SendError};
 use plexus_service::{ClientEventError, RemoteProfileError, ResolveError};
@@ -107,6 +108,14 @@ pub fn membership_error(error: MembershipError) -> ApiError {
         MembershipError::Limit(error) => limit_error(error),
         MembershipError::Remote(error) => remote_error(&error),
         MembershipError::Send(error) => send_error(error),
+    }
+}
+
+/// Why there is no page of the room directory.
+pub fn directory_error(error: DirectoryError) -> ApiError {
+    match error {
+        DirectoryError::Since => ApiError::invalid_param(error.to_string()),
+        DirectoryError::Db(error) => error.into(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Empty, Json, State};
 use plexus_protocol::json::Object;
@@ -22,5 +21,5 @@ pub async fn handle(
             return Err(ApiError::missing_param(format!("Missing params: {field}")));
         }
     }
-    Err(ApiError::new(StatusCode::BAD_REQUEST, "M_THREEPID_AUTH_FAILED", "No validated 3pid session found"))
+    Err(ApiError::bad_request("M_THREEPID_AUTH_FAILED", "No validated 3pid session found"))
 }

@@ -1,7 +1,6 @@
 //! POST .../requestToken: validation of addresses, for registration, password reset and /account/3pid, by email and by
 //! telephone. This server sends neither yet, and says so as Synapse does when email is not configured.
 
-use http::StatusCode;
 use plexus_http::{ApiError, Empty, Json};
 use plexus_protocol::json::Object;
 
@@ -27,5 +26,5 @@ fn check(body: &Object, required: &[&str]) -> Result<(), ApiError> {
 }
 
 fn denied(message: &'static str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "M_THREEPID_MEDIUM_NOT_SUPPORTED", message)
+    ApiError::bad_request("M_THREEPID_MEDIUM_NOT_SUPPORTED", message)
 }

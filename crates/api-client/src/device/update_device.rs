@@ -1,6 +1,5 @@
 //! PUT /_matrix/client/v3/devices/{device_id}
 
-use http::StatusCode;
 use plexus_accounts::{Devices, RenameError};
 use plexus_http::{ApiError, AuthGuest, Empty, JsonOrEmpty, Path, State};
 use serde::Deserialize;
@@ -23,7 +22,7 @@ pub async fn handle(
     };
     devices.rename(user_id, &device_id, &name).await.map_err(|error| match error {
         RenameError::NotFound => ApiError::not_found("No device found"),
-        RenameError::TooLong => ApiError::new(StatusCode::BAD_REQUEST, "M_TOO_LARGE", error.to_string()),
+        RenameError::TooLong => ApiError::bad_request("M_TOO_LARGE", error.to_string()),
         RenameError::Database(error) => error.into(),
     })?;
     Ok(Empty)

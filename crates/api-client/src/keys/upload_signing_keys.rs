@@ -1,6 +1,5 @@
 //! POST /_matrix/client/v3/keys/device_signing/upload
 
-use http::StatusCode;
 use plexus_accounts::UserInteractiveAuth;
 use plexus_base::Clock;
 use plexus_e2ee::DeviceKeys;
@@ -65,9 +64,7 @@ fn cross_signing_error(error: CrossSigningError) -> ApiError {
         CrossSigningError::Invalid { .. } => ApiError::invalid_param(error.to_string()),
         CrossSigningError::NotPortable { .. } => ApiError::bad_json(error.to_string()),
         CrossSigningError::NoMasterKey => ApiError::missing_param(error.to_string()),
-        CrossSigningError::NotSigned(_) => {
-            ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
-        }
+        CrossSigningError::NotSigned(_) => ApiError::bad_request("M_INVALID_SIGNATURE", error.to_string()),
         CrossSigningError::Database(error) => error.into(),
     }
 }

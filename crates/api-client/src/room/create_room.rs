@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
@@ -173,7 +172,7 @@ fn alias(localpart: &str, server: &ServerName) -> Result<RoomAlias, ApiError> {
 async fn require_free(db: &Database, alias: &RoomAlias) -> Result<(), ApiError> {
     let text = alias.as_str().to_owned();
     if db.read(move |tx| repo::aliases::get(tx, &text)).await?.is_some() {
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "M_ROOM_IN_USE", "Room alias already taken"));
+        return Err(ApiError::bad_request("M_ROOM_IN_USE", "Room alias already taken"));
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::rules::RoomVersion;
@@ -30,7 +29,7 @@ pub async fn handle(
 ) -> Result<RawJson, ApiError> {
     let version: RoomVersion = request.room_version.parse().map_err(|_| {
         let message = "This server does not support the room's version";
-        let error = ApiError::new(StatusCode::BAD_REQUEST, "M_INCOMPATIBLE_ROOM_VERSION", message);
+        let error = ApiError::bad_request("M_INCOMPATIBLE_ROOM_VERSION", message);
         error.with("room_version", request.room_version.as_str())
     })?;
     let invite = Invite {
