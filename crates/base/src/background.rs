@@ -14,8 +14,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 /// The background tasks of one server. Clones share the tasks.
 ///
-/// Tasks that nothing supervises are those whose end is seen to elsewhere: connections, and the writers of the
-/// database.
+/// Connections and the database's writer are not among them: those who start them see to their end.
 #[derive(Clone, Default)]
 pub struct Background(Arc<Tasks>);
 

@@ -7,7 +7,7 @@
 //! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); how much of it ([`BodyIntake`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
-//! | [`federation`] | what clients are told when another server was asked in vain |
+//! | [`federation`] | client errors for requests to other servers that failed |
 //! | [`frame`](mod@frame) | what surrounds every request: ids, CORS, caught panics, the log line |
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | what media endpoints share |

@@ -5,6 +5,8 @@ mod apis;
 mod engine;
 mod federation;
 mod followers;
+mod foundation;
+mod rooms;
 pub(crate) mod settings;
 
 use std::sync::Arc;
@@ -12,34 +14,24 @@ use std::time::Duration;
 
 use plexus_accounts::{Accounts, AccountsParts};
 use plexus_base::background::AbortOnDrop;
-use plexus_base::config::{Config, DatabaseKind};
-use plexus_base::{Clock, Random, Shutdown};
+use plexus_base::config::Config;
+use plexus_base::{Clock, Random};
 use plexus_http::BodyIntake;
-use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
-use plexus_store::db::OptionsError;
 use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::profiles::ProfileCache;
-use plexus_store::{Database, DbError, Options, maintenance, repo};
+use plexus_store::{Database, DbError, maintenance, repo};
 
 use crate::listen::Routers;
 use crate::metrics;
 use crate::serve::StartError;
 use crate::users::{Closing, UserAdmin};
 use engine::Engine;
+use foundation::open_database;
+pub use foundation::{Parts, database_options};
 
 /// How long a stopping server waits for background work that has begun.
 const BACKGROUND_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What the program is built from.
-pub struct Parts {
-    pub config: Arc<Config>,
-    pub clock: Clock,
-    pub random: Random,
-    /// The key that events are signed with.
-    pub signing_key: SigningKey,
-    pub shutdown: Shutdown,
-}
 
 /// The program, built: routers and the services behind them.
 pub struct Application {
@@ -128,42 +120,4 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
         settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?),
     });
     Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))
-}
-
-/// Where the configuration says the database is; SQLite paths are relative to the current directory, as in Synapse.
-///
-/// # Errors
-/// When `database.args` holds something wrong.
-pub fn database_options(config: &Config) -> Result<Options, OptionsError> {
-    let Some(database) = &config.database.database else {
-        let path = config.database.database_path.clone();
-        return Ok(Options::sqlite(path.unwrap_or_else(|| "homeserver.db".into())));
-    };
-    let name = match database.name {
-        DatabaseKind::Sqlite => "sqlite3",
-        DatabaseKind::Postgres => "psycopg2",
-    };
-    let unsafe_locale = database.allow_unsafe_locale;
-    Options::from_config(name, &database.args, unsafe_locale, std::path::Path::new(""))
-}
-
-async fn open_database(config: &Config) -> Result<Database, StartError> {
-    let options = database_options(config)?;
-    let configured = config.server.server_name.clone();
-    // Opening blocks: it may have to bring the schema up to date.
-    let opened = tokio::task::spawn_blocking(move || Database::open(&options));
-    let database = opened.await.map_err(std::io::Error::other)??;
-    let name = configured.clone();
-    let stored = database.write(move |tx| repo::server::claim(tx, &name)).await;
-    match stored {
-        Ok(stored) if stored == configured => Ok(database),
-        Ok(stored) => {
-            database.close().await;
-            Err(StartError::ServerName { stored, configured })
-        }
-        Err(error) => {
-            database.close().await;
-            Err(DbError::into(error))
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! What several front doors share, and no engine should know: the client-server API, the admin API, application services
-//! and commands call it. It combines the engines (rooms, accounts, delivery, other servers); it knows no HTTP of clients.
+//! Services that several front doors share (the client-server API, the admin API, application services, commands). They
+//! combine the engines: rooms, accounts, sync, other servers. They know nothing of clients' HTTP.
 //!
 //! | module | what it holds |
 //! |---|---|

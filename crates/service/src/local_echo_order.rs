@@ -1,11 +1,11 @@
 //! A device gets the response to its request that sends an event before a sync shows it the event.
 //!
-//! It stays because without it matrix-js-sdk (43.0.0) loses messages in threads: `updatePendingEventStatus called on an event
-//! which is not a local echo`, within a hundred messages, and then its queue stalls. It can go when the SDK has mended that.
+//! It stays because without it matrix-js-sdk (43.0.0) loses messages in threads ("updatePendingEventStatus called on an
+//! event which is not a local echo", within a hundred messages), and its queue stalls. It can go once the SDK copes.
 //!
-//! Response and sync follow the commit within microseconds, over two connections, and the SDK handles what arrives in one turn
-//! of its event loop in any order. So the device's sync is held back for a moment longer than the response takes. Sending
-//! only records a time; the sync waits, and only the sync of a device that has just sent.
+//! Response and sync follow the commit within microseconds, over two connections, and the SDK handles what arrives in
+//! one turn of its event loop in any order. So the device's sync is held back for a moment longer than the response
+//! takes. Sending only records a time; the sync waits, and only the sync of a device that has just sent.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

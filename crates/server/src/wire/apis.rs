@@ -5,8 +5,10 @@ use std::sync::Arc;
 use plexus_api_federation::{BroughtInvites, OwnKeys};
 use plexus_http::SignedRequests;
 
-use super::engine::{Engine, Foundation, RoomServices};
+use super::engine::Engine;
 use super::federation::KnownServers;
+use super::foundation::Foundation;
+use super::rooms::RoomServices;
 
 impl From<&Engine> for plexus_api_client::Services {
     fn from(engine: &Engine) -> Self {

@@ -1,33 +1,23 @@
 //! Every service of the server, built in order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use plexus_accounts::{Accounts, AccountsParts};
-use plexus_base::config::Config;
-use plexus_base::{Background, Clock, Random, Shutdown};
+use plexus_base::Clock;
 use plexus_media::{Downloads, MediaStore};
-use plexus_protocol::event::sign::SigningKey;
-use plexus_protocol::id::ServerName;
-use plexus_rooms::inbox::Inbox;
-use plexus_rooms::peers::{FederationPeers, Peers};
-use plexus_rooms::{
-    AutoJoin, EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator,
-    Rooms, RoomsOptions, StateFiller, UserDirectory,
-};
+use plexus_rooms::AutoJoin;
 use plexus_service::{
     ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
     UserDeactivation,
 };
-use plexus_store::{Database, DbError};
+use plexus_store::DbError;
 
 use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
-use super::{Parts, open_database, settings};
+use super::foundation::{Foundation, Parts};
+use super::rooms::RoomServices;
+use super::settings;
 use crate::serve::StartError;
-
-/// The shortest time after which `caches.expire_caches` evicts an entry.
-const MIN_CACHE_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Every service of the server. A service uses only services above it.
 pub(super) struct Engine {
@@ -40,30 +30,6 @@ pub(super) struct Engine {
     pub(super) delivery: DeliveryServices,
     pub(super) media: MediaServices,
     pub(super) shared: SharedServices,
-}
-
-/// What every service may be built from.
-pub(super) struct Foundation {
-    pub(super) config: Arc<Config>,
-    pub(super) clock: Clock,
-    pub(super) random: Random,
-    pub(super) signing_key: Arc<SigningKey>,
-    pub(super) shutdown: Shutdown,
-    pub(super) server_name: ServerName,
-    pub(super) database: Database,
-    pub(super) background: Background,
-}
-
-/// The room engine.
-pub(super) struct RoomServices {
-    pub(super) rooms: Arc<Rooms>,
-    pub(super) receiver: Arc<PduReceiver>,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) sender: Arc<EventSender>,
-    pub(super) creator: Arc<RoomCreator>,
-    pub(super) members: Arc<MembershipChanger>,
-    pub(super) profiles: Arc<Profiles>,
-    pub(super) user_directory: Arc<UserDirectory>,
 }
 
 /// Media of this server and of others.
@@ -101,21 +67,8 @@ impl Engine {
 
     /// Starts the work that no request asks for.
     pub(super) async fn start_background(&self) -> Result<(), DbError> {
-        let Foundation { config, background, .. } = &self.foundation;
-        let RoomServices { rooms, receiver, inbox, members, user_directory, .. } = &self.rooms;
-        inbox.resume().await?;
-        let redaction_retention = config.blocking.redaction_retention_period;
-        background.spawn_abortable("housekeeping of rooms", Arc::clone(rooms).run_housekeeping(redaction_retention));
-        let caches = &config.caches.caches;
-        if caches.expire_caches {
-            let lifetime = caches.cache_entry_ttl.max(MIN_CACHE_LIFETIME);
-            background.spawn_abortable("expiry of caches", Arc::clone(rooms).run_expiry(lifetime));
-        }
-        background.spawn_abortable("retries of received events", Arc::clone(inbox).run_retries());
-        background.spawn_abortable("partial state", Arc::new(StateFiller::new(Arc::clone(receiver))).run());
-        let guests = GuestRemoval::new(Arc::clone(rooms), Arc::clone(members));
-        background.spawn_abortable("removal of guests", guests.run());
-        background.spawn_abortable("user directory", Arc::clone(user_directory).run());
+        let background = &self.foundation.background;
+        self.rooms.start_background(&self.foundation).await?;
         background
             .spawn_abortable("housekeeping of access tokens", Arc::clone(&self.accounts.tokens).run_housekeeping());
         background.spawn_abortable("housekeeping of authentication", self.accounts.uia.clone().run_housekeeping());
@@ -125,51 +78,6 @@ impl Engine {
         self.e2ee.start_background(background);
         self.delivery.start_background(background);
         Ok(())
-    }
-}
-
-impl Foundation {
-    async fn open(parts: Parts) -> Result<Self, StartError> {
-        let Parts { config, clock, random, signing_key, shutdown } = parts;
-        let server_name = ServerName::try_from(config.server.server_name.as_str())?;
-        let database = open_database(&config).await?;
-        let (signing_key, background) = (Arc::new(signing_key), Background::default());
-        Ok(Self { config, clock, random, signing_key, shutdown, server_name, database, background })
-    }
-}
-
-impl RoomServices {
-    async fn build(foundation: &Foundation, outgoing: &Outgoing) -> Result<Self, StartError> {
-        let Foundation { config, clock, random, signing_key, server_name, database, background, .. } = foundation;
-        let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
-        let peers: Arc<dyn Peers> = Arc::new(peers);
-        let rooms = Rooms::start(RoomsOptions {
-            db: database.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
-            background: background.clone(),
-            server_name: server_name.clone(),
-            signing_key: Arc::clone(signing_key),
-            peers: Some(Arc::clone(&peers)),
-            cache_bytes: settings::room_cache_bytes(config),
-            describing: settings::describing(&config.api),
-            limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
-            forget_on_leave: config.rooms.forget_rooms_on_leave,
-        });
-        rooms.erased_users().load(database).await?;
-        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
-        let invite_profiles = config.server.include_profile_data_on_invite;
-        let members = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
-        Ok(Self {
-            inbox: Inbox::new(Arc::clone(&receiver)),
-            sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
-            creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
-            members: Arc::new(members),
-            profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
-            user_directory: Arc::new(UserDirectory::new(Arc::clone(&rooms))),
-            receiver,
-            rooms,
-        })
     }
 }
 

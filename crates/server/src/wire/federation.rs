@@ -15,7 +15,7 @@ use plexus_net::{FederationClient, HttpClient, KeyRing, TooManySearches};
 use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 
-use super::engine::Foundation;
+use super::foundation::Foundation;
 use super::settings;
 use crate::serve::StartError;
 

@@ -13,8 +13,9 @@ use plexus_sync::{
     SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
 };
 
-use super::engine::{Foundation, RoomServices};
 use super::federation::Outgoing;
+use super::foundation::Foundation;
+use super::rooms::RoomServices;
 
 /// What clients are told.
 pub(super) struct SyncServices {

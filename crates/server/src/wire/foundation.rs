@@ -1,0 +1,82 @@
+//! What every service is built on: the configuration, the clock, the database.
+
+use std::sync::Arc;
+
+use plexus_base::config::{Config, DatabaseKind};
+use plexus_base::{Background, Clock, Random, Shutdown};
+use plexus_protocol::event::sign::SigningKey;
+use plexus_protocol::id::ServerName;
+use plexus_store::db::OptionsError;
+use plexus_store::{Database, DbError, Options, repo};
+
+use crate::serve::StartError;
+
+/// What the program is built from.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub random: Random,
+    /// The key that events are signed with.
+    pub signing_key: SigningKey,
+    pub shutdown: Shutdown,
+}
+
+/// What every service may be built from.
+pub(super) struct Foundation {
+    pub(super) config: Arc<Config>,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
+    pub(super) signing_key: Arc<SigningKey>,
+    pub(super) shutdown: Shutdown,
+    pub(super) server_name: ServerName,
+    pub(super) database: Database,
+    pub(super) background: Background,
+}
+
+impl Foundation {
+    pub(super) async fn open(parts: Parts) -> Result<Self, StartError> {
+        let Parts { config, clock, random, signing_key, shutdown } = parts;
+        let server_name = ServerName::try_from(config.server.server_name.as_str())?;
+        let database = open_database(&config).await?;
+        let (signing_key, background) = (Arc::new(signing_key), Background::default());
+        Ok(Self { config, clock, random, signing_key, shutdown, server_name, database, background })
+    }
+}
+
+/// Where the configuration says the database is; SQLite paths are relative to the current directory, as in Synapse.
+///
+/// # Errors
+/// When `database.args` holds something wrong.
+pub fn database_options(config: &Config) -> Result<Options, OptionsError> {
+    let Some(database) = &config.database.database else {
+        let path = config.database.database_path.clone();
+        return Ok(Options::sqlite(path.unwrap_or_else(|| "homeserver.db".into())));
+    };
+    let name = match database.name {
+        DatabaseKind::Sqlite => "sqlite3",
+        DatabaseKind::Postgres => "psycopg2",
+    };
+    let unsafe_locale = database.allow_unsafe_locale;
+    Options::from_config(name, &database.args, unsafe_locale, std::path::Path::new(""))
+}
+
+pub(super) async fn open_database(config: &Config) -> Result<Database, StartError> {
+    let options = database_options(config)?;
+    let configured = config.server.server_name.clone();
+    // Opening blocks: it may have to bring the schema up to date.
+    let opened = tokio::task::spawn_blocking(move || Database::open(&options));
+    let database = opened.await.map_err(std::io::Error::other)??;
+    let name = configured.clone();
+    let stored = database.write(move |tx| repo::server::claim(tx, &name)).await;
+    match stored {
+        Ok(stored) if stored == configured => Ok(database),
+        Ok(stored) => {
+            database.close().await;
+            Err(StartError::ServerName { stored, configured })
+        }
+        Err(error) => {
+            database.close().await;
+            Err(DbError::into(error))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The room engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_rooms::inbox::Inbox;
+use plexus_rooms::peers::{FederationPeers, Peers};
+use plexus_rooms::{
+    EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator, Rooms,
+    RoomsOptions, StateFiller, UserDirectory,
+};
+use plexus_store::DbError;
+
+use super::federation::Outgoing;
+use super::foundation::Foundation;
+use super::settings;
+use crate::serve::StartError;
+
+/// The shortest time after which `caches.expire_caches` evicts an entry.
+const MIN_CACHE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The room engine.
+pub(super) struct RoomServices {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) receiver: Arc<PduReceiver>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) sender: Arc<EventSender>,
+    pub(super) creator: Arc<RoomCreator>,
+    pub(super) members: Arc<MembershipChanger>,
+    pub(super) profiles: Arc<Profiles>,
+    pub(super) user_directory: Arc<UserDirectory>,
+}
+
+impl RoomServices {
+    pub(super) async fn build(foundation: &Foundation, outgoing: &Outgoing) -> Result<Self, StartError> {
+        let Foundation { config, clock, random, signing_key, server_name, database, background, .. } = foundation;
+        let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
+        let peers: Arc<dyn Peers> = Arc::new(peers);
+        let rooms = Rooms::start(RoomsOptions {
+            db: database.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            background: background.clone(),
+            server_name: server_name.clone(),
+            signing_key: Arc::clone(signing_key),
+            peers: Some(Arc::clone(&peers)),
+            cache_bytes: settings::room_cache_bytes(config),
+            describing: settings::describing(&config.api),
+            limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
+            forget_on_leave: config.rooms.forget_rooms_on_leave,
+        });
+        rooms.erased_users().load(database).await?;
+        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
+        let invite_profiles = config.server.include_profile_data_on_invite;
+        let members = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
+        Ok(Self {
+            inbox: Inbox::new(Arc::clone(&receiver)),
+            sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
+            creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
+            members: Arc::new(members),
+            profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
+            user_directory: Arc::new(UserDirectory::new(Arc::clone(&rooms))),
+            receiver,
+            rooms,
+        })
+    }
+
+    /// Goes on with events that were received before the last shutdown, and starts the tasks.
+    pub(super) async fn start_background(&self, foundation: &Foundation) -> Result<(), DbError> {
+        let Foundation { config, background, .. } = foundation;
+        let RoomServices { rooms, receiver, inbox, members, user_directory, .. } = self;
+        inbox.resume().await?;
+        let redaction_retention = config.blocking.redaction_retention_period;
+        background.spawn_abortable("housekeeping of rooms", Arc::clone(rooms).run_housekeeping(redaction_retention));
+        let caches = &config.caches.caches;
+        if caches.expire_caches {
+            let lifetime = caches.cache_entry_ttl.max(MIN_CACHE_LIFETIME);
+            background.spawn_abortable("expiry of caches", Arc::clone(rooms).run_expiry(lifetime));
+        }
+        background.spawn_abortable("retries of received events", Arc::clone(inbox).run_retries());
+        background.spawn_abortable("partial state", Arc::new(StateFiller::new(Arc::clone(receiver))).run());
+        let guests = GuestRemoval::new(Arc::clone(rooms), Arc::clone(members));
+        background.spawn_abortable("removal of guests", guests.run());
+        background.spawn_abortable("user directory", Arc::clone(user_directory).run());
+        Ok(())
+    }
+}
