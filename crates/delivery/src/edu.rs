@@ -78,14 +78,16 @@ impl EduReceiver {
 
     /// Receives the EDUs of a transaction of `origin`, the first 100. EDUs that are malformed, of an unknown type, or not
     /// `origin`'s to send are ignored.
-    pub async fn receive(&self, origin: &ServerName, edus: Vec<Box<RawValue>>) {
+    ///
+    /// # Errors
+    /// When the database fails: the server must send the transaction again.
+    pub async fn receive(&self, origin: &ServerName, edus: Vec<Box<RawValue>>) -> Result<(), DbError> {
         self.0.remote_devices.heard_from(origin).await;
         let mut announced = HashSet::new();
         for raw in edus.into_iter().take(MAX_EDUS) {
-            if let Err(error) = self.receive_one(origin, &raw, &mut announced).await {
-                tracing::info!("an EDU of {origin} is ignored: {error}");
-            }
+            ignore_invalid("an EDU", origin, self.receive_one(origin, &raw, &mut announced).await)?;
         }
+        Ok(())
     }
 
     /// `announced`: users whose devices were announced as changed for this transaction.
@@ -133,6 +135,27 @@ impl EduReceiver {
             }
         }
         Ok(false)
+    }
+}
+
+/// Logs why something that `origin` sent is ignored.
+///
+/// # Errors
+/// When the database failed, rather than what was sent: it must not be acknowledged.
+fn ignore_invalid(what: &str, origin: &ServerName, received: Result<(), EduError>) -> Result<(), DbError> {
+    let Err(error) = received else { return Ok(()) };
+    match error {
+        EduError::Db(error)
+        | EduError::Bound(BoundError::Db(error))
+        | EduError::ToDevice(ToDeviceError::Database(error))
+            if !error.is_of_one() =>
+        {
+            Err(error)
+        }
+        error => {
+            tracing::info!("{what} of {origin} is ignored: {error}");
+            Ok(())
+        }
     }
 }
 

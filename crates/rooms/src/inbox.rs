@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName};
+use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::received::NewStaged;
 use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
 use serde::{Deserialize, Serialize};
@@ -61,8 +62,42 @@ pub enum InboxError {
 
 /// An event that passed the checks, on its way to the staging area.
 struct Checked {
-    room: Arc<Room>,
+    room: RoomOfPdu,
     pdu: Pdu,
+}
+
+/// The room of a received event.
+enum RoomOfPdu {
+    Readable(Arc<Room>),
+    /// Its state cannot be read now. What comes for it is kept and judged when it can be.
+    Unreadable {
+        nid: RoomNid,
+        id: RoomId,
+        version: RoomVersion,
+    },
+}
+
+impl RoomOfPdu {
+    fn nid(&self) -> RoomNid {
+        match self {
+            Self::Readable(room) => room.nid,
+            Self::Unreadable { nid, .. } => *nid,
+        }
+    }
+
+    fn id(&self) -> &RoomId {
+        match self {
+            Self::Readable(room) => &room.id,
+            Self::Unreadable { id, .. } => id,
+        }
+    }
+
+    fn version(&self) -> RoomVersion {
+        match self {
+            Self::Readable(room) => room.version,
+            Self::Unreadable { version, .. } => *version,
+        }
+    }
 }
 
 impl Inbox {
@@ -106,7 +141,7 @@ impl Inbox {
         origin: &ServerName,
         txn_id: &str,
         pdus: Vec<RawPdu>,
-        others: impl Future<Output = ()> + Send,
+        others: impl Future<Output = Result<(), DbError>> + Send,
     ) -> Result<String, InboxError> {
         let mut hasher = DefaultHasher::new();
         origin.hash(&mut hasher);
@@ -125,21 +160,20 @@ impl Inbox {
             tracing::warn!("{MAX_STAGED} events of {origin} wait to be placed; no more are taken");
             return Err(InboxError::Full);
         }
-        others.await;
+        others.await?;
         let (answer, checked) = self.check(origin, pdus).await?;
         let answer = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
         let mut staged = Vec::with_capacity(checked.len());
         for Checked { room, pdu } in checked {
-            if room.view().is_out_of_band() {
-                self.end_invite(&room, &pdu).await?;
-            } else {
-                staged.push(Checked { room, pdu });
+            match &room {
+                RoomOfPdu::Readable(room) if room.view().is_out_of_band() => self.end_invite(room, &pdu).await?,
+                _ => staged.push(Checked { room, pdu }),
             }
         }
         let checked = staged;
         let staged = checked.iter().map(|Checked { room, pdu }| {
             Ok(NewStaged {
-                room_nid: room.nid,
+                room_nid: room.nid(),
                 origin: origin.to_string(),
                 event_id: event_key::encode(pdu.event_id()),
                 json: pdu_json::pack(pdu.json())?,
@@ -153,7 +187,7 @@ impl Inbox {
             repo::received::set_answer(tx, name.as_str(), &txn, now_ms, &told)
         })
         .await?;
-        let rooms: BTreeSet<RoomNid> = checked.iter().map(|checked| checked.room.nid).collect();
+        let rooms: BTreeSet<RoomNid> = checked.iter().map(|checked| checked.room.nid()).collect();
         for room in rooms {
             self.wake(room, Some(origin.as_str()));
         }
@@ -169,26 +203,21 @@ impl Inbox {
                 tracing::debug!("{origin} sent an event of a room that is not known");
                 continue;
             };
-            let pdu = match Pdu::parse_remote(raw.get(), room.version) {
+            let pdu = match Pdu::parse_remote(raw.get(), room.version()) {
                 Ok(pdu) => pdu,
                 Err(error) => {
-                    tracing::info!(room = %room.id, "{origin} sent a malformed event: {error}");
+                    tracing::info!(room = %room.id(), "{origin} sent a malformed event: {error}");
                     continue;
                 }
             };
-            let view = room.view();
-            let refused = if pdu.room_id() != &room.id {
-                Some(ReceiveError::OtherRoom)
-            } else if view.local_joined.is_empty() && !is_end_of_invite(&room, &pdu) {
-                Some(ReceiveError::NotInRoom)
-            } else if !view.allows_server(origin) {
-                Some(ReceiveError::DeniedByAcl)
-            } else {
-                None
+            let admitted = match &room {
+                _ if pdu.room_id() != room.id() => Err(ReceiveError::OtherRoom),
+                RoomOfPdu::Readable(room) => admit(room, origin, &pdu),
+                RoomOfPdu::Unreadable { .. } => Ok(()),
             };
-            match refused {
-                Some(error) => _ = answer.pdus.insert(pdu.event_id().clone(), refusal(&error)),
-                None => candidates.push(Checked { room, pdu }),
+            match admitted {
+                Err(error) => _ = answer.pdus.insert(pdu.event_id().clone(), refusal(&error)),
+                Ok(()) => candidates.push(Checked { room, pdu }),
             }
         }
         let results = self.receiver.verify(candidates.iter().map(|it| it.pdu.clone()).collect()).await;
@@ -201,7 +230,7 @@ impl Inbox {
                     checked.push(Checked { pdu, ..candidate });
                 }
                 Err(error) => {
-                    tracing::info!(event = %id, room = %candidate.room.id, "an event of {origin} is refused: {error}");
+                    tracing::info!(event = %id, room = %candidate.room.id(), "an event of {origin} is refused: {error}");
                     answer.pdus.insert(id, refusal(&error));
                 }
             }
@@ -234,17 +263,38 @@ impl Inbox {
         Ok(waiting.is_some_and(|waiting| may_end(&waiting.pdu, pdu)))
     }
 
-    /// The room of an event; `None` also, with a line in the log, when the room cannot be read: the other events are
-    /// not held up.
-    async fn room_of(&self, raw: &RawPdu) -> Result<Option<Arc<Room>>, DbError> {
+    /// The room of an event; `None` when it is not known, or, with a line in the log, not even its version can be read.
+    async fn room_of(&self, raw: &RawPdu) -> Result<Option<RoomOfPdu>, DbError> {
         #[derive(Deserialize)]
         struct InRoom {
             room_id: RoomId,
         }
-        match serde_json::from_str::<InRoom>(raw.get()) {
-            Ok(InRoom { room_id }) => self.receiver.rooms.get_readable(&room_id).await,
-            Err(_) => Ok(None),
+        let Ok(InRoom { room_id: id }) = serde_json::from_str::<InRoom>(raw.get()) else { return Ok(None) };
+        let rooms = &self.receiver.rooms;
+        match rooms.get(&id).await {
+            Ok(room) => Ok(room.map(RoomOfPdu::Readable)),
+            Err(error) if error.is_bad_data() => {
+                tracing::warn!("room {id} cannot be read, what comes for it has to wait: {error}");
+                match rooms.number_and_version(&id).await {
+                    Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
+                    found => Ok(found?.map(|(nid, version)| RoomOfPdu::Unreadable { nid, id, version })),
+                }
+            }
+            Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether a room takes an event that `origin` sends: this server is in it, or the event ends an invite, and the room's
+/// access control list lets the server in.
+fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError> {
+    let view = room.view();
+    if view.local_joined.is_empty() && !is_end_of_invite(room, pdu) {
+        Err(ReceiveError::NotInRoom)
+    } else if !view.allows_server(origin) {
+        Err(ReceiveError::DeniedByAcl)
+    } else {
+        Ok(())
     }
 }
 

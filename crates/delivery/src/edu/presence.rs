@@ -4,7 +4,7 @@ use plexus_protocol::id::{ServerName, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{EduError, EduReceiver, check_origin};
+use super::{EduError, EduReceiver, check_origin, ignore_invalid};
 use plexus_sync::presence::{MAX_STATUS_BYTES, PresenceState, PresenceView};
 
 #[derive(Deserialize)]
@@ -26,9 +26,7 @@ impl EduReceiver {
     pub(super) async fn presence(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
         let Content { push } = serde_json::from_str(content)?;
         for update in push {
-            if let Err(error) = self.presence_of_one(origin, &update).await {
-                tracing::info!("a presence of {origin} is ignored: {error}");
-            }
+            ignore_invalid("a presence", origin, self.presence_of_one(origin, &update).await)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use plexus_rooms::Room;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{EduError, EduReceiver, check_origin, is_joined};
+use super::{EduError, EduReceiver, check_origin, ignore_invalid, is_joined};
 use plexus_sync::receipts::{NewReceipt, ReceiptType, is_thread_id};
 
 /// Room to type to user to receipt. Each receipt is parsed by itself, so that a malformed one affects no other.
@@ -30,9 +30,7 @@ impl EduReceiver {
         let content: BTreeMap<String, Box<RawValue>> = serde_json::from_str(content)?;
         for (room, receipts) in content {
             let receipts = format!("{{{}:{}}}", serde_json::Value::from(room), receipts.get());
-            if let Err(error) = self.receipts_of_room(origin, &receipts).await {
-                tracing::info!("receipts of {origin} are ignored: {error}");
-            }
+            ignore_invalid("a room's receipts", origin, self.receipts_of_room(origin, &receipts).await)?;
         }
         Ok(())
     }
@@ -42,9 +40,7 @@ impl EduReceiver {
         for (room, types) in content {
             let room = self.room(origin, &room).await?;
             for (user, receipt) in types.into_iter().filter(|(kind, _)| kind == "m.read").flat_map(|(_, users)| users) {
-                if let Err(error) = self.receipt(origin, &room, user, &receipt).await {
-                    tracing::info!("a receipt of {origin} is ignored: {error}");
-                }
+                ignore_invalid("a receipt", origin, self.receipt(origin, &room, user, &receipt).await)?;
             }
         }
         Ok(())

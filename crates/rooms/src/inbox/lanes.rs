@@ -8,13 +8,14 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
+use plexus_protocol::id::ServerName;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::received::Staged;
 use plexus_store::{DbError, RoomNid, event_key, repo};
 use tokio::sync::{Notify, Semaphore};
 
-use super::Inbox;
 use super::retries::Retries;
+use super::{Inbox, admit};
 use crate::model::room::Room;
 use crate::receive::ReceiveError;
 
@@ -167,31 +168,51 @@ impl Inbox {
                 self.done(&staged).await?;
                 continue;
             };
+            let staged = self.admitted(&room, staged).await?;
             let searched = self.place_ready(&room, &staged).await?;
-            let (later, done): (Vec<Staged>, Vec<Staged>) =
-                staged.into_iter().partition(|event| searched.contains(&event.origin));
+            let staged = staged.into_iter().map(|(event, _)| event);
+            let (later, done): (Vec<Staged>, Vec<Staged>) = staged.partition(|event| searched.contains(&event.origin));
             self.done(&done).await?;
             let origins: HashSet<String> = later.into_iter().map(|event| event.origin).collect();
             origins.into_iter().for_each(|origin| self.search(nid, origin));
         }
     }
 
+    /// Parses the events and forgets those that the room does not take: of those that came while it could not be read that is
+    /// not known before.
+    async fn admitted(&self, room: &Arc<Room>, staged: Vec<Staged>) -> Result<Vec<(Staged, Pdu)>, DbError> {
+        let (mut admitted, mut done) = (Vec::with_capacity(staged.len()), Vec::new());
+        for event in staged {
+            let (pdu, origin) = (parse(room, &event), ServerName::try_from(event.origin.as_str()));
+            let (Some(pdu), Ok(origin)) = (pdu, origin) else {
+                done.push(event);
+                continue;
+            };
+            match admit(room, &origin, &pdu) {
+                Ok(()) if room.view().is_out_of_band() => self.end_invite(room, &pdu).await?,
+                Ok(()) => {
+                    admitted.push((event, pdu));
+                    continue;
+                }
+                Err(error) => tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: {error}"),
+            }
+            done.push(event);
+        }
+        self.done(&done).await?;
+        Ok(admitted)
+    }
+
     /// Places what needs nobody else; returns the servers whose events do. Of those some may have been placed: they are
     /// known when they are met again.
-    async fn place_ready(&self, room: &Arc<Room>, staged: &[Staged]) -> Result<HashSet<String>, ReceiveError> {
-        let mut pdus = Vec::with_capacity(staged.len());
-        let mut origin_of = HashMap::with_capacity(staged.len());
-        for event in staged {
-            if let Some(pdu) = parse(room, event) {
-                origin_of.insert(pdu.event_id().clone(), event.origin.clone());
-                pdus.push(pdu);
-            }
-        }
+    async fn place_ready(&self, room: &Arc<Room>, staged: &[(Staged, Pdu)]) -> Result<HashSet<String>, ReceiveError> {
+        let pdus = staged.iter().map(|(_, pdu)| pdu.clone()).collect();
+        let origin_of: HashMap<_, _> =
+            staged.iter().map(|(event, pdu)| (pdu.event_id().clone(), event.origin.clone())).collect();
         let (outcomes, later) = match self.receiver.place_ready(room, pdus).await {
             // Which of them it is shows when they are looked at one by one.
             Err(ReceiveError::Db(error)) if error.is_of_one() => {
                 tracing::error!(room = %room.id, "staged events cannot be placed together: {error}");
-                return Ok(staged.iter().map(|event| event.origin.clone()).collect());
+                return Ok(staged.iter().map(|(event, _)| event.origin.clone()).collect());
             }
             placed => placed?,
         };

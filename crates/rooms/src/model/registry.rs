@@ -266,6 +266,16 @@ impl Rooms {
         readable(nid, self.get_nid(nid).await)
     }
 
+    /// The number and the version of a room, also of one whose state cannot be read.
+    pub(crate) async fn number_and_version(&self, id: &RoomId) -> Result<Option<(RoomNid, RoomVersion)>, DbError> {
+        let key = id.clone();
+        let found = self.db.read(move |tx| repo::rooms::number_and_version(tx, key.as_str())).await?;
+        let Some((nid, version)) = found else { return Ok(None) };
+        let version = version.parse();
+        let version = version.map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error))?;
+        Ok(Some((nid, version)))
+    }
+
     /// The ids of rooms, in the order of their numbers; the rooms themselves are not loaded.
     pub async fn ids(&self, nids: &[RoomNid]) -> Result<Vec<RoomId>, DbError> {
         let mut ids = BTreeMap::new();

@@ -15,6 +15,8 @@ pub enum DbError {
         message: String,
         /// A unique index or primary key was violated.
         unique_violation: bool,
+        /// The database lacked something then (space, memory, a lock): the same statement may succeed later.
+        transient: bool,
     },
     /// A column does not hold what the program expects.
     #[error("column {column:?} (number {index}): {error}; in: {sql}")]
@@ -106,7 +108,7 @@ impl DbError {
     pub fn is_of_one(&self) -> bool {
         matches!(
             self,
-            Self::Statement { .. }
+            Self::Statement { transient: false, .. }
                 | Self::Column { .. }
                 | Self::Parameter { .. }
                 | Self::TooLarge(_)

@@ -355,7 +355,14 @@ fn statement_error(sql: &str, error: &Error) -> DbError {
         sql: sql.to_owned(),
         message: describe(error),
         unique_violation: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
+        transient: error.code().is_some_and(is_transient),
     }
+}
+
+/// Whether an error is of a class that the database is to blame for, not the statement (PostgreSQL, "Error Codes"): transaction
+/// rollback, insufficient resources, operator intervention, system error.
+fn is_transient(state: &SqlState) -> bool {
+    ["40", "53", "57", "58"].iter().any(|class| state.code().starts_with(class))
 }
 
 fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
@@ -363,6 +370,7 @@ fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
         sql: sql.to_owned(),
         message: format!("{expected} parameters in the text, {given} given"),
         unique_violation: false,
+        transient: false,
     }
 }
 

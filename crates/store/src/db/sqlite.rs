@@ -207,6 +207,7 @@ fn bind(statement: &mut CachedStatement<'_>, sql: &str, params: &[Param<'_>]) ->
             sql: sql.to_owned(),
             message: format!("{expected} parameters in the text, {} given", params.len()),
             unique_violation: false,
+            transient: false,
         });
     }
     for (index, param) in params.iter().enumerate() {
@@ -278,5 +279,16 @@ fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {
                         | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID
                 )
     );
-    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation }
+    let transient = matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OutOfMemory
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::CannotOpen
+        )
+    );
+    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation, transient }
 }

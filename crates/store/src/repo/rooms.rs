@@ -126,6 +126,13 @@ pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError>
     )
 }
 
+/// The number and the version of the room with an id.
+pub fn number_and_version(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<(RoomNid, String)>, DbError> {
+    tx.query_opt("SELECT room_nid, room_version FROM rooms WHERE room_id = $1", &[&room_id], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
 /// Corrects the version of a room of which no event is known.
 pub fn set_version(tx: &mut Tx<'_>, nid: RoomNid, version: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE rooms SET room_version = $2 WHERE room_nid = $1", &[&nid, &version])?;

@@ -1,6 +1,6 @@
 //! What goes in comes out again, the same on both databases.
 
-use plexus_store::{Any, DbError, ToSql, Tx, first};
+use plexus_store::{Any, Backend, DbError, ToSql, Tx, first};
 use plexus_testkit::databases;
 
 fn create(tx: &mut Tx<'_>) -> Result<(), DbError> {
@@ -133,5 +133,18 @@ async fn errors_name_their_place() {
         }
         let error = db.read(|tx| tx.query_one("SELECT nid FROM things WHERE nid = 5", &[], first::<i64>)).await;
         assert!(matches!(error, Err(DbError::RowCount { found: 0, .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_the_fault_of_what_is_written() {
+    for db in databases().into_iter().filter(|db| db.backend() == Backend::Sqlite) {
+        let fill = |tx: &mut Tx<'_>| {
+            tx.execute("CREATE TABLE filled (bytes BYTEA)", &[])?;
+            let _pages: i64 = tx.query_one("PRAGMA max_page_count = 1", &[], first)?;
+            tx.execute("INSERT INTO filled VALUES ($1)", &[&vec![7_u8; 1 << 20]])
+        };
+        let full: DbError = db.write(fill).await.unwrap_err();
+        assert!(matches!(full, DbError::Statement { transient: true, .. }) && !full.is_of_one(), "{full:?}");
     }
 }

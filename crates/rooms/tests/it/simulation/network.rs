@@ -192,7 +192,7 @@ impl Network {
             way.sent.to_string()
         };
         let pdus = parcels.iter().map(|parcel| raw(parcel.pdu.clone())).collect();
-        to.inbox.receive(&from.name, &txn, pdus, async {}).await.unwrap();
+        to.inbox.receive(&from.name, &txn, pdus, async { Ok(()) }).await.unwrap();
         to.inbox.drained().await;
         true
     }

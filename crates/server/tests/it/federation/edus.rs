@@ -1,7 +1,8 @@
 //! What servers tell each other besides events.
 
 use http::Method;
-use plexus_testkit::{TestServer, TestUser};
+use plexus_store::Backend;
+use plexus_testkit::{TestPlace, TestServer, TestUser};
 use serde_json::{Value, json};
 
 use super::away::{Away, CLIENT, say, synced};
@@ -215,5 +216,49 @@ async fn what_users_of_other_servers_do_is_told_to_clients() {
         assert_eq!(shown["to_device"]["events"][0]["content"], json!({ "secret": 1 }));
         let presence = server.get(&format!("{CLIENT}/presence/{bob}/status"), &alice.token).await;
         assert_eq!(presence.ok()["presence"], "online");
+    }
+}
+
+/// Makes every insertion of a to-device message fail: because of the message, or because the disk is full.
+fn refuse_messages(place: &TestPlace, disk_is_full: bool) {
+    let code = if disk_is_full { "53100" } else { "23514" };
+    let function = format!(
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+         $$BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END$$"
+    );
+    match place.options().backend() {
+        Backend::Postgres => place.run(&[
+            &function,
+            "CREATE TRIGGER refuse BEFORE INSERT ON to_device_messages FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ]),
+        Backend::Sqlite => place.run(&[
+            "CREATE TRIGGER refuse BEFORE INSERT ON to_device_messages BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        ]),
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_fails_to_store_is_not_acknowledged() {
+    for server in TestServer::on_each().await {
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        away.room(&server, &alice).await;
+        let message = |id: &str| {
+            let messages = json!({ alice.id.as_str(): { alice.device_id.as_str(): { "text": id } } });
+            let content = json!({ "sender": away.bob, "type": "m.x", "message_id": id, "messages": messages });
+            vec![json!({ "edu_type": "m.direct_to_device", "content": content })]
+        };
+        let place = server.place();
+        // SQLite has no trigger that fails as a full disk does.
+        if place.options().backend() == Backend::Postgres {
+            refuse_messages(place, true);
+            assert_eq!(away.send(&server, "full", Vec::new(), message("kept")).await.status, 500);
+            place.run(&["DROP TRIGGER refuse ON to_device_messages"]);
+            away.send(&server, "full", Vec::new(), message("kept")).await.ok();
+            let sync = server.get(&format!("{CLIENT}/sync"), &alice.token).await.ok().clone();
+            assert_eq!(sync["to_device"]["events"][0]["content"]["text"], "kept", "{sync}");
+        }
+        // A message that is at fault itself holds up nothing.
+        refuse_messages(place, false);
+        away.send(&server, "at fault", Vec::new(), message("lost")).await.ok();
     }
 }

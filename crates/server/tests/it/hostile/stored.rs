@@ -345,6 +345,47 @@ async fn a_room_that_cannot_be_read_costs_only_itself() {
     }
 }
 
+/// Replaces the JSON of the event of a type in a room, while the server is stopped; returns what it was.
+async fn swap_json(server: &mut TestServer, room: &str, event_type: &'static str, json: Vec<u8>) -> Vec<u8> {
+    let (room, old) = (room.to_owned(), Arc::new(Mutex::new(Vec::new())));
+    let was = Arc::clone(&old);
+    between_runs(server, move |tx| {
+        let nid: i64 = tx.query_one(
+            "SELECT event_nid FROM events WHERE room_nid = (SELECT room_nid FROM rooms WHERE room_id = $1)
+                 AND type_nid = (SELECT type_nid FROM event_types WHERE event_type = $2)",
+            &[&room, &event_type.as_bytes()],
+            plexus_store::first,
+        )?;
+        *was.lock() = tx.query_one("SELECT json FROM events WHERE event_nid = $1", &[&nid], plexus_store::first)?;
+        tx.execute("UPDATE events SET json = $2 WHERE event_nid = $1", &[&nid, &json]).map(|_| ())
+    })
+    .await;
+    std::mem::take(&mut *old.lock())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_for_a_room_while_it_cannot_be_read_is_judged_once_it_can() {
+    for place in plexus_testkit::places() {
+        let mut stage = Stage::on(place, "11", "").await;
+        let path = serve::client(&stage.room, "state/m.room.server_acl/");
+        let acl = json!({ "allow": ["*"], "deny": [stage.liar.peer.name().as_str()] });
+        stage.server.put(&path, &stage.alice.token, acl).await.ok();
+        let honest = forge(stage.template(&stage.honest.bob).await, stage.version, &stage.honest.peer);
+        let denied = stage.lie(|_| {}).await;
+        let room = stage.room.clone();
+        let whole = swap_json(&mut stage.server, &room, "m.room.server_acl", DAMAGED[0].to_vec()).await;
+        let sent = stage.honest.send(&stage.server, "unreadable", vec![honest.clone()], Vec::new()).await;
+        assert_eq!(sent.ok()["pdus"][id_of(&honest, stage.version)], json!({}), "{sent:?}");
+        stage.send(std::slice::from_ref(&denied)).await.ok();
+        swap_json(&mut stage.server, &room, "m.room.server_acl", whole).await;
+        stage.sees(&stage.honest.peer, &stage.honest.bob).await;
+        let bodies = stage.bodies().await;
+        let said = |event: &Value| bodies.iter().any(|body| event["content"]["body"] == body.as_str());
+        assert!(said(&honest), "{bodies:?}");
+        assert!(!said(&denied), "{bodies:?}");
+    }
+}
+
 /// Spoils what a user has stored, one row of each kind.
 const SPOIL: [&str; 9] = [
     "UPDATE filters SET definition = '{'",

@@ -192,6 +192,7 @@ impl Session {
             sql: sql.to_owned(),
             message: "it has no form for many rows".to_owned(),
             unique_violation: false,
+            transient: false,
         })
     }
 
@@ -233,6 +234,7 @@ impl Session {
             sql: sql.to_owned(),
             message: error.to_string(),
             unique_violation: false,
+            transient: false,
         };
         let for_many = Form { many: true, each };
         if rows.len() > 1
@@ -273,6 +275,7 @@ impl Session {
                     sql: sql.to_owned(),
                     message: format!("column {} is {}: cast it", column.name(), column.type_()),
                     unique_violation: false,
+                    transient: false,
                 });
             }
             names.push(column.name().to_owned());
