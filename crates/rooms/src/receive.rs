@@ -182,14 +182,14 @@ impl PduReceiver {
         arrival: Arrival<'_>,
         effort: &Effort,
     ) -> Result<Outcomes, ReceiveError> {
-        let new = self.not_placed(outliers::prev_events_first(pdus)).await?;
+        let new = self.not_placed(room.nid, outliers::prev_events_first(pdus)).await?;
         if new.is_empty() {
             return Ok(Outcomes::new());
         }
         let found = self.with_missing(origin, room, &new, effort).await?;
         self.complete_auth_events(origin, room, &found.events, effort).await?;
-        let is_old = |pdu: &Pdu, missing: &EventId| found.is_old(pdu, missing);
-        let told = self.told_states(origin, room, &found.events, effort, is_old).await?;
+        let missing_from = |pdu: &Pdu, missing: &[&EventId]| Some(found.missing_from(pdu, missing));
+        let told = self.told_states(origin, room, &found.events, effort, missing_from).await?;
         let pdus = self.rooms.with_recommendations(room, found.events.clone()).await;
         let mut outcomes = self.place_all(room, &pdus, &told, arrival).await?;
         if !found.any_fetched {
@@ -204,7 +204,7 @@ impl PduReceiver {
         let is_left = |pdu: &&Pdu| asked_for.contains(pdu.event_id()) && is_missing(pdu.event_id());
         let left: Vec<Pdu> = pdus.iter().filter(is_left).cloned().collect();
         if !left.is_empty() {
-            let told = self.told_states(origin, room, &left, effort, is_old).await?;
+            let told = self.told_states(origin, room, &left, effort, missing_from).await?;
             outcomes.retain(|(id, _)| left.iter().all(|pdu| pdu.event_id() != id));
             outcomes.extend(self.place_all(room, &left, &told, arrival).await?);
         }

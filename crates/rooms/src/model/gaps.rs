@@ -34,6 +34,11 @@ impl Gaps {
         self.0.iter().find(|gap| gap.gap_nid == gap_nid).copied()
     }
 
+    /// Whether events are missing from the gap with this number.
+    pub(crate) fn is_open(&self, gap_nid: EventNid) -> bool {
+        self.get(gap_nid).is_some_and(|gap| gap.is_open)
+    }
+
     /// Whether as many are open as may be.
     pub(crate) fn are_most_open(&self) -> bool {
         self.0.iter().filter(|gap| gap.is_open).count() >= MOST_OPEN

@@ -15,10 +15,9 @@ use plexus_store::repo::timeline_gaps::{Gap, START};
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, pdu_json, repo};
 
 use super::effort::most_states;
-use super::fetch_missing::has_place;
 use super::place::{Candidate, behind};
 use super::state_before::ToldStates;
-use super::walk_back::{self, Bounds, Fetched};
+use super::walk_back::{Bounds, Cut, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::model::head::Head;
 use crate::model::interner::{Lookups, NewTexts};
@@ -75,6 +74,14 @@ impl Past {
     }
 }
 
+/// How many events of the past are in the graph and get positions.
+#[derive(Default)]
+struct Judged {
+    /// Those that were judged just now.
+    new: usize,
+    before: usize,
+}
+
 /// Events of the past that have been judged and are written together.
 #[derive(Default)]
 struct Unwritten {
@@ -107,7 +114,7 @@ pub enum Filled {
     Some,
     /// Nobody gives any.
     Nothing,
-    /// They are still being fetched.
+    /// They are still being fetched, or have been and wait for the states before some of them.
     NotYet,
 }
 
@@ -142,6 +149,9 @@ struct PastEvents {
     /// Prev events first.
     pdus: Vec<Pdu>,
     told: ToldStates,
+    /// Whether the state before one of them is not known. Those that follow would get places before others that come before
+    /// them: all wait for their places.
+    lacks_states: bool,
     edge: Vec<(EventNid, Pdu)>,
     /// Missing events that belong to an older gap.
     older: HashSet<EventId>,
@@ -150,7 +160,7 @@ struct PastEvents {
 impl PastEvents {
     /// No events: only what is missing is noted anew.
     fn none(hole: Hole, edge: Vec<(EventNid, Pdu)>, older: HashSet<EventId>) -> Self {
-        Self { hole, pdus: Vec::new(), told: ToldStates::new(), edge, older }
+        Self { hole, pdus: Vec::new(), told: ToldStates::new(), lacks_states: false, edge, older }
     }
 }
 
@@ -161,7 +171,7 @@ impl PduReceiver {
     /// # Errors
     /// When the database fails.
     pub async fn backfill(&self, room: &Arc<Room>) -> Result<bool, ReceiveError> {
-        self.fetch_past(room, Hole::Start).await
+        Ok(self.fetch_past(room, Hole::Start).await? == Filled::Some)
     }
 
     /// Fetches events that are missing from a gap of the timeline, the newest first, once all of the room's state is
@@ -178,53 +188,58 @@ impl PduReceiver {
         let filling = background
             .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
         match tokio::time::timeout(FILL_PATIENCE, filling).await {
-            Ok(Ok(filled)) => Ok(if filled? { Filled::Some } else { Filled::Nothing }),
+            Ok(Ok(filled)) => filled,
             Ok(Err(_)) => Err(DbError::Closed.into()),
             Err(_) => Ok(Filled::NotYet),
         }
     }
 
-    async fn fetch_past(&self, room: &Arc<Room>, hole: Hole) -> Result<bool, ReceiveError> {
+    async fn fetch_past(&self, room: &Arc<Room>, hole: Hole) -> Result<Filled, ReceiveError> {
         if self.rooms.full_state(room).await.is_err() {
-            return Ok(false);
+            return Ok(Filled::Nothing);
         }
         let before = self.edge(room, hole).await?.before;
         let mut unfilled = room.backfilling.lock().await;
         let now = self.rooms.clock.monotonic();
         unfilled.retain(|_, until| *until > now);
         if unfilled.contains_key(&hole.number()) {
-            return Ok(false);
+            return Ok(Filled::Nothing);
         }
         if let Hole::Gap(gap) = hole
             && room.view().gaps.get(gap.gap_nid) != Some(gap)
         {
-            return Ok(true);
+            return Ok(Filled::Some);
         }
         let edge = self.edge(room, hole).await?;
         if edge.before != before {
-            return Ok(true);
+            return Ok(Filled::Some);
         }
         let pdus: Vec<Pdu> = edge.events.iter().map(|(_, pdu)| pdu.clone()).collect();
-        let unknown = self.unknown_prev_events(&pdus).await?;
+        let unknown = self.unknown_prev_events(room.nid, &pdus).await?;
         let ends: Vec<Pdu> =
             pdus.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
         if ends.is_empty() {
-            let Hole::Gap(_) = hole else { return Ok(false) };
+            let Hole::Gap(_) = hole else { return Ok(Filled::Nothing) };
             // What was missing has come by another way.
             self.rooms.place_past(room, PastEvents::none(hole, edge.events, HashSet::new())).await?;
-            return Ok(true);
+            return Ok(Filled::Some);
         }
         let effort = Effort::of_request();
+        let mut comes_closer = false;
         for server in ways_back(&self.rooms, room, &ends) {
-            if self.fetch_past_from((&server, &effort), room, hole, (&ends, edge.events.clone())).await? {
-                return Ok(true);
+            match self.fetch_past_from((&server, &effort), room, hole, (&ends, edge.events.clone())).await? {
+                Filled::Some => return Ok(Filled::Some),
+                Filled::NotYet => comes_closer = true,
+                Filled::Nothing => tracing::info!(room = %room.id, "{server} does not give what came before"),
             }
-            tracing::info!(room = %room.id, "{server} does not give what came before");
+        }
+        if comes_closer {
+            return Ok(Filled::NotYet);
         }
         if let Hole::Gap(gap) = hole {
             unfilled.insert(gap.gap_nid, self.rooms.clock.monotonic() + UNFILLED_PAUSE);
         }
-        Ok(false)
+        Ok(Filled::Nothing)
     }
 
     /// The oldest events of the timeline, before its first gap, that can be read.
@@ -234,43 +249,45 @@ impl PduReceiver {
         Ok(rows.iter().filter_map(|row| plexus_store::readable(stored_events::parse(row, version))).collect())
     }
 
-    /// Fetches events that come before `ends` from a server; `false` when it does not give any, or not what they need.
+    /// Fetches events that come before `ends` from a server.
     async fn fetch_past_from(
         &self,
         (server, effort): (&ServerName, &Effort),
         room: &Arc<Room>,
         hole: Hole,
         (ends, edge): (&[Pdu], Vec<(EventNid, Pdu)>),
-    ) -> Result<bool, ReceiveError> {
+    ) -> Result<Filled, ReceiveError> {
         let bounds = match hole {
             Hole::Start => Bounds { events: LIMIT, min_depth: None },
             Hole::Gap(gap) => {
-                Bounds { events: LIMIT_IN_GAP, min_depth: Some(self.depth_after_gap(room, gap.top).await?) }
+                Bounds { events: LIMIT_IN_GAP, min_depth: Some(self.last_gap(room, gap.top).await?.depth) }
             }
         };
         let Fetched { events, older } = self.walk_back((server, &effort.half()), room, ends, bounds).await?;
         let all: Vec<Pdu> = ends.iter().chain(&events).cloned().collect();
-        let missing = self.unknown_prev_events(&all).await?;
-        let pdus = walk_back::newest((ends, true), events, &missing, most_states(room.view().state.len()));
+        let missing = self.unknown_prev_events(room.nid, &all).await?;
+        let judged = self.in_graph(room, &events).await?;
+        let most_states = most_states(room.view().state.len());
+        let cut = Cut { from: ends, is_placed: true, missing: &missing, judged: &judged, most_states };
+        let pdus = cut.newest(events);
         if pdus.is_empty() {
             let is_older = missing.iter().all(|id| older.contains(id));
             if is_older {
                 self.rooms.place_past(room, PastEvents::none(hole, edge, older)).await?;
             }
-            return Ok(is_older);
+            return Ok(if is_older { Filled::Some } else { Filled::Nothing });
         }
         self.complete_auth_events(server, room, &pdus, effort).await?;
-        let is_old = |_: &Pdu, id: &EventId| older.contains(id);
-        let told = self.told_states(server, room, &pdus, effort, is_old).await?;
-        // Without the state of one of them, those that follow would get places before others that come before them.
-        let unknown = self.unknown_prev_events(&pdus).await?;
-        let is_lacking = |pdu: &Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
-        if pdus.iter().any(|pdu| is_lacking(pdu) && !told.contains_key(pdu.event_id())) {
-            return Ok(false);
-        }
+        let told = self.told_states(server, room, &pdus, effort, |_, _| None).await?;
+        let unknown = self.unknown_prev_events(room.nid, &pdus).await?;
+        let is_lacking = |pdu: &Pdu| {
+            let (id, mut prev_events) = (pdu.event_id(), pdu.prev_events().iter());
+            prev_events.any(|id| unknown.contains(id)) && !told.contains_key(id) && !judged.contains(id)
+        };
+        let lacks_states = pdus.iter().any(is_lacking);
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
         // Whoever pages back may hang up: what has been begun comes to its end, in memory too.
-        let past = PastEvents { hole, pdus, told, edge, older };
+        let past = PastEvents { hole, pdus, told, lacks_states, edge, older };
         let background = self.rooms.background.clone();
         let placing = background.spawn("storing of past events", async move { rooms.place_past(&room, past).await });
         placing.await.unwrap_or(Err(DbError::Closed.into()))
@@ -304,18 +321,28 @@ impl PduReceiver {
 
 impl Rooms {
     /// Judges events by the state before each, and puts them into their hole, before what has been put there already.
-    async fn place_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<bool, ReceiveError> {
+    async fn place_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<Filled, ReceiveError> {
         let _one_at_a_time = room.intake.lock().await;
-        let mut placed = 0;
+        let mut judged = Judged::default();
         for pdus in past.pdus.chunks(PLACED_AT_ONCE) {
-            placed += self.place_some(room, pdus, &past.told).await?;
+            self.judge_some(room, pdus, &past.told, &mut judged).await?;
+        }
+        if past.lacks_states {
+            // Those that have been judged stay so: next time fewer states are asked for.
+            return Ok(if judged.new > 0 { Filled::NotYet } else { Filled::Nothing });
         }
         self.settle_past(room, past).await?;
-        Ok(placed > 0)
+        Ok(if judged.new + judged.before > 0 { Filled::Some } else { Filled::Nothing })
     }
 
-    /// Judges and stores events that have no positions yet. Returns how many will have one.
-    async fn place_some(&self, room: &Arc<Room>, pdus: &[Pdu], told: &ToldStates) -> Result<usize, ReceiveError> {
+    /// Judges events and puts them into the graph, without positions.
+    async fn judge_some(
+        &self,
+        room: &Arc<Room>,
+        pdus: &[Pdu],
+        told: &ToldStates,
+        judged: &mut Judged,
+    ) -> Result<(), ReceiveError> {
         // Held until the commit: nothing is on its way into the room that redacts one of the events or that one of them
         // redacts, and its state may hold what is redacted.
         let mut head = self.settled_head(room).await?;
@@ -323,12 +350,11 @@ impl Rooms {
         let known = self.known(&ids).await?;
         let mut auth_events = self.auth_events_of(room, pdus).await?;
         let mut unwritten = Unwritten::default();
-        let mut placed = 0;
         for pdu in pdus {
             let stored = known.get(pdu.event_id());
             if let Some(known) = stored.filter(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
                 // All that it lacks may be a position.
-                placed += usize::from(known.room_nid == room.nid && !has_place(known));
+                judged.before += usize::from(known.is_in_graph(room.nid) && !known.has_place(room.nid));
                 continue;
             }
             let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
@@ -354,7 +380,7 @@ impl Rooms {
                 Err(ReceiveError::MissingEvents) => continue,
                 Err(error) => return Err(error),
             };
-            placed += 1;
+            judged.new += 1;
             let rejected = past.verdict == Verdict::Rejected;
             auth_events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
             let is_needed = past.is_needed_by_later_ones();
@@ -363,13 +389,12 @@ impl Rooms {
                 self.write_past(room, &mut head, std::mem::take(&mut unwritten)).await?;
             }
         }
-        self.write_past(room, &mut head, unwritten).await?;
-        Ok(placed)
+        self.write_past(room, &mut head, unwritten).await
     }
 
     /// Gives events their places in the timeline, the last of them the newest, and notes what is still missing.
     async fn settle_past(&self, room: &Arc<Room>, past: PastEvents) -> Result<(), ReceiveError> {
-        let PastEvents { hole, pdus, told: _, edge, older } = past;
+        let PastEvents { hole, pdus, told: _, lacks_states: _, edge, older } = past;
         let (mut still_missing, mut moved) = (Vec::new(), Vec::new());
         let looked_at: Vec<Pdu> = edge.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
         let named: Vec<EventId> = looked_at.iter().flat_map(Pdu::prev_events).cloned().collect();
@@ -378,7 +403,8 @@ impl Rooms {
         let fetched: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
         let is_placed = |id| {
             // Those that were fetched get their positions now.
-            let is_placed = |known: &Known| has_place(known) || (fetched.contains(id) && known.snapshot_nid.is_some());
+            let is_placed =
+                |known: &Known| known.has_place(room.nid) || (fetched.contains(id) && known.is_in_graph(room.nid));
             named.get(id).is_some_and(is_placed)
         };
         for pdu in &looked_at {
@@ -406,8 +432,10 @@ impl Rooms {
                 repo::timeline_gaps::add_backward_extremities(tx, nid, hole.number(), &still_missing)?;
                 repo::timeline_gaps::add_backward_extremities(tx, nid, older_gap, &moved)?;
                 if let Hole::Gap(gap) = hole {
-                    let is_open = !repo::timeline_gaps::backward_extremities(tx, nid, gap.gap_nid)?.is_empty();
-                    let gap = Gap { lowest, is_open, ..gap };
+                    let gap = Gap { lowest, ..gap };
+                    let is_missing = !repo::timeline_gaps::backward_extremities(tx, nid, gap.gap_nid)?.is_empty();
+                    // One without a free position stays as it is.
+                    let gap = Gap { is_open: is_missing && !gap.is_full(), ..gap };
                     repo::timeline_gaps::set(tx, nid, &gap)?;
                     tx.after_commit(move || {
                         let view = writing.view();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_store::repo::events::{Known, Verdict};
-use plexus_store::{DbError, Position, repo};
+use plexus_store::repo::timeline_gaps::START;
+use plexus_store::{DbError, EventNid, Position, RoomNid, repo};
 
 use super::effort::most_states;
-use super::walk_back::{self, Bounds, Fetched};
+use super::place::MissingFrom;
+use super::walk_back::{Bounds, Cut, Fetched};
 use super::{Effort, PduReceiver, ReceiveError};
 use crate::model::room::Room;
 use crate::write::outliers;
@@ -26,13 +27,25 @@ pub(super) struct WithMissing {
     pub any_fetched: bool,
     /// What is missing and older than the last gap that was known.
     older: HashSet<EventId>,
-    min_depth: u64,
+    /// That gap.
+    last_gap: LastGap,
+}
+
+/// The newest open gap of a timeline, or what comes before its start.
+#[derive(Clone, Copy)]
+pub(super) struct LastGap {
+    /// The gap's number, or [`START`].
+    gap_nid: EventNid,
+    /// The depth of the event after it: what is not deeper belongs into the gap, or before it.
+    pub depth: u64,
 }
 
 impl WithMissing {
-    /// Whether a missing prev event of an event is older than the last gap that was known.
-    pub fn is_old(&self, pdu: &Pdu, missing: &EventId) -> bool {
-        self.older.contains(missing) || pdu.depth() <= self.min_depth.saturating_add(1)
+    /// Where prev events of an event belong that are missing.
+    pub fn missing_from(&self, pdu: &Pdu, missing: &[&EventId]) -> MissingFrom {
+        let is_old =
+            pdu.depth() <= self.last_gap.depth.saturating_add(1) || missing.iter().all(|id| self.older.contains(*id));
+        if is_old { MissingFrom::OldGap(self.last_gap.gap_nid) } else { MissingFrom::NewGap }
     }
 }
 
@@ -46,50 +59,54 @@ impl PduReceiver {
         new: &[Pdu],
         effort: &Effort,
     ) -> Result<WithMissing, ReceiveError> {
-        let min_depth = self.depth_after_gap(room, Position::MAX).await?;
-        let bounds = Bounds { events: ABSENCE, min_depth: Some(min_depth) };
+        let last_gap = self.last_gap(room, Position::MAX).await?;
+        let bounds = Bounds { events: ABSENCE, min_depth: Some(last_gap.depth) };
         let Fetched { events, older } = self.walk_back((origin, &effort.half()), room, new, bounds).await?;
         let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
-        let missing = self.unknown_prev_events(&all).await?;
-        let fetched = walk_back::newest((new, false), events, &missing, most_states(room.view().state.len()));
+        let missing = self.unknown_prev_events(room.nid, &all).await?;
+        let judged = HashSet::new();
+        let most_states = most_states(room.view().state.len());
+        let cut = Cut { from: new, is_placed: false, missing: &missing, judged: &judged, most_states };
+        let fetched = cut.newest(events);
         let any_fetched = !fetched.is_empty();
         let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
-        Ok(WithMissing { events, any_fetched, older, min_depth })
+        Ok(WithMissing { events, any_fetched, older, last_gap })
     }
 
-    /// The depth of the event after the newest gap before the position `top`: what is older is fetched when somebody
-    /// pages back. Without a gap it is the event by which this server came into the room.
-    pub(super) async fn depth_after_gap(&self, room: &Room, top: Position) -> Result<u64, DbError> {
+    /// The newest open gap before the position `top`: what is older is fetched when somebody pages back. Without a gap it is
+    /// the time before the event by which this server came into the room.
+    pub(super) async fn last_gap(&self, room: &Room, top: Position) -> Result<LastGap, DbError> {
         if let Some(gap) = room.view().gaps.newest_open(top) {
-            return Ok(gap.depth.unsigned_abs());
+            return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });
         }
         let nid = room.nid;
         let depth = self.rooms.db.read(move |tx| repo::events::first_depth(tx, nid)).await?;
-        Ok(depth.unwrap_or(0).unsigned_abs())
+        Ok(LastGap { gap_nid: START, depth: depth.unwrap_or(0).unsigned_abs() })
     }
 
     /// Those of the events that have no place in the graph; what was rejected has one.
-    pub(super) async fn not_placed(&self, pdus: Vec<Pdu>) -> Result<Vec<Pdu>, DbError> {
+    pub(super) async fn not_placed(&self, room: RoomNid, pdus: Vec<Pdu>) -> Result<Vec<Pdu>, DbError> {
         let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let known = self.rooms.known(&ids).await?;
-        let placed = |pdu: &Pdu| known.get(pdu.event_id()).is_some_and(has_place);
+        let placed = |pdu: &Pdu| known.get(pdu.event_id()).is_some_and(|known| known.has_place(room));
         Ok(pdus.into_iter().filter(|pdu| !placed(pdu)).collect())
     }
 
-    /// The prev events of these that are neither among them nor in the graph.
-    pub(super) async fn unknown_prev_events(&self, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
+    /// Those of the events that are in the graph, with or without a place in the timeline.
+    pub(super) async fn in_graph(&self, room: &Room, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = self.rooms.known(&ids).await?;
+        Ok(known.into_iter().filter(|(_, known)| known.is_in_graph(room.nid)).map(|(id, _)| id).collect())
+    }
+
+    /// The prev events of these that are neither among them nor placed.
+    pub(super) async fn unknown_prev_events(&self, room: RoomNid, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
         let among: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
         let mut outside: Vec<EventId> =
             pdus.iter().flat_map(Pdu::prev_events).filter(|id| !among.contains(id)).cloned().collect();
         outside.sort_unstable();
         outside.dedup();
         let known = self.rooms.known(&outside).await?;
-        Ok(outside.into_iter().filter(|id| !known.get(id).is_some_and(has_place)).collect())
+        Ok(outside.into_iter().filter(|id| !known.get(id).is_some_and(|known| known.has_place(room))).collect())
     }
-}
-
-/// Whether an event is in the graph and, if it is to be shown, in the timeline. The program may have ended between the
-/// one and the other while history was being fetched.
-pub(super) fn has_place(known: &Known) -> bool {
-    known.snapshot_nid.is_some() && (known.position.is_some() || known.verdict != Verdict::Accepted)
 }

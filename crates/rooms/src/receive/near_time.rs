@@ -87,7 +87,7 @@ impl PduReceiver {
             return Ok(true);
         }
         let oldest = self.oldest(room).await?;
-        Ok(self.unknown_prev_events(&oldest).await?.is_empty())
+        Ok(self.unknown_prev_events(room.nid, &oldest).await?.is_empty())
     }
 
     async fn near_time_elsewhere(

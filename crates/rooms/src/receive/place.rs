@@ -71,8 +71,8 @@ pub(super) struct Candidate<'a> {
 /// Where events belong that are missing from the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingFrom {
-    /// To a gap that was known before, or to before this server came into the room.
-    OldGap,
+    /// To the gap with this number, or, if it is [`START`], to before this server came into the room.
+    OldGap(EventNid),
     /// To a gap that becomes known now.
     NewGap,
 }
@@ -95,12 +95,16 @@ impl OpenedGap {
         from: Option<MissingFrom>,
         in_timeline: bool,
     ) -> Option<Missing> {
-        let opens_too_many = || self.gap_nid.is_none() && room.view().gaps.are_most_open();
+        let view = room.view();
+        let old = |gap_nid| Some(Missing { gap_nid, opens_gap: None, extremities: vec![event] });
         match from {
-            Some(from) if from == MissingFrom::OldGap || opens_too_many() => {
-                let gap_nid = room.view().gaps.newest_open(Position::MAX).map_or(START, |gap| gap.gap_nid);
-                return Some(Missing { gap_nid, opens_gap: None, extremities: vec![event] });
+            Some(MissingFrom::OldGap(gap_nid)) if gap_nid == START || view.gaps.is_open(gap_nid) => {
+                return old(gap_nid);
             }
+            Some(_) if self.gap_nid.is_none() && view.gaps.are_most_open() => {
+                return old(view.gaps.newest_open(Position::MAX).map_or(START, |gap| gap.gap_nid));
+            }
+            // An old gap that has been closed meanwhile has no room for what is missing.
             Some(_) => self.extremities.push(event),
             None => {}
         }
@@ -311,8 +315,7 @@ impl Rooms {
             return Ok(None);
         }
         let known = self.known(pdu.prev_events()).await?;
-        let is_placed =
-            |id| known.get(id).is_some_and(|known| known.snapshot_nid.is_some() && known.room_nid == room.nid);
+        let is_placed = |id| known.get(id).is_some_and(|known| known.has_place(room.nid));
         Ok(told.missing_from.filter(|_| !pdu.prev_events().iter().all(is_placed)))
     }
 

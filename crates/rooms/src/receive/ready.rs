@@ -20,8 +20,8 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
     ) -> Result<(Outcomes, Vec<Pdu>), ReceiveError> {
-        let new = self.not_placed(pdus).await?;
-        let mut lacking = self.unknown_prev_events(&new).await?;
+        let new = self.not_placed(room.nid, pdus).await?;
+        let mut lacking = self.unknown_prev_events(room.nid, &new).await?;
         let among: HashSet<EventId> = new.iter().map(|pdu| pdu.event_id().clone()).collect();
         lacking.extend(self.unknown_auth_events(&new, &among).await?);
         let mut later = Vec::new();

@@ -37,22 +37,24 @@ struct WholeOrPart {
 
 impl PduReceiver {
     /// Asks for the state before each of the events that follow an unknown one. An event whose state the server does
-    /// not give, or not yet, is left out: it cannot be placed. `is_old`: whether a missing prev event of an event
-    /// belongs to an older gap.
+    /// not give, or not yet, is left out: it cannot be placed. One that is in the graph already is left out too.
+    /// `missing_from` returns where the missing prev events of an event belong, if that is to be noted.
     pub(super) async fn told_states(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,
         pdus: &[Pdu],
         effort: &Effort,
-        is_old: impl Fn(&Pdu, &EventId) -> bool,
+        missing_from: impl Fn(&Pdu, &[&EventId]) -> Option<MissingFrom>,
     ) -> Result<ToldStates, ReceiveError> {
-        let unknown = self.unknown_prev_events(pdus).await?;
+        let unknown = self.unknown_prev_events(room.nid, pdus).await?;
         let mut told = ToldStates::new();
         if unknown.is_empty() {
             return Ok(told);
         }
-        for pdu in pdus.iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))) {
+        let follows_unknown = |pdu: &&Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
+        let judged = self.in_graph(room, pdus).await?;
+        for pdu in pdus.iter().filter(follows_unknown).filter(|pdu| !judged.contains(pdu.event_id())) {
             let expected = room.view().state.len();
             if !self.may_be_told((origin, effort), room, expected).await {
                 tracing::info!(event = %pdu.event_id(), room = %room.id, "{origin} has told enough states for now");
@@ -63,9 +65,8 @@ impl PduReceiver {
             self.told_limits.add((room.nid, origin), expected, size);
             match asked {
                 Ok(WholeOrPart { state, .. }) => {
-                    let mut missing = pdu.prev_events().iter().filter(|id| unknown.contains(*id));
-                    let is_old_gap = missing.all(|id| is_old(pdu, id));
-                    let missing_from = Some(if is_old_gap { MissingFrom::OldGap } else { MissingFrom::NewGap });
+                    let missing: Vec<&EventId> = pdu.prev_events().iter().filter(|id| unknown.contains(*id)).collect();
+                    let missing_from = missing_from(pdu, &missing);
                     told.insert(pdu.event_id().clone(), ToldState { state, missing_from });
                 }
                 Err(ReceiveError::MissingEvents) => {

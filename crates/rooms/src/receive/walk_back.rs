@@ -1,5 +1,6 @@
 //! Events that come before others, fetched page by page from another server.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ impl PduReceiver {
         let mut fetched = Fetched::default();
         let mut all = from.to_vec();
         let mut known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let mut unknown = self.unknown_prev_events(&all).await?;
+        let mut unknown = self.unknown_prev_events(room.nid, &all).await?;
         let mut bytes = 0;
         // A few events are most often enough, and what is cheapest for the other server.
         let mut few = true;
@@ -74,12 +75,12 @@ impl PduReceiver {
                 break;
             }
             let mut page = self.page((server, effort), room, (&ends, few)).await;
-            page = connected(&all, self.not_placed(page).await?);
+            page = connected(&all, self.not_placed(room.nid, page).await?);
             page.retain(|pdu| !known.contains(pdu.event_id()) && !fetched.older.contains(pdu.event_id()));
             // Depths are what the senders say. Where a few events are all that is missing, they are no older gap's.
             let is_all = few && {
                 let found: HashSet<&EventId> = page.iter().map(Pdu::event_id).collect();
-                let before_page = self.unknown_prev_events(&page).await?;
+                let before_page = self.unknown_prev_events(room.nid, &page).await?;
                 unknown.iter().all(|id| found.contains(id)) && before_page.iter().all(|id| known.contains(id))
             };
             let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| is_all || bounds.allow(pdu));
@@ -94,7 +95,7 @@ impl PduReceiver {
             bytes += new.iter().map(|pdu| pdu.json().len()).sum::<usize>();
             known.extend(new.iter().map(|pdu| pdu.event_id().clone()));
             fetched.older.extend(older.into_iter().map(|pdu| pdu.event_id().clone()));
-            unknown.extend(self.unknown_prev_events(&new).await?);
+            unknown.extend(self.unknown_prev_events(room.nid, &new).await?);
             unknown.retain(|id| !known.contains(id) && !fetched.older.contains(id));
             all.extend(new.iter().cloned());
             fetched.events.extend(new);
@@ -144,55 +145,92 @@ fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
     kept
 }
 
-/// The newest of the fetched events, prev events first, down to a place where few of them have prev events that are
-/// missing: the state before each of those has to be asked for. All of them when nothing is missing, given what is.
-///
-/// `from`: the events that they come before. Those need a state too, and nothing may be kept, unless they are `placed`.
-/// `most_states`: how many may be asked for, where fewer leave much behind: while many users speak at once, there are as
-/// many branches everywhere.
-pub(super) fn newest(
-    (from, placed): (&[Pdu], bool),
-    fetched: Vec<Pdu>,
-    missing: &HashSet<EventId>,
-    most_states: usize,
-) -> Vec<Pdu> {
-    let mut newest_first = outliers::prev_events_first(fetched);
-    newest_first.reverse();
-    newest_first.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
-    let fetched_ids: HashSet<&EventId> = newest_first.iter().map(Pdu::event_id).collect();
-    // Of each event that is kept the number of prev events that are not.
-    let mut lacking: HashMap<&EventId, usize> = HashMap::new();
-    let mut children: HashMap<&EventId, Vec<&EventId>> = HashMap::new();
-    let mut kept: HashSet<&EventId> = HashSet::new();
-    let mut states = 0_usize;
-    // How many of the fetched events may be kept, and how many states that takes.
-    let mut cuts: Vec<(usize, usize)> = Vec::new();
-    let counted = from.iter().filter(|_| !placed).chain(&newest_first);
-    let without_fetched = from.iter().filter(|_| !placed).count();
-    for (at, pdu) in counted.enumerate() {
-        let outside = |id: &&EventId| missing.contains(*id) || (fetched_ids.contains(*id) && !kept.contains(*id));
-        let prev_events: HashSet<&EventId> = pdu.prev_events().iter().filter(outside).collect();
-        states += usize::from(!prev_events.is_empty());
-        lacking.insert(pdu.event_id(), prev_events.len());
-        prev_events.into_iter().for_each(|id| children.entry(id).or_default().push(pdu.event_id()));
-        kept.insert(pdu.event_id());
-        for child in children.remove(pdu.event_id()).unwrap_or_default() {
-            if let Some(count) = lacking.get_mut(child) {
-                *count -= 1;
-                states -= usize::from(*count == 0);
-            }
-        }
-        if let Some(count) = (at + 1).checked_sub(without_fetched) {
-            cuts.push((count, states));
-        }
+/// Where to cut off what was fetched: the state before each event whose prev events are missing has to be asked for.
+pub(super) struct Cut<'a> {
+    /// The events that what was fetched comes before.
+    pub from: &'a [Pdu],
+    /// Whether those are placed. Otherwise they need a state too, and nothing may be kept.
+    pub is_placed: bool,
+    /// What is missing, given what was fetched.
+    pub missing: &'a HashSet<EventId>,
+    /// The fetched events that are in the graph: the state before them is known.
+    pub judged: &'a HashSet<EventId>,
+    /// How many states may be asked for in one go, where fewer leave much behind: while many users speak at once, there are
+    /// as many branches everywhere.
+    pub most_states: usize,
+}
+
+/// A cut that keeps some of the newest events.
+#[derive(Clone, Copy)]
+struct Kept {
+    events: usize,
+    /// How many states have to be asked for.
+    states: usize,
+}
+
+impl Kept {
+    /// Compares the events for each state. Where they are as many, fewer states are better.
+    fn cmp_yield(&self, other: &Self) -> Ordering {
+        let by_state = (self.events * other.states).cmp(&(other.events * self.states));
+        by_state.then(other.states.cmp(&self.states))
     }
-    let fewest = cuts.iter().map(|(_, states)| *states).min().unwrap_or(0);
-    let affordable = cuts.into_iter().filter(|(_, states)| *states <= fewest.max(most_states));
-    // Counted from the most states that any cut takes, so that nothing is negative.
-    let worth = |(count, states): &(usize, usize)| count + (fewest.max(most_states) - states) * EVENTS_WORTH_A_STATE;
-    let best = affordable.max_by_key(worth).map_or(0, |(count, _)| count);
-    newest_first.truncate(best);
-    outliers::prev_events_first(newest_first)
+}
+
+impl Cut<'_> {
+    /// The newest of the fetched events, prev events first, down to a place where few of them have prev events that are
+    /// missing. All of them when nothing is missing.
+    pub fn newest(&self, fetched: Vec<Pdu>) -> Vec<Pdu> {
+        let mut newest_first = outliers::prev_events_first(fetched);
+        newest_first.reverse();
+        newest_first.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
+        newest_first.truncate(self.best(&self.cuts(&newest_first)));
+        outliers::prev_events_first(newest_first)
+    }
+
+    /// What each cut keeps.
+    fn cuts(&self, newest_first: &[Pdu]) -> Vec<Kept> {
+        let fetched_ids: HashSet<&EventId> = newest_first.iter().map(Pdu::event_id).collect();
+        // Of each event that is kept the number of prev events that are not.
+        let mut lacking: HashMap<&EventId, usize> = HashMap::new();
+        let mut children: HashMap<&EventId, Vec<&EventId>> = HashMap::new();
+        let mut kept: HashSet<&EventId> = HashSet::new();
+        let mut states = 0_usize;
+        let mut cuts = Vec::with_capacity(newest_first.len());
+        let before = self.from.iter().filter(|_| !self.is_placed);
+        let without_fetched = before.clone().count();
+        for (at, pdu) in before.chain(newest_first).enumerate() {
+            let outside =
+                |id: &&EventId| self.missing.contains(*id) || (fetched_ids.contains(*id) && !kept.contains(*id));
+            let prev_events: HashSet<&EventId> = pdu.prev_events().iter().filter(outside).collect();
+            kept.insert(pdu.event_id());
+            if !prev_events.is_empty() && !self.judged.contains(pdu.event_id()) {
+                states += 1;
+                lacking.insert(pdu.event_id(), prev_events.len());
+                prev_events.into_iter().for_each(|id| children.entry(id).or_default().push(pdu.event_id()));
+            }
+            for child in children.remove(pdu.event_id()).unwrap_or_default() {
+                if let Some(count) = lacking.get_mut(child) {
+                    *count -= 1;
+                    states -= usize::from(*count == 0);
+                }
+            }
+            cuts.extend((at + 1).checked_sub(without_fetched).map(|events| Kept { events, states }));
+        }
+        cuts
+    }
+
+    /// How many events the best cut keeps.
+    fn best(&self, cuts: &[Kept]) -> usize {
+        let fewest = cuts.iter().map(|kept| kept.states).min().unwrap_or(0);
+        let most = fewest.max(self.most_states);
+        let worth = |kept: &&Kept| kept.events + (most - kept.states) * EVENTS_WORTH_A_STATE;
+        let Some(best) = cuts.iter().filter(|kept| kept.states <= most).max_by_key(worth) else { return 0 };
+        // Where branches go on side by side, one event a state is not worth the way back to it: the states are asked for in
+        // several goes, because what has been judged stays so.
+        let is_poor = best.events < best.states * EVENTS_WORTH_A_STATE;
+        let best = if self.is_placed && is_poor { cuts.iter().max_by(|a, b| a.cmp_yield(b)) } else { Some(best) };
+        best.map_or(0, |kept| kept.events)
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +260,15 @@ mod tests {
 
     fn missing(ids: &[&str]) -> HashSet<EventId> {
         ids.iter().map(|id| EventId::try_from(format!("${id}:x").as_str()).unwrap()).collect()
+    }
+
+    fn newest(
+        (from, is_placed): (&[Pdu], bool),
+        fetched: Vec<Pdu>,
+        missing: &HashSet<EventId>,
+        most_states: usize,
+    ) -> Vec<Pdu> {
+        Cut { from, is_placed, missing, judged: &HashSet::new(), most_states }.newest(fetched)
     }
 
     #[test]
@@ -263,7 +310,12 @@ mod tests {
         let oldest: Vec<String> = (0..5).map(|branch| id(branch, 0)).collect();
         let oldest = missing(&oldest.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(newest((&last, false), fetched.clone(), &oldest, 5).len(), fetched.len());
-        assert_eq!(newest((&last, false), fetched, &oldest, 4).len(), 0);
+        assert_eq!(newest((&last, false), fetched.clone(), &oldest, 4).len(), 0);
+        // Into a gap they are fetched in several goes.
+        assert_eq!(newest((&last, true), fetched.clone(), &oldest, 4).len(), fetched.len());
+        let judged = missing(&["e0x1", "e1x1", "e2x1"]);
+        let cut = Cut { from: &last, is_placed: false, missing: &oldest, judged: &judged, most_states: 2 };
+        assert_eq!(cut.newest(fetched.clone()).len(), fetched.len());
     }
 
     #[test]

@@ -278,6 +278,21 @@ pub struct Known {
     pub verdict: Verdict,
 }
 
+impl Known {
+    /// Whether the event is in a room's graph: the state before it is known.
+    #[must_use]
+    pub fn is_in_graph(&self, room: RoomNid) -> bool {
+        self.snapshot_nid.is_some() && self.room_nid == room
+    }
+
+    /// Whether the event is in a room's graph and, if it is to be shown, in the timeline. Events of the past are put into the
+    /// graph first.
+    #[must_use]
+    pub fn has_place(&self, room: RoomNid) -> bool {
+        self.is_in_graph(room) && (self.position.is_some() || self.verdict != Verdict::Accepted)
+    }
+}
+
 /// Finds events by their stored ids; unknown ones are left out.
 pub fn known(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<Known>, DbError> {
     tx.query(

@@ -32,6 +32,12 @@ impl Gap {
         self.top - RESERVED - 1
     }
 
+    /// Whether all positions are taken that are kept free for what is missing.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lowest <= self.floor() + 1
+    }
+
     /// Whether a position is one of those that are kept free for what is missing.
     #[must_use]
     pub fn covers(&self, position: Position) -> bool {

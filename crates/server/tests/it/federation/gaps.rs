@@ -7,7 +7,7 @@ use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_testkit::server::{TestServer, TestUser};
-use plexus_testkit::{BigRoom, RoomHost, places, unique_name};
+use plexus_testkit::{BigRoom, RoomHost, TestPlace, places, unique_name};
 use serde_json::{Value, json};
 
 use super::away::{CLIENT, synced};
@@ -16,6 +16,56 @@ use super::away::{CLIENT, synced};
 const MISSED: usize = 2_400;
 /// How many members speak at once.
 const SPEAKERS: usize = 6;
+
+/// A server whose user Alice is in a room that another server hosts.
+struct Joined {
+    server: TestServer,
+    clock: Clock,
+    host: RoomHost,
+    room: String,
+    alice: TestUser,
+}
+
+impl Joined {
+    /// `speakers` members and the creator are in the room.
+    async fn on(place: TestPlace, speakers: usize) -> Self {
+        let clock = Clock::manual(1_700_000_100_000);
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let host = BigRoom::new(speakers + 1, 0).host(&[]).await;
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await;
+        Self { room: host.room.id().as_str().to_owned(), server, clock, host, alice }
+    }
+
+    /// Something that the host's creator says, which is not sent yet.
+    fn say(&self, body: &str) -> Pdu {
+        self.host.room.send(&self.host.room.creator(), "m.room.message", None, json!({ "body": body }))
+    }
+
+    /// The host sends an event, whose body is `body`; waits until Alice sees it, and returns her part of the room.
+    async fn is_told(&self, pdu: &Pdu, body: &str) -> Value {
+        let since = token(&self.server, &self.alice).await;
+        send(&self.server, &self.host, std::slice::from_ref(pdu)).await;
+        hears(&self.server, &self.alice, (&self.room, &since), body).await
+    }
+
+    /// All bodies that Alice finds by paging back, oldest first.
+    async fn bodies(&self) -> Vec<String> {
+        paged_back(&self.server, &self.alice, &self.room, &token(&self.server, &self.alice).await).await
+    }
+
+    /// How often the host was asked for something whose path contains `what`.
+    fn asked(&self, what: &str) -> usize {
+        self.host.peer.received().iter().filter(|request| request.uri.contains(what)).count()
+    }
+}
+
+/// The numbers among the bodies that each of the speakers has said, in order.
+fn by_speaker(bodies: &[String], speakers: usize) -> Vec<Vec<usize>> {
+    let numbers: Vec<usize> = bodies.iter().filter_map(|body| body.parse().ok()).collect();
+    let of_one = |speaker| numbers.iter().copied().filter(|number| number % speakers == speaker).collect();
+    (0..speakers).map(of_one).collect()
+}
 
 async fn join(server: &TestServer, user: &TestUser, host: &RoomHost) {
     let path = format!("{CLIENT}/join/{}?via={}", host.room.id(), host.peer.name());
@@ -67,22 +117,22 @@ fn chatter(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
     (bodies, last)
 }
 
-/// Six members speak all the time, each before what the others are just saying has come to them: the branches never meet.
+/// Members speak all the time, each before what the others are just saying has come to them: the branches never meet.
 /// Returns the bodies, and the last event.
-fn side_by_side(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
+fn side_by_side(host: &RoomHost, speakers: usize, count: usize) -> (Vec<String>, Pdu) {
     let first = host.room.send(&host.room.creator(), "m.room.topic", Some(""), json!({ "topic": "begins" }));
     let mut ids = vec![first.event_id().clone()];
     let mut bodies = Vec::new();
     for number in 0..count {
-        // The five newest events are still on their way.
-        let come = ids.len().saturating_sub(SPEAKERS - 1).max(1);
+        // The newest events are still on their way.
+        let come = ids.len().saturating_sub(speakers - 1).max(1);
         let body = number.to_string();
-        let before = &ids[come.saturating_sub(SPEAKERS)..come];
-        ids.push(say_after(host, before, &host.room.member(number % SPEAKERS), &body).event_id().clone());
+        let before = &ids[come.saturating_sub(speakers)..come];
+        ids.push(say_after(host, before, &host.room.member(number % speakers), &body).event_id().clone());
         bodies.push(body);
     }
     bodies.push("last".to_owned());
-    (bodies, say_after(host, &ids[ids.len() - SPEAKERS..], &host.room.creator(), "last"))
+    (bodies, say_after(host, &ids[ids.len() - speakers..], &host.room.creator(), "last"))
 }
 
 fn body_of(event: &Value) -> Option<String> {
@@ -205,55 +255,65 @@ async fn what_was_missed_is_told_as_a_gap_and_fetched_when_somebody_pages_there(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_side_by_side_is_fetched_in_large_parts() {
-    for server in TestServer::on_each().await {
-        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
-        let room = host.room.id().as_str();
-        let alice = server.register("alice").await;
-        join(&server, &alice, &host).await;
-        let since = token(&server, &alice).await;
-        let (said, last) = side_by_side(&host, MISSED);
-        send(&server, &host, std::slice::from_ref(&last)).await;
-        hears(&server, &alice, (room, &since), "last").await;
-        let found = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
-        assert_eq!(found.len(), said.len());
-        for speaker in 0..SPEAKERS {
-            let of_one = |bodies: &[String]| {
-                let numbers = bodies.iter().filter_map(|body| body.parse::<usize>().ok());
-                numbers.filter(|number| number % SPEAKERS == speaker).collect::<Vec<_>>()
-            };
-            assert_eq!(of_one(&found), of_one(&said));
+    // Few branches, and more than states are asked for in one go.
+    for (speakers, count) in [(SPEAKERS, MISSED), (30, 1_200)] {
+        for place in places() {
+            let joined = Joined::on(place, speakers).await;
+            let (said, last) = side_by_side(&joined.host, speakers, count);
+            joined.is_told(&last, "last").await;
+            let found = joined.bodies().await;
+            assert_eq!(found.len(), said.len());
+            assert_eq!(by_speaker(&found, speakers), by_speaker(&said, speakers));
+            assert!(joined.asked("/state_ids/") <= 2 * speakers, "{} states", joined.asked("/state_ids/"));
+            assert!(joined.asked("/backfill/") <= 2 * count / 100, "{} pages", joined.asked("/backfill/"));
         }
-        let asked = |what: &str| host.peer.received().iter().filter(|request| request.uri.contains(what)).count();
-        assert!(asked("/state_ids/") <= 2 * SPEAKERS, "{} states", asked("/state_ids/"));
-        assert!(asked("/backfill/") <= 2 * MISSED / 100, "{} pages", asked("/backfill/"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_needs_more_states_than_are_told_at_once_is_filled_step_by_step() {
+    const BRANCHES: usize = 8;
+    for place in places() {
+        let mut joined = Joined::on(place, BRANCHES).await;
+        let (said, last) = side_by_side(&joined.host, BRANCHES, 900);
+        joined.is_told(&last, "last").await;
+        let asked_before = joined.asked("/state_ids/");
+        let mut steps = 0;
+        let found = loop {
+            joined.host.room.set_ways(|ways| ways.state_ids_left = Some(3));
+            let found = joined.bodies().await;
+            if found.len() == said.len() {
+                break found;
+            }
+            steps += 1;
+            assert!(steps < BRANCHES, "{} of {} after {steps} steps", found.len(), said.len());
+            joined.clock.advance(Duration::from_secs(61));
+            if steps == 1 {
+                joined.server.restart().await;
+            }
+        };
+        assert!(steps > 0, "{} states were enough", joined.asked("/state_ids/") - asked_before);
+        assert_eq!(by_speaker(&found, BRANCHES), by_speaker(&said, BRANCHES));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_between_a_leave_and_a_join_is_fetched() {
-    for server in TestServer::on_each().await {
-        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
-        let room = host.room.id().as_str();
-        let alice = server.register("alice").await;
-        join(&server, &alice, &host).await;
-        let say = |body: &str| host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": body }));
-        let since = token(&server, &alice).await;
-        send(&server, &host, &[say("before")]).await;
-        hears(&server, &alice, (room, &since), "before").await;
-        server.post(&format!("{CLIENT}/rooms/{room}/leave"), &alice.token, json!({})).await.ok();
+    for place in places() {
+        let joined = Joined::on(place, SPEAKERS).await;
+        let (server, alice, host) = (&joined.server, &joined.alice, &joined.host);
+        joined.is_told(&joined.say("before"), "before").await;
+        server.post(&format!("{CLIENT}/rooms/{}/leave", joined.room), &alice.token, json!({})).await.ok();
         host.peer.receives(|request| request.uri.contains("/send")).await;
         for number in 0..150 {
-            say(&number.to_string());
+            joined.say(&number.to_string());
         }
-        join(&server, &alice, &host).await;
-        let since = token(&server, &alice).await;
-        send(&server, &host, &[say("after")]).await;
-        hears(&server, &alice, (room, &since), "after").await;
-        let found = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+        join(server, alice, host).await;
+        joined.is_told(&joined.say("after"), "after").await;
         let mut expected = vec!["before".to_owned()];
         expected.extend((0..150).map(|number| number.to_string()));
         expected.push("after".to_owned());
-        assert_eq!(found, expected);
+        assert_eq!(joined.bodies().await, expected);
     }
 }
 
@@ -297,60 +357,43 @@ async fn what_is_fetched_together_is_as_if_it_had_come_one_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_from_a_gap_is_not_put_before_the_timeline() {
     for place in places() {
-        let clock = Clock::manual(1_700_000_100_000);
-        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
-        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
-        let room = host.room.id().as_str();
-        let alice = server.register("alice").await;
-        join(&server, &alice, &host).await;
-        let say = |body: &str| host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": body }));
-        let since = token(&server, &alice).await;
-        send(&server, &host, &[say("before")]).await;
-        hears(&server, &alice, (room, &since), "before").await;
-        host.room.set_ways(|ways| ways.refuses_history = true);
+        let mut joined = Joined::on(place, SPEAKERS).await;
+        joined.is_told(&joined.say("before"), "before").await;
+        joined.host.room.set_ways(|ways| ways.refuses_history = true);
         let missed: Vec<String> = (0..30).map(|number| number.to_string()).collect();
-        missed.iter().for_each(|body| _ = say(body));
-        send(&server, &host, &[say("after")]).await;
-        hears(&server, &alice, (room, &since), "after").await;
+        missed.iter().for_each(|body| _ = joined.say(body));
+        joined.is_told(&joined.say("after"), "after").await;
         // The gap is tried in vain, and left alone for a while.
-        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, ["before", "after"]);
-        host.room.set_ways(|ways| ways.refuses_history = false);
-        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, ["before", "after"]);
-        clock.advance(Duration::from_secs(61));
+        assert_eq!(joined.bodies().await, ["before", "after"]);
+        joined.host.room.set_ways(|ways| ways.refuses_history = false);
+        assert_eq!(joined.bodies().await, ["before", "after"]);
+        joined.clock.advance(Duration::from_secs(61));
         let mut expected = vec!["before".to_owned()];
         expected.extend(missed);
         expected.push("after".to_owned());
-        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, expected);
-        server.restart().await;
-        assert_eq!(paged_back(&server, &alice, room, &token(&server, &alice).await).await, expected);
+        assert_eq!(joined.bodies().await, expected);
+        joined.server.restart().await;
+        assert_eq!(joined.bodies().await, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_fetched_whatever_depth_the_event_after_a_gap_claims() {
-    for server in TestServer::on_each().await {
-        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
-        let room = host.room.id().as_str();
-        let alice = server.register("alice").await;
-        join(&server, &alice, &host).await;
-        let creator = host.room.creator();
-        let since = token(&server, &alice).await;
-        let before = host.room.send(&creator, "m.room.message", None, json!({ "body": "before" }));
-        send(&server, &host, std::slice::from_ref(&before)).await;
-        hears(&server, &alice, (room, &since), "before").await;
+    for place in places() {
+        let joined = Joined::on(place, SPEAKERS).await;
+        let (host, creator) = (&joined.host, joined.host.room.creator());
+        let before = joined.say("before");
+        joined.is_told(&before, "before").await;
         let invented = EventId::try_from("$aW52ZW50ZWQtaW52ZW50ZWQtaW52ZW50ZWQtaW52ZW5").unwrap();
         let deep = json!({ "body": "deep" });
         let deep = host.room.send_at_depth(1_000_000_000, &[invented], &host.room.member(1), &deep);
-        send(&server, &host, &[deep]).await;
-        hears(&server, &alice, (room, &since), "deep").await;
+        joined.is_told(&deep, "deep").await;
 
-        let missed = say_after(&host, &[before.event_id().clone()], &creator, "missed");
-        let after = say_after(&host, &[missed.event_id().clone()], &creator, "after");
-        send(&server, &host, &[after]).await;
-        hears(&server, &alice, (room, &since), "after").await;
-        let bodies = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
-        assert_eq!(bodies, ["before", "deep", "missed", "after"]);
-        assert_eq!(host.peer.received().iter().filter(|request| request.uri.contains("/state_ids/")).count(), 1);
+        let missed = say_after(host, &[before.event_id().clone()], &creator, "missed");
+        let after = say_after(host, &[missed.event_id().clone()], &creator, "after");
+        joined.is_told(&after, "after").await;
+        assert_eq!(joined.bodies().await, ["before", "deep", "missed", "after"]);
+        assert_eq!(joined.asked("/state_ids/"), 1);
     }
 }
 
@@ -369,12 +412,7 @@ async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_need_more_states_than_are_asked_for_at_once_wait_their_turn() {
     for place in places() {
-        let clock = Clock::manual(1_700_000_100_000);
-        let server = TestServer::on(place).clock(clock.clone()).start().await;
-        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
-        let room = host.room.id().as_str();
-        let alice = server.register("alice").await;
-        join(&server, &alice, &host).await;
+        let Joined { server, clock, host, room, alice } = Joined::on(place, SPEAKERS).await;
         host.room.set_ways(|ways| ways.refuses_history = true);
         let since = token(&server, &alice).await;
         // Each follows something that the host does not give.
@@ -392,7 +430,7 @@ async fn events_that_need_more_states_than_are_asked_for_at_once_wait_their_turn
         while !missing.is_empty() {
             let path = format!("{CLIENT}/sync?since={since}&timeout=30000");
             let answer = while_time_passes(&clock, server.get(&path, &alice.token)).await;
-            let events = answer.ok()["rooms"]["join"][room]["timeline"]["events"].as_array().into_iter().flatten();
+            let events = answer.ok()["rooms"]["join"][&room]["timeline"]["events"].as_array().into_iter().flatten();
             events.filter_map(body_of).for_each(|body| _ = missing.remove(&body));
             // What a sync left out because of the gaps is in the timeline.
             let page = server.get(&format!("{CLIENT}/rooms/{room}/messages?dir=b&limit=1000"), &alice.token).await;
@@ -406,31 +444,26 @@ async fn events_that_need_more_states_than_are_asked_for_at_once_wait_their_turn
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_placed_yet_is_tried_again() {
     for place in places() {
-        let clock = Clock::manual(1_700_000_100_000);
-        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
-        let host = BigRoom::new(SPEAKERS + 1, 0).host(&[]).await;
-        let room = host.room.id().as_str();
-        let alice = server.register("alice").await;
-        join(&server, &alice, &host).await;
-        let say = |body: &str| host.room.send(&host.room.creator(), "m.room.message", None, json!({ "body": body }));
+        let mut joined = Joined::on(place, SPEAKERS).await;
         for (number, restarts) in [false, true].into_iter().enumerate() {
-            let since = token(&server, &alice).await;
-            host.room.set_ways(|ways| (ways.refuses_history, ways.refuses_state) = (true, true));
-            say("missed");
+            let since = token(&joined.server, &joined.alice).await;
+            joined.host.room.set_ways(|ways| (ways.refuses_history, ways.refuses_state) = (true, true));
+            joined.say("missed");
             let text = format!("after {number}");
-            let after = say(&text);
-            send(&server, &host, std::slice::from_ref(&after)).await;
+            let after = joined.say(&text);
+            send(&joined.server, &joined.host, std::slice::from_ref(&after)).await;
             let id = &after.event_id().as_str()[1..];
-            host.peer.receives(|request| request.uri.contains("/state_ids/") && request.uri.contains(id)).await;
+            joined.host.peer.receives(|request| request.uri.contains("/state_ids/") && request.uri.contains(id)).await;
             if restarts {
-                server.stop().await;
+                joined.server.stop().await;
             }
-            host.room.set_ways(|ways| ways.refuses_history = false);
+            joined.host.room.set_ways(|ways| ways.refuses_history = false);
             if restarts {
-                server.restart().await;
+                joined.server.restart().await;
             }
-            while_time_passes(&clock, hears(&server, &alice, (room, &since), &text)).await;
-            let bodies = paged_back(&server, &alice, room, &token(&server, &alice).await).await;
+            let heard = hears(&joined.server, &joined.alice, (&joined.room, &since), &text);
+            while_time_passes(&joined.clock, heard).await;
+            let bodies = joined.bodies().await;
             assert!(bodies.ends_with(&["missed".to_owned(), text]), "{bodies:?}");
         }
     }
