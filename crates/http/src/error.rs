@@ -122,12 +122,8 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
     }
 
-    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it. An error that is, or is caused
-    /// by, what the client sent is its own, as [`DbError`] converts.
+    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it.
     pub fn internal(error: &(dyn Error + 'static)) -> Self {
-        if let Some(refusal) = causes(error).find_map(unstorable) {
-            return refusal;
-        }
         let text: Vec<String> = causes(error).map(ToString::to_string).collect();
         tracing::error!("{}", text.join(": "));
         Self::internal_silent()
@@ -157,7 +153,10 @@ impl From<plexus_base::LimitExceeded> for ApiError {
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
-        Self::internal(&error)
+        match error {
+            DbError::TooLarge(error) => Self::too_large(error.to_string()),
+            error => Self::internal(&error),
+        }
     }
 }
 
@@ -173,16 +172,6 @@ impl From<BoundError> for ApiError {
 /// An error and what caused it.
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The refusal of what cannot be stored. Only what a client sent can be so: U+0000 in text, a huge number, too large an
-/// event.
-fn unstorable(error: &(dyn Error + 'static)) -> Option<ApiError> {
-    match error.downcast_ref::<DbError>()? {
-        DbError::Parameter { problem, .. } => Some(ApiError::invalid_param(format!("a value {problem}"))),
-        DbError::TooLarge(error) => Some(ApiError::too_large(error.to_string())),
-        _ => None,
-    }
 }
 
 impl IntoResponse for ApiError {

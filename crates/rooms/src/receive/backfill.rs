@@ -595,7 +595,9 @@ fn write(tx: &mut Tx<'_>, room: RoomNid, past: &[Past], mut lookups: Lookups<'_>
         }
         if let Some((target, rel_type)) = relation_of(&past.pdu) {
             let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
-            relations.push(RelationRow { event_nid: past.nid, room_nid: room, target, rel_type });
+            let sender_nid = lookups.user(tx, past.pdu.sender())?;
+            let (event_nid, room_nid, position) = (past.nid, room, None);
+            relations.push(RelationRow { event_nid, room_nid, sender_nid, position, target, rel_type });
         }
     }
     repo::events::insert(tx, &new)?;

@@ -112,6 +112,7 @@ pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Re
         "UPDATE events SET redacted_by = $2 WHERE event_nid = $1 AND redacted_by IS NULL",
         &[&event, &redaction],
     )?;
+    super::relations::remove(tx, event)?;
     // A name that was in it is found no more. Who joins is the sender.
     tx.execute_later(
         "UPDATE memberships SET directory_stale = 1
@@ -426,7 +427,7 @@ pub fn set_past_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -
         "UPDATE events SET position = $2, late = 1 WHERE event_nid = $1",
         positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
     )?;
-    Ok(())
+    super::relations::set_positions(tx, positions)
 }
 
 /// An event of a timeline by its time and position.

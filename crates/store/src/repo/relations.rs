@@ -1,13 +1,16 @@
-//! Which events relate to which.
+//! Which events relate to which. An event that has been redacted relates to nothing.
 
 use crate::db::{Any, ToSql};
-use crate::{DbError, EventNid, Position, RoomNid, Tx};
+use crate::{DbError, EventNid, Position, RoomNid, Row, Tx, UserNid, first};
 
 /// One relation, to be stored.
 #[derive(Debug, Clone)]
 pub struct RelationRow {
     pub event_nid: EventNid,
     pub room_nid: RoomNid,
+    pub sender_nid: UserNid,
+    /// As the event's.
+    pub position: Option<Position>,
     /// The target's stored id, see [`crate::event_key`].
     pub target: Vec<u8>,
     pub rel_type: String,
@@ -16,11 +19,14 @@ pub struct RelationRow {
 /// Stores relations.
 pub fn insert(tx: &mut Tx<'_>, rows: &[RelationRow]) -> Result<(), DbError> {
     tx.insert_many_later(
-        "INSERT INTO event_relations (event_nid, room_nid, target, rel_type) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO event_relations (event_nid, room_nid, sender_nid, position, target, rel_type)
+         VALUES ($1, $2, $3, $4, $5, $6)",
         rows.iter().map(|row| {
             [
                 row.event_nid.to_param(),
                 row.room_nid.to_param(),
+                row.sender_nid.to_param(),
+                row.position.to_param(),
                 row.target.to_param(),
                 row.rel_type.as_bytes().to_param(),
             ]
@@ -29,7 +35,7 @@ pub fn insert(tx: &mut Tx<'_>, rows: &[RelationRow]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// A timeline event that relates to another and has not been redacted.
+/// A timeline event that relates to another.
 #[derive(Debug, Clone)]
 pub struct Related {
     pub target: Vec<u8>,
@@ -40,40 +46,185 @@ pub struct Related {
     pub event_type: Vec<u8>,
 }
 
-/// What relates to the targets, in the order of the timeline.
-pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>]) -> Result<Vec<Related>, DbError> {
+/// How many events of a type relate to another.
+#[derive(Debug, Clone)]
+pub struct RelatedCount {
+    pub target: Vec<u8>,
+    pub rel_type: Vec<u8>,
+    pub count: u64,
+}
+
+/// How many events of each of `rel_types` relate to each of the targets.
+pub fn counts(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    targets: &[Vec<u8>],
+    rel_types: &[Vec<u8>],
+) -> Result<Vec<RelatedCount>, DbError> {
     tx.query(
-        "SELECT r.target, r.event_nid, e.position, r.rel_type, u.user_id, t.event_type
-         FROM event_relations r
-         JOIN events e ON e.event_nid = r.event_nid
-         JOIN user_ids u ON u.user_nid = e.sender_nid
-         JOIN event_types t ON t.type_nid = e.type_nid
-         WHERE r.target = ANY($1) AND r.room_nid = $2 AND e.position IS NOT NULL AND e.redacted_by IS NULL
-         ORDER BY e.position",
-        &[&Any(targets), &room],
-        |row| {
-            Ok(Related {
-                target: row.get(0)?,
-                event_nid: row.get(1)?,
-                position: row.get(2)?,
-                rel_type: row.get(3)?,
-                sender: row.get(4)?,
-                event_type: row.get(5)?,
-            })
-        },
+        "SELECT target, rel_type, COUNT(*) FROM event_relations
+         WHERE target = ANY($1) AND rel_type = ANY($3) AND room_nid = $2 AND position IS NOT NULL
+         GROUP BY target, rel_type",
+        &[&Any(targets), &room, &Any(rel_types)],
+        |row| Ok(RelatedCount { target: row.get(0)?, rel_type: row.get(1)?, count: row.get(2)? }),
     )
 }
 
-/// Whether an event is the root of a thread: whether the timeline has a reply to it that has not been redacted.
+/// The newest `limit` events that relate to the targets, newest first.
+pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>], limit: usize) -> Result<Vec<Related>, DbError> {
+    tx.query(
+        "SELECT r.target, r.event_nid, r.position, r.rel_type, u.user_id, t.event_type
+         FROM event_relations r
+         JOIN events e ON e.event_nid = r.event_nid
+         JOIN user_ids u ON u.user_nid = r.sender_nid
+         JOIN event_types t ON t.type_nid = e.type_nid
+         WHERE r.target = ANY($1) AND r.room_nid = $2 AND r.position IS NOT NULL
+         ORDER BY r.position DESC LIMIT $3",
+        &[&Any(targets), &room, &(limit as u64)],
+        related,
+    )
+}
+
+/// The newest `limit` events that relate to the target by `rel_type`, newest first.
+pub fn newest(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    target: &[u8],
+    rel_type: &[u8],
+    limit: usize,
+) -> Result<Vec<Related>, DbError> {
+    tx.query(
+        "SELECT r.target, r.event_nid, r.position, r.rel_type, u.user_id, t.event_type
+         FROM event_relations r
+         JOIN events e ON e.event_nid = r.event_nid
+         JOIN user_ids u ON u.user_nid = r.sender_nid
+         JOIN event_types t ON t.type_nid = e.type_nid
+         WHERE r.target = $1 AND r.rel_type = $3 AND r.room_nid = $2 AND r.position IS NOT NULL
+         ORDER BY r.position DESC LIMIT $4",
+        &[&target, &room, &rel_type, &(limit as u64)],
+        related,
+    )
+}
+
+/// The newest `limit` events by which `sender` relates to the target by `rel_type`, newest first.
+pub fn newest_of_sender(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    target: &[u8],
+    (sender, rel_type): (&str, &[u8]),
+    limit: usize,
+) -> Result<Vec<Related>, DbError> {
+    tx.query(
+        "SELECT r.target, r.event_nid, r.position, r.rel_type, u.user_id, t.event_type
+         FROM event_relations r
+         JOIN events e ON e.event_nid = r.event_nid
+         JOIN user_ids u ON u.user_nid = r.sender_nid
+         JOIN event_types t ON t.type_nid = e.type_nid
+         WHERE r.target = $1 AND r.sender_nid = (SELECT user_nid FROM user_ids WHERE user_id = $3)
+             AND r.rel_type = $4 AND r.room_nid = $2 AND r.position IS NOT NULL
+         ORDER BY r.position DESC LIMIT $5",
+        &[&target, &room, &sender, &rel_type, &(limit as u64)],
+        related,
+    )
+}
+
+/// A part of what relates to an event.
+#[derive(Debug, Clone, Default)]
+pub struct PageQuery {
+    /// The target's stored id.
+    pub target: Vec<u8>,
+    pub rel_type: Option<Vec<u8>>,
+    /// The related events' type.
+    pub event_type: Option<Vec<u8>>,
+    /// Only positions greater than this.
+    pub after: Position,
+    pub upto: Position,
+    pub limit: u64,
+    pub oldest_first: bool,
+}
+
+macro_rules! page {
+    ($rel_type:literal, $order:literal) => {
+        concat!(
+            "SELECT r.target, r.event_nid, r.position, r.rel_type, u.user_id, t.event_type
+             FROM event_relations r
+             JOIN events e ON e.event_nid = r.event_nid
+             JOIN user_ids u ON u.user_nid = r.sender_nid
+             JOIN event_types t ON t.type_nid = e.type_nid
+             WHERE r.target = $1 AND r.room_nid = $2 AND r.position > $3 AND r.position <= $4
+                 AND (CAST($5 AS BYTEA) IS NULL OR t.event_type = $5)",
+            $rel_type,
+            " ORDER BY r.position ",
+            $order,
+            " LIMIT $6"
+        )
+    };
+}
+
+/// The first `limit` events of a part of what relates to an event.
+pub fn page(tx: &mut Tx<'_>, room: RoomNid, query: &PageQuery) -> Result<Vec<Related>, DbError> {
+    let PageQuery { target, rel_type, event_type, after, upto, limit, oldest_first } = query;
+    match (rel_type, oldest_first) {
+        (None, false) => tx.query(page!("", "DESC"), &[target, &room, after, upto, event_type, limit], related),
+        (None, true) => tx.query(page!("", "ASC"), &[target, &room, after, upto, event_type, limit], related),
+        (Some(rel_type), false) => tx.query(
+            page!(" AND r.rel_type = $7", "DESC"),
+            &[target, &room, after, upto, event_type, limit, rel_type],
+            related,
+        ),
+        (Some(rel_type), true) => tx.query(
+            page!(" AND r.rel_type = $7", "ASC"),
+            &[target, &room, after, upto, event_type, limit, rel_type],
+            related,
+        ),
+    }
+}
+
+fn related(row: &Row<'_>) -> Result<Related, DbError> {
+    Ok(Related {
+        target: row.get(0)?,
+        event_nid: row.get(1)?,
+        position: row.get(2)?,
+        rel_type: row.get(3)?,
+        sender: row.get(4)?,
+        event_type: row.get(5)?,
+    })
+}
+
+/// Whether an event of the timeline relates to the target.
+pub fn is_target(tx: &mut Tx<'_>, room: RoomNid, target: &[u8]) -> Result<bool, DbError> {
+    let found: Option<i64> = tx.query_opt(
+        "SELECT 1 FROM event_relations WHERE target = $1 AND room_nid = $2 AND position IS NOT NULL LIMIT 1",
+        &[&target, &room],
+        first,
+    )?;
+    Ok(found.is_some())
+}
+
+/// Whether an event is the root of a thread: whether the timeline has a reply to it.
 pub fn is_thread_root(tx: &mut Tx<'_>, room: RoomNid, event: &[u8]) -> Result<bool, DbError> {
-    let reply = tx.query_opt(
-        "SELECT 1 FROM event_relations r JOIN events e ON e.event_nid = r.event_nid
-         WHERE r.target = $1 AND r.room_nid = $2 AND r.rel_type = $3 AND e.position IS NOT NULL
-             AND e.redacted_by IS NULL LIMIT 1",
+    let reply: Option<i64> = tx.query_opt(
+        "SELECT 1 FROM event_relations
+         WHERE target = $1 AND room_nid = $2 AND rel_type = $3 AND position IS NOT NULL LIMIT 1",
         &[&event, &room, &"m.thread".as_bytes()],
-        |row| row.get::<i64>(0),
+        first,
     )?;
     Ok(reply.is_some())
+}
+
+/// Gives the relations of events the positions that these get.
+pub fn set_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
+    tx.insert_many_later(
+        "UPDATE event_relations SET position = $2 WHERE event_nid = $1",
+        positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
+    )?;
+    Ok(())
+}
+
+/// Forgets what a redacted event related to.
+pub fn remove(tx: &mut Tx<'_>, event: EventNid) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM event_relations WHERE event_nid = $1", &[&event])?;
+    Ok(())
 }
 
 /// The roots of the room's threads: stored id and the position of the newest reply, newest first. Only replies at or
@@ -87,20 +238,17 @@ pub fn thread_roots(
     limit: u32,
 ) -> Result<Vec<(Vec<u8>, Position)>, DbError> {
     tx.query(
-        "SELECT r.target, MAX(e.position) AS latest
-         FROM event_relations r JOIN events e ON e.event_nid = r.event_nid
-         WHERE r.room_nid = $1 AND r.rel_type = $2 AND e.position IS NOT NULL AND e.redacted_by IS NULL
-             AND e.position <= $6
+        "SELECT r.target, MAX(r.position) AS latest
+         FROM event_relations r
+         WHERE r.room_nid = $1 AND r.rel_type = $2 AND r.position IS NOT NULL AND r.position <= $6
              AND (CAST($3 AS TEXT) IS NULL
                  OR EXISTS (SELECT 1 FROM event_relations r2
-                     JOIN events e2 ON e2.event_nid = r2.event_nid
-                     JOIN user_ids u2 ON u2.user_nid = e2.sender_nid
-                     WHERE r2.target = r.target AND r2.rel_type = $2 AND u2.user_id = $3
-                         AND e2.redacted_by IS NULL)
+                     WHERE r2.target = r.target AND r2.rel_type = $2
+                         AND r2.sender_nid = (SELECT user_nid FROM user_ids WHERE user_id = $3))
                  OR EXISTS (SELECT 1 FROM events e3
                      JOIN user_ids u3 ON u3.user_nid = e3.sender_nid
                      WHERE e3.event_id = r.target AND u3.user_id = $3))
-         GROUP BY r.target HAVING MAX(e.position) < $4
+         GROUP BY r.target HAVING MAX(r.position) < $4
          ORDER BY latest DESC LIMIT $5",
         &[&room, &"m.thread".as_bytes(), &participant, &before, &limit, &upto],
         |row| Ok((row.get(0)?, row.get(1)?)),

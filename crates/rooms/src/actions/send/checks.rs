@@ -15,6 +15,9 @@ use plexus_protocol::event::relation::relates_to;
 /// The longest key of an annotation, in characters (as Synapse).
 const MAX_ANNOTATION_KEY: usize = 500;
 
+/// How many of a user's annotations of an event a new one is compared with.
+const MAX_COMPARED_ANNOTATIONS: usize = 500;
+
 const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
 /// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
@@ -72,8 +75,8 @@ async fn target_is_plausible(rooms: &Rooms, room: &Room, target: &EventId) -> Re
             if repo::events::find(tx, &key)?.is_some() {
                 return Ok(Some("Relations must be in the same room"));
             }
-            let others = repo::relations::of_targets(tx, nid, &[key])?;
-            Ok::<_, DbError>(others.is_empty().then_some(UNKNOWN_TARGET))
+            let is_target = repo::relations::is_target(tx, nid, &key)?;
+            Ok::<_, DbError>((!is_target).then_some(UNKNOWN_TARGET))
         })
         .await?;
     refused.map_or(Ok(()), |problem| Err(SendError::BadRelation(problem)))
@@ -90,12 +93,10 @@ async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &Event
     let duplicate = rooms
         .db
         .read(move |tx| {
-            let same: Vec<_> = repo::relations::of_targets(tx, nid, &[stored])?
-                .into_iter()
-                .filter(|other| other.sender == sender.as_str() && other.event_type == event_type.as_bytes())
-                .filter(|other| other.rel_type == b"m.annotation")
-                .map(|other| other.event_nid)
-                .collect();
+            let by_sender = (sender.as_str(), b"m.annotation".as_slice());
+            let own = repo::relations::newest_of_sender(tx, nid, &stored, by_sender, MAX_COMPARED_ANNOTATIONS)?;
+            let own = own.into_iter().filter(|other| other.event_type == event_type.as_bytes());
+            let same: Vec<_> = own.map(|other| other.event_nid).collect();
             let others = stored_events::by_nids(tx, version, &same)?;
             Ok::<_, DbError>(others.iter().any(|other| key(other.pdu.content()).as_ref() == Some(&new_key)))
         })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::write_string;
-use plexus_store::repo::relations::Related;
-use plexus_store::{DbError, EventNid, event_key, repo};
+use plexus_store::repo::relations::{self, Related, RelatedCount};
+use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
 use crate::model::room::Room;
 use crate::model::stored_events;
@@ -14,14 +14,71 @@ use crate::model::timeline_event::{ClientFormat, TimelineEvent};
 use crate::read::timeline::without_erased;
 use plexus_protocol::event::relation::relates_to;
 
+const EDIT: &[u8] = b"m.replace";
+const REFERENCE: &[u8] = b"m.reference";
+const THREAD: &[u8] = b"m.thread";
+
+/// How many of an event's newest edits are looked at for one that counts.
+const MAX_EDITS: usize = 50;
+/// How many references, and replies in a thread, are looked at. Older references are not told; older replies are counted
+/// whether or not the reader may see them.
+const MAX_RELATED: usize = 1_000;
+
 /// What an event's `unsigned.m.relations` is made from.
 #[derive(Default)]
 struct Aggregation {
     /// The newest valid edit.
     edit: Option<EventNid>,
     references: Vec<EventNid>,
-    /// The thread's newest event, how many there are, and whether the reader is among their senders.
-    thread: Option<(EventNid, u64, bool)>,
+    thread: Option<Thread>,
+}
+
+struct Thread {
+    latest: EventNid,
+    replies: u64,
+    /// Whether the reader has sent the root or one of the replies.
+    took_part: bool,
+}
+
+/// An event that others may relate to.
+struct Target {
+    key: Vec<u8>,
+    sender: UserId,
+}
+
+/// What relates to some events, as far as it is told with them.
+#[derive(Default)]
+struct Found {
+    /// In the order of the timeline.
+    related: Vec<Related>,
+    /// Target to the number of replies in its thread that are not in `related`.
+    older_replies: HashMap<Vec<u8>, u64>,
+    /// The targets in whose threads the reader has replied.
+    took_part: HashSet<Vec<u8>>,
+}
+
+impl Found {
+    fn read(tx: &mut Tx<'_>, room: RoomNid, reader: &UserId, targets: &[Target]) -> Result<Self, DbError> {
+        let keys: Vec<Vec<u8>> = targets.iter().map(|target| target.key.clone()).collect();
+        let types = [EDIT, REFERENCE, THREAD].map(<[u8]>::to_vec);
+        let mut found = Self::default();
+        for RelatedCount { target, rel_type, count } in relations::counts(tx, room, &keys, &types)? {
+            let Some(Target { key, sender }) = targets.iter().find(|it| it.key == target) else { continue };
+            // "Validity of replacement events": only the sender's.
+            let related = match &*rel_type {
+                EDIT => relations::newest_of_sender(tx, room, key, (sender.as_str(), EDIT), MAX_EDITS)?,
+                other => relations::newest(tx, room, key, other, MAX_RELATED)?,
+            };
+            if rel_type == THREAD {
+                let own = relations::newest_of_sender(tx, room, key, (reader.as_str(), THREAD), 1)?;
+                found.took_part.extend(own.into_iter().map(|reply| reply.target));
+                found.older_replies.insert(target, count.saturating_sub(related.len() as u64));
+            }
+            found.related.extend(related);
+        }
+        found.related.sort_by_key(|other| other.position);
+        Ok(found)
+    }
 }
 
 /// For each of `events` that has any, the JSON of its `unsigned.m.relations`: of what the reader may see, who is named
@@ -35,18 +92,26 @@ pub async fn bundle(
     if targets.is_empty() {
         return Ok(HashMap::new());
     }
-    let (nid, version) = (room.nid, room.version);
-    let related = room.db.read(move |tx| repo::relations::of_targets(tx, nid, &targets)).await?;
+    let (nid, version, reader) = (room.nid, room.version, format.user.clone());
+    let Found { related, older_replies, took_part } =
+        room.db.read(move |tx| Found::read(tx, nid, &reader, &targets)).await?;
     let related = super::seen(room, format.user, related).await?;
     if related.is_empty() {
         return Ok(HashMap::new());
     }
-    let aggregations = aggregate(events, &related, format.user);
+    let mut aggregations = aggregate(events, &related);
+    for event in events {
+        let key = event_key::encode(event.pdu.event_id());
+        if let Some(thread) = aggregations.get_mut(&event.nid).and_then(|found| found.thread.as_mut()) {
+            thread.replies += older_replies.get(&key).copied().unwrap_or(0);
+            thread.took_part = event.pdu.sender() == format.user || took_part.contains(&key);
+        }
+    }
     let mut wanted: Vec<EventNid> = Vec::new();
     for aggregation in aggregations.values() {
         wanted.extend(aggregation.edit);
         wanted.extend(&aggregation.references);
-        wanted.extend(aggregation.thread.map(|(latest, ..)| latest));
+        wanted.extend(aggregation.thread.as_ref().map(|thread| thread.latest));
     }
     let others = room.db.read(move |tx| stored_events::by_nids(tx, version, &wanted)).await?;
     let others = without_erased(format.user, room, others).await?;
@@ -58,9 +123,9 @@ pub async fn bundle(
     Ok(written.collect())
 }
 
-/// The stored ids of those events that something may relate to. What relates to an event comes after it: for recent events
+/// Those events that something may relate to. What relates to an event comes after it: for recent events
 /// memory knows.
-fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Vec<u8>> {
+fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Target> {
     let view = room.view();
     let oldest = events.iter().map(|event| event.position).min().unwrap_or(0);
     let related_to: Option<HashSet<EventId>> = (oldest >= view.recent_after).then(|| {
@@ -70,13 +135,13 @@ fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Vec<u8>> 
     events
         .iter()
         .filter(|event| !event.is_redacted && event.pdu.state_key().is_none())
-        .map(|event| event.pdu.event_id())
-        .filter(|id| related_to.as_ref().is_none_or(|targets| targets.contains(*id)))
-        .map(event_key::encode)
+        .map(|event| &event.pdu)
+        .filter(|pdu| related_to.as_ref().is_none_or(|targets| targets.contains(pdu.event_id())))
+        .map(|pdu| Target { key: event_key::encode(pdu.event_id()), sender: pdu.sender().clone() })
         .collect()
 }
 
-fn aggregate(events: &[Arc<TimelineEvent>], related: &[Related], reader: &UserId) -> HashMap<EventNid, Aggregation> {
+fn aggregate(events: &[Arc<TimelineEvent>], related: &[Related]) -> HashMap<EventNid, Aggregation> {
     let by_key: HashMap<Vec<u8>, &Arc<TimelineEvent>> =
         events.iter().map(|event| (event_key::encode(event.pdu.event_id()), event)).collect();
     let mut aggregations: HashMap<EventNid, Aggregation> = HashMap::new();
@@ -85,17 +150,16 @@ fn aggregate(events: &[Arc<TimelineEvent>], related: &[Related], reader: &UserId
         let aggregation = aggregations.entry(event.nid).or_default();
         match &*other.rel_type {
             // "Validity of replacement events": same sender, same type.
-            b"m.replace"
-                if other.sender == event.pdu.sender().as_str()
-                    && other.event_type == event.pdu.event_type().as_bytes() =>
+            EDIT if other.sender == event.pdu.sender().as_str()
+                && other.event_type == event.pdu.event_type().as_bytes() =>
             {
                 aggregation.edit = Some(other.event_nid);
             }
-            b"m.reference" => aggregation.references.push(other.event_nid),
-            b"m.thread" => {
-                let own = other.sender == reader.as_str();
-                let (_, count, took_part) = aggregation.thread.unwrap_or((0, 0, event.pdu.sender() == reader));
-                aggregation.thread = Some((other.event_nid, count + 1, took_part || own));
+            REFERENCE => aggregation.references.push(other.event_nid),
+            THREAD => {
+                let replies = aggregation.thread.as_ref().map_or(0, |thread| thread.replies);
+                let latest = other.event_nid;
+                aggregation.thread = Some(Thread { latest, replies: replies + 1, took_part: false });
             }
             _ => {}
         }
@@ -132,12 +196,12 @@ fn write(
         out.push_str("]}");
         members.push(out);
     }
-    if let Some((latest, count, took_part)) = aggregation.thread
-        && let Some(latest) = others.get(&latest)
+    if let Some(Thread { latest, replies, took_part }) = &aggregation.thread
+        && let Some(latest) = others.get(latest)
     {
         let mut out = String::from("\"m.thread\":{\"latest_event\":");
         latest.write_client(&mut out, &format, None, None);
-        out.push_str(&format!(",\"count\":{count},\"current_user_participated\":{took_part}}}"));
+        out.push_str(&format!(",\"count\":{replies},\"current_user_participated\":{took_part}}}"));
         members.push(out);
     }
     (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::relations::Related;
+use plexus_store::repo::relations::{PageQuery, Related};
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
 
 use crate::model::direction::Direction;
@@ -16,6 +16,10 @@ use crate::model::timeline_event::TimelineEvent;
 
 /// How far `recurse` follows relations of relations (client-server API: at least 3).
 const MAX_RECURSION: u32 = 3;
+/// How many events are looked at for each of these steps, the newest.
+const MAX_RECURSIVE: usize = 5_000;
+/// How many of the newest replies in a thread are looked at for one that the reader may see.
+const MAX_REPLIES: usize = 100;
 
 /// Which relations are wanted.
 #[derive(Clone, Debug, Default)]
@@ -50,14 +54,22 @@ pub async fn related(
     direction: Direction,
 ) -> Result<RelationPage, DbError> {
     let (nid, version, target) = (room.nid, room.version, event_key::encode(target));
+    let RelationFilter { rel_type, event_type, recurse } = filter;
+    let query = PageQuery {
+        target,
+        rel_type: rel_type.map(String::into_bytes),
+        event_type: event_type.map(String::into_bytes),
+        after,
+        upto,
+        limit: limit as u64 + 1,
+        oldest_first: direction == Direction::Forward,
+    };
     room.db
         .read(move |tx| {
-            let (mut found, depth) = collect(tx, nid, version, target, &filter)?;
-            found.retain(|other| other.position > after && other.position <= upto);
-            found.sort_by_key(|other| other.position);
-            if direction == Direction::Backward {
-                found.reverse();
-            }
+            let (mut found, depth) = match recurse {
+                true => recursive(tx, nid, version, &query)?,
+                false => (repo::relations::page(tx, nid, &query)?, 1),
+            };
             let more = found.len() > limit;
             found.truncate(limit);
             let nids: Vec<EventNid> = found.iter().map(|other| other.event_nid).collect();
@@ -68,33 +80,36 @@ pub async fn related(
         .await
 }
 
-fn collect(
+/// A page of what relates to an event, and to that; and how deep it goes.
+fn recursive(
     tx: &mut Tx<'_>,
     room: RoomNid,
     version: RoomVersion,
-    target: Vec<u8>,
-    filter: &RelationFilter,
+    query: &PageQuery,
 ) -> Result<(Vec<Related>, u32), DbError> {
     let wanted = |other: &Related| {
-        filter.rel_type.as_ref().is_none_or(|rel_type| other.rel_type == rel_type.as_bytes())
-            && filter.event_type.as_ref().is_none_or(|event_type| other.event_type == event_type.as_bytes())
+        query.rel_type.as_ref().is_none_or(|rel_type| other.rel_type == *rel_type)
+            && query.event_type.as_ref().is_none_or(|event_type| other.event_type == *event_type)
+            && query.after < other.position
+            && other.position <= query.upto
     };
     let mut found = Vec::new();
-    let mut targets = vec![target];
+    let mut targets = vec![query.target.clone()];
     let mut depth = 0;
-    while !targets.is_empty() && depth < if filter.recurse { MAX_RECURSION } else { 1 } {
+    while !targets.is_empty() && depth < MAX_RECURSION {
         depth += 1;
-        let level = repo::relations::of_targets(tx, room, &targets)?;
-        targets = Vec::new();
-        if filter.recurse {
-            let nids: Vec<EventNid> = level.iter().map(|other| other.event_nid).collect();
-            let events = stored_events::by_nids(tx, version, &nids)?;
-            targets.extend(events.iter().map(|event| event_key::encode(event.pdu.event_id())));
-        }
+        let level = repo::relations::of_targets(tx, room, &targets, MAX_RECURSIVE)?;
+        let nids: Vec<EventNid> = level.iter().map(|other| other.event_nid).collect();
+        let events = stored_events::by_nids(tx, version, &nids)?;
+        targets = events.iter().map(|event| event_key::encode(event.pdu.event_id())).collect();
         found.extend(level.into_iter().filter(wanted));
     }
     found.sort_by_key(|other| other.event_nid);
     found.dedup_by_key(|other| other.event_nid);
+    found.sort_by_key(|other| other.position);
+    if !query.oldest_first {
+        found.reverse();
+    }
     Ok((found, depth))
 }
 
@@ -132,8 +147,10 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
             let roots = repo::relations::thread_roots(tx, nid, participant.as_deref(), (upto, before), limit)?;
             let next = roots.last().filter(|_| roots.len() == limit as usize).map(|(_, latest)| *latest);
             let targets: Vec<Vec<u8>> = roots.into_iter().map(|(target, _)| target).collect();
-            let mut replies = repo::relations::of_targets(tx, nid, &targets)?;
-            replies.retain(|other| other.rel_type == b"m.thread");
+            let mut replies = Vec::new();
+            for target in &targets {
+                replies.extend(repo::relations::newest(tx, nid, target, b"m.thread", MAX_REPLIES)?);
+            }
             let mut nids = Vec::with_capacity(targets.len());
             for target in targets {
                 let place = repo::events::find(tx, &target)?.filter(|place| place.room_nid == nid);
@@ -144,7 +161,8 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
         .await?;
     let mut latest: HashMap<Vec<u8>, Position> = HashMap::new();
     for reply in super::seen(room, reader, replies).await? {
-        latest.insert(reply.target, reply.position);
+        let position = latest.entry(reply.target).or_insert(reply.position);
+        *position = reply.position.max(*position);
     }
     let newest_reply = |root: &TimelineEvent| latest.get(&event_key::encode(root.pdu.event_id())).copied();
     let mut roots: Vec<_> = events.into_iter().filter_map(|root| Some((newest_reply(&root)?, root))).collect();

@@ -293,7 +293,14 @@ impl Rows {
             self.outgoing.extend(outgoing);
             if let Some((target, rel_type)) = relation_of(pdu) {
                 let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
-                self.relations.push(RelationRow { event_nid: event.nid, room_nid, target, rel_type });
+                self.relations.push(RelationRow {
+                    event_nid: event.nid,
+                    room_nid,
+                    sender_nid: lookups.user(tx, pdu.sender())?,
+                    position: Some(position),
+                    target,
+                    rel_type,
+                });
             }
         }
         self.current.insert(room_nid, Arc::clone(&event.current));

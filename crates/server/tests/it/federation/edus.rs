@@ -259,6 +259,6 @@ async fn what_the_database_fails_to_store_is_not_acknowledged() {
         }
         // A message that is at fault itself holds up nothing.
         refuse_messages(place, false);
-        away.send(&server, "at fault", Vec::new(), message("lost")).await.ok();
+        away.send(&server, "faulty", Vec::new(), message("lost")).await.ok();
     }
 }
