@@ -32,6 +32,8 @@ pub fn send_error(error: SendError) -> ApiError {
         SendError::DuplicateAnnotation => ApiError::bad_request("M_DUPLICATE_ANNOTATION", text),
         SendError::BadRelation(_) => ApiError::unknown(text),
         SendError::AliasNotOfRoom(_) => ApiError::bad_request("M_BAD_ALIAS", text),
+        SendError::AliasUnresolved { .. } => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
+        SendError::TooManyAliases(_) => ApiError::invalid_param(text),
         SendError::InvalidAlias(_) | SendError::MemberContent(_) => ApiError::invalid_param(text),
         SendError::Policy(error) => remote_error(&error),
         SendError::Receive(ReceiveError::Db(error)) => error.into(),
@@ -129,6 +131,7 @@ pub fn create_error(error: CreateError) -> ApiError {
             send_error(error)
         }
         CreateError::InvalidState { .. } => ApiError::bad_request("M_INVALID_ROOM_STATE", text),
+        CreateError::UpgradeInProgress => ApiError::unknown(text),
         CreateError::AliasTaken => ApiError::bad_request("M_ROOM_IN_USE", text),
         CreateError::Limit(error) => limit_error(error),
         CreateError::Other(error) => send_error(error),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
-use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::id::{EventId, RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use serde_json::value::RawValue;
@@ -198,6 +198,9 @@ pub trait Peers: Send + Sync {
 
     /// `GET /query/profile`: the name and avatar of a user of the server. It has `timeout` to answer.
     fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object>;
+
+    /// `GET /query/directory`: the room that an alias of the server points to.
+    fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> Asked<'a, RoomId>;
 
     /// `GET /timestamp_to_event/{roomId}`
     fn event_near<'a>(

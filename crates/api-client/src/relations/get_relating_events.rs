@@ -58,7 +58,7 @@ pub(super) async fn list(
     if timeline::visible(user, &room, vec![parent]).await?.is_empty() {
         return Err(not_found());
     }
-    let limit = request.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let from = request.from.as_deref().map(position_of).transpose()?;
     let to = request.to.as_deref().map(position_of).transpose()?;
     let last = access.upto(room.view().position);
@@ -67,11 +67,14 @@ pub(super) async fn list(
         Direction::Forward => (from.unwrap_or(Position::MIN), to.unwrap_or(last).min(last)),
     };
     let filter = RelationFilter { recurse: request.recurse, ..filter };
-    let limit = usize::try_from(limit).unwrap_or(1);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let page = related(&room, &event_id, filter, after, upto, limit, direction).await?;
-    let next = page.events.last().filter(|_| page.more).map(|event| match direction {
-        Direction::Backward => event.position - 1,
-        Direction::Forward => event.position,
+    let next = page.more.then(|| match (page.events.last(), direction) {
+        (Some(event), Direction::Backward) => event.position - 1,
+        (Some(event), Direction::Forward) => event.position,
+        // Nothing was asked for: it goes on where this page began.
+        (None, Direction::Backward) => upto,
+        (None, Direction::Forward) => after,
     });
     let visible = timeline::visible(user, &room, page.events).await?;
     let mut out = String::from("{\"chunk\":");

@@ -41,7 +41,7 @@ pub async fn handle(
             .ok_or_else(|| ApiError::invalid_param("from is not a token of this server"))?,
     };
     let limit = request.limit.map_or(MAX_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT));
-    let limit = limit.clamp(1, MAX_LIMIT);
+    let limit = limit.min(MAX_LIMIT);
     let mut walk = Walk {
         rooms: &rooms,
         remote: &remote,

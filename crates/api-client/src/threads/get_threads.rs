@@ -40,7 +40,7 @@ pub async fn handle(
         Some(_) => return Err(ApiError::invalid_param("include must be all or participated")),
     };
     let (room, access) = readable_room(&rooms, &room_id, user).await?;
-    let limit = request.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     // A token names the place after the oldest thread of a page: what comes next lies before it.
     let before = request.from.as_deref().map(position_of).transpose()?.unwrap_or(Position::MAX);
     let upto = access.upto(room.view().position);

@@ -109,6 +109,9 @@ pub enum CreateError {
     /// This server does not let anybody invite so many, or anybody at all.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// Somebody else has just replaced the room that was to be replaced.
+    #[error("An upgrade for this room is currently in progress")]
+    UpgradeInProgress,
     /// Anything else.
     #[error(transparent)]
     Other(SendError),

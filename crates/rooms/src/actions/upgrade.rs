@@ -16,6 +16,7 @@ use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_protocol::power_levels::{PowerLevel, with_integer_levels};
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::DbError;
 
 use crate::actions::create::{CreateError, RoomCreator};
 use crate::model::registry::Rooms;
@@ -37,7 +38,8 @@ pub struct Upgrade {
 }
 
 /// Replaces the room and returns the new one. The members are not moved: clients follow the tombstone. The upgrade is
-/// finished even if the caller stops waiting.
+/// finished even if the caller stops waiting. One who asks for the same twice at once gets the same room; of two users who
+/// replace the room at once, the second gets an error.
 ///
 /// The new room is created first. If the tombstone then fails, so does the upgrade: the old room stays in use, and
 /// nothing leads to the new one. What fails after the tombstone is logged: the room has been replaced.
@@ -56,6 +58,11 @@ async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Re
     let Upgrade { room, sender, version, .. } = upgrade;
     // The bans are in it.
     rooms.full_state(room).await.map_err(CreateError::Other)?;
+    let tombstone_before = room.view().event_nid("m.room.tombstone", "");
+    let _one_at_a_time = room.upgrading.lock().await;
+    if room.view().event_nid("m.room.tombstone", "") != tombstone_before {
+        return replaced_meanwhile(rooms, upgrade).await?.ok_or(CreateError::UpgradeInProgress);
+    }
     may_replace(room, sender).map_err(CreateError::Other)?;
     let new = replace(rooms, creator, upgrade).await?;
     if let Err(error) = addresses::move_all(rooms, room, &new).await {
@@ -68,6 +75,15 @@ async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Re
     }
     tracing::info!(old = %room.id, new = %new.id, %version, "room upgraded");
     Ok(new)
+}
+
+/// The room by which the same user has replaced the room while this upgrade waited, if it is what was asked for.
+async fn replaced_meanwhile(rooms: &Rooms, upgrade: &Upgrade) -> Result<Option<Arc<Room>>, DbError> {
+    let view = upgrade.room.view();
+    let tombstone = view.event_in_memory("m.room.tombstone", "").filter(|pdu| *pdu.sender() == upgrade.sender);
+    let replacement = tombstone.and_then(|pdu| RoomId::try_from(pdu.content().get_str("replacement_room")?).ok());
+    let Some(replacement) = replacement else { return Ok(None) };
+    Ok(rooms.get(&replacement).await?.filter(|new| new.version == upgrade.version))
 }
 
 /// Whether the user may send the tombstone.

@@ -47,6 +47,8 @@ pub struct Room {
     pub(crate) backfilling: Mutex<HashMap<EventNid, Duration>>,
     /// Held while this server comes into the room.
     pub(crate) entering: Mutex<()>,
+    /// Held while a user of this server replaces the room.
+    pub(crate) upgrading: Mutex<()>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
     /// Notified when somebody wants the state to be full, or a server of the room was heard of.
@@ -87,6 +89,7 @@ impl Room {
             auth_bytes: AtomicUsize::new(0),
             backfilling: Mutex::default(),
             entering: Mutex::default(),
+            upgrading: Mutex::default(),
             intake: Mutex::default(),
             wanted: Notify::new(),
             filled: Notify::new(),

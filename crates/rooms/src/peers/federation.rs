@@ -12,7 +12,7 @@ use plexus_net::federation::{FederationClient, KeyRing, WantedKey};
 use plexus_net::percent_encode;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
-use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::id::{EventId, RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use serde::Deserialize;
 
@@ -156,6 +156,12 @@ impl Peers for FederationPeers {
     fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object> {
         Box::pin(async move {
             Ok(query::get_profile_information::call_in_background(&self.client, server, user, timeout).await?)
+        })
+    }
+
+    fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> Asked<'a, RoomId> {
+        Box::pin(async move {
+            Ok(query::get_room_information::call(&self.client, server, alias).await?.room_id)
         })
     }
 

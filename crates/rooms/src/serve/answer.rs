@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::EventId;
 use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::event_graph::{self, GraphEvent};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
@@ -66,7 +67,8 @@ pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[Event
     Ok(found)
 }
 
-/// The JSON of events of the room, in the order given; those that were redacted are redacted.
+/// The JSON of events of the room, in the order given; those that were redacted are redacted, and so are member events of
+/// erased users: who was a member stays true without their names and reasons, and the events keep their ids.
 ///
 /// # Errors
 /// When one of them cannot be read: a state or an auth chain with a gap would be taken for a whole one.
@@ -80,19 +82,34 @@ pub(super) async fn readable_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<
 }
 
 async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, DbError>>, DbError> {
-    let (wanted, version) = (nids.to_vec(), room.version);
+    let (wanted, version, erased) = (nids.to_vec(), room.version, room.erased.clone());
     room.db
         .read(move |tx| {
             let rows = event_graph::by_nids(tx, &wanted)?;
             let mut rows: HashMap<EventNid, GraphEvent> =
                 rows.into_iter().map(|row| (row.known.event_nid, row)).collect();
-            let json = |row: GraphEvent| match row.redacted_by {
-                None => row.json.map_err(|error| stored_events::bad_event(row.known.event_nid, error)),
-                Some(_) => Ok(redact::redact(&parse(&row, version)?).json().to_owned()),
+            let json = |row: GraphEvent| {
+                if row.redacted_by.is_none() && !is_erased_member(&row, version, &erased) {
+                    return row.json.map_err(|error| stored_events::bad_event(row.known.event_nid, error));
+                }
+                Ok(redact::redact(&parse(&row, version)?).json().to_owned())
             };
             Ok(wanted.iter().filter_map(|nid| rows.remove(nid)).map(json).collect())
         })
         .await
+}
+
+/// Whether the event is a member event that an erased user sent. One that redeems a third-party invite is not counted: in most
+/// room versions redaction removes what allows it.
+fn is_erased_member(row: &GraphEvent, version: RoomVersion, erased: &ErasedUsers) -> bool {
+    if erased.is_empty() || !row.json.as_ref().is_ok_and(|json| json.contains("m.room.member")) {
+        return false;
+    }
+    parse(row, version).is_ok_and(|pdu| {
+        pdu.event_type() == "m.room.member"
+            && erased.contains(pdu.sender().as_str())
+            && !pdu.content().contains_key("third_party_invite")
+    })
 }
 
 /// The event of a row, not redacted.

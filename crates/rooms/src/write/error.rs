@@ -55,6 +55,17 @@ pub enum SendError {
     /// An alias of `m.room.canonical_alias` does not point to the room.
     #[error("The alias {0} does not point to this room")]
     AliasNotOfRoom(String),
+    /// The server of an alias of `m.room.canonical_alias` does not say where it points.
+    #[error("It is not known whether the alias {alias} points to this room: {error}")]
+    AliasUnresolved {
+        /// The alias.
+        alias: String,
+        /// Why.
+        error: Box<FederationError>,
+    },
+    /// `m.room.canonical_alias` adds more aliases of other servers than are looked up for one event.
+    #[error("At most {0} aliases of other servers can be added at a time")]
+    TooManyAliases(usize),
     /// An alias of `m.room.canonical_alias` is no alias.
     #[error("{0:?} is not a room alias")]
     InvalidAlias(String),

@@ -20,6 +20,12 @@ impl ErasedUsers {
         Ok(())
     }
 
+    /// Whether nobody has been erased.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
     /// Whether the user has been erased.
     #[must_use]
     pub fn contains(&self, user_id: &str) -> bool {

@@ -1,6 +1,8 @@
 //! What is asked of events beyond the room's authorization rules.
 
-use plexus_protocol::id::{EventId, RoomAlias};
+use http::StatusCode;
+use plexus_net::federation::FederationError;
+use plexus_protocol::id::{EventId, RoomAlias, ServerName};
 use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, event_key, repo};
 
@@ -15,27 +17,52 @@ use plexus_protocol::event::relation::relates_to;
 /// The longest key of an annotation, in characters (as Synapse).
 const MAX_ANNOTATION_KEY: usize = 500;
 
+/// How many aliases of other servers are looked up for one event: its sender waits for each.
+const MAX_REMOTE_ALIASES: usize = 5;
 /// How many of a user's annotations of an event a new one is compared with.
 const MAX_COMPARED_ANNOTATIONS: usize = 500;
 
 const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
-/// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
+/// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases"). Other
+/// servers are asked about theirs.
 pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object) -> Result<(), SendError> {
     let view = room.view();
     let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
     let before = before.unwrap_or_default();
-    for alias in aliases_of(content) {
-        if before.contains(&alias) {
+    let mut elsewhere = Vec::new();
+    for alias in aliases_of(content).into_iter().filter(|alias| !before.contains(alias)) {
+        let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
+        if valid.server_name() != rooms.server_name.as_str() {
+            elsewhere.push(valid);
             continue;
         }
-        let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
         let found = rooms.db.read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
         if found.is_none_or(|found| found.room_nid != room.nid) {
             return Err(SendError::AliasNotOfRoom(alias));
         }
     }
+    if elsewhere.len() > MAX_REMOTE_ALIASES {
+        return Err(SendError::TooManyAliases(MAX_REMOTE_ALIASES));
+    }
+    for alias in elsewhere {
+        remote_alias(rooms, room, &alias).await?;
+    }
     Ok(())
+}
+
+/// Asks the server of an alias whether it points to the room.
+async fn remote_alias(rooms: &Rooms, room: &Room, alias: &RoomAlias) -> Result<(), SendError> {
+    let not_of_room = || SendError::AliasNotOfRoom(alias.to_string());
+    let (Some(peers), Ok(server)) = (&rooms.peers, ServerName::try_from(alias.server_name())) else {
+        return Err(not_of_room());
+    };
+    match peers.room_of_alias(&server, alias).await {
+        Ok(room_id) if room_id == room.id => Ok(()),
+        Ok(_) => Err(not_of_room()),
+        Err(FederationError::Status { status, .. }) if status == StatusCode::NOT_FOUND => Err(not_of_room()),
+        Err(error) => Err(SendError::AliasUnresolved { alias: alias.to_string(), error: Box::new(error) }),
+    }
 }
 
 /// The aliases that the content of an `m.room.canonical_alias` event names.

@@ -145,7 +145,11 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
         .db
         .read(move |tx| {
             let roots = repo::relations::thread_roots(tx, nid, participant.as_deref(), (upto, before), limit)?;
-            let next = roots.last().filter(|_| roots.len() == limit as usize).map(|(_, latest)| *latest);
+            let next = match roots.last() {
+                Some((_, latest)) => (roots.len() == limit as usize).then_some(*latest),
+                // Nothing was asked for: it goes on where this page began.
+                None => (limit == 0).then(|| before.min(upto.saturating_add(1))),
+            };
             let targets: Vec<Vec<u8>> = roots.into_iter().map(|(target, _)| target).collect();
             let mut replies = Vec::new();
             for target in &targets {

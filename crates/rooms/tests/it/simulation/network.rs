@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use plexus_base::{Background, Clock, Random};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::{KnownKey, SigningKey};
-use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
+use plexus_protocol::id::{EventId, RoomAlias, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::inbox::Inbox;
 use plexus_rooms::peers::{
@@ -468,6 +468,10 @@ impl Peers for Wire {
 
     fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId, _: Duration) -> Asked<'a, Object> {
         Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
+    }
+
+    fn room_of_alias<'a>(&'a self, server: &'a ServerName, _: &'a RoomAlias) -> Asked<'a, RoomId> {
+        Box::pin(async move { Err(self.refused(server, "there are no aliases here")) })
     }
 
     fn event_near<'a>(&'a self, server: &'a ServerName, _: &'a RoomId, _: u64, _: Direction) -> Asked<'a, NearEvent> {

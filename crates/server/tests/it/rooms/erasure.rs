@@ -160,9 +160,11 @@ async fn servers_that_come_later_get_redacted_copies() {
         let room = federation_serve::public_room(&server, &bob, "11").await;
         join(&server, &alice, &room).await;
         federation_serve::join(&server, &early, &room, &early.user("early")).await;
+        let profile = format!("{CLIENT}/profile/{}/displayname", alice.id);
+        server.put(&profile, &alice.token, json!({ "displayname": "Alice Personal" })).await.ok();
         let secret = say(&server, &alice, &room, "secret").await;
         erase(&server, &alice).await;
-        federation_serve::join(&server, &late, &room, &late.user("late")).await;
+        let (joined, _) = federation_serve::join(&server, &late, &room, &late.user("late")).await;
         let last = say(&server, &bob, &room, "open").await;
         for (peer, expected) in [(&early, true), (&late, false)] {
             let event = peer.get(&server, &federation_serve::path("v1/event", &[&secret])).await;
@@ -177,6 +179,24 @@ async fn servers_that_come_later_get_redacted_copies() {
             }
         }
         let version = RoomVersion::V11;
+        // The state says who was a member, and nothing else of the user.
+        let path = |what: &str| format!("{}?event_id={secret}", federation_serve::path(what, &[&room]));
+        let state = late.get(&server, &path("v1/state")).await;
+        let ids = late.get(&server, &path("v1/state_ids")).await;
+        let auth = late.get(&server, &federation_serve::path("v1/event_auth", &[&room, &secret])).await;
+        for (what, answer) in [("send_join", &joined), ("state", &state), ("event_auth", &auth)] {
+            let text = answer.ok().to_string();
+            assert!(text.contains(&alice.id) && !text.contains("Alice Personal"), "{what}: {text}");
+        }
+        let parsed = state.ok()["pdus"].as_array().expect("a list").iter();
+        let parsed: Vec<_> = parsed
+            .map(|pdu| plexus_protocol::event::Pdu::parse(&pdu.to_string(), version).expect("an event"))
+            .collect();
+        let member = parsed.iter().find(|pdu| pdu.state_key() == Some(&alice.id)).expect("she was a member");
+        assert_eq!(member.content().get_str("membership"), Some("join"));
+        let told: std::collections::BTreeSet<_> = parsed.iter().map(|pdu| pdu.event_id().to_string()).collect();
+        let named = ids.ok()["pdu_ids"].as_array().expect("a list").iter();
+        assert_eq!(told, named.map(|id| id.as_str().unwrap_or_default().to_owned()).collect());
         let event = late.get(&server, &federation_serve::path("v1/event", &[&secret])).await;
         let pdu = plexus_protocol::event::Pdu::parse(&event.ok()["pdus"][0].to_string(), version).expect("an event");
         assert_eq!(pdu.event_id().as_str(), secret, "a redacted copy is still the event");

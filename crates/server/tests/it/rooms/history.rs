@@ -177,3 +177,31 @@ async fn the_event_nearest_to_a_time() {
     assert_eq!(near(far, "f").await.refusal(), (404, "M_NOT_FOUND"));
     near(0, "f").await.ok();
 }
+
+/// An empty page that says where to go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_nothing_begins_where_the_next_one_does() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let body = json!({ "preset": "public_chat", "creation_content": { "type": "m.space" } });
+        let room = create(&server, &alice, body).await;
+        let root = say(&server, &alice, &room, "root").await;
+        let relation = json!({ "rel_type": "m.thread", "event_id": root });
+        let content = json!({ "msgtype": "m.text", "body": "reply", "m.relates_to": relation });
+        send(&server, &alice, &room, "m.room.message", content).await.ok();
+        for (path, list) in [
+            (format!("relations/{root}?"), "chunk"),
+            (format!("relations/{root}?dir=f&"), "chunk"),
+            (format!("relations/{root}?recurse=true&"), "chunk"),
+            ("threads?".to_owned(), "chunk"),
+            ("hierarchy?".to_owned(), "rooms"),
+        ] {
+            let path = format!("/_matrix/client/v1/rooms/{room}/{path}");
+            let nothing = server.get(&format!("{path}limit=0"), &alice.token).await;
+            assert_eq!(nothing.ok()[list], json!([]), "{path}");
+            let next = nothing.body["next_batch"].as_str().unwrap_or_default();
+            let page = server.get(&format!("{path}limit=1&from={next}"), &alice.token).await;
+            assert_eq!(page.ok()[list].as_array().map(Vec::len), Some(1), "{path}{next}: {page:?}");
+        }
+    }
+}

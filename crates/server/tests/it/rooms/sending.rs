@@ -1,3 +1,15 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::Query;
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use parking_lot::Mutex;
+use plexus_protocol::id::ServerName;
+use plexus_testkit::Peer;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,5 +205,40 @@ async fn events_are_sent_and_redacted_without_a_transaction() {
         let redacted = server.get(&path(&room, &format!("event/{first}")), &alice.token).await;
         assert_eq!(redacted.ok()["content"], json!({}));
         assert_eq!(redacted.ok()["unsigned"]["redacted_because"]["content"]["reason"], "wrong");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_of_other_servers_are_looked_up_there() {
+    for place in plexus_testkit::places() {
+        let aliases: Arc<Mutex<HashMap<String, String>>> = Arc::default();
+        let known = Arc::clone(&aliases);
+        let resolve =
+            async move |Query(asked): Query<HashMap<String, String>>| match known.lock().get(&asked["room_alias"]) {
+                Some(room) => Json(json!({ "room_id": room, "servers": [] })).into_response(),
+                None => (StatusCode::NOT_FOUND, Json(json!({ "errcode": "M_NOT_FOUND", "error": "" }))).into_response(),
+            };
+        let routes = |_: &ServerName| Router::new().route("/_matrix/federation/v1/query/directory", get(resolve));
+        let peer = Peer::answering(routes).await;
+        let server = TestServer::on(place).start().await;
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let alias = |name: &str| format!("#{name}:{}", peer.name());
+        aliases.lock().insert(alias("right"), room.clone());
+        aliases.lock().insert(alias("wrong"), "!other:test.example".to_owned());
+        let set = async |alternatives: &[String]| {
+            let content = json!({ "alt_aliases": alternatives });
+            server.put(&path(&room, "state/m.room.canonical_alias"), &alice.token, content).await
+        };
+        set(&[alias("right")]).await.ok();
+        for name in ["wrong", "unknown"] {
+            assert_eq!(set(&[alias("right"), alias(name)]).await.refusal(), (400, "M_BAD_ALIAS"), "{name}");
+        }
+        // What stands in the room already is not looked up again, and the number of questions has a bound.
+        aliases.lock().clear();
+        set(&[alias("right")]).await.ok();
+        let many: Vec<String> = (0..20).map(|number| alias(&number.to_string())).collect();
+        assert_eq!(set(&many).await.refusal(), (400, "M_INVALID_PARAM"));
+        assert_eq!(set(&["#x:127.0.0.1:1".to_owned()]).await.refusal(), (502, "M_UNKNOWN"));
     }
 }

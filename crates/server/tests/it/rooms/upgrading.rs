@@ -311,3 +311,34 @@ async fn a_room_that_only_claims_to_replace_another_gets_nothing() {
         assert_eq!((tags, direct, rules), (json!({}), json!([old, successor]), Vec::new()));
     }
 }
+
+/// Whoever follows the tombstone finds the room in which everybody else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_replaced_once() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        for version in ["11", "12"] {
+            let levels = json!({ "users": { &alice.id: 100, &bob.id: 100 } });
+            let body = json!({ "preset": "public_chat", "room_version": "11", "power_level_content_override": levels });
+            let old = create(&server, &alice, body).await;
+            join(&server, &bob, &old).await;
+            let ask = async |user: &TestUser| {
+                server.post(&path(&old, "upgrade"), &user.token, json!({ "new_version": version })).await
+            };
+            let (first, again, bobs) = tokio::join!(ask(&alice), ask(&alice), ask(&bob));
+            let tombstone = state(&server, &alice, &old, "m.room.tombstone").await;
+            let new = tombstone.ok()["replacement_room"].clone();
+            for answer in [&first, &again, &bobs] {
+                match answer.status {
+                    200 => assert_eq!(answer.body["replacement_room"], new, "{version}"),
+                    _ => assert_eq!(answer.refusal(), (400, "M_UNKNOWN"), "{version}"),
+                }
+            }
+            assert_eq!(first.status, again.status);
+            assert!((first.status == 200) != (bobs.status == 200), "{first:?} {bobs:?}");
+            // Later it can be replaced once more.
+            let later = ask(&bob).await;
+            assert_ne!(later.ok()["replacement_room"], new);
+        }
+    }
+}
