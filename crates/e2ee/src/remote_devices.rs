@@ -9,6 +9,7 @@
 //! - `query`: `POST /keys/query` of clients
 //! - `follow`: who is followed, and forgetting who is not any more
 
+mod announcements;
 mod departed;
 mod follow;
 mod query;
@@ -29,6 +30,7 @@ use plexus_store::repo::device_lists;
 use plexus_store::{Database, DbError, Tx, repo};
 use tokio::sync::Notify;
 
+use announcements::Announcements;
 use departed::DepartedMembers;
 pub use query::{Failures, Queried};
 pub use update::{DeviceUpdate, SigningKeyUpdate};
@@ -50,6 +52,7 @@ pub struct RemoteDevicesParts {
 pub struct RemoteDevices {
     parts: RemoteDevicesParts,
     departed: Arc<DepartedMembers>,
+    announcements: Announcements,
     /// How many users are followed.
     followed: AtomicU64,
     /// There is a list to ask for.
@@ -70,6 +73,7 @@ impl RemoteDevices {
         Ok(Arc::new(Self {
             parts,
             departed,
+            announcements: Announcements::default(),
             followed: AtomicU64::new(followed),
             outdated: Notify::new(),
             away: Mutex::default(),
@@ -78,7 +82,7 @@ impl RemoteDevices {
 
     /// Asks for what is out of date and forgets who is of no interest any more, without end.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(Arc::clone(&self).resync(), self.forget_strangers());
+        tokio::join!(Arc::clone(&self).resync(), self.forget_strangers(), self.announce_later());
     }
 
     /// A server talks to us: what could not be asked of it may be asked now.

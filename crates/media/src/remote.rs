@@ -194,7 +194,7 @@ impl Downloads {
         request: ThumbnailRequest,
     ) -> Result<OpenMedia, MediaError> {
         if wanted.server_name == self.server_name.as_str() {
-            return self.local.thumbnail(wanted.media_id, request, wanted.timeout).await;
+            return self.local.thumbnail(wanted.media_id, request, wanted.timeout, &wanted.downloader.name()).await;
         }
         let (server, mut known) = self.remote(wanted).await?;
         let missing = !tokio::fs::try_exists(self.content_path(&server, &known)?).await.unwrap_or(false);
@@ -203,7 +203,8 @@ impl Downloads {
         }
         let source = self.content_path(&server, &known)?;
         let thumbnails = paths::remote_thumbnails(self.local.folder(), server.as_str(), &known.file_id);
-        self.local.thumbnail_of(source, thumbnails.ok_or(MediaError::NotFound)?, &known.content, request).await
+        let (thumbnails, asker) = (thumbnails.ok_or(MediaError::NotFound)?, wanted.downloader.name());
+        self.local.thumbnail_of(source, thumbnails, &known.content, request, &asker).await
     }
 
     fn content_path(&self, server: &ServerName, known: &RemoteMedia) -> Result<std::path::PathBuf, MediaError> {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::{Background, Clock, Random, private};
+use plexus_net::Gates;
+use plexus_net::federation::Pass;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media::{self, Content, Filled};
 use plexus_store::{Database, DbError};
@@ -30,6 +32,9 @@ const MEDIA_ID_LENGTH: usize = 24;
 
 /// Thumbnails made at the same time: each may hold two decoded images in memory, an animated one some more.
 const CONCURRENT_THUMBNAILS: usize = 2;
+
+/// How many of these are made for one user, client address or server.
+const THUMBNAILS_OF_ONE: usize = 1;
 
 /// How many of these may be animated ones, so that other thumbnails need not wait for those, which take long.
 const CONCURRENT_ANIMATIONS: usize = 1;
@@ -85,6 +90,8 @@ pub struct MediaStore {
     filling: Vec<Arc<Mutex<()>>>,
     thumbnails: Arc<Semaphore>,
     animations: Arc<Semaphore>,
+    /// The thumbnails that are made for one asker: the others wait here and not before those of somebody else.
+    thumbnails_of: Gates,
     /// Images, by their hashes, and the sizes in which they have no animated thumbnails.
     still: Cache<(Box<[u8]>, ThumbnailSize), ()>,
     space: Arc<FreeSpace>,
@@ -168,6 +175,7 @@ impl MediaStore {
             filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
             animations: Arc::new(Semaphore::new(CONCURRENT_ANIMATIONS)),
+            thumbnails_of: Gates::new(THUMBNAILS_OF_ONE),
             still: Cache::new(KNOWN_STILL),
             space,
         })
@@ -365,17 +373,19 @@ impl MediaStore {
         }
     }
 
-    /// A thumbnail of `media_id`, made now if it does not exist yet.
+    /// A thumbnail of `media_id`, made now if it does not exist yet. Of the thumbnails that one `asker` (a user, an address, a
+    /// server) waits for, one is made at a time.
     pub async fn thumbnail(
         &self,
         media_id: &str,
         request: ThumbnailRequest,
         timeout: Duration,
+        asker: &str,
     ) -> Result<OpenMedia, MediaError> {
         let content = self.content(media_id, timeout).await?;
         let source = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
         let thumbnails = paths::thumbnails(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        self.thumbnail_of(source, thumbnails, &content, request).await
+        self.thumbnail_of(source, thumbnails, &content, request, asker).await
     }
 
     /// A thumbnail of the image at `source`, kept in the folder `thumbnails`.
@@ -385,6 +395,7 @@ impl MediaStore {
         thumbnails: PathBuf,
         content: &Content,
         request: ThumbnailRequest,
+        asker: &str,
     ) -> Result<OpenMedia, MediaError> {
         let still = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
         let animated = request.animated && animation::may_be_animated(&content.content_type);
@@ -394,8 +405,8 @@ impl MediaStore {
             if !fs::try_exists(&target).await.unwrap_or(false) {
                 let (source, target) = (source.clone(), target.clone());
                 if *format != Format::Gif {
-                    self.make_thumbnail(source, target, size, *format).await?;
-                } else if !self.animate(source, target, size, content).await? {
+                    self.make_thumbnail(source, target, size, *format, asker).await?;
+                } else if !self.animate(source, target, size, content, asker).await? {
                     continue;
                 }
             }
@@ -433,12 +444,14 @@ impl MediaStore {
         target: PathBuf,
         size: ThumbnailSize,
         format: Format,
+        asker: &str,
     ) -> Result<(), MediaError> {
+        let share = self.thumbnails_of.enter(asker).await;
         if !self.space.has_room(Storing::Copy).await {
             return Err(self.refused(UploadError::NoSpace));
         }
         let (most, spare) = (self.settings.max_image_pixels, self.random.alphanumeric(8));
-        self.in_turn(target.clone(), move || {
+        self.in_turn(target.clone(), share, move || {
             if target.exists() { Ok(()) } else { thumbnail::make(&source, &target, &spare, size, format, most) }
         })
         .await
@@ -451,14 +464,16 @@ impl MediaStore {
         target: PathBuf,
         size: ThumbnailSize,
         content: &Content,
+        asker: &str,
     ) -> Result<bool, MediaError> {
         let image: (Box<[u8]>, ThumbnailSize) = (content.sha256.as_slice().into(), size);
         if self.still.get(&image).is_some() || !self.space.has_room(Storing::Copy).await {
             return Ok(false);
         }
+        let share = self.thumbnails_of.enter(asker).await;
         let permit = Arc::clone(&self.animations).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
         let (most, spare, clock) = (self.settings.max_image_pixels, self.random.alphanumeric(8), self.clock.clone());
-        let made = self.in_turn(target.clone(), move || {
+        let made = self.in_turn(target.clone(), share, move || {
             let _permit = permit;
             if target.exists() {
                 return Ok(Outcome::Made);
@@ -487,12 +502,13 @@ impl MediaStore {
     async fn in_turn<R: Send + 'static>(
         &self,
         target: PathBuf,
+        share: Pass,
         work: impl FnOnce() -> Result<R, ThumbnailError> + Send + 'static,
     ) -> Result<R, MediaError> {
         let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
         let done = tokio::task::spawn_blocking(move || {
             // Held by the work, not by who waits for it: the work goes on when a client hangs up.
-            let _permit = permit;
+            let _held = (permit, share);
             work()
         });
         Ok(done.await.map_err(|panic| MediaError::Io { path: target, error: io::Error::other(panic) })??)

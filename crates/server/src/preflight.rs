@@ -12,7 +12,9 @@ use plexus_base::telemetry::{Destination, LogConfig};
 use plexus_net::TlsSettings;
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{RoomAlias, ServerName, UserId};
+use plexus_store::OpenError;
 use plexus_store::db::OptionsError;
+use plexus_store::migrate::MigrateError;
 use serde_json::Map;
 
 use crate::wire::{self, settings};
@@ -66,6 +68,27 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     let mut found = preflight.found;
     found.retain(|problem| problem.option.is_empty() || !wrong.contains(&outermost(&problem.option)));
     found
+}
+
+/// What of the listeners the server refuses.
+pub fn listener_problems(loaded: &Loaded) -> Vec<Problem> {
+    let mut preflight = Preflight { loaded, config: &loaded.config, found: Vec::new() };
+    preflight.listeners();
+    preflight.found
+}
+
+/// What is wrong with the database itself, which is opened and only read; the server finds the same when it opens it. One that
+/// is not there yet, or older than this program, is right.
+pub fn database_problem(loaded: &Loaded) -> Option<Problem> {
+    let options = wire::database_options(&loaded.config).ok()?;
+    let error = plexus_store::maintenance::require_current(&options).err()?;
+    if let OpenError::Migrate { error, .. } = &error
+        && matches!(**error, MigrateError::Empty | MigrateError::TooOld { .. })
+    {
+        return None;
+    }
+    let member = matches!(options, plexus_store::Options::Sqlite(_)).then_some("database");
+    Some(loaded.written.problem(&loaded.config.database.option(member), error.to_string()))
 }
 
 struct Preflight<'a> {

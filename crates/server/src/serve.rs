@@ -22,6 +22,7 @@ use crate::control_socket::ControlSocket;
 use crate::listen::{self, Bound, ConnectionLimits, Serving};
 use crate::notify::Notifier;
 use crate::pid_file::PidFile;
+use crate::preflight;
 use crate::tls::{self, Certificates, TlsError};
 use crate::users::UserAdmin;
 use crate::wire::{self, Application, Parts};
@@ -249,7 +250,7 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
     let mut loaded = data_dir::examine(&args.config, args.no_secrets_in_config)?;
     refuse_other_name(&args, &loaded)?;
     if let Some(port) = args.port {
-        set_port(&mut loaded.config, port)?;
+        set_port(&mut loaded, port)?;
     }
     if args.print_pidfile || loaded.config.server.print_pidfile {
         println!("{}", control::pid_path(&loaded.config).display());
@@ -287,11 +288,15 @@ fn refuse_other_name(args: &ServeArgs, loaded: &Loaded) -> Result<(), CommandErr
 }
 
 /// Has the first listener for clients listen on another port (`--port`).
-fn set_port(config: &mut Config, port: u16) -> Result<(), NoPort> {
-    let mut listeners = config.server.listeners.iter_mut().filter(|listener| listener.port.is_some());
+fn set_port(loaded: &mut Loaded, port: u16) -> Result<(), CommandError> {
+    let mut listeners = loaded.config.server.listeners.iter_mut().filter(|listener| listener.port.is_some());
     let listener = listeners.find(|listener| listener.serves(ResourceName::Client)).ok_or(NoPort)?;
     listener.port = Some(port);
-    Ok(())
+    // The listeners were right before.
+    match preflight::listener_problems(loaded).first() {
+        Some(problem) => Err(format!("--port {port} cannot be used: {problem}").into()),
+        None => Ok(()),
+    }
 }
 
 /// `--port` has nothing to change.

@@ -12,6 +12,7 @@ use plexus_base::Clock;
 use plexus_protocol::event::MAX_FIELD;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::{NotPortable, Object, ParseError};
+use plexus_store::repo::federation_out::GiveUpBefore;
 use plexus_store::repo::to_device::NewMessage;
 use plexus_store::{Database, DbError, Tx, repo};
 use serde_json::value::RawValue;
@@ -27,6 +28,9 @@ const MAX_DEVICE_ID_BYTES: usize = 512;
 const CLIENT_TRANSACTION_LIFETIME_MS: u64 = 30 * 60 * 1_000;
 /// How long the id of another server's message is kept, in ms: a week longer than a server is left alone at most.
 const REMOTE_MESSAGE_ID_LIFETIME_MS: u64 = 14 * 86_400_000;
+/// How long a message waits for a server that does not take it, and for one of which nothing is known, in ms.
+const REMOTE_MESSAGE_LIFETIME_MS: u64 = 180 * 86_400_000;
+const UNKNOWN_SERVER_MESSAGE_LIFETIME_MS: u64 = 7 * 86_400_000;
 /// How often old transactions and message ids are deleted.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -93,7 +97,7 @@ impl ToDevice {
                     return Ok(());
                 }
                 repo::to_device::add(tx, &messages)?;
-                Ok(queue_remote(tx, &new, &server)?)
+                Ok(queue_remote(tx, &new, &server, now)?)
             })
             .await
     }
@@ -105,10 +109,20 @@ impl ToDevice {
             let now = self.clock.now_ms();
             let forgetting = self.db.write(move |tx| {
                 repo::to_device::forget_transactions(tx, now.saturating_sub(CLIENT_TRANSACTION_LIFETIME_MS))?;
-                repo::to_device::forget_received(tx, now.saturating_sub(REMOTE_MESSAGE_ID_LIFETIME_MS))
+                repo::to_device::forget_received(tx, now.saturating_sub(REMOTE_MESSAGE_ID_LIFETIME_MS))?;
+                let before = GiveUpBefore {
+                    unknown_servers: now.saturating_sub(UNKNOWN_SERVER_MESSAGE_LIFETIME_MS),
+                    all: now.saturating_sub(REMOTE_MESSAGE_LIFETIME_MS),
+                };
+                repo::federation_out::give_up_to_device(tx, before, now)
             });
-            if let Err(error) = forgetting.await {
-                tracing::warn!(%error, "could not forget old transactions of messages to devices");
+            match forgetting.await {
+                Ok(0) => {}
+                Ok(given_up) => tracing::info!("{given_up} messages to devices were not taken by their servers"),
+                Err(error) => {
+                    let error: DbError = error;
+                    tracing::warn!(%error, "could not forget old transactions of messages to devices");
+                }
             }
         }
     }
@@ -191,7 +205,7 @@ fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<
 }
 
 /// Queues the messages to users of other servers than `server`, in as many EDUs as it takes.
-fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<(), DbError> {
+fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName, now_ms: u64) -> Result<(), DbError> {
     let mut servers: BTreeMap<&str, Vec<OfUser<'_>>> = BTreeMap::new();
     for (user, messages) in new.messages.iter().filter(|(user, _)| user.server_name() != server.as_str()) {
         let devices = messages.iter().map(|(device, message)| (device.as_str(), &**message)).collect();
@@ -200,7 +214,7 @@ fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Resu
     let room = edus::room(new);
     for (remote, messages) in servers {
         for part in edus::split(messages, room) {
-            repo::federation_out::add_to_device(tx, remote, |position| edus::content(new, &part, position))?;
+            repo::federation_out::add_to_device(tx, remote, now_ms, |position| edus::content(new, &part, position))?;
         }
     }
     Ok(())

@@ -36,6 +36,9 @@ pub struct Request {
     is_direct: bool,
 }
 
+/// How many events of `initial_state` a room may begin with: they are written in one transaction, for which everybody waits.
+const MAX_INITIAL_STATE: usize = 1_000;
+
 #[derive(Debug, Deserialize)]
 struct InitialEvent {
     #[serde(rename = "type")]
@@ -124,6 +127,11 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     invite.retain(|invited| invited != user);
     invite.sort();
     invite.dedup();
+    if request.initial_state.len() > MAX_INITIAL_STATE {
+        return Err(ApiError::too_large(format!(
+            "A room begins with at most {MAX_INITIAL_STATE} events of initial_state"
+        )));
+    }
     let initial_state = request.initial_state.into_iter().map(|it| InitialState {
         event_type: it.event_type,
         state_key: it.state_key,

@@ -15,6 +15,8 @@ use plexus_service::{RemoteRoom, RemoteRoomSummaries, RequestBudget};
 const MAX_LIMIT: usize = 50;
 /// A space may not make the server walk further than this for one request.
 const MAX_VISITED: usize = 2_000;
+/// How many rooms are looked up for one request, those that the user may not see too.
+const MAX_LOOKED_UP: usize = 5_000;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -49,6 +51,8 @@ pub async fn handle(
         suggested_only: request.suggested_only,
         max_depth: request.max_depth.unwrap_or(u64::MAX),
         budget: RequestBudget::default(),
+        waiting: Vec::new(),
+        looked_up: 0,
     };
     let via: Vec<ServerName> = room_id.server_name().and_then(|name| name.try_into().ok()).into_iter().collect();
     let root = walk.visit(&room_id, &via, None).await?;
@@ -70,12 +74,24 @@ struct Walk<'a> {
     suggested_only: bool,
     max_depth: u64,
     budget: RequestBudget,
+    waiting: Vec<Unvisited>,
+    /// How many rooms were looked up, whether or not the user may see them.
+    looked_up: usize,
 }
 
 /// A room of the walk.
 enum Visited {
     Local(Arc<Room>),
     Remote(Arc<RemoteRoom>),
+}
+
+/// A room that the walk has not visited yet.
+struct Unvisited {
+    room_id: RoomId,
+    via: Vec<ServerName>,
+    /// Its space, when another server described it.
+    space: Option<Arc<RemoteRoom>>,
+    depth: u64,
 }
 
 impl Walk<'_> {
@@ -89,9 +105,9 @@ impl Walk<'_> {
     ) -> Result<(Vec<String>, bool), ApiError> {
         let mut page = Vec::new();
         let mut seen = HashSet::from([root_id]);
-        let mut waiting = vec![(root, 0)];
         let mut number = 0;
-        while let Some((visited, depth)) = waiting.pop() {
+        let mut next = Some((root, 0));
+        while let Some((visited, depth)) = next {
             if number >= from.saturating_add(limit) || number >= MAX_VISITED {
                 return Ok((page, number < MAX_VISITED));
             }
@@ -102,18 +118,33 @@ impl Walk<'_> {
             }
             number += 1;
             if depth < self.max_depth {
-                let remote_space = match &visited {
+                let space = match &visited {
                     Visited::Remote(space) => Some(Arc::clone(space)),
                     Visited::Local(_) => None,
                 };
-                for child in children.iter().rev().filter(|child| seen.insert(child.room_id.clone())) {
-                    if let Some(child) = self.visit(&child.room_id, &child.via, remote_space.as_deref()).await? {
-                        waiting.push((child, depth + 1));
-                    }
-                }
+                let new = children.into_iter().rev().filter(|child| seen.insert(child.room_id.clone()));
+                self.waiting.extend(new.map(|SpaceChild { room_id, via, .. }| {
+                    let space = space.clone();
+                    Unvisited { room_id, via, space, depth: depth + 1 }
+                }));
             }
+            next = self.next().await?;
         }
         Ok((page, false))
+    }
+
+    /// Returns the next room that the user may see, and its depth.
+    async fn next(&mut self) -> Result<Option<(Visited, u64)>, DbError> {
+        while let Some(Unvisited { room_id, via, space, depth }) = self.waiting.pop() {
+            self.looked_up += 1;
+            if self.looked_up > MAX_LOOKED_UP {
+                return Ok(None);
+            }
+            if let Some(visited) = self.visit(&room_id, &via, space.as_deref()).await? {
+                return Ok(Some((visited, depth)));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the room if the user may see it: from this server, from the response that described its space, or from

@@ -91,6 +91,10 @@ impl RemoteDevices {
         if !self.shares_room(&user).await? {
             return Ok(false);
         }
+        if !self.announcements.begin(&user, self.parts.clock.monotonic()) {
+            announced.insert(user);
+            return Ok(true);
+        }
         let changed = user.clone();
         let written: Result<(), DbError> = self.parts.db.write(move |tx| announce(tx, &changed)).await;
         written?;

@@ -203,17 +203,17 @@ async fn thumbnails_are_made_once_and_only_of_images() {
         let upload = fixture.upload(png.get_ref()).await;
         let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
         let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
-        let first = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("a thumbnail");
+        let first = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await.expect("a thumbnail");
         assert_eq!(first.content_type, "image/png");
 
         let source = paths::content(fixture.folder.path(), &media_id).expect("a path");
         std::fs::remove_file(source).expect("removed");
-        let again = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("kept");
+        let again = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await.expect("kept");
         assert_eq!(again.length, first.length);
 
         let upload = fixture.upload(b"no image").await;
         let media_id = fixture.store.store(&fixture.user, upload, text("t")).await.expect("stored");
-        let refused = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await;
+        let refused = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await;
         assert!(matches!(refused, Err(MediaError::Thumbnail(ThumbnailError::NotAnImage))), "{refused:?}");
     }
 }
@@ -229,7 +229,7 @@ async fn no_animation_in_one_size_means_none_in_that_size_only() {
         let content = fixture.store.content(&media_id, Duration::ZERO).await.expect("is there");
         let made = async |width: u32| {
             let request = ThumbnailRequest { width, height: 8, method: Method::Crop, animated: true };
-            let made = fixture.store.thumbnail(&media_id, request, Duration::ZERO).await.expect("a thumbnail");
+            let made = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await.expect("a thumbnail");
             made.content_type
         };
         assert_eq!(made(8).await, "image/gif");
@@ -254,14 +254,15 @@ async fn a_full_disk_says_nothing_about_an_image() {
         let upload = fixture.upload(include_bytes!("../thumbnail/images/animated.gif")).await;
         let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
         let still = ThumbnailRequest { width: 8, height: 8, method: Method::Crop, animated: false };
-        fixture.store.thumbnail(&media_id, still, Duration::ZERO).await.expect("a thumbnail");
+        fixture.store.thumbnail(&media_id, still, Duration::ZERO, "asker").await.expect("a thumbnail");
         let animated = ThumbnailRequest { animated: true, ..still };
         let roomy =
             std::mem::replace(&mut fixture.store.space, Arc::new(FreeSpace::new(fixture.folder.path(), u64::MAX)));
-        let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO).await.expect("the still one");
+        let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO, "asker").await.expect("the still one");
         assert_eq!(shown.content_type, "image/png");
         fixture.store.space = roomy;
-        let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO).await.expect("the animated one");
+        let shown =
+            fixture.store.thumbnail(&media_id, animated, Duration::ZERO, "asker").await.expect("the animated one");
         assert_eq!(shown.content_type, "image/gif");
     }
 }
@@ -283,7 +284,7 @@ async fn a_thumbnail_nobody_waits_for_still_counts() {
     let store = Arc::new(fixture.store);
     let asked = Arc::clone(&store);
     let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
-    let client = tokio::spawn(async move { asked.thumbnail(&media_id, request, HOUR).await.map(drop) });
+    let client = tokio::spawn(async move { asked.thumbnail(&media_id, request, HOUR, "asker").await.map(drop) });
     while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
         tokio::task::yield_now().await;
     }
@@ -296,4 +297,42 @@ async fn a_thumbnail_nobody_waits_for_still_counts() {
     assert_eq!(free_meanwhile, CONCURRENT_THUMBNAILS - 1);
     let all = u32::try_from(CONCURRENT_THUMBNAILS).expect("small");
     drop(store.thumbnails.acquire_many(all).await.expect("open"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
+    let database = plexus_testkit::database::TestPlace::sqlite().open();
+    let fixture = fixture(database.db());
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
+        let upload = fixture.upload(b"replaced below").await;
+        ids.push(fixture.store.store(&fixture.user, upload, about).await.expect("stored"));
+    }
+    let paths: Vec<_> = ids.iter().filter_map(|id| paths::content(fixture.folder.path(), id)).collect();
+    paths.iter().for_each(|path| std::fs::remove_file(path).expect("removed"));
+    let (pipes, good) = paths.split_at(3);
+    for pipe in pipes {
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().expect("mkfifo runs").success());
+    }
+    image::RgbImage::new(50, 50).save_with_format(&good[0], image::ImageFormat::Png).expect("saved");
+
+    let store = std::sync::Arc::new(fixture.store);
+    let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
+    let make = |id: &str, asker: &'static str| {
+        let (store, id) = (std::sync::Arc::clone(&store), id.to_owned());
+        tokio::spawn(async move { store.thumbnail(&id, request, HOUR, asker).await.map(drop) })
+    };
+    let burst: Vec<_> = ids[..3].iter().map(|id| make(id, "busy")).collect();
+    while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
+        tokio::task::yield_now().await;
+    }
+    make(&ids[3], "other").await.expect("no panic").expect("a thumbnail");
+    for pipe in pipes.to_vec() {
+        let open = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe));
+        drop(open.await.expect("not cancelled").expect("opened"));
+    }
+    for waiting in burst {
+        waiting.await.expect("no panic").expect_err("an empty pipe is no image");
+    }
 }

@@ -160,9 +160,7 @@ impl Peers for FederationPeers {
     }
 
     fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> Asked<'a, RoomId> {
-        Box::pin(async move {
-            Ok(query::get_room_information::call(&self.client, server, alias).await?.room_id)
-        })
+        Box::pin(async move { Ok(query::get_room_information::call(&self.client, server, alias).await?.room_id) })
     }
 
     fn event_near<'a>(

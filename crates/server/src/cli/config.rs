@@ -98,7 +98,10 @@ pub enum ConfigCommand {
 /// Runs `plexus config ...`.
 pub fn run(command: &ConfigCommand) -> ExitCode {
     let ConfigCommand::Check { json, config_path } = command;
-    let (report, _) = preflight::examine(config_path, Options::default());
+    let (mut report, loaded) = preflight::examine(config_path, Options::default());
+    if let Some(loaded) = loaded.filter(|_| report.errors.is_empty()) {
+        report.errors.extend(preflight::database_problem(&loaded));
+    }
     let is_clean = report.is_clean();
     let printed = if *json {
         output::line(format_args!("{:#}", as_json(&report)))

@@ -151,6 +151,11 @@ fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
     if let Some(client) = connect(&written)? {
         return Ok(Some(Found::Listening(client)));
     }
+    noted(&written)
+}
+
+/// The server that the pid file names, which only one in the background has.
+fn noted(written: &Written) -> Result<Option<Found>, CommandError> {
     let pid_file = pid_path_of(written.path("pid_file"), written.config_dir());
     Ok(running(&pid_file)?.map(|process| Found::Noted { process, pid_file }))
 }
@@ -306,6 +311,7 @@ pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
 /// As [`stop`] and [`start`]; with mistakes in the configuration the server is left running.
 pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
     if let Some(server) = find(&args.config())? {
+        let is_in_background = noted(&written(&args.config())?)?.is_some();
         let own = geteuid().as_raw();
         if let Some(user) = server.user().filter(|user| *user != own) {
             return Err(ControlError::OtherUser(user_name(user)).into());
@@ -314,6 +320,12 @@ pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
         let needed = [pid_path(&config), log_path(&config)];
         if let Some(problem) = needed.iter().filter(|_| !args.no_daemonize).find_map(|path| file_problem(path)) {
             return Err(ControlError::Unwritable(problem).into());
+        }
+        if !is_in_background && !args.no_daemonize {
+            println!(
+                "the server runs in the foreground, where it ends now; it starts again in the background. To have it in the \
+                 foreground, end it there and run `plexus serve`; one that a service manager started is restarted by that"
+            );
         }
     }
     stop(args)?;

@@ -33,6 +33,34 @@ fn password_hashes() {
 }
 
 #[test]
+fn config_check_looks_into_the_database() {
+    let installation = Installation::new();
+    let check = || plexus().args(["config", "check", "-c"]).arg(installation.yaml()).output().unwrap();
+    let database = installation.folder.join("homeserver.db");
+    assert!(check().status.success(), "{}", stdout(&check()));
+    assert!(!database.exists(), "it is only read");
+    std::fs::write(&database, "this is no database, and long enough to have a head ".repeat(100)).unwrap();
+    let found = check();
+    assert_eq!(found.status.code(), Some(1));
+    assert!(stdout(&found).contains("homeserver.db"), "{}", stdout(&found));
+}
+
+#[test]
+fn a_port_that_another_listener_has() {
+    let installation = Installation::new();
+    let other = crate::binary::free_port();
+    installation.edit(
+        "listeners:\n",
+        &format!("listeners:\n  - {{type: metrics, port: {other}, bind_addresses: ['127.0.0.1']}}\n"),
+    );
+    installation.add("\nenable_metrics: true\n");
+    let output = installation.command("serve").args(["--port", &other.to_string()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains(&format!("--port {other}")) && said.contains("listeners["), "{said}");
+}
+
+#[test]
 fn config_check() {
     let installation = Installation::new();
     let check = || plexus().args(["config", "check", "-c"]).arg(installation.yaml()).output().unwrap();

@@ -213,6 +213,21 @@ fn in_the_background() {
 }
 
 #[test]
+fn a_restart_says_that_the_foreground_is_left() {
+    let installation = Installation::new();
+    let server = installation.start();
+    let restarted = installation.command("restart").output().unwrap();
+    assert_eq!(restarted.status.code(), Some(0), "{}", stderr(&restarted));
+    assert!(stdout(&restarted).contains("starts again in the background"), "{}", stdout(&restarted));
+    server.wait();
+    // Now it is there, and nothing has to be said.
+    let again = installation.command("restart").output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(!stdout(&again).contains("foreground"), "{}", stdout(&again));
+    assert_eq!(installation.command("stop").output().unwrap().status.code(), Some(0));
+}
+
+#[test]
 fn killed_and_started_again() {
     let installation = Installation::new();
     let server = installation.start();

@@ -141,15 +141,39 @@ pub struct ToDevice {
 }
 
 /// Queues a message for the devices of a server, whose content may name its position.
-pub fn add_to_device(tx: &mut Tx<'_>, server: &str, content: impl FnOnce(Position) -> String) -> Result<(), DbError> {
+pub fn add_to_device(
+    tx: &mut Tx<'_>,
+    server: &str,
+    now_ms: u64,
+    content: impl FnOnce(Position) -> String,
+) -> Result<(), DbError> {
     let position = tx.next_position()?;
     let content = content(position);
     tx.announce(Change::FederationToDevice { server: server.to_owned(), position });
     tx.execute_later(
-        "INSERT INTO federation_to_device (server_name, position, content) VALUES ($1, $2, $3)",
-        &[&server, &position, &content],
+        "INSERT INTO federation_to_device (server_name, position, content, queued_ts) VALUES ($1, $2, $3, $4)",
+        &[&server, &position, &content, &now_ms],
     )?;
     Ok(())
+}
+
+/// When messages to other servers are given up, Unix ms.
+#[derive(Debug, Clone, Copy)]
+pub struct GiveUpBefore {
+    /// Those that were queued before this for servers of which nothing was ever heard: they may not exist.
+    pub unknown_servers: u64,
+    /// Those that were queued before this for any server.
+    pub all: u64,
+}
+
+/// Deletes messages that no server has taken for long; returns how many.
+pub fn give_up_to_device(tx: &mut Tx<'_>, before: GiveUpBefore, now_ms: u64) -> Result<u64, DbError> {
+    tx.execute("UPDATE federation_to_device SET queued_ts = $1 WHERE queued_ts = 0", &[&now_ms])?;
+    tx.execute(
+        "DELETE FROM federation_to_device WHERE queued_ts < $1 AND (queued_ts < $2
+             OR NOT EXISTS (SELECT 1 FROM server_keys k WHERE k.server_name = federation_to_device.server_name))",
+        &[&before.unknown_servers, &before.all],
+    )
 }
 
 /// The oldest messages for a server, at most `limit` of them and at most `max_bytes` together, but at least one; and

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use parking_lot::Mutex;
+use plexus_base::Clock;
 use plexus_http::JsonBody;
 use plexus_testkit::{TestServer, TestUser};
 use serde_json::{Value, json};
@@ -194,6 +195,33 @@ async fn changes_are_told_in_a_room_that_is_not_encrypted() {
         two.update("A", 11, &[10], json!({})).await;
         let answer = two.server.get(&format!("{CLIENT}/sync?since={now}&timeout=0"), &two.alice.token).await;
         assert!(answer.ok().get("device_lists").is_none());
+    }
+}
+
+#[tokio::test]
+async fn announcements_of_a_user_have_a_limit_across_transactions() {
+    for place in plexus_testkit::places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let devices = Arc::new(Mutex::new(Devices { stream_id: 10, ids: vec!["A"], failing: false }));
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, away) = (server.register("alice").await, bobs_server(&devices).await);
+        let body = json!({ "preset": "public_chat", "room_version": "11" });
+        let created = server.post(&format!("{CLIENT}/createRoom"), &alice.token, body).await;
+        let room = created.ok()["room_id"].as_str().unwrap().to_owned();
+        away.member(&server, &alice, &room, "join").await;
+        let two = Two { server, alice, room, away, devices };
+        let position = |token: &str| token.trim_start_matches('s').split('_').next().unwrap().parse::<i64>().unwrap();
+        let before = two.now().await;
+        for number in 0..40 {
+            let content = json!({ "user_id": two.away.bob, "device_id": "A", "stream_id": number, "prev_id": [] });
+            two.send(&format!("update {number}").replace(' ', "-"), "m.device_list_update", content).await;
+        }
+        let now = two.now().await;
+        let announced = position(&now) - position(&before);
+        assert!((1..10).contains(&announced), "{announced} announcements");
+        // The last change is announced too, a little later.
+        clock.advance(std::time::Duration::from_secs(61));
+        two.told(&now).await;
     }
 }
 

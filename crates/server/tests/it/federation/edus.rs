@@ -1,7 +1,10 @@
 //! What servers tell each other besides events.
 
+use std::time::Duration;
+
 use http::Method;
-use plexus_store::Backend;
+use plexus_base::Clock;
+use plexus_store::{Backend, DbError, Tx, first};
 use plexus_testkit::{TestPlace, TestServer, TestUser};
 use serde_json::{Value, json};
 
@@ -260,5 +263,38 @@ async fn what_the_database_fails_to_store_is_not_acknowledged() {
         // A message that is at fault itself holds up nothing.
         refuse_messages(place, false);
         away.send(&server, "faulty", Vec::new(), message("lost")).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn messages_for_servers_that_do_not_exist_are_given_up() {
+    for place in plexus_testkit::places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
+        let alice = server.register("alice").await;
+        let messages = json!({ "messages": { "@nobody:127.0.0.1:1": { "DEVICE": { "x": 1 } } } });
+        server.put(&format!("{CLIENT}/sendToDevice/m.x/1"), &alice.token, messages).await.ok();
+        let left = async |server: &mut TestServer| {
+            let db = server.open_database().await;
+            let count = |tx: &mut Tx<'_>| tx.query_one("SELECT COUNT(*) FROM federation_to_device", &[], first);
+            let left: i64 = db.read::<_, DbError, _>(count).await.unwrap();
+            db.close().await;
+            left
+        };
+        let mut left_now = left(&mut server).await;
+        assert_eq!(left_now, 1);
+        for _ in 0..20 {
+            server.restart().await;
+            clock.advance(Duration::from_secs(8 * 86_400));
+            // Meanwhile old messages are looked for.
+            for _ in 0..10 {
+                server.get(&format!("{CLIENT}/sync"), &alice.token).await.ok();
+            }
+            left_now = left(&mut server).await;
+            if left_now == 0 {
+                break;
+            }
+        }
+        assert_eq!(left_now, 0);
     }
 }

@@ -152,12 +152,12 @@ async fn what_was_queued_unchecked_holds_up_nothing() {
                 };
                 if number % 23 == 0 {
                     for content in bad.iter().map(String::as_str).chain(["{", ""]) {
-                        repo::federation_out::add_to_device(tx, &name, edu("m.test", content))?;
+                        repo::federation_out::add_to_device(tx, &name, 1, edu("m.test", content))?;
                     }
-                    repo::federation_out::add_to_device(tx, &name, edu(&"t".repeat(40_000), r#"{"t":1}"#))?;
+                    repo::federation_out::add_to_device(tx, &name, 1, edu(&"t".repeat(40_000), r#"{"t":1}"#))?;
                 }
                 let content = format!(r#"{{"n":{number},"p":"{padding}"}}"#);
-                repo::federation_out::add_to_device(tx, &name, edu("m.test", &content))?;
+                repo::federation_out::add_to_device(tx, &name, 1, edu("m.test", &content))?;
             }
             Ok::<_, DbError>(())
         };
@@ -455,7 +455,7 @@ async fn many_messages_that_a_server_refuses_hold_up_no_events() {
         let queue = move |tx: &mut Tx<'_>| {
             for number in 0..32 {
                 let kind = if number < 31 { "poison" } else { "m.test" };
-                repo::federation_out::add_to_device(tx, &name, |position| {
+                repo::federation_out::add_to_device(tx, &name, 1, |position| {
                     let messages = json!({ bob.as_str(): { "*": { "n": number } } });
                     json!({ "message_id": position.to_string(), "messages": messages, "sender": sender, "type": kind })
                         .to_string()

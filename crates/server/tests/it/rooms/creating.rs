@@ -124,3 +124,17 @@ async fn a_public_room_that_may_not_be_published_is_not_listed() {
     let entry = format!("/_matrix/client/v3/directory/list/room/{room}");
     assert_eq!(server.get(&entry, &alice.token).await.ok()["visibility"], "private");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_that_a_room_begins_with_has_a_bound() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let ask = async |count: usize| {
+            let event = |number: usize| json!({ "type": "x", "state_key": number.to_string(), "content": {} });
+            let body = json!({ "initial_state": (0..count).map(event).collect::<Vec<_>>() });
+            server.post("/_matrix/client/v3/createRoom", &alice.token, body).await
+        };
+        ask(1_000).await.ok();
+        assert_eq!(ask(1_001).await.refusal(), (413, "M_TOO_LARGE"));
+    }
+}

@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::Query;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-use axum::{Json, Router};
 use http::StatusCode;
 use parking_lot::Mutex;
 use plexus_protocol::id::ServerName;

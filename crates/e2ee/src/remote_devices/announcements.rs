@@ -1,0 +1,118 @@
+//! Announcements that the devices of a user who is not followed have changed. Each wakes everybody in the user's rooms: a few
+//! are made at once, more are joined into one a minute.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use plexus_protocol::id::UserId;
+use plexus_store::{DbError, Tx};
+use tokio::sync::Notify;
+
+use super::{RemoteDevices, announce};
+
+/// How many announcements of one user are made at once within [`WINDOW`].
+const MAX_AT_ONCE: u32 = 5;
+const WINDOW: Duration = Duration::from_secs(60);
+/// How many users are remembered. Others are announced at once.
+const MAX_USERS: usize = 10_000;
+/// How long to wait when the database fails.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The users who were announced lately. Owned by [`RemoteDevices`]; what waits is lost with the process, and clients that ask
+/// for the devices get them as they are.
+#[derive(Default)]
+pub(super) struct Announcements {
+    recent: Mutex<HashMap<UserId, Recent>>,
+    /// Notified when an announcement waits.
+    waiting: Notify,
+}
+
+#[derive(Clone, Copy)]
+struct Recent {
+    /// On a clock that does not jump.
+    ends: Duration,
+    made: u32,
+    waits: bool,
+}
+
+impl Announcements {
+    /// Whether a user may be announced at `now`. Otherwise the announcement is made later.
+    pub fn begin(&self, user: &UserId, now: Duration) -> bool {
+        let mut recent = self.recent.lock();
+        if recent.len() >= MAX_USERS {
+            recent.retain(|_, it| it.ends > now || it.waits);
+        }
+        if recent.len() >= MAX_USERS && !recent.contains_key(user) {
+            return true;
+        }
+        let new = Recent { ends: now + WINDOW, made: 0, waits: false };
+        let it = recent.entry(user.clone()).or_insert(new);
+        if it.ends <= now && !it.waits {
+            *it = new;
+        }
+        if it.made < MAX_AT_ONCE {
+            it.made += 1;
+            return true;
+        }
+        it.waits = true;
+        drop(recent);
+        self.waiting.notify_one();
+        false
+    }
+
+    /// Takes the users whose announcements are due at `now`; returns them, and when the next ones are.
+    fn take_due(&self, now: Duration) -> (Vec<UserId>, Option<Duration>) {
+        let mut recent = self.recent.lock();
+        let mut due = Vec::new();
+        for (user, it) in recent.iter_mut().filter(|(_, it)| it.waits && it.ends <= now) {
+            due.push(user.clone());
+            *it = Recent { ends: now + WINDOW, made: MAX_AT_ONCE, waits: false };
+        }
+        let next = recent.values().filter(|it| it.waits).map(|it| it.ends).min();
+        (due, next)
+    }
+}
+
+impl RemoteDevices {
+    /// Makes the announcements that wait, without end.
+    pub(super) async fn announce_later(&self) {
+        let clock = &self.parts.clock;
+        loop {
+            let (due, next) = self.announcements.take_due(clock.monotonic());
+            if !due.is_empty() {
+                let write = move |tx: &mut Tx<'_>| due.iter().try_for_each(|user| announce(tx, user));
+                if let Err(error) = self.parts.db.write::<_, DbError, _>(write).await {
+                    tracing::warn!("changed devices of users of other servers are not announced: {error}");
+                    clock.sleep(DATABASE_PAUSE).await;
+                }
+                continue;
+            }
+            let pause = next.map(|at| at.saturating_sub(clock.monotonic()));
+            tokio::select! {
+                () = self.announcements.waiting.notified() => {}
+                () = async { clock.sleep(pause.unwrap_or_default()).await }, if pause.is_some() => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_are_made_at_once_and_more_are_joined() {
+        let announcements = Announcements::default();
+        let user = UserId::try_from("@a:x").unwrap();
+        let start = Duration::from_secs(100);
+        let made = |at| (0..20).filter(|_| announcements.begin(&user, at)).count();
+        assert_eq!(made(start), 5);
+        assert_eq!(announcements.take_due(start), (Vec::new(), Some(start + WINDOW)));
+        assert_eq!(announcements.take_due(start + WINDOW), (vec![user.clone()], None));
+        // Then it is one in each window, as long as they come.
+        assert_eq!(made(start + WINDOW), 0);
+        assert_eq!(announcements.take_due(start + WINDOW * 2), (vec![user.clone()], None));
+        assert_eq!(made(start + WINDOW * 3), 5);
+    }
+}
