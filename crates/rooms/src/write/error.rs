@@ -61,7 +61,7 @@ pub enum SendError {
         /// The alias.
         alias: String,
         /// Why.
-        error: Box<FederationError>,
+        error: Box<PeerError>,
     },
     /// `m.room.canonical_alias` adds more aliases of other servers than are looked up for one event.
     #[error("At most {0} aliases of other servers can be added at a time")]

@@ -1,6 +1,5 @@
 //! What is asked of events beyond the room's authorization rules.
 
-use plexus_net::federation::FederationError;
 use plexus_protocol::id::{EventId, RoomAlias, ServerName};
 use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, event_key, repo};
@@ -59,7 +58,7 @@ async fn remote_alias(rooms: &Rooms, room: &Room, alias: &RoomAlias) -> Result<(
     match peers.room_of_alias(&server, alias).await {
         Ok(room_id) if room_id == room.id => Ok(()),
         Ok(_) => Err(not_of_room()),
-        Err(FederationError::Status { status, .. }) if status.as_u16() == 404 => Err(not_of_room()),
+        Err(error) if error.status() == Some(404) => Err(not_of_room()),
         Err(error) => Err(SendError::AliasUnresolved { alias: alias.to_string(), error: Box::new(error) }),
     }
 }
