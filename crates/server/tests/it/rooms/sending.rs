@@ -215,8 +215,8 @@ async fn aliases_of_other_servers_are_looked_up_there() {
         let known = Arc::clone(&aliases);
         let resolve =
             async move |Query(asked): Query<HashMap<String, String>>| match known.lock().get(&asked["room_alias"]) {
-                Some(room) => Json(json!({ "room_id": room, "servers": [] })).into_response(),
-                None => (StatusCode::NOT_FOUND, Json(json!({ "errcode": "M_NOT_FOUND", "error": "" }))).into_response(),
+                Some(room) => json!({ "room_id": room, "servers": [] }).to_string().into_response(),
+                None => (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":""}"#).into_response(),
             };
         let routes = |_: &ServerName| Router::new().route("/_matrix/federation/v1/query/directory", get(resolve));
         let peer = Peer::answering(routes).await;
