@@ -66,9 +66,10 @@ pub async fn related(
     };
     room.db
         .read(move |tx| {
-            let (mut found, depth) = match recurse {
-                true => recursive(tx, nid, version, &query)?,
-                false => (repo::relations::page(tx, nid, &query)?, 1),
+            let (mut found, depth) = if recurse {
+                recursive(tx, nid, version, &query)?
+            } else {
+                (repo::relations::page(tx, nid, &query)?, 1)
             };
             let more = found.len() > limit;
             found.truncate(limit);
