@@ -69,7 +69,7 @@ struct Checked {
 /// The room of a received event.
 enum RoomOfPdu {
     Readable(Arc<Room>),
-    /// Its state cannot be read now. What comes for it is kept and judged when it can be.
+    /// Its state cannot be read now. Its events are staged, and checked once the state can be read.
     Unreadable {
         nid: RoomNid,
         id: RoomId,
@@ -131,8 +131,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes a transaction in; answers the JSON for its sender once it is durable. One that was taken in before gets the
-    /// answer of then. `others` does the rest of a new transaction first: its EDUs.
+    /// Takes a transaction in; answers the JSON for its sender once it is durable. One that was taken in before gets
+    /// the answer of then. `others` does the rest of a new transaction first: its EDUs.
     ///
     /// # Errors
     /// When too many of the server's events wait, or the database fails: nothing is acknowledged.
@@ -230,7 +230,8 @@ impl Inbox {
                     checked.push(Checked { pdu, ..candidate });
                 }
                 Err(error) => {
-                    tracing::info!(event = %id, room = %candidate.room.id(), "an event of {origin} is refused: {error}");
+                    let room = candidate.room.id();
+                    tracing::info!(event = %id, %room, "an event of {origin} is refused: {error}");
                     answer.pdus.insert(id, refusal(&error));
                 }
             }
@@ -285,8 +286,8 @@ impl Inbox {
     }
 }
 
-/// Whether a room takes an event that `origin` sends: this server is in it, or the event ends an invite, and the room's
-/// access control list lets the server in.
+/// Checks whether the room accepts an event that `origin` sends: this server is in the room, or the event ends an
+/// invite, and the room's access control list allows `origin`.
 fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError> {
     let view = room.view();
     if view.local_joined.is_empty() && !is_end_of_invite(room, pdu) {

@@ -36,7 +36,8 @@ pub struct Request {
     is_direct: bool,
 }
 
-/// How many events of `initial_state` a room may begin with: they are written in one transaction, for which everybody waits.
+/// How many events of `initial_state` a room may begin with: they are written in one transaction, for which everybody
+/// waits.
 const MAX_INITIAL_STATE: usize = 1_000;
 
 #[derive(Debug, Deserialize)]

@@ -1,5 +1,5 @@
-//! Announcements that the devices of a user who is not followed have changed. Each wakes everybody in the user's rooms: a few
-//! are made at once, more are joined into one a minute.
+//! Announcements that the devices of a user who is not followed have changed. Each wakes everybody in the user's rooms:
+//! the first few are made at once, further ones are merged into one a minute.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,8 +19,8 @@ const MAX_USERS: usize = 10_000;
 /// How long to wait when the database fails.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The users who were announced lately. Owned by [`RemoteDevices`]; what waits is lost with the process, and clients that ask
-/// for the devices get them as they are.
+/// The users who were announced recently. Owned by [`RemoteDevices`]. An announcement that waits is lost when the
+/// process ends; the devices of users who are not followed are queried from their server each time.
 #[derive(Default)]
 pub(super) struct Announcements {
     recent: Mutex<HashMap<UserId, Recent>>,

@@ -1,6 +1,6 @@
 //! Two ways to a place. One lane a room places staged events in the order they came in, as long as what they rest on is
-//! here: it never waits for another server. What has to be searched for goes on in a lane of the room and the server that sent it
-//! (`search`), so that a server that does not answer holds up nothing but its own events.
+//! here: it never waits for another server. What has to be searched for goes on in a lane of the room and the server
+//! that sent it (`search`), so that a server that does not answer holds up nothing but its own events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::receive::ReceiveError;
 
 /// How many rooms are worked on at a time.
 const ROOMS_AT_ONCE: usize = 64;
-/// For how many rooms and servers something is searched at a time, and for how many rooms of one server. Most of a search is
-/// waiting for that server.
+/// For how many rooms and servers something is searched at a time, and for how many rooms of one server. Most of a
+/// search is waiting for that server.
 const SEARCHES_AT_ONCE: usize = 64;
 const SEARCHES_OF_ONE: usize = 4;
 /// How many events of a room are taken at a time.
@@ -178,8 +178,8 @@ impl Inbox {
         }
     }
 
-    /// Parses the events and forgets those that the room does not take: of those that came while it could not be read that is
-    /// not known before.
+    /// Parses the events and drops those that the room does not accept. Events that came while the room could not be
+    /// read are checked here for the first time.
     async fn admitted(&self, room: &Arc<Room>, staged: Vec<Staged>) -> Result<Vec<(Staged, Pdu)>, DbError> {
         let (mut admitted, mut done) = (Vec::with_capacity(staged.len()), Vec::new());
         for event in staged {

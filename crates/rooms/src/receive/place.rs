@@ -104,7 +104,7 @@ impl OpenedGap {
             Some(_) if self.gap_nid.is_none() && view.gaps.are_most_open() => {
                 return old(view.gaps.newest_open(Position::MAX).map_or(START, |gap| gap.gap_nid));
             }
-            // An old gap that has been closed meanwhile has no room for what is missing.
+            // The old gap has been closed meanwhile: the missing events need a new one.
             Some(_) => self.extremities.push(event),
             None => {}
         }

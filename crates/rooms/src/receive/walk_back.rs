@@ -225,8 +225,8 @@ impl Cut<'_> {
         let most = fewest.max(self.most_states);
         let worth = |kept: &&Kept| kept.events + (most - kept.states) * EVENTS_WORTH_A_STATE;
         let Some(best) = cuts.iter().filter(|kept| kept.states <= most).max_by_key(worth) else { return 0 };
-        // Where branches go on side by side, one event a state is not worth the way back to it: the states are asked for in
-        // several goes, because what has been judged stays so.
+        // Where branches never meet, a cut with few states keeps few events. Then the states are asked for in several goes:
+        // events that have been judged stay in the graph.
         let is_poor = best.events < best.states * EVENTS_WORTH_A_STATE;
         let best = if self.is_placed && is_poor { cuts.iter().max_by(|a, b| a.cmp_yield(b)) } else { Some(best) };
         best.map_or(0, |kept| kept.events)

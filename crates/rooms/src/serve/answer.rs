@@ -67,8 +67,8 @@ pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[Event
     Ok(found)
 }
 
-/// The JSON of events of the room, in the order given; those that were redacted are redacted, and so are member events of
-/// erased users: who was a member stays true without their names and reasons, and the events keep their ids.
+/// Returns the JSON of events of the room, in the order given. Redacted events are returned redacted, and so are member
+/// events that erased users sent: a redacted copy still has the membership and the event id, without names and reasons.
 ///
 /// # Errors
 /// When one of them cannot be read: a state or an auth chain with a gap would be taken for a whole one.
@@ -99,8 +99,8 @@ async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, 
         .await
 }
 
-/// Whether the event is a member event that an erased user sent. One that redeems a third-party invite is not counted: in most
-/// room versions redaction removes what allows it.
+/// Whether the event is a member event that an erased user sent. Redemptions of third-party invites are excluded: in
+/// most room versions a redacted copy lacks what the authorization rules need.
 fn is_erased_member(row: &GraphEvent, version: RoomVersion, erased: &ErasedUsers) -> bool {
     if erased.is_empty() || !row.json.as_ref().is_ok_and(|json| json.contains("m.room.member")) {
         return false;

@@ -323,8 +323,8 @@ pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
         }
         if !is_in_background && !args.no_daemonize {
             println!(
-                "the server runs in the foreground, where it ends now; it starts again in the background. To have it in the \
-                 foreground, end it there and run `plexus serve`; one that a service manager started is restarted by that"
+                "the server runs in the foreground, where it ends now; it starts again in the background. Use \
+                 `plexus serve` to run it in the foreground, and a service manager to restart what that started"
             );
         }
     }

@@ -39,7 +39,7 @@ fn config_check_looks_into_the_database() {
     let database = installation.folder.join("homeserver.db");
     assert!(check().status.success(), "{}", stdout(&check()));
     assert!(!database.exists(), "it is only read");
-    std::fs::write(&database, "this is no database, and long enough to have a head ".repeat(100)).unwrap();
+    fs::write(&database, "this is no database, and long enough to have a head ".repeat(100)).unwrap();
     let found = check();
     assert_eq!(found.status.code(), Some(1));
     assert!(stdout(&found).contains("homeserver.db"), "{}", stdout(&found));

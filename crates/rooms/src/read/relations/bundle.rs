@@ -20,7 +20,7 @@ const THREAD: &[u8] = b"m.thread";
 
 /// How many of an event's newest edits are looked at for one that counts.
 const MAX_EDITS: usize = 50;
-/// How many references, and replies in a thread, are looked at. Older references are not told; older replies are counted
+/// How many references, and replies in a thread, are read. Older references are left out; older replies are counted
 /// whether or not the reader may see them.
 const MAX_RELATED: usize = 1_000;
 
@@ -46,7 +46,7 @@ struct Target {
     sender: UserId,
 }
 
-/// What relates to some events, as far as it is told with them.
+/// The related events from which the aggregations of some events are made.
 #[derive(Default)]
 struct Found {
     /// In the order of the timeline.
