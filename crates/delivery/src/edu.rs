@@ -76,8 +76,8 @@ impl EduReceiver {
         Self(parts)
     }
 
-    /// Receives the EDUs of a transaction of `origin`, the first 100. EDUs that are malformed, of an unknown type, or not
-    /// `origin`'s to send are ignored.
+    /// Receives the EDUs of a transaction of `origin`, the first 100. EDUs that are malformed, of an unknown type, or
+    /// not `origin`'s to send are ignored.
     ///
     /// # Errors
     /// When the database fails: the server must send the transaction again.

@@ -107,7 +107,8 @@ impl RemoteDevices {
     }
 }
 
-/// Tells clients that a user's devices or keys changed. One row a user of another server, whichever of the devices it was.
+/// Tells clients that a user's devices or keys changed. One row a user of another server, whichever of the devices it
+/// was.
 fn announce(tx: &mut Tx<'_>, user: &UserId) -> Result<(), DbError> {
     device_lists::record(tx, user, device_lists::CROSS_SIGNING)
 }

@@ -1,4 +1,5 @@
-//! The one error that leaves a handler: what the client reads. What the operator reads is logged where the error is made.
+//! The one error that leaves a handler: what the client reads. What the operator reads is logged where the error is
+//! made.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -93,7 +94,8 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Missing access token")
     }
 
-    /// 401 `M_UNKNOWN_TOKEN`. With `soft_logout` the client keeps its keys and logs in again (client-server API, soft logout).
+    /// 401 `M_UNKNOWN_TOKEN`. With `soft_logout` the client keeps its keys and logs in again (client-server API, soft
+    /// logout).
     pub fn unknown_token(soft_logout: bool) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
             .with("soft_logout", soft_logout)

@@ -310,8 +310,9 @@ impl Downloads {
         charge: &mut Charge<'_>,
     ) -> Result<RemoteMedia, FetchError> {
         let turn = async {
-            // Who waits holds only what is its own, but for the last: a downloader whose fetches are slow takes no turn of
-            // a server that others want, and one slow server takes no more of a downloader's turns than it could use.
+            // Who waits holds only what is its own, but for the last: a downloader whose fetches are slow takes no turn
+            // of a server that others want, and one slow server takes no more of a downloader's turns than it could
+            // use.
             let of_both = self.turns_of_both.enter(&format!("{} {downloader}", key.0)).await;
             let of_downloader = self.turns_of_downloader.enter(downloader).await;
             let of_server = self.turns_of_server.enter(key.0.as_str()).await;

@@ -45,8 +45,8 @@ const MAX_ANIMATION_TIME: Duration = Duration::from_secs(10);
 /// How many images are remembered to have no animated thumbnail in a size: to find out again, they have to be decoded.
 const KNOWN_STILL: usize = 10_000;
 
-/// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are eight
-/// million; beyond, they are made in the configured sizes only.
+/// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are
+/// eight million; beyond, they are made in the configured sizes only.
 const MAX_DYNAMIC_THUMBNAILS: usize = 32;
 
 /// The size beyond those when none is configured.
@@ -373,8 +373,8 @@ impl MediaStore {
         }
     }
 
-    /// A thumbnail of `media_id`, made now if it does not exist yet. Of the thumbnails that one `asker` (a user, an address, a
-    /// server) waits for, one is made at a time.
+    /// A thumbnail of `media_id`, made now if it does not exist yet. Of the thumbnails that one `asker` (a user, an
+    /// address, a server) waits for, one is made at a time.
     pub async fn thumbnail(
         &self,
         media_id: &str,
@@ -457,7 +457,8 @@ impl MediaStore {
         .await
     }
 
-    /// Makes an animated thumbnail. `false`: there is none, at least not now, but there may be one that is not animated.
+    /// Makes an animated thumbnail. `false`: there is none, at least not now, but there may be one that is not
+    /// animated.
     async fn animate(
         &self,
         source: PathBuf,

@@ -1,5 +1,5 @@
-//! What the room engine asks of other servers. The engine knows neither HTTP nor discovery: tests and simulations answer in
-//! their stead.
+//! What the room engine asks of other servers. The engine knows neither HTTP nor discovery: tests and simulations
+//! answer in their stead.
 
 mod error;
 mod federation;
@@ -193,7 +193,8 @@ pub trait Peers: Send + Sync {
     /// `PUT /send_leave/{roomId}/{eventId}`
     fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()>;
 
-    /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's server.
+    /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's
+    /// server.
     fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
 
     /// `GET /query/profile`: the name and avatar of a user of the server. It has `timeout` to answer.

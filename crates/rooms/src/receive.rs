@@ -134,8 +134,8 @@ impl PduReceiver {
         Self { rooms, peers, told_limits: Arc::default(), large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS)) }
     }
 
-    /// Takes in one event that `origin` hands to this server to be passed on (`send_join`, `send_leave`, `send_knock`), with
-    /// what it needs from there. Its signatures and hash have been checked.
+    /// Takes in one event that `origin` hands to this server to be passed on (`send_join`, `send_leave`, `send_knock`),
+    /// with what it needs from there. Its signatures and hash have been checked.
     ///
     /// # Errors
     /// When what it rests on cannot be found, or the database fails.

@@ -77,8 +77,8 @@ pub fn listener_problems(loaded: &Loaded) -> Vec<Problem> {
     preflight.found
 }
 
-/// What is wrong with the database itself, which is opened and only read; the server finds the same when it opens it. One that
-/// is not there yet, or older than this program, is right.
+/// What is wrong with the database itself, which is opened and only read; the server finds the same when it opens it.
+/// One that is not there yet, or older than this program, is right.
 pub fn database_problem(loaded: &Loaded) -> Option<Problem> {
     let options = wire::database_options(&loaded.config).ok()?;
     let error = plexus_store::maintenance::require_current(&options).err()?;

@@ -43,7 +43,8 @@ impl BigRoom {
         Self { version: RoomVersion::V11, members: members.max(1), state_events }
     }
 
-    /// Makes the room on a new peer, which answers for it. Its members are users of that peer and, in turn, of `others`.
+    /// Makes the room on a new peer, which answers for it. Its members are users of that peer and, in turn, of
+    /// `others`.
     pub async fn host(self, others: &[&Peer]) -> RoomHost {
         let others: Vec<_> = others.iter().map(|peer| (peer.name().clone(), peer.key().clone())).collect();
         self.host_for(&others).await

@@ -82,8 +82,8 @@ impl RemoteDevices {
     }
 
     /// Announces to those who share a room with a user who is not followed that the devices changed. The devices
-    /// themselves are not kept: whoever wants them asks for them, and gets them as they are after the whole transaction.
-    /// So a user is announced once a transaction, which wakes everybody in the user's rooms.
+    /// themselves are not kept: whoever wants them asks for them, and gets them as they are after the whole
+    /// transaction. So a user is announced once a transaction, which wakes everybody in the user's rooms.
     async fn pass_on(&self, user: UserId, announced: &mut HashSet<UserId>) -> Result<bool, DbError> {
         if announced.contains(&user) {
             return Ok(true);
@@ -143,9 +143,9 @@ fn effect(list: Option<&RemoteList>, update: &DeviceUpdate) -> Effect {
     let Some(known) = list.filter(|list| list.ask_ts.is_none()).and_then(|list| list.stream_id) else {
         return Effect::Gap;
     };
-    // Synapse answers `GET /user/devices` with a number that counts the changes of all its users: the list is as of there, and
-    // the update before the next one may have a smaller number. A server that lost its memory counts from the beginning again:
-    // what only looks old is not passed over.
+    // Synapse answers `GET /user/devices` with a number that counts the changes of all its users: the list is as of
+    // there, and the update before the next one may have a smaller number. A server that lost its memory counts from
+    // the beginning again: what only looks old is not passed over.
     if update.stream_id == known {
         Effect::None
     } else if update.stream_id > known && !update.prev_id.is_empty() && update.prev_id.iter().all(|id| *id <= known) {

@@ -79,8 +79,8 @@ pub struct NewRoom {
     pub power_levels: Object,
     /// More state, set in this order.
     pub initial_state: Vec<InitialState>,
-    /// Whom to invite. Users of other servers get the power that the preset gives them; to invite them when there is a room is
-    /// the caller's.
+    /// Whom to invite. Users of other servers get the power that the preset gives them; to invite them when there is a
+    /// room is the caller's.
     pub invite: Vec<UserId>,
     /// Whether the invites say `is_direct`.
     pub is_direct: bool,

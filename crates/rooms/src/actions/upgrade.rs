@@ -38,8 +38,8 @@ pub struct Upgrade {
 }
 
 /// Replaces the room and returns the new one. The members are not moved: clients follow the tombstone. The upgrade is
-/// finished even if the caller stops waiting. One who asks for the same twice at once gets the same room; of two users who
-/// replace the room at once, the second gets an error.
+/// finished even if the caller stops waiting. One who asks for the same twice at once gets the same room; of two users
+/// who replace the room at once, the second gets an error.
 ///
 /// The new room is created first. If the tombstone then fails, so does the upgrade: the old room stays in use, and
 /// nothing leads to the new one. What fails after the tombstone is logged: the room has been replaced.

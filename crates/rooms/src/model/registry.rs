@@ -61,7 +61,8 @@ pub struct RoomsOptions {
     pub signing_key: Arc<SigningKey>,
     /// Other servers; `None`: none is asked.
     pub peers: Option<Arc<dyn Peers>>,
-    /// About how many bytes rooms in memory may take (more while they are in use); a quarter more for single state events.
+    /// About how many bytes rooms in memory may take (more while they are in use); a quarter more for single state
+    /// events.
     pub cache_bytes: usize,
     /// The state that describes a room to those who are not in it, besides `m.room.create`.
     pub describing: Vec<PrejoinStateEntry>,
@@ -168,8 +169,9 @@ impl Rooms {
         })
     }
 
-    /// Once an hour, without end: forgets transactions that no client and no server repeats any more, servers that have been silent for long, and the content of events
-    /// that were redacted longer than `redaction_retention` ago (`None`: it is kept).
+    /// Once an hour, without end: forgets transactions that no client and no server repeats any more, servers that have
+    /// been silent for long, and the content of events that were redacted longer than `redaction_retention` ago
+    /// (`None`: it is kept).
     pub async fn run_housekeeping(self: Arc<Self>, redaction_retention: Option<Duration>) {
         loop {
             let before = self.clock.now_ms().saturating_sub(KEPT_TRANSACTIONS_MS);
@@ -191,8 +193,8 @@ impl Rooms {
         }
     }
 
-    /// Without end: drops the rooms from memory that nobody has used for `unused`, after that time or at the latest twice that
-    /// time.
+    /// Without end: drops the rooms from memory that nobody has used for `unused`, after that time or at the latest
+    /// twice that time.
     pub async fn run_expiry(self: Arc<Self>, unused: Duration) {
         loop {
             let before = self.shared.tick.load(Ordering::Relaxed);

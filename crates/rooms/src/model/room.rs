@@ -23,8 +23,8 @@ use crate::model::head::Head;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::TimelineEvent;
 
-/// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our clock has reached
-/// it.
+/// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our
+/// clock has reached it.
 const MAX_AHEAD_MS: u64 = 5 * 60_000;
 
 /// A room in memory. One writer at a time changes it; readers take [`Room::view`].
@@ -113,8 +113,8 @@ impl Room {
         self.view.store(Arc::new(view));
     }
 
-    /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it is the latest.
-    /// What is not committed in the end may make others late, nothing worse.
+    /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it
+    /// is the latest. What is not committed in the end may make others late, nothing worse.
     pub(crate) fn comes_late(&self, ts: i64, now_ms: u64) -> bool {
         let too_early = u64::try_from(ts).is_ok_and(|ts| ts > now_ms.saturating_add(MAX_AHEAD_MS));
         let late = too_early || ts < self.latest_ts.load(Ordering::Relaxed);
@@ -133,8 +133,8 @@ impl Room {
     }
 
     /// The room's count of redactions: another one after each that changes what the room's events show of each other,
-    /// also when the room has left memory in between. An event shows parts of others, so what keeps one in memory notes this count
-    /// from before it was read, and uses the event only as long as the count stands.
+    /// also when the room has left memory in between. An event shows parts of others, so what keeps one in memory notes
+    /// this count from before it was read, and uses the event only as long as the count stands.
     pub(crate) fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
     }
@@ -201,8 +201,8 @@ impl Deref for RoomView {
 }
 
 impl RoomView {
-    /// Whether the current state has changed since a position otherwise than by the timeline's own events: state resolution
-    /// has put another event in place, or taken one out.
+    /// Whether the current state has changed since a position otherwise than by the timeline's own events: state
+    /// resolution has put another event in place, or taken one out.
     #[must_use]
     pub fn merged_since(&self, position: Position) -> bool {
         self.merged > position
@@ -214,15 +214,15 @@ impl RoomView {
         self.state.get("m.room.encryption", "").is_some()
     }
 
-    /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet. Nothing of
-    /// others is judged by it.
+    /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet.
+    /// Nothing of others is judged by it.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial.as_ref().is_some_and(|join| join.full_position.is_none())
     }
 
-    /// From which position on clients are told of the room that this server is in; `None`: not yet. `lazily`: clients that load
-    /// members when they need them.
+    /// From which position on clients are told of the room that this server is in; `None`: not yet. `lazily`: clients
+    /// that load members when they need them.
     #[must_use]
     pub fn told_from(&self, lazily: bool) -> Option<Position> {
         match &self.partial {
@@ -232,8 +232,8 @@ impl RoomView {
         }
     }
 
-    /// Whether others are in the room and this server is not: what it knows of the room is old, or came with an invite. A room
-    /// that its last local member has left, and nobody else is in, is still this server's to judge.
+    /// Whether others are in the room and this server is not: what it knows of the room is old, or came with an invite.
+    /// A room that its last local member has left, and nobody else is in, is still this server's to judge.
     #[must_use]
     pub fn is_out_of_band(&self) -> bool {
         self.local_joined.is_empty() && (self.tip.extremities.is_empty() || !self.servers.is_empty())

@@ -149,8 +149,8 @@ struct PastEvents {
     /// Prev events first.
     pdus: Vec<Pdu>,
     told: ToldStates,
-    /// Whether the state before one of them is not known. Those that follow would get places before others that come before
-    /// them: all wait for their places.
+    /// Whether the state before one of them is not known. Those that follow would get places before others that come
+    /// before them: all wait for their places.
     lacks_states: bool,
     edge: Vec<(EventNid, Pdu)>,
     /// Missing events that belong to an older gap.
@@ -165,8 +165,8 @@ impl PastEvents {
 }
 
 impl PduReceiver {
-    /// Fetches events from before the oldest of the timeline, once all of the room's state is here; `false` when there is nothing
-    /// more, or nobody gives it.
+    /// Fetches events from before the oldest of the timeline, once all of the room's state is here; `false` when there
+    /// is nothing more, or nobody gives it.
     ///
     /// # Errors
     /// When the database fails.

@@ -73,8 +73,8 @@ impl PduReceiver {
         Ok(WithMissing { events, any_fetched, older, last_gap })
     }
 
-    /// The newest open gap before the position `top`: what is older is fetched when somebody pages back. Without a gap it is
-    /// the time before the event by which this server came into the room.
+    /// The newest open gap before the position `top`: what is older is fetched when somebody pages back. Without a gap
+    /// it is the time before the event by which this server came into the room.
     pub(super) async fn last_gap(&self, room: &Room, top: Position) -> Result<LastGap, DbError> {
         if let Some(gap) = room.view().gaps.newest_open(top) {
             return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });

@@ -111,8 +111,8 @@ impl PduReceiver {
         Ok(None)
     }
 
-    /// Pages back until the event that a server named is here: the client is about to ask for what is around it. An event
-    /// that lies too far back is checked and not kept.
+    /// Pages back until the event that a server named is here: the client is about to ask for what is around it. An
+    /// event that lies too far back is checked and not kept.
     async fn bring(
         &self,
         room: &Arc<Room>,

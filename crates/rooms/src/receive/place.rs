@@ -1,5 +1,5 @@
-//! An event's place in its room: the authorization rules decide whether it gets one (server-server API, "Checks performed on
-//! receipt of a PDU", 4 to 6), its predecessors decide where.
+//! An event's place in its room: the authorization rules decide whether it gets one (server-server API, "Checks
+//! performed on receipt of a PDU", 4 to 6), its predecessors decide where.
 
 mod advance;
 mod before;

@@ -155,8 +155,8 @@ pub(super) struct Cut<'a> {
     pub missing: &'a HashSet<EventId>,
     /// The fetched events that are in the graph: the state before them is known.
     pub judged: &'a HashSet<EventId>,
-    /// How many states may be asked for in one go, where fewer leave much behind: while many users speak at once, there are
-    /// as many branches everywhere.
+    /// How many states may be asked for in one go, where fewer leave much behind: while many users speak at once, there
+    /// are as many branches everywhere.
     pub most_states: usize,
 }
 
@@ -225,8 +225,8 @@ impl Cut<'_> {
         let most = fewest.max(self.most_states);
         let worth = |kept: &&Kept| kept.events + (most - kept.states) * EVENTS_WORTH_A_STATE;
         let Some(best) = cuts.iter().filter(|kept| kept.states <= most).max_by_key(worth) else { return 0 };
-        // Where branches never meet, a cut with few states keeps few events. Then the states are asked for in several goes:
-        // events that have been judged stay in the graph.
+        // Where branches never meet, a cut with few states keeps few events. Then the states are asked for in several
+        // goes: events that have been judged stay in the graph.
         let is_poor = best.events < best.states * EVENTS_WORTH_A_STATE;
         let best = if self.is_placed && is_poor { cuts.iter().max_by(|a, b| a.cmp_yield(b)) } else { Some(best) };
         best.map_or(0, |kept| kept.events)

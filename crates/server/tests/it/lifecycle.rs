@@ -39,8 +39,8 @@ fn a_first_start_makes_everything_and_a_second_reuses_it() {
 fn without_a_configuration_one_is_made() {
     let folder = temporary_folder();
     let data = folder.join("data");
-    // The port that a made configuration has may be taken on this machine: what is asked here is that the files are there
-    // before, and the server's own sentence if so.
+    // The port that a made configuration has may be taken on this machine: what is asked here is that the files are
+    // there before, and the server's own sentence if so.
     let taken = TcpListener::bind("127.0.0.1:8008");
     let output = plexus().args(["serve", "--server-name", "new.example", "--data-dir"]).arg(&data).output().unwrap();
     drop(taken);

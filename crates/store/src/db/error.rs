@@ -51,7 +51,8 @@ pub enum DbError {
         /// How many rows there were (2 means two or more).
         found: usize,
     },
-    /// A statement of [`Tx::change_each_later`](super::Tx::change_each_later) has not changed a row for each that it was given.
+    /// A statement of [`Tx::change_each_later`](super::Tx::change_each_later) has not changed a row for each that it
+    /// was given.
     #[error("a row was not changed; in: {0}")]
     Unchanged(&'static str),
     /// A stored value is not what it must be (a bad id, JSON that does not parse).

@@ -43,8 +43,8 @@ pub(crate) struct PostgresConn {
     process: Option<Process>,
     /// Transaction control that goes out with the next statement.
     due: Vec<&'static str>,
-    /// All of the transaction that was sent, while nothing of it is answered: when the connection turns out to have been
-    /// closed before, it is sent again on a new one.
+    /// All of the transaction that was sent, while nothing of it is answered: when the connection turns out to have
+    /// been closed before, it is sent again on a new one.
     unanswered: Option<Vec<Request>>,
     /// The clock, as this session has left it: while it holds the advisory lock nobody else moves it.
     clock: Option<Position>,
@@ -52,8 +52,8 @@ pub(crate) struct PostgresConn {
     commit_id: CommitId,
 }
 
-/// What a commit leaves beside the clock, by which its fate is learned after a lost connection. They go up from the time, in
-/// microseconds, at which the connection was made, so that no other commit has had it.
+/// What a commit leaves beside the clock, by which its fate is learned after a lost connection. They go up from the
+/// time, in microseconds, at which the connection was made, so that no other commit has had it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CommitId(i64);
 
@@ -132,8 +132,8 @@ impl PostgresConn {
         self.due.first().is_some_and(|sql| sql.starts_with("BEGIN"))
     }
 
-    /// Does something with the session. When nothing of the transaction was answered and the connection turns out to be lost,
-    /// once more on a new one: the server may have closed it while it was idle.
+    /// Does something with the session. When nothing of the transaction was answered and the connection turns out to be
+    /// lost, once more on a new one: the server may have closed it while it was idle.
     fn attempt<T>(&mut self, mut step: impl FnMut(&mut Session) -> Result<T, DbError>) -> Result<T, DbError> {
         let session = self.session()?;
         let result = step(session);
@@ -175,8 +175,8 @@ impl PostgresConn {
         self.attempt(|session| session.run(sql, rows, visit))
     }
 
-    /// As [`PostgresConn::run`], without waiting; answers the number by which [`PostgresConn::changed`] knows the statement.
-    /// `each`: it fails when not each of `rows` changes a row.
+    /// As [`PostgresConn::run`], without waiting; answers the number by which [`PostgresConn::changed`] knows the
+    /// statement. `each`: it fails when not each of `rows` changes a row.
     pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]], each: bool) -> Result<usize, DbError> {
         self.send_due()?;
         let requests = self.attempt(|session| session.requests(sql, rows, each))?;
@@ -263,9 +263,9 @@ impl PostgresConn {
         })
     }
 
-    /// After a commit on a connection that turns out to be lost. When nothing of the transaction was answered, the server may
-    /// have closed it while it was idle: then the transaction is sent again, unless it was stored. Answers `lost` while its fate
-    /// is not known.
+    /// After a commit on a connection that turns out to be lost. When nothing of the transaction was answered, the
+    /// server may have closed it while it was idle: then the transaction is sent again, unless it was stored. Answers
+    /// `lost` while its fate is not known.
     fn commit_again(&mut self, commit: CommitId, lost: DbError) -> Result<(), DbError> {
         let answered = self.session.as_ref().is_some_and(|session| session.known.begun);
         let Some(requests) = self.unanswered.take().filter(|_| !answered) else {
@@ -359,8 +359,8 @@ fn statement_error(sql: &str, error: &Error) -> DbError {
     }
 }
 
-/// Whether an error is of a class that the database is to blame for, not the statement (PostgreSQL, "Error Codes"): transaction
-/// rollback, insufficient resources, operator intervention, system error.
+/// Whether an error is of a class that the database is to blame for, not the statement (PostgreSQL, "Error Codes"):
+/// transaction rollback, insufficient resources, operator intervention, system error.
 fn is_transient(state: &SqlState) -> bool {
     ["40", "53", "57", "58"].iter().any(|class| state.code().starts_with(class))
 }

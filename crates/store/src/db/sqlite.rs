@@ -15,8 +15,8 @@ use super::checkpoint::Checkpointer;
 use super::value::{FromSqlError, Param, ValueRef};
 use super::{DbError, Row, dialect};
 
-/// The WAL starts over when no reader looks at it just then. When there is always one it grows; beyond this many bytes the
-/// writer waits for a gap between readers.
+/// The WAL starts over when no reader looks at it just then. When there is always one it grows; beyond this many bytes
+/// the writer waits for a gap between readers.
 const WAL_LIMIT: u64 = 64 << 20;
 /// How long it waits for the gap. A reader that takes longer (`plexus db check`) must not stop the server.
 const GAP_TIMEOUT: Duration = Duration::from_millis(200);

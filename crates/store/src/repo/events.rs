@@ -286,8 +286,8 @@ impl Known {
         self.snapshot_nid.is_some() && self.room_nid == room
     }
 
-    /// Whether the event is in a room's graph and, if it is to be shown, in the timeline. Events of the past are put into the
-    /// graph first.
+    /// Whether the event is in a room's graph and, if it is to be shown, in the timeline. Events of the past are put
+    /// into the graph first.
     #[must_use]
     pub fn has_place(&self, room: RoomNid) -> bool {
         self.is_in_graph(room) && (self.position.is_some() || self.verdict != Verdict::Accepted)
@@ -409,7 +409,8 @@ pub fn first_depth(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbErro
     )
 }
 
-/// The time of the newest of a room's live events that is not late (see [`near_time`]); `None` when none of the newest thousand is.
+/// The time of the newest of a room's live events that is not late (see [`near_time`]); `None` when none of the newest
+/// thousand is.
 pub fn latest_ts(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError> {
     tx.query_one(
         "SELECT MAX(origin_server_ts) FROM
@@ -439,8 +440,8 @@ fn timed(row: &Row<'_>) -> Result<Timed, DbError> {
 
 /// The timeline event nearest to a time: the first at or after it, or the last at or before it.
 ///
-/// Only the events that are late are in an index of times. Of the others, all of them live, `origin_server_ts` never decreases as the
-/// position increases: among them it is searched by halves.
+/// Only the events that are late are in an index of times. Of the others, all of them live, `origin_server_ts` never
+/// decreases as the position increases: among them it is searched by halves.
 pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<EventNid>, DbError> {
     let in_order = near_time_in_order(tx, room, ts, forward)?;
     let nearest = if forward {
@@ -472,12 +473,14 @@ fn near_time_in_order(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) ->
         &[&room],
         first,
     )?;
-    // What is sought is between these positions, or it is one of those that have been met: the last before it, the first after it.
+    // What is sought is between these positions, or it is one of those that have been met: the last before it, the
+    // first after it.
     let (mut low, mut high) = (1, newest.unwrap_or(0));
     let (mut before, mut after) = (None, None);
     while low <= high {
         let middle = low + (high - low) / 2;
-        // Not IS NULL: PostgreSQL believes that to be rare in a column it has no statistics of, and sorts all the rest of the room.
+        // Not IS NULL: PostgreSQL believes that to be rare in a column it has no statistics of, and sorts all the rest
+        // of the room.
         let met = tx.query_opt(
             "SELECT origin_server_ts, position, event_nid FROM events
              WHERE room_nid = $1 AND position >= $2 AND position <= $3 AND late IS DISTINCT FROM 1

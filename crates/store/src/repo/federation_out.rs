@@ -65,8 +65,8 @@ pub fn after(tx: &mut Tx<'_>, after: Position, upto: Position, limit: u64) -> Re
     )
 }
 
-/// Of each room the newest event with `after < position <= upto`, and the events of that range that concern servers which
-/// are not in the room; in order of position.
+/// Of each room the newest event with `after < position <= upto`, and the events of that range that concern servers
+/// which are not in the room; in order of position.
 pub fn newest_of_rooms(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Vec<Outgoing>, DbError> {
     tx.query(
         "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events o
@@ -108,7 +108,8 @@ pub fn cursors(tx: &mut Tx<'_>) -> Result<Vec<(String, Position)>, DbError> {
     tx.query("SELECT server_name, position FROM federation_cursors", &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Writes how far everybody is: `position` those without a cursor, `behind` those with one; `caught_up` need none any more.
+/// Writes how far everybody is: `position` those without a cursor, `behind` those with one; `caught_up` need none any
+/// more.
 pub fn set_progress(
     tx: &mut Tx<'_>,
     position: Position,

@@ -88,7 +88,8 @@ const ADVANCE: &str = "UPDATE rooms SET revision = revision + 1, extremities = $
          position = COALESCE($6, position)
      WHERE room_nid = $1 AND revision = $2";
 
-/// Moves the rows of different rooms on; the closure fails when somebody else has moved one of them since: see [`is_stale`].
+/// Moves the rows of different rooms on; the closure fails when somebody else has moved one of them since: see
+/// [`is_stale`].
 pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<(), DbError> {
     let extremities: Vec<Vec<u8>> = rooms.iter().map(|to| varint::pack_list(&to.extremities)).collect();
     tx.change_each_later(

@@ -22,8 +22,8 @@ const MAX_COMPARED_ANNOTATIONS: usize = 500;
 
 const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
-/// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases"). Other
-/// servers are asked about theirs.
+/// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
+/// Other servers are asked about theirs.
 pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object) -> Result<(), SendError> {
     let view = room.view();
     let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));

@@ -30,7 +30,8 @@ use plexus_protocol::event::relation::relation_of;
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
-    /// Of each request the positions of its events; of those that neither clients see nor change the state there are none.
+    /// Of each request the positions of its events; of those that neither clients see nor change the state there are
+    /// none.
     pub positions: Vec<Vec<Option<Position>>>,
     pub texts: NewTexts,
     pub snapshots: state_snapshots::Written,
@@ -86,7 +87,8 @@ pub(crate) fn batch(
     }
     note_end_of_guest_access(tx, (appends, &shared.server_name), &positions, &rows.current)?;
     set_open_rooms(tx, appends, &rows.current)?;
-    // First, so that what was built on an old room is stale, also when another writer has built the very same event on it.
+    // First, so that what was built on an old room is stale, also when another writer has built the very same event on
+    // it.
     let mut moves = moves(appends, &positions);
     create_rooms(tx, appends, &mut moves)?;
     repo::rooms::advance(tx, &moves.into_values().collect::<Vec<_>>())?;

@@ -126,7 +126,8 @@ impl Network {
             }
             for event in events {
                 way.upto.insert((from, room.clone()), event.position);
-                // As the server that let a user in passes their join on, everybody passes on what came from nobody else here.
+                // As the server that let a user in passes their join on, everybody passes on what came from nobody else
+                // here.
                 if event.pdu.sender().server_name() != server.name.as_str() {
                     continue;
                 }

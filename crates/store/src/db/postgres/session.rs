@@ -264,8 +264,8 @@ impl Session {
         }
     }
 
-    /// Prepares a statement without running it: the names of its columns. A type that cannot be read is an error. The form
-    /// for many rows is prepared too.
+    /// Prepares a statement without running it: the names of its columns. A type that cannot be read is an error. The
+    /// form for many rows is prepared too.
     pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let statement = self.prepare(sql)?;
         let mut names = Vec::new();
