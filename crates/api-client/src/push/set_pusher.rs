@@ -28,6 +28,15 @@ pub struct Request {
     append: bool,
 }
 
+impl Request {
+    /// Whether a value that is stored as text contains U+0000.
+    fn contains_nul(&self) -> bool {
+        let optional = [&self.kind, &self.app_display_name, &self.device_display_name, &self.profile_tag, &self.lang];
+        let mut texts = optional.into_iter().flatten().chain([&self.pushkey, &self.app_id]);
+        texts.any(|text| text.contains('\0'))
+    }
+}
+
 fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(deserializer)
 }
@@ -40,6 +49,9 @@ pub async fn handle(
 ) -> Result<Empty, ApiError> {
     if request.pushkey.len() > MAX_PUSHKEY || request.app_id.len() > MAX_APP_ID {
         return Err(ApiError::invalid_param("pushkey is at most 512 bytes long, app_id 64"));
+    }
+    if request.contains_nul() {
+        return Err(ApiError::invalid_param("a value contains U+0000"));
     }
     let user = requester.user_id.to_string();
     let Some(kind) = request.kind.clone() else {

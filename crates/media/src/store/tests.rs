@@ -317,10 +317,10 @@ async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
     }
     image::RgbImage::new(50, 50).save_with_format(&good[0], image::ImageFormat::Png).expect("saved");
 
-    let store = std::sync::Arc::new(fixture.store);
+    let store = Arc::new(fixture.store);
     let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
     let make = |id: &str, asker: &'static str| {
-        let (store, id) = (std::sync::Arc::clone(&store), id.to_owned());
+        let (store, id) = (Arc::clone(&store), id.to_owned());
         tokio::spawn(async move { store.thumbnail(&id, request, HOUR, asker).await.map(drop) })
     };
     let burst: Vec<_> = ids[..3].iter().map(|id| make(id, "busy")).collect();
@@ -328,7 +328,7 @@ async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
         tokio::task::yield_now().await;
     }
     make(&ids[3], "other").await.expect("no panic").expect("a thumbnail");
-    for pipe in pipes.to_vec() {
+    for pipe in pipes.iter().cloned() {
         let open = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe));
         drop(open.await.expect("not cancelled").expect("opened"));
     }

@@ -14,6 +14,8 @@ use super::away::{CLIENT, synced};
 
 /// More than are fetched after an absence.
 const MISSED: usize = 2_400;
+/// How many events an event can follow.
+const MAX_PREV_EVENTS: usize = 20;
 /// How many members speak at once.
 const SPEAKERS: usize = 6;
 
@@ -255,8 +257,8 @@ async fn what_was_missed_is_told_as_a_gap_and_fetched_when_somebody_pages_there(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_side_by_side_is_fetched_in_large_parts() {
-    // Few branches, and more than states are asked for in one go.
-    for (speakers, count) in [(SPEAKERS, MISSED), (30, 1_200)] {
+    // Few branches, and as many as an event can follow.
+    for (speakers, count) in [(SPEAKERS, MISSED), (MAX_PREV_EVENTS, MISSED)] {
         for place in places() {
             let joined = Joined::on(place, speakers).await;
             let (said, last) = side_by_side(&joined.host, speakers, count);
@@ -275,7 +277,7 @@ async fn a_gap_that_needs_more_states_than_are_told_at_once_is_filled_step_by_st
     const BRANCHES: usize = 8;
     for place in places() {
         let mut joined = Joined::on(place, BRANCHES).await;
-        let (said, last) = side_by_side(&joined.host, BRANCHES, 900);
+        let (said, last) = side_by_side(&joined.host, BRANCHES, MISSED);
         joined.is_told(&last, "last").await;
         let asked_before = joined.asked("/state_ids/");
         let mut steps = 0;
