@@ -1,5 +1,7 @@
 //! Files that documents name exist.
 
+use std::path::Path;
+
 use crate::source::{File, Source};
 
 use super::{Rule, Violation};
@@ -23,6 +25,21 @@ pub(super) fn check(documents: &[File], sources: &[Source<'_>], found: &mut Vec<
     }
 }
 
+/// Adds the links that lead to no file below `root`.
+pub(super) fn check_targets(root: &Path, documents: &[File], found: &mut Vec<Violation>) {
+    for document in documents {
+        let folder = root.join(&document.path).parent().unwrap_or(root).to_owned();
+        for (index, line) in document.text.lines().enumerate() {
+            let targets = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+            for target in targets.filter(|target| !target.contains(':') && !folder.join(target).exists()) {
+                let path = document.path.clone();
+                let message = format!("the link leads to no file: {target}");
+                found.push(Violation { rule: Rule::Links, path, line: index + 1, count: 1, message });
+            }
+        }
+    }
+}
+
 fn is_file_name(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
     name.ends_with(".rs") && name.contains('/') && name.chars().all(is_part)
@@ -35,7 +52,7 @@ fn shorten(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, check_targets};
     use crate::source::{File, Source};
 
     #[test]
@@ -48,5 +65,14 @@ mod tests {
         check(&[file("docs/a.md", names)], &[Source::new(&code)], &mut found);
         let found: Vec<_> = found.iter().map(|it| (it.line, it.message.as_str())).collect();
         assert_eq!(found, [(3, "there is no file rooms/persist.rs")]);
+    }
+
+    #[test]
+    fn links_lead_to_files() {
+        let text = "[a](../README.md#top) [b](#here)\n[c](https://example.com/x) and [d](gone.md)".to_owned();
+        let mut found = Vec::new();
+        check_targets(&crate::workspace::root(), &[File { path: "docs/a.md".into(), text }], &mut found);
+        let found: Vec<_> = found.iter().map(|it| (it.line, it.message.as_str())).collect();
+        assert_eq!(found, [(2, "the link leads to no file: gone.md")]);
     }
 }
