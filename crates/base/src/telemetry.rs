@@ -2,6 +2,7 @@
 
 mod escape;
 mod journal;
+mod json;
 mod log_config;
 mod log_file;
 mod losses;
@@ -24,6 +25,8 @@ use crate::Clock;
 use escape::Escaping;
 pub use escape::escaped;
 use journal::{Journal, LoggerFirst};
+use json::JsonFormat;
+pub use json::JsonKeys;
 pub use log_config::{
     Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output, Rotation, SyslogAddress,
 };
@@ -182,8 +185,10 @@ where
             });
             layer.fmt_fields(fields.delimited(" ")).with_filter(level).boxed()
         }
-        // JSON has escapes of its own.
-        Format::Json => layer.json().with_filter(level).boxed(),
+        Format::Json(keys) => {
+            let format = JsonFormat { keys: *keys, clock: clock.clone() };
+            layer.with_ansi(false).event_format(format).with_filter(level).boxed()
+        }
         Format::Pattern(pattern) => {
             let format = PatternFormat { pattern: pattern.clone(), clock: clock.clone() };
             layer.with_ansi(false).event_format(format).with_filter(level).boxed()
@@ -198,7 +203,10 @@ where
 {
     let layer = fmt::layer().with_writer(journal).with_ansi(false);
     let pattern = match &output.format {
-        Format::Json => return layer.json().map_event_format(LoggerFirst).with_filter(output.level).boxed(),
+        Format::Json(keys) => {
+            let format = LoggerFirst(JsonFormat { keys: *keys, clock: clock.clone() });
+            return layer.event_format(format).with_filter(output.level).boxed();
+        }
         Format::Pattern(pattern) => pattern.clone(),
         Format::Usual => Pattern::new("%(message)s", None),
     };

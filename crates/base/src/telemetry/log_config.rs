@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::json::JsonKeys;
 use super::pattern::Pattern;
 use super::syslog::Facility;
 use crate::yaml::{self, Entry, Node};
@@ -41,7 +42,7 @@ pub enum Format {
     /// For people at a terminal: the time in UTC, the level, the request, the part of the program and the message.
     Usual,
     /// One JSON object a line.
-    Json,
+    Json(JsonKeys),
     /// As a format string of Python's.
     Pattern(Pattern),
 }

@@ -140,7 +140,7 @@ fn attribute(text: &str) -> Option<(Piece, &str)> {
 }
 
 /// The parts of `strftime` that dates in logs are made of, in UTC.
-fn strftime(format: &str, now_ms: u64) -> String {
+pub(super) fn strftime(format: &str, now_ms: u64) -> String {
     let mut text = String::new();
     let mut letters = format.chars();
     while let Some(letter) = letters.next() {
@@ -223,9 +223,7 @@ where
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let message = message(event);
-        let request = ctx
-            .event_scope()
-            .and_then(|mut scope| scope.find_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone())));
+        let request = request_id(ctx);
         let now_ms = self.clock.now_ms();
         let record = Record { pattern: &self.pattern, now_ms, event, message: &message, request: request.as_deref() };
         for piece in &self.pattern.pieces {
@@ -288,7 +286,7 @@ impl Record<'_> {
 }
 
 /// The level in Python's words and numbers.
-fn level(level: Level) -> (&'static str, u8) {
+pub(super) fn level(level: Level) -> (&'static str, u8) {
     match level {
         Level::ERROR => ("ERROR", 40),
         Level::WARN => ("WARNING", 30),
@@ -299,6 +297,16 @@ fn level(level: Level) -> (&'static str, u8) {
 
 /// The field `id` of a span named `request`.
 struct RequestId(String);
+
+/// Returns the id of the request in which an event happens.
+pub(super) fn request_id<S, N>(ctx: &FmtContext<'_, S, N>) -> Option<String>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    let mut spans = ctx.event_scope()?;
+    spans.find_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone()))
+}
 
 /// Notes the ids of requests for the patterns that show them.
 pub(super) struct RequestIds;

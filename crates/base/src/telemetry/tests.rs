@@ -51,6 +51,39 @@ fn the_log_configuration_that_is_generated_acts_wholly() {
     std::fs::remove_dir_all(folder).expect("removable");
 }
 
+#[test]
+fn json_has_the_keys_of_synapse() {
+    let logged = |keys: JsonKeys| {
+        let folder = std::env::temp_dir().join(format!("plexus-json-{keys:?}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("writable");
+        let destination = Destination::File { path: folder.join("log"), rotation: Rotation::Never };
+        let output = Output { name: "f".to_owned(), destination, level: LevelFilter::INFO, format: Format::Json(keys) };
+        let clock = Clock::manual(1_795_995_208_123);
+        let mut opened = Opened { clock: &clock, files: Vec::new(), not_in_effect: Vec::new() };
+        let subscriber = tracing_subscriber::registry().with(RequestIds).with(opened.layer(&output).expect("opens"));
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("request", id = "GET-1");
+            span.in_scope(|| tracing::warn!(target: "plexus_x::y", count = 3, name = "n", "one\n\"two\""));
+        });
+        let text = std::fs::read_to_string(folder.join("log")).expect("readable");
+        std::fs::remove_dir_all(folder).expect("removable");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+    };
+    let plain = serde_json::json!({
+        "log": "one\n\"two\"", "namespace": "plexus_x.y", "level": "WARNING", "request": "GET-1", "count": 3, "name": "n",
+    });
+    assert_eq!(logged(JsonKeys::Plain), plain);
+    let mut terse = plain;
+    terse["time"] = 1_795_995_208.12.into();
+    assert_eq!(logged(JsonKeys::Terse), terse);
+    let google = serde_json::json!({
+        "message": "one\n\"two\"", "logger": "plexus_x.y", "severity": "WARNING", "time": "2026-11-29T23:33:28.123Z",
+        "request": "GET-1", "count": 3, "name": "n",
+    });
+    assert_eq!(logged(JsonKeys::GoogleCloud), google);
+}
+
 /// The datagrams that arrive at `name` of a new folder while a record is logged to `destination`.
 fn datagram(name: &str, destination: impl FnOnce(PathBuf) -> Destination) -> Vec<u8> {
     datagram_of(name, Format::Usual, destination, || tracing::warn!(target: "plexus_x", "one\ntwo"))
@@ -92,7 +125,7 @@ fn the_journal_gets_fields() {
 #[test]
 fn the_journal_names_loggers_as_python_does() {
     let pattern = Format::Pattern(Pattern::new("%(name)s\n%(message)s", None));
-    for format in [Format::Usual, Format::Json, pattern] {
+    for format in [Format::Usual, Format::Json(JsonKeys::Terse), pattern] {
         let name = "journal-access";
         let record = datagram_of(
             name,

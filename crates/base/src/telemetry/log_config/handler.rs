@@ -6,6 +6,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Destination, Format, Output, Reading, Rotation, SyslogAddress, text};
 use crate::telemetry::journal::SOCKET;
+use crate::telemetry::json::JsonKeys;
 use crate::telemetry::pattern::Pattern;
 use crate::telemetry::syslog::Facility;
 use crate::yaml::Node;
@@ -117,8 +118,11 @@ impl Reading<'_> {
             return Format::Usual;
         };
         let class = text(formatter, "class").or_else(|| text(formatter, "()")).unwrap_or("logging.Formatter");
-        if class.ends_with("JsonFormatter") {
-            return Format::Json;
+        match class.rsplit('.').next() {
+            Some("JsonFormatter") => return Format::Json(JsonKeys::Plain),
+            Some("TerseJsonFormatter") => return Format::Json(JsonKeys::Terse),
+            Some("GcpJsonFormatter") => return Format::Json(JsonKeys::GoogleCloud),
+            _ => {}
         }
         // The same formatter may serve several handlers; what is wrong with it is said once.
         let mut ignored = |sentence: String| {

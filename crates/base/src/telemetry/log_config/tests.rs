@@ -64,7 +64,7 @@ fn the_usual_file_is_understood() {
         name: "console".to_owned(),
         destination: Destination::Stdout,
         level: LevelFilter::WARN,
-        format: Format::Json,
+        format: Format::Json(JsonKeys::Terse),
     };
     let remote = Output { name: "remote".to_owned(), ..Output::stderr(LevelFilter::TRACE) };
     assert_eq!(config.outputs, [file, console, remote]);
@@ -154,7 +154,13 @@ fn formatters_act_or_are_named() {
     assert_eq!(format("{format: '%(name)s'}"), (pattern("%(name)s", None), vec![]));
     assert_eq!(format("{format: x, datefmt: '%H'}"), (pattern("x", Some("%H")), vec![]));
     assert_eq!(format("{}"), (pattern("%(message)s", None), vec![]));
-    assert_eq!(format("{(): synapse.logging.TerseJsonFormatter}"), (Format::Json, vec![]));
+    for (class, keys) in [
+        ("synapse.logging.JsonFormatter", JsonKeys::Plain),
+        ("synapse.logging.TerseJsonFormatter", JsonKeys::Terse),
+        ("synapse.logging.GcpJsonFormatter", JsonKeys::GoogleCloud),
+    ] {
+        assert_eq!(format(&format!("{{(): {class}}}")), (Format::Json(keys), vec![]));
+    }
     for (formatter, named) in [
         ("{class: colorlog.ColoredFormatter}", "the class colorlog.ColoredFormatter"),
         ("{format: '{message}', style: '{'}", "the style {"),
