@@ -98,23 +98,25 @@ impl EduReceiver {
         announced: &mut HashSet<UserId>,
     ) -> Result<(), EduError> {
         let Edu { edu_type, content } = serde_json::from_str(raw.get())?;
-        let content = content.get();
+        let (parts, content) = (&self.0, content.get());
         match edu_type.as_str() {
-            "m.typing" => self.typing(origin, content).await,
-            "m.receipt" => self.receipts(origin, content).await,
-            "m.presence" => self.presence(origin, content).await,
-            "m.direct_to_device" => self.to_device(origin, content).await,
-            "m.device_list_update" => self.device_list(origin, content, announced).await,
+            "m.typing" => typing::receive(parts, origin, content).await,
+            "m.receipt" => receipts::receive(parts, origin, content).await,
+            "m.presence" => presence::receive(parts, origin, content).await,
+            "m.direct_to_device" => to_device::receive(parts, origin, content).await,
+            "m.device_list_update" => device_lists::receive_update(parts, origin, content, announced).await,
             "m.signing_key_update" | "org.matrix.signing_key_update" => {
-                self.signing_keys(origin, content, announced).await
+                device_lists::receive_signing_keys(parts, origin, content, announced).await
             }
             _ => Ok(()),
         }
     }
+}
 
+impl EduReceiverParts {
     /// Returns a room that local users are in and in which `origin` may take part.
     async fn room(&self, origin: &ServerName, id: &RoomId) -> Result<Arc<Room>, EduError> {
-        let room = self.0.rooms.get(id).await?.ok_or(EduError::Unrelated)?;
+        let room = self.rooms.get(id).await?.ok_or(EduError::Unrelated)?;
         let view = room.view();
         if view.local_joined.is_empty() {
             return Err(EduError::Unrelated);
@@ -127,8 +129,8 @@ impl EduReceiver {
 
     /// Whether a user shares a room with a local one.
     async fn shares_room(&self, user: &UserId) -> Result<bool, DbError> {
-        for room in self.0.rooms.memberships().of(user).await?.joined() {
-            if let Some(room) = self.0.rooms.get_readable_nid(room).await?
+        for room in self.rooms.memberships().of(user).await?.joined() {
+            if let Some(room) = self.rooms.get_readable_nid(room).await?
                 && !room.view().local_joined.is_empty()
             {
                 return Ok(true);

@@ -4,33 +4,27 @@ use std::collections::HashSet;
 
 use plexus_protocol::id::{ServerName, UserId};
 
-use super::{EduError, EduReceiver, check_origin};
+use super::{EduError, EduReceiverParts, check_origin};
 use plexus_e2ee::remote_devices::{DeviceUpdate, SigningKeyUpdate};
 
-impl EduReceiver {
-    pub(super) async fn device_list(
-        &self,
-        origin: &ServerName,
-        content: &str,
-        announced: &mut HashSet<UserId>,
-    ) -> Result<(), EduError> {
-        let update: DeviceUpdate = serde_json::from_str(content)?;
-        check_origin(origin, &update.user_id)?;
-        if self.0.remote_devices.update(update, announced).await? { Ok(()) } else { Err(EduError::Unrelated) }
-    }
+pub(super) async fn receive_update(
+    parts: &EduReceiverParts,
+    origin: &ServerName,
+    content: &str,
+    announced: &mut HashSet<UserId>,
+) -> Result<(), EduError> {
+    let update: DeviceUpdate = serde_json::from_str(content)?;
+    check_origin(origin, &update.user_id)?;
+    if parts.remote_devices.update(update, announced).await? { Ok(()) } else { Err(EduError::Unrelated) }
+}
 
-    pub(super) async fn signing_keys(
-        &self,
-        origin: &ServerName,
-        content: &str,
-        announced: &mut HashSet<UserId>,
-    ) -> Result<(), EduError> {
-        let update: SigningKeyUpdate = serde_json::from_str(content)?;
-        check_origin(origin, &update.user_id)?;
-        if self.0.remote_devices.update_signing_keys(update, announced).await? {
-            Ok(())
-        } else {
-            Err(EduError::Unrelated)
-        }
-    }
+pub(super) async fn receive_signing_keys(
+    parts: &EduReceiverParts,
+    origin: &ServerName,
+    content: &str,
+    announced: &mut HashSet<UserId>,
+) -> Result<(), EduError> {
+    let update: SigningKeyUpdate = serde_json::from_str(content)?;
+    check_origin(origin, &update.user_id)?;
+    if parts.remote_devices.update_signing_keys(update, announced).await? { Ok(()) } else { Err(EduError::Unrelated) }
 }

@@ -4,7 +4,7 @@ use plexus_protocol::id::{ServerName, UserId};
 use plexus_store::{DbError, repo};
 use serde::Deserialize;
 
-use super::{EduError, EduReceiver, check_origin};
+use super::{EduError, EduReceiverParts, check_origin};
 use plexus_sync::to_device::{self, MessagesByDevice, NewMessages};
 
 /// The longest `message_id` that is accepted, in bytes; the specification allows 32 characters
@@ -23,39 +23,37 @@ struct Content {
     messages: MessagesByDevice,
 }
 
-impl EduReceiver {
-    pub(super) async fn to_device(&self, origin: &ServerName, content: &str) -> Result<(), EduError> {
-        let Content { sender, event_type, message_id, mut messages } = serde_json::from_str(content)?;
-        check_origin(origin, &sender)?;
-        if message_id.len() > MAX_MESSAGE_ID_BYTES {
-            return Err(EduError::Unrelated);
-        }
-        to_device::check_type(&event_type)?;
-        for (user, devices) in &mut messages {
-            devices.retain(|device, content| match to_device::received(content) {
-                Ok(canonical) => {
-                    *content = canonical;
-                    true
-                }
-                Err(error) => {
-                    let device: String = device.chars().take(MAX_LOGGED_CHARS).collect();
-                    tracing::info!("a message of {sender} to {user} {device:?} is ignored: {error}");
-                    false
-                }
-            });
-        }
-        let new = NewMessages { sender, device: None, txn_id: message_id, event_type, messages };
-        let (origin, own) = (origin.clone(), self.0.rooms.server_name().clone());
-        let now = self.0.clock.now_ms();
-        self.0
-            .db
-            .write(move |tx| {
-                if !repo::to_device::receive(tx, origin.as_str(), &new.txn_id, now)? {
-                    return Ok(());
-                }
-                to_device::queue_local(tx, &new, &own)
-            })
-            .await
-            .map_err(|error: DbError| error.into())
+pub(super) async fn receive(parts: &EduReceiverParts, origin: &ServerName, content: &str) -> Result<(), EduError> {
+    let Content { sender, event_type, message_id, mut messages } = serde_json::from_str(content)?;
+    check_origin(origin, &sender)?;
+    if message_id.len() > MAX_MESSAGE_ID_BYTES {
+        return Err(EduError::Unrelated);
     }
+    to_device::check_type(&event_type)?;
+    for (user, devices) in &mut messages {
+        devices.retain(|device, content| match to_device::received(content) {
+            Ok(canonical) => {
+                *content = canonical;
+                true
+            }
+            Err(error) => {
+                let device: String = device.chars().take(MAX_LOGGED_CHARS).collect();
+                tracing::info!("a message of {sender} to {user} {device:?} is ignored: {error}");
+                false
+            }
+        });
+    }
+    let new = NewMessages { sender, device: None, txn_id: message_id, event_type, messages };
+    let (origin, own) = (origin.clone(), parts.rooms.server_name().clone());
+    let now = parts.clock.now_ms();
+    parts
+        .db
+        .write(move |tx| {
+            if !repo::to_device::receive(tx, origin.as_str(), &new.txn_id, now)? {
+                return Ok(());
+            }
+            to_device::queue_local(tx, &new, &own)
+        })
+        .await
+        .map_err(|error: DbError| error.into())
 }
