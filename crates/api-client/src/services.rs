@@ -6,7 +6,7 @@ use plexus_accounts::{Devices, Logins, Registrar, Sessions, Settings, TokenCheck
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_e2ee::RemoteDevices;
-use plexus_e2ee::{DeviceKeys, KeyBackups};
+use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups};
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
 use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, UserDirectory};
@@ -33,6 +33,7 @@ plexus_http::services! {
         pub devices: Devices,
         pub deactivation: UserDeactivation,
         pub device_keys: DeviceKeys,
+        pub cross_signing: CrossSigning,
         pub key_backups: KeyBackups,
         pub rate_limits: Arc<RateLimits>,
         pub local_echo_order: Arc<LocalEchoOrder>,

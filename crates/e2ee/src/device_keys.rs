@@ -1,5 +1,5 @@
-//! Keys of end-to-end encryption: what devices publish, claim and sign (client-server API, "End-to-End Encryption").
-//! The server keeps and hands out; it never sees a secret.
+//! Keys that devices publish, claim and sign
+//! (<https://spec.matrix.org/v1.19/client-server-api/#end-to-end-encryption>).
 
 mod claim;
 mod cross_signing;
@@ -7,12 +7,14 @@ mod query;
 mod signatures;
 mod upload;
 
+use std::collections::BTreeMap;
+
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::{Database, DbError};
 
 pub use claim::{Claimed, DeviceClaims};
-pub use cross_signing::{CrossSigningError, CrossSigningState, CrossSigningUpload};
+pub use cross_signing::{CrossSigning, CrossSigningError, CrossSigningState, CrossSigningUpload};
 pub use query::{DeviceList, QueriedKeys};
 pub use signatures::{SignatureFailure, SignatureFailures};
 pub use upload::{KeyUpload, UploadError};
@@ -25,10 +27,23 @@ pub struct DeviceKeys {
 }
 
 impl DeviceKeys {
-    /// `server_name` tells which users are local.
+    /// The keys of the users of `server_name`.
     #[must_use]
     pub fn new(db: Database, server_name: ServerName) -> Self {
         Self { db, server_name }
+    }
+
+    /// Claims one key for each device: its oldest one-time key, which is deleted before anybody learns of it, or else
+    /// its fallback key. Devices without either, and users of other servers, are absent from the result.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim(&self, claims: DeviceClaims) -> Result<Claimed, DbError> {
+        let local: DeviceClaims = claims.into_iter().filter(|(user_id, _)| self.is_local(user_id)).collect();
+        if local.values().all(BTreeMap::is_empty) {
+            return Ok(Claimed::new());
+        }
+        self.db.write(move |tx| claim::take_keys(tx, &local)).await
     }
 
     /// Whether a user is on this server.
@@ -38,7 +53,7 @@ impl DeviceKeys {
     }
 }
 
-/// A stored key object. What is stored was an object when it was uploaded.
+/// Parses a stored key object.
 fn stored(json: &str, table: &str, user_id: &str) -> Result<Object, DbError> {
     Object::parse(json).map_err(|error| DbError::bad_data(format!("{table}.key_json of {user_id}"), error))
 }
@@ -52,7 +67,7 @@ fn add_signature(object: &mut Object, signer: &str, key_id: &str, signature: &st
     object.insert("signatures", signatures);
 }
 
-/// What signatures cover: the object without `signatures` and `unsigned`.
+/// The part of an object that signatures cover: everything but `signatures` and `unsigned`.
 fn signed_part(object: &Object) -> Object {
     let mut part = object.clone();
     part.remove("signatures");

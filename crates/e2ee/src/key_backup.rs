@@ -1,4 +1,4 @@
-//! Server-side backup of room keys (client-server API, "Server-side key backups").
+//! Server-side backup of room keys (<https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>).
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use plexus_protocol::json::Object;
 use plexus_store::repo::key_backup::{self, Backup, Scope, Session};
 use plexus_store::{Database, DbError, Tx, readable};
 
-/// Largest `auth_data` and `session_data` in bytes.
+/// The largest `auth_data` or `session_data`, in bytes.
 const MAX_BYTES: usize = 65_536;
-/// How many versions a user may have: clients use the newest only, and can delete the others.
+/// The most versions of a user's backup: clients use the newest only, and can delete the others.
 const MAX_VERSIONS: u64 = 100;
-/// How many keys a version may have: those of a million sessions.
+/// The most keys of a version: one for each of a million sessions.
 const MAX_KEYS: u64 = 1_000_000;
-/// Longest room or session id in bytes.
+/// The longest room or session id, in bytes.
 const MAX_ID_BYTES: usize = 255;
 
 /// One session's key as the client gives it.
@@ -29,7 +29,7 @@ pub struct SessionKey {
 /// Room to session to key.
 pub type RoomKeys = BTreeMap<String, BTreeMap<String, SessionKey>>;
 
-/// Which keys are meant.
+/// A part of a backup.
 #[derive(Debug, Clone)]
 pub enum Part {
     All,
@@ -70,7 +70,7 @@ pub enum BackupError {
     Database(#[from] DbError),
 }
 
-/// Keeps room keys for users.
+/// Stores room keys for users.
 #[derive(Clone)]
 pub struct KeyBackups {
     db: Database,
@@ -83,7 +83,7 @@ impl KeyBackups {
         Self { db }
     }
 
-    /// A version, or with `None` the newest.
+    /// Returns a version, or with `None` the newest.
     ///
     /// # Errors
     /// `UnknownVersion`, or the database's.
@@ -92,7 +92,7 @@ impl KeyBackups {
         self.db.read(move |tx| find(tx, &user_id, version)).await
     }
 
-    /// Creates a version; it becomes the one keys go to.
+    /// Creates a version, in which keys are stored from now on.
     ///
     /// # Errors
     /// `Invalid`, `TooLarge`, `TooMany`, or the database's.
@@ -150,8 +150,7 @@ impl KeyBackups {
             .await
     }
 
-    /// Stores keys in the newest version, which `version` must be. A key that is there already gives way only to a
-    /// better one.
+    /// Stores keys in the newest version, which `version` must be. Only a better key replaces a stored one.
     ///
     /// # Errors
     /// `UnknownVersion`, `NotCurrent`, `Invalid`, `TooLarge`, or the database's.
@@ -164,7 +163,7 @@ impl KeyBackups {
     /// The stored keys.
     ///
     /// # Errors
-    /// `UnknownVersion`; `NoKeys` when one session was asked for and is not there; or the database's.
+    /// `UnknownVersion`; `NoKeys` when `part` is a session without a key; or the database's.
     pub async fn keys(&self, user_id: &UserId, version: i64, part: Part) -> Result<RoomKeys, BackupError> {
         let user_id = user_id.clone();
         self.db
@@ -180,7 +179,7 @@ impl KeyBackups {
             .await
     }
 
-    /// Deletes keys; those that are not there are passed over.
+    /// Deletes keys.
     ///
     /// # Errors
     /// `UnknownVersion`, or the database's.
@@ -253,8 +252,9 @@ fn put_keys(tx: &mut Tx, user_id: &UserId, version: i64, new: &[Session]) -> Res
     Ok(Stamp { etag, count })
 }
 
-/// Which of two keys is kept: a verified one, else the one that decrypts more, else the one forwarded less often
-/// (client-server API, "Backing up sessions").
+/// Whether a new key replaces a stored one: a verified key is better, then one that decrypts more, then one that was
+/// forwarded less often
+/// (<https://spec.matrix.org/v1.19/client-server-api/#backup-algorithm-mmegolm_backupv1curve25519-aes-sha2>).
 fn replaces(new: &Session, stored: &Session) -> bool {
     if new.is_verified != stored.is_verified {
         return new.is_verified;
@@ -273,8 +273,8 @@ fn sessions(keys: RoomKeys) -> Result<Vec<Session>, BackupError> {
             if !usable(&room_id) || !usable(&session_id) {
                 return Err(BackupError::Invalid("room and session ids must have 1 to 255 bytes"));
             }
-            let most = i64::MAX as u64;
-            if key.first_message_index > most || key.forwarded_count > most {
+            let max = i64::MAX as u64;
+            if key.first_message_index > max || key.forwarded_count > max {
                 return Err(BackupError::Invalid("first_message_index or forwarded_count is too large"));
             }
             sessions.push(Session {

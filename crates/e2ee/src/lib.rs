@@ -9,6 +9,6 @@ pub mod device_keys;
 pub mod key_backup;
 pub mod remote_devices;
 
-pub use device_keys::DeviceKeys;
+pub use device_keys::{CrossSigning, DeviceKeys};
 pub use key_backup::KeyBackups;
 pub use remote_devices::{RemoteDevices, RemoteDevicesParts};

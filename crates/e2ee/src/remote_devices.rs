@@ -1,20 +1,20 @@
-//! Devices and keys of users of other servers (server-server API, "Device Management").
+//! Device lists of other servers' users (<https://spec.matrix.org/v1.19/server-server-api/#device-management>).
 //!
-//! Followed are users who share an encrypted room with a local one: their servers tell of every change, so that what is
-//! stored of them is good until then. Of anybody else it is asked each time.
+//! Tracked are users who share an encrypted room with a local one: their servers send every change, so that the stored
+//! list is valid until then. The devices of other users are queried each time.
 //!
-//! - `told`: what other servers say, as far as it is believed
+//! - `received`: which part of what other servers send is stored
 //! - `update`: the EDUs `m.device_list_update` and `m.signing_key_update`
-//! - `resync`: asks for lists that are not good any more, until it gets them
+//! - `resync`: queries lists that are out of date, until their servers respond
 //! - `query`: `POST /keys/query` of clients
-//! - `follow`: who is followed, and forgetting who is not any more
+//! - `cleanup`: deletes the lists of users who are not tracked any more; `departed` collects those who left rooms
 
 mod announcements;
+mod cleanup;
 mod departed;
-mod follow;
 mod query;
+mod received;
 mod resync;
-mod told;
 mod update;
 
 use std::collections::HashSet;
@@ -25,22 +25,24 @@ use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_net::FederationClient;
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_rooms::Rooms;
+use plexus_rooms::{RoomView, Rooms};
 use plexus_store::repo::device_lists;
 use plexus_store::{Database, DbError, Tx, repo};
 use tokio::sync::Notify;
 
 use announcements::Announcements;
+use cleanup::Cleanup;
 use departed::DepartedMembers;
 pub use query::{Failures, Queried};
+use resync::Resync;
 pub use update::{DeviceUpdate, SigningKeyUpdate};
 
-/// The most users that are followed. What is more is asked for each time.
-const MOST_USERS: u64 = 500_000;
-/// The most servers that are remembered as away. Users of others are asked for when their time has come.
-const MOST_AWAY: usize = 10_000;
+/// The most users that are tracked. The devices of others are queried each time.
+const MAX_USERS: u64 = 500_000;
+/// The most servers that are kept as unreachable. Users of others are queried when their time has come.
+const MAX_UNREACHABLE: usize = 10_000;
 
-/// What following the devices of other servers' users works with.
+/// What tracking the devices of other servers' users works with.
 pub struct RemoteDevicesParts {
     pub db: Database,
     pub clock: Clock,
@@ -48,46 +50,48 @@ pub struct RemoteDevicesParts {
     pub client: Arc<FederationClient>,
 }
 
-/// Follows the devices of users of other servers.
+/// Tracks the devices of other servers' users. Owned by one process; another continues from the database.
 pub struct RemoteDevices {
     parts: RemoteDevicesParts,
     departed: Arc<DepartedMembers>,
     announcements: Announcements,
-    /// How many users are followed.
-    followed: AtomicU64,
-    /// There is a list to ask for.
+    /// The number of tracked users.
+    tracked: AtomicU64,
+    /// Notified when a list is out of date.
     outdated: Notify,
-    /// Servers that could not be asked and have not been heard of since.
-    away: Mutex<HashSet<ServerName>>,
+    /// Servers that could not be queried, and have sent nothing since.
+    unreachable: Mutex<HashSet<ServerName>>,
 }
 
 impl RemoteDevices {
-    /// Goes on with what is stored, once [`Self::run`] runs. To be called before the first write.
+    /// Continues with what is stored, once [`Self::run`] runs. To be called before the first write.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn start(parts: RemoteDevicesParts) -> Result<Arc<Self>, DbError> {
-        let followed = parts.db.read(repo::remote_devices::count).await?;
+        let tracked = parts.db.read(repo::remote_devices::count).await?;
         let departed = Arc::new(DepartedMembers::default());
         parts.db.add_listener(Arc::clone(&departed) as _);
         Ok(Arc::new(Self {
             parts,
             departed,
             announcements: Announcements::default(),
-            followed: AtomicU64::new(followed),
+            tracked: AtomicU64::new(tracked),
             outdated: Notify::new(),
-            away: Mutex::default(),
+            unreachable: Mutex::default(),
         }))
     }
 
-    /// Asks for what is out of date and forgets who is of no interest any more, without end.
+    /// Queries lists that are out of date, and deletes those that are not needed any more, without end.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(Arc::clone(&self).resync(), self.forget_strangers(), self.announce_later());
+        let (resync, cleanup) = (Resync::new(Arc::clone(&self)), Cleanup::new(&self));
+        let announcements = self.announcements.run(&self.parts.db, &self.parts.clock);
+        tokio::join!(resync.run(), cleanup.run(), announcements);
     }
 
-    /// A server talks to us: what could not be asked of it may be asked now.
+    /// A server sends something: lists that could not be queried may be queried now.
     pub async fn heard_from(&self, server: &ServerName) {
-        if !self.away.lock().remove(server) {
+        if !self.unreachable.lock().remove(server) {
             return;
         }
         let (name, now) = (server.to_string(), self.parts.clock.now_ms());
@@ -96,19 +100,40 @@ impl RemoteDevices {
             Ok(_) => self.outdated.notify_one(),
             Err(error) => {
                 let error: DbError = error;
-                tracing::warn!("devices of users of {server} are asked for later: {error}");
+                tracing::warn!("devices of users of {server} are queried later: {error}");
             }
         }
     }
 
-    /// Whether one more user can be followed.
-    fn has_room(&self) -> bool {
-        self.followed.load(Ordering::Relaxed) < MOST_USERS
+    /// Whether a user is in an encrypted room that local users are in.
+    async fn is_in_encrypted_room(&self, user: &UserId) -> Result<bool, DbError> {
+        self.is_in_room(user, RoomView::is_encrypted).await
+    }
+
+    /// Whether a user is in any room that local users are in.
+    async fn shares_room(&self, user: &UserId) -> Result<bool, DbError> {
+        self.is_in_room(user, |_| true).await
+    }
+
+    async fn is_in_room(&self, user: &UserId, counts: impl Fn(&RoomView) -> bool) -> Result<bool, DbError> {
+        let rooms = &self.parts.rooms;
+        for room in rooms.memberships().of(user).await?.joined() {
+            let Some(room) = rooms.get_readable_nid(room).await? else { continue };
+            let view = room.view();
+            if !view.local_joined.is_empty() && counts(&view) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether one more user can be tracked.
+    fn has_capacity(&self) -> bool {
+        self.tracked.load(Ordering::Relaxed) < MAX_USERS
     }
 }
 
-/// Tells clients that a user's devices or keys changed. One row a user of another server, whichever of the devices it
-/// was.
+/// Announces that a user's devices or keys changed: one row a user, whichever of the devices it was.
 fn announce(tx: &mut Tx<'_>, user: &UserId) -> Result<(), DbError> {
     device_lists::record(tx, user, device_lists::CROSS_SIGNING)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::CrossSigning;
 use plexus_e2ee::device_keys::SignatureFailure;
 use plexus_http::{ApiError, Auth, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
@@ -22,11 +22,13 @@ struct Failure {
 
 pub async fn handle(
     Auth(requester): Auth,
-    State(keys): State<DeviceKeys>,
+    State(cross_signing): State<CrossSigning>,
     Json(uploads): Json<BTreeMap<UserId, Object>>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let failures =
-        keys.upload_signatures(&requester.user_id, uploads).await.map_err(|error| ApiError::internal(&error))?;
+    let failures = cross_signing
+        .upload_signatures(&requester.user_id, uploads)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
     let failures = failures.into_iter().map(|(user_id, failed)| {
         (user_id, failed.into_iter().map(|(key, failure)| (key, failure_body(failure))).collect())
     });

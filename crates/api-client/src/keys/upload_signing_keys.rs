@@ -2,7 +2,7 @@
 
 use plexus_accounts::UserInteractiveAuth;
 use plexus_base::Clock;
-use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::CrossSigning;
 use plexus_e2ee::device_keys::{CrossSigningError, CrossSigningState, CrossSigningUpload};
 use plexus_http::{ApiError, Auth, Empty, Json, State};
 use plexus_protocol::json::Object;
@@ -30,7 +30,7 @@ impl From<Params> for CrossSigningUpload {
 pub async fn handle(
     Auth(requester): Auth,
     State(clock): State<Clock>,
-    State(keys): State<DeviceKeys>,
+    State(cross_signing): State<CrossSigning>,
     State(uia): State<UserInteractiveAuth>,
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
@@ -40,12 +40,12 @@ pub async fn handle(
     let body = if is_bare { uiaa::with_earlier_params(&uia, operation.clone(), &requester, body).await? } else { body };
     let params: Params = uiaa::parse(&body)?;
     let upload = CrossSigningUpload::from(params);
-    let state = keys
-        .cross_signing_state(&requester.user_id, &upload, clock.now_ms())
+    let state = cross_signing
+        .state(&requester.user_id, &upload, clock.now_ms())
         .await
         .map_err(|error| ApiError::internal(&error))?;
     let store = async |upload: CrossSigningUpload| {
-        keys.upload_cross_signing(&requester.user_id, upload).await.map_err(cross_signing_error)?;
+        cross_signing.upload(&requester.user_id, upload).await.map_err(cross_signing_error)?;
         Ok(Empty)
     };
     match state {

@@ -6,9 +6,9 @@ use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{NotPortable, Object};
 use plexus_store::repo::{device_keys, device_lists};
-use plexus_store::{DbError, Tx};
+use plexus_store::{Database, DbError, Tx};
 
-use super::{DeviceKeys, signed_part, stored};
+use super::{signed_part, stored};
 
 /// Largest key in bytes of canonical JSON: two of them, with their signatures, are sent in one `m.signing_key_update`,
 /// which has at most 64 KiB.
@@ -34,12 +34,12 @@ impl CrossSigningUpload {
     }
 }
 
-/// What an upload means for a user: whether user-interactive authentication is needed.
+/// How an upload relates to what is stored: it decides whether user-interactive authentication is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrossSigningState {
     /// The first keys: no authentication.
     First,
-    /// What is stored already: nothing to do and no authentication.
+    /// The stored keys: nothing to do and no authentication.
     Unchanged,
     /// Other keys replace the stored ones: authentication, unless an administrator has just allowed it without.
     Replaces { allowed_without_auth: bool },
@@ -66,12 +66,24 @@ pub enum CrossSigningError {
 
 type StoredKeys = BTreeMap<String, Object>;
 
-impl DeviceKeys {
+/// Cross-signing keys of this server's users, and signatures on their keys
+/// (<https://spec.matrix.org/v1.19/client-server-api/#cross-signing>).
+#[derive(Clone)]
+pub struct CrossSigning {
+    pub(super) db: Database,
+}
+
+impl CrossSigning {
+    #[must_use]
+    pub fn new(db: Database) -> Self {
+        Self { db }
+    }
+
     /// Compares an upload with what is stored. `now` is in Unix ms.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn cross_signing_state(
+    pub async fn state(
         &self,
         user_id: &UserId,
         upload: &CrossSigningUpload,
@@ -96,15 +108,11 @@ impl DeviceKeys {
             .await
     }
 
-    /// Stores cross-signing keys and tells whoever may see them.
+    /// Stores cross-signing keys and announces the change.
     ///
     /// # Errors
     /// See [`CrossSigningError`].
-    pub async fn upload_cross_signing(
-        &self,
-        user_id: &UserId,
-        upload: CrossSigningUpload,
-    ) -> Result<(), CrossSigningError> {
+    pub async fn upload(&self, user_id: &UserId, upload: CrossSigningUpload) -> Result<(), CrossSigningError> {
         for (purpose, key) in upload.keys() {
             check(user_id, purpose, key)?;
         }
@@ -127,7 +135,7 @@ impl DeviceKeys {
                 if public {
                     device_lists::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
                 } else if private {
-                    // Nobody else is shown it: https://spec.matrix.org/v1.19/client-server-api/#cross-signing
+                    // Only the user can see it: https://spec.matrix.org/v1.19/client-server-api/#cross-signing
                     device_lists::record_signature(tx, &user_id, &user_id)?;
                 }
                 Ok(())
@@ -135,12 +143,12 @@ impl DeviceKeys {
             .await
     }
 
-    /// Lets a user replace the cross-signing keys without authentication until then (Unix ms); `false` when there are
-    /// none to replace.
+    /// Lets a user replace the cross-signing keys without authentication until `until_ts` (Unix ms). Returns `false`
+    /// when there are none to replace.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn allow_cross_signing_reset(&self, user_id: &UserId, until_ts: u64) -> Result<bool, DbError> {
+    pub async fn allow_reset(&self, user_id: &UserId, until_ts: u64) -> Result<bool, DbError> {
         let user_id = user_id.clone();
         self.db
             .write(move |tx| {

@@ -10,22 +10,22 @@ use plexus_store::{DbError, Position, Tx, readable};
 
 use super::{DeviceKeys, add_signature, stored};
 
-/// The keys of users, with the signatures the asking user may see.
+/// The keys of users, with the signatures that the user who queries may see.
 #[derive(Debug, Clone, Default)]
 pub struct QueriedKeys {
-    /// User to device to keys. Every local user that was asked for is there, also without devices.
+    /// User to device to keys. Every queried local user is there, even without devices.
     pub device_keys: BTreeMap<UserId, BTreeMap<String, Object>>,
     pub master_keys: BTreeMap<UserId, Object>,
     pub self_signing_keys: BTreeMap<UserId, Object>,
-    /// Only the asking user's own.
+    /// Only that of the user who queries.
     pub user_signing_keys: BTreeMap<UserId, Object>,
     /// Devices, by user, that have keys which cannot be read. They are missing from `device_keys`.
     pub unreadable_devices: BTreeSet<(UserId, String)>,
 }
 
 impl DeviceKeys {
-    /// The keys of local users: of all their devices where the list is empty. Users of other servers are passed over.
-    /// `viewer` is who asks.
+    /// The keys of local users: of all their devices where the list is empty. Users of other servers are ignored.
+    /// `viewer` is the user who queries.
     ///
     /// # Errors
     /// When the database fails.
@@ -38,10 +38,9 @@ impl DeviceKeys {
         let viewer = viewer.to_owned();
         self.db.read(move |tx| query(tx, &viewer, &wanted)).await
     }
-}
 
-impl DeviceKeys {
-    /// `found` with the signatures that `viewer` made on keys of users of other servers, which those servers do not know.
+    /// `found` with the signatures that `viewer` made on keys of users of other servers, which those servers do not
+    /// know.
     ///
     /// # Errors
     /// When the database fails.
@@ -73,9 +72,9 @@ impl DeviceKeys {
 /// A user's devices as other servers see them.
 #[derive(Debug)]
 pub struct DeviceList {
-    /// The position of the newest change: whoever knows the list as of there has nothing to ask.
+    /// The position of the newest change: a server that has the list as of there need not query it.
     pub stream_id: Position,
-    /// Device to keys. Devices without keys are nobody's business.
+    /// Device to keys. Devices without keys are not shown.
     pub devices: BTreeMap<String, Object>,
     pub master_key: Option<Object>,
     pub self_signing_key: Option<Object>,
@@ -91,7 +90,7 @@ impl DeviceKeys {
         wanted: BTreeMap<UserId, Vec<String>>,
         with_names: bool,
     ) -> Result<QueriedKeys, DbError> {
-        let mut found = self.query(NOBODY, wanted).await?;
+        let mut found = self.query(OTHER_SERVER, wanted).await?;
         if !with_names {
             found.device_keys.values_mut().for_each(remove_names);
         }
@@ -117,15 +116,16 @@ impl DeviceKeys {
     }
 }
 
-/// Another server sees what it can show to any of its users: no signatures but those the users made on their own keys.
-const NOBODY: &str = "";
+/// The viewer for other servers: they see what any of their users may see, which is no signature but those that users
+/// made on their own keys.
+const OTHER_SERVER: &str = "";
 
 fn device_list(tx: &mut Tx, user_id: &UserId) -> Result<Option<DeviceList>, DbError> {
     if users::get(tx, user_id.as_str())?.is_none_or(|account| account.deactivated) {
         return Ok(None);
     }
     let stream_id = device_lists::newest_of_user(tx, user_id.as_str())?;
-    let mut found = query(tx, NOBODY, &BTreeMap::from([(user_id.clone(), Vec::new())]))?;
+    let mut found = query(tx, OTHER_SERVER, &BTreeMap::from([(user_id.clone(), Vec::new())]))?;
     Ok(Some(DeviceList {
         stream_id,
         devices: found.device_keys.remove(user_id).unwrap_or_default(),
@@ -194,7 +194,7 @@ fn add_cross_signing(
     keys.insert(user_id.clone(), object);
 }
 
-/// Signatures by what they are on: user id, and device id or key.
+/// Signatures by their target: user id, and device id or key.
 #[derive(Debug, Default)]
 struct Signatures(BTreeMap<(String, String), Vec<Signature>>);
 

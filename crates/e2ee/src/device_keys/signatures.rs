@@ -9,8 +9,8 @@ use plexus_store::repo::device_keys::{self, Signature};
 use plexus_store::repo::device_lists;
 use plexus_store::{DbError, Tx};
 
-use super::cross_signing::{is_signed_by, key_id, public_part, stored_keys};
-use super::{DeviceKeys, signed_part, stored};
+use super::cross_signing::{CrossSigning, is_signed_by, key_id, public_part, stored_keys};
+use super::{signed_part, stored};
 
 /// Why one signature was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +35,9 @@ pub enum SignatureFailure {
 /// User to device or key to failure.
 pub type SignatureFailures = BTreeMap<UserId, BTreeMap<String, SignatureFailure>>;
 
-impl DeviceKeys {
-    /// Stores the valid signatures among those uploaded and answers why the others were not: `uploads` maps a user to a
-    /// device id, or to the public part of a cross-signing key, to the signed key object.
+impl CrossSigning {
+    /// Stores the valid signatures among those uploaded, and returns why the others were not stored. `uploads` maps a
+    /// user, and a device id or the public part of a cross-signing key, to the signed key object.
     ///
     /// # Errors
     /// When the database fails.
@@ -103,7 +103,7 @@ fn upload_for_user(
     Ok(failures)
 }
 
-/// The device whose keys now look different: none if it is the master key that was signed.
+/// The device whose keys now look different; [`device_lists::CROSS_SIGNING`] if the master key was signed.
 fn changed_device<'a>(tx: &mut Tx, user_id: &UserId, id: &'a str) -> Result<&'a str, DbError> {
     match device_keys::get(tx, user_id.as_str(), id)? {
         Some(_) => Ok(id),
@@ -113,7 +113,7 @@ fn changed_device<'a>(tx: &mut Tx, user_id: &UserId, id: &'a str) -> Result<&'a 
 
 type Checked = Result<Vec<Signature>, SignatureFailure>;
 
-/// Own devices are signed by the self-signing key, the own master key by own devices.
+/// A user's devices are signed by the self-signing key, and the master key by the devices.
 fn signatures_on_own(tx: &mut Tx, user_id: &UserId, id: &str, object: &Object) -> Result<Checked, DbError> {
     let keys = stored_keys(tx, user_id)?;
     if let Some(json) = device_keys::get(tx, user_id.as_str(), id)? {
@@ -146,7 +146,7 @@ fn signatures_on_own(tx: &mut Tx, user_id: &UserId, id: &str, object: &Object) -
     Ok(if valid.is_empty() { Err(SignatureFailure::Invalid) } else { Ok(valid) })
 }
 
-/// Another user's master key is signed by the own user-signing key.
+/// Another user's master key is signed by the signer's user-signing key.
 fn signature_on_other(
     tx: &mut Tx,
     signer: &UserId,

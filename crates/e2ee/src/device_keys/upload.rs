@@ -10,19 +10,19 @@ use plexus_store::{DbError, Tx};
 
 use super::DeviceKeys;
 
-/// Largest one-time or fallback key in bytes of canonical JSON: real ones have some 250.
+/// The largest one-time or fallback key, in bytes of canonical JSON; usual ones have some 250.
 const MAX_ONE_TIME_KEY_BYTES: usize = 4_096;
-/// Algorithms a device may have fallback keys of.
+/// The most algorithms for which a device may have fallback keys.
 const MAX_FALLBACK_KEYS: u64 = 20;
-/// Largest identity keys of a device in bytes of canonical JSON: with the device's name and the signatures of its owner
-/// they are sent in one `m.device_list_update`, which has at most 64 KiB.
+/// The largest identity keys of a device, in bytes of canonical JSON: with the device's name and the signatures of its
+/// owner they are sent in one `m.device_list_update`, which has at most 64 KiB.
 const MAX_DEVICE_KEYS_BYTES: usize = 48 * 1024;
-/// One-time keys a device may have stored of all algorithms.
+/// The most one-time keys of a device, of all algorithms.
 const MAX_ONE_TIME_KEYS: u64 = 10_000;
-/// Longest name of an algorithm or id of a key, in bytes.
+/// The longest name of an algorithm or id of a key, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// What a device uploads.
+/// Keys that a device publishes.
 #[derive(Debug, Clone, Default)]
 pub struct KeyUpload {
     pub device_keys: Option<Object>,
@@ -56,7 +56,7 @@ pub enum UploadError {
 }
 
 impl DeviceKeys {
-    /// Stores what a device publishes, all or nothing. Answers how many one-time keys it has of each algorithm.
+    /// Stores what a device publishes, all or nothing. Returns how many one-time keys it has of each algorithm.
     ///
     /// # Errors
     /// See [`UploadError`].
@@ -98,8 +98,8 @@ impl DeviceKeys {
     }
 }
 
-/// Stores a device's identity keys and tells whoever may see them. What was signed with, or is on, the identity keys they
-/// replace is worthless and goes: one-time keys, fallback keys, others' signatures.
+/// Stores a device's identity keys and announces the change. If they replace other identity keys, one-time keys,
+/// fallback keys and others' signatures are worthless, and are deleted.
 fn store_identity(tx: &mut Tx, user_id: &UserId, device_id: &str, json: &str) -> Result<(), DbError> {
     let stored = device_keys::get(tx, user_id.as_str(), device_id)?;
     if stored.as_deref() == Some(json) {
@@ -114,8 +114,8 @@ fn store_identity(tx: &mut Tx, user_id: &UserId, device_id: &str, json: &str) ->
     device_lists::record(tx, user_id, device_id)
 }
 
-/// Stores the keys, if there is the device, that are not stored yet; the same key again is fine, another one under its id is not.
-/// Answers how many there are then of each algorithm.
+/// Stores the keys that are not stored yet, if the device exists. A key may be uploaded again, but not another one
+/// under its id. Returns how many keys of each algorithm there are then.
 fn store_one_time(
     tx: &mut Tx,
     user_id: &UserId,
@@ -147,7 +147,7 @@ fn store_one_time(
     Ok(counts)
 }
 
-/// Whether two keys are the same apart from their signatures: a client that starts over signs anew.
+/// Whether two keys are the same apart from their signatures: a client that starts over makes new signatures.
 fn same_key(stored: &str, uploaded: &str) -> bool {
     if stored == uploaded {
         return true;
@@ -182,7 +182,7 @@ fn limited(json: String, limit: usize) -> Result<String, UploadError> {
     if json.len() <= limit { Ok(json) } else { Err(UploadError::TooLarge) }
 }
 
-/// The identity keys as they are stored: canonical, without `unsigned`, which is the server's to add.
+/// The identity keys as they are stored: canonical, without `unsigned`, which the server adds.
 fn checked_device_keys(user_id: &UserId, device_id: &str, keys: &Object) -> Result<String, UploadError> {
     let refuse = |why| Err(UploadError::DeviceKeys(why));
     if keys.get_str("user_id") != Some(user_id.as_str()) {

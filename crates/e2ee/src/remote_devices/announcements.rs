@@ -1,26 +1,27 @@
-//! Announcements that the devices of a user who is not followed have changed. Each wakes everybody in the user's rooms:
+//! Announcements that the devices of a user who is not tracked have changed. Each wakes everybody in the user's rooms:
 //! the first few are made at once, further ones are merged into one a minute.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use plexus_base::Clock;
 use plexus_protocol::id::UserId;
-use plexus_store::{DbError, Tx};
+use plexus_store::{Database, DbError, Tx};
 use tokio::sync::Notify;
 
-use super::{RemoteDevices, announce};
+use super::announce;
 
-/// How many announcements of one user are made at once within [`WINDOW`].
+/// The most announcements of one user that are made at once within [`WINDOW`].
 const MAX_AT_ONCE: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many users are remembered. Others are announced at once.
+/// The most users that are kept. Others are announced at once.
 const MAX_USERS: usize = 10_000;
 /// How long to wait when the database fails.
-const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The users who were announced recently. Owned by [`RemoteDevices`]. An announcement that waits is lost when the
-/// process ends; the devices of users who are not followed are queried from their server each time.
+/// The users who were announced recently. Owned by [`super::RemoteDevices`]. An announcement that waits is lost when the
+/// process ends; the devices of users who are not tracked are queried from their server each time.
 #[derive(Default)]
 pub(super) struct Announcements {
     recent: Mutex<HashMap<UserId, Recent>>,
@@ -72,25 +73,22 @@ impl Announcements {
         let next = recent.values().filter(|it| it.waits).map(|it| it.ends).min();
         (due, next)
     }
-}
 
-impl RemoteDevices {
     /// Makes the announcements that wait, without end.
-    pub(super) async fn announce_later(&self) {
-        let clock = &self.parts.clock;
+    pub async fn run(&self, db: &Database, clock: &Clock) {
         loop {
-            let (due, next) = self.announcements.take_due(clock.monotonic());
+            let (due, next) = self.take_due(clock.monotonic());
             if !due.is_empty() {
                 let write = move |tx: &mut Tx<'_>| due.iter().try_for_each(|user| announce(tx, user));
-                if let Err(error) = self.parts.db.write::<_, DbError, _>(write).await {
+                if let Err(error) = db.write::<_, DbError, _>(write).await {
                     tracing::warn!("changed devices of users of other servers are not announced: {error}");
-                    clock.sleep(DATABASE_PAUSE).await;
+                    clock.sleep(DATABASE_RETRY_AFTER).await;
                 }
                 continue;
             }
             let pause = next.map(|at| at.saturating_sub(clock.monotonic()));
             tokio::select! {
-                () = self.announcements.waiting.notified() => {}
+                () = self.waiting.notified() => {}
                 () = async { clock.sleep(pause.unwrap_or_default()).await }, if pause.is_some() => {}
             }
         }

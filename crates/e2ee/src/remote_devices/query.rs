@@ -1,4 +1,4 @@
-//! What clients ask with `POST /keys/query` of users of other servers: from what is stored of those that are followed, else from
+//! `POST /keys/query` of clients for users of other servers: from the stored lists of tracked users, otherwise from
 //! their servers.
 
 use std::collections::BTreeMap;
@@ -11,85 +11,85 @@ use plexus_net::FederationError;
 use plexus_net::federation::api::keys::get_keys;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
-use plexus_store::repo::remote_devices::{self as repo, RemoteDevice, RemoteList, ToldList};
+use plexus_store::repo::remote_devices::{self as repo, RemoteDevice, RemoteDeviceList, RemoteList};
 use plexus_store::{DbError, Tx, readable};
 
-use super::{RemoteDevices, announce, told};
+use super::{RemoteDevices, announce, received};
 
-/// The most servers asked at once for one request.
-const AT_ONCE: usize = 32;
-/// How many lists are written in one step.
-const STEP: usize = 100;
+/// The most servers that are queried at the same time for one request.
+const MAX_SERVERS_AT_ONCE: usize = 32;
+/// The most lists that are written in one step.
+const MAX_LISTS_PER_STEP: usize = 100;
 
-/// Server to why it could not be asked.
+/// Server to why it could not be queried.
 pub type Failures = BTreeMap<ServerName, FederationError>;
 
-/// What is known of users of other servers.
+/// The keys of users of other servers.
 #[derive(Debug, Default)]
 pub struct Queried {
-    /// Their keys. Of users of servers that could not be asked, what was last known.
+    /// The keys; the stored ones for users of servers that could not be queried.
     pub keys: QueriedKeys,
-    /// Who could not be asked.
+    /// The servers that could not be queried.
     pub failures: Failures,
 }
 
-/// A question about one user.
-struct Question {
-    /// All devices where it is empty.
+/// A query for one user.
+struct UserQuery {
+    /// All devices if it is empty.
     devices: Vec<String>,
-    /// Whether the answer is stored.
-    follow: bool,
-    /// The revision of what is stored.
+    /// Whether the response is stored.
+    track: bool,
+    /// The revision of the stored list.
     revision: Option<i64>,
-    /// What is stored, though out of date.
-    stored: Option<ToldList>,
+    /// The stored list, which is out of date.
+    stored: Option<RemoteDeviceList>,
 }
 
-type Questions = BTreeMap<UserId, Question>;
+type UserQueries = BTreeMap<UserId, UserQuery>;
 
 /// Takes the keys of a user out of a response.
-fn take_keys(response: &mut get_keys::Response, user: &UserId) -> ToldList {
+fn take_keys(response: &mut get_keys::Response, user: &UserId) -> RemoteDeviceList {
     let key = |keys: &mut BTreeMap<String, Object>| {
-        keys.remove(user.as_str()).and_then(|key| told::cross_signing_key(user, &key))
+        keys.remove(user.as_str()).and_then(|key| received::cross_signing_key(user, &key))
     };
-    ToldList {
+    RemoteDeviceList {
         stream_id: None,
         master_key: key(&mut response.master_keys),
         self_signing_key: key(&mut response.self_signing_keys),
-        devices: told::devices(user, response.device_keys.remove(user.as_str()).unwrap_or_default()),
+        devices: received::devices(user, response.device_keys.remove(user.as_str()).unwrap_or_default()),
     }
 }
 
 impl RemoteDevices {
-    /// The keys of users of other servers: of all their devices where the list is empty. Other servers have `timeout` to
-    /// answer.
+    /// The keys of users of other servers: of all their devices where the list is empty. Other servers have `timeout`
+    /// to respond.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn query(&self, wanted: BTreeMap<UserId, Vec<String>>, timeout: Duration) -> Result<Queried, DbError> {
         let mut queried = Queried::default();
-        let mut by_server: BTreeMap<ServerName, Questions> = BTreeMap::new();
+        let mut by_server: BTreeMap<ServerName, UserQueries> = BTreeMap::new();
         let mut stored = self.stored(wanted.keys()).await?;
         for (user, devices) in wanted {
-            let (list, told) = match stored.remove(user.as_str()) {
-                Some((RemoteList { ask_ts: None, .. }, told)) => {
-                    show(&user, &devices, &told, &mut queried.keys);
+            let (list, outdated) = match stored.remove(user.as_str()) {
+                Some((RemoteList { ask_ts: None, .. }, current)) => {
+                    show(&user, &devices, &current, &mut queried.keys);
                     continue;
                 }
-                Some((list, told)) => (Some(list), Some(told)),
+                Some((list, outdated)) => (Some(list), Some(outdated)),
                 None => (None, None),
             };
-            let follow = list.is_some() || (self.has_room() && self.is_met(&user).await?);
-            let question = Question { devices, follow, revision: list.map(|list| list.revision), stored: told };
+            let track = list.is_some() || (self.has_capacity() && self.is_in_encrypted_room(&user).await?);
+            let query = UserQuery { devices, track, revision: list.map(|list| list.revision), stored: outdated };
             // A user id holds the name of a server.
             if let Ok(server) = ServerName::try_from(user.server_name()) {
-                by_server.entry(server).or_default().insert(user, question);
+                by_server.entry(server).or_default().insert(user, query);
             }
         }
-        let asked = by_server.into_iter().map(|(server, questions)| self.ask(server, questions, timeout));
-        let mut answers = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE);
-        while let Some((server, questions, answer)) = answers.next().await {
-            self.take(server, questions, answer, &mut queried).await?;
+        let asked = by_server.into_iter().map(|(server, queries)| self.ask(server, queries, timeout));
+        let mut responses = futures_util::stream::iter(asked).buffer_unordered(MAX_SERVERS_AT_ONCE);
+        while let Some((server, queries, response)) = responses.next().await {
+            self.add_response(server, queries, response, &mut queried).await?;
         }
         Ok(queried)
     }
@@ -97,13 +97,13 @@ impl RemoteDevices {
     async fn stored(
         &self,
         users: impl Iterator<Item = &UserId>,
-    ) -> Result<BTreeMap<String, (RemoteList, ToldList)>, DbError> {
+    ) -> Result<BTreeMap<String, (RemoteList, RemoteDeviceList)>, DbError> {
         let users: Vec<String> = users.map(UserId::to_string).collect();
         let read = move |tx: &mut Tx<'_>| {
             let users: Vec<&str> = users.iter().map(String::as_str).collect();
             let lists = repo::lists(tx, &users)?;
-            let followed: Vec<&str> = lists.iter().map(|list| list.user_id.as_str()).collect();
-            let devices = repo::devices(tx, &followed)?;
+            let tracked: Vec<&str> = lists.iter().map(|list| list.user_id.as_str()).collect();
+            let devices = repo::devices(tx, &tracked)?;
             Ok::<_, DbError>(by_user(lists, devices))
         };
         self.parts.db.read(read).await
@@ -112,116 +112,122 @@ impl RemoteDevices {
     async fn ask(
         &self,
         server: ServerName,
-        questions: Questions,
+        queries: UserQueries,
         timeout: Duration,
-    ) -> (ServerName, Questions, Result<get_keys::Response, FederationError>) {
-        // Of those that are followed everything, to be stored.
-        let devices = |question: &Question| if question.follow { Vec::new() } else { question.devices.clone() };
-        let device_keys = questions.iter().map(|(user, question)| (user, devices(question))).collect();
+    ) -> (ServerName, UserQueries, Result<get_keys::Response, FederationError>) {
+        // All devices of tracked users, to be stored.
+        let devices = |query: &UserQuery| if query.track { Vec::new() } else { query.devices.clone() };
+        let device_keys = queries.iter().map(|(user, query)| (user, devices(query))).collect();
         let request = get_keys::Request { device_keys };
-        let answer = get_keys::call(&self.parts.client, &server, &request, timeout).await;
-        (server, questions, answer)
+        let response = get_keys::call(&self.parts.client, &server, &request, timeout).await;
+        (server, queries, response)
     }
 
-    async fn take(
+    async fn add_response(
         &self,
         server: ServerName,
-        questions: Questions,
-        answer: Result<get_keys::Response, FederationError>,
+        queries: UserQueries,
+        response: Result<get_keys::Response, FederationError>,
         queried: &mut Queried,
     ) -> Result<(), DbError> {
-        let mut answer = match answer {
-            Ok(answer) => answer,
+        let mut response = match response {
+            Ok(response) => response,
             Err(error) => {
-                for (user, question) in &questions {
-                    if let Some(stored) = &question.stored {
-                        show(user, &question.devices, stored, &mut queried.keys);
+                for (user, query) in &queries {
+                    if let Some(stored) = &query.stored {
+                        show(user, &query.devices, stored, &mut queried.keys);
                     }
                 }
                 queried.failures.insert(server, error);
                 return Ok(());
             }
         };
-        let mut followed = Vec::new();
-        for (user, question) in questions {
-            let told = take_keys(&mut answer, &user);
-            show(&user, &question.devices, &told, &mut queried.keys);
-            if question.follow {
-                followed.push((user, told, question.revision));
+        let mut tracked = Vec::new();
+        for (user, query) in queries {
+            let received = take_keys(&mut response, &user);
+            show(&user, &query.devices, &received, &mut queried.keys);
+            if query.track {
+                tracked.push((user, received, query.revision));
             }
         }
-        while !followed.is_empty() {
-            let step = followed.split_off(followed.len().saturating_sub(STEP));
+        while !tracked.is_empty() {
+            let step = tracked.split_off(tracked.len().saturating_sub(MAX_LISTS_PER_STEP));
             self.store(step).await?;
         }
         Ok(())
     }
 
-    async fn store(&self, told: Vec<(UserId, ToldList, Option<i64>)>) -> Result<(), DbError> {
+    async fn store(&self, received: Vec<(UserId, RemoteDeviceList, Option<i64>)>) -> Result<(), DbError> {
         let now = self.parts.clock.now_ms();
         let write = move |tx: &mut Tx<'_>| {
             let mut new = Vec::new();
-            for (user, told, revision) in &told {
-                if store(tx, user, told, *revision, now)? {
+            for (user, list, revision) in &received {
+                if store(tx, user, list, *revision, now)? {
                     new.push(user.clone());
                 }
             }
             Ok::<_, DbError>(new)
         };
         let new = self.parts.db.write(write).await?;
-        self.followed.fetch_add(new.len() as u64, Ordering::Relaxed);
+        self.tracked.fetch_add(new.len() as u64, Ordering::Relaxed);
         self.outdated.notify_one();
-        // They may have left while their server was asked.
+        // They may have left while their server was queried.
         new.iter().for_each(|user| self.departed.put(0, user));
         Ok(())
     }
 }
 
-fn by_user(lists: Vec<RemoteList>, devices: Vec<RemoteDevice>) -> BTreeMap<String, (RemoteList, ToldList)> {
-    let told = |list: &RemoteList| ToldList {
+fn by_user(lists: Vec<RemoteList>, devices: Vec<RemoteDevice>) -> BTreeMap<String, (RemoteList, RemoteDeviceList)> {
+    let without_devices = |list: &RemoteList| RemoteDeviceList {
         stream_id: list.stream_id,
         master_key: list.master_key.clone(),
         self_signing_key: list.self_signing_key.clone(),
         devices: Vec::new(),
     };
-    let mut users: BTreeMap<String, (RemoteList, ToldList)> =
-        lists.into_iter().map(|list| (list.user_id.clone(), (list.clone(), told(&list)))).collect();
+    let mut users: BTreeMap<String, (RemoteList, RemoteDeviceList)> =
+        lists.into_iter().map(|list| (list.user_id.clone(), (list.clone(), without_devices(&list)))).collect();
     for device in devices {
-        if let Some((_, told)) = users.get_mut(&device.user_id) {
-            told.devices.push((device.device_id, device.key_json));
+        if let Some((_, list)) = users.get_mut(&device.user_id) {
+            list.devices.push((device.device_id, device.key_json));
         }
     }
     users
 }
 
-/// Stores an answer, unless something newer is known. `revision` is that of what was known when it was asked for. Answers
-/// whether the user is new here.
-fn store(tx: &mut Tx<'_>, user: &UserId, told: &ToldList, revision: Option<i64>, now: u64) -> Result<bool, DbError> {
+/// Stores a received list, unless a newer one is stored. `revision` is that of the list that was stored when it was
+/// queried. Returns whether the user is newly tracked.
+fn store(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    received: &RemoteDeviceList,
+    revision: Option<i64>,
+    now: u64,
+) -> Result<bool, DbError> {
     let known = by_user(repo::lists(tx, &[user.as_str()])?, repo::devices(tx, &[user.as_str()])?);
     let Some((list, before)) = known.get(user.as_str()) else {
-        repo::replace(tx, user.as_str(), told, None)?;
+        repo::replace(tx, user.as_str(), received, None)?;
         return Ok(true);
     };
     if list.ask_ts.is_some() {
-        // What came meanwhile may be newer than the answer.
-        repo::replace(tx, user.as_str(), told, (revision != Some(list.revision)).then_some(now))?;
-        if *before != (ToldList { stream_id: before.stream_id, ..told.clone() }) {
+        // An update that came meanwhile may be newer than the response.
+        repo::replace(tx, user.as_str(), received, (revision != Some(list.revision)).then_some(now))?;
+        if *before != (RemoteDeviceList { stream_id: before.stream_id, ..received.clone() }) {
             announce(tx, user)?;
         }
     }
     Ok(false)
 }
 
-/// Adds what is asked of a list, as far as it can be read.
-fn show(user: &UserId, wanted: &[String], told: &ToldList, keys: &mut QueriedKeys) {
+/// Adds the wanted devices of a list, and its cross-signing keys, as far as they can be read.
+fn show(user: &UserId, wanted: &[String], list: &RemoteDeviceList, keys: &mut QueriedKeys) {
     let bad = |error| DbError::bad_data(format!("the devices of {user}"), error);
     let parse = |json: &String| readable(Object::parse(json).map_err(bad));
     let of_user = keys.device_keys.entry(user.clone()).or_default();
-    for (device, json) in &told.devices {
+    for (device, json) in &list.devices {
         if wanted.is_empty() || wanted.contains(device) {
             of_user.extend(parse(json).map(|keys| (device.clone(), keys)));
         }
     }
-    keys.master_keys.extend(told.master_key.as_ref().and_then(parse).map(|key| (user.clone(), key)));
-    keys.self_signing_keys.extend(told.self_signing_key.as_ref().and_then(parse).map(|key| (user.clone(), key)));
+    keys.master_keys.extend(list.master_key.as_ref().and_then(parse).map(|key| (user.clone(), key)));
+    keys.self_signing_keys.extend(list.self_signing_key.as_ref().and_then(parse).map(|key| (user.clone(), key)));
 }

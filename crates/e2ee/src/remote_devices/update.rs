@@ -1,4 +1,4 @@
-//! `m.device_list_update` and `m.signing_key_update` of followed users.
+//! `m.device_list_update` and `m.signing_key_update` of tracked users.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -9,13 +9,13 @@ use plexus_store::repo::remote_devices::{self as repo, RemoteList};
 use plexus_store::{DbError, Tx};
 use serde::Deserialize;
 
-use super::told::{self, MOST_DEVICES, MOST_LIST_BYTES};
+use super::received::{self, MAX_DEVICES, MAX_LIST_BYTES};
 use super::{RemoteDevices, announce};
 
 /// `m.device_list_update`: one device changed, appeared or vanished.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DeviceUpdate {
-    /// Whose.
+    /// The user whose devices changed.
     pub user_id: UserId,
     device_id: String,
     stream_id: i64,
@@ -30,7 +30,7 @@ pub struct DeviceUpdate {
 /// `m.signing_key_update`: cross-signing keys changed.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SigningKeyUpdate {
-    /// Whose.
+    /// The user whose devices changed.
     pub user_id: UserId,
     master_key: Option<Object>,
     self_signing_key: Option<Object>,
@@ -39,22 +39,22 @@ pub struct SigningKeyUpdate {
 /// What an update does to a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// It was taken in before.
+    /// It was applied before.
     None,
-    /// The list is as of the update.
+    /// The list is up to date as of the update.
     Next,
-    /// Updates between what is known and this one are missing, or nothing is known: the list has to be asked for.
+    /// Updates between the stored list and this one are missing, or there is no list: it has to be queried.
     Gap,
 }
 
 impl RemoteDevices {
-    /// Takes in an update of a user's devices; `false` when no room is shared with the user. `announced` are the users
-    /// whom `pass_on` has announced for the same transaction.
+    /// Applies an update of a user's devices. Returns `false` when no room is shared with the user. `announced` are the
+    /// users that `pass_on` has announced for the same transaction.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn update(&self, update: DeviceUpdate, announced: &mut HashSet<UserId>) -> Result<bool, DbError> {
-        let Some(is_new) = self.is_followed(&update.user_id).await? else {
+        let Some(is_new) = self.is_tracked(&update.user_id).await? else {
             return self.pass_on(update.user_id, announced).await;
         };
         let now = self.parts.clock.now_ms();
@@ -63,7 +63,7 @@ impl RemoteDevices {
         Ok(true)
     }
 
-    /// Takes in an update of a user's cross-signing keys; as [`Self::update`].
+    /// Applies an update of a user's cross-signing keys, as [`Self::update`].
     ///
     /// # Errors
     /// When the database fails.
@@ -72,7 +72,7 @@ impl RemoteDevices {
         update: SigningKeyUpdate,
         announced: &mut HashSet<UserId>,
     ) -> Result<bool, DbError> {
-        let Some(is_new) = self.is_followed(&update.user_id).await? else {
+        let Some(is_new) = self.is_tracked(&update.user_id).await? else {
             return self.pass_on(update.user_id, announced).await;
         };
         let now = self.parts.clock.now_ms();
@@ -81,9 +81,9 @@ impl RemoteDevices {
         Ok(true)
     }
 
-    /// Announces to those who share a room with a user who is not followed that the devices changed. The devices
-    /// themselves are not kept: whoever wants them asks for them, and gets them as they are after the whole
-    /// transaction. So a user is announced once a transaction, which wakes everybody in the user's rooms.
+    /// Announces that the devices of a user who is not tracked changed. The devices themselves are not stored: clients
+    /// that want them query them, and get them as they are after the whole transaction. So a user is announced once a
+    /// transaction, because it wakes everybody in the user's rooms.
     async fn pass_on(&self, user: UserId, announced: &mut HashSet<UserId>) -> Result<bool, DbError> {
         if announced.contains(&user) {
             return Ok(true);
@@ -102,20 +102,20 @@ impl RemoteDevices {
         Ok(true)
     }
 
-    /// Whether a user is followed, or is to be from now on (true).
-    async fn is_followed(&self, user: &UserId) -> Result<Option<bool>, DbError> {
+    /// Whether a user is tracked, or is to be from now on (true).
+    async fn is_tracked(&self, user: &UserId) -> Result<Option<bool>, DbError> {
         let key = user.to_string();
         let list = self.parts.db.read(move |tx| repo::list(tx, &key)).await?;
         match list {
             Some(_) => Ok(Some(false)),
-            None if self.has_room() && self.is_met(user).await? => Ok(Some(true)),
+            None if self.has_capacity() && self.is_in_encrypted_room(user).await? => Ok(Some(true)),
             None => Ok(None),
         }
     }
 
     fn outdated_if(&self, outdated: bool, is_new: bool) {
         if is_new {
-            self.followed.fetch_add(1, Ordering::Relaxed);
+            self.tracked.fetch_add(1, Ordering::Relaxed);
         }
         if outdated {
             self.outdated.notify_one();
@@ -128,7 +128,7 @@ fn apply(tx: &mut Tx<'_>, update: &DeviceUpdate, now: u64) -> Result<Effect, DbE
     let effect = effect(repo::list(tx, user)?.as_ref(), update);
     match effect {
         Effect::None => {}
-        // The answer will tell clients.
+        // Clients learn of it with the response to the query.
         Effect::Gap => repo::outdate(tx, user, now)?,
         Effect::Next => {
             set_device(tx, update)?;
@@ -158,14 +158,14 @@ fn effect(list: Option<&RemoteList>, update: &DeviceUpdate) -> Effect {
 fn set_device(tx: &mut Tx<'_>, update: &DeviceUpdate) -> Result<(), DbError> {
     let (user, device) = (&update.user_id, update.device_id.as_str());
     let keys = update.keys.clone().filter(|_| !update.deleted).and_then(|mut keys| {
-        told::name(&mut keys, update.device_display_name.clone());
-        told::device(user, device, &keys)
+        received::name(&mut keys, update.device_display_name.clone());
+        received::device(user, device, &keys)
     });
     // A device without keys is nobody's business.
     let Some(keys) = keys else { return repo::delete_device(tx, user.as_str(), device) };
     let (others, bytes) = repo::size_without(tx, user.as_str(), device)?;
-    if others >= MOST_DEVICES as u64 || bytes + keys.len() as u64 > MOST_LIST_BYTES as u64 {
-        tracing::info!("device {device} of {user} is one too many: it is not kept");
+    if others >= MAX_DEVICES as u64 || bytes + keys.len() as u64 > MAX_LIST_BYTES as u64 {
+        tracing::info!("device {device} of {user} is one too many: it is not stored");
         return Ok(());
     }
     repo::set_device(tx, user.as_str(), device, &keys)
@@ -177,7 +177,7 @@ fn apply_signing_keys(tx: &mut Tx<'_>, update: &SigningKeyUpdate, now: u64) -> R
         repo::outdate(tx, user, now)?;
         return Ok(Effect::Gap);
     }
-    let key = |key: &Option<Object>| key.as_ref().and_then(|key| told::cross_signing_key(&update.user_id, key));
+    let key = |key: &Option<Object>| key.as_ref().and_then(|key| received::cross_signing_key(&update.user_id, key));
     let (master, self_signing) = (key(&update.master_key), key(&update.self_signing_key));
     repo::set_cross_signing(tx, user, master.as_deref(), self_signing.as_deref())?;
     announce(tx, &update.user_id)?;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_is_taken_only_after_the_one_before() {
+    fn an_update_is_applied_only_after_the_one_before() {
         let good = list(Some(5), None);
         assert_eq!(effect(Some(&good), &update(7, &[5])), Effect::Next);
         assert_eq!(effect(Some(&good), &update(7, &[4])), Effect::Next);

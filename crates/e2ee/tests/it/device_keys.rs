@@ -214,28 +214,28 @@ async fn cross_signing_keys() {
         let server = Server::new(&db);
         let alice = server.user("alice").await.user_id;
         let bob = server.user("bob").await.user_id;
-        let keys = &server.keys;
+        let (keys, cross_signing) = (&server.keys, &server.cross_signing);
         let upload = upload_of(&alice, "a");
         let state = |upload: CrossSigningUpload| async move {
-            keys.cross_signing_state(&user_id("@alice:example.org"), &upload, super::START).await.unwrap()
+            cross_signing.state(&user_id("@alice:example.org"), &upload, super::START).await.unwrap()
         };
         assert_eq!(state(upload.clone()).await, CrossSigningState::First);
 
         let no_master = CrossSigningUpload { master_key: None, ..upload.clone() };
-        assert!(matches!(keys.upload_cross_signing(&alice, no_master).await, Err(CrossSigningError::NoMasterKey)));
+        assert!(matches!(cross_signing.upload(&alice, no_master).await, Err(CrossSigningError::NoMasterKey)));
         let unsigned =
             CrossSigningUpload { self_signing_key: upload_of(&alice, "b").self_signing_key, ..upload.clone() };
-        let refused = keys.upload_cross_signing(&alice, unsigned).await;
+        let refused = cross_signing.upload(&alice, unsigned).await;
         assert!(matches!(refused, Err(CrossSigningError::NotSigned("self_signing"))));
-        let foreign = keys.upload_cross_signing(&alice, upload_of(&bob, "b")).await;
+        let foreign = cross_signing.upload(&alice, upload_of(&bob, "b")).await;
         assert!(matches!(foreign, Err(CrossSigningError::Invalid { purpose: "master", .. })));
 
-        keys.upload_cross_signing(&alice, upload.clone()).await.unwrap();
+        cross_signing.upload(&alice, upload.clone()).await.unwrap();
         assert_eq!(state(upload.clone()).await, CrossSigningState::Unchanged);
         let other = upload_of(&alice, "c");
         assert_eq!(state(other.clone()).await, CrossSigningState::Replaces { allowed_without_auth: false });
-        assert!(keys.allow_cross_signing_reset(&alice, super::START + 1).await.unwrap());
-        assert!(!keys.allow_cross_signing_reset(&bob, super::START + 1).await.unwrap());
+        assert!(cross_signing.allow_reset(&alice, super::START + 1).await.unwrap());
+        assert!(!cross_signing.allow_reset(&bob, super::START + 1).await.unwrap());
         assert_eq!(state(other).await, CrossSigningState::Replaces { allowed_without_auth: true });
 
         let wanted = || BTreeMap::from([(alice.clone(), Vec::new()), (user_id("@a:elsewhere"), Vec::new())]);
@@ -256,7 +256,7 @@ async fn signatures_are_verified_and_shown_to_whom_they_concern() {
         let alice_session = server.user("alice").await;
         let (alice, device) = (&alice_session.user_id, alice_session.device_id.as_str());
         let bob = &server.user("bob").await.user_id;
-        let keys = &server.keys;
+        let (keys, cross_signing) = (&server.keys, &server.cross_signing);
         let upload = KeyUpload { device_keys: Some(device_keys(alice, device)), ..KeyUpload::default() };
         keys.upload(alice, device, upload).await.unwrap();
         let (alice_keys, bob_keys) = (upload_of(alice, "a"), upload_of(bob, "b"));
@@ -268,30 +268,33 @@ async fn signatures_are_verified_and_shown_to_whom_they_concern() {
         let (alice_master, alice_own, _) = keys_of("a");
         let (bob_master, _, bob_others) = keys_of("b");
         let on_device = |signed: Object| BTreeMap::from([(alice.clone(), Object::from([(device, signed)]))]);
-        let early = keys.upload_signatures(alice, on_device(signed_device(&alice_own))).await.unwrap();
+        let early = cross_signing.upload_signatures(alice, on_device(signed_device(&alice_own))).await.unwrap();
         assert_eq!(early[alice][device], SignatureFailure::NoSigningKey);
-        keys.upload_cross_signing(alice, alice_keys.clone()).await.unwrap();
-        keys.upload_cross_signing(bob, bob_keys.clone()).await.unwrap();
+        cross_signing.upload(alice, alice_keys.clone()).await.unwrap();
+        cross_signing.upload(bob, bob_keys.clone()).await.unwrap();
 
-        let wrong = keys.upload_signatures(alice, on_device(signed_device(&bob_master))).await.unwrap();
+        let wrong = cross_signing.upload_signatures(alice, on_device(signed_device(&bob_master))).await.unwrap();
         assert_eq!(wrong[alice][device], SignatureFailure::Invalid);
         let mut other = signed_device(&alice_own);
         other.insert("algorithms", Vec::<&str>::new());
-        let differs = keys.upload_signatures(alice, on_device(other)).await.unwrap();
+        let differs = cross_signing.upload_signatures(alice, on_device(other)).await.unwrap();
         assert_eq!(differs[alice][device], SignatureFailure::Differs);
         let unknown = BTreeMap::from([(alice.clone(), Object::from([("NOPE", Object::new())]))]);
-        assert_eq!(keys.upload_signatures(alice, unknown).await.unwrap()[alice]["NOPE"], SignatureFailure::NotFound);
-        assert!(keys.upload_signatures(alice, on_device(signed_device(&alice_own))).await.unwrap().is_empty());
+        assert_eq!(
+            cross_signing.upload_signatures(alice, unknown).await.unwrap()[alice]["NOPE"],
+            SignatureFailure::NotFound
+        );
+        assert!(cross_signing.upload_signatures(alice, on_device(signed_device(&alice_own))).await.unwrap().is_empty());
 
         // The master key signed by the device, and by the other user's user-signing key.
         let master_id = alice_master.public_key_base64();
         let mut by_device = alice_keys.master_key.clone().unwrap();
         sign(&mut by_device, alice, device, &key_of(device));
         let on_master = |signed| BTreeMap::from([(alice.clone(), Object::from([(master_id.as_str(), signed)]))]);
-        assert!(keys.upload_signatures(alice, on_master(by_device)).await.unwrap().is_empty());
+        assert!(cross_signing.upload_signatures(alice, on_master(by_device)).await.unwrap().is_empty());
         let mut by_bob = alice_keys.master_key.clone().unwrap();
         sign(&mut by_bob, bob, &bob_others.public_key_base64(), &bob_others);
-        assert!(keys.upload_signatures(bob, on_master(by_bob)).await.unwrap().is_empty());
+        assert!(cross_signing.upload_signatures(bob, on_master(by_bob)).await.unwrap().is_empty());
 
         let wanted = || BTreeMap::from([(alice.clone(), Vec::new())]);
         let signers = |object: &Object| {

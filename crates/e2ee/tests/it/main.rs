@@ -5,7 +5,7 @@
 mod device_keys;
 mod key_backup;
 
-use plexus_e2ee::DeviceKeys;
+use plexus_e2ee::{CrossSigning, DeviceKeys};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::devices;
@@ -17,6 +17,7 @@ const START: u64 = 1_700_000_000_000;
 /// The keys of users of `example.org`.
 struct Server {
     keys: DeviceKeys,
+    cross_signing: CrossSigning,
     db: Database,
 }
 
@@ -28,7 +29,8 @@ struct Session {
 
 impl Server {
     fn new(db: &Database) -> Self {
-        Self { keys: DeviceKeys::new(db.clone(), "example.org".parse().unwrap()), db: db.clone() }
+        let keys = DeviceKeys::new(db.clone(), "example.org".parse().unwrap());
+        Self { keys, cross_signing: CrossSigning::new(db.clone()), db: db.clone() }
     }
 
     async fn user(&self, name: &str) -> Session {

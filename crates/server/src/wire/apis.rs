@@ -35,6 +35,7 @@ impl From<&Engine> for plexus_api_client::Services {
             uia: accounts.uia.clone(),
             devices: accounts.devices.clone(),
             device_keys: e2ee.device_keys.clone(),
+            cross_signing: e2ee.cross_signing.clone(),
             key_backups: e2ee.key_backups.clone(),
             sync: Arc::clone(&sync.engine),
             filters: Arc::clone(&sync.filters),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_base::Background;
 use plexus_base::config::{Config, PresenceMode};
 use plexus_delivery::{EduReceiver, EduReceiverParts, FederationOut, FederationOutParts};
-use plexus_e2ee::{DeviceKeys, KeyBackups, RemoteDevices, RemoteDevicesParts};
+use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups, RemoteDevices, RemoteDevicesParts};
 use plexus_store::DbError;
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
@@ -32,6 +32,7 @@ pub(super) struct SyncServices {
 /// Keys of end-to-end encryption.
 pub(super) struct E2eeServices {
     pub(super) device_keys: DeviceKeys,
+    pub(super) cross_signing: CrossSigning,
     pub(super) key_backups: KeyBackups,
     pub(super) remote_devices: Arc<RemoteDevices>,
 }
@@ -114,7 +115,8 @@ impl E2eeServices {
         });
         let remote_devices = remote_devices.await?;
         let device_keys = DeviceKeys::new(db.clone(), server_name.clone());
-        Ok(Self { device_keys, key_backups: KeyBackups::new(db.clone()), remote_devices })
+        let (cross_signing, key_backups) = (CrossSigning::new(db.clone()), KeyBackups::new(db.clone()));
+        Ok(Self { device_keys, cross_signing, key_backups, remote_devices })
     }
 
     pub(super) fn start_background(&self, background: &Background) {

@@ -30,9 +30,9 @@ pub struct RemoteDevice {
     pub key_json: String,
 }
 
-/// A list as a user's server tells it.
+/// A user's devices and cross-signing keys, as the user's server sent them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ToldList {
+pub struct RemoteDeviceList {
     pub stream_id: Option<i64>,
     /// JSON.
     pub master_key: Option<String>,
@@ -78,18 +78,18 @@ pub fn list(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<RemoteList>, DbErro
 }
 
 /// Replaces a user's list. `ask_ts` is set when it is out of date already.
-pub fn replace(tx: &mut Tx<'_>, user_id: &str, told: &ToldList, ask_ts: Option<u64>) -> Result<(), DbError> {
+pub fn replace(tx: &mut Tx<'_>, user_id: &str, list: &RemoteDeviceList, ask_ts: Option<u64>) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO remote_device_lists (user_id, stream_id, master_key, self_signing_key, revision, ask_ts)
          VALUES ($1, $2, $3, $4, 0, $5)
          ON CONFLICT (user_id) DO UPDATE SET stream_id = excluded.stream_id, master_key = excluded.master_key,
              self_signing_key = excluded.self_signing_key, ask_ts = excluded.ask_ts, failures = 0",
-        &[&user_id, &told.stream_id, &told.master_key, &told.self_signing_key, &ask_ts],
+        &[&user_id, &list.stream_id, &list.master_key, &list.self_signing_key, &ask_ts],
     )?;
     tx.execute_later("DELETE FROM remote_devices WHERE user_id = $1", &[&user_id])?;
     tx.insert_many_later(
         "INSERT INTO remote_devices (user_id, device_id, key_json) VALUES ($1, $2, $3)",
-        told.devices.iter().map(|(device_id, key_json)| {
+        list.devices.iter().map(|(device_id, key_json)| {
             [user_id.to_param(), device_id.as_str().to_param(), key_json.as_str().to_param()]
         }),
     )?;
