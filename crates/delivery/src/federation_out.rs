@@ -2,7 +2,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>).
 //!
 //! - `changes`: collects what changed, at the same cost for any number of servers
-//! - `other_servers`: other servers as destinations of an [`Outbox`]
+//! - `other_servers`: other servers as destinations of an [`Outbox`]; they get the log's `content`, and `extras`
 //! - `log`, `catch_up`: what the log has for servers, and for one server that has missed much of it
 //! - `transaction`, `send`: one transaction, and sending it
 //! - `refusals`: finds the piece of a transaction that a server refuses
@@ -12,9 +12,11 @@
 
 mod catch_up;
 mod changes;
+mod content;
 mod device_updates;
 mod edus;
 mod ephemeral;
+mod extras;
 mod introductions;
 mod log;
 mod other_servers;

@@ -9,11 +9,13 @@
 //! - `destinations`: the destinations with undelivered data
 //! - `recent`: the newest entries of the log, in memory
 //! - `slots`: how many deliveries run at the same time
+//! - `values`: what an outbox and a kind of destination hand to each other
 
 mod destinations;
 mod kind;
 mod recent;
 mod slots;
+mod values;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,10 +27,9 @@ use plexus_store::{DbError, Position};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-pub use destinations::{Behind, CameBack, Progress, Turn};
-pub use kind::{Content, Cursors, DestinationKind, Due, Extras, LogChunk, Outcome, Recipients, Retry};
-pub use recent::LogEntry;
+pub use kind::{Content, DestinationKind, Extras, Recipients};
 pub use slots::SlotLimits;
+pub use values::{Behind, CameBack, Cursors, Due, LogChunk, LogEntry, Outcome, Progress, Retry, Turn};
 
 use destinations::Destinations;
 use recent::Recent;

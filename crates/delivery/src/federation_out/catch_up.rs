@@ -7,8 +7,8 @@ use plexus_store::repo::device_lists::{self, DeviceChange};
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
+use super::content::LogContent;
 use super::log::{LogReader, LogRows};
-use super::other_servers::LogContent;
 use super::transaction::MAX_PIECES;
 use crate::outbox::Due;
 

@@ -10,8 +10,8 @@ use plexus_store::repo::device_lists::DeviceChange;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 
+use super::content::{LogContent, LogRecipients};
 use super::device_updates::DeviceUpdates;
-use super::other_servers::{LogContent, LogRecipients};
 use super::shared_rooms::SharedRooms;
 use crate::outbox::{LogChunk, LogEntry};
 

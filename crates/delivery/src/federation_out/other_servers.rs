@@ -1,35 +1,27 @@
 //! Other servers as destinations of an outbox.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
 use plexus_net::FederationError;
-use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
-use plexus_rooms::Servers;
 use plexus_store::{Database, DbError, Position, Tx, repo};
 
+use super::content::{LogContent, LogRecipients};
 use super::ephemeral::{Ephemeral, MAX_PIECE_BYTES};
+use super::extras::ServerExtras;
 use super::log::LogReader;
-use super::refusals::widened;
-use super::send::{SendError, TransactionSender};
+use super::send::{RETRY_AFTER, SendError, TransactionSender};
 use super::transaction::MAX_PIECES;
 use super::transport::Transport;
 use crate::outbox::{
-    Behind, CameBack, Content, Cursors, DestinationKind, Due, Extras, LogChunk, Outbox, Outcome, Progress, Recipients,
-    Retry, SlotLimits, Turn,
+    Behind, CameBack, Cursors, DestinationKind, Due, LogChunk, Outbox, Outcome, Progress, Retry, SlotLimits, Turn,
 };
 
 /// The most transactions that are under way at the same time: each may take a connection. The other connections are for
 /// requests of users.
 const MAX_FAST_TRANSACTIONS: u32 = 128;
 const MAX_SLOW_TRANSACTIONS: u32 = 256;
-/// How long until a server that refuses, or could not be served, without being left alone is tried again.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(300);
-/// The most ephemeral EDUs that wait for one server; then the oldest is dropped.
-const MAX_EPHEMERAL: usize = 500;
 /// A server that is further behind than this many events gets only the newest event of each room.
 const MAX_LOG_EVENTS: u64 = 1_000_000;
 
@@ -39,38 +31,6 @@ pub(super) struct OtherServers {
     log: LogReader,
     transactions: TransactionSender,
     transport: Arc<dyn Transport>,
-}
-
-/// What an entry of the log is for other servers.
-#[derive(Clone)]
-pub(super) enum LogContent {
-    Pdu(Pdu),
-    /// EDUs, each with `edu_type` and `content`.
-    Edus(Arc<[String]>),
-}
-
-/// The servers that get an entry of the log.
-pub(super) enum LogRecipients {
-    Room {
-        servers: Servers,
-        /// The server that has it already.
-        except: Option<String>,
-        /// Servers that are not in the room.
-        also: Vec<String>,
-    },
-    Servers(Arc<BTreeSet<String>>),
-}
-
-/// What a server gets beside the log.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ServerExtras {
-    /// There may be messages for its devices.
-    pub to_device: bool,
-    /// It refuses so many of them that they are held back for now.
-    pub holds_to_device: bool,
-    /// The most pieces in its next transaction, while the one that it refuses is being found.
-    pub limit: Option<usize>,
-    pub ephemeral: VecDeque<Ephemeral>,
 }
 
 /// The slots for transactions of a server that may have so many connections.
@@ -200,150 +160,5 @@ impl DestinationKind for OtherServers {
     async fn came_back(&self) -> CameBack<ServerName> {
         let plexus_net::CameBack { server, is_up } = self.transport.came_back().await;
         CameBack { key: server, is_up }
-    }
-}
-
-impl LogContent {
-    /// How many events of a transaction it takes.
-    pub fn pdus(&self) -> usize {
-        usize::from(matches!(self, Self::Pdu(_)))
-    }
-
-    /// How many EDUs of a transaction it takes.
-    pub fn edus(&self) -> usize {
-        match self {
-            Self::Pdu(_) => 0,
-            Self::Edus(edus) => edus.len(),
-        }
-    }
-}
-
-impl Content for LogContent {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Pdu(pdu) => pdu.json().len(),
-            Self::Edus(edus) => edus.iter().map(String::len).sum(),
-        }
-    }
-}
-
-impl Recipients<ServerName> for LogRecipients {
-    fn contains(&self, server: &ServerName) -> bool {
-        let server = server.as_str();
-        match self {
-            Self::Room { servers, except, also } => {
-                also.iter().any(|other| other == server)
-                    || (except.as_deref() != Some(server) && servers.contains(server))
-            }
-            Self::Servers(servers) => servers.contains(server),
-        }
-    }
-
-    fn keys(&self) -> Vec<ServerName> {
-        match self {
-            Self::Room { servers, except, also } => {
-                let in_room = servers.names().filter(|server| except.as_deref() != Some(*server));
-                let names = also.iter().map(String::as_str).chain(in_room);
-                names.filter_map(|name| ServerName::try_from(name).ok()).collect()
-            }
-            Self::Servers(servers) => {
-                servers.iter().filter_map(|name| ServerName::try_from(name.as_str()).ok()).collect()
-            }
-        }
-    }
-}
-
-impl ServerExtras {
-    /// Adds an EDU in place of an older one about the same.
-    pub fn push_ephemeral(&mut self, edu: Ephemeral) {
-        self.ephemeral.retain(|other| other.key() != edu.key());
-        if self.ephemeral.len() >= MAX_EPHEMERAL {
-            self.ephemeral.pop_front();
-        }
-        self.ephemeral.push_back(edu);
-    }
-}
-
-impl Extras for ServerExtras {
-    fn is_due(&self) -> bool {
-        (self.to_device && !self.holds_to_device) || !self.ephemeral.is_empty()
-    }
-
-    fn is_durable(&self) -> bool {
-        self.to_device
-    }
-
-    fn take(&mut self) -> Self {
-        Self {
-            to_device: !self.holds_to_device && std::mem::take(&mut self.to_device),
-            holds_to_device: false,
-            limit: self.limit,
-            ephemeral: std::mem::take(&mut self.ephemeral),
-        }
-    }
-
-    fn put_back(&mut self, taken: Self) {
-        self.to_device |= taken.to_device;
-        self.holds_to_device |= taken.holds_to_device;
-        self.limit = taken.limit.or(self.limit);
-        taken.ephemeral.into_iter().rev().for_each(|edu| self.ephemeral.push_front(edu));
-    }
-
-    fn delivered(&mut self, remaining: Self) {
-        self.limit = self.limit.and_then(|limit| widened(limit, MAX_PIECES));
-        self.put_back(remaining);
-    }
-
-    fn drop_ephemeral(&mut self) {
-        self.ephemeral.clear();
-    }
-
-    fn came_back(&mut self) {
-        self.holds_to_device = false;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn typing(key: &str) -> Ephemeral {
-        Ephemeral::Typing { key: key.into(), content: "{}".into() }
-    }
-
-    #[test]
-    fn the_limit_widens_with_every_transaction_that_is_accepted() {
-        let mut extras = ServerExtras { to_device: true, ..ServerExtras::default() };
-        extras.push_ephemeral(typing("a"));
-        let taken = extras.take();
-        assert!(taken.limit.is_none() && taken.to_device && !extras.is_durable());
-        extras.put_back(ServerExtras { limit: Some(20), ..taken });
-        let taken = extras.take();
-        assert!(taken.limit == Some(20) && taken.to_device && taken.ephemeral.len() == 1);
-        for limit in [Some(40), Some(80), None] {
-            extras.delivered(ServerExtras { to_device: true, ..ServerExtras::default() });
-            assert_eq!(extras.take().limit, limit);
-        }
-    }
-
-    #[test]
-    fn messages_that_are_held_back_are_not_due() {
-        let mut extras = ServerExtras { to_device: true, ..ServerExtras::default() };
-        let taken = extras.take();
-        extras.put_back(ServerExtras { holds_to_device: true, ..taken });
-        assert!(!extras.is_due() && extras.is_durable() && !extras.take().to_device);
-        extras.push_ephemeral(typing("a"));
-        assert!(extras.is_due());
-        extras.came_back();
-        assert!(extras.take().to_device);
-    }
-
-    #[test]
-    fn a_newer_edu_replaces_an_older_one_about_the_same() {
-        let mut extras = ServerExtras::default();
-        ["a", "b", "a"].into_iter().for_each(|key| extras.push_ephemeral(typing(key)));
-        assert_eq!(extras.ephemeral.iter().map(|edu| edu.key().1).collect::<Vec<_>>(), ["b", "a"]);
-        (0..=MAX_EPHEMERAL).for_each(|key| extras.push_ephemeral(typing(&key.to_string())));
-        assert_eq!(extras.ephemeral.len(), MAX_EPHEMERAL);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::Clock;
@@ -13,11 +14,15 @@ use plexus_store::{Database, DbError, Position, Tx, repo};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::other_servers::{LogContent, RETRY_AFTER, ServerExtras};
+use super::content::LogContent;
+use super::extras::ServerExtras;
 use super::refusals::{Kind, Piece, Refusals, is_about_content, narrowed};
 use super::transaction::{MAX_TO_DEVICE, MAX_TO_DEVICE_BYTES, Transaction, readable};
 use super::transport::Transport;
 use crate::outbox::{Due, Outcome, Turn};
+
+/// How long until a server that refuses, or could not be served, without being left alone is tried again.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Sends transactions.
 pub(super) struct TransactionSender {

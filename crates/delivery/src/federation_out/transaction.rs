@@ -6,8 +6,8 @@ use plexus_sync::json::{Members, push_array};
 use plexus_sync::to_device::edu;
 use sha2::{Digest as _, Sha256};
 
+use super::content::LogContent;
 use super::ephemeral::{self, Ephemeral, Space};
-use super::other_servers::LogContent;
 use super::refusals::Piece;
 use crate::outbox::Content as _;
 

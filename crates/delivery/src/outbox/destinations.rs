@@ -5,8 +5,9 @@ use std::hash::Hash;
 
 use plexus_store::Position;
 
-use super::kind::{Cursors, Extras};
+use super::kind::Extras;
 use super::slots::DeliveryClass;
+use super::values::{Behind, CameBack, Cursors, Progress, Turn};
 
 /// Where a destination stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,52 +69,6 @@ impl<K> Ready<K> {
             DeliveryClass::Slow => &mut self.slow,
         }
     }
-}
-
-/// A destination that is behind, as the database has it.
-pub struct Behind<K> {
-    /// Which one.
-    pub key: K,
-    /// It has everything up to here.
-    pub cursor: Position,
-    /// It failed before the restart.
-    pub away: bool,
-}
-
-/// One delivery to make.
-pub struct Turn<K, X> {
-    /// The destination.
-    pub key: K,
-    /// It has everything up to here.
-    pub cursor: Position,
-    /// It gets what the log has up to here.
-    pub upto: Position,
-    /// What it gets beside the log.
-    pub extras: X,
-    /// How often it has failed in a row.
-    pub failures: u32,
-    /// It failed, and has not caught up since.
-    pub was_away: bool,
-}
-
-/// A destination that is worth trying again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CameBack<K> {
-    /// Which one.
-    pub key: K,
-    /// Whether it is known to be up. Otherwise it was only left alone for long enough.
-    pub is_up: bool,
-}
-
-/// What the database does not know yet.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Progress<K> {
-    /// The destinations that have no cursor in the database have everything up to here.
-    pub position: Position,
-    /// Cursors to be stored.
-    pub behind: Vec<(K, Position)>,
-    /// Cursors to be deleted.
-    pub caught_up: Vec<K>,
 }
 
 impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {

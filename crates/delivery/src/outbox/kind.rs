@@ -4,12 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use plexus_store::{DbError, Position};
 
-use super::destinations::{Behind, CameBack, Progress, Turn};
-use super::recent::LogEntry;
+use super::values::{CameBack, Cursors, Due, LogChunk, Outcome, Progress, Turn};
 
 /// A kind of destination: other servers, application services, push gateways, ...
 pub trait DestinationKind: Send + Sync + 'static {
@@ -85,8 +83,8 @@ pub trait DestinationKind: Send + Sync + 'static {
     /// The outcome of a delivery that failed.
     fn failed(&self, key: &Self::Key, error: Box<dyn Error + Send + Sync>) -> Outcome<Self::Extras>;
 
-    /// Waits for the next destination that is worth trying again. A kind whose failures are all [`Retry::After`] waits
-    /// for ever.
+    /// Waits for the next destination that is worth trying again. A kind whose failures are all [`super::Retry::After`]
+    /// waits for ever.
     fn came_back(&self) -> impl Future<Output = CameBack<Self::Key>> + Send {
         std::future::pending()
     }
@@ -148,77 +146,4 @@ impl Extras for () {
     fn put_back(&mut self, (): Self) {}
 
     fn drop_ephemeral(&mut self) {}
-}
-
-/// Where the last run of the program stopped.
-pub struct Cursors<K, X> {
-    /// The destinations that are not named below have everything up to here.
-    pub position: Position,
-    /// The destinations that are behind.
-    pub behind: Vec<Behind<K>>,
-    /// What waits for destinations beside the log.
-    pub extras: Vec<(K, X)>,
-}
-
-/// A part of the log.
-pub struct LogChunk<C, R> {
-    /// Oldest first.
-    pub entries: Vec<LogEntry<C, R>>,
-    /// Where the part ends.
-    pub upto: Position,
-}
-
-/// What the log has for one destination.
-pub struct Due<C> {
-    /// Oldest first.
-    pub entries: Vec<(Position, C)>,
-    /// There is nothing else for the destination up to here.
-    pub upto: Position,
-}
-
-/// What came of a delivery.
-pub enum Outcome<X> {
-    /// The destination has everything up to `cursor`. `remaining` are the extras that the delivery did not carry.
-    Delivered {
-        /// The destination's new cursor.
-        cursor: Position,
-        /// To be delivered next.
-        remaining: X,
-    },
-    /// The delivery is repeated, with `extras` for those of the turn. After `pause` the destination counts as
-    /// having come back.
-    Repeat {
-        /// For the next delivery.
-        extras: X,
-        /// Not a wait before the repetition.
-        pause: Option<Duration>,
-    },
-    /// The destination could not be reached, or refused.
-    Failed {
-        /// For the log.
-        error: Box<dyn Error + Send + Sync>,
-        /// When it is tried again.
-        retry: Retry,
-    },
-    /// Nothing is to be delivered to the destination.
-    Abandoned,
-}
-
-/// When a destination that failed is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// [`DestinationKind::came_back`] will return it, within minutes. Until then nothing is dropped.
-    Soon,
-    /// [`DestinationKind::came_back`] will return it.
-    Later,
-    /// The outbox tries again after this time.
-    After(Duration),
-}
-
-impl Retry {
-    /// After `first`, twice as long for each of the `failures` before, up to `max`.
-    #[must_use]
-    pub fn backoff(failures: u32, first: Duration, max: Duration) -> Self {
-        Self::After(first.saturating_mul(1 << failures.min(16)).min(max))
-    }
 }

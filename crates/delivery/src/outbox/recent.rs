@@ -4,22 +4,13 @@ use std::collections::VecDeque;
 
 use plexus_store::Position;
 
-use super::kind::{Content, Due, Recipients};
+use super::kind::{Content, Recipients};
+use super::values::{Due, LogEntry};
 
 /// The most entries that are kept; a destination that is further behind is served from the database.
 const MAX_ENTRIES: usize = 8_192;
 /// The most memory that the entries may take, in bytes.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
-
-/// An entry of the log, with the destinations that get it.
-pub struct LogEntry<C, R> {
-    /// Its position.
-    pub position: Position,
-    /// What the destinations get.
-    pub content: C,
-    /// Which destinations get it.
-    pub recipients: R,
-}
 
 /// The newest entries. Owned by the process that delivers.
 pub(super) struct Recent<C, R> {

@@ -1,0 +1,135 @@
+//! What an outbox and a kind of destination hand to each other.
+
+use std::error::Error;
+use std::time::Duration;
+
+use plexus_store::Position;
+
+/// A destination that is behind, as the database has it.
+pub struct Behind<K> {
+    /// Which one.
+    pub key: K,
+    /// It has everything up to here.
+    pub cursor: Position,
+    /// It failed before the restart.
+    pub away: bool,
+}
+
+/// One delivery to make.
+pub struct Turn<K, X> {
+    /// The destination.
+    pub key: K,
+    /// It has everything up to here.
+    pub cursor: Position,
+    /// It gets what the log has up to here.
+    pub upto: Position,
+    /// What it gets beside the log.
+    pub extras: X,
+    /// How often it has failed in a row.
+    pub failures: u32,
+    /// It failed, and has not caught up since.
+    pub was_away: bool,
+}
+
+/// A destination that is worth trying again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameBack<K> {
+    /// Which one.
+    pub key: K,
+    /// Whether it is known to be up. Otherwise it was only left alone for long enough.
+    pub is_up: bool,
+}
+
+/// What the database does not know yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Progress<K> {
+    /// The destinations that have no cursor in the database have everything up to here.
+    pub position: Position,
+    /// Cursors to be stored.
+    pub behind: Vec<(K, Position)>,
+    /// Cursors to be deleted.
+    pub caught_up: Vec<K>,
+}
+
+/// An entry of the log, with the destinations that get it.
+pub struct LogEntry<C, R> {
+    /// Its position.
+    pub position: Position,
+    /// What the destinations get.
+    pub content: C,
+    /// Which destinations get it.
+    pub recipients: R,
+}
+
+/// Where the last run of the program stopped.
+pub struct Cursors<K, X> {
+    /// The destinations that are not named below have everything up to here.
+    pub position: Position,
+    /// The destinations that are behind.
+    pub behind: Vec<Behind<K>>,
+    /// What waits for destinations beside the log.
+    pub extras: Vec<(K, X)>,
+}
+
+/// A part of the log.
+pub struct LogChunk<C, R> {
+    /// Oldest first.
+    pub entries: Vec<LogEntry<C, R>>,
+    /// Where the part ends.
+    pub upto: Position,
+}
+
+/// What the log has for one destination.
+pub struct Due<C> {
+    /// Oldest first.
+    pub entries: Vec<(Position, C)>,
+    /// There is nothing else for the destination up to here.
+    pub upto: Position,
+}
+
+/// What came of a delivery.
+pub enum Outcome<X> {
+    /// The destination has everything up to `cursor`. `remaining` are the extras that the delivery did not carry.
+    Delivered {
+        /// The destination's new cursor.
+        cursor: Position,
+        /// To be delivered next.
+        remaining: X,
+    },
+    /// The delivery is repeated, with `extras` for those of the turn. After `pause` the destination counts as
+    /// having come back.
+    Repeat {
+        /// For the next delivery.
+        extras: X,
+        /// Not a wait before the repetition.
+        pause: Option<Duration>,
+    },
+    /// The destination could not be reached, or refused.
+    Failed {
+        /// For the log.
+        error: Box<dyn Error + Send + Sync>,
+        /// When it is tried again.
+        retry: Retry,
+    },
+    /// Nothing is to be delivered to the destination.
+    Abandoned,
+}
+
+/// When a destination that failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// [`DestinationKind::came_back`] will return it, within minutes. Until then nothing is dropped.
+    Soon,
+    /// [`DestinationKind::came_back`] will return it.
+    Later,
+    /// The outbox tries again after this time.
+    After(Duration),
+}
+
+impl Retry {
+    /// After `first`, twice as long for each of the `failures` before, up to `max`.
+    #[must_use]
+    pub fn backoff(failures: u32, first: Duration, max: Duration) -> Self {
+        Self::After(first.saturating_mul(1 << failures.min(16)).min(max))
+    }
+}
