@@ -59,7 +59,7 @@ pub struct FederationOutParts {
     pub receipts: Arc<Receipts>,
     pub device_keys: DeviceKeys,
     pub transport: Arc<dyn Transport>,
-    /// Whether other servers are told the names of devices.
+    /// Whether other servers get the names of devices.
     pub tell_device_names: bool,
     /// `federation_rr_transactions_per_room_per_second`: the receipts of a room sent in a second, counted by servers.
     pub receipts_per_second: u32,

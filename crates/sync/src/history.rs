@@ -6,7 +6,7 @@ use plexus_rooms::timeline::{Direction, range};
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, Position};
 
-/// How many events [`oldest`] brings at once.
+/// The most events that [`oldest`] returns.
 const CHUNK: usize = 200;
 
 /// The newest `limit` events with `after < position <= upto`, oldest first.

@@ -11,7 +11,7 @@ use plexus_store::{Database, DbError, Position};
 use crate::json::Members;
 use crate::unread::{Notified, UnreadCounts};
 
-/// How many events of each room are looked at for one answer.
+/// The most events of each room that are considered for one response.
 const LOOKED_AT: usize = 200;
 
 /// Lists notifications.
@@ -23,7 +23,7 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    /// What it reads from.
+    /// Reads from these.
     #[must_use]
     pub fn new(db: Database, clock: Clock, rooms: Arc<Rooms>, unread: Arc<UnreadCounts>) -> Self {
         Self { db, clock, rooms, unread }

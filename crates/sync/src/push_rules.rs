@@ -38,7 +38,7 @@ const PIECE_CHARS: usize = 64;
 /// `push_rules.limits`
 #[derive(Debug, Clone, Copy)]
 pub struct RuleLimits {
-    /// How many rules of their own a user may have.
+    /// The most rules of their own that a user may have.
     pub count: usize,
     /// The longest `global/{kind}/{rule id}`, bytes.
     pub id_length: usize,

@@ -14,7 +14,7 @@ const MAX_TAG_BYTES: usize = 255;
 /// How many tags a user may give one room.
 const MAX_TAGS: usize = 100;
 
-/// The tags a user gave a room: tag to what is said about it.
+/// The tags that a user gave a room: tag to its content.
 pub async fn get(db: &Database, user: &UserId, room_id: &str) -> Result<Map<String, Value>, DbError> {
     let (user, room_id) = (user.clone(), room_id.to_owned());
     db.read(move |tx| read(tx, &user, &room_id)).await
@@ -32,7 +32,7 @@ pub async fn set(
     change(db, user, room, move |tags| _ = tags.insert(tag, Value::Object(info))).await
 }
 
-/// Takes a tag off a room; an absent one is fine.
+/// Removes a tag from a room, if it is there.
 pub async fn remove(db: &Database, user: &UserId, room: &Room, tag: String) -> Result<(), BoundError> {
     change(db, user, room, move |tags| _ = tags.remove(&tag)).await
 }

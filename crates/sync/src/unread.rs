@@ -32,13 +32,13 @@ const OUTCOME_CACHE_CAPACITY: usize = 8_192;
 /// Scans at least this long leave a checkpoint.
 const LONG_SCAN: u64 = 500;
 
-/// Unread counts of all users.
+/// Unread counts of all users. Owned by this process: another evaluates them anew, from the last checkpoint.
 pub struct UnreadCounts {
     db: Database,
     settings: Arc<SettingsCache>,
     background: Background,
     users: Cache<UserId, Arc<UserUnread>>,
-    /// Per event and rule set: what the event means to everybody with these rules; `None`: ask for each user.
+    /// Per event and rule set: what the event means to everybody with these rules; `None` if it differs between them.
     outcomes: Cache<(EventNid, u64), Option<Outcome>>,
 }
 

@@ -23,7 +23,7 @@ const STREAM_IDS_CAPACITY: usize = 10_000;
 /// Builds the EDUs about devices of this server's users.
 pub(super) struct DeviceUpdates {
     device_keys: DeviceKeys,
-    /// Whether other servers are told the names of devices.
+    /// Whether other servers get the names of devices.
     tell_device_names: bool,
     /// The stream ids of the newest device list updates that were sent. Owned by the process that delivers; after a
     /// restart the database has them.

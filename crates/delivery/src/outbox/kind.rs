@@ -92,7 +92,7 @@ pub trait DestinationKind: Send + Sync + 'static {
 
 /// What an entry of the log is for a destination.
 pub trait Content: Clone + Send + Sync + 'static {
-    /// How much memory it takes, in bytes, roughly.
+    /// Its size in memory, in bytes, roughly.
     fn bytes(&self) -> usize;
 }
 

@@ -9,7 +9,7 @@ use super::values::{Due, LogEntry};
 
 /// The most entries that are kept; a destination that is further behind is served from the database.
 const MAX_ENTRIES: usize = 8_192;
-/// The most memory that the entries may take, in bytes.
+/// The most memory that the entries may use, in bytes.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The newest entries. Owned by the process that delivers.

@@ -7,6 +7,7 @@ use plexus_rooms::{ClientFormat, Room, UserRooms};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
+use super::events::AccountData;
 use super::request::{DeltaParts, DeltaRequest, Now};
 use super::sent_members::DeviceMembers;
 use crate::filter::Filter;
@@ -27,6 +28,13 @@ pub(super) struct Context<'c> {
     pub sent: Arc<DeviceMembers>,
     /// Without a token all receipts of the user's rooms, read at once.
     pub receipts: Option<HashMap<RoomNid, Vec<Arc<Receipt>>>>,
+}
+
+/// What is known of a room's changes before the room is read.
+#[derive(Default)]
+pub(super) struct RoomHints {
+    pub typing: bool,
+    pub account_data: Vec<AccountData>,
 }
 
 impl<'c> Context<'c> {

@@ -9,9 +9,8 @@ use plexus_store::repo::receipts::{self as stored_receipts, Receipt};
 use plexus_store::{DbError, Position, Tx};
 
 use super::account_data;
-use super::context::Context;
+use super::context::{Context, RoomHints};
 use super::events::{AccountData, EventList};
-use super::rooms::RoomHints;
 use super::state::StateReader;
 use super::summary::{self, Summary};
 use super::timeline::{self, TimelineDelta};

@@ -8,10 +8,9 @@ use plexus_rooms::timeline::{member_until, state_delta};
 use plexus_rooms::{Room, RoomMembership, TimelineEvent};
 use plexus_store::DbError;
 
-use super::context::Context;
+use super::context::{Context, RoomHints};
 use super::events::{AccountData, EventList};
 use super::joined::was_joined;
-use super::rooms::RoomHints;
 use super::state::StateReader;
 use super::timeline::{self, Timeline, TimelineDelta};
 use super::user_changes::{UserChanges, joined_members};

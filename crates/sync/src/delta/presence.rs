@@ -1,4 +1,4 @@
-//! Presence of the users with whom the user shares rooms.
+//! Presence of the users who share a room with the user.
 
 use plexus_protocol::id::UserId;
 use plexus_store::DbError;
@@ -7,7 +7,7 @@ use super::context::Context;
 use super::user_changes::UserChanges;
 use crate::presence::{PresenceState, PresenceView, share_room};
 
-/// The presence of those for whom it changed since the token, and of those whom the user has met since.
+/// The users whose presence changed since the token, and those that the user has met since, with their presence.
 pub(super) async fn changed(context: &Context<'_>, met: &UserChanges) -> Result<Vec<(UserId, PresenceView)>, DbError> {
     let (presence, me) = (&context.parts.presence, &context.request.user);
     let since = context.request.since.map_or(0, |since| since.ephemeral);

@@ -23,7 +23,7 @@ pub struct SyncDelta {
     pub upto: Now,
     /// Global account data.
     pub account_data: Vec<AccountData>,
-    /// The users whose presence changed, or whom the user has met.
+    /// The users whose presence changed, and those that the user has met.
     pub presence: Vec<(UserId, PresenceView)>,
     pub messages: MessagesDelta,
     pub device_lists: DeviceListDelta,

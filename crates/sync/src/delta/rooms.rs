@@ -7,7 +7,7 @@ use plexus_protocol::membership::Membership;
 use plexus_rooms::RoomMembership;
 use plexus_store::{DbError, RoomNid};
 
-use super::context::Context;
+use super::context::{Context, RoomHints};
 use super::events::AccountData;
 use super::has_changes::is_joined;
 use super::joined::{self, JoinedRoomDelta};
@@ -31,13 +31,6 @@ impl RoomDeltas {
     pub fn is_empty(&self) -> bool {
         self.joined.is_empty() && self.invited.is_empty() && self.knocked.is_empty() && self.left.is_empty()
     }
-}
-
-/// What is known of a room's changes before the room is read.
-#[derive(Default)]
-pub(super) struct RoomHints {
-    pub typing: bool,
-    pub account_data: Vec<AccountData>,
 }
 
 /// The rooms that changed, with the users who came and went in them. `account_data` is what changed of it, by room id.

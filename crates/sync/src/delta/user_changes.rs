@@ -1,4 +1,4 @@
-//! The users whom the user has met in rooms, and those who have left them.
+//! The users that a user has met in rooms, and those who have left them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plexus_rooms::{RoomView, TimelineEvent};
 
 use super::context::Context;
 
-/// The users whom the user has met since the token, and those who have left.
+/// The users that the user has met since the token, and those who have left.
 #[derive(Default)]
 pub(super) struct UserChanges {
     /// The users whose keys the client has to query: those who joined, knocked or were invited, and those in a room

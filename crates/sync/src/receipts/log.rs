@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Position, RoomNid};
 
-/// How many receipts of a room are kept.
+/// The most receipts of a room that are kept.
 const MAX_RECEIPTS_PER_ROOM: usize = 64;
-/// How many rooms have receipts in memory before it starts afresh.
+/// The most rooms with receipts in memory; above it the log starts afresh.
 const MAX_ROOMS: usize = 20_000;
 
 pub(super) struct ReceiptLog(Mutex<Inner>);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::receipts::MAIN_THREAD;
 
-/// How many notifying events are remembered one by one; older ones only in sum.
+/// The most notifying events that are kept one by one; older ones are only counted.
 const MAX_EVENTS: usize = 1_000;
 
 /// Notifications and, among them, highlights.
@@ -122,7 +122,7 @@ impl RoomUnread {
         self.events.push_back(Notifying { position, thread: thread.map(Into::into), highlight });
     }
 
-    /// The positions of the events that are remembered one by one.
+    /// The positions of the events that are kept one by one.
     pub fn positions(&self) -> Vec<Position> {
         self.events.iter().map(|event| event.position).collect()
     }
@@ -132,7 +132,7 @@ impl RoomUnread {
         self.events.retain(|event| !positions.contains(&event.position));
     }
 
-    /// Takes over a receipt; false when it lies within what is only known in sum.
+    /// Applies a receipt. Returns false when it lies among events that are only counted.
     pub fn read(&mut self, thread_id: &str, at: Position) -> bool {
         let summed = match thread_id {
             "" => !self.summed.is_empty(),
