@@ -10,17 +10,17 @@ use plexus_store::{Database, DbError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-pub struct Filter {
+pub(crate) struct Filter {
     valid: Option<bool>,
 }
 
 #[derive(Serialize)]
-pub struct ListResponse {
+pub(crate) struct ListResponse {
     registration_tokens: Vec<RegistrationTokenInfo>,
 }
 
 /// GET: all tokens, or those that can, or cannot, be used.
-pub async fn list(
+pub(crate) async fn list(
     AuthAdmin(_): AuthAdmin,
     Query(filter): Query<Filter>,
     State(db): State<Database>,
@@ -32,7 +32,7 @@ pub async fn list(
 }
 
 /// POST .../new
-pub async fn create(
+pub(crate) async fn create(
     AuthAdmin(_): AuthAdmin,
     State(db): State<Database>,
     State(clock): State<Clock>,
@@ -50,7 +50,7 @@ pub async fn create(
 }
 
 /// GET .../{token}
-pub async fn get(
+pub(crate) async fn get(
     AuthAdmin(_): AuthAdmin,
     Path(token): Path<String>,
     State(db): State<Database>,
@@ -60,7 +60,7 @@ pub async fn get(
 }
 
 /// PUT .../{token}
-pub async fn update(
+pub(crate) async fn update(
     AuthAdmin(_): AuthAdmin,
     Path(token): Path<String>,
     State(db): State<Database>,
@@ -73,7 +73,7 @@ pub async fn update(
 }
 
 /// DELETE .../{token}
-pub async fn delete(
+pub(crate) async fn delete(
     AuthAdmin(_): AuthAdmin,
     Path(token): Path<String>,
     State(db): State<Database>,

@@ -4,11 +4,11 @@ use plexus_http::{JsonBody, SERVER_TOKEN};
 use serde::Serialize;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     server_version: &'static str,
 }
 
 /// Answers what runs here; without authentication, as in Synapse.
-pub async fn handle() -> JsonBody<Response> {
+pub(crate) async fn handle() -> JsonBody<Response> {
     JsonBody(Response { server_version: SERVER_TOKEN })
 }

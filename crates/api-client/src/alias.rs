@@ -1,8 +1,8 @@
 //! Room aliases.
 
-pub mod create_alias;
-pub mod delete_alias;
-pub mod get_alias;
+pub(crate) mod create_alias;
+pub(crate) mod delete_alias;
+pub(crate) mod get_alias;
 
 use plexus_http::ApiError;
 use plexus_protocol::id::{RoomAlias, ServerName};

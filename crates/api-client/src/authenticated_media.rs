@@ -1,5 +1,5 @@
 //! Media by the addresses that need an access token (since Matrix 1.11).
 
-pub mod get_content;
-pub mod get_content_as_filename;
-pub mod get_content_thumbnail;
+pub(crate) mod get_content;
+pub(crate) mod get_content_as_filename;
+pub(crate) mod get_content_thumbnail;

@@ -1,19 +1,19 @@
 //! Server-side backup of room keys.
 
-pub mod add_backup_keys;
-pub mod add_backup_keys_for_room;
-pub mod add_backup_keys_for_session;
-pub mod create_backup_version;
-pub mod delete_backup_keys;
-pub mod delete_backup_keys_for_room;
-pub mod delete_backup_keys_for_session;
-pub mod delete_backup_version;
-pub mod get_backup_info;
-pub mod get_backup_keys;
-pub mod get_backup_keys_for_room;
-pub mod get_backup_keys_for_session;
-pub mod get_latest_backup_info;
-pub mod update_backup_version;
+pub(crate) mod add_backup_keys;
+pub(crate) mod add_backup_keys_for_room;
+pub(crate) mod add_backup_keys_for_session;
+pub(crate) mod create_backup_version;
+pub(crate) mod delete_backup_keys;
+pub(crate) mod delete_backup_keys_for_room;
+pub(crate) mod delete_backup_keys_for_session;
+pub(crate) mod delete_backup_version;
+pub(crate) mod get_backup_info;
+pub(crate) mod get_backup_keys;
+pub(crate) mod get_backup_keys_for_room;
+pub(crate) mod get_backup_keys_for_session;
+pub(crate) mod get_latest_backup_info;
+pub(crate) mod update_backup_version;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 /// The query of every request about keys.
 #[derive(Debug, Deserialize)]
-pub struct VersionQuery {
+pub(crate) struct VersionQuery {
     version: String,
 }
 
@@ -52,13 +52,13 @@ pub struct KeyBackupData {
 
 /// The keys of a room.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct RoomKeyBackup {
+pub(crate) struct RoomKeyBackup {
     sessions: BTreeMap<String, KeyBackupData>,
 }
 
 /// The keys of all rooms.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct KeyBackup {
+pub(crate) struct KeyBackup {
     rooms: BTreeMap<String, RoomKeyBackup>,
 }
 
@@ -94,7 +94,7 @@ fn shown(sessions: BTreeMap<String, SessionKey>) -> RoomKeyBackup {
 
 /// What a change of keys answers.
 #[derive(Debug, Serialize)]
-pub struct StampResponse {
+pub(crate) struct StampResponse {
     etag: String,
     count: u64,
 }
@@ -107,7 +107,7 @@ impl From<Stamp> for StampResponse {
 
 /// What is told about a version.
 #[derive(Debug, Serialize)]
-pub struct InfoResponse {
+pub(crate) struct InfoResponse {
     algorithm: String,
     auth_data: Object,
     count: u64,

@@ -1,9 +1,9 @@
 //! Account data.
 
-pub mod get_global_account_data;
-pub mod get_room_account_data;
-pub mod set_global_account_data;
-pub mod set_room_account_data;
+pub(crate) mod get_global_account_data;
+pub(crate) mod get_room_account_data;
+pub(crate) mod set_global_account_data;
+pub(crate) mod set_room_account_data;
 
 use http::StatusCode;
 use plexus_http::ApiError;

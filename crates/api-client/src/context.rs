@@ -1,3 +1,3 @@
 //! Events with what surrounds them.
 
-pub mod get_context;
+pub(crate) mod get_context;

@@ -1,16 +1,16 @@
 //! The user's devices.
 
-pub mod delete_device;
-pub mod delete_devices;
-pub mod get_device;
-pub mod get_devices;
-pub mod update_device;
+pub(crate) mod delete_device;
+pub(crate) mod delete_devices;
+pub(crate) mod get_device;
+pub(crate) mod get_devices;
+pub(crate) mod update_device;
 
 use serde::Serialize;
 
 /// A device as its owner sees it.
 #[derive(Debug, Serialize)]
-pub struct Device {
+pub(crate) struct Device {
     device_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,

@@ -1,5 +1,5 @@
 //! What this server is and can do.
 
-pub mod discover_homeserver;
-pub mod get_capabilities;
-pub mod get_supported_versions;
+pub(crate) mod discover_homeserver;
+pub(crate) mod get_capabilities;
+pub(crate) mod get_supported_versions;

@@ -1,4 +1,4 @@
 //! Stored filters.
 
-pub mod create_filter;
-pub mod get_filter;
+pub(crate) mod create_filter;
+pub(crate) mod get_filter;

@@ -1,11 +1,11 @@
 //! Keys of end-to-end encryption.
 
-pub mod claim_keys;
-pub mod get_key_changes;
-pub mod get_keys;
-pub mod upload_keys;
-pub mod upload_signatures;
-pub mod upload_signing_keys;
+pub(crate) mod claim_keys;
+pub(crate) mod get_key_changes;
+pub(crate) mod get_keys;
+pub(crate) mod upload_keys;
+pub(crate) mod upload_signatures;
+pub(crate) mod upload_signing_keys;
 
 use plexus_http::ApiError;
 

@@ -1,3 +1,3 @@
 //! Knocking.
 
-pub mod knock_room;
+pub(crate) mod knock_room;

@@ -21,7 +21,7 @@ const BODY: &str = r#"<h1>Log in</h1>
 /// `js:`.
 const ALLOWED: &str = "connect-src 'self'; frame-src js:";
 
-pub async fn handle() -> Page {
+pub(crate) async fn handle() -> Page {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Log in</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head>\n\

@@ -1,17 +1,17 @@
 //! Who is in which room.
 
-pub mod ban_user;
-pub mod forget_room;
-pub mod get_member_events;
-pub mod invite_user;
-pub mod join_room_by_id;
-pub mod join_room_by_id_or_alias;
-pub mod joined_members;
-pub mod joined_rooms;
-pub mod kick_user;
-pub mod leave_room;
-pub mod mutual_rooms;
-pub mod unban_user;
+pub(crate) mod ban_user;
+pub(crate) mod forget_room;
+pub(crate) mod get_member_events;
+pub(crate) mod invite_user;
+pub(crate) mod join_room_by_id;
+pub(crate) mod join_room_by_id_or_alias;
+pub(crate) mod joined_members;
+pub(crate) mod joined_rooms;
+pub(crate) mod kick_user;
+pub(crate) mod leave_room;
+pub(crate) mod mutual_rooms;
+pub(crate) mod unban_user;
 
 use plexus_http::Requester;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 /// Servers that may be in a room. `server_name` is the old name of `via`.
 #[derive(Debug, Default, Deserialize)]
-pub struct Via {
+pub(crate) struct Via {
     #[serde(default)]
     via: Vec<ServerName>,
     #[serde(default)]
@@ -42,14 +42,14 @@ impl Via {
 
 /// The body of kick, ban, unban and invite.
 #[derive(Debug, Deserialize)]
-pub struct TargetRequest {
+pub(crate) struct TargetRequest {
     user_id: UserId,
     reason: Option<String>,
 }
 
 /// The body of join, leave and knock.
 #[derive(Debug, Deserialize)]
-pub struct OwnRequest {
+pub(crate) struct OwnRequest {
     reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
 //! Messages: sending them, and reading them page by page.
 
-pub mod get_message_events;
-pub mod send_message_event;
+pub(crate) mod get_message_events;
+pub(crate) mod send_message_event;

@@ -1,4 +1,4 @@
 //! Presence.
 
-pub mod get_presence;
-pub mod set_presence;
+pub(crate) mod get_presence;
+pub(crate) mod set_presence;

@@ -12,16 +12,16 @@ use plexus_http::{ApiError, ClientIp};
 use plexus_service::RateLimits;
 
 /// A limit by the client's address.
-pub trait AddressLimit {
+pub(crate) trait AddressLimit {
     /// The limiter of the limit.
     fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr>;
 }
 
 /// `rc_login.address`.
-pub struct Login;
+pub(crate) struct Login;
 
 /// `rc_registration`.
-pub struct Registration;
+pub(crate) struct Registration;
 
 impl AddressLimit for Login {
     fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
@@ -36,7 +36,7 @@ impl AddressLimit for Registration {
 }
 
 /// The address of a client that has not reached the limit `L`. The request is not counted yet.
-pub struct WithinLimit<L> {
+pub(crate) struct WithinLimit<L> {
     /// The address, as limits count it.
     pub address: IpAddr,
     limit: PhantomData<L>,

@@ -1,3 +1,3 @@
 //! Read markers.
 
-pub mod set_read_marker;
+pub(crate) mod set_read_marker;

@@ -1,3 +1,3 @@
 //! Read receipts.
 
-pub mod create_receipt;
+pub(crate) mod create_receipt;

@@ -1,3 +1,3 @@
 //! Redactions.
 
-pub mod redact_event;
+pub(crate) mod redact_event;

@@ -1,3 +1,3 @@
 //! Reports to the administrators.
 
-pub mod report_user;
+pub(crate) mod report_user;

@@ -1,10 +1,10 @@
 //! Rooms as a whole.
 
-pub mod aliases;
-pub mod create_room;
-pub mod get_event_by_timestamp;
-pub mod get_room_event;
-pub mod get_summary;
-pub mod report_content;
-pub mod report_room;
-pub mod upgrade_room;
+pub(crate) mod aliases;
+pub(crate) mod create_room;
+pub(crate) mod get_event_by_timestamp;
+pub(crate) mod get_room_event;
+pub(crate) mod get_summary;
+pub(crate) mod report_content;
+pub(crate) mod report_room;
+pub(crate) mod upgrade_room;

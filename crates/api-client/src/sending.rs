@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// The response of these endpoints.
 #[derive(Debug, Serialize)]
-pub struct EventSent {
+pub(crate) struct EventSent {
     pub event_id: EventId,
 }
 

@@ -1,8 +1,8 @@
 //! Sessions: login, refresh, logout.
 
-pub mod get_login_token;
-pub mod get_login_types;
-pub mod login;
-pub mod logout;
-pub mod logout_all;
-pub mod refresh_token;
+pub(crate) mod get_login_token;
+pub(crate) mod get_login_types;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod logout_all;
+pub(crate) mod refresh_token;

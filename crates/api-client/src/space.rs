@@ -1,3 +1,3 @@
 //! Spaces.
 
-pub mod get_hierarchy;
+pub(crate) mod get_hierarchy;

@@ -1,5 +1,5 @@
 //! The state of rooms.
 
-pub mod get_state_event_for_key;
-pub mod get_state_events;
-pub mod send_state_event;
+pub(crate) mod get_state_event_for_key;
+pub(crate) mod get_state_events;
+pub(crate) mod send_state_event;

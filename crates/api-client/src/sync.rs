@@ -1,3 +1,3 @@
 //! What is new.
 
-pub mod sync_events;
+pub(crate) mod sync_events;

@@ -1,5 +1,5 @@
 //! Room tags.
 
-pub mod create_tag;
-pub mod delete_tag;
-pub mod get_tags;
+pub(crate) mod create_tag;
+pub(crate) mod delete_tag;
+pub(crate) mod get_tags;

@@ -1,3 +1,3 @@
 //! Threads.
 
-pub mod get_threads;
+pub(crate) mod get_threads;

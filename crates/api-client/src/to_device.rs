@@ -1,3 +1,3 @@
 //! Messages to devices.
 
-pub mod send_event_to_device;
+pub(crate) mod send_event_to_device;

@@ -1,3 +1,3 @@
 //! Typing notifications.
 
-pub mod create_typing_event;
+pub(crate) mod create_typing_event;

@@ -1,3 +1,3 @@
 //! Finding users.
 
-pub mod search_users;
+pub(crate) mod search_users;

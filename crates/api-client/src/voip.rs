@@ -1,3 +1,3 @@
 //! Calls.
 
-pub mod get_turn_server_info;
+pub(crate) mod get_turn_server_info;

@@ -20,7 +20,7 @@ client</a>.</p>
 ";
 
 /// Redirects to `web_client_location` when there is one, or says that the server is up.
-pub async fn handle(State(config): State<Arc<Config>>) -> Response {
+pub(crate) async fn handle(State(config): State<Arc<Config>>) -> Response {
     let location = config.server.web_client_location.as_deref();
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
         return (StatusCode::FOUND, [(LOCATION, location)]).into_response();

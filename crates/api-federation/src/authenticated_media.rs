@@ -1,7 +1,7 @@
 //! Media uploaded to this server, for other servers.
 
-pub mod get_content;
-pub mod get_content_thumbnail;
+pub(crate) mod get_content;
+pub(crate) mod get_content_thumbnail;
 
 use std::io::Cursor;
 

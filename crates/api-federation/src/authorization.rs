@@ -1,3 +1,3 @@
 //! What allowed events.
 
-pub mod get_event_authorization;
+pub(crate) mod get_event_authorization;

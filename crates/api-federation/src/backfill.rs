@@ -1,3 +1,3 @@
 //! History.
 
-pub mod get_backfill;
+pub(crate) mod get_backfill;

@@ -1,3 +1,3 @@
 //! Devices of this server's users.
 
-pub mod get_devices;
+pub(crate) mod get_devices;

@@ -1,8 +1,8 @@
 //! Finding this server, and its keys.
 
-pub mod discover_homeserver;
-pub mod get_remote_server_keys;
-pub mod get_remote_server_keys_batch;
-pub mod get_server_keys;
-pub mod get_server_version;
-pub mod own_keys;
+pub(crate) mod discover_homeserver;
+pub(crate) mod get_remote_server_keys;
+pub(crate) mod get_remote_server_keys_batch;
+pub(crate) mod get_server_keys;
+pub(crate) mod get_server_version;
+pub(crate) mod own_keys;

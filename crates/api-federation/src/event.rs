@@ -1,7 +1,7 @@
 //! Events and states.
 
-pub mod get_event;
-pub mod get_event_by_timestamp;
-pub mod get_missing_events;
-pub mod get_room_state;
-pub mod get_room_state_ids;
+pub(crate) mod get_event;
+pub(crate) mod get_event_by_timestamp;
+pub(crate) mod get_missing_events;
+pub(crate) mod get_room_state;
+pub(crate) mod get_room_state_ids;

@@ -1,4 +1,4 @@
 //! Keys of end-to-end encryption.
 
-pub mod claim_keys;
-pub mod get_keys;
+pub(crate) mod claim_keys;
+pub(crate) mod get_keys;

@@ -1,3 +1,3 @@
 //! OpenID tokens: a third party asks who a user is.
 
-pub mod get_openid_userinfo;
+pub(crate) mod get_openid_userinfo;

@@ -1,5 +1,5 @@
 //! Questions about users, rooms and whatever else.
 
-pub mod get_custom_information;
-pub mod get_profile_information;
-pub mod get_room_information;
+pub(crate) mod get_custom_information;
+pub(crate) mod get_profile_information;
+pub(crate) mod get_room_information;

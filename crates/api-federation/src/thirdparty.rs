@@ -1,4 +1,4 @@
 //! Invites of people who are known by an address only.
 
-pub mod bind_callback;
-pub mod exchange_invite;
+pub(crate) mod bind_callback;
+pub(crate) mod exchange_invite;

@@ -1,3 +1,3 @@
 //! Transactions.
 
-pub mod send_transaction_message;
+pub(crate) mod send_transaction_message;

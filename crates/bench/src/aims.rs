@@ -38,7 +38,7 @@ const AIMS: &[Aim] = &[
 
 /// The aims as a Markdown table: for each target that is not of the baseline, what it reached and whether that is
 /// enough.
-pub fn table(report: &Report) -> String {
+pub(crate) fn table(report: &Report) -> String {
     let compared: Vec<usize> = (0..report.targets.len()).filter(|index| !report.is_baseline(*index)).collect();
     let mut out = String::from("| scenario | figure | aim |");
     for index in &compared {

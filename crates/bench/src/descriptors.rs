@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises this process's limit to `wanted`, or as far as is allowed.
-pub fn raise(wanted: usize) {
+pub(crate) fn raise(wanted: usize) {
     let limit = getrlimit(Resource::Nofile);
     let wanted = wanted as u64;
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));

@@ -9,7 +9,7 @@ use crate::{aims, page, table};
 
 /// What to make of earlier runs.
 #[derive(Debug, clap::Args)]
-pub struct Render {
+pub(crate) struct Render {
     /// Reports in JSON, as runs write them.
     #[arg(required = true)]
     reports: Vec<PathBuf>,
@@ -26,7 +26,7 @@ pub struct Render {
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
-pub enum RenderError {
+pub(crate) enum RenderError {
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
     #[error("{0} is not a report: {1}")]
@@ -35,7 +35,7 @@ pub enum RenderError {
 
 impl Render {
     /// Reads the reports and writes what is wanted.
-    pub fn run(&self) -> Result<(), RenderError> {
+    pub(crate) fn run(&self) -> Result<(), RenderError> {
         let mut report = Report::default();
         for path in &self.reports {
             let text = fs::read_to_string(path).map_err(|error| RenderError::File(path.clone(), error))?;
@@ -52,7 +52,7 @@ impl Render {
 }
 
 /// Writes a file.
-pub fn write(path: &Path, text: &str) -> Result<(), RenderError> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), RenderError> {
     fs::write(path, text).map_err(|error| RenderError::File(path.to_owned(), error))
 }
 

@@ -14,7 +14,7 @@ const READ: usize = 4096;
 
 /// A kept-alive connection to one server. Its buffers are used again for each request.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     host: String,
     request: Vec<u8>,
@@ -28,14 +28,14 @@ pub struct Connection {
 
 /// A server's answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Reply<'a> {
+pub(crate) struct Reply<'a> {
     pub status: u16,
     pub body: &'a [u8],
 }
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub method: &'a str,
     pub path: &'a str,
     /// The whole value of the header.
@@ -46,7 +46,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request with a body of JSON, or none.
-    pub fn json(method: &'a str, path: &'a str, authorization: Option<&'a str>, body: Option<&'a [u8]>) -> Self {
+    pub(crate) fn json(method: &'a str, path: &'a str, authorization: Option<&'a str>, body: Option<&'a [u8]>) -> Self {
         Self { method, path, authorization, content_type: "application/json", body }
     }
 }
@@ -65,7 +65,7 @@ struct Head {
 
 impl Connection {
     /// Connects to `host`, a name or address with a port.
-    pub async fn open(host: &str) -> io::Result<Self> {
+    pub(crate) async fn open(host: &str) -> io::Result<Self> {
         let stream = connect(host).await?;
         let host = host.to_owned();
         Ok(Self { stream, host, request: Vec::new(), input: Vec::new(), joined: Vec::new(), taken: 0 })
@@ -73,7 +73,7 @@ impl Connection {
 
     /// Sends `request` and reads the whole answer. A server may close a connection that was idle for long: then there
     /// is no answer at all, and the request is sent once more on a new one.
-    pub async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply<'_>> {
+    pub(crate) async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply<'_>> {
         self.write(request);
         self.input.drain(..self.taken);
         self.taken = 0;

@@ -17,7 +17,7 @@ use crate::user::encode;
 
 /// Why an event of a target's room cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum OriginError {
+pub(crate) enum OriginError {
     #[error(transparent)]
     Json(#[from] ParseError),
     #[error(transparent)]
@@ -31,7 +31,7 @@ pub enum OriginError {
 }
 
 /// A server that speaks to one target.
-pub struct Origin {
+pub(crate) struct Origin {
     peer: Peer,
     connection: Connection,
     destination: ServerName,
@@ -39,7 +39,7 @@ pub struct Origin {
 }
 
 /// A user of an [`Origin`] in a room of the target.
-pub struct Member {
+pub(crate) struct Member {
     room_id: RoomId,
     user_id: UserId,
     version: RoomVersion,
@@ -51,7 +51,7 @@ pub struct Member {
 }
 
 /// A transaction, ready to be sent.
-pub struct Transaction {
+pub(crate) struct Transaction {
     path: String,
     authorization: String,
     body: String,
@@ -59,7 +59,7 @@ pub struct Transaction {
 
 impl Origin {
     /// A server on a port of its own, which agrees with everything that it is sent.
-    pub async fn start(target: &Target, destination: &str) -> Result<Self, TargetError> {
+    pub(crate) async fn start(target: &Target, destination: &str) -> Result<Self, TargetError> {
         let routes = |_: &ServerName| {
             Router::new().route("/_matrix/federation/v1/send/{transaction}", put(async || r#"{"pdus":{}}"#))
         };
@@ -73,7 +73,7 @@ impl Origin {
     }
 
     /// Joins a public room of the target.
-    pub async fn join(&mut self, room_id: &str) -> Result<Member, TargetError> {
+    pub(crate) async fn join(&mut self, room_id: &str) -> Result<Member, TargetError> {
         let user_id = self.peer.user("sender");
         let versions: Vec<String> =
             RoomVersion::ALL.iter().map(|version| format!("ver={}", version.as_str())).collect();
@@ -105,7 +105,7 @@ impl Origin {
     }
 
     /// A message of `member` that follows `after`.
-    pub fn message(&self, member: &mut Member, after: Vec<EventId>, now_ms: u64) -> Result<Pdu, TargetError> {
+    pub(crate) fn message(&self, member: &mut Member, after: Vec<EventId>, now_ms: u64) -> Result<Pdu, TargetError> {
         member.depth += 1;
         let content = r#"{"body":"a message of some forty letters or so","msgtype":"m.text"}"#;
         let made = Object::parse(content).map_err(OriginError::from).and_then(|content| {
@@ -128,7 +128,7 @@ impl Origin {
     }
 
     /// Puts events into a transaction.
-    pub fn transaction(&mut self, pdus: &[Pdu], now_ms: u64) -> Result<Transaction, TargetError> {
+    pub(crate) fn transaction(&mut self, pdus: &[Pdu], now_ms: u64) -> Result<Transaction, TargetError> {
         self.transactions += 1;
         let path = format!("/_matrix/federation/v1/send/{now_ms}-{}", self.transactions);
         let pdus: Result<Vec<Value>, _> = pdus.iter().map(|pdu| parse(&path, pdu.json().as_bytes())).collect();
@@ -138,7 +138,7 @@ impl Origin {
     }
 
     /// Sends a transaction.
-    pub async fn send(&mut self, transaction: &Transaction) -> Result<(), TargetError> {
+    pub(crate) async fn send(&mut self, transaction: &Transaction) -> Result<(), TargetError> {
         let Transaction { path, authorization, body } = transaction;
         let request = Request::json("PUT", path, Some(authorization), Some(body.as_bytes()));
         ask(&mut self.connection, request).await.map(drop)

@@ -30,7 +30,7 @@ const HEIGHT: f64 = 160.0;
 const COLOURS: usize = 6;
 
 /// The page.
-pub fn page(report: &Report, facts: &[(String, String)]) -> String {
+pub(crate) fn page(report: &Report, facts: &[(String, String)]) -> String {
     let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n<title>How fast, side by side</title>\n");
     // Writing to a String cannot fail, here and below.

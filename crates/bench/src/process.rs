@@ -8,31 +8,31 @@ const KIB: f64 = 1024.0;
 
 /// A running process of this machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Process(pub u32);
+pub(crate) struct Process(pub u32);
 
 impl Process {
     /// Its resident memory in MB (1,000,000 bytes); `None` where there is no /proc.
-    pub fn resident(self) -> Option<f64> {
+    pub(crate) fn resident(self) -> Option<f64> {
         self.status("VmRSS:")
     }
 
     /// The part of its resident memory that is its own: heap and stacks, not its program's text.
-    pub fn anonymous(self) -> Option<f64> {
+    pub(crate) fn anonymous(self) -> Option<f64> {
         self.status("RssAnon:")
     }
 
     /// The most resident memory it had, in MB, since [`Self::forget_peak`] or its start.
-    pub fn peak(self) -> Option<f64> {
+    pub(crate) fn peak(self) -> Option<f64> {
         self.status("VmHWM:")
     }
 
     /// Begins a new peak. Without the right to do so, the peak since the start stays.
-    pub fn forget_peak(self) {
+    pub(crate) fn forget_peak(self) {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.0), "5");
     }
 
     /// Processor time it has used, of user and kernel, in seconds.
-    pub fn processor_seconds(self) -> Option<f64> {
+    pub(crate) fn processor_seconds(self) -> Option<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
         // The second field is a name in parentheses, which may hold anything.
         let (_, after) = stat.rsplit_once(')')?;
@@ -51,7 +51,7 @@ impl Process {
 }
 
 /// Processor time that the calling thread has used, in seconds.
-pub fn thread_seconds() -> Option<f64> {
+pub(crate) fn thread_seconds() -> Option<f64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
     Some(nanoseconds / 1e9)

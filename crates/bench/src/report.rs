@@ -7,14 +7,14 @@ use crate::stats::{median, percentile};
 /// Whether more or less of a figure is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Better {
+pub(crate) enum Better {
     More,
     Less,
 }
 
 /// One figure of one scenario: for each target, one value per round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     pub scenario: String,
     pub what: String,
     pub unit: String,
@@ -25,7 +25,7 @@ pub struct Figure {
 
 /// Something that was looked at again and again while a scenario ran.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Series {
+pub(crate) struct Series {
     pub scenario: String,
     pub what: String,
     pub unit: String,
@@ -37,7 +37,7 @@ pub struct Series {
 
 /// All figures of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     pub targets: Vec<String>,
     pub figures: Vec<Figure>,
     #[serde(default)]
@@ -49,12 +49,12 @@ pub struct Report {
 
 impl Report {
     /// An empty report about `targets`.
-    pub fn new(targets: Vec<String>) -> Self {
+    pub(crate) fn new(targets: Vec<String>) -> Self {
         Self { targets, ..Self::default() }
     }
 
     /// Notes the value of a round of `target`, the index of one of the report's targets.
-    pub fn add(&mut self, scenario: &str, what: (&str, &str, Better), target: usize, value: f64) {
+    pub(crate) fn add(&mut self, scenario: &str, what: (&str, &str, Better), target: usize, value: f64) {
         let (name, unit, better) = what;
         let known = self.figures.iter().position(|figure| figure.scenario == scenario && figure.what == name);
         let index = known.unwrap_or_else(|| {
@@ -68,7 +68,7 @@ impl Report {
     }
 
     /// Notes a value of a series at a time.
-    pub fn point(&mut self, scenario: &str, what: &str, unit: &str, target: usize, point: (f64, f64)) {
+    pub(crate) fn point(&mut self, scenario: &str, what: &str, unit: &str, target: usize, point: (f64, f64)) {
         let known =
             |series: &&mut Series| series.scenario == scenario && series.what == what && series.target == target;
         if let Some(series) = self.series.iter_mut().find(known) {
@@ -80,7 +80,7 @@ impl Report {
     }
 
     /// Adds what another run measured. Targets of the same name are the same.
-    pub fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         let indexes: Vec<usize> = other.targets.iter().map(|name| self.target(name)).collect();
         for figure in other.figures {
             for (index, rounds) in indexes.iter().zip(figure.rounds) {
@@ -107,12 +107,12 @@ impl Report {
     }
 
     /// The report as JSON.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
 
     /// The scenarios in the order in which they were measured.
-    pub fn scenarios(&self) -> Vec<&str> {
+    pub(crate) fn scenarios(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for figure in &self.figures {
             if !names.contains(&figure.scenario.as_str()) {
@@ -124,14 +124,14 @@ impl Report {
 
     /// Whether the target at `index` is one that the others are compared with: the first, and those whose name begins
     /// with the same word, such as one server on two databases.
-    pub fn is_baseline(&self, index: usize) -> bool {
+    pub(crate) fn is_baseline(&self, index: usize) -> bool {
         let first_word = |index: usize| self.targets.get(index).and_then(|name| name.split(' ').next());
         index == 0 || first_word(index) == first_word(0)
     }
 
     /// How many times better the target at `index` is than the best of the baseline, round by round; nothing for the
     /// baseline itself.
-    pub fn ratios(&self, figure: &Figure, index: usize) -> Vec<f64> {
+    pub(crate) fn ratios(&self, figure: &Figure, index: usize) -> Vec<f64> {
         if self.is_baseline(index) {
             return Vec::new();
         }
@@ -153,7 +153,7 @@ impl Report {
 }
 
 /// A value with as many digits as it deserves.
-pub fn figure_text(value: f64) -> String {
+pub(crate) fn figure_text(value: f64) -> String {
     match value.abs() {
         1000.0.. => grouped(value),
         100.0.. => format!("{value:.0}"),
@@ -178,7 +178,7 @@ fn grouped(value: f64) -> String {
 }
 
 /// The median of ratios and their spread.
-pub fn ratio_text(ratios: &[f64]) -> Option<String> {
+pub(crate) fn ratio_text(ratios: &[f64]) -> Option<String> {
     let (median, least, most) = (median(ratios)?, percentile(ratios, 0)?, percentile(ratios, 100)?);
     Some(match ratios.len() {
         1 => figure_text(median),

@@ -1,7 +1,7 @@
 //! Medians and percentiles.
 
 /// The `percent`th percentile of `values` by nearest rank; `None` when there are none.
-pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().checked_sub(1)?;
@@ -10,7 +10,7 @@ pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
 }
 
 /// The median.
-pub fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     percentile(values, 50)
 }
 

@@ -6,7 +6,7 @@ use crate::report::{Report, figure_text, ratio_text};
 use crate::stats::median;
 
 /// The medians of every target, and how many times better each is than the best of the baseline, with the spread.
-pub fn table(report: &Report) -> String {
+pub(crate) fn table(report: &Report) -> String {
     let compared: Vec<usize> = (0..report.targets.len()).filter(|index| !report.is_baseline(*index)).collect();
     let mut out = String::from("| scenario | figure |");
     for target in &report.targets {

@@ -21,7 +21,7 @@ fn yes() -> bool {
     true
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(settings): State<Arc<Settings>>,
     State(uia): State<UserInteractiveAuth>,

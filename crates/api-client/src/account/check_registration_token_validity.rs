@@ -7,16 +7,16 @@ use plexus_http::{ApiError, ClientIp, JsonBody, Query, State};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
-pub struct TokenQuery {
+pub(crate) struct TokenQuery {
     token: String,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     valid: bool,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     ClientIp(ip): ClientIp,
     Query(query): Query<TokenQuery>,
     State(settings): State<Arc<Settings>>,

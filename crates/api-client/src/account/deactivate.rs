@@ -15,11 +15,11 @@ struct Params {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     id_server_unbind_result: &'static str,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(uia): State<UserInteractiveAuth>,
     State(deactivation): State<UserDeactivation>,

@@ -9,17 +9,17 @@ use plexus_store::{Database, DbError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     medium: String,
     address: String,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     id_server_unbind_result: &'static str,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(config): State<Arc<Config>>,
     State(db): State<Database>,

@@ -6,7 +6,7 @@ use plexus_store::{Database, DbError};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     threepids: Vec<ThreePid>,
 }
 
@@ -18,7 +18,7 @@ struct ThreePid {
     added_at: u64,
 }
 
-pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
+pub(crate) async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
     let user_id = requester.user_id.clone();
     let stored: Result<_, DbError> = db.read(move |tx| users::threepids(tx, user_id.as_str())).await;
     let threepids = stored.map_err(|error| ApiError::internal(&error))?.into_iter().map(|one| ThreePid {

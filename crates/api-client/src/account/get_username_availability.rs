@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::register_error;
 
 #[derive(Debug, Deserialize)]
-pub struct NameQuery {
+pub(crate) struct NameQuery {
     username: String,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     available: bool,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     ClientIp(ip): ClientIp,
     Query(query): Query<NameQuery>,
     State(settings): State<Arc<Settings>>,

@@ -6,7 +6,7 @@ use plexus_accounts::Settings;
 use plexus_http::{JsonBody, State};
 use serde_json::{Map, Value};
 
-pub async fn handle(State(settings): State<Arc<Settings>>) -> JsonBody<Map<String, Value>> {
+pub(crate) async fn handle(State(settings): State<Arc<Settings>>) -> JsonBody<Map<String, Value>> {
     let policy = &settings.password.policy;
     let mut rules = Map::new();
     if policy.enabled {

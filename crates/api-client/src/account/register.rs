@@ -30,7 +30,7 @@ enum Kind {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct KindQuery {
+pub(crate) struct KindQuery {
     #[serde(default)]
     kind: Kind,
 }
@@ -49,7 +49,7 @@ struct Params {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     user_id: UserId,
     /// Deprecated, and still what some clients read.
     home_server: String,
@@ -72,7 +72,7 @@ struct Register {
 }
 
 #[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
-pub async fn handle(
+pub(crate) async fn handle(
     WithinLimit { address, .. }: WithinLimit<rate_limited::Registration>,
     Query(query): Query<KindQuery>,
     State(settings): State<Arc<Settings>>,

@@ -5,7 +5,7 @@ use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     access_token: String,
     token_type: &'static str,
     matrix_server_name: String,
@@ -13,7 +13,7 @@ pub struct Response {
     expires_in: u64,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(user_id): Path<String>,
     State(sessions): State<Sessions>,

@@ -4,7 +4,7 @@ use plexus_http::{ApiError, Auth, Json, JsonBody};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(rename = "medium")]
     _medium: String,
     #[serde(rename = "address")]
@@ -12,11 +12,11 @@ pub struct Request {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     id_server_unbind_result: &'static str,
 }
 
 /// This server binds nothing at identity servers, so it cannot unbind there; the client must do it itself.
-pub async fn handle(Auth(_): Auth, Json(_): Json<Request>) -> Result<JsonBody<Response>, ApiError> {
+pub(crate) async fn handle(Auth(_): Auth, Json(_): Json<Request>) -> Result<JsonBody<Response>, ApiError> {
     Ok(JsonBody(Response { id_server_unbind_result: "no-support" }))
 }

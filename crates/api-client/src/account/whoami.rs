@@ -5,14 +5,14 @@ use plexus_protocol::id::UserId;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     user_id: UserId,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<String>,
     is_guest: bool,
 }
 
-pub async fn handle(AuthGuest(requester): AuthGuest) -> JsonBody<Response> {
+pub(crate) async fn handle(AuthGuest(requester): AuthGuest) -> JsonBody<Response> {
     JsonBody(Response {
         user_id: requester.user_id.clone(),
         device_id: requester.device_id.clone(),

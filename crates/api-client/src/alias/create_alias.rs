@@ -16,11 +16,11 @@ use super::require_local;
 use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     room_id: RoomId,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,

@@ -10,7 +10,7 @@ use plexus_store::{Database, repo};
 
 use super::require_local;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,

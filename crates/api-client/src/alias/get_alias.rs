@@ -8,7 +8,7 @@ use plexus_protocol::id::RoomAlias;
 use plexus_http::room_errors::resolve_error;
 use plexus_service::{ResolvedRoom, RoomResolver};
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(resolver): State<Arc<RoomResolver>>,
     Path(alias): Path<RoomAlias>,
 ) -> Result<JsonBody<ResolvedRoom>, ApiError> {

@@ -10,7 +10,7 @@ use plexus_media::{Downloader, Downloads};
 
 use crate::media::serve;
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(media): State<Arc<Downloads>>,
     Path((server_name, media_id, file_name)): Path<(String, String, String)>,

@@ -5,7 +5,7 @@ use plexus_http::{ApiError, Auth, Json, JsonBody, Query, State};
 
 use super::{KeyBackup, StampResponse, VersionQuery, backup_error, stored};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Query(query): Query<VersionQuery>,
     State(backups): State<KeyBackups>,

@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Auth, Json, JsonBody, Path, Query, State};
 
 use super::{RoomKeyBackup, StampResponse, VersionQuery, backup_error, stored};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(room_id): Path<String>,
     Query(query): Query<VersionQuery>,

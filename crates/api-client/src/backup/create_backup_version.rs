@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::backup_error;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     algorithm: String,
     auth_data: Object,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     version: String,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(backups): State<KeyBackups>,
     Json(request): Json<Request>,

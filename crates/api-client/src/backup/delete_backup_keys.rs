@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Auth, JsonBody, Query, State};
 
 use super::{StampResponse, VersionQuery, backup_error};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Query(query): Query<VersionQuery>,
     State(backups): State<KeyBackups>,

@@ -5,7 +5,7 @@ use plexus_http::{ApiError, Auth, Empty, Path, State};
 
 use super::{backup_error, version};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(wanted): Path<String>,
     State(backups): State<KeyBackups>,

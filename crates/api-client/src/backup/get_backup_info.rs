@@ -5,7 +5,7 @@ use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 
 use super::{InfoResponse, backup_error, version};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(wanted): Path<String>,
     State(backups): State<KeyBackups>,

@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Auth, JsonBody, Query, State};
 
 use super::{KeyBackup, VersionQuery, backup_error, shown};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Query(query): Query<VersionQuery>,
     State(backups): State<KeyBackups>,

@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
 
 use super::{RoomKeyBackup, VersionQuery, backup_error, shown};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(room_id): Path<String>,
     Query(query): Query<VersionQuery>,

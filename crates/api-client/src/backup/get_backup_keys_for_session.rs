@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
 
 use super::{KeyBackupData, VersionQuery, backup_error};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path((room_id, session_id)): Path<(String, String)>,
     Query(query): Query<VersionQuery>,

@@ -5,7 +5,7 @@ use plexus_http::{ApiError, Auth, JsonBody, State};
 
 use super::{InfoResponse, backup_error};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(backups): State<KeyBackups>,
 ) -> Result<JsonBody<InfoResponse>, ApiError> {

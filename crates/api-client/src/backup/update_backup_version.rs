@@ -8,13 +8,13 @@ use serde::Deserialize;
 use super::{backup_error, version};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     algorithm: String,
     auth_data: Object,
     version: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(in_path): Path<String>,
     State(backups): State<KeyBackups>,

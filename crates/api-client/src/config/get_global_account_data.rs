@@ -7,7 +7,7 @@ use plexus_sync::push_rules;
 
 use crate::access::{require_self, require_text};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((user, event_type)): Path<(UserId, String)>,

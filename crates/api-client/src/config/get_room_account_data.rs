@@ -6,7 +6,7 @@ use plexus_store::{Database, repo};
 
 use crate::access::{require_self, require_text};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((user, room, event_type)): Path<(UserId, RoomId, String)>,

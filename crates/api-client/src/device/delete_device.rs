@@ -6,7 +6,7 @@ use plexus_protocol::json::Object;
 
 use crate::uiaa::{self, authorised};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     Path(device_id): Path<String>,
     State(uia): State<UserInteractiveAuth>,

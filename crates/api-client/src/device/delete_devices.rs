@@ -12,7 +12,7 @@ struct Params {
     devices: Vec<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(uia): State<UserInteractiveAuth>,
     State(devices): State<Devices>,

@@ -5,7 +5,7 @@ use plexus_http::{ApiError, AuthGuest, JsonBody, Path, State};
 
 use super::Device;
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     Path(device_id): Path<String>,
     State(devices): State<Devices>,

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::Device;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     devices: Vec<Device>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(devices): State<Devices>,
 ) -> Result<JsonBody<Response>, ApiError> {

@@ -13,13 +13,13 @@ use serde::Deserialize;
 use super::page;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     limit: Option<u64>,
     since: Option<String>,
     server: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,

@@ -13,19 +13,19 @@ use serde::Deserialize;
 use super::page;
 
 #[derive(Debug, Deserialize)]
-pub struct QueryParameters {
+pub(crate) struct QueryParameters {
     server: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     limit: Option<u64>,
     since: Option<String>,
     #[serde(default)]
     filter: DirectoryFilter,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(_): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,

@@ -9,11 +9,11 @@ use plexus_store::{Database, repo};
 use serde::Serialize;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     visibility: &'static str,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,

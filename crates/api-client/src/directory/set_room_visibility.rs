@@ -13,11 +13,11 @@ use serde::Deserialize;
 use plexus_service::DirectoryRules;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     visibility: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,

@@ -9,7 +9,7 @@ use plexus_protocol::rules::RoomVersion;
 use serde::Serialize;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     capabilities: Capabilities,
 }
 
@@ -51,7 +51,7 @@ struct ProfileFields {
     disallowed: Vec<&'static str>,
 }
 
-pub async fn handle(Auth(_): Auth, State(config): State<Arc<Config>>) -> JsonBody<Response> {
+pub(crate) async fn handle(Auth(_): Auth, State(config): State<Arc<Config>>) -> JsonBody<Response> {
     JsonBody(Response { capabilities: capabilities(&config) })
 }
 

@@ -23,12 +23,12 @@ const UNSTABLE_FEATURES: [&str; 3] = [
 ];
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     versions: &'static [&'static str],
     unstable_features: BTreeMap<&'static str, bool>,
 }
 
-pub async fn handle() -> JsonBody<Response> {
+pub(crate) async fn handle() -> JsonBody<Response> {
     JsonBody(Response {
         versions: &VERSIONS,
         unstable_features: UNSTABLE_FEATURES.iter().map(|name| (*name, true)).collect(),

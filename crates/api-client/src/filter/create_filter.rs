@@ -10,11 +10,11 @@ use serde::Serialize;
 use crate::access::require_self;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     filter_id: String,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(filters): State<Arc<Filters>>,
     Path(user): Path<UserId>,

@@ -8,7 +8,7 @@ use plexus_sync::{FilterError, Filters};
 
 use crate::access::require_self;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(filters): State<Arc<Filters>>,
     Path((user, filter_id)): Path<(UserId, String)>,

@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use plexus_service::{KeyFailures, claim_remote_keys, remote_key_timeout};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// How long to wait for other servers, in ms.
     timeout: Option<u64>,
     one_time_keys: Option<DeviceClaims>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     one_time_keys: Claimed,
     failures: KeyFailures,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(_): AuthGuest,
     State(keys): State<DeviceKeys>,
     State(client): State<Arc<FederationClient>>,

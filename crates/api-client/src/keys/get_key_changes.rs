@@ -16,20 +16,20 @@ const MEMBER: &str = "m.room.member";
 const ROOMS_AT_ONCE: usize = 500;
 
 #[derive(Debug, Deserialize)]
-pub struct Span {
+pub(crate) struct Span {
     from: String,
     to: String,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     changed: BTreeSet<UserId>,
     left: BTreeSet<UserId>,
 }
 
 /// Whose keys a client should ask for again, having last been told at `from`. As in Synapse what came after `to` is
 /// told, too: the client only asks once more than it had to. And as in `/sync` rooms that are not encrypted count, too.
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,

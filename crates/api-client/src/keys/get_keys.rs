@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use plexus_service::{KeyFailures, key_failure, remote_key_timeout};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// How long to wait for other servers, in ms.
     timeout: Option<u64>,
     device_keys: Option<BTreeMap<UserId, Option<Vec<String>>>>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     device_keys: BTreeMap<UserId, BTreeMap<String, Object>>,
     master_keys: BTreeMap<UserId, Object>,
     self_signing_keys: BTreeMap<UserId, Object>,
@@ -29,7 +29,7 @@ pub struct Response {
     failures: KeyFailures,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(keys): State<DeviceKeys>,
     State(others): State<Arc<RemoteDevices>>,

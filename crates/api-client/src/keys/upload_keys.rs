@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::device_of;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     device_keys: Option<Object>,
     one_time_keys: Option<Object>,
     fallback_keys: Option<Object>,
@@ -20,11 +20,11 @@ pub struct Request {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     one_time_key_counts: BTreeMap<String, u64>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(keys): State<DeviceKeys>,
     Json(request): Json<Request>,

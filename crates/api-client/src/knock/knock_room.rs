@@ -13,11 +13,11 @@ use plexus_service::{ResolvedRoom, RoomResolver};
 use crate::membership::{OwnRequest, Via};
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     room_id: RoomId,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(resolver): State<Arc<RoomResolver>>,
     State(members): State<Arc<MembershipChanger>>,

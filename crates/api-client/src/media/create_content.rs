@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::receive;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     content_uri: String,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(media): State<Arc<MediaStore>>,
     State(config): State<Arc<Config>>,

@@ -10,7 +10,7 @@ use plexus_media::MediaStore;
 
 use super::receive;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(media): State<Arc<MediaStore>>,
     State(config): State<Arc<Config>>,

@@ -12,12 +12,12 @@ use serde::Serialize;
 use plexus_service::RateLimits;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     content_uri: String,
     unused_expires_at: u64,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(media): State<Arc<MediaStore>>,
     State(config): State<Arc<Config>>,

@@ -11,7 +11,7 @@ use plexus_media::{Downloader, Downloads};
 
 use super::serve;
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(media): State<Arc<Downloads>>,
     State(config): State<Arc<Config>>,
     Path((server_name, media_id)): Path<(String, String)>,

@@ -7,12 +7,12 @@ use plexus_media::MediaStore;
 use serde::Serialize;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     /// Bytes.
     #[serde(rename = "m.upload.size")]
     upload_size: u64,
 }
 
-pub async fn handle(AuthGuest(_): AuthGuest, State(media): State<Arc<MediaStore>>) -> JsonBody<Response> {
+pub(crate) async fn handle(AuthGuest(_): AuthGuest, State(media): State<Arc<MediaStore>>) -> JsonBody<Response> {
     JsonBody(Response { upload_size: media.max_upload_bytes() })
 }

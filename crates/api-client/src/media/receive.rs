@@ -16,19 +16,19 @@ use serde::Deserialize;
 const SILENCE: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
-pub struct Query {
+pub(crate) struct Query {
     filename: Option<String>,
 }
 
 /// What the headers and the query say of the content.
-pub fn description(request: &Request, query: Query) -> Description {
+pub(crate) fn description(request: &Request, query: Query) -> Description {
     let header = request.headers().get(CONTENT_TYPE);
     let content_type = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
     Description { content_type, upload_name: query.filename }
 }
 
 /// Writes the request's body to a new upload of `user`.
-pub async fn body(media: &MediaStore, user: &UserId, request: Request) -> Result<Upload, ApiError> {
+pub(crate) async fn body(media: &MediaStore, user: &UserId, request: Request) -> Result<Upload, ApiError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > media.max_upload_bytes()) {
         return Err(upload_too_large(media.max_upload_bytes()));

@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Refuses what was asked for without a token when all media asks for one (`enable_authenticated_media`).
-pub fn check_legacy(config: &Config) -> Result<(), ApiError> {
+pub(crate) fn check_legacy(config: &Config) -> Result<(), ApiError> {
     if config.media.enable_authenticated_media {
         return Err(ApiError::not_found("This media needs an access token: /_matrix/client/v1/media"));
     }
@@ -26,7 +26,7 @@ pub fn check_legacy(config: &Config) -> Result<(), ApiError> {
 }
 
 /// The content itself; `file_name` replaces the name it was uploaded with.
-pub async fn content(
+pub(crate) async fn content(
     media: &Arc<Downloads>,
     headers: &HeaderMap,
     (server_name, media_id): (&str, &str),
@@ -42,7 +42,7 @@ pub async fn content(
 }
 
 /// A thumbnail of the content.
-pub async fn thumbnail(
+pub(crate) async fn thumbnail(
     media: &Arc<Downloads>,
     headers: &HeaderMap,
     (server_name, media_id): (&str, &str),

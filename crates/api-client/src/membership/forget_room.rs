@@ -8,7 +8,7 @@ use plexus_rooms::{MembershipChanger, MembershipError};
 
 use plexus_http::room_errors::membership_error;
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

@@ -15,13 +15,13 @@ use crate::access::readable_room;
 use crate::paging_token::position_of;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     at: Option<String>,
     membership: Option<String>,
     not_membership: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(clock): State<Clock>,

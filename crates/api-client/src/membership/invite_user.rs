@@ -11,14 +11,14 @@ use serde::Deserialize;
 use super::TargetRequest;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     user_id: Option<UserId>,
     reason: Option<String>,
     /// Present when somebody is invited by address instead.
     medium: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::{OwnRequest, Via};
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     pub(super) room_id: RoomId,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

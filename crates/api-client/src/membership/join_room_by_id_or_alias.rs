@@ -10,7 +10,7 @@ use plexus_service::RoomResolver;
 use super::join_room_by_id::{self, Response};
 use super::{OwnRequest, Via};
 
-pub async fn handle(
+pub(crate) async fn handle(
     auth: AuthGuest,
     State(resolver): State<Arc<RoomResolver>>,
     members: State<Arc<MembershipChanger>>,

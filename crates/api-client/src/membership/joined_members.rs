@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::access::require_joined;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     joined: BTreeMap<String, Member>,
 }
 
@@ -25,7 +25,7 @@ struct Member {
     avatar_url: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,

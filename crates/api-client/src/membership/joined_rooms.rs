@@ -9,11 +9,11 @@ use plexus_store::RoomNid;
 use serde::Serialize;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     joined_rooms: Vec<RoomId>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
 ) -> Result<JsonBody<Response>, ApiError> {

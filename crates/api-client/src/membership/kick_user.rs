@@ -9,7 +9,7 @@ use plexus_rooms::MembershipChanger;
 
 use super::TargetRequest;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

@@ -9,7 +9,7 @@ use plexus_rooms::MembershipChanger;
 
 use super::OwnRequest;
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

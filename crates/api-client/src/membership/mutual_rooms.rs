@@ -10,18 +10,18 @@ use plexus_store::RoomNid;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     user_id: UserId,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     joined: Vec<RoomId>,
     /// How many there are: all of them are in `joined`.
     count: usize,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     Query(request): Query<Request>,

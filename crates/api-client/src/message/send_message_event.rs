@@ -11,7 +11,7 @@ use plexus_service::ClientEventSender;
 
 use crate::sending::{EventSent, transaction};
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
     Path((room_id, event_type, txn_id)): Path<(RoomId, String, String)>,
@@ -23,7 +23,7 @@ pub async fn handle(
 
 /// POST /_matrix/client/v3/rooms/{roomId}/send/{eventType}, which Synapse serves beyond the specification: sent again,
 /// the request makes another event.
-pub async fn without_transaction(
+pub(crate) async fn without_transaction(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
     Path(path): Path<(RoomId, String)>,

@@ -10,7 +10,7 @@ use plexus_sync::Presence;
 use plexus_sync::presence::share_room;
 
 /// Users see the presence of those they share a room with.
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(clock): State<Clock>,
     State(rooms): State<Arc<Rooms>>,

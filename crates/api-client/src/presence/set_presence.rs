@@ -11,12 +11,12 @@ use serde::Deserialize;
 use crate::access::require_self;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     presence: String,
     status_msg: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(presence): State<Arc<Presence>>,
     State(limits): State<Arc<RateLimits>>,

@@ -9,7 +9,7 @@ use plexus_rooms::Profiles;
 
 use super::{profile_error, require_writable};
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(config): State<Arc<Config>>,
     State(profiles): State<Arc<Profiles>>,

@@ -11,7 +11,7 @@ use plexus_service::RateLimits;
 
 use super::{remote, require_readable, written};
 
-pub async fn handle(
+pub(crate) async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(config): State<Arc<Config>>,
     State(rooms): State<Arc<Rooms>>,

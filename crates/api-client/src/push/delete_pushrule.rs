@@ -7,7 +7,7 @@ use plexus_sync::push_rules::{self, RuleChange};
 
 use super::change_error;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,

@@ -10,14 +10,14 @@ use serde::Deserialize;
 const MAX_LIMIT: usize = 500;
 
 #[derive(Debug, Deserialize)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     from: Option<String>,
     limit: Option<usize>,
     /// `highlight`: only those.
     only: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(notifications): State<Arc<Notifications>>,
     Query(parameters): Query<Parameters>,

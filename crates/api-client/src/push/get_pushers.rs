@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     pushers: Vec<Item>,
 }
 
@@ -24,7 +24,7 @@ struct Item {
     pushkey: String,
 }
 
-pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
+pub(crate) async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
     let user = requester.user_id.to_string();
     let stored = db.read(move |tx| pushers::of_user(tx, &user)).await?;
     let pushers = stored.into_iter().map(item).collect::<Result<_, _>>()?;

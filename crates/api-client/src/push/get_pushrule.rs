@@ -6,7 +6,7 @@ use plexus_store::Database;
 
 use super::find_rule;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::find_rule;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     enabled: bool,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,

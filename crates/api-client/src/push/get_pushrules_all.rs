@@ -7,10 +7,10 @@ use plexus_sync::push_rules;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     global: Ruleset,
 }
 
-pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
+pub(crate) async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
     Ok(JsonBody(Response { global: push_rules::of_user(&db, &requester.user_id).await? }))
 }

@@ -5,6 +5,6 @@ use plexus_protocol::push_rules::Ruleset;
 use plexus_store::Database;
 use plexus_sync::push_rules;
 
-pub async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Ruleset>, ApiError> {
+pub(crate) async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Ruleset>, ApiError> {
     Ok(JsonBody(push_rules::of_user(&db, &requester.user_id).await?))
 }

@@ -7,7 +7,7 @@ use plexus_sync::push_rules;
 
 use super::unrecognized_path;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path(kind): Path<String>,

@@ -12,12 +12,12 @@ use serde::Deserialize;
 use super::{change_error, rule_kind, rule_limits};
 
 #[derive(Debug, Deserialize)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     before: Option<String>,
     after: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(config): State<Arc<Config>>,

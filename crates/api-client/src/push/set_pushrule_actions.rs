@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::{change_error, rule_kind, rule_limits};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     actions: Vec<Action>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(config): State<Arc<Config>>,

@@ -17,7 +17,7 @@ fn enabled(body: &[u8]) -> Result<bool, ApiError> {
     enabled.ok_or_else(|| ApiError::bad_json("\"enabled\" must be a boolean"))
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,

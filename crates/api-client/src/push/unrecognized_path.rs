@@ -2,6 +2,6 @@
 
 use plexus_http::{ApiError, Auth};
 
-pub async fn handle(Auth(_): Auth) -> ApiError {
+pub(crate) async fn handle(Auth(_): Auth) -> ApiError {
     super::unrecognized_path()
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(rename = "m.fully_read")]
     fully_read: Option<EventId>,
     #[serde(rename = "m.read")]
@@ -20,7 +20,7 @@ pub struct Request {
     read_private: Option<EventId>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(receipts): State<Arc<Receipts>>,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// `null` is not the same as no thread.
     #[serde(default, deserialize_with = "present")]
     thread_id: Option<Value>,
@@ -30,7 +30,7 @@ fn named(thread_id: Value) -> Result<String, ApiError> {
     }
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(receipts): State<Arc<Receipts>>,

@@ -11,7 +11,7 @@ use plexus_service::ClientEventSender;
 
 use crate::sending::{EventSent, transaction};
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(events): State<Arc<ClientEventSender>>,
     Path((room_id, event_id, txn_id)): Path<(RoomId, EventId, String)>,
@@ -23,7 +23,7 @@ pub async fn handle(
 
 /// POST /_matrix/client/v3/rooms/{roomId}/redact/{eventId}, which Synapse serves beyond the specification: sent again,
 /// the request makes another redaction.
-pub async fn without_transaction(
+pub(crate) async fn without_transaction(
     Auth(requester): Auth,
     State(events): State<Arc<ClientEventSender>>,
     Path(path): Path<(RoomId, EventId)>,

@@ -10,7 +10,7 @@ use plexus_rooms::relations::RelationFilter;
 
 use super::get_relating_events::{Request, list};
 
-pub async fn handle(
+pub(crate) async fn handle(
     auth: AuthGuest,
     rooms: State<Arc<Rooms>>,
     clock: State<Clock>,

@@ -12,11 +12,11 @@ use serde::Serialize;
 use crate::access::readable_room;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     aliases: Vec<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,

@@ -9,7 +9,7 @@ use plexus_rooms::{Rooms, timeline};
 
 use plexus_service::event_json::{client_format, push_event};
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(clock): State<Clock>,

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::access::local_room;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// Servers that may be in the room.
     #[serde(default)]
     via: Vec<ServerName>,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     #[serde(flatten)]
     room: Summary,
     /// The requester's, when there is one.
@@ -36,7 +36,7 @@ enum Summary {
 }
 
 /// Other servers are asked only for a user.
-pub async fn handle(
+pub(crate) async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(rooms): State<Arc<Rooms>>,
     State(resolver): State<Arc<RoomResolver>>,

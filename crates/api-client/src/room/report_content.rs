@@ -11,13 +11,13 @@ use serde::Deserialize;
 use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     reason: Option<String>,
     /// -100 (most offensive) to 0.
     score: Option<i64>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(reports): State<Reports>,

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use plexus_service::{NewReport, RateLimits, Reported, Reports};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     reason: String,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(reports): State<Reports>,

@@ -11,12 +11,12 @@ use serde::Serialize;
 use crate::uiaa::{self, authorised};
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     login_token: String,
     expires_in_ms: u64,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(settings): State<Arc<Settings>>,
     State(uia): State<UserInteractiveAuth>,

@@ -7,7 +7,7 @@ use plexus_http::{JsonBody, State};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     flows: Vec<Flow>,
 }
 
@@ -18,7 +18,7 @@ struct Flow {
     get_login_token: Option<bool>,
 }
 
-pub async fn handle(State(settings): State<Arc<Settings>>) -> JsonBody<Response> {
+pub(crate) async fn handle(State(settings): State<Arc<Settings>>) -> JsonBody<Response> {
     let mut flows = Vec::new();
     if settings.login_via_existing_session.enabled {
         flows.push(Flow { r#type: "m.login.token", get_login_token: Some(true) });

@@ -16,7 +16,7 @@ use crate::account::{TokenFields, session_error};
 use crate::rate_limited::{self, WithinLimit};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     r#type: Option<String>,
     identifier: Option<IdentifierFields>,
     /// Deprecated form of an identifier of type m.id.user.
@@ -44,7 +44,7 @@ struct IdentifierFields {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     user_id: UserId,
     device_id: String,
     /// Deprecated, and still what some clients read.
@@ -55,7 +55,7 @@ pub struct Response {
     well_known: Option<Value>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     WithinLimit { address: ip, .. }: WithinLimit<rate_limited::Login>,
     State(config): State<Arc<Config>>,
     State(settings): State<Arc<Settings>>,

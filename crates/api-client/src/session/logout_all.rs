@@ -3,7 +3,7 @@
 use plexus_accounts::Sessions;
 use plexus_http::{ApiError, AuthEvenLocked, Empty, State};
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthEvenLocked(requester): AuthEvenLocked,
     State(sessions): State<Sessions>,
 ) -> Result<Empty, ApiError> {

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use crate::account::TokenFields;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     refresh_token: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(sessions): State<Sessions>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<TokenFields>, ApiError> {

@@ -13,12 +13,12 @@ use serde::Deserialize;
 use crate::access::readable_room;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// `content` (the default) or `event`.
     format: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(clock): State<Clock>,
@@ -49,7 +49,7 @@ pub async fn handle(
 }
 
 /// The same with an empty state key, which the path may leave out.
-pub async fn without_key(
+pub(crate) async fn without_key(
     auth: AuthGuest,
     rooms: State<Arc<Rooms>>,
     clock: State<Clock>,

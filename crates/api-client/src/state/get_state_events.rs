@@ -11,7 +11,7 @@ use plexus_service::event_json::{client_format, push_state};
 
 use crate::access::readable_room;
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(clock): State<Clock>,

@@ -13,7 +13,7 @@ use plexus_sync::Presence;
 
 use crate::sending::EventSent;
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
     State(members): State<Arc<MembershipChanger>>,
@@ -45,7 +45,7 @@ pub async fn handle(
 }
 
 /// The same with an empty state key, which the path may leave out.
-pub async fn without_key(
+pub(crate) async fn without_key(
     auth: AuthGuest,
     events: State<Arc<ClientEventSender>>,
     members: State<Arc<MembershipChanger>>,

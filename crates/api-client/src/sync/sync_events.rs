@@ -1,3 +1,3 @@
 //! The two forms of syncing.
 
-pub mod v3;
+pub(crate) mod v3;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::access::require_self;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,

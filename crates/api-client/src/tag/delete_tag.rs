@@ -10,7 +10,7 @@ use plexus_sync::tags;
 
 use crate::access::require_self;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 use crate::access::require_self;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     tags: Map<String, Value>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     Path((user, room)): Path<(UserId, RoomId)>,

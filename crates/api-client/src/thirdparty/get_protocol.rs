@@ -2,6 +2,6 @@
 
 use plexus_http::{ApiError, AuthGuest};
 
-pub async fn handle(AuthGuest(_): AuthGuest) -> ApiError {
+pub(crate) async fn handle(AuthGuest(_): AuthGuest) -> ApiError {
     ApiError::not_found("Unknown protocol")
 }

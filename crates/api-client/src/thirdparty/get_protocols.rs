@@ -2,6 +2,6 @@
 
 use plexus_http::{AuthGuest, Empty};
 
-pub async fn handle(AuthGuest(_): AuthGuest) -> Empty {
+pub(crate) async fn handle(AuthGuest(_): AuthGuest) -> Empty {
     Empty
 }

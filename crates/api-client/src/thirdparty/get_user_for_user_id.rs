@@ -2,6 +2,6 @@
 
 use plexus_http::{AuthGuest, JsonBody};
 
-pub async fn handle(AuthGuest(_): AuthGuest) -> JsonBody<[(); 0]> {
+pub(crate) async fn handle(AuthGuest(_): AuthGuest) -> JsonBody<[(); 0]> {
     JsonBody([])
 }

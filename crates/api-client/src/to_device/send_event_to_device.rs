@@ -11,11 +11,11 @@ use serde::Deserialize;
 use crate::access::require_text;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     messages: Option<MessagesByDevice>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(to_device): State<Arc<ToDevice>>,
     State(limits): State<Arc<RateLimits>>,

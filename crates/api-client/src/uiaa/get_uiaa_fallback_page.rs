@@ -11,18 +11,18 @@ use serde::Deserialize;
 use super::uia_error;
 
 #[derive(Debug, Deserialize)]
-pub struct PageQuery {
+pub(crate) struct PageQuery {
     session: String,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct PageForm {
+pub(crate) struct PageForm {
     session: String,
     token: Option<String>,
 }
 
 /// The page for a stage: a form.
-pub async fn handle(
+pub(crate) async fn handle(
     Path(stage): Path<String>,
     Query(query): Query<PageQuery>,
     State(uia): State<UserInteractiveAuth>,
@@ -33,7 +33,7 @@ pub async fn handle(
 }
 
 /// The form, sent.
-pub async fn submit(
+pub(crate) async fn submit(
     Path(stage): Path<String>,
     ClientIp(ip): ClientIp,
     State(uia): State<UserInteractiveAuth>,

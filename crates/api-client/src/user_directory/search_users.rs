@@ -14,13 +14,13 @@ const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 50;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     search_term: String,
     limit: Option<u64>,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     results: Vec<User>,
     limited: bool,
 }
@@ -40,7 +40,7 @@ impl From<FoundUser> for User {
     }
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(directory): State<Arc<UserDirectory>>,
     State(config): State<Arc<Config>>,

@@ -14,7 +14,7 @@ use sha1::Sha1;
 
 /// What the client logs in to the TURN servers with; empty when the user may not use any.
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     #[serde(flatten)]
     servers: Option<Servers>,
 }
@@ -28,7 +28,7 @@ struct Servers {
     ttl: u64,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(config): State<Arc<Config>>,
     State(clock): State<Clock>,

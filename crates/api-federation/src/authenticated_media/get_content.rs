@@ -10,7 +10,7 @@ use plexus_media::MediaStore;
 
 use super::multipart;
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(media): State<Arc<MediaStore>>,
     State(random): State<Random>,
     Path(media_id): Path<String>,

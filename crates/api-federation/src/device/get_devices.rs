@@ -10,7 +10,7 @@ use plexus_protocol::json::Object;
 use serde::Serialize;
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     user_id: UserId,
     stream_id: i64,
     devices: Vec<Device>,
@@ -29,7 +29,7 @@ struct Device {
 }
 
 /// Every device of a user that has keys.
-pub async fn handle(
+pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(keys): State<DeviceKeys>,
     Path(user_id): Path<UserId>,

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use super::page;
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     limit: Option<u64>,
     since: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,
     Query(request): Query<Request>,

@@ -11,14 +11,14 @@ use serde::Deserialize;
 use super::page;
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     limit: Option<u64>,
     since: Option<String>,
     #[serde(default)]
     filter: DirectoryFilter,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(rooms): State<Arc<Rooms>>,
     State(config): State<Arc<Config>>,
     Json(request): Json<Request>,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// With `serve_server_wellknown`, sends other servers to port 443 of this server's name: who could ask this reaches it
 /// there. 404 otherwise.
-pub async fn handle(
+pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(server_name): State<ServerName>,
 ) -> Result<JsonBody<Value>, ApiError> {

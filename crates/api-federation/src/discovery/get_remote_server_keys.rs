@@ -11,7 +11,7 @@ use super::get_remote_server_keys_batch::{Response, of_server};
 use crate::OwnKeys;
 
 /// The keys of a server, as it signed them and signed by this server too.
-pub async fn handle(
+pub(crate) async fn handle(
     State(key_ring): State<Arc<KeyRing>>,
     State(own_keys): State<Arc<OwnKeys>>,
     State(own_name): State<ServerName>,

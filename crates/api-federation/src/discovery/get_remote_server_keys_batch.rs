@@ -19,7 +19,7 @@ const MAX_SERVERS: usize = 100;
 const AT_ONCE: usize = 8;
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     server_keys: HashMap<ServerName, HashMap<String, Criteria>>,
 }
 
@@ -31,12 +31,12 @@ struct Criteria {
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     pub(super) server_keys: Vec<Object>,
 }
 
 /// The keys of several servers, as they signed them and signed by this server too. What cannot be had is absent.
-pub async fn handle(
+pub(crate) async fn handle(
     State(key_ring): State<Arc<KeyRing>>,
     State(own_keys): State<Arc<OwnKeys>>,
     State(own_name): State<ServerName>,

@@ -4,6 +4,6 @@ use plexus_http::JsonBody;
 use serde_json::{Value, json};
 
 /// The name and version of this implementation.
-pub async fn handle() -> JsonBody<Value> {
+pub(crate) async fn handle() -> JsonBody<Value> {
     JsonBody(json!({ "server": { "name": "Plexus", "version": env!("CARGO_PKG_VERSION") } }))
 }

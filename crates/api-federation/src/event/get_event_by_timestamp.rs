@@ -1,3 +1,3 @@
 //! The event nearest to a time.
 
-pub mod v1;
+pub(crate) mod v1;

@@ -6,16 +6,16 @@ use plexus_http::{ApiError, Json, JsonBody, State};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     one_time_keys: DeviceClaims,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     one_time_keys: Claimed,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(keys): State<DeviceKeys>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {

@@ -11,18 +11,18 @@ use plexus_protocol::json::Object;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     device_keys: BTreeMap<UserId, Option<Vec<String>>>,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     device_keys: BTreeMap<UserId, BTreeMap<String, Object>>,
     master_keys: BTreeMap<UserId, Object>,
     self_signing_keys: BTreeMap<UserId, Object>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(keys): State<DeviceKeys>,
     Json(request): Json<Request>,

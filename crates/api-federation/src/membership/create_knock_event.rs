@@ -1,3 +1,3 @@
 //! Knocks.
 
-pub mod v1;
+pub(crate) mod v1;

@@ -1,4 +1,4 @@
 //! Leaves.
 
-pub mod v1;
-pub mod v2;
+pub(crate) mod v1;
+pub(crate) mod v2;

@@ -1,3 +1,3 @@
 //! Templates of knocks.
 
-pub mod v1;
+pub(crate) mod v1;

@@ -7,17 +7,17 @@ use plexus_protocol::id::UserId;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     access_token: Option<String>,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     sub: UserId,
 }
 
 /// The user who had this server make the token. Anybody who holds it may ask.
-pub async fn handle(
+pub(crate) async fn handle(
     State(sessions): State<Sessions>,
     Query(request): Query<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {

@@ -3,6 +3,6 @@
 use plexus_http::{ApiError, Path};
 
 /// Refuses questions of a type this server does not know.
-pub async fn handle(Path(query_type): Path<String>) -> ApiError {
+pub(crate) async fn handle(Path(query_type): Path<String>) -> ApiError {
     ApiError::not_found(format!("No handler for Query type '{query_type}'"))
 }

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     user_id: UserId,
     field: Option<String>,
 }
 
 /// The profile of a user of this server, or one field of it.
-pub async fn handle(
+pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(server_name): State<ServerName>,
     State(profiles): State<Arc<Profiles>>,

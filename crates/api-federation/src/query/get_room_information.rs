@@ -10,18 +10,18 @@ use plexus_service::RoomResolver;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     room_alias: RoomAlias,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     room_id: RoomId,
     servers: Vec<ServerName>,
 }
 
 /// The room that an alias of this server points to, and servers through which it can be joined.
-pub async fn handle(
+pub(crate) async fn handle(
     State(rooms): State<Arc<Rooms>>,
     State(resolver): State<Arc<RoomResolver>>,
     Query(request): Query<Request>,

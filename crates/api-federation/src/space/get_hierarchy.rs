@@ -1,3 +1,3 @@
 //! What is in a space.
 
-pub mod v1;
+pub(crate) mod v1;

@@ -27,7 +27,7 @@ impl BroughtInvites {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     mxid: UserId,
     #[serde(default)]
     invites: Vec<Invite>,
@@ -43,7 +43,7 @@ struct Invite {
 
 /// An identity server has found one of our users to own an address that has been invited to rooms. The invites prove
 /// themselves, so anybody may bring them; one that fails does not keep the others from being made.
-pub async fn handle(
+pub(crate) async fn handle(
     ClientIp(ip): ClientIp,
     State(brought): State<Arc<BroughtInvites>>,
     State(own): State<ServerName>,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::answers::not_invited;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     r#type: String,
     room_id: RoomId,
     sender: UserId,
@@ -32,7 +32,7 @@ struct ThirdPartyInvite {
 
 /// A user of another server owns the address that one of ours invited. The invite proves itself, so any server may
 /// bring it.
-pub async fn handle(
+pub(crate) async fn handle(
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,
     Json(request): Json<Request>,

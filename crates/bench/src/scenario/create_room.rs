@@ -7,7 +7,7 @@ use crate::user::User;
 
 use super::{repeat, users};
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut prepared = Vec::new();
     for target in targets.iter() {

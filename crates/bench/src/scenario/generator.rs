@@ -14,7 +14,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCon
 const PATH: &str = "/_matrix/client/v3/rooms/%21room%3Aserver.example/send/m.room.message/1";
 const BODY: &[u8] = br#"{"body":"a message of some forty letters or so","msgtype":"m.text"}"#;
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
     // Its threads end with this program.

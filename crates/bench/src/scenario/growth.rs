@@ -27,7 +27,7 @@ struct Cost {
     time: f64,
 }
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut places = Vec::new();
     for target in targets.iter() {

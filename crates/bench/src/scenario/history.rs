@@ -11,7 +11,7 @@ use super::{repeat, send::MESSAGE, users};
 /// Events a page.
 const PAGE: usize = 50;
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let name = format!("history, {} messages", run.options.messages);
     let targets = run.targets.clone();
     let mut prepared = Vec::new();

@@ -8,7 +8,7 @@ use crate::user::User;
 
 use super::{repeat, users};
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let name = format!("media, {} bytes", run.options.file_size);
     let file = vec![0x5a; run.options.file_size];
     let targets = run.targets.clone();

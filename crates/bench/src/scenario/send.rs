@@ -7,9 +7,9 @@ use crate::user::User;
 use super::{repeat, users};
 
 /// What is sent, here and by other scenarios.
-pub const MESSAGE: &str = "a message of some forty letters or so";
+pub(super) const MESSAGE: &str = "a message of some forty letters or so";
 
-pub async fn measure(name: &str, rooms: usize, run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(name: &str, rooms: usize, run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut prepared = Vec::new();
     for target in targets.iter() {

@@ -7,7 +7,7 @@ use crate::user::User;
 
 use super::{crowd, repeat, send::MESSAGE, users};
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let sizes = run.options.members.clone();
     for (index, target) in targets.iter().enumerate() {

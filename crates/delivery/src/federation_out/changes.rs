@@ -115,7 +115,7 @@ impl EphemeralListener for OutgoingChanges {
 }
 
 impl OutgoingChanges {
-    pub fn new(server_name: ServerName) -> Self {
+    pub(super) fn new(server_name: ServerName) -> Self {
         Self {
             server_name,
             changes: Mutex::default(),
@@ -126,7 +126,7 @@ impl OutgoingChanges {
     }
 
     /// Waits for changes, and takes them out.
-    pub async fn take(&self) -> Changes {
+    pub(super) async fn take(&self) -> Changes {
         self.arrived.notified().await;
         std::mem::take(&mut *self.changes.lock())
     }
@@ -144,7 +144,7 @@ impl OutgoingChanges {
 
     /// Waits for joins, and takes out those of the first room after `last`, so that a room that users keep joining
     /// delays no other.
-    pub async fn take_joins(&self, last: RoomNid) -> (RoomNid, RoomJoins) {
+    pub(super) async fn take_joins(&self, last: RoomNid) -> (RoomNid, RoomJoins) {
         loop {
             if let Some(taken) = self.joins.lock().take(last) {
                 return taken;
@@ -154,7 +154,7 @@ impl OutgoingChanges {
     }
 
     /// Puts back what [`Self::take_joins`] returned.
-    pub fn put_joins_back(&self, room: RoomNid, back: RoomJoins) {
+    pub(super) fn put_joins_back(&self, room: RoomNid, back: RoomJoins) {
         let mut all = self.joins.lock();
         let joins = all.rooms.entry(room).or_default();
         let before = joins.len();

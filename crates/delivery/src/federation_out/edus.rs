@@ -37,7 +37,7 @@ pub(super) struct EduSender {
 
 impl EduSender {
     /// Passes changes on, without end; first what the last run of the program did not get to.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         let mut throttle = ReceiptThrottle::new(self.receipts_per_second);
         let mut changes = Changes { log: true, ..Changes::default() };
         loop {

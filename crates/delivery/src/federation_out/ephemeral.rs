@@ -44,7 +44,7 @@ pub(super) struct OutgoingReceipt {
 
 impl Ephemeral {
     /// Of pieces with equal keys only the last is sent.
-    pub fn key(&self) -> (u8, &str, &str, &str) {
+    pub(super) fn key(&self) -> (u8, &str, &str, &str) {
         match self {
             Self::Typing { key, .. } => (0, key, "", ""),
             Self::Receipt(receipt) => (1, &receipt.room, &receipt.user, &receipt.thread),
@@ -54,7 +54,7 @@ impl Ephemeral {
     }
 
     /// The type of the EDU that carries it.
-    pub fn edu_type(&self) -> &'static str {
+    pub(super) fn edu_type(&self) -> &'static str {
         match self {
             Self::Typing { .. } => "m.typing",
             Self::Receipt(_) => "m.receipt",
@@ -64,7 +64,7 @@ impl Ephemeral {
     }
 
     /// Room and user, for the log.
-    pub fn subject(&self) -> String {
+    pub(super) fn subject(&self) -> String {
         match self {
             Self::Typing { key, .. } | Self::Device { key, .. } => key.to_string(),
             Self::Receipt(receipt) => format!("{} {}", receipt.room, receipt.user),
@@ -73,7 +73,7 @@ impl Ephemeral {
     }
 
     /// The most bytes of an EDU that it takes.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Typing { content, .. } | Self::Device { content, .. } => content.len(),
             Self::Presence { content, .. } => content.len() + 1,

@@ -39,7 +39,7 @@ impl DeviceIntroductions {
     /// Sends the devices of local users who joined rooms, and of those who were in a room that users of other servers
     /// joined, to the servers that shared no room with them before; without end. Any user can cause much of this work,
     /// so that events do not wait for it.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         let mut last = RoomNid::MIN;
         loop {
             let (room, joins) = self.changes.take_joins(last).await;

@@ -26,12 +26,12 @@ struct RoomReceipts {
 
 impl ReceiptThrottle {
     /// Allows `per_second` receipts of each room in a second, if one server gets them.
-    pub fn new(per_second: u32) -> Self {
+    pub(super) fn new(per_second: u32) -> Self {
         Self { per_second: per_second.max(1), rooms: HashMap::new() }
     }
 
     /// Adds a receipt. Only the last of each user and thread is sent.
-    pub fn add(&mut self, room: RoomNid, receipt: Arc<OutgoingReceipt>) {
+    pub(super) fn add(&mut self, room: RoomNid, receipt: Arc<OutgoingReceipt>) {
         let entry =
             self.rooms.entry(room).or_insert_with(|| RoomReceipts { free_at: Duration::ZERO, waiting: Vec::new() });
         entry.waiting.retain(|other| (&other.user, &other.thread) != (&receipt.user, &receipt.thread));
@@ -43,7 +43,7 @@ impl ReceiptThrottle {
 
     /// Removes and returns the receipts that may be sent now, by room. `servers` returns how many servers are in a
     /// room.
-    pub fn due(
+    pub(super) fn due(
         &mut self,
         now: Duration,
         servers: impl Fn(RoomNid) -> usize,
@@ -61,7 +61,7 @@ impl ReceiptThrottle {
     }
 
     /// How long until waiting receipts may be sent; `None` when there are none.
-    pub fn wait(&self, now: Duration) -> Option<Duration> {
+    pub(super) fn wait(&self, now: Duration) -> Option<Duration> {
         let waiting = self.rooms.values().filter(|entry| !entry.waiting.is_empty());
         waiting.map(|entry| entry.free_at.saturating_sub(now)).min()
     }

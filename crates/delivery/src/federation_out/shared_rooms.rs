@@ -14,18 +14,18 @@ pub(super) struct SharedRooms {
 }
 
 impl SharedRooms {
-    pub fn new(rooms: Arc<Rooms>) -> Self {
+    pub(super) fn new(rooms: Arc<Rooms>) -> Self {
         Self { rooms }
     }
 
     /// The user, if it is one of this server.
-    pub fn local_user(&self, user_id: &str) -> Option<UserId> {
+    pub(super) fn local_user(&self, user_id: &str) -> Option<UserId> {
         let user = UserId::try_from(user_id).ok()?;
         (user.server_name() == self.rooms.server_name().as_str()).then_some(user)
     }
 
     /// Whether a user shares a room with another server.
-    pub async fn shares_room(&self, user: &UserId, server: &ServerName) -> Result<bool, DbError> {
+    pub(super) async fn shares_room(&self, user: &UserId, server: &ServerName) -> Result<bool, DbError> {
         for room in self.rooms.memberships().of(user).await?.joined() {
             if let Some(room) = self.rooms.get_readable_nid(room).await?
                 && room.view().servers.contains(server.as_str())
@@ -37,7 +37,7 @@ impl SharedRooms {
     }
 
     /// The other servers with which a user shares a room.
-    pub async fn servers(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
+    pub(super) async fn servers(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
         let mut servers = BTreeSet::new();
         let rooms = self.rooms.memberships().of(user).await?;
         for room in rooms.joined() {

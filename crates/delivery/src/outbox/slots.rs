@@ -37,13 +37,13 @@ pub(super) struct DeliverySlots {
 }
 
 impl DeliverySlots {
-    pub fn new(limits: SlotLimits) -> Self {
+    pub(super) fn new(limits: SlotLimits) -> Self {
         let slots = |count: u32| Arc::new(Semaphore::new(count as usize));
         Self { fast: slots(limits.fast), slow: slots(limits.slow), limits }
     }
 
     /// Returns a free slot of the class, if there is one.
-    pub fn acquire(&self, class: DeliveryClass) -> Option<Slot> {
+    pub(super) fn acquire(&self, class: DeliveryClass) -> Option<Slot> {
         let slots = match class {
             DeliveryClass::Fast => &self.fast,
             DeliveryClass::Slow => &self.slow,
@@ -53,7 +53,7 @@ impl DeliverySlots {
 
     /// Waits until no delivery is in a fast slot, for [`FAST_LIMIT`] at most.
     #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
-    pub async fn finish_fast(&self) {
+    pub(super) async fn finish_fast(&self) {
         let over = self.fast.acquire_many(self.limits.fast);
         // Whether all of them are over or time is, there is nothing else to do.
         drop(tokio::time::timeout(FAST_LIMIT, over).await);

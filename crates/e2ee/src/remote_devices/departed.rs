@@ -33,13 +33,13 @@ impl Default for DepartedMembers {
 
 impl DepartedMembers {
     /// Waits until a user has left a room; removes and returns those who have.
-    pub async fn take(&self) -> Departed {
+    pub(super) async fn take(&self) -> Departed {
         self.arrived.notified().await;
         std::mem::replace(&mut *self.departed.lock(), Departed::These(BTreeSet::new()))
     }
 
     /// Adds a user who may not be in a room any more.
-    pub fn put(&self, room: RoomNid, user: &UserId) {
+    pub(super) fn put(&self, room: RoomNid, user: &UserId) {
         let mut departed = self.departed.lock();
         match &mut *departed {
             Departed::Anybody => return,

@@ -6,7 +6,7 @@ use plexus_protocol::{
 };
 
 /// A stream of choices (SplitMix64).
-pub struct Generator(u64);
+pub(crate) struct Generator(u64);
 
 const TYPES: &[&str] = &[
     "m.room.member",
@@ -76,11 +76,11 @@ const STRINGS: &[&str] = &[
 ];
 
 impl Generator {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -88,16 +88,16 @@ impl Generator {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
     /// True in one of `n` cases.
-    pub fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 
@@ -121,7 +121,7 @@ impl Generator {
     }
 
     /// Text of a number that only early room versions allow.
-    pub fn odd_number(&mut self) -> String {
+    pub(crate) fn odd_number(&mut self) -> String {
         let (a, b) = (self.integer(), self.below(1000));
         match self.below(7) {
             0 => format!("{a}.{b}"),
@@ -135,7 +135,7 @@ impl Generator {
     }
 
     /// A canonical value.
-    pub fn value(&mut self, depth: u64) -> Value {
+    pub(crate) fn value(&mut self, depth: u64) -> Value {
         match self.below(if depth == 0 { 4 } else { 7 }) {
             0 => Value::Null,
             1 => Value::Bool(self.one_in(2)),
@@ -146,7 +146,7 @@ impl Generator {
         }
     }
 
-    pub fn object(&mut self, depth: u64) -> Object {
+    pub(crate) fn object(&mut self, depth: u64) -> Object {
         (0..self.below(5))
             .map(|_| {
                 let key = if self.one_in(3) { self.text() } else { self.pick(KEYS).to_owned() };
@@ -175,7 +175,7 @@ impl Generator {
     }
 
     /// An event that parses in `version`, sent from `a.org`, not hashed or signed yet.
-    pub fn event(&mut self, version: RoomVersion) -> Object {
+    pub(crate) fn event(&mut self, version: RoomVersion) -> Object {
         const HASH: &str = "31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM";
         let early = version <= RoomVersion::V2;
         let event_type = self.pick(TYPES);
@@ -226,7 +226,7 @@ impl Generator {
     }
 
     /// The same JSON as another encoder might write it: keys in any order, spaces, escapes.
-    pub fn rewrite(&mut self, value: &Value, out: &mut String) {
+    pub(crate) fn rewrite(&mut self, value: &Value, out: &mut String) {
         self.space(out);
         match value {
             Value::Object(object) => {

@@ -4,7 +4,7 @@
 use plexus_protocol::state_res::{AuthGraph, Node, State};
 
 /// The events in the auth chain of some states and not in that of all; a state's events are part of its chain.
-pub fn auth_difference(graph: &AuthGraph, states: &[State]) -> Vec<Node> {
+pub(crate) fn auth_difference(graph: &AuthGraph, states: &[State]) -> Vec<Node> {
     let mut in_some = vec![false; graph.len()];
     let mut in_all = vec![true; graph.len()];
     for chunk in states.chunks(u64::BITS as usize) {
@@ -38,7 +38,7 @@ fn reached_by(graph: &AuthGraph, states: &[State]) -> Vec<u64> {
 }
 
 /// All events on paths between two of these, those included.
-pub fn conflicted_subgraph(graph: &AuthGraph, conflicted: &[Node]) -> Vec<Node> {
+pub(crate) fn conflicted_subgraph(graph: &AuthGraph, conflicted: &[Node]) -> Vec<Node> {
     let mut below = vec![false; graph.len()];
     conflicted.iter().for_each(|node| below[node.index()] = true);
     let mut above = below.clone();
@@ -56,7 +56,7 @@ pub fn conflicted_subgraph(graph: &AuthGraph, conflicted: &[Node]) -> Vec<Node> 
 }
 
 /// The events that are in the auth chain of one of these.
-pub fn auth_chain(graph: &AuthGraph, events: &[Node]) -> Vec<Node> {
+pub(crate) fn auth_chain(graph: &AuthGraph, events: &[Node]) -> Vec<Node> {
     let mut chain = vec![false; graph.len()];
     events.iter().flat_map(|node| graph.auth_events(*node)).for_each(|auth| chain[auth.index()] = true);
     for node in graph.nodes().rev() {

@@ -15,7 +15,7 @@ use crate::{
 
 const USERS: [&str; 6] = ["@alice:a", "@bob:a", "@carol:b", "@dave:b", "@erin:c", "@frank:c"];
 
-pub struct RandomRoom {
+pub(crate) struct RandomRoom {
     pub room: Room,
     pub branches: Vec<Branch>,
     /// Every attempt: the event, the state it was made at, and whether it was allowed.
@@ -25,7 +25,7 @@ pub struct RandomRoom {
 }
 
 #[derive(Clone)]
-pub struct Branch {
+pub(crate) struct Branch {
     pub state: StateMap,
     head: Vec<EventId>,
     depth: u64,
@@ -39,7 +39,7 @@ struct Attempt {
 }
 
 impl RandomRoom {
-    pub fn new(version: RoomVersion, seed: u64) -> Self {
+    pub(crate) fn new(version: RoomVersion, seed: u64) -> Self {
         let first = Branch { state: StateMap::new(), head: Vec::new(), depth: 0 };
         let mut this = Self {
             room: Room::new(version),
@@ -64,7 +64,7 @@ impl RandomRoom {
     }
 
     /// Takes one step: tries an event on a branch, or forks, merges or damages one.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let branch = self.random.below(self.branches.len() as u64) as usize;
         match self.random.below(20) {
             0 if self.branches.len() < 5 => self.branches.push(self.branches[branch].clone()),
@@ -82,7 +82,7 @@ impl RandomRoom {
         }
     }
 
-    pub fn states(&self) -> Vec<StateMap> {
+    pub(crate) fn states(&self) -> Vec<StateMap> {
         self.branches.iter().map(|branch| branch.state.clone()).collect()
     }
 

@@ -32,7 +32,7 @@ struct Fixture {
     expected: Vec<(Vec<RoomVersion>, BTreeMap<String, String>)>,
 }
 
-pub struct EventLine {
+pub(crate) struct EventLine {
     pub name: String,
     pub previous: Option<String>,
     pub sender: String,
@@ -50,7 +50,7 @@ struct BranchLine {
     without: Vec<String>,
 }
 
-pub fn event_type(short: &str) -> String {
+pub(crate) fn event_type(short: &str) -> String {
     if short.contains('.') { short.to_owned() } else { format!("m.room.{short}") }
 }
 
@@ -126,7 +126,7 @@ impl Fixture {
 }
 
 /// What a server of this room version would have written.
-pub fn adapt(content: &mut Object, event_type: &str, version: RoomVersion) {
+pub(crate) fn adapt(content: &mut Object, event_type: &str, version: RoomVersion) {
     match event_type {
         "m.room.create" => {
             if !content.contains_key("room_version") {
@@ -145,13 +145,13 @@ pub fn adapt(content: &mut Object, event_type: &str, version: RoomVersion) {
     }
 }
 
-pub fn version_range(range: &str) -> Vec<RoomVersion> {
+pub(crate) fn version_range(range: &str) -> Vec<RoomVersion> {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let (first, last): (RoomVersion, RoomVersion) = (first.parse().unwrap(), last.parse().unwrap());
     RoomVersion::ALL.into_iter().filter(|version| (first..=last).contains(version)).collect()
 }
 
-pub fn parse_event(line: &str) -> EventLine {
+pub(crate) fn parse_event(line: &str) -> EventLine {
     let (head, content, tail) = match (line.find('{'), line.rfind('}')) {
         (Some(start), Some(end)) => (&line[..start], Object::parse(&line[start..=end]).unwrap(), &line[end + 1..]),
         _ => (line, Object::new(), ""),

@@ -12,10 +12,10 @@ use plexus_protocol::{
 };
 
 /// Type and state key.
-pub type Key = (String, String);
-pub type StateMap = BTreeMap<Key, EventId>;
+pub(crate) type Key = (String, String);
+pub(crate) type StateMap = BTreeMap<Key, EventId>;
 
-pub struct Room {
+pub(crate) struct Room {
     pub version: RoomVersion,
     pub events: HashMap<EventId, Pdu>,
     pub graph: AuthGraph,
@@ -24,7 +24,7 @@ pub struct Room {
 }
 
 /// What is to be said of an event; its auth events are selected from `state`, unless given.
-pub struct NewEvent<'a> {
+pub(crate) struct NewEvent<'a> {
     pub name: &'a str,
     pub sender: &'a str,
     pub event_type: &'a str,
@@ -38,12 +38,12 @@ pub struct NewEvent<'a> {
 }
 
 impl Room {
-    pub fn new(version: RoomVersion) -> Self {
+    pub(crate) fn new(version: RoomVersion) -> Self {
         Self { version, events: HashMap::new(), graph: AuthGraph::new(), rejected: HashSet::new() }
     }
 
     /// The id of the event of this name.
-    pub fn id(&self, name: &str) -> EventId {
+    pub(crate) fn id(&self, name: &str) -> EventId {
         let rules = self.version.rules();
         let id = match rules.event_id_format {
             EventIdFormat::Server => format!("${name}:a"),
@@ -55,12 +55,12 @@ impl Room {
     }
 
     /// The name of the event of this id.
-    pub fn name(id: &EventId) -> &str {
+    pub(crate) fn name(id: &EventId) -> &str {
         let name = id.as_str().trim_start_matches('$').trim_end_matches(":a");
         if name.starts_with("createA") { "create" } else { name }
     }
 
-    pub fn add(&mut self, new: NewEvent<'_>) -> Pdu {
+    pub(crate) fn add(&mut self, new: NewEvent<'_>) -> Pdu {
         let rules = self.version.rules();
         let sender: UserId = new.sender.parse().unwrap();
         let auth = new.auth.unwrap_or_else(|| {
@@ -101,7 +101,7 @@ impl Room {
     }
 
     /// The state after an event, given that before it.
-    pub fn after(state: &StateMap, event: &Pdu) -> StateMap {
+    pub(crate) fn after(state: &StateMap, event: &Pdu) -> StateMap {
         let mut state = state.clone();
         if let Some(state_key) = event.state_key() {
             state.insert((event.event_type().to_owned(), state_key.to_owned()), event.event_id().clone());
@@ -110,12 +110,12 @@ impl Room {
     }
 
     /// As a store would answer.
-    pub fn lookup(&self, id: &EventId) -> Option<AuthEvent> {
+    pub(crate) fn lookup(&self, id: &EventId) -> Option<AuthEvent> {
         self.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: self.rejected.contains(id) })
     }
 
     /// Resolves with everything at hand.
-    pub fn resolve(&self, states: &[StateMap]) -> StateMap {
+    pub(crate) fn resolve(&self, states: &[StateMap]) -> StateMap {
         let states = states.iter().map(|state| State::new(&self.graph, state.values()).unwrap()).collect::<Vec<_>>();
         match resolve(self.version.rules(), &self.graph, &states, &|id| self.lookup(id)).unwrap() {
             Resolution::Resolved(state) => self.map(&state),
@@ -123,7 +123,7 @@ impl Room {
         }
     }
 
-    pub fn map(&self, state: &State) -> StateMap {
+    pub(crate) fn map(&self, state: &State) -> StateMap {
         let entry = |(key, node)| {
             let (event_type, state_key) = self.graph.key_name(key);
             ((event_type.to_owned(), state_key.to_owned()), self.graph.id(node).clone())

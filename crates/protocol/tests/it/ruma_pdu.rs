@@ -11,13 +11,13 @@ use ruma_events::TimelineEventType;
 use ruma_state_res::Event;
 use serde_json::value::RawValue;
 
-pub fn rules(version: RoomVersion) -> RoomVersionRules {
+pub(crate) fn rules(version: RoomVersion) -> RoomVersionRules {
     RoomVersionId::try_from(version.as_str()).unwrap().rules().unwrap()
 }
 
 /// An event id as cheap to clone as our own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RumaId(Arc<OwnedEventId>);
+pub(crate) struct RumaId(Arc<OwnedEventId>);
 
 impl Borrow<EventId> for RumaId {
     fn borrow(&self) -> &EventId {
@@ -31,12 +31,12 @@ impl fmt::Display for RumaId {
     }
 }
 
-pub fn id(id: &Id) -> RumaId {
+pub(crate) fn id(id: &Id) -> RumaId {
     RumaId(Arc::new(id.as_str().try_into().unwrap()))
 }
 
 #[derive(Clone)]
-pub struct RumaPdu {
+pub(crate) struct RumaPdu {
     inner: Arc<Inner>,
     pub rejected: bool,
 }
@@ -112,8 +112,8 @@ impl Event for RumaPdu {
 }
 
 /// Looks up by id, whichever kind.
-pub type Events = std::collections::HashMap<RumaId, RumaPdu>;
+pub(crate) type Events = std::collections::HashMap<RumaId, RumaPdu>;
 
-pub fn fetch(events: &Events) -> impl Fn(&EventId) -> Option<RumaPdu> + '_ {
+pub(crate) fn fetch(events: &Events) -> impl Fn(&EventId) -> Option<RumaPdu> + '_ {
     |id| events.get(id).cloned()
 }

@@ -28,7 +28,7 @@ async fn timeline_of(room: &Room, db: &Database) -> Vec<(i64, i64, bool)> {
 }
 
 /// Every `step`th event of a room, and what is beside it, is found by its time as by a look at all of them.
-pub async fn assert_found_by_time(room: &Room, db: &Database, step: usize) {
+pub(crate) async fn assert_found_by_time(room: &Room, db: &Database, step: usize) {
     let all = timeline_of(room, db).await;
     let in_order: Vec<_> = all.iter().filter(|(.., late)| !late).collect();
     assert!(in_order.is_sorted_by_key(|(_, ts, _)| *ts), "{all:?}");

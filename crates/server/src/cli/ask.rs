@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Why a server's answer is none that a command can use.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(super) enum AskError {
     /// What was to be asked is no address.
     #[error("{0} is not an address")]
     Address(String),
@@ -34,7 +34,7 @@ pub enum AskError {
 ///
 /// # Errors
 /// When there is no answer; an HTTP error status is an [`WholeResponse`].
-pub async fn ask(
+pub(super) async fn ask(
     method: Method,
     url: &str,
     token: Option<&str>,
@@ -50,7 +50,7 @@ pub async fn ask(
 }
 
 /// The body as JSON; null when it is not JSON.
-pub fn parsed(answer: &WholeResponse) -> Value {
+pub(super) fn parsed(answer: &WholeResponse) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
@@ -58,7 +58,7 @@ pub fn parsed(answer: &WholeResponse) -> Value {
 ///
 /// # Errors
 /// When the answer is another, with what the server said.
-pub fn field(url: &str, answer: &WholeResponse, name: &str) -> Result<String, AskError> {
+pub(super) fn field(url: &str, answer: &WholeResponse, name: &str) -> Result<String, AskError> {
     let body = successful(url, answer)?;
     body[name].as_str().map(ToOwned::to_owned).ok_or_else(|| AskError::NotMatrix(url.to_owned()))
 }
@@ -67,7 +67,7 @@ pub fn field(url: &str, answer: &WholeResponse, name: &str) -> Result<String, As
 ///
 /// # Errors
 /// When the answer is another, with what the server said.
-pub fn successful(url: &str, answer: &WholeResponse) -> Result<Value, AskError> {
+pub(super) fn successful(url: &str, answer: &WholeResponse) -> Result<Value, AskError> {
     let body = parsed(answer);
     if answer.status.is_success() {
         return Ok(body);

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments of `plexus demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Where the servers keep their files
     #[arg(long, value_name = "DIR", default_value = "plexus-demo")]
     data_dir: PathBuf,
@@ -51,7 +51,7 @@ enum DemoError {
 ///
 /// # Errors
 /// When one cannot start, or they do not hear each other.
-pub fn run(args: &DemoArgs) -> Result<(), CommandError> {
+pub(super) fn run(args: &DemoArgs) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(demonstrate(args));
     runtime.shutdown_timeout(Duration::from_secs(1));

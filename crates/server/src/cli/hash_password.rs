@@ -11,7 +11,7 @@ use super::{CommandError, ConfigArgs, output, prompt};
 
 /// Arguments of `plexus hash-password`.
 #[derive(Debug, Args)]
-pub struct HashPasswordArgs {
+pub(super) struct HashPasswordArgs {
     /// The password; asked for when not given
     #[arg(short = 'p', long, value_name = "PASSWORD")]
     password: Option<String>,
@@ -24,7 +24,7 @@ pub struct HashPasswordArgs {
 ///
 /// # Errors
 /// When the configuration or the password cannot be read.
-pub fn run(args: &HashPasswordArgs) -> Result<(), CommandError> {
+pub(super) fn run(args: &HashPasswordArgs) -> Result<(), CommandError> {
     let pepper = if args.config.is_empty() {
         String::new()
     } else {

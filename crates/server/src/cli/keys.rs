@@ -13,7 +13,7 @@ const EXPORT_EXPIRY_MS: u64 = 6 * 3_600_000;
 
 /// Arguments of `plexus generate-signing-key`.
 #[derive(Debug, Args)]
-pub struct GenerateSigningKeyArgs {
+pub(super) struct GenerateSigningKeyArgs {
     /// The file to write, which must not exist; the key is printed when not given
     #[arg(short = 'o', long = "output_file", alias = "output-file", value_name = "FILE")]
     output_file: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub struct GenerateSigningKeyArgs {
 ///
 /// # Errors
 /// When the file exists or cannot be written.
-pub fn generate(args: &GenerateSigningKeyArgs) -> Result<(), CommandError> {
+pub(super) fn generate(args: &GenerateSigningKeyArgs) -> Result<(), CommandError> {
     let key = key_file::make(&Random::system());
     match &args.output_file {
         Some(path) => key_file::write(path, &key)?,
@@ -34,7 +34,7 @@ pub fn generate(args: &GenerateSigningKeyArgs) -> Result<(), CommandError> {
 
 /// Arguments of `plexus export-signing-key`.
 #[derive(Debug, Args)]
-pub struct ExportSigningKeyArgs {
+pub(super) struct ExportSigningKeyArgs {
     /// Files with signing keys
     #[arg(required = true, value_name = "KEY_FILE")]
     key_file: Vec<PathBuf>,
@@ -50,7 +50,7 @@ pub struct ExportSigningKeyArgs {
 ///
 /// # Errors
 /// When a file cannot be read or holds no key.
-pub fn export(args: &ExportSigningKeyArgs) -> Result<(), CommandError> {
+pub(super) fn export(args: &ExportSigningKeyArgs) -> Result<(), CommandError> {
     let expiry = args.expiry_ts.unwrap_or_else(|| Clock::system().now_ms() + EXPORT_EXPIRY_MS);
     for path in &args.key_file {
         let key = key_file::read(path)?;

@@ -10,7 +10,7 @@ use super::{Cli, CommandError, output};
 
 /// Arguments of `plexus completion`.
 #[derive(Debug, Args)]
-pub struct CompletionArgs {
+pub(super) struct CompletionArgs {
     /// The shell
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
     shell: String,
@@ -18,7 +18,7 @@ pub struct CompletionArgs {
 
 /// Arguments of `plexus man`.
 #[derive(Debug, Args)]
-pub struct ManArgs {
+pub(super) struct ManArgs {
     /// The command whose page is printed, such as `serve` or `user lock`; without it, the page of plexus itself
     #[arg(value_name = "COMMAND", conflicts_with = "output_dir")]
     command: Vec<String>,
@@ -36,7 +36,7 @@ struct NoCommand(String);
 ///
 /// # Errors
 /// When it cannot be printed.
-pub fn completion(args: &CompletionArgs) -> Result<(), CommandError> {
+pub(super) fn completion(args: &CompletionArgs) -> Result<(), CommandError> {
     let shell = match args.shell.as_str() {
         "bash" => Shell::Bash,
         "zsh" => Shell::Zsh,
@@ -51,7 +51,7 @@ pub fn completion(args: &CompletionArgs) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When there is no such command, or a page cannot be written.
-pub fn manual(args: &ManArgs) -> Result<(), CommandError> {
+pub(super) fn manual(args: &ManArgs) -> Result<(), CommandError> {
     let mut root = Cli::command();
     root.build();
     if let Some(folder) = &args.output_dir {

@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 ///
 /// # Errors
 /// When the terminal cannot be read, or is at its end.
-pub fn line(question: &str) -> io::Result<String> {
+pub(super) fn line(question: &str) -> io::Result<String> {
     eprint!("{question}");
     io::stderr().flush()?;
     let mut answer = String::new();
@@ -24,7 +24,7 @@ pub fn line(question: &str) -> io::Result<String> {
 ///
 /// # Errors
 /// As [`line`].
-pub fn secret(question: &str) -> io::Result<String> {
+pub(super) fn secret(question: &str) -> io::Result<String> {
     if !io::stdin().is_terminal() {
         return line(question);
     }
@@ -42,7 +42,7 @@ pub fn secret(question: &str) -> io::Result<String> {
 ///
 /// # Errors
 /// As [`line`].
-pub fn new_password() -> io::Result<String> {
+pub(super) fn new_password() -> io::Result<String> {
     loop {
         let password = secret("Password: ")?;
         if password.is_empty() {
@@ -60,7 +60,7 @@ pub fn new_password() -> io::Result<String> {
 ///
 /// # Errors
 /// When the file or the terminal cannot be read, or the password is empty.
-pub fn given_password(given: Option<&str>, file: Option<&Path>) -> io::Result<String> {
+pub(super) fn given_password(given: Option<&str>, file: Option<&Path>) -> io::Result<String> {
     if let Some(password) = given {
         return not_empty(password, "the password is empty; leave -p out to be asked for it".to_owned());
     }
@@ -89,6 +89,6 @@ fn not_empty(password: &str, otherwise: String) -> io::Result<String> {
 ///
 /// # Errors
 /// As [`line`].
-pub fn is_yes(question: &str) -> io::Result<bool> {
+pub(super) fn is_yes(question: &str) -> io::Result<bool> {
     Ok(matches!(line(question)?.to_lowercase().as_str(), "y" | "yes" | "true"))
 }

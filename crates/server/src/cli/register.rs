@@ -18,7 +18,7 @@ const DEFAULT_URL: &str = "http://localhost:8008";
 
 /// Arguments of `plexus register`.
 #[derive(Debug, Args)]
-pub struct RegisterArgs {
+pub(super) struct RegisterArgs {
     /// Name of the new user, without @ and server; asked for when not given
     #[arg(short = 'u', long, value_name = "NAME")]
     user: Option<String>,
@@ -69,7 +69,7 @@ enum RegisterError {
 ///
 /// # Errors
 /// When something is missing, the server cannot be reached or refuses.
-pub fn run(args: RegisterArgs) -> Result<(), CommandError> {
+pub(super) fn run(args: RegisterArgs) -> Result<(), CommandError> {
     let target = Target::of(&args)?;
     let user = match &args.user {
         Some(user) => user.clone(),

@@ -17,7 +17,7 @@ use crate::{data_dir, wire};
 
 /// What to do with registration tokens.
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+pub(super) enum TokenCommand {
     /// Make a token that lets people register
     Create(CreateArgs),
     /// List the tokens
@@ -42,7 +42,7 @@ struct CommonArgs {
 
 /// Arguments of `plexus token create`.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub(super) struct CreateArgs {
     /// The token: up to 64 of A-Z, a-z, 0-9 and ._~- [default: one is made up]
     #[arg(value_name = "TOKEN")]
     token: Option<String>,
@@ -61,7 +61,7 @@ pub struct CreateArgs {
 
 /// Arguments of `plexus token list`.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// List only those that can be used, or only those that cannot
     #[arg(long, value_name = "yes|no")]
     valid: Option<YesNo>,
@@ -71,7 +71,7 @@ pub struct ListArgs {
 
 /// Arguments of commands on one token.
 #[derive(Debug, Args)]
-pub struct NamedArgs {
+pub(super) struct NamedArgs {
     /// The token
     #[arg(value_name = "TOKEN", allow_hyphen_values = true)]
     token: String,
@@ -82,7 +82,7 @@ pub struct NamedArgs {
 /// Arguments of `plexus token update`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
-pub struct UpdateArgs {
+pub(super) struct UpdateArgs {
     /// The token
     #[arg(value_name = "TOKEN", allow_hyphen_values = true)]
     token: String,
@@ -116,7 +116,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// When the database cannot be opened, or the token is not as it should be.
-pub fn run(command: &TokenCommand) -> Result<(), CommandError> {
+pub(super) fn run(command: &TokenCommand) -> Result<(), CommandError> {
     let now = Clock::system().now_ms();
     match command {
         TokenCommand::Create(args) => {

@@ -20,7 +20,7 @@ use crate::{data_dir, wire};
 
 /// What to do with accounts.
 #[derive(Debug, Subcommand)]
-pub enum UserCommand {
+pub(super) enum UserCommand {
     /// List the users of this server
     List {
         /// Deactivated users, too
@@ -74,7 +74,7 @@ pub enum UserCommand {
 
 /// A user, and which server.
 #[derive(Debug, Args)]
-pub struct Named {
+pub(super) struct Named {
     /// The user: alice, or @alice:example.com
     user: String,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub struct Named {
 
 /// Which server, and how to print.
 #[derive(Debug, Args)]
-pub struct Common {
+pub(super) struct Common {
     #[command(flatten)]
     config: ConfigArgs,
     /// Print JSON, with the names of Synapse's admin API
@@ -93,7 +93,7 @@ pub struct Common {
 
 /// on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
+pub(super) enum Switch {
     /// on
     On,
     /// off
@@ -122,7 +122,7 @@ enum UserError {
 ///
 /// # Errors
 /// When there is no such user, or neither the server nor its database can be reached.
-pub fn run(command: UserCommand) -> Result<(), CommandError> {
+pub(super) fn run(command: UserCommand) -> Result<(), CommandError> {
     match command {
         UserCommand::List { all, common } => list(&common, all),
         UserCommand::Show(Named { user, common }) => show(&common, user),

@@ -92,7 +92,7 @@ impl BindError {
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
+pub(super) fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
     let parsed = addresses.iter().map(|address| address_of(port, address)).collect::<Result<Vec<_>, _>>()?;
     let any_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -162,7 +162,7 @@ fn refused(address: SocketAddr, source: io::Error) -> BindError {
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
+pub(crate) fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
     let refused = |source| BindError::Refused { address: path.display().to_string(), source };
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {

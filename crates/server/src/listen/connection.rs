@@ -44,7 +44,7 @@ const MAX_STREAM_BUFFER: usize = 64 * 1024;
 
 /// What all connections of a listener share.
 #[derive(Clone)]
-pub struct Connections {
+pub(super) struct Connections {
     /// What answers.
     pub router: Router,
     /// TLS, when the listener has it.
@@ -65,7 +65,7 @@ struct Bodies {
 impl Connections {
     /// Serves a connection to its end, which gives back its `slot`. Errors of the network end it silently: they are
     /// the client's.
-    pub async fn serve<S>(self, socket: S, peer: Peer, slot: Slot)
+    pub(super) async fn serve<S>(self, socket: S, peer: Peer, slot: Slot)
     where
         S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     {

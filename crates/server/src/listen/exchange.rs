@@ -19,14 +19,14 @@ use super::slots::Slot;
 use super::stall::{Timer, timer};
 
 /// How long a request's body may take to bring [`LEAST_PROGRESS_BYTES`].
-pub const READ_STALL: Duration = Duration::from_secs(30);
+pub(super) const READ_STALL: Duration = Duration::from_secs(30);
 /// What counts as progress of a request's body: a phone with a bad connection sends more in 30 s, and who sends byte
 /// by byte only means to hold the connection.
 const LEAST_PROGRESS_BYTES: usize = 1024;
 /// How long a client may read nothing of any response on an HTTP/2 connection, where it can keep the connection
 /// moving without (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they
 /// allow has arrived.
-pub const STREAM_STALL: Duration = Duration::from_secs(60);
+pub(super) const STREAM_STALL: Duration = Duration::from_secs(60);
 /// How much of a body that a request was answered without is read for the connection's next request, in bytes: as much
 /// as anybody may send who has not logged in. Sending it again on a new connection would cost more than that.
 const MAX_SKIPPED_BYTES: u64 = 64 * 1024;
@@ -38,7 +38,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a connection has in progress. Owned by the connection's task; each of its exchanges has a part in it.
 #[derive(Debug)]
-pub struct Activity {
+pub(super) struct Activity {
     slot: Slot,
     clock: Clock,
     /// How many requests there have been.
@@ -51,23 +51,23 @@ pub struct Activity {
 
 impl Activity {
     /// Of a connection that has had no request yet.
-    pub fn new(slot: Slot, clock: Clock) -> Arc<Self> {
+    pub(super) fn new(slot: Slot, clock: Clock) -> Arc<Self> {
         let (requests, unread, last_read_ms) = (AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(0));
         Arc::new(Self { slot, clock, requests, unread, last_read_ms })
     }
 
     /// The connection's slot.
-    pub fn slot(&self) -> &Slot {
+    pub(super) fn slot(&self) -> &Slot {
         &self.slot
     }
 
     /// Whether a request has come.
-    pub fn has_had_request(&self) -> bool {
+    pub(super) fn has_had_request(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
     /// Waits until the client has read nothing of any response for [`STREAM_STALL`] although there is one to read.
-    pub async fn streams_stall(&self) {
+    pub(super) async fn streams_stall(&self) {
         loop {
             let since_read = self.now_ms().saturating_sub(self.last_read_ms.load(Ordering::Relaxed));
             let left = STREAM_STALL.saturating_sub(Duration::from_millis(since_read));
@@ -84,7 +84,7 @@ impl Activity {
     }
 
     /// A request has come; it is in progress until what this returns is dropped.
-    pub fn begin(self: &Arc<Self>) -> Exchange {
+    pub(super) fn begin(self: &Arc<Self>) -> Exchange {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.slot.begin_request();
         Exchange { activity: Arc::clone(self), unread: false }
@@ -103,7 +103,7 @@ impl PolledConnection for Activity {
 
 /// A request in progress.
 #[derive(Debug)]
-pub struct Exchange {
+pub(super) struct Exchange {
     activity: Arc<Activity>,
     /// Whether it is the client's turn to read.
     unread: bool,
@@ -124,7 +124,7 @@ impl Exchange {
     }
 
     /// Its request's body, which fails when it stops coming in, and what the handler will have left of it.
-    pub fn request_body(&self, body: Incoming) -> (RequestBody, UnreadBody) {
+    pub(super) fn request_body(&self, body: Incoming) -> (RequestBody, UnreadBody) {
         let clock = &self.activity.clock;
         let unread = UnreadBody { body: Arc::default(), clock: clock.clone() };
         let rest = Arc::clone(&unread.body);
@@ -132,7 +132,7 @@ impl Exchange {
     }
 
     /// Its response's body; the exchange ends with it.
-    pub fn response_body(mut self, body: Body) -> ResponseBody {
+    pub(super) fn response_body(mut self, body: Body) -> ResponseBody {
         self.note_read();
         self.set_unread(true);
         ResponseBody { body, rest: Bytes::new(), exchange: self }
@@ -148,19 +148,19 @@ impl Drop for Exchange {
 
 /// What is left of a request's body when the request has been answered.
 #[derive(Debug)]
-pub struct UnreadBody {
+pub(super) struct UnreadBody {
     body: Arc<Mutex<Option<Incoming>>>,
     clock: Clock,
 }
 
 impl UnreadBody {
     /// Whether something is left.
-    pub fn is_some(&self) -> bool {
+    pub(super) fn is_some(&self) -> bool {
         self.body.lock().is_some()
     }
 
     /// Reads and drops what is left, if it is little and comes soon. Whether the next request can follow.
-    pub async fn skip(&self) -> bool {
+    pub(super) async fn skip(&self) -> bool {
         let Some(mut body) = self.body.lock().take() else { return true };
         if body.size_hint().upper().is_none_or(|left| left > MAX_SKIPPED_BYTES) {
             return false;
@@ -182,7 +182,7 @@ impl UnreadBody {
 }
 
 /// See [`Exchange::request_body`].
-pub struct RequestBody {
+pub(super) struct RequestBody {
     /// `None` once it has ended.
     body: Option<Incoming>,
     /// Where the rest goes when nobody reads on.
@@ -242,7 +242,7 @@ impl Drop for RequestBody {
 }
 
 /// See [`Exchange::response_body`].
-pub struct ResponseBody {
+pub(super) struct ResponseBody {
     body: Body,
     /// What has not been handed on of the last piece.
     rest: Bytes,

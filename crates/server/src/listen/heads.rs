@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Tells a [`HeadGuard`] how long the body is of the request that has been parsed.
 #[derive(Debug, Clone, Default)]
-pub struct BodyLengths(Arc<Mutex<Option<Length>>>);
+pub(super) struct BodyLengths(Arc<Mutex<Option<Length>>>);
 
 #[derive(Debug, Clone, Copy)]
 enum Length {
@@ -29,7 +29,7 @@ enum Length {
 
 impl BodyLengths {
     /// The head of a request has been parsed; `None` stands for a body whose end only its parser sees.
-    pub fn parsed(&self, length: Option<u64>) {
+    pub(super) fn parsed(&self, length: Option<u64>) {
         *self.0.lock() = Some(length.map_or(Length::Unknown, Length::Known));
     }
 
@@ -40,7 +40,7 @@ impl BodyLengths {
 
 /// A stream whose request heads have no line that ends with a bare LF: such a head breaks off with a NUL, to which
 /// hyper answers 400.
-pub struct HeadGuard<S> {
+pub(super) struct HeadGuard<S> {
     stream: S,
     lengths: BodyLengths,
     phase: Phase,
@@ -62,7 +62,7 @@ enum Phase {
 
 impl<S> HeadGuard<S> {
     /// Guards `stream`.
-    pub fn new(stream: S, lengths: BodyLengths) -> Self {
+    pub(super) fn new(stream: S, lengths: BodyLengths) -> Self {
         Self { stream, lengths, phase: Phase::Head(Lines::default()), held: BytesMut::new() }
     }
 

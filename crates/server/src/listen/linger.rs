@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::stall::{Timer, timer};
 
 /// How long a client has to notice that it was answered and to stop sending.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of what it still sends is read, in bytes: the rest of an upload of usual size.
 const MAX_LINGER_BYTES: usize = 32 * 1024 * 1024;
 /// How much is read at a time, in bytes.
@@ -25,17 +25,17 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Tells a [`LingeringClose`] that a request was answered before all of its body was read.
 #[derive(Debug, Clone, Default)]
-pub struct BodyUnread(Arc<AtomicBool>);
+pub(super) struct BodyUnread(Arc<AtomicBool>);
 
 impl BodyUnread {
     /// Part of the last request's body has not been read.
-    pub fn set(&self) {
+    pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// A stream that, when it is shut down with a body unread, first reads what still comes, within [`LINGER_TIMEOUT`].
-pub struct LingeringClose<S> {
+pub(super) struct LingeringClose<S> {
     stream: S,
     clock: Clock,
     unread: BodyUnread,
@@ -50,7 +50,7 @@ struct Closing {
 
 impl<S> LingeringClose<S> {
     /// Lingers if `unread` is set when `stream` is shut down.
-    pub fn new(stream: S, clock: Clock, unread: BodyUnread) -> Self {
+    pub(super) fn new(stream: S, clock: Clock, unread: BodyUnread) -> Self {
         Self { stream, clock, unread, closing: None }
     }
 }

@@ -19,7 +19,7 @@ const OUT_QUEUE: Opcode = 0x5411;
 ///
 /// # Errors
 /// When it is not a socket.
-pub fn unaccepted(socket: impl AsFd) -> io::Result<c_int> {
+pub(super) fn unaccepted(socket: impl AsFd) -> io::Result<c_int> {
     // SAFETY: SIOCOUTQ writes one int to the address that it is given.
     let queued = unsafe { ioctl(socket, Getter::<OUT_QUEUE, c_int>::new()) };
     Ok(queued?)

@@ -40,7 +40,7 @@ fn under(prefix: &str, path: &str) -> bool {
 }
 
 /// `router`, answering `M_UNRECOGNIZED` to what `resources` do not serve.
-pub fn restrict(router: Router, resources: Vec<ResourceName>) -> Router {
+pub(super) fn restrict(router: Router, resources: Vec<ResourceName>) -> Router {
     let resources: Arc<[ResourceName]> = resources.into();
     router.layer(from_fn(move |request: Request, next: Next| answer(Arc::clone(&resources), request, next)))
 }

@@ -55,7 +55,7 @@ impl ConnectionLimits {
 /// sends what it has not sent, and answers a request that came meanwhile. Connections with a request that is being
 /// worked on are never asked: while all are busy, new ones wait.
 #[derive(Debug)]
-pub struct Slots {
+pub(super) struct Slots {
     /// The limits.
     pub limits: ConnectionLimits,
     clock: Clock,
@@ -120,14 +120,14 @@ impl Table {
 
 impl Slots {
     /// No connection is open yet.
-    pub fn new(limits: ConnectionLimits, clock: Clock) -> Arc<Self> {
+    pub(super) fn new(limits: ConnectionLimits, clock: Clock) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(limits.total as usize));
         Arc::new(Self { limits, clock, free, table: Mutex::default(), queued: Notify::new() })
     }
 
     /// A slot for a connection, as soon as there is one; `None` when `address` has as many as it may have. Without an
     /// address (a unix socket, a proxy) only the total counts.
-    pub async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
+    pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
         let counted = self.count(address.and_then(|address| self.limits.counted_as(address)))?;
         let permit = self.permit().await?;
         let slot = Slot { use_of: Mutex::default(), end: Shutdown::default(), counted, _permit: permit };
@@ -171,7 +171,7 @@ impl Slots {
     }
 
     /// Waits until all connections have ended.
-    pub async fn all_ended(&self) {
+    pub(super) async fn all_ended(&self) {
         // A connection holds a permit while it is open; the semaphore is never closed.
         let _ = self.free.acquire_many(self.limits.total).await;
     }
@@ -199,7 +199,7 @@ impl Drop for Counted {
 
 /// The place of one open connection among all; free again when dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     use_of: Mutex<Use>,
     /// Begins when the connection has to make room.
     end: Shutdown,
@@ -249,33 +249,33 @@ impl Slot {
     }
 
     /// A request has begun.
-    pub fn begin_request(&self) {
+    pub(super) fn begin_request(&self) {
         self.change(|it| it.requests += 1);
     }
 
     /// The response to a request has been handed to the network, or the request is not going on.
-    pub fn end_request(&self) {
+    pub(super) fn end_request(&self) {
         self.change(|it| it.requests = it.requests.saturating_sub(1));
     }
 
     /// A request in progress begins to wait for something to happen. Returns what begins when it has to be answered.
-    pub fn begin_wait(&self) -> Shutdown {
+    pub(super) fn begin_wait(&self) -> Shutdown {
         self.change(|it| it.waiting += 1);
         self.end.clone()
     }
 
     /// A request waits no longer.
-    pub fn end_wait(&self) {
+    pub(super) fn end_wait(&self) {
         self.change(|it| it.waiting = it.waiting.saturating_sub(1));
     }
 
     /// Whether a request is in progress.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.use_of.lock().requests > 0
     }
 
     /// Waits until the connection has to make room for another.
-    pub async fn must_end(&self) {
+    pub(super) async fn must_end(&self) {
         self.end.begun().await;
     }
 }

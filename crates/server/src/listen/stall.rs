@@ -14,20 +14,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::out_queue;
 
 /// How long the other end may leave all of what is written to it unaccepted. A download that moves at all is not ended.
-pub const WRITE_STALL: Duration = Duration::from_secs(30);
+pub(super) const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// A timer that a connection's own poll functions drive.
-pub type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A timer that is over after `duration`.
-pub fn timer(clock: &Clock, duration: Duration) -> Timer {
+pub(super) fn timer(clock: &Clock, duration: Duration) -> Timer {
     let clock = clock.clone();
     Box::pin(async move { clock.sleep(duration).await })
 }
 
 /// A socket whose writes fail once the other end has accepted nothing for [`WRITE_STALL`]. Reads are left alone: a
 /// client may wait for an event for as long as it likes.
-pub struct StallGuard<S> {
+pub(super) struct StallGuard<S> {
     socket: S,
     clock: Clock,
     /// While a write waits.
@@ -42,7 +42,7 @@ struct Stalled {
 
 impl<S: AsFd> StallGuard<S> {
     /// Guards `socket`.
-    pub fn new(socket: S, clock: Clock) -> Self {
+    pub(super) fn new(socket: S, clock: Clock) -> Self {
         Self { socket, clock, stalled: None }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 /// Why the folder `path` cannot be used; those that are missing are made.
-pub fn folder_problem(path: &Path) -> Option<String> {
+pub(super) fn folder_problem(path: &Path) -> Option<String> {
     let mut existing = path;
     while !existing.as_os_str().is_empty() && fs::symlink_metadata(existing).is_err() {
         existing = existing.parent().unwrap_or(Path::new(""));
@@ -32,7 +32,7 @@ pub fn file_problem(path: &Path) -> Option<String> {
 }
 
 /// Why no unix socket can be made at `path`; one that is there is replaced.
-pub fn socket_problem(path: &Path) -> Option<String> {
+pub(super) fn socket_problem(path: &Path) -> Option<String> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             Some(format!("cannot listen on {}: a file that is not a socket is in the way", path.display()))

@@ -9,7 +9,7 @@ use crate::{key_file, listen};
 
 /// What the operator reads: what is wrong, and the file and line to change.
 /// `port` is that of the command line.
-pub fn with_advice(error: &StartError, config: &Config, written: &Written, port: Option<u16>) -> String {
+pub(super) fn with_advice(error: &StartError, config: &Config, written: &Written, port: Option<u16>) -> String {
     let mut text = error.to_string();
     if let Some(option) = option(error, config, port) {
         match written.place(&option) {

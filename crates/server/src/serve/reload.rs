@@ -9,7 +9,7 @@ use super::Running;
 use crate::preflight;
 
 /// What the configuration said at the start.
-pub struct Started {
+pub(super) struct Started {
     /// Its files and folders.
     pub paths: Vec<PathBuf>,
     /// How they were read.
@@ -21,7 +21,7 @@ pub struct Started {
 }
 
 /// Rereads certificates and log levels, and logs what was reread and what was not.
-pub fn reload(running: &Running, telemetry: &Telemetry, started: &Started) {
+pub(super) fn reload(running: &Running, telemetry: &Telemetry, started: &Started) {
     running.reload();
     reload_logging(telemetry, started.log_config.as_deref());
     compare(started);

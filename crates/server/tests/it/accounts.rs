@@ -20,7 +20,7 @@ const TOKENS: &str = "/_synapse/admin/v1/registration_tokens";
 const TOKENS_NEW: &str = "/_synapse/admin/v1/registration_tokens/new";
 
 /// The access token of a new administrator.
-pub async fn admin(server: &TestServer) -> String {
+pub(crate) async fn admin(server: &TestServer) -> String {
     let path = "/_synapse/admin/v1/register";
     let nonce = get(server, path).await.ok()["nonce"].as_str().unwrap_or_default().to_owned();
     let (username, password) = ("admin", "password of admin");
@@ -31,7 +31,7 @@ pub async fn admin(server: &TestServer) -> String {
 }
 
 /// POST without an access token.
-pub async fn post(server: &TestServer, path: &str, body: Value) -> Answer {
+pub(crate) async fn post(server: &TestServer, path: &str, body: Value) -> Answer {
     server.request(Method::POST, path, None, Some(body)).await
 }
 
@@ -41,7 +41,7 @@ async fn get(server: &TestServer, path: &str) -> Answer {
 }
 
 /// The body of a request that the user authenticates with the password.
-pub fn with_password(user: &TestUser, session: &Value, mut body: Value) -> Value {
+pub(crate) fn with_password(user: &TestUser, session: &Value, mut body: Value) -> Value {
     let name = user.id.trim_start_matches('@').split(':').next().unwrap_or_default();
     body["auth"] = json!({
         "type": "m.login.password",

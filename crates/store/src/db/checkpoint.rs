@@ -29,7 +29,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Takes over what `writer` would do itself at its commits.
-    pub fn start(path: &Path, writer: &mut Connection) -> rusqlite::Result<Self> {
+    pub(super) fn start(path: &Path, writer: &mut Connection) -> rusqlite::Result<Self> {
         let pages = Arc::new(AtomicI32::new(0));
         let counted = Arc::clone(&pages);
         let count = move |_: &mut _, pages| {
@@ -53,7 +53,7 @@ impl Checkpointer {
     }
 
     /// To be called after each commit.
-    pub fn committed(&mut self, writer: &Connection) {
+    pub(super) fn committed(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.woken_at {
             self.woken_at = 0;

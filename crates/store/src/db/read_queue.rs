@@ -35,19 +35,19 @@ struct Waiting {
 }
 
 impl ReadQueue {
-    pub fn new(readers: usize, places: usize) -> Self {
+    pub(super) fn new(readers: usize, places: usize) -> Self {
         let bells = (0..readers).map(|_| Condvar::new()).collect();
         Self { state: Mutex::default(), bells, places: Arc::new(Semaphore::new(places)) }
     }
 
     /// Hands a closure over, after waiting for a place.
-    pub async fn push(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+    pub(super) async fn push(&self, job: Box<dyn Job>) -> Result<(), DbError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| DbError::Closed)?;
         self.add(Waiting { job, _place: Some(place) })
     }
 
     /// Hands over the closure of a thread that will wait for it.
-    pub fn push_blocking(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+    pub(super) fn push_blocking(&self, job: Box<dyn Job>) -> Result<(), DbError> {
         self.add(Waiting { job, _place: None })
     }
 
@@ -66,7 +66,7 @@ impl ReadQueue {
     }
 
     /// The next closure for a reader, which waits for it; `None`: there will be none.
-    pub fn next(&self, reader: usize) -> Option<Box<dyn Job>> {
+    pub(super) fn next(&self, reader: usize) -> Option<Box<dyn Job>> {
         let bell = self.bells.get(reader)?;
         let mut state = self.state.lock();
         loop {
@@ -84,7 +84,7 @@ impl ReadQueue {
     }
 
     /// What was handed over before is still run.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.places.close();
         self.state.lock().closed = true;
         for bell in &self.bells {

@@ -33,7 +33,7 @@ impl Default for KeyCountCache {
 }
 
 impl KeyCountCache {
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         db: &Database,
         index: &ChangeIndex,

@@ -29,7 +29,7 @@ impl Default for SentMembers {
 
 impl SentMembers {
     /// The member events that a device has been sent; none when it starts with an initial sync.
-    pub fn of(&self, user: &UserId, device: &str, initial: bool) -> Arc<DeviceMembers> {
+    pub(super) fn of(&self, user: &UserId, device: &str, initial: bool) -> Arc<DeviceMembers> {
         let key = (user.clone(), device.to_owned());
         if !initial && let Some(members) = self.0.get(&key) {
             return members;
@@ -42,7 +42,7 @@ impl SentMembers {
 
 impl DeviceMembers {
     /// Records that a member event is sent now. Returns false when the device has it already.
-    pub fn send(&self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
+    pub(super) fn send(&self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
         let mut sent = self.0.lock();
         if sent.len() >= MAX_MEMBERS {
             sent.clear();

@@ -37,7 +37,7 @@ struct Picked {
 impl<'s> StateReader<'s> {
     /// The whole state: at the start of the timeline, or at its end with `use_state_after`. With lazy loading only the
     /// members that are needed.
-    pub async fn full(&self) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    pub(super) async fn full(&self) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let lazy = self.context.filter().lazy_load_members();
         let mut picked = Picked::default();
         for entry in self.view.state.iter() {
@@ -55,7 +55,7 @@ impl<'s> StateReader<'s> {
     }
 
     /// What changed of the state since a position.
-    pub async fn changed(&self, since: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    pub(super) async fn changed(&self, since: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let shown: HashSet<EventNid> = self.timeline.events.iter().map(|event| event.nid).collect();
         let mut picked = Picked::default();
         if self.view.merged_since(since) {
@@ -152,7 +152,7 @@ impl<'s> StateReader<'s> {
     }
 
     /// The state when the user left the room.
-    pub async fn at_leave(&self, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+    pub(super) async fn at_leave(&self, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let position = if self.context.request.state_after { upto } else { self.timeline.start };
         let events = timeline::state_at(self.room, position).await?;
         self.load(Picked { events, ..Picked::default() }).await

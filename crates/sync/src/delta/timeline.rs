@@ -161,7 +161,7 @@ impl Timeline {
     }
 
     /// Adds what the events' relations are.
-    pub async fn into_delta(self, context: &Context<'_>, room: &Room) -> Result<TimelineDelta, DbError> {
+    pub(super) async fn into_delta(self, context: &Context<'_>, room: &Room) -> Result<TimelineDelta, DbError> {
         let related = maybe_related(&room.view(), &self.events);
         Ok(TimelineDelta {
             relations: relations::bundle(room, &context.format(), &related).await?,

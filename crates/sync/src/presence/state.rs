@@ -101,7 +101,7 @@ pub(super) struct UserPresence {
 const REMOTE_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
 
 impl UserPresence {
-    pub fn set(&mut self, state: PresenceState, status_msg: Option<String>, now: u64) -> bool {
+    pub(super) fn set(&mut self, state: PresenceState, status_msg: Option<String>, now: u64) -> bool {
         let mut view = PresenceView { state, status_msg, ..self.view.clone() };
         if state == PresenceState::Online {
             view.last_active_ms = Some(now);
@@ -113,7 +113,7 @@ impl UserPresence {
         self.replace(view)
     }
 
-    pub fn active(&mut self, now: u64) -> bool {
+    pub(super) fn active(&mut self, now: u64) -> bool {
         let mut view = self.view.clone();
         if view.state == PresenceState::Offline && self.syncing == 0 {
             self.last_sync_ms = now;
@@ -124,7 +124,7 @@ impl UserPresence {
         self.replace(view)
     }
 
-    pub fn set_remote(&mut self, view: PresenceView, now: u64) -> bool {
+    pub(super) fn set_remote(&mut self, view: PresenceView, now: u64) -> bool {
         self.remote = true;
         self.status_known = true;
         self.last_sync_ms = now;
@@ -132,11 +132,11 @@ impl UserPresence {
     }
 
     /// Whether the user is of this server.
-    pub fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         !self.remote
     }
 
-    pub fn sync_started(&mut self, device: &str, state: PresenceState, now: u64) -> bool {
+    pub(super) fn sync_started(&mut self, device: &str, state: PresenceState, now: u64) -> bool {
         self.syncing += 1;
         let before = self.devices.insert(device.into(), state).unwrap_or_default();
         let mut view = self.view.clone();
@@ -154,13 +154,13 @@ impl UserPresence {
         self.replace(view)
     }
 
-    pub fn sync_ended(&mut self, now: u64) {
+    pub(super) fn sync_ended(&mut self, now: u64) {
         self.syncing = self.syncing.saturating_sub(1);
         self.last_sync_ms = now;
     }
 
     /// Restores the status message of an earlier run of the server.
-    pub fn restore_status(&mut self, status_msg: Option<String>) {
+    pub(super) fn restore_status(&mut self, status_msg: Option<String>) {
         if !self.status_known {
             self.view.status_msg = status_msg;
             self.status_known = true;
@@ -168,7 +168,7 @@ impl UserPresence {
     }
 
     /// Lets time pass.
-    pub fn expire(&mut self, settings: &PresenceSettings, now: u64) -> bool {
+    pub(super) fn expire(&mut self, settings: &PresenceSettings, now: u64) -> bool {
         let mut view = self.view.clone();
         if self.offline_at(settings).is_some_and(|at| at <= now) {
             self.devices.clear();
@@ -185,7 +185,7 @@ impl UserPresence {
     }
 
     /// The next moment (Unix ms) at which [`Self::expire`] would do something.
-    pub fn deadline(&self, settings: &PresenceSettings) -> Option<u64> {
+    pub(super) fn deadline(&self, settings: &PresenceSettings) -> Option<u64> {
         if self.remote {
             return self.offline_at(settings);
         }

@@ -31,7 +31,7 @@ pub(super) struct Logged {
 }
 
 impl Log {
-    pub fn add(&mut self, pdu: &Pdu) {
+    pub(super) fn add(&mut self, pdu: &Pdu) {
         let at = self.events.len();
         if self.by_id.contains_key(pdu.event_id()) {
             return;
@@ -57,50 +57,50 @@ impl Log {
         self.events.push(Logged { id: pdu.event_id().clone(), json, key, auth_events, prev_events });
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.events.len()
     }
 
-    pub fn state_len(&self) -> usize {
+    pub(super) fn state_len(&self) -> usize {
         self.state.len()
     }
 
-    pub fn joined(&self) -> usize {
+    pub(super) fn joined(&self) -> usize {
         self.joined.len()
     }
 
-    pub fn events(&self) -> impl Iterator<Item = &Logged> {
+    pub(super) fn events(&self) -> impl Iterator<Item = &Logged> {
         self.events.iter()
     }
 
-    pub fn last(&self) -> Option<EventId> {
+    pub(super) fn last(&self) -> Option<EventId> {
         self.events.last().map(|event| event.id.clone())
     }
 
     /// The ids of the last `count` events.
-    pub fn last_ids(&self, count: usize) -> Vec<String> {
+    pub(super) fn last_ids(&self, count: usize) -> Vec<String> {
         self.events.iter().rev().take(count).map(|event| event.id.to_string()).collect()
     }
 
-    pub fn find(&self, id: &str) -> Option<(usize, &Logged)> {
+    pub(super) fn find(&self, id: &str) -> Option<(usize, &Logged)> {
         let at = *self.by_id.get(&EventId::try_from(id).ok()?)?;
         Some((at, self.events.get(at)?))
     }
 
     /// Whether an event is a join that another server handed in.
-    pub fn joins_others(&self, id: &str) -> bool {
+    pub(super) fn joins_others(&self, id: &str) -> bool {
         self.handed_in.contains(id)
     }
 
     /// Adds a join that another server hands in.
-    pub fn hand_in(&mut self, pdu: &Pdu) {
+    pub(super) fn hand_in(&mut self, pdu: &Pdu) {
         self.handed_in.insert(pdu.event_id().to_string());
         self.add(pdu);
     }
 
     /// Events that come before `from`, the newest first, at most `limit`: neither `from` nor `known`, nor what only
     /// those lead to.
-    pub fn back_from(&self, from: &[String], known: &[String], limit: usize) -> Vec<Bytes> {
+    pub(super) fn back_from(&self, from: &[String], known: &[String], limit: usize) -> Vec<Bytes> {
         let number = |id: &String| self.find(id).map(|(at, _)| at);
         let known: HashSet<usize> = known.iter().filter_map(number).collect();
         let prev_events = |at: usize| self.events[at].prev_events.iter().copied().filter(|at| !known.contains(at));
@@ -114,12 +114,12 @@ impl Log {
     }
 
     /// The servers that have joined users.
-    pub fn servers(&self) -> Vec<String> {
+    pub(super) fn servers(&self) -> Vec<String> {
         let names = self.joined.iter().filter_map(|user| user.split_once(':')).map(|(_, name)| name.to_owned());
         names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    pub fn auth_events(
+    pub(super) fn auth_events(
         &self,
         version: RoomVersion,
         sender: &UserId,
@@ -134,13 +134,13 @@ impl Log {
 
     /// The state before event number `at`, and what allowed it and, if `with_own`, the event. Without members there is
     /// only the member event of `only_member`.
-    pub fn before(&self, at: usize, only_member: Option<&str>, with_own: bool) -> Told {
+    pub(super) fn before(&self, at: usize, only_member: Option<&str>, with_own: bool) -> Told {
         let (state, chain) = self.before_numbers(at, only_member, with_own);
         let json = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].json.clone()).collect();
         Told { state: json(state), auth_chain: json(chain) }
     }
 
-    pub fn ids_before(&self, at: usize) -> (Vec<String>, Vec<String>) {
+    pub(super) fn ids_before(&self, at: usize) -> (Vec<String>, Vec<String>) {
         let (state, chain) = self.before_numbers(at, None, true);
         let ids = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].id.to_string()).collect();
         (ids(state), ids(chain))
@@ -165,7 +165,7 @@ impl Log {
     }
 
     /// What allowed event number `at`.
-    pub fn auth_chain(&self, at: usize) -> Vec<Bytes> {
+    pub(super) fn auth_chain(&self, at: usize) -> Vec<Bytes> {
         self.chain(vec![at]).iter().map(|at| self.events[*at].json.clone()).collect()
     }
 

@@ -31,13 +31,13 @@ struct Server {
 }
 
 impl Record {
-    pub fn new(servers: usize, version: RoomVersion) -> Self {
+    pub(super) fn new(servers: usize, version: RoomVersion) -> Self {
         let servers = (0..servers).map(|_| Server::default()).collect();
         Self { version, by_json: HashMap::new(), events: Vec::new(), servers, seen: Seen::default() }
     }
 
     /// The server takes a transaction.
-    pub fn take(&mut self, server: usize, txn_id: &str, body: &[u8]) {
+    pub(super) fn take(&mut self, server: usize, txn_id: &str, body: &[u8]) {
         let body: HashMap<&str, &RawValue> = serde_json::from_slice(body).expect("a transaction is an object");
         let pdus: Vec<&RawValue> = serde_json::from_str(body["pdus"].get()).expect("a list of events");
         let server = &mut self.servers[server];
@@ -66,17 +66,17 @@ impl Record {
     }
 
     /// How many servers have got an event.
-    pub fn got(&self, event_id: &str) -> usize {
+    pub(super) fn got(&self, event_id: &str) -> usize {
         self.events.iter().find(|event| event.id == event_id).map_or(0, |event| event.got)
     }
 
     /// What a server was sent, in its order.
-    pub fn events(&self, server: usize) -> Vec<String> {
+    pub(super) fn events(&self, server: usize) -> Vec<String> {
         self.servers[server].events.iter().map(|event| self.events[*event].id.clone()).collect()
     }
 
     /// The numbers of transactions.
-    pub fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         self.seen
     }
 }

@@ -13,7 +13,7 @@ use plexus_service::LocalEchoOrder;
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Deserialize)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     filter: Option<String>,
     since: Option<String>,
     #[serde(default)]
@@ -29,7 +29,7 @@ pub struct Parameters {
     use_state_after_unstable: bool,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(engine): State<Arc<SyncEngine>>,
     State(filters): State<Arc<Filters>>,

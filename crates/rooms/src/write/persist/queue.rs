@@ -48,7 +48,7 @@ pub(crate) struct Permit<'a> {
 
 impl Request {
     /// Tells the writer what came of it. A writer that has given up is no concern.
-    pub fn answer(self, result: Result<Position, PersistError>) {
+    pub(super) fn answer(self, result: Result<Position, PersistError>) {
         let Self { append, done, .. } = self;
         // First, so that the room is no longer held when the writer goes on.
         drop(append);
@@ -58,7 +58,7 @@ impl Request {
 
 impl Permit<'_> {
     /// Queues the events. They are committed, or refused, also when nobody waits for the answer.
-    pub fn send(self, append: Append) -> Committed {
+    pub(crate) fn send(self, append: Append) -> Committed {
         let (done, committed) = oneshot::channel();
         self.queue.push(Request { append: Arc::new(append), alone: false, done, _place: self.place });
         committed
@@ -66,18 +66,18 @@ impl Permit<'_> {
 }
 
 impl Queue {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { waiting: Mutex::default(), places: Arc::new(Semaphore::new(QUEUE)), rung: Notify::new() }
     }
 
     /// Waits for room in the queue. What is sent with the permit cannot be lost by dropping the sender's future.
-    pub async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
+    pub(super) async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| DbError::Closed)?;
         Ok(Permit { queue: self, place })
     }
 
     /// Waits until there is something to write; `false`: there never will be again.
-    pub async fn wait(&self) -> bool {
+    pub(super) async fn wait(&self) -> bool {
         loop {
             {
                 let waiting = self.waiting.lock();
@@ -94,7 +94,7 @@ impl Queue {
 
     /// Takes the next batch: what waits now. Nothing is won by waiting for more, not even where a commit costs much:
     /// while one batch is written, the next comes together.
-    pub fn take(&self) -> Vec<Request> {
+    pub(super) fn take(&self) -> Vec<Request> {
         let mut waiting = self.waiting.lock();
         if waiting.requests.front().is_some_and(|first| first.alone) {
             return waiting.requests.pop_front().into_iter().collect();
@@ -104,7 +104,7 @@ impl Queue {
     }
 
     /// Puts requests back, before all others and in their order.
-    pub fn put_back(&self, requests: Vec<Request>, alone: bool) {
+    pub(super) fn put_back(&self, requests: Vec<Request>, alone: bool) {
         let mut waiting = self.waiting.lock();
         for mut request in requests.into_iter().rev() {
             request.alone |= alone;
@@ -115,7 +115,7 @@ impl Queue {
     }
 
     /// Ends [`Queue::wait`] once everything is taken.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
         self.rung.notify_one();
     }

@@ -13,7 +13,7 @@ const ROOM: &str = "demo";
 const SYNC: u32 = 10_000;
 
 /// One of the servers.
-pub struct Place {
+pub(super) struct Place {
     /// Its name.
     pub name: String,
     /// Where clients reach it, without a slash at the end.
@@ -31,7 +31,7 @@ struct Person<'a> {
 ///
 /// # Errors
 /// When a server cannot be reached, or refuses. There is no bound on the time it takes.
-pub async fn hold(places: &[Place]) -> Result<(), AskError> {
+pub(super) async fn hold(places: &[Place]) -> Result<(), AskError> {
     let mut people = Vec::new();
     for place in places {
         people.push(Person::arrive(place).await?);

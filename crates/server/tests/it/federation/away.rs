@@ -17,10 +17,10 @@ use plexus_testkit::{Answer, AnyJson, Peer, TestServer, TestUser};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-pub const CLIENT: &str = "/_matrix/client/v3";
+pub(crate) const CLIENT: &str = "/_matrix/client/v3";
 
 /// Another server with the user `bob`.
-pub struct Away {
+pub(crate) struct Away {
     pub peer: Peer,
     pub bob: String,
     seen: Arc<Seen>,
@@ -28,7 +28,7 @@ pub struct Away {
 
 /// A transaction that was received.
 #[derive(Debug, Clone)]
-pub struct Transaction {
+pub(crate) struct Transaction {
     pub id: String,
     pub body: Value,
     /// Whether it was answered with 200.
@@ -47,12 +47,12 @@ struct Seen {
 type Refusing = Box<dyn Fn(&Value) -> Option<StatusCode> + Send>;
 
 impl Away {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::answering(|_| Router::new()).await
     }
 
     /// As [`Self::start`]; answers more.
-    pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
+    pub(crate) async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
         let take = async move |Path(id): Path<String>, AnyJson(body): AnyJson| -> Response {
@@ -77,17 +77,17 @@ impl Away {
     }
 
     /// From now on transactions are answered with 500, or taken again.
-    pub fn fail(&self, failing: bool) {
+    pub(crate) fn fail(&self, failing: bool) {
         self.seen.failing.store(failing, Ordering::Release);
     }
 
     /// From now on transactions are refused with the status that `refusing` returns for their body, if any.
-    pub fn refuse(&self, refusing: impl Fn(&Value) -> Option<StatusCode> + Send + 'static) {
+    pub(crate) fn refuse(&self, refusing: impl Fn(&Value) -> Option<StatusCode> + Send + 'static) {
         *self.seen.refusing.lock() = Some(Box::new(refusing));
     }
 
     /// Waits until the transactions so far satisfy `enough`; answers them.
-    pub async fn until(&self, enough: impl Fn(&[Transaction]) -> bool) -> Vec<Transaction> {
+    pub(crate) async fn until(&self, enough: impl Fn(&[Transaction]) -> bool) -> Vec<Transaction> {
         loop {
             let more = self.seen.more.notified();
             tokio::pin!(more);
@@ -101,7 +101,7 @@ impl Away {
     }
 
     /// Waits for an EDU of a type that `wanted` accepts; answers its content.
-    pub async fn edu(&self, edu_type: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn edu(&self, edu_type: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let find = |transactions: &[Transaction]| {
             let edus = transactions.iter().filter(|it| it.taken).flat_map(|it| it.body["edus"].as_array().unwrap());
             let mut contents = edus.filter(|edu| edu["edu_type"] == edu_type).map(|edu| edu["content"].clone());
@@ -111,18 +111,18 @@ impl Away {
     }
 
     /// The bodies of the messages that were taken, in order, once there are `count`.
-    pub async fn messages(&self, count: usize) -> Vec<String> {
+    pub(crate) async fn messages(&self, count: usize) -> Vec<String> {
         bodies(&self.until(|transactions| bodies(transactions).len() >= count).await)
     }
 
     /// Sends a transaction.
-    pub async fn send(&self, server: &TestServer, id: &str, pdus: Vec<Value>, edus: Vec<Value>) -> Answer {
+    pub(crate) async fn send(&self, server: &TestServer, id: &str, pdus: Vec<Value>, edus: Vec<Value>) -> Answer {
         let body = json!({ "origin": self.peer.name().as_str(), "origin_server_ts": 1, "pdus": pdus, "edus": edus });
         self.peer.put(server, &format!("/_matrix/federation/v1/send/{id}"), body).await
     }
 
     /// A public room of `alice`'s, joined by Bob.
-    pub async fn room(&self, server: &TestServer, alice: &TestUser) -> String {
+    pub(crate) async fn room(&self, server: &TestServer, alice: &TestUser) -> String {
         let encryption = json!({ "type": "m.room.encryption", "content": { "algorithm": "m.megolm.v1.aes-sha2" } });
         let body = json!({ "preset": "public_chat", "room_version": "11", "initial_state": [encryption] });
         let created = server.post(&format!("{CLIENT}/createRoom"), &alice.token, body).await;
@@ -132,7 +132,7 @@ impl Away {
     }
 
     /// Sets Bob's membership by an event that Bob's server sends, and waits until Alice sees it.
-    pub async fn member(&self, server: &TestServer, alice: &TestUser, room: &str, membership: &str) {
+    pub(crate) async fn member(&self, server: &TestServer, alice: &TestUser, room: &str, membership: &str) {
         let path = format!("{CLIENT}/rooms/{room}");
         let state = server.get(&format!("{path}/state"), &alice.token).await.ok().clone();
         let id = |event: &Value| EventId::try_from(event["event_id"].as_str().unwrap()).unwrap();
@@ -180,14 +180,19 @@ impl Away {
 }
 
 /// The bodies of the messages in transactions that were taken.
-pub fn bodies(transactions: &[Transaction]) -> Vec<String> {
+pub(crate) fn bodies(transactions: &[Transaction]) -> Vec<String> {
     let taken = transactions.iter().filter(|transaction| transaction.taken);
     let pdus = taken.flat_map(|transaction| transaction.body["pdus"].as_array().unwrap());
     pdus.filter_map(|pdu| Some(pdu["content"]["body"].as_str()?.to_owned())).collect()
 }
 
 /// Syncs from `since` on until an answer satisfies `enough`; answers that.
-pub async fn synced(server: &TestServer, user: &TestUser, since: &str, enough: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn synced(
+    server: &TestServer,
+    user: &TestUser,
+    since: &str,
+    enough: impl Fn(&Value) -> bool,
+) -> Value {
     let mut since = since.to_owned();
     loop {
         let answer = server.get(&format!("{CLIENT}/sync?since={since}&timeout=30000"), &user.token).await.ok().clone();
@@ -199,7 +204,7 @@ pub async fn synced(server: &TestServer, user: &TestUser, since: &str, enough: i
 }
 
 /// Says something.
-pub async fn say(server: &TestServer, user: &TestUser, room: &str, body: &str) -> String {
+pub(crate) async fn say(server: &TestServer, user: &TestUser, room: &str, body: &str) -> String {
     let path = format!("{CLIENT}/rooms/{room}/send/m.room.message/{body}");
     let sent = server.put(&path, &user.token, json!({ "msgtype": "m.text", "body": body })).await;
     sent.ok()["event_id"].as_str().unwrap().to_owned()

@@ -51,7 +51,7 @@ async fn ask(stream: &mut TcpStream) -> std::io::Result<String> {
 }
 
 /// Moves the clock on until `done`; returns by how much at least.
-pub async fn advancing<T>(clock: &Clock, done: impl Future<Output = T>) -> (T, Duration) {
+pub(super) async fn advancing<T>(clock: &Clock, done: impl Future<Output = T>) -> (T, Duration) {
     let before = clock.monotonic();
     let moving = async {
         let mut every = plexus_testkit::every(Duration::from_millis(10));

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{C, Stage};
 use crate::accounts::with_password;
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     discover(stage).await;
     sessions(stage).await;
     devices(stage).await;
@@ -93,7 +93,7 @@ async fn addresses(stage: &Stage) {
 }
 
 /// What ends sessions, and accounts.
-pub async fn leave(stage: &Stage) {
+pub(super) async fn leave(stage: &Stage) {
     let server = &stage.server;
     let bob = &stage.bob;
     let path = format!("{C}/account/password");

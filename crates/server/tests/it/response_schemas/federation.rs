@@ -10,7 +10,7 @@ use crate::federation_serve::inviting::{invite, room_of};
 use crate::federation_serve::{create, join, json_of, make, path, say, signed, submit};
 use crate::media::GIF;
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     let peer = Peer::start().await;
     open(stage, &peer).await;
     people(stage, &peer).await;

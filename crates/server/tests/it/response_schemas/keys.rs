@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{C, Stage};
 use crate::accounts_keys::{cross_signing, device_keys};
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     devices(stage).await;
     backup(stage).await;
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Stage;
 use crate::media::GIF;
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     let (server, token) = (&stage.server, stage.alice.token.as_str());
     let headers = [("Content-Type", "image/gif")];
     let upload = "/_matrix/media/v3/upload?filename=red.gif";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{C, Stage};
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     profile(stage).await;
     account_data(stage).await;
     push(stage).await;

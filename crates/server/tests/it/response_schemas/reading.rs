@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{C, Stage};
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     sync(stage).await;
     related(stage).await;
     history(stage).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{C, Stage};
 
-pub async fn use_all(stage: &Stage) {
+pub(super) async fn use_all(stage: &Stage) {
     members(stage).await;
     send(stage).await;
     addresses(stage).await;
@@ -13,7 +13,7 @@ pub async fn use_all(stage: &Stage) {
 }
 
 /// Creates a room of Alice's.
-pub async fn create(stage: &Stage, body: serde_json::Value) -> String {
+pub(super) async fn create(stage: &Stage, body: serde_json::Value) -> String {
     let made = stage.post(&format!("{C}/createRoom"), body).await;
     made["room_id"].as_str().expect("a room id").to_owned()
 }

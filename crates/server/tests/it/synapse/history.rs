@@ -9,7 +9,7 @@ use super::{Member, pair, text};
 const EARLIER: usize = 1_000;
 
 /// The bodies of a room's messages, oldest first, as a user who pages back from now finds them.
-pub async fn paged_back(member: &Member, room: &str) -> Vec<String> {
+pub(super) async fn paged_back(member: &Member, room: &str) -> Vec<String> {
     let mut bodies = Vec::new();
     let mut from = String::new();
     loop {
