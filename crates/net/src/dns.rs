@@ -1,4 +1,4 @@
-//! Host names into addresses, and names of services into hosts.
+//! Looks up the addresses of hosts, and the hosts of services.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::RData;
 
-/// How many answers are kept for as long as they say they are valid.
-const CACHED_ANSWERS: u64 = 4096;
-/// The longest that an answer is kept, whatever it says.
-const LONGEST_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// The longest that the absence of a name is kept.
-const LONGEST_ABSENT: Duration = Duration::from_secs(600);
-/// How long one name server is waited for.
+/// How many records are cached.
+const CACHE_CAPACITY: u64 = 4096;
+/// The longest that a record is cached.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// The longest that the absence of a name is cached.
+const MAX_ABSENT_LIFETIME: Duration = Duration::from_secs(600);
+/// How long to wait for one name server.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a name was not looked up. A name that does not exist is no error, but an empty answer.
+/// Why a lookup failed. A name that does not exist is no error: its lookup returns nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct DnsError(pub String);
@@ -64,10 +64,10 @@ fn build() -> Result<TokioResolver, NetError> {
     let mut builder = TokioResolver::builder_tokio()?;
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.cache_size = CACHED_ANSWERS;
+    options.cache_size = CACHE_CAPACITY;
     options.timeout = TIMEOUT;
-    options.positive_max_ttl = Some(LONGEST_KEPT);
-    options.negative_max_ttl = Some(LONGEST_ABSENT);
+    options.positive_max_ttl = Some(MAX_LIFETIME);
+    options.negative_max_ttl = Some(MAX_ABSENT_LIFETIME);
     builder.build()
 }
 

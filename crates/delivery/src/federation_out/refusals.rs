@@ -94,7 +94,7 @@ impl Piece {
 /// empty.
 pub(super) fn is_about_content(error: &FederationError) -> bool {
     match error {
-        FederationError::Malformed(_) => true,
+        FederationError::MalformedRequest(_) => true,
         FederationError::Status { status, .. } => matches!(status.as_u16(), 400 | 401 | 413),
         _ => false,
     }

@@ -70,7 +70,7 @@ fn lasting(error: &FetchError) -> Option<Failure> {
         FetchError::Server(
             FederationError::NotAllowed(_)
             | FederationError::OwnServer
-            | FederationError::Malformed(_)
+            | FederationError::MalformedRequest(_)
             | FederationError::BackingOff { .. },
         ) => None,
         FetchError::Server(_) | FetchError::Answer(_) | FetchError::BrokeOff | FetchError::TooSlow => {

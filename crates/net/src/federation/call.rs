@@ -1,4 +1,4 @@
-//! What is asked of another server.
+//! Requests to other servers, before they are signed.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use serde::Serialize;
 use super::error::FederationError;
 use crate::percent::percent_encode;
 
-/// How much trouble a request is worth.
+/// How long to keep trying to send a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// A user waits, or the destination has just talked to us: tried even while the destination is backed off, but then
-    /// only once and without a longer backoff when it fails.
+    /// For a user who waits, or to a destination that has just sent something: sent even while the destination is
+    /// backed off, but then only once, and without a longer backoff when it fails.
     Now,
-    /// Refused at once while the destination is backed off; tried again `max_short_retries` times within seconds,
-    /// unless it kept us waiting for as long as one waits for an answer.
+    /// Fails at once while the destination is backed off. Sent again `max_short_retries` times within seconds, except
+    /// after a timeout.
     Background,
-    /// What must arrive in the end: tried as [`Self::Background`], but a destination that fails is not backed off yet.
-    /// [`FederationClient::came_back`](crate::FederationClient::came_back) returns it `max_long_retries` times within
-    /// minutes first, and the caller tries once each time. Nothing is held in between.
+    /// For what must arrive in the end. Sent as [`Self::Background`], but a destination that fails is not backed off
+    /// yet: [`FederationClient::came_back`](crate::FederationClient::came_back) first returns it `max_long_retries`
+    /// times within minutes, and the caller sends the request once each time. Nothing is held in between.
     Persistent,
 }
 
@@ -32,14 +32,14 @@ pub struct Call {
     pub path: String,
     /// The body: the text of a JSON object.
     pub body: Option<String>,
-    /// How long to wait for the head of the answer, and then again for its body; `client_timeout` when `None`. A
-    /// request with a timeout of its own is not tried again.
+    /// How long to wait for the head of the response, and then again for its body; `client_timeout` when `None`. A
+    /// request with a timeout of its own is not sent again.
     pub timeout: Option<Duration>,
     /// The largest body of a response that is read, in bytes.
     pub max_response_bytes: usize,
-    /// How much trouble it is worth.
+    /// How long to keep trying to send it.
     pub patience: Patience,
-    /// A 401 leads to no backoff.
+    /// Whether a 401 leads to no backoff.
     pub unauthorized_is_no_outage: bool,
 }
 
@@ -68,7 +68,7 @@ impl Call {
 
     /// With the JSON of `body`, an object.
     pub(super) fn json(self, body: &impl Serialize) -> Result<Self, FederationError> {
-        let body = serde_json::to_string(body).map_err(|error| FederationError::Malformed(error.to_string()))?;
+        let body = serde_json::to_string(body).map_err(|error| FederationError::MalformedRequest(error.to_string()))?;
         Ok(self.body(body))
     }
 
@@ -78,7 +78,8 @@ impl Call {
         Self { patience, ..self }
     }
 
-    /// With a body that may be why the destination answers 401: it may read another object from it than was signed.
+    /// With a body that may be why the destination responds with 401: its parser may read another object from it than
+    /// was signed.
     #[must_use]
     pub fn unauthorized_is_no_outage(self) -> Self {
         Self { unauthorized_is_no_outage: true, ..self }

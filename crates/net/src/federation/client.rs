@@ -155,22 +155,22 @@ impl FederationClient {
         success(from, response.map_err(|error| FederationError::of_http(from, error))?, None).await
     }
 
-    /// Whether `federation_domain_whitelist` lets us speak with `server`.
+    /// Whether `federation_domain_whitelist` permits federation with `server`.
     pub fn is_allowed(&self, server: &ServerName) -> bool {
         self.settings.allowed.as_ref().is_none_or(|allowed| allowed.contains(server.as_str()))
     }
 
-    /// `server` has just talked to us: it is not left alone any longer.
+    /// `server` has just sent something: its backoff ends.
     pub fn heard_from(&self, server: &ServerName) {
         self.destinations.heard_from(server);
     }
 
-    /// Until when (unix ms) `server` is left alone because it failed; `None` if it may be tried.
+    /// Until when (Unix ms) `server` is backed off; `None` if it may be tried.
     pub fn backing_off_until(&self, server: &ServerName) -> Option<u64> {
         self.destinations.until(server)
     }
 
-    /// Whether deliveries to `server` that failed are being tried again, before it is left alone.
+    /// Whether deliveries to `server` that failed are being tried again, before it is backed off.
     pub fn is_retried(&self, server: &ServerName) -> bool {
         self.destinations.is_retried(server)
     }
@@ -180,7 +180,7 @@ impl FederationClient {
         self.destinations.will_be_retried(server)
     }
 
-    /// Whether `server` failed and has neither answered nor talked to us since.
+    /// Whether `server` failed and has neither responded nor sent anything since.
     pub fn is_failing(&self, server: &ServerName) -> bool {
         self.destinations.is_failing(server)
     }
@@ -190,8 +190,8 @@ impl FederationClient {
         self.http.max_connections()
     }
 
-    /// Waits for the next server that failed and is worth trying again: it answered or talked to us, or has been left
-    /// alone for long enough. Each is returned once, to one caller, for each time that it failed.
+    /// Waits for the next server that failed and is worth trying again: it responded or sent something, or its backoff
+    /// is over. Each is returned once, to one caller, for each time that it failed.
     pub async fn came_back(&self) -> CameBack {
         self.destinations.came_back().await
     }

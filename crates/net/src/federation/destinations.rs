@@ -1,6 +1,6 @@
-//! Servers that fail are left alone, longer with each failure. The database has a row for each that is known to be a
-//! server, so that a restart does not try them all at once; a name that a stranger or a user has made up is kept in
-//! memory only, and not for long when there are many. Owned by the federation client.
+//! Which servers fail: they are backed off, longer with each failure. The database has a row for each of them that is
+//! known to be a server, so that a restart does not try them all at once. A name that may be made up is kept in memory
+//! only, and not for long when there are many. Owned by the federation client.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use tokio::sync::Notify;
 use super::error::FederationError;
 use super::settings::{Backoff, Retries};
 
-/// The most failing servers that are remembered; beyond, those tried longest ago are forgotten.
+/// The most failing servers in memory; beyond, those tried longest ago are forgotten.
 const MAX_SERVERS: usize = 100_000;
-/// The most names that fail and may be nobody's: anybody can make up more.
-const MAX_UNKNOWN: usize = 10_000;
+/// The most failing names in memory that may be made up: anybody can make up more.
+const MAX_UNKNOWN_SERVERS: usize = 10_000;
 
 /// Which servers fail.
 pub(super) struct Destinations {
@@ -37,16 +37,16 @@ pub(super) struct Destinations {
 #[derive(Default)]
 struct State {
     failing: HashMap<ServerName, Failing>,
-    /// `failing` by when each was tried last (unix ms): known servers, and names that may be nobody's.
+    /// The names in `failing` by when each was tried last (Unix ms): known servers, and names that may be made up.
     known: BTreeSet<(u64, ServerName)>,
     unknown: BTreeSet<(u64, ServerName)>,
-    /// Servers that deliveries are tried to again before they are left alone.
+    /// Servers to which deliveries are tried again before they are backed off.
     retried: HashMap<ServerName, Retried>,
     /// Servers to which a delivery is under way, and whether they have been heard from meanwhile.
     delivering: HashMap<ServerName, bool>,
     /// Servers that [`Destinations::came_back`] is to return once it is this late (Unix ms).
     due: BTreeSet<(u64, ServerName)>,
-    /// Servers that work again, of which nobody has been told.
+    /// Servers that work again and that [`Destinations::came_back`] is to return.
     back: BTreeSet<ServerName>,
 }
 
@@ -56,7 +56,7 @@ struct Retried {
     tries: u32,
     /// When the next one is due, in Unix ms.
     at: u64,
-    /// Whether the server turned out to be up while one failed: that does not mean that it takes anything in.
+    /// Whether the server turned out to be up while one failed; it may refuse deliveries all the same.
     is_up: bool,
 }
 
@@ -65,7 +65,7 @@ struct Retried {
 pub struct CameBack {
     /// Its name.
     pub server: ServerName,
-    /// Whether it is known to be up: it answered or talked to us. Otherwise it was only left alone for long enough.
+    /// Whether it is known to be up: it responded, or sent something. Otherwise its backoff is over.
     pub is_up: bool,
 }
 
@@ -109,7 +109,7 @@ impl Destinations {
         Ok(Arc::new(Self { db, clock, random, background, backoff, retries, state, changed: Notify::new() }))
     }
 
-    /// Until when (unix ms) the server is left alone; `None` if it may be tried.
+    /// Until when (Unix ms) the server is backed off; `None` if it may be tried.
     pub(super) fn until(&self, server: &ServerName) -> Option<u64> {
         let until = self.state.lock().failing.get(server).map(Failing::until);
         until.filter(|until| *until > self.clock.now_ms())
@@ -120,7 +120,7 @@ impl Destinations {
         self.state.lock().failing.contains_key(server)
     }
 
-    /// Whether deliveries to the server are tried again before it is left alone.
+    /// Whether deliveries to the server are tried again before it is backed off.
     pub(super) fn is_retried(&self, server: &ServerName) -> bool {
         self.state.lock().retried.contains_key(server)
     }
@@ -143,8 +143,8 @@ impl Destinations {
     }
 
     /// A delivery to the server failed, and meanwhile it turned out to be up. Returns whether it is to be tried again
-    /// before the server is left alone: first at once, for the failure may be older than what was heard; then as by
-    /// [`Self::retry`], because a server can be up all the time and take nothing in.
+    /// before the server is backed off: first at once, for the failure may be older than the sign of life; then as by
+    /// [`Self::retry`], because a server that is up may refuse every delivery.
     pub(super) fn retry_although_up(&self, server: &ServerName) -> bool {
         let mut state = self.state.lock();
         if state.retried.contains_key(server) || state.retried.len() >= MAX_SERVERS {
@@ -158,7 +158,7 @@ impl Destinations {
         true
     }
 
-    /// A delivery to the server failed. Returns whether it is to be tried again before the server is left alone.
+    /// A delivery to the server failed. Returns whether it is to be tried again before the server is backed off.
     pub(super) fn retry(&self, server: &ServerName) -> bool {
         self.retry_later(server, false)
     }
@@ -179,12 +179,12 @@ impl Destinations {
         true
     }
 
-    /// A delivery came to an end that says nothing of when to try again.
+    /// A delivery ended in a way that says nothing about when to try again.
     pub(super) fn end_retries(&self, server: &ServerName) {
         self.state.lock().end_retries(server);
     }
 
-    /// The server failed, with `error`, in a request that began at `began` (unix ms).
+    /// The server failed, with `error`, in a request that began at `began` (Unix ms).
     pub(super) async fn failed(self: &Arc<Self>, server: &ServerName, began: u64, error: &FederationError) {
         let now = self.clock.now_ms();
         let known;
@@ -198,7 +198,7 @@ impl Destinations {
             let interval = self.next_interval(before.map(|before| before.interval));
             let since = before.map_or(now, |before| before.since);
             known = before.is_some_and(|before| before.known);
-            tracing::info!("{server} is left alone for {interval} ms: {error}");
+            tracing::info!("{server} is backed off for {interval} ms: {error}");
             state.put(server.clone(), Failing { since, last_try: now, interval, known });
             if !state.retried.contains_key(server) {
                 state.back.remove(server);
@@ -211,7 +211,7 @@ impl Destinations {
         }
     }
 
-    /// Counts a failing name as a server's; `false` if it does not fail any more.
+    /// Counts a failing name as a known server's. Returns `false` if it does not fail any more.
     fn raise(&self, server: &ServerName) -> bool {
         let mut state = self.state.lock();
         let Some(failing) = state.failing.get(server).copied() else { return false };
@@ -229,14 +229,14 @@ impl Destinations {
         })
     }
 
-    /// The server answered a request: a delivery, or something else that shows only that it is up.
+    /// The server responded to a request: a delivery, or something else that shows only that it is up.
     pub(super) async fn answered(self: &Arc<Self>, server: &ServerName, delivery: bool) {
         if self.forget(server, delivery).is_some_and(|failed| failed.known) {
             self.write(server).await;
         }
     }
 
-    /// The server talked to us.
+    /// The server sent something.
     pub(super) fn heard_from(self: &Arc<Self>, server: &ServerName) {
         if self.forget(server, false).is_some_and(|failed| failed.known) {
             let (this, server) = (Arc::clone(self), server.clone());
@@ -244,7 +244,7 @@ impl Destinations {
         }
     }
 
-    /// The next server that is worth trying again. Each is told once, to one caller.
+    /// Waits for the next server that is worth trying again. Each is returned once, to one caller.
     pub(super) async fn came_back(&self) -> CameBack {
         loop {
             let wait = match self.state.lock().next_back(self.clock.now_ms()) {
@@ -264,7 +264,7 @@ impl Destinations {
         }
     }
 
-    /// The server is up. Retries of deliveries that it was up during already end only once it takes one (`delivered`).
+    /// The server is up. Retries during which it was up before end only once it accepts a delivery (`delivered`).
     fn forget(&self, server: &ServerName, delivered: bool) -> Option<Failing> {
         let mut state = self.state.lock();
         if let Some(heard_from) = state.delivering.get_mut(server) {
@@ -292,7 +292,7 @@ impl Destinations {
         before.saturating_mul(self.backoff.multiplier.into()).saturating_mul(percent).div_euclid(100).min(longest)
     }
 
-    /// Writes what is known of the server when the database comes to it, so the last write tells the truth.
+    /// Records the state of the server. The state is read inside the write, so that the last write is right.
     async fn write(self: &Arc<Self>, server: &ServerName) {
         let (this, server_name) = (Arc::clone(self), server.clone());
         let written = self.db.write(move |tx| {
@@ -312,7 +312,7 @@ impl Destinations {
         });
         let written: Result<(), DbError> = written.await;
         if let Err(error) = written {
-            tracing::warn!("cannot record how {server} fares: {error}");
+            tracing::warn!("cannot record the state of {server}: {error}");
         }
     }
 }
@@ -323,7 +323,7 @@ impl State {
         self.due.insert((failing.until(), server.clone()));
         self.by_last_try(failing.known).insert((failing.last_try, server.clone()));
         self.failing.insert(server, failing);
-        let most = if failing.known { MAX_SERVERS } else { MAX_UNKNOWN };
+        let most = if failing.known { MAX_SERVERS } else { MAX_UNKNOWN_SERVERS };
         if self.by_last_try(failing.known).len() > most
             && let Some((_, oldest)) = self.by_last_try(failing.known).first().cloned()
         {
@@ -335,7 +335,7 @@ impl State {
         let is_due = self.due.contains(&(failing.until(), server.clone()));
         self.put(server.clone(), Failing { known: true, ..failing });
         if !is_due {
-            // Somebody has been told of it already.
+            // It has been returned already.
             self.due.remove(&(failing.until(), server.clone()));
         }
     }
@@ -358,7 +358,7 @@ impl State {
         Some(tries)
     }
 
-    /// The next server to tell of, or how long (ms) until there may be one.
+    /// The next server that is worth trying again, or how long (ms) until there may be one.
     fn next_back(&mut self, now: u64) -> Result<CameBack, Option<u64>> {
         if let Some(server) = self.back.pop_first() {
             return Ok(CameBack { server, is_up: true });
@@ -375,7 +375,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The pause, shorter or longer by chance, so that those who failed together are not tried together.
+/// The pause, randomly shorter or longer, so that servers that failed together are not tried together.
 pub(super) fn with_jitter(pause: Duration, random: &Random) -> Duration {
     pause.mul_f64(0.8 + 0.6 * (random.below(1000) as f64 / 1000.0))
 }
@@ -393,13 +393,13 @@ mod tests {
             Failing { since: last_try, last_try, interval: 1_000, known }
         };
         state.put(name(0), failing(0, true));
-        for number in 1..=MAX_UNKNOWN + 10 {
+        for number in 1..=MAX_UNKNOWN_SERVERS + 10 {
             state.put(name(number), failing(number, false));
         }
-        assert_eq!((state.failing.len(), state.due.len()), (MAX_UNKNOWN + 1, MAX_UNKNOWN + 1));
+        assert_eq!((state.failing.len(), state.due.len()), (MAX_UNKNOWN_SERVERS + 1, MAX_UNKNOWN_SERVERS + 1));
         assert!(state.failing.contains_key(&name(0)) && !state.failing.contains_key(&name(10)));
         // A name that turns out to be a server's counts as one.
-        state.put(name(11), failing(MAX_UNKNOWN + 11, true));
-        assert_eq!((state.known.len(), state.unknown.len()), (2, MAX_UNKNOWN - 1));
+        state.put(name(11), failing(MAX_UNKNOWN_SERVERS + 11, true));
+        assert_eq!((state.known.len(), state.unknown.len()), (2, MAX_UNKNOWN_SERVERS - 1));
     }
 }

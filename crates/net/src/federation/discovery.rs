@@ -1,5 +1,5 @@
-//! Which name a server is reached under: `/.well-known/matrix/server` and its cache (server-server API, "Resolving
-//! server names", step 3).
+//! The name that a server is reached as: `/.well-known/matrix/server` and its cache
+//! (<https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names>, step 3).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,35 +18,35 @@ use crate::http::client::HttpClient;
 use crate::http::error::HttpError;
 use crate::http::purpose::Purpose;
 
-/// How many servers' answers are kept.
-const KEPT: usize = 10_000;
-/// How long an answer is kept that says nothing about it.
-const KEPT_BY_DEFAULT: Duration = Duration::from_secs(24 * 3600);
-/// The longest that an answer is kept.
-const KEPT_AT_MOST: Duration = Duration::from_secs(48 * 3600);
+/// How many servers' responses are cached.
+const CACHE_CAPACITY: usize = 10_000;
+/// The lifetime of a response that states none.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// The longest lifetime of a response.
+const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 /// The shortest: a server that forbids caching is asked every five minutes, not for every request.
-const KEPT_AT_LEAST: Duration = Duration::from_secs(300);
+const MIN_LIFETIME: Duration = Duration::from_secs(300);
 /// How long the first failure is remembered; each further one twice as long.
-const FAILURE_KEPT: Duration = Duration::from_secs(120);
+const FIRST_FAILURE_LIFETIME: Duration = Duration::from_secs(120);
 /// The longest that a failure is remembered.
-const FAILURE_KEPT_AT_MOST: Duration = Duration::from_secs(3600);
+const MAX_FAILURE_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Finds out which name a server is reached under.
+/// Finds the name that a server is reached as.
 pub(super) struct Discovery {
     http: Arc<HttpClient>,
     clock: Clock,
     known: Cache<String, Arc<Known>>,
-    /// One request at a time for each server.
+    /// Admits one request at a time for each server.
     asking: Gates,
 }
 
-/// What is known of one host. Times are on the clock's monotonic time.
+/// The cache entry of a host. Times are on the clock's monotonic time.
 struct Known {
-    /// The last valid answer, and when it is worthless.
+    /// The last valid response, and when it expires.
     delegated: Option<(ServerName, Duration)>,
     /// When to ask again.
     ask_at: Duration,
-    /// How often in a row no valid answer came.
+    /// How many requests in a row had no valid response.
     failures: u32,
 }
 
@@ -62,18 +62,18 @@ enum WellKnownError {
     Uri(#[from] InvalidUri),
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("it answered {0}")]
+    #[error("its status is {0}")]
     Status(StatusCode),
-    #[error("it is not what it should be: {0}")]
+    #[error("it is malformed: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl Discovery {
     pub(super) fn new(http: Arc<HttpClient>, clock: Clock) -> Self {
-        Self { http, clock, known: Cache::new(KEPT), asking: Gates::new(1) }
+        Self { http, clock, known: Cache::new(CACHE_CAPACITY), asking: Gates::new(1) }
     }
 
-    /// The name that `server` is reached under: itself, unless its .well-known says otherwise.
+    /// The name that `server` is reached as: its own, unless its .well-known says otherwise.
     pub(super) async fn delegated(&self, server: &ServerName) -> ServerName {
         let (host, port) = server.host_port();
         if port.is_some() || matches!(server.host(), Host::Address(_)) {
@@ -104,15 +104,15 @@ impl Discovery {
         let now = self.clock.monotonic();
         let known = match answer {
             Ok((delegated, keep)) => {
-                let delegated = Some((delegated, now + KEPT_AT_MOST));
+                let delegated = Some((delegated, now + MAX_LIFETIME));
                 Known { delegated, ask_at: now + keep, failures: 0 }
             }
             Err(error) => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
-                // A server that cannot be asked for a while is still where it was.
+                // A server that does not respond for a while is still where it was.
                 let delegated = before.as_ref().and_then(|before| before.delegated.clone());
                 let failures = before.map_or(0, |before| before.failures);
-                Known { delegated, ask_at: now + failure_kept(failures), failures: failures.saturating_add(1) }
+                Known { delegated, ask_at: now + failure_lifetime(failures), failures: failures.saturating_add(1) }
             }
         };
         let known = Arc::new(known);
@@ -128,20 +128,20 @@ impl Discovery {
         if response.status != StatusCode::OK {
             return Err(WellKnownError::Status(response.status));
         }
-        let keep = kept(&response.headers, self.clock.now_ms());
+        let keep = lifetime(&response.headers, self.clock.now_ms());
         Ok((serde_json::from_slice::<WellKnown>(&response.body)?.server, keep))
     }
 }
 
-fn failure_kept(failures_before: u32) -> Duration {
+fn failure_lifetime(failures_before: u32) -> Duration {
     let factor = 2_u32.saturating_pow(failures_before);
-    FAILURE_KEPT.saturating_mul(factor).min(FAILURE_KEPT_AT_MOST)
+    FIRST_FAILURE_LIFETIME.saturating_mul(factor).min(MAX_FAILURE_LIFETIME)
 }
 
-/// How long an answer is good for (RFC 9111, sections 5.2.2 and 5.3), within our own bounds.
-fn kept(headers: &HeaderMap, now_ms: u64) -> Duration {
+/// The lifetime of a response (RFC 9111, sections 5.2.2 and 5.3), within our own bounds.
+fn lifetime(headers: &HeaderMap, now_ms: u64) -> Duration {
     let stated = cache_control(headers).or_else(|| expires(headers, now_ms));
-    stated.unwrap_or(KEPT_BY_DEFAULT).clamp(KEPT_AT_LEAST, KEPT_AT_MOST)
+    stated.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME)
 }
 
 fn cache_control(headers: &HeaderMap) -> Option<Duration> {
@@ -172,31 +172,31 @@ mod tests {
 
     use super::*;
 
-    fn kept_by(headers: &[(&'static str, &'static str)]) -> u64 {
+    fn seconds_of(headers: &[(&'static str, &'static str)]) -> u64 {
         let headers =
             headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
-        kept(&headers.collect(), 1_445_412_480_000).as_secs()
+        lifetime(&headers.collect(), 1_445_412_480_000).as_secs()
     }
 
     #[test]
-    fn answers_are_kept_as_they_say_within_bounds() {
-        assert_eq!(kept_by(&[]), 24 * 3600);
-        assert_eq!(kept_by(&[("cache-control", "public, max-age=7200")]), 7200);
-        assert_eq!(kept_by(&[("cache-control", "max-age=10")]), 300);
-        assert_eq!(kept_by(&[("cache-control", "max-age=99999999")]), 48 * 3600);
-        assert_eq!(kept_by(&[("cache-control", "max-age=7200, no-store")]), 300);
-        assert_eq!(kept_by(&[("cache-control", "max-age=much")]), 24 * 3600);
+    fn lifetimes_are_as_stated_within_bounds() {
+        assert_eq!(seconds_of(&[]), 24 * 3600);
+        assert_eq!(seconds_of(&[("cache-control", "public, max-age=7200")]), 7200);
+        assert_eq!(seconds_of(&[("cache-control", "max-age=10")]), 300);
+        assert_eq!(seconds_of(&[("cache-control", "max-age=99999999")]), 48 * 3600);
+        assert_eq!(seconds_of(&[("cache-control", "max-age=7200, no-store")]), 300);
+        assert_eq!(seconds_of(&[("cache-control", "max-age=much")]), 24 * 3600);
         // 2015-10-21T07:28:00Z is the moment of the test; an hour later:
-        assert_eq!(kept_by(&[("expires", "Wed, 21 Oct 2015 08:28:00 GMT")]), 3600);
-        assert_eq!(kept_by(&[("expires", "Wed, 21 Oct 2015 06:28:00 GMT")]), 300);
-        assert_eq!(kept_by(&[("expires", "0")]), 300);
+        assert_eq!(seconds_of(&[("expires", "Wed, 21 Oct 2015 08:28:00 GMT")]), 3600);
+        assert_eq!(seconds_of(&[("expires", "Wed, 21 Oct 2015 06:28:00 GMT")]), 300);
+        assert_eq!(seconds_of(&[("expires", "0")]), 300);
         let both = [("expires", "0"), ("cache-control", "max-age=600")];
-        assert_eq!(kept_by(&both), 600);
+        assert_eq!(seconds_of(&both), 600);
     }
 
     #[test]
     fn failures_are_remembered_longer_each_time_up_to_an_hour() {
-        let minutes = (0..7).map(|failures| failure_kept(failures).as_secs() / 60);
+        let minutes = (0..7).map(|failures| failure_lifetime(failures).as_secs() / 60);
         assert_eq!(minutes.collect::<Vec<_>>(), [2, 4, 8, 16, 32, 60, 60]);
     }
 }

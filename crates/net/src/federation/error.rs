@@ -1,4 +1,4 @@
-//! Why another server gave no answer, or not the one that was hoped for.
+//! Why a request to another server failed.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::dns::DnsError;
 use crate::http::dial::DialError;
 use crate::http::error::{ConnectError, HttpError, RedirectError};
 
-/// Why a request to another server has no result.
+/// Why a request to another server failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FederationError {
     /// `federation_domain_whitelist` does not have it.
@@ -20,64 +20,67 @@ pub enum FederationError {
     /// The destination is this server.
     #[error("a request to this server itself")]
     OwnServer,
-    /// The request cannot be sent as it is: path or body are no such thing.
+    /// The path or the body of the request is malformed.
     #[error("the request is malformed: {0}")]
-    Malformed(String),
-    /// The destination failed before and is left alone.
-    #[error("{destination} did not answer before and is left alone for now")]
+    MalformedRequest(String),
+    /// The destination failed before and is backed off.
+    #[error("{destination} failed before and is backed off for now")]
     BackingOff {
-        /// Whom.
+        /// The destination.
         destination: ServerName,
-        /// Until when, in unix milliseconds.
+        /// Until when, in Unix ms.
         until_ms: u64,
     },
-    /// No connection.
+    /// There is no connection.
     #[error("{destination} cannot be reached: {cause}")]
     Unreachable {
-        /// Whom.
+        /// The destination.
         destination: ServerName,
-        /// Why not.
+        /// The reason.
         cause: Arc<UnreachableError>,
     },
     /// The connection broke, or what came was not HTTP.
     #[error("the exchange with {destination} failed: {cause}")]
     Broken {
-        /// With whom.
+        /// The destination.
         destination: ServerName,
-        /// What happened.
+        /// The reason.
         cause: Arc<hyper::Error>,
     },
-    /// No answer in time, or not all of it.
-    #[error("{0} did not answer in time")]
+    /// The response, or all of it, did not come in time.
+    #[error("{0} did not respond in time")]
     Timeout(ServerName),
-    /// An answer other than 2xx.
-    #[error("{destination} answered {status}: {} {}", errcode.as_deref().unwrap_or("-"), error.as_deref().unwrap_or(""))]
+    /// The status is not 2xx.
+    #[error(
+        "{destination} responded with {status}: {} {}",
+        errcode.as_deref().unwrap_or("-"), error.as_deref().unwrap_or("")
+    )]
     Status {
-        /// Who.
+        /// The destination.
         destination: ServerName,
         /// The status.
         status: StatusCode,
-        /// `errcode`, if the answer has one.
+        /// `errcode`, if the response has one.
         errcode: Option<String>,
-        /// `error`, if the answer has one.
+        /// `error`, if the response has one.
         error: Option<String>,
-        /// The body; empty if it is longer than an error has any reason to be (64 KiB).
+        /// The body; empty if it is longer than 64 KiB.
         body: Bytes,
     },
-    /// The answer is larger than allowed.
-    #[error("the answer of {destination} is larger than {limit} bytes")]
+    /// The response is larger than allowed.
+    #[error("the response of {destination} is larger than {limit} bytes")]
     TooLarge {
-        /// Whose.
+        /// The destination.
         destination: ServerName,
-        /// What was allowed.
+        /// The largest that is read, in bytes.
         limit: usize,
     },
-    /// The answer is not the JSON that was asked for.
-    #[error("the answer of {destination} is not what it should be: {problem}")]
-    NotJson {
-        /// Whose.
+    /// The response is not the JSON that the endpoint returns.
+    #[error("the response of {destination} is malformed: {problem}")]
+    MalformedResponse {
+        /// The destination.
         destination: ServerName,
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
     },
 }
@@ -91,7 +94,7 @@ pub enum UnreachableError {
     /// SRV records could not be looked up.
     #[error("cannot look up the SRV records of {name}: {source}")]
     Services {
-        /// Whose.
+        /// Their name.
         name: String,
         /// The reason.
         source: DnsError,
@@ -127,17 +130,17 @@ impl FederationError {
 
     /// The error of a response that is not what it should be.
     pub fn malformed_response(destination: &ServerName, problem: impl Into<String>) -> Self {
-        Self::NotJson { destination: destination.clone(), problem: problem.into() }
+        Self::MalformedResponse { destination: destination.clone(), problem: problem.into() }
     }
 
-    /// The error of an answer other than 2xx.
+    /// The error of a response whose status is not 2xx.
     pub(super) fn of_status(destination: ServerName, status: StatusCode, body: Bytes) -> Self {
         let stated = serde_json::from_slice::<ErrorBody>(&body);
         let ErrorBody { errcode, error } = stated.unwrap_or(ErrorBody { errcode: None, error: None });
         Self::Status { destination, status, errcode, error, body }
     }
 
-    /// The status that the destination answered with, if it answered.
+    /// The status of the response, if that is the error.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status { status, .. } => Some(*status),
@@ -145,7 +148,7 @@ impl FederationError {
         }
     }
 
-    /// The `errcode` that the destination answered with, if any.
+    /// The `errcode` of the response, if it has one.
     pub fn errcode(&self) -> Option<&str> {
         match self {
             Self::Status { errcode, .. } => errcode.as_deref(),
@@ -153,8 +156,8 @@ impl FederationError {
         }
     }
 
-    /// Whether the destination does not know the endpoint: 404 or 405 with `M_UNRECOGNIZED`, or what servers answered
-    /// before the specification said so.
+    /// Whether the destination does not know the endpoint: 404 or 405 with `M_UNRECOGNIZED`, or the response that
+    /// servers gave before the specification had that.
     pub fn is_unknown_endpoint(&self) -> bool {
         let Self::Status { status, errcode, body, .. } = self else { return false };
         let unrecognized = errcode.as_deref() == Some("M_UNRECOGNIZED");
@@ -165,8 +168,8 @@ impl FederationError {
         }
     }
 
-    /// Whether the destination itself is in trouble, or will have nothing to do with us: it had better be left alone
-    /// for a while. Other errors are about the request.
+    /// Whether the destination itself is in trouble, or refuses every request of this server, and is to be backed off.
+    /// Other errors are about the request.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Timeout(_) => true,

@@ -1,4 +1,4 @@
-//! At most so many at once for each name.
+//! A limit on how many do something at once, for each name.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Lets at most so many in at once for each name. What stands here for a name is gone when nobody is in or waits.
+/// Admits a limited number at once for each name. A name takes no memory when nobody is admitted or waits.
 pub struct Gates {
     at_once: usize,
     by_name: Mutex<Names>,
@@ -15,11 +15,11 @@ pub struct Gates {
 #[derive(Default)]
 struct Names {
     semaphores: HashMap<String, Weak<Semaphore>>,
-    /// How many there may be before those nobody uses are swept out.
+    /// At how many names those that are not in use are removed.
     sweep_at: usize,
 }
 
-/// Being in, until dropped.
+/// An admission, until dropped.
 pub struct Pass {
     _permit: Option<OwnedSemaphorePermit>,
     _semaphore: Arc<Semaphore>,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_late_waits_for_the_same_name_only() {
+    fn late_comers_wait_for_the_same_name_only() {
         let gates = Gates::new(1);
         let first = poll(pin!(gates.enter("a"))).expect("nobody is in");
         let mut second = pin!(gates.enter("a"));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_nobody_uses_are_forgotten() {
+    fn unused_names_are_forgotten() {
         let gates = Gates::new(1);
         let held = poll(pin!(gates.enter("held")));
         for number in 0..10_000 {

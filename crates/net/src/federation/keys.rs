@@ -1,10 +1,10 @@
 //! The keys that other servers sign with.
 
+mod cache;
 mod fetch;
-mod known;
+mod notary;
 mod response;
-mod strangers;
-mod vouch;
+mod search_limits;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -23,52 +23,52 @@ use plexus_store::{Database, DbError};
 use super::call::Patience;
 use super::client::FederationClient;
 use super::gates::Gates;
+use cache::KeyCache;
 use fetch::Wanted;
-use known::Memory;
-use strangers::Strangers;
+use search_limits::SearchLimits;
 
 pub use fetch::TrustedKeyServer;
-pub use strangers::TooManySearches;
+pub use search_limits::TooManySearches;
 
-/// From how many servers on the trusted key servers are asked first: one question instead of many.
-const MANY: usize = 4;
-/// The most servers that are asked for their own keys at once, for one purpose; a dead one takes ten seconds to tell.
-/// No more than a quarter of the connections.
-const MOST_AT_ONCE: usize = 128;
+/// From how many servers on the trusted key servers are asked first: one request instead of many.
+const MIN_SERVERS_FOR_NOTARIES: usize = 4;
+/// The most servers that are asked for their own keys at once by one search, each for up to ten seconds. It is also at
+/// most a quarter of the connections.
+const MAX_CONCURRENT_REQUESTS: usize = 128;
 
-/// How long a stranger's request waits for the key it is signed with, whatever the server does that has to tell it.
-const STRANGER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a request waits for the key that it is said to be signed with.
+const REQUEST_KEY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// On whose behalf keys are looked for.
 #[derive(Debug, Clone, Copy)]
 enum Asker {
     /// This server, of its own accord.
     Ourselves,
-    /// Whoever named the server, at this address; `None` if many may be behind it.
-    Stranger(Option<IpAddr>),
+    /// An unauthenticated request that names the server, from this address; `None` if many may be behind it.
+    Unauthenticated(Option<IpAddr>),
 }
 
 /// A key that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedKey {
-    /// Whose.
+    /// The server that signs with it.
     pub server: String,
     /// Its id, `ed25519:...`.
     pub key_id: String,
-    /// When it must have been valid, in unix ms; 0 in room versions that do not care.
+    /// When it must have been valid, Unix ms; 0 in room versions in which that does not matter.
     pub at_ms: u64,
 }
 
-/// Why something is not taken as signed by a server.
+/// Why something does not count as signed by a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
     /// There is no ed25519 signature of it.
     #[error("it is not signed by {0}")]
     Missing(String),
-    /// None of the keys it is signed with could be had, or none was valid at the time.
+    /// None of the keys that it is signed with is known and was valid at the time.
     #[error("no key that {0} signed it with is known and was valid then")]
     UnknownKey(String),
-    /// The signature is another's.
+    /// The signature is wrong.
     #[error("the signature of {0} is wrong")]
     Invalid(String),
 }
@@ -83,11 +83,11 @@ pub struct KeyRingParts {
     pub own_keys: HashMap<String, KnownKey>,
     /// The trusted key servers.
     pub trusted: Vec<TrustedKeyServer>,
-    /// Who asks.
+    /// Sends the requests.
     pub client: Arc<FederationClient>,
-    /// Where keys are kept.
+    /// Stores the keys.
     pub db: Database,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
@@ -100,25 +100,25 @@ pub struct KeyRing {
     client: Arc<FederationClient>,
     db: Database,
     clock: Clock,
-    memory: Memory,
+    cache: KeyCache,
     /// One search at a time for each server's keys.
     searching: Gates,
-    strangers: Strangers,
+    search_limits: SearchLimits,
 }
 
 impl KeyRing {
     /// Builds the key ring; nothing is read or asked yet.
     pub fn new(parts: KeyRingParts) -> Self {
         let KeyRingParts { server_name, signing_key, own_keys, trusted, client, db, clock } = parts;
-        let memory = Memory::new(clock.clone());
-        let strangers = Strangers::new(client.max_connections(), clock.clone());
+        let cache = KeyCache::new(clock.clone());
+        let search_limits = SearchLimits::new(client.max_connections(), clock.clone());
         let searching = Gates::new(1);
-        Self { server_name, signing_key, own_keys, trusted, client, db, clock, memory, searching, strangers }
+        Self { server_name, signing_key, own_keys, trusted, client, db, clock, cache, searching, search_limits }
     }
 
-    /// Finds keys: in memory, in the database, at the servers themselves (unless they are left alone because they fail)
-    /// and at the trusted key servers. Those that cannot be had are absent; one that was not valid at the wanted time
-    /// is there, with the time until which it was.
+    /// Finds keys: in memory, in the database, at the servers themselves (unless they are backed off) and at the
+    /// trusted key servers. Keys that are not found are absent; one that was not valid at the wanted time is there,
+    /// with the time until which it was.
     pub async fn keys(&self, wanted: &[WantedKey]) -> HashMap<(String, String), KnownKey> {
         self.find_for_us(wanted).await;
         let found = wanted.iter().filter_map(|wanted| {
@@ -128,8 +128,9 @@ impl KeyRing {
         found.collect()
     }
 
-    /// Checks that `server` signed `object` (appendices, "Checking for a Signature") with a key that was valid at
-    /// `at_ms` (unix ms). Not for events, whose signatures cover their redacted form.
+    /// Checks that `server` signed `object` with a key that was valid at `at_ms` (Unix ms), by
+    /// <https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature>. Not for events, whose signatures cover
+    /// their redacted form.
     ///
     /// # Errors
     /// See [`NotSigned`].
@@ -155,8 +156,8 @@ impl KeyRing {
         Err(error)
     }
 
-    /// Those of the keys `key_ids` of `server` that are valid now. A request has come from `source` that is said to be
-    /// signed with them; whether it is, and so whether that server has sent it, is not known yet.
+    /// Returns the keys of `server` with these ids that are valid now. A request from `source` claims to be signed with
+    /// them; whether it is, and so whether that server has sent it, is not known yet.
     ///
     /// # Errors
     /// When a key would have to be looked for, and too many are already.
@@ -171,16 +172,16 @@ impl KeyRing {
         let wanted =
             key_ids.iter().map(|id| WantedKey { server: name.to_owned(), key_id: (*id).to_owned(), at_ms: now });
         let wanted: Vec<_> = wanted.collect();
-        // It is likely to be up: it may be asked even if it did not answer before.
+        // It is likely to be up: it may be asked even while it is backed off.
         let asked = AtomicBool::new(false);
         let searched = tokio::select! {
             biased;
-            found = self.find(&wanted, Patience::Now, Asker::Stranger(source), &asked) => found,
-            () = self.clock.sleep(STRANGER_TIMEOUT) => if asked.load(Ordering::Relaxed) {
-                self.note_missing(&self.sorted_out(&wanted));
+            found = self.find(&wanted, Patience::Now, Asker::Unauthenticated(source), &asked) => found,
+            () = self.clock.sleep(REQUEST_KEY_TIMEOUT) => if asked.load(Ordering::Relaxed) {
+                self.note_missing(&self.by_server(&wanted));
                 Ok(())
             } else {
-                // The time went by while others searched: nothing is known of these keys.
+                // The time passed while others searched: nothing is known about these keys.
                 Err(TooManySearches)
             }
         };
@@ -193,22 +194,22 @@ impl KeyRing {
         }
     }
 
-    /// What is known of a key.
+    /// The key, if it is known.
     fn known(&self, server: &str, key_id: &str) -> Option<KnownKey> {
         if server == self.server_name.as_str() {
             return self.own_keys.get(key_id).copied();
         }
-        self.memory.key(server, key_id)
+        self.cache.key(server, key_id)
     }
 
-    /// [`Self::find`] for ourselves, who always have a turn.
+    /// [`Self::find`] for this server itself.
     async fn find_for_us(&self, wanted: &[WantedKey]) {
         drop(self.find(wanted, Patience::Background, Asker::Ourselves, &AtomicBool::new(false)).await);
     }
 
-    /// Brings into memory what can be had of `wanted`. `asked` becomes true once a server has been asked for its keys
-    /// and has answered, or has had its time. An error when nothing was looked for, because too many searches of
-    /// strangers are under way.
+    /// Loads or fetches the wanted keys into the cache. `asked` becomes true once a server has been asked for its keys
+    /// and has responded, or not in time. Fails when nothing was looked for, because too many searches for
+    /// unauthenticated requests are under way.
     async fn find(
         &self,
         wanted: &[WantedKey],
@@ -216,13 +217,13 @@ impl KeyRing {
         asker: Asker,
         asked: &AtomicBool,
     ) -> Result<(), TooManySearches> {
-        let wanted = self.sorted_out(wanted);
+        let wanted = self.by_server(wanted);
         self.read_stored(&wanted).await;
-        let lacking = self.worth_looking_for(&wanted);
+        let lacking = self.worth_searching(&wanted);
         if lacking.is_empty() {
             return Ok(());
         }
-        // Before the gates: nobody may keep others out of a server's gate who does not search himself.
+        // Before the gates: a search that waits for its turn must not keep others out of a server's gate.
         let _turn = self.turn(asker).await?;
         // In one order for everybody, so that no two wait for each other.
         let mut servers: Vec<&ServerName> = lacking.keys().collect();
@@ -231,14 +232,14 @@ impl KeyRing {
         for server in servers {
             passes.insert(server.clone(), self.searching.enter(server.as_str()).await);
         }
-        // Others may have found some, or have looked in vain, meanwhile.
-        let mut lacking = self.worth_looking_for(&lacking);
-        lacking.retain(|server, _| self.memory.may_ask(server.as_str()));
-        let many = lacking.len() >= MANY;
+        // Other searches may have found some, or failed to, meanwhile.
+        let mut lacking = self.worth_searching(&lacking);
+        lacking.retain(|server, _| self.cache.may_ask(server.as_str()));
+        let many = lacking.len() >= MIN_SERVERS_FOR_NOTARIES;
         if many {
-            self.ask_trusted(&lacking).await;
+            self.ask_notaries(&lacking).await;
         }
-        let at_once = (self.client.max_connections() / 4).clamp(1, MOST_AT_ONCE);
+        let at_once = (self.client.max_connections() / 4).clamp(1, MAX_CONCURRENT_REQUESTS);
         let missing = self.still_missing(&lacking);
         passes.retain(|server, _| missing.contains_key(server));
         let searches = missing.into_iter().map(|(server, keys)| {
@@ -247,11 +248,11 @@ impl KeyRing {
         });
         futures_util::stream::iter(searches)
             .for_each_concurrent(at_once, |(server, keys, pass)| async move {
-                self.ask_itself(&server, patience).await;
+                self.ask_server(&server, patience).await;
                 asked.store(true, Ordering::Relaxed);
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {
-                    self.ask_trusted(&wanted).await;
+                    self.ask_notaries(&wanted).await;
                 }
                 self.note_missing(&wanted);
                 drop(pass);
@@ -260,37 +261,37 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Waits for the turn of a search; ourselves always have one.
-    async fn turn(&self, asker: Asker) -> Result<Option<strangers::Turn>, TooManySearches> {
+    /// Waits for the turn of a search; those of this server itself need none.
+    async fn turn(&self, asker: Asker) -> Result<Option<search_limits::Turn>, TooManySearches> {
         match asker {
             Asker::Ourselves => Ok(None),
-            Asker::Stranger(source) => self.strangers.turn(source).await.map(Some),
+            Asker::Unauthenticated(source) => self.search_limits.turn(source).await.map(Some),
         }
     }
 
     fn note_missing(&self, wanted: &Wanted) {
         for (server, keys) in self.still_missing(wanted) {
             for (key_id, at_ms) in keys {
-                self.memory.set_missing(server.as_str(), &key_id, at_ms);
+                self.cache.set_missing(server.as_str(), &key_id, at_ms);
             }
         }
     }
 
-    /// By server and key, without our own and without what names no server.
-    fn sorted_out(&self, wanted: &[WantedKey]) -> Wanted {
-        let mut sorted = Wanted::new();
+    /// The keys by server and id, without this server's own and without invalid server names.
+    fn by_server(&self, wanted: &[WantedKey]) -> Wanted {
+        let mut by_server = Wanted::new();
         for WantedKey { server, key_id, at_ms } in wanted {
             let Ok(server) = ServerName::try_from(server.as_str()) else { continue };
             if server != self.server_name {
-                let since = sorted.entry(server).or_default().entry(key_id.clone()).or_default();
+                let since = by_server.entry(server).or_default().entry(key_id.clone()).or_default();
                 *since = (*since).max(*at_ms);
             }
         }
-        sorted
+        by_server
     }
 
     async fn read_stored(&self, wanted: &Wanted) {
-        let names = wanted.keys().map(ServerName::as_str).filter(|server| self.memory.of(server).is_none());
+        let names = wanted.keys().map(ServerName::as_str).filter(|server| self.cache.of(server).is_none());
         let names: Vec<String> = names.map(str::to_owned).collect();
         if names.is_empty() {
             return;
@@ -307,14 +308,14 @@ impl KeyRing {
         }
         for name in &names {
             let keys = by_server.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-            self.memory.add(name, keys);
+            self.cache.add(name, keys);
         }
     }
 
-    fn worth_looking_for(&self, wanted: &Wanted) -> Wanted {
+    fn worth_searching(&self, wanted: &Wanted) -> Wanted {
         let mut lacking = self.still_missing(wanted);
         lacking.retain(|server, keys| {
-            keys.retain(|key_id, at_ms| !self.memory.is_missing(server.as_str(), key_id, *at_ms));
+            keys.retain(|key_id, at_ms| !self.cache.is_missing(server.as_str(), key_id, *at_ms));
             !keys.is_empty() && self.client.is_allowed(server)
         });
         lacking

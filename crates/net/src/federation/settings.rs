@@ -1,4 +1,4 @@
-//! What the federation client is built from.
+//! Settings and dependencies of the federation client.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use crate::http::client::HttpClient;
 pub struct FederationSettings {
     /// This server's name.
     pub server_name: ServerName,
-    /// The only servers to speak with; all when `None`.
+    /// The only servers to federate with; all when `None`.
     pub allowed: Option<HashSet<String>>,
-    /// How long an answer is waited for.
+    /// How long to wait for a response, unless the request has a timeout of its own.
     pub timeout: Duration,
-    /// How often and when requests are tried again.
+    /// How often and when requests are sent again.
     pub retries: Retries,
-    /// How long servers that fail are left alone.
+    /// How long servers that fail are backed off.
     pub backoff: Backoff,
 }
 
-/// How often and when requests are tried again.
+/// How often and when requests are sent again.
 #[derive(Debug, Clone)]
 pub struct Retries {
-    /// How often a call tries again.
+    /// How often a call is sent again.
     pub short: u32,
     /// The longest pause then.
     pub short_delay: Duration,
-    /// How often a destination of [`Patience::Persistent`](crate::Patience::Persistent) is tried again after that.
+    /// How often a call of [`Patience::Persistent`](crate::Patience::Persistent) is sent again after that.
     pub long: u32,
     /// The longest pause before each of these.
     pub long_delay: Duration,
 }
 
-/// How long servers that fail are left alone.
+/// How long servers that fail are backed off.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     /// After the first failure.
@@ -50,20 +50,20 @@ pub struct Backoff {
     pub longest: Duration,
 }
 
-/// What the federation client works with.
+/// What the federation client is built from.
 #[derive(Clone)]
 pub struct FederationParts {
-    /// What it takes from the configuration.
+    /// Its settings.
     pub settings: FederationSettings,
     /// The key that requests are signed with.
     pub signing_key: Arc<SigningKey>,
     /// Sends the requests.
     pub http: Arc<HttpClient>,
-    /// Where it is kept which servers fail.
+    /// Stores which servers fail.
     pub db: Database,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of randomness.
     pub random: Random,
     pub background: Background,
 }

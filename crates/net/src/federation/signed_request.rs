@@ -29,7 +29,7 @@ impl SignedRequest {
         destination: &ServerName,
         key: &SigningKey,
     ) -> Result<Self, FederationError> {
-        let malformed = |error: &dyn std::fmt::Display| FederationError::Malformed(error.to_string());
+        let malformed = |error: &dyn std::fmt::Display| FederationError::MalformedRequest(error.to_string());
         let uri: Uri = call.path.parse().map_err(|error| malformed(&error))?;
         let content = call.body.as_deref().map(Object::parse).transpose().map_err(|error| malformed(&error))?;
         let content = content.map(Value::Object);
@@ -47,7 +47,7 @@ impl SignedRequest {
         authority: &ServerName,
         user_agent: Option<&HeaderValue>,
     ) -> Result<Request<Full<Bytes>>, FederationError> {
-        let malformed = |error: http::header::InvalidHeaderValue| FederationError::Malformed(error.to_string());
+        let malformed = |error: http::header::InvalidHeaderValue| FederationError::MalformedRequest(error.to_string());
         let has_body = self.body.is_some();
         let mut request = Request::new(Full::new(self.body.clone().unwrap_or_default()));
         *request.method_mut() = self.method.clone();

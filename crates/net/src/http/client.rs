@@ -9,13 +9,13 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use plexus_base::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::dns::{Resolve, SystemLookup};
 use crate::http::connector::Connector;
 use crate::http::dial::{AddressGuard, Dialer};
 use crate::http::error::{ConnectError, HttpError, RedirectError};
-use crate::http::pool::{self, Lease, Pool, Sender, Slot};
+use crate::http::pool::{self, Lease, Pool, Sender, Slot, Turn};
 use crate::http::purpose::{Limits, Policy, Purpose};
 use crate::http::redirect;
 use crate::http::response::StreamedBody;
@@ -43,9 +43,6 @@ pub struct HttpClient {
     max_connections: usize,
     user_agent: Option<HeaderValue>,
 }
-
-/// The right to have a request under way, until dropped.
-pub(crate) type Turn = Option<OwnedSemaphorePermit>;
 
 /// A response whose body is still to be read.
 pub(crate) struct HttpResponse {

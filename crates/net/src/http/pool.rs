@@ -27,6 +27,9 @@ pub(crate) type Sender = SendRequest<Full<Bytes>>;
 /// The right to have one more connection open.
 pub(crate) type Slot = Option<OwnedSemaphorePermit>;
 
+/// The right to have a request under way, until dropped.
+pub(crate) type Turn = Option<OwnedSemaphorePermit>;
+
 /// Counts connections and keeps the idle ones, under the names of their servers.
 pub(crate) struct Pool {
     slots: Arc<Semaphore>,

@@ -6,9 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::http::client::Turn;
 use crate::http::error::HttpError;
-use crate::http::pool::Lease;
+use crate::http::pool::{Lease, Turn};
 use crate::http::purpose::Limits;
 
 /// How many times the timeout of a request all pieces of the body may keep us waiting together.

@@ -1,4 +1,4 @@
-//! Servers that fail are left alone.
+//! Servers that fail are backed off.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ fn until(result: Result<bytes::Bytes, FederationError>) -> u64 {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_is_left_alone_for_longer_each_time_also_after_a_restart() {
+async fn a_server_that_fails_is_backed_off_for_longer_each_time_also_after_a_restart() {
     for db in databases() {
         let mut world = World::on(db);
         let name = server("down.example:5");
@@ -56,7 +56,7 @@ async fn a_server_that_fails_is_left_alone_for_longer_each_time_also_after_a_res
 }
 
 #[tokio::test]
-async fn names_that_are_nobodys_are_left_alone_and_leave_nothing_behind() {
+async fn made_up_names_are_backed_off_and_leave_nothing_behind() {
     for db in databases() {
         let world = World::on(db);
         let known = server("known.example:5");
@@ -89,7 +89,7 @@ async fn names_that_are_nobodys_are_left_alone_and_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn who_waits_is_let_through_and_does_not_make_it_worse() {
+async fn a_user_who_waits_is_let_through_and_does_not_prolong_the_backoff() {
     let world = World::new();
     let up = Arc::new(AtomicBool::new(false));
     let up_now = Arc::clone(&up);
@@ -122,7 +122,7 @@ async fn a_server_that_talks_to_us_is_not_left_alone_any_longer() {
 }
 
 #[tokio::test]
-async fn who_delivers_is_told_once_when_a_server_is_worth_trying_again() {
+async fn a_server_worth_trying_again_is_returned_once() {
     let world = World::new();
     let client = world.client().await;
     let names = [server(A), server("b.example:5")];

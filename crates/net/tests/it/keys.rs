@@ -115,7 +115,7 @@ async fn a_server_tells_its_keys_once_and_they_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn an_expired_key_is_told_with_its_time_and_not_sought_over_and_over() {
+async fn an_expired_key_is_returned_with_its_time_and_not_searched_for_over_and_over() {
     let world = World::new();
     let at = serve(&world, NAME, OWN_KEYS, statement(NAME, &key(1), NOW - DAY, None).to_json()).await;
     let keys = ring(&world, Vec::new()).await;

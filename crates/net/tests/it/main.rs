@@ -2,10 +2,10 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
 
-mod answers;
 mod backoff;
 mod discovery;
 mod keys;
 mod many;
+mod responses;
 mod support;
 mod trust;

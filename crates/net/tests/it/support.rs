@@ -288,7 +288,7 @@ impl World {
         self.place.db()
     }
 
-    /// Makes `name` one of a server that has told its keys before.
+    /// Makes `name` one of a server that has published its keys before.
     pub async fn knows(&self, name: &ServerName) {
         let key = StoredServerKey {
             server_name: name.as_str().to_owned(),

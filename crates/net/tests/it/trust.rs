@@ -114,7 +114,7 @@ async fn certificates_must_be_of_a_trusted_authority_and_for_the_name() {
     }
     assert!(stranger.seen().is_empty() && misnamed.seen().is_empty());
 
-    // Servers are left alone once they have failed; a user's request goes there all the same.
+    // Servers are backed off once they have failed; a user's request is sent all the same.
     world.http.tls.unverified_hosts = vec!["a.exam*".to_owned()];
     let client = world.client().await;
     client.call(&server(A), get("/")).await.unwrap();
@@ -124,7 +124,7 @@ async fn certificates_must_be_of_a_trusted_authority_and_for_the_name() {
 }
 
 #[test]
-fn a_file_of_authorities_that_is_none_is_told_at_the_start() {
+fn an_unusable_file_of_authorities_is_reported_at_the_start() {
     let mut world = World::new();
     let empty = tempfile::NamedTempFile::new().unwrap();
     for path in [empty.path().to_owned(), "/does/not/exist.pem".into()] {

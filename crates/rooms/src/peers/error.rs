@@ -74,7 +74,7 @@ impl From<FederationError> for PeerError {
         match error {
             FederationError::NotAllowed(server) => Self::NotAllowed(server),
             FederationError::OwnServer
-            | FederationError::Malformed(_)
+            | FederationError::MalformedRequest(_)
             | FederationError::BackingOff { .. }
             | FederationError::Unreachable { .. } => Self::Unreachable(error.to_string()),
             FederationError::Broken { .. } | FederationError::Timeout(_) => Self::NoResponse(error.to_string()),
@@ -84,7 +84,9 @@ impl From<FederationError> for PeerError {
             FederationError::TooLarge { destination, limit } => {
                 Self::Malformed { server: destination, problem: format!("it is larger than {limit} bytes") }
             }
-            FederationError::NotJson { destination, problem } => Self::Malformed { server: destination, problem },
+            FederationError::MalformedResponse { destination, problem } => {
+                Self::Malformed { server: destination, problem }
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Asking for keys: the server itself, and trusted key servers about many at once (server-server API, "Retrieving
-//! server keys").
+//! Fetches keys from the server itself, and from trusted key servers those of many servers at once
+//! (<https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys>).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,56 +15,56 @@ use super::response::KeyResponse;
 use crate::federation::api::discovery::{get_remote_server_keys_batch, get_server_keys};
 use crate::federation::call::Patience;
 
-/// The most servers that a key server is asked about at once.
-pub(super) const BATCH: usize = 100;
+/// The most servers that a key server is asked about in one request.
+const MAX_BATCH: usize = 100;
 
-/// A server whose answers about other servers are believed.
+/// A key server whose responses about other servers are trusted.
 #[derive(Debug, Clone)]
 pub struct TrustedKeyServer {
     /// Its name.
     pub server_name: ServerName,
-    /// The keys of which one must have signed its answers; if there are none, TLS has to do.
+    /// Keys, one of which must have signed its responses; if there are none, TLS must suffice.
     pub verify_keys: BTreeMap<String, PublicKey>,
 }
 
-/// Keys that are wanted: by server, by key id, since when they must be valid (unix ms).
+/// Keys that are wanted: by server, by key id, when they must be valid (Unix ms).
 pub(super) type Wanted = HashMap<ServerName, HashMap<String, u64>>;
 
 impl KeyRing {
-    /// Asks the server itself.
-    pub(super) async fn ask_itself(&self, server: &ServerName, patience: Patience) {
+    /// Asks the server itself for its keys.
+    pub(super) async fn ask_server(&self, server: &ServerName, patience: Patience) {
         let body = match get_server_keys::call(&self.client, server, patience).await {
             Ok(body) => body,
-            Err(error) => return tracing::debug!("{server} does not tell its keys: {error}"),
+            Err(error) => return tracing::debug!("the keys of {server} cannot be fetched: {error}"),
         };
         let now = self.clock.now_ms();
         let checked = object(&body).and_then(|object| Ok(KeyResponse::check(&object, server, server, now)?));
         match checked {
             Ok(response) => self.keep(vec![response]).await,
-            Err(error) => tracing::warn!("what {server} says of its keys is not believed: {error}"),
+            Err(error) => tracing::warn!("the keys of {server} are refused: {error}"),
         }
     }
 
-    /// Asks the trusted key servers, one after the other, about what is still missing.
-    pub(super) async fn ask_trusted(&self, wanted: &Wanted) {
+    /// Asks the trusted key servers, one after the other, for the keys that are still missing.
+    pub(super) async fn ask_notaries(&self, wanted: &Wanted) {
         for trusted in &self.trusted {
             let missing = self.still_missing(wanted);
             let missing: Vec<_> = missing.iter().collect();
-            for batch in missing.chunks(BATCH) {
-                self.ask_one_trusted(trusted, batch).await;
+            for batch in missing.chunks(MAX_BATCH) {
+                self.ask_notary(trusted, batch).await;
             }
         }
     }
 
-    async fn ask_one_trusted(&self, trusted: &TrustedKeyServer, wanted: &[(&ServerName, &HashMap<String, u64>)]) {
+    async fn ask_notary(&self, trusted: &TrustedKeyServer, wanted: &[(&ServerName, &HashMap<String, u64>)]) {
         let name = &trusted.server_name;
         let body = match get_remote_server_keys_batch::call(&self.client, name, wanted).await {
             Ok(body) => body,
-            Err(error) => return tracing::debug!("the key server {name} does not answer: {error}"),
+            Err(error) => return tracing::debug!("the key server {name} does not respond: {error}"),
         };
         let answer = match object(&body) {
             Ok(answer) => answer,
-            Err(error) => return tracing::warn!("the answer of the key server {name} is not JSON: {error}"),
+            Err(error) => return tracing::warn!("the response of the key server {name} is not JSON: {error}"),
         };
         let now = self.clock.now_ms();
         let mut believed = Vec::new();
@@ -72,20 +72,20 @@ impl KeyRing {
             let of = response.get_str("server_name");
             let Some((server, _)) = wanted.iter().find(|(server, _)| of == Some(server.as_str())) else { continue };
             if !trusted.has_signed(response) {
-                tracing::warn!("the key server {name} did not sign, or not rightly, what it says of {server}");
+                tracing::warn!("the key server {name} has not signed the keys of {server}, or the signature is wrong");
                 continue;
             }
             match KeyResponse::check(response, server, name, now) {
                 Ok(response) => believed.push(response),
-                Err(error) => tracing::warn!("what the key server {name} says of {server} is not believed: {error}"),
+                Err(error) => tracing::warn!("the keys of {server} from the key server {name} are refused: {error}"),
             }
         }
         self.keep(believed).await;
     }
 
-    /// Writes and remembers keys.
+    /// Stores and caches keys.
     async fn keep(&self, responses: Vec<KeyResponse>) {
-        // A key server may give several responses of one server; the statement takes each key once.
+        // A key server may return several responses of one server; the statement must have each key once.
         let mut keys: HashMap<(String, String), StoredServerKey> = HashMap::new();
         for key in responses.iter().flat_map(|response| &response.keys) {
             let name = (key.server_name.clone(), key.key_id.clone());
@@ -99,15 +99,15 @@ impl KeyRing {
             tracing::warn!("cannot write the keys of other servers: {error}");
         }
         for response in &responses {
-            self.memory.add(response.server.as_str(), &response.keys);
+            self.cache.add(response.server.as_str(), &response.keys);
         }
     }
 
-    /// What of `wanted` is not in memory.
+    /// The wanted keys that are not in the cache.
     pub(super) fn still_missing(&self, wanted: &Wanted) -> Wanted {
         let mut missing = wanted.clone();
         missing.retain(|server, keys| {
-            keys.retain(|key_id, at_ms| !self.memory.has(server.as_str(), key_id, *at_ms));
+            keys.retain(|key_id, at_ms| !self.cache.has(server.as_str(), key_id, *at_ms));
             !keys.is_empty()
         });
         missing

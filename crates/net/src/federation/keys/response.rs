@@ -1,18 +1,20 @@
-//! What a server says of its keys (server-server API, "Publishing Keys"), and whether to believe it.
+//! Checks the response in which a server publishes its keys
+//! (<https://spec.matrix.org/v1.19/server-server-api/#publishing-keys>).
 
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{Object, ParseError};
 use plexus_store::repo::server_keys::StoredServerKey;
 
-/// The longest that a key is believed after it was fetched (room version 5, "Signing key validity period").
-const LONGEST_VALIDITY_MS: u64 = 7 * 86_400_000;
+/// The longest that a key is valid after it was fetched
+/// (<https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period>).
+const MAX_VALIDITY_MS: u64 = 7 * 86_400_000;
 /// The most keys one response may have.
-const MOST_KEYS: usize = 200;
-/// The longest key id.
-const LONGEST_KEY_ID: usize = 255;
+const MAX_KEYS: usize = 200;
+/// The longest key id, in bytes.
+const MAX_KEY_ID_BYTES: usize = 255;
 
-/// Why a key response is not believed.
+/// Why a key response is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResponseError {
     #[error("it is not JSON: {0}")]
@@ -21,7 +23,7 @@ pub(super) enum ResponseError {
     Server { wanted: ServerName, found: Option<String> },
     #[error("{0} is missing or of the wrong type")]
     Field(&'static str),
-    #[error("it has more than {MOST_KEYS} keys")]
+    #[error("it has more than {MAX_KEYS} keys")]
     TooManyKeys,
     #[error("it is not signed by a key in it")]
     Unsigned,
@@ -37,7 +39,7 @@ pub(super) struct KeyResponse {
 }
 
 impl KeyResponse {
-    /// Checks what `from` told about `server` at `now` (unix ms): that it is about that server, and signed by it.
+    /// Checks that the response, which `from` returned at `now` (Unix ms), is about `server` and signed by it.
     pub(super) fn check(
         object: &Object,
         server: &ServerName,
@@ -52,7 +54,7 @@ impl KeyResponse {
         let stated = stated.ok_or(ResponseError::Field("valid_until_ts"))?.min(i64::MAX.unsigned_abs());
         let current = object.get_object("verify_keys").ok_or(ResponseError::Field("verify_keys"))?;
         let old = object.get_object("old_verify_keys");
-        if current.len() + old.map_or(0, Object::len) > MOST_KEYS {
+        if current.len() + old.map_or(0, Object::len) > MAX_KEYS {
             return Err(ResponseError::TooManyKeys);
         }
         let current: Vec<(&str, PublicKey)> = usable(current).map(|(id, key, _)| (id, key)).collect();
@@ -68,7 +70,7 @@ impl KeyResponse {
             from_server: from.as_str().to_owned(),
             response: response.clone(),
         };
-        let until = stated.min(now.saturating_add(LONGEST_VALIDITY_MS));
+        let until = stated.min(now.saturating_add(MAX_VALIDITY_MS));
         let mut keys: Vec<_> = current.iter().map(|(id, key)| stored(id, *key, until)).collect();
         for (id, key, entry) in old.into_iter().flat_map(usable) {
             let expired = entry.get("expired_ts").and_then(|value| value.as_u64());
@@ -80,11 +82,11 @@ impl KeyResponse {
     }
 }
 
-/// The ed25519 keys in `verify_keys` or `old_verify_keys`: id, key, and what stands there.
+/// The ed25519 keys in `verify_keys` or `old_verify_keys`: id, key and entry.
 fn usable(keys: &Object) -> impl Iterator<Item = (&str, PublicKey, &Object)> {
     keys.iter().filter_map(|(id, entry)| {
         let valid_id =
-            id.starts_with("ed25519:") && id.len() <= LONGEST_KEY_ID && id.bytes().all(|b| b.is_ascii_graphic());
+            id.starts_with("ed25519:") && id.len() <= MAX_KEY_ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic());
         let entry = entry.as_object().filter(|_| valid_id)?;
         let key = PublicKey::parse(entry.get_str("key")?).ok()?;
         Some((id, key, entry))

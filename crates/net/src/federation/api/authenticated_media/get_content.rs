@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/media/download/{mediaId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid)
+//! `GET /_matrix/federation/v1/media/download/{mediaId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid>)
 
 use plexus_protocol::id::ServerName;
 

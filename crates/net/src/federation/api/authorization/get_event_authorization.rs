@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/event_auth/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid)
+//! `GET /_matrix/federation/v1/event_auth/{roomId}/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid>)
 
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use serde::Deserialize;

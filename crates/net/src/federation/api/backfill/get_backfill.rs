@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/backfill/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid)
+//! `GET /_matrix/federation/v1/backfill/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid>)
 
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/user/devices/{userId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid)
+//! `GET /_matrix/federation/v1/user/devices/{userId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid>)
 
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;

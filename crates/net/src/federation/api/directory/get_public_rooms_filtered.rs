@@ -1,4 +1,5 @@
-//! [`POST /_matrix/federation/v1/publicRooms`](https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms)
+//! `POST /_matrix/federation/v1/publicRooms`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms>)
 
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::Object;

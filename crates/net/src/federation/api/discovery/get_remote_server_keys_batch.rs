@@ -1,4 +1,5 @@
-//! [`POST /_matrix/key/v2/query`](https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query)
+//! `POST /_matrix/key/v2/query`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query>)
 
 use std::collections::HashMap;
 use std::time::Duration;

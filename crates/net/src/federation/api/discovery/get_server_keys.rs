@@ -1,4 +1,5 @@
-//! [`GET /_matrix/key/v2/server`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server)
+//! `GET /_matrix/key/v2/server`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server>)
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/event/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid)
+//! `GET /_matrix/federation/v1/event/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid>)
 
 use plexus_protocol::id::{EventId, ServerName};
 use serde::Deserialize;

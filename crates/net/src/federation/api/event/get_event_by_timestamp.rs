@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/timestamp_to_event/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid)
+//! `GET /_matrix/federation/v1/timestamp_to_event/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid>)
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! [`POST /_matrix/federation/v1/get_missing_events/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid)
+//! `POST /_matrix/federation/v1/get_missing_events/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid>)
 
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/state/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid)
+//! `GET /_matrix/federation/v1/state/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid>)
 
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 

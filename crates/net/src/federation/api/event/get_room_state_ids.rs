@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/state_ids/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid)
+//! `GET /_matrix/federation/v1/state_ids/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid>)
 
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! [`POST /_matrix/federation/v1/user/keys/query`](https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery)
+//! `POST /_matrix/federation/v1/user/keys/query`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery>)
 
 use std::collections::BTreeMap;
 use std::time::Duration;

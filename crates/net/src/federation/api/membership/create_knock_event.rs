@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v1/send_knock/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid)
+//! `PUT /_matrix/federation/v1/send_knock/{roomId}/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid>)
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
@@ -18,8 +19,8 @@ struct Response {
     knock_room_state: Vec<RawPdu>,
 }
 
-/// Sends a knock. Returns stripped state of the room; none if the body of the response is not what it should be, for its
-/// head says that the knock has been accepted.
+/// Sends a knock. Returns stripped state of the room; none if the body of the response is not what it should be, for
+/// its head says that the knock has been accepted.
 ///
 /// # Errors
 /// See [`FederationError`].

@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/make_knock/{roomId}/{userId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_knockroomiduserid)
+//! `GET /_matrix/federation/v1/make_knock/{roomId}/{userId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_knockroomiduserid>)
 
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;

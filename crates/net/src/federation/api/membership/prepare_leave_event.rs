@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/make_leave/{roomId}/{userId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_leaveroomiduserid)
+//! `GET /_matrix/federation/v1/make_leave/{roomId}/{userId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_leaveroomiduserid>)
 
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 

@@ -1,4 +1,5 @@
-//! [`POST /_matrix/policy/v1/sign`](https://spec.matrix.org/v1.19/server-server-api/#post_matrixpolicyv1sign)
+//! `POST /_matrix/policy/v1/sign`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#post_matrixpolicyv1sign>)
 
 use std::time::Duration;
 

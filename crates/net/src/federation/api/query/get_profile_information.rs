@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/query/profile`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile)
+//! `GET /_matrix/federation/v1/query/profile`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile>)
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/query/directory`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory)
+//! `GET /_matrix/federation/v1/query/directory`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory>)
 
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! [`GET /_matrix/federation/v1/hierarchy/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid)
+//! `GET /_matrix/federation/v1/hierarchy/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid>)
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v1/exchange_third_party_invite/{roomId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid)
+//! `PUT /_matrix/federation/v1/exchange_third_party_invite/{roomId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid>)
 
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::json::Object;

@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v1/send/{txnId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid)
+//! `PUT /_matrix/federation/v1/send/{txnId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>)
 
 use plexus_protocol::id::ServerName;
 use serde_json::value::RawValue;

@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid)
+//! `PUT /_matrix/federation/v1/invite/{roomId}/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid>)
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
@@ -33,6 +34,6 @@ pub async fn call(
 /// The event, with the stripped state in `unsigned`.
 fn request(invite: &Pdu, invite_room_state: &[RawPdu]) -> Result<String, FederationError> {
     let unsigned = serde_json::json!({ "invite_room_state": invite_room_state }).to_string();
-    let unsigned = Object::parse(&unsigned).map_err(|error| FederationError::Malformed(error.to_string()))?;
+    let unsigned = Object::parse(&unsigned).map_err(|error| FederationError::MalformedRequest(error.to_string()))?;
     Ok(invite.with_unsigned(Some(unsigned)).json().to_owned())
 }

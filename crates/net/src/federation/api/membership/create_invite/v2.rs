@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid)
+//! `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid>)
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
@@ -32,7 +33,7 @@ pub async fn call(
     invite_room_state: &[RawPdu],
 ) -> Result<RawPdu, FederationError> {
     let event = RawValue::from_string(invite.json().to_owned());
-    let event = event.map_err(|error| FederationError::Malformed(error.to_string()))?;
+    let event = event.map_err(|error| FederationError::MalformedRequest(error.to_string()))?;
     let request = Request { room_version: invite.room_version().as_str(), event: &event, invite_room_state };
     let call = ENDPOINT.call(&[invite.room_id().as_str(), invite.event_id().as_str()], MAX_RESPONSE_BYTES);
     let response: Response = client.call_json(server, call.json(&request)?).await?;

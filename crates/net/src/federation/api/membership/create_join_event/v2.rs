@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid)
+//! `PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>)
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;

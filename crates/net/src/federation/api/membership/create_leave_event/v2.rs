@@ -1,4 +1,5 @@
-//! [`PUT /_matrix/federation/v2/send_leave/{roomId}/{eventId}`](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid)
+//! `PUT /_matrix/federation/v2/send_leave/{roomId}/{eventId}`
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid>)
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;

@@ -97,7 +97,7 @@ async fn what_is_not_a_request_is_refused_before_anything_is_sent() {
     let client = world.client().await;
     for call in [get("/with space"), put("/x", "[]"), put("/x", "{")] {
         let refused = client.call(&server(A), call).await;
-        assert!(matches!(refused, Err(FederationError::Malformed(_))), "{refused:?}");
+        assert!(matches!(refused, Err(FederationError::MalformedRequest(_))), "{refused:?}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Answering for other servers' keys, as a notary (server-server API, "Querying Keys Through Another Server").
+//! Returns other servers' keys as a notary
+//! (<https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server>).
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -13,10 +14,10 @@ use super::fetch::Wanted;
 use crate::federation::call::Patience;
 
 impl KeyRing {
-    /// What `server` said of its keys, signed by this server too. `wanted` says which keys, and until when (unix ms)
-    /// they must at least be valid: what is stored does if it is, otherwise the server is asked first, and what is
-    /// stored does if it does not answer, or if too many searches are under way that strangers such as the one at
-    /// `source` caused. An empty `wanted` means whatever keys are valid now. Empty when nothing is known of it.
+    /// Returns the responses in which `server` published its keys, signed by this server too; none if nothing is known
+    /// about it. `wanted` has the ids of the keys, and until when (Unix ms) they must at least be valid; if it is
+    /// empty, any keys that are valid now. The server is asked first if the stored ones are not valid for long enough,
+    /// unless it was asked before, or too many searches for requests such as the one from `source` are under way.
     ///
     /// # Errors
     /// When the database fails.
@@ -37,16 +38,16 @@ impl KeyRing {
             wanted.iter().all(|(id, until)| stored.iter().any(|key| key.key_id == *id && key.valid_until_ts >= *until))
         };
         if !fresh && !self.was_missing(server, wanted) {
-            // The turn first: nobody may keep others out of a server's gate who does not search himself.
-            if let Ok(_turn) = self.strangers.turn(source).await {
+            // The turn first: a search that waits for it must not keep others out of the server's gate.
+            if let Ok(_turn) = self.search_limits.turn(source).await {
                 let _pass = self.searching.enter(server.as_str()).await;
-                self.ask_itself(server, Patience::Background).await;
+                self.ask_server(server, Patience::Background).await;
                 self.note_missing(&Wanted::from([(server.clone(), wanted.clone())]));
                 stored = self.stored(server).await?;
             }
         }
         let matching = stored.iter().filter(|key| wanted.is_empty() || wanted.contains_key(&key.key_id));
-        // Keys that came together are in one response.
+        // Keys that were published together are in one response.
         let responses: BTreeSet<&str> = matching.map(|key| key.response.as_str()).collect();
         let signed = responses.into_iter().filter_map(|response| {
             let mut response = Object::parse(response).ok()?;
@@ -62,7 +63,7 @@ impl KeyRing {
     }
 
     fn was_missing(&self, server: &ServerName, wanted: &HashMap<String, u64>) -> bool {
-        let missing = |(id, until): (&String, &u64)| self.memory.is_missing(server.as_str(), id, *until);
+        let missing = |(id, until): (&String, &u64)| self.cache.is_missing(server.as_str(), id, *until);
         !wanted.is_empty() && wanted.iter().all(missing)
     }
 }

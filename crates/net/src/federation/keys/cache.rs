@@ -1,4 +1,4 @@
-//! The keys in memory, and which ones were looked for in vain.
+//! The keys in memory, and which ones were not found.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,24 +10,23 @@ use plexus_protocol::event::sign::{KnownKey, PublicKey};
 use plexus_store::repo::server_keys::StoredServerKey;
 use quick_cache::sync::Cache;
 
-/// How many servers' keys are kept in memory.
-const SERVERS: usize = 10_000;
-/// How many keys that could not be found are remembered.
-const MISSING: usize = 10_000;
-/// How long a key that could not be found is not looked for again; twice as long each time.
-const MISSING_FOR: Duration = Duration::from_secs(60);
-/// The longest that it becomes.
-const MISSING_AT_MOST: Duration = Duration::from_secs(3600);
+/// How many servers' keys are in memory.
+const CACHED_SERVERS: usize = 10_000;
+/// How many keys are known to be missing.
+const CACHED_MISSING_KEYS: usize = 10_000;
+/// How long a missing key is not searched for again; twice as long each time.
+const FIRST_MISSING_LIFETIME: Duration = Duration::from_secs(60);
+const MAX_MISSING_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How often a server may be asked at once because of keys that are not known, and after how long once more. Anybody
-/// can name keys that nobody has.
-const ASKED_AT_ONCE: u32 = 5;
-const ASKED_AGAIN: Duration = Duration::from_secs(20);
+/// How many times in a row a server may be asked for unknown keys, and after how long once more. Anybody can name keys
+/// that do not exist.
+const REQUEST_BURST: u32 = 5;
+const REQUEST_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The keys of one server.
 pub(super) type ServerKeys = HashMap<String, Known>;
 
-/// A key, and how late the response that told of it says it is valid.
+/// A key, and the `valid_until_ts` of its response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) key: KnownKey,
@@ -39,38 +38,38 @@ struct Missing {
     /// On the clock's monotonic time.
     until: Duration,
     times: u32,
-    /// For when it was wanted, in unix ms.
+    /// When it should have been valid, Unix ms.
     at_ms: u64,
 }
 
-/// What is in memory.
-pub(super) struct Memory {
+/// The keys in memory.
+pub(super) struct KeyCache {
     servers: Cache<String, Arc<ServerKeys>>,
     missing: Cache<(String, String), Missing>,
-    /// Server to the moment from which on it may be asked as often as ever, on the clock's monotonic time.
+    /// When each server may be asked the full number of times again, on the clock's monotonic time.
     asked: Cache<String, Duration>,
     /// Held while keys are added to those of a server.
     adding: Mutex<()>,
     clock: Clock,
 }
 
-impl Memory {
+impl KeyCache {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
-            servers: Cache::new(SERVERS),
-            missing: Cache::new(MISSING),
-            asked: Cache::new(SERVERS),
+            servers: Cache::new(CACHED_SERVERS),
+            missing: Cache::new(CACHED_MISSING_KEYS),
+            asked: Cache::new(CACHED_SERVERS),
             adding: Mutex::new(()),
             clock,
         }
     }
 
-    /// All keys known of the server; `None` if the database has to be asked.
+    /// All known keys of the server; `None` if they have to be read from the database.
     pub(super) fn of(&self, server: &str) -> Option<Arc<ServerKeys>> {
         self.servers.get(server)
     }
 
-    /// The best that is known of a key.
+    /// The key with the latest validity that is known.
     pub(super) fn key(&self, server: &str, key_id: &str) -> Option<KnownKey> {
         self.servers.get(server)?.get(key_id).map(|known| known.key)
     }
@@ -80,7 +79,7 @@ impl Memory {
         self.key(server, key_id).is_some_and(|key| key.valid_until_ts >= at_ms)
     }
 
-    /// Adds keys of one server; one that a response with a later `valid_until_ts` told of stays as it is.
+    /// Adds keys of one server, except for keys that are known from a response with a later `valid_until_ts`.
     pub(super) fn add(&self, server: &str, keys: &[StoredServerKey]) {
         let _adding = self.adding.lock();
         let mut all = self.of(server).map(|known| ServerKeys::clone(&known)).unwrap_or_default();
@@ -95,29 +94,29 @@ impl Memory {
         self.servers.insert(server.to_owned(), Arc::new(all));
     }
 
-    /// Whether it is no use to look for the key again yet.
+    /// Whether it is too early to search for the key again.
     pub(super) fn is_missing(&self, server: &str, key_id: &str, at_ms: u64) -> bool {
         let missing = self.missing.get(&(server.to_owned(), key_id.to_owned()));
         missing.is_some_and(|missing| missing.at_ms <= at_ms && missing.until > self.clock.monotonic())
     }
 
-    /// Whether the server may be asked now; counts as asking it.
+    /// Whether the server may be asked now; counts as a request to it.
     pub(super) fn may_ask(&self, server: &str) -> bool {
         let now = self.clock.monotonic();
-        let after = self.asked.get(server).unwrap_or_default().max(now) + ASKED_AGAIN;
-        let may = after <= now + ASKED_AGAIN * ASKED_AT_ONCE;
+        let after = self.asked.get(server).unwrap_or_default().max(now) + REQUEST_INTERVAL;
+        let may = after <= now + REQUEST_INTERVAL * REQUEST_BURST;
         if may {
             self.asked.insert(server.to_owned(), after);
         }
         may
     }
 
-    /// The key was looked for in vain.
+    /// The key was not found.
     pub(super) fn set_missing(&self, server: &str, key_id: &str, at_ms: u64) {
         let name = (server.to_owned(), key_id.to_owned());
         let before = self.missing.get(&name);
         let times = before.map_or(0, |before| before.times);
-        let wait = MISSING_FOR.saturating_mul(2_u32.saturating_pow(times)).min(MISSING_AT_MOST);
+        let wait = FIRST_MISSING_LIFETIME.saturating_mul(2_u32.saturating_pow(times)).min(MAX_MISSING_LIFETIME);
         let until = self.clock.monotonic() + wait;
         let at_ms = before.map_or(at_ms, |before| before.at_ms.min(at_ms));
         self.missing.insert(name, Missing { until, times: times.saturating_add(1), at_ms });

@@ -1,4 +1,5 @@
-//! How many searches for keys are under way because a stranger named a server. Owned by the key ring.
+//! Bounds the searches for keys that unauthenticated requests cause: anybody can name servers that do not respond, as
+//! often as they like. Owned by the key ring.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,21 +10,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::federation::gates::{Gates, Pass};
 
-/// The most searches at once for whoever is behind one address: more than an honest server or network causes.
-const PER_SOURCE: usize = 8;
-/// The most at once for all strangers; no more than a quarter of the connections, so that it is not strangers who
-/// decide whom this server can talk to.
-const MOST_AT_ONCE: usize = 64;
+/// The most searches at once for one address: more than an honest server or network causes.
+const MAX_SEARCHES_PER_ADDRESS: usize = 8;
+/// The most searches at once for all addresses. It is also at most a quarter of the connections, so that enough of them
+/// are left for requests of this server.
+const MAX_SEARCHES: usize = 64;
 /// How long a search waits for its turn.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// No key can be looked for now: too many searches that strangers caused are under way.
+/// No key can be searched for now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("too many keys of servers are being looked for")]
+#[error("too many keys of servers are being searched for")]
 pub struct TooManySearches;
 
-/// Bounds the searches. Anybody can name servers that do not answer, as often as they like.
-pub(super) struct Strangers {
+/// Bounds the searches.
+pub(super) struct SearchLimits {
     by_source: Gates,
     all: Arc<Semaphore>,
     clock: Clock,
@@ -35,13 +36,13 @@ pub(super) struct Turn {
     _of_all: Option<OwnedSemaphorePermit>,
 }
 
-impl Strangers {
+impl SearchLimits {
     pub(super) fn new(max_connections: usize, clock: Clock) -> Self {
-        let all = Arc::new(Semaphore::new((max_connections / 4).clamp(1, MOST_AT_ONCE)));
-        Self { by_source: Gates::new(PER_SOURCE), all, clock }
+        let all = Arc::new(Semaphore::new((max_connections / 4).clamp(1, MAX_SEARCHES)));
+        Self { by_source: Gates::new(MAX_SEARCHES_PER_ADDRESS), all, clock }
     }
 
-    /// Waits a little for the turn of a stranger at `source`; `None` if many may be behind the address.
+    /// Waits a little for the turn of a search for a request from `source`; `None` if many may be behind the address.
     pub(super) async fn turn(&self, source: Option<IpAddr>) -> Result<Turn, TooManySearches> {
         let turn = async {
             let of_source = match source {
@@ -66,25 +67,25 @@ mod tests {
     #[tokio::test]
     async fn one_address_does_not_take_every_turn_and_nobody_waits_for_long() {
         let clock = Clock::manual(0);
-        let strangers = Strangers::new(4 * (PER_SOURCE + 1), clock.clone());
+        let limits = SearchLimits::new(4 * (MAX_SEARCHES_PER_ADDRESS + 1), clock.clone());
         let address = |last: u8| Some(IpAddr::from([203, 0, 113, last]));
         let mut turns = Vec::new();
-        for _ in 0..PER_SOURCE {
-            turns.push(strangers.turn(address(1)).await.unwrap());
+        for _ in 0..MAX_SEARCHES_PER_ADDRESS {
+            turns.push(limits.turn(address(1)).await.unwrap());
         }
         let refused = async |source| {
-            let (turn, ()) = tokio::join!(strangers.turn(source), async {
+            let (turn, ()) = tokio::join!(limits.turn(source), async {
                 tokio::task::yield_now().await;
                 clock.advance(MAX_WAIT);
             });
             turn.is_err()
         };
         assert!(refused(address(1)).await);
-        let other = strangers.turn(address(2)).await.unwrap();
+        let other = limits.turn(address(2)).await.unwrap();
         assert!(refused(address(3)).await && refused(None).await);
         drop(other);
-        strangers.turn(None).await.unwrap();
+        limits.turn(None).await.unwrap();
         turns.clear();
-        strangers.turn(address(1)).await.unwrap();
+        limits.turn(address(1)).await.unwrap();
     }
 }
