@@ -14,29 +14,10 @@ pub mod request_token;
 pub mod unbind_3pid;
 pub mod whoami;
 
-use plexus_accounts::{RegisterError, SessionError, Tokens, UsernameError, WeakPassword};
+use plexus_accounts::{RegisterError, UsernameError, WeakPassword};
 use plexus_http::ApiError;
-use serde::Serialize;
 
-/// What login, registration and refreshing answer about a token.
-#[derive(Debug, Serialize)]
-pub(crate) struct TokenFields {
-    pub(crate) access_token: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) refresh_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) expires_in_ms: Option<u64>,
-}
-
-impl From<Tokens> for TokenFields {
-    fn from(tokens: Tokens) -> Self {
-        Self {
-            access_token: tokens.access_token,
-            refresh_token: tokens.refresh_token,
-            expires_in_ms: tokens.expires_in.map(|lifetime| lifetime.as_millis() as u64),
-        }
-    }
-}
+use crate::issued_tokens::session_error;
 
 pub(crate) fn weak_password(error: WeakPassword) -> ApiError {
     let errcode = match error {
@@ -64,12 +45,5 @@ pub(crate) fn register_error(error: RegisterError) -> ApiError {
         RegisterError::SessionSpent => ApiError::forbidden("An account was registered with this session already."),
         RegisterError::Hash(_) => ApiError::internal(&error),
         RegisterError::Database(error) => error.into(),
-    }
-}
-
-pub(crate) fn session_error(error: SessionError) -> ApiError {
-    match error {
-        SessionError::InvalidDeviceId => ApiError::invalid_param(error.to_string()),
-        SessionError::Database(error) => error.into(),
     }
 }

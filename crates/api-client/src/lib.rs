@@ -15,6 +15,7 @@ mod directory;
 mod discovery;
 mod favicon;
 mod filter;
+mod issued_tokens;
 mod keys;
 mod knock;
 mod login_page;

@@ -16,7 +16,8 @@ use plexus_protocol::json::Object;
 use plexus_service::{RateLimits, Registration};
 use serde::{Deserialize, Serialize};
 
-use super::{TokenFields, register_error, session_error, weak_password};
+use super::{register_error, weak_password};
+use crate::issued_tokens::{TokenFields, session_error};
 use crate::rate_limited::{self, WithinLimit};
 use crate::session::login::login_error;
 use crate::uiaa::{authenticate_registration, parse, take_auth, uia_error};

@@ -12,7 +12,7 @@ use plexus_service::RateLimits;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::account::{TokenFields, session_error};
+use crate::issued_tokens::{TokenFields, session_error};
 use crate::rate_limited::{self, WithinLimit};
 
 #[derive(Debug, Deserialize)]

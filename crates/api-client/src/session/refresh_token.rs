@@ -4,7 +4,7 @@ use plexus_accounts::{RefreshError, Sessions};
 use plexus_http::{ApiError, Json, JsonBody, State};
 use serde::Deserialize;
 
-use crate::account::TokenFields;
+use crate::issued_tokens::TokenFields;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {

@@ -17,7 +17,7 @@ use super::federation::Outgoing;
 use super::foundation::Foundation;
 use super::rooms::RoomServices;
 
-/// What clients are told.
+/// Sync, and what it shows besides events of rooms.
 pub(super) struct SyncServices {
     pub(super) notifier: Arc<Notifier>,
     pub(super) typing: Arc<Typing>,
