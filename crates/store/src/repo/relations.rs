@@ -111,7 +111,8 @@ pub fn newest_of_sender(
     tx: &mut Tx<'_>,
     room: RoomNid,
     target: &[u8],
-    (sender, rel_type): (&str, &[u8]),
+    sender: &str,
+    rel_type: &[u8],
     limit: usize,
 ) -> Result<Vec<Related>, DbError> {
     tx.query(

@@ -118,8 +118,8 @@ async fn annotation(rooms: &Rooms, room: &Room, event: &NewEvent, target: &Event
     let duplicate = rooms
         .db
         .read(move |tx| {
-            let by_sender = (sender.as_str(), b"m.annotation".as_slice());
-            let own = repo::relations::newest_of_sender(tx, nid, &stored, by_sender, MAX_COMPARED_ANNOTATIONS)?;
+            let limit = MAX_COMPARED_ANNOTATIONS;
+            let own = repo::relations::newest_of_sender(tx, nid, &stored, sender.as_str(), b"m.annotation", limit)?;
             let own = own.into_iter().filter(|other| other.event_type == event_type.as_bytes());
             let same: Vec<_> = own.map(|other| other.event_nid).collect();
             let others = stored_events::by_nids(tx, version, &same)?;

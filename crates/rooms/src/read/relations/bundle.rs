@@ -66,11 +66,11 @@ impl Found {
             let Some(Target { key, sender }) = targets.iter().find(|it| it.key == target) else { continue };
             // "Validity of replacement events": only the sender's.
             let related = match &*rel_type {
-                EDIT => relations::newest_of_sender(tx, room, key, (sender.as_str(), EDIT), MAX_EDITS)?,
+                EDIT => relations::newest_of_sender(tx, room, key, sender.as_str(), EDIT, MAX_EDITS)?,
                 other => relations::newest(tx, room, key, other, MAX_RELATED)?,
             };
             if rel_type == THREAD {
-                let own = relations::newest_of_sender(tx, room, key, (reader.as_str(), THREAD), 1)?;
+                let own = relations::newest_of_sender(tx, room, key, reader.as_str(), THREAD, 1)?;
                 found.took_part.extend(own.into_iter().map(|reply| reply.target));
                 found.older_replies.insert(target, count.saturating_sub(related.len() as u64));
             }
