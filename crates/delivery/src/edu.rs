@@ -144,7 +144,7 @@ impl EduReceiverParts {
 ///
 /// # Errors
 /// When the database failed, rather than what was sent: it must not be acknowledged.
-fn ignore_invalid(what: &str, origin: &ServerName, received: Result<(), EduError>) -> Result<(), DbError> {
+fn ignore_invalid(item: &str, origin: &ServerName, received: Result<(), EduError>) -> Result<(), DbError> {
     let Err(error) = received else { return Ok(()) };
     match error {
         EduError::Db(error)
@@ -155,7 +155,7 @@ fn ignore_invalid(what: &str, origin: &ServerName, received: Result<(), EduError
             Err(error)
         }
         error => {
-            tracing::info!("{what} of {origin} is ignored: {error}");
+            tracing::info!("{item} of {origin} is ignored: {error}");
             Ok(())
         }
     }

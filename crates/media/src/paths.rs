@@ -56,6 +56,11 @@ pub fn incoming(root: &Path) -> PathBuf {
     root.join("incoming")
 }
 
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

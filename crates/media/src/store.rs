@@ -45,10 +45,6 @@ const MAX_ANIMATION_TIME: Duration = Duration::from_secs(10);
 /// How many images are remembered to have no animated thumbnail in a size: to find out again, they have to be decoded.
 const KNOWN_STILL: usize = 10_000;
 
-/// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are
-/// eight million; beyond, they are made in the configured sizes only.
-const MAX_DYNAMIC_THUMBNAILS: usize = 32;
-
 /// The size beyond those when none is configured.
 const LAST_THUMBNAIL: ThumbnailSize = ThumbnailSize { width: 640, height: 480, method: Method::Scale };
 
@@ -412,7 +408,7 @@ impl MediaStore {
             }
             let file = open(&target).await?;
             let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
-            let hash = hex(&content.sha256);
+            let hash = paths::hex(&content.sha256);
             return Ok(OpenMedia {
                 content_type: format.content_type().to_owned(),
                 upload_name: None,
@@ -430,7 +426,7 @@ impl MediaStore {
         let any_size = self.settings.dynamic_thumbnails || sizes.is_empty();
         let mut size = if any_size { request.exact() } else { thumbnail::choose(sizes, request) };
         let mut target = thumbnails.join(paths::thumbnail_name(&size, format));
-        if any_size && !fs::try_exists(&target).await.unwrap_or(false) && has_many_files(thumbnails).await {
+        if any_size && !fs::try_exists(&target).await.unwrap_or(false) && thumbnail::has_many_files(thumbnails).await {
             size = if sizes.is_empty() { LAST_THUMBNAIL } else { thumbnail::choose(sizes, request) };
             target = thumbnails.join(paths::thumbnail_name(&size, format));
         }
@@ -522,7 +518,7 @@ pub(crate) async fn opened(path: &Path, content: &Content) -> Result<OpenMedia, 
         content_type: content.content_type.clone(),
         upload_name: content.upload_name.clone(),
         length: content.length,
-        tag: hex(&content.sha256),
+        tag: paths::hex(&content.sha256),
         file: open(path).await?,
     })
 }
@@ -536,23 +532,6 @@ async fn open(path: &Path) -> Result<File, MediaError> {
             MediaError::Io { path: path.to_owned(), error }
         }
     })
-}
-
-/// Whether there are as many thumbnails in `folder` as are made in sizes that clients choose.
-async fn has_many_files(folder: &Path) -> bool {
-    let Ok(mut entries) = fs::read_dir(folder).await else {
-        return false;
-    };
-    for _ in 0..MAX_DYNAMIC_THUMBNAILS {
-        if !matches!(entries.next_entry().await, Ok(Some(_))) {
-            return false;
-        }
-    }
-    true
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

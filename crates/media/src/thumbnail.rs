@@ -226,5 +226,22 @@ fn fit(width: u32, height: u32, size: ThumbnailSize) -> (u32, u32) {
     }
 }
 
+/// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are
+/// eight million; beyond, they are made in the configured sizes only.
+const MAX_DYNAMIC_THUMBNAILS: usize = 32;
+
+/// Whether there are as many thumbnails in `folder` as are made in sizes that clients choose.
+pub async fn has_many_files(folder: &Path) -> bool {
+    let Ok(mut entries) = tokio::fs::read_dir(folder).await else {
+        return false;
+    };
+    for _ in 0..MAX_DYNAMIC_THUMBNAILS {
+        if !matches!(entries.next_entry().await, Ok(Some(_))) {
+            return false;
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests;

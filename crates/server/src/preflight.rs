@@ -70,7 +70,7 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     found
 }
 
-/// What of the listeners the server refuses.
+/// Returns the problems of the listeners, with which the server would not start.
 pub fn listener_problems(loaded: &Loaded) -> Vec<Problem> {
     let mut preflight = Preflight { loaded, config: &loaded.config, found: Vec::new() };
     preflight.listeners();

@@ -1,6 +1,8 @@
 //! What a room held before this server came into it, or while it was away for long, fetched when somebody pages back
 //! that far (server-server API, "Backfilling and retrieving missing events").
 
+mod judged;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +26,11 @@ use crate::model::interner::{Lookups, NewTexts};
 use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
 use crate::model::stored_events;
-use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
+use crate::model::timeline_event::AppliedRedaction;
 use crate::write::outliers;
-use crate::write::persist::{PendingSnapshot, Sending, apply_redactions};
-use crate::write::redactions::{PendingRedaction, Target};
+use crate::write::persist::{Sending, apply_redactions};
+use crate::write::redactions::PendingRedaction;
+use judged::{Judged, Past, Unwritten};
 use plexus_protocol::event::redact::redaction_target;
 use plexus_protocol::event::relation::relation_of;
 
@@ -45,67 +48,6 @@ const SERVERS: usize = 3;
 const PLACED_AT_ONCE: usize = 50;
 /// How many of the oldest events are looked at for what came before them.
 const OLDEST: u64 = 20;
-
-/// An event of the past, judged.
-struct Past {
-    nid: EventNid,
-    stored: bool,
-    pdu: Pdu,
-    verdict: Verdict,
-    snapshot_nid: i64,
-    snapshots: Vec<PendingSnapshot>,
-    redacted_by: Option<Arc<TimelineEvent>>,
-    redacts: Option<Target>,
-}
-
-impl Past {
-    /// What is redacted with it, each with its redaction: itself, by one that came before it, and what it redacts.
-    fn redactions(&self) -> Vec<(Target, Arc<TimelineEvent>)> {
-        let event = Arc::new(TimelineEvent::new(self.nid, 0, self.pdu.clone(), None, None));
-        let itself = self.redacted_by.clone().map(|because| (Target::of(&event), because));
-        itself.into_iter().chain(self.redacts.clone().map(|target| (target, event))).collect()
-    }
-
-    /// Whether events that come after it can be judged only when it is in the database: they may find a state there
-    /// that is new with it, or a redaction.
-    fn is_needed_by_later_ones(&self) -> bool {
-        let is_redacted = self.redacted_by.is_some();
-        !self.snapshots.is_empty() || is_redacted || redaction_target(&self.pdu).is_some()
-    }
-}
-
-/// How many events of the past are in the graph and get positions.
-#[derive(Default)]
-struct Judged {
-    /// Those that were judged just now.
-    new: usize,
-    before: usize,
-}
-
-/// Events of the past that have been judged and are written together.
-#[derive(Default)]
-struct Unwritten {
-    past: Vec<Past>,
-    /// As they will be known.
-    known: HashMap<EventId, Known>,
-}
-
-impl Unwritten {
-    fn add(&mut self, room: RoomNid, past: Past) {
-        let known = Known {
-            event_nid: past.nid,
-            event_id: event_key::encode(past.pdu.event_id()),
-            room_nid: room,
-            position: None,
-            depth: depth(&past.pdu),
-            is_state: past.pdu.state_key().is_some(),
-            snapshot_nid: Some(past.snapshot_nid),
-            verdict: past.verdict,
-        };
-        self.known.insert(past.pdu.event_id().clone(), known);
-        self.past.push(past);
-    }
-}
 
 /// What has come of filling a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -281,14 +281,11 @@ pub struct Known {
 
 impl Known {
     /// Whether the event is in a room's graph: the state before it is known.
-    #[must_use]
     pub fn is_in_graph(&self, room: RoomNid) -> bool {
         self.snapshot_nid.is_some() && self.room_nid == room
     }
 
-    /// Whether the event is in a room's graph and, if it is to be shown, in the timeline. Events of the past are put
-    /// into the graph first.
-    #[must_use]
+    /// Whether the event is in a room's graph and, if clients see it, in the timeline.
     pub fn has_place(&self, room: RoomNid) -> bool {
         self.is_in_graph(room) && (self.position.is_some() || self.verdict != Verdict::Accepted)
     }

@@ -45,7 +45,7 @@ impl Joined {
     }
 
     /// The host sends an event, whose body is `body`; waits until Alice sees it, and returns her part of the room.
-    async fn is_told(&self, pdu: &Pdu, body: &str) -> Value {
+    async fn hears_of(&self, pdu: &Pdu, body: &str) -> Value {
         let since = token(&self.server, &self.alice).await;
         send(&self.server, &self.host, std::slice::from_ref(pdu)).await;
         hears(&self.server, &self.alice, (&self.room, &since), body).await
@@ -191,7 +191,7 @@ fn assert_in_order(found: &[String], said: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_missed_is_told_as_a_gap_and_fetched_when_somebody_pages_there() {
+async fn what_was_missed_hears_of_as_a_gap_and_fetched_when_somebody_pages_there() {
     for place in places() {
         let clock = Clock::manual(1_700_000_100_000);
         let mut server = TestServer::on(place).clock(clock.clone()).start().await;
@@ -262,7 +262,7 @@ async fn what_was_said_side_by_side_is_fetched_in_large_parts() {
         for place in places() {
             let joined = Joined::on(place, speakers).await;
             let (said, last) = side_by_side(&joined.host, speakers, count);
-            joined.is_told(&last, "last").await;
+            joined.hears_of(&last, "last").await;
             let found = joined.bodies().await;
             assert_eq!(found.len(), said.len());
             assert_eq!(by_speaker(&found, speakers), by_speaker(&said, speakers));
@@ -273,12 +273,12 @@ async fn what_was_said_side_by_side_is_fetched_in_large_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gap_that_needs_more_states_than_are_told_at_once_is_filled_step_by_step() {
+async fn a_gap_that_needs_many_states_is_filled_step_by_step() {
     const BRANCHES: usize = 8;
     for place in places() {
         let mut joined = Joined::on(place, BRANCHES).await;
         let (said, last) = side_by_side(&joined.host, BRANCHES, MISSED);
-        joined.is_told(&last, "last").await;
+        joined.hears_of(&last, "last").await;
         let asked_before = joined.asked("/state_ids/");
         let mut steps = 0;
         let found = loop {
@@ -304,14 +304,14 @@ async fn what_was_said_between_a_leave_and_a_join_is_fetched() {
     for place in places() {
         let joined = Joined::on(place, SPEAKERS).await;
         let (server, alice, host) = (&joined.server, &joined.alice, &joined.host);
-        joined.is_told(&joined.say("before"), "before").await;
+        joined.hears_of(&joined.say("before"), "before").await;
         server.post(&format!("{CLIENT}/rooms/{}/leave", joined.room), &alice.token, json!({})).await.ok();
         host.peer.receives(|request| request.uri.contains("/send")).await;
         for number in 0..150 {
             joined.say(&number.to_string());
         }
         join(server, alice, host).await;
-        joined.is_told(&joined.say("after"), "after").await;
+        joined.hears_of(&joined.say("after"), "after").await;
         let mut expected = vec!["before".to_owned()];
         expected.extend((0..150).map(|number| number.to_string()));
         expected.push("after".to_owned());
@@ -360,11 +360,11 @@ async fn what_is_fetched_together_is_as_if_it_had_come_one_by_one() {
 async fn what_is_missing_from_a_gap_is_not_put_before_the_timeline() {
     for place in places() {
         let mut joined = Joined::on(place, SPEAKERS).await;
-        joined.is_told(&joined.say("before"), "before").await;
+        joined.hears_of(&joined.say("before"), "before").await;
         joined.host.room.set_ways(|ways| ways.refuses_history = true);
         let missed: Vec<String> = (0..30).map(|number| number.to_string()).collect();
         missed.iter().for_each(|body| _ = joined.say(body));
-        joined.is_told(&joined.say("after"), "after").await;
+        joined.hears_of(&joined.say("after"), "after").await;
         // The gap is tried in vain, and left alone for a while.
         assert_eq!(joined.bodies().await, ["before", "after"]);
         joined.host.room.set_ways(|ways| ways.refuses_history = false);
@@ -385,15 +385,15 @@ async fn events_are_fetched_whatever_depth_the_event_after_a_gap_claims() {
         let joined = Joined::on(place, SPEAKERS).await;
         let (host, creator) = (&joined.host, joined.host.room.creator());
         let before = joined.say("before");
-        joined.is_told(&before, "before").await;
+        joined.hears_of(&before, "before").await;
         let invented = EventId::try_from("$aW52ZW50ZWQtaW52ZW50ZWQtaW52ZW50ZWQtaW52ZW5").unwrap();
         let deep = json!({ "body": "deep" });
         let deep = host.room.send_at_depth(1_000_000_000, &[invented], &host.room.member(1), &deep);
-        joined.is_told(&deep, "deep").await;
+        joined.hears_of(&deep, "deep").await;
 
         let missed = say_after(host, &[before.event_id().clone()], &creator, "missed");
         let after = say_after(host, &[missed.event_id().clone()], &creator, "after");
-        joined.is_told(&after, "after").await;
+        joined.hears_of(&after, "after").await;
         assert_eq!(joined.bodies().await, ["before", "deep", "missed", "after"]);
         assert_eq!(joined.asked("/state_ids/"), 1);
     }

@@ -194,9 +194,9 @@ async fn servers_that_come_later_get_redacted_copies() {
             .collect();
         let member = parsed.iter().find(|pdu| pdu.state_key() == Some(&alice.id)).expect("she was a member");
         assert_eq!(member.content().get_str("membership"), Some("join"));
-        let told: std::collections::BTreeSet<_> = parsed.iter().map(|pdu| pdu.event_id().to_string()).collect();
+        let served: std::collections::BTreeSet<_> = parsed.iter().map(|pdu| pdu.event_id().to_string()).collect();
         let named = ids.ok()["pdu_ids"].as_array().expect("a list").iter();
-        assert_eq!(told, named.map(|id| id.as_str().unwrap_or_default().to_owned()).collect());
+        assert_eq!(served, named.map(|id| id.as_str().unwrap_or_default().to_owned()).collect());
         let event = late.get(&server, &federation_serve::path("v1/event", &[&secret])).await;
         let pdu = plexus_protocol::event::Pdu::parse(&event.ok()["pdus"][0].to_string(), version).expect("an event");
         assert_eq!(pdu.event_id().as_str(), secret, "a redacted copy is still the event");
