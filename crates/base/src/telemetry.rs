@@ -27,14 +27,13 @@ pub use escape::escaped;
 use journal::{Journal, LoggerFirst};
 use json::JsonFormat;
 pub use json::JsonKeys;
-pub use log_config::{
-    Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output, Rotation, SyslogAddress,
-};
+pub use log_config::{Destination, Format, LogConfig, LogConfigError, LogConfigErrors, Output};
 use log_file::LogFile;
+pub use log_file::Rotation;
 pub use pattern::Pattern;
 use pattern::{PatternFormat, RequestIds};
-pub use syslog::Facility;
 use syslog::Syslog;
+pub use syslog::{Facility, SyslogAddress};
 
 /// Logging cannot be set up as asked.
 #[derive(Debug, thiserror::Error)]

@@ -2,14 +2,14 @@
 
 mod handler;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::json::JsonKeys;
+use super::log_file::Rotation;
 use super::pattern::Pattern;
-use super::syslog::Facility;
+use super::syslog::{Facility, SyslogAddress};
 use crate::yaml::{self, Entry, Node};
 
 /// What is logged from which level on, and where to.
@@ -67,36 +67,6 @@ pub enum Destination {
         address: SyslogAddress,
         facility: Facility,
     },
-}
-
-/// Where a syslog daemon listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SyslogAddress {
-    Unix(PathBuf),
-    /// A host and a port, over UDP.
-    Udp(String, u16),
-}
-
-impl fmt::Display for SyslogAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => path.display().fmt(f),
-            Self::Udp(host, port) => write!(f, "{host}:{port}"),
-        }
-    }
-}
-
-/// When a log file is set aside, and how many that were are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
-    /// Never here. Whoever moves the file away sends SIGHUP.
-    Never,
-    /// Never here. Whoever moves the file away says nothing: the next record goes to a new file.
-    Watched,
-    /// At midnight UTC. With 0 backups all are kept.
-    Daily { backups: usize },
-    /// Before it grows larger than this, in bytes. With 0 backups, or 0 bytes, never.
-    Size { bytes: u64, backups: usize },
 }
 
 /// Something in the file is not what it should be.

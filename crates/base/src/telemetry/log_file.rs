@@ -6,11 +6,23 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::log_config::Rotation;
 use crate::{Clock, private};
 use parking_lot::Mutex;
 
 const DAY_MS: u64 = 86_400_000;
+
+/// When a log file is set aside, and how many that were are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// Never here. Whoever moves the file away sends SIGHUP.
+    Never,
+    /// Never here. Whoever moves the file away says nothing: the next record goes to a new file.
+    Watched,
+    /// At midnight UTC. With 0 backups all are kept.
+    Daily { backups: usize },
+    /// Before it grows larger than this, in bytes. With 0 backups, or 0 bytes, never.
+    Size { bytes: u64, backups: usize },
+}
 
 /// An open log file. Clones write to the same one.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! A syslog daemon, by datagrams (RFC 3164), as Python's `SysLogHandler`.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::UnixDatagram;
@@ -10,11 +11,27 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::journal::severity;
-use super::log_config::SyslogAddress;
 use super::losses::Losses;
 
 /// The longest record sent over UDP, in bytes: daemons take 8 KiB, or less.
 const MAX_RECORD: usize = 8 * 1024;
+
+/// Where a syslog daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyslogAddress {
+    Unix(PathBuf),
+    /// A host and a port, over UDP.
+    Udp(String, u16),
+}
+
+impl fmt::Display for SyslogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Udp(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
 
 /// Which part of a system a record is from, as syslog numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -71,7 +71,8 @@ fn json_has_the_keys_of_synapse() {
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
     };
     let plain = serde_json::json!({
-        "log": "one\n\"two\"", "namespace": "plexus_x.y", "level": "WARNING", "request": "GET-1", "count": 3, "name": "n",
+        "log": "one\n\"two\"", "namespace": "plexus_x.y", "level": "WARNING",
+        "request": "GET-1", "count": 3, "name": "n",
     });
     assert_eq!(logged(JsonKeys::Plain), plain);
     let mut terse = plain;

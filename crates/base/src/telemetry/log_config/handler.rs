@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Destination, Format, Output, Reading, Rotation, SyslogAddress, text};
+use super::{Destination, Format, Output, Reading, text};
 use crate::telemetry::journal::SOCKET;
 use crate::telemetry::json::JsonKeys;
+use crate::telemetry::log_file::Rotation;
 use crate::telemetry::pattern::Pattern;
-use crate::telemetry::syslog::Facility;
+use crate::telemetry::syslog::{Facility, SyslogAddress};
 use crate::yaml::Node;
 
 /// How many handlers may stand before the one that writes.
