@@ -8,6 +8,7 @@ pub use crate::schema::{Field, FileMode, IpRange, OneOrMany, Problem, Report, Se
 use crate::schema::{Fields, MapReader};
 
 mod email;
+mod files;
 mod generate;
 mod legacy;
 mod listeners;
@@ -97,7 +98,8 @@ sections! {
 }
 
 impl Config {
-    /// The file with the server's signing key: `signing_key_path`, or `<server_name>.signing.key` beside the configuration.
+    /// The file with the server's signing key: `signing_key_path`, or `<server_name>.signing.key` beside the
+    /// configuration.
     pub fn signing_key_path(&self) -> PathBuf {
         self.keys.signing_key_path.clone().unwrap_or_else(|| {
             let name = format!("{}.signing.key", self.server.server_name);

@@ -7,18 +7,19 @@ mod nearest;
 mod problem;
 mod reader;
 mod scalar;
+mod secret;
 mod value;
 
 pub use describe::{Field, Status};
 pub use ip_range::{IpRange, every_address};
 pub use nearest::nearest;
 pub use problem::{Problem, Report, Setting};
-pub use scalar::{FileMode, OneOrMany, Secret, parse_duration};
+pub use scalar::{FileMode, OneOrMany, parse_duration};
+pub use secret::Secret;
 
-pub(crate) use reader::{Fields, MapReader, Reader};
+pub(crate) use reader::{Fields, MapReader, Reader, Value};
 #[cfg(test)]
 pub(crate) use scalar::parse_size;
-pub(crate) use value::Value;
 
 /// Declares the options of one object of the configuration file.
 ///

@@ -1,7 +1,7 @@
 //! plexus-bench: how fast is a homeserver, or how fast are two of them side by side?
 //!
-//! Servers are driven over their public API only. With several targets each round drives them in turn (A B A B ...), and
-//! ratios are taken round by round, so that a machine whose speed drifts does not decide the comparison.
+//! Servers are driven over their public API only. With several targets each round drives them in turn (A B A B ...),
+//! and ratios are taken round by round, so that a machine whose speed drifts does not decide the comparison.
 
 mod aims;
 mod descriptors;
@@ -12,6 +12,7 @@ mod origin;
 mod page;
 mod process;
 mod report;
+mod round;
 mod run;
 mod scenario;
 mod stats;
@@ -103,7 +104,7 @@ async fn run(options: Options) -> Result<Report, TargetError> {
         let limit = run.options.limit;
         let late = |_| TargetError::Late { what: "it".to_owned(), seconds: limit };
         #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-        let measured = tokio::time::timeout(Duration::from_secs(limit), scenario.measure(&mut run)).await;
+        let measured = tokio::time::timeout(Duration::from_secs(limit), scenario::measure(*scenario, &mut run)).await;
         if let Err(error) = measured.map_err(late).flatten() {
             run.report.failures.push(format!("{scenario:?}: {error}"));
         }

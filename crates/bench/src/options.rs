@@ -3,7 +3,48 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::scenario::Scenario;
+/// A scenario, by its name on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// N senders in N rooms: messages a second.
+    Send,
+    /// N senders in one room: messages a second.
+    SendOneRoom,
+    /// N users with nothing new to sync: syncs a second.
+    SyncIdle,
+    /// A first sync of an account with R rooms: milliseconds.
+    SyncInitial,
+    /// W users wait in one room: milliseconds from a message's sending to its receiving.
+    Fanout,
+    /// N senders in a room with 10, 1,000, ... local members: messages a second.
+    WideSend,
+    /// Paging a room's history back: pages a second.
+    History,
+    /// Making a room: milliseconds.
+    CreateRoom,
+    /// Joining and leaving a room again and again: joins and leaves a second.
+    JoinLeave,
+    /// Keys of devices uploaded and claimed, messages to devices.
+    E2ee,
+    /// A day of a real server compressed: many who wait, some who type, read, write and look.
+    Mixed,
+    /// Thousands of open long-polls: memory, and the time of those that wake up.
+    Connections,
+    /// Uploads and downloads a second.
+    Media,
+    /// Messages of another server, from 1 and from 100 servers: PDUs a second until all of them are there.
+    FedSend,
+    /// Joining a room of another server with 20,000 members: seconds, and the most memory.
+    FedJoinLarge,
+    /// The memory that the same work leaves.
+    Footprint,
+    /// What a request costs this program itself, against a server that does nothing.
+    Generator,
+    /// The message rate as the database grows.
+    Growth,
+    /// What messages and syncs cost as an account is in more and more rooms.
+    GrowthRooms,
+}
 
 /// How a run is set up.
 #[derive(Debug, Clone, clap::Args)]

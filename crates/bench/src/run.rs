@@ -7,7 +7,7 @@ use plexus_base::Clock;
 
 use crate::options::Options;
 use crate::report::{Better, Report};
-use crate::scenario::Acts;
+use crate::round::Round;
 use crate::target::Target;
 
 /// Between two looks whether the targets are at rest, and how many there are.
@@ -41,7 +41,7 @@ impl Run {
 
     /// Notes how many acts a second a round of the target at `index` had, how long the slowest hundredth took, and what
     /// one cost the server's processor.
-    pub fn rate(&mut self, scenario: &str, acts: &str, index: usize, round: &Acts) {
+    pub fn rate(&mut self, scenario: &str, acts: &str, index: usize, round: &Round) {
         self.add(scenario, (acts, "per second", Better::More), index, round.count() / round.seconds);
         let slow = format!("{acts}, 99th percentile");
         self.add(scenario, (&slow, "ms", Better::Less), index, round.percentile(99));
@@ -49,7 +49,7 @@ impl Run {
     }
 
     /// Notes what one of the acts cost the server's processor.
-    pub fn cost(&mut self, scenario: &str, acts: &str, index: usize, round: &Acts) {
+    pub fn cost(&mut self, scenario: &str, acts: &str, index: usize, round: &Round) {
         if let Some(processor) = round.processor {
             let name = format!("{acts}, processor time of one");
             self.add(scenario, (&name, "µs", Better::Less), index, processor * 1e6 / round.count());

@@ -24,102 +24,34 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use plexus_base::Clock;
 
+use crate::options::Scenario;
+use crate::round::Round;
 use crate::run::Run;
-use crate::stats::percentile;
 use crate::target::{Target, TargetError};
 use crate::user::User;
 
-/// A scenario, by its name on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Scenario {
-    /// N senders in N rooms: messages a second.
-    Send,
-    /// N senders in one room: messages a second.
-    SendOneRoom,
-    /// N users with nothing new to sync: syncs a second.
-    SyncIdle,
-    /// A first sync of an account with R rooms: milliseconds.
-    SyncInitial,
-    /// W users wait in one room: milliseconds from a message's sending to its receiving.
-    Fanout,
-    /// N senders in a room with 10, 1,000, ... local members: messages a second.
-    WideSend,
-    /// Paging a room's history back: pages a second.
-    History,
-    /// Making a room: milliseconds.
-    CreateRoom,
-    /// Joining and leaving a room again and again: joins and leaves a second.
-    JoinLeave,
-    /// Keys of devices uploaded and claimed, messages to devices.
-    E2ee,
-    /// A day of a real server compressed: many who wait, some who type, read, write and look.
-    Mixed,
-    /// Thousands of open long-polls: memory, and the time of those that wake up.
-    Connections,
-    /// Uploads and downloads a second.
-    Media,
-    /// Messages of another server, from 1 and from 100 servers: PDUs a second until all of them are there.
-    FedSend,
-    /// Joining a room of another server with 20,000 members: seconds, and the most memory.
-    FedJoinLarge,
-    /// The memory that the same work leaves.
-    Footprint,
-    /// What a request costs this program itself, against a server that does nothing.
-    Generator,
-    /// The message rate as the database grows.
-    Growth,
-    /// What messages and syncs cost as an account is in more and more rooms.
-    GrowthRooms,
-}
-
-impl Scenario {
-    /// Measures every target `rounds` times.
-    pub async fn measure(self, run: &mut Run) -> Result<(), TargetError> {
-        match self {
-            Self::Send => send::measure("send", run.options.users, run).await,
-            Self::SendOneRoom => send::measure("send-one-room", 1, run).await,
-            Self::SyncIdle => sync_idle::measure(run).await,
-            Self::SyncInitial => sync_initial::measure(run).await,
-            Self::Fanout => fanout::measure(run).await,
-            Self::WideSend => wide_send::measure(run).await,
-            Self::History => history::measure(run).await,
-            Self::CreateRoom => create_room::measure(run).await,
-            Self::JoinLeave => join_leave::measure(run).await,
-            Self::E2ee => e2ee::measure(run).await,
-            Self::Mixed => mixed::measure(run).await,
-            Self::Connections => connections::measure(run).await,
-            Self::Media => media::measure(run).await,
-            Self::FedSend => fed_send::measure(run).await,
-            Self::FedJoinLarge => fed_join_large::measure(run).await,
-            Self::Footprint => footprint::measure(run).await,
-            Self::Generator => generator::measure(run).await,
-            Self::Growth => growth::measure(run).await,
-            Self::GrowthRooms => growth_rooms::measure(run).await,
-        }
-    }
-}
-
-/// What a round of one target came to.
-#[derive(Debug)]
-pub struct Acts {
-    /// Each act's duration in milliseconds.
-    pub times: Vec<f64>,
-    /// The seconds that all of it took.
-    pub seconds: f64,
-    /// The processor time that the server's process used meanwhile, in seconds.
-    pub processor: Option<f64>,
-}
-
-impl Acts {
-    /// How many there were.
-    #[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
-    pub fn count(&self) -> f64 {
-        self.times.len() as f64
-    }
-
-    /// The `percent`th percentile of the durations in milliseconds; 0 when there are none.
-    pub fn percentile(&self, percent: usize) -> f64 {
-        percentile(&self.times, percent).unwrap_or_default()
+/// Measures every target `rounds` times.
+pub async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), TargetError> {
+    match scenario {
+        Scenario::Send => send::measure("send", run.options.users, run).await,
+        Scenario::SendOneRoom => send::measure("send-one-room", 1, run).await,
+        Scenario::SyncIdle => sync_idle::measure(run).await,
+        Scenario::SyncInitial => sync_initial::measure(run).await,
+        Scenario::Fanout => fanout::measure(run).await,
+        Scenario::WideSend => wide_send::measure(run).await,
+        Scenario::History => history::measure(run).await,
+        Scenario::CreateRoom => create_room::measure(run).await,
+        Scenario::JoinLeave => join_leave::measure(run).await,
+        Scenario::E2ee => e2ee::measure(run).await,
+        Scenario::Mixed => mixed::measure(run).await,
+        Scenario::Connections => connections::measure(run).await,
+        Scenario::Media => media::measure(run).await,
+        Scenario::FedSend => fed_send::measure(run).await,
+        Scenario::FedJoinLarge => fed_join_large::measure(run).await,
+        Scenario::Footprint => footprint::measure(run).await,
+        Scenario::Generator => generator::measure(run).await,
+        Scenario::Growth => growth::measure(run).await,
+        Scenario::GrowthRooms => growth_rooms::measure(run).await,
     }
 }
 
@@ -129,7 +61,7 @@ async fn repeat(
     target: &Target,
     users: &mut [User],
     act: impl AsyncFn(&mut User, usize) -> Result<(), TargetError>,
-) -> Result<Acts, TargetError> {
+) -> Result<Round, TargetError> {
     run.rest().await;
     let (clock, duration) = (&run.clock, run.options.duration());
     let (started, used) = (clock.monotonic(), target.processor_seconds());
@@ -145,7 +77,7 @@ async fn repeat(
     });
     let times = try_join_all(drives).await?.concat();
     let seconds = (clock.monotonic() - started).as_secs_f64();
-    Ok(Acts { times, seconds, processor: spent(used, target) })
+    Ok(Round { times, seconds, processor: spent(used, target) })
 }
 
 /// How long `act` takes, in milliseconds.
@@ -163,7 +95,7 @@ fn spent(before: Option<f64>, target: &Target) -> Option<f64> {
 async fn users(target: &Target, count: usize) -> Result<Vec<User>, TargetError> {
     let mut users = Vec::new();
     for _ in 0..count {
-        users.push(target.user().await?);
+        users.push(User::register(target).await?);
     }
     Ok(users)
 }
@@ -174,7 +106,7 @@ async fn crowd(target: &Target, count: usize, room_id: &str) -> Result<Vec<User>
     let mut users = Vec::new();
     while users.len() < count {
         let more = (0..AT_ONCE.min(count - users.len())).map(async |_| {
-            let mut user = target.guest().await?;
+            let mut user = User::register_guest(target).await?;
             user.join(room_id).await?;
             Ok::<_, TargetError>(user)
         });

@@ -2,18 +2,14 @@
 
 use std::io;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use plexus_base::Random;
-use serde_json::{Value, json};
-use sha1::Sha1;
+use serde_json::Value;
 
 use crate::http::{Connection, Reply, Request};
 use crate::process::Process;
-use crate::user::User;
 
 /// Where the client-server API begins.
 pub const CLIENT: &str = "/_matrix/client/v3";
-const PASSWORD: &str = "plexus-bench";
 
 /// Why a target could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -78,50 +74,9 @@ impl Target {
         values.map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
-    /// Registers a new user.
-    pub async fn user(&self) -> Result<User, TargetError> {
-        let username = self.unique();
-        let mut connection = self.connect().await?;
-        let (path, body) = match &self.shared_secret {
-            Some(secret) => {
-                let path = "/_synapse/admin/v1/register";
-                let answer = call(&mut connection, "GET", path, None, None).await?;
-                let nonce = text(path, &answer, "nonce")?;
-                let mac = mac(secret, &nonce, &username);
-                let body = json!({
-                    "nonce": nonce, "username": username, "password": PASSWORD, "admin": false, "mac": mac,
-                });
-                (path.to_owned(), body)
-            }
-            None => {
-                let auth = json!({ "type": "m.login.dummy" });
-                let body = json!({ "username": username, "password": PASSWORD, "auth": auth });
-                (format!("{CLIENT}/register"), body)
-            }
-        };
-        let answer = call(&mut connection, "POST", &path, None, Some(&body)).await?;
-        User::registered(&path, &answer, connection)
-    }
-
-    /// Logs a user in on a new device.
-    pub async fn log_in(&self, user_id: &str) -> Result<User, TargetError> {
-        let path = format!("{CLIENT}/login");
-        let identifier = json!({ "type": "m.id.user", "user": user_id });
-        let body = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
-        let mut connection = self.connect().await?;
-        let answer = call(&mut connection, "POST", &path, None, Some(&body)).await?;
-        User::registered(&path, &answer, connection)
-    }
-
-    /// Registers a guest, which costs no password's hash; where guests are not allowed, a user.
-    pub async fn guest(&self) -> Result<User, TargetError> {
-        let path = format!("{CLIENT}/register?kind=guest");
-        let mut connection = self.connect().await?;
-        match call(&mut connection, "POST", &path, None, Some(&json!({}))).await {
-            Ok(answer) => User::registered(&path, &answer, connection),
-            Err(TargetError::Refused { .. }) => self.user().await,
-            Err(error) => Err(error),
-        }
+    /// The shared secret by which users are registered, if there is one.
+    pub fn shared_secret(&self) -> Option<&str> {
+        self.shared_secret.as_deref()
     }
 }
 
@@ -169,14 +124,4 @@ pub fn text(path: &str, answer: &Value, field: &'static str) -> Result<String, T
         field,
         body: answer.to_string(),
     })
-}
-
-/// The proof of knowing the shared secret, as Synapse's admin API describes it.
-fn mac(secret: &str, nonce: &str, username: &str) -> String {
-    // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else {
-        return String::new();
-    };
-    mac.update(format!("{nonce}\0{username}\0{PASSWORD}\0notadmin").as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha1::Sha1;
 
 use crate::http::{Connection, Reply, Request};
 use crate::target::{CLIENT, Target, TargetError, ask, call, parse, text};
+
+const PASSWORD: &str = "plexus-bench";
 
 /// A user with a connection of their own.
 #[derive(Debug)]
@@ -19,8 +23,54 @@ pub struct User {
 }
 
 impl User {
+    /// Registers a new user.
+    pub async fn register(target: &Target) -> Result<Self, TargetError> {
+        let username = target.unique();
+        let mut connection = target.connect().await?;
+        let (path, body) = match target.shared_secret() {
+            Some(secret) => {
+                let path = "/_synapse/admin/v1/register";
+                let answer = call(&mut connection, "GET", path, None, None).await?;
+                let nonce = text(path, &answer, "nonce")?;
+                let mac = mac(secret, &nonce, &username);
+                let body = json!({
+                    "nonce": nonce, "username": username, "password": PASSWORD, "admin": false, "mac": mac,
+                });
+                (path.to_owned(), body)
+            }
+            None => {
+                let auth = json!({ "type": "m.login.dummy" });
+                let body = json!({ "username": username, "password": PASSWORD, "auth": auth });
+                (format!("{CLIENT}/register"), body)
+            }
+        };
+        let answer = call(&mut connection, "POST", &path, None, Some(&body)).await?;
+        Self::registered(&path, &answer, connection)
+    }
+
+    /// Logs a user in on a new device.
+    pub async fn log_in(target: &Target, user_id: &str) -> Result<Self, TargetError> {
+        let path = format!("{CLIENT}/login");
+        let identifier = json!({ "type": "m.id.user", "user": user_id });
+        let body = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
+        let mut connection = target.connect().await?;
+        let answer = call(&mut connection, "POST", &path, None, Some(&body)).await?;
+        Self::registered(&path, &answer, connection)
+    }
+
+    /// Registers a guest, which costs no password's hash; where guests are not allowed, a user.
+    pub async fn register_guest(target: &Target) -> Result<Self, TargetError> {
+        let path = format!("{CLIENT}/register?kind=guest");
+        let mut connection = target.connect().await?;
+        match call(&mut connection, "POST", &path, None, Some(&json!({}))).await {
+            Ok(answer) => Self::registered(&path, &answer, connection),
+            Err(TargetError::Refused { .. }) => Self::register(target).await,
+            Err(error) => Err(error),
+        }
+    }
+
     /// The user that a registration was answered with.
-    pub fn registered(path: &str, answer: &Value, connection: Connection) -> Result<Self, TargetError> {
+    fn registered(path: &str, answer: &Value, connection: Connection) -> Result<Self, TargetError> {
         Ok(Self {
             user_id: text(path, answer, "user_id")?,
             device_id: text(path, answer, "device_id")?,
@@ -163,4 +213,14 @@ pub fn encode(id: &str) -> String {
         }
     }
     out
+}
+
+/// The proof of knowing the shared secret, as Synapse's admin API describes it.
+fn mac(secret: &str, nonce: &str, username: &str) -> String {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else {
+        return String::new();
+    };
+    mac.update(format!("{nonce}\0{username}\0{PASSWORD}\0notadmin").as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use plexus_media::upload::UploadError;
-use plexus_media::{Failure, FetchError, MediaError, Method, ThumbnailError, ThumbnailRequest, UploadLimit};
+use plexus_media::{
+    Failure, FetchError, MediaError, Method, ThumbnailError, ThumbnailRequest, UploadError, UploadLimit,
+};
 use plexus_net::FederationError;
 use serde::Deserialize;
 

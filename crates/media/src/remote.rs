@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_base::LimitExceeded;
-use plexus_net::{FederationClient, FederationError, Gates};
+use plexus_net::{FederationClient, Gates};
 use plexus_protocol::id::ServerName;
 use plexus_store::DbError;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
@@ -19,13 +18,13 @@ use tokio::sync::{Semaphore, watch};
 use budget::{Charge, DownloadBudget};
 use failures::Failures;
 
-use crate::multipart::NotMultipart;
+use crate::error::{FetchError, MediaError};
 use crate::paths;
-use crate::store::{MediaError, MediaStore, OpenMedia, opened};
+use crate::settings::DownloadSettings;
+use crate::store::{MediaStore, OpenMedia, opened};
 use crate::thumbnail::ThumbnailRequest;
 
 pub use budget::Downloader;
-pub use failures::Failure;
 
 /// Fetches under way at once from one server: a slow one does not hold up the others.
 const FETCHES_PER_SERVER: usize = 6;
@@ -45,17 +44,6 @@ const BUSY_RETRY_AFTER_MS: u64 = 5_000;
 const MAX_FETCH_TIME: Duration = Duration::from_secs(300);
 /// How often a fetch is tried again that ended because another downloader's budget did.
 const MAX_RESTARTS: usize = 4;
-
-/// How media of other servers is downloaded.
-#[derive(Debug, Clone)]
-pub struct DownloadSettings {
-    /// Servers whose media is not fetched (`prevent_media_downloads_from`).
-    pub refused: HashSet<String>,
-    /// How many bytes one downloader may have fetched in a second, in the long run.
-    pub bytes_per_second: u64,
-    /// How many bytes one downloader may have fetched at once.
-    pub burst_bytes: u64,
-}
 
 /// Which media of which server.
 type Key = (ServerName, String);
@@ -84,44 +72,6 @@ pub struct Downloads {
 struct Running {
     downloader: String,
     outcome: watch::Receiver<Outcome>,
-}
-
-/// Why media of another server can't be had.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The other server.
-    #[error(transparent)]
-    Server(#[from] FederationError),
-    /// It answered with something else.
-    #[error(transparent)]
-    Answer(#[from] NotMultipart),
-    /// The answer ended before the content did.
-    #[error("the answer broke off")]
-    BrokeOff,
-    /// It took longer than `MAX_FETCH_TIME`.
-    #[error("the content did not arrive in time")]
-    TooSlow,
-    /// It could not be fetched a moment ago, and was not asked for again.
-    #[error("the media could not be fetched a moment ago ({0:?})")]
-    Before(Failure),
-    /// The downloader has had enough for now (`remote_media_download_per_second`), or too many fetches are under way.
-    #[error("too much media of other servers is being fetched")]
-    LimitExceeded {
-        /// When to try again.
-        retry_after_ms: u64,
-    },
-    /// This side could not keep it.
-    #[error(transparent)]
-    Media(#[from] Box<MediaError>),
-    /// The task that fetched it is gone.
-    #[error("the fetch was given up")]
-    Abandoned,
-}
-
-impl From<LimitExceeded> for FetchError {
-    fn from(LimitExceeded { retry_after }: LimitExceeded) -> Self {
-        Self::LimitExceeded { retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1) }
-    }
 }
 
 /// What somebody wants to download.

@@ -12,20 +12,19 @@ use plexus_base::{Background, Clock, Random, private};
 use plexus_net::Gates;
 use plexus_net::federation::Pass;
 use plexus_protocol::id::UserId;
+use plexus_store::Database;
 use plexus_store::repo::media::{self, Content, Filled};
-use plexus_store::{Database, DbError};
 use quick_cache::sync::Cache;
 use tokio::fs::{self, File};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore};
 
-pub use quota::UploadLimit;
-
+use crate::error::{MediaError, UploadError};
 use crate::paths;
-use crate::remote::FetchError;
+use crate::settings::MediaSettings;
 use crate::space::{FreeSpace, Storing};
 use crate::thumbnail::animation::{self, Outcome};
 use crate::thumbnail::{self, Format, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
-use crate::upload::{Description, Kept, Upload, UploadError};
+use crate::upload::{Description, Kept, Upload};
 
 /// The letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
@@ -50,29 +49,6 @@ const LAST_THUMBNAIL: ThumbnailSize = ThumbnailSize { width: 640, height: 480, m
 
 /// Ids are filled one at a time within each of these.
 const FILL_LOCKS: usize = 64;
-
-/// How a media store behaves.
-#[derive(Debug, Clone)]
-pub struct MediaSettings {
-    /// The folder (`media_store_path`).
-    pub folder: PathBuf,
-    pub max_upload_bytes: u64,
-    /// Images with more pixels get no thumbnail.
-    pub max_image_pixels: u64,
-    pub thumbnail_sizes: Vec<ThumbnailSize>,
-    /// Make thumbnails in just the size that is asked for.
-    pub dynamic_thumbnails: bool,
-    /// Ids a user may hold that nothing was uploaded to yet.
-    pub max_pending_uploads: u64,
-    /// How long such an id is good for.
-    pub unused_expiration: Duration,
-    /// What one user may upload in a time: all of these hold.
-    pub upload_limits: Vec<UploadLimit>,
-    /// What is left free on the disk, in bytes.
-    pub min_free_bytes: u64,
-    /// How to reach the administrator when the disk is full.
-    pub admin_contact: Option<String>,
-}
 
 /// Media uploaded to this server, and the folder for all media.
 pub struct MediaStore {
@@ -111,35 +87,6 @@ pub struct OpenMedia {
     /// The same for the same bytes, for ETag.
     pub tag: String,
     pub file: File,
-}
-
-/// Why media can't be had or stored.
-#[derive(Debug, thiserror::Error)]
-pub enum MediaError {
-    #[error("no such media")]
-    NotFound,
-    #[error("nothing has been uploaded to this id yet")]
-    NotYetUploaded,
-    #[error("content was uploaded to this id before")]
-    CannotOverwrite,
-    #[error("this id is not yours")]
-    NotYours,
-    #[error("too many ids that nothing was uploaded to; the first expires in {retry_after_ms} ms")]
-    TooManyPending { retry_after_ms: u64 },
-    #[error("more than {} bytes within {:?}", .0.max_bytes, .0.period)]
-    UploadLimit(Box<UploadLimit>),
-    #[error("the disk of the media store is nearly full")]
-    NoSpace { admin_contact: Option<String> },
-    #[error(transparent)]
-    Upload(#[from] UploadError),
-    #[error(transparent)]
-    Thumbnail(#[from] ThumbnailError),
-    #[error("media of another server: {0}")]
-    Fetch(Arc<FetchError>),
-    #[error("media store: {}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
-    #[error(transparent)]
-    Database(#[from] DbError),
 }
 
 impl MediaStore {

@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::fs::{self, DirBuilder, File};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::error::{MediaError, UploadError};
 use crate::serving;
 use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
-use crate::store::MediaError;
 
 /// What the uploader said about the content.
 #[derive(Debug, Clone, Default)]
@@ -36,17 +36,6 @@ pub struct Upload {
     storing: Storing,
     /// The length at which to look for free space again.
     check_at: u64,
-}
-
-/// Why content could not be taken.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    #[error("content is larger than {limit} bytes")]
-    TooLarge { limit: u64 },
-    #[error("the disk of the media store is nearly full (media_min_free_space)")]
-    NoSpace,
-    #[error("media store: {}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
 }
 
 impl Upload {
@@ -137,8 +126,8 @@ impl Kept {
         }
     }
 
-    /// Stores the row that names the content, by `write`, also when the caller is cancelled. Without the row the content
-    /// is deleted. `turn` is dropped after that.
+    /// Stores the row that names the content, by `write`, also when the caller is cancelled. Without the row the
+    /// content is deleted. `turn` is dropped after that.
     pub async fn record<T: Send + 'static>(
         self,
         background: &Background,

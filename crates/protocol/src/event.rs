@@ -1,4 +1,5 @@
-//! Events as they federate: PDUs, parsed once and immutable (specification: server-server API, "PDUs", and the room versions).
+//! Events as they federate: PDUs, parsed once and immutable (specification: server-server API, "PDUs", and the room
+//! versions).
 //!
 //! ```
 //! use plexus_protocol::{event::{Pdu, build::PduBuilder, sign}, json::Object, rules::RoomVersion};
@@ -31,6 +32,7 @@
 pub mod auth_types;
 pub mod build;
 pub mod client;
+mod format;
 pub mod hash;
 mod parse;
 pub mod redact;
@@ -51,7 +53,7 @@ use crate::{
     rules::{RoomVersion, RoomVersionRules},
 };
 
-pub use parse::{MAX_AUTH_EVENTS, MAX_FIELD, MAX_PDU, MAX_PREV_EVENTS, PduError};
+pub use format::{MAX_AUTH_EVENTS, MAX_FIELD, MAX_PDU, MAX_PREV_EVENTS, PduError};
 
 /// One event of a room. Cloning shares it.
 #[derive(Clone)]
@@ -77,20 +79,20 @@ struct Inner {
 }
 
 impl Pdu {
-    /// Parses an event in federation format, checks its shape and limits, and computes its id. Hashes and signatures are
-    /// not checked here: see [`Pdu::content_hash_matches`] and [`sign::verify`].
+    /// Parses an event in federation format, checks its shape and limits, and computes its id. Hashes and signatures
+    /// are not checked here: see [`Pdu::content_hash_matches`] and [`sign::verify`].
     pub fn parse(json: &str, version: RoomVersion) -> Result<Self, PduError> {
         parse::parse(json, version)
     }
 
-    /// As [`Pdu::parse`], for an event another server sent: what it put into `unsigned` is dropped, but for the stripped
-    /// state of invites and knocks.
+    /// As [`Pdu::parse`], for an event another server sent: what it put into `unsigned` is dropped, but for the
+    /// stripped state of invites and knocks.
     pub fn parse_remote(json: &str, version: RoomVersion) -> Result<Self, PduError> {
         parse::parse_remote(json, version)
     }
 
-    /// An event as this program stored it: `json` is [`Pdu::json`] of an event that was parsed before. Skips hashing and
-    /// limits.
+    /// An event as this program stored it: `json` is [`Pdu::json`] of an event that was parsed before. Skips hashing
+    /// and limits.
     pub fn from_stored(json: &str, event_id: EventId, version: RoomVersion) -> Result<Self, PduError> {
         parse::from_stored(json, event_id, version)
     }

@@ -1,20 +1,21 @@
 //! State resolution: one room state from several (room version 1; room version 2 for 2 to 11; room version 12).
 //!
-//! The algorithms read no storage. The caller keeps an [`AuthGraph`] of the room, in which events and state keys are small
-//! numbers, makes a [`State`] of each branch, and calls [`resolve`], which answers the resolved state or the events it has yet
-//! to be given. States that were made from one another share structure, and what they share is passed over; auth differences come
-//! from chains of events that the graph keeps; only conflicted events and what authorizes them are looked up. So the work follows
-//! the conflict and not the size of the room.
+//! The algorithms read no storage. The caller keeps an [`AuthGraph`] of the room, in which events and state keys are
+//! small numbers, makes a [`State`] of each branch, and calls [`resolve`], which answers the resolved state or the
+//! events it has yet to be given. States that were made from one another share structure, and what they share is passed
+//! over; auth differences come from chains of events that the graph keeps; only conflicted events and what authorizes
+//! them are looked up. So the work follows the conflict and not the size of the room.
 //!
-//! Where the specification's prose and the servers in use differ, the servers are followed, as rooms would split otherwise:
-//! - a state event counts as part of its own state's auth chain, so an unconflicted event is never in the auth difference;
+//! Where the specification's prose and the servers in use differ, the servers are followed, as rooms would split
+//! otherwise:
+//! - a state event counts as part of its own state's auth chain, so an unconflicted event is never in the auth
+//!   difference;
 //! - a power event is followed to earlier events only along events of the full conflicted set;
 //! - `m.room.create` counts as a power event;
-//! - events that were rejected for the state they were sent at are authorized again like others (room version 2, "Rejected events";
-//!   Synapse leaves them out, and says that this is not what is specified), but do not authorize: not as auth events, as
-//!   specified, and not as part of a state either.
+//! - events that were rejected for the state they were sent at are authorized again like others (room version 2,
+//!   "Rejected events"; Synapse leaves them out, and says that this is not what is specified), but do not authorize:
+//!   not as auth events, as specified, and not as part of a state either.
 
-mod chains;
 mod difference;
 mod graph;
 mod iterative;
@@ -34,8 +35,7 @@ use crate::{
 };
 
 pub use self::{
-    chains::{ChainLink, ChainPosition},
-    graph::{AuthGraph, Key, Node},
+    graph::{AuthGraph, ChainLink, ChainPosition, Key, Node},
     state::State,
 };
 
@@ -59,8 +59,8 @@ pub enum ResolveError {
     NoCreateEvent,
 }
 
-/// Resolves states of one room. `events` finds events by id; it is asked for conflicted events, their auth events, and the state
-/// that authorizes them, at most twice in vain.
+/// Resolves states of one room. `events` finds events by id; it is asked for conflicted events, their auth events, and
+/// the state that authorizes them, at most twice in vain.
 ///
 /// # Errors
 /// When the graph is not that of a room.

@@ -1,9 +1,9 @@
 //! Which events of a room a user may see
 //! ([Room History Visibility](https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility)).
 //!
-//! Synapse goes beyond the specification in one point: it shows users every end of their own invites and memberships. Here
-//! the rules decide, so a rejected invite is no part of the history if only members may see it; that the invite is gone,
-//! `/sync` says in any case.
+//! Synapse goes beyond the specification in one point: it shows users every end of their own invites and memberships.
+//! Here the rules decide, so a rejected invite is no part of the history if only members may see it; that the invite is
+//! gone, `/sync` says in any case.
 
 use crate::{json::Object, membership::Membership};
 
@@ -64,8 +64,9 @@ impl StateForUser {
     }
 }
 
-/// Whether a user may see an event. `before` and `after` are the room state around it. They differ for two kinds of event: a
-/// change of the history visibility, and the user's own member events. Such an event is visible if either state allows it.
+/// Whether a user may see an event. `before` and `after` are the room state around it. They differ for two kinds of
+/// event: a change of the history visibility, and the user's own member events. Such an event is visible if either
+/// state allows it.
 ///
 /// A server may see what at least one of its users may see.
 pub fn is_visible(before: StateForUser, after: StateForUser, joined_later: bool) -> bool {

@@ -13,8 +13,8 @@ use plexus_net::TlsSettings;
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{RoomAlias, ServerName, UserId};
 use plexus_store::OpenError;
+use plexus_store::db::MigrateError;
 use plexus_store::db::OptionsError;
-use plexus_store::migrate::MigrateError;
 use serde_json::Map;
 
 use crate::wire::{self, settings};

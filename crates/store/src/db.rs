@@ -5,12 +5,15 @@
 //! takes `upto = db.committed()` first and then reads memory or the database sees everything up to `upto`.
 
 mod checkpoint;
+mod commit;
 mod connection;
 mod dialect;
 mod error;
 mod foreign;
 mod ids;
 mod job;
+pub mod migrate;
+mod open;
 mod options;
 mod postgres;
 mod read_queue;
@@ -22,7 +25,6 @@ mod tx;
 pub mod value;
 mod writer;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
@@ -30,21 +32,21 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
-pub use error::{DbError, readable, readable_json};
-pub use foreign::Foreign;
+pub use error::{DbError, Foreign, MigrateError, OpenError, readable, readable_json};
+pub use open::migrate_database;
 pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions};
-pub use row::Row;
+pub use row::{Row, first};
 pub use tls::{SslMode, SslOptions};
 pub use tx::{Later, Tx};
-pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef, first};
+pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef};
 
 pub(crate) use connection::Connection;
-pub(crate) use postgres::BEGIN_WRITE;
+pub(crate) use open::inspect;
 
 use crate::Position;
 use crate::change::CommitListener;
-use crate::migrate::{self, MigrateError};
 use job::{Job, Then, TypedJob};
+use open::{Prepared, prepare};
 use read_queue::ReadQueue;
 use writer::{Message, Writer};
 
@@ -83,49 +85,6 @@ impl Shared {
     fn listeners(&self) -> Vec<Arc<dyn CommitListener>> {
         self.listeners.read().clone()
     }
-}
-
-/// Why the database could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another server holds it.
-    #[error("another Plexus server, or a command such as `plexus user`, is using the database {0}")]
-    InUse(String),
-    /// The lock file could not be made.
-    #[error("cannot write {path}: {error}")]
-    Lock {
-        /// The lock file.
-        path: String,
-        /// Why not.
-        error: std::io::Error,
-    },
-    /// A PostgreSQL database that would store or sort text otherwise than SQLite.
-    #[error("the PostgreSQL database cannot be used: {0}")]
-    Unsuitable(String),
-    /// The database is not Plexus's.
-    #[error("{place} {found}, which Plexus cannot use; nothing in it was changed. {remedy}")]
-    Foreign {
-        /// The file, or the name and the server of a PostgreSQL database.
-        place: String,
-        /// What it is.
-        found: Foreign,
-        /// What the operator can do.
-        remedy: &'static str,
-    },
-    /// The schema could not be brought up to date.
-    #[error("{place}: {error}")]
-    Migrate {
-        /// The file, or the name and the server of a PostgreSQL database.
-        place: String,
-        /// What is wrong with the schema.
-        error: Box<MigrateError>,
-    },
-    /// The database refused.
-    #[error(transparent)]
-    Db(#[from] DbError),
-    /// No thread could be started.
-    #[error("cannot start a database thread: {0}")]
-    Thread(std::io::Error),
 }
 
 impl Database {
@@ -175,9 +134,9 @@ impl Database {
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
-    /// As [`Database::write`], but answers when the closure is handed over. `done` gets its result, on the writer thread,
-    /// after the commit and before any later closure runs; it must be quick and must not call the database. An error here
-    /// means that neither will run. When the database is closed meanwhile, both may be dropped.
+    /// As [`Database::write`], but answers when the closure is handed over. `done` gets its result, on the writer
+    /// thread, after the commit and before any later closure runs; it must be quick and must not call the database. An
+    /// error here means that neither will run. When the database is closed meanwhile, both may be dropped.
     pub async fn write_then<T, E, F, D>(&self, f: F, done: D) -> Result<(), DbError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -217,7 +176,8 @@ impl Database {
         self.0.shared.committed()
     }
 
-    /// Adds a listener, which is called after those added before it. A listener misses the commits made before this call.
+    /// Adds a listener, which is called after those added before it. A listener misses the commits made before this
+    /// call.
     pub fn add_listener(&self, listener: Arc<dyn CommitListener>) {
         self.0.shared.listeners.write().push(listener);
     }
@@ -265,73 +225,6 @@ impl Inner {
     }
 }
 
-/// The writer's connection to a database whose schema is up to date.
-struct Prepared {
-    conn: Connection,
-    /// Held, so that a second server keeps off the database.
-    lock: Option<File>,
-    position: Position,
-    migrations: Vec<i64>,
-}
-
-/// Opens the database for writing and migrates it. On a thread of its own: the PostgreSQL driver blocks on
-/// its own runtime, which it may not do on a thread of another one.
-fn prepare(options: &Options) -> Result<Prepared, OpenError> {
-    on_own_thread(|| {
-        foreign::check_file(options)?;
-        let lock = options.lock()?;
-        let mut conn = Connection::open(options, true).map_err(|error| match error {
-            DbError::InUse => OpenError::InUse(options.place()),
-            error => OpenError::Db(error),
-        })?;
-        foreign::check(options, &mut conn)?;
-        options.check_database(&mut conn)?;
-        let migrations = migrate::migrate(&mut conn).map_err(|error| wrong_schema(options, error))?;
-        let position = conn.position()?;
-        Ok(Prepared { conn, lock, position, migrations })
-    })
-}
-
-/// Brings the schema up to date without starting anything; answers the numbers of the migrations it ran.
-pub(crate) fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
-    on_own_thread(|| prepare(options).map(|prepared| prepared.migrations))
-}
-
-/// Gives `f` a connection that only reads, to a database with this program's schema.
-pub(crate) fn inspect<T: Send>(
-    options: &Options,
-    f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
-) -> Result<T, OpenError> {
-    on_own_thread(|| {
-        if let Options::Sqlite(sqlite) = options
-            && !sqlite.path.exists()
-        {
-            return Err(wrong_schema(options, MigrateError::Empty));
-        }
-        foreign::check_file(options)?;
-        let mut conn = Connection::open(options, false)?;
-        foreign::check(options, &mut conn)?;
-        migrate::require_current(&mut conn).map_err(|error| wrong_schema(options, error))?;
-        Ok(f(&mut conn)?)
-    })
-}
-
-fn wrong_schema(options: &Options, error: MigrateError) -> OpenError {
-    match error {
-        MigrateError::Db(error) => OpenError::Db(error),
-        error => OpenError::Migrate { place: options.place(), error: Box::new(error) },
-    }
-}
-
-/// Runs `f` on a thread that has no async runtime and waits for it.
-pub(crate) fn on_own_thread<T: Send>(f: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<T, OpenError> {
-    std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().name("db-open".to_owned()).spawn_scoped(scope, f).map_err(OpenError::Thread)?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
 fn spawn(name: String, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     std::thread::Builder::new().name(name).spawn(f).map_err(OpenError::Thread)
 }
@@ -342,12 +235,4 @@ async fn send(queue: &mpsc::Sender<Message>, job: Box<dyn Job>) -> Result<(), Db
 
 fn send_blocking(queue: &mpsc::Sender<Message>, job: Box<dyn Job>) -> Result<(), DbError> {
     queue.blocking_send(Message::Run(job)).map_err(|_| DbError::Closed)
-}
-
-/// A migration's text for one backend.
-pub(crate) fn dialect_schema(backend: Backend, sql: &str) -> String {
-    match backend {
-        Backend::Sqlite => dialect::sqlite_schema(sql),
-        Backend::Postgres => dialect::postgres_schema(sql),
-    }
 }

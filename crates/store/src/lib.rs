@@ -16,13 +16,13 @@ pub mod change;
 pub mod db;
 pub mod event_key;
 pub mod maintenance;
-pub mod migrate;
 pub mod pdu_json;
 pub mod repo;
 mod varint;
 pub mod words;
 
 pub use change::{Change, CommitListener};
+pub use db::migrate;
 pub use db::{
     Any, Backend, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,
     readable_json,

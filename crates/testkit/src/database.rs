@@ -67,7 +67,7 @@ impl TestPlace {
             cluster.admin(&["CREATE DATABASE plexus_template"]).expect("a template can be made");
             let options = Options::from_config("psycopg2", &arguments(cluster, "plexus_template"), false, "".as_ref())
                 .expect("the arguments are right");
-            plexus_store::migrate::migrate_database(&options).expect("the migrations run");
+            plexus_store::db::migrate_database(&options).expect("the migrations run");
         });
         Some(Self::made_from("plexus_template", cluster))
     }

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::{find_files, merge, parse_file, read_file};
 use super::{Config, Problem, Report, Setting, Written, legacy, read, whole};
 use crate::schema::{MapReader, Reader};
-use crate::yaml::{self, Entry, Place, Value};
-
-/// No configuration file may be larger, in bytes.
-const MAX_FILE_SIZE: u64 = 16 << 20;
+use crate::yaml::{Entry, Place};
 
 /// How to load.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,8 +23,8 @@ pub struct Loaded {
     pub written: Written,
 }
 
-/// Reads and checks configuration files. Of folders, the `*.yaml` files are read in the order of their names. A later file
-/// replaces whole top-level options of an earlier one.
+/// Reads and checks configuration files. Of folders, the `*.yaml` files are read in the order of their names. A later
+/// file replaces whole top-level options of an earlier one.
 ///
 /// # Errors
 /// The report, when it holds errors: all of them, not only the first.
@@ -113,88 +111,4 @@ fn refuse_misspelt_places(report: &mut Report, entries: &[Entry]) {
         );
         report.errors.push(Problem { file, line, option, message });
     }
-}
-
-fn problem(file: &Path, line: u32, message: String) -> Problem {
-    Problem { file: Some(file.to_owned()), line, option: String::new(), message }
-}
-
-/// The files that `paths` name, in order.
-pub(super) fn find_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Report> {
-    let mut files = Vec::new();
-    let mut errors = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        match yaml_files(path) {
-            Ok(found) if found.is_empty() => {
-                let message = "the folder holds no file that ends in .yaml".to_owned();
-                errors.push(problem(path, 0, message));
-            }
-            Ok(found) => files.extend(found),
-            Err(error) => {
-                let message = format!("cannot read the folder: {error}");
-                errors.push(problem(path, 0, message));
-            }
-        }
-    }
-    if paths.is_empty() {
-        errors.push(Problem {
-            file: None,
-            line: 0,
-            option: String::new(),
-            message: "no configuration file is named; name one with --config-path".to_owned(),
-        });
-    }
-    if errors.is_empty() {
-        return Ok(files);
-    }
-    Err(Report { errors, ..Report::default() })
-}
-
-fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn read_file(file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
-    parse_file(&read_text(file)?, file, index)
-}
-
-pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
-    let cannot = |error: std::io::Error| problem(file, 0, format!("cannot be read: {error}"));
-    let size = std::fs::metadata(file).map_err(cannot)?.len();
-    if size > MAX_FILE_SIZE {
-        let message = format!("holds {size} bytes; allowed are {MAX_FILE_SIZE}");
-        return Err(problem(file, 0, message));
-    }
-    std::fs::read_to_string(file).map_err(cannot)
-}
-
-pub(super) fn parse_file(text: &str, file: &Path, index: usize) -> Result<Vec<Entry>, Problem> {
-    let number = u16::try_from(index).unwrap_or(u16::MAX);
-    let root = yaml::parse(text, number).map_err(|error| problem(file, error.line, error.message))?;
-    match root.value {
-        Value::Mapping(entries) => Ok(entries),
-        _ if root.is_null() => Ok(Vec::new()),
-        _ => {
-            let message = format!("found {}; allowed are options, one a line", root.describe());
-            Err(problem(file, root.place.line, message))
-        }
-    }
-}
-
-/// What the later file sets, it sets wholly.
-pub(super) fn merge(entries: &mut Vec<Entry>, added: Vec<Entry>) {
-    entries.retain(|entry| !added.iter().any(|newer| newer.key == entry.key));
-    entries.extend(added);
 }

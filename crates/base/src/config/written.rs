@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Listener, Problem, Secret, load};
+use super::{Listener, Problem, Secret, files};
 use crate::schema::{self, Reader};
 use crate::yaml::{Entry, Node, Place, Value};
 
@@ -30,12 +30,12 @@ impl Written {
     /// Reads what can be read of configuration files. Files that cannot be read and top-level options that are not YAML
     /// are left out.
     pub fn salvage(paths: &[PathBuf]) -> Self {
-        let files = paths.iter().flat_map(|path| load::find_files(std::slice::from_ref(path)).unwrap_or_default());
-        let files: Vec<PathBuf> = files.collect();
+        let found = paths.iter().flat_map(|path| files::find_files(std::slice::from_ref(path)).unwrap_or_default());
+        let files: Vec<PathBuf> = found.collect();
         let mut entries = Vec::new();
         for (index, file) in files.iter().enumerate() {
-            if let Ok(text) = load::read_text(file) {
-                load::merge(&mut entries, salvage_text(&text, file, index));
+            if let Ok(text) = files::read_text(file) {
+                files::merge(&mut entries, salvage_text(&text, file, index));
             }
         }
         Self { files, entries }
@@ -134,14 +134,14 @@ fn read<T: schema::Value>(node: &Node) -> Option<T> {
 
 /// The options of a file, each parsed by itself if the whole is not YAML.
 fn salvage_text(text: &str, file: &Path, index: usize) -> Vec<Entry> {
-    if let Ok(entries) = load::parse_file(text, file, index) {
+    if let Ok(entries) = files::parse_file(text, file, index) {
         return entries;
     }
     let mut entries = Vec::new();
     for (line, block) in top_level_blocks(text) {
-        let mut parsed = load::parse_file(&block, file, index).unwrap_or_default();
+        let mut parsed = files::parse_file(&block, file, index).unwrap_or_default();
         shift(&mut parsed, line);
-        load::merge(&mut entries, parsed);
+        files::merge(&mut entries, parsed);
     }
     entries
 }

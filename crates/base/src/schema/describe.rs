@@ -1,7 +1,5 @@
 //! Options as data, for the reference page and the sample file.
 
-use super::Value;
-
 /// Whether an option does what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -31,27 +29,6 @@ pub struct Field {
     pub required: bool,
     /// The members, when it is an object or a list of objects.
     pub members: Option<fn() -> Vec<Field>>,
-}
-
-impl Field {
-    pub(crate) fn of<T: Value>(
-        name: &'static str,
-        doc: &'static [&'static str],
-        status: Status,
-        default: Option<T>,
-    ) -> Self {
-        let absent = || T::absent(&mut super::Reader::new(Vec::new()));
-        let value = default.or_else(absent);
-        Self {
-            name: name.trim_start_matches("r#"),
-            doc,
-            status,
-            kind: T::kind(),
-            required: value.is_none(),
-            default: value.as_ref().and_then(T::show),
-            members: T::nested(),
-        }
-    }
 }
 
 /// An object as YAML on one line, without the members that are null; `None` when one of them cannot be shown.

@@ -3,8 +3,42 @@
 use std::path::{Path, PathBuf};
 
 use super::problem::Files;
-use super::{Field, Problem, Report, Secret, Setting, Status, Value, nearest};
+use super::{Field, Problem, Report, Secret, Setting, Status, nearest};
 use crate::yaml::{Entry, Node, Place, Scalar, Value as Yaml};
+
+/// The type of an option.
+pub(crate) trait Value: Sized {
+    /// Reads a node that is not null; notes an error and gives `None` when it does not fit.
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self>;
+
+    /// As `read`, for an option with a default: an object keeps the default's members where the file is silent.
+    fn read_over(node: &Node, reader: &mut Reader, _default: Self) -> Option<Self> {
+        Self::read(node, reader)
+    }
+
+    /// The value when the option is left out and its declaration has no default; `None` when it is required.
+    fn absent(_reader: &mut Reader) -> Option<Self> {
+        None
+    }
+
+    /// The value when the option is set to null, where that means something else than leaving it out.
+    fn null() -> Option<Self> {
+        None
+    }
+
+    /// What may be written, in words.
+    fn kind() -> String;
+
+    /// The value as YAML on one line; `None` when it cannot be shown so.
+    fn show(&self) -> Option<String> {
+        None
+    }
+
+    /// The members, when it is an object or contains objects.
+    fn nested() -> Option<fn() -> Vec<Field>> {
+        None
+    }
+}
 
 /// A struct made by `options!`.
 pub(crate) trait Fields: Sized {

@@ -1,9 +1,8 @@
 //! Durations, sizes, secrets and modes: how they are written and what they hold.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::{Reader, Value};
+use super::{Reader, Secret, Value};
 use crate::yaml::{Node, Value as Yaml};
 
 const DURATION_UNITS: [(&str, u64); 6] = [
@@ -46,27 +45,6 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     match unit {
         Some((number, shift)) => whole_number(number)?.checked_mul(1 << shift),
         None => whole_number(text),
-    }
-}
-
-/// A password, key or other text that must not appear in logs: `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(...)")
     }
 }
 
@@ -125,8 +103,8 @@ impl Value for OneOrMany {
 pub struct FileMode(pub u32);
 
 impl Value for FileMode {
-    /// YAML 1.1 reads `0660` as octal. A plain `660` is what its writer calls 660, since no mode is that large in decimal;
-    /// smaller decimal numbers are the bits themselves, as in Synapse.
+    /// YAML 1.1 reads `0660` as octal. A plain `660` is what its writer calls 660, since no mode is that large in
+    /// decimal; smaller decimal numbers are the bits themselves, as in Synapse.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let text = node.as_text().unwrap_or_default();
         let octal = |digits: &str| u32::from_str_radix(digits, 8).ok();

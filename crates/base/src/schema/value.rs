@@ -5,40 +5,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::scalar::{format_duration, parse_duration, parse_size};
-use super::{Field, Reader};
+use super::{Field, Reader, Status, Value};
 use crate::yaml::{Node, Scalar, Value as Yaml};
 
-/// The type of an option.
-pub(crate) trait Value: Sized {
-    /// Reads a node that is not null; notes an error and gives `None` when it does not fit.
-    fn read(node: &Node, reader: &mut Reader) -> Option<Self>;
-
-    /// As `read`, for an option with a default: an object keeps the default's members where the file is silent.
-    fn read_over(node: &Node, reader: &mut Reader, _default: Self) -> Option<Self> {
-        Self::read(node, reader)
-    }
-
-    /// The value when the option is left out and its declaration has no default; `None` when it is required.
-    fn absent(_reader: &mut Reader) -> Option<Self> {
-        None
-    }
-
-    /// The value when the option is set to null, where that means something else than leaving it out.
-    fn null() -> Option<Self> {
-        None
-    }
-
-    /// What may be written, in words.
-    fn kind() -> String;
-
-    /// The value as YAML on one line; `None` when it cannot be shown so.
-    fn show(&self) -> Option<String> {
-        None
-    }
-
-    /// The members, when it is an object or contains objects.
-    fn nested() -> Option<fn() -> Vec<Field>> {
-        None
+impl Field {
+    pub(crate) fn of<T: Value>(
+        name: &'static str,
+        doc: &'static [&'static str],
+        status: Status,
+        default: Option<T>,
+    ) -> Self {
+        let absent = || T::absent(&mut Reader::new(Vec::new()));
+        let value = default.or_else(absent);
+        Self {
+            name: name.trim_start_matches("r#"),
+            doc,
+            status,
+            kind: T::kind(),
+            required: value.is_none(),
+            default: value.as_ref().and_then(T::show),
+            members: T::nested(),
+        }
     }
 }
 

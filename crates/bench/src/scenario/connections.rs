@@ -66,7 +66,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
 }
 
 async fn prepare(target: &Target) -> Result<Room, TargetError> {
-    let mut owner = target.user().await?;
+    let mut owner = User::register(target).await?;
     let id = owner.create_open_room().await?;
     let mut polls = Vec::new();
     for mut user in crowd(target, MEMBERS, &id).await? {

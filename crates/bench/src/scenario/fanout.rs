@@ -51,7 +51,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
 }
 
 async fn prepare(target: &Target, waiters: usize) -> Result<Room, TargetError> {
-    let mut sender = target.user().await?;
+    let mut sender = User::register(target).await?;
     let room_id = sender.create_room().await?;
     let mut joined = users(target, waiters).await?;
     for user in &mut joined {

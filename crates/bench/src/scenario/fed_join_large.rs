@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::report::Better;
 use crate::run::Run;
 use crate::target::{CLIENT, TargetError};
-use crate::user::encode;
+use crate::user::{User, encode};
 
 /// Servers that the members are of.
 const SERVERS: usize = 10;
@@ -30,7 +30,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
         for (index, target) in targets.iter().enumerate() {
             // Of a room that it is in, a server knows everything: each join needs another.
             let host = BigRoom::new(members, state_events).host(&others.iter().collect::<Vec<_>>()).await;
-            let mut user = target.user().await?;
+            let mut user = User::register(target).await?;
             run.rest().await;
             target.process.iter().for_each(|process| process.forget_peak());
             let before = target.process.and_then(Process::resident);

@@ -9,11 +9,12 @@ use plexus_protocol::id::EventId;
 
 use crate::origin::{Member, Origin, Transaction};
 use crate::report::Better;
+use crate::round::Round;
 use crate::run::Run;
 use crate::target::{CLIENT, Target, TargetError};
 use crate::user::{User, encode};
 
-use super::{Acts, spent};
+use super::spent;
 
 const ROOMS: usize = 10;
 /// The most PDUs of a transaction (server-server API, "Transactions").
@@ -69,7 +70,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
 }
 
 async fn prepare(target: &Target, count: usize) -> Result<World, TargetError> {
-    let mut reader = target.user().await?;
+    let mut reader = User::register(target).await?;
     let mut rooms = Vec::new();
     for _ in 0..ROOMS {
         rooms.push(Room { id: reader.create_room().await?, tips: Vec::new() });
@@ -93,7 +94,8 @@ async fn prepare(target: &Target, count: usize) -> Result<World, TargetError> {
 }
 
 impl World {
-    /// Makes `count` events. In each step an origin's events follow one another, the first all that came before in its room.
+    /// Makes `count` events. In each step an origin's events follow one another, the first all that came before in its
+    /// room.
     fn steps(&mut self, count: usize, now_ms: u64) -> Result<Vec<Step>, TargetError> {
         let each = count / self.origins.len();
         let mut steps = Vec::new();
@@ -132,7 +134,7 @@ impl World {
         target: &Target,
         steps: &[Step],
         count: usize,
-    ) -> Result<Acts, TargetError> {
+    ) -> Result<Round, TargetError> {
         let (started, used) = (clock.monotonic(), target.processor_seconds());
         for step in steps {
             let sends = self.origins.iter_mut().zip(step);
@@ -145,7 +147,7 @@ impl World {
             }
         }
         let seconds = (clock.monotonic() - started).as_secs_f64();
-        Ok(Acts { times: vec![0.0; count], seconds, processor: spent(used, target) })
+        Ok(Round { times: vec![0.0; count], seconds, processor: spent(used, target) })
     }
 }
 

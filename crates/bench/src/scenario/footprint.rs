@@ -1,5 +1,5 @@
-//! The same work for every target, and the memory it leaves: rooms made, messages sent, first syncs of new devices. Where rounds last
-//! some seconds, a server that does a hundred times the work has a hundred times as much to remember.
+//! The same work for every target, and the memory it leaves: rooms made, messages sent, first syncs of new devices.
+//! Where rounds last some seconds, a server that does a hundred times the work has a hundred times as much to remember.
 
 use futures_util::future::try_join_all;
 
@@ -32,6 +32,6 @@ async fn work(target: &Target, user: &mut User, rooms: usize, messages: usize) -
     for number in 0..messages {
         user.send(&made[number % made.len()], MESSAGE).await?;
     }
-    target.log_in(&user.user_id).await?.sync(None, 0).await?;
+    User::log_in(target, &user.user_id).await?.sync(None, 0).await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut accounts = Vec::new();
     for target in targets.iter() {
-        let user = target.user().await?;
+        let user = User::register(target).await?;
         accounts.push((vec![user.again(target).await?], user, Vec::new()));
     }
     for size in run.options.account_rooms.clone() {

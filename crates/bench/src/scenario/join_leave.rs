@@ -10,7 +10,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut prepared = Vec::new();
     for target in targets.iter() {
-        let mut owner = target.user().await?;
+        let mut owner = User::register(target).await?;
         prepared.push((users(target, run.options.users).await?, owner.create_room().await?));
     }
     for _ in 0..run.options.rounds {

@@ -1,6 +1,6 @@
 //! A day of a real server compressed: everybody waits all the time; some type, read, write, and look at profiles.
 //!
-//! Acts are due at fixed times, whatever the server does: one that is late is late from when it was due.
+//! Round are due at fixed times, whatever the server does: one that is late is late from when it was due.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 
 use crate::report::Better;
+use crate::round::Round;
 use crate::run::Run;
 use crate::target::{CLIENT, Target, TargetError};
 use crate::user::{User, encode};
 
-use super::{Acts, millis, send::MESSAGE, spent, users};
+use super::{millis, send::MESSAGE, spent, users};
 
 /// Members of a room.
 const MEMBERS: usize = 10;
@@ -77,7 +78,7 @@ async fn prepare(target: &Target, count: usize) -> Result<Town, TargetError> {
 }
 
 /// One round: everybody waits and acts until it is over.
-async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Result<Acts, TargetError> {
+async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Result<Round, TargetError> {
     run.rest().await;
     let targets = run.targets.clone();
     let target = &targets[index];
@@ -131,7 +132,7 @@ async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Resul
         () = looking => Vec::new(),
     };
     let seconds = (clock.monotonic() - started).as_secs_f64();
-    Ok(Acts { times, seconds, processor: spent(used, target) })
+    Ok(Round { times, seconds, processor: spent(used, target) })
 }
 
 /// Of ten acts, three type, three look at a profile, two read and two write.

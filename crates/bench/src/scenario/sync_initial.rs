@@ -1,9 +1,10 @@
-//! The first sync of an account that is in many rooms. Each is of a new device: Synapse answers a device that asks again
-//! from a cache.
+//! The first sync of an account that is in many rooms. Each is of a new device: Synapse answers a device that asks
+//! again from a cache.
 
 use crate::report::Better;
 use crate::run::Run;
 use crate::target::TargetError;
+use crate::user::User;
 
 use super::{millis, send::MESSAGE};
 
@@ -12,7 +13,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut accounts = Vec::new();
     for target in targets.iter() {
-        let mut user = target.user().await?;
+        let mut user = User::register(target).await?;
         for _ in 0..run.options.rooms {
             let room_id = user.create_room().await?;
             user.send(&room_id, MESSAGE).await?;
@@ -21,7 +22,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     }
     for _ in 0..run.options.rounds {
         for (index, user) in accounts.iter().enumerate() {
-            let mut device = targets[index].log_in(&user.user_id).await?;
+            let mut device = User::log_in(&targets[index], &user.user_id).await?;
             run.rest().await;
             let before = run.clock.monotonic();
             let (_, bytes) = device.sync(None, 0).await?;

@@ -6,9 +6,8 @@ use plexus_base::Clock;
 use plexus_net::FederationError;
 use quick_cache::sync::Cache;
 
-use super::{FetchError, Key};
-use crate::store::MediaError;
-use crate::upload::UploadError;
+use super::Key;
+use crate::error::{Failure, FetchError, MediaError, UploadError};
 
 /// How many are remembered. A name is 510 bytes at most.
 const MAX_REMEMBERED: usize = 8192;
@@ -16,17 +15,6 @@ const MAX_REMEMBERED: usize = 8192;
 const REFUSED_FOR: Duration = Duration::from_secs(300);
 /// How long: when its server did not answer, or with something else.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(60);
-
-/// Why media could not be fetched a moment ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// Its server has no such media, or will not give it.
-    NotFound,
-    /// It is larger than this server takes.
-    TooLarge,
-    /// Its server did not answer, or with something else.
-    Unavailable,
-}
 
 /// Owned by `Downloads`.
 pub(super) struct Failures {

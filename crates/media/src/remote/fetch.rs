@@ -1,5 +1,5 @@
-//! Fetching media: from the authenticated endpoint, or from the old one that older servers have (server-server API, "Content
-//! Repository").
+//! Fetching media: from the authenticated endpoint, or from the old one that older servers have (server-server API,
+//! "Content Repository").
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use plexus_net::{FederationError, Limits, Purpose, StreamedResponse};
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
 use super::budget::Charge;
-use super::{Downloads, FetchError, Key};
+use super::{Downloads, Key};
+use crate::error::{FetchError, MediaError, UploadError};
 use crate::multipart::{Multipart, NotMultipart, Piece};
 use crate::paths;
 use crate::serving;
-use crate::store::MediaError;
-use crate::upload::{Description, Upload, UploadError};
+use crate::upload::{Description, Upload};
 
 /// What surrounds the content in a multipart answer, at most.
 const MAX_AROUND: usize = 128 * 1024;
@@ -97,8 +97,8 @@ impl Downloads {
         self.whole(answer, charge).await
     }
 
-    /// Refuses an answer that says it is larger than it may be, or than the downloader may have fetched, before any of it
-    /// is read. `around` is what the answer may have beside the content, in bytes.
+    /// Refuses an answer that says it is larger than it may be, or than the downloader may have fetched, before any of
+    /// it is read. `around` is what the answer may have beside the content, in bytes.
     fn announced(&self, answer: &StreamedResponse, around: usize, charge: &mut Charge<'_>) -> Result<(), FetchError> {
         let length = answer.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let Some(length) = length else { return Ok(()) };

@@ -1,23 +1,12 @@
 //! How much one user may upload in a time (`media_upload_limits`).
 
-use std::time::Duration;
-
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media;
 use plexus_store::{DbError, Tx};
 
-use super::{MediaError, MediaStore, millis};
-
-/// The most that one user may upload in a time.
-#[derive(Debug, Clone)]
-pub struct UploadLimit {
-    pub period: Duration,
-    pub max_bytes: u64,
-    /// A page about the limit, for the error.
-    pub info_uri: Option<String>,
-    /// Whether the user can get a higher limit, for the error.
-    pub can_upgrade: bool,
-}
+use super::{MediaStore, millis};
+use crate::error::MediaError;
+use crate::settings::UploadLimit;
 
 /// Whether `user` may upload `length` more bytes at `now_ms`. Asked in the transaction that records them, it holds for
 /// uploads at the same time, too.

@@ -115,7 +115,7 @@ pub fn finish(
     let pdu = parse::from_signable(event, json, &signable, version)?;
     // What servers still take from others is not for new events.
     for (field, text) in [("type", Some(pdu.event_type())), ("state_key", pdu.state_key())] {
-        if text.is_some_and(|text| text.len() > parse::MAX_FIELD) {
+        if text.is_some_and(|text| text.len() > super::MAX_FIELD) {
             return Err(PduError::FieldTooLong(field).into());
         }
     }

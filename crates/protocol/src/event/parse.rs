@@ -5,52 +5,20 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Inner, Pdu, hash};
+use super::{
+    Inner, Pdu,
+    format::{MAX_AUTH_EVENTS, MAX_FIELD, MAX_PDU, MAX_PREV_EVENTS, PduError},
+    hash,
+};
 use crate::{
     id::{EventId, IdError, RoomId, UserId, check_event_id, is_reference_hash},
-    json::{MAX_NESTING, NotCanonical, Object, ParseError, Value, top_level, write_string},
+    json::{MAX_NESTING, Object, ParseError, Value, top_level, write_string},
     rules::{EventIdFormat, RoomVersion, RoomVersionRules},
 };
-
-/// The largest event, in bytes of canonical JSON with signatures.
-pub const MAX_PDU: usize = 65_536;
-/// The longest `type`, `state_key`, `sender`, `room_id` and `event_id`, in bytes. In room versions 1 to 10 a `type` or `state_key`
-/// received may have as many characters instead: such an event is one, but
-/// [`check_state_independent`](crate::auth::check_state_independent) rejects it. Identifiers have bytes everywhere.
-pub const MAX_FIELD: usize = 255;
-/// The most events that one event may follow.
-pub const MAX_PREV_EVENTS: usize = 20;
-/// The most events that may be given as allowing one event.
-pub const MAX_AUTH_EVENTS: usize = 10;
 
 /// How deep an event may nest. What events are sent in must be readable too, and wraps them: transactions, invites that
 /// quote the room's state, answers to a join.
 const MAX_EVENT_NESTING: usize = MAX_NESTING - 20;
-
-/// Why JSON is not an event of its room version.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PduError {
-    #[error(transparent)]
-    Json(#[from] ParseError),
-    #[error("event is not canonical JSON: {0}")]
-    NotCanonical(#[from] NotCanonical),
-    #[error("event has {0} bytes, more than {MAX_PDU}")]
-    TooLarge(usize),
-    #[error("event has no {0}")]
-    Missing(&'static str),
-    #[error("{0} of the event has the wrong type or is out of range")]
-    WrongType(&'static str),
-    #[error("{0} of the event is longer than {MAX_FIELD}")]
-    FieldTooLong(&'static str),
-    #[error("{0} of the event {1}")]
-    InvalidId(&'static str, IdError),
-    #[error("room_id of the event does not fit its room version")]
-    RoomIdFormat,
-    #[error("event_id of the event does not fit its room version")]
-    EventIdFormat,
-    #[error("event has {1} {0}, too many")]
-    TooManyReferences(&'static str, usize),
-}
 
 pub(super) fn parse(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
     let (object, canonical) = Object::parse_with_form(json)?;
@@ -112,7 +80,8 @@ pub(super) fn from_signable(
     }
     let event_id = match rules.event_id_format {
         EventIdFormat::Server => {
-            // "$opaque_id:domain" (appendices, "Event IDs"): else it could be taken for the hash of an event of another version.
+            // "$opaque_id:domain" (appendices, "Event IDs"): else it could be taken for the hash of an event of another
+            // version.
             let chosen: EventId = id(&object, "event_id")?;
             chosen.server_name().is_some().then_some(chosen).ok_or(PduError::EventIdFormat)?
         }
@@ -297,7 +266,8 @@ fn check_references(object: &Object, key: &'static str, most: usize, rules: &Roo
     Ok(())
 }
 
-/// The event that an entry of `prev_events` or `auth_events` names: an id, or an `[id, hashes]` pair in room versions 1 and 2.
+/// The event that an entry of `prev_events` or `auth_events` names: an id, or an `[id, hashes]` pair in room versions 1
+/// and 2.
 fn reference<'a>(entry: &'a Value, rules: &RoomVersionRules) -> Option<&'a str> {
     match (rules.event_id_format, entry) {
         (EventIdFormat::Server, Value::Array(pair)) if pair.len() == 2 => pair.first().and_then(Value::as_str),

@@ -42,7 +42,8 @@ pub enum KeyFileError {
 }
 
 impl SigningKey {
-    /// Reads a key file as Synapse writes it: `ed25519 a_AbCd <unpadded base64 seed>`. Of several keys the first counts.
+    /// Reads a key file as Synapse writes it: `ed25519 a_AbCd <unpadded base64 seed>`. Of several keys the first
+    /// counts.
     pub fn parse_file(text: &str) -> Result<Self, KeyFileError> {
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).ok_or(KeyFileError::Empty)?;
         let mut words = line.split_ascii_whitespace();
@@ -145,8 +146,8 @@ pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
     with_signatures_that(pdu, copy, server, |_, _| true)
 }
 
-/// As [`with_signatures_of`], with only those that are right and by a key that was valid when the event was sent; `None`
-/// also when there is no such signature.
+/// As [`with_signatures_of`], with only those that are right and by a key that was valid when the event was sent;
+/// `None` also when there is no such signature.
 pub fn with_valid_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str, keys: KeyLookup<'_>) -> Option<Pdu> {
     let message = pdu.signable_json();
     with_signatures_that(pdu, copy, server, |key_id, signature| {
@@ -174,7 +175,7 @@ fn with_signatures_that(
             signed = Some(with_signature(signed.as_ref().unwrap_or(pdu), server, &key_id, text));
         }
     }
-    signed.filter(|signed| signed.json().len() <= parse::MAX_PDU)
+    signed.filter(|signed| signed.json().len() <= super::MAX_PDU)
 }
 
 /// The signatures of a server that can be taken over: key id, text and bytes.

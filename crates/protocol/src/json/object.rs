@@ -1,6 +1,6 @@
 //! Objects: sorted vectors, which is the order canonical JSON wants and the smallest thing that finds a key quickly.
 
-use super::{NotCanonical, ParseError, Value, parse, write};
+use super::Value;
 
 /// A JSON object. Keys are unique and in canonical order (by code point, which is byte order in UTF-8).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -10,27 +10,6 @@ impl Object {
     /// An empty object.
     pub const fn new() -> Self {
         Self(Vec::new())
-    }
-
-    /// Parses text that holds one JSON object. Of duplicate keys the last wins, as in Python.
-    pub fn parse(json: &str) -> Result<Self, ParseError> {
-        match parse::value(json)? {
-            Value::Object(object) => Ok(object),
-            _ => Err(ParseError::NotAnObject),
-        }
-    }
-
-    /// As [`Object::parse`]; and whether the text is known to be what [`Object::to_json`] would write.
-    pub(crate) fn parse_with_form(json: &str) -> Result<(Self, bool), ParseError> {
-        match parse::value_and_form(json)? {
-            (Value::Object(object), canonical) => Ok((object, canonical)),
-            _ => Err(ParseError::NotAnObject),
-        }
-    }
-
-    /// Checks that canonical JSON of room versions 6 and later can hold all numbers.
-    pub(crate) fn check_canonical(&self) -> Result<(), NotCanonical> {
-        write::check_object(self)
     }
 
     /// Entries in any order, the last of duplicate keys winning; and whether they were in canonical order.
@@ -137,26 +116,6 @@ impl Object {
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Canonical JSON in the form room versions 1 to 5 allowed: any number, written as servers of the time did.
-    pub fn to_json(&self) -> String {
-        let mut out = String::new();
-        write::object(self, &mut out);
-        out
-    }
-
-    /// [`Object::to_json`] of the object without some of its keys.
-    pub fn to_json_without(&self, keys: &[&str]) -> String {
-        let mut out = String::new();
-        write::members(self.iter().filter(|(key, _)| !keys.contains(key)), &mut out);
-        out
-    }
-
-    /// Canonical JSON as the specification defines it; an error if a number has no such form.
-    pub fn to_canonical_json(&self) -> Result<String, NotCanonical> {
-        write::check_object(self)?;
-        Ok(self.to_json())
     }
 
     fn find(&self, key: &str) -> Result<usize, usize> {

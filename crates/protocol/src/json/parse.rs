@@ -2,7 +2,7 @@
 
 mod canonical;
 
-use super::{Number, Object, Value};
+use super::{Number, Object, Value, write::find_special};
 
 pub(super) use canonical::write_canonical;
 
@@ -24,6 +24,24 @@ pub enum ParseError {
     NotAnObject,
     #[error("too much of a long text has its keys out of order")]
     OutOfOrder,
+}
+
+impl Object {
+    /// Parses text that holds one JSON object. Of duplicate keys the last wins, as in Python.
+    pub fn parse(json: &str) -> Result<Self, ParseError> {
+        match value(json)? {
+            Value::Object(object) => Ok(object),
+            _ => Err(ParseError::NotAnObject),
+        }
+    }
+
+    /// As [`Object::parse`]; and whether the text is known to be what [`Object::to_json`] would write.
+    pub(crate) fn parse_with_form(json: &str) -> Result<(Self, bool), ParseError> {
+        match value_and_form(json)? {
+            (Value::Object(object), canonical) => Ok((object, canonical)),
+            _ => Err(ParseError::NotAnObject),
+        }
+    }
 }
 
 pub(super) fn value(json: &str) -> Result<Value, ParseError> {
@@ -347,24 +365,4 @@ impl<'a> Parser<'a> {
             }
         }
     }
-}
-
-/// The position of the first quote, backslash or control character. Looks at eight bytes at a time.
-pub(super) fn find_special(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    // The high bit of each byte that is zero; a borrow can only spoil bytes above one that was found.
-    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found =
-            control | zero_bytes(word ^ (ONES * u64::from(b'"'))) | zero_bytes(word ^ (ONES * u64::from(b'\\')));
-        if found != 0 {
-            return Some(i * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let at = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20)?;
-    Some(words.len() * 8 + at)
 }

@@ -264,11 +264,11 @@ fn special_characters_are_found_anywhere() {
             for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
                 for filler in [b'x', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff, 0xa2, 0xdc] {
                     let mut bytes = vec![filler; length];
-                    assert_eq!(parse::find_special(&bytes), None);
+                    assert_eq!(write::find_special(&bytes), None);
                     bytes[at] = special;
-                    assert_eq!(parse::find_special(&bytes), Some(at), "{bytes:?}");
+                    assert_eq!(write::find_special(&bytes), Some(at), "{bytes:?}");
                     bytes[length - 1] = special;
-                    assert_eq!(parse::find_special(&bytes), Some(at));
+                    assert_eq!(write::find_special(&bytes), Some(at));
                 }
             }
         }
@@ -300,7 +300,8 @@ fn canonical_text_is_recognised() {
     }
 }
 
-/// Numbers and what Python 3's `json.dumps(json.loads(number))` makes of them, ties and borders of powers of two among them.
+/// Numbers and what Python 3's `json.dumps(json.loads(number))` makes of them, ties and borders of powers of two among
+/// them.
 #[test]
 fn numbers_agree_with_python() {
     for line in include_str!("../../tests/fixtures/python_numbers.tsv").lines() {

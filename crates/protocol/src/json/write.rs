@@ -1,6 +1,6 @@
 //! The canonical writer.
 
-use super::{Number, Object, Value, parse::find_special};
+use super::{Number, Object, Value};
 
 /// A number that canonical JSON of room versions 6 and later cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,33 @@ fn shown(number: &str) -> String {
     match number.get(..MAX_SHOWN_DIGITS) {
         Some(start) if start.len() < number.len() => format!("{start}…"),
         _ => number.to_owned(),
+    }
+}
+
+impl Object {
+    /// Canonical JSON in the form room versions 1 to 5 allowed: any number, written as servers of the time did.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        object(self, &mut out);
+        out
+    }
+
+    /// [`Object::to_json`] of the object without some of its keys.
+    pub fn to_json_without(&self, keys: &[&str]) -> String {
+        let mut out = String::new();
+        members(self.iter().filter(|(key, _)| !keys.contains(key)), &mut out);
+        out
+    }
+
+    /// Canonical JSON as the specification defines it; an error if a number has no such form.
+    pub fn to_canonical_json(&self) -> Result<String, NotCanonical> {
+        check_object(self)?;
+        Ok(self.to_json())
+    }
+
+    /// Checks that canonical JSON of room versions 6 and later can hold all numbers.
+    pub(crate) fn check_canonical(&self) -> Result<(), NotCanonical> {
+        check_object(self)
     }
 }
 
@@ -104,4 +131,24 @@ fn escape(char: char, out: &mut String) {
             let _ = write!(out, "\\u{:04x}", u32::from(control));
         }
     }
+}
+
+/// The position of the first quote, backslash or control character. Looks at eight bytes at a time.
+pub(super) fn find_special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // The high bit of each byte that is zero; a borrow can only spoil bytes above one that was found.
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let found =
+            control | zero_bytes(word ^ (ONES * u64::from(b'"'))) | zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(i * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20)?;
+    Some(words.len() * 8 + at)
 }

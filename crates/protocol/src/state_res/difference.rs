@@ -1,6 +1,6 @@
-//! Auth chains, auth difference and conflicted state subgraph (room version 12, "Definitions"), by the chains of
-//! [`chains`](super::chains), or, where the conflict is a good part of the room, by [`passes`](super::passes) over it. Events are looked at from the greatest number down, so that all that leads to an event has been seen
-//! before it.
+//! Auth chains, auth difference and conflicted state subgraph (room version 12, "Definitions"), by the chains of the
+//! [`graph`](super::graph), or, where the conflict is a good part of the room, by [`passes`](super::passes) over it.
+//! Events are looked at from the greatest number down, so that all that leads to an event has been seen before it.
 
 use std::{
     cmp::Reverse,
@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::{
-    chains::ChainMap,
-    graph::{AuthGraph, Children, Node},
+    graph::{AuthGraph, ChainMap, Children, Node},
     numbers::NumberMap,
     state::{Conflict, Split, State, StateSet, split},
 };
@@ -50,8 +49,8 @@ impl AuthGraph {
         difference
     }
 
-    /// The conflicted state subgraph: all events on paths along auth events between two of these, those included. In order of
-    /// number.
+    /// The conflicted state subgraph: all events on paths along auth events between two of these, those included. In
+    /// order of number.
     ///
     /// On each chain it is what lies between the first event that leads to one of these and the last that one leads to.
     pub fn conflicted_subgraph(&self, conflicted: &[Node]) -> Vec<Node> {
@@ -79,7 +78,8 @@ impl AuthGraph {
         nodes
     }
 
-    /// On each of these chains, of which `last` is as far as it goes, the first event that is or leads to one of `targets`.
+    /// On each of these chains, of which `last` is as far as it goes, the first event that is or leads to one of
+    /// `targets`.
     fn first_leading_to(&self, targets: &[Node], last: &ChainMap) -> ChainMap {
         let links = last.values().flat_map(|node| self.links_up_to(*node));
         let mut links: Vec<(u32, Node, Node)> = links.map(|(from, to)| (self.chain_of(to), to, from)).collect();
@@ -99,8 +99,8 @@ impl AuthGraph {
     }
 }
 
-/// Goes down from conflicted events, along single auth events as long as not all states lead there, and along whole chains from
-/// there on, until nothing is left that some states lead to and others may not.
+/// Goes down from conflicted events, along single auth events as long as not all states lead there, and along whole
+/// chains from there on, until nothing is left that some states lead to and others may not.
 struct Descent<'a> {
     graph: &'a AuthGraph,
     /// What leads to an event from here leads to it from all states.
@@ -161,8 +161,8 @@ impl Descent<'_> {
         difference
     }
 
-    /// Whether an event has one of those that all states agree on above it. What is found out on the way is kept, so that no
-    /// event is looked at twice.
+    /// Whether an event has one of those that all states agree on above it. What is found out on the way is kept, so
+    /// that no event is looked at twice.
     fn agreed_leads_to(&mut self, node: Node) -> bool {
         if let Some(known) = self.known(node) {
             return known;

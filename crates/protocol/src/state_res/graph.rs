@@ -1,9 +1,14 @@
 //! The auth events of a room as a graph of small numbers.
 
+mod chains;
+
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
-use super::chains::Chains;
 use crate::{event::Pdu, id::EventId};
+
+pub(super) use chains::ChainMap;
+use chains::Chains;
+pub use chains::{ChainLink, ChainPosition};
 
 /// A state event in an [`AuthGraph`]. An event has a greater number than all events of its auth chain.
 ///
@@ -39,9 +44,9 @@ impl Key {
 
 /// The state events of a room and their auth events: the index by which reachability is decided.
 ///
-/// Events can be added in any order; one becomes part of the graph when its auth chain is complete, so the graph has no cycles
-/// whatever other servers say. What it stores of an event is its id, type, state key and auth events, which can come from a
-/// database as well as from a [`Pdu`].
+/// Events can be added in any order; one becomes part of the graph when its auth chain is complete, so the graph has no
+/// cycles whatever other servers say. What it stores of an event is its id, type, state key and auth events, which can
+/// come from a database as well as from a [`Pdu`].
 #[derive(Debug, Clone, Default)]
 pub struct AuthGraph {
     nodes: HashMap<EventId, Node>,
@@ -58,7 +63,7 @@ pub struct AuthGraph {
     power_levels: Vec<Option<Node>>,
     keys: HashMap<Arc<str>, HashMap<Arc<str>, Key>>,
     key_names: Vec<(Arc<str>, Arc<str>)>,
-    pub(super) chains: Chains,
+    chains: Chains,
     create: Option<Node>,
     /// Events with unknown auth events.
     waiting: HashMap<EventId, Waiting>,
@@ -258,8 +263,8 @@ impl AuthGraph {
     }
 }
 
-/// Room for four billion events or keys of one room; what were beyond would all be one and the same, in a process that has run
-/// out of memory long before.
+/// Room for four billion events or keys of one room; what were beyond would all be one and the same, in a process that
+/// has run out of memory long before.
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

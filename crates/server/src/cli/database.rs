@@ -3,8 +3,8 @@
 use std::io;
 
 use clap::{Args, Subcommand};
+use plexus_store::db::migrate_database;
 use plexus_store::maintenance::{self, Problem, TableStats};
-use plexus_store::migrate;
 use serde_json::{Value, json};
 
 use super::{CommandError, ConfigArgs, output};
@@ -53,7 +53,7 @@ pub fn run(command: &DatabaseCommand) -> Result<(), CommandError> {
     let options = wire::database_options(&data_dir::load(args)?.config)?;
     match command {
         DatabaseCommand::Migrate(_) => {
-            match migrate::migrate_database(&options)?.last() {
+            match migrate_database(&options)?.last() {
                 Some(last) => output::line(format_args!("the schema has version {last} now"))?,
                 None => output::line("the schema is up to date")?,
             }

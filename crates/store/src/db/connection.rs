@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::postgres::{CommitId, Fate, PostgresConn, Visit};
+use super::commit::{CommitError, CommitId, Fate};
+use super::postgres::PostgresConn;
+use super::row::Visit;
 use super::sqlite::SqliteConn;
 use super::value::Param;
 use super::{Backend, DbError, Options};
@@ -21,15 +23,6 @@ pub(super) enum Sent {
     Done(u64),
     /// The transaction's so many-th that was sent.
     Number(usize),
-}
-
-/// Why a commit did not succeed.
-#[derive(Debug)]
-pub(super) enum CommitError {
-    /// Nothing was stored: [`DbError::Commit`], or the failure of a statement that was sent ahead.
-    Failed(DbError),
-    /// The connection was lost before the answer came.
-    Unknown(CommitId, String),
 }
 
 impl Connection {

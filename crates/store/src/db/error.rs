@@ -1,5 +1,7 @@
 //! What can go wrong between the program and its database.
 
+use std::fmt;
+
 use super::value::FromSqlError;
 use crate::pdu_json;
 
@@ -84,6 +86,113 @@ pub enum DbError {
     /// The server is shutting down.
     #[error("the database is closed")]
     Closed,
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server holds it.
+    #[error("another Plexus server, or a command such as `plexus user`, is using the database {0}")]
+    InUse(String),
+    /// The lock file could not be made.
+    #[error("cannot write {path}: {error}")]
+    Lock {
+        /// The lock file.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A PostgreSQL database that would store or sort text otherwise than SQLite.
+    #[error("the PostgreSQL database cannot be used: {0}")]
+    Unsuitable(String),
+    /// The database is not Plexus's.
+    #[error("{place} {found}, which Plexus cannot use; nothing in it was changed. {remedy}")]
+    Foreign {
+        /// The file, or the name and the server of a PostgreSQL database.
+        place: String,
+        /// What it is.
+        found: Foreign,
+        /// What the operator can do.
+        remedy: &'static str,
+    },
+    /// The schema could not be brought up to date.
+    #[error("{place}: {error}")]
+    Migrate {
+        /// The file, or the name and the server of a PostgreSQL database.
+        place: String,
+        /// What is wrong with the schema.
+        error: Box<MigrateError>,
+    },
+    /// The database refused.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// No thread could be started.
+    #[error("cannot start a database thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What was found where Plexus's database should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// The database of Synapse.
+    Synapse,
+    /// The database of some other program.
+    Unknown,
+    /// A file that is not a database.
+    NotADatabase,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Synapse => "is a database of Synapse",
+            Self::Unknown => "is a database of another program",
+            Self::NotADatabase => "is not an SQLite database",
+        })
+    }
+}
+
+/// Why the schema could not be brought up to date. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// A newer Plexus has been here.
+    #[error(
+        "the database was last used by a newer version of Plexus (its schema has version {database}, this program's \
+         has {binary}). Run that version, or restore a backup from before the upgrade"
+    )]
+    TooNew {
+        /// The database's version.
+        database: i64,
+        /// The last migration of this program.
+        binary: i64,
+    },
+    /// The schema is older than this program.
+    #[error(
+        "the database is from an older version of Plexus (its schema has version {database}, this program's has \
+         {binary}). Run `plexus db migrate`, or start the server, which does the same"
+    )]
+    TooOld {
+        /// The database's version.
+        database: i64,
+        /// The last migration of this program.
+        binary: i64,
+    },
+    /// There is no schema at all.
+    #[error("there is no data yet; the server makes the database at its first start")]
+    Empty,
+    /// A migration failed.
+    #[error("migration {number:04} ({name}) failed: {error}")]
+    Failed {
+        /// Its number.
+        number: i64,
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        error: DbError,
+    },
+    /// The database refused something else.
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 /// What was read; `None`, with a line in the log, when it is at fault by itself: the rest goes on without it.

@@ -1,35 +1,15 @@
 //! Recognises databases of other programs, before anything is written to them.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::{Backend, Connection, DbError, OpenError, Options};
+use super::connection::Connection;
+use super::error::{DbError, Foreign, OpenError};
+use super::options::{Backend, Options};
 
 /// What every SQLite file begins with.
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
-/// What was found where Plexus's database should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreign {
-    /// The database of Synapse.
-    Synapse,
-    /// The database of some other program.
-    Unknown,
-    /// A file that is not a database.
-    NotADatabase,
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Synapse => "is a database of Synapse",
-            Self::Unknown => "is a database of another program",
-            Self::NotADatabase => "is not an SQLite database",
-        })
-    }
-}
 
 /// Refuses an SQLite file that is not Plexus's. It is opened for reading only: the writer's connection would change its
 /// journal mode.

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use plexus_base::private;
 use serde_json::{Map, Value};
-use tokio_postgres::config::{Host, SslMode as DriverMode};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::config::Host;
 
-use super::postgres::Connected;
 use super::tls::{SslMode, SslOptions, Tls};
-use super::{Connection, DbError, OpenError, postgres};
+use super::{DbError, OpenError};
 
 /// The two kinds of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,33 +139,6 @@ impl Options {
             Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
     }
-
-    /// Refuses a PostgreSQL database that would sort or store text otherwise than SQLite.
-    pub(super) fn check_database(&self, conn: &mut Connection) -> Result<(), OpenError> {
-        let Self::Postgres(options) = self else {
-            return Ok(());
-        };
-        let mut found = (String::new(), String::new());
-        conn.query_text(
-            "SELECT pg_encoding_to_char(encoding), datcollate::text FROM pg_database
-             WHERE datname = current_database()",
-            &mut |row| {
-                found = (row.get(0)?, row.get(1)?);
-                Ok(())
-            },
-        )?;
-        let (encoding, collate) = found;
-        if encoding != "UTF8" {
-            return Err(OpenError::Unsuitable(format!("its encoding is {encoding}, it must be UTF8")));
-        }
-        if collate != "C" && !options.allow_unsafe_locale {
-            return Err(OpenError::Unsuitable(format!(
-                "its locale is {collate}; create it with LC_COLLATE 'C' and LC_CTYPE 'C' from template0, \
-                 or set database.allow_unsafe_locale"
-            )));
-        }
-        Ok(())
-    }
 }
 
 impl Default for PostgresOptions {
@@ -200,35 +171,10 @@ impl PostgresOptions {
         Ok(())
     }
 
-    pub(super) async fn connect(&self) -> Result<(Client, Connected), DbError> {
-        let mut config = self.config.clone();
-        // As in libpq, a Unix socket is never encrypted.
-        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        let connected = if local || self.ssl.mode == SslMode::Disable {
-            boxed(config.ssl_mode(DriverMode::Disable).connect(NoTls).await)
-        } else {
-            let tls = Tls::new(&self.ssl).map_err(|error| DbError::Unavailable(error.to_string()))?;
-            let prefer = self.ssl.mode == SslMode::Prefer;
-            let mode = if prefer { DriverMode::Prefer } else { DriverMode::Require };
-            boxed(config.ssl_mode(mode).connect(tls).await)
-        };
-        connected.map_err(|error| DbError::Unavailable(format!("{}: {}", self.place(), postgres::describe(&error))))
-    }
-
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
         format!("PostgreSQL database {database:?} at {}", places(&self.config))
     }
-}
-
-type Connecting<C> = Result<(Client, C), tokio_postgres::Error>;
-
-/// The connection without its type, which says how it is encrypted.
-fn boxed<C>(connected: Connecting<C>) -> Connecting<Connected>
-where
-    C: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
-{
-    connected.map(|(client, connection)| (client, Box::pin(connection) as Connected))
 }
 
 /// The hosts of a configuration, as an operator would name them.

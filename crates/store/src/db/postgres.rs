@@ -4,6 +4,7 @@
 //! statement after it, statements whose outcome is asked for later ([`PostgresConn::send`]) with the next one that is
 //! waited for, and all of them come back together.
 
+mod connect;
 mod line;
 mod params;
 mod session;
@@ -13,16 +14,13 @@ use std::borrow::Cow;
 use ::tokio_postgres::error::SqlState;
 use ::tokio_postgres::{Client, Error};
 
-use super::connection::CommitError;
+use super::commit::{CommitError, CommitId, Fate};
+use super::row::Visit;
 use super::value::Param;
-use super::{DbError, PostgresOptions, Row};
+use super::{DbError, PostgresOptions};
 use crate::Position;
-pub(super) use line::Connected;
 use line::Line;
-pub(super) use params::value;
 use session::{Request, Role, Session};
-
-pub(super) type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
 
 /// READ WRITE, because the session's default is not to: were a BEGIN to fail, what was sent after it would otherwise be
 /// stored statement by statement.
@@ -52,23 +50,11 @@ pub(crate) struct PostgresConn {
     commit_id: CommitId,
 }
 
-/// What a commit leaves beside the clock, by which its fate is learned after a lost connection. They go up from the
-/// time, in microseconds, at which the connection was made, so that no other commit has had it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CommitId(i64);
-
 /// The writer's server process, by which it can be ended, and its time.
 struct Process {
     pid: i32,
     started: String,
     now: CommitId,
-}
-
-/// What became of a transaction whose COMMIT was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    Committed,
-    RolledBack,
 }
 
 impl PostgresConn {
@@ -375,7 +361,7 @@ fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
 }
 
 /// PostgreSQL's message with its detail, or the chain of causes.
-pub(super) fn describe(error: &Error) -> String {
+fn describe(error: &Error) -> String {
     if let Some(error) = error.as_db_error() {
         let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         return format!("{}{detail}", error.message());

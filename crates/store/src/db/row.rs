@@ -1,40 +1,42 @@
 //! A result row, the same for both backends.
 
+use super::DbError;
 use super::value::{FromSql, FromSqlError, ValueRef};
-use super::{DbError, postgres};
+
+/// What is done with each row of a result.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
+
+/// A row as a driver gives it.
+pub(super) trait Columns {
+    /// Column `index` (from 0).
+    fn value(&self, index: usize) -> Result<ValueRef<'_>, FromSqlError>;
+
+    /// The column's name; empty when there is no such column.
+    fn name(&self, index: usize) -> String;
+}
 
 /// A result row.
 pub struct Row<'r> {
-    inner: Inner<'r>,
+    columns: &'r dyn Columns,
     sql: &'r str,
 }
 
-enum Inner<'r> {
-    Sqlite(&'r rusqlite::Row<'r>),
-    Postgres(&'r tokio_postgres::Row),
-}
-
 impl<'r> Row<'r> {
-    pub(super) fn sqlite(row: &'r rusqlite::Row<'r>, sql: &'r str) -> Self {
-        Self { inner: Inner::Sqlite(row), sql }
+    pub(super) fn new(columns: &'r dyn Columns, sql: &'r str) -> Self {
+        Self { columns, sql }
     }
 
-    pub(super) fn postgres(row: &'r tokio_postgres::Row, sql: &'r str) -> Self {
-        Self { inner: Inner::Postgres(row), sql }
-    }
-
-    /// Column `index` (from 0). An error names the statement and the column.
+    /// Reads column `index` (from 0). An error names the statement and the column.
     pub fn get<T: FromSql>(&self, index: usize) -> Result<T, DbError> {
-        let value = self.value(index).map_err(|error| self.error(index, error))?;
-        T::from_value(value).map_err(|error| self.error(index, error))
+        T::from_value(self.value_at(index)?).map_err(|error| self.error(index, error))
     }
 
-    /// Column `index` borrowed, without a copy.
+    /// Borrows column `index`, without a copy.
     pub fn value_at(&self, index: usize) -> Result<ValueRef<'_>, DbError> {
-        self.value(index).map_err(|error| self.error(index, error))
+        self.columns.value(index).map_err(|error| self.error(index, error))
     }
 
-    /// Column `index` through a conversion of the caller's: bad data is reported with statement and column.
+    /// Reads column `index` and converts it. An error of the conversion names the statement and the column.
     pub fn get_with<T, R: FromSql, E: std::fmt::Display>(
         &self,
         index: usize,
@@ -43,18 +45,12 @@ impl<'r> Row<'r> {
         convert(self.get(index)?).map_err(|error| self.error(index, FromSqlError::Invalid(error.to_string())))
     }
 
-    fn value(&self, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
-        match self.inner {
-            Inner::Sqlite(row) => super::sqlite::value(row, index),
-            Inner::Postgres(row) => postgres::value(row, index),
-        }
-    }
-
     fn error(&self, index: usize, error: FromSqlError) -> DbError {
-        let column = match self.inner {
-            Inner::Sqlite(row) => row.as_ref().column_name(index).ok().map(str::to_owned),
-            Inner::Postgres(row) => row.columns().get(index).map(|column| column.name().to_owned()),
-        };
-        DbError::Column { sql: self.sql.to_owned(), column: column.unwrap_or_default(), index, error }
+        DbError::Column { sql: self.sql.to_owned(), column: self.columns.name(index), index, error }
     }
+}
+
+/// Reads column 0: the `map` argument of single-column queries.
+pub fn first<T: FromSql>(row: &Row<'_>) -> Result<T, DbError> {
+    row.get(0)
 }

@@ -12,8 +12,9 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqliteRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
 
 use super::checkpoint::Checkpointer;
+use super::row::{Columns, Row, Visit};
 use super::value::{FromSqlError, Param, ValueRef};
-use super::{DbError, Row, dialect};
+use super::{DbError, dialect};
 
 /// The WAL starts over when no reader looks at it just then. When there is always one it grows; beyond this many bytes
 /// the writer waits for a gap between readers.
@@ -109,12 +110,7 @@ impl SqliteConn {
         rows.iter().try_fold(0, |sum, row| Ok(sum + execute(&mut statement, sql, row)?))
     }
 
-    pub(super) fn query(
-        &mut self,
-        sql: &'static str,
-        params: &[Param<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
+    pub(super) fn query(&mut self, sql: &'static str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), DbError> {
         self.query_many(sql, &[params], visit)
     }
 
@@ -122,7 +118,7 @@ impl SqliteConn {
         &mut self,
         sql: &'static str,
         rows: &[&[Param<'_>]],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
+        visit: Visit<'_>,
     ) -> Result<(), DbError> {
         let text = self.text(sql);
         let mut statement = prepare(&self.conn, sql, &text)?;
@@ -130,22 +126,18 @@ impl SqliteConn {
             bind(&mut statement, sql, params)?;
             let mut found = statement.raw_query();
             while let Some(row) = found.next().map_err(|error| statement_error(sql, &error))? {
-                visit(&Row::sqlite(row, sql))?;
+                visit(&Row::new(row, sql))?;
             }
         }
         Ok(())
     }
 
     /// Runs text that is not known when the program is compiled (schema, statistics).
-    pub(super) fn query_text(
-        &mut self,
-        sql: &str,
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
+    pub(super) fn query_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
         let mut statement = self.conn.prepare(sql).map_err(|error| statement_error(sql, &error))?;
         let mut found = statement.raw_query();
         while let Some(row) = found.next().map_err(|error| statement_error(sql, &error))? {
-            visit(&Row::sqlite(row, sql))?;
+            visit(&Row::new(row, sql))?;
         }
         Ok(())
     }
@@ -252,19 +244,25 @@ fn to_owned_value(param: Param<'_>) -> Result<Value, &'static str> {
     })
 }
 
-pub(super) fn value<'r>(row: &'r rusqlite::Row<'_>, index: usize) -> Result<ValueRef<'r>, FromSqlError> {
-    let value = row.get_ref(index).map_err(|error| FromSqlError::Invalid(error.to_string()))?;
-    Ok(match value {
-        SqliteRef::Null => ValueRef::Null,
-        SqliteRef::Integer(number) => ValueRef::Int(number),
-        SqliteRef::Text(text) => {
-            ValueRef::Text(std::str::from_utf8(text).map_err(|error| FromSqlError::Invalid(error.to_string()))?)
-        }
-        SqliteRef::Blob(bytes) => ValueRef::Blob(bytes),
-        SqliteRef::Real(_) => {
-            return Err(FromSqlError::Invalid("floating point numbers are not used".to_owned()));
-        }
-    })
+impl Columns for rusqlite::Row<'_> {
+    fn value(&self, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
+        let value = self.get_ref(index).map_err(|error| FromSqlError::Invalid(error.to_string()))?;
+        Ok(match value {
+            SqliteRef::Null => ValueRef::Null,
+            SqliteRef::Integer(number) => ValueRef::Int(number),
+            SqliteRef::Text(text) => {
+                ValueRef::Text(std::str::from_utf8(text).map_err(|error| FromSqlError::Invalid(error.to_string()))?)
+            }
+            SqliteRef::Blob(bytes) => ValueRef::Blob(bytes),
+            SqliteRef::Real(_) => {
+                return Err(FromSqlError::Invalid("floating point numbers are not used".to_owned()));
+            }
+        })
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.as_ref().column_name(index).map(str::to_owned).unwrap_or_default()
+    }
 }
 
 fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {

@@ -1,8 +1,5 @@
 //! What goes into a statement and what comes out of a column.
 
-use super::DbError;
-use super::row::Row;
-
 /// One bound parameter.
 #[derive(Clone, Copy, Debug)]
 pub enum Param<'a> {
@@ -254,9 +251,4 @@ impl<T: FromSql> FromSql for Option<T> {
             other => T::from_value(other).map(Some),
         }
     }
-}
-
-/// Reads column 0: the `map` argument of single-column queries.
-pub fn first<T: FromSql>(row: &Row<'_>) -> Result<T, DbError> {
-    row.get(0)
 }

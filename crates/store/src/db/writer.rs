@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::connection::{CommitError, Connection};
+use super::commit::{CommitError, CommitId, Fate};
+use super::connection::Connection;
 use super::job::Job;
-use super::postgres::{CommitId, Fate};
 use super::tx::{Batch, Effects};
 use super::{Backend, DbError, Shared, Tx};
 use crate::Position;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use plexus_store::DbError;
+use plexus_store::db::MigrateError;
 use plexus_store::maintenance::{check, edit, stats};
-use plexus_store::migrate::MigrateError;
 use plexus_store::repo::registration_tokens::{self, RegistrationToken};
 use plexus_store::repo::server;
 use plexus_store::{Backend, OpenError};

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use plexus_store::db::{Foreign, OpenError};
-use plexus_store::migrate::{MigrateError, latest, migrate_database};
+use plexus_store::db::{Foreign, MigrateError, OpenError, migrate_database};
+use plexus_store::migrate::latest;
 use plexus_store::repo::server;
 use plexus_store::{Backend, Database, DbError, maintenance};
 use plexus_testkit::{TestPlace, blank_places, databases, places};

@@ -1,8 +1,8 @@
 //! The timeline event nearest to a time, of which only the late events have an index.
 
 use plexus_base::Random;
+use plexus_store::db::migrate_database;
 use plexus_store::maintenance::check;
-use plexus_store::migrate::migrate_database;
 use plexus_store::repo::events::{NewEvent, Verdict, insert, latest_ts, near_time, set_past_positions};
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use plexus_testkit::{TestDatabase, databases};
@@ -22,8 +22,8 @@ struct Event {
     late: bool,
 }
 
-/// The events of two rooms, whose positions are mixed: most in the order of time, others late, equal, from the future, backfilled or
-/// not in the timeline.
+/// The events of two rooms, whose positions are mixed: most in the order of time, others late, equal, from the future,
+/// backfilled or not in the timeline.
 fn random_events(random: &Random, count: i64) -> Vec<Event> {
     let mut latest = [0; 2];
     let mut position = 0;

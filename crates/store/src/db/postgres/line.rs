@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::error::Severity;
 use tokio_postgres::{Client, Error};
 
+use super::connect::{Connected, connect};
 use super::describe;
 use crate::db::{DbError, PostgresOptions};
 
@@ -20,9 +21,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The answer to something sent.
 pub(super) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
-
-/// The connection as the driver gives it: it ends with the connection.
-pub(in crate::db) type Connected = Answer<()>;
 
 pub(super) struct Line {
     // Dropped first: the driver ends when its client has gone.
@@ -42,7 +40,7 @@ impl Line {
     pub fn open(options: &PostgresOptions) -> Result<Self, DbError> {
         let unavailable = |error: std::io::Error| DbError::Unavailable(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unavailable)?;
-        let (client, connection) = runtime.block_on(options.connect())?;
+        let (client, connection) = runtime.block_on(connect(options))?;
         Ok(Self { client: Arc::new(client), driver: Driver { connection: Some(connection), reason: None, runtime } })
     }
 

@@ -5,6 +5,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use super::describe;
+use crate::db::row::Columns;
 use crate::db::value::{FromSqlError, Param, ValueRef};
 
 type BoxError = Box<dyn std::error::Error + Sync + Send>;
@@ -148,6 +149,12 @@ impl<'a> FromSql<'a> for ValueRef<'a> {
     }
 }
 
-pub(in crate::db) fn value(row: &tokio_postgres::Row, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
-    row.try_get(index).map_err(|error| FromSqlError::Invalid(describe(&error)))
+impl Columns for tokio_postgres::Row {
+    fn value(&self, index: usize) -> Result<ValueRef<'_>, FromSqlError> {
+        self.try_get(index).map_err(|error| FromSqlError::Invalid(describe(&error)))
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.columns().get(index).map(|column| column.name().to_owned()).unwrap_or_default()
+    }
 }

@@ -12,7 +12,8 @@ use tokio_postgres::{Error, RowStream, Statement};
 
 use super::line::{Answer, Line};
 use super::params::{Encoded, encode_columns, encode_row};
-use super::{Visit, params, wrong_count};
+use super::{params, wrong_count};
+use crate::db::row::Visit;
 use crate::db::value::Param;
 use crate::db::{DbError, Row, dialect};
 
@@ -256,7 +257,7 @@ impl Session {
                 .map_err(|error| self.line.error(sql, &error))?;
             // Outside of the runtime: what `visit` does is its own affair.
             for row in &rows {
-                visit(&Row::postgres(row, sql))?;
+                visit(&Row::new(row, sql))?;
             }
             if is_last {
                 return Ok(stream.rows_affected().unwrap_or(0));

@@ -1,21 +1,19 @@
 //! A chain cover of the auth graph: the index by which reachability is decided without walking the graph.
 //!
-//! Every event is on one chain, with a number in sequence; each event of a chain has the one before it among its auth events.
-//! An event continues the chain of an event of the same type and state key if it has the last of that chain among its auth
-//! events, and begins a chain otherwise. So what is in an auth chain is, of each chain, everything up to some event; and which
-//! event that is follows from the links: auth events of the events of a chain that are on other chains, without those that
-//! say no more than an earlier one. A room has about as many chains as it has state keys, but an auth chain is on few of
-//! them: power levels, join rules, and the members who made these or invited somebody.
+//! Every event is on one chain, with a number in sequence; each event of a chain has the one before it among its auth
+//! events. An event continues the chain of an event of the same type and state key if it has the last of that chain
+//! among its auth events, and begins a chain otherwise. So what is in an auth chain is, of each chain, everything up to
+//! some event; and which event that is follows from the links: auth events of the events of a chain that are on other
+//! chains, without those that say no more than an earlier one. A room has about as many chains as it has state keys,
+//! but an auth chain is on few of them: power levels, join rules, and the members who made these or invited somebody.
 //!
-//! Chains depend on nothing but the order in which events became part of the graph. Numbers in sequence grow with the numbers of
-//! the events, so that inside this module events are compared and not their positions.
+//! Chains depend on nothing but the order in which events became part of the graph. Numbers in sequence grow with the
+//! numbers of the events, so that inside this module events are compared and not their positions.
 
 use std::collections::{BinaryHeap, hash_map::Entry};
 
-use super::{
-    graph::{AuthGraph, Node},
-    numbers::NumberMap,
-};
+use super::{AuthGraph, Node};
+use crate::state_res::numbers::NumberMap;
 
 /// Where an event is in the chain cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,8 +24,8 @@ pub struct ChainPosition {
     pub sequence: u32,
 }
 
-/// An event of a chain has an auth event on another; what comes after it on its chain therefore has that too, and what is before
-/// that on the other chain.
+/// An event of a chain has an auth event on another; what comes after it on its chain therefore has that too, and what
+/// is before that on the other chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainLink {
     /// From this event on.
@@ -41,7 +39,8 @@ pub(super) struct Chains {
     positions: Vec<ChainPosition>,
     /// The last event of each chain.
     tips: Vec<Node>,
-    /// The links of chains of more than one event, by target chain and then in order; those of others are their auth events.
+    /// The links of chains of more than one event, by target chain and then in order; those of others are their auth
+    /// events.
     links: NumberMap<u32, Vec<Link>>,
 }
 
@@ -54,11 +53,11 @@ struct Link {
 }
 
 /// For each chain reached, one of its events.
-pub(super) type ChainMap = NumberMap<u32, Node>;
+pub(in crate::state_res) type ChainMap = NumberMap<u32, Node>;
 
 impl AuthGraph {
-    /// Where an event is in the chain cover, which answers reachability: an event is in the auth chain of another on the same
-    /// chain if its number in sequence is smaller, and of one on another chain if links lead there.
+    /// Where an event is in the chain cover, which answers reachability: an event is in the auth chain of another on
+    /// the same chain if its number in sequence is smaller, and of one on another chain if links lead there.
     pub fn chain_position(&self, node: Node) -> ChainPosition {
         self.chains.positions[node.index()]
     }
@@ -68,9 +67,9 @@ impl AuthGraph {
         self.chains.tips.len()
     }
 
-    /// All links of a chain to others, by target chain. With the positions of events these are the whole index: a store that
-    /// keeps both can answer reachability without a graph, and a graph to which the events are added in the same order has
-    /// the same positions and links.
+    /// All links of a chain to others, by target chain. With the positions of events these are the whole index: a store
+    /// that keeps both can answer reachability without a graph, and a graph to which the events are added in the same
+    /// order has the same positions and links.
     pub fn chain_links(&self, chain: u32) -> impl Iterator<Item = ChainLink> {
         let tip = self.chains.tips.get(chain as usize);
         let known = self.chains.links.get(&chain);
@@ -82,7 +81,7 @@ impl AuthGraph {
             .chain(alone.into_iter().flat_map(move |tip| self.auth_events(*tip).iter().map(move |to| link(*tip, *to))))
     }
 
-    pub(super) fn chain_of(&self, node: Node) -> u32 {
+    pub(in crate::state_res) fn chain_of(&self, node: Node) -> u32 {
         self.chain_position(node).chain
     }
 
@@ -125,7 +124,7 @@ impl AuthGraph {
     }
 
     /// Of each chain that links lead to from an event or those before it on its chain, the last event they lead to.
-    pub(super) fn for_each_link(&self, node: Node, mut found: impl FnMut(Node)) {
+    pub(in crate::state_res) fn for_each_link(&self, node: Node, mut found: impl FnMut(Node)) {
         let Some(links) = self.chains.links.get(&self.chain_of(node)) else {
             return self.auth_events(node).iter().copied().for_each(found);
         };
@@ -141,7 +140,7 @@ impl AuthGraph {
     }
 
     /// The links of the chain of an event, from it and from those before it, as pairs of events.
-    pub(super) fn links_up_to(&self, node: Node) -> impl Iterator<Item = (Node, Node)> {
+    pub(in crate::state_res) fn links_up_to(&self, node: Node) -> impl Iterator<Item = (Node, Node)> {
         let known = self.chains.links.get(&self.chain_of(node));
         let several =
             known.into_iter().flatten().filter(move |link| link.from <= node).map(|link| (link.from, link.to));
@@ -150,14 +149,14 @@ impl AuthGraph {
     }
 
     /// The event before an event on its chain.
-    pub(super) fn previous_on_chain(&self, node: Node) -> Option<Node> {
+    pub(in crate::state_res) fn previous_on_chain(&self, node: Node) -> Option<Node> {
         let ChainPosition { chain, sequence } = self.chain_position(node);
         let on_chain = || self.auth_events(node).iter().filter(|auth| self.chain_of(**auth) == chain).max();
         if sequence == 0 { None } else { on_chain().copied() }
     }
 
     /// The last event on each chain among these events and their auth chains, leaving out those smaller than `least`.
-    pub(super) fn reach(&self, from: impl IntoIterator<Item = Node>, least: Option<Node>) -> ChainMap {
+    pub(in crate::state_res) fn reach(&self, from: impl IntoIterator<Item = Node>, least: Option<Node>) -> ChainMap {
         // What leads to an event is greater than it: the first event of a chain is the last on it.
         let mut next: BinaryHeap<Node> = from.into_iter().collect();
         let mut reached = ChainMap::default();

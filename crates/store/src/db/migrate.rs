@@ -1,6 +1,10 @@
-//! The schema: numbered SQL files, run once each, in order.
+//! The schema: numbered SQL files, each run once, in order.
 
-use crate::db::{self, Backend, Connection, DbError, OpenError, Options, dialect_schema};
+use super::connection::Connection;
+use super::dialect;
+use super::error::MigrateError;
+use super::options::Backend;
+use super::postgres::BEGIN_WRITE;
 
 /// One migration: its number, its file's name without the number, its text.
 struct Migration {
@@ -11,65 +15,17 @@ struct Migration {
 
 include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
-/// Why the schema could not be brought up to date. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// A newer Plexus has been here.
-    #[error(
-        "the database was last used by a newer version of Plexus (its schema has version {database}, this program's \
-         has {binary}). Run that version, or restore a backup from before the upgrade"
-    )]
-    TooNew {
-        /// The database's version.
-        database: i64,
-        /// The last migration of this program.
-        binary: i64,
-    },
-    /// The schema is older than this program.
-    #[error(
-        "the database is from an older version of Plexus (its schema has version {database}, this program's has \
-         {binary}). Run `plexus db migrate`, or start the server, which does the same"
-    )]
-    TooOld {
-        /// The database's version.
-        database: i64,
-        /// The last migration of this program.
-        binary: i64,
-    },
-    /// There is no schema at all.
-    #[error("there is no data yet; the server makes the database at its first start")]
-    Empty,
-    /// A migration failed.
-    #[error("migration {number:04} ({name}) failed: {error}")]
-    Failed {
-        /// Its number.
-        number: i64,
-        /// Its name.
-        name: &'static str,
-        /// Why.
-        error: DbError,
-    },
-    /// The database refused something else.
-    #[error(transparent)]
-    Db(#[from] DbError),
-}
-
 /// The schema version of this program.
 pub fn latest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0)
 }
 
-/// Brings a database up to date that no server uses; answers the numbers of the migrations it ran.
-pub fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
-    db::migrate_database(options)
-}
-
-/// Brings the schema up to date in one transaction; answers the numbers of the migrations it ran.
+/// Brings the schema up to date in one transaction. Returns the numbers of the migrations it ran.
 pub(crate) fn migrate(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
     // SQLite: IMMEDIATE takes the one write lock. PostgreSQL: the writer's session holds the advisory lock.
     conn.batch(match conn.backend() {
         Backend::Sqlite => "BEGIN IMMEDIATE",
-        Backend::Postgres => db::BEGIN_WRITE,
+        Backend::Postgres => BEGIN_WRITE,
     })?;
     let result = run_missing(conn);
     conn.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
@@ -84,7 +40,10 @@ fn run_missing(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         if done.contains(number) {
             continue;
         }
-        let sql = dialect_schema(conn.backend(), sql);
+        let sql = match conn.backend() {
+            Backend::Sqlite => dialect::sqlite_schema(sql),
+            Backend::Postgres => dialect::postgres_schema(sql),
+        };
         conn.batch(&sql)
             .and_then(|()| {
                 conn.batch(&format!("INSERT INTO schema_version (number, name) VALUES ({number}, '{name}')"))
