@@ -1,6 +1,6 @@
 //! What the operator asks of a database: `plexus db check` and `plexus db stats`, which only read, and changes that
 //! commands make themselves. All of it may run beside a server. (`plexus db migrate` is
-//! [`migrate_database`](crate::migrate::migrate_database).)
+//! [`migrate_database`](crate::db::migrate_database).)
 
 use crate::Tx;
 use crate::db::{self, Backend, Connection, DbError, OpenError, Options};

@@ -252,7 +252,7 @@ impl DbError {
     }
 
     /// A stored value that is not what it must be; `place` names table, column and row.
-    pub fn bad_data(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+    pub fn bad_data(place: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::BadData { place: place.into(), problem: problem.to_string() }
     }
 }
