@@ -3,6 +3,7 @@
 //! - [`background`]: supervised background tasks
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
+//! - [`keyed_locks`]: locks by key
 //! - [`long_poll`]: requests that wait, and how they make room
 //! - [`private`]: files that only their owner can read
 //! - [`random`]: randomness, as an argument
@@ -15,6 +16,7 @@
 pub mod background;
 pub mod clock;
 pub mod config;
+pub mod keyed_locks;
 pub mod long_poll;
 pub mod private;
 pub mod random;
@@ -27,6 +29,7 @@ pub mod yaml;
 
 pub use background::Background;
 pub use clock::Clock;
+pub use keyed_locks::KeyedLocks;
 pub use long_poll::LongPoll;
 pub use random::Random;
 pub use rate_limiter::{LimitExceeded, RateLimiter, Reservation};

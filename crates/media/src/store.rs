@@ -2,13 +2,12 @@
 
 mod quota;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Background, Clock, Random, private};
+use plexus_base::{Background, Clock, KeyedLocks, Random, private};
 use plexus_net::Gates;
 use plexus_net::federation::Pass;
 use plexus_protocol::id::UserId;
@@ -16,7 +15,7 @@ use plexus_store::Database;
 use plexus_store::repo::media::{self, Content, Filled};
 use quick_cache::sync::Cache;
 use tokio::fs::{self, File};
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::error::{MediaError, UploadError};
 use crate::paths;
@@ -59,7 +58,7 @@ pub struct MediaStore {
     background: Background,
     filled: Notify,
     /// Whose turn it is to fill an id, by its hash.
-    filling: Vec<Arc<Mutex<()>>>,
+    filling: KeyedLocks,
     thumbnails: Arc<Semaphore>,
     animations: Arc<Semaphore>,
     /// The thumbnails that are made for one asker: the others wait here and not before those of somebody else.
@@ -115,7 +114,7 @@ impl MediaStore {
             random,
             background,
             filled: Notify::new(),
-            filling: (0..FILL_LOCKS).map(|_| Arc::default()).collect(),
+            filling: KeyedLocks::new(FILL_LOCKS),
             thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
             animations: Arc::new(Semaphore::new(CONCURRENT_ANIMATIONS)),
             thumbnails_of: Gates::new(THUMBNAILS_OF_ONE),
@@ -241,7 +240,7 @@ impl MediaStore {
     ) -> Result<(), MediaError> {
         // Two uploads to one id: the second waits until the first has committed or failed, and is refused before its
         // content takes the first's place.
-        let turn = self.turn_to_fill(media_id).await;
+        let turn = self.filling.lock(media_id).await;
         self.check_fillable(user, media_id).await?;
         self.check_upload_limits(user, upload.length()).await?;
         let (kept, content) = self.keep(media_id, upload, about).await?;
@@ -264,14 +263,6 @@ impl MediaStore {
                 Ok(())
             }
         }
-    }
-
-    /// The right to fill an id, until it is dropped.
-    async fn turn_to_fill(&self, media_id: &str) -> Option<OwnedMutexGuard<()>> {
-        let mut hasher = DefaultHasher::new();
-        media_id.hash(&mut hasher);
-        let lock = self.filling.get((hasher.finish() % FILL_LOCKS as u64) as usize)?;
-        Some(Arc::clone(lock).lock_owned().await)
     }
 
     async fn keep(&self, media_id: &str, upload: Upload, about: Description) -> Result<(Kept, Content), MediaError> {

@@ -1,4 +1,5 @@
-//! Membership: what a user is to a room ([`m.room.member`](https://spec.matrix.org/v1.19/client-server-api/#mroommember)).
+//! Membership: what a user is to a room
+//! ([`m.room.member`](https://spec.matrix.org/v1.19/client-server-api/#mroommember)).
 
 use crate::event::Pdu;
 

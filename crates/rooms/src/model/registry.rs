@@ -2,14 +2,13 @@
 
 use crate::model::cache_size::CacheSize;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::config::PrejoinStateEntry;
-use plexus_base::{Background, Clock, Random};
+use plexus_base::{Background, Clock, KeyedLocks, Random};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
@@ -93,7 +92,7 @@ pub struct Rooms {
     pub(crate) shared: Arc<Shared>,
     /// Notified when this server has come into a room with part of its state.
     pub(crate) joined_partially: Notify,
-    load_locks: Vec<tokio::sync::Mutex<()>>,
+    load_locks: KeyedLocks,
 }
 
 /// What commits update.
@@ -155,7 +154,7 @@ impl Rooms {
             summaries: Summaries::new(),
             last_creation: AtomicU64::new(0),
             joined_partially: Notify::new(),
-            load_locks: (0..LOAD_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            load_locks: KeyedLocks::new(LOAD_LOCKS),
             db,
             clock,
             random,
@@ -231,13 +230,7 @@ impl Rooms {
         if let Some(room) = self.loaded(nid) {
             return Ok(Some(room));
         }
-        let mut hasher = DefaultHasher::new();
-        nid.hash(&mut hasher);
-        let lock = (hasher.finish() as usize).checked_rem(self.load_locks.len()).unwrap_or(0);
-        let _one_at_a_time = match self.load_locks.get(lock) {
-            Some(lock) => Some(lock.lock().await),
-            None => None,
-        };
+        let _one_at_a_time = self.load_locks.lock(&nid).await;
         if let Some(room) = self.loaded(nid) {
             return Ok(Some(room));
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use plexus_protocol::membership::Membership;
 
-use crate::db::ToSql;
+use crate::db::{Param, ToSql};
 use crate::{DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid, readable};
 
 /// One entry of a room's current state.
@@ -51,21 +51,37 @@ pub struct Delta {
     pub membership: Option<Membership>,
 }
 
+impl Delta {
+    /// The columns of `current_state_deltas`.
+    fn history_params(&self) -> [Param<'_>; 6] {
+        [
+            self.room_nid.to_param(),
+            self.type_nid.to_param(),
+            self.state_key_nid.to_param(),
+            self.position.to_param(),
+            self.event_nid.to_param(),
+            self.prev_event_nid.to_param(),
+        ]
+    }
+
+    /// The columns of `current_state`.
+    fn entry_params(&self) -> [Param<'_>; 5] {
+        [
+            self.room_nid.to_param(),
+            self.type_nid.to_param(),
+            self.state_key_nid.to_param(),
+            self.event_nid.to_param(),
+            self.membership.to_param(),
+        ]
+    }
+}
+
 /// Stores changes, oldest first.
 pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO current_state_deltas (room_nid, type_nid, state_key_nid, position, event_nid, prev_event_nid)
          VALUES ($1, $2, $3, $4, $5, $6)",
-        deltas.iter().map(|delta| {
-            [
-                delta.room_nid.to_param(),
-                delta.type_nid.to_param(),
-                delta.state_key_nid.to_param(),
-                delta.position.to_param(),
-                delta.event_nid.to_param(),
-                delta.prev_event_nid.to_param(),
-            ]
-        }),
+        deltas.iter().map(Delta::history_params),
     )?;
     // The last change of a key is its current value; one statement may name a key only once.
     let mut last = std::collections::BTreeMap::new();
@@ -77,15 +93,7 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (room_nid, type_nid, state_key_nid)
          DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership",
-        last.values().filter(|delta| delta.event_nid.is_some()).map(|delta| {
-            [
-                delta.room_nid.to_param(),
-                delta.type_nid.to_param(),
-                delta.state_key_nid.to_param(),
-                delta.event_nid.to_param(),
-                delta.membership.to_param(),
-            ]
-        }),
+        last.values().filter(|delta| delta.event_nid.is_some()).map(|delta| delta.entry_params()),
     )?;
     tx.insert_many_later(
         "DELETE FROM current_state WHERE room_nid = $1 AND type_nid = $2 AND state_key_nid = $3",
@@ -103,15 +111,7 @@ pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, State
             "INSERT INTO current_state (room_nid, type_nid, state_key_nid, event_nid, membership)
              VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (room_nid, type_nid, state_key_nid) DO NOTHING RETURNING type_nid, state_key_nid",
-            deltas.iter().map(|delta| {
-                [
-                    delta.room_nid.to_param(),
-                    delta.type_nid.to_param(),
-                    delta.state_key_nid.to_param(),
-                    delta.event_nid.to_param(),
-                    delta.membership.to_param(),
-                ]
-            }),
+            deltas.iter().map(Delta::entry_params),
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?
         .into_iter()
@@ -119,16 +119,7 @@ pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, State
     tx.insert_many_later(
         "INSERT INTO current_state_deltas (room_nid, type_nid, state_key_nid, position, event_nid, prev_event_nid)
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        deltas.iter().filter(|delta| added.contains(&(delta.type_nid, delta.state_key_nid))).map(|delta| {
-            [
-                delta.room_nid.to_param(),
-                delta.type_nid.to_param(),
-                delta.state_key_nid.to_param(),
-                delta.position.to_param(),
-                delta.event_nid.to_param(),
-                delta.prev_event_nid.to_param(),
-            ]
-        }),
+        deltas.iter().filter(|delta| added.contains(&(delta.type_nid, delta.state_key_nid))).map(Delta::history_params),
     )?;
     Ok(added)
 }

@@ -162,6 +162,22 @@ pub(super) fn unpacked(row: &Row<'_>, column: usize) -> Result<Result<String, Un
     }
 }
 
+/// The query that [`stored`] reads, with what comes after its joins.
+macro_rules! select_stored {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
+             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
+         FROM events e
+         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
+             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
+         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
+         ",
+            $rest
+        )
+    };
+}
+
 fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
     let device: Option<String> = row.get(7)?;
     let txn_id: Option<Vec<u8>> = row.get(8)?;
@@ -180,17 +196,7 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
 
 /// Events by number, in no particular order; unknown numbers are left out.
 pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<StoredEvent>, DbError> {
-    tx.query(
-        "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
-             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
-         FROM events e
-         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
-             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
-         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
-         WHERE e.event_nid = ANY($1)",
-        &[&Any(nids)],
-        stored,
-    )
+    tx.query(select_stored!("WHERE e.event_nid = ANY($1)"), &[&Any(nids)], stored)
 }
 
 /// Timeline events with `after < position <= upto`, the newest `limit` of them, newest first.
@@ -202,14 +208,10 @@ pub fn newest(
     limit: u64,
 ) -> Result<Vec<StoredEvent>, DbError> {
     tx.query(
-        "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
-             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
-         FROM events e
-         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
-             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
-         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
-         WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
-         ORDER BY e.position DESC LIMIT $4",
+        select_stored!(
+            "WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
+             ORDER BY e.position DESC LIMIT $4"
+        ),
         &[&room, &after, &upto, &limit],
         stored,
     )
@@ -224,14 +226,10 @@ pub fn oldest(
     limit: u64,
 ) -> Result<Vec<StoredEvent>, DbError> {
     tx.query(
-        "SELECT e.event_nid, e.event_id, e.room_nid, e.position, e.redacted_by, e.json, d.prev_event_nid,
-             t.device_id, t.txn_id, CASE WHEN e.late IS NULL THEN e.origin_server_ts END
-         FROM events e
-         LEFT JOIN current_state_deltas d ON d.room_nid = e.room_nid AND d.type_nid = e.type_nid
-             AND d.state_key_nid = e.state_key_nid AND d.position = e.position
-         LEFT JOIN event_transactions t ON t.event_nid = e.event_nid
-         WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
-         ORDER BY e.position LIMIT $4",
+        select_stored!(
+            "WHERE e.room_nid = $1 AND e.position > $2 AND e.position <= $3
+             ORDER BY e.position LIMIT $4"
+        ),
         &[&room, &after, &upto, &limit],
         stored,
     )
@@ -255,13 +253,6 @@ pub fn find(tx: &mut Tx<'_>, event_id: &[u8]) -> Result<Option<Place>, DbError> 
             Ok(Place { event_nid: row.get(0)?, room_nid: row.get(1)?, position: row.get(2)?, redacted_by: row.get(3)? })
         },
     )
-}
-
-/// The numbers of events by their stored ids; unknown ones are left out.
-pub fn find_many(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, EventNid)>, DbError> {
-    tx.query("SELECT event_id, event_nid FROM events WHERE event_id = ANY($1)", &[&Any(event_ids)], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
 }
 
 /// What is known of an event's place in its room's graph.
@@ -439,6 +430,9 @@ fn timed(row: &Row<'_>) -> Result<Timed, DbError> {
 ///
 /// Only the events that are late are in an index of times. Of the others, all of them live, `origin_server_ts` never
 /// decreases as the position increases: among them it is searched by halves.
+///
+/// An index of all times would make this one query. It would cost 19 bytes and 4 µs of processor time an event
+/// (measured on SQLite), for an endpoint that is seldom called.
 pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<EventNid>, DbError> {
     let in_order = near_time_in_order(tx, room, ts, forward)?;
     let nearest = if forward {

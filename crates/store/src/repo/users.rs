@@ -158,11 +158,6 @@ pub fn set_locked(tx: &mut Tx, user_id: &str, locked: bool) -> Result<bool, DbEr
     Ok(tx.execute("UPDATE users SET locked = $2 WHERE user_id = $1", &[&user_id, &locked])? == 1)
 }
 
-/// Suspends or unsuspends. `false` when there is no such user.
-pub fn set_suspended(tx: &mut Tx, user_id: &str, suspended: bool) -> Result<bool, DbError> {
-    Ok(tx.execute("UPDATE users SET suspended = $2 WHERE user_id = $1", &[&user_id, &suspended])? == 1)
-}
-
 /// Deactivates: no password, no third-party identifiers, marked for leaving all rooms.
 pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
