@@ -118,9 +118,9 @@ pub enum Outcome<X> {
 /// When a destination that failed is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// [`DestinationKind::came_back`] will return it, within minutes. Until then nothing is dropped.
+    /// [`came_back`](super::DestinationKind::came_back) will return it, within minutes. Until then nothing is dropped.
     Soon,
-    /// [`DestinationKind::came_back`] will return it.
+    /// [`came_back`](super::DestinationKind::came_back) will return it.
     Later,
     /// The outbox tries again after this time.
     After(Duration),
