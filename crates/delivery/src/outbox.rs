@@ -132,8 +132,9 @@ impl<K: DestinationKind> Outbox<K> {
 
     /// Adds something for destinations that is not in the log and must be delivered. Call [`Self::wake`] afterwards.
     pub fn add_extras(&self, keys: impl IntoIterator<Item = K::Key>, add: impl Fn(&mut K::Extras)) {
+        let keys: Vec<K::Key> = keys.into_iter().filter(|key| self.kind.is_allowed(key)).collect();
         let mut state = self.state.lock();
-        for key in keys.into_iter().filter(|key| self.kind.is_allowed(key)) {
+        for key in keys {
             state.destinations.add_extras(key, &add);
         }
     }
@@ -141,8 +142,9 @@ impl<K: DestinationKind> Outbox<K> {
     /// Adds something for destinations that is not in the log and may be lost: destinations that have
     /// failed do not get it. Call [`Self::wake`] afterwards.
     pub fn add_ephemeral(&self, keys: impl IntoIterator<Item = K::Key>, add: impl Fn(&mut K::Extras)) {
+        let keys: Vec<K::Key> = keys.into_iter().filter(|key| self.kind.is_allowed(key)).collect();
         let mut state = self.state.lock();
-        for key in keys.into_iter().filter(|key| self.kind.is_allowed(key)) {
+        for key in keys {
             state.destinations.add_ephemeral(key, &add);
         }
     }

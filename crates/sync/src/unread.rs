@@ -32,7 +32,7 @@ const OUTCOME_CACHE_CAPACITY: usize = 8_192;
 /// Scans at least this long leave a checkpoint.
 const LONG_SCAN: u64 = 500;
 
-/// Unread counts of all users. Owned by this process: another evaluates them anew, from the last checkpoint.
+/// Unread counts of all users. Owned by this process: another evaluates them again, from the last checkpoint.
 pub struct UnreadCounts {
     db: Database,
     settings: Arc<SettingsCache>,

@@ -20,8 +20,8 @@ const MAX_USERS: usize = 10_000;
 /// How long to wait when the database fails.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The users who were announced recently. Owned by [`super::RemoteDevices`]. An announcement that waits is lost when the
-/// process ends; the devices of users who are not tracked are queried from their server each time.
+/// The users who were announced recently. Owned by [`super::RemoteDevices`]. An announcement that waits is lost when
+/// the process ends; the devices of users who are not tracked are queried from their server each time.
 #[derive(Default)]
 pub(super) struct Announcements {
     recent: Mutex<HashMap<UserId, Recent>>,

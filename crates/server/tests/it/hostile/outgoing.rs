@@ -446,7 +446,8 @@ async fn what_a_user_stores_can_be_read_by_every_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_messages_that_a_server_refuses_hold_up_no_events() {
     for place in plexus_testkit::places() {
-        let (options, clock) = (place.options().clone(), Clock::manual(1_800_000_000_000));
+        let now_ms = 1_800_000_000_000;
+        let (options, clock) = (place.options().clone(), Clock::manual(now_ms));
         let mut server = TestServer::on(place).clock(clock.clone()).start().await;
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let room = away.room(&server, &alice).await;
@@ -455,7 +456,7 @@ async fn many_messages_that_a_server_refuses_hold_up_no_events() {
         let queue = move |tx: &mut Tx<'_>| {
             for number in 0..32 {
                 let kind = if number < 31 { "poison" } else { "m.test" };
-                repo::federation_out::add_to_device(tx, &name, 1, |position| {
+                repo::federation_out::add_to_device(tx, &name, now_ms, |position| {
                     let messages = json!({ bob.as_str(): { "*": { "n": number } } });
                     json!({ "message_id": position.to_string(), "messages": messages, "sender": sender, "type": kind })
                         .to_string()
