@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plexus_http::{ApiError, AuthGuest, JsonBody, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
-use plexus_rooms::{Room, RoomMembership, RoomView, Rooms, UserRooms, timeline};
+use plexus_rooms::{RoomMembership, RoomView, Rooms, UserRooms, timeline};
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
 use plexus_sync::SyncToken;
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ impl Changes<'_> {
             };
         }
         for nid in encrypted {
-            if let Some(room) = self.rooms.get_readable_nid(nid).await?.filter(is_encrypted) {
+            if let Some(room) = self.rooms.get_readable_nid(nid).await?.filter(|room| room.view().is_encrypted()) {
                 found.changed.extend(joined(&room.view()).filter(|user| user != self.user));
             }
         }
@@ -144,10 +144,6 @@ impl Changes<'_> {
             .await?;
         Ok(stored.into_iter().filter_map(|user| user.try_into().ok()).collect())
     }
-}
-
-fn is_encrypted(room: &Arc<Room>) -> bool {
-    room.view().state.get("m.room.encryption", "").is_some()
 }
 
 fn joined(view: &RoomView) -> impl Iterator<Item = UserId> {
