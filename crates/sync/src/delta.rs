@@ -2,7 +2,8 @@
 //! account data, presence, messages to the device, device lists. How a version of `/sync` writes them down is decided
 //! elsewhere.
 //!
-//! [`DeltaReader::read`] returns a [`SyncDelta`], which `{:#?}` prints.
+//! [`DeltaReader::read`] returns a [`SyncDelta`], which `{:#?}` prints. It hands rooms to a [`RoomSink`] one at a time:
+//! the events of all rooms of a user need not be in memory together.
 
 mod account_data;
 mod context;
@@ -31,7 +32,7 @@ pub use key_counts::KeyCounts;
 pub use left::LeftRoomDelta;
 pub use reader::{DeltaReader, SyncDelta};
 pub use request::{DeltaParts, DeltaRequest, Now, SyncOptions};
-pub use rooms::RoomDeltas;
+pub use rooms::{RoomDelta, RoomDeltas, RoomSink};
 pub use stripped::StrippedRoomDelta;
 pub use summary::Summary;
 pub use timeline::TimelineDelta;

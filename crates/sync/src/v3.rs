@@ -1,7 +1,7 @@
 //! `GET /_matrix/client/v3/sync`: what is new for a user's device since a token.
 //!
 //! A request first registers as waiting, then takes the database's position, asks the in-memory index whether anything
-//! concerns the user, and only then reads a [`crate::delta::SyncDelta`], which `write` turns into JSON. A response
+//! concerns the user, and only then reads a [`crate::delta::SyncDelta`], which `write` turns into JSON, each room as it is read. A response
 //! always covers everything at or before the position that was taken first, however far memory has moved on meanwhile.
 
 mod fields;
@@ -20,7 +20,7 @@ use crate::ephemeral::EphemeralSerial;
 use crate::filter::Filter;
 use crate::presence::PresenceState;
 use crate::token::SyncToken;
-use write::{response, response_without_news};
+use write::{RoomsWriter, response, response_without_news};
 
 /// What syncs are served from.
 pub struct SyncParts {
@@ -103,9 +103,10 @@ impl SyncEngine {
             let mut now = self.now();
             if responds_anyway || self.reader.may_have_changes(&request, now) {
                 // Boxed: thousands of requests wait in this function, and only few of them read.
-                let delta = Box::pin(self.reader.read(&request, now)).await?;
+                let rooms = RoomsWriter::new(&request, clock.now_ms());
+                let delta = Box::pin(self.reader.read(&request, now, rooms)).await?;
                 if responds_anyway || !delta.is_empty() {
-                    return Ok(response(&delta, &request, clock.now_ms()));
+                    return Ok(response(delta, clock.now_ms()));
                 }
                 now = delta.upto;
             }

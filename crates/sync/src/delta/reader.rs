@@ -10,15 +10,15 @@ use super::device_lists::{self, DeviceListDelta};
 use super::events::AccountData;
 use super::key_counts::{KeyCountCache, KeyCounts};
 use super::request::{DeltaParts, DeltaRequest, Now};
-use super::rooms::{self, RoomDeltas};
+use super::rooms::{self, RoomDeltas, RoomSink};
 use super::sent_members::SentMembers;
 use super::to_device::{self, MessagesDelta};
 use super::{account_data, has_changes, presence};
 use crate::presence::PresenceView;
 
-/// What changed for a user's device.
+/// What changed for a user's device. `rooms` is what the rooms were handed to.
 #[derive(Debug)]
-pub struct SyncDelta {
+pub struct SyncDelta<R = RoomDeltas> {
     /// The point up to which this covers everything.
     pub upto: Now,
     /// Global account data.
@@ -29,10 +29,10 @@ pub struct SyncDelta {
     pub device_lists: DeviceListDelta,
     /// `None` for a session without a device.
     pub key_counts: Option<Arc<KeyCounts>>,
-    pub rooms: RoomDeltas,
+    pub rooms: R,
 }
 
-impl SyncDelta {
+impl<R: RoomSink> SyncDelta<R> {
     /// Whether nothing changed. Changed key counts are not worth a response of their own.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -62,16 +62,22 @@ impl DeltaReader {
         &self.parts
     }
 
-    /// Reads what changed after the request's token up to `now`, or a little later.
+    /// Reads what changed after the request's token up to `now`, or a little later. Each room is added to `rooms` before
+    /// the next is read.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn read(&self, request: &DeltaRequest, now: Now) -> Result<SyncDelta, DbError> {
+    pub async fn read<R: RoomSink>(
+        &self,
+        request: &DeltaRequest,
+        now: Now,
+        mut rooms: R,
+    ) -> Result<SyncDelta<R>, DbError> {
         let device = request.device.as_deref().unwrap_or_default();
         let sent = self.sent_members.of(&request.user, device, request.since.is_none());
         let context = Context::new(&self.parts, request, sent, now).await?;
         let account_data = account_data::changed(&context).await?;
-        let (rooms, users) = rooms::changed(&context, account_data.rooms).await?;
+        let users = rooms::changed(&context, account_data.rooms, &mut rooms).await?;
         Ok(SyncDelta {
             upto: context.now,
             account_data: account_data.global,

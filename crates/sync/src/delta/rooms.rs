@@ -16,7 +16,24 @@ use super::stripped::{self, StrippedRoomDelta};
 use super::user_changes::UserChanges;
 use crate::notifier::MaybeChanged;
 
-/// The rooms that changed, by room id and the user's membership.
+/// What changed in a room, by the user's membership.
+#[derive(Debug)]
+pub enum RoomDelta {
+    Joined(Box<JoinedRoomDelta>),
+    Invited(StrippedRoomDelta),
+    Knocked(StrippedRoomDelta),
+    Left(LeftRoomDelta),
+}
+
+/// Takes the rooms that changed, one at a time while they are read.
+pub trait RoomSink: Send {
+    fn add(&mut self, room_id: &RoomId, room: RoomDelta);
+
+    /// Whether no room was added.
+    fn is_empty(&self) -> bool;
+}
+
+/// Keeps the rooms that changed, by room id and the user's membership.
 #[derive(Debug, Default)]
 pub struct RoomDeltas {
     pub joined: BTreeMap<String, JoinedRoomDelta>,
@@ -25,19 +42,29 @@ pub struct RoomDeltas {
     pub left: BTreeMap<String, LeftRoomDelta>,
 }
 
-impl RoomDeltas {
-    /// Whether no room changed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+impl RoomSink for RoomDeltas {
+    fn add(&mut self, room_id: &RoomId, room: RoomDelta) {
+        let room_id = room_id.as_str().to_owned();
+        match room {
+            RoomDelta::Joined(room) => drop(self.joined.insert(room_id, *room)),
+            RoomDelta::Invited(room) => drop(self.invited.insert(room_id, room)),
+            RoomDelta::Knocked(room) => drop(self.knocked.insert(room_id, room)),
+            RoomDelta::Left(room) => drop(self.left.insert(room_id, room)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
         self.joined.is_empty() && self.invited.is_empty() && self.knocked.is_empty() && self.left.is_empty()
     }
 }
 
-/// The rooms that changed, with the users who came and went in them. `account_data` is what changed of it, by room id.
+/// Adds the rooms that changed to `sink`. Returns the users who came and went in them. `account_data` is what changed of
+/// it, by room id.
 pub(super) async fn changed(
     context: &Context<'_>,
     account_data: HashMap<String, Vec<AccountData>>,
-) -> Result<(RoomDeltas, UserChanges), DbError> {
+    sink: &mut impl RoomSink,
+) -> Result<UserChanges, DbError> {
     let mut hints = candidates(context);
     for (room_id, data) in account_data {
         let Ok(id) = RoomId::try_from(room_id) else { continue };
@@ -45,56 +72,54 @@ pub(super) async fn changed(
             hints.entry(room.nid).or_default().account_data = data;
         }
     }
-    let (mut deltas, mut users) = (RoomDeltas::default(), UserChanges::default());
+    let mut users = UserChanges::default();
     for (nid, hints) in hints {
         let Some(membership) = context.memberships.get(nid) else { continue };
         if !has_place(context, membership) {
             continue;
         }
-        match read_room(context, *membership, hints, &mut deltas, &mut users).await {
+        match read_room(context, *membership, hints, &mut users).await {
+            Ok(None) => {}
+            Ok(Some((id, delta))) => {
+                sink.add(&id, delta);
+                // A room in memory is read without waiting, and a sink may write long texts: others get their turn.
+                tokio::task::yield_now().await;
+            }
             // The client gets everything else.
             Err(error) if error.is_bad_data() => {
                 tracing::warn!(room = nid, user = %context.request.user, "a room is left out of a sync: {error}");
             }
-            read => read?,
+            Err(error) => return Err(error),
         }
     }
-    Ok((deltas, users))
+    Ok(users)
 }
 
 async fn read_room(
     context: &Context<'_>,
     membership: RoomMembership,
     hints: RoomHints,
-    deltas: &mut RoomDeltas,
     users: &mut UserChanges,
-) -> Result<(), DbError> {
-    let Some(room) = context.parts.rooms.get_readable_nid(membership.room).await? else { return Ok(()) };
+) -> Result<Option<(RoomId, RoomDelta)>, DbError> {
+    let Some(room) = context.parts.rooms.get_readable_nid(membership.room).await? else { return Ok(None) };
     let id = room.id.as_str();
     if !context.filter().room.allows_room(id) || context.parts.options.exclude_rooms.contains(id) {
-        return Ok(());
+        return Ok(None);
     }
-    match membership.kind {
+    let delta = match membership.kind {
         // Its state is not here yet, or was not at the position up to which the delta goes.
-        Membership::Join if context.visible_from(&room).is_none_or(|from| from > context.now.position) => {}
+        Membership::Join if context.visible_from(&room).is_none_or(|from| from > context.now.position) => None,
         Membership::Join => {
             let delta = joined::changed(context, &room, &membership, hints, users).await?;
-            deltas.joined.extend(delta.map(|delta| (id.to_owned(), delta)));
+            delta.map(|delta| RoomDelta::Joined(Box::new(delta)))
         }
-        Membership::Invite => {
-            let delta = stripped::invited(context, &room, &membership).await?;
-            deltas.invited.extend(delta.map(|delta| (id.to_owned(), delta)));
-        }
-        Membership::Knock => {
-            let delta = stripped::knocked(context, &room, &membership).await?;
-            deltas.knocked.extend(delta.map(|delta| (id.to_owned(), delta)));
-        }
+        Membership::Invite => stripped::invited(context, &room, &membership).await?.map(RoomDelta::Invited),
+        Membership::Knock => stripped::knocked(context, &room, &membership).await?.map(RoomDelta::Knocked),
         Membership::Leave | Membership::Ban => {
-            let delta = left::changed(context, &room, &membership, hints, users).await?;
-            deltas.left.insert(id.to_owned(), delta);
+            Some(RoomDelta::Left(left::changed(context, &room, &membership, hints, users).await?))
         }
-    }
-    Ok(())
+    };
+    Ok(delta.map(|delta| (room.id.clone(), delta)))
 }
 
 /// Whether a room with this membership has a place in the delta at all.

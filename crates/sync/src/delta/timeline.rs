@@ -11,6 +11,7 @@ use plexus_store::{DbError, EventNid, Position};
 use super::context::Context;
 use super::events::EventList;
 use crate::history;
+use crate::token::SyncToken;
 
 /// The number of timeline events of a room for a client that does not ask for a number.
 const DEFAULT_LIMIT: u64 = 10;
@@ -33,7 +34,7 @@ struct Wanted<'w> {
 }
 
 /// What changed in a timeline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TimelineDelta {
     /// Oldest first.
     pub events: EventList,
@@ -44,7 +45,7 @@ pub struct TimelineDelta {
     /// Whether events between the token and these are missing.
     pub limited: bool,
     /// Where paging back through the room's history begins.
-    pub prev_batch: Position,
+    pub prev_batch: SyncToken,
 }
 
 /// A timeline that is being read.
@@ -165,7 +166,7 @@ impl Timeline {
         let related = maybe_related(&room.view(), &self.events);
         Ok(TimelineDelta {
             relations: relations::bundle(room, &context.format(), &related).await?,
-            prev_batch: self.prev_batch(),
+            prev_batch: SyncToken { position: self.prev_batch(), ..context.now.token() },
             events: EventList(self.events),
             memberships: self.memberships,
             limited: self.limited,

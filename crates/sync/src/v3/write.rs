@@ -1,26 +1,23 @@
 //! Writes a [`SyncDelta`] as the JSON of `GET /_matrix/client/v3/sync`
 //! (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>).
 
-use std::collections::BTreeMap;
-
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::membership::Membership;
 use plexus_rooms::TimelineEvent;
 
 use super::fields;
 use crate::delta::{
     AccountData, DeltaRequest, DeviceListDelta, EphemeralDelta, EventList, JoinedRoomDelta, KeyCounts, LeftRoomDelta,
-    RoomDeltas, StrippedRoomDelta, Summary, SyncDelta, TimelineDelta,
+    RoomDelta, RoomSink, StrippedRoomDelta, Summary, SyncDelta, TimelineDelta,
 };
 use crate::filter::EventFormat;
-use crate::json::{Members, push_array, push_strings, typed_event};
+use crate::json::{Members, push_array, push_str, push_strings, typed_event};
 use crate::token::SyncToken;
 use crate::unread::{Count, RoomCounts};
 use crate::{presence, receipts, typing};
 
 /// The body of a response.
-pub(super) fn response(delta: &SyncDelta, request: &DeltaRequest, now_ms: u64) -> String {
-    let writer = Writer { delta, request, now_ms };
+pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String {
     let mut body = String::with_capacity(4096);
     let mut members = Members::open(&mut body);
     let next_batch = SyncToken { to_device: delta.messages.more_after, ..delta.upto.token() };
@@ -37,7 +34,7 @@ pub(super) fn response(delta: &SyncDelta, request: &DeltaRequest, now_ms: u64) -
         members.events("to_device", delta.messages.events.iter().map(String::as_str));
     }
     write_device_lists(&mut members, &delta.device_lists);
-    writer.rooms(&mut members, &delta.rooms);
+    delta.rooms.finish(&mut members);
     write_key_counts(&mut members, delta.key_counts.as_deref());
     members.close();
     body
@@ -53,25 +50,77 @@ pub(super) fn response_without_news(next_batch: SyncToken, key_counts: Option<&K
     body
 }
 
+/// Writes rooms as they are read, so that only one room's events are in memory.
+pub(super) struct RoomsWriter<'w> {
+    writer: Writer<'w>,
+    joined: Section,
+    invited: Section,
+    knocked: Section,
+    left: Section,
+}
+
+/// The rooms of one section of `rooms`: the members of a JSON object.
+#[derive(Default)]
+struct Section(String);
+
+impl<'w> RoomsWriter<'w> {
+    pub(super) fn new(request: &'w DeltaRequest, now_ms: u64) -> Self {
+        let [joined, invited, knocked, left] = <[Section; 4]>::default();
+        Self { writer: Writer { request, now_ms }, joined, invited, knocked, left }
+    }
+
+    fn finish(self, out: &mut Members<'_>) {
+        if self.is_empty() {
+            return;
+        }
+        let mut members = Members::open(out.key("rooms"));
+        let Self { joined, invited, knocked, left, .. } = self;
+        for (name, Section(rooms)) in [("join", joined), ("invite", invited), ("knock", knocked), ("leave", left)] {
+            if !rooms.is_empty() {
+                let out = members.key(name);
+                out.push('{');
+                out.push_str(&rooms);
+                out.push('}');
+            }
+        }
+        members.close();
+    }
+}
+
+impl RoomSink for RoomsWriter<'_> {
+    fn add(&mut self, room_id: &RoomId, room: RoomDelta) {
+        let Self { writer, joined, invited, knocked, left } = self;
+        match room {
+            RoomDelta::Joined(room) => writer.joined(joined.key(room_id), &room),
+            RoomDelta::Invited(room) => writer.stripped(invited.key(room_id), "invite_state", &room),
+            RoomDelta::Knocked(room) => writer.stripped(knocked.key(room_id), "knock_state", &room),
+            RoomDelta::Left(room) => writer.left(left.key(room_id), &room),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        [&self.joined, &self.invited, &self.knocked, &self.left].iter().all(|section| section.0.is_empty())
+    }
+}
+
+impl Section {
+    /// Appends `"room_id":` and returns the buffer for the room.
+    fn key(&mut self, room_id: &RoomId) -> &mut String {
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+        push_str(&mut self.0, room_id.as_str());
+        self.0.push(':');
+        &mut self.0
+    }
+}
+
 struct Writer<'w> {
-    delta: &'w SyncDelta,
     request: &'w DeltaRequest,
     now_ms: u64,
 }
 
 impl Writer<'_> {
-    fn rooms(&self, out: &mut Members<'_>, rooms: &RoomDeltas) {
-        if rooms.is_empty() {
-            return;
-        }
-        let mut members = Members::open(out.key("rooms"));
-        section(&mut members, "join", &rooms.joined, |out, room| self.joined(out, room));
-        section(&mut members, "invite", &rooms.invited, |out, room| self.stripped(out, "invite_state", room));
-        section(&mut members, "knock", &rooms.knocked, |out, room| self.stripped(out, "knock_state", room));
-        section(&mut members, "leave", &rooms.left, |out, room| self.left(out, room));
-        members.close();
-    }
-
     fn joined(&self, out: &mut String, room: &JoinedRoomDelta) {
         let mut members = Members::open(out);
         if let Some(summary) = &room.summary {
@@ -119,8 +168,7 @@ impl Writer<'_> {
             .collect();
         push_array(members.key("events"), events.iter().map(String::as_str));
         members.raw("limited", if timeline.limited { "true" } else { "false" });
-        let prev_batch = SyncToken { position: timeline.prev_batch, ..self.delta.upto.token() };
-        members.text("prev_batch", &prev_batch.to_string());
+        members.text("prev_batch", &timeline.prev_batch.to_string());
         members.close();
     }
 
@@ -156,16 +204,6 @@ impl Writer<'_> {
             None => json,
         }
     }
-}
-
-/// Writes one section of `rooms`, unless it is empty.
-fn section<R>(out: &mut Members<'_>, name: &str, rooms: &BTreeMap<String, R>, write: impl Fn(&mut String, &R)) {
-    if rooms.is_empty() {
-        return;
-    }
-    let mut section = Members::open(out.key(name));
-    rooms.iter().for_each(|(room_id, room)| write(section.key(room_id), room));
-    section.close();
 }
 
 fn write_account_data(out: &mut Members<'_>, account_data: &[AccountData]) {

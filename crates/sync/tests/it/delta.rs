@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use plexus_protocol::id::RoomId;
+use plexus_store::RoomNid;
+use plexus_sync::delta::{RoomDelta, RoomSink};
 use serde_json::json;
 
 use crate::support::*;
@@ -71,5 +74,39 @@ fn a_room_that_the_user_has_left_ends_with_the_leave() {
         let left = format!("{:?}", delta.rooms.left[room.id.as_str()].timeline.events);
         assert_eq!(left, r#"[m.room.member "@bob:localhost" of @bob:localhost]"#);
         assert_eq!(delta.device_lists.left, [user(ALICE), user(CAROL)].into());
+    });
+}
+
+/// Lets Alice type in all rooms when the first is added, and records in which rooms she was read to type.
+struct TypingSink<'s> {
+    server: &'s Server,
+    rooms: Vec<RoomNid>,
+    typing: Vec<bool>,
+}
+
+impl RoomSink for TypingSink<'_> {
+    fn add(&mut self, _: &RoomId, room: RoomDelta) {
+        let RoomDelta::Joined(room) = room else { panic!("{room:?} is not joined") };
+        self.typing.push(room.ephemeral.typing.is_some());
+        for room in self.rooms.drain(..) {
+            self.server.typing.start(room, &user(ALICE), Duration::from_secs(10));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.typing.is_empty()
+    }
+}
+
+#[test]
+fn a_room_is_handed_over_before_the_next_is_read() {
+    run(async |db| {
+        let server = Server::new(db);
+        let mut rooms = Vec::new();
+        for _ in 0..3 {
+            rooms.push(server.shared_room().await.nid);
+        }
+        let sink = TypingSink { server: &server, rooms, typing: Vec::new() };
+        assert_eq!(server.client(BOB).delta_to(sink).await.rooms.typing, [false, true, true]);
     });
 }

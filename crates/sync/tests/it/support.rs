@@ -14,7 +14,7 @@ use plexus_rooms::{
 };
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::{Database, DbError, repo};
-use plexus_sync::delta::{DeltaRequest, SyncDelta};
+use plexus_sync::delta::{DeltaRequest, RoomDeltas, RoomSink, SyncDelta};
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
     DeltaParts, Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts,
@@ -252,11 +252,16 @@ impl Client<'_> {
 
     /// What the next sync's response is made of.
     pub async fn delta(&self) -> SyncDelta {
+        self.delta_to(RoomDeltas::default()).await
+    }
+
+    /// What the next sync's response is made of, with the rooms in `rooms`.
+    pub async fn delta_to<R: RoomSink>(&self, rooms: R) -> SyncDelta<R> {
         let SyncRequest { user, device, since, filter, full_state, state_after, .. } =
             self.next_request(Duration::ZERO);
         let request = DeltaRequest { user, device, since, filter, full_state, state_after };
         let engine = &self.server.engine;
-        engine.deltas().read(&request, engine.now()).await.expect("a delta")
+        engine.deltas().read(&request, engine.now(), rooms).await.expect("a delta")
     }
 
     pub fn next_request(&self, timeout: Duration) -> SyncRequest {
