@@ -33,7 +33,7 @@ impl ReceiptType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "m.read",
-            Self::ReadPrivate => "m.read.private",
+            Self::ReadPrivate => repo::receipts::PRIVATE,
         }
     }
 }
@@ -160,14 +160,11 @@ fn marked_event(content: &str) -> Option<EventId> {
     content.get("event_id")?.as_str()?.try_into().ok()
 }
 
-/// The `m.receipt` event of a room for `reader`, without other users' private receipts; `None` when nothing is left.
-pub fn event<'r>(receipts: impl IntoIterator<Item = &'r Receipt>, reader: &UserId) -> Option<String> {
+/// The `m.receipt` event of a room; `None` without receipts.
+pub fn event<'r>(receipts: impl IntoIterator<Item = &'r Receipt>) -> Option<String> {
     type Users<'r> = BTreeMap<&'r str, &'r Receipt>;
     let mut events: BTreeMap<&str, BTreeMap<&str, Users<'_>>> = BTreeMap::new();
     for receipt in receipts {
-        if receipt.receipt_type == ReceiptType::ReadPrivate.as_str() && receipt.user != *reader {
-            continue;
-        }
         let users = events.entry(&receipt.event_id).or_default().entry(&receipt.receipt_type).or_default();
         // There is room for one receipt of each user at an event: the unthreaded one says more.
         let known = users.entry(receipt.user.as_str()).or_insert(receipt);

@@ -174,7 +174,7 @@ impl Writer<'_> {
 
     fn ephemeral(&self, out: &mut Members<'_>, ephemeral: &EphemeralDelta) {
         let typing = ephemeral.typing.as_ref().map(typing::event);
-        let receipts = receipts::event(ephemeral.receipts.iter().map(|receipt| &**receipt), &self.request.user);
+        let receipts = receipts::event(ephemeral.receipts.iter().map(|receipt| &**receipt));
         out.events("ephemeral", typing.iter().chain(&receipts).map(String::as_str));
     }
 
