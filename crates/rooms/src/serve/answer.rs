@@ -68,7 +68,7 @@ pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[Event
 }
 
 /// Returns the JSON of events of the room, in the order given. Redacted events are returned redacted, and so are member
-/// events that erased users sent: a redacted copy still has the membership and the event id, without names and reasons.
+/// events that erased users sent or that are about them: a redacted copy still has the membership and the event id, without names and reasons.
 ///
 /// # Errors
 /// When one of them cannot be read: a state or an auth chain with a gap would be taken for a whole one.
@@ -99,20 +99,68 @@ async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, 
         .await
 }
 
-/// Whether the event is a member event that an erased user sent. Redemptions of third-party invites are excluded: in
-/// most room versions a redacted copy lacks what the authorization rules need.
+/// The keys of a member event, beside `membership`, that the authorization rules read.
+const READ_BY_AUTH_RULES: [&str; 2] = ["third_party_invite", "join_authorised_via_users_server"];
+
+/// Whether the row is a member event that is returned redacted because its sender or its target has been erased.
 fn is_erased_member(row: &GraphEvent, version: RoomVersion, erased: &ErasedUsers) -> bool {
     if erased.is_empty() || !row.json.as_ref().is_ok_and(|json| json.contains("m.room.member")) {
         return false;
     }
-    parse(row, version).is_ok_and(|pdu| {
-        pdu.event_type() == "m.room.member"
-            && erased.contains(pdu.sender().as_str())
-            && !pdu.content().contains_key("third_party_invite")
-    })
+    parse(row, version).is_ok_and(|pdu| hides_member(&pdu, |user| erased.contains(user)))
+}
+
+/// Whether a member event is returned redacted, given which users have been erased. One whose redacted copy lacks what
+/// the authorization rules read is not: other servers would reject it, and what follows from it.
+fn hides_member(pdu: &Pdu, is_erased: impl Fn(&str) -> bool) -> bool {
+    if pdu.event_type() != "m.room.member"
+        || !(is_erased(pdu.sender().as_str()) || pdu.state_key().is_some_and(is_erased))
+    {
+        return false;
+    }
+    let redacted = redact::redacted_content(pdu.event_type(), pdu.content(), &pdu.rules().redaction);
+    READ_BY_AUTH_RULES.iter().all(|key| redacted.get(key) == pdu.content().get(key))
 }
 
 /// The event of a row, not redacted.
 pub(super) fn parse(row: &GraphEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     stored_events::parse_event((row.known.event_nid, &row.known.event_id), &row.json, version)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn member(version: RoomVersion, content: Value) -> Pdu {
+        let event = json!({
+            "type": "m.room.member",
+            "room_id": "!room:example.org",
+            "sender": "@sender:example.org",
+            "state_key": "@target:example.org",
+            "content": content,
+            "origin_server_ts": 1,
+            "depth": 2,
+            "prev_events": [],
+            "auth_events": [],
+            "hashes": {"sha256": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+            "signatures": {},
+        });
+        let id = "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        Pdu::from_stored(&event.to_string(), id, version).unwrap()
+    }
+
+    #[test]
+    fn member_events_of_erased_users_are_hidden_unless_the_authorization_rules_need_them() {
+        let invite = member(RoomVersion::V10, json!({"membership": "invite", "displayname": "Target"}));
+        assert!(hides_member(&invite, |user| user == "@sender:example.org"));
+        assert!(hides_member(&invite, |user| user == "@target:example.org"));
+        assert!(!hides_member(&invite, |user| user == "@other:example.org"));
+        let authorised = json!({"membership": "join", "join_authorised_via_users_server": "@target:example.org"});
+        assert!(!hides_member(&member(RoomVersion::V8, authorised.clone()), |_| true));
+        assert!(hides_member(&member(RoomVersion::V9, authorised), |_| true));
+        let redeemed = json!({"membership": "invite", "third_party_invite": {"signed": {}, "display_name": "T"}});
+        assert!(!hides_member(&member(RoomVersion::V10, redeemed), |_| true));
+    }
 }
