@@ -58,13 +58,24 @@ async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Re
     let Upgrade { room, sender, version, .. } = upgrade;
     // The bans are in it.
     rooms.full_state(room).await.map_err(CreateError::Other)?;
-    let tombstone_before = room.view().event_nid("m.room.tombstone", "");
-    let _one_at_a_time = room.upgrading.lock().await;
-    if room.view().event_nid("m.room.tombstone", "") != tombstone_before {
-        return replaced_meanwhile(rooms, upgrade).await?.ok_or(CreateError::UpgradeInProgress);
-    }
+    let tombstone = || room.view().event_nid("m.room.tombstone", "");
+    let before = tombstone();
+    let mut last_tombstone = match room.upgrading.try_lock() {
+        Ok(last_tombstone) => last_tombstone,
+        Err(_) => {
+            let last_tombstone = room.upgrading.lock().await;
+            // The other upgrade may have sent its tombstone before this one began.
+            let by_other = last_tombstone.is_some() && *last_tombstone == tombstone();
+            if by_other || tombstone() != before {
+                return replaced_meanwhile(rooms, upgrade).await?.ok_or(CreateError::UpgradeInProgress);
+            }
+            last_tombstone
+        }
+    };
+    *last_tombstone = None;
     may_replace(room, sender).map_err(CreateError::Other)?;
     let new = replace(rooms, creator, upgrade).await?;
+    *last_tombstone = tombstone();
     if let Err(error) = addresses::move_all(rooms, room, &new).await {
         tracing::warn!(room = %room.id, "the aliases could not be moved in a room upgrade: {error}");
     }

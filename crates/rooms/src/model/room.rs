@@ -48,7 +48,8 @@ pub struct Room {
     /// Held while this server comes into the room.
     pub(crate) entering: Mutex<()>,
     /// Held while a user of this server replaces the room.
-    pub(crate) upgrading: Mutex<()>,
+    /// Held by an upgrade; the tombstone of the last one, if it succeeded.
+    pub(crate) upgrading: Mutex<Option<EventNid>>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
     /// Notified when somebody wants the state to be full, or a server of the room was heard of.
