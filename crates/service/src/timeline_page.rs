@@ -152,8 +152,10 @@ impl Reading<'_> {
         // Without history the room begins, or ends, here.
         let Some(history) = self.reader.history.filter(|_| is_start) else { return Step::Break(None) };
         match history.backfill(self.reader.room).await {
-            Ok(true) => self.range.upto = next.unwrap_or(self.range.upto),
-            Ok(false) => return Step::Break(None),
+            Ok(Filled::Some) => self.range.upto = next.unwrap_or(self.range.upto),
+            // There is more: the client gets it with a later request.
+            Ok(Filled::NotYet) => return Step::Break(Some(next.unwrap_or(self.start()))),
+            Ok(Filled::Nothing) => return Step::Break(None),
             Err(error) => {
                 // That does not keep the client from what has been read.
                 tracing::warn!(room = %self.reader.room.id, "cannot page back: {error}");

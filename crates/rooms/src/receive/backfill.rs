@@ -107,13 +107,13 @@ impl PastEvents {
 }
 
 impl PduReceiver {
-    /// Fetches events from before the oldest of the timeline, once all of the room's state is here; `false` when there
-    /// is nothing more, or nobody gives it.
+    /// Fetches events from before the oldest of the timeline, once all of the room's state is here;
+    /// [`Filled::Nothing`] also when there is nothing more.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn backfill(&self, room: &Arc<Room>) -> Result<bool, ReceiveError> {
-        Ok(self.fetch_past(room, Hole::Start).await? == Filled::Some)
+    pub async fn backfill(&self, room: &Arc<Room>) -> Result<Filled, ReceiveError> {
+        self.fetch_past(room, Hole::Start).await
     }
 
     /// Fetches events that are missing from a gap of the timeline, the newest first, once all of the room's state is

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::membership::Membership;
 
-use super::backfill::ways_back;
+use super::backfill::{Filled, ways_back};
 use super::{PduReceiver, ReceiveError};
 use crate::model::direction::Direction;
 use crate::model::room::{Room, RoomView};
@@ -124,7 +124,7 @@ impl PduReceiver {
             if timeline::event(room, &near.event_id).await?.is_some() {
                 break;
             }
-            if !self.backfill(room).await? {
+            if self.backfill(room).await? != Filled::Some {
                 break;
             }
         }

@@ -256,7 +256,7 @@ impl Server {
 
     /// Fetches what was before; whether there may be more.
     pub async fn page_back(&self, room: &Arc<Room>) -> bool {
-        self.receiver.backfill(room).await.unwrap()
+        self.receiver.backfill(room).await.unwrap() == Filled::Some
     }
 
     /// Fetches what is missing from the newest gap of the timeline; whether there may be more.
