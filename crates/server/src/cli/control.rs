@@ -15,7 +15,7 @@ use plexus_base::config::{Config, MediaSection, Written};
 use plexus_base::{Clock, Random, private};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use super::{CommandError, ConfigArgs};
+use super::{CommandError, ConfigArgs, output};
 use crate::control_socket::ControlClient;
 use crate::preflight::file_problem;
 use crate::{data_dir, pid_file};
@@ -252,7 +252,9 @@ pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(
     // In the temporary folder anyway.
     let _ = fs::remove_dir_all(&folder);
     match result? {
-        Started::Ready(pid) => println!("started, process {pid}; it logs to {}", log_path.display()),
+        Started::Ready(pid) => {
+            output::line(format_args!("started, process {pid}; it logs to {}", log_path.display()))?;
+        }
         Started::Ended => {
             let mut text = String::new();
             log.seek(SeekFrom::Start(before))?;
@@ -295,14 +297,12 @@ fn wait_until_ready(mut child: Child, socket: &UnixDatagram) -> Result<Started, 
 /// When it does not end.
 pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
     let Some(mut server) = find(&args.config())? else {
-        println!("{}", not_running(&args.config())?);
-        return Ok(());
+        return Ok(output::line(not_running(&args.config())?)?);
     };
     if !server.stop()? {
         return Err(ControlError::Stubborn { process: server.process(), seconds: STOP_TIMEOUT.as_secs() }.into());
     }
-    println!("stopped");
-    Ok(())
+    Ok(output::line("stopped")?)
 }
 
 /// Stops the server if it runs, and starts it.
@@ -322,10 +322,10 @@ pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
             return Err(ControlError::Unwritable(problem).into());
         }
         if !is_in_background && !args.no_daemonize {
-            println!(
+            output::line(
                 "the server runs in the foreground, where it ends now; it starts again in the background. Use \
-                 `plexus serve` to run it in the foreground, and a service manager to restart what that started"
-            );
+                 `plexus serve` to run it in the foreground, and a service manager to restart what that started",
+            )?;
         }
     }
     stop(args)?;
@@ -342,18 +342,17 @@ fn user_name(user: u32) -> String {
 
 /// Says whether the server runs: 0 if so, 3 if not, 1 when that cannot be found out.
 pub fn status(args: &ControlArgs) -> ExitCode {
-    match find(&args.config()) {
-        Ok(Some(server)) => {
-            println!("running, process {}", server.process());
-            ExitCode::SUCCESS
-        }
-        Ok(None) => {
-            println!("{}", not_running(&args.config()).unwrap_or_else(|_| "not running".to_owned()));
-            ExitCode::from(NOT_RUNNING)
-        }
-        Err(error) => {
-            eprintln!("plexus: {error}");
-            ExitCode::FAILURE
-        }
+    say_status(args).unwrap_or_else(|error| {
+        eprintln!("plexus: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn say_status(args: &ControlArgs) -> Result<ExitCode, CommandError> {
+    if let Some(server) = find(&args.config())? {
+        output::line(format_args!("running, process {}", server.process()))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    output::line(not_running(&args.config()).unwrap_or_else(|_| "not running".to_owned()))?;
+    Ok(ExitCode::from(NOT_RUNNING))
 }

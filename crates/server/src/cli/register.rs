@@ -11,7 +11,7 @@ use plexus_base::config::{Listener, ListenerType, ResourceName, Written};
 use serde_json::json;
 
 use super::ask::{AskError, ask, field, parsed};
-use super::{CommandError, ConfigArgs, prompt};
+use super::{CommandError, ConfigArgs, output, prompt};
 
 /// Where the server is asked when nothing says otherwise.
 const DEFAULT_URL: &str = "http://localhost:8008";
@@ -87,8 +87,10 @@ pub(super) fn run(args: RegisterArgs) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(register(&target, &request));
     match result {
-        Ok(user_id) => println!("Made {user_id}{}.", if admin { ", an administrator" } else { "" }),
-        Err(Failure::Exists) if args.exists_ok => println!("{user} exists already."),
+        Ok(user_id) => {
+            output::line(format_args!("Made {user_id}{}.", if admin { ", an administrator" } else { "" }))?;
+        }
+        Err(Failure::Exists) if args.exists_ok => output::line(format_args!("{user} exists already."))?,
         Err(Failure::Exists) => return Err(format!("the user {user} exists already").into()),
         Err(Failure::Other(error)) => return Err(error),
     }
