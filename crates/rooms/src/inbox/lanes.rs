@@ -189,7 +189,14 @@ impl Inbox {
                 continue;
             };
             match admit(room, &origin, &pdu) {
-                Ok(()) if room.view().is_out_of_band() => self.end_invite(room, &pdu).await?,
+                Ok(()) if room.view().is_out_of_band() => match self.end_invite(room, &pdu).await {
+                    // The others do not wait for it.
+                    Err(error) if error.is_of_one() => {
+                        self.set_aside(room.nid, &event, &error.into()).await?;
+                        continue;
+                    }
+                    ended => ended?,
+                },
                 Ok(()) => {
                     admitted.push((event, pdu));
                     continue;
