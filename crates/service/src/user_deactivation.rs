@@ -68,15 +68,28 @@ impl UserDeactivation {
         let has_to_leave = |membership: &&RoomMembership| {
             matches!(membership.kind, Membership::Join | Membership::Invite | Membership::Knock)
         };
+        let mut is_finished = true;
         for membership in of_user.iter().filter(has_to_leave) {
-            self.leave(user, membership.room).await?;
+            is_finished &= self.leave(user, membership.room).await?;
         }
-        self.accounts.left_rooms(user).await
+        if is_finished {
+            self.accounts.left_rooms(user).await?;
+        }
+        Ok(())
     }
 
-    /// Leaves one room. A room that cannot be left does not keep the user in the others.
-    async fn leave(&self, user: &UserId, room: RoomNid) -> Result<(), DbError> {
-        let Some(room) = self.rooms.get_nid(room).await? else { return Ok(()) };
+    /// Leaves one room; `false` when it cannot be read: that is tried again after the next start. A room that cannot be left
+    /// does not keep the user in the others.
+    async fn leave(&self, user: &UserId, room: RoomNid) -> Result<bool, DbError> {
+        let room = match self.rooms.get_nid(room).await {
+            Ok(Some(room)) => room,
+            Ok(None) => return Ok(true),
+            Err(error) if error.is_bad_data() => {
+                tracing::error!(%user, room, %error, "a deactivated user could not leave a room");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
         let change = MembershipChange {
             room_id: room.id.clone(),
             sender: user.clone(),
@@ -89,6 +102,6 @@ impl UserDeactivation {
         if let Err(error) = self.memberships.leave(change).await {
             tracing::warn!(%user, room = %room.id, %error, "a deactivated user could not leave a room");
         }
-        Ok(())
+        Ok(true)
     }
 }
