@@ -42,6 +42,9 @@ pub async fn handle(
             .and_then(|offset| offset.parse::<usize>().ok())
             .ok_or_else(|| ApiError::invalid_param("from is not a token of this server"))?,
     };
+    if request.limit == Some(0) {
+        return Err(ApiError::invalid_param("limit must be greater than zero"));
+    }
     let limit = request.limit.map_or(MAX_LIMIT, |limit| usize::try_from(limit).unwrap_or(MAX_LIMIT));
     let limit = limit.min(MAX_LIMIT);
     let mut walk = Walk {

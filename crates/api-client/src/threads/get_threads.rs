@@ -39,6 +39,9 @@ pub async fn handle(
         Some("participated") => true,
         Some(_) => return Err(ApiError::invalid_param("include must be all or participated")),
     };
+    if request.limit == Some(0) {
+        return Err(ApiError::invalid_param("limit must be greater than zero"));
+    }
     let (room, access) = readable_room(&rooms, &room_id, user).await?;
     let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     // A token names the place after the oldest thread of a page: what comes next lies before it.
