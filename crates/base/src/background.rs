@@ -47,6 +47,16 @@ enum Phase {
     All,
 }
 
+/// How long a shutdown waits for tasks that it has aborted: one that never yields does not end.
+const ABORTED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A task's future, and after it what removes the task from the list: a task that is aborted before it is polled drops
+/// them in this order, and what the future holds is free once the list is empty.
+struct Work<F> {
+    future: F,
+    registered: Registered,
+}
+
 /// Removes a task from the list when it ends, in whatever way.
 struct Registered {
     tasks: Arc<Tasks>,
@@ -83,12 +93,9 @@ impl Background {
     ) -> JoinHandle<T> {
         let name = task.name;
         let id = self.0.running.lock().add(task);
-        let registered = Registered { tasks: Arc::clone(&self.0), id };
+        let work = Work { future, registered: Registered { tasks: Arc::clone(&self.0), id } };
         // Not under the lock: a runtime that has ended drops the task at once.
-        let spawned = tokio::spawn(async move {
-            let _registered = registered;
-            with_logged_panic(name, future).await
-        });
+        let spawned = tokio::spawn(work.run(name));
         let mut running = self.0.running.lock();
         let phase = running.phase;
         if let Some(task) = running.tasks.get_mut(&id) {
@@ -104,7 +111,7 @@ impl Background {
     }
 
     /// Aborts the tasks that may be aborted, and waits until all others have ended. Those that have not after
-    /// `patience` are logged and aborted too.
+    /// `patience` are logged and aborted too; those that do not end even then are logged and left.
     #[expect(clippy::disallowed_methods, reason = "the process ends in real time")]
     pub async fn shutdown(&self, patience: Duration) {
         self.enter(Phase::Abortable);
@@ -115,7 +122,9 @@ impl Background {
                 self.running().join(", ")
             );
             self.enter(Phase::All);
-            self.all_ended().await;
+            if tokio::time::timeout(ABORTED_PATIENCE, self.all_ended()).await.is_err() {
+                tracing::warn!("aborted background tasks did not end: {}", self.running().join(", "));
+            }
         }
     }
 
@@ -140,6 +149,13 @@ impl Background {
             }
             ended.await;
         }
+    }
+}
+
+impl<F: Future> Work<F> {
+    async fn run(self, name: &'static str) -> F::Output {
+        let Self { future, registered: _registered } = self;
+        with_logged_panic(name, future).await
     }
 }
 

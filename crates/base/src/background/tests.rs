@@ -83,6 +83,27 @@ async fn shutdown_aborts_work_that_may_be_aborted() {
     assert!(endless.await.unwrap_err().is_cancelled());
 }
 
+/// Notes whether its task is still listed when it is dropped.
+struct Probe(Background, Arc<AtomicBool>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.1.store(!self.0.running().is_empty(), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_never_ran_is_listed_until_its_future_is_dropped() {
+    let (background, listed) = (Background::default(), Arc::new(AtomicBool::new(false)));
+    let probe = Probe(background.clone(), Arc::clone(&listed));
+    background.spawn_abortable("never polled", async move {
+        let _probe = probe;
+        std::future::pending::<()>().await;
+    });
+    background.shutdown(PATIENCE).await;
+    assert!(listed.load(Ordering::SeqCst));
+}
+
 #[tokio::test]
 async fn shutdown_does_not_wait_for_ever() {
     let (log, _guard) = logged();
