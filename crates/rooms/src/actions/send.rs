@@ -115,7 +115,7 @@ impl EventSender {
         }
         let redacts = if is_redaction(&event.event_type) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
-            ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event.content).await?,
+            ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event).await?,
             _ => checks::relation(&self.rooms, room, &event).await?,
         }
         let draft = Draft {

@@ -1,13 +1,19 @@
 //! What is asked of events beyond the room's authorization rules.
 
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::id::{EventId, RoomAlias, ServerName};
 use plexus_protocol::json::{Object, Value};
+use plexus_protocol::membership::Membership;
 use plexus_store::{DbError, event_key, repo};
 
 use super::NewEvent;
 use crate::model::registry::Rooms;
 use crate::model::room::Room;
 use crate::model::stored_events;
+use crate::peers::PeerError;
 use crate::read::timeline;
 use crate::write::error::SendError;
 use plexus_protocol::event::relation::relates_to;
@@ -15,21 +21,23 @@ use plexus_protocol::event::relation::relates_to;
 /// The longest key of an annotation, in characters (as Synapse).
 const MAX_ANNOTATION_KEY: usize = 500;
 
-/// How many aliases of other servers are looked up for one event: its sender waits for each.
+/// How many aliases of other servers are looked up for one event, all at once.
 const MAX_REMOTE_ALIASES: usize = 5;
+/// How long their servers are waited for: the sender waits as long.
+const ALIAS_PATIENCE: Duration = Duration::from_secs(10);
 /// How many of a user's annotations of an event a new one is compared with.
 const MAX_COMPARED_ANNOTATIONS: usize = 500;
 
 const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
 /// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
-/// Other servers are asked about theirs.
-pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object) -> Result<(), SendError> {
+/// Other servers are asked about theirs, for users who may send the event.
+pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let view = room.view();
     let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
     let before = before.unwrap_or_default();
     let mut elsewhere = Vec::new();
-    for alias in aliases_of(content).into_iter().filter(|alias| !before.contains(alias)) {
+    for alias in aliases_of(&event.content).into_iter().filter(|alias| !before.contains(alias)) {
         let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
         if valid.server_name() != rooms.server_name.as_str() {
             elsewhere.push(valid);
@@ -43,19 +51,26 @@ pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, content: &Object
     if elsewhere.len() > MAX_REMOTE_ALIASES {
         return Err(SendError::TooManyAliases(MAX_REMOTE_ALIASES));
     }
-    for alias in elsewhere {
-        remote_alias(rooms, room, &alias).await?;
+    if elsewhere.is_empty() {
+        return Ok(());
     }
+    let (has, needs) = (view.power_levels.user(&event.sender), view.power_levels.event(&event.event_type, true));
+    if view.state.membership(event.sender.as_str()) != Some(Membership::Join) || has < needs {
+        return Err(SendError::Forbidden(AuthRejection::InsufficientPower { has, needs }));
+    }
+    try_join_all(elsewhere.iter().map(|alias| remote_alias(rooms, room, alias))).await?;
     Ok(())
 }
 
 /// Asks the server of an alias whether it points to the room.
+#[expect(clippy::disallowed_methods, reason = "bounds the wait for other machines")]
 async fn remote_alias(rooms: &Rooms, room: &Room, alias: &RoomAlias) -> Result<(), SendError> {
     let not_of_room = || SendError::AliasNotOfRoom(alias.to_string());
     let (Some(peers), Ok(server)) = (&rooms.peers, ServerName::try_from(alias.server_name())) else {
         return Err(not_of_room());
     };
-    match peers.room_of_alias(&server, alias).await {
+    let asked = tokio::time::timeout(ALIAS_PATIENCE, peers.room_of_alias(&server, alias)).await;
+    match asked.unwrap_or_else(|_| Err(PeerError::timeout(&server))) {
         Ok(room_id) if room_id == room.id => Ok(()),
         Ok(_) => Err(not_of_room()),
         Err(error) if error.status() == Some(404) => Err(not_of_room()),
