@@ -71,7 +71,7 @@ pub fn unique_name() -> String {
 /// When it takes longer.
 #[expect(clippy::disallowed_methods, reason = "a test that hangs does so in real time")]
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-    tokio::time::timeout(limit, work).await
+    tokio::time::timeout(limit, Box::pin(work)).await
 }
 
 /// Ticks at once and then in every `period` of real time: for a look at what another process or thread does.

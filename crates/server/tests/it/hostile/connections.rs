@@ -69,7 +69,7 @@ pub(super) async fn advancing<T>(clock: &Clock, done: impl Future<Output = T>) -
 
 /// Waits until the server has ended the connection.
 async fn ended(mut stream: TcpStream) {
-    let mut rest = [0; 65_536];
+    let mut rest = vec![0; 65_536];
     while let Ok(1..) = stream.read(&mut rest).await {}
 }
 
