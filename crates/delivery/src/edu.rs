@@ -143,14 +143,14 @@ impl EduReceiverParts {
 /// Logs why something that `origin` sent is ignored.
 ///
 /// # Errors
-/// When the database failed, rather than what was sent: it must not be acknowledged.
+/// When the database failed, or may have, rather than what was sent: it must not be acknowledged.
 fn ignore_invalid(item: &str, origin: &ServerName, received: Result<(), EduError>) -> Result<(), DbError> {
     let Err(error) = received else { return Ok(()) };
     match error {
         EduError::Db(error)
         | EduError::Bound(BoundError::Db(error))
         | EduError::ToDevice(ToDeviceError::Database(error))
-            if !error.is_of_one() =>
+            if !error.is_of_data() =>
         {
             Err(error)
         }

@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
-pub use error::{DbError, Foreign, MigrateError, OpenError, readable, readable_json};
+pub use error::{Blame, DbError, Foreign, MigrateError, OpenError, readable, readable_json};
 pub use open::migrate_database;
 pub use options::{Backend, Options, OptionsError, PostgresOptions, SqliteOptions};
 pub use row::{Row, first};

@@ -24,7 +24,7 @@ pub mod words;
 pub use change::{Change, CommitListener};
 pub use db::migrate;
 pub use db::{
-    Any, Backend, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,
+    Any, Backend, Blame, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,
     readable_json,
 };
 

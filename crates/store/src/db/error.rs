@@ -17,8 +17,8 @@ pub enum DbError {
         message: String,
         /// A unique index or primary key was violated.
         unique_violation: bool,
-        /// The database lacked something then (space, memory, a lock): the same statement may succeed later.
-        transient: bool,
+        /// What is at fault.
+        blame: Blame,
     },
     /// A column does not hold what the program expects.
     #[error("column {column:?} (number {index}): {error}; in: {sql}")]
@@ -86,6 +86,18 @@ pub enum DbError {
     /// The server is shutting down.
     #[error("the database is closed")]
     Closed,
+}
+
+/// What is at fault when a statement fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The values: they violate a constraint, or have the wrong type or size.
+    Data,
+    /// The database: it lacked something (space, memory, a lock) or may not be written to. The same statement may
+    /// succeed later.
+    Database,
+    /// The values, the statement or the database: the error does not say.
+    Unknown,
 }
 
 /// Why the database could not be opened.
@@ -218,12 +230,27 @@ impl DbError {
     pub fn is_of_one(&self) -> bool {
         matches!(
             self,
-            Self::Statement { transient: false, .. }
+            Self::Statement { blame: Blame::Data | Blame::Unknown, .. }
                 | Self::Column { .. }
                 | Self::Parameter { .. }
                 | Self::TooLarge(_)
                 | Self::RowCount { .. }
                 | Self::Unchanged(_)
+                | Self::BadData { .. }
+                | Self::Panicked(_)
+        )
+    }
+
+    /// Whether what was read or written is certainly at fault: the same fails whenever it is tried, so that nothing is
+    /// lost by not trying again.
+    pub fn is_of_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Statement { blame: Blame::Data, .. }
+                | Self::Column { .. }
+                | Self::Parameter { .. }
+                | Self::TooLarge(_)
+                | Self::RowCount { .. }
                 | Self::BadData { .. }
                 | Self::Panicked(_)
         )

@@ -17,7 +17,7 @@ use ::tokio_postgres::{Client, Error};
 use super::commit::{CommitError, CommitId, Fate};
 use super::row::Visit;
 use super::value::Param;
-use super::{DbError, PostgresOptions};
+use super::{Blame, DbError, PostgresOptions};
 use crate::Position;
 use line::Line;
 use session::{Request, Role, Session};
@@ -341,14 +341,19 @@ fn statement_error(sql: &str, error: &Error) -> DbError {
         sql: sql.to_owned(),
         message: describe(error),
         unique_violation: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
-        transient: error.code().is_some_and(is_transient),
+        blame: error.code().map_or(Blame::Unknown, blame),
     }
 }
 
-/// Whether an error is of a class that the database is to blame for, not the statement (PostgreSQL, "Error Codes"):
-/// transaction rollback, insufficient resources, operator intervention, system error.
-fn is_transient(state: &SqlState) -> bool {
-    ["40", "53", "57", "58"].iter().any(|class| state.code().starts_with(class))
+/// By the class of an error (PostgreSQL, "Error Codes"). Data: data exception, integrity constraint violation.
+/// Database: invalid transaction state (read-only), transaction rollback, insufficient resources, object not in
+/// prerequisite state (locked), operator intervention, system error.
+fn blame(state: &SqlState) -> Blame {
+    match state.code().get(..2) {
+        Some("22" | "23") => Blame::Data,
+        Some("25" | "40" | "53" | "55" | "57" | "58") => Blame::Database,
+        _ => Blame::Unknown,
+    }
 }
 
 fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
@@ -356,7 +361,7 @@ fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
         sql: sql.to_owned(),
         message: format!("{expected} parameters in the text, {given} given"),
         unique_violation: false,
-        transient: false,
+        blame: Blame::Unknown,
     }
 }
 

@@ -14,7 +14,7 @@ use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
 use super::checkpoint::Checkpointer;
 use super::row::{Columns, Row, Visit};
 use super::value::{FromSqlError, Param, ValueRef};
-use super::{DbError, dialect};
+use super::{Blame, DbError, dialect};
 
 /// The WAL starts over when no reader looks at it just then. When there is always one it grows; beyond this many bytes
 /// the writer waits for a gap between readers.
@@ -199,7 +199,7 @@ fn bind(statement: &mut CachedStatement<'_>, sql: &str, params: &[Param<'_>]) ->
             sql: sql.to_owned(),
             message: format!("{expected} parameters in the text, {} given", params.len()),
             unique_violation: false,
-            transient: false,
+            blame: Blame::Unknown,
         });
     }
     for (index, param) in params.iter().enumerate() {
@@ -277,16 +277,23 @@ fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {
                         | rusqlite::ffi::SQLITE_CONSTRAINT_ROWID
                 )
     );
-    let transient = matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::OutOfMemory
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::CannotOpen
-        )
-    );
-    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation, transient }
+    let blame = error.sqlite_error_code().map_or(Blame::Unknown, blame);
+    DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation, blame }
+}
+
+/// Result codes: <https://www.sqlite.org/rescode.html>. A corrupt page need not concern other statements.
+fn blame(code: ErrorCode) -> Blame {
+    match code {
+        ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => Blame::Data,
+        ErrorCode::DiskFull
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::OutOfMemory
+        | ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::CannotOpen
+        | ErrorCode::NotADatabase
+        | ErrorCode::ReadOnly => Blame::Database,
+        _ => Blame::Unknown,
+    }
 }

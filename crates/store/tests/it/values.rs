@@ -1,6 +1,6 @@
 //! What goes in comes out again, the same on both databases.
 
-use plexus_store::{Any, Backend, DbError, ToSql, Tx, first};
+use plexus_store::{Any, Backend, Blame, DbError, ToSql, Tx, first};
 use plexus_testkit::databases;
 
 fn create(tx: &mut Tx<'_>) -> Result<(), DbError> {
@@ -145,6 +145,28 @@ async fn a_full_disk_is_not_the_fault_of_what_is_written() {
             tx.execute("INSERT INTO filled VALUES ($1)", &[&vec![7_u8; 1 << 20]])
         };
         let full: DbError = db.write(fill).await.unwrap_err();
-        assert!(matches!(full, DbError::Statement { transient: true, .. }) && !full.is_of_one(), "{full:?}");
+        assert!(matches!(full, DbError::Statement { blame: Blame::Database, .. }) && !full.is_of_one(), "{full:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_says_whether_the_data_is_at_fault() {
+    for db in databases() {
+        let make = "CREATE TABLE unique_names (name TEXT PRIMARY KEY)";
+        db.write::<_, DbError, _>(move |tx| tx.execute(make, &[])).await.unwrap();
+        let insert = "INSERT INTO unique_names VALUES ('a')";
+        let twice = move |tx: &mut Tx<'_>| tx.execute(insert, &[]).and_then(|_| tx.execute(insert, &[]));
+        let duplicate: DbError = db.write(twice).await.unwrap_err();
+        assert!(duplicate.is_of_data() && duplicate.is_of_one(), "{duplicate:?}");
+        let no_table = |tx: &mut Tx<'_>| tx.execute("INSERT INTO no_such_table VALUES (1)", &[]);
+        let unknown: DbError = db.write(no_table).await.unwrap_err();
+        assert!(!unknown.is_of_data() && unknown.is_of_one(), "{unknown:?}");
+        let become_read_only = match db.backend() {
+            Backend::Sqlite => "PRAGMA query_only = 1",
+            Backend::Postgres => "SET TRANSACTION READ ONLY",
+        };
+        let write = move |tx: &mut Tx<'_>| tx.execute(become_read_only, &[]).and_then(|_| tx.execute(insert, &[]));
+        let read_only: DbError = db.write(write).await.unwrap_err();
+        assert!(!read_only.is_of_data() && !read_only.is_of_one(), "{read_only:?}");
     }
 }

@@ -15,7 +15,7 @@ use super::params::{Encoded, encode_columns, encode_row};
 use super::{params, wrong_count};
 use crate::db::row::Visit;
 use crate::db::value::Param;
-use crate::db::{DbError, Row, dialect};
+use crate::db::{Blame, DbError, Row, dialect};
 
 /// Rows taken from the line at once.
 const ROWS: usize = 64;
@@ -193,7 +193,7 @@ impl Session {
             sql: sql.to_owned(),
             message: "it has no form for many rows".to_owned(),
             unique_violation: false,
-            transient: false,
+            blame: Blame::Unknown,
         })
     }
 
@@ -235,7 +235,7 @@ impl Session {
             sql: sql.to_owned(),
             message: error.to_string(),
             unique_violation: false,
-            transient: false,
+            blame: Blame::Unknown,
         };
         let for_many = Form { many: true, each };
         if rows.len() > 1
@@ -276,7 +276,7 @@ impl Session {
                     sql: sql.to_owned(),
                     message: format!("column {} is {}: cast it", column.name(), column.type_()),
                     unique_violation: false,
-                    transient: false,
+                    blame: Blame::Unknown,
                 });
             }
             names.push(column.name().to_owned());
