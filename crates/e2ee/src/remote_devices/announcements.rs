@@ -2,6 +2,7 @@
 //! the first few are made at once, further ones are merged into one a minute.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ const MAX_USERS: usize = 10_000;
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The users who were announced recently. Owned by [`super::RemoteDevices`]. An announcement that waits is lost when
-/// the process ends; the devices of users who are not tracked are queried from their server each time.
+/// the process ends: clients, which query devices anew only when they are notified, learn of it with the next change.
 #[derive(Default)]
 pub(super) struct Announcements {
     recent: Mutex<HashMap<UserId, Recent>>,
@@ -74,14 +75,25 @@ impl Announcements {
         (due, next)
     }
 
+    /// Announcements could not be made: they are due once more.
+    fn put_back(&self, due: &[UserId], now: Duration) {
+        let mut recent = self.recent.lock();
+        for user in due {
+            recent.insert(user.clone(), Recent { ends: now, made: MAX_AT_ONCE, waits: true });
+        }
+    }
+
     /// Makes the announcements that wait, without end.
     pub async fn run(&self, db: &Database, clock: &Clock) {
         loop {
             let (due, next) = self.take_due(clock.monotonic());
             if !due.is_empty() {
-                let write = move |tx: &mut Tx<'_>| due.iter().try_for_each(|user| announce(tx, user));
+                let due: Arc<[UserId]> = due.into();
+                let users = Arc::clone(&due);
+                let write = move |tx: &mut Tx<'_>| users.iter().try_for_each(|user| announce(tx, user));
                 if let Err(error) = db.write::<_, DbError, _>(write).await {
-                    tracing::warn!("changed devices of users of other servers are not announced: {error}");
+                    tracing::warn!("changed devices of users of other servers are announced later: {error}");
+                    self.put_back(&due, clock.monotonic());
                     clock.sleep(DATABASE_RETRY_AFTER).await;
                 }
                 continue;
@@ -107,6 +119,9 @@ mod tests {
         let made = |at| (0..20).filter(|_| announcements.begin(&user, at)).count();
         assert_eq!(made(start), 5);
         assert_eq!(announcements.take_due(start), (Vec::new(), Some(start + WINDOW)));
+        assert_eq!(announcements.take_due(start + WINDOW), (vec![user.clone()], None));
+        // What could not be written is due at once.
+        announcements.put_back(std::slice::from_ref(&user), start + WINDOW);
         assert_eq!(announcements.take_due(start + WINDOW), (vec![user.clone()], None));
         // Then it is one in each window, as long as they come.
         assert_eq!(made(start + WINDOW), 0);
