@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -195,17 +196,28 @@ impl Drop for Registered {
 
 /// Logs a panic of the future with the task's name, and lets it go on to whoever awaits the task.
 async fn with_logged_panic<T>(name: &'static str, future: impl Future<Output = T>) -> T {
+    catch_panic(future).await.unwrap_or_else(|panic| {
+        tracing::error!("a bug: the background task {name:?} panicked: {}", panic_message(&*panic));
+        resume_unwind(panic)
+    })
+}
+
+/// Runs a future to its end.
+///
+/// # Errors
+/// What it panicked with.
+pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
-    poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))).unwrap_or_else(|panic| {
-            tracing::error!("a bug: the background task {name:?} panicked: {}", message(&*panic));
-            resume_unwind(panic)
-        })
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+/// The text of a panic.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::Clock;
+use plexus_base::background::{catch_panic, panic_message};
 use plexus_store::{DbError, Position};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -37,6 +38,8 @@ use slots::{DeliveryClass, DeliverySlots, FAST_LIMIT, Slot};
 
 /// Progress is written at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a destination is left alone whose delivery panicked.
+const RETRY_AFTER_PANIC: Duration = Duration::from_secs(300);
 /// How often the part of the log that every destination has is deleted.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -117,9 +120,14 @@ impl<K: DestinationKind> Outbox<K> {
     }
 
     fn hand_out(&self, entries: Vec<LogEntry<K::Content, K::Recipients>>, after: Position, upto: Position) {
+        let allowed = |entry: LogEntry<_, K::Recipients>| {
+            let keys = entry.recipients.keys().into_iter().filter(|key| self.kind.is_allowed(key)).collect::<Vec<_>>();
+            (entry, keys)
+        };
+        let entries: Vec<_> = entries.into_iter().map(allowed).collect();
         let mut state = self.state.lock();
-        for entry in entries {
-            for key in entry.recipients.keys().into_iter().filter(|key| self.kind.is_allowed(key)) {
+        for (entry, keys) in entries {
+            for key in keys {
                 state.destinations.add_log_entry(key, after, entry.position);
             }
             state.recent.push(entry);
@@ -201,7 +209,7 @@ impl<K: DestinationKind> Outbox<K> {
         mut slot: Slot,
     ) -> Option<(K::Key, Duration)> {
         let outcome = {
-            let attempt = std::pin::pin!(self.attempt(&turn));
+            let attempt = std::pin::pin!(self.attempt_without_panic(&turn));
             match class {
                 DeliveryClass::Fast => self.run_fast(attempt, &mut slot).await,
                 DeliveryClass::Slow => Some(attempt.await),
@@ -233,6 +241,16 @@ impl<K: DestinationKind> Outbox<K> {
                 return None;
             }
         }
+    }
+
+    /// A panic counts as a failure: a delivery that never ended would stop all later ones to its destination, and keep
+    /// the log from being pruned.
+    async fn attempt_without_panic(&self, turn: &Turn<K::Key, K::Extras>) -> Outcome<K::Extras> {
+        catch_panic(self.attempt(turn)).await.unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            tracing::error!("a bug: the delivery to {} panicked: {message}", turn.key);
+            Outcome::Failed { error: message.into(), retry: Retry::After(RETRY_AFTER_PANIC) }
+        })
     }
 
     async fn attempt(&self, turn: &Turn<K::Key, K::Extras>) -> Outcome<K::Extras> {

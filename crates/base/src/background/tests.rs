@@ -134,7 +134,7 @@ async fn shutdown_waits_for_tasks_that_tasks_have_spawned() {
 async fn is_ready(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
     for _ in 0..10 {
         tokio::task::yield_now().await;
-        if poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_ready())).await {
+        if poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await {
             return true;
         }
     }

@@ -19,6 +19,8 @@ struct Mailboxes {
     log: Mutex<Vec<Vec<&'static str>>>,
     /// Those that cannot be reached.
     unreachable: Mutex<BTreeSet<&'static str>>,
+    /// Those to which the next delivery panics.
+    panics: Mutex<BTreeSet<&'static str>>,
     received: Mutex<BTreeMap<&'static str, Vec<Position>>>,
     /// When each was tried and failed, on the monotonic clock.
     failures: Mutex<BTreeMap<&'static str, Vec<Duration>>>,
@@ -56,6 +58,7 @@ impl Mailboxes {
             clock: Clock::manual(1_000),
             log: Mutex::default(),
             unreachable: Mutex::default(),
+            panics: Mutex::default(),
             received: Mutex::default(),
             failures: Mutex::default(),
             position: Mutex::default(),
@@ -148,6 +151,7 @@ impl DestinationKind for Arc<Mailboxes> {
     }
 
     async fn deliver(&self, turn: &Turn<&'static str, ()>, due: Due<Number>) -> Outcome<()> {
+        assert!(!self.panics.lock().remove(turn.key), "a delivery that panics");
         let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.max_under_way.fetch_max(under_way, Ordering::SeqCst);
         while self.blocked.load(Ordering::SeqCst) {
@@ -213,6 +217,18 @@ async fn one_that_fails_delays_no_other_and_catches_up() {
     mailboxes.unreachable.lock().clear();
     mailboxes.pass_until(|| mailboxes.received("b") == [1, 2, 3, 4] && mailboxes.cursors().is_empty()).await;
     assert_eq!(mailboxes.received("a"), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_panics_is_repeated() {
+    let mailboxes = Mailboxes::new();
+    let running = Running::start(&mailboxes).await;
+    mailboxes.panics.lock().insert("a");
+    running.add(&["a"]).await;
+    mailboxes.pass_until(|| mailboxes.cursors() == [("a", 0)]).await;
+    running.add(&["a"]).await;
+    mailboxes.clock.advance(RETRY_AFTER_PANIC);
+    mailboxes.pass_until(|| mailboxes.received("a") == [1, 2] && mailboxes.cursors().is_empty()).await;
 }
 
 #[tokio::test]
