@@ -14,8 +14,6 @@ use super::away::{CLIENT, synced};
 
 /// More than are fetched after an absence.
 const MISSED: usize = 2_400;
-/// Nearly as many as an event can follow.
-const MANY_SPEAKERS: usize = 16;
 /// How many members speak at once.
 const SPEAKERS: usize = 6;
 
@@ -63,10 +61,10 @@ impl Joined {
 }
 
 /// The numbers among the bodies that each of the speakers has said, in order.
-fn by_speaker(bodies: &[String], speakers: usize) -> Vec<Vec<usize>> {
+fn by_speaker(bodies: &[String]) -> Vec<Vec<usize>> {
     let numbers: Vec<usize> = bodies.iter().filter_map(|body| body.parse().ok()).collect();
-    let of_one = |speaker| numbers.iter().copied().filter(|number| number % speakers == speaker).collect();
-    (0..speakers).map(of_one).collect()
+    let of_one = |speaker| numbers.iter().copied().filter(|number| number % SPEAKERS == speaker).collect();
+    (0..SPEAKERS).map(of_one).collect()
 }
 
 async fn join(server: &TestServer, user: &TestUser, host: &RoomHost) {
@@ -121,20 +119,20 @@ fn chatter(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
 
 /// Members speak all the time, each before what the others are just saying has come to them: the branches never meet.
 /// Returns the bodies, and the last event.
-fn side_by_side(host: &RoomHost, speakers: usize, count: usize) -> (Vec<String>, Pdu) {
+fn side_by_side(host: &RoomHost, count: usize) -> (Vec<String>, Pdu) {
     let first = host.room.send(&host.room.creator(), "m.room.topic", Some(""), json!({ "topic": "begins" }));
     let mut ids = vec![first.event_id().clone()];
     let mut bodies = Vec::new();
     for number in 0..count {
         // The newest events are still on their way.
-        let come = ids.len().saturating_sub(speakers - 1).max(1);
+        let come = ids.len().saturating_sub(SPEAKERS - 1).max(1);
         let body = number.to_string();
-        let before = &ids[come.saturating_sub(speakers)..come];
-        ids.push(say_after(host, before, &host.room.member(number % speakers), &body).event_id().clone());
+        let before = &ids[come.saturating_sub(SPEAKERS)..come];
+        ids.push(say_after(host, before, &host.room.member(number % SPEAKERS), &body).event_id().clone());
         bodies.push(body);
     }
     bodies.push("last".to_owned());
-    (bodies, say_after(host, &ids[ids.len() - speakers..], &host.room.creator(), "last"))
+    (bodies, say_after(host, &ids[ids.len() - SPEAKERS..], &host.room.creator(), "last"))
 }
 
 fn body_of(event: &Value) -> Option<String> {
@@ -257,45 +255,15 @@ async fn what_was_missed_hears_of_as_a_gap_and_fetched_when_somebody_pages_there
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_side_by_side_is_fetched_in_large_parts() {
-    for speakers in [SPEAKERS, MANY_SPEAKERS] {
-        for place in places() {
-            let joined = Joined::on(place, speakers).await;
-            let (said, last) = side_by_side(&joined.host, speakers, MISSED);
-            joined.hears_of(&last, "last").await;
-            let found = joined.bodies().await;
-            assert_eq!(found.len(), said.len());
-            assert_eq!(by_speaker(&found, speakers), by_speaker(&said, speakers));
-            assert!(joined.asked("/state_ids/") <= 2 * speakers, "{} states", joined.asked("/state_ids/"));
-            assert!(joined.asked("/backfill/") <= 2 * MISSED / 100, "{} pages", joined.asked("/backfill/"));
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gap_that_needs_many_states_is_filled_step_by_step() {
-    // What is missing after an absence is more than is fetched into a gap in one go.
-    const BRANCHES: usize = 8;
     for place in places() {
-        let mut joined = Joined::on(place, BRANCHES).await;
-        let (said, last) = side_by_side(&joined.host, BRANCHES, MISSED + 900);
+        let joined = Joined::on(place, SPEAKERS).await;
+        let (said, last) = side_by_side(&joined.host, MISSED);
         joined.hears_of(&last, "last").await;
-        let asked_before = joined.asked("/state_ids/");
-        let mut steps = 0;
-        let found = loop {
-            joined.host.room.set_ways(|ways| ways.state_ids_left = Some(3));
-            let found = joined.bodies().await;
-            if found.len() == said.len() {
-                break found;
-            }
-            steps += 1;
-            assert!(steps < BRANCHES, "{} of {} after {steps} steps", found.len(), said.len());
-            joined.clock.advance(Duration::from_secs(61));
-            if steps == 1 {
-                joined.server.restart().await;
-            }
-        };
-        assert!(steps > 0, "{} states were enough", joined.asked("/state_ids/") - asked_before);
-        assert_eq!(by_speaker(&found, BRANCHES), by_speaker(&said, BRANCHES));
+        let found = joined.bodies().await;
+        assert_eq!(found.len(), said.len());
+        assert_eq!(by_speaker(&found), by_speaker(&said));
+        assert!(joined.asked("/state_ids/") <= 2 * SPEAKERS, "{} states", joined.asked("/state_ids/"));
+        assert!(joined.asked("/backfill/") <= 2 * MISSED / 100, "{} pages", joined.asked("/backfill/"));
     }
 }
 
