@@ -28,7 +28,7 @@ pub enum Scenario {
     E2ee,
     /// A day of a real server compressed: many who wait, some who type, read, write and look.
     Mixed,
-    /// Thousands of open long-polls: memory, and the time of those that wake up.
+    /// Thousands of open long-polls: memory, and how long waking them takes.
     Connections,
     /// Uploads and downloads a second.
     Media,
@@ -88,7 +88,7 @@ pub struct Options {
     /// Open long-polls of `connections`.
     #[arg(long, default_value_t = 10_000)]
     pub connections: usize,
-    /// Users of `mixed`, each of whom waits all the time.
+    /// Users of `mixed`; each waits all the time.
     #[arg(long, default_value_t = 100)]
     pub crowd: usize,
     /// What all users of `mixed` do together, in acts a second.

@@ -78,8 +78,8 @@ impl UserDeactivation {
         Ok(())
     }
 
-    /// Leaves one room; `false` when it cannot be read: that is tried again after the next start. A room that cannot be left
-    /// does not keep the user in the others.
+    /// Leaves one room; `false` when it cannot be read: that is tried again after the next start. A room that cannot be
+    /// left does not keep the user in the others.
     async fn leave(&self, user: &UserId, room: RoomNid) -> Result<bool, DbError> {
         let room = match self.rooms.get_nid(room).await {
             Ok(Some(room)) => room,

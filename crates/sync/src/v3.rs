@@ -1,8 +1,9 @@
 //! `GET /_matrix/client/v3/sync`: what is new for a user's device since a token.
 //!
 //! A request first registers as waiting, then takes the database's position, asks the in-memory index whether anything
-//! concerns the user, and only then reads a [`crate::delta::SyncDelta`], which `write` turns into JSON, each room as it is read. A response
-//! always covers everything at or before the position that was taken first, however far memory has moved on meanwhile.
+//! concerns the user, and only then reads a [`crate::delta::SyncDelta`], which `write` turns into JSON, each room as it
+//! is read. A response always covers everything at or before the position that was taken first, however far memory has
+//! moved on meanwhile.
 
 mod fields;
 mod write;

@@ -92,8 +92,6 @@ pub struct Ways {
     pub joins_break_off: Option<usize>,
     /// After how many bytes the next answer to `state` breaks off.
     pub states_break_off: Option<usize>,
-    /// How many more times `state_ids` is answered.
-    pub state_ids_left: Option<usize>,
     /// Whether `state` and `state_ids` are refused.
     pub refuses_state: bool,
     /// Whether `send_join` and `send_leave` are known in version 1 only.
@@ -126,7 +124,6 @@ impl Default for Ways {
             omits_members: true,
             joins_break_off: None,
             states_break_off: None,
-            state_ids_left: None,
             refuses_state: false,
             only_version_1: false,
             nearest: None,

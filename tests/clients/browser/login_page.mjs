@@ -86,7 +86,8 @@ class Browser {
         const ended = new Promise((resolve) => this.process.on("exit", resolve));
         this.process.kill();
         await ended;
-        rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+        // Its helpers may write for a moment longer.
+        rmSync(this.folder, { recursive: true, force: true, maxRetries: 30, retryDelay: 100 });
     }
 }
 

@@ -22,7 +22,7 @@ const MAX_USERS: usize = 10_000;
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The users who were announced recently. Owned by [`super::RemoteDevices`]. An announcement that waits is lost when
-/// the process ends: clients, which query devices anew only when they are notified, learn of it with the next change.
+/// the process ends: clients, which query devices again only when they are notified, learn of it with the next change.
 #[derive(Default)]
 pub(super) struct Announcements {
     recent: Mutex<HashMap<UserId, Recent>>,

@@ -68,7 +68,8 @@ pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[Event
 }
 
 /// Returns the JSON of events of the room, in the order given. Redacted events are returned redacted, and so are member
-/// events that erased users sent or that are about them: a redacted copy still has the membership and the event id, without names and reasons.
+/// events that erased users sent or that are about them: a redacted copy still has the membership and the event id,
+/// without names and reasons.
 ///
 /// # Errors
 /// When one of them cannot be read: a state or an auth chain with a gap would be taken for a whole one.

@@ -62,8 +62,8 @@ impl DeltaReader {
         &self.parts
     }
 
-    /// Reads what changed after the request's token up to `now`, or a little later. Each room is added to `rooms` before
-    /// the next is read.
+    /// Reads what changed after the request's token up to `now`, or a little later. Each room is added to `rooms`
+    /// before the next is read.
     ///
     /// # Errors
     /// When the database fails.

@@ -58,8 +58,8 @@ impl RoomSink for RoomDeltas {
     }
 }
 
-/// Adds the rooms that changed to `sink`. Returns the users who came and went in them. `account_data` is what changed of
-/// it, by room id.
+/// Adds the rooms that changed to `sink`. Returns the users who came and went in them. `account_data` is what changed
+/// of it, by room id.
 pub(super) async fn changed(
     context: &Context<'_>,
     account_data: HashMap<String, Vec<AccountData>>,

@@ -186,10 +186,6 @@ async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Respon
 async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let id = asked.get("event_id").map_or("", String::as_str);
     let room = told(&rooms, id).await?;
-    if room.ways().state_ids_left == Some(0) {
-        return Err(Refusal("M_NOT_FOUND"));
-    }
-    room.set_ways(|ways| ways.state_ids_left = ways.state_ids_left.map(|left| left - 1));
     let log = room.log.lock();
     let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
