@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use plexus_federation::peers::{StatePart, StateReader};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::peers::{StatePart, StateReader};
 
 /// The events and other parts, in order; `None` when the body is malformed.
 fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Option<Vec<String>> {

@@ -7,9 +7,10 @@ use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_e2ee::RemoteDevices;
 use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups};
+use plexus_federation::PduReceiver;
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
-use plexus_rooms::{EventSender, MembershipChanger, PduReceiver, Profiles, RoomCreator, Rooms, UserDirectory};
+use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, UserDirectory};
 use plexus_service::{
     ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
     UserDeactivation,

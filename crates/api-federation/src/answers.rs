@@ -4,11 +4,12 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use plexus_federation::ReceiveError;
+use plexus_federation::serve::{self, ArrivalError, ServeError};
 use plexus_http::federation::peer_error;
 use plexus_http::{ApiError, RawJson};
 use plexus_protocol::id::ServerName;
-use plexus_rooms::serve::{self, ArrivalError, ServeError};
-use plexus_rooms::{LimitError, MembershipError, ReceiveError, Room, SendError};
+use plexus_rooms::{LimitError, MembershipError, Room, SendError};
 use plexus_store::{DbError, EventNid};
 use serde_json::json;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ pub fn refused(error: ServeError) -> ApiError {
         ServeError::NotAnAuthoriser(_) => bad_request("M_FORBIDDEN", error),
         ServeError::Limit(error) => limited(error),
         ServeError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => bad_request("M_INVALID_PARAM", error),
-        ServeError::Send(SendError::Db(error) | SendError::Receive(ReceiveError::Db(error))) => error.into(),
+        ServeError::Send(SendError::Db(error)) => error.into(),
         ServeError::Send(error) => ApiError::internal(&error),
         ServeError::Db(error) => error.into(),
     }
@@ -118,10 +119,8 @@ pub fn not_invited(error: MembershipError) -> ApiError {
     match error {
         MembershipError::Send(SendError::UnknownRoom) => ApiError::not_found(text),
         MembershipError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => ApiError::invalid_param(text),
-        MembershipError::Send(SendError::Contended) | MembershipError::Receive(ReceiveError::Contended) => {
-            ApiError::unknown(text)
-        }
-        MembershipError::Send(SendError::Db(error)) | MembershipError::Receive(ReceiveError::Db(error)) => error.into(),
+        MembershipError::Send(SendError::Contended) => ApiError::unknown(text),
+        MembershipError::Send(SendError::Db(error)) => error.into(),
         MembershipError::Remote(error) => peer_error(&error),
         MembershipError::Limit(error) => limited(error),
         MembershipError::TargetNotInRoom
@@ -136,7 +135,6 @@ pub fn not_invited(error: MembershipError) -> ApiError {
         | MembershipError::StillInRoom
         | MembershipError::NotInvited
         | MembershipError::IdentityKey
-        | MembershipError::Receive(_)
         | MembershipError::Send(_) => ApiError::forbidden(text),
     }
 }

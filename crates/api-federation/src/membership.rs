@@ -8,8 +8,8 @@ pub mod prepare_join_event;
 pub mod prepare_knock_event;
 pub mod prepare_leave_event;
 
+use plexus_federation::serve::Template;
 use plexus_http::RawJson;
-use plexus_rooms::serve::Template;
 use serde::Deserialize;
 use serde_json::json;
 

@@ -7,12 +7,13 @@ use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
 use plexus_delivery::EduReceiver;
 use plexus_e2ee::DeviceKeys;
+use plexus_federation::PduReceiver;
+use plexus_federation::inbox::Inbox;
 use plexus_http::SignedRequests;
 use plexus_media::MediaStore;
 use plexus_net::KeyRing;
 use plexus_protocol::id::ServerName;
-use plexus_rooms::inbox::Inbox;
-use plexus_rooms::{MembershipChanger, PduReceiver, Profiles, Rooms};
+use plexus_rooms::{MembershipChanger, Profiles, Rooms};
 use plexus_service::RoomResolver;
 
 use crate::{BroughtInvites, OwnKeys};

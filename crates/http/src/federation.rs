@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use plexus_net::FederationError;
-use plexus_rooms::peers::PeerError;
+use plexus_rooms::PeerError;
 
 use crate::ApiError;
 

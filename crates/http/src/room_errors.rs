@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use plexus_protocol::auth::AuthRejection;
+use plexus_rooms::PeerError;
 use plexus_rooms::directory::DirectoryError;
-use plexus_rooms::peers::PeerError;
-use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, ReceiveError, SendError};
+use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, SendError};
 use plexus_service::{ClientEventError, RemoteProfileError, ResolveError};
 
 use crate::ApiError;
@@ -36,9 +36,8 @@ pub fn send_error(error: SendError) -> ApiError {
         SendError::TooManyAliases(_) => ApiError::invalid_param(text),
         SendError::InvalidAlias(_) | SendError::MemberContent(_) => ApiError::invalid_param(text),
         SendError::Policy(error) => remote_error(&error),
-        SendError::Receive(ReceiveError::Db(error)) => error.into(),
-        SendError::Receive(error) => ApiError::internal(&error),
-        SendError::Contended | SendError::StatePending => {
+        SendError::MissingEvents => ApiError::internal(&error),
+        SendError::Contended | SendError::StatePending(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
         }
         SendError::Db(error) => error.into(),
@@ -104,9 +103,7 @@ pub fn membership_error(error: MembershipError) -> ApiError {
         MembershipError::NoServer => {
             ApiError::not_found("Can't join remote room because no servers that are in the room have been provided.")
         }
-        MembershipError::BadState | MembershipError::Receive(_) => {
-            ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text)
-        }
+        MembershipError::BadState => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
         MembershipError::Limit(error) => limit_error(error),
         MembershipError::Remote(error) => remote_error(&error),
         MembershipError::Send(error) => send_error(error),

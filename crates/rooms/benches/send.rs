@@ -10,7 +10,9 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{EventSender, NewEvent, NewRoom, Preset, RoomCreator, Rooms, RoomsOptions, Transaction, stripped};
+use plexus_rooms::{
+    EventSender, NewEvent, NewRoom, Preset, RoomCreator, RoomWriter, RoomsOptions, Transaction, stripped,
+};
 use plexus_store::Database;
 
 const EVENTS: usize = 4_000;
@@ -25,20 +27,21 @@ fn main() {
 
 async fn measure(db: Database) {
     let clock = Clock::system();
-    let rooms = Rooms::start(RoomsOptions {
+    let writer = RoomWriter::start(RoomsOptions {
         db,
         clock: clock.clone(),
         random: Random::system(),
         background: Background::default(),
         server_name: ServerName::try_from("localhost").expect("a server name"),
         signing_key: Arc::new(SigningKey::generate(&[7; 32], "bench")),
-        peers: None,
+        policy_servers: None,
+        remote_aliases: None,
         cache_bytes: 64 << 20,
-        describing: stripped::usual().collect(),
+        stripped_state_types: stripped::usual().collect(),
         limits: plexus_rooms::MembershipLimits::none(&clock),
         forget_on_leave: false,
     });
-    let (creator, sender) = (RoomCreator::new(Arc::clone(&rooms)), Arc::new(EventSender::new(Arc::clone(&rooms))));
+    let (creator, sender) = (RoomCreator::new(Arc::clone(&writer)), Arc::new(EventSender::new(Arc::clone(&writer))));
     let begun = clock.monotonic();
     let mut ids = Vec::new();
     for _ in 0..100 {

@@ -1,10 +1,9 @@
 //! What users do: send events, create rooms, change memberships and profiles, upgrade rooms.
 
-pub(crate) mod auto_join;
-pub(crate) mod create;
-pub(crate) mod guest_removal;
-pub(crate) mod limits;
-pub(crate) mod membership;
-pub(crate) mod profile;
-pub(crate) mod send;
+pub mod auto_join;
+pub mod create;
+pub mod guest_removal;
+pub mod membership;
+pub mod profile;
+pub mod send;
 pub mod upgrade;

@@ -5,37 +5,29 @@
 //! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
 //! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them, [`serve`] answers other servers.
 
-mod actions;
-mod model;
-mod read;
-mod write;
-
-pub mod inbox;
-pub mod peers;
-pub mod serve;
-
-mod fill;
-mod outside;
-mod policy;
-mod receive;
-mod state_filler;
+pub mod actions;
+pub mod model;
+pub mod read;
+pub mod write;
 
 pub use actions::auto_join::{AutoJoin, AutoJoinSettings};
 pub use actions::create::{
     CreateError, InitialState, NewRoom, Preset, RoomCreator, RoomDefaults, default_power_levels,
 };
 pub use actions::guest_removal::GuestRemoval;
-pub use actions::limits::{Authority, LimitError, MembershipLimits};
-pub use actions::membership::{MembershipChange, MembershipChanger, MembershipError, Redemption};
+pub use actions::membership::{
+    MembershipChange, MembershipChanger, MembershipError, Redemption, RemoteMemberships, Via,
+};
 pub use actions::profile::{ProfileError, Profiles};
-pub use actions::send::content::ContentError;
 pub use actions::send::{EventSender, NewEvent};
 pub use actions::upgrade;
 pub use model::cache_size::CacheSize;
 pub use model::current_state::CurrentState;
+pub use model::limits::{Authority, LimitError, MembershipLimits};
 pub use model::memberships::{Memberships, UserRooms};
-pub use model::registry::{Rooms, RoomsOptions};
+pub use model::partial_state::StatePending;
 pub use model::room::{Room, RoomView};
+pub use model::rooms::Rooms;
 pub use model::servers::Servers;
 pub use model::sorted::SortedSet;
 pub use model::state_map::{StateEntry, StateMap};
@@ -44,7 +36,12 @@ pub use plexus_store::repo::memberships::RoomMembership;
 pub use read::stripped::{StrippedState, TooMuchStrippedState};
 pub use read::user_directory::{FoundUser, UserDirectory, UserSearch};
 pub use read::{directory, relations, stripped, summary, timeline};
-pub use receive::{Accepted, Filled, PduReceiver, ReceiveError};
-pub use state_filler::StateFiller;
-pub use write::build::Sent;
+pub use write::append::Sent;
+pub use write::content::ContentError;
 pub use write::error::SendError;
+pub use write::graph::{Accepted, AddError};
+pub use write::housekeeping::Housekeeping;
+pub use write::peer_error::PeerError;
+pub use write::policy::PolicyServers;
+pub use write::remote_aliases::RemoteAliases;
+pub use write::writer::{RoomWriter, RoomsOptions};

@@ -3,7 +3,7 @@
 pub mod directory;
 pub mod relations;
 pub mod stripped;
-pub(crate) mod summaries;
+pub mod summaries;
 pub mod summary;
 pub mod timeline;
-pub(crate) mod user_directory;
+pub mod user_directory;

@@ -1,9 +1,24 @@
 //! From a built event to disk.
 
-pub(crate) mod build;
-pub(crate) mod censor;
-pub(crate) mod error;
-pub(crate) mod outliers;
-pub(crate) mod persist;
-pub(crate) mod redactions;
-pub(crate) mod transactions;
+pub mod append;
+pub mod auth_state;
+pub mod build;
+pub mod censor;
+pub mod content;
+pub mod draft;
+pub mod error;
+pub mod graph;
+pub mod head_lock;
+pub mod housekeeping;
+pub mod merge;
+pub mod out_of_band;
+pub mod outliers;
+pub mod partial_state;
+pub mod past;
+pub mod peer_error;
+pub mod persist;
+pub mod policy;
+pub mod redactions;
+pub mod remote_aliases;
+pub mod transactions;
+pub mod writer;

@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use plexus_federation::{Filled, PduReceiver};
 use plexus_protocol::id::UserId;
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
-use plexus_rooms::{Filled, PduReceiver, Room, TimelineEvent};
+use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, EventNid, Position};
 use plexus_sync::filter::RoomEventFilter;
 

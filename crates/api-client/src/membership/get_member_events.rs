@@ -29,7 +29,7 @@ pub(crate) async fn handle(
     Query(request): Query<Request>,
 ) -> Result<RawJson, ApiError> {
     let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
-    rooms.full_state(&room).await.map_err(send_error)?;
+    rooms.full_state(&room).await.map_err(|error| send_error(error.into()))?;
     let view = room.view();
     let at = request.at.as_deref().map(position_of).transpose()?.unwrap_or(view.position);
     let at = timeline::state_position(&requester.user_id, &room, access, at).await?.ok_or_else(|| {

@@ -31,7 +31,7 @@ pub(crate) async fn handle(
     Path(room_id): Path<RoomId>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let room = require_joined(&rooms, &room_id, &requester.user_id).await?;
-    rooms.full_state(&room).await.map_err(send_error)?;
+    rooms.full_state(&room).await.map_err(|error| send_error(error.into()))?;
     let view = room.view();
     let entries: Vec<Arc<StateEntry>> = view
         .state

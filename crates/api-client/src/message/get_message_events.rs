@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_federation::PduReceiver;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::RoomId;
+use plexus_rooms::Rooms;
 use plexus_rooms::timeline::Direction;
-use plexus_rooms::{PduReceiver, Rooms};
 use plexus_service::event_json::{client_format, members_of_senders, push_events, push_state};
 use plexus_service::{TimelinePage, TimelineRange, TimelineReader};
 use plexus_store::Position;

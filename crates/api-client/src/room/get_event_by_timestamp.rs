@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
 use plexus_http::{ApiError, Auth, JsonBody, Path, Query, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::{PduReceiver, Rooms};
+use plexus_rooms::Rooms;
 use serde::{Deserialize, Serialize};
 
 use crate::access::readable_room;

@@ -39,6 +39,6 @@ pub async fn handle(
     let additional_creators =
         if version.rules().auth.privileged_creators { request.additional_creators } else { Vec::new() };
     let wanted = Upgrade { room, sender: requester.user_id.clone(), version, additional_creators };
-    let new = upgrade(&rooms, &creator, wanted).await.map_err(create_error)?;
+    let new = upgrade(&creator, wanted).await.map_err(create_error)?;
     Ok(JsonBody(Response { replacement_room: new.id.clone() }))
 }

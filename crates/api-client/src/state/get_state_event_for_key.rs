@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     let at = access.upto(room.view().position);
     let mut event = timeline::state_event_at(&room, at, &event_type, &state_key).await?;
     if event.is_none() && room.view().is_partial() {
-        rooms.full_state(&room).await.map_err(send_error)?;
+        rooms.full_state(&room).await.map_err(|error| send_error(error.into()))?;
         event = timeline::state_event_at(&room, at, &event_type, &state_key).await?;
     }
     let not_found = || ApiError::not_found("Event not found.");

@@ -18,7 +18,7 @@ pub(crate) async fn handle(
     Path(room_id): Path<RoomId>,
 ) -> Result<RawJson, ApiError> {
     let (room, access) = readable_room(&rooms, &room_id, &requester.user_id).await?;
-    rooms.full_state(&room).await.map_err(send_error)?;
+    rooms.full_state(&room).await.map_err(|error| send_error(error.into()))?;
     let state = timeline::state_at(&room, access.upto(room.view().position)).await?;
     let mut out = String::new();
     push_state(&mut out, &room, &client_format(&requester, clock.now_ms()), state).await?;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::{Rooms, serve};
+use plexus_rooms::Rooms;
 
 use crate::answers::{Part, refused, streamed};
 

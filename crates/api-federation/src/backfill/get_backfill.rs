@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, Query, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId, ServerName};
-use plexus_rooms::{Rooms, serve};
+use plexus_rooms::Rooms;
 use serde::Deserialize;
 
 use crate::answers::{refused, transaction};

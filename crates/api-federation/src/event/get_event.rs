@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_rooms::{Rooms, serve};
+use plexus_rooms::Rooms;
 
 use crate::answers::{refused, transaction};
 

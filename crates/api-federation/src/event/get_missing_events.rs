@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use plexus_federation::serve::{self, MissingFrom};
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
-use plexus_rooms::serve::{self, MissingFrom};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]

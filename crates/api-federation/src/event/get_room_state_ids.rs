@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use plexus_federation::serve;
 use plexus_http::{ApiError, JsonBody, Origin, Path, Query, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::{Rooms, serve};
+use plexus_rooms::Rooms;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]

@@ -3,12 +3,13 @@
 pub mod v1;
 pub mod v2;
 
+use plexus_federation::peers::RawPdu;
+use plexus_federation::{PduReceiver, serve};
 use plexus_http::ApiError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::peers::RawPdu;
-use plexus_rooms::{PduReceiver, Profiles, serve};
+use plexus_rooms::Profiles;
 
 use crate::answers::{not_received, not_taken};
 

@@ -6,10 +6,10 @@ pub mod v2;
 use std::sync::Arc;
 
 use axum::response::Response;
+use plexus_federation::PduReceiver;
+use plexus_federation::serve::{self, Arrival};
 use plexus_http::ApiError;
 use plexus_protocol::id::ServerName;
-use plexus_rooms::PduReceiver;
-use plexus_rooms::serve::{self, Arrival};
 use serde_json::json;
 
 use crate::answers::{Part, not_taken, refused, streamed};

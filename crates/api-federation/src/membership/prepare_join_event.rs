@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
+use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, Query, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
-use plexus_rooms::{Rooms, serve};
 
 use super::{Versions, template};
 use crate::answers::refused;
@@ -12,10 +13,10 @@ use crate::answers::refused;
 /// What a user of the asking server has to send to join.
 pub async fn handle(
     Origin(origin): Origin,
-    State(rooms): State<Arc<Rooms>>,
+    State(receiver): State<Arc<PduReceiver>>,
     Path((room_id, user_id)): Path<(RoomId, UserId)>,
     Query(supported): Query<Versions>,
 ) -> Result<RawJson, ApiError> {
-    let made = serve::make_join(&rooms, &origin, &room_id, &user_id, &supported.ver).await.map_err(refused)?;
+    let made = serve::make_join(&receiver, &origin, &room_id, &user_id, &supported.ver).await.map_err(refused)?;
     Ok(template(&made))
 }

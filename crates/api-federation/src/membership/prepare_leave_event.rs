@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
+use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
-use plexus_rooms::{Rooms, serve};
 
 use super::template;
 use crate::answers::refused;
@@ -12,9 +13,9 @@ use crate::answers::refused;
 /// What a user of the asking server has to send to leave.
 pub async fn handle(
     Origin(origin): Origin,
-    State(rooms): State<Arc<Rooms>>,
+    State(receiver): State<Arc<PduReceiver>>,
     Path((room_id, user_id)): Path<(RoomId, UserId)>,
 ) -> Result<RawJson, ApiError> {
-    let made = serve::make_leave(&rooms, &origin, &room_id, &user_id).await.map_err(refused)?;
+    let made = serve::make_leave(&receiver, &origin, &room_id, &user_id).await.map_err(refused)?;
     Ok(template(&made))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use plexus_delivery::EduReceiver;
+use plexus_federation::inbox::{Inbox, InboxError};
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
-use plexus_rooms::inbox::{Inbox, InboxError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

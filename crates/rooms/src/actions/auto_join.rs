@@ -10,10 +10,11 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, repo};
 
 use crate::actions::create::{CreateError, NewRoom, Preset, RoomCreator, RoomDefaults};
-use crate::actions::limits::Authority;
 use crate::actions::membership::{MembershipChange, MembershipChanger, MembershipError};
-use crate::model::registry::Rooms;
+use crate::model::limits::Authority;
 use crate::model::room::Room;
+use crate::model::rooms::Rooms;
+use crate::write::writer::RoomWriter;
 
 /// Which rooms, and how those are made that do not exist.
 #[derive(Clone, Debug)]
@@ -64,8 +65,9 @@ pub struct AutoJoin {
 impl AutoJoin {
     /// As configured.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, members: Arc<MembershipChanger>, settings: AutoJoinSettings) -> Self {
-        Self { creator: RoomCreator::new(Arc::clone(&rooms)), rooms, members, settings }
+    pub fn new(writer: &Arc<RoomWriter>, members: Arc<MembershipChanger>, settings: AutoJoinSettings) -> Self {
+        let creator = RoomCreator::new(Arc::clone(writer));
+        Self { creator, rooms: Arc::clone(writer.rooms()), members, settings }
     }
 
     /// Joins a user who has just been registered. A room that cannot be joined is logged, and keeps nobody from

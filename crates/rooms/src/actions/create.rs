@@ -12,16 +12,18 @@ use plexus_protocol::json::{Object, Value};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 
-use crate::actions::limits::{Authority, LimitError};
 use crate::actions::membership::checked_content;
 use crate::actions::profile;
 use crate::actions::send::aliases_of;
 use crate::model::head::{self, Head};
-use crate::model::registry::Rooms;
+use crate::model::limits::{Authority, LimitError};
 use crate::model::room::Room;
-use crate::write::build::{Built, Draft};
+use crate::model::rooms::Rooms;
+use crate::write::build::{self, Built};
+use crate::write::draft::Draft;
 use crate::write::error::SendError;
 use crate::write::persist::{Append, Creation, PendingEvent, PersistError};
+use crate::write::writer::RoomWriter;
 
 pub use content::default_power_levels;
 pub use defaults::RoomDefaults;
@@ -126,22 +128,27 @@ impl From<DbError> for CreateError {
 /// Creates rooms.
 pub struct RoomCreator {
     rooms: Arc<Rooms>,
+    writer: Arc<RoomWriter>,
 }
 
 impl RoomCreator {
     /// A creator of rooms.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms }
+    pub fn new(writer: Arc<RoomWriter>) -> Self {
+        Self { rooms: Arc::clone(writer.rooms()), writer }
+    }
+
+    pub(crate) fn writer(&self) -> &Arc<RoomWriter> {
+        &self.writer
     }
 
     /// Creates the room; answers once it is durable. All of `invite` is counted, users of other servers too.
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
         check_initial_state(&new)?;
-        let counted = self.rooms.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
+        let counted = self.writer.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
         for _ in 0..ATTEMPTS {
             let (room, append) = self.build(&new).await?;
-            let permit = self.rooms.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
+            let permit = self.writer.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
             match permit.send(append).await {
                 Ok(Ok(_)) => {
                     counted.succeeded();
@@ -168,11 +175,12 @@ impl RoomCreator {
         let mut head = Head::of(&head::empty_view(version), 0);
         let mut events: Vec<PendingEvent> = Vec::new();
         for draft in self.drafts(new).await? {
-            let built =
-                self.rooms.build(room_id.as_ref(), version, &head, &draft).await.map_err(|error| match error {
+            let built = build::build(&self.writer, room_id.as_ref(), version, &head, &draft).await.map_err(
+                |error| match error {
                     SendError::Db(error) => CreateError::Other(error.into()),
                     error => CreateError::InvalidState { event_type: draft.event_type.clone(), error },
-                })?;
+                },
+            )?;
             if let Built::Event(pending, next) = built {
                 room_id.get_or_insert_with(|| pending.pdu.room_id().clone());
                 events.push(*pending);
@@ -180,7 +188,7 @@ impl RoomCreator {
             }
         }
         let Some(room_id) = room_id else { return Err(CreateError::Other(SendError::UnknownRoom)) };
-        let nid = self.rooms.nids.take(1).await?;
+        let nid = self.writer.nids.take(1).await?;
         let view = head::empty_view(version);
         let room =
             Arc::new(self.rooms.new_room((nid, room_id, version), (0, self.rooms.shared.events.redactions()), view));
@@ -195,14 +203,16 @@ impl RoomCreator {
     /// one user's rooms differ in nothing else.
     fn creation_time(&self) -> u64 {
         let now = self.rooms.clock.now_ms();
-        let last =
-            self.rooms.last_creation.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+        let last = self
+            .writer
+            .last_creation
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
         now.max(last.unwrap_or(0) + 1)
     }
 
     /// An id for a new room, before room version 12.
     pub(crate) fn new_room_id(&self) -> Result<RoomId, CreateError> {
-        let name = self.rooms.random.alphanumeric(ROOM_ID_LENGTH);
+        let name = self.writer.random.alphanumeric(ROOM_ID_LENGTH);
         RoomId::try_from(format!("!{name}:{}", self.rooms.server_name))
             .map_err(|error| DbError::bad_data("server_name", error).into())
     }

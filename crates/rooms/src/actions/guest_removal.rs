@@ -8,10 +8,10 @@ use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::{DbError, Position, RoomNid, repo};
 
-use crate::actions::limits::Authority;
 use crate::actions::membership::{MembershipChange, MembershipChanger};
-use crate::model::registry::Rooms;
+use crate::model::limits::Authority;
 use crate::model::room::Room;
+use crate::model::rooms::Rooms;
 
 /// How many noted rooms are read at a time.
 const ROOMS_AT_ONCE: u32 = 100;

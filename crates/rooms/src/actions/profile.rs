@@ -1,28 +1,26 @@
 //! Profiles of local users, and the copies of them in member events.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::profiles::Fields;
 use plexus_store::{DbError, RoomNid, repo};
 use tokio::task::JoinSet;
 
-use crate::model::registry::Rooms;
-use crate::peers::Peers;
-use crate::write::build::Draft;
+use crate::model::rooms::Rooms;
+use crate::write::append;
+use crate::write::draft::Draft;
 use crate::write::error::SendError;
+use crate::write::writer::RoomWriter;
 
 /// How many rooms are told of a changed profile at once.
 const AT_ONCE: usize = 32;
-/// How long an invite waits for the name and avatar of a user of another server.
-const INVITE_PROFILE_WAIT: Duration = Duration::from_secs(1);
 /// The largest profile, in bytes of JSON (client-server API, "Profiles").
 const MAX_PROFILE: usize = 65_536;
 
 /// The content of a member event: `membership`, and of `shown` the name and avatar.
-pub(crate) async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
+pub async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
     let mut content = Object::from([("membership", membership)]);
     let Some(user) = shown else { return Ok(content) };
     for (field, value) in rooms.profiles.of(&rooms.db, user.as_str()).await?.iter() {
@@ -35,30 +33,7 @@ pub(crate) async fn member_content(rooms: &Rooms, membership: &str, shown: Optio
     Ok(content)
 }
 
-/// The name and avatar of a user of another server; empty if that server does not answer within
-/// [`INVITE_PROFILE_WAIT`].
-pub(crate) async fn elsewhere(peers: &dyn Peers, server: &ServerName, user: &UserId) -> Object {
-    #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
-    let asked = tokio::time::timeout(INVITE_PROFILE_WAIT, peers.profile(server, user, INVITE_PROFILE_WAIT)).await;
-    let mut profile = match asked {
-        Ok(Ok(profile)) => profile,
-        Ok(Err(error)) => {
-            tracing::debug!("{user} is invited without name and avatar: {error}");
-            Object::new()
-        }
-        Err(_) => Object::new(),
-    };
-    profile.retain(|field, value| {
-        let fits = |text: &str| {
-            repo::profiles::longest(field).is_some_and(|longest| text.chars().count() <= longest)
-                && !text.contains('\0')
-        };
-        is_in_member_events(field) && value.as_str().is_some_and(fits)
-    });
-    profile
-}
-
-fn is_in_member_events(field: &str) -> bool {
+pub fn is_in_member_events(field: &str) -> bool {
     field == "displayname" || field == "avatar_url"
 }
 
@@ -79,13 +54,14 @@ pub enum ProfileError {
 /// Reads and changes profiles of local users.
 pub struct Profiles {
     rooms: Arc<Rooms>,
+    writer: Arc<RoomWriter>,
 }
 
 impl Profiles {
     /// The profiles whose copies are in these rooms.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms }
+    pub fn new(writer: Arc<RoomWriter>) -> Self {
+        Self { rooms: Arc::clone(writer.rooms()), writer }
     }
 
     /// All fields of a local user, name and JSON value; `None` unless there is such an account.
@@ -131,10 +107,10 @@ impl Profiles {
             })
             .await?;
         if changed && is_in_member_events(field) {
-            let (rooms, user, field) = (Arc::clone(&self.rooms), user.clone(), field.to_owned());
+            let (writer, user, field) = (Arc::clone(&self.writer), user.clone(), field.to_owned());
             // A task of its own: a request that is dropped half way must not leave half the rooms behind.
-            let background = self.rooms.background.clone();
-            let pushed = background.spawn("profile in rooms", async move { push(rooms, user, field, value).await });
+            let background = self.writer.background.clone();
+            let pushed = background.spawn("profile in rooms", async move { push(writer, user, field, value).await });
             pushed.await.unwrap_or(Err(DbError::Closed))?;
         }
         Ok(())
@@ -142,16 +118,16 @@ impl Profiles {
 }
 
 /// Changes the field in the user's member events.
-async fn push(rooms: Arc<Rooms>, user: UserId, field: String, value: Option<Value>) -> Result<(), DbError> {
-    let joined: Vec<RoomNid> = rooms.memberships().of(&user).await?.joined().collect();
+async fn push(writer: Arc<RoomWriter>, user: UserId, field: String, value: Option<Value>) -> Result<(), DbError> {
+    let joined: Vec<RoomNid> = writer.rooms.memberships().of(&user).await?.joined().collect();
     let mut running = JoinSet::new();
     for room in joined {
         if running.len() >= AT_ONCE {
             running.join_next().await;
         }
-        let (rooms, user, field, value) = (Arc::clone(&rooms), user.clone(), field.clone(), value.clone());
+        let (writer, user, field, value) = (Arc::clone(&writer), user.clone(), field.clone(), value.clone());
         running.spawn(async move {
-            if let Err(error) = push_to(&rooms, room, &user, &field, value).await {
+            if let Err(error) = push_to(&writer, room, &user, &field, value).await {
                 tracing::warn!(%user, room, "profile not changed in a room: {error}");
             }
         });
@@ -161,13 +137,13 @@ async fn push(rooms: Arc<Rooms>, user: UserId, field: String, value: Option<Valu
 }
 
 async fn push_to(
-    rooms: &Arc<Rooms>,
+    writer: &RoomWriter,
     room: RoomNid,
     user: &UserId,
     field: &str,
     value: Option<Value>,
 ) -> Result<(), SendError> {
-    let Some(room) = rooms.get_nid(room).await? else { return Ok(()) };
+    let Some(room) = writer.rooms.get_nid(room).await? else { return Ok(()) };
     let view = room.view();
     let Some(entry) = view.state.get("m.room.member", user.as_str()) else { return Ok(()) };
     let mut content = room.state_event(entry).await?.pdu.content().clone();
@@ -181,6 +157,6 @@ async fn push_to(
         Some(value) => content.insert(field, value),
         None => content.remove(field),
     };
-    rooms.append(&room, &Draft::state(user, "m.room.member", user.as_str(), content)).await?;
+    append::append(writer, &room, &Draft::state(user, "m.room.member", user.as_str(), content)).await?;
     Ok(())
 }

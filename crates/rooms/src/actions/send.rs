@@ -1,23 +1,24 @@
 //! Sending events on behalf of local users.
 
 mod checks;
-pub(crate) mod content;
 
 use std::sync::Arc;
 
+use plexus_protocol::event::redact::is_redaction;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::DbError;
 
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
+use crate::model::rooms::Rooms;
 use crate::model::timeline_event::Transaction;
 use crate::read::timeline;
-use crate::write::build::{Draft, Redacts, Sent};
+use crate::write::append::{self, Sent};
+use crate::write::draft::{Draft, Redacts};
 use crate::write::error::SendError;
-use crate::write::redactions::Target;
+use crate::write::redactions;
 use crate::write::transactions::{self, Begin, TransactionKey};
-use plexus_protocol::event::redact::is_redaction;
+use crate::write::writer::RoomWriter;
 
 pub(crate) use checks::aliases_of;
 
@@ -45,19 +46,20 @@ pub struct NewEvent {
 /// Sends message and state events.
 pub struct EventSender {
     rooms: Arc<Rooms>,
+    writer: Arc<RoomWriter>,
 }
 
 impl EventSender {
     /// A sender into these rooms.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms }
+    pub fn new(writer: Arc<RoomWriter>) -> Self {
+        Self { rooms: Arc::clone(writer.rooms()), writer }
     }
 
     /// The event that a request made before, if it was made before: to answer it without counting it.
     #[must_use]
     pub fn replayed(&self, room: &RoomId, sender: &UserId, transaction: &Transaction) -> Option<EventId> {
-        self.rooms.transactions.recent(&transactions::key(sender, room, transaction))
+        self.writer.transactions.recent(&transactions::key(sender, room, transaction))
     }
 
     /// Whether the event redacts what somebody else sent, and that is known here.
@@ -86,7 +88,7 @@ impl EventSender {
             return self.send_once(&room, event, None).await;
         };
         let key = transactions::key(&event.sender, &event.room_id, &transaction);
-        let running = match self.rooms.transactions.begin(key).await {
+        let running = match self.writer.transactions.begin(key).await {
             Begin::Replay(event_id) => return Ok(Sent { event_id, position: None }),
             Begin::First(running) => running,
         };
@@ -95,7 +97,7 @@ impl EventSender {
             Ok(sent) => sent,
             // The event may have been sent before this program was started, or may have changed the answer since: a
             // repeated request gets the same event whatever has become of the room.
-            Err(error) => match self.rooms.transactions.find(key.scope, txn_id, room.version).await? {
+            Err(error) => match self.writer.transactions.find(key.scope, txn_id, room.version).await? {
                 Some(event_id) => Sent { event_id, position: None },
                 None => return Err(error),
             },
@@ -115,7 +117,7 @@ impl EventSender {
         }
         let redacts = if is_redaction(&event.event_type) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
-            ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.rooms, room, &event).await?,
+            ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.writer, room, &event).await?,
             _ => checks::relation(&self.rooms, room, &event).await?,
         }
         let draft = Draft {
@@ -127,36 +129,13 @@ impl EventSender {
             origin_server_ts: event.origin_server_ts,
             transaction,
         };
-        self.rooms.append(room, &draft).await
+        append::append(&self.writer, room, &draft).await
     }
 
     /// Finds what a redaction redacts, and whether its sender may.
     async fn redaction(&self, room: &Arc<Room>, event: &NewEvent) -> Result<Redacts, SendError> {
         let event_id = redacted(event).ok_or(SendError::RedactsNothing)?;
-        self.rooms.redacts(room, &event.sender, &event_id).await
-    }
-}
-
-impl Rooms {
-    /// What a redaction by a user of this server redacts, if the user may redact it.
-    pub(crate) async fn redacts(&self, room: &Room, sender: &UserId, event_id: &EventId) -> Result<Redacts, SendError> {
-        let (event_id, view) = (event_id.clone(), room.view());
-        let Some(target) = timeline::known_event(room, &event_id).await? else {
-            // An event we may yet receive: only who may redact anything may redact it.
-            return if view.power_levels.user(sender) >= view.power_levels.redact() {
-                Ok(Redacts { event_id, target: None })
-            } else {
-                Err(SendError::UnknownRedactionTarget)
-            };
-        };
-        let pdu = &target.pdu;
-        if pdu.event_type() == "m.room.create" || pdu.event_type() == "m.room.server_acl" {
-            return Err(SendError::RedactionOfProtected);
-        }
-        if !view.power_levels.can_redact(sender, pdu.sender()) {
-            return Err(SendError::RedactionForbidden);
-        }
-        Ok(Redacts { event_id, target: Some(Target::of(&target)) })
+        redactions::redacts(room, &event.sender, &event_id).await
     }
 }
 

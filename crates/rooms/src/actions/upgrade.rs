@@ -6,7 +6,7 @@
 
 mod addresses;
 mod replacement;
-pub(crate) mod successor;
+pub mod successor;
 
 use std::sync::Arc;
 
@@ -19,10 +19,13 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 
 use crate::actions::create::{CreateError, RoomCreator};
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
-use crate::write::build::{Built, Draft};
+use crate::model::rooms::Rooms;
+use crate::write::build::Built;
+use crate::write::draft::Draft;
 use crate::write::error::SendError;
+use crate::write::writer::RoomWriter;
+use crate::write::{append, policy};
 
 /// A room to be replaced.
 #[derive(Clone)]
@@ -43,21 +46,17 @@ pub struct Upgrade {
 ///
 /// The new room is created first. If the tombstone then fails, so does the upgrade: the old room stays in use, and
 /// nothing leads to the new one. What fails after the tombstone is logged: the room has been replaced.
-pub async fn upgrade(
-    rooms: &Arc<Rooms>,
-    creator: &Arc<RoomCreator>,
-    upgrade: Upgrade,
-) -> Result<Arc<Room>, CreateError> {
-    let (rooms, creator) = (Arc::clone(rooms), Arc::clone(creator));
-    let background = rooms.background.clone();
-    let upgrading = background.spawn("room upgrade", async move { run(&rooms, &creator, &upgrade).await });
+pub async fn upgrade(creator: &Arc<RoomCreator>, upgrade: Upgrade) -> Result<Arc<Room>, CreateError> {
+    let creator = Arc::clone(creator);
+    let background = creator.writer().background.clone();
+    let upgrading = background.spawn("room upgrade", async move { run(creator.writer(), &creator, &upgrade).await });
     upgrading.await.unwrap_or(Err(CreateError::Other(SendError::Contended)))
 }
 
-async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
+async fn run(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
     let Upgrade { room, sender, version, .. } = upgrade;
     // The bans are in it.
-    rooms.full_state(room).await.map_err(CreateError::Other)?;
+    writer.rooms.full_state(room).await.map_err(|error| CreateError::Other(error.into()))?;
     let tombstone = || room.view().event_nid("m.room.tombstone", "");
     let before = tombstone();
     let mut last_tombstone = match room.upgrading.try_lock() {
@@ -67,21 +66,21 @@ async fn run(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Re
             // The other upgrade may have sent its tombstone before this one began.
             let by_other = last_tombstone.is_some() && *last_tombstone == tombstone();
             if by_other || tombstone() != before {
-                return replaced_meanwhile(rooms, upgrade).await?.ok_or(CreateError::UpgradeInProgress);
+                return replaced_meanwhile(&writer.rooms, upgrade).await?.ok_or(CreateError::UpgradeInProgress);
             }
             last_tombstone
         }
     };
     *last_tombstone = None;
     may_replace(room, sender).map_err(CreateError::Other)?;
-    let new = replace(rooms, creator, upgrade).await?;
+    let new = replace(writer, creator, upgrade).await?;
     *last_tombstone = tombstone();
-    if let Err(error) = addresses::move_all(rooms, room, &new).await {
+    if let Err(error) = addresses::move_all(&writer.rooms, room, &new).await {
         tracing::warn!(room = %room.id, "the aliases could not be moved in a room upgrade: {error}");
     }
-    addresses::move_canonical(rooms, room, &new, sender).await;
-    successor::joined(rooms, &new, sender).await;
-    if let Err(error) = close(rooms, room, sender).await {
+    addresses::move_canonical(writer, room, &new, sender).await;
+    successor::joined(&writer.rooms, &new, sender).await;
+    if let Err(error) = close(writer, room, sender).await {
         tracing::warn!(room = %room.id, "members can still speak in a room that is replaced: {error}");
     }
     tracing::info!(old = %room.id, new = %new.id, %version, "room upgraded");
@@ -108,22 +107,22 @@ fn may_replace(room: &Room, sender: &UserId) -> Result<(), SendError> {
 }
 
 /// Creates the new room and then sends the tombstone; each names the other.
-async fn replace(rooms: &Arc<Rooms>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
+async fn replace(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
     let Upgrade { room, sender, version, .. } = upgrade;
     if version.rules().create_event_is_room_id {
         // The tombstone names the create event, which therefore cannot name the tombstone.
-        let new = creator.create(replacement::new_room(rooms, upgrade, None).await?).await?;
-        rooms.append(room, &tombstone(sender, &new.id)).await.map_err(CreateError::Other)?;
+        let new = creator.create(replacement::new_room(&writer.rooms, upgrade, None).await?).await?;
+        append::append(writer, room, &tombstone(sender, &new.id)).await.map_err(CreateError::Other)?;
         return Ok(new);
     }
     let room_id = creator.new_room_id()?;
-    let built = rooms.build_on_head(room, &tombstone(sender, &room_id)).await.map_err(CreateError::Other)?;
+    let built = append::build_on_head(writer, room, &tombstone(sender, &room_id)).await.map_err(CreateError::Other)?;
     let Built::Event(pending, _) = built else { return Err(CreateError::Other(SendError::Contended)) };
-    let pdu = rooms.recommended_here(room, pending.pdu).await.map_err(CreateError::Other)?;
-    let mut new = replacement::new_room(rooms, upgrade, Some(pdu.event_id())).await?;
+    let pdu = policy::recommended_here(writer, room, pending.pdu).await.map_err(CreateError::Other)?;
+    let mut new = replacement::new_room(&writer.rooms, upgrade, Some(pdu.event_id())).await?;
     new.room_id = Some(room_id);
     let new = creator.create(new).await?;
-    rooms.send_built(room, &pdu, None).await.map_err(CreateError::Other)?;
+    append::send_built(writer, room, &pdu, None).await.map_err(CreateError::Other)?;
     Ok(new)
 }
 
@@ -134,7 +133,7 @@ fn tombstone(sender: &UserId, replacement: &RoomId) -> Draft {
 }
 
 /// Ordinary members can no longer speak or invite in the old room. Who may not set power levels leaves them.
-async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), SendError> {
+async fn close(writer: &RoomWriter, old: &Arc<Room>, sender: &UserId) -> Result<(), SendError> {
     let view = old.view();
     let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };
     let PowerLevel::Level(users_default) = view.power_levels.users_default() else { return Ok(()) };
@@ -148,7 +147,7 @@ async fn close(rooms: &Rooms, old: &Arc<Room>, sender: &UserId) -> Result<(), Se
     if content == *levels.content() {
         return Ok(());
     }
-    match rooms.append(old, &Draft::state(sender, "m.room.power_levels", "", content)).await {
+    match append::append(writer, old, &Draft::state(sender, "m.room.power_levels", "", content)).await {
         Ok(_) | Err(SendError::Forbidden(_)) => Ok(()),
         Err(error) => Err(error),
     }

@@ -19,7 +19,7 @@ const READ_AT_ONCE: usize = 2_000;
 
 /// State events and their auth chains.
 #[derive(Default)]
-pub(crate) struct AuthIndex {
+pub struct AuthIndex {
     graph: AuthGraph,
     nodes: HashMap<EventNid, Node>,
     nids: HashMap<Node, EventNid>,
@@ -111,7 +111,7 @@ impl AuthIndex {
 }
 
 /// Events of a room by id, outliers and rejected ones too; those that are unknown or of other rooms are left out.
-pub(crate) async fn auth_events(
+pub async fn auth_events(
     db: &Database,
     (room, version): (RoomNid, RoomVersion),
     ids: &[EventId],
@@ -132,6 +132,6 @@ async fn by_ids(db: &Database, ids: &[EventId]) -> Result<Vec<BareEvent>, DbErro
 }
 
 /// The event of a row, as it federates.
-pub(crate) fn parse(row: &BareEvent, version: RoomVersion) -> Result<Pdu, DbError> {
+pub fn parse(row: &BareEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     stored_events::parse_event((row.event_nid, &row.event_id), &row.json, version)
 }

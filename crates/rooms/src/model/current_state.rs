@@ -7,6 +7,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::membership::Membership;
+use plexus_protocol::policy::PolicyServer;
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
 use plexus_protocol::visibility::HistoryVisibility;
@@ -93,10 +94,17 @@ impl CurrentState {
     pub fn heroes(&self, user: &UserId) -> Vec<UserId> {
         heroes::heroes(&self.state, user)
     }
+
+    /// The server that has to recommend events of such a kind.
+    pub(crate) fn policy_server(&self, event_type: &str, state_key: Option<&str>) -> Option<PolicyServer> {
+        let policy =
+            self.event_in_memory("m.room.policy", "").filter(|_| PolicyServer::is_about(event_type, state_key))?;
+        PolicyServer::of(policy.content()).filter(|server| self.servers.contains(server.via.as_str()))
+    }
 }
 
 /// What is derived from a state. The events it is derived from are in memory.
-pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
+pub fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
     let power_levels = power_levels(version, &state);
     let mut local_joined = SortedSet::default();
     let mut servers = Servers::default();
@@ -133,7 +141,7 @@ pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: 
 }
 
 /// The power levels a state sets.
-pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
+pub fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
     let pdu = |event_type| state.get(event_type, "").and_then(|entry| entry.pdu());
     match pdu("m.room.create") {
         Some(create) => PowerLevels::of_room(create, pdu("m.room.power_levels")),
@@ -143,7 +151,7 @@ pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevel
 
 /// One key of the current state that changes.
 #[derive(Clone, Debug)]
-pub(crate) struct StateChange {
+pub struct StateChange {
     pub event_type: Arc<str>,
     pub state_key: Arc<str>,
     /// What it becomes, its event in memory; `None`: it goes.

@@ -19,7 +19,7 @@ const USUAL_WEIGHT: usize = 2_048;
 ///
 /// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`]
 /// before the read lets [`EventCache::insert`] notice.
-pub(crate) struct EventCache {
+pub struct EventCache {
     cache: Cache<EventNid, Cached, ByWeight>,
     /// Goes up before a redacted event is removed.
     removals: AtomicU64,
@@ -40,7 +40,7 @@ struct Cached {
 
 /// The state of the cache before an event is read.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading(u64);
+pub struct Reading(u64);
 
 #[derive(Clone)]
 struct ByWeight;

@@ -17,12 +17,12 @@ pub struct Gaps(Arc<[Gap]>);
 
 impl Gaps {
     /// Gaps, oldest first.
-    pub(crate) fn new(gaps: Vec<Gap>) -> Self {
+    pub fn new(gaps: Vec<Gap>) -> Self {
         Self(gaps.into())
     }
 
     /// With a new gap, or with what has become of one.
-    pub(crate) fn with(&self, gap: Gap) -> Self {
+    pub fn with(&self, gap: Gap) -> Self {
         let others = self.0.iter().filter(|other| other.gap_nid != gap.gap_nid).copied();
         let mut gaps: Vec<Gap> = others.chain([gap]).collect();
         gaps.sort_by_key(|gap| gap.top);
@@ -30,7 +30,7 @@ impl Gaps {
     }
 
     /// The gap with this number.
-    pub(crate) fn get(&self, gap_nid: EventNid) -> Option<Gap> {
+    pub fn get(&self, gap_nid: EventNid) -> Option<Gap> {
         self.0.iter().find(|gap| gap.gap_nid == gap_nid).copied()
     }
 
@@ -45,7 +45,7 @@ impl Gaps {
     }
 
     /// The newest gap in which events are missing, of those that begin before `top`.
-    pub(crate) fn newest_open(&self, top: Position) -> Option<Gap> {
+    pub fn newest_open(&self, top: Position) -> Option<Gap> {
         self.0.iter().rev().find(|gap| gap.is_open && gap.top < top).copied()
     }
 

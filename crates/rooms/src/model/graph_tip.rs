@@ -8,14 +8,14 @@ use plexus_store::repo::state_snapshots::SnapshotRef;
 
 /// A forward extremity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Extremity {
+pub struct Extremity {
     pub nid: EventNid,
     pub event_id: EventId,
 }
 
 /// Where the room's graph ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tip {
+pub struct Tip {
     pub extremities: Arc<[Extremity]>,
     /// The greatest depth among them.
     pub depth: u64,

@@ -1,19 +1,18 @@
 //! What a room's writer builds the next event on: the committed room plus what is on its way to the database.
 
-use crate::model::graph_tip::Tip;
 use std::sync::Arc;
 
 use plexus_protocol::rules::RoomVersion;
 
-use crate::model::current_state;
-use crate::model::current_state::CurrentState;
+use crate::model::current_state::{self, CurrentState};
 use crate::model::gaps::Gaps;
+use crate::model::graph_tip::Tip;
 use crate::model::room::RoomView;
 use crate::model::state_map::StateMap;
 
 /// The room as the next event sees it.
 #[derive(Clone)]
-pub(crate) struct Head {
+pub struct Head {
     /// The room's epoch when this head was taken from the committed view.
     pub epoch: u64,
     pub tip: Tip,

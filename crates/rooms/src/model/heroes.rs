@@ -8,7 +8,7 @@ use crate::model::state_map::StateMap;
 const HEROES: usize = 5;
 
 /// Up to five members other than `user`: joined and invited first, when there are none those who left or were banned.
-pub(crate) fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
+pub fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
     let others = |kinds: &'static [Membership]| {
         state
             .of_type("m.room.member")

@@ -12,7 +12,7 @@ const KEPT: usize = 20_000;
 
 /// What is known to be committed.
 #[derive(Debug, Default)]
-pub(crate) struct Interner {
+pub struct Interner {
     known: Mutex<Texts>,
 }
 
@@ -24,7 +24,7 @@ struct Texts {
 }
 
 /// One transaction's lookups; to be kept only when it commits.
-pub(crate) struct Lookups<'a> {
+pub struct Lookups<'a> {
     interner: &'a Interner,
     new: Texts,
 }
@@ -45,7 +45,7 @@ impl Interner {
 }
 
 /// What a transaction looked up.
-pub(crate) struct NewTexts(Texts);
+pub struct NewTexts(Texts);
 
 fn merge(known: &mut HashMap<Box<str>, i64>, new: HashMap<Box<str>, i64>) {
     if known.len() + new.len() > KEPT {

@@ -3,9 +3,6 @@
 //! An event that cannot be read is left out of what is shown, with a line in the log; what decides who may do what is
 //! not read without it.
 
-use crate::model::current_state::current_state;
-use crate::model::stored_events::bad_event;
-use crate::model::stored_events::hydrate;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -14,10 +11,12 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, repo};
 
+use crate::model::current_state::current_state;
 use crate::model::gaps::Gaps;
 use crate::model::graph_tip::{Extremity, Tip};
 use crate::model::room::RoomView;
 use crate::model::state_map::{StateEntry, StateMap};
+use crate::model::stored_events::{bad_event, hydrate};
 use crate::model::timeline_event::TimelineEvent;
 
 /// How many of the newest events a room brings into memory when it is loaded.
@@ -52,7 +51,7 @@ const DECISIVE: [&str; 7] = [
 ];
 
 /// A room's row and everything its view needs.
-pub(crate) struct LoadedRoom {
+pub struct LoadedRoom {
     pub nid: RoomNid,
     pub id: RoomId,
     pub version: RoomVersion,
@@ -64,12 +63,7 @@ pub(crate) struct LoadedRoom {
 
 /// Reads a room; `None` when there is none with this number.
 /// `as_of`: its count of redactions.
-pub(crate) fn room(
-    tx: &mut Tx<'_>,
-    nid: RoomNid,
-    server_name: &str,
-    as_of: u64,
-) -> Result<Option<LoadedRoom>, DbError> {
+pub fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64) -> Result<Option<LoadedRoom>, DbError> {
     let Some(row) = repo::rooms::by_nid(tx, nid)? else { return Ok(None) };
     let place = || format!("rooms, room_nid {nid}");
     let version: RoomVersion = row.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;

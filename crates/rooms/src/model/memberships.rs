@@ -76,7 +76,7 @@ pub struct Memberships {
 }
 
 impl Memberships {
-    pub(crate) fn new(db: Database) -> Self {
+    pub fn new(db: Database) -> Self {
         Self { db, users: Mutex::default(), tick: AtomicU64::new(0) }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 const BLOCK: i64 = 10_000;
 
 /// Gives out numbers that no process has given out before.
-pub(crate) struct Nids {
+pub struct Nids {
     db: Database,
     left: Mutex<Range<i64>>,
 }

@@ -1,6 +1,5 @@
 //! A room in use, and the immutable view of it that readers hold.
 
-use crate::model::current_state::CurrentState;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::{Mutex, Notify};
 
 use crate::model::auth_index::AuthIndex;
+use crate::model::current_state::CurrentState;
 use crate::model::event_cache::EventCache;
 use crate::model::gaps::Gaps;
 use crate::model::graph_tip::Tip;
@@ -35,25 +35,25 @@ pub struct Room {
     pub id: RoomId,
     /// The room's version.
     pub version: RoomVersion,
-    pub(crate) db: Database,
+    pub db: Database,
     events: Arc<EventCache>,
-    pub(crate) erased: ErasedUsers,
+    pub erased: ErasedUsers,
     pub(crate) head: Mutex<Head>,
-    pub(crate) auth: Mutex<AuthIndex>,
+    pub auth: Mutex<AuthIndex>,
     /// About how much memory `auth` takes.
-    pub(crate) auth_bytes: AtomicUsize,
+    pub auth_bytes: AtomicUsize,
     /// Held while history is fetched from other servers. The gaps that nobody has filled, and until when they are not
     /// tried again, on a clock that does not jump.
-    pub(crate) backfilling: Mutex<HashMap<EventNid, Duration>>,
+    pub backfilling: Mutex<HashMap<EventNid, Duration>>,
     /// Held while this server comes into the room.
-    pub(crate) entering: Mutex<()>,
+    pub entering: Mutex<()>,
     /// Held while a user of this server replaces the room.
     /// Held by an upgrade; the tombstone of the last one, if it succeeded.
     pub(crate) upgrading: Mutex<Option<EventNid>>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) intake: Mutex<()>,
     /// Notified when somebody wants the state to be full, or a server of the room was heard of.
-    pub(crate) wanted: Notify,
+    pub wanted: Notify,
     /// Notified when the state is full.
     pub(crate) filled: Notify,
     view: ArcSwap<RoomView>,
@@ -66,12 +66,12 @@ pub struct Room {
     /// Goes up when a commit has failed: what was built on it is void.
     pub(crate) epoch: AtomicU64,
     /// About how much memory the room takes.
-    pub(crate) bytes: AtomicUsize,
+    pub bytes: AtomicUsize,
     used: AtomicU64,
 }
 
 impl Room {
-    pub(crate) fn new(
+    pub fn new(
         db: Database,
         (events, erased): (Arc<EventCache>, ErasedUsers),
         (nid, id, version): (RoomNid, RoomId, RoomVersion),
@@ -136,7 +136,7 @@ impl Room {
     /// The room's count of redactions: another one after each that changes what the room's events show of each other,
     /// also when the room has left memory in between. An event shows parts of others, so what keeps one in memory notes
     /// this count from before it was read, and uses the event only as long as the count stands.
-    pub(crate) fn redactions(&self) -> u64 {
+    pub fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
     }
 
@@ -177,7 +177,7 @@ impl Room {
 pub struct RoomView {
     /// Position of the newest timeline event.
     pub position: Position,
-    pub(crate) tip: Tip,
+    pub tip: Tip,
     /// The current state and what is derived from it.
     pub current: Arc<CurrentState>,
     /// The newest timeline events, newest last: every one with a position above `recent_after`.

@@ -47,7 +47,7 @@ impl Servers {
         self.servers.is_empty()
     }
 
-    pub(crate) fn add(&mut self, name: &str) {
+    pub fn add(&mut self, name: &str) {
         let joined = self.joined(name) + 1;
         self.servers.insert(Server { name: name.into(), joined }, |server| (*server.name).cmp(name));
     }
@@ -59,7 +59,7 @@ impl Servers {
         }
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
+    pub fn remove(&mut self, name: &str) {
         match self.joined(name) {
             0 => {}
             1 => _ = self.servers.remove(|server| (*server.name).cmp(name)),

@@ -1,39 +1,36 @@
 //! The state of a room at any place of its graph: read from snapshots, merged by state resolution where branches meet.
 
-mod merge;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::repo::state_snapshots::{self, SnapshotRef};
-use plexus_store::{DbError, EventNid, Tx};
+use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use crate::model::state_map::{StateEntry, StateMap};
 use crate::model::stored_events;
-use crate::write::build::snapshot_after;
 
 /// A state, in memory and in the database.
 #[derive(Clone, Debug)]
-pub(crate) struct StateAt {
+pub struct StateAt {
     pub snapshot: SnapshotRef,
     pub state: StateMap,
 }
 
+/// Returns the number of the state after a state event: the event's own and one more.
+pub(crate) fn snapshot_after(event: EventNid) -> SnapshotNid {
+    event + 1
+}
+
 /// The number of the state after an event; `None` for an outlier. An event that was rejected changes nothing.
-pub(crate) fn snapshot_behind(event: &Known) -> Option<i64> {
+pub fn snapshot_behind(event: &Known) -> Option<i64> {
     let before = event.snapshot_nid?;
     Some(if event.is_state && event.verdict != Verdict::Rejected { snapshot_after(event.event_nid) } else { before })
 }
 
 /// Reads the state of a snapshot, as its difference to `near`, whose entries it shares.
-pub(crate) fn read(
-    tx: &mut Tx<'_>,
-    version: RoomVersion,
-    near: &StateAt,
-    snapshot_nid: i64,
-) -> Result<StateAt, DbError> {
+pub fn read(tx: &mut Tx<'_>, version: RoomVersion, near: &StateAt, snapshot_nid: i64) -> Result<StateAt, DbError> {
     if snapshot_nid == near.snapshot.nid {
         return Ok(near.clone());
     }
@@ -55,11 +52,7 @@ pub(crate) fn read(
 }
 
 /// State entries of events.
-pub(crate) fn entries(
-    tx: &mut Tx<'_>,
-    version: RoomVersion,
-    nids: &[EventNid],
-) -> Result<Vec<Arc<StateEntry>>, DbError> {
+pub fn entries(tx: &mut Tx<'_>, version: RoomVersion, nids: &[EventNid]) -> Result<Vec<Arc<StateEntry>>, DbError> {
     let mut types: HashMap<String, Arc<str>> = HashMap::new();
     let events = stored_events::all_by_nids(tx, version, nids)?;
     Ok(events

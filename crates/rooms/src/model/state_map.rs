@@ -65,7 +65,7 @@ impl Held {
 impl StateEntry {
     /// An entry for an event that is in memory, or is not committed yet and somebody keeps it until it is.
     #[must_use]
-    pub(crate) fn of(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
+    pub fn of(event_type: Arc<str>, state_key: Arc<str>, event: &Arc<TimelineEvent>) -> Self {
         let membership = (&*event_type == "m.room.member").then(|| Membership::of(&event.pdu)).flatten();
         let entry = Self::stored(event_type, state_key, event.nid, membership);
         entry.remember_content(event);
@@ -74,7 +74,7 @@ impl StateEntry {
 
     /// This entry once its event has been redacted, of which `left` is left. Somebody keeps that until it is committed.
     #[must_use]
-    pub(crate) fn redacted(&self, left: &Arc<TimelineEvent>) -> Self {
+    pub fn redacted(&self, left: &Arc<TimelineEvent>) -> Self {
         let entry = Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);
         entry.remember_content(left);
         entry
@@ -82,24 +82,19 @@ impl StateEntry {
 
     /// An entry whose event is in the database only.
     #[must_use]
-    pub(crate) fn stored(
-        event_type: Arc<str>,
-        state_key: Arc<str>,
-        nid: EventNid,
-        membership: Option<Membership>,
-    ) -> Self {
+    pub fn stored(event_type: Arc<str>, state_key: Arc<str>, nid: EventNid, membership: Option<Membership>) -> Self {
         Self { event_type, state_key, nid, membership, pdu: OnceLock::new(), memory: Mutex::default() }
     }
 
     /// Whether it keeps its event in memory.
-    pub(crate) fn keeps(&self) -> bool {
+    pub fn keeps(&self) -> bool {
         self.state_key.is_empty()
     }
 
     /// The event, when it is in memory and no redaction since has changed what it shows; `as_of`: the room's count of
     /// redactions. [`crate::Room::state_event`] loads it when not.
     #[must_use]
-    pub(crate) fn event(&self, as_of: u64) -> Option<Arc<TimelineEvent>> {
+    pub fn event(&self, as_of: u64) -> Option<Arc<TimelineEvent>> {
         let memory = self.memory.lock();
         if memory.as_of == as_of { memory.event.get() } else { None }
     }
@@ -112,7 +107,7 @@ impl StateEntry {
 
     /// The event as it federates, when it is in memory.
     #[must_use]
-    pub(crate) fn pdu_in_memory(&self) -> Option<Pdu> {
+    pub fn pdu_in_memory(&self) -> Option<Pdu> {
         self.pdu.get().cloned().or_else(|| self.memory.lock().event.get().map(|event| event.pdu.clone()))
     }
 
@@ -225,4 +220,9 @@ impl StateMap {
     pub fn membership(&self, user: &str) -> Option<Membership> {
         self.get("m.room.member", user).and_then(|entry| entry.membership)
     }
+}
+
+/// The type's text as the state has it already, so that a room holds each type once.
+pub(crate) fn shared_type(state: &StateMap, event_type: &str) -> Arc<str> {
+    state.of_type(event_type).next().map_or_else(|| event_type.into(), |entry| Arc::clone(&entry.event_type))
 }

@@ -20,14 +20,14 @@ use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
 
 /// Stands in for an `m.room.history_visibility` event that cannot be read: it shows nobody more than the event may have
 /// allowed.
-pub(crate) const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
+pub const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
 
 /// The event of a state entry; `as_of`: the room's count of redactions. Of a member event that cannot be read the
 /// membership is known all the same: it comes back as if it had been redacted.
 ///
 /// # Errors
 /// When another event cannot be read.
-pub(crate) async fn state_event(
+pub async fn state_event(
     db: &Database,
     cache: &EventCache,
     version: RoomVersion,
@@ -70,11 +70,7 @@ pub(crate) fn all_by_nids(
 }
 
 /// Timeline events by number, in no particular order; those that cannot be read are left out.
-pub(crate) fn by_nids(
-    tx: &mut Tx<'_>,
-    version: RoomVersion,
-    nids: &[EventNid],
-) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
+pub fn by_nids(tx: &mut Tx<'_>, version: RoomVersion, nids: &[EventNid]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let stored = repo::events::by_nids(tx, nids)?;
     hydrate(tx, version, stored)
 }
@@ -130,7 +126,7 @@ fn shown(row: &StoredEvent, pdu: &Pdu) -> Pdu {
 }
 
 /// The event of a row, not redacted.
-pub(crate) fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
+pub fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     // Invites to rooms that this server is not in may each name another version: who invites is not to be believed.
     let other =
         |error| [RoomVersion::V1, RoomVersion::V11].into_iter().find_map(|it| parse_as(row, it).ok()).ok_or(error);
@@ -142,7 +138,7 @@ fn parse_as(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
 }
 
 /// The event with this number and stored id.
-pub(crate) fn parse_event(
+pub fn parse_event(
     (nid, event_id): (EventNid, &[u8]),
     json: &Result<String, UnpackError>,
     version: RoomVersion,
@@ -153,6 +149,6 @@ pub(crate) fn parse_event(
 }
 
 /// A row of `events` that is not what it must be.
-pub(crate) fn bad_event(nid: EventNid, problem: impl std::fmt::Display) -> DbError {
+pub fn bad_event(nid: EventNid, problem: impl std::fmt::Display) -> DbError {
     DbError::bad_data(format!("events, event_nid {nid}"), problem)
 }

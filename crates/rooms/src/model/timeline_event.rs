@@ -47,7 +47,7 @@ pub struct Replaced {
 
 /// A redaction that has taken effect.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AppliedRedaction<'a> {
+pub struct AppliedRedaction<'a> {
     /// The event it redacts.
     pub target: EventNid,
     /// What is left of that.
@@ -80,14 +80,14 @@ pub struct ClientFormat<'a> {
 
 impl Replaced {
     /// What is shown of a replaced state event.
-    pub(crate) fn of(nid: EventNid, pdu: &Pdu) -> Self {
+    pub fn of(nid: EventNid, pdu: &Pdu) -> Self {
         let (event_id, sender) = (pdu.event_id().clone(), pdu.sender().clone());
         Self { nid, event_id, sender, content_json: pdu.content_json().into() }
     }
 }
 
 impl TimelineEvent {
-    pub(crate) fn new(
+    pub fn new(
         nid: EventNid,
         position: Position,
         pdu: Pdu,
@@ -107,7 +107,7 @@ impl TimelineEvent {
     }
 
     /// The same event after it was redacted.
-    pub(crate) fn redacted(&self, because: &Self) -> Self {
+    pub fn redacted(&self, because: &Self) -> Self {
         Self {
             pdu: redact::redact(&self.pdu),
             is_redacted: true,
@@ -118,7 +118,7 @@ impl TimelineEvent {
 
     /// What this event has become by a redaction in its room, of itself or of an event that it shows; `None`: nothing
     /// else. The first redaction of an event counts.
-    pub(crate) fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
+    pub fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
         let AppliedRedaction { target, left, because } = *redaction;
         if self.nid == target {
             return (!self.is_redacted).then(|| self.redacted(because));
@@ -154,7 +154,7 @@ impl TimelineEvent {
     }
 
     /// About how much memory the event takes, in bytes.
-    pub(crate) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         // The event's JSON, its content as it was parsed, and what else was parsed out of it.
         600 + self.pdu.json().len() + self.pdu.content_json().len()
     }

@@ -8,8 +8,8 @@ use plexus_protocol::membership::Membership;
 use plexus_store::DbError;
 use serde::{Deserialize, Serialize};
 
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
+use crate::model::rooms::Rooms;
 use crate::read::summary::{RoomSummary, published_rooms};
 
 /// The most rooms of a page.

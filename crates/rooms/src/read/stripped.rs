@@ -8,20 +8,20 @@ use plexus_protocol::event::{MAX_PDU, Pdu};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{self, MAX_NESTING, Object, Value};
 use plexus_store::DbError;
+use serde_json::value::RawValue;
 
-use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
+use crate::model::rooms::Rooms;
 use crate::model::state_map::StateEntry;
-use crate::peers::RawPdu;
 
 /// How many stripped state events an invite or the answer to a knock may bring.
-pub(crate) const MAX_STRIPPED_EVENTS: usize = 100;
+pub const MAX_STRIPPED_EVENTS: usize = 100;
 /// The largest stripped state event, in bytes of JSON: the whole event that it is made of is no larger.
 pub(crate) const MAX_STRIPPED_EVENT_BYTES: usize = MAX_PDU;
 /// The largest stripped state of a room, in bytes of JSON. It holds eight events of the largest size, as many as
 /// usually describe a room; and it stays far below what the database takes of one event, in whose `unsigned` it is
 /// stored.
-pub(crate) const MAX_STRIPPED_STATE_BYTES: usize = 8 * MAX_STRIPPED_EVENT_BYTES;
+pub const MAX_STRIPPED_STATE_BYTES: usize = 8 * MAX_STRIPPED_EVENT_BYTES;
 /// The largest event that is parsed to be stripped, in bytes: spaces and fields such as `unsigned` do not count in the
 /// end.
 const MAX_UNSTRIPPED_EVENT_BYTES: usize = 2 * MAX_STRIPPED_EVENT_BYTES;
@@ -72,9 +72,9 @@ impl Rooms {
     }
 
     /// The state that describes a room, with the member event of `sender` if they have one. An event may be there twice.
-    pub(crate) fn describing<'a>(&'a self, view: &'a RoomView, sender: Option<&UserId>) -> Vec<&'a Arc<StateEntry>> {
+    pub fn describing<'a>(&'a self, view: &'a RoomView, sender: Option<&UserId>) -> Vec<&'a Arc<StateEntry>> {
         let mut entries = Vec::from_iter(view.state.get("m.room.create", ""));
-        for shown in &self.describing {
+        for shown in &self.stripped_state_types {
             match &shown.state_key {
                 Some(state_key) => entries.extend(view.state.get(&shown.event_type, state_key)),
                 None => entries.extend(view.state.of_type(&shown.event_type)),
@@ -114,7 +114,7 @@ impl StrippedState {
     ///
     /// # Errors
     /// When it is too much.
-    pub fn all(sent: &[RawPdu]) -> Result<Self, TooMuchStrippedState> {
+    pub fn all(sent: &[Box<RawValue>]) -> Result<Self, TooMuchStrippedState> {
         if sent.len() > MAX_STRIPPED_EVENTS {
             return Err(TooMuchStrippedState::Events);
         }
@@ -125,7 +125,7 @@ impl StrippedState {
 
     /// As much of what was sent as fits.
     #[must_use]
-    pub fn fitting(sent: &[RawPdu]) -> Self {
+    pub fn fitting(sent: &[Box<RawValue>]) -> Self {
         let mut state = Self::default();
         let refused = sent.iter().filter(|event| state.add(event).is_err()).count();
         if refused > 0 {
@@ -134,7 +134,7 @@ impl StrippedState {
         state
     }
 
-    fn add(&mut self, event: &RawPdu) -> Result<(), TooMuchStrippedState> {
+    fn add(&mut self, event: &RawValue) -> Result<(), TooMuchStrippedState> {
         // A tree takes many times as much memory.
         if event.get().len() > MAX_UNSTRIPPED_EVENT_BYTES {
             return Err(TooMuchStrippedState::Event);
@@ -169,7 +169,7 @@ impl StrippedState {
 
 /// What the other server sent along with an invite or knock: stripped, or, where an earlier version of this program
 /// stored it, whole events.
-pub(crate) fn sent_along(pdu: &Pdu) -> Vec<Object> {
+pub fn sent_along(pdu: &Pdu) -> Vec<Object> {
     let state = |name| pdu.unsigned().and_then(|unsigned| unsigned.get(name)).and_then(Value::as_array);
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));
     let state = state.into_iter().flatten().filter_map(Value::as_object).filter(|event| is_stripped(event));
@@ -215,17 +215,17 @@ mod tests {
 
     use super::*;
 
-    fn raw(json: String) -> RawPdu {
+    fn raw(json: String) -> Box<RawValue> {
         RawValue::from_string(json).unwrap()
     }
 
-    fn event(content: &str) -> RawPdu {
+    fn event(content: &str) -> Box<RawValue> {
         raw(format!(
             r#"{{"content":{content},"sender":"@a:b","state_key":"","type":"m.room.topic","unsigned":{{"a":1}}}}"#
         ))
     }
 
-    fn topic(length: usize) -> RawPdu {
+    fn topic(length: usize) -> Box<RawValue> {
         event(&format!(r#"{{"topic":"{}"}}"#, "x".repeat(length)))
     }
 
@@ -252,10 +252,11 @@ mod tests {
 
     #[test]
     fn whatever_is_taken_can_be_read_again() {
+        type Case = (Vec<Box<RawValue>>, Result<usize, TooMuchStrippedState>);
         let nested = |depth: usize| event(&format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)));
         // As canonical JSON of the first room versions writes it, this number has 18 digits.
         let numbers = event(&format!(r#"{{"a":[{}1e15]}}"#, "1e15,".repeat(12_000)));
-        let cases: [(Vec<RawPdu>, Result<usize, TooMuchStrippedState>); 8] = [
+        let cases: [Case; 8] = [
             ((0..100).map(|_| topic(10)).collect(), Ok(100)),
             ((0..101).map(|_| topic(10)).collect(), Err(TooMuchStrippedState::Events)),
             ((0..8).map(|_| topic(65_000)).collect(), Ok(8)),

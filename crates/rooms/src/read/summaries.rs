@@ -7,7 +7,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::model::cache_size::CacheSize;
-use crate::model::registry::Rooms;
+use crate::model::rooms::Rooms;
 use crate::read::summary::RoomSummary;
 
 /// The most bytes of summaries.

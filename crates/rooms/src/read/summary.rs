@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::model::current_state::SPACE;
 use crate::model::memberships::UserRooms;
-use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
+use crate::model::rooms::Rooms;
 use crate::read::timeline;
 
 /// The type of the allow rules that this server knows.
@@ -113,7 +113,7 @@ pub fn with_children(room: &Room, children: &[SpaceChild]) -> Result<String, ser
 }
 
 /// The rooms whose members a restricted room lets in.
-pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
+pub fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
     allow_rules(view)
         .filter(|rule| rule.get_str("type") == Some(MEMBERSHIP_RULE))
         .filter_map(|rule| rule.get_str("room_id")?.try_into().ok())
@@ -121,7 +121,7 @@ pub(crate) fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
 }
 
 /// Whether a restricted room has allow rules of a type that this server does not know.
-pub(crate) fn has_unknown_allow_rules(view: &RoomView) -> bool {
+pub fn has_unknown_allow_rules(view: &RoomView) -> bool {
     allow_rules(view).any(|rule| rule.get_str("type").is_some_and(|of_type| of_type != MEMBERSHIP_RULE))
 }
 

@@ -14,6 +14,7 @@ use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
 
+use crate::model::event_lookup::known_event;
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
 use crate::model::stored_events;
@@ -21,8 +22,9 @@ use crate::model::timeline_event::TimelineEvent;
 
 pub use crate::model::direction::Direction;
 pub use crate::model::gaps::Gaps;
+pub use visibility::is_erased;
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
-pub(crate) use visibility::{Place, Sight, is_erased, without_erased};
+pub(crate) use visibility::{Place, Sight, without_erased};
 
 /// How many events one reader reads at a time.
 const READ_AT_ONCE: usize = 2_000;
@@ -248,22 +250,6 @@ pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Ve
 /// A timeline event by id, `None` when the room's timeline has no such event.
 pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     Ok(known_event(room, event_id).await?.filter(|event| event.position != 0))
-}
-
-/// An event of the room by id, also when it has no place in the timeline; its position is 0 then.
-pub(crate) async fn known_event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
-    if let Some(event) = room.view().recent.iter().find(|event| event.pdu.event_id() == event_id) {
-        return Ok(Some(Arc::clone(event)));
-    }
-    let (key, nid, version) = (plexus_store::event_key::encode(event_id), room.nid, room.version);
-    let found = room
-        .db
-        .read(move |tx| match repo::events::find(tx, &key)? {
-            Some(place) if place.room_nid == nid => Ok(stored_events::by_nids(tx, version, &[place.event_nid])?.pop()),
-            _ => Ok::<_, DbError>(None),
-        })
-        .await?;
-    Ok(found.filter(|event| event.pdu.event_id() == event_id))
 }
 
 /// Timeline events of a room by number, in no particular order; unknown numbers are left out.

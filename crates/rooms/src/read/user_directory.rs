@@ -17,7 +17,7 @@ use plexus_store::{DbError, RoomNid, Tx};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::model::current_state::CurrentState;
-use crate::model::registry::Rooms;
+use crate::model::rooms::Rooms;
 
 /// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.
 const INDEXED_AT_ONCE: u32 = 100;
@@ -54,7 +54,7 @@ pub struct FoundUser {
 
 /// How far the directory is behind the rooms. Owned by [`Rooms`]; counted on the writer's thread.
 #[derive(Debug)]
-pub(crate) struct DirectoryProgress {
+pub struct DirectoryProgress {
     /// Counts the commits that changed something to be indexed.
     changes: watch::Sender<u64>,
     /// How many of them are indexed.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use plexus_base::Clock;
 use plexus_protocol::event::redact;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::DbError;
 use plexus_store::repo::redactions::{self, Due};
+use plexus_store::{Database, DbError};
 
-use crate::model::registry::Rooms;
 use crate::model::stored_events;
 
 /// What is stored instead of a redacted event that cannot be read. It is no event: nobody is shown it, as before.
@@ -15,31 +15,28 @@ const UNREADABLE: &str = "{}";
 /// How many events are censored in one transaction.
 const BATCH: u32 = 100;
 
-impl Rooms {
-    /// Censors every event that was redacted longer than `retention` ago.
-    pub async fn censor_redacted(&self, retention: Duration) -> Result<(), DbError> {
-        let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-        let before = self.clock.now_ms().saturating_sub(retention);
-        loop {
-            let due = self.db.read(move |tx| redactions::due(tx, before, BATCH)).await?;
-            if due.is_empty() {
-                return Ok(());
-            }
-            let censored: Vec<(i64, Option<String>)> =
-                due.iter().map(|due| (due.event_nid, plexus_store::readable(redacted(due)))).collect();
-            self.db
-                .write(move |tx| {
-                    for (event, json) in &censored {
-                        match json {
-                            Some(json) => redactions::censor(tx, *event, json)?,
-                            // What redaction leaves of it is not known: nothing is kept.
-                            None => redactions::censor(tx, *event, UNREADABLE)?,
-                        }
-                    }
-                    Ok::<_, DbError>(())
-                })
-                .await?;
+/// Censors every event that was redacted longer than `retention` ago.
+pub async fn censor_redacted(db: &Database, clock: &Clock, retention: Duration) -> Result<(), DbError> {
+    let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    let before = clock.now_ms().saturating_sub(retention);
+    loop {
+        let due = db.read(move |tx| redactions::due(tx, before, BATCH)).await?;
+        if due.is_empty() {
+            return Ok(());
         }
+        let censored: Vec<(i64, Option<String>)> =
+            due.iter().map(|due| (due.event_nid, plexus_store::readable(redacted(due)))).collect();
+        db.write(move |tx| {
+            for (event, json) in &censored {
+                match json {
+                    Some(json) => redactions::censor(tx, *event, json)?,
+                    // What redaction leaves of it is not known: nothing is kept.
+                    None => redactions::censor(tx, *event, UNREADABLE)?,
+                }
+            }
+            Ok::<_, DbError>(())
+        })
+        .await?;
     }
 }
 

@@ -5,9 +5,10 @@ use plexus_protocol::event::PduError;
 use plexus_protocol::event::build::BuildError;
 use plexus_store::DbError;
 
-use crate::actions::send::content::ContentError;
-use crate::peers::PeerError;
-use crate::receive::ReceiveError;
+use crate::model::partial_state::StatePending;
+use crate::write::content::ContentError;
+use crate::write::graph::AddError;
+use crate::write::peer_error::PeerError;
 use crate::write::persist::PersistError;
 
 /// Why an event was not sent. Nothing has been stored.
@@ -70,17 +71,17 @@ pub enum SendError {
     #[error("{0:?} is not a room alias")]
     InvalidAlias(String),
     /// Part of the room's state is missing, and it takes long to come.
-    #[error("This server is still fetching the members of the room from other servers; try again later")]
-    StatePending,
+    #[error(transparent)]
+    StatePending(#[from] StatePending),
     /// Other writers were faster, again and again.
     #[error("The room is too busy; try again")]
     Contended,
     /// The room's policy server refuses the event, or cannot be asked.
     #[error("The room's policy server does not accept the event: {0}")]
     Policy(Box<PeerError>),
-    /// It was not placed in the room.
-    #[error(transparent)]
-    Receive(ReceiveError),
+    /// Events that it refers to are missing.
+    #[error("events that it refers to could not be found")]
+    MissingEvents,
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -95,12 +96,12 @@ impl From<BuildError> for SendError {
     }
 }
 
-impl From<ReceiveError> for SendError {
-    fn from(error: ReceiveError) -> Self {
+impl From<AddError> for SendError {
+    fn from(error: AddError) -> Self {
         match error {
-            ReceiveError::Contended => Self::Contended,
-            ReceiveError::Db(error) => Self::Db(error),
-            other => Self::Receive(other),
+            AddError::MissingEvents => Self::MissingEvents,
+            AddError::Contended => Self::Contended,
+            AddError::Db(error) => Self::Db(error),
         }
     }
 }

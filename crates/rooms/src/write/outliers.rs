@@ -11,19 +11,19 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events::{NewEvent, Verdict};
-use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, pdu_json, repo};
+use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, pdu_json, repo};
 
-use crate::model::auth_index;
 use crate::model::interner::{Lookups, NewTexts};
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
+use crate::model::{auth_index, event_lookup};
+use crate::write::writer::RoomWriter;
 
 /// How many are written in one transaction, so that other writers need not wait for all.
 const WRITTEN_AT_ONCE: usize = 1_000;
 
 /// Events that have been judged by their auth events, and are to be stored.
 #[derive(Default)]
-pub(crate) struct Judged {
+pub struct Judged {
     outliers: Vec<Outlier>,
     allowing: HashMap<EventId, AuthEvent>,
 }
@@ -41,74 +41,68 @@ impl Judged {
     }
 }
 
-impl Rooms {
-    /// Judges and stores events (whose signatures are right) of a room; those that are known stay as they are.
-    pub(crate) async fn store_outliers(&self, room: &Room, pdus: Vec<Pdu>) -> Result<(), DbError> {
-        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let known = self.known(&ids).await?;
-        let pdus: Vec<Pdu> =
-            pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
-        for pdus in auth_events_first(pdus).chunks(WRITTEN_AT_ONCE) {
-            let packed = pdus.iter().map(|pdu| Ok((pdu.clone(), pdu_json::pack(pdu.json())?)));
-            let packed = packed.collect::<Result<_, DbError>>()?;
-            let judged = self.judge_outliers(room, packed, &Judged::default()).await?;
-            self.write_outliers(room.nid, judged.into()).await?;
-        }
-        Ok(())
+/// Judges and stores events (whose signatures are right) of a room; those that are known stay as they are.
+pub async fn store(writer: &RoomWriter, room: &Room, pdus: Vec<Pdu>) -> Result<(), DbError> {
+    let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+    let known = event_lookup::known(&writer.db, &ids).await?;
+    let pdus: Vec<Pdu> =
+        pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
+    for pdus in auth_events_first(pdus).chunks(WRITTEN_AT_ONCE) {
+        let packed = pdus.iter().map(|pdu| Ok((pdu.clone(), pdu_json::pack(pdu.json())?)));
+        let packed = packed.collect::<Result<_, DbError>>()?;
+        let judged = judge(&writer.db, room, packed, &Judged::default()).await?;
+        write_judged(writer, room.nid, judged.into()).await?;
     }
+    Ok(())
+}
 
-    /// What the auth events of each allow. Given, with their packed JSON, in an order in which auth events come first;
-    /// `before`: events that were judged just now and need not be stored yet.
-    pub(crate) async fn judge_outliers(
-        &self,
-        room: &Room,
-        pdus: Vec<(Pdu, Vec<u8>)>,
-        before: &Judged,
-    ) -> Result<Judged, DbError> {
-        let among: HashSet<&EventId> = pdus.iter().map(|(pdu, _)| pdu.event_id()).collect();
-        let named = |pdu: &Pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect::<Vec<_>>();
-        let mut elsewhere: Vec<EventId> =
-            pdus.iter().flat_map(|(pdu, _)| named(pdu)).filter(|id| !among.contains(id)).collect();
-        elsewhere.sort_unstable();
-        elsewhere.dedup();
-        let (recent, stored): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|id| before.allowing.contains_key(id));
-        let mut known = auth_index::auth_events(&self.db, (room.nid, room.version), &stored).await?;
-        known.extend(
-            recent
-                .into_iter()
-                .filter_map(|id| before.allowing.get_key_value(&id))
-                .map(|(id, event)| (id.clone(), event.clone())),
-        );
-        let mut judged = Judged::default();
-        for (pdu, packed) in pdus {
-            let Some(verdict) = by_auth_events(room.version, &pdu, &known) else { continue };
-            let event = AuthEvent { pdu: pdu.clone(), rejected: verdict == Verdict::Rejected };
-            known.insert(pdu.event_id().clone(), event.clone());
-            judged.allowing.insert(pdu.event_id().clone(), event);
-            judged.outliers.push(Outlier { pdu, packed, verdict });
-        }
-        Ok(judged)
+/// What the auth events of each allow. Given, with their packed JSON, in an order in which auth events come first;
+/// `before`: events that were judged just now and need not be stored yet.
+pub async fn judge(db: &Database, room: &Room, pdus: Vec<(Pdu, Vec<u8>)>, before: &Judged) -> Result<Judged, DbError> {
+    let among: HashSet<&EventId> = pdus.iter().map(|(pdu, _)| pdu.event_id()).collect();
+    let named = |pdu: &Pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect::<Vec<_>>();
+    let mut elsewhere: Vec<EventId> =
+        pdus.iter().flat_map(|(pdu, _)| named(pdu)).filter(|id| !among.contains(id)).collect();
+    elsewhere.sort_unstable();
+    elsewhere.dedup();
+    let (recent, stored): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|id| before.allowing.contains_key(id));
+    let mut known = auth_index::auth_events(db, (room.nid, room.version), &stored).await?;
+    known.extend(
+        recent
+            .into_iter()
+            .filter_map(|id| before.allowing.get_key_value(&id))
+            .map(|(id, event)| (id.clone(), event.clone())),
+    );
+    let mut judged = Judged::default();
+    for (pdu, packed) in pdus {
+        let Some(verdict) = by_auth_events(room.version, &pdu, &known) else { continue };
+        let event = AuthEvent { pdu: pdu.clone(), rejected: verdict == Verdict::Rejected };
+        known.insert(pdu.event_id().clone(), event.clone());
+        judged.allowing.insert(pdu.event_id().clone(), event);
+        judged.outliers.push(Outlier { pdu, packed, verdict });
     }
+    Ok(judged)
+}
 
-    /// Stores events that have been judged; answers the number and the verdict under which each is stored, in their order.
-    pub(crate) async fn write_outliers(
-        &self,
-        room: RoomNid,
-        judged: Arc<Judged>,
-    ) -> Result<Vec<(EventNid, Verdict)>, DbError> {
-        if judged.outliers.is_empty() {
-            return Ok(Vec::new());
-        }
-        let first = self.nids.take(2 * i64::try_from(judged.outliers.len()).unwrap_or(i64::MAX / 2)).await?;
-        let shared = Arc::clone(&self.shared);
-        self.db
-            .write(move |tx| {
-                let (stored, texts) = write(tx, (room, first), &judged.outliers, shared.interner.lookups())?;
-                tx.after_commit(move || shared.interner.keep(texts));
-                Ok(stored)
-            })
-            .await
+/// Stores events that have been judged; answers the number and the verdict under which each is stored, in their order.
+pub async fn write_judged(
+    writer: &RoomWriter,
+    room: RoomNid,
+    judged: Arc<Judged>,
+) -> Result<Vec<(EventNid, Verdict)>, DbError> {
+    if judged.outliers.is_empty() {
+        return Ok(Vec::new());
     }
+    let first = writer.nids.take(2 * i64::try_from(judged.outliers.len()).unwrap_or(i64::MAX / 2)).await?;
+    let shared = Arc::clone(&writer.rooms.shared);
+    writer
+        .db
+        .write(move |tx| {
+            let (stored, texts) = write(tx, (room, first), &judged.outliers, shared.interner.lookups())?;
+            tx.after_commit(move || shared.interner.keep(texts));
+            Ok(stored)
+        })
+        .await
 }
 
 /// Whether the auth events that an event names allow it; `None` when one of them is not known.
@@ -136,18 +130,18 @@ pub(crate) fn by_auth_events(version: RoomVersion, pdu: &Pdu, known: &HashMap<Ev
 }
 
 /// The create event that the room id names (room version 12).
-pub(crate) fn create_of(pdu: &Pdu) -> Option<EventId> {
+pub fn create_of(pdu: &Pdu) -> Option<EventId> {
     pdu.room_id().create_event_id().filter(|id| id != pdu.event_id())
 }
 
 /// Orders events, each once, so that each comes after those of its auth events that are among them. What goes in a circle, which hashes
 /// make impossible from room version 3 on, is left out.
-pub(crate) fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
+pub fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
     in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect())
 }
 
 /// Orders events, each once, so that each comes after those of its prev events that are among them.
-pub(crate) fn prev_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
+pub fn prev_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
     in_order(pdus, |pdu| pdu.prev_events().to_vec())
 }
 

@@ -19,22 +19,22 @@ use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::repo::timeline_gaps::Gap;
 use plexus_store::{Database, DbError, EventNid, Position, Tx, repo};
+use queue::{Queue, Request};
 use tokio::sync::oneshot;
 
-use crate::model::current_state::CurrentState;
-use crate::model::current_state::StateChange;
+use crate::model::current_state::{CurrentState, StateChange};
 use crate::model::graph_tip::Tip;
-use crate::model::registry::Shared;
 use crate::model::room::Room;
+use crate::model::rooms::Shared;
 use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::write::redactions::PendingRedaction;
 use crate::write::transactions::TransactionKey;
+
 pub(crate) use apply::apply_redactions;
 pub(crate) use queue::{Committed, Permit};
-use queue::{Queue, Request};
 
 /// An event that is signed and judged, but not committed.
-pub(crate) struct PendingEvent {
+pub struct PendingEvent {
     pub nid: EventNid,
     pub pdu: Pdu,
     /// The JSON as the database stores it; not needed when it is stored already.
@@ -70,7 +70,7 @@ pub(crate) struct PendingEvent {
 
 /// Events that are missing from a room's graph.
 #[derive(Clone, Debug)]
-pub(crate) struct Missing {
+pub struct Missing {
     /// The gap in the timeline that they are missing from, or [`plexus_store::repo::timeline_gaps::START`].
     pub gap_nid: EventNid,
     /// The gap's depth when it becomes known only now: it is right before the event.
@@ -90,7 +90,7 @@ impl PendingEvent {
 
 /// Whether other servers get an event from this one.
 #[derive(Clone, Debug)]
-pub(crate) enum Sending {
+pub enum Sending {
     /// No: they get it from its sender's server.
     No,
     /// A user of this server sent it.
@@ -101,7 +101,7 @@ pub(crate) enum Sending {
 
 /// A state to be stored as its difference to another.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingSnapshot {
+pub struct PendingSnapshot {
     pub parent: SnapshotRef,
     /// `parent.child(nid, changes.len())`, or one that can be extended.
     pub snapshot: SnapshotRef,
@@ -111,7 +111,7 @@ pub(crate) struct PendingSnapshot {
 
 /// What the first commit of a room brings besides events.
 #[derive(Default)]
-pub(crate) struct Creation {
+pub struct Creation {
     /// An alias for the new room.
     pub alias: Option<String>,
     /// Whether the room goes into the room directory.
@@ -119,7 +119,7 @@ pub(crate) struct Creation {
 }
 
 /// One writer's events in one room: committed together or not at all.
-pub(crate) struct Append {
+pub struct Append {
     pub room: Arc<Room>,
     /// The epoch of the head they were built on.
     pub epoch: u64,
@@ -130,14 +130,14 @@ pub(crate) struct Append {
 }
 
 /// How this server comes into a room.
-pub(crate) struct Entered {
+pub struct Entered {
     /// When part of the state is missing yet.
     pub partial: Option<Arc<PartialJoin>>,
 }
 
 /// Why events were not committed.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum PersistError {
+pub enum PersistError {
     /// What they were built on was not committed, or somebody else has written to the room: build again.
     #[error("the room has changed")]
     Stale,

@@ -15,7 +15,7 @@ use crate::model::timeline_event::Transaction;
 
 /// Which request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TransactionKey {
+pub struct TransactionKey {
     /// A hash over sender, device and room, as it is stored.
     pub scope: i64,
     /// A hash over these and the transaction id.
@@ -26,7 +26,7 @@ pub(crate) struct TransactionKey {
 const RECENT: usize = 4_096;
 
 /// The key of a request.
-pub(crate) fn key(sender: &UserId, room: &RoomId, transaction: &Transaction) -> TransactionKey {
+pub fn key(sender: &UserId, room: &RoomId, transaction: &Transaction) -> TransactionKey {
     let mut hash = Sha256::new();
     for part in [sender.as_str(), room.as_str(), &*transaction.device_id] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -42,14 +42,14 @@ fn beginning<const N: usize>(hash: &[u8]) -> [u8; N] {
 }
 
 /// The requests under way and those just done.
-pub(crate) struct Transactions {
+pub struct Transactions {
     db: Database,
     recent: Cache<TransactionKey, EventId>,
     running: Mutex<HashMap<TransactionKey, watch::Receiver<()>>>,
 }
 
 /// What [`Transactions::begin`] found.
-pub(crate) enum Begin<'a> {
+pub enum Begin<'a> {
     /// The request has been made before.
     Replay(EventId),
     /// It has not, as far as memory knows; the database decides when the event is committed.
@@ -99,7 +99,7 @@ impl Transactions {
 }
 
 /// A request under way. Dropped, it lets the same request be made again.
-pub(crate) struct Running<'a> {
+pub struct Running<'a> {
     all: &'a Transactions,
     key: TransactionKey,
     _wakes_when_dropped: watch::Sender<()>,

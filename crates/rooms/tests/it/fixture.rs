@@ -8,7 +8,7 @@ use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
-    EventSender, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator, Rooms,
+    EventSender, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator, RoomWriter, Rooms,
     RoomsOptions, SendError, Sent, Transaction, stripped,
 };
 use plexus_store::Database;
@@ -16,6 +16,7 @@ use plexus_store::Database;
 pub struct Fixture {
     pub db: Database,
     pub rooms: Arc<Rooms>,
+    pub writer: Arc<RoomWriter>,
     pub clock: Clock,
     pub sender: EventSender,
     pub members: MembershipChanger,
@@ -31,26 +32,28 @@ impl Fixture {
 
     pub fn with_cache(db: Database, cache_bytes: usize) -> Self {
         let clock = Clock::manual(START_MS);
-        let rooms = Rooms::start(RoomsOptions {
+        let writer = RoomWriter::start(RoomsOptions {
             db: db.clone(),
             clock: clock.clone(),
             random: Random::system(),
             background: Background::default(),
             server_name: ServerName::try_from("localhost").unwrap(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
-            peers: None,
+            policy_servers: None,
+            remote_aliases: None,
             cache_bytes,
-            describing: stripped::usual().collect(),
+            stripped_state_types: stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
             forget_on_leave: false,
         });
         Self {
             db,
             clock,
-            sender: EventSender::new(Arc::clone(&rooms)),
-            members: MembershipChanger::new(Arc::clone(&rooms), true),
-            creator: RoomCreator::new(Arc::clone(&rooms)),
-            rooms,
+            sender: EventSender::new(Arc::clone(&writer)),
+            members: MembershipChanger::new(Arc::clone(&writer), true),
+            creator: RoomCreator::new(Arc::clone(&writer)),
+            rooms: Arc::clone(writer.rooms()),
+            writer,
         }
     }
 

@@ -70,7 +70,7 @@ fn guests_leave_after_a_restart_what_was_closed_before() {
         assert!(is_in(&room, GUEST) && is_in(&room, ALICE));
         let commits = Arc::new(Commits::default());
         db.add_listener(Arc::clone(&commits) as Arc<dyn CommitListener>);
-        let members = Arc::new(MembershipChanger::new(Arc::clone(&fixture.rooms), true));
+        let members = Arc::new(MembershipChanger::new(Arc::clone(&fixture.writer), true));
         let removal = tokio::spawn(GuestRemoval::new(Arc::clone(&fixture.rooms), members).run());
         while is_in(&room, GUEST) {
             commits.0.notified().await;

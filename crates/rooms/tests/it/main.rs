@@ -1,17 +1,17 @@
 //! The room engine over both databases.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod acl;
 mod directory;
 mod fixture;
+mod found_by_time;
 mod guests;
 mod membership;
 mod redaction;
 mod relations;
 mod reload;
 mod sending;
-mod simulation;
 mod snapshots;
 mod times;
 mod visibility;

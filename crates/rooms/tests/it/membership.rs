@@ -86,7 +86,7 @@ fn trusted_private_chats_share_the_power() {
 fn profiles_are_copied_into_member_events() {
     run(|db| async move {
         let fixture = Fixture::new(db);
-        let profiles = Profiles::new(fixture.rooms.clone());
+        let profiles = Profiles::new(fixture.writer.clone());
         profiles.set(&user(BOB), "displayname", Some("Bob".into())).await.unwrap();
         let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
         fixture.join(&room, BOB).await;

@@ -6,6 +6,7 @@ use plexus_protocol::id::EventId;
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::relations::bundle;
+use plexus_rooms::write::censor::censor_redacted;
 use plexus_rooms::{ClientFormat, MembershipChange, NewEvent, Preset, Room, SendError, Sent, timeline};
 
 use crate::fixture::{Fixture, START_MS, change, message, run, user};
@@ -79,7 +80,7 @@ fn redacted_content_is_gone_for_good_after_a_while() {
         let nid = timeline::event(&room, &secret).await.unwrap().unwrap().nid;
         for (days, kept) in [(6, true), (2, false), (2, false)] {
             fixture.clock.advance(day * days);
-            fixture.rooms.censor_redacted(7 * day).await.unwrap();
+            censor_redacted(&fixture.db, &fixture.clock, 7 * day).await.unwrap();
             let stored = db.read(move |tx| plexus_store::repo::events::by_nids(tx, &[nid])).await.unwrap();
             assert_eq!(stored[0].json.as_ref().unwrap().contains("secret"), kept);
         }
@@ -154,7 +155,7 @@ fn a_redacted_event_that_cannot_be_read_is_censored() {
         let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
         let secret = fixture.send(&room, ALICE, "secret").await.unwrap().event_id;
         let nid = make_unreadable(&fixture, &room, &secret).await;
-        fixture.rooms.censor_redacted(Duration::from_secs(1)).await.unwrap();
+        censor_redacted(&fixture.db, &fixture.clock, Duration::from_secs(1)).await.unwrap();
         let stored = db.read(move |tx| plexus_store::repo::events::by_nids(tx, &[nid])).await.unwrap();
         assert_eq!(stored[0].json.as_ref().unwrap(), "{}");
     });

@@ -4,45 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{NewEvent, Preset, Room};
 use plexus_store::Database;
 
 use crate::fixture::{Fixture, message, run};
+use crate::found_by_time::{assert_found_by_time, timeline_of};
 
 const ALICE: &str = "@alice:localhost";
 const YEAR_MS: i64 = 365 * 86_400_000;
-
-/// The positions and times of a room's timeline, in its order, and whether each event is late.
-async fn timeline_of(room: &Room, db: &Database) -> Vec<(i64, i64, bool)> {
-    let nid = room.nid;
-    db.read(move |tx| {
-        tx.query(
-            "SELECT position, origin_server_ts, late FROM events WHERE room_nid = $1 AND position IS NOT NULL ORDER BY position",
-            &[&nid],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get::<Option<i64>>(2)?.is_some())),
-        )
-    })
-    .await
-    .unwrap()
-}
-
-/// Every `step`th event of a room, and what is beside it, is found by its time as by a look at all of them.
-pub(crate) async fn assert_found_by_time(room: &Room, db: &Database, step: usize) {
-    let all = timeline_of(room, db).await;
-    let in_order: Vec<_> = all.iter().filter(|(.., late)| !late).collect();
-    assert!(in_order.is_sorted_by_key(|(_, ts, _)| *ts), "{all:?}");
-    assert!(in_order.iter().all(|(position, ..)| *position > 0), "{all:?}");
-    for ts in all.iter().step_by(step).flat_map(|(_, ts, _)| ts - 1..=ts + 1) {
-        let first = all.iter().filter(|(_, its, _)| *its >= ts).min_by_key(|(position, its, _)| (*its, *position));
-        let last = all.iter().filter(|(_, its, _)| *its <= ts).max_by_key(|(position, its, _)| (*its, *position));
-        for (expected, direction) in [(first, Direction::Forward), (last, Direction::Backward)] {
-            let found = timeline::event_near(room, ts.unsigned_abs(), direction).await.unwrap();
-            let expected = expected.map(|(position, ..)| *position);
-            assert_eq!(found.map(|event| event.position), expected, "{ts} {direction:?} in {all:?}");
-        }
-    }
-}
 
 /// Sends a message whose time is so far from now; whether it is late.
 async fn send(fixture: &Fixture, room: &Arc<Room>, from_now_ms: i64) -> bool {

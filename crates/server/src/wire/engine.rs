@@ -114,7 +114,7 @@ impl SharedServices {
         sync: &SyncServices,
     ) -> Result<Self, StartError> {
         let Foundation { config, clock, server_name, database, background, .. } = foundation;
-        let RoomServices { rooms, sender, members, .. } = rooms;
+        let RoomServices { rooms, writer, sender, members, .. } = rooms;
         let client = &outgoing.client;
         let rate_limits = Arc::new(RateLimits::new(&config.ratelimits, clock));
         // Not the given clock: it orders two answers on the network.
@@ -126,7 +126,7 @@ impl SharedServices {
             Arc::clone(&sync.presence),
         );
         let auto_join = settings::auto_join(config, server_name)?;
-        let auto_join = Arc::new(AutoJoin::new(Arc::clone(rooms), Arc::clone(members), auto_join));
+        let auto_join = Arc::new(AutoJoin::new(writer, Arc::clone(members), auto_join));
         let resolver = RoomResolver::new(database.clone(), Arc::clone(rooms), Arc::clone(client));
         let summaries = RemoteRoomSummaries::new(Arc::clone(rooms), Arc::clone(client), clock.clone());
         let deactivation = UserDeactivation::new(

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_rooms::inbox::Inbox;
-use plexus_rooms::peers::{FederationPeers, Peers};
+use plexus_federation::inbox::Inbox;
+use plexus_federation::peers::FederationPeers;
+use plexus_federation::{PartialStateResync, PduReceiver, RemoteMembershipChanger};
 use plexus_rooms::{
-    EventSender, GuestRemoval, MembershipChanger, MembershipLimits, PduReceiver, Profiles, RoomCreator, Rooms,
-    RoomsOptions, StateFiller, UserDirectory,
+    EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, Profiles, RoomCreator, RoomWriter,
+    Rooms, RoomsOptions, UserDirectory,
 };
 use plexus_store::DbError;
 
@@ -22,6 +23,7 @@ const MIN_CACHE_LIFETIME: Duration = Duration::from_secs(60);
 /// The room engine.
 pub(super) struct RoomServices {
     pub(super) rooms: Arc<Rooms>,
+    pub(super) writer: Arc<RoomWriter>,
     pub(super) receiver: Arc<PduReceiver>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sender: Arc<EventSender>,
@@ -35,50 +37,55 @@ impl RoomServices {
     pub(super) async fn build(foundation: &Foundation, outgoing: &Outgoing) -> Result<Self, StartError> {
         let Foundation { config, clock, random, signing_key, server_name, database, background, .. } = foundation;
         let peers = FederationPeers::new(Arc::clone(&outgoing.client), Arc::clone(&outgoing.key_ring));
-        let peers: Arc<dyn Peers> = Arc::new(peers);
-        let rooms = Rooms::start(RoomsOptions {
+        let peers = Arc::new(peers);
+        let writer = RoomWriter::start(RoomsOptions {
             db: database.clone(),
             clock: clock.clone(),
             random: random.clone(),
             background: background.clone(),
             server_name: server_name.clone(),
             signing_key: Arc::clone(signing_key),
-            peers: Some(Arc::clone(&peers)),
+            policy_servers: Some(Arc::<FederationPeers>::clone(&peers)),
+            remote_aliases: Some(Arc::<FederationPeers>::clone(&peers)),
             cache_bytes: settings::room_cache_bytes(config),
-            describing: settings::describing(&config.api),
+            stripped_state_types: settings::stripped_state_types(&config.api),
             limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
             forget_on_leave: config.rooms.forget_rooms_on_leave,
         });
+        let rooms = Arc::clone(writer.rooms());
         rooms.erased_users().load(database).await?;
-        let receiver = Arc::new(PduReceiver::new(Arc::clone(&rooms), peers));
+        let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), peers));
         let invite_profiles = config.server.include_profile_data_on_invite;
-        let members = MembershipChanger::new(Arc::clone(&rooms), invite_profiles).federating(Arc::clone(&receiver));
+        let remote = Arc::new(RemoteMembershipChanger::new(Arc::clone(&receiver)));
+        let members = MembershipChanger::new(Arc::clone(&writer), invite_profiles).federating(remote);
         Ok(Self {
             inbox: Inbox::new(Arc::clone(&receiver)),
-            sender: Arc::new(EventSender::new(Arc::clone(&rooms))),
-            creator: Arc::new(RoomCreator::new(Arc::clone(&rooms))),
+            sender: Arc::new(EventSender::new(Arc::clone(&writer))),
+            creator: Arc::new(RoomCreator::new(Arc::clone(&writer))),
             members: Arc::new(members),
-            profiles: Arc::new(Profiles::new(Arc::clone(&rooms))),
+            profiles: Arc::new(Profiles::new(Arc::clone(&writer))),
             user_directory: Arc::new(UserDirectory::new(Arc::clone(&rooms))),
             receiver,
             rooms,
+            writer,
         })
     }
 
     /// Goes on with events that were received before the last shutdown, and starts the tasks.
     pub(super) async fn start_background(&self, foundation: &Foundation) -> Result<(), DbError> {
-        let Foundation { config, background, .. } = foundation;
+        let Foundation { config, clock, database, background, .. } = foundation;
         let RoomServices { rooms, receiver, inbox, members, user_directory, .. } = self;
         inbox.resume().await?;
         let redaction_retention = config.blocking.redaction_retention_period;
-        background.spawn_abortable("housekeeping of rooms", Arc::clone(rooms).run_housekeeping(redaction_retention));
+        let housekeeping = Housekeeping { db: database.clone(), clock: clock.clone(), redaction_retention };
+        background.spawn_abortable("housekeeping of rooms", housekeeping.run());
         let caches = &config.caches.caches;
         if caches.expire_caches {
             let lifetime = caches.cache_entry_ttl.max(MIN_CACHE_LIFETIME);
             background.spawn_abortable("expiry of caches", Arc::clone(rooms).run_expiry(lifetime));
         }
         background.spawn_abortable("retries of received events", Arc::clone(inbox).run_retries());
-        background.spawn_abortable("partial state", Arc::new(StateFiller::new(Arc::clone(receiver))).run());
+        background.spawn_abortable("partial state", Arc::new(PartialStateResync::new(Arc::clone(receiver))).run());
         let guests = GuestRemoval::new(Arc::clone(rooms), Arc::clone(members));
         background.spawn_abortable("removal of guests", guests.run());
         background.spawn_abortable("user directory", Arc::clone(user_directory).run());

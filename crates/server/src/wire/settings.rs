@@ -268,7 +268,7 @@ pub fn auto_join(config: &Config, server_name: &ServerName) -> Result<AutoJoinSe
 }
 
 /// The state that describes a room to those who are not in it.
-pub fn describing(config: &ApiSection) -> Vec<PrejoinStateEntry> {
+pub fn stripped_state_types(config: &ApiSection) -> Vec<PrejoinStateEntry> {
     if let Some(types) = &config.room_invite_state_types {
         return types.iter().map(|event_type| PrejoinStateEntry::every(event_type)).collect();
     }

@@ -10,7 +10,7 @@ use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
     EventSender, InitialState, MembershipChange, MembershipChanger, NewEvent, NewRoom, Preset, Room, RoomCreator,
-    Rooms, RoomsOptions, Transaction, stripped,
+    RoomWriter, Rooms, RoomsOptions, Transaction, stripped,
 };
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::{Database, DbError, repo};
@@ -62,19 +62,21 @@ impl Server {
     fn at(db: Database, options: SyncOptions, now_ms: u64) -> Self {
         let clock = Clock::manual(now_ms);
         let server_name: ServerName = "localhost".parse().expect("a server name");
-        let rooms = Rooms::start(RoomsOptions {
+        let writer = RoomWriter::start(RoomsOptions {
             db: db.clone(),
             clock: clock.clone(),
             random: Random::system(),
             background: Background::default(),
             server_name: server_name.clone(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
-            peers: None,
+            policy_servers: None,
+            remote_aliases: None,
             cache_bytes: 64 << 20,
-            describing: stripped::usual().collect(),
+            stripped_state_types: stripped::usual().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
             forget_on_leave: false,
         });
+        let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));
         db.add_listener(Arc::clone(&notifier) as _);
@@ -107,9 +109,9 @@ impl Server {
             shutdown: Shutdown::default(),
         });
         Self {
-            sender: EventSender::new(Arc::clone(&rooms)),
-            members: MembershipChanger::new(Arc::clone(&rooms), true),
-            creator: RoomCreator::new(Arc::clone(&rooms)),
+            sender: EventSender::new(Arc::clone(&writer)),
+            members: MembershipChanger::new(Arc::clone(&writer), true),
+            creator: RoomCreator::new(Arc::clone(&writer)),
             to_device: ToDevice::new(db.clone(), clock.clone(), server_name),
             engine: Arc::new(engine),
             db,

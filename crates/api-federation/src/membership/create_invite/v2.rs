@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
+use plexus_federation::peers::RawPdu;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::peers::RawPdu;
-use plexus_rooms::{PduReceiver, Profiles};
+use plexus_rooms::Profiles;
 use serde::Deserialize;
 
 use super::Invite;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use plexus_federation::PduReceiver;
+use plexus_federation::serve::Arrival;
 use plexus_http::{ApiError, Json, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId, ServerName};
-use plexus_rooms::PduReceiver;
-use plexus_rooms::serve::Arrival;
 use serde_json::value::RawValue;
 
 /// As version 2, with the status in the body, and always with the members.

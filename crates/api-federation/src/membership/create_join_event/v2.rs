@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use plexus_federation::PduReceiver;
+use plexus_federation::serve::Arrival;
 use plexus_http::{ApiError, Json, Origin, Path, Query, State};
 use plexus_protocol::id::{EventId, RoomId, ServerName};
-use plexus_rooms::PduReceiver;
-use plexus_rooms::serve::Arrival;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

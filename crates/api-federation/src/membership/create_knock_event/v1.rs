@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
+use plexus_federation::serve::{self, Arrival};
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::serve::{self, Arrival};
-use plexus_rooms::{PduReceiver, Rooms};
+use plexus_rooms::Rooms;
 use serde_json::value::RawValue;
 
 /// A user of the asking server knocks; answers the events that describe the room.
@@ -18,6 +19,6 @@ pub async fn handle(
 ) -> Result<RawJson, ApiError> {
     let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
     let knocked = serve::knock(&receiver, arrival).await.map_err(crate::answers::not_taken)?;
-    let state = serve::describing(&rooms, &knocked.room, None).await?;
+    let state = serve::stripped_state_events(&rooms, &knocked.room, None).await?;
     Ok(RawJson(format!("{{\"knock_room_state\":[{}]}}", state.join(",")).into()))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::PduReceiver;
 use serde_json::value::RawValue;
 
 use super::v2;

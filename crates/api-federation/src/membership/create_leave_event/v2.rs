@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use plexus_federation::PduReceiver;
+use plexus_federation::serve::{self, Arrival};
 use plexus_http::{ApiError, Empty, Json, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
-use plexus_rooms::PduReceiver;
-use plexus_rooms::serve::{self, Arrival};
 use serde_json::value::RawValue;
 
 /// A user of the asking server leaves, or rejects an invite.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, Query, RawJson, State};
 use plexus_protocol::id::RoomId;
+use plexus_rooms::Rooms;
 use plexus_rooms::summary::{space_children, with_children};
-use plexus_rooms::{Rooms, serve};
 use serde::Deserialize;
 use serde_json::json;
 

@@ -15,7 +15,7 @@ const PROFILE: [&str; 2] = ["avatar_url", "displayname"];
 
 /// The content of the member event that makes a change: `profile` (the membership, and the name and avatar that are
 /// shown), what the client adds, and what the server has decided.
-pub(super) fn of_change(change: &MembershipChange, profile: Object, decided: &Object) -> Result<Object, SendError> {
+pub fn of_change(change: &MembershipChange, profile: Object, decided: &Object) -> Result<Object, SendError> {
     let mut content = checked_content(profile, &change.content, change.sender == change.target)?;
     if let Some(reason) = &change.reason {
         content.insert("reason", reason.as_str());

@@ -1,372 +1,81 @@
-//! Memberships of rooms this server is not in: another server, which is in the room, makes the template of the event, and takes
-//! the signed event in (server-server API, "Joining Rooms", "Knocking upon a room", "Leaving Rooms (Rejecting Invites)").
+//! What changes of membership need of other servers.
 
 use std::sync::Arc;
 
-use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::event::{Pdu, auth_types, sign};
-use plexus_protocol::id::{EventId, ServerName};
+use futures_util::future::BoxFuture;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
-use plexus_protocol::membership::Membership;
-use plexus_protocol::rules::RoomVersion;
-use plexus_store::EventNid;
 
-use super::remote_joins::RemoteJoins;
-use super::template::{self, Asked};
-use super::{MembershipChange, MembershipError, content};
-use crate::actions::profile;
-use crate::actions::upgrade::successor;
-use crate::model::registry::Rooms;
+use super::{MembershipChange, MembershipError};
 use crate::model::room::Room;
-use crate::model::state_map::StateEntry;
-use crate::peers::{Entrance, PeerError, RawPdu};
-use crate::read::stripped::StrippedState;
-use crate::receive::{Accepted, Effort, PartialState, PduReceiver, TakeInError, TakenIn};
-use crate::write::build::Sent;
-use crate::write::error::SendError;
+use crate::write::append::Sent;
+use crate::write::peer_error::PeerError;
 
-/// The largest state that is entered in one transaction, in events.
-const ENTERED_AT_ONCE: usize = 2_000;
-/// How many servers are asked to let a user in before giving up.
-const SERVERS: usize = 10;
+/// The servers to ask, in this order.
+#[derive(Clone, Copy)]
+pub struct Via<'a> {
+    /// The servers.
+    pub servers: &'a [ServerName],
+    /// The room, if this server is in it.
+    pub room: Option<&'a Arc<Room>>,
+}
 
 /// Changes memberships by way of other servers.
-#[derive(Clone)]
-pub(super) struct Remote {
-    pub rooms: Arc<Rooms>,
-    pub receiver: Arc<PduReceiver>,
-    pub joins: Arc<RemoteJoins>,
-    /// The room, when this server is in it.
-    pub here: Option<Arc<Room>>,
-}
-
-/// A template, completed and signed.
-struct Signed {
-    version: RoomVersion,
-    pdu: Pdu,
-}
-
-impl Remote {
-    /// `change.target` joins by way of the first of `servers` that lets them. Goes on when the client waits no longer:
-    /// a large room takes its time, and whoever asks once more finds the user in it. `decided`: what this server says
-    /// in the event.
-    pub async fn join(
-        self,
-        change: &MembershipChange,
-        servers: &[ServerName],
+pub trait RemoteMemberships: Send + Sync {
+    /// `change.target` joins by way of the first server that accepts them. `decided`: content that this server adds to
+    /// the member event.
+    fn join<'a>(
+        &'a self,
+        change: &'a MembershipChange,
+        via: Via<'a>,
         decided: Object,
-    ) -> Result<Sent, MembershipError> {
-        let (change, servers) = (change.clone(), servers.to_vec());
-        let background = self.rooms.background.clone();
-        let joining = background.spawn("join by another server", async move {
-            let mut joins = self.joins.of(&change.room_id, &change.target).await;
-            joins.count += 1;
-            if let Some(event_id) = self.joined_by(&change).await? {
-                return Ok(Sent { event_id, position: None });
-            }
-            let known = self.rooms.get(&change.room_id).await?;
-            let is_first = known.is_none_or(|room| successor::is_first_join(&room, &change.target));
-            let joined = self.join_by_any(&change, &servers, &decided, &mut joins.accepted_by).await;
-            match &joined {
-                Ok(_) => {
-                    joins.accepted_by.clear();
-                    self.follow_upgrade(&change, is_first).await;
-                }
-                Err(_) => self.give_up_join(change, &mut joins).await,
-            }
-            joined
-        });
-        joining.await.unwrap_or(Err(MembershipError::NoServer))
-    }
+    ) -> BoxFuture<'a, Result<Sent, MembershipError>>;
 
-    /// The user has joined: what an upgraded room leaves to the one that replaces it goes over. The user is in the room,
-    /// whatever fails here.
-    async fn follow_upgrade(&self, change: &MembershipChange, is_first: bool) {
-        let Ok(Some(room)) = self.rooms.get(&change.room_id).await else { return };
-        if self.here.is_none() {
-            successor::entered(&self.rooms, &room).await;
-        }
-        if is_first {
-            successor::joined(&self.rooms, &room, &change.target).await;
-        }
-    }
+    /// `change.target` knocks by way of the first server that accepts them.
+    fn knock<'a>(
+        &'a self,
+        change: &'a MembershipChange,
+        servers: &'a [ServerName],
+    ) -> BoxFuture<'a, Result<Sent, MembershipError>>;
 
-    /// The event by which the user is in the room already: another request has made them join while this one waited.
-    pub(super) async fn joined_by(&self, change: &MembershipChange) -> Result<Option<EventId>, MembershipError> {
-        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(None) };
-        let view = room.view();
-        let member = view.state.get("m.room.member", change.target.as_str());
-        let Some(join) = member.filter(|entry| entry.membership == Some(Membership::Join)) else { return Ok(None) };
-        Ok(Some(room.state_event(join).await?.pdu.event_id().clone()))
-    }
+    /// `change.target` declines an invite or withdraws a knock.
+    fn leave<'a>(
+        &'a self,
+        room: &'a Arc<Room>,
+        change: &'a MembershipChange,
+        servers: &'a [ServerName],
+    ) -> BoxFuture<'a, Result<Sent, MembershipError>>;
 
-    /// `accepted_by` gets the servers that may have accepted the join.
-    async fn join_by_any(
-        &self,
-        change: &MembershipChange,
-        servers: &[ServerName],
-        decided: &Object,
-        accepted_by: &mut Vec<ServerName>,
-    ) -> Result<Sent, MembershipError> {
-        let mut last = MembershipError::NoServer;
-        for server in servers.iter().take(SERVERS) {
-            match self.join_via(change, server, decided, accepted_by).await {
-                Ok(sent) => return Ok(sent),
-                Err(error) => {
-                    tracing::info!(room = %change.room_id, "joining by way of {server} failed: {error}");
-                    last = worse(last, error);
-                }
-            }
-        }
-        Err(last)
-    }
+    /// Withdraws a join that failed here and that another server may have accepted; `None` if there is none.
+    fn withdraw_join<'a>(
+        &'a self,
+        change: &'a MembershipChange,
+    ) -> BoxFuture<'a, Result<Option<Sent>, MembershipError>>;
 
-    async fn join_via(
-        &self,
-        change: &MembershipChange,
-        server: &ServerName,
-        decided: &Object,
-        accepted_by: &mut Vec<ServerName>,
-    ) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, (Entrance::Join, decided)).await?;
-        let omit_members = self.may_omit_members(change).await?;
-        let answer = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
-        if answer.as_ref().err().is_none_or(PeerError::may_have_succeeded) && !accepted_by.contains(server) {
-            accepted_by.push(server.clone());
-        }
-        let mut parts = answer?;
-        let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
-        let mut taken = self.receiver.take_in(&room, &mut *parts).await?;
-        let join = self.joined_event(server, &signed.pdu, taken.join.take()).await?;
-        let event_id = join.event_id().clone();
-        // What is not told with the state is told with the auth chain, or has to be asked for.
-        let effort = Effort::of_request();
-        self.receiver.complete_auth_events(server, &room, std::slice::from_ref(&join), &effort).await?;
-        let one_enters = room.entering.lock().await;
-        let view = room.view();
-        let accepted = if view.local_joined.is_empty() {
-            self.enter(&room, &join, server, taken).await?
-        } else if view.is_partial() {
-            self.rooms.place_beside(&room, &join).await?
-        } else {
-            drop(one_enters);
-            // In the room already: it was needed to let the user in.
-            self.receiver.accept(server, &room, join).await?
-        };
-        match accepted {
-            Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
-            Accepted::Known => Ok(Sent { event_id, position: None }),
-            Accepted::SoftFailed | Accepted::Rejected => {
-                Err(malformed(server, "the state it told does not allow the join"))
-            }
-        }
-    }
+    /// Returns the name and avatar of a user of another server; empty if that server does not answer soon.
+    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId) -> BoxFuture<'a, Object>;
 
-    /// Whether part of the state will do for now: so it is where nothing is known of the room that it would have to fit.
-    async fn may_omit_members(&self, change: &MembershipChange) -> Result<bool, MembershipError> {
-        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(true) };
-        let view = room.view();
-        let own_only = || view.state.iter().all(|entry| &*entry.state_key == change.target.as_str());
-        Ok(!view.local_joined.is_empty() || (view.tip.extremities.is_empty() && own_only()))
-    }
+    /// Returns the invite with the signature of the invited user's server.
+    fn sign_invite<'a>(
+        &'a self,
+        room: &'a Room,
+        server: &'a ServerName,
+        invite: &'a Pdu,
+    ) -> BoxFuture<'a, Result<Pdu, MembershipError>>;
 
-    /// Comes into the room with the state that was told. When it is large, or part of it is missing, first with what the user
-    /// needs, so that neither they nor any other room has to wait for long.
-    async fn enter(
-        &self,
-        room: &Arc<Room>,
-        join: &Pdu,
-        server: &ServerName,
-        taken: TakenIn,
-    ) -> Result<Accepted, MembershipError> {
-        let TakenIn { state, mut first, members_omitted, servers, .. } = taken;
-        first.extend(deciding(&state, join));
-        let small = state.len() <= ENTERED_AT_ONCE;
-        let nids = |state: &[Arc<StateEntry>]| state.iter().map(|entry| entry.nid).collect::<Vec<_>>();
-        if small && !members_omitted {
-            return Ok(self.rooms.enter(room, join, nids(&state), None).await?);
-        }
-        let partial = PartialState { via: server.clone(), servers, told: small };
-        let accepted = self.rooms.enter(room, join, if small { nids(&state) } else { first }, Some(&partial)).await?;
-        if !matches!(accepted, Accepted::Timeline(_)) {
-            return Ok(accepted);
-        }
-        let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(room));
-        // The user is in the room and may talk: whoever waits for the join waits no longer.
-        self.rooms.background.spawn_abortable("state of a joined room", async move {
-            if !small && let Err(error) = rooms.fill(&room, &state, !members_omitted).await {
-                tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
-            }
-            // The rest, if anything is missing.
-            rooms.joined_partially.notify_waiters();
-        });
-        Ok(accepted)
-    }
+    /// Asks the server of the user who invited an address to invite the owner of the address.
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        invite: Object,
+    ) -> BoxFuture<'a, Result<(), PeerError>>;
 
-    /// The join with the signature of the server whose user lets the user in, where one does. Nothing else is taken of
-    /// what came back.
-    async fn joined_event(
-        &self,
-        server: &ServerName,
-        ours: &Pdu,
-        theirs: Option<RawPdu>,
-    ) -> Result<Pdu, MembershipError> {
-        if sign::required_servers(ours).len() < 2 {
-            return Ok(ours.clone());
-        }
-        let theirs = theirs.and_then(|theirs| Pdu::parse_remote(theirs.get(), ours.room_version()).ok());
-        let signed = theirs.and_then(|theirs| sign::with_signatures_of(ours, &theirs, server.as_str()));
-        let signed = signed.ok_or(MembershipError::UnableToGrantJoin)?;
-        let verified = self.receiver.verify(vec![signed]).await.pop();
-        verified.and_then(Result::ok).ok_or(MembershipError::UnableToGrantJoin)
-    }
-
-    /// `change.target` knocks by way of the first of `servers` that lets them.
-    pub async fn knock(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
-        let mut last = MembershipError::NoServer;
-        for server in servers.iter().take(SERVERS) {
-            match self.knock_via(change, server).await {
-                Ok(sent) => return Ok(sent),
-                Err(error) => last = worse(last, error),
-            }
-        }
-        Err(last)
-    }
-
-    async fn knock_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, (Entrance::Knock, &Object::new())).await?;
-        let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
-        let room = self.rooms.known_or_new(&change.room_id, signed.version).await?;
-        // That server has taken the knock in: what is too much of its answer must not lose it.
-        let knock = StrippedState::fitting(&described).along(&signed.pdu, "knock_room_state");
-        self.rooms.set_from_outside(&room, &knock).await?;
-        Ok(Sent { event_id: knock.event_id().clone(), position: None })
-    }
-
-    /// `change.target` declines an invite or takes back a knock. When no server answers, the room is left for this server
-    /// alone: an invite from a server that is gone must not stay for ever.
-    pub async fn leave(
-        &self,
-        room: &Arc<Room>,
-        change: &MembershipChange,
-        servers: &[ServerName],
-    ) -> Result<Sent, MembershipError> {
-        for server in servers.iter().take(SERVERS) {
-            match self.leave_via(change, server).await {
-                Ok(leave) => {
-                    self.rooms.set_from_outside(room, &leave).await?;
-                    return Ok(Sent { event_id: leave.event_id().clone(), position: None });
-                }
-                Err(error) => tracing::info!(room = %room.id, "leaving by way of {server} failed: {error}"),
-            }
-        }
-        let leave = self.leave_alone(room, change)?;
-        self.rooms.set_from_outside(room, &leave).await?;
-        Ok(Sent { event_id: leave.event_id().clone(), position: None })
-    }
-
-    pub(super) async fn leave_via(
-        &self,
-        change: &MembershipChange,
-        server: &ServerName,
-    ) -> Result<Pdu, MembershipError> {
-        let signed = self.signed(change, server, (Entrance::Leave, &Object::new())).await?;
-        self.receiver.peers.send_leave(server, &signed.pdu).await?;
-        Ok(signed.pdu)
-    }
-
-    /// A leave event that nobody else is told.
-    fn leave_alone(&self, room: &Room, change: &MembershipChange) -> Result<Pdu, MembershipError> {
-        let invite =
-            room.view().state.get("m.room.member", change.target.as_str()).and_then(|entry| entry.pdu_in_memory());
-        let before: Vec<_> = invite.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let pdu = PduBuilder {
-            room_id: Some(room.id.clone()),
-            sender: change.target.clone(),
-            event_type: "m.room.member".to_owned(),
-            state_key: Some(change.target.to_string()),
-            content: content::of_change(change, Object::from([("membership", "leave")]), &Object::new())?,
-            unsigned: None,
-            redacts: None,
-            prev_events: before.clone(),
-            auth_events: before,
-            depth: invite.map_or(1, |pdu| pdu.depth().saturating_add(1)),
-            origin_server_ts: self.rooms.clock.now_ms(),
-        };
-        Ok(pdu.build(room.version, &self.rooms.signing_key, &self.rooms.server_name).map_err(SendError::from)?)
-    }
-
-    /// Has `server` say where in the room the change goes; makes the event and signs it. `decided`: what this server
-    /// says in it.
-    async fn signed(
-        &self,
-        change: &MembershipChange,
-        server: &ServerName,
-        (entrance, decided): (Entrance, &Object),
-    ) -> Result<Signed, MembershipError> {
-        let (rooms, user) = (&self.rooms, &change.target);
-        let template = self.receiver.peers.template(server, &change.room_id, user, entrance).await?;
-        let (room_id, own, here) = (&change.room_id, rooms.server_name(), self.here.as_deref());
-        let taken = template::check(&template, &Asked { room_id, user, entrance, server, own, here });
-        let taken = taken.map_err(|problem| malformed(server, problem))?;
-        let shown = (entrance != Entrance::Leave).then_some(user);
-        let profile = profile::member_content(rooms, entrance.as_str(), shown).await?;
-        let mut decided = decided.clone();
-        if let Some(authoriser) = &taken.authoriser {
-            decided.insert("join_authorised_via_users_server", authoriser.as_str());
-        }
-        let event = PduBuilder {
-            room_id: Some(change.room_id.clone()),
-            sender: user.clone(),
-            event_type: "m.room.member".to_owned(),
-            state_key: Some(user.to_string()),
-            content: content::of_change(change, profile, &decided)?,
-            unsigned: None,
-            redacts: None,
-            prev_events: taken.prev_events,
-            auth_events: taken.auth_events,
-            depth: taken.depth,
-            origin_server_ts: rooms.clock.now_ms(),
-        };
-        let pdu = event.build(taken.version, &rooms.signing_key, rooms.server_name());
-        Ok(Signed { version: taken.version, pdu: pdu.map_err(SendError::from)? })
-    }
-}
-
-/// The entries of a state that decide whether it allows an event.
-fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventNid> {
-    let keys = auth_types::auth_event_keys(pdu.rules(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
-    let decides = move |entry: &&Arc<StateEntry>| {
-        keys.iter().any(|(event_type, key)| **event_type == *entry.event_type && **key == *entry.state_key)
-    };
-    state.iter().filter(decides).map(|entry| entry.nid)
-}
-
-/// Of two failures the one to tell: a refusal says more than silence.
-fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
-    match (&before, &now) {
-        (MembershipError::Remote(PeerError::Refused { .. }), MembershipError::Remote(error))
-            if !matches!(error, PeerError::Refused { .. }) =>
-        {
-            before
-        }
-        _ => now,
-    }
-}
-
-impl From<TakeInError> for MembershipError {
-    fn from(error: TakeInError) -> Self {
-        match error {
-            TakeInError::Remote(error) => Self::Remote(error),
-            TakeInError::Db(error) => error.into(),
-            TakeInError::NoCreate | TakeInError::TooMany | TakeInError::Spool(_) => {
-                tracing::info!("a room cannot be joined: {error}");
-                Self::BadState
-            }
-        }
-    }
-}
-
-fn malformed(server: &ServerName, problem: &str) -> MembershipError {
-    MembershipError::Remote(PeerError::malformed(server, problem))
+    /// Whether an identity server still stands by a key; asks the address that an event names for that.
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        key_validity_url: &'a str,
+        public_key: &'a str,
+    ) -> BoxFuture<'a, Result<bool, PeerError>>;
 }

@@ -5,12 +5,12 @@ use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::membership::Membership;
 
 use super::MembershipError;
-use crate::model::registry::Rooms;
 use crate::model::room::{Room, RoomView};
+use crate::model::rooms::Rooms;
 use crate::read::summary;
 
 /// The local user in whose name the server lets `user` in; `None` when the room is not restricted or the user is invited.
-pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, MembershipError> {
+pub async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, MembershipError> {
     let view = room.view();
     if !needs_authoriser(&view, user) {
         return Ok(None);
@@ -23,7 +23,7 @@ pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Res
 }
 
 /// Whether somebody has to vouch for a user who joins.
-pub(crate) fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
+pub fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
     matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted)
         && !matches!(
             view.state.membership(user.as_str()),
@@ -32,12 +32,12 @@ pub(crate) fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
 }
 
 /// A local user who has the power to let others in.
-pub(crate) fn can_authorise(view: &RoomView) -> Option<UserId> {
+pub fn can_authorise(view: &RoomView) -> Option<UserId> {
     view.local_joined.iter().find(|member| may_invite(view, member)).cloned()
 }
 
 /// Whether a user of any server is in the room and has the power to let others in.
-pub(crate) fn is_authoriser(view: &RoomView, user: &UserId) -> bool {
+pub fn is_authoriser(view: &RoomView, user: &UserId) -> bool {
     view.state.membership(user.as_str()) == Some(Membership::Join) && may_invite(view, user)
 }
 

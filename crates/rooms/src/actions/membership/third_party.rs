@@ -7,9 +7,9 @@ use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::{Object, Value};
 
 use super::{MembershipChange, MembershipChanger, MembershipError};
-use crate::actions::limits::Authority;
+use crate::model::limits::Authority;
 use crate::model::room::Room;
-use crate::write::build::Sent;
+use crate::write::append::Sent;
 
 /// What an identity server says of the owner of an address.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl MembershipChanger {
     pub async fn have_redeemed(&self, redemption: Redemption) -> Result<(), MembershipError> {
         let Redemption { room_id, sender, target, signed } = redemption;
         let server = ServerName::try_from(sender.server_name()).map_err(|_| MembershipError::NoServer)?;
-        let Some(receiver) = &self.receiver else { return Err(MembershipError::NoServer) };
+        let remote = self.remote.as_ref().ok_or(MembershipError::NoServer)?;
         // The server knows the name under which the address was invited; it does not have to be told the right one.
         let proof = Object::from([("display_name", Value::from("")), ("signed", Value::Object(signed))]);
         let content = Object::from([("membership", Value::from("invite")), ("third_party_invite", proof.into())]);
@@ -60,15 +60,15 @@ impl MembershipChanger {
             ("state_key", Value::from(target.as_str())),
             ("content", content.into()),
         ]);
-        Ok(receiver.peers.exchange_third_party_invite(&server, &room_id, invite).await?)
+        Ok(remote.exchange_third_party_invite(&server, &room_id, invite).await?)
     }
 
     /// The server that makes the invite asks whether the key it rests on has been withdrawn (client-server API, "Third-party
     /// invites"); nobody else does, so that all judge the event alike.
     async fn require_valid_key(&self, invite: &Pdu, signed: &Object) -> Result<(), MembershipError> {
         for InviteKey { public_key, key_validity_url } in keys_that_signed(invite.content(), signed) {
-            let (Some(url), Some(receiver)) = (key_validity_url, &self.receiver) else { return Ok(()) };
-            match receiver.peers.identity_key_is_valid(self.rooms.server_name(), url, public_key).await {
+            let (Some(url), Some(remote)) = (key_validity_url, &self.remote) else { return Ok(()) };
+            match remote.identity_key_is_valid(url, public_key).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) => tracing::info!("whether a key of an identity server is valid is not known: {error}"),

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use plexus_protocol::auth::AuthRejection;
+use plexus_protocol::event::relation::relates_to;
 use plexus_protocol::id::{EventId, RoomAlias, ServerName};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::membership::Membership;
 use plexus_store::{DbError, event_key, repo};
 
 use super::NewEvent;
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
-use crate::model::stored_events;
-use crate::peers::PeerError;
-use crate::read::timeline;
+use crate::model::rooms::Rooms;
+use crate::model::{event_lookup, stored_events};
 use crate::write::error::SendError;
-use plexus_protocol::event::relation::relates_to;
+use crate::write::peer_error::PeerError;
+use crate::write::writer::RoomWriter;
 
 /// The longest key of an annotation, in characters (as Synapse).
 const MAX_ANNOTATION_KEY: usize = 500;
@@ -32,18 +32,18 @@ const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
 /// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
 /// Other servers are asked about theirs, for users who may send the event.
-pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
+pub async fn canonical_alias(writer: &RoomWriter, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let view = room.view();
     let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
     let before = before.unwrap_or_default();
     let mut elsewhere = Vec::new();
     for alias in aliases_of(&event.content).into_iter().filter(|alias| !before.contains(alias)) {
         let valid = RoomAlias::try_from(alias.as_str()).map_err(|_| SendError::InvalidAlias(alias.clone()))?;
-        if valid.server_name() != rooms.server_name.as_str() {
+        if valid.server_name() != writer.server_name.as_str() {
             elsewhere.push(valid);
             continue;
         }
-        let found = rooms.db.read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
+        let found = writer.db.read(move |tx| repo::aliases::get(tx, valid.as_str())).await?;
         if found.is_none_or(|found| found.room_nid != room.nid) {
             return Err(SendError::AliasNotOfRoom(alias));
         }
@@ -58,18 +58,18 @@ pub(super) async fn canonical_alias(rooms: &Rooms, room: &Room, event: &NewEvent
     if view.state.membership(event.sender.as_str()) != Some(Membership::Join) || has < needs {
         return Err(SendError::Forbidden(AuthRejection::InsufficientPower { has, needs }));
     }
-    try_join_all(elsewhere.iter().map(|alias| remote_alias(rooms, room, alias))).await?;
+    try_join_all(elsewhere.iter().map(|alias| remote_alias(writer, room, alias))).await?;
     Ok(())
 }
 
 /// Asks the server of an alias whether it points to the room.
 #[expect(clippy::disallowed_methods, reason = "bounds the wait for other machines")]
-async fn remote_alias(rooms: &Rooms, room: &Room, alias: &RoomAlias) -> Result<(), SendError> {
+async fn remote_alias(writer: &RoomWriter, room: &Room, alias: &RoomAlias) -> Result<(), SendError> {
     let not_of_room = || SendError::AliasNotOfRoom(alias.to_string());
-    let (Some(peers), Ok(server)) = (&rooms.peers, ServerName::try_from(alias.server_name())) else {
+    let (Some(aliases), Ok(server)) = (&writer.remote_aliases, ServerName::try_from(alias.server_name())) else {
         return Err(not_of_room());
     };
-    let asked = tokio::time::timeout(ALIAS_PATIENCE, peers.room_of_alias(&server, alias)).await;
+    let asked = tokio::time::timeout(ALIAS_PATIENCE, aliases.room_of_alias(&server, alias)).await;
     match asked.unwrap_or_else(|_| Err(PeerError::timeout(&server))) {
         Ok(room_id) if room_id == room.id => Ok(()),
         Ok(_) => Err(not_of_room()),
@@ -86,13 +86,13 @@ pub(crate) fn aliases_of(content: &Object) -> Vec<String> {
 }
 
 /// `m.relates_to`: only to what is known of the room, no annotation twice, no thread within a thread.
-pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
+pub async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let Some(relation) = event.content.get_object("m.relates_to") else { return Ok(()) };
     let (Some(rel_type), Some(target)) = (relation.get_str("rel_type"), relation.get_str("event_id")) else {
         return Ok(());
     };
     let target: EventId = target.parse().map_err(|_| SendError::BadRelation(UNKNOWN_TARGET))?;
-    let known = timeline::known_event(room, &target).await?;
+    let known = event_lookup::known_event(room, &target).await?;
     if known.is_none() {
         target_is_plausible(rooms, room, &target).await?;
     }

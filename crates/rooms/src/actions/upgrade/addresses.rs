@@ -6,9 +6,11 @@ use plexus_protocol::id::{RoomAlias, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, repo};
 
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
-use crate::write::build::Draft;
+use crate::model::rooms::Rooms;
+use crate::write::append;
+use crate::write::draft::Draft;
+use crate::write::writer::RoomWriter;
 
 /// Points this server's aliases of the old room to the new one, which takes its place in this server's room directory.
 pub(super) async fn move_all(rooms: &Rooms, old: &Room, new: &Room) -> Result<(), DbError> {
@@ -27,15 +29,17 @@ pub(super) async fn move_all(rooms: &Rooms, old: &Room, new: &Room) -> Result<()
 /// Moves this server's aliases from the old room's `m.room.canonical_alias` to the new room's. Aliases of other
 /// servers stay, as in Synapse: they still point to the old room. Where the sender may not set the event it stays as
 /// it is.
-pub(super) async fn move_canonical(rooms: &Rooms, old: &Arc<Room>, new: &Arc<Room>, sender: &UserId) {
+pub(super) async fn move_canonical(writer: &RoomWriter, old: &Arc<Room>, new: &Arc<Room>, sender: &UserId) {
     let view = old.view();
     let Some(event) = view.event_in_memory("m.room.canonical_alias", "") else { return };
-    let (stays, moves) = split(event.content(), rooms.server_name().as_str());
+    let (stays, moves) = split(event.content(), writer.server_name().as_str());
     if moves.is_empty() {
         return;
     }
     for (room, content) in [(old, stays), (new, moves)] {
-        if let Err(error) = rooms.append(room, &Draft::state(sender, "m.room.canonical_alias", "", content)).await {
+        if let Err(error) =
+            append::append(writer, room, &Draft::state(sender, "m.room.canonical_alias", "", content)).await
+        {
             tracing::warn!(room = %room.id, "the canonical alias could not be moved in a room upgrade: {error}");
         }
     }

@@ -11,11 +11,11 @@ use plexus_store::DbError;
 
 use super::Upgrade;
 use crate::actions::create::{InitialState, NewRoom, Preset};
-use crate::actions::limits::Authority;
-use crate::actions::send::content;
-use crate::model::registry::Rooms;
+use crate::model::limits::Authority;
+use crate::model::rooms::Rooms;
 use crate::read::timeline;
-use crate::write::build::Draft;
+use crate::write::content;
+use crate::write::draft::Draft;
 
 /// State the new room takes over.
 const TAKEN_OVER: [&str; 8] = [

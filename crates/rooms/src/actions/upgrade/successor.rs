@@ -7,14 +7,15 @@ use std::sync::Arc;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::membership::Membership;
 use plexus_protocol::push_rules::UserRules;
+use plexus_store::repo;
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::repo::bounds::BoundError;
-use plexus_store::{DbError, Tx, repo};
+use plexus_store::{DbError, Tx};
 use serde_json::{Map, Value};
 
 use super::addresses;
-use crate::model::registry::Rooms;
 use crate::model::room::Room;
+use crate::model::rooms::Rooms;
 
 const TAG: &str = "m.tag";
 const TAGS: &str = "tags";
@@ -23,14 +24,14 @@ const DIRECT: &str = "m.direct";
 const MAX_PUSH_RULES: usize = 10_000;
 
 /// Whether the user, who is about to join, has not been in the room before.
-pub(crate) fn is_first_join(room: &Room, user: &UserId) -> bool {
+pub fn is_first_join(room: &Room, user: &UserId) -> bool {
     let membership = room.view().state.membership(user.as_str());
     !matches!(membership, Some(Membership::Join | Membership::Leave))
 }
 
 /// Copies the user's tags, push rules and `m.direct` of the replaced room. For a user who has joined the room for the
 /// first time, and whose join stands whatever fails here: failures are logged.
-pub(crate) async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
+pub async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
     let copied = match predecessor(rooms, room).await {
         Ok(None) => return,
         Ok(Some(old)) => copy_settings(rooms, &old, room, user).await,
@@ -43,7 +44,7 @@ pub(crate) async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
 
 /// Moves this server's aliases of the replaced room, and that room's place in its directory, to a room that this
 /// server has just entered. Failures are logged.
-pub(crate) async fn entered(rooms: &Rooms, room: &Room) {
+pub async fn entered(rooms: &Rooms, room: &Room) {
     let moved = match predecessor(rooms, room).await {
         Ok(None) => return,
         Ok(Some(old)) => addresses::move_all(rooms, &old, room).await,

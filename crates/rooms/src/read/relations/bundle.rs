@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use plexus_protocol::event::relation::relates_to;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::write_string;
 use plexus_store::repo::relations::{self, Related, RelatedCount};
@@ -12,7 +13,6 @@ use crate::model::room::Room;
 use crate::model::stored_events;
 use crate::model::timeline_event::{ClientFormat, TimelineEvent};
 use crate::read::timeline::without_erased;
-use plexus_protocol::event::relation::relates_to;
 
 const EDIT: &[u8] = b"m.replace";
 const REFERENCE: &[u8] = b"m.reference";

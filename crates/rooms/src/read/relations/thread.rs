@@ -1,11 +1,11 @@
 //! Which thread an event belongs to (client-server API, "Threaded read receipts").
 
+use plexus_protocol::event::relation::relates_to;
 use plexus_protocol::id::EventId;
 use plexus_store::{DbError, event_key, repo};
 
+use crate::model::event_lookup;
 use crate::model::room::Room;
-use crate::read::timeline;
-use plexus_protocol::event::relation::relates_to;
 
 /// `thread_id` of receipts for the main timeline.
 pub const MAIN_THREAD: &str = "main";
@@ -23,7 +23,7 @@ const MAX_CLIMB: usize = 4;
 pub async fn is_in_thread(room: &Room, event_id: &EventId, thread: &str) -> Result<bool, DbError> {
     let mut top = event_id.clone();
     for _ in 0..MAX_CLIMB {
-        let Some(event) = timeline::known_event(room, &top).await? else { break };
+        let Some(event) = event_lookup::known_event(room, &top).await? else { break };
         let relation = relates_to(event.pdu.content()).filter(|_| event.pdu.state_key().is_none());
         let Some((target, rel_type)) = relation else { break };
         if rel_type == "m.thread" {

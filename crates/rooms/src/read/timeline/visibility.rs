@@ -121,7 +121,7 @@ fn shows_erased(room: &Room, event: &TimelineEvent) -> bool {
 /// Whether an event of an erased user is hidden from those who were not in the room when it was sent (client-server
 /// API, `POST /account/deactivate`). What the room is now, such as its name or that it is encrypted, is shown to all
 /// its members.
-pub(crate) fn is_erased(room: &Room, nid: EventNid, pdu: &Pdu) -> bool {
+pub fn is_erased(room: &Room, nid: EventNid, pdu: &Pdu) -> bool {
     if !room.erased.contains(pdu.sender().as_str()) {
         return false;
     }

@@ -8,10 +8,9 @@ use plexus_store::repo::memberships::RoomMembership;
 
 use super::write::{Written, leaves_guests_behind};
 use super::{Append, Entered, PendingEvent};
-use crate::model::current_state::CurrentState;
-use crate::model::current_state::StateChange;
-use crate::model::registry::Shared;
+use crate::model::current_state::{CurrentState, StateChange};
 use crate::model::room::{Room, RoomView};
+use crate::model::rooms::Shared;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
 use crate::write::redactions::Target;
@@ -149,7 +148,7 @@ fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item 
 
 /// Takes committed redactions of events over into memory that are no part of an [`Append`]. `current`: the current
 /// state after them. Runs on the writer thread, while the room's head is held.
-pub(crate) fn apply_redactions<'a>(
+pub fn apply_redactions<'a>(
     shared: &Shared,
     room: &Room,
     current: Arc<CurrentState>,

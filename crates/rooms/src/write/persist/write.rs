@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use plexus_protocol::event::Pdu;
+use plexus_protocol::event::redact::redaction_target;
+use plexus_protocol::event::relation::relation_of;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::membership::Membership;
 use plexus_store::repo::current_state::Delta;
@@ -14,19 +16,16 @@ use plexus_store::repo::memberships::{Member, RoomMembership};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::transactions::TransactionRow;
-use plexus_store::repo::{state_snapshots, timeline_gaps};
-use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key, repo};
+use plexus_store::repo::{self, state_snapshots, timeline_gaps};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key};
 
 use super::outgoing::outgoing;
 use super::{Append, PendingEvent, PersistError};
-use crate::model::current_state::CurrentState;
-use crate::model::current_state::StateChange;
+use crate::model::current_state::{CurrentState, StateChange};
 use crate::model::interner::{Lookups, NewTexts};
-use crate::model::registry::Shared;
 use crate::model::room::{Room, RoomView};
+use crate::model::rooms::Shared;
 use crate::model::state_map::StateMap;
-use plexus_protocol::event::redact::redaction_target;
-use plexus_protocol::event::relation::relation_of;
 
 /// What memory needs to know of a written batch.
 pub(crate) struct Written {
@@ -62,12 +61,7 @@ struct Rows {
 }
 
 /// Writes the batch. Nothing is waited for: the statements fail by themselves when somebody else was faster.
-pub(crate) fn batch(
-    tx: &mut Tx<'_>,
-    shared: &Shared,
-    appends: &[Arc<Append>],
-    now_ms: u64,
-) -> Result<Written, PersistError> {
+pub fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: u64) -> Result<Written, PersistError> {
     transactions(tx, appends, now_ms)?;
     let mut lookups = shared.interner.lookups();
     let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));

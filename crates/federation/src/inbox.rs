@@ -1,0 +1,305 @@
+//! Transactions of other servers (server-server API, "Transactions"). Their events are checked, staged durably, and
+//! acknowledged; then each room's events are placed one after the other, different rooms at the same time.
+
+mod lanes;
+mod retries;
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use lanes::Lanes;
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, RoomId, ServerName};
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::model::room::Room;
+use plexus_rooms::write::graph::AddError;
+use plexus_rooms::write::out_of_band;
+use plexus_store::repo::received::NewStaged;
+use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
+use serde::{Deserialize, Serialize};
+
+use crate::peers::RawPdu;
+use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
+
+/// Transactions of one origin are taken in one after the other, within each of these.
+const ORIGIN_LOCKS: usize = 256;
+/// How many events of one server may wait to be placed. A server with more has to wait until there are fewer.
+const MAX_STAGED: u32 = 2_000;
+
+/// Takes transactions in.
+pub struct Inbox {
+    receiver: Arc<PduReceiver>,
+    lanes: Lanes,
+    origins: Vec<tokio::sync::Mutex<()>>,
+}
+
+/// What became of each event of a transaction, as it is answered.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TransactionAnswer {
+    /// Event id to outcome. Events of which not even the id can be told are left out.
+    pub pdus: BTreeMap<EventId, PduAnswer>,
+}
+
+/// What became of an event.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PduAnswer {
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Why a transaction was not taken in. Nothing of it is acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// Too many events of the server wait to be placed.
+    #[error("{MAX_STAGED} of your events wait to be placed; try again later")]
+    Full,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// An event that passed the checks, on its way to the staging area.
+struct Checked {
+    room: RoomOfPdu,
+    pdu: Pdu,
+}
+
+/// The room of a received event.
+enum RoomOfPdu {
+    Readable(Arc<Room>),
+    /// Its state cannot be read now. Its events are staged, and checked once the state can be read.
+    Unreadable {
+        nid: RoomNid,
+        id: RoomId,
+        version: RoomVersion,
+    },
+}
+
+impl RoomOfPdu {
+    fn nid(&self) -> RoomNid {
+        match self {
+            Self::Readable(room) => room.nid,
+            Self::Unreadable { nid, .. } => *nid,
+        }
+    }
+
+    fn id(&self) -> &RoomId {
+        match self {
+            Self::Readable(room) => &room.id,
+            Self::Unreadable { id, .. } => id,
+        }
+    }
+
+    fn version(&self) -> RoomVersion {
+        match self {
+            Self::Readable(room) => room.version,
+            Self::Unreadable { version, .. } => *version,
+        }
+    }
+}
+
+impl Inbox {
+    /// An inbox whose events `receiver` places.
+    #[must_use]
+    pub fn new(receiver: Arc<PduReceiver>) -> Arc<Self> {
+        Arc::new(Self {
+            receiver,
+            lanes: Lanes::default(),
+            origins: (0..ORIGIN_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+        })
+    }
+
+    /// What places the events.
+    #[must_use]
+    pub fn receiver(&self) -> &Arc<PduReceiver> {
+        &self.receiver
+    }
+
+    /// Goes on with what a former run of the program acknowledged and did not place.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
+        let db = &self.receiver.writer.db;
+        // What has to wait is tried at once: what it waits for may have changed with the program.
+        db.write(|tx| repo::received::take_up(tx, i64::MAX.unsigned_abs())).await?;
+        for room in db.read(repo::received::staged_rooms).await? {
+            self.wake(room, None);
+        }
+        Ok(())
+    }
+
+    /// Takes a transaction in; answers the JSON for its sender once it is durable. One that was taken in before gets
+    /// the answer of then. `others` does the rest of a new transaction first: its EDUs.
+    ///
+    /// # Errors
+    /// When too many of the server's events wait, or the database fails: nothing is acknowledged.
+    pub async fn receive(
+        self: &Arc<Self>,
+        origin: &ServerName,
+        txn_id: &str,
+        pdus: Vec<RawPdu>,
+        others: impl Future<Output = Result<(), DbError>> + Send,
+    ) -> Result<String, InboxError> {
+        let mut hasher = DefaultHasher::new();
+        origin.hash(&mut hasher);
+        let lock = self.origins.get((hasher.finish() as usize) % ORIGIN_LOCKS);
+        let _one_at_a_time = match lock {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        let db = &self.receiver.writer.db;
+        let (name, txn) = (origin.clone(), txn_id.to_owned());
+        if let Some(answer) = db.read(move |tx| repo::received::answer(tx, name.as_str(), &txn)).await? {
+            return Ok(answer);
+        }
+        let name = origin.clone();
+        if db.read(move |tx| repo::received::count_of(tx, name.as_str(), MAX_STAGED)).await? >= MAX_STAGED {
+            tracing::warn!("{MAX_STAGED} events of {origin} wait to be placed; no more are taken");
+            return Err(InboxError::Full);
+        }
+        others.await?;
+        let (answer, checked) = self.check(origin, pdus).await?;
+        let answer = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+        let mut staged = Vec::with_capacity(checked.len());
+        for Checked { room, pdu } in checked {
+            match &room {
+                RoomOfPdu::Readable(room) if room.view().is_out_of_band() => self.end_invite(room, &pdu).await?,
+                _ => staged.push(Checked { room, pdu }),
+            }
+        }
+        let checked = staged;
+        let staged = checked.iter().map(|Checked { room, pdu }| {
+            Ok(NewStaged {
+                room_nid: room.nid(),
+                origin: origin.to_string(),
+                event_id: event_key::encode(pdu.event_id()),
+                json: pdu_json::pack(pdu.json())?,
+            })
+        });
+        let staged = staged.collect::<Result<Vec<_>, DbError>>()?;
+        let (name, txn, told) = (origin.clone(), txn_id.to_owned(), answer.clone());
+        let now_ms = self.receiver.writer.clock.now_ms();
+        db.write(move |tx| {
+            repo::received::stage(tx, &staged)?;
+            repo::received::set_answer(tx, name.as_str(), &txn, now_ms, &told)
+        })
+        .await?;
+        let rooms: BTreeSet<RoomNid> = checked.iter().map(|checked| checked.room.nid()).collect();
+        for room in rooms {
+            self.wake(room, Some(origin.as_str()));
+        }
+        Ok(answer)
+    }
+
+    /// The checks that need no more than the event: format, room, access control list, signatures and hash.
+    async fn check(&self, origin: &ServerName, raw: Vec<RawPdu>) -> Result<(TransactionAnswer, Vec<Checked>), DbError> {
+        let mut answer = TransactionAnswer::default();
+        let mut candidates: Vec<Checked> = Vec::new();
+        for raw in raw {
+            let Some(room) = self.room_of(&raw).await? else {
+                tracing::debug!("{origin} sent an event of a room that is not known");
+                continue;
+            };
+            let pdu = match Pdu::parse_remote(raw.get(), room.version()) {
+                Ok(pdu) => pdu,
+                Err(error) => {
+                    tracing::info!(room = %room.id(), "{origin} sent a malformed event: {error}");
+                    continue;
+                }
+            };
+            let admitted = match &room {
+                _ if pdu.room_id() != room.id() => Err(ReceiveError::OtherRoom),
+                RoomOfPdu::Readable(room) => admit(room, origin, &pdu),
+                RoomOfPdu::Unreadable { .. } => Ok(()),
+            };
+            match admitted {
+                Err(error) => _ = answer.pdus.insert(pdu.event_id().clone(), refusal(&error)),
+                Ok(()) => candidates.push(Checked { room, pdu }),
+            }
+        }
+        let results = self.receiver.verify(candidates.iter().map(|it| it.pdu.clone()).collect()).await;
+        let mut checked = Vec::with_capacity(candidates.len());
+        for (candidate, result) in candidates.into_iter().zip(results) {
+            let id = candidate.pdu.event_id().clone();
+            match result {
+                Ok(pdu) => {
+                    answer.pdus.insert(id, PduAnswer::default());
+                    checked.push(Checked { pdu, ..candidate });
+                }
+                Err(error) => {
+                    let room = candidate.room.id();
+                    tracing::info!(event = %id, %room, "an event of {origin} is refused: {error}");
+                    answer.pdus.insert(id, refusal(&error));
+                }
+            }
+        }
+        Ok((answer, checked))
+    }
+
+    /// Our user is not invited any more to a room that this server is not in.
+    async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
+        if !self.may_end(room, pdu).await? {
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite");
+            return Ok(());
+        }
+        match out_of_band::set_membership(&self.receiver.writer, room, pdu).await {
+            Err(AddError::Db(error)) => Err(error),
+            Err(error) => {
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn may_end(&self, room: &Room, pdu: &Pdu) -> Result<bool, DbError> {
+        let view = room.view();
+        let Some(entry) = pdu.state_key().and_then(|user| view.state.get("m.room.member", user)) else {
+            return Ok(false);
+        };
+        let waiting = room.readable_state_event(entry).await?;
+        Ok(waiting.is_some_and(|waiting| may_end(&waiting.pdu, pdu)))
+    }
+
+    /// The room of an event; `None` when it is not known, or, with a line in the log, not even its version can be read.
+    async fn room_of(&self, raw: &RawPdu) -> Result<Option<RoomOfPdu>, DbError> {
+        #[derive(Deserialize)]
+        struct InRoom {
+            room_id: RoomId,
+        }
+        let Ok(InRoom { room_id: id }) = serde_json::from_str::<InRoom>(raw.get()) else { return Ok(None) };
+        let rooms = &self.receiver.rooms;
+        match rooms.get(&id).await {
+            Ok(room) => Ok(room.map(RoomOfPdu::Readable)),
+            Err(error) if error.is_bad_data() => {
+                tracing::warn!("room {id} cannot be read, what comes for it has to wait: {error}");
+                match rooms.number_and_version(&id).await {
+                    Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
+                    found => Ok(found?.map(|(nid, version)| RoomOfPdu::Unreadable { nid, id, version })),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Checks whether the room accepts an event that `origin` sends: this server is in the room, or the event ends an
+/// invite, and the room's access control list allows `origin`.
+fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError> {
+    let view = room.view();
+    if view.local_joined.is_empty() && !is_end_of_invite(room, pdu) {
+        Err(ReceiveError::NotInRoom)
+    } else if !view.allows_server(origin) {
+        Err(ReceiveError::DeniedByAcl)
+    } else {
+        Ok(())
+    }
+}
+
+fn refusal(error: &ReceiveError) -> PduAnswer {
+    PduAnswer { error: Some(error.to_string()) }
+}

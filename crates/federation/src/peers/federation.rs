@@ -1,0 +1,223 @@
+//! Other servers, asked over the network.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_net::federation::api::event::{self, get_event_by_timestamp};
+use plexus_net::federation::api::membership::{self, create_join_event};
+use plexus_net::federation::api::{authorization, backfill, policy, query, thirdparty};
+use plexus_net::federation::{FederationClient, KeyRing, WantedKey};
+use plexus_net::{Purpose, percent_encode};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::event::sign::KnownKey;
+use plexus_protocol::id::{EventId, RoomAlias, RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_rooms::model::direction::Direction;
+use plexus_rooms::{PeerError, PolicyServers, RemoteAliases};
+use serde::Deserialize;
+
+use super::remote_state::RemoteState;
+use super::{
+    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting,
+};
+
+/// [`Peers`] by the server-server API.
+pub struct FederationPeers {
+    client: Arc<FederationClient>,
+    keys: Arc<KeyRing>,
+}
+
+impl FederationPeers {
+    /// Peers that `client` reaches and whose keys `keys` finds.
+    #[must_use]
+    pub fn new(client: Arc<FederationClient>, keys: Arc<KeyRing>) -> Self {
+        Self { client, keys }
+    }
+}
+
+#[derive(Deserialize)]
+struct Validity {
+    valid: bool,
+}
+
+impl PolicyServers for FederationPeers {
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object> {
+        Box::pin(async move { Ok(policy::sign_event::call(&self.client, server, pdu).await?) })
+    }
+}
+
+impl RemoteAliases for FederationPeers {
+    fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> Asked<'a, RoomId> {
+        Box::pin(async move { Ok(query::get_room_information::call(&self.client, server, alias).await?.room_id) })
+    }
+}
+
+impl Peers for FederationPeers {
+    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu> {
+        Box::pin(async move { Ok(event::get_event::call(&self.client, server, event).await?) })
+    }
+
+    fn missing_events<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        query: MissingEvents,
+    ) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move {
+            let request = event::get_missing_events::Request {
+                earliest_events: &query.earliest,
+                latest_events: &query.latest,
+                limit: query.limit,
+                min_depth: query.min_depth,
+            };
+            Ok(event::get_missing_events::call(&self.client, server, room, &request).await?)
+        })
+    }
+
+    fn backfill<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        events: &'a [EventId],
+        limit: u32,
+    ) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move { Ok(backfill::get_backfill::call(&self.client, server, room, events, limit).await?) })
+    }
+
+    fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds> {
+        Box::pin(async move {
+            let response = event::get_room_state_ids::call(&self.client, server, room, event).await?;
+            Ok(StateIds { state: response.pdu_ids, auth_chain: response.auth_chain_ids })
+        })
+    }
+
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Box<dyn StateParts>> {
+        Box::pin(async move {
+            let response = event::get_room_state::call(&self.client, server, room, event).await?;
+            Ok(Box::new(RemoteState::new(server.clone(), response)) as Box<dyn StateParts>)
+        })
+    }
+
+    fn event_auth<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(
+            async move { Ok(authorization::get_event_authorization::call(&self.client, server, room, event).await?) },
+        )
+    }
+
+    fn template<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        user: &'a UserId,
+        entrance: Entrance,
+    ) -> Asked<'a, Template> {
+        Box::pin(async move {
+            let response = match entrance {
+                Entrance::Join => membership::prepare_join_event::call(&self.client, server, room, user).await?,
+                Entrance::Knock => membership::prepare_knock_event::call(&self.client, server, room, user).await?,
+                Entrance::Leave => membership::prepare_leave_event::call(&self.client, server, room, user).await?,
+            };
+            let malformed = |problem: String| PeerError::malformed(server, problem);
+            // Servers of before room versions do not name one.
+            let version = response.room_version.as_deref().unwrap_or("1");
+            let room_version = version.parse().map_err(|_| malformed(format!("room version {version:?}")))?;
+            let event = Object::parse(response.event.get()).map_err(|error| malformed(error.to_string()))?;
+            Ok(Template { room_version, event })
+        })
+    }
+
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, Box<dyn StateParts>> {
+        Box::pin(async move {
+            let state = match create_join_event::call(&self.client, server, join, omit_members).await? {
+                create_join_event::Response::V1(response) => RemoteState::with_status(server.clone(), response),
+                create_join_event::Response::V2(response) => RemoteState::new(server.clone(), response),
+            };
+            Ok(Box::new(state) as Box<dyn StateParts>)
+        })
+    }
+
+    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
+        Box::pin(async move { Ok(membership::create_knock_event::call(&self.client, server, knock).await?) })
+    }
+
+    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()> {
+        Box::pin(async move { Ok(membership::create_leave_event::call(&self.client, server, leave).await?) })
+    }
+
+    fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu> {
+        Box::pin(async move { Ok(membership::create_invite::call(&self.client, server, invite, &stripped).await?) })
+    }
+
+    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object> {
+        Box::pin(async move {
+            Ok(query::get_profile_information::call_in_background(&self.client, server, user, timeout).await?)
+        })
+    }
+
+    fn event_near<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        ts: u64,
+        direction: Direction,
+    ) -> Asked<'a, NearEvent> {
+        Box::pin(async move {
+            let direction = match direction {
+                Direction::Backward => get_event_by_timestamp::Direction::Backward,
+                Direction::Forward => get_event_by_timestamp::Direction::Forward,
+            };
+            let response = get_event_by_timestamp::call(&self.client, server, room, ts, direction).await?;
+            Ok(NearEvent { event_id: response.event_id, origin_server_ts: response.origin_server_ts })
+        })
+    }
+
+    fn exchange_third_party_invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        invite: Object,
+    ) -> Asked<'a, ()> {
+        Box::pin(async move { Ok(thirdparty::exchange_invite::call(&self.client, server, room, &invite).await?) })
+    }
+
+    fn identity_key_is_valid<'a>(
+        &'a self,
+        named_by: &'a ServerName,
+        key_validity_url: &'a str,
+        public_key: &'a str,
+    ) -> Asked<'a, bool> {
+        Box::pin(async move {
+            let separator = if key_validity_url.contains('?') { '&' } else { '?' };
+            let url = format!("{key_validity_url}{separator}public_key={}", percent_encode(public_key));
+            let answer = self.client.fetch(Purpose::IdentityServer, named_by, &url).await?;
+            let answer: Result<Validity, _> = serde_json::from_slice(answer.whole().await?.as_ref());
+            Ok(answer.is_ok_and(|answer| answer.valid))
+        })
+    }
+
+    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>> {
+        Box::pin(async move {
+            let wanted: Vec<WantedKey> = wanted
+                .into_iter()
+                .map(|key| WantedKey { server: key.server, key_id: key.key_id, at_ms: key.at_ms })
+                .collect();
+            self.keys.keys(&wanted).await
+        })
+    }
+}

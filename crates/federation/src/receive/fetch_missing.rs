@@ -1,0 +1,113 @@
+//! What comes before an event and is not known here.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, ServerName};
+use plexus_rooms::model::event_lookup;
+use plexus_rooms::model::room::Room;
+use plexus_rooms::write::graph::MissingFrom;
+use plexus_rooms::write::outliers;
+use plexus_store::repo::timeline_gaps::START;
+use plexus_store::{DbError, EventNid, Position, RoomNid, repo};
+
+use super::deadline::most_states;
+use super::walk_back::{Bounds, Cut, Fetched};
+use super::{Deadline, PduReceiver, ReceiveError};
+
+/// How many events are fetched after a long absence. What is missing beyond them is a gap in the timeline, which is
+/// filled when somebody pages back to it.
+const ABSENCE: usize = 2_000;
+
+/// Events that are not in the graph, with those that they follow as far as they could be had.
+pub(super) struct WithMissing {
+    /// Prev events first.
+    pub events: Vec<Pdu>,
+    /// Whether some of them were fetched.
+    pub any_fetched: bool,
+    /// What is missing and older than the last gap that was known.
+    older: HashSet<EventId>,
+    /// That gap.
+    last_gap: LastGap,
+}
+
+/// The newest open gap of a timeline, or what comes before its start.
+#[derive(Clone, Copy)]
+pub(super) struct LastGap {
+    /// The gap's number, or [`START`].
+    gap_nid: EventNid,
+    /// The depth of the event after it: what is not deeper belongs into the gap, or before it.
+    pub depth: u64,
+}
+
+impl WithMissing {
+    /// Where prev events of an event belong that are missing.
+    pub fn missing_from(&self, pdu: &Pdu, missing: &[&EventId]) -> MissingFrom {
+        let is_old =
+            pdu.depth() <= self.last_gap.depth.saturating_add(1) || missing.iter().all(|id| self.older.contains(*id));
+        if is_old { MissingFrom::OldGap(self.last_gap.gap_nid) } else { MissingFrom::NewGap }
+    }
+}
+
+impl PduReceiver {
+    /// Adds to events that are not in the graph yet those that they follow, as far as `origin` gives them and they can
+    /// be of use.
+    pub(super) async fn with_missing(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        new: &[Pdu],
+        deadline: &Deadline,
+    ) -> Result<WithMissing, ReceiveError> {
+        let last_gap = self.last_gap(room, Position::MAX).await?;
+        let bounds = Bounds { events: ABSENCE, min_depth: Some(last_gap.depth) };
+        let Fetched { events, older } = self.walk_back((origin, &deadline.half()), room, new, bounds).await?;
+        let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
+        let missing = self.unknown_prev_events(room.nid, &all).await?;
+        let judged = HashSet::new();
+        let most_states = most_states(room.view().state.len());
+        let cut = Cut { from: new, is_placed: false, missing: &missing, judged: &judged, most_states };
+        let fetched = cut.newest(events);
+        let any_fetched = !fetched.is_empty();
+        let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
+        Ok(WithMissing { events, any_fetched, older, last_gap })
+    }
+
+    /// The newest open gap before the position `top`: what is older is fetched when somebody pages back. Without a gap
+    /// it is the time before the event by which this server came into the room.
+    pub(super) async fn last_gap(&self, room: &Room, top: Position) -> Result<LastGap, DbError> {
+        if let Some(gap) = room.view().gaps.newest_open(top) {
+            return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });
+        }
+        let nid = room.nid;
+        let depth = self.writer.db.read(move |tx| repo::events::first_depth(tx, nid)).await?;
+        Ok(LastGap { gap_nid: START, depth: depth.unwrap_or(0).unsigned_abs() })
+    }
+
+    /// Those of the events that have no place in the graph; what was rejected has one.
+    pub(super) async fn not_placed(&self, room: RoomNid, pdus: Vec<Pdu>) -> Result<Vec<Pdu>, DbError> {
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = event_lookup::known(&self.writer.db, &ids).await?;
+        let placed = |pdu: &Pdu| known.get(pdu.event_id()).is_some_and(|known| known.has_place(room));
+        Ok(pdus.into_iter().filter(|pdu| !placed(pdu)).collect())
+    }
+
+    /// Those of the events that are in the graph, with or without a place in the timeline.
+    pub(super) async fn in_graph(&self, room: &Room, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = event_lookup::known(&self.writer.db, &ids).await?;
+        Ok(known.into_iter().filter(|(_, known)| known.is_in_graph(room.nid)).map(|(id, _)| id).collect())
+    }
+
+    /// The prev events of these that are neither among them nor placed.
+    pub(super) async fn unknown_prev_events(&self, room: RoomNid, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
+        let among: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
+        let mut outside: Vec<EventId> =
+            pdus.iter().flat_map(Pdu::prev_events).filter(|id| !among.contains(id)).cloned().collect();
+        outside.sort_unstable();
+        outside.dedup();
+        let known = event_lookup::known(&self.writer.db, &outside).await?;
+        Ok(outside.into_iter().filter(|id| !known.get(id).is_some_and(|known| known.has_place(room))).collect())
+    }
+}

@@ -1,0 +1,187 @@
+//! A room's state as another server tells it: checked while it comes in, and stored when all of it has come.
+
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{EventId, ServerName};
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::PeerError;
+use plexus_rooms::model::event_lookup;
+use plexus_rooms::model::room::Room;
+use plexus_rooms::model::state_map::StateEntry;
+use plexus_rooms::write::outliers::{self, Judged};
+use plexus_store::repo::events::Verdict;
+use plexus_store::{DbError, EventNid, pdu_json};
+use tokio::task::JoinSet;
+
+use super::PduReceiver;
+use super::spool::{Spool, Stored};
+use crate::peers::{RawPdu, StatePart, StateParts};
+
+/// So many parts are being checked while the next one comes in.
+const CHECKED_AT_ONCE: usize = 2;
+/// So many events are judged and written, or looked up, at a time.
+const AT_ONCE: usize = 1_000;
+/// The most events that a room's state may be made of, those that allow it and that are only named included.
+const MOST_EVENTS: usize = 2_000_000;
+
+/// What another server told of a room, stored.
+#[derive(Default)]
+pub(crate) struct ReceivedState {
+    /// The join, when it was completed by the other server.
+    pub join: Option<RawPdu>,
+    /// The entries of the state that are of use; their events are not in memory.
+    pub state: Vec<Arc<StateEntry>>,
+    /// Those of them without which nothing goes: which have an empty state key, are of this server's users, or stand where
+    /// something is known already.
+    pub first: Vec<EventNid>,
+    /// Whether member events are missing from the state.
+    pub members_omitted: bool,
+    /// The servers in the room, when it was told.
+    pub servers: Vec<ServerName>,
+}
+
+/// Why a state was not taken in. Events of it may be stored, as outliers.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveStateError {
+    #[error(transparent)]
+    Remote(#[from] PeerError),
+    #[error("the state is made of too many events")]
+    TooMany,
+    #[error("the state has no create event of the room's version")]
+    NoCreate,
+    #[error("the events cannot be kept while they are checked: {0}")]
+    Spool(#[from] std::io::Error),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl PduReceiver {
+    /// Reads to the end what another server tells, checks it, and stores it as outliers. What was rejected is no part of the
+    /// state.
+    pub(crate) async fn receive_state(
+        &self,
+        room: &Arc<Room>,
+        parts: &mut dyn StateParts,
+    ) -> Result<ReceivedState, ReceiveStateError> {
+        let mut taken = ReceivedState::default();
+        let (view, own) = (room.view(), self.rooms.server_name.clone());
+        let mut spool = Spool::new(Box::new(move |pdu| {
+            let state_key = pdu.state_key().unwrap_or_default();
+            let own_user = || state_key.split_once(':').is_some_and(|(_, server)| server == own.as_str());
+            state_key.is_empty() || own_user() || view.state.get(pdu.event_type(), state_key).is_some()
+        }));
+        let mut checking = JoinSet::new();
+        let mut has_create = false;
+        while let Some(part) = parts.next().await? {
+            let (events, of_state) = match part {
+                StatePart::Join(event) => {
+                    taken.join = Some(event);
+                    continue;
+                }
+                StatePart::MembersOmitted => {
+                    taken.members_omitted = true;
+                    continue;
+                }
+                StatePart::Servers(servers) => {
+                    taken.servers = servers;
+                    continue;
+                }
+                StatePart::State(events) => (events, true),
+                StatePart::AuthChain(events) => (events, false),
+            };
+            let (receiver, of_room) = (self.clone(), Arc::clone(room));
+            checking.spawn(async move { Ok((receiver.open_unknown(&of_room, events).await?, of_state)) });
+            while checking.len() >= CHECKED_AT_ONCE {
+                has_create |= keep(&mut spool, &mut checking, room.version).await?;
+            }
+        }
+        while !checking.is_empty() {
+            has_create |= keep(&mut spool, &mut checking, room.version).await?;
+        }
+        if !has_create {
+            return Err(ReceiveStateError::NoCreate);
+        }
+        let spool = self.store(room, spool).await?;
+        for (entry, first) in spool.state() {
+            taken.first.extend(first.then_some(entry.nid));
+            taken.state.push(Arc::new(entry));
+        }
+        Ok(taken)
+    }
+
+    /// Stores what has been checked. While some are written, the next are read and judged.
+    async fn store(&self, room: &Arc<Room>, mut spool: Spool) -> Result<Spool, ReceiveStateError> {
+        let order = spool.auth_events_first();
+        let mut chunks = order.chunks(AT_ONCE);
+        let mut judged = Arc::new(Judged::default());
+        loop {
+            let next = chunks.next().map(<[u32]>::to_vec);
+            let judging = async {
+                let Some(numbers) = next else { return Ok((spool, None)) };
+                let (spool, pdus) = read(spool, numbers, room.version).await?;
+                Ok((spool, Some(outliers::judge(&self.writer.db, room, pdus, &judged).await?)))
+            };
+            let writing = async { Ok(outliers::write_judged(&self.writer, room.nid, Arc::clone(&judged)).await?) };
+            let (stored, (read, next)) =
+                tokio::try_join!(writing, judging).map_err(|error: ReceiveStateError| error)?;
+            spool = read;
+            spool.set_stored(judged.event_ids().zip(stored));
+            match next {
+                Some(next) => judged = Arc::new(next),
+                None => return Ok(spool),
+            }
+        }
+    }
+
+    /// The numbers of those events that can be part of the room's state.
+    pub(super) async fn usable_state(&self, room: &Room, ids: &[EventId]) -> Result<Vec<EventNid>, DbError> {
+        let mut nids = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(AT_ONCE) {
+            let known = event_lookup::known(&self.writer.db, ids).await?;
+            let usable = ids
+                .iter()
+                .filter_map(|id| known.get(id))
+                .filter(|known| known.is_state && known.room_nid == room.nid && known.verdict != Verdict::Rejected);
+            nids.extend(usable.map(|known| known.event_nid));
+        }
+        Ok(nids)
+    }
+}
+
+/// Reads events back, and packs them for the database.
+async fn read(
+    mut spool: Spool,
+    numbers: Vec<u32>,
+    version: RoomVersion,
+) -> Result<(Spool, Vec<(Pdu, Vec<u8>)>), ReceiveStateError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let pdus = spool.read(&numbers, version)?;
+        let packed = pdus.into_iter().map(|pdu| {
+            let packed = pdu_json::pack(pdu.json())?;
+            Ok((pdu, packed))
+        });
+        let packed = packed.collect::<Result<_, DbError>>()?;
+        Ok((spool, packed))
+    });
+    reading.await.map_err(std::io::Error::other)?
+}
+
+/// Events with where they are stored, if they are, and whether they are of the state.
+type Checked = Result<(Vec<(Pdu, Option<Stored>)>, bool), DbError>;
+
+/// Keeps the next events that have been checked; whether the room's create event is among them.
+async fn keep(
+    spool: &mut Spool,
+    checking: &mut JoinSet<Checked>,
+    version: RoomVersion,
+) -> Result<bool, ReceiveStateError> {
+    let Some(checked) = checking.join_next().await else { return Ok(false) };
+    let (events, of_state) = checked.map_err(std::io::Error::other)??;
+    spool.add(&events, of_state)?;
+    if spool.len() > MOST_EVENTS {
+        return Err(ReceiveStateError::TooMany);
+    }
+    let stated = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
+    Ok(of_state && events.iter().any(|(pdu, _)| pdu.is_state("m.room.create", "") && stated(pdu)))
+}

@@ -1,0 +1,214 @@
+//! Events that wait to be judged until all have come: their JSON leaves memory when they are many, in memory is how they rest on
+//! each other.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_protocol::membership::Membership;
+use plexus_protocol::rules::RoomVersion;
+use plexus_rooms::model::state_map::StateEntry;
+use plexus_rooms::write::outliers::create_of;
+use plexus_store::EventNid;
+use plexus_store::repo::events::Verdict;
+use tempfile::SpooledTempFile;
+
+/// Under which number an event is stored, and what was made of it.
+pub(super) type Stored = (EventNid, Verdict);
+
+/// So many bytes stay in memory; with more they go into a temporary file, which is gone with the program.
+const IN_MEMORY: usize = 8 * 1024 * 1024;
+
+/// Events of one room, each once.
+pub(super) struct Spool {
+    file: SpooledTempFile,
+    end: u64,
+    /// Of events that are here or are named by some.
+    numbers: HashMap<EventId, u32>,
+    events: Vec<Option<Spooled>>,
+    /// Those of the state, in the order told.
+    state: Vec<u32>,
+    types: HashMap<Box<str>, Arc<str>>,
+    /// Which events of the state are needed first.
+    is_first: Box<dyn Fn(&Pdu) -> bool + Send>,
+}
+
+struct Spooled {
+    id: EventId,
+    /// Where its JSON is, unless it is stored.
+    at: u64,
+    length: usize,
+    /// Those that it names as auth events.
+    rests_on: Box<[u32]>,
+    /// What it sets in the state; `None` as long as it is not told to be part of it.
+    sets: Option<Sets>,
+    first: bool,
+    /// Where it is, once it is stored.
+    stored: Option<Stored>,
+}
+
+struct Sets {
+    event_type: Arc<str>,
+    state_key: Arc<str>,
+    membership: Option<Membership>,
+}
+
+impl Spool {
+    /// `is_first`: which events of the state are needed first.
+    pub fn new(is_first: Box<dyn Fn(&Pdu) -> bool + Send>) -> Self {
+        Self {
+            file: SpooledTempFile::new(IN_MEMORY),
+            end: 0,
+            numbers: HashMap::new(),
+            events: Vec::new(),
+            state: Vec::new(),
+            types: HashMap::new(),
+            is_first,
+        }
+    }
+
+    /// How many events are here or are named by some.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Takes in events; of those that are stored already only where they are.
+    pub fn add(&mut self, events: &[(Pdu, Option<Stored>)], of_state: bool) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end))?;
+        for (pdu, stored) in events {
+            let number = self.number(pdu.event_id());
+            if self.get(number).is_none() {
+                let spooled = self.spooled(pdu, *stored)?;
+                if let Some(place) = self.events.get_mut(number as usize) {
+                    *place = Some(spooled);
+                }
+            }
+            if of_state && self.get(number).is_some_and(|spooled| spooled.sets.is_none()) {
+                let sets = self.sets(pdu);
+                if let (Some(sets), Some(Some(spooled))) = (sets, self.events.get_mut(number as usize)) {
+                    spooled.sets = Some(sets);
+                    self.state.push(number);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn spooled(&mut self, pdu: &Pdu, stored: Option<Stored>) -> io::Result<Spooled> {
+        let (id, at, first) = (pdu.event_id().clone(), self.end, (self.is_first)(pdu));
+        if stored.is_some() {
+            return Ok(Spooled { id, at, length: 0, rests_on: Box::default(), sets: None, first, stored });
+        }
+        let json = pdu.json().as_bytes();
+        self.file.write_all(json)?;
+        self.end += json.len() as u64;
+        let named: Vec<EventId> = pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect();
+        let rests_on = named.iter().map(|id| self.number(id)).collect();
+        Ok(Spooled { id, at, length: json.len(), rests_on, sets: None, first, stored })
+    }
+
+    /// What an event sets in the state, if it is a state event.
+    fn sets(&mut self, pdu: &Pdu) -> Option<Sets> {
+        let state_key = pdu.state_key()?.into();
+        let event_type = match self.types.get(pdu.event_type()) {
+            Some(event_type) => Arc::clone(event_type),
+            None => {
+                let event_type: Arc<str> = pdu.event_type().into();
+                self.types.insert(pdu.event_type().into(), Arc::clone(&event_type));
+                event_type
+            }
+        };
+        let membership = (&*event_type == "m.room.member").then(|| Membership::of(pdu)).flatten();
+        Some(Sets { event_type, state_key, membership })
+    }
+
+    /// Notes where events are stored now.
+    pub fn set_stored<'a>(&mut self, stored: impl Iterator<Item = (&'a EventId, Stored)>) {
+        for (id, stored) in stored {
+            let number = self.numbers.get(id).map_or(usize::MAX, |number| *number as usize);
+            if let Some(Some(spooled)) = self.events.get_mut(number) {
+                spooled.stored = Some(stored);
+            }
+        }
+    }
+
+    fn number(&mut self, id: &EventId) -> u32 {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(id.clone(), number);
+        self.events.push(None);
+        number
+    }
+
+    /// The state, as far as it is stored and was not rejected, in the order told; and of each whether it is needed first.
+    /// None of them has its event in memory.
+    pub fn state(&self) -> impl Iterator<Item = (StateEntry, bool)> {
+        self.state.iter().filter_map(|number| self.get(*number)).filter_map(|spooled| {
+            let (nid, verdict) = spooled.stored?;
+            let Sets { event_type, state_key, membership } = spooled.sets.as_ref()?;
+            let entry = StateEntry::stored(Arc::clone(event_type), Arc::clone(state_key), nid, *membership);
+            (verdict != Verdict::Rejected).then_some((entry, spooled.first))
+        })
+    }
+
+    fn get(&self, number: u32) -> Option<&Spooled> {
+        self.events.get(number as usize)?.as_ref()
+    }
+
+    /// The events that are not stored, in an order in which each comes after those of its auth events that are here. What goes in
+    /// a circle is left out.
+    pub fn auth_events_first(&self) -> Vec<u32> {
+        let waits = |number: u32| self.get(number).is_some_and(|spooled| spooled.stored.is_none());
+        let mut waiting: Vec<u32> = vec![0; self.events.len()];
+        let mut after: Vec<Vec<u32>> = vec![Vec::new(); self.events.len()];
+        let mut ordered = Vec::with_capacity(self.events.len());
+        for (number, spooled) in (0_u32..).zip(&self.events) {
+            let Some(spooled) = spooled.as_ref().filter(|spooled| spooled.stored.is_none()) else { continue };
+            let here = spooled.rests_on.iter().filter(|named| waits(**named));
+            let mut count = 0;
+            for named in here {
+                if let Some(after) = after.get_mut(*named as usize) {
+                    after.push(number);
+                    count += 1;
+                }
+            }
+            match count {
+                0 => ordered.push(number),
+                count => waiting.iter_mut().skip(number as usize).take(1).for_each(|waiting| *waiting = count),
+            }
+        }
+        let mut next = 0;
+        while let Some(number) = ordered.get(next).copied() {
+            next += 1;
+            for follower in after.get_mut(number as usize).map(std::mem::take).unwrap_or_default() {
+                let Some(count) = waiting.get_mut(follower as usize) else { continue };
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    ordered.push(follower);
+                }
+            }
+        }
+        ordered
+    }
+
+    /// Reads events back.
+    pub fn read(&mut self, numbers: &[u32], version: RoomVersion) -> io::Result<Vec<Pdu>> {
+        let mut pdus = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Some(Some(spooled)) = self.events.get(*number as usize) else { continue };
+            self.file.seek(SeekFrom::Start(spooled.at))?;
+            let mut json = vec![0; spooled.length];
+            self.file.read_exact(&mut json)?;
+            let json = String::from_utf8(json).map_err(io::Error::other)?;
+            pdus.push(Pdu::from_stored(&json, spooled.id.clone(), version).map_err(io::Error::other)?);
+        }
+        Ok(pdus)
+    }
+}
+
+#[cfg(test)]
+mod tests;

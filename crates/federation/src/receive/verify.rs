@@ -1,0 +1,161 @@
+//! Signatures and hashes.
+
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use plexus_protocol::event::sign::{self, SignatureError};
+use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::id::EventId;
+use plexus_protocol::rules::{EventIdFormat, RoomVersion};
+use plexus_rooms::model::room::Room;
+use plexus_rooms::model::{auth_index, event_lookup};
+use plexus_store::DbError;
+
+use super::spool::Stored;
+use super::{PduReceiver, ReceiveError};
+use crate::peers::{RawPdu, SignedBy};
+
+/// Fewer events are checked where they are; more are spread over all cores.
+const SPREAD: usize = 64;
+
+impl PduReceiver {
+    /// Checks that those have signed who must have, and the content's hash: an event whose hash is wrong comes back redacted
+    /// (server-server API, "Validating hashes and signatures on received events"). In the order given.
+    pub async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
+        let keys = Arc::new(self.peers.keys(keys_of(&pdus)).await);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let share = if pdus.len() < SPREAD { pdus.len() } else { pdus.len().div_ceil(cores) };
+        let mut parts = Vec::new();
+        let mut pdus = pdus.into_iter().peekable();
+        while pdus.peek().is_some() {
+            let part: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
+            let (keys, entropy) = (Arc::clone(&keys), self.writer.random.bytes::<32>());
+            let check = move || {
+                let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
+                let results = sign::verify_all(&part, &found, entropy);
+                part.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect::<Vec<_>>()
+            };
+            parts.push(match share {
+                few if few < SPREAD => Ok(check()),
+                _ => Err(tokio::task::spawn_blocking(check)),
+            });
+        }
+        let mut checked: Vec<Result<Pdu, SignatureError>> = Vec::new();
+        for part in parts {
+            match part {
+                Ok(done) => checked.extend(done),
+                Err(running) => checked.extend(running.await.unwrap_or_default()),
+            }
+        }
+        checked.into_iter().map(|result| result.map_err(ReceiveError::from)).collect()
+    }
+
+    /// Reads and checks events of a room that another server handed over. Those that are of no use are left out.
+    pub(crate) async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
+        let pdus = parsed(room, raw).await;
+        self.sound(room, pdus).await
+    }
+
+    /// As [`Self::open`], with where they are stored: what is stored already is not checked once more. Where ids are not hashes
+    /// (room versions 1 and 2) it is what is stored that counts, not what is told under the same id.
+    pub(crate) async fn open_unknown(
+        &self,
+        room: &Room,
+        raw: Vec<RawPdu>,
+    ) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
+        let mut pdus = parsed(room, raw).await;
+        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let known = event_lookup::known(&self.writer.db, &ids).await?;
+        if room.version.rules().event_id_format == EventIdFormat::Server {
+            let known: Vec<EventId> = known.keys().cloned().collect();
+            let stored = auth_index::auth_events(&self.writer.db, (room.nid, room.version), &known).await?;
+            for pdu in &mut pdus {
+                if let Some(event) = stored.get(pdu.event_id()) {
+                    *pdu = event.pdu.clone();
+                }
+            }
+        }
+        let stored = |pdu: &Pdu| known.get(pdu.event_id()).filter(|known| known.room_nid == room.nid);
+        let (old, new): (Vec<Pdu>, Vec<Pdu>) = pdus.into_iter().partition(|pdu| stored(pdu).is_some());
+        let new = self.sound(room, new).await;
+        let with_place = |pdu: Pdu| {
+            let stored = stored(&pdu).map(|known| (known.event_nid, known.verdict));
+            (pdu, stored)
+        };
+        Ok(old.into_iter().chain(new).map(with_place).collect())
+    }
+
+    /// An event of this server with the valid signatures by `server` that a copy of it has, of which nothing else is taken;
+    /// `None` when there are none.
+    pub(crate) async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+        let of = |key_id| SignedBy { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
+        let keys = self.peers.keys(sign::key_ids_of(copy, server).into_iter().map(of).collect()).await;
+        let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
+        sign::with_valid_signatures_of(pdu, copy, server, &found)
+    }
+
+    /// Those whose signatures are right, as far as they are true.
+    async fn sound(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
+        let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+        let mut sound = Vec::with_capacity(pdus.len());
+        for (id, result) in ids.into_iter().zip(self.verify(pdus).await) {
+            match result {
+                Ok(pdu) => sound.push(pdu),
+                Err(error) => {
+                    tracing::info!(event = %id, room = %room.id, "an event of another server is dropped: {error}");
+                }
+            }
+        }
+        sound
+    }
+}
+
+/// Events of the room, parsed.
+async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
+    let version = room.version;
+    let mut pdus = if raw.len() < SPREAD {
+        parse_all(raw, version)
+    } else {
+        tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default()
+    };
+    pdus.retain(|pdu| pdu.room_id() == &room.id);
+    pdus
+}
+
+/// Parses events, each once; what is malformed is left out.
+fn parse_all(raw: Vec<RawPdu>, version: RoomVersion) -> Vec<Pdu> {
+    let mut seen = HashSet::new();
+    let mut pdus = Vec::with_capacity(raw.len());
+    for raw in raw {
+        match Pdu::parse_remote(raw.get(), version) {
+            Ok(pdu) => {
+                if seen.insert(pdu.event_id().clone()) {
+                    pdus.push(pdu);
+                }
+            }
+            Err(error) => tracing::info!("a malformed event of another server is dropped: {error}"),
+        }
+    }
+    pdus
+}
+
+fn keys_of(pdus: &[Pdu]) -> Vec<SignedBy> {
+    let mut wanted = HashSet::new();
+    for pdu in pdus {
+        let at_ms = valid_at(pdu);
+        for (server, ids) in sign::required_keys(pdu) {
+            wanted.extend(ids.into_iter().map(|key_id| SignedBy { server: server.clone(), key_id, at_ms }));
+        }
+    }
+    wanted.into_iter().collect()
+}
+
+/// When a key must have been valid that signed the event; 0 where that does not matter.
+fn valid_at(pdu: &Pdu) -> u64 {
+    if pdu.rules().enforce_key_validity { pdu.origin_server_ts() } else { 0 }
+}
+
+fn sound(pdu: &Pdu) -> Pdu {
+    if pdu.content_hash_matches() { pdu.clone() } else { redact::redact(pdu) }
+}

@@ -1,0 +1,48 @@
+//! Invites of our users by users of other servers (server-server API, "Inviting to a room").
+
+use plexus_protocol::event::Pdu;
+use plexus_rooms::read::stripped::StrippedState;
+
+use super::ServeError;
+use super::arrival::ArrivalError;
+use crate::peers::RawPdu;
+use crate::receive::{PduReceiver, ReceiveError};
+
+/// Checks what comes along with an invite: that the room, if this server knows it, lets the inviting server in; and for room
+/// version 12 and later, that the state told of the room is of the room, complete and signed. Returns that state,
+/// stripped.
+///
+/// # Errors
+/// When it is not, or when it is too much.
+pub async fn check_room_state(
+    receiver: &PduReceiver,
+    invite: &Pdu,
+    events: &[RawPdu],
+) -> Result<StrippedState, ArrivalError> {
+    let stripped = StrippedState::all(events).map_err(ReceiveError::from)?;
+    let inviter = plexus_protocol::id::ServerName::try_from(invite.sender().server_name());
+    let inviter = inviter.map_err(|_| ArrivalError::Unfit("the sender's server has no valid name"))?;
+    if let Some(room) = receiver.rooms.get(invite.room_id()).await.map_err(ServeError::from)?
+        && !room.view().allows_server(&inviter)
+    {
+        return Err(ServeError::DeniedByAcl.into());
+    }
+    if !invite.rules().create_event_is_room_id {
+        return Ok(stripped);
+    }
+    let mut pdus = Vec::with_capacity(events.len());
+    for event in events {
+        let pdu = Pdu::parse_remote(event.get(), invite.room_version())?;
+        if pdu.room_id() != invite.room_id() {
+            return Err(ArrivalError::Unfit("invite_room_state has an event of another room"));
+        }
+        pdus.push(pdu);
+    }
+    if !pdus.iter().any(|pdu| pdu.is_state("m.room.create", "")) {
+        return Err(ArrivalError::Unfit("invite_room_state has no m.room.create event"));
+    }
+    for checked in receiver.verify(pdus).await {
+        checked?;
+    }
+    Ok(stripped)
+}

@@ -1,0 +1,163 @@
+//! What of a room's history a server's users may see (client-server API, "Room History Visibility"), by the state at each
+//! event.
+
+use std::collections::HashMap;
+
+use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::membership::Membership;
+use plexus_protocol::visibility::{HistoryVisibility, StateForUser};
+use plexus_rooms::model::room::Room;
+use plexus_rooms::model::state_at::snapshot_behind;
+use plexus_rooms::model::stored_events;
+use plexus_rooms::read::timeline::is_erased;
+use plexus_store::repo::event_graph;
+use plexus_store::repo::interned::{find_state_key, find_state_keys, find_type};
+use plexus_store::repo::state_snapshots::{Key, Reader};
+use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
+
+use super::answer::{Found, parse};
+
+/// A server that looks at a room.
+pub(super) struct Onlooker {
+    room: std::sync::Arc<Room>,
+    server: String,
+    reader: Reader,
+    /// Keys of the state that matter, once they are looked up.
+    keys: Option<Keys>,
+    visibilities: HashMap<EventNid, HistoryVisibility>,
+    memberships: HashMap<EventNid, Option<Membership>>,
+    states: HashMap<SnapshotNid, StateForUser>,
+}
+
+struct Keys {
+    visibility: Option<Key>,
+    /// The member events of the server's users, those who are joined now first.
+    members: Vec<Key>,
+}
+
+impl Onlooker {
+    /// `server` looks at `room`.
+    pub fn new(room: std::sync::Arc<Room>, server: &ServerName) -> Self {
+        Self {
+            room,
+            server: server.as_str().to_owned(),
+            reader: Reader::default(),
+            keys: None,
+            visibilities: HashMap::new(),
+            memberships: HashMap::new(),
+            states: HashMap::new(),
+        }
+    }
+
+    /// The event's JSON, redacted when none of the server's users may see it, or its sender's content is erased and
+    /// none of them was in the room when it was sent.
+    pub fn json(&mut self, tx: &mut Tx<'_>, event: Found) -> Result<String, DbError> {
+        let is_erased = is_erased(&self.room, event.row.known.event_nid, &event.pdu);
+        let visible = self.sees(tx, &event)? && (!is_erased || self.was_joined(tx, &event)?);
+        Ok(event.into_json(visible))
+    }
+
+    /// Whether one of the server's users was in the room before or after the event.
+    fn was_joined(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
+        let Some(before) = event.row.known.snapshot_nid else { return Ok(false) };
+        let behind = snapshot_behind(&event.row.known).filter(|behind| *behind != before);
+        for snapshot in std::iter::once(before).chain(behind) {
+            if self.has_member(tx, snapshot, Membership::Join)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// An outlier is told to every member server, as auth chains and states tell it.
+    fn sees(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
+        let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
+        let before_it = self.state_for_server(tx, before)?;
+        // Only a server with a member asks: that member joined after what they were not in the room for.
+        if before_it.allows(true) {
+            return Ok(true);
+        }
+        let behind = match snapshot_behind(&event.row.known) {
+            Some(after) if after != before => self.state_for_server(tx, after)?,
+            _ => return Ok(false),
+        };
+        Ok(behind.allows(true))
+    }
+
+    /// What decides about the one of the server's users who may see most.
+    fn state_for_server(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<StateForUser, DbError> {
+        if let Some(known) = self.states.get(&snapshot) {
+            return Ok(*known);
+        }
+        let visibility = self.visibility(tx, snapshot)?;
+        let membership = match visibility {
+            // Whoever it is.
+            HistoryVisibility::WorldReadable | HistoryVisibility::Shared => None,
+            HistoryVisibility::Invited | HistoryVisibility::Joined => {
+                if self.has_member(tx, snapshot, Membership::Join)? {
+                    Some(Membership::Join)
+                } else if self.has_member(tx, snapshot, Membership::Invite)? {
+                    Some(Membership::Invite)
+                } else {
+                    None
+                }
+            }
+        };
+        let state = StateForUser { visibility, membership };
+        self.states.insert(snapshot, state);
+        Ok(state)
+    }
+
+    fn visibility(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<HistoryVisibility, DbError> {
+        let Some(key) = self.keys(tx)?.visibility else { return Ok(HistoryVisibility::default()) };
+        let Some(event) = self.reader.get(tx, snapshot, key)? else { return Ok(HistoryVisibility::default()) };
+        if let Some(known) = self.visibilities.get(&event) {
+            return Ok(*known);
+        }
+        let row = event_graph::by_nids(tx, &[event])?.pop();
+        let pdu = row.and_then(|row| plexus_store::readable(parse(&row, self.room.version)));
+        let visibility =
+            pdu.map_or(stored_events::UNREADABLE_VISIBILITY, |pdu| HistoryVisibility::of(Some(pdu.content())));
+        self.visibilities.insert(event, visibility);
+        Ok(visibility)
+    }
+
+    fn has_member(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid, wanted: Membership) -> Result<bool, DbError> {
+        let members = self.keys(tx)?.members.clone();
+        let mut unknown = Vec::new();
+        for key in members {
+            let Some(event) = self.reader.get(tx, snapshot, key)? else { continue };
+            match self.memberships.get(&event) {
+                Some(kind) if *kind == Some(wanted) => return Ok(true),
+                Some(_) => {}
+                None => unknown.push(event),
+            }
+        }
+        let mut found = false;
+        for row in event_graph::by_nids(tx, &unknown)? {
+            let kind = plexus_store::readable(parse(&row, self.room.version)).as_ref().and_then(Membership::of);
+            found |= kind == Some(wanted);
+            self.memberships.insert(row.known.event_nid, kind);
+        }
+        Ok(found)
+    }
+
+    /// Who left stays part of the state, so that the current state names everybody who ever was a member.
+    fn keys(&mut self, tx: &mut Tx<'_>) -> Result<&Keys, DbError> {
+        if self.keys.is_none() {
+            let view = self.room.view();
+            let of_server = |key: &str| UserId::try_from(key).is_ok_and(|user| user.server_name() == self.server);
+            let entries: Vec<_> =
+                view.state.of_type("m.room.member").filter(|entry| of_server(&entry.state_key)).collect();
+            self.memberships.extend(entries.iter().map(|entry| (entry.nid, entry.membership)));
+            let texts: Vec<Vec<u8>> = entries.iter().map(|entry| entry.state_key.as_bytes().to_vec()).collect();
+            let member = find_type(tx, "m.room.member")?;
+            let nids = if texts.is_empty() { Vec::new() } else { find_state_keys(tx, &texts)? };
+            let members = member.map(|member| nids.into_iter().map(|key| (member, key)).collect());
+            let visibility = find_type(tx, "m.room.history_visibility")?.zip(find_state_key(tx, "")?);
+            self.keys = Some(Keys { visibility, members: members.unwrap_or_default() });
+        }
+        // Filled just above.
+        self.keys.as_ref().ok_or_else(|| DbError::bad_data("state_keys", "not looked up"))
+    }
+}

@@ -1,0 +1,417 @@
+//! The rooms in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use plexus_base::config::PrejoinStateEntry;
+use plexus_base::{Clock, KeyedLocks};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{RoomId, ServerName};
+use plexus_protocol::membership::Membership;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::erasure::ErasedUsers;
+use plexus_store::repo::profiles::ProfileCache;
+use plexus_store::repo::{self, state_snapshots};
+use plexus_store::{Database, DbError, RoomNid};
+use tokio::sync::Notify;
+
+use crate::model::cache_size::CacheSize;
+use crate::model::event_cache::EventCache;
+use crate::model::interner::Interner;
+use crate::model::memberships::Memberships;
+use crate::model::partial_state::StatePending;
+use crate::model::room::{Room, RoomView};
+use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
+use crate::model::{load, stored_events};
+use crate::read::summaries::Summaries;
+use crate::read::user_directory::DirectoryProgress;
+
+/// How long a request waits for the rest of a room's state.
+const FULL_STATE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Rooms are loaded one at a time within each of these.
+const LOAD_LOCKS: usize = 64;
+
+/// All rooms: loaded when first asked for, evicted when they take too much memory.
+pub struct Rooms {
+    pub db: Database,
+    pub clock: Clock,
+    pub server_name: ServerName,
+    pub(crate) profiles: ProfileCache,
+    pub(crate) summaries: Summaries,
+    pub(crate) stripped_state_types: Vec<PrejoinStateEntry>,
+    pub(crate) shared: Arc<Shared>,
+    load_locks: KeyedLocks,
+}
+
+/// What the rooms in memory need.
+pub struct RoomsDeps {
+    pub db: Database,
+    pub clock: Clock,
+    pub server_name: ServerName,
+    /// See [`crate::RoomsOptions`].
+    pub cache_bytes: usize,
+    /// See [`crate::RoomsOptions`].
+    pub stripped_state_types: Vec<PrejoinStateEntry>,
+    /// See [`crate::RoomsOptions`].
+    pub forget_on_leave: bool,
+}
+
+/// What commits update.
+pub struct Shared {
+    pub server_name: ServerName,
+    pub memberships: Memberships,
+    pub interner: Interner,
+    pub events: Arc<EventCache>,
+    pub erased: ErasedUsers,
+    pub directory: DirectoryProgress,
+    pub snapshots: Arc<state_snapshots::Recent>,
+    forget_on_leave: bool,
+    /// Notified when guest access has ended in a room.
+    pub guest_access_ended: Notify,
+    registry: Mutex<Registry>,
+    tick: AtomicU64,
+    cache_bytes: usize,
+}
+
+impl Shared {
+    /// Whether a user with this membership forgets the room at once.
+    pub fn forgets(&self, kind: Membership) -> bool {
+        self.forget_on_leave && matches!(kind, Membership::Leave | Membership::Ban)
+    }
+}
+
+#[derive(Default)]
+struct Registry {
+    rooms: HashMap<RoomNid, Arc<Room>>,
+    nids: HashMap<RoomId, RoomNid>,
+    bytes: usize,
+}
+
+impl Rooms {
+    pub fn new(deps: RoomsDeps) -> Self {
+        let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, forget_on_leave } = deps;
+        let shared = Arc::new(Shared {
+            server_name: server_name.clone(),
+            memberships: Memberships::new(db.clone()),
+            interner: Interner::default(),
+            events: Arc::new(EventCache::new(cache_bytes / 4)),
+            erased: ErasedUsers::default(),
+            directory: DirectoryProgress::default(),
+            snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
+            forget_on_leave,
+            guest_access_ended: Notify::new(),
+            registry: Mutex::default(),
+            tick: AtomicU64::new(1),
+            cache_bytes,
+        });
+        Self {
+            profiles: ProfileCache::new(cache_bytes / 64),
+            summaries: Summaries::new(),
+            load_locks: KeyedLocks::new(LOAD_LOCKS),
+            db,
+            clock,
+            server_name,
+            stripped_state_types,
+            shared,
+        }
+    }
+
+    /// Waits until all of a room's state is here, or this server has left it.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn full_state(&self, room: &Room) -> Result<(), StatePending> {
+        if self.full_state_within(room, FULL_STATE_TIMEOUT).await { Ok(()) } else { Err(StatePending) }
+    }
+
+    /// Waits as [`Self::full_state`], no longer than `timeout`. Returns whether the state is here.
+    pub async fn full_state_within(&self, room: &Room, timeout: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = room.full_state() => true,
+            () = self.clock.sleep(timeout) => false,
+        }
+    }
+
+    /// Without end: drops the rooms from memory that nobody has used for `unused`, after that time or at the latest
+    /// twice that time.
+    pub async fn run_expiry(self: Arc<Self>, unused: Duration) {
+        loop {
+            let before = self.shared.tick.load(Ordering::Relaxed);
+            self.clock.sleep(unused).await;
+            self.shared.expire(before);
+        }
+    }
+
+    /// The room with an id; `None` when this server does not know it.
+    pub async fn get(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
+        if let Some(nid) = self.shared.nid_of(id) {
+            return self.get_nid(nid).await;
+        }
+        let key = id.clone();
+        let nid = self.db.read(move |tx| repo::rooms::by_id(tx, key.as_str())).await?.map(|row| row.room_nid);
+        match nid {
+            Some(nid) => self.get_nid(nid).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The room with a number.
+    pub async fn get_nid(&self, nid: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
+        if let Some(room) = self.loaded(nid) {
+            return Ok(Some(room));
+        }
+        let _one_at_a_time = self.load_locks.lock(&nid).await;
+        if let Some(room) = self.loaded(nid) {
+            return Ok(Some(room));
+        }
+        let (server_name, redactions) = (self.server_name.clone(), self.shared.events.redactions());
+        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), redactions)).await?;
+        Ok(loaded.map(|loaded| {
+            let load::LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
+            let room = Arc::new(self.new_room((nid, id, version), (revision, redactions), view));
+            room.latest_ts.store(latest_ts, Ordering::Relaxed);
+            self.shared.insert(&room)
+        }))
+    }
+
+    /// As [`Self::get`]; `None` also, with a line in the log, when the room cannot be read. For whoever deals with
+    /// several rooms: one of them must not hold up the others.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_readable(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
+        readable(id, self.get(id).await)
+    }
+
+    /// As [`Self::get_readable`], by number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_readable_nid(&self, nid: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
+        readable(nid, self.get_nid(nid).await)
+    }
+
+    /// The number and the version of a room, also of one whose state cannot be read.
+    pub async fn number_and_version(&self, id: &RoomId) -> Result<Option<(RoomNid, RoomVersion)>, DbError> {
+        let key = id.clone();
+        let found = self.db.read(move |tx| repo::rooms::number_and_version(tx, key.as_str())).await?;
+        let Some((nid, version)) = found else { return Ok(None) };
+        let version = version.parse();
+        let version = version.map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error))?;
+        Ok(Some((nid, version)))
+    }
+
+    /// The ids of rooms, in the order of their numbers; the rooms themselves are not loaded.
+    pub async fn ids(&self, nids: &[RoomNid]) -> Result<Vec<RoomId>, DbError> {
+        let mut ids = BTreeMap::new();
+        let mut missing = Vec::new();
+        for &nid in nids {
+            match self.loaded(nid) {
+                Some(room) => _ = ids.insert(nid, room.id.clone()),
+                None => missing.push(nid),
+            }
+        }
+        if !missing.is_empty() {
+            for (nid, id) in self.db.read(move |tx| repo::rooms::ids(tx, &missing)).await? {
+                let id = RoomId::try_from(id);
+                let id = id.map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error));
+                ids.extend(plexus_store::readable(id).map(|id| (nid, id)));
+            }
+        }
+        Ok(ids.into_values().collect())
+    }
+
+    /// A room as it was read; with the row's revision, and the count of redactions from before the reading.
+    pub(crate) fn new_room(
+        &self,
+        identity: (RoomNid, RoomId, RoomVersion),
+        (revision, redactions): (i64, u64),
+        view: RoomView,
+    ) -> Room {
+        let shared = (Arc::clone(&self.shared.events), self.shared.erased.clone());
+        Room::new(self.db.clone(), shared, identity, (revision, redactions), view)
+    }
+
+    /// The event of a state entry as it federates, from memory or the database.
+    pub(crate) async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
+        let cache = &self.shared.events;
+        match entry.pdu_in_memory().or_else(|| cache.pdu(entry.nid)) {
+            Some(pdu) => Ok(pdu),
+            None => {
+                Ok(stored_events::state_event(&self.db, cache, version, entry, OWN_CONTENT_ONLY).await?.pdu.clone())
+            }
+        }
+    }
+
+    /// As [`Self::entry_pdu`]; `None`, with a line in the log, when the event cannot be read.
+    pub(crate) async fn readable_entry_pdu(
+        &self,
+        version: RoomVersion,
+        entry: &StateEntry,
+    ) -> Result<Option<Pdu>, DbError> {
+        match self.entry_pdu(version, entry).await {
+            Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
+            read => read.map(Some),
+        }
+    }
+
+    /// The room with a number, when it is in memory.
+    #[must_use]
+    pub fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
+        self.shared.loaded(nid)
+    }
+
+    /// The users whose content is erased, shared with what erases it.
+    #[must_use]
+    pub fn erased_users(&self) -> ErasedUsers {
+        self.shared.erased.clone()
+    }
+
+    /// Which rooms each user is in.
+    #[must_use]
+    pub fn memberships(&self) -> &Memberships {
+        &self.shared.memberships
+    }
+
+    /// How many rooms are in memory, and about how many bytes they take.
+    #[must_use]
+    pub fn in_memory(&self) -> (usize, usize) {
+        let registry = self.shared.registry.lock();
+        (registry.rooms.len(), registry.bytes)
+    }
+
+    /// The profiles of local users: whoever else changes them does it through this.
+    #[must_use]
+    pub fn profile_cache(&self) -> ProfileCache {
+        self.profiles.clone()
+    }
+
+    /// What its caches hold.
+    #[must_use]
+    pub fn caches(&self) -> [CacheSize; 5] {
+        let (entries, bytes) = self.in_memory();
+        let rooms = CacheSize { name: "rooms", entries: entries as u64, bytes: bytes as u64 };
+        let (entries, bytes) = self.shared.snapshots.size();
+        let snapshots = CacheSize { name: "state_snapshots", entries, bytes };
+        let (entries, bytes) = self.profiles.size();
+        let profiles = CacheSize { name: "profiles", entries, bytes };
+        [rooms, self.shared.events.size(), snapshots, profiles, self.summaries.size()]
+    }
+
+    /// This server's name.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName {
+        &self.server_name
+    }
+}
+
+fn readable(
+    room: impl std::fmt::Display,
+    read: Result<Option<Arc<Room>>, DbError>,
+) -> Result<Option<Arc<Room>>, DbError> {
+    match read {
+        Err(error) if error.is_bad_data() => {
+            tracing::warn!("room {room} is left out: {error}");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+impl Shared {
+    fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
+        let registry = self.registry.lock();
+        let room = registry.rooms.get(&nid)?;
+        room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
+        Some(Arc::clone(room))
+    }
+
+    fn nid_of(&self, id: &RoomId) -> Option<RoomNid> {
+        self.registry.lock().nids.get(id).copied()
+    }
+
+    /// Takes a room into the registry; answers the one that was there before, if any.
+    pub fn insert(&self, room: &Arc<Room>) -> Arc<Room> {
+        let mut registry = self.registry.lock();
+        if let Some(other) = registry.rooms.get(&room.nid) {
+            return Arc::clone(other);
+        }
+        room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
+        registry.rooms.insert(room.nid, Arc::clone(room));
+        registry.nids.insert(room.id.clone(), room.nid);
+        let bytes = weight(room);
+        room.bytes.store(bytes, Ordering::Relaxed);
+        registry.bytes += bytes;
+        registry.evict(self.cache_bytes);
+        Arc::clone(room)
+    }
+
+    /// Drops a room from memory: it is read anew when it is asked for.
+    pub fn forget(&self, nid: RoomNid) {
+        self.registry.lock().remove(nid);
+    }
+
+    /// Drops the rooms that were last used before a tick and that nobody holds.
+    fn expire(&self, before: u64) {
+        let mut registry = self.registry.lock();
+        let idle = registry.idle();
+        idle.into_iter().filter(|(used, _)| *used < before).for_each(|(_, nid)| registry.remove(nid));
+    }
+
+    /// Accounts for a room that a commit has changed.
+    pub fn changed(&self, room: &Room) {
+        let bytes = weight(room);
+        let mut registry = self.registry.lock();
+        let before = room.bytes.swap(bytes, Ordering::Relaxed);
+        registry.bytes = (registry.bytes + bytes).saturating_sub(before);
+        registry.evict(self.cache_bytes);
+    }
+}
+
+impl Registry {
+    /// Over the budget, drops the least recently used rooms that nobody holds until a tenth of the budget is free.
+    fn evict(&mut self, budget: usize) {
+        if self.bytes <= budget {
+            return;
+        }
+        let mut idle = self.idle();
+        idle.sort_unstable();
+        for (_, nid) in idle {
+            if self.bytes <= budget - budget / 10 {
+                break;
+            }
+            self.remove(nid);
+        }
+    }
+
+    /// The rooms that nobody holds, each with the tick of its last use.
+    fn idle(&self) -> Vec<(u64, RoomNid)> {
+        let idle = self.rooms.values().filter(|room| Arc::strong_count(room) == 1);
+        idle.map(|room| (room.last_used(), room.nid)).collect()
+    }
+
+    fn remove(&mut self, nid: RoomNid) {
+        if let Some(room) = self.rooms.remove(&nid) {
+            self.nids.remove(&room.id);
+            self.bytes = self.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// About how many bytes a room takes.
+fn weight(room: &Room) -> usize {
+    let view = room.view();
+    const ROOM: usize = 3_072;
+    // The state events that a room keeps when they are no longer among the recent ones.
+    const KEPT: usize = 11_500;
+    const STATE_ENTRY: usize = 192;
+    let kept = if view.recent_after > 0 { KEPT } else { 0 };
+    let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
+    let asked_for = ROOM + kept + view.state.len() * STATE_ENTRY + recent;
+    // What an allocator takes beyond what it is asked for.
+    asked_for + asked_for / 8 + room.auth_bytes.load(Ordering::Relaxed)
+}

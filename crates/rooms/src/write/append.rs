@@ -1,0 +1,117 @@
+//! Appends events of this server's users to rooms.
+
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_protocol::membership::Membership;
+use plexus_protocol::policy::PolicyServer;
+use plexus_store::{DbError, Position};
+
+use crate::model::room::Room;
+use crate::model::timeline_event::Transaction;
+use crate::write::build::{self, Built};
+use crate::write::draft::{Draft, Redacts};
+use crate::write::error::SendError;
+use crate::write::graph::{self, Accepted};
+use crate::write::persist::{Append, PersistError};
+use crate::write::transactions::TransactionKey;
+use crate::write::writer::RoomWriter;
+use crate::write::{head_lock, policy, redactions};
+
+/// How often an event is built anew because the room has changed under it.
+const ATTEMPTS: usize = 8;
+/// An event that has been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The event.
+    pub event_id: EventId,
+    /// Its position; `None` when it had been sent before, or would have changed nothing.
+    pub position: Option<Position>,
+}
+
+/// Builds, commits, and answers once it is durable.
+pub async fn append(writer: &RoomWriter, room: &Arc<Room>, draft: &Draft) -> Result<Sent, SendError> {
+    wait_for_required_state(writer, room, draft).await?;
+    if let Some(policy) = room.view().policy_server(&draft.event_type, draft.state_key.as_deref()) {
+        return append_recommended(writer, room, draft, &policy).await;
+    }
+    for _ in 0..ATTEMPTS {
+        let mut head = head_lock::lock_head(writer, room).await?;
+        let mut found = None;
+        if let Some(Redacts { event_id, target: None }) = &draft.redacts {
+            drop(head);
+            head = head_lock::settled_head(writer, room).await?;
+            // It may have come since it was looked up; from here on it sees the redaction when it comes.
+            let redacts = Some(redactions::redacts(room, &draft.sender, event_id).await?);
+            found = Some(Draft { redacts, ..draft.clone() });
+        }
+        let draft = found.as_ref().unwrap_or(draft);
+        let built = build::build(writer, Some(&room.id), room.version, &head, draft).await?;
+        let (pending, next) = match built {
+            Built::Event(pending, next) => (*pending, next),
+            Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+        };
+        let event_id = pending.pdu.event_id().clone();
+        let permit = writer.persister.reserve().await?;
+        // From here to the queue nothing waits: a dropped request cannot leave a head whose event is lost.
+        let epoch = head.epoch;
+        *head = next;
+        let events = vec![pending];
+        let append = Append { room: Arc::clone(room), epoch, events, creation: None, entered: None };
+        let committed = permit.send(append);
+        drop(head);
+        match committed.await {
+            Ok(Ok(position)) => return Ok(Sent { event_id, position: Some(position) }),
+            Ok(Err(PersistError::Stale)) => {}
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(DbError::Closed.into()),
+        }
+    }
+    Err(SendError::Contended)
+}
+
+/// Builds an event on the room's head, to be sent with [`Self::send_built`]. Meanwhile the room may change.
+pub(crate) async fn build_on_head(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result<Built, SendError> {
+    let head = head_lock::lock_head(writer, room).await?;
+    build::build(writer, Some(&room.id), room.version, &head, draft).await
+}
+
+/// Sends an event that [`build_on_head`] built: it stands beside what others have sent since.
+pub(crate) async fn send_built(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    pdu: &Pdu,
+    transaction: Option<&(TransactionKey, Transaction)>,
+) -> Result<Sent, SendError> {
+    match graph::add_own(writer, room, pdu, transaction).await? {
+        Accepted::Timeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
+        Accepted::Known => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
+        // The sender has lost the right to it meanwhile.
+        Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended),
+    }
+}
+
+/// Sends an event that the policy server has to recommend first. The room may change meanwhile: the event then stands
+/// beside what others have sent.
+pub(crate) async fn append_recommended(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    draft: &Draft,
+    policy_server: &PolicyServer,
+) -> Result<Sent, SendError> {
+    let pdu = match build_on_head(writer, room, draft).await? {
+        Built::Event(pending, _) => pending.pdu,
+        Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+    };
+    let pdu = policy::recommended(writer, policy_server, &pdu).await.map_err(Box::new).map_err(SendError::Policy)?;
+    send_built(writer, room, &pdu, draft.transaction.as_ref()).await
+}
+
+/// Waits, where part of the room's state is missing, for what a draft is judged by: the memberships of others.
+pub(crate) async fn wait_for_required_state(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result<(), SendError> {
+    let view = room.view();
+    let is_joined = || view.state.membership(draft.sender.as_str()) == Some(Membership::Join);
+    let about_others = draft.event_type == "m.room.member" && draft.state_key.as_deref() != Some(draft.sender.as_str());
+    if view.is_partial() && (about_others || !is_joined()) { Ok(writer.rooms.full_state(room).await?) } else { Ok(()) }
+}

@@ -1,0 +1,113 @@
+//! The room after an event: its forward extremities and its current state.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::EventId;
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::{DbError, EventNid};
+
+use super::Candidate;
+use super::state_before::StateAfter;
+use crate::model::current_state::{self, StateChange};
+use crate::model::graph_tip::{Extremity, Tip};
+use crate::model::head::Head;
+use crate::model::room::Room;
+use crate::model::state_at::StateAt;
+use crate::model::{auth_index, event_lookup};
+use crate::write::graph::state_before;
+use crate::write::merge;
+use crate::write::writer::RoomWriter;
+
+/// How many events that nobody is shown are looked behind for forward extremities.
+const HIDDEN: usize = 100;
+
+/// Moves `next` behind the event; answers what becomes of the current state. `after` is the state behind the event and
+/// gets what state resolution adds.
+pub(super) async fn advance(
+    writer: &RoomWriter,
+    room: &Room,
+    head: &Head,
+    next: &mut Head,
+    candidate: &Candidate<'_>,
+    nid: EventNid,
+    after: &mut StateAfter,
+) -> Result<Vec<StateChange>, DbError> {
+    let pdu = candidate.pdu;
+    let followed = followed(writer, room, pdu, head).await?;
+    let mut extremities: Vec<Extremity> = head
+        .tip
+        .extremities
+        .iter()
+        .filter(|extremity| !candidate.entering && !followed.contains(&extremity.event_id))
+        .cloned()
+        .collect();
+    let state = if extremities.is_empty() {
+        after.at.clone()
+    } else {
+        let ids: Vec<EventId> = extremities.iter().map(|extremity| extremity.event_id.clone()).collect();
+        let known = event_lookup::known(&writer.db, &ids).await?;
+        let known: Vec<&Known> = known.values().collect();
+        // The state behind the event is not stored yet; the current one is.
+        let current = StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() };
+        let mut branches = state_before::states_after(writer, room, &current, &known).await?;
+        branches.push(after.at.clone());
+        let merged = merge::merge(writer, room, branches, Some((nid, pdu))).await?;
+        after.new.extend(merged.new);
+        merged.at
+    };
+    let depth = if extremities.is_empty() { pdu.depth() } else { pdu.depth().max(head.tip.depth) };
+    extremities.push(Extremity { nid, event_id: pdu.event_id().clone() });
+    next.tip = Tip { extremities: extremities.into(), depth, snapshot: state.snapshot };
+    let changes = changes(head, &state);
+    if !changes.is_empty() {
+        let server_name = writer.server_name.as_str();
+        next.current = Arc::new(if candidate.entering {
+            // What was derived from the state before counts for nothing.
+            current_state::current_state(room.version, state.state, server_name)
+        } else {
+            current_state::with_changes(&head.current, &changes, room.version, server_name)
+        });
+    }
+    if let Some(partial) = candidate.partial {
+        let current = Arc::make_mut(&mut next.current);
+        partial.servers.iter().for_each(|server| current.servers.be_told_of(server.as_str()));
+    }
+    Ok(changes)
+}
+
+/// The events that an event follows: its prev events, and what comes before those of them that nobody is shown.
+async fn followed(writer: &RoomWriter, room: &Room, pdu: &Pdu, head: &Head) -> Result<HashSet<EventId>, DbError> {
+    let mut followed: HashSet<EventId> = pdu.prev_events().iter().cloned().collect();
+    if head.tip.extremities.iter().all(|extremity| followed.contains(&extremity.event_id)) {
+        return Ok(followed);
+    }
+    let mut open: Vec<EventId> = pdu.prev_events().to_vec();
+    while !open.is_empty() && followed.len() < HIDDEN {
+        let known = event_lookup::known(&writer.db, &open).await?;
+        let hidden: Vec<EventId> = known
+            .into_iter()
+            .filter(|(_, known)| {
+                known.room_nid == room.nid && known.snapshot_nid.is_some() && known.verdict != Verdict::Accepted
+            })
+            .map(|(id, _)| id)
+            .collect();
+        let events = auth_index::auth_events(&writer.db, (room.nid, room.version), &hidden).await?;
+        open = events.values().flat_map(|event| event.pdu.prev_events().to_vec()).collect();
+        open.retain(|id| followed.insert(id.clone()));
+    }
+    Ok(followed)
+}
+
+/// How the current state becomes another.
+fn changes(head: &Head, state: &StateAt) -> Vec<StateChange> {
+    let current = &head.current.state;
+    let change = |(event_type, state_key): (Arc<str>, Arc<str>)| StateChange {
+        entry: state.state.get(&event_type, &state_key).cloned(),
+        replaced: current.get(&event_type, &state_key).map(|entry| entry.nid),
+        event_type,
+        state_key,
+    };
+    current.difference(&state.state).into_iter().map(change).collect()
+}

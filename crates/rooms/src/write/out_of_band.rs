@@ -1,0 +1,105 @@
+//! Rooms this server is not in: it knows of them what came with invites and knocks, and the end of those. Their current state is
+//! nothing but the member events of its users.
+
+use std::sync::Arc;
+
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::RoomId;
+use plexus_protocol::rules::RoomVersion;
+use plexus_store::repo::events::Verdict;
+use plexus_store::repo::rooms::RoomRow;
+use plexus_store::repo::state_snapshots::SnapshotRef;
+use plexus_store::{DbError, pdu_json, repo};
+
+use crate::model::current_state::{self, StateChange};
+use crate::model::event_lookup;
+use crate::model::room::Room;
+use crate::model::state_map::{StateEntry, shared_type};
+use crate::model::timeline_event::TimelineEvent;
+use crate::write::graph::AddError;
+use crate::write::head_lock;
+use crate::write::persist::{Append, PendingEvent, Sending};
+use crate::write::writer::RoomWriter;
+
+/// The room with an id, made known if it is not. A room of which nothing but its id and version is known takes the
+/// version given.
+pub async fn known_or_new(writer: &RoomWriter, id: &RoomId, version: RoomVersion) -> Result<Arc<Room>, DbError> {
+    if let Some(room) = writer.rooms.get(id).await? {
+        if room.version == version || !room.view().tip.extremities.is_empty() {
+            return Ok(room);
+        }
+        // Whoever invited named the wrong version.
+        let nid = room.nid;
+        writer.db.write(move |tx| repo::rooms::set_version(tx, nid, version.as_str())).await?;
+        writer.rooms.shared.forget(nid);
+        return must_be_there(writer, id).await;
+    }
+    let row = RoomRow {
+        room_nid: writer.nids.take(1).await?,
+        room_id: id.as_str().to_owned(),
+        room_version: version.as_str().to_owned(),
+        revision: 0,
+        extremities: Vec::new(),
+        depth: 0,
+        snapshot_nid: SnapshotRef::EMPTY.nid,
+        position: 0,
+        published: false,
+    };
+    writer.db.write(move |tx| repo::rooms::insert(tx, &row)).await?;
+    must_be_there(writer, id).await
+}
+
+async fn must_be_there(writer: &RoomWriter, id: &RoomId) -> Result<Arc<Room>, DbError> {
+    writer.rooms.get(id).await?.ok_or_else(|| DbError::bad_data(format!("rooms, room_id {id}"), "the room is gone"))
+}
+
+/// Sets the membership of one of our users in a room this server is not in, as an event says that is no part of the room's
+/// graph here.
+pub async fn set_membership(writer: &RoomWriter, room: &Arc<Room>, pdu: &Pdu) -> Result<(), AddError> {
+    let Some(state_key) = pdu.state_key() else { return Err(AddError::MissingEvents) };
+    let _one_at_a_time = room.intake.lock().await;
+    let known = event_lookup::known(&writer.db, std::slice::from_ref(pdu.event_id())).await?;
+    let known = known.get(pdu.event_id());
+    let mut head = head_lock::settled_head(writer, room).await?;
+    let nid = match known {
+        Some(known) => known.event_nid,
+        None => writer.nids.take(2).await?,
+    };
+    let event = Arc::new(TimelineEvent::new(nid, 0, pdu.clone(), None, None));
+    let event_type = shared_type(&head.current.state, pdu.event_type());
+    let entry = Arc::new(StateEntry::of(event_type, state_key.into(), &event));
+    let replaced = head.current.state.get(pdu.event_type(), state_key).map(|entry| entry.nid);
+    let change = StateChange::set(entry, replaced);
+    let server_name = writer.server_name.as_str();
+    let mut next = head.clone();
+    next.current = Arc::new(current_state::with_changes(&head.current, [&change], room.version, server_name));
+    let pending = PendingEvent {
+        nid,
+        pdu: pdu.clone(),
+        packed: pdu_json::pack(pdu.json()).map_err(DbError::from)?,
+        stored: known.is_some(),
+        in_timeline: false,
+        verdict: Verdict::Accepted,
+        snapshot_before: None,
+        snapshots: Vec::new(),
+        changes: vec![change],
+        replaced: None,
+        _kept: Some(event),
+        transaction: None,
+        redacted_by: None,
+        redacts: None,
+        tip: next.tip.clone(),
+        current: Arc::clone(&next.current),
+        sending: Sending::No,
+        missing: None,
+    };
+    let permit = writer.persister.reserve().await?;
+    let epoch = head.epoch;
+    *head = next;
+    let events = vec![pending];
+    let append = Append { room: Arc::clone(room), epoch, events, creation: None, entered: None };
+    let committed = permit.send(append);
+    drop(head);
+    committed.await.map_err(|_| DbError::Closed)??;
+    Ok(())
+}

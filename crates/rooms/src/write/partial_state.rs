@@ -1,0 +1,204 @@
+//! Rooms that this server came into with part of their state. The rest is added behind: to the state before the join, and so to
+//! that of everything since, and to the current state.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
+use plexus_store::repo;
+use plexus_store::repo::current_state::Delta;
+use plexus_store::repo::memberships::{Member, RoomMembership};
+use plexus_store::repo::partial_joins::PartialJoin;
+use plexus_store::repo::rooms::Advance;
+use plexus_store::repo::state_snapshots::{self, Key};
+use plexus_store::{Change, DbError, EventNid, Position, Tx};
+
+use crate::model::current_state::{self, CurrentState};
+use crate::model::partial_state::unfinished;
+use crate::model::room::{Room, RoomView};
+use crate::model::rooms::Shared;
+use crate::model::state_at;
+use crate::model::state_map::{StateEntry, StateMap};
+use crate::write::graph::AddError;
+use crate::write::head_lock;
+use crate::write::persist::PersistError;
+use crate::write::writer::RoomWriter;
+
+/// How many entries are written in one transaction, so that other writers need not wait for all.
+const WRITTEN_AT_ONCE: usize = 1_000;
+/// What has been added in the database, and is to be made known.
+#[derive(Default)]
+struct Added {
+    state: StateMap,
+    keys: Vec<(Key, EventNid)>,
+}
+
+/// Adds to the state before the join what of `state` it lacks. `full`: `state` is all of it.
+pub async fn add_state(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    state: &[Arc<StateEntry>],
+    full: bool,
+) -> Result<(), AddError> {
+    let Some(join) = unfinished(&room.view()) else { return Ok(()) };
+    let event = join.event_nid;
+    let row = writer.db.read(move |tx| repo::events::by_nids(tx, &[event])).await?.pop();
+    let joined_at = row.and_then(|row| row.position).unwrap_or(0);
+    let mut added = Added::default();
+    for entries in state.chunks(WRITTEN_AT_ONCE) {
+        let (mut entries, kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| !entry.keeps());
+        let (version, nids) = (room.version, kept.iter().map(|entry| entry.nid).collect::<Vec<_>>());
+        if !nids.is_empty() {
+            entries.extend(writer.db.read(move |tx| state_at::entries(tx, version, &nids)).await?);
+        }
+        // Of two events for one key the first counts.
+        entries.retain(|entry| match added.state.get(&entry.event_type, &entry.state_key) {
+            Some(_) => false,
+            None => added.state.insert(Arc::clone(entry)).is_none(),
+        });
+        added.keys.extend(add_entries(writer, room, entries, joined_at).await?);
+    }
+    finish(writer, room, &join, added, full).await?;
+    Ok(())
+}
+
+/// Writes entries of the current state where there are none. Nobody is told yet. Answers their keys, all of them.
+async fn add_entries(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    entries: Vec<Arc<StateEntry>>,
+    joined_at: Position,
+) -> Result<Vec<(Key, EventNid)>, DbError> {
+    let (shared, room) = (Arc::clone(&writer.rooms.shared), Arc::clone(room));
+    writer.db.write(move |tx| fill_some(tx, &shared, &room, &entries, joined_at)).await
+}
+
+/// Makes known what has been added, all at once.
+async fn finish(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    join: &PartialJoin,
+    added: Added,
+    full: bool,
+) -> Result<(), PersistError> {
+    // Held until the commit: nothing is on its way into the room.
+    let _head = head_lock::settled_head(writer, room).await?;
+    let view = room.view();
+    if unfinished(&view).is_none_or(|now| now.event_nid != join.event_nid) {
+        return Ok(());
+    }
+    let mut state = view.state.clone();
+    for entry in added.state.iter() {
+        if state.get(&entry.event_type, &entry.state_key).is_none() {
+            state.insert(Arc::clone(entry));
+        }
+    }
+    let mut current = current_state::current_state(room.version, state, writer.server_name.as_str());
+    if !full {
+        join.servers.iter().for_each(|server| current.servers.be_told_of(server));
+    }
+    let (shared, room, join) = (Arc::clone(&writer.rooms.shared), Arc::clone(room), join.clone());
+    let finish = Finish { room, view, current: Arc::new(current), join, keys: added.keys, full };
+    writer.db.write(move |tx| finish.write(tx, shared)).await
+}
+
+fn fill_some(
+    tx: &mut Tx<'_>,
+    shared: &Arc<Shared>,
+    room: &Arc<Room>,
+    entries: &[Arc<StateEntry>],
+    joined_at: Position,
+) -> Result<Vec<(Key, EventNid)>, DbError> {
+    let users: HashMap<&str, UserId> = entries
+        .iter()
+        .filter(|entry| &*entry.event_type == "m.room.member")
+        .filter_map(|entry| Some((&*entry.state_key, UserId::try_from(&*entry.state_key).ok()?)))
+        .collect();
+    let mut lookups = shared.interner.lookups();
+    lookups.prepare(tx, users.keys().copied(), entries.iter().map(|entry| &*entry.state_key))?;
+    let mut deltas = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // It was so when this server came in.
+        deltas.push(Delta {
+            room_nid: room.nid,
+            type_nid: lookups.event_type(tx, &entry.event_type)?,
+            state_key_nid: lookups.state_key(tx, &entry.state_key)?,
+            position: joined_at,
+            event_nid: Some(entry.nid),
+            prev_event_nid: None,
+            membership: entry.membership,
+        });
+    }
+    let added = repo::current_state::fill(tx, &deltas)?;
+    let (mut rows, mut known) = (Vec::new(), Vec::new());
+    for (entry, delta) in entries.iter().zip(&deltas) {
+        let (Some(user), Some(kind)) = (users.get(&*entry.state_key), entry.membership) else { continue };
+        if added.contains(&(delta.type_nid, delta.state_key_nid)) {
+            // Our own users learn of it now.
+            let is_own = user.server_name() == shared.server_name.as_str();
+            let position = if is_own { tx.next_position()? } else { joined_at };
+            let (room_nid, event_nid) = (room.nid, entry.nid);
+            let forgotten = shared.forgets(kind);
+            let membership = RoomMembership { room: room_nid, kind, position, event_nid, forgotten };
+            rows.push((Member { user_nid: lookups.user(tx, user)?, is_local: is_own }, membership));
+            known.push((user.clone(), membership));
+            if is_own {
+                let joined = kind == Membership::Join;
+                let user = user.clone();
+                tx.announce(Change::Membership { user, room: room_nid, joined, was_joined: false, position });
+            }
+        }
+    }
+    repo::memberships::set(tx, &rows)?;
+    let (texts, shared) = (lookups.into_new(), Arc::clone(shared));
+    tx.after_commit(move || {
+        shared.interner.keep(texts);
+        known.into_iter().for_each(|(user, membership)| shared.memberships.apply(&user, membership));
+    });
+    Ok(deltas.iter().zip(entries).map(|(delta, entry)| ((delta.type_nid, delta.state_key_nid), entry.nid)).collect())
+}
+
+/// The last step of filling a room's state.
+struct Finish {
+    room: Arc<Room>,
+    view: Arc<RoomView>,
+    current: Arc<CurrentState>,
+    join: PartialJoin,
+    keys: Vec<(Key, EventNid)>,
+    full: bool,
+}
+
+impl Finish {
+    fn write(self, tx: &mut Tx<'_>, shared: Arc<Shared>) -> Result<(), PersistError> {
+        let Self { room, view, current, mut join, keys, full } = self;
+        repo::rooms::advance(
+            tx,
+            &[Advance {
+                room_nid: room.nid,
+                expected_revision: room.revision.load(Ordering::Acquire),
+                extremities: view.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
+                depth: i64::try_from(view.tip.depth).unwrap_or(i64::MAX),
+                snapshot_nid: view.tip.snapshot.nid,
+                position: None,
+            }],
+        )?;
+        state_snapshots::extend(tx, join.snapshot_nid, &keys)?;
+        let position = tx.next_position()?;
+        join.told_position = join.told_position.or(Some(position));
+        join.full_position = full.then_some(position);
+        repo::partial_joins::set(tx, room.nid, Some(&join))?;
+        tx.announce(Change::Event { room: room.nid, position, outgoing: false });
+        tx.after_commit(move || {
+            room.set_view(RoomView { current, partial: Some(Arc::new(join)), ..RoomView::clone(&view) });
+            room.revision.fetch_add(1, Ordering::Release);
+            // The next writer takes the head from the database.
+            room.epoch.fetch_add(1, Ordering::Release);
+            shared.changed(&room);
+            room.filled.notify_waiters();
+            shared.directory.changed();
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,380 @@
+//! Adds events to the past of a room: before its timeline, or into one of its gaps.
+
+mod judged;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use judged::{Judged, Past, Unwritten};
+use plexus_protocol::auth::{self, AuthEvent};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::event::redact::redaction_target;
+use plexus_protocol::event::relation::relation_of;
+use plexus_protocol::id::EventId;
+use plexus_store::repo::events::{Known, NewEvent, Verdict};
+use plexus_store::repo::relations::RelationRow;
+use plexus_store::repo::timeline_gaps::{Gap, START};
+use plexus_store::repo::{self, state_snapshots};
+use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, pdu_json};
+
+use crate::model::event_lookup;
+use crate::model::head::Head;
+use crate::model::interner::{Lookups, NewTexts};
+use crate::model::room::{Room, RoomView};
+use crate::model::timeline_event::AppliedRedaction;
+use crate::write::graph::state_before::{self, state_after};
+use crate::write::graph::{AddError, Candidate, GivenStates, auth_events_of};
+use crate::write::persist::{Sending, apply_redactions};
+use crate::write::redactions::{self, PendingRedaction};
+use crate::write::writer::RoomWriter;
+use crate::write::{auth_state, head_lock, outliers};
+
+/// How many events are judged and written while others wait to send to the room.
+const PLACED_AT_ONCE: usize = 50;
+
+/// Where events are missing from a timeline.
+#[derive(Clone, Copy)]
+pub enum Hole {
+    /// Before its first event: this server was not in the room then.
+    Start,
+    /// In a gap.
+    Gap(Gap),
+}
+
+impl Hole {
+    /// Returns the number by which the missing events are noted.
+    pub fn number(self) -> EventNid {
+        match self {
+            Self::Start => START,
+            Self::Gap(gap) => gap.gap_nid,
+        }
+    }
+}
+
+/// What has come of filling a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Events that were missing are there.
+    Some,
+    /// Nobody gives any.
+    Nothing,
+    /// They are still being fetched, or have been and wait for the states before some of them.
+    NotYet,
+}
+
+/// Events that were fetched, and what is still missing once they have their places.
+pub struct PastEvents {
+    pub hole: Hole,
+    /// Prev events first.
+    pub pdus: Vec<Pdu>,
+    pub given: GivenStates,
+    /// Whether the state before one of them is not known. Those that follow would get places before others that come
+    /// before them: all wait for their places.
+    pub lacks_states: bool,
+    pub edge: Vec<(EventNid, Pdu)>,
+    /// Missing events that belong to an older gap.
+    pub older: HashSet<EventId>,
+}
+
+impl PastEvents {
+    /// No events: only what is missing is noted anew.
+    pub fn none(hole: Hole, edge: Vec<(EventNid, Pdu)>, older: HashSet<EventId>) -> Self {
+        Self { hole, pdus: Vec::new(), given: GivenStates::new(), lacks_states: false, edge, older }
+    }
+}
+
+/// Judges events by the state before each, and puts them into their hole, before what has been put there already.
+pub async fn add(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Result<Filled, AddError> {
+    let _one_at_a_time = room.intake.lock().await;
+    let mut judged = Judged::default();
+    for pdus in past.pdus.chunks(PLACED_AT_ONCE) {
+        judge_some(writer, room, pdus, &past.given, &mut judged).await?;
+    }
+    if past.lacks_states {
+        // Those that have been judged stay so: next time fewer states are asked for.
+        return Ok(if judged.new > 0 { Filled::NotYet } else { Filled::Nothing });
+    }
+    settle(writer, room, past).await?;
+    Ok(if judged.new + judged.before > 0 { Filled::Some } else { Filled::Nothing })
+}
+
+/// Judges events and puts them into the graph, without positions.
+async fn judge_some(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    pdus: &[Pdu],
+    given: &GivenStates,
+    judged: &mut Judged,
+) -> Result<(), AddError> {
+    // Held until the commit: nothing is on its way into the room that redacts one of the events or that one of them
+    // redacts, and its state may hold what is redacted.
+    let mut head = head_lock::settled_head(writer, room).await?;
+    let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+    let known = event_lookup::known(&writer.db, &ids).await?;
+    let mut auth_events = auth_events_of(&writer.db, room, pdus).await?;
+    let mut unwritten = Unwritten::default();
+    for pdu in pdus {
+        let stored = known.get(pdu.event_id());
+        if let Some(known) = stored.filter(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
+            // All that it lacks may be a position.
+            judged.before += usize::from(known.is_in_graph(room.nid) && !known.has_place(room.nid));
+            continue;
+        }
+        let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
+        if redaction_target(pdu).is_some() {
+            // What it redacts is looked for in the database.
+            write_past(writer, room, &mut head, std::mem::take(&mut unwritten)).await?;
+        }
+        let candidate = Candidate {
+            pdu,
+            stored,
+            by_auth_events,
+            auth_events: &auth_events,
+            unwritten: &unwritten.known,
+            given: given.get(pdu.event_id()).map(|given| &given.state),
+            missing: None,
+            entering: false,
+            partial: None,
+            sending: Sending::No,
+            transaction: None,
+        };
+        let past = match judge(writer, room, &head, &candidate).await {
+            Ok(past) => past,
+            Err(AddError::MissingEvents) => continue,
+            Err(error) => return Err(error),
+        };
+        judged.new += 1;
+        let rejected = past.verdict == Verdict::Rejected;
+        auth_events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
+        let is_needed = past.is_needed_by_later_ones();
+        unwritten.add(room.nid, past);
+        if is_needed {
+            write_past(writer, room, &mut head, std::mem::take(&mut unwritten)).await?;
+        }
+    }
+    write_past(writer, room, &mut head, unwritten).await
+}
+
+/// Gives events their places in the timeline, the last of them the newest, and notes what is still missing.
+async fn settle(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Result<(), AddError> {
+    let PastEvents { hole, pdus, given: _, lacks_states: _, edge, older } = past;
+    let (mut still_missing, mut moved) = (Vec::new(), Vec::new());
+    let looked_at: Vec<Pdu> = edge.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
+    let named: Vec<EventId> = looked_at.iter().flat_map(Pdu::prev_events).cloned().collect();
+    let ids: Vec<EventId> = looked_at.iter().map(|pdu| pdu.event_id().clone()).collect();
+    let (named, own) = (event_lookup::known(&writer.db, &named).await?, event_lookup::known(&writer.db, &ids).await?);
+    let fetched: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
+    let is_placed = |id| {
+        // Those that were fetched get their positions now.
+        let is_placed =
+            |known: &Known| known.has_place(room.nid) || (fetched.contains(id) && known.is_in_graph(room.nid));
+        named.get(id).is_some_and(is_placed)
+    };
+    for pdu in &looked_at {
+        let known = own.get(pdu.event_id()).filter(|known| known.snapshot_nid.is_some());
+        let Some(known) = known.filter(|_| !pdu.prev_events().iter().all(is_placed)) else { continue };
+        if pdu.prev_events().iter().all(|id| is_placed(id) || older.contains(id)) {
+            moved.push(known.event_nid);
+        } else {
+            still_missing.push(known.event_nid);
+        }
+    }
+    let done: Vec<EventNid> = edge.iter().map(|(nid, _)| *nid).filter(|nid| !still_missing.contains(nid)).collect();
+    let keys: Vec<Vec<u8>> = pdus.iter().map(|pdu| event_key::encode(pdu.event_id())).collect();
+    let older_gap = match hole {
+        Hole::Gap(gap) => room.view().gaps.newest_open(gap.top).map_or(START, |gap| gap.gap_nid),
+        Hole::Start => START,
+    };
+    let (nid, writing) = (room.nid, Arc::clone(room));
+    // Held until the commit: no event is on its way that is to be noted with the gap, which may be closed now.
+    let _settled = head_lock::settled_head(writer, room).await?;
+    writer
+        .db
+        .write(move |tx| {
+            let lowest = order_past(tx, nid, hole, &keys)?;
+            repo::timeline_gaps::remove_backward_extremities(tx, hole.number(), &done)?;
+            repo::timeline_gaps::add_backward_extremities(tx, nid, hole.number(), &still_missing)?;
+            repo::timeline_gaps::add_backward_extremities(tx, nid, older_gap, &moved)?;
+            if let Hole::Gap(gap) = hole {
+                let gap = Gap { lowest, ..gap };
+                let is_missing = !repo::timeline_gaps::backward_extremities(tx, nid, gap.gap_nid)?.is_empty();
+                // One without a free position stays as it is.
+                let gap = Gap { is_open: is_missing && !gap.is_full(), ..gap };
+                repo::timeline_gaps::set(tx, nid, &gap)?;
+                tx.after_commit(move || {
+                    let view = writing.view();
+                    writing.set_view(RoomView { gaps: view.gaps.with(gap), ..RoomView::clone(&view) });
+                });
+            }
+            Ok::<_, DbError>(())
+        })
+        .await?;
+    Ok(())
+}
+
+async fn judge(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    head: &Head,
+    candidate: &Candidate<'_>,
+) -> Result<Past, AddError> {
+    let pdu = candidate.pdu;
+    let before = state_before::state_before(writer, room, head, candidate).await?;
+    let state = auth_state::auth_state(&writer.rooms, room.version, &before.at.state, pdu).await?;
+    let allowed = auth::check(room.version.rules(), pdu, &state.lookup()).is_ok();
+    let verdict = match candidate.by_auth_events {
+        Verdict::Accepted if allowed => Verdict::Accepted,
+        _ => Verdict::Rejected,
+    };
+    let nid = match candidate.stored {
+        Some(known) => known.event_nid,
+        None => writer.nids.take(2).await?,
+    };
+    let redacted_by = redactions::early_redaction(room, pdu).await?;
+    let redacts = redactions::resolve_target(room, &before.at, pdu).await?.filter(|_| verdict == Verdict::Accepted);
+    let snapshot_nid = before.at.snapshot.nid;
+    let snapshots = state_after(nid, pdu, verdict, before).new;
+    let stored = candidate.stored.is_some();
+    Ok(Past { nid, stored, pdu: pdu.clone(), verdict, snapshot_nid, snapshots, redacted_by, redacts })
+}
+
+async fn write_past(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    head: &mut Head,
+    unwritten: Unwritten,
+) -> Result<(), AddError> {
+    let past = unwritten.past;
+    if past.is_empty() {
+        return Ok(());
+    }
+    let (nid, shared) = (room.nid, Arc::clone(&writer.rooms.shared));
+    let redactions: Vec<_> = past.iter().flat_map(Past::redactions).collect();
+    if redactions.is_empty() {
+        let write = writer.db.write(move |tx| {
+            let texts = write(tx, nid, &past, shared.interner.lookups())?;
+            tx.after_commit(move || shared.interner.keep(texts));
+            Ok::<_, DbError>(())
+        });
+        return Ok(write.await?);
+    }
+    let mut current = Arc::clone(&head.current);
+    let (version, server_name) = (room.version, writer.server_name.as_str());
+    let pending: Vec<_> = redactions
+        .into_iter()
+        .map(|(target, because)| (PendingRedaction::new(target, &mut current, version, server_name), because))
+        .collect();
+    let ended = head.current.guests_can_join && !current.guests_can_join && !current.local_joined.is_empty();
+    let guest_access_ended = ended.then(|| room.view().position);
+    let (now_ms, writing, next) = (writer.clock.now_ms(), Arc::clone(room), Arc::clone(&current));
+    writer
+        .db
+        .write(move |tx| {
+            let texts = write(tx, nid, &past, shared.interner.lookups())?;
+            for (redaction, because) in &pending {
+                repo::events::set_redacted(tx, redaction.target.nid, because.nid)?;
+                repo::redactions::add(tx, &[redaction.target.nid], now_ms)?;
+            }
+            if let Some(position) = guest_access_ended {
+                repo::guest_access::ended(tx, nid, position)?;
+            }
+            tx.after_commit(move || {
+                shared.interner.keep(texts);
+                let applied = pending.iter().map(|(redaction, because)| AppliedRedaction {
+                    target: redaction.target.nid,
+                    left: &redaction.target.left,
+                    because,
+                });
+                apply_redactions(&shared, &writing, next, applied);
+            });
+            Ok::<_, DbError>(())
+        })
+        .await?;
+    head.current = current;
+    writer.rooms.summaries.forget(nid);
+    Ok(())
+}
+
+/// Gives those of the events that have been placed positions before what is in the hole already; the last is the
+/// newest. Returns the lowest position that is taken.
+fn order_past(tx: &mut Tx<'_>, room: RoomNid, hole: Hole, keys: &[Vec<u8>]) -> Result<Position, DbError> {
+    let known = repo::events::known(tx, keys)?;
+    let unplaced: HashMap<Vec<u8>, EventNid> = known
+        .into_iter()
+        .filter(|known| known.position.is_none() && known.verdict == Verdict::Accepted)
+        .filter(|known| known.room_nid == room && known.snapshot_nid.is_some())
+        .map(|known| (known.event_id, known.event_nid))
+        .collect();
+    let (before, floor) = match hole {
+        Hole::Start => (repo::events::lowest_position(tx, room)?.min(0), Position::MIN),
+        Hole::Gap(gap) => (gap.lowest, gap.floor()),
+    };
+    let newest_first = keys.iter().rev().filter_map(|key| unplaced.get(key).copied());
+    let positions: Vec<(EventNid, Position)> =
+        newest_first.zip(1..).map(|(event, back)| (event, before - back)).filter(|(_, at)| *at > floor).collect();
+    repo::events::set_past_positions(tx, &positions)?;
+    Ok(positions.last().map_or(before, |(_, at)| *at))
+}
+
+/// Stores judged events without positions.
+fn write(tx: &mut Tx<'_>, room: RoomNid, past: &[Past], mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+    let mut snapshots = state_snapshots::Writer::default();
+    let (mut new, mut stored, mut early_redactions, mut relations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for past in past {
+        if past.stored {
+            stored.push(row(tx, room, past, &mut lookups)?);
+        } else {
+            new.push(row(tx, room, past, &mut lookups)?);
+        }
+        for snapshot in &past.snapshots {
+            let mut changes = Vec::with_capacity(snapshot.changes.len());
+            for (event_type, state_key, event) in &snapshot.changes {
+                changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
+            }
+            snapshots.add(tx, room, snapshot.parent, snapshot.snapshot, changes)?;
+        }
+        if past.verdict != Verdict::Accepted {
+            continue;
+        }
+        if past.redacts.as_ref().is_none_or(|target| !target.placed)
+            && let Some(target) = redaction_target(&past.pdu)
+        {
+            early_redactions.push((event_key::encode(target), past.nid));
+        }
+        if let Some((target, rel_type)) = relation_of(&past.pdu) {
+            let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
+            let sender_nid = lookups.user(tx, past.pdu.sender())?;
+            let (event_nid, room_nid, position) = (past.nid, room, None);
+            relations.push(RelationRow { event_nid, room_nid, sender_nid, position, target, rel_type });
+        }
+    }
+    repo::events::insert(tx, &new)?;
+    repo::events::place(tx, &stored)?;
+    snapshots.finish(tx)?;
+    repo::redactions::add_early(tx, &early_redactions)?;
+    repo::relations::insert(tx, &relations)?;
+    Ok(lookups.into_new())
+}
+
+fn row(tx: &mut Tx<'_>, room: RoomNid, past: &Past, lookups: &mut Lookups<'_>) -> Result<NewEvent, DbError> {
+    let pdu = &past.pdu;
+    Ok(NewEvent {
+        event_nid: past.nid,
+        event_id: event_key::encode(pdu.event_id()),
+        room_nid: room,
+        position: None,
+        late: false,
+        depth: depth(pdu),
+        type_nid: lookups.event_type(tx, pdu.event_type())?,
+        state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
+        sender_nid: lookups.user(tx, pdu.sender())?,
+        origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
+        snapshot_nid: Some(past.snapshot_nid),
+        verdict: past.verdict,
+        json: if past.stored { Vec::new() } else { pdu_json::pack(pdu.json())? },
+    })
+}
+
+fn depth(pdu: &Pdu) -> i64 {
+    i64::try_from(pdu.depth()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,55 @@
+//! Rooms whose events a policy server has to recommend (server-server API, "Policy Servers").
+
+use futures_util::future::{self, BoxFuture};
+use plexus_protocol::event::Pdu;
+use plexus_protocol::id::ServerName;
+use plexus_protocol::json::Object;
+use plexus_protocol::policy::PolicyServer;
+
+use crate::model::room::Room;
+use crate::write::error::SendError;
+use crate::write::peer_error::PeerError;
+use crate::write::writer::RoomWriter;
+
+/// The policy servers of rooms.
+pub trait PolicyServers: Send + Sync {
+    /// Returns the signatures by which `server` recommends an event (`POST /_matrix/policy/v1/sign`), by server and key
+    /// id.
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu)
+    -> BoxFuture<'a, Result<Object, PeerError>>;
+}
+
+/// An event of this server with the recommendation of the room's policy server, if it has one.
+pub(crate) async fn recommended_here(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, SendError> {
+    match room.view().policy_server(pdu.event_type(), pdu.state_key()) {
+        Some(policy) => recommended(writer, &policy, &pdu).await.map_err(Box::new).map_err(SendError::Policy),
+        None => Ok(pdu),
+    }
+}
+
+/// Events of other servers, with the recommendation of the room's policy server where it had to be asked for and was given.
+pub async fn with_recommendations(writer: &RoomWriter, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
+    let view = room.view();
+    let recommended = pdus.into_iter().map(async |pdu| {
+        let policy = view.policy_server(pdu.event_type(), pdu.state_key());
+        let Some(policy) = policy.filter(|policy| !policy.recommends(&pdu)) else { return pdu };
+        recommended(writer, &policy, &pdu).await.unwrap_or_else(|error| {
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "not recommended: {error}");
+            pdu
+        })
+    });
+    future::join_all(recommended).await
+}
+
+/// Whether the room's policy server has to be asked about an event.
+pub fn needs_recommendation(room: &Room, pdu: &Pdu) -> bool {
+    let policy = room.view().policy_server(pdu.event_type(), pdu.state_key());
+    policy.is_some_and(|policy| !policy.recommends(pdu))
+}
+
+pub(super) async fn recommended(writer: &RoomWriter, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, PeerError> {
+    let servers = writer.policy_servers.as_ref().ok_or_else(|| PeerError::NotAllowed(policy.via.clone()))?;
+    let answered = servers.policy_signature(&policy.via, pdu).await?;
+    let recommended = policy.recommended(pdu, &answered);
+    recommended.ok_or_else(|| PeerError::malformed(&policy.via, "it is not signed with the policy server's key"))
+}
