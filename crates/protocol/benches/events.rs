@@ -1,6 +1,7 @@
-//! Figures for the hot paths of events, side by side with ruma's crates in the same run.
+//! Benchmarks of the hot paths of events, compared with ruma's crates in the same run.
 //!
-//! `cargo bench -p plexus-protocol --bench events`; docs/benchmarks.md holds figures and the machine they came from.
+//! `cargo bench -p plexus-protocol --bench events`; docs/benchmarks.md has results and the machine they were measured
+//! on.
 #![expect(clippy::unwrap_used, reason = "a benchmark panics where it fails")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -86,7 +87,7 @@ fn check_in_batches(texts: &[&str], batch: usize, lookup: &dyn Fn(&str, &str) ->
     }
 }
 
-/// As they come in a transaction: from one server, and from as many as there are.
+/// Batches as in transactions: from one server, and from all servers.
 fn batches(servers: &[Server], count: usize, lookup: &dyn Fn(&str, &str) -> Option<KnownKey>) {
     let median = |mut work: Box<dyn FnMut() + '_>| {
         let mut times: Vec<Duration> = (0..1 + 3_000 / count).map(|_| wall_time(&mut work)).collect();
@@ -192,7 +193,7 @@ fn best(mut work: impl FnMut()) -> Duration {
     (0..3).map(|_| timed(&mut work)).min().unwrap_or_default()
 }
 
-/// The processor time is counted in steps that are too long for some.
+/// The resolution of the processor time is too coarse for some measurements.
 fn wall_time(work: &mut impl FnMut()) -> Duration {
     let start = Instant::now();
     work();
@@ -208,7 +209,7 @@ fn timed(work: &mut impl FnMut()) -> Duration {
     }
 }
 
-/// How long this thread has been on a processor, where Linux says so: other programs then disturb the figures less.
+/// Returns how long this thread has been running, where Linux reports it: other programs then disturb the results less.
 fn cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(stat.split(' ').next()?.parse().ok()?))

@@ -1,6 +1,7 @@
-//! Figures for authorization, push rules and state resolution, the last beside ruma's in the same run.
+//! Benchmarks of authorization, push rules and state resolution, the last compared with ruma's in the same run.
 //!
-//! `cargo bench -p plexus-protocol --bench rules`; docs/benchmarks.md holds figures and the machine they came from.
+//! `cargo bench -p plexus-protocol --bench rules`; docs/benchmarks.md has results and the machine they were measured
+//! on.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a benchmark panics where it fails")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -33,7 +34,7 @@ use room::{NewEvent, Room, StateMap};
 use ruma_state_res::utils::event_id_set::EventIdSet;
 
 const VERSION: RoomVersion = RoomVersion::V11;
-/// What each branch changes: so many members, and topic and power levels.
+/// How many members each branch changes, besides topic and power levels.
 const CHANGES: usize = 50;
 
 fn main() {
@@ -62,7 +63,7 @@ fn main() {
     }
 }
 
-/// What an auth graph takes, by how much the process grows.
+/// The memory of an auth graph, by the growth of the process.
 fn memory() {
     const EVENTS: usize = 100_000;
     let resident = || -> Option<usize> {
@@ -175,7 +176,7 @@ fn authorization() {
         ("kick", bench.send("@alice:a", "m.room.member", Some("@user5:a"), r#"{"membership":"leave"}"#)),
         ("power levels", bench.send("@alice:a", "m.room.power_levels", Some(""), r#"{"users":{"@alice:a":100}}"#)),
     ];
-    // As a room in memory has it: two look-ups by borrowed text.
+    // Like a room in memory: two lookups by borrowed text.
     let mut state: std::collections::HashMap<&str, std::collections::HashMap<&str, Pdu>> = Default::default();
     for ((event_type, state_key), id) in &bench.state {
         state.entry(event_type).or_default().insert(state_key, bench.room.events[id].clone());
@@ -237,7 +238,7 @@ fn resolution(members: usize, branches: usize) {
         |((kind, key), id): (&(String, String), &EventId)| ((kind.as_str().into(), key.clone()), ruma_pdu::id(id));
     let ruma_states: Vec<ruma_state_res::StateMap<ruma_pdu::RumaId>> =
         maps.iter().map(|map| map.iter().map(entry).collect()).collect();
-    // What ruma wants of its caller, and is not charged for.
+    // The preparation that ruma requires from its caller, which is not measured.
     let chains: Vec<EventIdSet<ruma_pdu::RumaId>> = states
         .iter()
         .map(|state| {

@@ -1,4 +1,5 @@
-//! Server ACLs (client-server API, `m.room.server_acl`): which servers may take part in a room.
+//! Server ACLs: which servers may take part in a room
+//! ([`m.room.server_acl`](https://spec.matrix.org/v1.19/client-server-api/#mroomserver_acl)).
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +9,7 @@ use crate::{
     json::{Object, Value},
 };
 
-/// A room's `m.room.server_acl`, ready to be asked. A room without the event allows every server.
+/// The parsed `m.room.server_acl` of a room. A room without the event allows every server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAcl {
     allow_ip_literals: bool,
@@ -17,8 +18,8 @@ pub struct ServerAcl {
 }
 
 impl ServerAcl {
-    /// From the content of the event. What is missing or of the wrong type has its default: no allowed servers, no
-    /// denied ones, IP literals allowed.
+    /// Reads the content of the event. Members that are missing or of the wrong type have their defaults: no allowed
+    /// servers, no denied servers, IP literals allowed.
     pub fn from_content(content: &Object) -> Self {
         let patterns = |key| {
             let entries = content.get_array(key).unwrap_or_default();
@@ -31,7 +32,7 @@ impl ServerAcl {
         }
     }
 
-    /// Whether `server` may take part. Its port does not matter.
+    /// Whether `server` may take part. Its port is ignored.
     pub fn allows(&self, server: &ServerName) -> bool {
         let (host, _) = split_host_port(server.as_str());
         if !self.allow_ip_literals && (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()) {

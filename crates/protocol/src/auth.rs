@@ -1,9 +1,10 @@
-//! The authorization rules (room versions 1 to 12, "Authorisation rules").
+//! The authorization rules
+//! ([Authorisation rules](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules) of each room version).
 //!
-//! [`check_state_independent`] looks at an event and the auth events it names, once, when it is received. [`check`]
-//! looks at an event and a room state, and is asked for each state the event has to pass (Server-Server API, "Checks
-//! performed on receipt of a PDU"). Signatures are checked before either, by `event::sign`: also that of the server
-//! which authorises a restricted join.
+//! [`check_state_independent`] checks an event against the auth events it names, once, on receipt. [`check`] checks it
+//! against one room state and is called for each state that the event has to pass ([Checks performed on receipt of a
+//! PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu)). Signatures are checked
+//! before either, by `event::sign`, including the signature of the server that authorises a restricted join.
 //!
 //! Rule numbers in comments are those of room version 12, or of the last version that has the rule.
 
@@ -27,11 +28,11 @@ pub use self::{
     third_party_invite::{InviteKey, keys_that_signed},
 };
 
-/// Looks up the state event of a type and state key.
+/// Returns the state event of a type and state key.
 pub type StateLookup<'a> = dyn Fn(&str, &str) -> Option<Pdu> + 'a;
 
-/// Checks an event against a room state. `state` is asked for few keys only, those of the auth events selection among
-/// them and no others but `m.room.create`.
+/// Checks an event against a room state. `state` is called only for the keys of the auth events selection and for
+/// `m.room.create`.
 ///
 /// # Errors
 /// The rule that rejects the event.
@@ -41,13 +42,13 @@ pub fn check(rules: &RoomVersionRules, event: &Pdu, state: &StateLookup<'_>) -> 
         return create::check(rules, event);
     }
     let create = state("m.room.create", "").ok_or(AuthRejection::NoCreateEvent)?;
-    // 4. Room that does not federate.
+    // 4. The room does not federate.
     if create.content().get_bool("m.federate") == Some(false)
         && create.sender().server_name() != event.sender().server_name()
     {
         return Err(AuthRejection::NotFederated);
     }
-    // 4 of versions 1 to 5: aliases belong to their server, whoever is in the room.
+    // 4 of versions 1 to 5: aliases belong to their server, whether or not the sender is in the room.
     if rules.auth.special_case_aliases && event.event_type() == "m.room.aliases" {
         let key = event.state_key().ok_or(AuthRejection::MissingStateKey)?;
         return if key == event.sender().server_name() { Ok(()) } else { Err(AuthRejection::AliasesOfOtherServer) };
@@ -94,7 +95,8 @@ fn check_event_of_member(room: &RoomState<'_>, event: &Pdu) -> Result<(), AuthRe
     }
 }
 
-/// Rule 11 of versions 1 and 2: by level, or within one server.
+/// Rule 11 of [versions 1](https://spec.matrix.org/v1.19/rooms/v1/#authorisation-rules) and 2: the sender has the
+/// redact level, or the event is of the sender's server.
 fn check_redaction(room: &RoomState<'_>, event: &Pdu, sender_level: PowerLevel) -> Result<(), AuthRejection> {
     if sender_level >= room.levels.field(LevelField::Redact) {
         return Ok(());
@@ -108,7 +110,7 @@ fn require(has: PowerLevel, needs: PowerLevel) -> Result<(), AuthRejection> {
     if has >= needs { Ok(()) } else { Err(AuthRejection::InsufficientPower { has, needs }) }
 }
 
-/// What the rules read of the room.
+/// The parts of the room state that the rules read.
 struct RoomState<'a> {
     rules: &'a RoomVersionRules,
     create: &'a Pdu,
@@ -118,7 +120,7 @@ struct RoomState<'a> {
 }
 
 impl RoomState<'_> {
-    /// The membership of a user; `None` when there is no event, or it says nothing known.
+    /// Returns the membership of a user, `None` without a member event or with an unknown membership.
     fn membership(&self, user: &str) -> Option<Membership> {
         Membership::of(&(self.state)("m.room.member", user)?)
     }

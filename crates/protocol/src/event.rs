@@ -1,5 +1,5 @@
-//! Events as they federate: PDUs, parsed once and immutable (specification: server-server API, "PDUs", and the room
-//! versions).
+//! Events as they federate: PDUs, parsed once and immutable
+//! ([PDUs](https://spec.matrix.org/v1.19/server-server-api/#pdus), and the event format of each room version).
 //!
 //! ```
 //! use plexus_protocol::{event::{Pdu, build::PduBuilder, sign}, json::Object, rules::RoomVersion};
@@ -55,7 +55,7 @@ use crate::{
 
 pub use format::{MAX_AUTH_EVENTS, MAX_FIELD, MAX_PDU, MAX_PREV_EVENTS, PduError};
 
-/// One event of a room. Cloning shares it.
+/// One event of a room. Cloning is cheap: clones share the event.
 #[derive(Clone)]
 pub struct Pdu(Arc<Inner>);
 
@@ -70,7 +70,7 @@ struct Inner {
     content_span: Range<usize>,
     origin_server_ts: u64,
     depth: u64,
-    /// Read from `json` when they are asked for: few events in memory ever are.
+    /// Parsed from `json` on first use: few events in memory need them.
     prev_events: OnceLock<Box<[EventId]>>,
     auth_events: OnceLock<Box<[EventId]>>,
     redacts: Option<EventId>,
@@ -81,38 +81,46 @@ struct Inner {
 impl Pdu {
     /// Parses an event in federation format, checks its shape and limits, and computes its id. Hashes and signatures
     /// are not checked here: see [`Pdu::content_hash_matches`] and [`sign::verify`].
+    ///
+    /// # Errors
+    /// The part of the event format that the text does not follow.
     pub fn parse(json: &str, version: RoomVersion) -> Result<Self, PduError> {
         parse::parse(json, version)
     }
 
-    /// As [`Pdu::parse`], for an event another server sent: what it put into `unsigned` is dropped, but for the
-    /// stripped state of invites and knocks.
+    /// Parses an event from another server: like [`Pdu::parse`], but drops `unsigned` except for the stripped state of
+    /// invites and knocks.
+    ///
+    /// # Errors
+    /// The part of the event format that the text does not follow.
     pub fn parse_remote(json: &str, version: RoomVersion) -> Result<Self, PduError> {
         parse::parse_remote(json, version)
     }
 
-    /// An event as this program stored it: `json` is [`Pdu::json`] of an event that was parsed before. Skips hashing
-    /// and limits.
+    /// Parses an event from the database. `json` must come from [`Pdu::json`]; hashes and limits are not checked again.
+    ///
+    /// # Errors
+    /// When the text is not an event, for example because it was damaged.
     pub fn from_stored(json: &str, event_id: EventId, version: RoomVersion) -> Result<Self, PduError> {
         parse::from_stored(json, event_id, version)
     }
 
-    /// The id: computed from the reference hash, except in room versions 1 and 2.
+    /// Returns the event id: the reference hash, except in room versions 1 and 2.
     pub fn event_id(&self) -> &EventId {
         &self.0.event_id
     }
 
-    /// The room. For a create event of room version 12 and later, derived from its own hash.
+    /// Returns the room id. A create event of room version 12 or later derives it from its own hash.
     pub fn room_id(&self) -> &RoomId {
         &self.0.room_id
     }
 
-    /// Who sent it.
+    /// Returns the user who sent the event.
     pub fn sender(&self) -> &UserId {
         &self.0.sender
     }
 
-    /// The `type`.
+    /// Returns the event `type`.
     pub fn event_type(&self) -> &str {
         &self.0.event_type
     }
@@ -132,32 +140,32 @@ impl Pdu {
         &self.0.content
     }
 
-    /// The content, as text: part of [`Pdu::json`].
+    /// Returns the content as text, a part of [`Pdu::json`].
     pub fn content_json(&self) -> &str {
         self.0.json.get(self.0.content_span.clone()).unwrap_or("{}")
     }
 
-    /// When the sender's server says it was sent, in unix milliseconds.
+    /// Returns the time of sending by the sender's server, in Unix milliseconds.
     pub fn origin_server_ts(&self) -> u64 {
         self.0.origin_server_ts
     }
 
-    /// One more than the greatest depth of the previous events.
+    /// Returns the depth: one more than the greatest depth of the previous events, as far as the sending server knew.
     pub fn depth(&self) -> u64 {
         self.0.depth
     }
 
-    /// The events this one follows.
+    /// Returns the events that this event follows (`prev_events`).
     pub fn prev_events(&self) -> &[EventId] {
         self.0.prev_events.get_or_init(|| parse::references(self, "prev_events"))
     }
 
-    /// The events that allow this one.
+    /// Returns the events that authorize this event (`auth_events`).
     pub fn auth_events(&self) -> &[EventId] {
         self.0.auth_events.get_or_init(|| parse::references(self, "auth_events"))
     }
 
-    /// The event that this `m.room.redaction` redacts, from where the room version puts it.
+    /// Returns the event that this `m.room.redaction` redacts, read from where the room version has it.
     pub fn redacts(&self) -> Option<&EventId> {
         self.0.redacts.as_ref()
     }
@@ -167,7 +175,7 @@ impl Pdu {
         self.0.unsigned.as_ref()
     }
 
-    /// The canonical JSON as it federates and is stored, signatures and `unsigned` included.
+    /// Returns the canonical JSON as federated and stored, including signatures and `unsigned`.
     pub fn json(&self) -> &str {
         &self.0.json
     }
@@ -182,7 +190,7 @@ impl Pdu {
         self.0.version.rules()
     }
 
-    /// The same event with other `unsigned` data, which neither its id nor its signatures cover.
+    /// Returns the event with other `unsigned` data, which neither the event id nor signatures cover.
     #[must_use]
     pub fn with_unsigned(&self, unsigned: Option<Object>) -> Self {
         let text = unsigned.as_ref().map(Object::to_json);
@@ -190,7 +198,7 @@ impl Pdu {
         Self(Arc::new(Inner { unsigned, ..self.0.with_json(json, self.content().clone()) }))
     }
 
-    /// The text of a top-level member, as it stands in [`Pdu::json`].
+    /// Returns the JSON text of a top-level member, a part of [`Pdu::json`].
     pub fn member_json(&self, key: &str) -> Option<&str> {
         self.fields().find(|field| field.key == key).map(|field| field.value)
     }
@@ -201,7 +209,7 @@ impl Pdu {
 }
 
 impl Inner {
-    /// A copy over other text, in which `content` stands as the content.
+    /// Returns a copy with other text, whose content is `content`.
     fn with_json(&self, json: String, content: Object) -> Self {
         Self {
             version: self.version,

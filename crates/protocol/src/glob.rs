@@ -1,19 +1,20 @@
 //! Glob patterns, ignoring case: over a whole value (server ACLs, push rules) or between word boundaries (push rules).
 //!
-//! Appendices, "Glob-style matching"; Client-Server API, "Conditions" (`event_match`).
+//! See [Glob-style matching](https://spec.matrix.org/v1.19/appendices/#glob-style-matching) and `event_match` in
+//! [Conditions](https://spec.matrix.org/v1.19/client-server-api/#conditions-1).
 //!
-//! Patterns and values come from strangers, so the time is linear in the value: what stands between two `*` is searched
-//! for by the shift-and algorithm, which keeps all partial matches in the bits of a few words.
+//! Patterns and values are untrusted, so matching takes time linear in the value: the text between two `*` is searched
+//! for with the shift-and algorithm, which keeps all partial matches in the bits of a few words.
 
 use std::collections::VecDeque;
 
-/// Longest pattern that is ever matched, in characters; a longer one matches nothing.
+/// The longest pattern, in characters; a longer one matches nothing.
 const MAX_PATTERN_CHARS: usize = 1024;
 
-/// A compiled glob: `*` is any run of characters, `?` exactly one.
+/// A compiled glob: `*` matches any run of characters, `?` exactly one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
-    /// What stands between the `*`s; at least one element, possibly empty ones.
+    /// The text between the `*`s: at least one element, possibly empty.
     segments: Vec<Segment>,
     words: bool,
     too_long: bool,
@@ -69,12 +70,12 @@ impl Pattern {
                 None => return false,
             }
         }
-        // The last segment is anchored at the end: as many characters from the end as it has tokens.
+        // The last segment is anchored at the end: it starts as many characters from the end as it has tokens.
         let Some(start) = nth_char_from_end(value, last.tokens.len()) else { return false };
         start >= position && last.match_at(value, start) == Some(value.len())
     }
 
-    /// Taking each segment as far left as possible leaves the most room for the next, so no backtracking is needed.
+    /// Placing each segment as far left as possible leaves the most room for the next, so backtracking is never needed.
     fn matches_words(&self, value: &str) -> bool {
         let Some((first, rest)) = self.segments.split_first() else { return false };
         let Some((last, middle)) = rest.split_last() else {
@@ -91,8 +92,8 @@ impl Pattern {
     }
 }
 
-/// Whether `text`, taken literally, is in `value` between word boundaries, ignoring case (display names). A `text` of
-/// more than 1,024 characters is not.
+/// Whether `value` contains `text`, taken literally, between word boundaries, ignoring case (display names). A `text`
+/// of more than 1,024 characters is never found.
 pub fn contains_words(value: &str, text: &str) -> bool {
     let segment = Segment::new(text.chars().take(MAX_PATTERN_CHARS + 1).map(|c| Token::Char(fold(c))).collect());
     let whole = |start, end| is_boundary(value, start) && is_boundary(value, end);
@@ -104,7 +105,7 @@ pub fn equal_ignoring_case(a: &str, b: &str) -> bool {
     a.chars().map(fold).eq(b.chars().map(fold))
 }
 
-/// Tokens that follow each other, and for each character the set of places it may stand at.
+/// Consecutive tokens, and for each character the set of token positions that it matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Segment {
     tokens: Vec<Token>,
@@ -130,7 +131,7 @@ impl Segment {
         Self { tokens, chars, places }
     }
 
-    /// The end of the segment in `value` when it matches at byte `start`.
+    /// Returns the end of the segment in `value` if it matches at byte `start`.
     fn match_at(&self, value: &str, start: usize) -> Option<usize> {
         let mut chars = value.get(start..)?.chars();
         for token in &self.tokens {
@@ -144,7 +145,7 @@ impl Segment {
         Some(value.len() - chars.as_str().len())
     }
 
-    /// The end of the first match, at or after `from`, whose start and end `accept` takes.
+    /// Returns the end of the first match at or after `from` whose start and end `accept` approves.
     fn find(&self, value: &str, from: usize, accept: impl Fn(usize, usize) -> bool) -> Option<usize> {
         let tail = value.get(from..)?;
         let length = self.tokens.len();
@@ -176,7 +177,7 @@ impl Segment {
     }
 }
 
-/// The byte position `count` characters before the end; `None` when the value is shorter.
+/// Returns the byte position `count` characters before the end; `None` when the value is shorter.
 fn nth_char_from_end(value: &str, count: usize) -> Option<usize> {
     match count {
         0 => Some(value.len()),
@@ -184,11 +185,11 @@ fn nth_char_from_end(value: &str, count: usize) -> Option<usize> {
     }
 }
 
-/// "The start or end of the value, or any character not in the sets `[A-Z]`, `[a-z]`, `[0-9]` or `_`": a substring may
-/// start or end beside such a character, or with it.
+/// Whether a match may start or end at `at`: "the start or end of the value, or any character not in the sets `[A-Z]`,
+/// `[a-z]`, `[0-9]` or `_`". A match may include such a character or lie beside it.
 fn is_boundary(value: &str, at: usize) -> bool {
     let bytes = value.as_bytes();
-    // A byte of a character outside ASCII is never a word byte, so bytes are enough.
+    // Bytes of non-ASCII characters are never word bytes, so looking at bytes is enough.
     let is_word = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
     at == 0 || at == bytes.len() || !is_word(bytes.get(at - 1)) || !is_word(bytes.get(at))
 }
@@ -273,7 +274,7 @@ mod tests {
         assert!(!contains_words("whoever", "who"));
     }
 
-    /// Each would take minutes if partial matches were tried one by one.
+    /// Each would take minutes with backtracking.
     #[test]
     fn hostile_patterns_take_linear_time() {
         let text = "a".repeat(60_000);

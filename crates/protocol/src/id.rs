@@ -1,7 +1,8 @@
-//! Identifiers: users, rooms, aliases, events and servers (specification: appendices, "Identifier Grammar").
+//! Identifiers of users, rooms, aliases, events and servers
+//! ([Identifier Grammar](https://spec.matrix.org/v1.19/appendices/#identifier-grammar)).
 //!
-//! Each is a newtype over `Arc<str>`: cloning is cheap, and a value that exists is well formed. What a room version
-//! asks beyond the common grammar (a domain, or none) is checked where events are parsed.
+//! Each is a newtype over `Arc<str>`: cloning is cheap, and every value is well formed. Requirements of single room
+//! versions (a domain, or none) are checked when events are parsed.
 
 mod server_name;
 #[cfg(test)]
@@ -13,31 +14,37 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use server_name::{Host, split_host_port};
 
-/// The longest identifier, in bytes, sigil and domain included.
+/// The longest identifier, in bytes, including sigil and domain
+/// ([Common Identifier Format](https://spec.matrix.org/v1.19/appendices/#common-identifier-format)).
 pub const MAX_LENGTH: usize = 255;
 
-/// Devices have no grammar of their own: any string the client or the server chose.
+/// A device id: any string that the client or the server chose.
 pub type DeviceId = String;
 
-/// Why a string is not the identifier it was taken for.
+/// Why a string is not an identifier of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
+    /// The first character is not the sigil.
     #[error("must start with '{0}'")]
     MissingSigil(char),
+    /// The identifier has more than [`MAX_LENGTH`] bytes.
     #[error("is longer than 255 bytes")]
     TooLong,
+    /// There is no `:` before a server name.
     #[error("has no ':' followed by a server name")]
     MissingServerName,
+    /// The server name is malformed.
     #[error("does not end in a valid server name")]
     InvalidServerName,
+    /// A part that must not be empty is.
     #[error("is empty")]
     Empty,
+    /// A character is not allowed.
     #[error("contains a character that is not allowed")]
     InvalidCharacter,
 }
 
-/// Whether the text of a deserialization error says that an identifier is malformed; serde passes on nothing else of
-/// it.
+/// Whether the text of a deserialization error says that an identifier is malformed. serde passes on only the text.
 pub fn is_malformed_id(error: &str) -> bool {
     ["UserId ", "RoomId ", "RoomAlias ", "EventId ", "ServerName "].iter().any(|name| error.starts_with(name))
 }
@@ -49,7 +56,7 @@ macro_rules! identifier {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The whole identifier.
+            /// Returns the identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -135,29 +142,36 @@ macro_rules! identifier {
 }
 
 identifier!(
-    /// `@localpart:server`. Historical localparts (any character but `:` and NUL, also none at all) are accepted, as
-    /// events carry them; [`UserId::is_strict`] tells whether a new user may have it.
+    /// `@localpart:server` ([User Identifiers](https://spec.matrix.org/v1.19/appendices/#user-identifiers)). Historical
+    /// localparts (any characters except `:` and NUL, or none at all) are accepted because events contain them;
+    /// [`UserId::is_strict`] says whether a new user may have the id.
     UserId, check_user_id
 );
 identifier!(
-    /// `!opaque:server`, or `!` and the create event's reference hash from room version 12 on.
+    /// `!opaque:server`, or `!` and the create event's reference hash in room version 12 and later
+    /// ([Room IDs](https://spec.matrix.org/v1.19/appendices/#room-ids)).
     RoomId, check_room_id
 );
 identifier!(
-    /// `#localpart:server`.
+    /// `#localpart:server` ([Room Aliases](https://spec.matrix.org/v1.19/appendices/#room-aliases)).
     RoomAlias, check_room_alias
 );
 identifier!(
-    /// `$opaque:server` in room versions 1 and 2, `$` and a base64 hash after that.
+    /// `$opaque:server` in room versions 1 and 2, `$` and a base64 hash in later ones
+    /// ([Event IDs](https://spec.matrix.org/v1.19/appendices/#event-ids)).
     EventId, check_event_id
 );
 identifier!(
-    /// The name of a homeserver: a DNS name, IPv4 address or bracketed IPv6 address, with an optional port.
+    /// The name of a homeserver: a DNS name, IPv4 address or bracketed IPv6 address, with an optional port
+    /// ([Server Name](https://spec.matrix.org/v1.19/appendices/#server-name)).
     ServerName, server_name::check
 );
 
 impl UserId {
-    /// The user `localpart` on `server`.
+    /// Returns the id of the user `localpart` on `server`.
+    ///
+    /// # Errors
+    /// When the id would be malformed or too long.
     pub fn new(localpart: &str, server: &ServerName) -> Result<Self, IdError> {
         if localpart.contains(':') {
             return Err(IdError::InvalidCharacter);
@@ -175,15 +189,16 @@ impl UserId {
         split_domain(&self.0).1
     }
 
-    /// Whether the localpart follows today's grammar, which new users must (appendices, "User Identifiers").
+    /// Whether the localpart follows the grammar for new users
+    /// ([User Identifiers](https://spec.matrix.org/v1.19/appendices/#user-identifiers)).
     pub fn is_strict(&self) -> bool {
         let localpart = self.localpart();
         let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b'-' | b'/' | b'+');
         !localpart.is_empty() && localpart.bytes().all(allowed)
     }
 
-    /// Whether clients may be shown the user outside of an event: a non-empty localpart of printable ASCII
-    /// (appendices, "Historical User IDs").
+    /// Whether clients may see the user id outside of an event: the localpart is non-empty printable ASCII
+    /// ([Historical User IDs](https://spec.matrix.org/v1.19/appendices/#historical-user-ids)).
     pub fn is_compliant(&self) -> bool {
         let localpart = self.localpart();
         !localpart.is_empty() && localpart.bytes().all(|b| (0x21..=0x7e).contains(&b))
@@ -191,18 +206,17 @@ impl UserId {
 }
 
 impl RoomId {
-    /// The server that made the id; `None` for ids of room version 12 and later, which have no domain.
+    /// Returns the server that created the id; `None` for ids of room version 12 and later, which have no domain.
     pub fn server_name(&self) -> Option<&str> {
         self.0.split_once(':').map(|(_, server)| server)
     }
 
-    /// The id of the room whose create event is `create` (room version 12 and later): the same hash under the other
-    /// sigil.
+    /// Returns the id of the room with this create event (room version 12 and later): the same hash with another sigil.
     pub fn from_create_event(create: &EventId) -> Self {
         Self(create.0.replacen('$', "!", 1).into())
     }
 
-    /// The create event this id names (room version 12 and later); `None` for ids with a domain.
+    /// Returns the create event that this id names (room version 12 and later); `None` for ids with a domain.
     pub fn create_event_id(&self) -> Option<EventId> {
         let hash = self.0.strip_prefix('!')?;
         is_reference_hash(hash).then(|| EventId(format!("${hash}").into()))
@@ -210,7 +224,10 @@ impl RoomId {
 }
 
 impl RoomAlias {
-    /// The alias `localpart` on `server`.
+    /// Returns the alias `localpart` on `server`.
+    ///
+    /// # Errors
+    /// When the alias would be malformed or too long.
     pub fn new(localpart: &str, server: &ServerName) -> Result<Self, IdError> {
         if localpart.contains(':') {
             return Err(IdError::InvalidCharacter);
@@ -230,31 +247,31 @@ impl RoomAlias {
 }
 
 impl EventId {
-    /// The server that made the id, in room versions 1 and 2.
+    /// Returns the server that created the id, in room versions 1 and 2.
     pub fn server_name(&self) -> Option<&str> {
         self.0.split_once(':').map(|(_, server)| server)
     }
 
-    /// The id whose hash, as unpadded base64, is `hash`. Private: callers guarantee the grammar.
+    /// Makes the id of a hash in unpadded base64. Private: callers guarantee the grammar.
     pub(crate) fn from_hash(hash: &str) -> Self {
         Self(format!("${hash}").into())
     }
 }
 
 impl ServerName {
-    /// Host and port, the host still in its brackets if it is an IPv6 address.
+    /// Returns host and port; an IPv6 host keeps its brackets.
     pub fn host_port(&self) -> (&str, Option<u16>) {
         let (host, port) = split_host_port(&self.0);
         (host, port.and_then(|p| p.parse().ok()))
     }
 
-    /// The host as what it is: a name or an address.
+    /// Returns the host as a DNS name or an address.
     pub fn host(&self) -> Host<'_> {
         Host::of(split_host_port(&self.0).0)
     }
 }
 
-/// Whether `hash` is 43 characters of URL-safe base64: what a SHA-256 is in ids of room versions 4 and later.
+/// Whether `hash` is 43 characters of URL-safe base64: a SHA-256 hash as in ids of room versions 4 and later.
 pub(crate) fn is_reference_hash(hash: &str) -> bool {
     hash.len() == 43 && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
@@ -292,12 +309,12 @@ fn check_room_id(id: &str) -> Result<(), IdError> {
     check_opaque(check_common(id, '!')?)
 }
 
-/// Whether `id` is one.
+/// Whether `id` is an event id.
 pub(crate) fn check_event_id(id: &str) -> Result<(), IdError> {
     check_opaque(check_common(id, '$')?)
 }
 
-/// Room and event ids are opaque: with a domain in early room versions, without in later ones.
+/// Room and event ids are opaque: with a domain in early room versions, without one in later ones.
 fn check_opaque(rest: &str) -> Result<(), IdError> {
     if rest.is_empty() {
         return Err(IdError::Empty);

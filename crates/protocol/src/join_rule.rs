@@ -8,14 +8,14 @@ use crate::{json::Object, rules::AuthRules};
 pub enum JoinRule {
     /// Anybody may join.
     Public,
-    /// Invited users may join. Applies where there is no rule.
+    /// Invited users may join. Applies when the room has no join rules.
     #[default]
     Invite,
-    /// As `Invite`, and anybody may knock (room version 7 and later).
+    /// Invited users may join, and anybody may knock (room version 7 and later).
     Knock,
     /// Invited users and members of the rooms in `allow` may join (room version 8 and later).
     Restricted,
-    /// As `Restricted`, and anybody may knock (room version 10 and later).
+    /// Like `Restricted`, and anybody may knock (room version 10 and later).
     KnockRestricted,
     /// Reserved by the specification; nobody may join.
     Private,
@@ -38,7 +38,7 @@ impl JoinRule {
         }
     }
 
-    /// The rule as a room version understands it.
+    /// Returns the rule as a room version understands it.
     pub fn in_version(self, rules: &AuthRules) -> Self {
         match self {
             Self::Knock if !rules.knocking => Self::Unknown,
@@ -48,7 +48,8 @@ impl JoinRule {
         }
     }
 
-    /// The value of `join_rule`. An unknown rule is shown as `invite`, the closest that every client understands.
+    /// Returns the value of `join_rule`. An unknown rule is shown as `invite`, the closest one that every client
+    /// understands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",

@@ -1,20 +1,20 @@
 //! The Matrix protocol as pure functions of their arguments: no IO, no clock, no randomness, no async, no logging.
 //!
-//! - [`id`]: users, rooms, aliases, events, servers
-//! - [`rules`]: room versions 1 to 12, each a difference from the last
+//! - [`id`]: identifiers of users, rooms, aliases, events and servers
+//! - [`rules`]: room versions 1 to 12, each defined by its differences from the previous one
 //! - [`json`]: JSON as Matrix signs it
-//! - [`policy`]: servers that recommend a room's events
-//! - [`power_levels`]: who may do what
+//! - [`event`]: PDUs: parsing, building, hashing, redacting, signing, verifying, client formats
 //! - [`auth`]: the authorization rules
-//! - [`state_res`]: one room state from several
-//! - [`push_rules`]: what users are notified of
-//! - [`visibility`]: who may see an event
-//! - [`event`]: PDUs: parse, build, hash, redact, sign, verify, client formats
-//! - [`x_matrix`]: signed requests between servers
-//! - [`acl`], [`glob`]: server ACLs, and the patterns they are made of
+//! - [`membership`], [`join_rule`], [`power_levels`]: the parts of the room state that these rules read
+//! - [`state_res`]: state resolution
+//! - [`visibility`]: which events a user may see
+//! - [`push_rules`]: which events notify a user
+//! - [`policy`]: policy servers
+//! - [`x_matrix`]: authentication of requests between servers
+//! - [`acl`], [`glob`]: server ACLs, and their patterns
 //!
-//! What a server does with an event it receives, in short: parse it, verify it, check it against the auth events it
-//! names and against the state of the room, and where states differ, resolve them.
+//! In short, a server that receives an event parses it, verifies it, checks it against the auth events it names and
+//! against the state of the room, and resolves states where branches differ.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -30,25 +30,31 @@
 //!
 //! let version = RoomVersion::V12;
 //! let rules = version.rules();
-//! // A program keeps these in its store: the events of a room, their auth graph, and states over it.
+//! // A server keeps these in its database: the events of a room, their auth graph, and states over it.
 //! let mut events: HashMap<EventId, AuthEvent> = HashMap::new();
 //! let mut graph = AuthGraph::new();
 //! let mut state = State::default();
 //!
-//! // What another server sends: it makes a room, joins it, and gives it two topics at once.
+//! // Another server creates a room, joins it, and sets two topics at the same time.
 //! let server: ServerName = "example.org".parse()?;
 //! let key = sign::SigningKey::generate(&[1; 32], "a_AbCd");
-//! let send = |room_id: Option<&RoomId>, state: &State, graph: &AuthGraph, event_type: &str, state_key: &str, content: Object| {
+//! let send = |room_id: Option<&RoomId>,
+//!             state: &State,
+//!             graph: &AuthGraph,
+//!             event_type: &str,
+//!             state_key: &str,
+//!             content: Object| {
 //!     let sender = "@alice:example.org".parse()?;
 //!     let keys = auth_event_keys(rules, event_type, &sender, Some(state_key), &content);
-//!     let auth_events = keys.iter().filter_map(|(kind, key)| Some(graph.id(state.get(graph.key(kind, key)?)?).clone()));
+//!     let node = |kind: &str, key: &str| state.get(graph.key(kind, key)?);
+//!     let auth_events = keys.iter().filter_map(|(kind, key)| Some(graph.id(node(kind, key)?).clone()));
 //!     let event = PduBuilder {
 //!         room_id: room_id.cloned(),
 //!         sender,
 //!         event_type: event_type.to_owned(),
 //!         state_key: Some(state_key.to_owned()),
 //!         auth_events: auth_events.collect(),
-//!         // In truth: what the event follows.
+//!         // A real server names the forward extremities of the room.
 //!         prev_events: graph.create().map(|create| graph.id(create).clone()).into_iter().collect(),
 //!         content,
 //!         depth: 1,
@@ -59,7 +65,7 @@
 //!     Ok::<Pdu, Box<dyn std::error::Error>>(event.build(version, &key, &server)?)
 //! };
 //!
-//! // What this server does with it.
+//! // This server receives the events.
 //! let known_key = sign::KnownKey { key: key.public_key(), valid_until_ts: u64::MAX };
 //! let mut receive = |json: &str, state: &State, graph: &mut AuthGraph| {
 //!     let pdu = Pdu::parse_remote(json, version)?;
@@ -87,7 +93,7 @@
 //! let first = send(room_id, &state, &graph, "m.room.topic", "", Object::from([("topic", "first")]))?;
 //! let second = send(room_id, &state, &graph, "m.room.topic", "", Object::from([("topic", "second")]))?;
 //!
-//! // Two branches, of which one state is made.
+//! // Two branches are resolved to one state.
 //! let (_, left) = receive(first.json(), &state, &mut graph)?;
 //! let (_, right) = receive(second.json(), &state, &mut graph)?;
 //! let lookup = |id: &EventId| events.get(id).cloned();
@@ -97,6 +103,8 @@
 //! assert_eq!(resolved.len(), 3);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod acl;
 pub mod auth;

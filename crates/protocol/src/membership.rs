@@ -1,4 +1,4 @@
-//! Membership: what a user is to a room
+//! Memberships: the relation of a user to a room
 //! ([`m.room.member`](https://spec.matrix.org/v1.19/client-server-api/#mroommember)).
 
 use crate::event::Pdu;
@@ -12,14 +12,14 @@ pub enum Membership {
     Join,
     /// `knock` (room version 7 and later)
     Knock,
-    /// `leave`: left, was kicked, rejected an invite, or was unbanned.
+    /// `leave`: the user left, was kicked, rejected an invite, or was unbanned.
     Leave,
     /// `ban`
     Ban,
 }
 
 impl Membership {
-    /// The membership that a member event sets; `None` when it names none that is known.
+    /// Returns the membership that a member event sets; `None` when it has no known one.
     pub fn of(event: &Pdu) -> Option<Self> {
         Self::parse(event.content().get_str("membership")?)
     }
@@ -36,7 +36,7 @@ impl Membership {
         }
     }
 
-    /// The value of `membership`.
+    /// Returns the value of `membership`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Invite => "invite",

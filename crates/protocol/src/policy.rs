@@ -1,23 +1,24 @@
-//! Policy servers: a server that recommends a room's events by signing them (server-server API, "Policy Servers").
+//! Policy servers, which recommend a room's events by signing them
+//! ([Policy Servers](https://spec.matrix.org/v1.19/server-server-api/#policy-servers)).
 
 use crate::event::Pdu;
 use crate::event::sign::{PublicKey, with_signature};
 use crate::id::ServerName;
 use crate::json::Object;
 
-/// The id of the key in `m.room.policy`, always.
+/// The key id of every policy server signature.
 const KEY_ID: &str = "ed25519:policy_server";
 
-/// What a valid `m.room.policy` names.
+/// The policy server that a valid `m.room.policy` names.
 #[derive(Debug, Clone)]
 pub struct PolicyServer {
-    /// The server that is asked.
+    /// The server to ask for signatures.
     pub via: ServerName,
     key: PublicKey,
 }
 
 impl PolicyServer {
-    /// What the content of `m.room.policy` names; `None` when it is not valid. The room uses the server while one of
+    /// Reads the content of `m.room.policy`; `None` when it is not valid. The room uses the server only while one of
     /// the server's users is joined.
     pub fn of(content: &Object) -> Option<Self> {
         let via = content.get_str("via")?.try_into().ok()?;
@@ -25,18 +26,19 @@ impl PolicyServer {
         Some(Self { via, key })
     }
 
-    /// Whether such events have to be recommended: all but the one that names the policy server.
+    /// Whether events of this type and state key need a recommendation: all except `m.room.policy` itself.
     pub fn is_about(event_type: &str, state_key: Option<&str>) -> bool {
         (event_type, state_key) != ("m.room.policy", Some(""))
     }
 
-    /// Whether the event bears the policy server's signature.
+    /// Whether the event has a valid signature of the policy server.
     pub fn recommends(&self, pdu: &Pdu) -> bool {
         let signatures = pdu.member_json("signatures").and_then(|text| Object::parse(text).ok()).unwrap_or_default();
         self.signature_in(&signatures).is_some_and(|signature| self.is_right(pdu, signature))
     }
 
-    /// The event with the signature that the policy server `answered`; `None` when it is wrong or missing.
+    /// Returns the event with the policy server's signature from its response; `None` when the signature is wrong or
+    /// missing.
     pub fn recommended(&self, pdu: &Pdu, answered: &Object) -> Option<Pdu> {
         let signature = self.signature_in(answered).filter(|signature| self.is_right(pdu, signature))?;
         Some(with_signature(pdu, self.via.as_str(), KEY_ID, signature.to_owned()))

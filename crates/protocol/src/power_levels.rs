@@ -1,5 +1,5 @@
-//! Who may do what: `m.room.power_levels` (Client-Server API, "m.room.power_levels"), and the creators of room version
-//! 12.
+//! Power levels ([`m.room.power_levels`](https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels)), and the
+//! creators of room version 12.
 
 use std::{fmt, sync::Arc};
 
@@ -13,12 +13,12 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// How powerful a user is, or has to be.
+/// The power level of a user, or the one that an action needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PowerLevel {
     /// An ordinary level.
     Level(i64),
-    /// Above every level: the creators of a room of version 12 or later.
+    /// Above every level: a creator of a room of version 12 or later.
     Infinite,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for PowerLevel {
     }
 }
 
-/// The seven levels that stand directly in the content.
+/// The seven levels that are direct members of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LevelField {
     /// `users_default`
@@ -74,7 +74,7 @@ impl LevelField {
         Self::Invite,
     ];
 
-    /// Its name in the content.
+    /// The member's name in the content.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UsersDefault => "users_default",
@@ -87,7 +87,7 @@ impl LevelField {
         }
     }
 
-    /// The level where nothing is said.
+    /// The level if the member is absent.
     pub const fn default_level(self) -> i64 {
         match self {
             Self::UsersDefault | Self::EventsDefault | Self::Invite => 0,
@@ -96,17 +96,17 @@ impl LevelField {
     }
 }
 
-/// The level needed for a kind of notification where nothing is said.
+/// The level needed for a kind of notification that has none.
 const NOTIFICATION_DEFAULT: i64 = 50;
 
-/// What the creator has in a room without power levels, before room version 12.
+/// The creator's level in a room without power levels, before room version 12.
 const CREATOR_LEVEL: i64 = 100;
 
-/// The power levels of a room, parsed.
+/// The parsed power levels of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PowerLevels {
     fields: [i64; LevelField::ALL.len()],
-    /// Sorted.
+    /// Sorted by user id.
     users: Vec<(Box<str>, i64)>,
     events: Vec<(Box<str>, i64)>,
     notifications: Vec<(Box<str>, i64)>,
@@ -115,8 +115,9 @@ pub struct PowerLevels {
 }
 
 impl PowerLevels {
-    /// The levels of a room with these creators (see [`creators`]); `content` is that of the `m.room.power_levels`
-    /// event, `None` when there is none. Values that are not levels in this room version count as absent.
+    /// Parses the levels of a room with these creators (see [`creators`]). `content` is the content of the
+    /// `m.room.power_levels` event, `None` when there is none. Values that are not levels in this room version count as
+    /// absent.
     pub fn new(rules: &RoomVersionRules, creators: &[UserId], content: Option<&Object>) -> Self {
         let field = |field: LevelField| {
             content.and_then(|content| level(rules, content.get(field.as_str())?)).unwrap_or(field.default_level())
@@ -141,18 +142,18 @@ impl PowerLevels {
         }
     }
 
-    /// The levels of a room from its create event and its power levels event.
+    /// Reads the levels from a room's create event and power levels event.
     pub fn of_room(create: &Pdu, power_levels: Option<&Pdu>) -> Self {
         let rules = create.room_version().rules();
         Self::new(rules, &creators(create), power_levels.map(Pdu::content))
     }
 
-    /// The power level of a user.
+    /// Returns the power level of a user.
     pub fn user(&self, user: &UserId) -> PowerLevel {
         self.user_by_str(user.as_str())
     }
 
-    /// The power level of a user whose id is at hand as text.
+    /// Like [`PowerLevels::user`], for a user id that is not parsed.
     pub fn user_by_str(&self, user: &str) -> PowerLevel {
         if self.privileged.iter().any(|creator| creator.as_str() == user) {
             return PowerLevel::Infinite;
@@ -160,81 +161,81 @@ impl PowerLevels {
         PowerLevel::Level(find(&self.users, user).unwrap_or(self.field(LevelField::UsersDefault)))
     }
 
-    /// Every user with a level of their own, in order of user id; creators of room version 12 are not among them.
+    /// Iterates over users with a level of their own, in order of user id; creators of room version 12 are not
+    /// included.
     pub fn users(&self) -> impl Iterator<Item = (&str, i64)> {
         self.users.iter().map(|(user, level)| (&**user, *level))
     }
 
-    /// The users above all levels (room version 12 and later).
+    /// Returns the users above all levels (room version 12 and later).
     pub fn privileged_creators(&self) -> &[UserId] {
         &self.privileged
     }
 
-    /// The level needed to send an event of this type, as state or not. Not for `m.room.member`, which has its own
-    /// rules.
+    /// Returns the level needed to send an event of this type. Not for `m.room.member`, which has its own rules.
     pub fn event(&self, event_type: &str, is_state: bool) -> PowerLevel {
         let default = if is_state { LevelField::StateDefault } else { LevelField::EventsDefault };
         PowerLevel::Level(find(&self.events, event_type).unwrap_or(self.field(default)))
     }
 
-    /// Every event type with a level of its own, in order of type.
+    /// Iterates over event types with a level of their own, in order of type.
     pub fn events(&self) -> impl Iterator<Item = (&str, i64)> {
         self.events.iter().map(|(event_type, level)| (&**event_type, *level))
     }
 
-    /// The level needed to invite.
+    /// Returns the level needed to invite.
     pub fn invite(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::Invite))
     }
 
-    /// The level needed to kick.
+    /// Returns the level needed to kick.
     pub fn kick(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::Kick))
     }
 
-    /// The level needed to ban.
+    /// Returns the level needed to ban.
     pub fn ban(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::Ban))
     }
 
-    /// The level needed to redact the events of others.
+    /// Returns the level needed to redact events of others.
     pub fn redact(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::Redact))
     }
 
-    /// The level of users who have none of their own.
+    /// Returns the level of users without a level of their own.
     pub fn users_default(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::UsersDefault))
     }
 
-    /// The level needed for state events whose type has none of its own.
+    /// Returns the level needed for state events whose type has no level.
     pub fn state_default(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::StateDefault))
     }
 
-    /// The level needed for message events whose type has none of its own.
+    /// Returns the level needed for message events whose type has no level.
     pub fn events_default(&self) -> PowerLevel {
         PowerLevel::Level(self.field(LevelField::EventsDefault))
     }
 
-    /// The level needed to notify everyone (`notifications.room`).
+    /// Returns the level needed to notify the whole room (`notifications.room`).
     pub fn notifications_room(&self) -> PowerLevel {
         self.notification("room")
     }
 
-    /// The level needed to trigger a kind of notification.
+    /// Returns the level needed to trigger a kind of notification.
     pub fn notification(&self, key: &str) -> PowerLevel {
         PowerLevel::Level(find(&self.notifications, key).unwrap_or(NOTIFICATION_DEFAULT))
     }
 
-    /// Whether a user of this server may redact an event of this sender: their own always, those of others with the
-    /// redact level. That the user may send `m.room.redaction` at all is for the authorization rules.
+    /// Whether a user of this server may redact an event of this sender: their own always, others' with the redact
+    /// level. Whether the user may send `m.room.redaction` at all is a matter of the authorization rules.
     pub fn can_redact(&self, user: &UserId, sender: &UserId) -> bool {
         user == sender || self.user(user) >= self.redact()
     }
 
-    /// Whether a redaction that was received takes effect: its sender has the redact level, or is of the same server as
-    /// the sender of the event, which answers for its users (room versions 3 and later, "Handling redactions").
+    /// Whether a received redaction takes effect: its sender has the redact level, or is on the same server as the
+    /// sender of the event ([Handling redactions](https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions)).
     pub fn redaction_takes_effect(&self, redaction_sender: &UserId, event_sender: &UserId) -> bool {
         self.user(redaction_sender) >= self.redact() || redaction_sender.server_name() == event_sender.server_name()
     }
@@ -258,8 +259,8 @@ fn find(sorted: &[(Box<str>, i64)], key: &str) -> Option<i64> {
     sorted.get(at).map(|(_, level)| *level)
 }
 
-/// The creators of a room: `content.creator` up to room version 10, the sender of the create event from 11 on, and with
-/// it `additional_creators` from 12 on. Ids that are not valid are left out.
+/// Returns the creators of a room: `content.creator` up to room version 10, the sender of the create event from 11 on,
+/// and from 12 on `additional_creators` too. Malformed ids are ignored.
 pub fn creators(create: &Pdu) -> Vec<UserId> {
     let auth = &create.room_version().rules().auth;
     if !auth.creator_is_sender {
@@ -277,7 +278,7 @@ pub fn creators(create: &Pdu) -> Vec<UserId> {
     creators
 }
 
-/// The levels of a room read where they stand, for a single authorization check.
+/// The levels of a room read in place, for a single authorization check.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LevelsView<'a> {
     pub(crate) rules: &'a RoomVersionRules,
@@ -321,8 +322,8 @@ pub(crate) fn is_creator(create: &Pdu, user: &str) -> bool {
         || (auth.privileged_creators && additional().iter().any(|id| id.as_str() == Some(user)))
 }
 
-/// The content of an `m.room.power_levels` event with every level as the integer that it stands for under `rules`, as
-/// room versions 10 and later want them. What is not a level there is left out: it had no effect.
+/// Returns the content of an `m.room.power_levels` event with every level as the integer that it means under `rules`,
+/// as room versions 10 and later require. Values that are not levels there had no effect and are left out.
 #[must_use]
 pub fn with_integer_levels(rules: &RoomVersionRules, content: &Object) -> Object {
     let integer = |value: &Value| Some(level(rules, value)?.clamp(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER));
@@ -343,7 +344,7 @@ pub fn with_integer_levels(rules: &RoomVersionRules, content: &Object) -> Object
     integers
 }
 
-/// The level a value stands for in this room version; `None` when it is not one.
+/// Returns the level that a value means in this room version; `None` when it is not a level.
 pub(crate) fn level(rules: &RoomVersionRules, value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) if number.is_integer() || !rules.auth.integer_power_levels => {
@@ -354,21 +355,21 @@ pub(crate) fn level(rules: &RoomVersionRules, value: &Value) -> Option<i64> {
     }
 }
 
-/// "The value is truncated at the decimal point"; what is out of range for a level is the nearest level.
+/// "The value is truncated at the decimal point"; a value out of range becomes the nearest level.
 fn truncate(float: f64) -> Option<i64> {
-    // A conversion with `as` saturates, which is what is wanted.
+    // A conversion with `as` saturates, as intended.
     float.is_finite().then_some(float as i64)
 }
 
-/// "A single base 10 integer" with leading zeroes, one sign and surrounding whitespace (room version 1,
-/// "m.room.power_levels events accept values as strings").
+/// "A single base 10 integer" with leading zeroes, one sign and surrounding whitespace ([Power levels as
+/// strings](https://spec.matrix.org/v1.19/rooms/v1/#mroompower_levels-events-accept-values-as-strings)).
 fn level_text(text: &str) -> Option<i64> {
     let trimmed = text.trim();
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // All digits, so only its size can be wrong, and the nearest level is meant.
+    // All digits, so it can only be out of range, and the nearest level is meant.
     let out_of_range = if trimmed.starts_with('-') { i64::MIN } else { i64::MAX };
     Some(trimmed.parse().unwrap_or(out_of_range))
 }

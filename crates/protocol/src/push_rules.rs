@@ -1,7 +1,8 @@
-//! Push rules: which events a user wants to be notified of, and how (Client-Server API, "Push Notifications").
+//! Push rules: which events notify a user, and how
+//! ([Push Rules](https://spec.matrix.org/v1.19/client-server-api/#push-rules)).
 //!
-//! [`default_ruleset`] and [`UserRules::merge`] make the [`Ruleset`] a client sees; [`CompiledRuleset`] is what events
-//! are evaluated against, once for all users with equal rules where the event concerns none of them in particular.
+//! [`default_ruleset`] and [`UserRules::merge`] make the [`Ruleset`] that clients see. Events are evaluated against a
+//! [`CompiledRuleset`]: once for all users with equal rules, unless the event concerns one of them in particular.
 
 mod compile;
 mod defaults;

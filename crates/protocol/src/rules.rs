@@ -1,6 +1,7 @@
-//! Room versions, each stated as a difference from the last (specification: room versions).
+//! Room versions, each defined by its differences from the previous one
+//! ([Room Versions](https://spec.matrix.org/v1.19/rooms/)).
 //!
-//! Code never asks "which version is this" but for the rule it needs; a new version is a new constant.
+//! Code never compares versions; it reads the rule it needs. A new version is a new constant.
 
 #[cfg(test)]
 mod tests;
@@ -12,17 +13,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A room version of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RoomVersion {
+    /// [Version 1](https://spec.matrix.org/v1.19/rooms/v1/).
     V1,
+    /// [Version 2](https://spec.matrix.org/v1.19/rooms/v2/).
     V2,
+    /// [Version 3](https://spec.matrix.org/v1.19/rooms/v3/).
     V3,
+    /// [Version 4](https://spec.matrix.org/v1.19/rooms/v4/).
     V4,
+    /// [Version 5](https://spec.matrix.org/v1.19/rooms/v5/).
     V5,
+    /// [Version 6](https://spec.matrix.org/v1.19/rooms/v6/).
     V6,
+    /// [Version 7](https://spec.matrix.org/v1.19/rooms/v7/).
     V7,
+    /// [Version 8](https://spec.matrix.org/v1.19/rooms/v8/).
     V8,
+    /// [Version 9](https://spec.matrix.org/v1.19/rooms/v9/).
     V9,
+    /// [Version 10](https://spec.matrix.org/v1.19/rooms/v10/).
     V10,
+    /// [Version 11](https://spec.matrix.org/v1.19/rooms/v11/).
     V11,
+    /// [Version 12](https://spec.matrix.org/v1.19/rooms/v12/).
     V12,
 }
 
@@ -32,7 +45,7 @@ pub enum RoomVersion {
 pub struct UnknownRoomVersion(pub String);
 
 impl RoomVersion {
-    /// What new rooms get when nobody asks for a version.
+    /// The version of new rooms unless another is requested.
     pub const DEFAULT: Self = Self::V12;
 
     /// Every version, oldest first.
@@ -51,7 +64,7 @@ impl RoomVersion {
         Self::V12,
     ];
 
-    /// The version as `m.room.create` names it.
+    /// Returns the version's name in `m.room.create`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "1",
@@ -69,7 +82,7 @@ impl RoomVersion {
         }
     }
 
-    /// The rules of the version.
+    /// Returns the rules of the version.
     pub const fn rules(self) -> &'static RoomVersionRules {
         match self {
             Self::V1 => &RoomVersionRules::V1,
@@ -115,52 +128,57 @@ impl<'de> Deserialize<'de> for RoomVersion {
     }
 }
 
-/// How events are named, and how they name others.
+/// The formats of event ids and of references to events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventIdFormat {
-    /// `$opaque:server`, chosen by the server and part of the event; references are `[id, hashes]` pairs.
+    /// `$opaque:server`, chosen by the server and stored in the event; references are `[id, hashes]` pairs.
     Server,
     /// `$` and the reference hash in base64; references are plain ids.
     Base64,
-    /// `$` and the reference hash in URL-safe base64.
+    /// `$` and the reference hash in URL-safe base64; references are plain ids.
     UrlSafeBase64,
 }
 
 /// The state resolution algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateResolution {
-    /// By depth and hash of event id.
+    /// [Version 1](https://spec.matrix.org/v1.19/rooms/v1/#state-resolution): by depth and hash of the event id.
     V1,
-    /// By power events and mainline.
+    /// [Version 2](https://spec.matrix.org/v1.19/rooms/v2/#state-resolution): by power events and mainline.
     V2,
-    /// As v2, starting from the empty state and with the conflicted state subgraph.
+    /// [Version 2.1](https://spec.matrix.org/v1.19/rooms/v12/#state-resolution): like version 2, but starting from the
+    /// empty state and with the conflicted state subgraph.
     V2_1,
 }
 
-/// Everything in which room versions differ.
+/// All differences between room versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomVersionRules {
-    /// The version these are the rules of.
+    /// The version that has these rules.
     pub version: RoomVersion,
 
     // Format
+    /// The format of event ids and of references to events.
     pub event_id_format: EventIdFormat,
-    /// Numbers must be integers of at most 53 bits, nothing else is canonical (6+).
+    /// Numbers must be integers of at most 53 bits; other JSON is not canonical (6+).
     pub strict_canonical_json: bool,
-    /// Field sizes count in bytes; earlier versions counted characters (11+).
+    /// Field sizes are limited in bytes; earlier versions limited characters (11+).
     pub strict_byte_limits: bool,
-    /// The room id is the create event's reference hash; the create event carries no `room_id` and is never among
+    /// The room id is the create event's reference hash; the create event has no `room_id` and is never among
     /// `auth_events` (12+).
     pub create_event_is_room_id: bool,
-    /// A signing key must have been valid at `origin_server_ts` (5+).
+    /// A signing key must be valid at `origin_server_ts` (5+).
     pub enforce_key_validity: bool,
 
+    /// The rules of redaction.
     pub redaction: RedactionRules,
+    /// The authorization rules.
     pub auth: AuthRules,
+    /// The state resolution algorithm.
     pub state_resolution: StateResolution,
 }
 
-/// What redaction keeps, beyond what every version keeps.
+/// The keys that redaction keeps, beyond those that every version keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedactionRules {
     /// `aliases` of `m.room.aliases` (1-5).
@@ -179,19 +197,19 @@ pub struct RedactionRules {
     pub keep_redaction_redacts: bool,
     /// `third_party_invite.signed` of `m.room.member` (11+).
     pub keep_member_third_party_signed: bool,
-    /// `m.room.redaction` names its target in `content`, not at the top level (11+).
+    /// `m.room.redaction` names its target in `content` instead of at the top level (11+).
     pub redacts_in_content: bool,
 }
 
-/// In what the authorization rules differ.
+/// Differences in the authorization rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthRules {
-    /// `m.room.redaction` is allowed by the redact level or the sender's server; later versions only check at redaction
-    /// (1-2).
+    /// `m.room.redaction` is allowed by the redact level or the sender's server; later versions check this only when
+    /// applying redactions (1-2).
     pub check_redaction: bool,
-    /// `m.room.aliases` is allowed to the server of its state key, member or not (1-5).
+    /// `m.room.aliases` is allowed from the server of its state key, member or not (1-5).
     pub special_case_aliases: bool,
-    /// `notifications` in power levels are checked as `events` are (6+).
+    /// `notifications` in power levels are checked like `events` (6+).
     pub check_notifications_levels: bool,
     /// `knock` is a membership and a join rule (7+).
     pub knocking: bool,
@@ -208,6 +226,7 @@ pub struct AuthRules {
 }
 
 impl RoomVersionRules {
+    /// The rules of version 1.
     pub const V1: Self = Self {
         version: RoomVersion::V1,
         event_id_format: EventIdFormat::Server,
@@ -219,11 +238,16 @@ impl RoomVersionRules {
         auth: AuthRules::V1,
         state_resolution: StateResolution::V1,
     };
+    /// Version 2: a new state resolution algorithm.
     pub const V2: Self = Self { version: RoomVersion::V2, state_resolution: StateResolution::V2, ..Self::V1 };
+    /// Version 3: event ids are hashes; redactions are checked when they are applied.
     pub const V3: Self =
         Self { version: RoomVersion::V3, event_id_format: EventIdFormat::Base64, auth: AuthRules::V3, ..Self::V2 };
+    /// Version 4: event ids in URL-safe base64.
     pub const V4: Self = Self { version: RoomVersion::V4, event_id_format: EventIdFormat::UrlSafeBase64, ..Self::V3 };
+    /// Version 5: signing keys expire.
     pub const V5: Self = Self { version: RoomVersion::V5, enforce_key_validity: true, ..Self::V4 };
+    /// Version 6: strict canonical JSON; no special treatment of aliases.
     pub const V6: Self = Self {
         version: RoomVersion::V6,
         strict_canonical_json: true,
@@ -231,11 +255,16 @@ impl RoomVersionRules {
         auth: AuthRules::V6,
         ..Self::V5
     };
+    /// Version 7: knocking.
     pub const V7: Self = Self { version: RoomVersion::V7, auth: AuthRules::V7, ..Self::V6 };
+    /// Version 8: restricted joins.
     pub const V8: Self =
         Self { version: RoomVersion::V8, redaction: RedactionRules::V8, auth: AuthRules::V8, ..Self::V7 };
+    /// Version 9: redaction keeps the authorising user of a restricted join.
     pub const V9: Self = Self { version: RoomVersion::V9, redaction: RedactionRules::V9, ..Self::V8 };
+    /// Version 10: restricted joins with knocking; power levels are integers.
     pub const V10: Self = Self { version: RoomVersion::V10, auth: AuthRules::V10, ..Self::V9 };
+    /// Version 11: revised redaction; the creator is the sender of the create event.
     pub const V11: Self = Self {
         version: RoomVersion::V11,
         strict_byte_limits: true,
@@ -243,6 +272,8 @@ impl RoomVersionRules {
         auth: AuthRules::V11,
         ..Self::V10
     };
+    /// Version 12: the room id is the hash of the create event; creators are above all power levels; state resolution
+    /// 2.1.
     pub const V12: Self = Self {
         version: RoomVersion::V12,
         create_event_is_room_id: true,

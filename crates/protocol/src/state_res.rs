@@ -1,20 +1,23 @@
-//! State resolution: one room state from several (room version 1; room version 2 for 2 to 11; room version 12).
+//! State resolution: computing one room state from several (room versions
+//! [1](https://spec.matrix.org/v1.19/rooms/v1/#state-resolution),
+//! [2 to 11](https://spec.matrix.org/v1.19/rooms/v2/#state-resolution) and
+//! [12](https://spec.matrix.org/v1.19/rooms/v12/#state-resolution)).
 //!
 //! The algorithms read no storage. The caller keeps an [`AuthGraph`] of the room, in which events and state keys are
-//! small numbers, makes a [`State`] of each branch, and calls [`resolve`], which answers the resolved state or the
-//! events it has yet to be given. States that were made from one another share structure, and what they share is passed
-//! over; auth differences come from chains of events that the graph keeps; only conflicted events and what authorizes
-//! them are looked up. So the work follows the conflict and not the size of the room.
+//! small numbers, makes a [`State`] for each branch, and calls [`resolve`], which returns the resolved state or the
+//! events that the caller must load first. States derived from one another share structure, and shared parts are
+//! skipped; auth differences are computed from chains of events in the graph; only conflicted events and the events
+//! that authorize them are loaded. So the cost depends on the conflict and not on the size of the room.
 //!
-//! Where the specification's prose and the servers in use differ, the servers are followed, as rooms would split
+//! Where the specification differs from the servers in use, this follows the servers, since rooms would split
 //! otherwise:
-//! - a state event counts as part of its own state's auth chain, so an unconflicted event is never in the auth
-//!   difference;
-//! - a power event is followed to earlier events only along events of the full conflicted set;
-//! - `m.room.create` counts as a power event;
-//! - events that were rejected for the state they were sent at are authorized again like others (room version 2,
-//!   "Rejected events"; Synapse leaves them out, and says that this is not what is specified), but do not authorize:
-//!   not as auth events, as specified, and not as part of a state either.
+//! - a state event is part of its own state's auth chain, so an unconflicted event is never in the auth difference;
+//! - a power event is followed to earlier events only through events of the full conflicted set;
+//! - `m.room.create` is a power event;
+//! - events that were rejected because of the state before them are authorized again like others
+//!   ([Rejected events](https://spec.matrix.org/v1.19/rooms/v2/#rejected-events); Synapse leaves them out and documents
+//!   the deviation), but do not authorize other events: not as auth events, as specified, and not as part of a state
+//!   either.
 
 mod difference;
 mod graph;
@@ -39,15 +42,15 @@ pub use self::{
     state::State,
 };
 
-/// Looks up an event by id.
+/// Returns an event by id.
 pub type EventLookup<'a> = dyn Fn(&EventId) -> Option<AuthEvent> + 'a;
 
-/// The answer of [`resolve`].
+/// The result of [`resolve`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// These events have to be available to the lookup; then call again.
+    /// The lookup must be able to return these events; then call again.
     Need(Vec<EventId>),
-    /// The state.
+    /// The resolved state.
     Resolved(State),
 }
 
@@ -59,11 +62,11 @@ pub enum ResolveError {
     NoCreateEvent,
 }
 
-/// Resolves states of one room. `events` finds events by id; it is asked for conflicted events, their auth events, and
-/// the state that authorizes them, at most twice in vain.
+/// Resolves states of one room. `events` returns events by id. It is called for conflicted events, their auth events,
+/// and the state that authorizes them; missing events are reported at most twice.
 ///
 /// # Errors
-/// When the graph is not that of a room.
+/// When the graph has no create event.
 pub fn resolve(
     rules: &RoomVersionRules,
     graph: &AuthGraph,
@@ -83,10 +86,10 @@ pub fn resolve(
     })
 }
 
-/// The algorithm cannot go on; [`Loaded`] knows what it lacks.
+/// The algorithm cannot continue; [`Loaded`] has the ids of the missing events.
 struct NeedEvents;
 
-/// The events at hand, by number.
+/// The loaded events, by number.
 struct Loaded<'a> {
     graph: &'a AuthGraph,
     events: &'a EventLookup<'a>,
@@ -95,7 +98,7 @@ struct Loaded<'a> {
 }
 
 impl Loaded<'_> {
-    /// Makes events available.
+    /// Loads events.
     fn load(&mut self, nodes: impl IntoIterator<Item = Node>) {
         for node in nodes {
             if self.found.contains_key(&node) {

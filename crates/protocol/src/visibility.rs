@@ -2,8 +2,8 @@
 //! ([Room History Visibility](https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility)).
 //!
 //! Synapse goes beyond the specification in one point: it shows users every end of their own invites and memberships.
-//! Here the rules decide, so a rejected invite is no part of the history if only members may see it; that the invite is
-//! gone, `/sync` says in any case.
+//! Here the rules apply, so a rejected invite is not part of the history if only members may see the history; `/sync`
+//! reports the end of the invite in any case.
 
 use crate::{json::Object, membership::Membership};
 
@@ -32,7 +32,7 @@ impl HistoryVisibility {
         }
     }
 
-    /// Its name in events.
+    /// Returns the value of `history_visibility`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::WorldReadable => "world_readable",
@@ -43,7 +43,7 @@ impl HistoryVisibility {
     }
 }
 
-/// The two facts of the room state that decide who sees an event.
+/// The two facts of the room state that decide whether a user may see an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateForUser {
     /// The room's history visibility.
@@ -53,7 +53,7 @@ pub struct StateForUser {
 }
 
 impl StateForUser {
-    /// Rules 1 to 5 for an event at this state; `joined_later`: whether the user joined at any point after the event.
+    /// Rules 1 to 5 for an event at this state. `joined_later`: whether the user joined at any time after the event.
     pub fn allows(self, joined_later: bool) -> bool {
         match (self.visibility, self.membership) {
             (HistoryVisibility::WorldReadable, _) | (_, Some(Membership::Join)) => true,

@@ -1,5 +1,5 @@
-//! Request authentication between servers: the `X-Matrix` authorization scheme (server-server API, "Request
-//! Authentication").
+//! Authentication of requests between servers: the `X-Matrix` authorization scheme
+//! ([Request Authentication](https://spec.matrix.org/v1.19/server-server-api/#request-authentication)).
 
 #[cfg(test)]
 mod tests;
@@ -15,37 +15,43 @@ use crate::{
 /// An `Authorization: X-Matrix` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct XMatrix {
-    /// Who sends the request.
+    /// The server that sends the request.
     pub origin: ServerName,
-    /// Whom it is meant for. Older servers leave it out; if it is there, the recipient must check that it is meant.
+    /// The server that the request is meant for. Older servers omit it; if present, the recipient must check that it is
+    /// the recipient's name.
     pub destination: Option<ServerName>,
-    /// The id of the signing key, algorithm included.
+    /// The id of the signing key, including the algorithm.
     pub key: String,
     /// The signature, in base64.
     pub signature: String,
 }
 
-/// Why a header is not of the `X-Matrix` scheme.
+/// Why a header is not a valid `X-Matrix` header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum XMatrixError {
+    /// The authorization scheme is not `X-Matrix`.
     #[error("the authorization scheme is not X-Matrix")]
     Scheme,
+    /// The parameters are not a list of name=value pairs.
     #[error("the parameters are not a list of name=value pairs")]
     Syntax,
+    /// A required parameter is missing.
     #[error("the parameter {0} is missing")]
     Missing(&'static str),
+    /// A parameter occurs twice.
     #[error("the parameter {0} is given twice")]
     Duplicate(&'static str),
+    /// `origin` or `destination` is not a server name.
     #[error("{0} {1}")]
     ServerName(&'static str, IdError),
 }
 
-/// The request that a signature covers.
+/// The parts of a request that its signature covers.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// `GET`, `PUT`, ...
     pub method: &'a str,
-    /// Path and query as sent, from `/_matrix` on.
+    /// Path and query as sent, starting with `/_matrix`.
     pub uri: &'a str,
     /// The server the request is meant for.
     pub destination: &'a ServerName,
@@ -54,7 +60,8 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The canonical JSON that `origin` signs. Bodies may hold events of early room versions, so any number is allowed.
+    /// Returns the canonical JSON that `origin` signs. Bodies may contain events of early room versions, so any number
+    /// is allowed.
     pub fn signed_json(&self, origin: &ServerName) -> String {
         let mut out = String::from("{");
         if let Some(content) = self.content {
@@ -62,22 +69,25 @@ impl Request<'_> {
             out.push_str(&content.to_json());
             out.push(',');
         }
-        self.write_the_rest(origin, &mut out);
+        self.write_other_members(origin, &mut out);
         out
     }
 
-    /// As [`Self::signed_json`] with the object that `body` is as the content: without a tree of it in memory, because
-    /// whoever checks a signature does not know yet who sent the body.
+    /// Like [`Self::signed_json`] with the object in the text `body` as the content, without building a tree of it in
+    /// memory: when a signature is verified the sender of the body is not known yet.
+    ///
+    /// # Errors
+    /// When `body` is not a JSON object.
     pub fn signed_json_of(&self, body: &str, origin: &ServerName) -> Result<String, ParseError> {
         let mut out = String::with_capacity(body.len() + 256);
         out.push_str("{\"content\":");
         write_canonical(body, &mut out)?;
         out.push(',');
-        self.write_the_rest(origin, &mut out);
+        self.write_other_members(origin, &mut out);
         Ok(out)
     }
 
-    fn write_the_rest(&self, origin: &ServerName, out: &mut String) {
+    fn write_other_members(&self, origin: &ServerName, out: &mut String) {
         let members = [
             ("destination", self.destination.as_str()),
             ("method", self.method),
@@ -107,18 +117,21 @@ impl XMatrix {
         }
     }
 
-    /// Whether the signature is `key`'s over `request`. Whether `key` is the origin's key [`XMatrix::key`], and whether
-    /// [`XMatrix::destination`] is this server, is for the caller to check.
+    /// Whether the signature is a signature of `request` by `key`. The caller checks that `key` is the origin's key
+    /// [`XMatrix::key`] and that [`XMatrix::destination`] is this server.
     pub fn verify(&self, request: &Request<'_>, key: &PublicKey) -> bool {
         self.verify_json(&request.signed_json(&self.origin), key)
     }
 
-    /// As [`XMatrix::verify`], of what [`Request::signed_json`] or [`Request::signed_json_of`] made of the request.
+    /// Like [`XMatrix::verify`], with the result of [`Request::signed_json`] or [`Request::signed_json_of`].
     pub fn verify_json(&self, signed: &str, key: &PublicKey) -> bool {
         key.verify(signed.as_bytes(), &self.signature)
     }
 
-    /// Parses a header value (RFC 9110, section 11.4; unquoted values may hold what old servers put there).
+    /// Parses a header value (RFC 9110, section 11.4). Unquoted values may contain the characters that old servers use.
+    ///
+    /// # Errors
+    /// See [`XMatrixError`].
     pub fn parse(header: &str) -> Result<Self, XMatrixError> {
         const SCHEME: &str = "x-matrix";
         let scheme =
@@ -157,7 +170,7 @@ impl XMatrix {
 }
 
 impl fmt::Display for XMatrix {
-    /// In the form that the oldest servers read: lower-case names, quotes, no spaces around commas.
+    /// Writes the form that the oldest servers read: lower-case names, quotes, no spaces around commas.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "X-Matrix origin=\"{}\",", self.origin)?;
         if let Some(destination) = &self.destination {
@@ -167,7 +180,7 @@ impl fmt::Display for XMatrix {
     }
 }
 
-/// Reads `name=value` and what separates it from the next: name, value, and the rest.
+/// Reads `name=value` and the following separator. Returns name, value, and the rest.
 fn parameter(text: &str) -> Result<(&str, String, &str), XMatrixError> {
     let (name, rest) = text.split_once('=').ok_or(XMatrixError::Syntax)?;
     let name = name.trim_end_matches([' ', '\t']);
@@ -187,7 +200,7 @@ fn parameter(text: &str) -> Result<(&str, String, &str), XMatrixError> {
     if rest.is_empty() || rest.starts_with(',') { Ok((name, value, rest)) } else { Err(XMatrixError::Syntax) }
 }
 
-/// Reads up to the closing quote, a backslash standing for the character after it.
+/// Reads up to the closing quote. A backslash escapes the next character.
 fn quoted_string(text: &str) -> Result<(String, &str), XMatrixError> {
     let mut value = String::new();
     let mut chars = text.chars();

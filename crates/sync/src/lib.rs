@@ -8,13 +8,11 @@
 //! - [`typing`], [`presence`]: in memory only, numbered by [`ephemeral`]
 //! - [`to_device`], [`push_rules`], [`tags`]: what clients write for devices
 //! - [`history`]: reading timelines, memory first
-//! - [`json`]: writing JSON text without building values
 
 pub mod delta;
 pub mod ephemeral;
 pub mod filter;
 pub mod history;
-pub mod json;
 pub mod notifications;
 pub mod notifier;
 pub mod presence;

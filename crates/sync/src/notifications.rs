@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::ObjectWriter;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::{ClientFormat, Rooms};
 use plexus_store::{Database, DbError, Position};
 
-use crate::json::Members;
 use crate::unread::{Notified, UnreadCounts};
 
 /// The most events of each room that are considered for one response.
@@ -63,21 +63,21 @@ impl Notifications {
             let actions = serde_json::to_string(&notified.actions)
                 .map_err(|error| DbError::bad_data("push_rules.changes", error))?;
             let mut item = String::new();
-            let mut members = Members::open(&mut item);
+            let mut members = ObjectWriter::open(&mut item);
             members.raw("actions", &actions);
             notified.event.write_client(members.key("event"), &format, None, None);
             members.raw("read", if notified.read { "true" } else { "false" });
-            members.text("room_id", room_id.as_str());
+            members.string("room_id", room_id.as_str());
             members.number("ts", notified.event.pdu.origin_server_ts());
             members.close();
             items.push(item);
         }
         let mut out = String::new();
-        let mut members = Members::open(&mut out);
+        let mut members = ObjectWriter::open(&mut out);
         if let Some(next) = next {
-            members.text("next_token", &next.to_string());
+            members.string("next_token", &next.to_string());
         }
-        crate::json::push_array(members.key("notifications"), items.iter().map(String::as_str));
+        members.array("notifications", items.iter().map(String::as_str));
         members.close();
         Ok(out)
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::ObjectWriter;
 use plexus_rooms::{Rooms, UserRooms};
 use plexus_store::repo::bounds::{self, BoundError};
 use plexus_store::repo::presence::StoredPresence;
@@ -17,7 +18,6 @@ use plexus_store::{Database, DbError, RoomNid, repo};
 use tokio::sync::Notify;
 
 use crate::ephemeral::EphemeralSerial;
-use crate::json::Members;
 use crate::notifier::Notifier;
 
 use state::UserPresence;
@@ -250,12 +250,12 @@ impl Drop for Syncing {
 #[must_use]
 pub fn event(user: &UserId, view: &PresenceView, now_ms: u64) -> String {
     let mut out = String::with_capacity(128);
-    let mut event = Members::open(&mut out);
-    let mut content = Members::open(event.key("content"));
+    let mut event = ObjectWriter::open(&mut out);
+    let mut content = ObjectWriter::open(event.key("content"));
     view.write(&mut content, now_ms);
     content.close();
-    event.text("sender", user.as_str());
-    event.text("type", "m.presence");
+    event.string("sender", user.as_str());
+    event.string("type", "m.presence");
     event.close();
     out
 }

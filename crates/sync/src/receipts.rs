@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plexus_base::Clock;
+use plexus_protocol::event::client::basic_event_json;
 use plexus_protocol::id::{EventId, UserId};
+use plexus_protocol::json::ObjectWriter;
 use plexus_rooms::Room;
 pub use plexus_rooms::relations::MAIN_THREAD;
 use plexus_store::repo::account_data::Scope;
@@ -14,7 +16,6 @@ use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, event_key, repo};
 
-use crate::json::{self, Members};
 use crate::unread::UnreadCounts;
 use log::ReceiptLog;
 
@@ -129,8 +130,8 @@ impl Receipts {
                     return Ok(());
                 }
                 let mut content = String::new();
-                let mut members = Members::open(&mut content);
-                members.text("event_id", event_id.as_str());
+                let mut members = ObjectWriter::open(&mut content);
+                members.string("event_id", event_id.as_str());
                 members.close();
                 let scope = Scope { room_id: room_id.as_str(), room: Some(nid) };
                 repo::account_data::set(tx, &user, scope, "m.fully_read", &content)?;
@@ -176,15 +177,15 @@ pub fn event<'r>(receipts: impl IntoIterator<Item = &'r Receipt>) -> Option<Stri
         return None;
     }
     let mut content = String::new();
-    let mut by_event = Members::open(&mut content);
+    let mut by_event = ObjectWriter::open(&mut content);
     for (event_id, types) in &events {
-        let mut by_type = Members::open(by_event.key(event_id));
+        let mut by_type = ObjectWriter::open(by_event.key(event_id));
         for (receipt_type, users) in types {
-            let mut by_user = Members::open(by_type.key(receipt_type));
+            let mut by_user = ObjectWriter::open(by_type.key(receipt_type));
             for (user, receipt) in users {
-                let mut data = Members::open(by_user.key(user));
+                let mut data = ObjectWriter::open(by_user.key(user));
                 if !receipt.thread_id.is_empty() {
-                    data.text("thread_id", &receipt.thread_id);
+                    data.string("thread_id", &receipt.thread_id);
                 }
                 data.number("ts", receipt.ts);
                 data.close();
@@ -194,7 +195,7 @@ pub fn event<'r>(receipts: impl IntoIterator<Item = &'r Receipt>) -> Option<Stri
         by_type.close();
     }
     by_event.close();
-    Some(json::typed_event("m.receipt", &content))
+    Some(basic_event_json("m.receipt", &content))
 }
 
 #[cfg(test)]

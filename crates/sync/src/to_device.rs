@@ -11,13 +11,12 @@ use std::time::Duration;
 use plexus_base::Clock;
 use plexus_protocol::event::MAX_FIELD;
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_protocol::json::{NotPortable, Object, ParseError};
+use plexus_protocol::json::{NotPortable, Object, ObjectWriter, ParseError};
 use plexus_store::repo::federation_out::GiveUpBefore;
 use plexus_store::repo::to_device::NewMessage;
 use plexus_store::{Database, DbError, Tx, repo};
 use serde_json::value::RawValue;
 
-use crate::json::Members;
 use edus::OfUser;
 
 pub use edus::{MAX_EDU_BYTES, edu};
@@ -222,10 +221,10 @@ fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName, now_ms:
 
 fn event(new: &NewMessages, content: &str) -> String {
     let mut out = String::with_capacity(content.len() + 128);
-    let mut event = Members::open(&mut out);
+    let mut event = ObjectWriter::open(&mut out);
     event.raw("content", content);
-    event.text("sender", new.sender.as_str());
-    event.text("type", &new.event_type);
+    event.string("sender", new.sender.as_str());
+    event.string("type", &new.event_type);
     event.close();
     out
 }

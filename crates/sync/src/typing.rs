@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plexus_base::Clock;
+use plexus_protocol::event::client::basic_event_json;
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::ObjectWriter;
 use plexus_store::RoomNid;
 use tokio::sync::Notify;
 
 use crate::ephemeral::EphemeralSerial;
-use crate::json::{self, Members, push_strings};
 use crate::notifier::Notifier;
 
 /// The most changes in the log; a sync that missed more gets every room where somebody types.
@@ -141,8 +142,8 @@ impl State {
 /// The `m.typing` event of a room.
 pub fn event<'u>(users: impl IntoIterator<Item = &'u UserId>) -> String {
     let mut content = String::new();
-    let mut members = Members::open(&mut content);
-    push_strings(members.key("user_ids"), users.into_iter().map(UserId::as_str));
+    let mut members = ObjectWriter::open(&mut content);
+    members.strings("user_ids", users.into_iter().map(UserId::as_str));
     members.close();
-    json::typed_event("m.typing", &content)
+    basic_event_json("m.typing", &content)
 }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use plexus_e2ee::DeviceKeys;
 use plexus_e2ee::device_keys::DeviceList;
 use plexus_protocol::id::UserId;
-use plexus_protocol::json::Object;
+use plexus_protocol::json::{Object, ObjectWriter};
 use plexus_store::repo::device_lists::{self, DeviceChange};
 use plexus_store::{DbError, Position};
-use plexus_sync::json::{Members, push_number};
 use plexus_sync::to_device::edu;
 use quick_cache::sync::Cache;
 
@@ -92,7 +91,7 @@ impl DeviceUpdates {
     async fn signing_key_update(&self, user: &UserId) -> Result<Vec<String>, DbError> {
         let list = self.device_keys.device_list(user, false).await?;
         let mut content = String::new();
-        let mut members = Members::open(&mut content);
+        let mut members = ObjectWriter::open(&mut content);
         if let Some(list) = list {
             if let Some(key) = list.master_key {
                 members.raw("master_key", &key.to_json());
@@ -101,7 +100,7 @@ impl DeviceUpdates {
                 members.raw("self_signing_key", &key.to_json());
             }
         }
-        members.text("user_id", user.as_str());
+        members.string("user_id", user.as_str());
         members.close();
         Ok(vec![edu("m.signing_key_update", &content), edu(UNSTABLE_SIGNING_KEY_UPDATE, &content)])
     }
@@ -115,28 +114,23 @@ pub(super) fn update_content(
     previous: Option<Position>,
 ) -> String {
     let mut content = String::new();
-    let mut members = Members::open(&mut content);
+    let mut members = ObjectWriter::open(&mut content);
     match keys {
         None => members.raw("deleted", "true"),
         Some(keys) => {
             let name = keys.get_object("unsigned").and_then(|unsigned| unsigned.get_str("device_display_name"));
             if let Some(name) = name {
-                members.text("device_display_name", name);
+                members.string("device_display_name", name);
             }
         }
     }
-    members.text("device_id", &change.device_id);
+    members.string("device_id", &change.device_id);
     if let Some(keys) = keys {
         members.raw("keys", &keys.to_json());
     }
-    let prev_id = members.key("prev_id");
-    prev_id.push('[');
-    if let Some(previous) = previous {
-        push_number(prev_id, previous);
-    }
-    prev_id.push(']');
+    members.array("prev_id", previous.map(|previous| previous.to_string()).as_deref());
     members.number("stream_id", change.position);
-    members.text("user_id", user.as_str());
+    members.string("user_id", user.as_str());
     members.close();
     content
 }

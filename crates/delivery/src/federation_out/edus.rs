@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use plexus_base::Clock;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::json::ObjectWriter;
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
-use plexus_sync::json::Members;
 use plexus_sync::presence::Presence;
 use plexus_sync::receipts::Receipts;
 
@@ -85,10 +85,10 @@ impl EduSender {
             return;
         }
         let mut content = String::new();
-        let mut members = Members::open(&mut content);
-        members.text("room_id", room.id.as_str());
+        let mut members = ObjectWriter::open(&mut content);
+        members.string("room_id", room.id.as_str());
         members.raw("typing", if typing { "true" } else { "false" });
-        members.text("user_id", user.as_str());
+        members.string("user_id", user.as_str());
         members.close();
         let key = format!("{} {user}", room.id);
         let edu = Ephemeral::Typing { key: key.into(), content: content.into() };
@@ -143,9 +143,9 @@ impl EduSender {
             return Ok(());
         }
         let mut content = String::new();
-        let mut members = Members::open(&mut content);
+        let mut members = ObjectWriter::open(&mut content);
         view.write(&mut members, self.clock.now_ms());
-        members.text("user_id", user.as_str());
+        members.string("user_id", user.as_str());
         members.close();
         let edu = Ephemeral::Presence { user: user.as_str().into(), content: content.into() };
         add_ephemeral(&self.outbox, servers.iter().map(String::as_str), &edu);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::device_updates::DEVICE_LIST_UPDATE;
-use plexus_sync::json::{Members, push_array, quoted_len};
+use plexus_protocol::json::{ObjectWriter, string_len, write_array};
 use plexus_sync::to_device::{MAX_EDU_BYTES, edu};
 
 /// The most bytes of a receipt besides its room, user, event and thread.
@@ -79,7 +79,7 @@ impl Ephemeral {
             Self::Presence { content, .. } => content.len() + 1,
             Self::Receipt(receipt) => {
                 let texts = [&receipt.room, &receipt.user, &receipt.event, &receipt.thread];
-                texts.into_iter().map(|text| quoted_len(text)).sum::<usize>() + RECEIPT_OVERHEAD
+                texts.into_iter().map(|text| string_len(text)).sum::<usize>() + RECEIPT_OVERHEAD
             }
         }
     }
@@ -150,7 +150,7 @@ impl Group {
             return edu("m.receipt", &receipts_content(&self.receipts));
         }
         let mut content = String::from("{\"push\":");
-        push_array(&mut content, self.presence.iter().map(|one| &**one));
+        write_array(self.presence.iter().map(|one| &**one), &mut content);
         content.push('}');
         edu("m.presence", &content)
     }
@@ -189,22 +189,19 @@ pub(super) fn edus(pending: Vec<Ephemeral>, mut space: Space) -> Packed {
 
 fn receipts_content(rooms: &Receipts) -> String {
     let mut content = String::new();
-    let mut by_room = Members::open(&mut content);
+    let mut by_room = ObjectWriter::open(&mut content);
     for (room, users) in rooms {
-        let mut by_type = Members::open(by_room.key(room));
-        let mut by_user = Members::open(by_type.key("m.read"));
+        let mut by_type = ObjectWriter::open(by_room.key(room));
+        let mut by_user = ObjectWriter::open(by_type.key("m.read"));
         for (user, receipt) in users {
-            let mut members = Members::open(by_user.key(user));
-            let mut data = Members::open(members.key("data"));
+            let mut members = ObjectWriter::open(by_user.key(user));
+            let mut data = ObjectWriter::open(members.key("data"));
             if !receipt.thread.is_empty() {
-                data.text("thread_id", &receipt.thread);
+                data.string("thread_id", &receipt.thread);
             }
             data.number("ts", receipt.ts);
             data.close();
-            let events = members.key("event_ids");
-            events.push('[');
-            plexus_sync::json::push_str(events, &receipt.event);
-            events.push(']');
+            members.strings("event_ids", [&*receipt.event]);
             members.close();
         }
         by_user.close();

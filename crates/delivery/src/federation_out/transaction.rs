@@ -1,8 +1,7 @@
 //! One transaction.
 
-use plexus_protocol::json::{NotPortable, Object};
+use plexus_protocol::json::{NotPortable, Object, ObjectWriter};
 use plexus_store::Position;
-use plexus_sync::json::{Members, push_array};
 use plexus_sync::to_device::edu;
 use sha2::{Digest as _, Sha256};
 
@@ -68,11 +67,11 @@ impl Transaction {
     /// The request's body.
     pub fn body(&self, origin: &str, now_ms: u64) -> String {
         let mut body = String::with_capacity(self.bytes + 256);
-        let mut members = Members::open(&mut body);
-        push_array(members.key("edus"), self.edus.iter().map(String::as_str));
-        members.text("origin", origin);
+        let mut members = ObjectWriter::open(&mut body);
+        members.array("edus", self.edus.iter().map(String::as_str));
+        members.string("origin", origin);
         members.number("origin_server_ts", now_ms);
-        push_array(members.key("pdus"), self.pdus.iter().map(String::as_str));
+        members.array("pdus", self.pdus.iter().map(String::as_str));
         members.close();
         body
     }

@@ -1,4 +1,4 @@
-//! Rules 1 to 3: what an event says for itself, and the auth events it names.
+//! [Rules](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules) 1 to 3: the checks that need no room state.
 
 use super::{AuthRejection, create};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     rules::RoomVersionRules,
 };
 
-/// An event that another names among its auth events.
+/// An event that another event names in `auth_events`.
 #[derive(Debug, Clone)]
 pub struct AuthEvent {
     /// The event.
@@ -16,8 +16,8 @@ pub struct AuthEvent {
     pub rejected: bool,
 }
 
-/// Checks what does not depend on a room state: sizes, and the create event, or the auth events of any other. `lookup`
-/// finds an event by id; in room version 12 and later it is also asked for the create event.
+/// Checks what does not depend on a room state: sizes, and for the create event its content, for every other event its
+/// auth events. `lookup` finds an event by id; in room version 12 and later it is also called for the create event.
 ///
 /// # Errors
 /// The rule that rejects the event.
@@ -41,16 +41,19 @@ pub fn check_state_independent(
     check_auth_events(rules, event, lookup)
 }
 
-/// In early room versions an event is still an event when a field has no more than 255 characters but more than 255
-/// bytes ("Size limits" has bytes for all versions; servers once counted characters). As in Synapse it can then be
-/// stored and referred to, but is rejected.
+/// Rejects an event with a field of more than 255 bytes.
+///
+/// Before room version 11 servers counted characters, so a field may have more than 255 bytes in up to 255 characters.
+/// As in Synapse such an event can be stored and referred to but is rejected
+/// ([Size limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits)).
 fn check_field_lengths(event: &Pdu) -> Result<(), AuthRejection> {
     let fields = [("type", Some(event.event_type())), ("state_key", event.state_key())];
     let long = fields.into_iter().find(|(_, text)| text.is_some_and(|text| text.len() > MAX_FIELD));
     long.map_or(Ok(()), |(field, _)| Err(AuthRejection::FieldTooLong(field)))
 }
 
-/// Rule 3.
+/// Rule 3, which depends on the
+/// [auth events selection](https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection).
 fn check_auth_events(
     rules: &RoomVersionRules,
     event: &Pdu,
@@ -79,7 +82,7 @@ fn check_auth_events(
             return Err(AuthRejection::AuthEventOfOtherRoom(id.clone()));
         }
     }
-    // 3.4 until version 11.
+    // 3.4 of versions 1 to 11.
     if !rules.create_event_is_room_id && !seen.iter().any(|(event_type, _)| event_type == "m.room.create") {
         return Err(AuthRejection::AuthEventsWithoutCreate);
     }

@@ -1,4 +1,4 @@
-//! Rule 1: `m.room.create`.
+//! [Rule 1](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules): `m.room.create`.
 
 use super::AuthRejection;
 use crate::{

@@ -1,4 +1,4 @@
-//! Rule 5: `m.room.member`.
+//! [Rule 5](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules): `m.room.member`.
 
 use super::{AuthRejection, RoomState, require, third_party_invite};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     power_levels::{LevelField, is_creator},
 };
 
-/// An event, and the membership of the two it concerns.
+/// A member event with the memberships of its sender and its target before it.
 struct Change<'a> {
     event: &'a Pdu,
     sender: &'a str,
@@ -51,7 +51,7 @@ fn check_join(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejec
     {
         return Ok(());
     }
-    // 5.3.2. Nobody joins for another.
+    // 5.3.2. Users join only for themselves.
     if !change.is_own() {
         return Err(AuthRejection::MembershipOfOtherUser);
     }
@@ -74,14 +74,14 @@ fn check_join(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejec
     }
 }
 
-/// The room's join rule, as its version understands it.
+/// Returns the room's join rule as its version understands it.
 fn join_rule(room: &RoomState<'_>) -> JoinRule {
     let event = (room.state)("m.room.join_rules", "");
     JoinRule::of(event.as_ref().map(Pdu::content)).in_version(&room.rules.auth)
 }
 
-/// The one who may join before there are join rules: the sender of the create event, until version 10
-/// `content.creator`; not the additional creators of version 12.
+/// Whether `user` may join before there are join rules: the sender of the create event, or `content.creator` up to room
+/// version 10. The additional creators of version 12 may not.
 fn is_first_member(room: &RoomState<'_>, user: &str) -> bool {
     if room.rules.auth.creator_is_sender {
         room.create.sender().as_str() == user
@@ -124,7 +124,7 @@ fn check_invite(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRej
 
 /// Rule 5.5.
 fn check_leave(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
-    // 5.5.1. Leaving, rejecting an invite, taking back a knock.
+    // 5.5.1. Leaving, rejecting an invite, retracting a knock.
     if change.is_own() {
         return match change.target_membership {
             Some(Membership::Invite | Membership::Join) => Ok(()),
@@ -139,7 +139,7 @@ fn check_leave(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthReje
     if change.target_membership == Some(Membership::Ban) {
         require(sender, room.levels.field(LevelField::Ban))?;
     }
-    // 5.5.4. Kick level, over someone less powerful.
+    // 5.5.4. Kick level, and more power than the target.
     require(sender, room.levels.field(LevelField::Kick))?;
     require_power_over_target(room, change)
 }
@@ -148,7 +148,7 @@ fn check_leave(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthReje
 fn check_ban(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthRejection> {
     // 5.6.1. The sender has to be in the room.
     require_joined_sender(room, change)?;
-    // 5.6.2. Ban level, over someone less powerful.
+    // 5.6.2. Ban level, and more power than the target.
     require(room.levels.user(change.sender), room.levels.field(LevelField::Ban))?;
     require_power_over_target(room, change)
 }
@@ -159,11 +159,11 @@ fn check_knock(room: &RoomState<'_>, change: &Change<'_>) -> Result<(), AuthReje
     if !matches!(join_rule(room), JoinRule::Knock | JoinRule::KnockRestricted) {
         return Err(AuthRejection::KnockingNotAllowed);
     }
-    // 5.7.2. Nobody knocks for another.
+    // 5.7.2. Users knock only for themselves.
     if !change.is_own() {
         return Err(AuthRejection::MembershipOfOtherUser);
     }
-    // 5.7.3. Membership so far.
+    // 5.7.3. The current membership.
     match change.target_membership {
         Some(Membership::Ban | Membership::Invite | Membership::Join) => Err(AuthRejection::CannotKnock),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Rule 10: `m.room.power_levels`.
+//! [Rule 10](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules): `m.room.power_levels`.
 
 use super::{AuthRejection, RoomState};
 use crate::{
@@ -73,7 +73,7 @@ fn check_users(room: &RoomState<'_>, content: &Object) -> Result<(), AuthRejecti
     Ok(())
 }
 
-/// How far the value an entry has now may go for the sender to change it.
+/// How high the current value of an entry may be for the sender to change it.
 #[derive(Clone, Copy)]
 enum Limit {
     UpToOwn,
@@ -108,8 +108,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// An entry that was added, changed or removed: neither what it was nor what it becomes may be above the sender. An
-    /// absent entry has no value to compare; its default is not taken for one.
+    /// Checks an entry that was added, changed or removed: neither its old nor its new value may be above the sender.
+    /// An absent entry has no value to compare; its default does not count.
     fn check_entry(
         &self,
         name: &str,

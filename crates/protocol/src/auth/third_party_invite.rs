@@ -1,4 +1,5 @@
-//! Rule 5.4.1: an invite that redeems an `m.room.third_party_invite`.
+//! [Rule 5.4.1](https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules): an invite that redeems an
+//! `m.room.third_party_invite`.
 
 use base64::{
     Engine, alphabet,
@@ -12,7 +13,7 @@ use crate::{
     json::{Object, Value},
 };
 
-/// Identity servers have been seen to use either alphabet, with and without padding.
+/// Identity servers use either alphabet, with and without padding.
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -31,17 +32,17 @@ pub(super) fn check(
     let signed = signed.ok_or_else(malformed)?;
     let mxid = signed.get_str("mxid").ok_or_else(malformed)?;
     let token = signed.get_str("token").ok_or_else(malformed)?;
-    // 5.4.1.4. For this user.
+    // 5.4.1.4. `mxid` is the invited user.
     if mxid != target {
         return Err(AuthRejection::ThirdPartyInviteForOtherUser);
     }
-    // 5.4.1.5. Known in the room.
+    // 5.4.1.5. The token is known in the room.
     let invite = (room.state)("m.room.third_party_invite", token).ok_or(AuthRejection::UnknownThirdPartyInvite)?;
-    // 5.4.1.6. By the same sender.
+    // 5.4.1.6. Both events have the same sender.
     if invite.sender() != event.sender() {
         return Err(AuthRejection::ThirdPartyInviteOfOtherUser);
     }
-    // 5.4.1.7. Any signature by any of the public keys.
+    // 5.4.1.7. Some signature is valid for some public key.
     if keys_that_signed(invite.content(), signed).is_empty() {
         // 5.4.1.8. Otherwise, reject.
         return Err(AuthRejection::ThirdPartyInviteNotSigned);
@@ -52,14 +53,15 @@ pub(super) fn check(
 /// A key of an `m.room.third_party_invite`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InviteKey<'a> {
-    /// In base64, as the event has it.
+    /// The key in base64, as in the event.
     pub public_key: &'a str,
-    /// Where can be asked whether the key is valid.
+    /// Where to ask whether the key is still valid.
     pub key_validity_url: Option<&'a str>,
 }
 
-/// The keys of an `m.room.third_party_invite` with this content that have signed `signed` (Appendices, "Checking for a
-/// Signature"). What is not a key is left out.
+/// Returns the keys in an `m.room.third_party_invite` content whose signature `signed` bears
+/// ([Checking for a Signature](https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature)). Malformed keys are
+/// ignored.
 pub fn keys_that_signed<'a>(content: &'a Object, signed: &Object) -> Vec<InviteKey<'a>> {
     let mut unsigned = signed.clone();
     unsigned.remove("signatures");
@@ -73,7 +75,7 @@ pub fn keys_that_signed<'a>(content: &'a Object, signed: &Object) -> Vec<InviteK
     keys(content).filter(|key| verifying_key(key.public_key).is_some_and(has_signed)).collect()
 }
 
-/// `public_key`, and each `public_key` in the list `public_keys`.
+/// Returns `public_key` and each `public_key` in the list `public_keys`.
 fn keys(content: &Object) -> impl Iterator<Item = InviteKey<'_>> {
     let listed = content.get_array("public_keys").unwrap_or_default();
     std::iter::once(content).chain(listed.iter().filter_map(Value::as_object)).filter_map(|entry| {

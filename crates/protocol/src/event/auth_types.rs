@@ -1,9 +1,9 @@
-//! Auth event selection (server-server API, "Auth events selection").
+//! [Auth events selection](https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection).
 
 use crate::{id::UserId, json::Object, rules::RoomVersionRules};
 
-/// The `(type, state_key)` pairs of the state that decides whether an event is allowed, in the order the specification
-/// names them. Empty for `m.room.create`.
+/// Returns the `(type, state_key)` pairs of the state events that authorize an event, in the specification's order.
+/// Empty for `m.room.create`.
 pub fn auth_event_keys(
     rules: &RoomVersionRules,
     event_type: &str,
@@ -16,7 +16,7 @@ pub fn auth_event_keys(
     }
     let key = |event_type: &str, state_key: &str| (event_type.to_owned(), state_key.to_owned());
     let mut keys = Vec::with_capacity(6);
-    // From room version 12 on the room id names the create event.
+    // In room version 12 and later the room id names the create event.
     if !rules.create_event_is_room_id {
         keys.push(key("m.room.create", ""));
     }

@@ -1,11 +1,14 @@
-//! Events as clients see them (client-server API, "Room event format", "Stripped state").
+//! Events in the formats of the client-server API
+//! ([Room event format](https://spec.matrix.org/v1.19/client-server-api/#room-event-format),
+//! [Stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state)).
 
 use super::Pdu;
-use crate::json::write_string;
+use crate::json::ObjectWriter;
 
-/// `{content,event_id,origin_server_ts,sender,state_key?,type,redacts?}`: the client format without `room_id` and
-/// `unsigned`, which depend on where and to whom the event is shown. `redacts` stands at the top level in every room
-/// version and in `content` as well, for clients of either kind (client-server API, `m.room.redaction`).
+/// Returns `{content,event_id,origin_server_ts,sender,state_key?,type,redacts?}`: the client format without `room_id`
+/// and `unsigned`, which depend on the endpoint and the reader. In every room version `redacts` is both at the top
+/// level and in `content`, for old and new clients
+/// ([`m.room.redaction`](https://spec.matrix.org/v1.19/client-server-api/#mroomredaction)).
 pub fn client_json(pdu: &Pdu) -> String {
     let mut out = String::with_capacity(pdu.content_json().len() + 256);
     open_client_json(pdu, &mut out);
@@ -15,67 +18,62 @@ pub fn client_json(pdu: &Pdu) -> String {
 
 /// Appends [`client_json`] without the closing brace, so that more members can follow.
 pub fn open_client_json(pdu: &Pdu, out: &mut String) {
+    let mut event = ObjectWriter::open(out);
     match (pdu.redacts(), pdu.content().contains_key("redacts")) {
         (Some(redacts), false) => {
             let mut content = pdu.content().clone();
             content.insert("redacts", redacts.as_str());
-            member(out, "{", "content", &content.to_json());
+            event.raw("content", &content.to_json());
         }
-        _ => member(out, "{", "content", pdu.content_json()),
+        _ => event.raw("content", pdu.content_json()),
     }
-    string(out, ",", "event_id", pdu.event_id().as_str());
-    member(out, ",", "origin_server_ts", &pdu.origin_server_ts().to_string());
+    event.string("event_id", pdu.event_id().as_str());
+    event.number("origin_server_ts", pdu.origin_server_ts());
     if let Some(redacts) = pdu.redacts() {
-        string(out, ",", "redacts", redacts.as_str());
+        event.string("redacts", redacts.as_str());
     }
-    string(out, ",", "sender", pdu.sender().as_str());
+    event.string("sender", pdu.sender().as_str());
     if let Some(state_key) = pdu.state_key() {
-        string(out, ",", "state_key", state_key);
+        event.string("state_key", state_key);
     }
-    string(out, ",", "type", pdu.event_type());
+    event.string("type", pdu.event_type());
 }
 
-/// `{content,sender,state_key,type}`: what invited and knocking users see of a room's state.
+/// Returns `{content,sender,state_key,type}`: the format in which invited and knocking users see a room's state.
 pub fn stripped_json(pdu: &Pdu) -> String {
     let mut out = String::with_capacity(pdu.content_json().len() + 128);
-    member(&mut out, "{", "content", pdu.content_json());
-    string(&mut out, ",", "sender", pdu.sender().as_str());
-    string(&mut out, ",", "state_key", pdu.state_key().unwrap_or_default());
-    string(&mut out, ",", "type", pdu.event_type());
-    out.push('}');
+    let mut event = ObjectWriter::open(&mut out);
+    event.raw("content", pdu.content_json());
+    event.string("sender", pdu.sender().as_str());
+    event.string("state_key", pdu.state_key().unwrap_or_default());
+    event.string("type", pdu.event_type());
+    event.close();
     out
 }
 
-/// `client` (from [`client_json`]) with more members in front, each given as key and JSON text: `room_id`, `unsigned`.
+/// Returns `{content,type}`: the form of account data and ephemeral events.
+pub fn basic_event_json(event_type: &str, content: &str) -> String {
+    let mut out = String::with_capacity(event_type.len() + content.len() + 24);
+    let mut event = ObjectWriter::open(&mut out);
+    event.raw("content", content);
+    event.string("type", event_type);
+    event.close();
+    out
+}
+
+/// Returns `client` (from [`client_json`]) with more members in front, such as `room_id` and `unsigned`, each given as
+/// key and JSON text.
 pub fn with_members(client: &str, members: &[(&str, &str)]) -> String {
     let length: usize = members.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
     let mut out = String::with_capacity(client.len() + length);
-    let mut separator = "{";
+    let mut object = ObjectWriter::open(&mut out);
     for (key, value) in members {
-        member(&mut out, separator, key, value);
-        separator = ",";
+        object.raw(key, value);
     }
-    match client.strip_prefix('{') {
-        Some("}") if separator == "," => out.push('}'),
-        Some(rest) => {
-            out.push_str(separator);
-            out.push_str(rest);
-        }
-        None => out.push_str(client),
+    let rest = client.strip_prefix('{').unwrap_or(client);
+    if !members.is_empty() && rest != "}" {
+        out.push(',');
     }
+    out.push_str(rest);
     out
-}
-
-fn member(out: &mut String, separator: &str, key: &str, value: &str) {
-    out.push_str(separator);
-    write_string(key, out);
-    out.push(':');
-    out.push_str(value);
-}
-
-fn string(out: &mut String, separator: &str, key: &str, value: &str) {
-    out.push_str(separator);
-    write_string(key, out);
-    out.push(':');
-    write_string(value, out);
 }

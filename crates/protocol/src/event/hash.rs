@@ -1,5 +1,6 @@
-//! Content hashes, reference hashes and the event ids made of them (server-server API, "Calculating the content hash",
-//! "Calculating the reference hash").
+//! Content hashes, reference hashes and event ids ([Calculating the content
+//! hash](https://spec.matrix.org/v1.19/server-server-api/#calculating-the-content-hash-for-an-event), [Calculating the
+//! reference hash](https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event)).
 
 use base64::{
     Engine, alphabet,
@@ -14,7 +15,7 @@ use crate::{
     rules::{EventIdFormat, RoomVersionRules},
 };
 
-/// Unpadded base64, tolerant when reading: padding or not, trailing bits set or not, as other servers are.
+/// Unpadded base64 for writing. Reading accepts padding and set trailing bits, as other servers do.
 pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -24,26 +25,29 @@ pub const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Pdu {
-    /// Whether `hashes.sha256` is the hash of the event's content. If not, the event must be redacted before use
-    /// (server-server API, "Checks performed on receipt of a PDU", step 3).
+    /// Whether `hashes.sha256` is the hash of the event's content. If not, the event must be redacted before it is used
+    /// (step 3 of [Checks performed on receipt of a
+    /// PDU](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu)).
     pub fn content_hash_matches(&self) -> bool {
         let stated = self.member_json("hashes").and_then(|text| Object::parse(text).ok());
         let stated = stated.as_ref().and_then(|hashes| hashes.get_str("sha256"));
         stated.and_then(|text| BASE64.decode(text).ok()).is_some_and(|hash| hash == content_hash(self.json()))
     }
 
-    /// The event's reference hash.
+    /// Computes the event's reference hash.
     pub fn reference_hash(&self) -> [u8; 32] {
         Sha256::digest(self.signable_json()).into()
     }
 
-    /// What signatures and the reference hash cover: the redacted event without `signatures` and `unsigned`.
+    /// Returns the text that signatures and the reference hash cover: the redacted event without `signatures` and
+    /// `unsigned`.
     pub fn signable_json(&self) -> String {
         signable(self.event_type(), self.content(), self.json(), self.rules())
     }
 }
 
-/// The content hash of an event in canonical JSON: SHA-256 over all but `hashes`, `signatures` and `unsigned`.
+/// Returns the content hash of an event in canonical JSON: SHA-256 of the event without `hashes`, `signatures` and
+/// `unsigned`.
 pub fn content_hash(json: &str) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut separator = "{";
@@ -59,7 +63,7 @@ pub fn content_hash(json: &str) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// The id that an event of `signable` text has in the hashed formats.
+/// Returns the id of an event whose signable text is `signable`, for the id formats that are hashes.
 pub(super) fn event_id(signable: &str, format: EventIdFormat) -> EventId {
     let hash = Sha256::digest(signable);
     EventId::from_hash(&match format {
@@ -68,7 +72,7 @@ pub(super) fn event_id(signable: &str, format: EventIdFormat) -> EventId {
     })
 }
 
-/// The signable text of an event that is not a [`Pdu`] yet; `json` is its canonical JSON.
+/// Returns the signable text of an event that is not a [`Pdu`] yet; `json` is its canonical JSON.
 pub(super) fn signable_text(object: &Object, json: &str, rules: &RoomVersionRules) -> Result<String, PduError> {
     let event_type = match object.get("type") {
         Some(Value::String(text)) => text,

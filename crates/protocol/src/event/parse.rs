@@ -1,4 +1,6 @@
-//! From JSON to a [`Pdu`]: shape and limits (client-server API, "Size limits"; the event format of each room version).
+//! Parsing JSON into a [`Pdu`] ([Size limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits) and the
+//! event format of each room version, such as
+//! [that of version 12](https://spec.matrix.org/v1.19/rooms/v12/#event-format-1)).
 
 use std::{
     ops::Range,
@@ -16,8 +18,8 @@ use crate::{
     rules::{EventIdFormat, RoomVersion, RoomVersionRules},
 };
 
-/// How deep an event may nest. What events are sent in must be readable too, and wraps them: transactions, invites that
-/// quote the room's state, answers to a join.
+/// How deep an event may nest. The bodies that carry events nest deeper and must be readable too: transactions, invites
+/// with the room's state, responses to a join.
 const MAX_EVENT_NESTING: usize = MAX_NESTING - 20;
 
 pub(super) fn parse(json: &str, version: RoomVersion) -> Result<Pdu, PduError> {
@@ -62,7 +64,7 @@ fn from_canonical(object: Object, json: String, version: RoomVersion) -> Result<
     from_signable(object, json, &signable, version)
 }
 
-/// Checks what is left to check of an event in canonical JSON whose signable text is known.
+/// Finishes the checks of an event in canonical JSON whose signable text is known.
 pub(super) fn from_signable(
     object: Object,
     json: String,
@@ -80,8 +82,8 @@ pub(super) fn from_signable(
     }
     let event_id = match rules.event_id_format {
         EventIdFormat::Server => {
-            // "$opaque_id:domain" (appendices, "Event IDs"): else it could be taken for the hash of an event of another
-            // version.
+            // `$opaque_id:domain` (https://spec.matrix.org/v1.19/appendices/#event-ids); without a domain it could be
+            // the hash of an event of another version.
             let chosen: EventId = id(&object, "event_id")?;
             chosen.server_name().is_some().then_some(chosen).ok_or(PduError::EventIdFormat)?
         }
@@ -131,7 +133,7 @@ fn finish(mut object: Object, json: String, event_id: EventId, version: RoomVers
     })))
 }
 
-/// Where the value of `content` stands in canonical JSON.
+/// Returns the range of the value of `content` in canonical JSON.
 pub(super) fn content_span(json: &str) -> Option<Range<usize>> {
     let mut at = 1;
     for field in top_level(json) {
@@ -144,7 +146,7 @@ pub(super) fn content_span(json: &str) -> Option<Range<usize>> {
     None
 }
 
-/// Canonical JSON with the member `key` set, replaced or removed.
+/// Returns canonical JSON with the member `key` set, replaced or removed.
 pub(super) fn replace_member(json: &str, key: &str, value: Option<&str>) -> String {
     let mut out = String::with_capacity(json.len() + value.map_or(0, |v| v.len() + key.len() + 4));
     let mut pending = value;
@@ -240,7 +242,7 @@ fn unsigned_integer(object: &Object, key: &'static str) -> Result<u64, PduError>
     value.as_u64().filter(|n| i64::try_from(*n).is_ok()).ok_or(PduError::WrongType(key))
 }
 
-/// Early servers wrote times as floats; they passed the checks of the time.
+/// Early servers wrote timestamps as floats, which room versions 1 to 5 accept.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
 fn timestamp(object: &Object, rules: &RoomVersionRules) -> Result<u64, PduError> {
     const KEY: &str = "origin_server_ts";
@@ -266,8 +268,8 @@ fn check_references(object: &Object, key: &'static str, most: usize, rules: &Roo
     Ok(())
 }
 
-/// The event that an entry of `prev_events` or `auth_events` names: an id, or an `[id, hashes]` pair in room versions 1
-/// and 2.
+/// Returns the event id of an entry of `prev_events` or `auth_events`: the entry itself, or the first element of an
+/// `[id, hashes]` pair in room versions 1 and 2.
 fn reference<'a>(entry: &'a Value, rules: &RoomVersionRules) -> Option<&'a str> {
     match (rules.event_id_format, entry) {
         (EventIdFormat::Server, Value::Array(pair)) if pair.len() == 2 => pair.first().and_then(Value::as_str),
@@ -276,7 +278,7 @@ fn reference<'a>(entry: &'a Value, rules: &RoomVersionRules) -> Option<&'a str> 
     }
 }
 
-/// `prev_events` or `auth_events` of an event, which were checked as it was parsed.
+/// Returns the ids in `prev_events` or `auth_events`, which were checked when the event was parsed.
 pub(super) fn references(pdu: &Pdu, key: &str) -> Box<[EventId]> {
     let value = pdu.member_json(key).and_then(|json| Value::parse(json).ok());
     let entries = value.as_ref().and_then(Value::as_array).unwrap_or_default();

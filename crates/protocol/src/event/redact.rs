@@ -1,6 +1,7 @@
-//! Redaction: what is left of an event (room versions, "Redactions").
+//! [Redaction](https://spec.matrix.org/v1.19/rooms/v11/#redactions): removing from an event everything that the
+//! protocol does not need.
 //!
-//! What an event's id and signatures cover is its redacted form, so a redacted event keeps both.
+//! The event id and signatures cover the redacted form, so redaction changes neither.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::{
     rules::{RedactionRules, RoomVersionRules},
 };
 
-/// The event without what redaction takes away, `unsigned` included. Redacting twice changes nothing.
+/// Returns the redacted event, without `unsigned`. Idempotent.
 pub fn redact(pdu: &Pdu) -> Pdu {
     let rules = pdu.rules();
     let content = redacted_content(pdu.event_type(), pdu.content(), &rules.redaction);
@@ -21,7 +22,8 @@ pub fn redact(pdu: &Pdu) -> Pdu {
     Pdu(Arc::new(Inner { unsigned: None, redacts, ..pdu.0.with_json(json, content) }))
 }
 
-/// Whether events of this type redact others, with or without a state key (room version 3, "Handling redactions").
+/// Whether events of this type redact others, with or without a state key
+/// ([Handling redactions](https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions)).
 pub fn is_redaction(event_type: &str) -> bool {
     event_type == "m.room.redaction"
 }
@@ -31,7 +33,7 @@ pub fn redaction_target(pdu: &Pdu) -> Option<&EventId> {
     pdu.redacts().filter(|_| is_redaction(pdu.event_type()))
 }
 
-/// An event object without what redaction takes away, for objects that are not (yet) a [`Pdu`].
+/// Redacts an event object that is not (yet) a [`Pdu`].
 pub fn redact_object(object: &Object, rules: &RoomVersionRules) -> Object {
     let event_type = object.get_str("type").unwrap_or_default();
     let empty = Object::new();
@@ -43,7 +45,7 @@ pub fn redact_object(object: &Object, rules: &RoomVersionRules) -> Object {
     redacted
 }
 
-/// Writes members as an object, `content` standing in for the member of that name.
+/// Writes members as an object, with `content` as the value of that member.
 pub(super) fn join_members<'a>(out: &mut String, fields: impl Iterator<Item = Field<'a>>, content: &str) {
     out.push('{');
     for (i, field) in fields.enumerate() {
@@ -71,7 +73,7 @@ pub(super) fn keeps_top_level(key: &str, rules: &RedactionRules) -> bool {
     }
 }
 
-/// What redaction leaves of the content of an event of `event_type`.
+/// Returns the content of an event of `event_type` after redaction.
 pub fn redacted_content(event_type: &str, content: &Object, rules: &RedactionRules) -> Object {
     match event_type {
         "m.room.member" => redacted_member(content, rules),

@@ -1,4 +1,5 @@
-//! What an event relates to (client-server API, "Forming relationships between events").
+//! Relations between events ([Forming relationships between
+//! events](https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events)).
 
 use super::Pdu;
 use crate::{id::EventId, json::Object};

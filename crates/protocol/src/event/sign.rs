@@ -1,4 +1,5 @@
-//! Signing with ed25519, and checking that those signed who must have.
+//! Signing with ed25519, and verifying the signatures that an event needs
+//! ([Signing events](https://spec.matrix.org/v1.19/server-server-api/#signing-events)).
 
 mod batch;
 mod public_key;
@@ -29,21 +30,28 @@ pub struct SigningKey {
 /// Why a signing key file cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFileError {
+    /// The file has no line with a key.
     #[error("the key file has no key: expected a line \"ed25519 <version> <base64 seed>\"")]
     Empty,
+    /// The key is not an ed25519 key.
     #[error("the key algorithm {0:?} is not ed25519")]
     Algorithm(String),
+    /// The version, which becomes part of the key id, has a character that is not allowed.
     #[error("the key version {0:?} has a character that is not allowed")]
     Version(String),
+    /// The seed is not 32 bytes of base64.
     #[error("the seed is not 32 bytes of base64")]
     Seed,
+    /// The private half is public knowledge.
     #[error("its private half is known to everybody (CVE-2026-24044), so anybody could sign as this server")]
     Leaked,
 }
 
 impl SigningKey {
-    /// Reads a key file as Synapse writes it: `ed25519 a_AbCd <unpadded base64 seed>`. Of several keys the first
-    /// counts.
+    /// Reads a key file as written by Synapse: `ed25519 a_AbCd <unpadded base64 seed>`. Only the first key is used.
+    ///
+    /// # Errors
+    /// Why the file has no usable key.
     pub fn parse_file(text: &str) -> Result<Self, KeyFileError> {
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).ok_or(KeyFileError::Empty)?;
         let mut words = line.split_ascii_whitespace();
@@ -53,7 +61,7 @@ impl SigningKey {
         if algorithm != "ed25519" {
             return Err(KeyFileError::Algorithm(algorithm.to_owned()));
         }
-        // The specification has letters, digits and '_'; Synapse never checked, and its files must work.
+        // The specification allows letters, digits and '_'. Synapse never checked this, and its files must work.
         if !version.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\:,".contains(&b)) {
             return Err(KeyFileError::Version(version.to_owned()));
         }
@@ -66,12 +74,13 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The key of a random `seed`, under `version` (Synapse makes `a_` and four random letters).
+    /// Makes the key of a random `seed`, with the id `ed25519:version` (Synapse makes versions of `a_` and four random
+    /// letters).
     pub fn generate(seed: &[u8; 32], version: &str) -> Self {
         Self { key: ed25519_dalek::SigningKey::from_bytes(seed), id: format!("ed25519:{version}").into() }
     }
 
-    /// The line that [`SigningKey::parse_file`] reads, without a line end. Secret.
+    /// Returns the line that [`SigningKey::parse_file`] reads, without a line end. Secret.
     pub fn to_file_line(&self) -> String {
         format!("ed25519 {} {}", self.version(), BASE64.encode(self.key.to_bytes()))
     }
@@ -81,7 +90,7 @@ impl SigningKey {
         &self.id
     }
 
-    /// The part of the key id after the algorithm.
+    /// Returns the part of the key id after the algorithm.
     pub fn version(&self) -> &str {
         self.id.strip_prefix("ed25519:").unwrap_or(&self.id)
     }
@@ -91,13 +100,17 @@ impl SigningKey {
         BASE64.encode(self.key.verifying_key().as_bytes())
     }
 
-    /// The signature of `message` in unpadded base64.
+    /// Returns the signature of `message` in unpadded base64.
     pub fn sign(&self, message: &[u8]) -> String {
         BASE64.encode(self.key.sign(message).to_bytes())
     }
 
-    /// Signs `object` as `entity` (appendices, "Signing Details"): adds to its `signatures`. Not for events, whose
-    /// signatures cover their redacted form.
+    /// Adds a signature by `entity` to the `signatures` of `object`
+    /// ([Signing Details](https://spec.matrix.org/v1.19/appendices/#signing-details)). Not for events, whose signatures
+    /// cover their redacted form.
+    ///
+    /// # Errors
+    /// When the object has no canonical JSON.
     pub fn sign_object(&self, object: &mut Object, entity: &str) -> Result<(), NotCanonical> {
         let signatures = object.remove("signatures");
         let unsigned = object.remove("unsigned");
@@ -115,7 +128,7 @@ impl SigningKey {
         Ok(())
     }
 
-    /// A `signatures` object with one signature.
+    /// Returns a `signatures` object with one signature.
     pub(super) fn signatures(&self, server: &ServerName, message: &[u8]) -> Object {
         let mut signatures = Object::new();
         add(&mut signatures, server.as_str(), &self.id, self.sign(message));
@@ -129,25 +142,26 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-/// The event with one more signature: of the invited user's server, or of the server that authorised a restricted join.
+/// Returns the event with an additional signature: of the invited user's server, or of the server that authorised a
+/// restricted join.
 pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
     with_signature(pdu, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()))
 }
 
-/// The most signatures of one server that are taken over from a copy of an event: it needs one, and an event's size has
-/// a bound.
-const MAX_SIGNATURES_TAKEN: usize = 4;
-/// The longest id of a key whose signature is taken over, in bytes.
-const MAX_KEY_ID: usize = 128;
+/// The most signatures of one server that are copied from another copy of an event: one is needed, and an event's size
+/// is limited.
+const MAX_COPIED_SIGNATURES: usize = 4;
+/// The longest id of a key whose signature is copied, in bytes.
+const MAX_KEY_ID_BYTES: usize = 128;
 
-/// The event with the signatures by `server` that a copy of it has; `None` when the copy is of another event or has
-/// none. They are not checked.
+/// Returns the event with the signatures by `server` from another copy of it; `None` when `copy` is a different event
+/// or has none. The signatures are not verified.
 pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
     with_signatures_that(pdu, copy, server, |_, _| true)
 }
 
-/// As [`with_signatures_of`], with only those that are right and by a key that was valid when the event was sent;
-/// `None` also when there is no such signature.
+/// Like [`with_signatures_of`], but copies only valid signatures by keys that were valid when the event was sent;
+/// `None` also when there are none.
 pub fn with_valid_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str, keys: KeyLookup<'_>) -> Option<Pdu> {
     let message = pdu.signable_json();
     with_signatures_that(pdu, copy, server, |key_id, signature| {
@@ -155,7 +169,7 @@ pub fn with_valid_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str, keys: KeyLo
     })
 }
 
-/// The ids of the keys whose signatures [`with_signatures_of`] takes over.
+/// Returns the ids of the keys whose signatures [`with_signatures_of`] would copy.
 pub fn key_ids_of(copy: &Pdu, server: &str) -> Vec<String> {
     signatures_of(copy, server).into_iter().map(|(key_id, ..)| key_id).collect()
 }
@@ -178,19 +192,19 @@ fn with_signatures_that(
     signed.filter(|signed| signed.json().len() <= super::MAX_PDU)
 }
 
-/// The signatures of a server that can be taken over: key id, text and bytes.
+/// The signatures of a server that can be copied: key id, text and bytes.
 fn signatures_of(copy: &Pdu, server: &str) -> Vec<(String, String, [u8; 64])> {
     let stated = copy.member_json("signatures").and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     let of_server = stated.get_object(server).into_iter().flat_map(Object::iter).filter_map(|(key_id, signature)| {
         let text = signature.as_str()?;
         let bytes = public_key::decode_signature(text)?;
-        (key_id.starts_with("ed25519:") && key_id.len() <= MAX_KEY_ID)
+        (key_id.starts_with("ed25519:") && key_id.len() <= MAX_KEY_ID_BYTES)
             .then(|| (key_id.to_owned(), text.to_owned(), bytes))
     });
-    of_server.take(MAX_SIGNATURES_TAKEN).collect()
+    of_server.take(MAX_COPIED_SIGNATURES).collect()
 }
 
-/// The event with one more signature, of `entity`, which has been checked.
+/// Returns the event with an additional, verified signature of `entity`.
 pub(crate) fn with_signature(pdu: &Pdu, entity: &str, key_id: &str, signature: String) -> Pdu {
     let stated = pdu.member_json("signatures").and_then(|text| Object::parse(text).ok());
     let mut signatures = stated.unwrap_or_default();

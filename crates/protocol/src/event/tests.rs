@@ -168,8 +168,8 @@ fn shape() {
     assert_eq!(Pdu::parse("{}", V11), Err(Missing("type")));
 }
 
-/// Field sizes were characters before they were bytes: what is between is an event, but rejected, and none is made
-/// anew.
+/// Fields were limited in characters before they were limited in bytes: an event between the limits parses but is
+/// rejected, and none is created.
 #[test]
 fn fields_have_255_bytes() {
     use crate::auth::{AuthRejection, check_state_independent};
@@ -194,7 +194,7 @@ fn fields_have_255_bytes() {
             let made = event.build(version, &key(), &"a.org".parse().unwrap());
             assert_eq!(made, Err(BuildError::Pdu(PduError::FieldTooLong(field))), "{version}");
         }
-        // Identifiers: as a server name is ASCII, only a local part could be longer in bytes than in characters.
+        // Identifiers: server names are ASCII, so only a local part could have more bytes than characters.
         let sender = format!("\"@{}:a.org\"", "é".repeat(125));
         let too_long = altered(version, "sender", &sender);
         assert!(
@@ -207,7 +207,7 @@ fn fields_have_255_bytes() {
 #[test]
 fn the_whole_event_has_64_kib() {
     for version in RoomVersion::ALL {
-        // Bytes in every version, whatever the characters: `é` has two.
+        // Bytes in every version, not characters: `é` has two.
         let base = build(version, "m.room.message", None, r#"{"body":""}"#).json().len();
         let body = |bytes: usize| format!(r#"{{"body":"{}{}"}}"#, "é".repeat(bytes / 2), "x".repeat(bytes % 2));
         let event = |bytes| builder(version, "m.room.message", None, &body(bytes));
@@ -224,7 +224,7 @@ fn the_whole_event_has_64_kib() {
     let larger =
         builder(V11, "m.room.message", None, &body(MAX_PDU - base + 1)).build(V11, &key(), &"a.org".parse().unwrap());
     assert_eq!(larger, Err(BuildError::Pdu(PduError::TooLarge(MAX_PDU + 1))));
-    // What canonical JSON shortens does not count.
+    // Whitespace that canonical JSON removes does not count.
     let spaced = largest.json().replace("\":", "\" : ");
     assert!(Pdu::parse(&spaced, V11).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Server names: `hostname [":" port]` (appendices, "Server Name").
+//! Server names: `hostname [":" port]` ([Server Name](https://spec.matrix.org/v1.19/appendices/#server-name)).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,9 +27,9 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Splits a server name into host and port text. Does not check either.
+/// Splits a server name into host and port text without checking either.
 pub fn split_host_port(name: &str) -> (&str, Option<&str>) {
-    // The colons of an IPv6 address are inside the brackets.
+    // The colons of an IPv6 address are between brackets.
     let after_brackets = name.find(']').map_or(0, |i| i + 1);
     match name.get(after_brackets..).and_then(|rest| rest.rfind(':')) {
         Some(colon) => {

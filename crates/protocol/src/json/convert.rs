@@ -1,4 +1,4 @@
-//! Conversions: from Rust values, and to and from anything serde knows.
+//! Conversions from Rust values, and to and from everything that serde can represent.
 
 use std::fmt;
 
@@ -11,13 +11,19 @@ use serde::{
 use super::{Number, Object, Value};
 
 impl Object {
-    /// The object that `value` serializes to. An error if it is not an object, or its serialization fails.
+    /// Returns the object that `value` serializes to.
+    ///
+    /// # Errors
+    /// When `value` does not serialize to an object.
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         let json = serde_json::to_string(value)?;
         Self::parse(&json).map_err(serde_json::Error::custom)
     }
 
-    /// Reads the object as a `T`.
+    /// Deserializes the object as a `T`.
+    ///
+    /// # Errors
+    /// When the object does not have the shape of a `T`.
     pub fn deserialize_into<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.to_json())
     }
@@ -75,7 +81,7 @@ impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.as_i64() {
             Some(integer) => serializer.serialize_i64(integer),
-            // Exactly as written: a float or a big integer must not pass through a type that rounds it.
+            // Exactly as written: a float or big integer must not pass through a type that rounds it.
             None => serde_json::value::RawValue::from_string(self.to_string())
                 .map_err(S::Error::custom)?
                 .serialize(serializer),

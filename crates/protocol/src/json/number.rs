@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The largest integer canonical JSON allows, 2^53 - 1; the smallest is its negative.
+/// The largest integer in canonical JSON, 2^53 - 1; the smallest is its negative.
 pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
-/// A JSON number. Integers of 64 bits are stored as such, everything else as its text.
+/// A JSON number. 64-bit integers are stored as such, everything else as text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Number(Repr);
 
@@ -25,12 +25,12 @@ impl Number {
         }
     }
 
-    /// A finite floating-point number; `None` for infinities and NaN.
+    /// Returns a finite floating-point number; `None` for infinities and NaN.
     pub fn from_f64(float: f64) -> Option<Self> {
         float.is_finite().then(|| Self(Repr::Text(python_float(float).into())))
     }
 
-    /// The integer, if it is written as one and fits.
+    /// Returns the integer if it is written as one and fits.
     pub fn as_i64(&self) -> Option<i64> {
         match &self.0 {
             Repr::Integer(integer) => Some(*integer),
@@ -38,7 +38,7 @@ impl Number {
         }
     }
 
-    /// The non-negative integer, if it is written as one and fits.
+    /// Returns the non-negative integer if it is written as one and fits.
     pub fn as_u64(&self) -> Option<u64> {
         match &self.0 {
             Repr::Integer(integer) => u64::try_from(*integer).ok(),
@@ -46,7 +46,7 @@ impl Number {
         }
     }
 
-    /// The nearest floating-point number; infinite when out of range.
+    /// Returns the nearest floating-point number; infinite when out of range.
     pub fn as_f64(&self) -> f64 {
         match &self.0 {
             #[expect(clippy::cast_precision_loss, reason = "the nearest float is what is asked for")]
@@ -63,17 +63,17 @@ impl Number {
         }
     }
 
-    /// Whether canonical JSON of room versions 6 and later can hold it: an integer of at most 53 bits.
+    /// Whether canonical JSON of room versions 6 and later can represent it: an integer of at most 53 bits.
     pub fn is_canonical(&self) -> bool {
         self.as_i64().is_some_and(|i| (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&i))
     }
 
-    /// Whether `text`, which it was read from, is known to be what [`Number::write`] writes.
+    /// Whether [`Number::write`] is known to reproduce `text`, from which the number was parsed.
     pub(super) fn is_written_as(&self, text: &str) -> bool {
         matches!(self.0, Repr::Integer(_)) && text != "-0"
     }
 
-    /// Appends the form Python's encoder, and so the servers of room versions 1 to 5, gave it.
+    /// Appends the number as Python's encoder writes it, and so the servers of room versions 1 to 5.
     pub(super) fn write(&self, out: &mut String) {
         match &self.0 {
             Repr::Integer(integer) => write_integer(*integer, out),
@@ -117,13 +117,13 @@ fn write_integer(integer: i64, out: &mut String) {
     let _ = write!(out, "{integer}");
 }
 
-/// What Python's `repr` makes of a finite float: the shortest digits that read back the same, with an exponent when it
-/// is below -4 or at least 16.
+/// Returns a finite float as Python's `repr` writes it: the shortest digits that parse to the same float, with an
+/// exponent when it is below -4 or at least 16.
 fn python_float(float: f64) -> String {
     let mut scientific = format!("{float:e}");
     let places = scientific.find('e').map_or(0, |end| end.saturating_sub(usize::from(float.is_sign_negative()) + 2));
-    // Of two shortest forms equally near, Rust takes the upper one and Python the even one, as rounding to so many
-    // places does. Next to powers of two that may be another number.
+    // Of two equally near shortest forms Rust takes the upper one and Python the even one, like rounding to that many
+    // places. Next to powers of two that may be another number.
     let even = format!("{float:.places$e}");
     if even.parse() == Ok(float) {
         scientific = even;

@@ -1,4 +1,4 @@
-//! Objects: sorted vectors, which is the order canonical JSON wants and the smallest thing that finds a key quickly.
+//! Objects as sorted vectors: canonical JSON needs that order, and it is the most compact form with fast lookup.
 
 use super::Value;
 
@@ -12,11 +12,12 @@ impl Object {
         Self(Vec::new())
     }
 
-    /// Entries in any order, the last of duplicate keys winning; and whether they were in canonical order.
+    /// Builds an object from entries in any order, the last of duplicate keys winning. Also returns whether the entries
+    /// were in canonical order.
     pub(super) fn from_entries(mut entries: Vec<(Box<str>, Value)>) -> (Self, bool) {
         let sorted = entries.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
         if !sorted {
-            // Stable, so that of equal keys the last written comes last.
+            // A stable sort keeps the last of duplicate keys last.
             entries.sort_by(|a, b| a.0.cmp(&b.0));
             entries.dedup_by(|later, earlier| {
                 let duplicate = later.0 == earlier.0;
@@ -29,48 +30,48 @@ impl Object {
         (Self(entries), sorted)
     }
 
-    /// The value under `key`.
+    /// Returns the value under `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(self.find(key).ok()?).map(|(_, value)| value)
     }
 
-    /// The value under `key`.
+    /// Returns the value under `key`.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         let at = self.find(key).ok()?;
         self.0.get_mut(at).map(|(_, value)| value)
     }
 
-    /// The string under `key`, if it is one.
+    /// Returns the string under `key`, if it is one.
     pub fn get_str(&self, key: &str) -> Option<&str> {
         self.get(key)?.as_str()
     }
 
-    /// The integer under `key`, if it is one.
+    /// Returns the integer under `key`, if it is one.
     pub fn get_i64(&self, key: &str) -> Option<i64> {
         self.get(key)?.as_i64()
     }
 
-    /// The truth value under `key`, if it is one.
+    /// Returns the boolean under `key`, if it is one.
     pub fn get_bool(&self, key: &str) -> Option<bool> {
         self.get(key)?.as_bool()
     }
 
-    /// The object under `key`, if it is one.
+    /// Returns the object under `key`, if it is one.
     pub fn get_object(&self, key: &str) -> Option<&Object> {
         self.get(key)?.as_object()
     }
 
-    /// The array under `key`, if it is one.
+    /// Returns the array under `key`, if it is one.
     pub fn get_array(&self, key: &str) -> Option<&[Value]> {
         self.get(key)?.as_array()
     }
 
-    /// Whether there is a `key`, of whatever value.
+    /// Whether there is a `key`, whatever its value.
     pub fn contains_key(&self, key: &str) -> bool {
         self.find(key).is_ok()
     }
 
-    /// Sets `key`, answering the value it had.
+    /// Sets the value of `key` and returns the previous one.
     pub fn insert(&mut self, key: impl Into<Box<str>>, value: impl Into<Value>) -> Option<Value> {
         let (key, value) = (key.into(), value.into());
         match self.find(&key) {
@@ -82,33 +83,33 @@ impl Object {
         }
     }
 
-    /// Takes `key` out, answering its value.
+    /// Removes `key` and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let at = self.find(key).ok()?;
         Some(self.0.remove(at).1)
     }
 
-    /// Keeps the entries for which `keep` holds.
+    /// Keeps only the entries for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
         self.0.retain_mut(|(key, value)| keep(key, value));
     }
 
-    /// Keys and values in canonical order.
+    /// Iterates over keys and values in canonical order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &Value)> + ExactSizeIterator + Clone {
         self.0.iter().map(|(key, value)| (&**key, value))
     }
 
-    /// The keys in canonical order.
+    /// Iterates over the keys in canonical order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// The values, in the order of their keys.
+    /// Iterates over the values in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.iter().map(|(_, value)| value)
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }

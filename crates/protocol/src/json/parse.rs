@@ -1,4 +1,4 @@
-//! The parser: strict JSON (RFC 8259), bounded in depth.
+//! The parser: strict JSON (RFC 8259) of bounded depth.
 
 mod canonical;
 
@@ -6,28 +6,37 @@ use super::{Number, Object, Value, write::find_special};
 
 pub(super) use canonical::write_canonical;
 
-/// How deep arrays and objects may nest. Far above any real event, far below what a thread's stack holds.
+/// How deep arrays and objects may nest: far deeper than any real event, far less than a thread's stack holds.
 pub const MAX_NESTING: usize = 500;
 
-/// Why a text is not JSON that can be used. Offsets are bytes.
+/// Why a text cannot be used as JSON. Offsets are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
+    /// The text does not follow the grammar.
     #[error("not valid JSON at byte {0}")]
     Syntax(usize),
+    /// The text ends before the value does.
     #[error("the JSON ends too early")]
     UnexpectedEnd,
+    /// Arrays and objects nest deeper than [`MAX_NESTING`].
     #[error("arrays and objects nest deeper than {MAX_NESTING}")]
     TooDeep,
+    /// An escape is half of a surrogate pair.
     #[error("half of a surrogate pair at byte {0}")]
     LoneSurrogate(usize),
+    /// The value is not an object.
     #[error("not a JSON object")]
     NotAnObject,
+    /// A long text has keys out of order on too many levels to be canonicalized in bounded memory.
     #[error("too much of a long text has its keys out of order")]
     OutOfOrder,
 }
 
 impl Object {
-    /// Parses text that holds one JSON object. Of duplicate keys the last wins, as in Python.
+    /// Parses a text that is one JSON object. The last of duplicate keys wins, as in Python.
+    ///
+    /// # Errors
+    /// See [`ParseError`].
     pub fn parse(json: &str) -> Result<Self, ParseError> {
         match value(json)? {
             Value::Object(object) => Ok(object),
@@ -35,7 +44,8 @@ impl Object {
         }
     }
 
-    /// As [`Object::parse`]; and whether the text is known to be what [`Object::to_json`] would write.
+    /// Like [`Object::parse`]. Also returns whether the text is known to be the same as [`Object::to_json`] would
+    /// write.
     pub(crate) fn parse_with_form(json: &str) -> Result<(Self, bool), ParseError> {
         match value_and_form(json)? {
             (Value::Object(object), canonical) => Ok((object, canonical)),
@@ -48,8 +58,8 @@ pub(super) fn value(json: &str) -> Result<Value, ParseError> {
     value_and_form(json).map(|(value, _)| value)
 }
 
-/// The value, and whether the text is known to be canonical already: what canonical servers send need not be written
-/// again. `false` means only that nobody looked closely.
+/// Returns the value and whether the text is known to be canonical, so that canonical text need not be written again.
+/// `false` only means that this was not established.
 pub(super) fn value_and_form(json: &str) -> Result<(Value, bool), ParseError> {
     let mut parser = Parser::new(json);
     let value = parser.value(0)?;
@@ -60,7 +70,7 @@ pub(super) fn value_and_form(json: &str) -> Result<(Value, bool), ParseError> {
 /// One member of an object's text, borrowed from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Field<'a> {
-    /// The key between its quotes, escapes and all.
+    /// The key between its quotes, with escapes.
     pub key: &'a str,
     /// The value's text.
     pub value: &'a str,
@@ -68,7 +78,8 @@ pub(crate) struct Field<'a> {
     pub member: &'a str,
 }
 
-/// The members of canonical JSON text that is an object. The text is trusted: what follows a syntax error is left out.
+/// Iterates over the members of canonical JSON text of an object. The text is trusted: everything after a syntax error
+/// is ignored.
 pub(crate) fn top_level(json: &str) -> impl Iterator<Item = Field<'_>> {
     let mut parser = Parser::new(json);
     parser.at = 1;
@@ -88,7 +99,7 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// No space, escape, odd number or unsorted key so far.
+    /// No space, escape, unusual number or unsorted key so far.
     canonical: bool,
 }
 
@@ -209,7 +220,7 @@ impl<'a> Parser<'a> {
         Ok(Value::Array(values))
     }
 
-    /// Reads `-? int frac? exp?`, answering its text.
+    /// Reads `-? int frac? exp?` and returns its text.
     fn number(&mut self) -> Result<&'a str, ParseError> {
         let start = self.at;
         if self.peek() == Some(b'-') {
@@ -246,7 +257,7 @@ impl<'a> Parser<'a> {
         self.text.get(start..end).ok_or(ParseError::Syntax(start))
     }
 
-    /// Moves to the next quote, backslash or control character inside a string.
+    /// Moves to the next quote, backslash or control character of a string.
     fn plain_run(&mut self) -> Result<u8, ParseError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = find_special(rest).ok_or(ParseError::UnexpectedEnd)?;
@@ -254,7 +265,7 @@ impl<'a> Parser<'a> {
         self.peek().ok_or(ParseError::UnexpectedEnd)
     }
 
-    /// Reads a string, borrowed if it has no escapes.
+    /// Reads a string; borrowed if it has no escapes.
     fn string(&mut self) -> Result<std::borrow::Cow<'a, str>, ParseError> {
         self.expect(b'"')?;
         let start = self.at;
@@ -301,7 +312,7 @@ impl<'a> Parser<'a> {
         let first = self.hex4()?;
         let code = match first {
             0xd800..=0xdbff => {
-                // A pair's second half must follow: what is left alone has no UTF-8 form.
+                // The second half of the pair must follow: half a pair has no UTF-8 form.
                 self.expect(b'\\').map_err(|_| ParseError::LoneSurrogate(start))?;
                 let second = match self.peek() {
                     Some(b'u') => self.hex4()?,
@@ -332,7 +343,7 @@ impl<'a> Parser<'a> {
         Ok(code)
     }
 
-    /// Passes over a string, answering what is between its quotes.
+    /// Skips a string and returns the text between its quotes.
     fn skip_string(&mut self) -> Result<&'a str, ParseError> {
         self.expect(b'"')?;
         let start = self.at;
@@ -343,7 +354,7 @@ impl<'a> Parser<'a> {
         self.slice(start, self.at - 1)
     }
 
-    /// Passes over a value of canonical JSON without checking it, in constant stack.
+    /// Skips a value of canonical JSON without checking it, with constant stack.
     fn skip_value(&mut self) -> Result<(), ParseError> {
         let mut open = 0_usize;
         loop {

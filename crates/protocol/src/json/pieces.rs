@@ -1,21 +1,20 @@
-//! A large JSON object read as it comes in: its members one by one, and of long arrays the elements one by one, so that
-//! it need not be in memory as a whole.
+//! Reading a large JSON object as it arrives: single members, and single elements of long arrays, so that the whole
+//! object is never in memory.
 
-/// What of an object's members is wanted. Others are passed over.
+/// Selects the members to read. Others are skipped.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Arrays whose elements are found one by one.
+    /// Arrays whose elements are returned one by one.
     pub elements_of: &'static [&'static str],
-    /// The most bytes of an element; a larger one is passed over.
+    /// The largest element in bytes; larger ones are skipped.
     pub max_element: usize,
-    /// Members that are found as a whole.
+    /// Members that are returned whole.
     pub members: &'static [&'static str],
-    /// The most bytes of such a member.
+    /// The largest such member in bytes.
     pub max_member: usize,
 }
 
-/// A part of the object: its name is one of those that are wanted. The bytes are delimited as JSON is, which is all
-/// that is known of them.
+/// A selected part of the object. Its bytes are delimited like JSON but not otherwise checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// A member's value.
@@ -24,36 +23,44 @@ pub enum Piece {
     Element(&'static str, Vec<u8>),
 }
 
-/// Why a text is not such an object.
+/// Why a text is not a readable object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PiecesError {
+    /// The text does not follow the grammar.
     #[error("not a JSON object: unexpected byte {byte:?} at byte {at}", byte = char::from(*.byte))]
-    Syntax { byte: u8, at: u64 },
+    Syntax {
+        /// The unexpected byte.
+        byte: u8,
+        /// Its offset in bytes.
+        at: u64,
+    },
+    /// The text ends before the object does.
     #[error("the JSON ends too early")]
     UnexpectedEnd,
+    /// A member to be returned whole is larger than allowed.
     #[error("the member {0:?} is too large")]
     TooLarge(&'static str),
 }
 
-/// The longest name of a member that is looked at.
+/// The longest member name that is compared with the selected ones, in bytes.
 const MAX_NAME: usize = 256;
 
-/// Reads an object. Holds no more than one piece of it.
+/// Reads an object and holds at most one piece of it in memory.
 #[derive(Debug)]
 pub struct ObjectReader {
     wanted: Wanted,
     at: At,
-    /// What the value that is being read is good for.
+    /// How the value being read is used.
     use_of: Use,
     value: Value,
     bytes_read: u64,
 }
 
-/// Where the reader is.
+/// The reader's position in the syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Start,
-    /// Behind `{`, or behind the comma of an object.
+    /// After `{`, or after a comma of an object.
     Name {
         first: bool,
     },
@@ -63,7 +70,7 @@ enum At {
     BeforeValue,
     /// In a member's value.
     InMember,
-    /// Behind `[`, or behind the comma of an array.
+    /// After `[`, or after a comma of an array.
     Element {
         first: bool,
     },
@@ -94,15 +101,15 @@ struct Value {
 }
 
 impl ObjectReader {
-    /// A reader that has read nothing.
+    /// Creates a reader at the start of the text.
     pub fn new(wanted: Wanted) -> Self {
         Self { wanted, at: At::Start, use_of: Use::None, value: Value::default(), bytes_read: 0 }
     }
 
-    /// Reads on; hands what it finds to `found`.
+    /// Reads the next bytes and passes the pieces found in them to `found`.
     ///
     /// # Errors
-    /// When the text is not the object it is said to be. Nothing more can be read then.
+    /// When the text is not a readable object. Nothing can be read after an error.
     pub fn read(&mut self, chunk: &[u8], mut found: impl FnMut(Piece)) -> Result<(), PiecesError> {
         let mut rest = chunk;
         while let Some((&byte, behind)) = rest.split_first() {
@@ -128,15 +135,15 @@ impl ObjectReader {
         self.at == At::End
     }
 
-    /// The text has ended.
+    /// Ends reading.
     ///
     /// # Errors
-    /// When the object has not.
+    /// When the object is not complete.
     pub fn finish(self) -> Result<(), PiecesError> {
         if self.at == At::End { Ok(()) } else { Err(PiecesError::UnexpectedEnd) }
     }
 
-    /// A byte outside of names and values; answers how many bytes it has used: 0 when a value begins with it.
+    /// Handles a byte outside of names and values. Returns how many bytes were used: 0 when a value begins here.
     fn between(&mut self, byte: u8) -> Result<usize, PiecesError> {
         let begins_value = !matches!(byte, b',' | b':' | b']' | b'}');
         self.at = match (self.at, byte) {
@@ -170,7 +177,7 @@ impl ObjectReader {
         Ok(1)
     }
 
-    /// A name or value has ended.
+    /// Handles the end of a name or value.
     fn ended(&mut self, found: &mut impl FnMut(Piece)) -> Result<(), PiecesError> {
         let Value { kept, too_large, .. } = std::mem::take(&mut self.value);
         self.at = match self.at {
@@ -200,7 +207,7 @@ impl ObjectReader {
         Ok(())
     }
 
-    /// What a member is good for, by its name with the quotes. Names that are wanted are not written with escapes.
+    /// Returns how a member is used, by its quoted name. Selected names need no escapes.
     fn use_of(&self, name: &[u8]) -> Use {
         let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or_default();
         let find = |names: &'static [&'static str]| names.iter().copied().find(|wanted| wanted.as_bytes() == name);
@@ -217,8 +224,8 @@ impl Value {
         Self { most, ..Self::default() }
     }
 
-    /// Takes what of `bytes` belongs to the value: how many bytes, and whether it ends there. Of a value that has not
-    /// begun the first byte is no white space.
+    /// Reads the part of `bytes` that belongs to the value. Returns its length and whether the value ends there. The
+    /// first byte of a value is not white space.
     fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -248,7 +255,7 @@ impl Value {
         self.take(bytes, at, false)
     }
 
-    /// In a string: how many bytes up to its end, its quote included.
+    /// Inside a string: returns the number of bytes up to its end, including its quote.
     fn read_string(&mut self, bytes: &[u8]) -> usize {
         if std::mem::take(&mut self.escaped) {
             return 1;

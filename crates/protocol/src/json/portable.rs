@@ -1,27 +1,30 @@
-//! What this server accepts from its users to pass on: JSON that every other server, client and application service can
-//! read, whatever its parser. One message that only we can read would stop everything that is sent together with it.
+//! JSON that this server accepts from its users to pass on: every other server, client and application service can
+//! parse it. One message that only this server can parse would stop everything that is sent together with it.
 
 use super::{NotCanonical, Object, ParseError, Value, write};
 
-/// How deep the content of an event, a message to a device or a key may nest. Servers that read whole transactions with
-/// serde_json take 127 levels, of which the transaction and what wraps the content need up to 7; `/sync` wraps it in as
-/// many. Python takes several hundred.
+/// How deep the content of an event, a to-device message or a key may nest. Servers that read whole transactions with
+/// serde_json accept 127 levels, of which the transaction and the wrapping of the content need up to 7; `/sync` wraps
+/// it as deep. Python accepts several hundred.
 pub const MAX_PORTABLE_NESTING: usize = 100;
 
 /// Why JSON is not passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotPortable {
+    /// The text is not a JSON object.
     #[error(transparent)]
     Json(#[from] ParseError),
+    /// A number has no canonical form.
     #[error(transparent)]
     Number(#[from] NotCanonical),
+    /// The object nests deeper than [`MAX_PORTABLE_NESTING`].
     #[error("arrays and objects nest deeper than {MAX_PORTABLE_NESTING}")]
     TooDeep,
 }
 
 impl Object {
-    /// Parses text that holds one JSON object which can be passed on to others: its numbers have a canonical form, and
-    /// it does not nest deeper than [`MAX_PORTABLE_NESTING`].
+    /// Parses a text that is one JSON object and can be passed on: its numbers have a canonical form and it nests at
+    /// most [`MAX_PORTABLE_NESTING`] levels.
     ///
     /// # Errors
     /// See [`NotPortable`].
@@ -40,9 +43,8 @@ impl Object {
         self.check_nesting()
     }
 
-    /// Checks that others can read this object, if they are not strict: as [`Object::check_portable`], but numbers may
-    /// have any form that is not beyond what a float can hold. For what others sent, and what was stored before it was
-    /// checked.
+    /// Checks that lenient parsers can read this object: like [`Object::check_portable`], but numbers may have any form
+    /// within the range of a float. For JSON from other servers, and JSON stored before it was checked.
     ///
     /// # Errors
     /// See [`NotPortable`].
@@ -55,13 +57,13 @@ impl Object {
         if self.nests_deeper_than(MAX_PORTABLE_NESTING) { Err(NotPortable::TooDeep) } else { Ok(()) }
     }
 
-    /// Whether objects and arrays, this one included, nest deeper than `limit`.
+    /// Whether objects and arrays, including this one, nest deeper than `limit`.
     #[must_use]
     pub fn nests_deeper_than(&self, limit: usize) -> bool {
         limit == 0 || self.values().any(|value| nests_deeper_than(value, limit - 1))
     }
 
-    /// Checks that each number is one that others can read at all: Python turns `1e999` into an infinity, which it
+    /// Checks that other implementations can read each number at all: Python turns `1e999` into an infinity, which it
     /// cannot write, and refuses integers of more than 4,300 digits.
     pub(crate) fn check_finite(&self) -> Result<(), NotCanonical> {
         self.values().try_for_each(check_finite)

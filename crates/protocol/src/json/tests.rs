@@ -4,8 +4,8 @@ fn lax(json: &str) -> String {
     Value::parse(json).unwrap_or_else(|e| panic!("{json}: {e}")).to_json()
 }
 
-/// The examples of the specification (appendices, "Canonical JSON"). Its last one also turns `1e10` into an integer;
-/// Synapse and ruma refuse the float, which is what room versions 6 and later ask of servers.
+/// The [examples of the specification](https://spec.matrix.org/v1.19/appendices/#examples). Its last one also turns
+/// `1e10` into an integer; Synapse and ruma refuse the float, which is what room versions 6 and later require.
 #[test]
 fn specification_examples() {
     for (json, expected) in [
@@ -48,7 +48,7 @@ fn canonical_numbers_have_53_bits() {
     }
 }
 
-/// What `json.dumps(json.loads(x))` of Python makes of numbers.
+/// Numbers as Python's `json.dumps(json.loads(x))` writes them.
 #[test]
 fn early_room_versions_write_numbers_as_python() {
     for (json, expected) in [
@@ -174,7 +174,7 @@ fn nesting_is_bounded() {
     assert_eq!(Value::parse(&nested(MAX_NESTING + 1, "{\"a\":", "}")), Err(ParseError::TooDeep));
     assert_eq!(Value::parse(&"[".repeat(1_000_000)), Err(ParseError::TooDeep));
     assert_eq!(Value::parse(&"{\"a\":[".repeat(100_000)), Err(ParseError::TooDeep));
-    // Walking over text that was parsed before takes no stack, however deep it is.
+    // Walking over text that was parsed before needs no stack, however deep it is.
     let text = format!("{{\"a\":{}}}", nested(1_000_000, "[", "]"));
     assert_eq!(top_level(&text).count(), 1);
 }
@@ -194,12 +194,13 @@ fn what_is_passed_on_can_be_read_by_others() {
     assert_eq!(Object::parse_portable(&nested(MAX_PORTABLE_NESTING)), Err(NotPortable::TooDeep));
     assert_eq!(Object::parse_portable(&nested(MAX_NESTING)), Err(NotPortable::Json(ParseError::TooDeep)));
     assert_eq!(Object::parse_portable("[]"), Err(NotPortable::Json(ParseError::NotAnObject)));
-    // However long a number is, what is said of it is short.
+    // However long a number is, the message about it is short.
     let Err(error) = Object::parse_portable(&format!(r#"{{"a":{}}}"#, "9".repeat(5_000))) else { panic!() };
     assert!(error.to_string().len() < 120, "{error}");
 }
 
-/// Two megabytes are what threads have: parsing, writing, cloning and dropping the deepest value must fit many times.
+/// Thread stacks have two megabytes: parsing, writing, cloning and dropping the deepest value must need only a
+/// fraction.
 #[test]
 fn deepest_value_needs_little_stack() {
     let json = "{\"a\":[".repeat(MAX_NESTING / 2) + &"]}".repeat(MAX_NESTING / 2);
@@ -300,8 +301,8 @@ fn canonical_text_is_recognised() {
     }
 }
 
-/// Numbers and what Python 3's `json.dumps(json.loads(number))` makes of them, ties and borders of powers of two among
-/// them.
+/// Numbers and what Python 3's `json.dumps(json.loads(number))` makes of them, including ties and values next to powers
+/// of two.
 #[test]
 fn numbers_agree_with_python() {
     for line in include_str!("../../tests/fixtures/python_numbers.tsv").lines() {

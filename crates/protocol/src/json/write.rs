@@ -2,12 +2,12 @@
 
 use super::{Number, Object, Value};
 
-/// A number that canonical JSON of room versions 6 and later cannot hold.
+/// A number that canonical JSON of room versions 6 and later cannot represent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not an integer between -(2^53)+1 and 2^53-1", shown(.0))]
 pub struct NotCanonical(pub String);
 
-/// How much of a number an error shows: it is as long as its writer liked.
+/// How much of a number an error shows, in bytes: its length is up to its author.
 const MAX_SHOWN_DIGITS: usize = 40;
 
 fn shown(number: &str) -> String {
@@ -18,27 +18,30 @@ fn shown(number: &str) -> String {
 }
 
 impl Object {
-    /// Canonical JSON in the form room versions 1 to 5 allowed: any number, written as servers of the time did.
+    /// Returns canonical JSON in the form of room versions 1 to 5: any number, written as servers of the time did.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
         object(self, &mut out);
         out
     }
 
-    /// [`Object::to_json`] of the object without some of its keys.
+    /// Returns [`Object::to_json`] of the object without some of its keys.
     pub fn to_json_without(&self, keys: &[&str]) -> String {
         let mut out = String::new();
         members(self.iter().filter(|(key, _)| !keys.contains(key)), &mut out);
         out
     }
 
-    /// Canonical JSON as the specification defines it; an error if a number has no such form.
+    /// Returns canonical JSON as the specification defines it.
+    ///
+    /// # Errors
+    /// When a number has no canonical form.
     pub fn to_canonical_json(&self) -> Result<String, NotCanonical> {
         check_object(self)?;
         Ok(self.to_json())
     }
 
-    /// Checks that canonical JSON of room versions 6 and later can hold all numbers.
+    /// Checks that canonical JSON of room versions 6 and later can represent all numbers.
     pub(crate) fn check_canonical(&self) -> Result<(), NotCanonical> {
         check_object(self)
     }
@@ -86,7 +89,7 @@ pub(super) fn object(object: &Object, out: &mut String) {
     members(object.iter(), out);
 }
 
-/// Writes an object of these members, which must be in canonical order.
+/// Writes an object with these members, which must be in canonical order.
 pub(super) fn members<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>, out: &mut String) {
     out.push('{');
     for (i, (key, value)) in members.enumerate() {
@@ -133,11 +136,11 @@ fn escape(char: char, out: &mut String) {
     }
 }
 
-/// The position of the first quote, backslash or control character. Looks at eight bytes at a time.
+/// Returns the position of the first quote, backslash or control character. Looks at eight bytes at a time.
 pub(super) fn find_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // The high bit of each byte that is zero; a borrow can only spoil bytes above one that was found.
+    // The high bit of each byte that is zero; a borrow can only corrupt bytes above one that was found.
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let (words, rest) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {

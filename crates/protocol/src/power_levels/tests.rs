@@ -53,7 +53,9 @@ fn with_an_event() {
     }
 }
 
-/// Room version 1, "power levels events accept values as strings" and "as floats"; version 10 ends it.
+/// Strings and floats as levels ([room version
+/// 1](https://spec.matrix.org/v1.19/rooms/v1/#mroompower_levels-events-accept-values-as-strings)); version 10 ends
+/// both.
 #[test]
 fn strings_and_floats() {
     let cases = [

@@ -1,5 +1,5 @@
-//! Rule sets prepared for evaluation: patterns and paths parsed once, the owner's own id and localpart abstracted so
-//! that users with the same rules share one compiled set.
+//! Rule sets prepared for evaluation: patterns and paths are parsed once, and the owner's id and localpart are
+//! abstracted so that users with the same rules share one compiled set.
 
 use std::{
     collections::HashMap,
@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{glob::Pattern, id::UserId};
 
-/// What a matching rule asks for.
+/// The actions of a matching rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Actions {
-    /// Generate a notification.
+    /// Whether to notify.
     pub notify: bool,
-    /// Show it with emphasis; never without `notify`.
+    /// Whether to highlight; never without `notify`.
     pub highlight: bool,
     /// The sound to play.
     pub sound: Option<String>,
@@ -48,14 +48,14 @@ impl Actions {
     }
 }
 
-/// A rule set ready for evaluation. Two users whose rules differ only by their own id and localpart get equal ones.
+/// A rule set ready for evaluation. Users whose rules differ only in their own id and localpart get equal ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CompiledRuleset {
     /// Override rules, in order.
     pub(super) overrides: Vec<Rule>,
     /// Content rules, in order.
     pub(super) contents: Vec<Rule>,
-    /// Room rules by room id: looked up, as there can be many.
+    /// Room rules by room id, since there can be many.
     pub(super) rooms: HashMap<String, Rule>,
     /// Sender rules by user id.
     pub(super) senders: HashMap<String, Rule>,
@@ -82,7 +82,7 @@ pub(super) struct Rule {
     pub(super) rule_id: String,
     pub(super) tests: Vec<Test>,
     pub(super) actions: Actions,
-    /// Does not apply to events with `m.mentions`.
+    /// Whether the rule does not apply to events with `m.mentions`.
     pub(super) legacy_mention: bool,
 }
 
@@ -110,12 +110,12 @@ pub(super) enum Comparison {
 }
 
 impl CompiledRuleset {
-    /// Prepares the enabled rules of `owner`.
+    /// Compiles the enabled rules of `owner`.
     pub fn new(rules: &Ruleset, owner: &UserId) -> Self {
         let in_order =
             |kind: RuleKind| rules.rules(kind).iter().filter(|rule| rule.enabled).map(move |r| compile(kind, r, owner));
         let by_id = |kind: RuleKind| {
-            // The first of two rules with one id wins, as it would in order.
+            // The first of two rules with the same id wins, as in order.
             let mut map = HashMap::new();
             for rule in in_order(kind) {
                 map.entry(rule.rule_id.clone()).or_insert(rule);
@@ -171,7 +171,7 @@ fn test(condition: &Condition, owner: &UserId) -> Test {
     }
 }
 
-/// `own_localpart`: the pattern of a server-default content rule is the owner's localpart, taken literally.
+/// `own_localpart`: whether the pattern of a server-default content rule is the owner's localpart, taken literally.
 fn event_match(key: &str, pattern: Option<&str>, own_localpart: bool, owner: &UserId) -> Test {
     let Some(pattern) = pattern else {
         return Test::Never;

@@ -1,18 +1,19 @@
-//! The server-default rules of Client-Server API 1.19, "Predefined Rules", with the actions that Synapse gives them: it
-//! says that a rule does not highlight, by which the settings of clients recognise what a rule was set to.
+//! The server-default rules ([Predefined Rules](https://spec.matrix.org/v1.19/client-server-api/#predefined-rules))
+//! with Synapse's actions, which say explicitly that a rule does not highlight: clients' settings recognise a rule's
+//! setting by it.
 
 use super::model::{Action, Condition, KnownCondition, PushRule, Ruleset, Scalar};
 use crate::id::UserId;
 
-/// The id of the rule that stands before all others, also the user's own.
+/// The id of the rule that precedes all others, including the user's own.
 pub(super) const MASTER: &str = ".m.rule.master";
 
-/// The rules that older versions of the specification had for mentions in the body. They do not apply to an event that
-/// has `m.mentions` (Client-Server API 1.7 to 1.16, "Predefined Rules").
+/// The rules that older versions of the specification had for mentions in the body. They do not apply to an event with
+/// `m.mentions` (client-server API 1.7 to 1.16, "Predefined Rules").
 pub(super) const LEGACY_MENTION_RULES: [&str; 3] =
     [".m.rule.contains_display_name", ".m.rule.contains_user_name", ".m.rule.roomnotif"];
 
-/// The server-default rules of a user, without the user's own.
+/// Returns the server-default rules of a user, without the user's own.
 pub fn default_ruleset(user: &UserId) -> Ruleset {
     Ruleset {
         override_: override_rules(user),
@@ -23,8 +24,8 @@ pub fn default_ruleset(user: &UserId) -> Ruleset {
     }
 }
 
-/// [`default_ruleset`] and what Synapse serves beyond it: the three rules for mentions in the body which 1.17 removed,
-/// for users whose correspondents have clients that know nothing of `m.mentions`, and one for video conferences.
+/// Returns [`default_ruleset`] with four more rules of Synapse: the three for mentions in the body that version 1.17
+/// removed, for users who write to clients without `m.mentions`, and one for video conferences.
 pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
     let mut rules = default_ruleset(user);
     let [display_name, user_name, room] = LEGACY_MENTION_RULES;

@@ -1,4 +1,4 @@
-//! Which rule matches an event (Client-Server API, "Push Rules").
+//! Finding the rule that matches an event ([Push Rules](https://spec.matrix.org/v1.19/client-server-api/#push-rules)).
 
 use super::{
     compile::{Actions, Comparison, CompiledRuleset, Rule, Test},
@@ -11,46 +11,46 @@ use crate::{
     power_levels::PowerLevels,
 };
 
-/// What push rules need to know of the room, at the event.
+/// The facts about the room, at the event, that push rules need.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomContext<'a> {
-    /// Number of joined members.
+    /// The number of joined members.
     pub member_count: u64,
-    /// Power levels of the room; `None` when unknown, then no rule that asks for a permission matches.
+    /// The power levels of the room; if `None`, no rule that requires a permission matches.
     pub power_levels: Option<&'a PowerLevels>,
 }
 
-/// What push rules need to know of the user the rules belong to.
+/// The user to whom the rules belong.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
-    /// The user.
+    /// The user's id.
     pub user_id: &'a UserId,
     /// The user's display name in the room.
     pub display_name: Option<&'a str>,
 }
 
-/// A test's answer when the owner may be unknown.
+/// The result of a test for which the owner may be unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Outcome {
     Yes,
     No,
     DependsOnOwner,
 }
 
-impl From<bool> for Answer {
+impl From<bool> for Outcome {
     fn from(yes: bool) -> Self {
         if yes { Self::Yes } else { Self::No }
     }
 }
 
 impl CompiledRuleset {
-    /// The actions of the first rule that matches, or empty ones. Whether the user wants to hear of this event at all
-    /// (own events, ignored senders) is the caller's matter.
+    /// Returns the actions of the first rule that matches, or empty ones. The caller excludes the user's own events and
+    /// ignored senders.
     pub fn evaluate(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Owner<'_>) -> &Actions {
         self.first_match(event, room, owner).map_or(&self.nothing, |(_, rule)| &rule.actions)
     }
 
-    /// The kind and id of the rule that [`CompiledRuleset::evaluate`] takes its actions from.
+    /// Returns the kind and id of the rule that [`CompiledRuleset::evaluate`] takes its actions from.
     pub fn matching_rule(
         &self,
         event: &EventView<'_>,
@@ -60,14 +60,14 @@ impl CompiledRuleset {
         self.first_match(event, room, owner).map(|(kind, rule)| (kind, rule.rule_id.as_str()))
     }
 
-    /// The actions for everyone who has these rules, when they are the same for all of them; `None` when the event
-    /// mentions or concerns somebody, so that each owner has to be asked about with [`CompiledRuleset::evaluate`].
+    /// Returns the actions for everyone with these rules if they are the same for all; `None` when the event mentions
+    /// or concerns somebody, so that [`CompiledRuleset::evaluate`] must be called for each owner.
     pub fn evaluate_for_all(&self, event: &EventView<'_>, room: &RoomContext<'_>) -> Option<&Actions> {
         for (_, rule) in self.candidates(event) {
-            match rule.answer(event, room, None) {
-                Answer::Yes => return Some(&rule.actions),
-                Answer::No => {}
-                Answer::DependsOnOwner => return None,
+            match rule.test(event, room, None) {
+                Outcome::Yes => return Some(&rule.actions),
+                Outcome::No => {}
+                Outcome::DependsOnOwner => return None,
             }
         }
         Some(&self.nothing)
@@ -79,11 +79,11 @@ impl CompiledRuleset {
         room: &RoomContext<'_>,
         owner: Owner<'_>,
     ) -> Option<(RuleKind, &Rule)> {
-        self.candidates(event).find(|(_, rule)| rule.answer(event, room, Some(owner)) == Answer::Yes)
+        self.candidates(event).find(|(_, rule)| rule.test(event, room, Some(owner)) == Outcome::Yes)
     }
 
     fn candidates(&self, event: &EventView<'_>) -> impl Iterator<Item = (RuleKind, &Rule)> {
-        // Rules in mentions of the body step back where the event says itself whom it mentions.
+        // Rules for mentions in the body do not apply when the event has `m.mentions`.
         let has_mentions = event.content.get("m.mentions").is_some();
         let kinds = |kind: RuleKind| move |rule| (kind, rule);
         self.overrides
@@ -98,28 +98,28 @@ impl CompiledRuleset {
 }
 
 impl Rule {
-    fn answer(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Answer {
-        let mut answer = Answer::Yes;
+    fn test(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Outcome {
+        let mut outcome = Outcome::Yes;
         for test in &self.tests {
-            match test.answer(event, room, owner) {
-                Answer::Yes => {}
-                Answer::No => return Answer::No,
-                Answer::DependsOnOwner => answer = Answer::DependsOnOwner,
+            match test.test(event, room, owner) {
+                Outcome::Yes => {}
+                Outcome::No => return Outcome::No,
+                Outcome::DependsOnOwner => outcome = Outcome::DependsOnOwner,
             }
         }
-        answer
+        outcome
     }
 }
 
 impl Test {
-    fn answer(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Answer {
+    fn test(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Outcome {
         match self {
             Self::Match(path, pattern) => path.text(event).is_some_and(|value| pattern.matches(value)).into(),
             Self::Is(path, value) => path.is(event, value).into(),
             Self::Contains(path, value) => contains(path, event, value).into(),
             Self::MemberCount(comparison, count) => comparison.holds(room.member_count, *count).into(),
             Self::NotificationPermission(key) => may_notify(event, room, key).into(),
-            Self::Never => Answer::No,
+            Self::Never => Outcome::No,
             Self::MatchOwnId(path) => {
                 personal(path.text(event), owner, |value, owner| equal_ignoring_case(value, owner.user_id.as_str()))
             }
@@ -127,7 +127,7 @@ impl Test {
                 personal(path.text(event), owner, |value, owner| contains_words(value, owner.user_id.localpart()))
             }
             Self::DisplayName => personal(body(event), owner, |body, owner| {
-                // An empty name would be in every text.
+                // An empty name would be found in every text.
                 owner.display_name.is_some_and(|name| !name.is_empty() && contains_words(body, name))
             }),
             Self::ContainsOwnId(path) => {
@@ -140,10 +140,10 @@ impl Test {
     }
 }
 
-fn personal<T>(value: Option<T>, owner: Option<Owner<'_>>, test: impl Fn(T, Owner<'_>) -> bool) -> Answer {
+fn personal<T>(value: Option<T>, owner: Option<Owner<'_>>, test: impl Fn(T, Owner<'_>) -> bool) -> Outcome {
     match (value, owner) {
-        (None, _) => Answer::No,
-        (Some(_), None) => Answer::DependsOnOwner,
+        (None, _) => Outcome::No,
+        (Some(_), None) => Outcome::DependsOnOwner,
         (Some(value), Some(owner)) => test(value, owner).into(),
     }
 }

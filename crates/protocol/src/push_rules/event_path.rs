@@ -1,5 +1,5 @@
-//! Dot-separated property paths (Appendices, "Dot-separated property paths"), looked up in an event without flattening
-//! it.
+//! [Dot-separated property paths](https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths), looked up in
+//! an event without flattening it.
 
 use super::model::Scalar;
 use crate::{
@@ -7,25 +7,25 @@ use crate::{
     json::{Object, Value},
 };
 
-/// The parts of an event that push rules can look at.
+/// The parts of an event that push rules can match.
 #[derive(Debug, Clone, Copy)]
 pub struct EventView<'a> {
-    /// Id of the event.
+    /// The event id.
     pub event_id: &'a str,
-    /// Room of the event.
+    /// The room id.
     pub room_id: &'a str,
-    /// Who sent it.
+    /// The sender's user id.
     pub sender: &'a str,
-    /// Its type.
+    /// The event type.
     pub event_type: &'a str,
-    /// Its state key, for a state event.
+    /// The state key of a state event.
     pub state_key: Option<&'a str>,
-    /// Its content.
+    /// The content.
     pub content: &'a Object,
 }
 
 impl<'a> EventView<'a> {
-    /// The view of a PDU.
+    /// Returns the view of a PDU.
     pub fn new(pdu: &'a Pdu) -> Self {
         Self {
             event_id: pdu.event_id().as_str(),
@@ -47,7 +47,7 @@ pub(super) enum Path {
     Type,
     StateKey,
     Content(Box<[String]>),
-    /// A property that push rules cannot see.
+    /// A property that push rules cannot match.
     Nothing,
 }
 
@@ -71,12 +71,12 @@ impl Path {
         Self::Nothing
     }
 
-    /// Whether this is `content.body`, over which patterns match words.
+    /// Whether this is `content.body`, in which patterns match words.
     pub(super) fn is_body(&self) -> bool {
         matches!(self, Self::Content(path) if matches!(&**path, [only] if only == "body"))
     }
 
-    /// The string at this path.
+    /// Returns the string at this path.
     pub(super) fn text<'a>(&self, event: &EventView<'a>) -> Option<&'a str> {
         match self {
             Self::EventId => Some(event.event_id),
@@ -89,7 +89,7 @@ impl Path {
         }
     }
 
-    /// Whether the value at this path is exactly `expected`.
+    /// Whether the value at this path equals `expected`.
     pub(super) fn is(&self, event: &EventView<'_>, expected: &Scalar) -> bool {
         match (self, expected) {
             (Self::Content(path), expected) => {
@@ -100,7 +100,7 @@ impl Path {
         }
     }
 
-    /// The array at this path.
+    /// Returns the array at this path.
     pub(super) fn array<'a>(&self, event: &EventView<'a>) -> Option<&'a [Value]> {
         match self {
             Self::Content(path) => content_value(event, path)?.as_array(),
@@ -127,7 +127,7 @@ fn content_value<'a>(event: &EventView<'a>, path: &[String]) -> Option<&'a Value
     object.get(last)
 }
 
-/// Splits at dots; `\.` is a dot and `\\` a backslash within a name, any other backslash stands for itself.
+/// Splits at dots. In a name `\.` is a dot and `\\` a backslash; any other backslash is literal.
 fn split(key: &str) -> Vec<String> {
     let mut segments = vec![String::new()];
     let mut chars = key.chars().peekable();

@@ -1,29 +1,29 @@
-//! The rule set as the client API reads and writes it.
+//! The rule set in the format of the client-server API.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The kinds of rule, in the order in which they are tried.
+/// The kinds of rules, in the order of evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleKind {
-    /// Highest priority, with conditions.
+    /// Rules with conditions, of the highest priority.
     Override,
-    /// A pattern over `content.body`.
+    /// Rules with a pattern over `content.body`.
     Content,
-    /// All events of the room that is the rule's id.
+    /// Rules for all events of the room whose id is the rule id.
     Room,
-    /// All events of the sender that is the rule's id.
+    /// Rules for all events of the sender whose id is the rule id.
     Sender,
-    /// Lowest priority, with conditions.
+    /// Rules with conditions, of the lowest priority.
     Underride,
 }
 
 impl RuleKind {
-    /// Every kind, in the order in which they are tried.
+    /// Every kind, in the order of evaluation.
     pub const ALL: [Self; 5] = [Self::Override, Self::Content, Self::Room, Self::Sender, Self::Underride];
 
-    /// The name in paths and JSON.
+    /// Returns the name in paths and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Override => "override",
@@ -34,31 +34,31 @@ impl RuleKind {
         }
     }
 
-    /// The kind of this name; `None` for an unknown one.
+    /// Parses the name; `None` for an unknown one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// All rules of one user: the content of `global` in `m.push_rules`.
+/// All rules of a user: the content of `global` in `m.push_rules`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ruleset {
-    /// [`RuleKind::Override`].
+    /// Rules of kind [`RuleKind::Override`].
     #[serde(rename = "override")]
     pub override_: Vec<PushRule>,
-    /// [`RuleKind::Content`].
+    /// Rules of kind [`RuleKind::Content`].
     pub content: Vec<PushRule>,
-    /// [`RuleKind::Room`].
+    /// Rules of kind [`RuleKind::Room`].
     pub room: Vec<PushRule>,
-    /// [`RuleKind::Sender`].
+    /// Rules of kind [`RuleKind::Sender`].
     pub sender: Vec<PushRule>,
-    /// [`RuleKind::Underride`].
+    /// Rules of kind [`RuleKind::Underride`].
     pub underride: Vec<PushRule>,
 }
 
 impl Ruleset {
-    /// The rules of a kind, highest priority first.
+    /// Returns the rules of a kind, highest priority first.
     pub fn rules(&self, kind: RuleKind) -> &[PushRule] {
         match kind {
             RuleKind::Override => &self.override_,
@@ -69,7 +69,7 @@ impl Ruleset {
         }
     }
 
-    /// The rules of a kind, highest priority first.
+    /// Returns the rules of a kind, highest priority first.
     pub fn rules_mut(&mut self, kind: RuleKind) -> &mut Vec<PushRule> {
         match kind {
             RuleKind::Override => &mut self.override_,
@@ -80,35 +80,35 @@ impl Ruleset {
         }
     }
 
-    /// The rule of this kind and id.
+    /// Returns the rule of this kind and id.
     pub fn get(&self, kind: RuleKind, rule_id: &str) -> Option<&PushRule> {
         self.rules(kind).iter().find(|rule| rule.rule_id == rule_id)
     }
 
-    /// Every rule in the order of evaluation.
+    /// Iterates over all rules in the order of evaluation.
     pub fn iter(&self) -> impl Iterator<Item = (RuleKind, &PushRule)> {
         RuleKind::ALL.into_iter().flat_map(move |kind| self.rules(kind).iter().map(move |rule| (kind, rule)))
     }
 }
 
-/// One push rule. `conditions` belongs to override and underride rules, `pattern` to content rules.
+/// One push rule. Only override and underride rules have `conditions`, only content rules a `pattern`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PushRule {
-    /// Unique within its kind; starts with `.` exactly for the server's own rules.
+    /// Unique within its kind; starts with `.` only for server-default rules.
     pub rule_id: String,
-    /// Whether it is one of the server's own rules.
+    /// Whether it is a server-default rule.
     #[serde(default)]
     pub default: bool,
-    /// A disabled rule never matches.
+    /// Whether it is enabled; a disabled rule never matches.
     #[serde(default = "enabled_by_default")]
     pub enabled: bool,
-    /// All of them must hold; none at all always holds.
+    /// The rule matches if all of them hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
     /// Glob over `content.body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// What to do; an empty list is "do not notify".
+    /// What to do; an empty list means not to notify.
     pub actions: Vec<Action>,
 }
 
@@ -122,9 +122,9 @@ fn enabled_by_default() -> bool {
 pub enum Action {
     /// An action without parameters: `"notify"`.
     Name(ActionName),
-    /// Sets one entry of the `tweaks` that are passed to the push gateway.
+    /// Sets one entry of the `tweaks` for the push gateway.
     SetTweak(SetTweak),
-    /// Something that this program does not know, kept as it was written and without effect. Clients cannot set it.
+    /// An unknown action, kept as it was written and without effect. Clients cannot set it.
     Unknown(Value),
 }
 
@@ -132,20 +132,22 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionName {
-    /// Generate a notification.
+    /// Notify the user.
     Notify,
-    /// Nothing: no action at all says the same (Client-Server API, "Historical Actions"). Clients expect it back.
+    /// No effect, like having no action
+    /// ([Historical Actions](https://spec.matrix.org/v1.19/client-server-api/#historical-actions)). Clients expect it
+    /// back.
     DontNotify,
-    /// Nothing, as [`Self::DontNotify`].
+    /// No effect, like [`Self::DontNotify`].
     Coalesce,
 }
 
 /// `{"set_tweak": "sound", "value": "default"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetTweak {
-    /// Name of the tweak.
+    /// The name of the tweak.
     pub set_tweak: String,
-    /// Its value; a `highlight` without one is true.
+    /// The tweak's value; a `highlight` without one is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
@@ -154,17 +156,17 @@ impl Action {
     /// The `notify` action.
     pub const NOTIFY: Self = Self::Name(ActionName::Notify);
 
-    /// The `highlight` tweak.
+    /// Returns the `highlight` tweak.
     pub fn highlight() -> Self {
         Self::SetTweak(SetTweak { set_tweak: "highlight".to_owned(), value: None })
     }
 
-    /// The `highlight` tweak, saying no.
+    /// Returns the `highlight` tweak with the value false.
     pub fn no_highlight() -> Self {
         Self::SetTweak(SetTweak { set_tweak: "highlight".to_owned(), value: Some(false.into()) })
     }
 
-    /// The `sound` tweak.
+    /// Returns the `sound` tweak.
     pub fn sound(name: &str) -> Self {
         Self::SetTweak(SetTweak { set_tweak: "sound".to_owned(), value: Some(name.into()) })
     }
@@ -174,53 +176,54 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Condition {
-    /// A condition of the specification.
+    /// A condition that this program knows.
     Known(KnownCondition),
-    /// Anything else: kept as it was written, matches no event.
+    /// Any other condition: kept as it was written, never matches.
     Unknown(Value),
 }
 
-/// The conditions of the specification, and the unstable ones that are understood.
+/// The specification's [conditions](https://spec.matrix.org/v1.19/client-server-api/#conditions-1), and the supported
+/// unstable ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum KnownCondition {
-    /// Glob on a string property.
+    /// A glob on a string property.
     EventMatch {
-        /// Dot-separated path.
+        /// The dot-separated path.
         key: String,
         /// The glob.
         pattern: String,
     },
-    /// Exact value of a property.
+    /// The exact value of a property.
     EventPropertyIs {
-        /// Dot-separated path.
+        /// The dot-separated path.
         key: String,
-        /// String, integer, boolean or null.
+        /// The value to compare with.
         value: Scalar,
     },
-    /// Exact value among those of an array.
+    /// An element of an array property.
     EventPropertyContains {
-        /// Dot-separated path.
+        /// The dot-separated path.
         key: String,
-        /// String, integer, boolean or null.
+        /// The value to compare with.
         value: Scalar,
     },
     /// `content.body` contains the owner's display name in the room.
     ContainsDisplayName,
-    /// Number of joined members.
+    /// The number of joined members.
     RoomMemberCount {
-        /// A number, with `==`, `<`, `>`, `>=` or `<=` before it.
+        /// A number, optionally prefixed by `==`, `<`, `>`, `>=` or `<=`.
         is: String,
     },
-    /// The sender's power level suffices for this kind of notification.
+    /// The sender's power level is high enough for this kind of notification.
     SenderNotificationPermission {
         /// A key of `notifications` in `m.room.power_levels`.
         key: String,
     },
-    /// MSC3931: the room version has a feature. No room version known here has any, so it never matches.
+    /// MSC3931: the room version has a feature. No supported room version has any, so it never matches.
     #[serde(rename = "org.matrix.msc3931.room_version_supports")]
     RoomVersionSupports {
-        /// Name of the feature.
+        /// The name of the feature.
         feature: String,
     },
 }

@@ -11,7 +11,7 @@ fn levels(content: &str) -> PowerLevels {
     PowerLevels::new(RoomVersion::V11.rules(), &[], Some(&Object::parse(content).unwrap()))
 }
 
-/// An event of a type with a content, in a room of `members`, evaluated for @alice:a named "Alice".
+/// An event evaluated for @alice:a, called "Alice", in a room with `members` members.
 struct Case<'a> {
     event_type: &'a str,
     state_key: Option<&'a str>,
@@ -51,7 +51,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The rules in which equal meaning is equal JSON: no highlighting said where there is none, and lists in one order.
+/// Normalizes rules so that equal meaning is equal JSON: no explicit non-highlighting, and lists in one order.
 fn meaning(mut rules: serde_json::Value) -> serde_json::Value {
     let sorted = |list: &mut serde_json::Value| {
         if let Some(list) = list.as_array_mut() {
@@ -68,7 +68,7 @@ fn meaning(mut rules: serde_json::Value) -> serde_json::Value {
     rules
 }
 
-/// The server-default rules mean what the specification prints; how they are written is Synapse's.
+/// The server-default rules mean the same as those that the specification prints; their form is Synapse's.
 #[test]
 fn defaults_are_those_of_the_specification() {
     let expected: serde_json::Value = serde_json::from_str(include_str!("defaults_1.19.json")).unwrap();
@@ -173,7 +173,7 @@ fn conditions() {
         let rules: Ruleset = serde_json::from_value(rules).unwrap();
         let content = r#"{"body":"Tea, alice?","topic":"tea time","n":3,"null":null,"list":[{},1,true]}"#;
         assert_eq!(Case::message(content).rule(&rules).1.notify, expected, "{condition}");
-        // What is not understood is given back as it came.
+        // Unknown parts are returned as they were written.
         assert_eq!(serde_json::to_value(&rules).unwrap()["override"][0]["conditions"][0], condition);
     }
 }

@@ -1,4 +1,4 @@
-//! What a user made of the rules: rules of their own, and changes to the server-default ones.
+//! A user's changes to the rules: rules of their own, and changes to the server-default ones.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{
     model::{Action, Condition, KnownCondition, PushRule, RuleKind, Ruleset},
 };
 
-/// A user's own part of the rules: what has to be stored.
+/// The part of a user's rules that has to be stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserRules {
@@ -42,31 +42,31 @@ pub struct NewRule {
     pub pattern: Option<String>,
 }
 
-/// Where a rule goes among the user's own rules of its kind.
+/// Where to put a rule among the user's own rules of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Placement<'a> {
-    /// A new rule first, a changed one where it was.
+    /// A new rule first, a changed one where it is.
     #[default]
     Unspecified,
-    /// Next most important with respect to this rule (query parameter `before`, which wins over `after`).
+    /// The next higher priority than this rule (query parameter `before`, which wins over `after`).
     Before(&'a str),
-    /// Next less important with respect to this rule (query parameter `after`).
+    /// The next lower priority than this rule (query parameter `after`).
     After(&'a str),
 }
 
 /// Why a change to the rules was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UserRulesError {
-    /// Ids starting with a dot belong to the server; slashes and backslashes are not allowed.
+    /// Rule ids must not start with a dot, which only server-default rules do, or contain slashes or backslashes.
     #[error("Rule IDs must not be empty, begin with a dot or contain slashes: {0:?}")]
     InvalidRuleId(String),
     /// A content rule needs a pattern.
     #[error("A content rule needs a pattern")]
     MissingPattern,
-    /// An action that is neither known nor sets a tweak.
+    /// The action is unknown and does not set a tweak.
     #[error("Unrecognised action {0}")]
     UnknownAction(String),
-    /// A condition that does not say what it is.
+    /// The condition has no `kind`.
     #[error("a condition needs a \"kind\"")]
     ConditionWithoutKind,
     /// No such rule.
@@ -78,8 +78,9 @@ pub enum UserRulesError {
 }
 
 impl UserRules {
-    /// The whole rule set: the server-default rules, changed as the user wanted, with the user's own rules before them;
-    /// `.m.rule.master` stays first (Client-Server API, "Predefined Rules").
+    /// Returns the whole rule set: the server-default rules with the user's changes, preceded by the user's own rules;
+    /// `.m.rule.master` stays first
+    /// ([Predefined Rules](https://spec.matrix.org/v1.19/client-server-api/#predefined-rules)).
     pub fn merge(&self, mut defaults: Ruleset) -> Ruleset {
         for kind in RuleKind::ALL {
             let rules = defaults.rules_mut(kind);
@@ -97,7 +98,7 @@ impl UserRules {
         defaults
     }
 
-    /// Adds a rule, or changes one of the same kind and id; a changed rule stays enabled or disabled as it was.
+    /// Adds a rule, or changes the one of the same kind and id; a changed rule stays enabled or disabled.
     ///
     /// # Errors
     /// [`UserRulesError`], leaving the rules as they were.
@@ -139,7 +140,7 @@ impl UserRules {
             actions: new.actions,
         };
         let relative_at = |rules: &[PushRule], id: &str| {
-            // A rule placed relative to itself stays where it was.
+            // A rule placed relative to itself stays where it is.
             rules.iter().position(|rule| rule.rule_id == id)
         };
         if let Some(at) = previous {
@@ -155,7 +156,7 @@ impl UserRules {
         Ok(())
     }
 
-    /// The user's own rules, which the server-default ones are not.
+    /// Returns the user's own rules, without the server-default ones.
     pub fn own_rules(&self) -> &Ruleset {
         &self.rules
     }
@@ -210,7 +211,7 @@ impl UserRules {
         Ok(())
     }
 
-    /// Whether the rule is enabled and about this room.
+    /// Whether the rule is enabled and applies to this room.
     fn is_about(rule: &PushRule, kind: RuleKind, room_id: &str) -> bool {
         let names_room = |condition: &Condition| {
             matches!(condition, Condition::Known(KnownCondition::EventMatch { key, pattern })
@@ -223,8 +224,8 @@ impl UserRules {
             }
     }
 
-    /// Copies the rules about the room `from` for the room `to`. Each copy follows its original and, as in Synapse,
-    /// has the room as its id; a rule that has this id already stays as it is. Returns whether rules were added.
+    /// Copies the rules for the room `from` to the room `to`. Each copy follows its original and, as in Synapse, has
+    /// the room id as its rule id; an existing rule with that id is left alone. Returns whether rules were added.
     pub fn copy_for_room(&mut self, from: &str, to: &str) -> bool {
         let mut added = false;
         for kind in RuleKind::ALL {
@@ -264,7 +265,7 @@ impl UserRules {
     }
 }
 
-/// Unknown actions may be stored already, but nobody sets them any more.
+/// Unknown actions may be stored already but cannot be set any more.
 fn check_actions(actions: &[Action]) -> Result<(), UserRulesError> {
     let unknown = actions.iter().find_map(|action| match action {
         Action::Unknown(value) => Some(value.to_string()),

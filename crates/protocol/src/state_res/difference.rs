@@ -1,6 +1,7 @@
-//! Auth chains, auth difference and conflicted state subgraph (room version 12, "Definitions"), by the chains of the
-//! [`graph`](super::graph), or, where the conflict is a good part of the room, by [`passes`](super::passes) over it.
-//! Events are looked at from the greatest number down, so that all that leads to an event has been seen before it.
+//! Auth chains, auth difference and conflicted state subgraph
+//! ([Definitions](https://spec.matrix.org/v1.19/rooms/v12/#definitions)), computed from the chains of the
+//! [`graph`](super::graph) or, when the conflict is a large part of the room, by [`passes`](super::passes) over it.
+//! Events are visited from the greatest number down, so that an event is visited after all events that lead to it.
 
 use std::{
     cmp::Reverse,
@@ -13,22 +14,22 @@ use super::{
     state::{Conflict, Split, State, StateSet, split},
 };
 
-/// By chains, a conflicted event costs as much as so many events of the room in passes over all of them (measured).
-const PASSED_FOR_ONE_IN_DIFFERENCE: usize = 32;
-const PASSED_FOR_ONE_IN_SUBGRAPH: usize = 64;
+/// How many events of the room a pass visits in the time that chains need for one conflicted event (measured).
+const PASSED_PER_DIFFERENCE_EVENT: usize = 32;
+const PASSED_PER_SUBGRAPH_EVENT: usize = 64;
 
 impl AuthGraph {
-    /// The auth difference: the events in the auth chain of some states and not in that of all. In order of number.
+    /// Returns the auth difference: the events in the auth chain of some states but not of all, in order of number.
     ///
-    /// Costs what the states differ in and what events have come on top of that, but for comparing the states.
+    /// Apart from comparing the states, the cost depends on their differences and the events added since.
     pub fn auth_difference(&self, states: &[State]) -> Vec<Node> {
         let Split { agreed, conflicts } = split(states);
         self.difference(&agreed, &conflicts, states.len())
     }
 
-    /// The auth difference of so many states that agree on a part.
+    /// Returns the auth difference of `states` states that share the entries of `agreed`.
     pub(super) fn difference(&self, agreed: &State, conflicts: &[Conflict], states: usize) -> Vec<Node> {
-        if conflicts.len() * PASSED_FOR_ONE_IN_DIFFERENCE > self.len() {
+        if conflicts.len() * PASSED_PER_DIFFERENCE_EVENT > self.len() {
             return self.difference_by_passes(agreed, conflicts, states);
         }
         let mut descent = Descent {
@@ -49,12 +50,13 @@ impl AuthGraph {
         difference
     }
 
-    /// The conflicted state subgraph: all events on paths along auth events between two of these, those included. In
-    /// order of number.
+    /// Returns the conflicted state subgraph: all events on paths through auth events between two of `conflicted`,
+    /// including these, in order of number.
     ///
-    /// On each chain it is what lies between the first event that leads to one of these and the last that one leads to.
+    /// On each chain these are the events between the first that leads to one of `conflicted` and the last that one of
+    /// them leads to.
     pub fn conflicted_subgraph(&self, conflicted: &[Node]) -> Vec<Node> {
-        if conflicted.len() * PASSED_FOR_ONE_IN_SUBGRAPH > self.len() {
+        if conflicted.len() * PASSED_PER_SUBGRAPH_EVENT > self.len() {
             return self.subgraph_by_passes(conflicted);
         }
         let last = self.reach(conflicted.iter().copied(), conflicted.iter().copied().min());
@@ -69,7 +71,8 @@ impl AuthGraph {
         nodes
     }
 
-    /// The auth chain of events, without the events that are not in the chain of another, in order of number.
+    /// Returns the events in the auth chains of `events`, without `events` that are in no other's auth chain, in order
+    /// of number.
     pub fn auth_chain(&self, events: &[Node]) -> Vec<Node> {
         let last = self.reach(events.iter().flat_map(|node| self.auth_events(*node)).copied(), None);
         let down = |node: &Node| std::iter::successors(Some(*node), |node| self.previous_on_chain(*node));
@@ -78,7 +81,7 @@ impl AuthGraph {
         nodes
     }
 
-    /// On each of these chains, of which `last` is as far as it goes, the first event that is or leads to one of
+    /// Returns for each chain of `last`, up to the event given there, the first event that is or leads to one of
     /// `targets`.
     fn first_leading_to(&self, targets: &[Node], last: &ChainMap) -> ChainMap {
         let links = last.values().flat_map(|node| self.links_up_to(*node));
@@ -99,21 +102,21 @@ impl AuthGraph {
     }
 }
 
-/// Goes down from conflicted events, along single auth events as long as not all states lead there, and along whole
-/// chains from there on, until nothing is left that some states lead to and others may not.
+/// Walks down from conflicted events: along single auth events while not all states lead there, along whole chains
+/// after that, until every remaining event is reached from all states or from none.
 struct Descent<'a> {
     graph: &'a AuthGraph,
-    /// What leads to an event from here leads to it from all states.
+    /// Whatever leads to an event in here leads to it from all states.
     agreed: &'a State,
     all: StateSet,
-    /// The states that lead to events yet to be visited, as far as is known.
+    /// The states that are known to lead to events still to visit.
     pending: NumberMap<Node, StateSet>,
     order: BinaryHeap<Node>,
-    /// How many are pending that not all states are known to lead to.
+    /// The number of pending events that not all states are known to lead to.
     partial: usize,
     /// On each chain, the last event that all states lead to.
     common: ChainMap,
-    /// Whether what the states agree on is or leads to an event.
+    /// Whether an agreed event is or leads to an event, as far as known.
     led_to: NumberMap<Node, bool>,
 }
 
@@ -135,7 +138,7 @@ impl Descent<'_> {
         self.partial -= usize::from(was_partial);
     }
 
-    /// From the greatest number down.
+    /// Visits pending events from the greatest number down.
     fn run(&mut self) -> Vec<Node> {
         let mut difference = Vec::new();
         while self.partial > 0
@@ -161,8 +164,7 @@ impl Descent<'_> {
         difference
     }
 
-    /// Whether an event has one of those that all states agree on above it. What is found out on the way is kept, so
-    /// that no event is looked at twice.
+    /// Whether an agreed event leads to `node`. Intermediate results are kept, so that no event is examined twice.
     fn agreed_leads_to(&mut self, node: Node) -> bool {
         if let Some(known) = self.known(node) {
             return known;
@@ -185,7 +187,7 @@ impl Descent<'_> {
         false
     }
 
-    /// What can be said of an event without looking at those above it.
+    /// Returns what is known about `node` without examining the events that lead to it.
     fn known(&self, node: Node) -> Option<bool> {
         let graph = self.graph;
         let agreed = self.agreed.get(graph.key_of(node));

@@ -10,9 +10,9 @@ pub(super) use chains::ChainMap;
 use chains::Chains;
 pub use chains::{ChainLink, ChainPosition};
 
-/// A state event in an [`AuthGraph`]. An event has a greater number than all events of its auth chain.
+/// A state event in an [`AuthGraph`]. Its number is greater than those of all events in its auth chain.
 ///
-/// Only the graph that gave it out knows what it means; given to another, functions may panic.
+/// Only meaningful for the graph that returned it; other graphs may panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node(NonZeroU32);
 
@@ -22,11 +22,11 @@ pub struct Key(u32);
 
 impl Node {
     fn at(index: usize) -> Self {
-        // From 1 on, so that `Option<Node>` is no larger.
+        // Numbered from 1, so that `Option<Node>` is no larger.
         Self(NonZeroU32::MIN.saturating_add(number(index)))
     }
 
-    /// How many events of the graph have a smaller number.
+    /// Returns how many events of the graph have a smaller number.
     pub fn index(self) -> usize {
         self.0.get() as usize - 1
     }
@@ -42,11 +42,11 @@ impl Key {
     }
 }
 
-/// The state events of a room and their auth events: the index by which reachability is decided.
+/// The state events of a room and their auth events: an index of reachability.
 ///
-/// Events can be added in any order; one becomes part of the graph when its auth chain is complete, so the graph has no
-/// cycles whatever other servers say. What it stores of an event is its id, type, state key and auth events, which can
-/// come from a database as well as from a [`Pdu`].
+/// Events can be added in any order. An event becomes part of the graph when its auth chain is complete, so the graph
+/// has no cycles whatever other servers send. It needs an event's id, type, state key and auth events, which can come
+/// from a database as well as from a [`Pdu`].
 #[derive(Debug, Clone, Default)]
 pub struct AuthGraph {
     nodes: HashMap<EventId, Node>,
@@ -57,7 +57,7 @@ pub struct AuthGraph {
     edges: Vec<Node>,
     /// The latest edge that leads to each event.
     last_edge_to: Vec<Option<Edge>>,
-    /// For each edge, the one before that leads to the same event.
+    /// For each edge, the previous edge that leads to the same event.
     edge_before: Vec<Option<Edge>>,
     /// The `m.room.power_levels` event among the auth events.
     power_levels: Vec<Option<Node>>,
@@ -67,7 +67,7 @@ pub struct AuthGraph {
     create: Option<Node>,
     /// Events with unknown auth events.
     waiting: HashMap<EventId, Waiting>,
-    /// Who waits for an event.
+    /// The events that wait for an event.
     waiters: HashMap<EventId, Vec<EventId>>,
 }
 
@@ -99,12 +99,12 @@ struct Waiting {
 }
 
 impl AuthGraph {
-    /// An empty graph.
+    /// Creates an empty graph.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a state event; an event that is not one is ignored, as it authorizes nothing.
+    /// Adds a state event. Other events are ignored, since they authorize nothing.
     pub fn add(&mut self, event: &Pdu) {
         if let Some(state_key) = event.state_key() {
             self.add_parts(event.event_id(), event.event_type(), state_key, event.auth_events());
@@ -132,51 +132,51 @@ impl AuthGraph {
         self.waiting.insert(id.clone(), waiting);
     }
 
-    /// The events that have to be added for those that were to be complete.
+    /// Returns the events that must be added to complete the auth chains of events added before.
     pub fn missing(&self) -> Vec<EventId> {
         let mut missing: Vec<_> = self.waiters.keys().filter(|id| !self.waiting.contains_key(*id)).cloned().collect();
         missing.sort_unstable();
         missing
     }
 
-    /// The number of an event; `None` when it is not in the graph, or not complete.
+    /// Returns the number of an event; `None` when it is unknown or its auth chain is incomplete.
     pub fn node(&self, id: &EventId) -> Option<Node> {
         self.nodes.get(id).copied()
     }
 
-    /// The id of an event.
+    /// Returns the id of an event.
     pub fn id(&self, node: Node) -> &EventId {
         &self.ids[node.index()]
     }
 
-    /// Type and state key of an event.
+    /// Returns the type and state key of an event, as a number.
     pub fn key_of(&self, node: Node) -> Key {
         self.node_keys[node.index()]
     }
 
-    /// The number of a type and state key; `None` when no event has them.
+    /// Returns the number of a type and state key; `None` when no event has them.
     pub fn key(&self, event_type: &str, state_key: &str) -> Option<Key> {
         self.keys.get(event_type)?.get(state_key).copied()
     }
 
-    /// Type and state key, by number.
+    /// Returns the type and state key with a number.
     pub fn key_name(&self, key: Key) -> (&str, &str) {
         let (event_type, state_key) = &self.key_names[key.0 as usize];
         (event_type, state_key)
     }
 
-    /// The auth events of an event.
+    /// Returns the auth events of an event.
     pub fn auth_events(&self, node: Node) -> &[Node] {
         let at = node.index();
         &self.edges[self.edge_starts[at] as usize..self.edge_starts[at + 1] as usize]
     }
 
-    /// The create event.
+    /// Returns the create event.
     pub fn create(&self) -> Option<Node> {
         self.create
     }
 
-    /// Number of events.
+    /// Returns the number of events.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -186,17 +186,17 @@ impl AuthGraph {
         self.ids.is_empty()
     }
 
-    /// Every event, in order of number.
+    /// Iterates over all events in order of number.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = Node> + use<> {
         (0..self.ids.len()).map(Node::at)
     }
 
-    /// The events that have an event among their auth events, latest first.
+    /// Iterates over the events that have `node` among their auth events, latest first.
     pub(super) fn children(&self, node: Node) -> Children<'_> {
         Children { graph: self, next: self.last_edge_to[node.index()] }
     }
 
-    /// The power levels event among the auth events of an event.
+    /// Returns the power levels event among the auth events of an event.
     pub(super) fn power_levels_of(&self, node: Node) -> Option<Node> {
         self.power_levels[node.index()]
     }
@@ -240,10 +240,10 @@ impl AuthGraph {
         self.node_keys.push(key);
         self.nodes.insert(id.clone(), node);
         self.ids.push(id);
-        self.place(node);
+        self.assign_chain(node);
     }
 
-    /// Adds everything that only waited for this event, and so on.
+    /// Adds every event that was only waiting for this one, and so on.
     fn insert_waiters_of(&mut self, id: EventId) {
         let mut known = vec![id];
         while let Some(id) = known.pop() {
@@ -263,8 +263,8 @@ impl AuthGraph {
     }
 }
 
-/// Room for four billion events or keys of one room; what were beyond would all be one and the same, in a process that
-/// has run out of memory long before.
+/// Converts a length to a number. Four billion events or keys of one room are beyond the memory of any process; beyond
+/// them numbers would repeat.
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

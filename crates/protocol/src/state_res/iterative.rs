@@ -1,4 +1,4 @@
-//! Iterative auth checks (room version 12, "Definitions").
+//! Iterative auth checks ([Definitions](https://spec.matrix.org/v1.19/rooms/v12/#definitions)).
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{auth, event::Pdu, rules::RoomVersionRules};
 
-/// A state under construction: changes over a state that stays as it is.
-pub(super) struct Draft<'a> {
+/// A state under construction: changes over an unchanged base state.
+pub(super) struct StateOverlay<'a> {
     pub(super) base: &'a State,
     pub(super) changes: HashMap<Key, Node>,
 }
 
-impl Draft<'_> {
+impl StateOverlay<'_> {
     pub(super) fn get(&self, key: Key) -> Option<Node> {
         self.changes.get(&key).copied().or_else(|| self.base.get(key))
     }
@@ -27,7 +27,7 @@ pub(super) fn apply(
     graph: &AuthGraph,
     create: Node,
     order: &[Node],
-    draft: &mut Draft<'_>,
+    overlay: &mut StateOverlay<'_>,
     loaded: &Loaded<'_>,
 ) {
     for &node in order {
@@ -36,22 +36,22 @@ pub(super) fn apply(
         };
         let state = |event_type: &str, state_key: &str| {
             let key = graph.key(event_type, state_key)?;
-            lookup(graph, create, node, key, draft, loaded)
+            lookup(graph, create, node, key, overlay, loaded)
         };
         if auth::check(rules, &event.pdu, &state).is_ok() {
-            draft.changes.insert(graph.key_of(node), node);
+            overlay.changes.insert(graph.key_of(node), node);
         }
     }
 }
 
-/// The event of this key in the state so far, or else the one among the auth events; rejected ones are passed over. The
-/// create event is that of the room where the room version has none among auth events.
+/// Returns the event of this key in the state so far, or else the one among the auth events, ignoring rejected events.
+/// The create event is that of the room if the room version does not have it among auth events.
 fn lookup(
     graph: &AuthGraph,
     create: Node,
     event: Node,
     key: Key,
-    draft: &Draft<'_>,
+    overlay: &StateOverlay<'_>,
     loaded: &Loaded<'_>,
 ) -> Option<Pdu> {
     let accepted = |node: Node| loaded.get(node).filter(|event| !event.rejected).map(|event| event.pdu.clone());
@@ -60,5 +60,5 @@ fn lookup(
         let of_room = (key == graph.key_of(create)).then_some(create);
         auth_events.filter(|auth| graph.key_of(*auth) == key).chain(of_room).find_map(accepted)
     };
-    draft.get(key).and_then(accepted).or_else(authorizing)
+    overlay.get(key).and_then(accepted).or_else(authorizing)
 }

@@ -1,5 +1,5 @@
-//! Auth difference and conflicted state subgraph by passes over all events of a room in order of number, in which every
-//! event is cheap: for conflicts that are a good part of the room.
+//! Auth difference and conflicted state subgraph by cheap passes over all events of a room in order of number, for
+//! conflicts that are a large part of the room.
 
 use super::{
     graph::{AuthGraph, Node},

@@ -1,4 +1,5 @@
-//! Reverse topological power ordering and mainline ordering (room version 12, "Definitions").
+//! Reverse topological power ordering and mainline ordering
+//! ([Definitions](https://spec.matrix.org/v1.19/rooms/v12/#definitions)).
 
 use std::{
     cmp::Reverse,
@@ -18,7 +19,7 @@ use crate::{
     rules::RoomVersionRules,
 };
 
-/// A part of the full conflicted set.
+/// A subset of the full conflicted set.
 pub(super) struct Chosen<'a> {
     /// Sorted.
     of: &'a [Node],
@@ -34,7 +35,7 @@ impl<'a> Chosen<'a> {
         self.of.binary_search(&node).is_ok_and(|at| self.chosen[at])
     }
 
-    /// Chooses an event, if it is of the set.
+    /// Adds an event if it belongs to the full conflicted set.
     pub(super) fn insert(&mut self, node: Node) {
         if let Ok(at) = self.of.binary_search(&node) {
             self.chosen[at] = true;
@@ -42,7 +43,7 @@ impl<'a> Chosen<'a> {
     }
 }
 
-/// Whether an event might take from someone the ability to do something.
+/// Whether an event may take away a user's ability to do something.
 pub(super) fn is_power_event(event: &Pdu) -> bool {
     match event.event_type() {
         "m.room.power_levels" | "m.room.join_rules" | "m.room.create" => event.state_key() == Some(""),
@@ -54,7 +55,8 @@ pub(super) fn is_power_event(event: &Pdu) -> bool {
     }
 }
 
-/// The power events of the full conflicted set and what leads from them to earlier events within it, earliest first.
+/// Returns the power events of the full conflicted set and the events that lead from them to earlier events within it,
+/// earliest first.
 pub(super) fn reverse_topological_power_order(
     rules: &RoomVersionRules,
     graph: &AuthGraph,
@@ -63,7 +65,7 @@ pub(super) fn reverse_topological_power_order(
     loaded: &Loaded<'_>,
 ) -> Vec<Node> {
     let mut chosen = Chosen::none_of(full_conflicted);
-    // Numbers descend along auth events, so one pass finds all that is led to.
+    // Numbers descend along auth events, so one pass finds everything that is reached.
     for &node in full_conflicted.iter().rev() {
         if chosen.contains(node) || loaded.get(node).is_some_and(|event| is_power_event(&event.pdu)) {
             chosen.insert(node);
@@ -72,7 +74,7 @@ pub(super) fn reverse_topological_power_order(
     }
     let chosen_nodes = full_conflicted.iter().copied().filter(|node| chosen.contains(*node));
 
-    // Kahn's algorithm, from the events without chosen auth events on.
+    // Kahn's algorithm, beginning with the events without chosen auth events.
     let mut waits_for: HashMap<Node, usize> = HashMap::new();
     let mut waiters: HashMap<Node, Vec<Node>> = HashMap::new();
     let mut ready = BinaryHeap::new();
@@ -110,7 +112,7 @@ fn distinct(nodes: &[Node]) -> impl Iterator<Item = Node> {
     nodes.iter().enumerate().filter(|(at, node)| !nodes[..*at].contains(node)).map(|(_, node)| *node)
 }
 
-/// What decides between events that are not ordered by their auth events: the smallest comes first.
+/// The order of events that are not ordered by their auth events: the smallest comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
     /// Greater power first.
@@ -157,17 +159,17 @@ pub(super) fn mainline_order(
     nodes
 }
 
-/// The power levels, those among their auth events and so on, as far back as was asked for.
+/// The mainline of power levels events, as far as it was needed so far.
 struct Mainline<'a> {
     graph: &'a AuthGraph,
     next: Option<Node>,
     length: u32,
-    /// Of events on the mainline and others. `None` is behind all positions: infinity.
+    /// Positions of events on the mainline and others. `None` is infinity, behind all positions.
     positions: NumberMap<Node, Option<u32>>,
 }
 
 impl Mainline<'_> {
-    /// Follows the power levels events until one of the mainline; remembers the answer for all that were passed.
+    /// Follows power levels events to the first one on the mainline and remembers the result for all events on the way.
     fn position(&mut self, event: Node) -> Option<u32> {
         let mut passed = Vec::new();
         let mut next = Some(event);
@@ -184,7 +186,7 @@ impl Mainline<'_> {
         position
     }
 
-    /// Follows the mainline to an event, if that is on it: its events have ever smaller numbers.
+    /// Extends the mainline to an event, if that is on it: its events have descending numbers.
     fn extend_to(&mut self, event: Node) {
         while let Some(node) = self.next.filter(|node| *node >= event) {
             self.positions.insert(node, Some(self.length));

@@ -1,4 +1,4 @@
-//! A room state over an [`AuthGraph`], and what several states have in common.
+//! A room state over an [`AuthGraph`], and the differences between several.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use smallvec::SmallVec;
 use super::graph::{AuthGraph, Key, Node};
 use crate::id::EventId;
 
-/// How many entries each node of the tree has, as a power of two.
+/// How many entries each tree node has, as a power of two.
 const BITS: u32 = 5;
 const WIDTH: usize = 1 << BITS;
 
-/// One event for each type and state key, by number.
+/// A room state: one event for each type and state key, by number.
 ///
-/// Cloning is cheap. A clone that is changed with [`State::set`] shares all but a few hundred bytes with the original,
-/// and what two states share costs nothing when they are compared or resolved: of a room's states, make the first from
-/// events and the others from it.
+/// Cloning is cheap. A clone changed with [`State::set`] shares all but a few hundred bytes with the original, and
+/// shared parts cost nothing when states are compared or resolved. So build the first state of a room from its events
+/// and derive the others from it.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// By key, the most significant digits first.
+    /// By key, most significant digits first.
     root: Option<Tree>,
-    /// How many digits a key has.
+    /// The number of digits of a key.
     height: u32,
     len: usize,
 }
@@ -32,7 +32,7 @@ enum Tree {
 }
 
 impl State {
-    /// The state made of these events; of several with the same type and state key the last counts.
+    /// Builds the state of these events; the last of several with the same type and state key counts.
     ///
     /// # Errors
     /// The events that are not in the graph.
@@ -48,7 +48,7 @@ impl State {
         if unknown.is_empty() { Ok(state) } else { Err(unknown) }
     }
 
-    /// The state made of these events; of several with the same type and state key the last counts.
+    /// Builds the state of these events; the last of several with the same type and state key counts.
     pub fn from_nodes(graph: &AuthGraph, nodes: impl IntoIterator<Item = Node>) -> Self {
         let mut state = Self::default();
         for node in nodes {
@@ -57,7 +57,7 @@ impl State {
         state
     }
 
-    /// Puts an event in, and answers the one of the same type and state key that was there before.
+    /// Sets an event and returns the previous one of the same type and state key.
     pub fn set(&mut self, graph: &AuthGraph, node: Node) -> Option<Node> {
         self.put(graph.key_of(node), node)
     }
@@ -72,14 +72,14 @@ impl State {
         before
     }
 
-    /// Takes the event of a type and state key out.
+    /// Removes and returns the event of a type and state key.
     pub fn unset(&mut self, key: Key) -> Option<Node> {
         self.get(key)?;
         self.len -= 1;
         replace(&mut self.root, self.height, key.number(), None)
     }
 
-    /// The event of a type and state key.
+    /// Returns the event of a type and state key.
     pub fn get(&self, key: Key) -> Option<Node> {
         if u64::from(key.number()) >= 1 << (BITS * self.height) {
             return None;
@@ -95,26 +95,26 @@ impl State {
         }
     }
 
-    /// All entries, in order of key number.
+    /// Iterates over all entries, in order of key number.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Key, Node)> {
         let path = self.root.iter().map(|root| (root, 0, 0)).collect();
         Entries { path, height: self.height, left: self.len }
     }
 
-    /// The ids of all events.
+    /// Iterates over the ids of all events.
     pub fn event_ids<'a>(&'a self, graph: &'a AuthGraph) -> impl Iterator<Item = &'a EventId> {
         self.iter().map(|(_, node)| graph.id(node))
     }
 
-    /// The types and state keys for which the two have different events, or one has none; in order of number. What the
-    /// two share costs nothing.
+    /// Returns the keys for which the states have different events, or only one has an event, in order of number.
+    /// Shared parts cost nothing.
     pub fn changed_keys(&self, other: &Self) -> Vec<Key> {
         let mut keys: Vec<Key> = conflicts(&[self, other]).into_iter().map(|conflict| conflict.key).collect();
         keys.dedup();
         keys
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -124,7 +124,7 @@ impl State {
         self.len == 0
     }
 
-    /// The result of a resolution: `self` wins over `resolved`.
+    /// Returns the result of a resolution: entries of `self` win over those of `resolved`.
     pub(super) fn merged_over(mut self, resolved: impl IntoIterator<Item = (Key, Node)>) -> Self {
         for (key, node) in resolved {
             if self.get(key).is_none() {
@@ -134,7 +134,7 @@ impl State {
         self
     }
 
-    /// A tree of one more digit.
+    /// Returns a tree with one more digit.
     fn lift(tree: Option<Tree>, height: u32) -> Option<Tree> {
         let tree = tree.filter(|_| height > 0)?;
         let mut children = <[Option<Tree>; WIDTH]>::default();
@@ -171,7 +171,7 @@ fn digit(key: u32, level: u32) -> usize {
     (key >> (BITS * level)) as usize % WIDTH
 }
 
-/// Replaces an entry of a tree of so many levels.
+/// Replaces an entry of a tree with `levels` levels.
 fn replace(tree: &mut Option<Tree>, levels: u32, key: u32, value: Option<Node>) -> Option<Node> {
     let level = levels - 1;
     let tree = tree.get_or_insert_with(|| match level {
@@ -185,7 +185,7 @@ fn replace(tree: &mut Option<Tree>, levels: u32, key: u32, value: Option<Node>) 
 }
 
 struct Entries<'a> {
-    /// From the root down: a tree, the number of its first key, and which of its entries comes next.
+    /// From the root down: a tree, the number of its first key, and the index of its next entry.
     path: SmallVec<[(&'a Tree, u32, usize); 4]>,
     height: u32,
     left: usize,
@@ -224,7 +224,7 @@ impl Iterator for Entries<'_> {
 
 impl ExactSizeIterator for Entries<'_> {}
 
-/// Some of the states at hand.
+/// A subset of the states.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct StateSet(SmallVec<[u64; 2]>);
 
@@ -243,7 +243,7 @@ impl StateSet {
         self.0[state / 64] |= 1 << (state % 64);
     }
 
-    /// 64 states each.
+    /// Iterates over the set as words of 64 states.
     pub(super) fn words(&self) -> impl Iterator<Item = u64> {
         self.0.iter().copied()
     }
@@ -261,15 +261,15 @@ pub(super) struct Conflict {
     pub(super) states: StateSet,
 }
 
-/// What several states agree on, and the rest.
+/// The entries on which states agree, and the others.
 #[derive(Debug, Default)]
 pub(super) struct Split {
     pub(super) agreed: State,
-    /// Every value of every other key, without repetition, in order of key and number.
+    /// Every distinct value of every other key, in order of key and number.
     pub(super) conflicts: Vec<Conflict>,
 }
 
-/// Compares states. What they share is passed over.
+/// Compares states, skipping shared parts.
 pub(super) fn split(states: &[State]) -> Split {
     let conflicts = conflicts(&states.iter().collect::<Vec<_>>());
     let mut agreed = states.first().cloned().unwrap_or_default();
@@ -289,7 +289,7 @@ fn conflicts(states: &[&State]) -> Vec<Conflict> {
     found
 }
 
-/// Adds the differences of trees of so many levels, whose first key is `first`.
+/// Adds the differences of trees with `levels` levels whose first key is `first`.
 fn compare(trees: &[Option<&Tree>], first: u32, levels: u32, found: &mut Vec<Conflict>) {
     if trees.windows(2).all(|pair| same(pair[0], pair[1])) {
         return;
@@ -306,7 +306,7 @@ fn compare(trees: &[Option<&Tree>], first: u32, levels: u32, found: &mut Vec<Con
     }
 }
 
-/// Whether it is known without going further down that two trees have the same entries.
+/// Whether two trees are known to have the same entries without descending.
 fn same(one: Option<&Tree>, other: Option<&Tree>) -> bool {
     match (one, other) {
         (None, None) => true,

@@ -1,4 +1,4 @@
-//! State resolution of room version 1 (room version 1, "State resolution").
+//! [State resolution of room version 1](https://spec.matrix.org/v1.19/rooms/v1/#state-resolution).
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 use super::{
     Loaded, NeedEvents,
     graph::{AuthGraph, Key, Node},
-    iterative::Draft,
+    iterative::StateOverlay,
     state::{Split, State, split},
 };
 use crate::{
@@ -25,13 +25,13 @@ pub(super) fn resolve(
 ) -> Result<State, NeedEvents> {
     let Split { agreed, conflicts } = split(states);
     let values: Vec<(Key, Node)> = conflicts.into_iter().map(|conflict| (conflict.key, conflict.node)).collect();
-    // A conflict is between different events; a key that some states lack is none.
+    // Only different events conflict; a key that some states lack does not.
     let (single, conflicts): (Vec<_>, Vec<_>) =
         values.chunk_by(|a, b| a.0 == b.0).partition(|values| values.len() == 1);
     let agreed = agreed.merged_over(single.into_iter().flatten().copied());
     load(rules, graph, &agreed, &conflicts, create, loaded)?;
 
-    let mut room = Room { rules, graph, loaded, draft: Draft { base: &agreed, changes: HashMap::new() } };
+    let mut room = Room { rules, graph, loaded, overlay: StateOverlay { base: &agreed, changes: HashMap::new() } };
     let kind = |values: &&[(Key, Node)]| values.first().map_or(Kind::Other, |(key, _)| Kind::of(graph, *key));
     for current in [Kind::PowerLevels, Kind::JoinRules, Kind::Member] {
         let resolved: Vec<_> = conflicts
@@ -39,13 +39,13 @@ pub(super) fn resolve(
             .filter(|values| kind(values) == current)
             .filter_map(|values| room.resolve_auth_events(values))
             .collect();
-        room.draft.changes.extend(resolved);
+        room.overlay.changes.extend(resolved);
     }
     let others = conflicts.iter().filter(|values| kind(values) == Kind::Other);
     let resolved: Vec<_> = others.filter_map(|values| room.resolve_other_events(values)).collect();
-    room.draft.changes.extend(resolved);
+    room.overlay.changes.extend(resolved);
 
-    let changes = std::mem::take(&mut room.draft.changes);
+    let changes = std::mem::take(&mut room.overlay.changes);
     Ok(agreed.merged_over(changes))
 }
 
@@ -97,11 +97,12 @@ struct Room<'a> {
     rules: &'a RoomVersionRules,
     graph: &'a AuthGraph,
     loaded: &'a Loaded<'a>,
-    draft: Draft<'a>,
+    overlay: StateOverlay<'a>,
 }
 
 impl Room<'_> {
-    /// From the least deep on, as long as each is allowed by the state with the one before; the first is not checked.
+    /// Resolves a conflict of auth events: takes the deepest event that, in order of depth, is allowed by the state
+    /// with its predecessor; stops at the first that is not. The first is not checked.
     fn resolve_auth_events(&self, values: &[(Key, Node)]) -> Option<(Key, Node)> {
         let mut order = self.ordered(values);
         order.reverse();
@@ -116,7 +117,7 @@ impl Room<'_> {
         Some(winner)
     }
 
-    /// The deepest that is allowed, or the least deep when none is.
+    /// Returns the deepest event that is allowed, or the shallowest when none is.
     fn resolve_other_events(&self, values: &[(Key, Node)]) -> Option<(Key, Node)> {
         let order = self.ordered(values);
         let allowed = order.iter().find(|event| self.allows(**event, None)).copied();
@@ -133,7 +134,7 @@ impl Room<'_> {
         order
     }
 
-    /// Whether the state so far allows an event, `over` standing in its own place.
+    /// Whether the state so far allows an event, with `over` in its place.
     fn allows(&self, (_, event): (Key, Node), over: Option<(Key, Node)>) -> bool {
         let Some(event) = self.loaded.get(event) else {
             return false;
@@ -141,7 +142,7 @@ impl Room<'_> {
         let state = |event_type: &str, state_key: &str| -> Option<Pdu> {
             let key = self.graph.key(event_type, state_key)?;
             let over = over.filter(|(own, _)| *own == key).map(|(_, node)| node);
-            let node = over.or_else(|| self.draft.get(key))?;
+            let node = over.or_else(|| self.overlay.get(key))?;
             self.loaded.get(node).map(|event| event.pdu.clone())
         };
         auth::check(self.rules, &event.pdu, &state).is_ok()

@@ -1,22 +1,24 @@
-//! State resolution of room versions 2 to 11, and its revision of room version 12 ("Algorithm").
+//! State resolution of [room versions 2 to 11](https://spec.matrix.org/v1.19/rooms/v2/#algorithm), and its revision of
+//! [room version 12](https://spec.matrix.org/v1.19/rooms/v12/#algorithm).
 
 use std::collections::HashMap;
 
 use super::{
     Loaded, NeedEvents,
     graph::{AuthGraph, Node},
-    iterative::{self, Draft},
+    iterative::{self, StateOverlay},
     sort::{Chosen, mainline_order, reverse_topological_power_order},
     state::{Conflict, Split, State, split},
 };
 use crate::{event::auth_types::auth_event_keys, rules::RoomVersionRules};
 
-/// What changed in room version 12.
+/// The changes of room version 12.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Revision {
     /// Iterative auth checks start from the unconflicted state.
     V2,
-    /// They start from nothing, and the conflicted state subgraph is part of the full conflicted set.
+    /// Iterative auth checks start from the empty state, and the conflicted state subgraph is part of the full
+    /// conflicted set.
     V2_1,
 }
 
@@ -47,26 +49,26 @@ pub(super) fn resolve(
     };
     load_authorizing_state(rules, graph, base, &full_conflicted, loaded)?;
 
-    // 1. Power events, and those of their auth chains that are conflicted.
+    // 1. Power events, and the conflicted events of their auth chains.
     let power_events = reverse_topological_power_order(rules, graph, create, &full_conflicted, loaded);
-    // 2. A partially resolved state.
-    let mut draft = Draft { base, changes: HashMap::new() };
-    iterative::apply(rules, graph, create, &power_events, &mut draft, loaded);
-    // 3. The remaining events, ordered by the power levels found.
+    // 2. The partially resolved state.
+    let mut state = StateOverlay { base, changes: HashMap::new() };
+    iterative::apply(rules, graph, create, &power_events, &mut state, loaded);
+    // 3. The remaining events, in mainline order of the resolved power levels.
     let mut picked = Chosen::none_of(&full_conflicted);
     power_events.iter().for_each(|node| picked.insert(*node));
     let remaining = full_conflicted.iter().copied().filter(|node| !picked.contains(*node)).collect();
-    let power_levels = graph.key("m.room.power_levels", "").and_then(|key| draft.get(key));
+    let power_levels = graph.key("m.room.power_levels", "").and_then(|key| state.get(key));
     let remaining = mainline_order(graph, power_levels, remaining, loaded);
-    // 4. Applied to that state.
-    iterative::apply(rules, graph, create, &remaining, &mut draft, loaded);
-    // 5. What was never in conflict stays.
-    let changes = draft.changes;
+    // 4. The resolved state.
+    iterative::apply(rules, graph, create, &remaining, &mut state, loaded);
+    // 5. The unconflicted state wins.
+    let changes = state.changes;
     Ok(unconflicted.merged_over(changes))
 }
 
-/// The conflicted state set, the auth difference and, in room version 12, the conflicted state subgraph; in order of
-/// number.
+/// Returns the full conflicted set: conflicted state set, auth difference and, in room version 12, the conflicted state
+/// subgraph; in order of number.
 fn full_conflicted_set(
     graph: &AuthGraph,
     unconflicted: &State,
@@ -85,7 +87,7 @@ fn full_conflicted_set(
     set
 }
 
-/// Makes available what of the base state authorizes these events.
+/// Loads the events of the base state that can authorize `events`.
 fn load_authorizing_state(
     rules: &RoomVersionRules,
     graph: &AuthGraph,

@@ -107,7 +107,7 @@ fn with_redacts(pdu: &Pdu, redacts: &EventId) -> Pdu {
     Pdu::from_stored(&json.to_json(), pdu.event_id().clone(), pdu.room_version()).unwrap()
 }
 
-/// `Banned`, of `Banned` and of `InsufficientPower { .. }`.
+/// The name of the result: `Banned` for `Banned`, `InsufficientPower` for `InsufficientPower { .. }`.
 fn name(result: &Result<(), AuthRejection>) -> String {
     match result {
         Ok(()) => "ok".to_owned(),
@@ -249,7 +249,7 @@ fn auth_events() {
     }
 }
 
-/// Rule 5.2.1, which is that of signatures: checked before the others, and of joins only.
+/// Rule 5.2.1 is a matter of signatures: it is checked before the others, and only for joins.
 #[test]
 fn restricted_joins_are_signed_by_who_authorised_them() {
     let dave = SigningKey::generate(&[1; 32], "d");

@@ -1,4 +1,4 @@
-//! Events and JSON from a seed, biased towards what the rules treat specially.
+//! Generates events and JSON from a seed, biased towards what the rules treat specially.
 
 use plexus_protocol::{
     json::{Object, Value},
@@ -22,7 +22,7 @@ const TYPES: &[&str] = &[
     "org.example.x",
 ];
 
-/// Keys that redaction or signing treats specially somewhere, so that they turn up everywhere.
+/// Keys that redaction or signing treats specially somewhere, so that they occur everywhere.
 const KEYS: &[&str] = &[
     "membership",
     "join_authorised_via_users_server",
@@ -92,7 +92,7 @@ impl Generator {
         self.next() % n
     }
 
-    /// True in one of `n` cases.
+    /// Returns true in one of `n` cases.
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
@@ -120,7 +120,7 @@ impl Generator {
         }
     }
 
-    /// Text of a number that only early room versions allow.
+    /// Returns the text of a number that only early room versions allow.
     pub(crate) fn odd_number(&mut self) -> String {
         let (a, b) = (self.integer(), self.below(1000));
         match self.below(7) {
@@ -134,7 +134,7 @@ impl Generator {
         }
     }
 
-    /// A canonical value.
+    /// Returns a value of canonical JSON.
     pub(crate) fn value(&mut self, depth: u64) -> Value {
         match self.below(if depth == 0 { 4 } else { 7 }) {
             0 => Value::Null,
@@ -174,7 +174,7 @@ impl Generator {
         content
     }
 
-    /// An event that parses in `version`, sent from `a.org`, not hashed or signed yet.
+    /// Returns an event that parses in `version`, sent from `a.org`, not hashed or signed yet.
     pub(crate) fn event(&mut self, version: RoomVersion) -> Object {
         const HASH: &str = "31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM";
         let early = version <= RoomVersion::V2;
@@ -225,7 +225,7 @@ impl Generator {
         event
     }
 
-    /// The same JSON as another encoder might write it: keys in any order, spaces, escapes.
+    /// Writes the same JSON as another encoder might: keys in any order, spaces, escapes.
     pub(crate) fn rewrite(&mut self, value: &Value, out: &mut String) {
         self.space(out);
         match value {

@@ -1,9 +1,9 @@
 //! Auth difference, conflicted state subgraph and auth chain by passes over all events of a room, in order of number:
-//! what the chains of the graph are measured against.
+//! the reference for the chains of the graph.
 
 use plexus_protocol::state_res::{AuthGraph, Node, State};
 
-/// The events in the auth chain of some states and not in that of all; a state's events are part of its chain.
+/// The events in the auth chain of some states but not of all; a state's events are part of its chain.
 pub(crate) fn auth_difference(graph: &AuthGraph, states: &[State]) -> Vec<Node> {
     let mut in_some = vec![false; graph.len()];
     let mut in_all = vec![true; graph.len()];
@@ -37,7 +37,7 @@ fn reached_by(graph: &AuthGraph, states: &[State]) -> Vec<u64> {
     reached
 }
 
-/// All events on paths between two of these, those included.
+/// All events on paths between two of these, including these.
 pub(crate) fn conflicted_subgraph(graph: &AuthGraph, conflicted: &[Node]) -> Vec<Node> {
     let mut below = vec![false; graph.len()];
     conflicted.iter().for_each(|node| below[node.index()] = true);

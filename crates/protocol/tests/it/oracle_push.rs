@@ -1,12 +1,12 @@
-//! Push rules beside ruma's, on generated rules and events.
+//! Push rules compared with ruma's, on generated rules and events.
 //!
-//! What the generator leaves out, as the two differ there on purpose:
+//! The generator leaves out intentional differences:
 //! - an empty pattern over `content.body`: the empty text at the start of the body starts and ends at a word boundary,
-//!   so it matches, as it does on other servers; ruma says no;
-//! - `*` and `?` in display names: the condition is that the body contains the name, ruma takes it for a glob;
-//! - two wildcards in a row in a pattern over `content.body`: ruma takes the second for text;
+//!   so it matches, as it does on other servers; ruma does not match;
+//! - `*` and `?` in display names: the condition is that the body contains the name, ruma treats it as a glob;
+//! - two wildcards in a row in a pattern over `content.body`: ruma treats the second as text;
 //! - line breaks where a wildcard would match them: ruma's wildcards match none;
-//! - events the owner sent: ruma answers that no rule matches, here the caller does not ask.
+//! - events that the owner sent: no rule matches in ruma, here the caller does not ask.
 
 use std::{
     collections::BTreeMap,
@@ -211,7 +211,7 @@ fn event(random: &mut Generator) -> Value {
     event
 }
 
-/// Ruma's functions are asynchronous for the sake of a condition that is not asked here.
+/// Polls a future once: ruma's functions are asynchronous only for a condition that is not used here.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,

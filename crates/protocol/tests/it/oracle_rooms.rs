@@ -1,10 +1,10 @@
-//! Authorization and state resolution beside ruma's, on rooms grown at random, and without it where it has no opinion.
+//! Authorization and state resolution on randomly grown rooms, compared with ruma's where ruma has the rules.
 //!
-//! What the rooms leave out, as the two differ there on purpose:
-//! - a room without `m.room.join_rules`: the specification is silent, other servers take it for `invite`, ruma lets
-//!   nobody in, be they invited;
-//! - one of the seven levels added to power levels, or removed: "if the current value is higher than the sender's
-//!   current power level" (rule 10.6) is not asked of a value that is not there; ruma takes the default for it.
+//! The rooms leave out intentional differences:
+//! - a room without `m.room.join_rules`: the specification is silent, other servers treat it as `invite`, ruma lets
+//!   nobody in, not even invited users;
+//! - one of the seven levels added to power levels, or removed: rule 10.6, "if the current value is higher than the
+//!   sender's current power level", does not apply to an absent value; ruma uses the default.
 
 use std::{borrow::Borrow, collections::HashMap};
 
@@ -41,7 +41,7 @@ fn ruma_state(state: &StateMap) -> RumaState {
     state.iter().map(|((kind, key), event)| ((kind.as_str().into(), key.clone()), id(event))).collect()
 }
 
-/// Every event tried in a room, allowed or not, gets the same answer.
+/// Every event tried in a room, allowed or not, has the same result.
 #[test]
 fn authorization_agrees_with_ruma() {
     let mut allowed = 0;
@@ -90,7 +90,7 @@ fn state_independent_checks_agree_with_ruma() {
     }
 }
 
-/// The auth chains of a state's events, with the events themselves, as ruma's callers compute them.
+/// Returns the auth chains of a state's events, including the events, as ruma's callers compute them.
 fn auth_chain(events: &Events, from: impl Iterator<Item = RumaId>) -> EventIdSet<RumaId> {
     let mut chain = EventIdSet::new();
     let mut next: Vec<RumaId> = from.collect();
@@ -102,7 +102,7 @@ fn auth_chain(events: &Events, from: impl Iterator<Item = RumaId>) -> EventIdSet
     chain
 }
 
-/// By its definition: for each pair, what is both above the one and below the other.
+/// By its definition: for each pair, the events above one and below the other.
 fn conflicted_subgraph(events: &Events, conflicted: &RumaStates) -> EventIdSet<RumaId> {
     let all: Vec<&RumaId> = conflicted.values().flatten().collect();
     let below = auth_chain(events, all.iter().map(|event| (*event).clone()));
@@ -144,7 +144,7 @@ fn resolution_agrees_with_ruma() {
     assert!(conflicts > 50, "only {conflicts} conflicts");
 }
 
-/// In every version; for ruma's the comparison shows it as well.
+/// In every version; for ruma's versions the comparison shows it as well.
 #[test]
 fn resolution_does_not_depend_on_order() {
     for seed in 0..crate::cases() / 10 {
@@ -159,10 +159,10 @@ fn resolution_does_not_depend_on_order() {
             }
             assert_eq!(room.room.resolve(&states), resolved, "seed {seed} version {version}");
         }
-        // Saying a thing twice changes nothing.
+        // Repeating a state changes nothing.
         states.extend(states.clone());
         assert_eq!(room.room.resolve(&states), resolved, "seed {seed} version {version}");
-        // And what is resolved stays.
+        // A resolved state is stable.
         assert_eq!(room.room.resolve(std::slice::from_ref(&resolved)), resolved);
     }
 }

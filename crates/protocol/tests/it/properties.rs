@@ -1,4 +1,4 @@
-//! What must hold for any event.
+//! Properties of every event.
 
 use plexus_protocol::{
     event::{Pdu, PduError, redact},
@@ -89,7 +89,7 @@ fn strict_versions_refuse_odd_numbers_anywhere() {
     }
 }
 
-/// Whatever arrives, nothing panics; what is accepted keeps its text.
+/// No input panics, and accepted input keeps its text.
 #[test]
 fn garbage() {
     let mut generator = Generator::new(6);

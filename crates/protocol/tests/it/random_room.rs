@@ -1,4 +1,4 @@
-//! Rooms grown at random: branches that fork, conflict and merge, with events that try what they may not.
+//! Randomly grown rooms: branches that fork, conflict and merge, with events that try forbidden things.
 
 use plexus_protocol::{
     auth,
@@ -73,7 +73,7 @@ impl RandomRoom {
             2 if self.random.below(4) == 0 => self.damage(branch),
             _ => {
                 let attempt = self.choose();
-                // A room without join rules is closed to ruma, and by invitation to everyone else.
+                // A room without join rules is closed to ruma, and invite-only to everyone else.
                 let rules = ("m.room.join_rules".to_owned(), String::new());
                 if attempt.event_type != "m.room.member" || self.branches[branch].state.contains_key(&rules) {
                     self.attempt(branch, attempt);
@@ -140,7 +140,7 @@ impl RandomRoom {
             self.branches[branch] = Branch { state, head: vec![event.event_id().clone()], depth: depth + 1 };
         }
         if result.is_err() && attempt.event_type != "m.room.join_rules" && self.random.below(12) == 0 {
-            // A server that got its state from another, which took what is to be rejected.
+            // A server that has its state from a server that accepted what must be rejected.
             self.room.rejected.insert(event.event_id().clone());
             self.branches[branch].state = Room::after(&state, &event);
         }
@@ -148,7 +148,7 @@ impl RandomRoom {
     }
 
     fn user(&mut self) -> &'static str {
-        // The powerful act more often.
+        // Powerful users act more often.
         let at = self.random.below(USERS.len() as u64).min(self.random.below(USERS.len() as u64));
         USERS[at as usize]
     }
@@ -209,7 +209,7 @@ impl RandomRoom {
         }
     }
 
-    /// All seven levels always, as ruma takes the default for what is absent.
+    /// All seven levels always, since ruma uses the default for absent ones.
     fn levels(&mut self) -> String {
         let mut content = Object::new();
         for (field, usual) in [

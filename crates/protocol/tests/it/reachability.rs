@@ -1,5 +1,5 @@
-//! The chains of an auth graph beside passes over all its events, on graphs grown at random; and states beside plain
-//! maps.
+//! The chains of an auth graph compared with passes over all its events, on randomly grown graphs; and states compared
+//! with plain maps.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use plexus_protocol::{
 
 use crate::{cases, generate::Generator, linear, random_room::RandomRoom};
 
-/// What one event was added as.
+/// The arguments with which an event was added.
 type Parts = (EventId, &'static str, String, Vec<EventId>);
 
 const TYPES: [&str; 5] =
     ["m.room.power_levels", "m.room.join_rules", "m.room.member", "m.room.topic", "org.example.state"];
 
-/// A graph in which events mostly cite what is recent, and mostly the last event of their own key.
+/// A graph in which events mostly refer to recent events, and mostly to the last event of their own key.
 fn grow(random: &mut Generator, events: u64) -> (AuthGraph, Vec<Parts>) {
     let mut graph = AuthGraph::new();
     let mut parts: Vec<Parts> = Vec::new();
@@ -42,7 +42,7 @@ fn grow(random: &mut Generator, events: u64) -> (AuthGraph, Vec<Parts>) {
     (graph, parts)
 }
 
-/// States that agree on some of their entries: any event of the key may be the one.
+/// States that agree on some of their entries: the value of a key may be any of its events.
 fn states(random: &mut Generator, graph: &AuthGraph, count: u64) -> Vec<State> {
     let nodes: Vec<Node> = graph.nodes().collect();
     let first = State::from_nodes(graph, nodes.iter().copied().filter(|_| random.below(3) > 0));
@@ -55,7 +55,7 @@ fn states(random: &mut Generator, graph: &AuthGraph, count: u64) -> Vec<State> {
                 _ => state.set(graph, node),
             };
         }
-        // As somebody else would have made it, or sharing structure.
+        // Built independently, or sharing structure.
         match random.below(2) {
             0 => State::from_nodes(graph, state.iter().map(|(_, node)| node).collect::<Vec<_>>()),
             _ => state,
@@ -79,7 +79,7 @@ fn chains_agree_with_passes_over_the_whole_graph() {
     let mut random = Generator::new(31);
     let mut differences = 0;
     for _ in 0..cases() {
-        // In a small room a conflict is a good part of it, in a larger one it is not: there are two ways.
+        // In a small room a conflict is a large part of it, in a larger one it is not: these take different code paths.
         let (events, count) = match random.below(3) {
             0 => (1 + random.below(60), random.below(5)),
             1 => (1 + random.below(60), if random.below(20) == 0 { 60 + random.below(90) } else { 2 }),
@@ -105,7 +105,7 @@ fn chains_agree_in_rooms() {
     }
 }
 
-/// With positions and links alone, as a store would keep them, the question is answered the same.
+/// Positions and links alone, as a store would keep them, give the same results.
 #[test]
 fn positions_and_links_are_the_whole_index() {
     let mut random = Generator::new(33);
@@ -118,7 +118,7 @@ fn positions_and_links_are_the_whole_index() {
             chain.sort_unstable();
             assert_eq!(chain, graph.auth_chain(&[node]));
         }
-        // Added again in order of number, everything has its place again.
+        // Added again in order of number, everything has the same position.
         let mut again = AuthGraph::new();
         for node in graph.nodes() {
             let (id, event_type, key, auth) = parts.iter().find(|(id, ..)| id == graph.id(node)).unwrap();
@@ -132,7 +132,7 @@ fn positions_and_links_are_the_whole_index() {
     }
 }
 
-/// By positions and links.
+/// Decides reachability by positions and links.
 fn is_below(graph: &AuthGraph, below: Node, above: Node) -> bool {
     let target = graph.chain_position(below);
     let mut reached: BTreeMap<u32, u32> = BTreeMap::new();

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! `alice` is `@alice:a`; event types without a dot are `m.room.` ones. A branch is the state after an event, with
-//! entries replaced or taken out; an event that was rejected is not part of it unless it is put in. In room version 12
-//! the creator is taken out of `users`. With `UPDATE_FIXTURES=1` the expected states are written anew.
+//! entries replaced or removed; a rejected event is not part of it unless added explicitly. In room version 12 the
+//! creator is removed from `users`. With `UPDATE_FIXTURES=1` the expected states are written again.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -125,7 +125,7 @@ impl Fixture {
     }
 }
 
-/// What a server of this room version would have written.
+/// Adapts content to what a server of this room version would have written.
 pub(crate) fn adapt(content: &mut Object, event_type: &str, version: RoomVersion) {
     match event_type {
         "m.room.create" => {
@@ -256,7 +256,7 @@ fn scenarios() {
     paths.iter().for_each(|path| check(path));
 }
 
-/// The caller is asked for what it does not give, and given it, gets the answer.
+/// `resolve` asks for missing events, and succeeds when given them.
 #[test]
 fn asks_for_what_it_needs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state_res/ban-and-join.txt");
@@ -285,7 +285,7 @@ fn asks_for_what_it_needs() {
     }
 }
 
-/// Events in any order make the same graph; one whose auth chain is incomplete or goes in circles never enters it.
+/// Events in any order make the same graph. An event whose auth chain is incomplete or cyclic never enters it.
 #[test]
 fn graph_takes_events_in_any_order() {
     use plexus_protocol::state_res::AuthGraph;

@@ -1,4 +1,4 @@
-//! Rooms whose events have readable ids: built without hashing and signing, which the rules of a room do not look at.
+//! Rooms whose events have readable ids: built without hashing and signing, which the rules of a room do not use.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ pub(crate) struct Room {
     pub rejected: HashSet<EventId>,
 }
 
-/// What is to be said of an event; its auth events are selected from `state`, unless given.
+/// An event to add; its auth events are selected from `state` unless given.
 pub(crate) struct NewEvent<'a> {
     pub name: &'a str,
     pub sender: &'a str,
@@ -42,19 +42,19 @@ impl Room {
         Self { version, events: HashMap::new(), graph: AuthGraph::new(), rejected: HashSet::new() }
     }
 
-    /// The id of the event of this name.
+    /// Returns the id of the event with this name.
     pub(crate) fn id(&self, name: &str) -> EventId {
         let rules = self.version.rules();
         let id = match rules.event_id_format {
             EventIdFormat::Server => format!("${name}:a"),
-            // The room id is made of it, and has to look like a hash.
+            // The room id is derived from it and must look like a hash.
             _ if name == "create" && rules.create_event_is_room_id => format!("${name:A<43}"),
             _ => format!("${name}"),
         };
         id.parse().unwrap()
     }
 
-    /// The name of the event of this id.
+    /// Returns the name of the event with this id.
     pub(crate) fn name(id: &EventId) -> &str {
         let name = id.as_str().trim_start_matches('$').trim_end_matches(":a");
         if name.starts_with("createA") { "create" } else { name }
@@ -100,7 +100,7 @@ impl Room {
         pdu
     }
 
-    /// The state after an event, given that before it.
+    /// Returns the state after an event, given the state before it.
     pub(crate) fn after(state: &StateMap, event: &Pdu) -> StateMap {
         let mut state = state.clone();
         if let Some(state_key) = event.state_key() {
@@ -109,12 +109,12 @@ impl Room {
         state
     }
 
-    /// As a store would answer.
+    /// Returns an event as a store would.
     pub(crate) fn lookup(&self, id: &EventId) -> Option<AuthEvent> {
         self.events.get(id).map(|pdu| AuthEvent { pdu: pdu.clone(), rejected: self.rejected.contains(id) })
     }
 
-    /// Resolves with everything at hand.
+    /// Resolves states with all events at hand.
     pub(crate) fn resolve(&self, states: &[StateMap]) -> StateMap {
         let states = states.iter().map(|state| State::new(&self.graph, state.values()).unwrap()).collect::<Vec<_>>();
         match resolve(self.version.rules(), &self.graph, &states, &|id| self.lookup(id)).unwrap() {

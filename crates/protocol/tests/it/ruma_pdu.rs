@@ -1,4 +1,4 @@
-//! Our events as ruma's state resolution sees them.
+//! Events of this crate as ruma's state resolution sees them.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ pub(crate) fn rules(version: RoomVersion) -> RoomVersionRules {
     RoomVersionId::try_from(version.as_str()).unwrap().rules().unwrap()
 }
 
-/// An event id as cheap to clone as our own.
+/// An event id that is as cheap to clone as this crate's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RumaId(Arc<OwnedEventId>);
 
@@ -111,7 +111,7 @@ impl Event for RumaPdu {
     }
 }
 
-/// Looks up by id, whichever kind.
+/// Looks up events by either kind of id.
 pub(crate) type Events = std::collections::HashMap<RumaId, RumaPdu>;
 
 pub(crate) fn fetch(events: &Events) -> impl Fn(&EventId) -> Option<RumaPdu> + '_ {

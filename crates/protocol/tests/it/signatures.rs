@@ -1,12 +1,12 @@
-//! Differences to ruma-signatures in room versions 3 to 12, for events that canonical JSON allows.
+//! Comparison with ruma-signatures in room versions 3 to 12, for events that canonical JSON allows.
 //!
-//! Known differences, and what decides them:
-//! - A number `-0`: here the integer zero, as in the specification's example (appendices, "Canonical JSON") and in
-//!   Synapse; ruma refuses it.
+//! Known differences and their reasons:
+//! - A number `-0`: here the integer zero, as in the specification's example
+//!   ([Canonical JSON](https://spec.matrix.org/v1.19/appendices/#examples)) and in Synapse; ruma refuses it.
 //! - `join_authorised_via_users_server`: here its server must sign joins, as in Synapse and Dendrite; rule 4.2 of room
-//!   version 8 asks it of any `m.room.member`, and ruma of any event at all.
-//! - A `third_party_invite` that is not an object is redacted here, as in Synapse: what is kept is its `signed` (room
-//!   version 11, "Redactions"); ruma keeps it whole, so ids differ.
+//!   version 8 requires it for every `m.room.member`, and ruma for every event.
+//! - A `third_party_invite` that is not an object is redacted here, as in Synapse: only its `signed` is kept
+//!   ([Redactions](https://spec.matrix.org/v1.19/rooms/v11/#redactions)); ruma keeps it whole, so ids differ.
 //! - Size: the specification allows 65,536 bytes for the whole event; ruma 65,535 for the hashed part.
 //! - Points of small order in keys and signatures: refused here, as by libsodium; ruma accepts them.
 
@@ -107,8 +107,8 @@ fn server(name: &str) -> ServerName {
     name.parse().unwrap()
 }
 
-/// Events with the signatures of some of the servers that must sign, some then changed: the same are valid here, in a
-/// batch, and there.
+/// Events with the signatures of some of the servers that must sign, some of them altered: single verification, batch
+/// verification and ruma agree.
 #[test]
 fn verification() {
     let mut generator = Generator::new(13);
@@ -182,7 +182,7 @@ fn signed(generator: &mut Generator, version: RoomVersion, keys: &[SigningKey], 
         }
     }
     if generator.one_in(3) {
-        // A second key of the same server: known, unknown, or somebody else's.
+        // A second key of the same server: known, unknown, or another server's.
         let (seed, name) = generator.pick(&[(9, "k2"), (9, "k2"), (8, "k3"), (7, "k2")]);
         pdu = plexus_protocol::event::sign::add_signature(
             &pdu,
@@ -210,7 +210,7 @@ fn altered(pdu: &Pdu, key: &str, value: Value) -> Pdu {
     Pdu::parse(&object.to_json(), pdu.room_version()).unwrap()
 }
 
-/// The differences that are about parsing, as they are today: should ruma change, this says so.
+/// The differences in parsing, as they are today: this test fails if ruma changes.
 #[test]
 fn known_differences() {
     assert_eq!(Object::parse(r#"{"a":-0}"#).unwrap().to_canonical_json().unwrap(), r#"{"a":0}"#);

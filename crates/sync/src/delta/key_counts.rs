@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::{ObjectWriter, write_strings};
 use plexus_store::{Database, DbError, Position, Tx, repo};
 use quick_cache::sync::Cache;
 
-use crate::json::{Members, push_strings};
 use crate::notifier::{ChangeIndex, MaybeChanged};
 
 /// How many devices' counts are kept in memory.
@@ -63,9 +63,9 @@ async fn read(db: &Database, user: &UserId, device: &str) -> Result<KeyCounts, D
     // Clients take a missing count for an unchanged one.
     counts.entry("signed_curve25519".to_owned()).or_insert(0);
     let (mut one_time_keys, mut unused_fallback_keys) = (String::new(), String::new());
-    let mut members = Members::open(&mut one_time_keys);
+    let mut members = ObjectWriter::open(&mut one_time_keys);
     counts.iter().for_each(|(algorithm, count)| members.number(algorithm, count));
     members.close();
-    push_strings(&mut unused_fallback_keys, types.iter().map(String::as_str));
+    write_strings(types.iter().map(String::as_str), &mut unused_fallback_keys);
     Ok(KeyCounts { read_at, one_time_keys, unused_fallback_keys })
 }

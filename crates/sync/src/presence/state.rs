@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use plexus_protocol::json::ObjectWriter;
 use plexus_store::repo::presence::StoredPresence;
 
 use super::PresenceSettings;
-use crate::json::Members;
 
 /// The values of `presence`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,17 +61,17 @@ impl PresenceView {
     #[must_use]
     pub fn status_json(&self, now_ms: u64) -> String {
         let mut out = String::new();
-        let mut members = Members::open(&mut out);
+        let mut members = ObjectWriter::open(&mut out);
         self.write(&mut members, now_ms);
         members.close();
         out
     }
 
     /// Writes the members of an `m.presence` event's content.
-    pub fn write(&self, out: &mut Members<'_>, now_ms: u64) {
-        out.text("presence", self.state.as_str());
+    pub fn write(&self, out: &mut ObjectWriter<'_>, now_ms: u64) {
+        out.string("presence", self.state.as_str());
         if let Some(status) = &self.status_msg {
-            out.text("status_msg", status);
+            out.string("status_msg", status);
         }
         if let Some(last) = self.last_active_ms {
             out.number("last_active_ago", now_ms.saturating_sub(last));

@@ -3,10 +3,10 @@
 use serde_json::value::RawValue;
 
 use plexus_protocol::id::UserId;
+use plexus_protocol::json::{ObjectWriter, string_len};
 use plexus_store::Position;
 
 use super::NewMessages;
-use crate::json::{Members, quoted_len};
 
 /// The largest EDU, in bytes. The specification has no bound for EDUs; this is the one for events (client-server API,
 /// "Size limits"), and where Synapse splits messages to devices.
@@ -15,9 +15,9 @@ pub const MAX_EDU_BYTES: usize = 65_536;
 /// `{"content":…,"edu_type":…}`
 pub fn edu(edu_type: &str, content: &str) -> String {
     let mut out = String::with_capacity(content.len() + 48);
-    let mut members = Members::open(&mut out);
+    let mut members = ObjectWriter::open(&mut out);
     members.raw("content", content);
-    members.text("edu_type", edu_type);
+    members.string("edu_type", edu_type);
     members.close();
     out
 }
@@ -37,12 +37,12 @@ pub(super) fn bytes(user: &UserId, device: &str, message: &RawValue) -> usize {
 
 /// `"user":{},`
 fn user_bytes(user: &UserId) -> usize {
-    quoted_len(user.as_str()) + 4
+    string_len(user.as_str()) + 4
 }
 
 /// `"device":message,`
 fn device_bytes(device: &str, message: &RawValue) -> usize {
-    quoted_len(device) + message.get().len() + 2
+    string_len(device) + message.get().len() + 2
 }
 
 /// Distributes messages among EDUs that have `room` bytes for them each, in their order.
@@ -72,17 +72,17 @@ pub(super) fn split<'m>(messages: Vec<OfUser<'m>>, room: usize) -> Vec<Vec<OfUse
 /// The content of an EDU. `position`, under which it is queued, identifies it.
 pub(super) fn content(new: &NewMessages, messages: &[OfUser<'_>], position: Position) -> String {
     let mut out = String::new();
-    let mut content = Members::open(&mut out);
-    content.text("message_id", &position.to_string());
-    let mut by_user = Members::open(content.key("messages"));
+    let mut content = ObjectWriter::open(&mut out);
+    content.string("message_id", &position.to_string());
+    let mut by_user = ObjectWriter::open(content.key("messages"));
     for (user, devices) in messages {
-        let mut by_device = Members::open(by_user.key(user.as_str()));
+        let mut by_device = ObjectWriter::open(by_user.key(user.as_str()));
         devices.iter().for_each(|(device, message)| by_device.raw(device, message.get()));
         by_device.close();
     }
     by_user.close();
-    content.text("sender", new.sender.as_str());
-    content.text("type", &new.event_type);
+    content.string("sender", new.sender.as_str());
+    content.string("type", &new.event_type);
     content.close();
     out
 }

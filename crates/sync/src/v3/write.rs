@@ -1,7 +1,9 @@
 //! Writes a [`SyncDelta`] as the JSON of `GET /_matrix/client/v3/sync`
 //! (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>).
 
+use plexus_protocol::event::client::basic_event_json;
 use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::json::{ObjectWriter, write_string};
 use plexus_protocol::membership::Membership;
 use plexus_rooms::TimelineEvent;
 
@@ -11,7 +13,6 @@ use crate::delta::{
     RoomDelta, RoomSink, StrippedRoomDelta, Summary, SyncDelta, TimelineDelta,
 };
 use crate::filter::EventFormat;
-use crate::json::{Members, push_array, push_str, push_strings, typed_event};
 use crate::token::SyncToken;
 use crate::unread::{Count, RoomCounts};
 use crate::{presence, receipts, typing};
@@ -19,9 +20,9 @@ use crate::{presence, receipts, typing};
 /// The body of a response.
 pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String {
     let mut body = String::with_capacity(4096);
-    let mut members = Members::open(&mut body);
+    let mut members = ObjectWriter::open(&mut body);
     let next_batch = SyncToken { to_device: delta.messages.more_after, ..delta.upto.token() };
-    members.text("next_batch", &next_batch.to_string());
+    members.string("next_batch", &next_batch.to_string());
     if !delta.account_data.is_empty() {
         write_account_data(&mut members, &delta.account_data);
     }
@@ -43,8 +44,8 @@ pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String
 /// The body of a response without news.
 pub(super) fn response_without_news(next_batch: SyncToken, key_counts: Option<&KeyCounts>) -> String {
     let mut body = String::with_capacity(256);
-    let mut members = Members::open(&mut body);
-    members.text("next_batch", &next_batch.to_string());
+    let mut members = ObjectWriter::open(&mut body);
+    members.string("next_batch", &next_batch.to_string());
     write_key_counts(&mut members, key_counts);
     members.close();
     body
@@ -69,11 +70,11 @@ impl<'w> RoomsWriter<'w> {
         Self { writer: Writer { request, now_ms }, joined, invited, knocked, left }
     }
 
-    fn finish(self, out: &mut Members<'_>) {
+    fn finish(self, out: &mut ObjectWriter<'_>) {
         if self.is_empty() {
             return;
         }
-        let mut members = Members::open(out.key("rooms"));
+        let mut members = ObjectWriter::open(out.key("rooms"));
         let Self { joined, invited, knocked, left, .. } = self;
         for (name, Section(rooms)) in [("join", joined), ("invite", invited), ("knock", knocked), ("leave", left)] {
             if !rooms.is_empty() {
@@ -109,7 +110,7 @@ impl Section {
         if !self.0.is_empty() {
             self.0.push(',');
         }
-        push_str(&mut self.0, room_id.as_str());
+        write_string(room_id.as_str(), &mut self.0);
         self.0.push(':');
         &mut self.0
     }
@@ -122,7 +123,7 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn joined(&self, out: &mut String, room: &JoinedRoomDelta) {
-        let mut members = Members::open(out);
+        let mut members = ObjectWriter::open(out);
         if let Some(summary) = &room.summary {
             write_summary(&mut members, summary);
         }
@@ -135,7 +136,7 @@ impl Writer<'_> {
     }
 
     fn left(&self, out: &mut String, room: &LeftRoomDelta) {
-        let mut members = Members::open(out);
+        let mut members = ObjectWriter::open(out);
         self.state(&mut members, &room.state);
         self.timeline(&mut members, &room.timeline);
         write_account_data(&mut members, &room.account_data);
@@ -143,20 +144,20 @@ impl Writer<'_> {
     }
 
     fn stripped(&self, out: &mut String, name: &str, room: &StrippedRoomDelta) {
-        let mut members = Members::open(out);
+        let mut members = ObjectWriter::open(out);
         let member = self.event(&room.member, None, None);
         members.events(name, room.state.iter().map(String::as_str).chain([member.as_str()]));
         members.close();
     }
 
-    fn state(&self, out: &mut Members<'_>, state: &EventList) {
+    fn state(&self, out: &mut ObjectWriter<'_>, state: &EventList) {
         let name = if self.request.state_after { "state_after" } else { "state" };
         let events: Vec<String> = state.iter().map(|event| self.event(event, None, None)).collect();
         out.events(name, events.iter().map(String::as_str));
     }
 
-    fn timeline(&self, out: &mut Members<'_>, timeline: &TimelineDelta) {
-        let mut members = Members::open(out.key("timeline"));
+    fn timeline(&self, out: &mut ObjectWriter<'_>, timeline: &TimelineDelta) {
+        let mut members = ObjectWriter::open(out.key("timeline"));
         let events: Vec<String> = timeline
             .events
             .iter()
@@ -166,23 +167,23 @@ impl Writer<'_> {
                 self.event(event, Some(membership.as_str()), relations)
             })
             .collect();
-        push_array(members.key("events"), events.iter().map(String::as_str));
+        members.array("events", events.iter().map(String::as_str));
         members.raw("limited", if timeline.limited { "true" } else { "false" });
-        members.text("prev_batch", &timeline.prev_batch.to_string());
+        members.string("prev_batch", &timeline.prev_batch.to_string());
         members.close();
     }
 
-    fn ephemeral(&self, out: &mut Members<'_>, ephemeral: &EphemeralDelta) {
+    fn ephemeral(&self, out: &mut ObjectWriter<'_>, ephemeral: &EphemeralDelta) {
         let typing = ephemeral.typing.as_ref().map(typing::event);
         let receipts = receipts::event(ephemeral.receipts.iter().map(|receipt| &**receipt));
         out.events("ephemeral", typing.iter().chain(&receipts).map(String::as_str));
     }
 
-    fn counts(&self, out: &mut Members<'_>, counts: &RoomCounts) {
+    fn counts(&self, out: &mut ObjectWriter<'_>, counts: &RoomCounts) {
         let by_thread = self.request.filter.room.timeline.unread_thread_notifications;
         write_count(out.key("unread_notifications"), if by_thread { counts.main } else { counts.total() });
         if by_thread && !counts.threads.is_empty() {
-            let mut threads = Members::open(out.key("unread_thread_notifications"));
+            let mut threads = ObjectWriter::open(out.key("unread_thread_notifications"));
             counts.threads.iter().for_each(|(root, count)| write_count(threads.key(root), *count));
             threads.close();
         }
@@ -206,15 +207,16 @@ impl Writer<'_> {
     }
 }
 
-fn write_account_data(out: &mut Members<'_>, account_data: &[AccountData]) {
-    let events: Vec<String> = account_data.iter().map(|data| typed_event(&data.event_type, &data.content)).collect();
+fn write_account_data(out: &mut ObjectWriter<'_>, account_data: &[AccountData]) {
+    let events: Vec<String> =
+        account_data.iter().map(|data| basic_event_json(&data.event_type, &data.content)).collect();
     out.events("account_data", events.iter().map(String::as_str));
 }
 
-fn write_summary(out: &mut Members<'_>, summary: &Summary) {
-    let mut members = Members::open(out.key("summary"));
+fn write_summary(out: &mut ObjectWriter<'_>, summary: &Summary) {
+    let mut members = ObjectWriter::open(out.key("summary"));
     if !summary.heroes.is_empty() {
-        push_strings(members.key("m.heroes"), summary.heroes.iter().map(UserId::as_str));
+        members.strings("m.heroes", summary.heroes.iter().map(UserId::as_str));
     }
     members.number("m.joined_member_count", summary.joined_members);
     members.number("m.invited_member_count", summary.invited_members);
@@ -222,24 +224,24 @@ fn write_summary(out: &mut Members<'_>, summary: &Summary) {
 }
 
 fn write_count(out: &mut String, count: Count) {
-    let mut members = Members::open(out);
+    let mut members = ObjectWriter::open(out);
     members.number("highlight_count", count.highlights);
     members.number("notification_count", count.notifications);
     members.close();
 }
 
-fn write_device_lists(out: &mut Members<'_>, lists: &DeviceListDelta) {
+fn write_device_lists(out: &mut ObjectWriter<'_>, lists: &DeviceListDelta) {
     if lists.is_empty() {
         return;
     }
-    let mut members = Members::open(out.key("device_lists"));
+    let mut members = ObjectWriter::open(out.key("device_lists"));
     for (name, users) in [("changed", &lists.changed), ("left", &lists.left)] {
-        push_strings(members.key(name), users.iter().map(UserId::as_str));
+        members.strings(name, users.iter().map(UserId::as_str));
     }
     members.close();
 }
 
-fn write_key_counts(out: &mut Members<'_>, counts: Option<&KeyCounts>) {
+fn write_key_counts(out: &mut ObjectWriter<'_>, counts: Option<&KeyCounts>) {
     if let Some(counts) = counts {
         out.raw("device_one_time_keys_count", &counts.one_time_keys);
         out.raw("device_unused_fallback_key_types", &counts.unused_fallback_keys);

@@ -1,10 +1,10 @@
-//! Many ed25519 signatures checked in one equation.
+//! Verifying many ed25519 signatures in one equation.
 //!
-//! With random `z`, the sum of `z(sB - R - kA)` over all signatures is zero if each is valid, and almost surely not if
-//! one is not. Terms of the same key are added up before the point multiplication: most events of a room come from a
-//! few servers. Unlike common batch verifiers the outcome is that of checking one by one with libsodium's rules, on
-//! which servers must agree: points with a component of small order, which cancel with some probability in the
-//! equation, are excluded by a check of their own.
+//! With random `z`, the sum of `z(sB - R - kA)` over all signatures is zero if each is valid, and almost surely not
+//! zero if one is not. Terms of the same key are added before the point multiplication: most events of a room come from
+//! few servers. Unlike common batch verifiers this one agrees with verifying each signature by libsodium's rules, on
+//! which servers must agree: points with a component of small order, which cancel in the equation with some
+//! probability, are excluded by a separate check.
 
 use std::collections::HashMap;
 
@@ -25,20 +25,20 @@ pub(super) struct Item<'a> {
     pub key: PublicKey,
 }
 
-/// Below this the fixed costs, which are those of [`TORSION_ROUNDS`], are more than what a batch saves (measured:
+/// The smallest batch for which the fixed costs, mostly [`TORSION_ROUNDS`], are worth it (measured:
 /// docs/benchmarks.md).
-const SMALLEST: usize = 35;
-const LARGEST: usize = 4096;
+const MIN_BATCH: usize = 35;
+const MAX_BATCH: usize = 4096;
 /// A failed batch is split into parts of this size, so that a few bad signatures do not make the rest expensive.
-const PART: usize = 128;
+const SPLIT_SIZE: usize = 128;
 /// Each round misses a point with a component of small order with a probability of at most one half.
 const TORSION_ROUNDS: usize = 32;
 
-/// Whether each signature is valid. `entropy` must be unpredictable to whoever made the signatures.
+/// Returns for each signature whether it is valid. `entropy` must be unpredictable to the signers.
 pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
     let mut valid = Vec::with_capacity(items.len());
-    for chunk in items.chunks(LARGEST) {
-        if chunk.len() >= SMALLEST && all_valid(chunk, entropy) {
+    for chunk in items.chunks(MAX_BATCH) {
+        if chunk.len() >= MIN_BATCH && all_valid(chunk, entropy) {
             valid.resize(valid.len() + chunk.len(), true);
         } else {
             verify_parts(chunk, entropy, &mut valid);
@@ -48,8 +48,8 @@ pub(super) fn verify(items: &[Item<'_>], entropy: [u8; 32]) -> Vec<bool> {
 }
 
 fn verify_parts(items: &[Item<'_>], entropy: [u8; 32], valid: &mut Vec<bool>) {
-    for part in items.chunks(PART) {
-        if part.len() < items.len() && part.len() >= SMALLEST && all_valid(part, entropy) {
+    for part in items.chunks(SPLIT_SIZE) {
+        if part.len() < items.len() && part.len() >= MIN_BATCH && all_valid(part, entropy) {
             valid.resize(valid.len() + part.len(), true);
         } else {
             valid.extend(part.iter().map(|item| item.key.verify_bytes(item.message, &item.signature)));
@@ -57,7 +57,7 @@ fn verify_parts(items: &[Item<'_>], entropy: [u8; 32], valid: &mut Vec<bool>) {
     }
 }
 
-/// Whether all are valid; may answer `false` for signatures that are unusual but valid.
+/// Whether all signatures are valid; may return `false` for unusual but valid signatures.
 fn all_valid(items: &[Item<'_>], entropy: [u8; 32]) -> bool {
     let mut random = Stream::new(entropy, items.len());
     let mut base = Scalar::ZERO;
@@ -86,7 +86,7 @@ fn all_valid(items: &[Item<'_>], entropy: [u8; 32]) -> bool {
     EdwardsPoint::vartime_multiscalar_mul(&scalars, &points).is_identity()
 }
 
-/// `R`, `s` and `k` of a signature, if they are encoded as checking one by one demands.
+/// Returns `R`, `s` and `k` of a signature, if they are encoded as single verification requires.
 fn decode(item: &Item<'_>) -> Option<(EdwardsPoint, Scalar, Scalar)> {
     let (r, s) = item.signature.split_first_chunk::<32>()?;
     let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s.try_into().ok()?))?;
@@ -107,8 +107,8 @@ fn is_canonical(point: &[u8; 32]) -> bool {
     !(*low >= 0xed && middle.iter().all(|b| *b == 0xff) && high & 0x7f == 0x7f)
 }
 
-/// Whether all points are in the group of prime order, by random subset sums. Each block of four points is summed in
-/// all sixteen ways once, and each round then adds one of these sums.
+/// Whether all points are in the group of prime order, by random subset sums. The sums of each subset of four points
+/// are computed once; each round then adds one of these sums per block.
 fn torsion_free(points: &[EdwardsPoint], random: &mut Stream) -> bool {
     let mut rounds = [EdwardsPoint::identity(); TORSION_ROUNDS];
     for block in points.chunks(4) {
@@ -127,12 +127,12 @@ fn torsion_free(points: &[EdwardsPoint], random: &mut Stream) -> bool {
             choices >>= 4;
         }
     }
-    // The order of the group less one, times the point, is the point's opposite. `is_torsion_free` computes the same in
+    // The group order minus one times the point is the point's negation. `is_torsion_free` computes the same in
     // constant time, which takes longer.
     rounds.iter().all(|round| EdwardsPoint::vartime_multiscalar_mul([-Scalar::ONE], [round]) == -round)
 }
 
-/// Random numbers from a seed: SHA-512 in counter mode.
+/// Pseudorandom numbers from a seed: SHA-512 in counter mode.
 struct Stream {
     seed: [u8; 32],
     counter: u64,

@@ -10,23 +10,23 @@ use crate::{event::hash::BASE64, json::Object};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey {
     key: VerifyingKey,
-    /// Whether signatures by it can be checked in a batch with the same outcome as one by one.
+    /// Whether batch and single verification agree for this key.
     pub(super) batchable: bool,
 }
 
-/// Public keys whose private half everybody knows: whoever signs with one proves nothing.
+/// Public keys whose private half is public knowledge, so their signatures prove nothing.
 ///
 /// The Helm chart of Element Server Suite Community once seeded its generator with a constant, so that every server got
 /// the same key (CVE-2026-24044, ELEMENTSEC-2025-1670). Synapse refuses it too.
 const LEAKED_KEYS: [&str; 1] = ["l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og"];
 
-/// Why a text is not a public key to check signatures with.
+/// Why a text is not a usable public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPublicKey {
-    /// It is not the base64 of a usable ed25519 public key.
+    /// The text is not the base64 of a usable ed25519 public key.
     #[error("not an ed25519 public key in base64")]
     Malformed,
-    /// Its private half is public.
+    /// The private half is public knowledge.
     #[error("its private half is known to everybody (CVE-2026-24044), so anybody can sign with it")]
     Leaked,
 }
@@ -34,8 +34,8 @@ pub enum InvalidPublicKey {
 impl PublicKey {
     /// Reads a key from base64.
     ///
-    /// # Errors
-    /// For a leaked key, and for keys that libsodium, and so Synapse, refuses: not canonical, of small order.
+    /// For leaked keys, and for keys that libsodium, and so Synapse, refuses: non-canonical encodings and points of
+    /// small order.
     pub fn parse(base64: &str) -> Result<Self, InvalidPublicKey> {
         let bytes = BASE64.decode(base64).map_err(|_| InvalidPublicKey::Malformed)?;
         let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| InvalidPublicKey::Malformed)?;
@@ -51,23 +51,24 @@ impl PublicKey {
         Ok(key)
     }
 
-    /// Whether everybody can sign with it.
+    /// Whether the private half is public knowledge.
     pub(super) fn is_leaked(&self) -> bool {
         LEAKED_KEYS.contains(&self.to_base64().as_str())
     }
 
-    /// Unpadded base64.
+    /// Returns the key in unpadded base64.
     pub fn to_base64(&self) -> String {
         BASE64.encode(self.key.as_bytes())
     }
 
-    /// Whether `signature` (base64) is this key's over `message`.
+    /// Whether `signature` (base64) is this key's signature of `message`.
     pub fn verify(&self, message: &[u8], signature: &str) -> bool {
         decode_signature(signature).is_some_and(|signature| self.verify_bytes(message, &signature))
     }
 
-    /// Whether `object` bears a valid signature of `entity` by this key under `key_id` (appendices, "Checking for a
-    /// Signature"). Not for events, whose signatures cover their redacted form.
+    /// Whether `object` has a valid signature of `entity` by this key under `key_id`
+    /// ([Checking for a Signature](https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature)). Not for
+    /// events, whose signatures cover their redacted form.
     pub fn verify_object(&self, object: &Object, entity: &str, key_id: &str) -> bool {
         let signatures = object.get_object("signatures").and_then(|all| all.get_object(entity));
         let Some(signature) = signatures.and_then(|of_entity| of_entity.get_str(key_id)) else { return false };
@@ -84,7 +85,7 @@ impl PublicKey {
 }
 
 impl SigningKey {
-    /// The public half.
+    /// Returns the public half.
     pub fn public_key(&self) -> PublicKey {
         PublicKey { key: self.key.verifying_key(), batchable: true }
     }

@@ -181,7 +181,7 @@ fn reasons() {
     }
 }
 
-/// Unknown and expired keys are passed over; a wrong signature by a key that counts is not made good by another.
+/// Unknown and expired keys are skipped; a wrong signature by a valid key fails the event even if another is right.
 #[test]
 fn all_signatures_that_count_must_be_right() {
     let [good, unknown, expired] =
@@ -249,7 +249,8 @@ fn a_batch_decides_as_single_checks_do() {
     assert_eq!(check(&bad), 130);
 }
 
-/// A signer can add a point of small order to `R`: single checks refuse it, and a naive batch accepts it half the time.
+/// A signer can add a point of small order to `R`: single verification refuses it, a naive batch accepts it half the
+/// time.
 #[test]
 fn a_batch_refuses_points_of_small_order() {
     use curve25519_dalek::{EdwardsPoint, Scalar, constants::EIGHT_TORSION};

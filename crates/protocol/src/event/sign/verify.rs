@@ -1,45 +1,54 @@
-//! Who must have signed an event, and whether they did (server-server API, "Validating hashes and signatures on
-//! received events").
+//! Which servers must sign an event, and verifying that they did ([Validating hashes and signatures on received
+//! events](https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events)).
 
 use super::{PublicKey, batch, public_key::decode_signature};
 use crate::{event::Pdu, id::UserId, json::Object, rules::EventIdFormat};
 
-/// A server's key, as a key ring knows it.
+/// A server's key with its validity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownKey {
+    /// The public key.
     pub key: PublicKey,
-    /// Until when events may be signed by it, in unix milliseconds: `valid_until_ts` capped to seven days from now
-    /// (room version 5, "Signing key validity period"), or an old key's `expired_ts`.
+    /// Until when the key may sign events, in Unix milliseconds: `valid_until_ts` limited to seven days from now
+    /// ([Signing key validity period](https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period)), or an old
+    /// key's `expired_ts`.
     pub valid_until_ts: u64,
 }
 
-/// Finds the key of a server by its id (`ed25519:...`).
+/// Returns the key of a server by its id (`ed25519:...`).
 pub type KeyLookup<'a> = &'a dyn Fn(&str, &str) -> Option<KnownKey>;
 
-/// Why an event's signatures are not sufficient. Each names the server whose signature is in question.
+/// Why an event is not sufficiently signed. Each variant names the server whose signature is in question.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
+    /// The server has not signed the event.
     #[error("event is not signed by {0}")]
     Missing(String),
+    /// None of the keys that the server signed with is known.
     #[error("no key that {0} signed the event with is known")]
     UnknownKey(String),
+    /// The server's key was not valid when the event was sent.
     #[error("the key that {0} signed the event with was not valid when it was sent")]
     KeyNotValid(String),
+    /// A signature of the server is wrong.
     #[error("the signature of {0} does not match the event")]
     Invalid(String),
 }
 
-/// The servers that must have signed the event.
+/// Returns the servers that must sign the event: the sender's, except for invites that follow from a third-party
+/// invite; that of the event id (room versions 1 and 2); and that of the user who authorised a restricted join (8 and
+/// later).
 ///
-/// The sender's, except for invites that follow from a third-party invite; the event id's (room versions 1 and 2); and
-/// that of the user who authorised a restricted join (8 and later).
-///
-/// The last is decided thus. Room version 8, "Authorisation rules" 4.2 (5.2 in room version 12), asks for that
-/// signature whenever a member event has `join_authorised_via_users_server`, whatever the membership. The server-server
-/// API, "Validating hashes and signatures on received events", asks for none but the sender's, and "Restricted rooms"
-/// lets servers sign joins only. Synapse (`_check_sigs_on_pdu`) and Dendrite ask it of joins; a leave that kept the key
-/// from the join before is sent without the signature and accepted by them, and refusing it would split the room. So it
-/// is asked of joins.
+/// For the last, the texts disagree. Room version 8, rule 4.2 of the
+/// [authorization rules](https://spec.matrix.org/v1.19/rooms/v8/#authorisation-rules) (5.2 in room version 12),
+/// requires that signature of every member event with `join_authorised_via_users_server`, whatever its membership.
+/// [Validating hashes and
+/// signatures](https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events)
+/// requires only the sender's, and
+/// [Restricted rooms](https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms) lets servers sign only joins.
+/// Synapse (`_check_sigs_on_pdu`) and Dendrite require it of joins; they send and accept a leave that kept the key of
+/// the join before it without the signature, and refusing such a leave would split the room. So it is required of
+/// joins.
 pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
     let membership = (pdu.event_type() == "m.room.member").then(|| pdu.content().get_str("membership")).flatten();
     let third_party = membership == Some("invite") && pdu.content().contains_key("third_party_invite");
@@ -61,15 +70,15 @@ pub fn required_servers(pdu: &Pdu) -> Vec<&str> {
         && pdu.rules().auth.restricted_joins
         && let Some(user) = pdu.content().get_str("join_authorised_via_users_server")
     {
-        // Not a user id: no server by that name can sign, so the event fails.
+        // Not a user id: no server with that name can sign, so the event fails.
         let valid = UserId::try_from(user).is_ok();
         require(user.split_once(':').filter(|_| valid).map_or(user, |(_, server)| server));
     }
     servers
 }
 
-/// The servers whose signatures are required, each with the ids of the ed25519 keys it signed with: what a key ring
-/// must have at hand before [`verify`].
+/// Returns the servers whose signatures are required, each with the ids of the ed25519 keys it signed with. The caller
+/// must have these keys before it calls [`verify`].
 pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
     let signatures = signatures(pdu);
     let keys = |server: &str| match signatures.get_object(server) {
@@ -79,8 +88,11 @@ pub fn required_keys(pdu: &Pdu) -> Vec<(String, Vec<String>)> {
     required_servers(pdu).into_iter().map(|server| (server.to_owned(), keys(server))).collect()
 }
 
-/// Checks that each required server has signed the event with a key that was valid then, and that no signature of
-/// theirs by such a key is wrong. Signatures by keys that are unknown or had expired do not count.
+/// Verifies that each required server has signed the event with a key that was valid at the time, and that none of its
+/// signatures by such keys is wrong. Signatures by unknown or expired keys do not count.
+///
+/// # Errors
+/// The first server whose signature is missing or wrong.
 pub fn verify(pdu: &Pdu, keys: KeyLookup<'_>) -> Result<(), SignatureError> {
     let signatures = signatures(pdu);
     let mut to_check = Vec::with_capacity(2);
@@ -128,7 +140,10 @@ pub fn verify_all(pdus: &[Pdu], keys: KeyLookup<'_>, entropy: [u8; 32]) -> Vec<R
     results
 }
 
-/// The signatures of `server` by keys known and valid at the time, which must all be right; an error if there are none.
+/// Returns the signatures of `server` by keys that are known and were valid at the time. All of them must be right.
+///
+/// # Errors
+/// When there are none.
 fn candidates(
     pdu: &Pdu,
     signatures: &Object,
@@ -153,7 +168,7 @@ fn candidates(
     if found.is_empty() { Err(error) } else { Ok(found) }
 }
 
-/// The key with an id, if it is known and was valid when the event was sent.
+/// Returns the key with an id if it is known and was valid when the event was sent.
 pub(super) fn valid_key(
     pdu: &Pdu,
     server: &str,

@@ -1,8 +1,9 @@
-//! What redaction keeps, per event type and room version (room versions, "Redactions").
+//! Which members redaction keeps, per event type and room version
+//! ([Redactions](https://spec.matrix.org/v1.19/rooms/v11/#redactions)).
 
 use super::*;
 
-/// Event type, key of its content, first and last version that keeps it.
+/// Event type, key of its content, first and last version in which redaction keeps the key.
 const CONTENT: &[(&str, &str, RoomVersion, RoomVersion)] = &[
     ("m.room.member", "membership", V1, V12),
     ("m.room.member", "join_authorised_via_users_server", V9, V12),
@@ -26,7 +27,7 @@ const CONTENT: &[(&str, &str, RoomVersion, RoomVersion)] = &[
     ("m.room.redaction", "redacts", V11, V12),
 ];
 
-/// Keys that no version keeps, for each of the types above and others.
+/// Keys that redaction never keeps, for the types above and others.
 const NEVER: &[(&str, &str)] = &[
     ("m.room.member", "displayname"),
     ("m.room.member", "reason"),

@@ -1,19 +1,19 @@
-//! From text to canonical text without a tree in between: a tree takes many times the memory of its text, and whoever
-//! checks a request's signature does not know yet who sent it.
+//! Canonicalizing text without building a tree: a tree takes many times the memory of its text, and when a request's
+//! signature is verified its sender is not known yet.
 
 use std::borrow::Cow;
 
 use super::{Number, Object, ParseError, Parser, Value};
 use crate::json::{MAX_NESTING, write_string};
 
-/// How many times its own length a text may be moved while members are brought into order. Only a text whose keys are
-/// out of order on many levels comes to that; it is then canonicalized through a tree, if it is short.
+/// How many times its own length a text may be moved while members are sorted. Only text whose keys are out of order on
+/// many levels reaches this; it is then canonicalized through a tree, if it is short.
 const MAX_MOVES: usize = 16;
 /// The longest text that may be canonicalized through a tree: four events of the largest size. No honest server sends
-/// longer ones that are out of order on more than [`MAX_MOVES`] levels.
+/// longer text that is out of order on more than [`MAX_MOVES`] levels.
 const MAX_TREE_BYTES: usize = 256 * 1024;
 
-/// Appends to `out` what [`Object::to_json`] of the parsed `json` would be.
+/// Appends the text of [`Object::to_json`] of the parsed `json` to `out`.
 pub(in crate::json) fn write_canonical(json: &str, out: &mut String) -> Result<(), ParseError> {
     let start = out.len();
     let mut writer = Writer { parser: Parser::new(json), movable: json.len().saturating_mul(MAX_MOVES) };
@@ -98,7 +98,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Whether a comma comes next, which is passed over and written; otherwise `close` comes.
+    /// Whether another element follows: skips and writes the comma, or reads `close`.
     fn has_more(&mut self, close: u8, out: &mut String) -> Result<bool, ParseError> {
         self.parser.whitespace();
         match self.parser.peek() {
@@ -144,8 +144,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Brings the members, which are all of `out` from `start` on, into the order of their keys. Of duplicates the last
-    /// stays.
+    /// Sorts the members, which are all of `out` from `start` on, by their keys. The last of duplicate keys stays.
     fn sort(&mut self, members: &mut [Member], start: usize, out: &mut String) -> Result<(), Stopped> {
         let length = out.len() - start;
         self.movable = self.movable.checked_sub(length).ok_or(Stopped::TooManyMoves)?;
@@ -169,7 +168,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The key that begins at a byte of the text, which was read before.
+    /// Returns the key that begins at a byte of the text, which was read before.
     fn key(&self, at: usize) -> Cow<'a, str> {
         let mut parser = Parser::new(self.parser.text);
         parser.at = at;

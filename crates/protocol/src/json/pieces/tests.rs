@@ -4,7 +4,7 @@ use crate::json::{self, Object};
 const WANTED: Wanted =
     Wanted { elements_of: &["state", "auth_chain"], max_element: 400, members: &["event", "origin"], max_member: 400 };
 
-/// Numbers that look random and are the same every time.
+/// Pseudorandom numbers, the same every time.
 struct Numbers(u64);
 
 impl Numbers {
@@ -44,7 +44,7 @@ impl Numbers {
         format!("[{}]", items.join(","))
     }
 
-    /// An object whose members are in any order.
+    /// An object with its members in random order.
     fn object(&mut self) -> String {
         let mut members = vec![("state", self.array(1)), ("auth_chain", self.array(1)), ("event", self.value(1))];
         members.extend([("other", self.value(1)), ("origin", self.text()), ("states", self.array(1))]);
@@ -78,7 +78,7 @@ fn value(json: &[u8]) -> json::Value {
     json::Value::parse(std::str::from_utf8(json).unwrap()).unwrap()
 }
 
-/// Whatever the order of members and wherever the chunks end, the pieces are those of the whole parser.
+/// The pieces are those of the whole parser, in any order of members and wherever chunks end.
 #[test]
 fn pieces_are_those_of_the_whole() {
     let mut numbers = Numbers(1);
@@ -110,7 +110,7 @@ fn pieces_are_those_of_the_whole() {
     }
 }
 
-/// What is cut off never passes for whole, and what was changed anywhere neither panics nor hangs.
+/// Truncated text is never complete, and altered text neither panics nor hangs.
 #[test]
 fn broken_texts() {
     let mut numbers = Numbers(7);
@@ -142,7 +142,7 @@ fn what_is_too_large() {
     assert_eq!(found, Ok(vec![Piece::Element("state", b"2".to_vec())]));
     let text = format!(r#"{{"origin":"{long}"}}"#);
     assert_eq!(read(text.as_bytes(), &mut Numbers(3)), Err(PiecesError::TooLarge("origin")));
-    // However deep, it is only counted.
+    // At any depth, it is only counted.
     let deep = format!(r#"{{"other":{}{},"state":[1]}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(read(deep.as_bytes(), &mut Numbers(3)), Ok(vec![Piece::Element("state", b"1".to_vec())]));
 }

@@ -1,36 +1,36 @@
-//! A chain cover of the auth graph: the index by which reachability is decided without walking the graph.
+//! A chain cover of the auth graph: an index that decides reachability without walking the graph.
 //!
-//! Every event is on one chain, with a number in sequence; each event of a chain has the one before it among its auth
-//! events. An event continues the chain of an event of the same type and state key if it has the last of that chain
-//! among its auth events, and begins a chain otherwise. So what is in an auth chain is, of each chain, everything up to
-//! some event; and which event that is follows from the links: auth events of the events of a chain that are on other
-//! chains, without those that say no more than an earlier one. A room has about as many chains as it has state keys,
-//! but an auth chain is on few of them: power levels, join rules, and the members who made these or invited somebody.
+//! Every event is on one chain, with a sequence number; each event of a chain has its predecessor among its auth
+//! events. An event continues the chain of its type and state key if the last event of that chain is among its auth
+//! events, and begins a new chain otherwise. So an auth chain contains a prefix of each chain; how long it is follows
+//! from the links: auth events that are on other chains than the event, without those that say no more than an earlier
+//! one. A room has about as many chains as state keys, but an auth chain touches few of them: power levels, join rules,
+//! and the members who set these or invited somebody.
 //!
-//! Chains depend on nothing but the order in which events became part of the graph. Numbers in sequence grow with the
-//! numbers of the events, so that inside this module events are compared and not their positions.
+//! Chains depend only on the order in which events became part of the graph. Sequence numbers grow with the numbers of
+//! the events, so this module compares events instead of their positions.
 
 use std::collections::{BinaryHeap, hash_map::Entry};
 
 use super::{AuthGraph, Node};
 use crate::state_res::numbers::NumberMap;
 
-/// Where an event is in the chain cover.
+/// The position of an event in the chain cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainPosition {
     /// The number of the chain.
     pub chain: u32,
-    /// The number in sequence, from 0 on.
+    /// The sequence number, counted from 0.
     pub sequence: u32,
 }
 
-/// An event of a chain has an auth event on another; what comes after it on its chain therefore has that too, and what
-/// is before that on the other chain.
+/// A link between chains: an event has an auth event on another chain. All later events of its chain have this auth
+/// event in their auth chains too, with everything before it on the other chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainLink {
-    /// From this event on.
+    /// The event with the auth event.
     pub from: ChainPosition,
-    /// To this one, on another chain.
+    /// The auth event, on another chain.
     pub to: ChainPosition,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Chains {
     positions: Vec<ChainPosition>,
     /// The last event of each chain.
     tips: Vec<Node>,
-    /// The links of chains of more than one event, by target chain and then in order; those of others are their auth
-    /// events.
+    /// The links of chains with more than one event, by target chain and then in order; the links of other chains are
+    /// their auth events.
     links: NumberMap<u32, Vec<Link>>,
 }
 
@@ -52,24 +52,24 @@ struct Link {
     to: Node,
 }
 
-/// For each chain reached, one of its events.
+/// One event for each chain reached.
 pub(in crate::state_res) type ChainMap = NumberMap<u32, Node>;
 
 impl AuthGraph {
-    /// Where an event is in the chain cover, which answers reachability: an event is in the auth chain of another on
-    /// the same chain if its number in sequence is smaller, and of one on another chain if links lead there.
+    /// Returns the position of an event in the chain cover. An event is in the auth chain of another on the same chain
+    /// if its sequence number is smaller, and of one on another chain if links lead there.
     pub fn chain_position(&self, node: Node) -> ChainPosition {
         self.chains.positions[node.index()]
     }
 
-    /// Number of chains.
+    /// Returns the number of chains.
     pub fn chain_count(&self) -> usize {
         self.chains.tips.len()
     }
 
-    /// All links of a chain to others, by target chain. With the positions of events these are the whole index: a store
-    /// that keeps both can answer reachability without a graph, and a graph to which the events are added in the same
-    /// order has the same positions and links.
+    /// Iterates over the links from a chain to others, by target chain. Together with the positions of events these are
+    /// the whole index: a store that keeps both can decide reachability without a graph, and a graph to which the
+    /// events are added in the same order has the same positions and links.
     pub fn chain_links(&self, chain: u32) -> impl Iterator<Item = ChainLink> {
         let tip = self.chains.tips.get(chain as usize);
         let known = self.chains.links.get(&chain);
@@ -85,8 +85,8 @@ impl AuthGraph {
         self.chain_position(node).chain
     }
 
-    /// Gives an event, the latest, its place. Its auth events have theirs.
-    pub(super) fn place(&mut self, node: Node) {
+    /// Assigns an event, the latest, to a chain. Its auth events have been assigned before.
+    pub(super) fn assign_chain(&mut self, node: Node) {
         let key = self.key_of(node);
         let is_tip = |auth: &Node| self.chains.tips[self.chain_of(*auth) as usize] == *auth;
         let continued = self.auth_events(node).iter().filter(|auth| self.key_of(**auth) == key && is_tip(auth)).max();
@@ -107,7 +107,7 @@ impl AuthGraph {
         self.chains.links.insert(chain, links);
     }
 
-    /// Adds to the links of a chain those that its latest event brings.
+    /// Adds the links that the latest event of a chain introduces.
     fn link(&self, links: &mut Vec<Link>, own: u32, from: Node) {
         for &to in self.auth_events(from) {
             let chain = self.chain_of(to);
@@ -123,7 +123,7 @@ impl AuthGraph {
         }
     }
 
-    /// Of each chain that links lead to from an event or those before it on its chain, the last event they lead to.
+    /// Calls `found` with the last event of each chain that links lead to from `node` or its predecessors on its chain.
     pub(in crate::state_res) fn for_each_link(&self, node: Node, mut found: impl FnMut(Node)) {
         let Some(links) = self.chains.links.get(&self.chain_of(node)) else {
             return self.auth_events(node).iter().copied().for_each(found);
@@ -139,7 +139,7 @@ impl AuthGraph {
         }
     }
 
-    /// The links of the chain of an event, from it and from those before it, as pairs of events.
+    /// Iterates over the links from the chain of `node`, up to `node`, as pairs of events.
     pub(in crate::state_res) fn links_up_to(&self, node: Node) -> impl Iterator<Item = (Node, Node)> {
         let known = self.chains.links.get(&self.chain_of(node));
         let several =
@@ -148,16 +148,16 @@ impl AuthGraph {
         several.chain(alone.iter().map(move |to| (node, *to)))
     }
 
-    /// The event before an event on its chain.
+    /// Returns the previous event on the chain of `node`.
     pub(in crate::state_res) fn previous_on_chain(&self, node: Node) -> Option<Node> {
         let ChainPosition { chain, sequence } = self.chain_position(node);
         let on_chain = || self.auth_events(node).iter().filter(|auth| self.chain_of(**auth) == chain).max();
         if sequence == 0 { None } else { on_chain().copied() }
     }
 
-    /// The last event on each chain among these events and their auth chains, leaving out those smaller than `least`.
+    /// Returns the last event on each chain among `from` and their auth chains, without events smaller than `least`.
     pub(in crate::state_res) fn reach(&self, from: impl IntoIterator<Item = Node>, least: Option<Node>) -> ChainMap {
-        // What leads to an event is greater than it: the first event of a chain is the last on it.
+        // Whatever leads to an event is greater than it, so the first event visited on a chain is the last one on it.
         let mut next: BinaryHeap<Node> = from.into_iter().collect();
         let mut reached = ChainMap::default();
         while let Some(node) = next.pop() {
