@@ -1,5 +1,5 @@
-//! Storing events: the rows that sending one message writes, committed for real, on every database this
-//! machine has. `cargo bench -p plexus-store`; figures, not a test.
+//! Stores the rows that sending one message writes, with real commits, on every database of this machine. `cargo bench
+//! -p plexus-store`; prints measurements, tests nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,9 +11,9 @@ use plexus_store::{Database, DbError, Options, Tx};
 use plexus_testkit::postgres::{Cluster, USER};
 
 const ROOMS: i64 = 100;
-/// Each room's revision, as the room engine has it in memory.
+/// Each room's revision, as the room engine keeps it in memory.
 static REVISIONS: [AtomicI64; 101] = [const { AtomicI64::new(0) }; 101];
-/// The size of a typical message's JSON once it is packed.
+/// The size of a typical message's JSON after packing, in bytes.
 const PACKED: usize = 300;
 /// Clients that send at the same time.
 const SENDERS: u32 = 100;
@@ -86,7 +86,7 @@ async fn measure(name: &str, db: &Database, count: u32) -> Result<(), DbError> {
     concurrent(name, db, &clock, next, count).await
 }
 
-/// Many writers of one event each: what group commit makes of them.
+/// Many writers of one event each: measures group commit.
 async fn concurrent(name: &str, db: &Database, clock: &Clock, first: i64, count: u32) -> Result<(), DbError> {
     let each = (count / SENDERS).max(1);
     let start = clock.monotonic();
@@ -130,7 +130,7 @@ fn new_room(tx: &mut Tx<'_>, room_nid: i64) -> Result<(), DbError> {
     rooms::insert(tx, &row)
 }
 
-/// What the room engine writes for messages: the event, the request it answers, the room's row.
+/// Writes what the room engine writes for messages: the event, its request, the room's row.
 fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
     let random = Random::system();
     let (mut new, mut requests) = (Vec::new(), Vec::new());
@@ -162,13 +162,13 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
     }
     transactions::insert(tx, &requests)?;
     events::insert(tx, &new)?;
-    // A room may come up several times in a batch: its last event is where it stands.
+    // A room may occur several times in a batch: its last event becomes the extremity.
     let last: BTreeMap<i64, &events::NewEvent> = new.iter().map(|event| (event.room_nid, event)).collect();
     let rows: Vec<rooms::Advance> = last
         .values()
         .map(|event| rooms::Advance {
             room_nid: event.room_nid,
-            // As in the room engine, memory knows the revision; closures run in order.
+            // As in the room engine, memory has the revision; closures run in order.
             expected_revision: REVISIONS[usize::try_from(event.room_nid).unwrap_or(0)].fetch_add(1, Ordering::Relaxed),
             extremities: vec![event.event_nid],
             depth: event.depth,
@@ -180,7 +180,7 @@ fn store(tx: &mut Tx<'_>, first: i64, count: i64) -> Result<(), DbError> {
     Ok(())
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Default)]
 struct Figures {
     samples: Vec<Duration>,
@@ -194,13 +194,13 @@ impl Figures {
         self.samples.push(sample);
     }
 
-    /// The time the whole measurement took and how many items it handled.
+    /// Sets the duration of the whole measurement and the number of items.
     fn finish(&mut self, total: Duration, items: u64) {
         self.total = total;
         self.items = items;
     }
 
-    /// One line: the time per item, items per second, and the middle and the worst operations.
+    /// Prints one line: the time per item, items per second, and the median and slowest operations.
     fn print(mut self, name: &str) {
         self.samples.sort_unstable();
         let per_item = self.total.as_secs_f64() * 1e6 / self.items.max(1) as f64;

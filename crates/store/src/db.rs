@@ -1,8 +1,8 @@
 //! The database: two backends, one writer thread with group commit, reader threads, one clock.
 //!
 //! Order at a commit: COMMIT, then the `after_commit` closures, then [`CommitListener::apply`], then
-//! [`Database::committed`] moves, then the callers are answered, then [`CommitListener::published`]. So who
-//! takes `upto = db.committed()` first and then reads memory or the database sees everything up to `upto`.
+//! [`Database::committed`] moves, then the callers get their results, then [`CommitListener::published`]. So a reader
+//! that first reads `upto = db.committed()` and then memory or the database sees everything up to `upto`.
 
 mod checkpoint;
 mod commit;
@@ -50,12 +50,12 @@ use open::{Prepared, prepare};
 use read_queue::ReadQueue;
 use writer::{Message, Writer};
 
-/// Closures that wait for the writer before callers have to wait to hand theirs over.
+/// The most closures that wait for the writer; after that callers wait to submit theirs.
 const WRITE_QUEUE: usize = 1024;
 /// The same for readers.
 const READ_QUEUE: usize = 1024;
 
-/// A handle on the database; cheap to clone.
+/// A handle to the database; cheap to clone.
 #[derive(Clone)]
 pub struct Database(Arc<Inner>);
 
@@ -67,7 +67,7 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the writer and everybody else look at.
+/// State shared by the writer and the handles.
 pub(crate) struct Shared {
     committed: AtomicI64,
     listeners: RwLock<Vec<Arc<dyn CommitListener>>>,
@@ -88,7 +88,11 @@ impl Shared {
 }
 
 impl Database {
-    /// Opens the database as its only server, brings its schema up to date and starts its threads. Blocks.
+    /// Opens the database as its only server, migrates the schema and starts the threads. Blocks.
+    ///
+    /// # Errors
+    /// When another server uses the database, when it belongs to another program, or when it cannot be opened or
+    /// migrated.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let Prepared { conn, lock, position, .. } = prepare(options)?;
         let shared = Arc::new(Shared { committed: AtomicI64::new(position), listeners: RwLock::default() });
@@ -109,6 +113,9 @@ impl Database {
     }
 
     /// Runs a read transaction on a reader thread: all its statements see one state of the database.
+    ///
+    /// # Errors
+    /// The closure's, or [`DbError::Closed`].
     pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -120,9 +127,12 @@ impl Database {
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
-    /// Runs a write transaction on the writer thread and answers after its commit. It commits together with
-    /// the others that wait; one that fails or panics rolls back alone. It runs even if the future that
-    /// waits for it is dropped.
+    /// Runs a write transaction on the writer thread and returns its result after the commit. It commits together with
+    /// other waiting transactions; one that fails or panics rolls back alone. It runs even if the returned future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// The closure's, or the failure of the commit.
     pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -134,9 +144,12 @@ impl Database {
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
-    /// As [`Database::write`], but answers when the closure is handed over. `done` gets its result, on the writer
-    /// thread, after the commit and before any later closure runs; it must be quick and must not call the database. An
-    /// error here means that neither will run. When the database is closed meanwhile, both may be dropped.
+    /// Like [`Database::write`], but returns when the closure is submitted. `done` gets the closure's result on the
+    /// writer thread, after the commit and before any later closure runs; it must be fast and must not call the
+    /// database. When the database is closed meanwhile, both may be dropped.
+    ///
+    /// # Errors
+    /// When the database is closed; neither closure runs then.
     pub async fn write_then<T, E, F, D>(&self, f: F, done: D) -> Result<(), DbError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -148,6 +161,9 @@ impl Database {
     }
 
     /// [`Database::read`] for threads outside the async runtime; panics inside it.
+    ///
+    /// # Errors
+    /// See [`Database::read`].
     pub fn read_blocking<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -160,6 +176,9 @@ impl Database {
     }
 
     /// [`Database::write`] for threads outside the async runtime; panics inside it.
+    ///
+    /// # Errors
+    /// See [`Database::write`].
     pub fn write_blocking<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -171,26 +190,25 @@ impl Database {
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
-    /// Everything at or below this position is committed and applied to memory.
+    /// Returns the position up to which everything is committed and applied to memory.
     pub fn committed(&self) -> Position {
         self.0.shared.committed()
     }
 
-    /// Adds a listener, which is called after those added before it. A listener misses the commits made before this
-    /// call.
+    /// Adds a listener, which is called after those added before it. It does not see earlier commits.
     pub fn add_listener(&self, listener: Arc<dyn CommitListener>) {
         self.0.shared.listeners.write().push(listener);
     }
 
-    /// Which database this is.
+    /// Returns the kind of database.
     pub fn backend(&self) -> Backend {
         self.0.backend
     }
 
-    /// Finishes what was handed over before, closes the connections and waits for the threads. Afterwards
-    /// every call answers [`DbError::Closed`]. Must not be called from a database thread.
+    /// Finishes the submitted closures, closes the connections and waits for the threads. Afterwards every call returns
+    /// [`DbError::Closed`]. Must not be called from a database thread.
     pub async fn close(&self) {
-        // A send fails only when the threads are gone already.
+        // Sending fails only when the threads have ended already.
         drop(self.0.writer.send(Message::Stop).await);
         self.0.readers.close();
         let inner = Arc::clone(&self.0);
@@ -208,7 +226,7 @@ impl Database {
 }
 
 impl Drop for Inner {
-    /// The writer's queue ends by itself.
+    /// The writer ends when its queue is dropped.
     fn drop(&mut self) {
         self.readers.close();
     }

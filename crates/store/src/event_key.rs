@@ -1,13 +1,13 @@
-//! Event ids as the database stores them: the 32 bytes of the reference hash where the id is one (room versions 3 and
-//! later), else the text.
+//! The stored form of event ids: the 32 bytes of the reference hash if the id is one (room versions 3 and later),
+//! otherwise the text.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use plexus_protocol::id::{EventId, IdError};
 use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 
-/// The stored form of an id. Ids of room version 3 and of later versions with the same hash have the same form: who
-/// looks one up compares the id found with the one sought.
+/// Returns the stored form of an id. Ids of room version 3 and of later versions with the same hash have the same form,
+/// so after a lookup the id found must be compared with the requested one.
 #[must_use]
 pub fn encode(id: &EventId) -> Vec<u8> {
     let text = id.as_str();
@@ -18,7 +18,10 @@ pub fn encode(id: &EventId) -> Vec<u8> {
     hash.unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
-/// The id that [`encode`] stored, in a room of `version`.
+/// Returns the id with this stored form in a room of `version`.
+///
+/// # Errors
+/// When the bytes are not the stored form of an id.
 pub fn decode(bytes: &[u8], version: RoomVersion) -> Result<EventId, IdError> {
     if bytes.len() != 32 || version.rules().event_id_format == EventIdFormat::Server {
         return String::from_utf8_lossy(bytes).into_owned().try_into();

@@ -1,15 +1,15 @@
 //! The database: transactions, positions, migrations and one repository per subject. The only SQL.
 //!
-//! [`Database::read`] and [`Database::write`] run closures over a [`Tx`] on database threads, for SQLite and
-//! PostgreSQL alike; one SQL text with `$1` placeholders serves both. `column = ANY($1)` takes a list
-//! ([`Any`]). The functions in [`repo`] hold the statements, one file per subject.
+//! [`Database::read`] and [`Database::write`] run closures over a [`Tx`] on database threads, for SQLite and PostgreSQL
+//! alike; one SQL text with `$1` placeholders serves both. `column = ANY($1)` takes a list ([`Any`]). The functions in
+//! [`repo`] contain the statements, one file per subject.
 //!
 //! - [`db`]: the two backends, group commit, positions
-//! - [`change`]: what a commit announces, and to whom
+//! - [`change`]: what a commit announces to listeners
 //! - [`migrate`]: the schema
 //! - [`maintenance`]: `plexus db check` and `plexus db stats`
-//! - [`event_key`], [`pdu_json`]: how event ids and events lie in the database
-//! - [`words`]: names as words that can be searched for
+//! - [`event_key`], [`pdu_json`]: the stored forms of event ids and events
+//! - [`words`]: names as searchable words
 //! - [`repo`]: the repositories
 
 pub mod change;
@@ -28,7 +28,8 @@ pub use db::{
     readable_json,
 };
 
-/// A number from the one clock: the order of commits. Starts at 1; 0 is before everything.
+/// A number of the server's single sequence of durable changes: the order of commits. Starts at 1; 0 precedes
+/// everything.
 pub type Position = i64;
 /// A room's number inside the database.
 pub type RoomNid = i64;

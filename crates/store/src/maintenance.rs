@@ -1,5 +1,5 @@
-//! What the operator asks of a database: `plexus db check` and `plexus db stats`, which only read, and changes that
-//! commands make themselves. All of it may run beside a server. (`plexus db migrate` is
+//! Maintenance of a database by commands: `plexus db check` and `plexus db stats`, which only read, and changes by
+//! commands. All of it may run beside a server. (`plexus db migrate` is
 //! [`migrate_database`](crate::db::migrate_database).)
 
 use crate::Tx;
@@ -9,30 +9,33 @@ use crate::repo::checks::CHECKS;
 /// The size of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableStats {
-    /// Its name.
+    /// The table's name.
     pub table: String,
-    /// Its rows, counted.
+    /// The number of rows, counted.
     pub rows: u64,
-    /// Its bytes on disk with its indexes.
+    /// The size on disk in bytes, including indexes.
     pub bytes: u64,
 }
 
-/// Something in the database that must not be.
+/// An inconsistency in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The rule that is broken, or `integrity` when the database itself found damage.
     pub rule: String,
-    /// The row, or what the database said.
+    /// The row, or the database's message.
     pub found: String,
 }
 
 /// Refuses a database that does not exist, or whose schema is not exactly this program's.
+///
+/// # Errors
+/// See [`OpenError`].
 pub fn require_current(options: &Options) -> Result<(), OpenError> {
     db::inspect(options, |_| Ok(()))
 }
 
-/// Runs `f` in a transaction of its own, which is committed when `f` succeeds. For rows that a running server keeps no
-/// copy of, and nobody is told of: `f` takes no positions.
+/// Runs `f` in its own transaction, which is committed when `f` succeeds. Only for rows that a running server does not
+/// cache and that are not announced: `f` takes no positions.
 pub fn edit<T: Send, E: Send>(
     options: &Options,
     f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
@@ -48,11 +51,14 @@ pub fn edit<T: Send, E: Send>(
     })
 }
 
-/// Rows and bytes of every table, the biggest first.
+/// Returns rows and bytes of every table, the largest first.
+///
+/// # Errors
+/// See [`OpenError`].
 pub fn stats(options: &Options) -> Result<Vec<TableStats>, OpenError> {
     db::inspect(options, |conn| {
         let sizes = match conn.backend() {
-            // An index's pages belong to its table.
+            // The pages of an index belong to its table.
             Backend::Sqlite => {
                 "SELECT schema.tbl_name, SUM(pages.pgsize) FROM sqlite_schema AS schema
                  JOIN dbstat AS pages ON pages.name = schema.name AND pages.aggregate = TRUE
@@ -80,8 +86,11 @@ pub fn stats(options: &Options) -> Result<Vec<TableStats>, OpenError> {
     })
 }
 
-/// Looks for damage (SQLite's own integrity check) and for rows that contradict each other. At most ten rows
-/// are told of each rule.
+/// Looks for damage (SQLite's integrity check) and for rows that contradict each other. Reports at most ten rows per
+/// rule.
+///
+/// # Errors
+/// See [`OpenError`].
 pub fn check(options: &Options) -> Result<Vec<Problem>, OpenError> {
     db::inspect(options, |conn| {
         let mut problems = Vec::new();

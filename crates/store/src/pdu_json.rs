@@ -1,7 +1,7 @@
-//! How the JSON of events lies in the database: zstd with a dictionary of what events have in common.
+//! The stored form of events: zstd with a dictionary of text that events have in common.
 //!
-//! The first byte names the dictionary, so that a better one can be added; every dictionary ever used stays.
-//! 0 is no compression at all.
+//! The first byte names the dictionary, so that a better one can be added; every dictionary ever used stays. 0 is no
+//! compression.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -14,8 +14,8 @@ use crate::varint;
 const PLAIN: u8 = 0;
 const FIRST: u8 = 1;
 const LEVEL: i32 = 3;
-/// The largest JSON of an event that is written or read, in bytes: an event has 64 KiB at most, and the stripped state
-/// in the `unsigned` of an invite or knock is bounded far below the rest.
+/// The largest stored JSON of an event, in bytes: an event has 64 KiB at most, and the stripped state in the `unsigned`
+/// of an invite or knock is bounded far below the rest.
 pub const MAX_JSON_BYTES: usize = 1 << 20;
 
 static DICTIONARY: &[u8] = include_bytes!("pdu_json/dictionary_1.bin");
@@ -58,13 +58,13 @@ pub fn pack(json: &str) -> Result<Vec<u8>, TooLarge> {
     Ok(out)
 }
 
-/// What is wrong with a stored event.
+/// Why a stored event cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnpackError {
-    /// The column is empty or cut short.
+    /// The column is empty or truncated.
     #[error("the packed event is cut short")]
     Short,
-    /// Written by a later program.
+    /// The dictionary of a newer program.
     #[error("unknown dictionary {0}")]
     Dictionary(u8),
     /// More than [`MAX_JSON_BYTES`].
@@ -73,12 +73,15 @@ pub enum UnpackError {
     /// zstd refuses it.
     #[error("the packed event does not unpack: {0}")]
     Zstd(String),
-    /// The bytes are no text.
+    /// The bytes are not text.
     #[error("the event is not UTF-8")]
     Utf8,
 }
 
-/// Unpacks what [`pack`] packed.
+/// Returns the JSON that [`pack`] packed.
+///
+/// # Errors
+/// When the bytes are damaged or too large.
 pub fn unpack(bytes: &[u8]) -> Result<String, UnpackError> {
     let (&dictionary, mut rest) = bytes.split_first().ok_or(UnpackError::Short)?;
     let json = match dictionary {
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        // Text that shrinks, and text that does not.
+        // Text that compression shrinks, and text that it does not.
         let mut state = 1_u64;
         let mut noise = |length: usize| -> String {
             let letters = std::iter::repeat_with(|| {

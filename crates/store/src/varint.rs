@@ -1,4 +1,4 @@
-//! Variable-length integers, for packed columns: small numbers in few bytes (LEB128, signed ones zigzagged).
+//! Variable-length integers for packed columns: small numbers in few bytes (LEB128, signed ones zigzagged).
 
 /// Appends `value`.
 pub(crate) fn push(out: &mut Vec<u8>, mut value: u64) {
@@ -14,7 +14,7 @@ pub(crate) fn push_signed(out: &mut Vec<u8>, value: i64) {
     push(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-/// Takes a number off the front of `bytes`; `None` when it is cut short or too long.
+/// Removes a number from the front of `bytes`; `None` when it is truncated or too long.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
@@ -28,12 +28,12 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Takes a number that may be negative off the front of `bytes`.
+/// Removes a number that may be negative from the front of `bytes`.
 pub(crate) fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
     take(bytes).map(|value| ((value >> 1) as i64) ^ -((value & 1) as i64))
 }
 
-/// A list of numbers, each as its difference to the one before.
+/// Packs a list of numbers, each as the difference to the one before.
 #[must_use]
 pub(crate) fn pack_list(numbers: &[i64]) -> Vec<u8> {
     let mut out = Vec::with_capacity(numbers.len() * 3);
@@ -45,7 +45,7 @@ pub(crate) fn pack_list(numbers: &[i64]) -> Vec<u8> {
     out
 }
 
-/// Reads what [`pack_list`] wrote.
+/// Reads the result of [`pack_list`].
 #[must_use]
 pub(crate) fn unpack_list(mut bytes: &[u8]) -> Option<Vec<i64>> {
     let mut numbers = Vec::new();

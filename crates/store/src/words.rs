@@ -1,15 +1,15 @@
-//! Names as words that can be searched for, whatever the case and composition of their letters.
+//! Names as searchable words, independent of case and Unicode composition.
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// How many words of one text count; names have a handful.
+/// The most words of one text; names have a handful.
 const MAX_WORDS: usize = 32;
-/// How long a word may be, in bytes; the rest of a longer one does not count.
+/// The longest word, in bytes; the rest of a longer one is ignored.
 const MAX_WORD_BYTES: usize = 64;
-/// How much of a text is looked at, in characters.
+/// How much of a text is used, in characters.
 const MAX_CHARACTERS: usize = 512;
 
-/// The different words of a text, in order: runs of letters and digits, folded. Scripts that are written without spaces
+/// Returns the distinct words of a text in order: runs of letters and digits, folded. Scripts written without spaces
 /// have a word for each character.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
@@ -36,15 +36,15 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The text without differences of case and composition: by way of upper case, so that "ß" is "ss" and both forms of a
-/// small sigma are one.
+/// Folds differences of case and composition, via upper case, so that "ß" becomes "ss" and both forms of a small sigma
+/// become one.
 fn folded(text: &str) -> String {
     let composed = text.chars().take(MAX_CHARACTERS).nfkc();
     let folded = composed.flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     folded.nfkc().collect()
 }
 
-/// Chinese and Japanese characters, and Thai ones.
+/// Whether a character is a word by itself: Chinese, Japanese and Thai ones.
 fn stands_alone(character: char) -> bool {
     let blocks =
         [0x0E00..=0x0E7F, 0x3040..=0x30FF, 0x3400..=0x4DBF, 0x4E00..=0x9FFF, 0xF900..=0xFAFF, 0x2_0000..=0x3_23AF];
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(words(&"x".repeat(10_000)), ["x".repeat(64)]);
         let many: String = (0..1_000).map(|number| format!("{number} ")).collect();
         assert_eq!(words(&many).len(), 32);
-        // One character may become many.
+        // One character may fold to several.
         assert!(words(&"\u{fdfa}".repeat(10_000)).iter().all(|word| word.len() <= 64));
     }
 }

@@ -1,4 +1,4 @@
-//! Writes SQLite's write-ahead log back into the database, on a thread of its own: a commit does not wait for it.
+//! Writes SQLite's write-ahead log back into the database on a separate thread, so that commits do not wait for it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use rusqlite::{Connection, OpenFlags};
 
 /// How many pages the log grows before they are written back.
 const STEP: i32 = 1_000;
-/// With so many pages the log is to start over. It can when all of it is written back and nobody reads in it; the
-/// thread alone would never get there while there are writes.
+/// The number of pages after which the log should start over. That is possible when all of it is written back and
+/// nobody reads from it; the thread alone would never reach that state while there are writes.
 const START_OVER: i32 = 4_000;
 
-/// The writer's end.
+/// The writer's handle of the checkpoint thread.
 pub(super) struct Checkpointer {
     /// The pages of the log, as of the last commit.
     pages: Arc<AtomicI32>,
-    /// How many there were when the thread was last woken.
+    /// The number of pages when the thread was last woken.
     woken_at: i32,
-    /// The thread has done its work, and nobody has used that yet.
+    /// Whether the thread has written back everything and the writer has not used that yet.
     caught_up: Arc<AtomicBool>,
     /// `None` only while it is dropped.
     wake: Option<SyncSender<()>>,
@@ -28,7 +28,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Takes over what `writer` would do itself at its commits.
+    /// Takes over the checkpoints that `writer` would otherwise do at its commits.
     pub(super) fn start(path: &Path, writer: &mut Connection) -> rusqlite::Result<Self> {
         let pages = Arc::new(AtomicI32::new(0));
         let counted = Arc::clone(&pages);
@@ -36,9 +36,9 @@ impl Checkpointer {
             counted.store(pages, Ordering::Relaxed);
             Ok(())
         };
-        // In place of SQLite's own, which checkpoints.
+        // Replaces SQLite's own hook, which checkpoints.
         writer.wal_hook(Some(count))?;
-        // The very file that the writer has open: not made, and its name never read as an address.
+        // Exactly the file that the writer has open: it is not created, and its name is not parsed as a URI.
         let conn =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         conn.pragma_update(None, "synchronous", "FULL")?;
@@ -47,12 +47,12 @@ impl Checkpointer {
         let done = Arc::clone(&caught_up);
         let thread = std::thread::Builder::new().name("db-checkpoint".to_owned());
         let thread = thread.spawn(move || run(&conn, &woken, &done)).ok();
-        // Without a thread the writer does it all.
+        // Without a thread the writer checkpoints itself.
         let wake = thread.is_some().then_some(wake);
         Ok(Self { pages, woken_at: 0, caught_up, wake, thread })
     }
 
-    /// To be called after each commit.
+    /// Must be called after each commit.
     pub(super) fn committed(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.woken_at {
@@ -65,7 +65,7 @@ impl Checkpointer {
             self.woken_at = pages;
             self.caught_up.store(false, Ordering::Release);
             match &self.wake {
-                // It is at work, and will look once more.
+                // The thread is busy and will check again.
                 Some(wake) => drop(wake.try_send(())),
                 None => checkpoint(writer),
             }
@@ -91,7 +91,7 @@ fn run(conn: &Connection, woken: &Receiver<()>, caught_up: &AtomicBool) {
     }
 }
 
-/// Writes back what no reader needs as it was, without waiting for anybody.
+/// Writes back the pages that no reader needs, without waiting for anybody.
 fn checkpoint(conn: &Connection) {
     if let Err(error) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         tracing::warn!(%error, "the write-ahead log could not be written back");

@@ -1,4 +1,4 @@
-//! How a commit may end.
+//! The ways in which a commit can end.
 
 use super::error::DbError;
 
@@ -7,16 +7,16 @@ use super::error::DbError;
 pub(super) enum CommitError {
     /// Nothing was stored: [`DbError::Commit`], or the failure of a statement that was sent ahead.
     Failed(DbError),
-    /// The connection was lost before the answer came.
+    /// The connection was lost before the response arrived.
     Unknown(CommitId, String),
 }
 
-/// The number that a commit leaves beside the clock. It tells after a lost connection whether the commit was stored.
-/// Numbers go up from the time, in microseconds, at which the connection was made, so that none is used twice.
+/// The number that a commit writes beside the clock. After a lost connection it shows whether the commit was stored.
+/// Numbers count up from the time in microseconds at which the connection was opened, so that none is used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CommitId(pub(super) i64);
 
-/// What became of a transaction whose COMMIT was not answered.
+/// The fate of a transaction whose COMMIT got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Committed,

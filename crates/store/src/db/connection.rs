@@ -1,4 +1,4 @@
-//! The two kinds of connection behind one face.
+//! One interface for the two kinds of connection.
 
 use std::path::Path;
 
@@ -19,9 +19,9 @@ pub(crate) enum Connection {
 /// A statement of [`Connection::send`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sent {
-    /// It has run and changed so many rows.
+    /// It has run and changed this many rows.
     Done(u64),
-    /// The transaction's so many-th that was sent.
+    /// The number of the statement among those sent ahead in this transaction.
     Number(usize),
 }
 
@@ -33,7 +33,7 @@ impl Connection {
         }
     }
 
-    /// A connection to an SQLite file that changes nothing in it, not even its journal mode.
+    /// Opens an SQLite file for reading without changing anything in it, not even its journal mode.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, DbError> {
         SqliteConn::open_read_only(path).map(Box::new).map(Self::Sqlite)
     }
@@ -66,7 +66,7 @@ impl Connection {
         }
     }
 
-    /// Runs a statement for each row without waiting for what comes of it, where there is something to wait for.
+    /// Runs a statement for each row, without waiting for its result where there is a server to wait for.
     pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<Sent, DbError> {
         match self {
             _ if rows.is_empty() => Ok(Sent::Done(0)),
@@ -75,7 +75,7 @@ impl Connection {
         }
     }
 
-    /// As [`Connection::send`]; it fails when not each of `rows` changes a row.
+    /// Like [`Connection::send`]; fails unless each of `rows` changes a row.
     pub(super) fn send_each(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Result<(), DbError> {
         match self {
             _ if rows.is_empty() => Ok(()),
@@ -87,7 +87,7 @@ impl Connection {
         }
     }
 
-    /// Waits until all that was sent is answered. The first failure is told.
+    /// Waits for the responses to everything that was sent. Returns the first failure.
     pub(super) fn settle(&mut self) -> Result<(), DbError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -95,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// How many rows a statement has changed; `None` while it is not answered, or when it failed.
+    /// Returns how many rows a statement has changed; `None` before its response, or when it failed.
     pub(super) fn changed(&self, sent: Sent) -> Option<u64> {
         match (sent, self) {
             (Sent::Done(changed), _) => Some(changed),
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// A query whose text is made at run time from the schema itself.
+    /// Runs a query whose text is built at run time from the schema.
     pub(crate) fn query_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.query_text(sql, visit),
@@ -124,7 +124,7 @@ impl Connection {
         }
     }
 
-    /// Prepares a statement without running it; answers the names of its columns.
+    /// Prepares a statement without running it; returns the names of its columns.
     pub(crate) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         match self {
             Self::Sqlite(conn) => conn.describe(sql),
@@ -132,7 +132,7 @@ impl Connection {
         }
     }
 
-    /// Statements without parameters and answers, in one round trip.
+    /// Runs statements without parameters and results in one round trip.
     pub(crate) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.batch(sql),
@@ -143,7 +143,7 @@ impl Connection {
     /// Opens a write transaction, on a new connection when the old one is known to be lost.
     pub(super) fn begin_write(&mut self) -> Result<(), DbError> {
         match self {
-            // IMMEDIATE: the lock is taken now, so nothing can fail later for want of it.
+            // IMMEDIATE takes the lock now, so that nothing can fail later for lack of it.
             Self::Sqlite(conn) => conn.execute("BEGIN IMMEDIATE", &[]).map(drop),
             Self::Postgres(conn) => conn.begin(),
         }
@@ -170,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// The clock; nobody else moves it until the commit.
+    /// Returns the clock; nobody else moves it until the commit.
     pub(super) fn clock(&mut self) -> Result<Position, DbError> {
         match self {
             Self::Sqlite(_) => self.read_clock(),
@@ -196,7 +196,7 @@ impl Connection {
         position.ok_or_else(|| DbError::bad_data("clock", "the row is missing"))
     }
 
-    /// Moves the clock (from, to) and commits, with all that was sent ahead.
+    /// Moves the clock (from, to) and commits, together with everything that was sent ahead.
     pub(super) fn commit(&mut self, clock: Option<(Position, Position)>) -> Result<(), CommitError> {
         match self {
             Self::Sqlite(conn) => {
@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    /// Sets the savepoint `closure`, after releasing the one before if there is one.
+    /// Sets the savepoint `closure`, after releasing the previous one if there is one.
     pub(super) fn savepoint(&mut self, release: bool) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => {
@@ -228,7 +228,7 @@ impl Connection {
         }
     }
 
-    /// Undoes what was done since the savepoint, which stays.
+    /// Undoes everything since the savepoint, which stays.
     pub(super) fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
         match self {
             Self::Sqlite(conn) => conn.execute("ROLLBACK TO SAVEPOINT closure", &[]).map(drop),
@@ -236,7 +236,7 @@ impl Connection {
         }
     }
 
-    /// What became of a commit that was not answered.
+    /// Returns the fate of a commit that got no response.
     pub(super) fn fate(&mut self, commit: CommitId) -> Result<Fate, DbError> {
         match self {
             Self::Sqlite(_) => Ok(Fate::RolledBack),
@@ -246,7 +246,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// The clock as it is stored.
+    /// Returns the stored clock.
     pub(super) fn position(&mut self) -> Result<Position, DbError> {
         let mut position = 0;
         self.query_text("SELECT position FROM clock WHERE id = 1", &mut |row| {

@@ -1,11 +1,11 @@
-//! What can go wrong between the program and its database.
+//! Errors between the program and its database.
 
 use std::fmt;
 
 use super::value::FromSqlError;
 use crate::pdu_json;
 
-/// A failed database operation. It can be cloned, because one failed commit answers many callers.
+/// A failed database operation. It can be cloned because one failed commit is reported to many callers.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DbError {
     /// The database refused a statement.
@@ -13,14 +13,14 @@ pub enum DbError {
     Statement {
         /// The statement as the repository wrote it.
         sql: String,
-        /// What the database said.
+        /// The database's message.
         message: String,
         /// A unique index or primary key was violated.
         unique_violation: bool,
-        /// What is at fault.
+        /// The cause of the failure.
         blame: Blame,
     },
-    /// A column does not hold what the program expects.
+    /// A column does not have the content that the program expects.
     #[error("column {column:?} (number {index}): {error}; in: {sql}")]
     Column {
         /// The statement as the repository wrote it.
@@ -42,22 +42,22 @@ pub enum DbError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// More than what a reader takes: nothing was written.
+    /// The JSON of an event is larger than readers accept: nothing was written.
     #[error(transparent)]
     TooLarge(#[from] pdu_json::TooLarge),
-    /// `query_one` or `query_opt` met another number of rows.
+    /// `query_one` or `query_opt` found a different number of rows.
     #[error("expected one row, found {found}; in: {sql}")]
     RowCount {
         /// The statement as the repository wrote it.
         sql: String,
-        /// How many rows there were (2 means two or more).
+        /// The number of rows (2 means two or more).
         found: usize,
     },
-    /// A statement of [`Tx::change_each_later`](super::Tx::change_each_later) has not changed a row for each that it
-    /// was given.
+    /// A statement of [`Tx::change_each_later`](super::Tx::change_each_later) has not changed a row for each of its
+    /// rows of parameters.
     #[error("a row was not changed; in: {0}")]
     Unchanged(&'static str),
-    /// A stored value is not what it must be (a bad id, JSON that does not parse).
+    /// A stored value is invalid (for example a malformed id, or JSON that does not parse).
     #[error("bad data in {place}: {problem}")]
     BadData {
         /// Table, column and row.
@@ -65,16 +65,16 @@ pub enum DbError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A write was tried in `Database::read`.
+    /// A write was attempted in `Database::read`.
     #[error("not possible in a read transaction: {0}")]
     ReadOnly(&'static str),
     /// The closure panicked; its changes were rolled back.
     #[error("the transaction panicked: {0}")]
     Panicked(String),
-    /// The transaction was rolled back by the database; nothing of it is stored.
+    /// The database rolled the transaction back; nothing of it is stored.
     #[error("the commit failed and nothing was stored: {0}")]
     Commit(String),
-    /// The connection broke during the commit: whether it is stored is not known yet.
+    /// The connection was lost during the commit: whether it is stored is not known yet.
     #[error("the connection to the database was lost during the commit: {0}")]
     CommitUnknown(String),
     /// The database cannot be reached now. Nothing was stored.
@@ -88,46 +88,45 @@ pub enum DbError {
     Closed,
 }
 
-/// What is at fault when a statement fails.
+/// The cause of a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The values: they violate a constraint, or have the wrong type or size.
     Data,
-    /// The database: it lacked something (space, memory, a lock) or may not be written to. The same statement may
-    /// succeed later.
+    /// The database: it lacks space, memory or a lock, or is read-only. The same statement may succeed later.
     Database,
-    /// The values, the statement or the database: the error does not say.
+    /// Not known: the values, the statement or the database.
     Unknown,
 }
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another server holds it.
+    /// Another server uses it.
     #[error("another Plexus server, or a command such as `plexus user`, is using the database {0}")]
     InUse(String),
-    /// The lock file could not be made.
+    /// The lock file could not be created.
     #[error("cannot write {path}: {error}")]
     Lock {
         /// The lock file.
         path: String,
-        /// Why not.
+        /// The reason.
         error: std::io::Error,
     },
-    /// A PostgreSQL database that would store or sort text otherwise than SQLite.
+    /// A PostgreSQL database that stores or sorts text differently from SQLite.
     #[error("the PostgreSQL database cannot be used: {0}")]
     Unsuitable(String),
-    /// The database is not Plexus's.
+    /// The database belongs to another program.
     #[error("{place} {found}, which Plexus cannot use; nothing in it was changed. {remedy}")]
     Foreign {
         /// The file, or the name and the server of a PostgreSQL database.
         place: String,
-        /// What it is.
+        /// The kind of database that was found.
         found: Foreign,
         /// What the operator can do.
         remedy: &'static str,
     },
-    /// The schema could not be brought up to date.
+    /// The schema could not be migrated.
     #[error("{place}: {error}")]
     Migrate {
         /// The file, or the name and the server of a PostgreSQL database.
@@ -135,20 +134,20 @@ pub enum OpenError {
         /// What is wrong with the schema.
         error: Box<MigrateError>,
     },
-    /// The database refused.
+    /// The database returned an error.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// No thread could be started.
+    /// A thread could not be started.
     #[error("cannot start a database thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// What was found where Plexus's database should be.
+/// A database or file that does not belong to Plexus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// The database of Synapse.
     Synapse,
-    /// The database of some other program.
+    /// The database of another program.
     Unknown,
     /// A file that is not a database.
     NotADatabase,
@@ -164,16 +163,16 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// Why the schema could not be brought up to date. Nothing was changed.
+/// Why the schema could not be migrated. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// A newer Plexus has been here.
+    /// The schema was migrated by a newer version of Plexus.
     #[error(
         "the database was last used by a newer version of Plexus (its schema has version {database}, this program's \
          has {binary}). Run that version, or restore a backup from before the upgrade"
     )]
     TooNew {
-        /// The database's version.
+        /// The version of the database's schema.
         database: i64,
         /// The last migration of this program.
         binary: i64,
@@ -184,12 +183,12 @@ pub enum MigrateError {
          {binary}). Run `plexus db migrate`, or start the server, which does the same"
     )]
     TooOld {
-        /// The database's version.
+        /// The version of the database's schema.
         database: i64,
         /// The last migration of this program.
         binary: i64,
     },
-    /// There is no schema at all.
+    /// There is no schema.
     #[error("there is no data yet; the server makes the database at its first start")]
     Empty,
     /// A migration failed.
@@ -202,18 +201,19 @@ pub enum MigrateError {
         /// Why.
         error: DbError,
     },
-    /// The database refused something else.
+    /// The database returned another error.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// What was read; `None`, with a line in the log, when it is at fault by itself: the rest goes on without it.
+/// Returns the value that was read. When only this value is damaged, logs that and returns `None`, so that the rest
+/// goes on without it.
 pub fn readable<T>(read: Result<T, DbError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!("left out: {error}")).ok()
 }
 
-/// JSON that goes into an answer as it is stored; `None`, with a line in the log, when it is none and would spoil the
-/// whole answer. `place` names table, column and row.
+/// Returns stored JSON that becomes part of a response. When it is not JSON and would break the whole response, logs
+/// that and returns `None`. `place` names table, column and row.
 pub fn readable_json(json: String, place: impl FnOnce() -> String) -> Option<String> {
     let checked = serde_json::from_str::<serde::de::IgnoredAny>(&json);
     readable(checked.map_err(|error| DbError::bad_data(place(), error)))?;
@@ -226,7 +226,7 @@ impl DbError {
         matches!(self, Self::Statement { unique_violation: true, .. })
     }
 
-    /// Whether what was read or written is at fault, and not the database as such.
+    /// Whether the value that was read or written is the cause, and not the database as a whole.
     pub fn is_of_one(&self) -> bool {
         matches!(
             self,
@@ -241,8 +241,8 @@ impl DbError {
         )
     }
 
-    /// Whether what was read or written is certainly at fault: the same fails whenever it is tried, so that nothing is
-    /// lost by not trying again.
+    /// Whether the value that was read or written is certainly the cause: a retry fails in the same way, so nothing is
+    /// lost without one.
     pub fn is_of_data(&self) -> bool {
         matches!(
             self,
@@ -256,17 +256,17 @@ impl DbError {
         )
     }
 
-    /// Whether what was to be written may have been stored all the same.
+    /// Whether the write may have been stored in spite of the error.
     pub fn may_be_stored(&self) -> bool {
         matches!(self, Self::CommitUnknown(_) | Self::Closed)
     }
 
-    /// Whether stored data is at fault: reading it once more fails as well, and reading other data need not.
+    /// Whether stored data is the cause: reading it again fails too, but reading other data may succeed.
     pub fn is_bad_data(&self) -> bool {
         matches!(self, Self::Column { .. } | Self::BadData { .. } | Self::RowCount { .. })
     }
 
-    /// Whether the database itself failed, rather than the reading of what it answered.
+    /// Whether the database itself failed, rather than the conversion of its result.
     pub(super) fn breaks_transaction(&self) -> bool {
         !matches!(
             self,
@@ -278,7 +278,7 @@ impl DbError {
         )
     }
 
-    /// A stored value that is not what it must be; `place` names table, column and row.
+    /// Returns the error for an invalid stored value; `place` names table, column and row.
     pub fn bad_data(place: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::BadData { place: place.into(), problem: problem.to_string() }
     }

@@ -1,4 +1,4 @@
-//! Recognises databases of other programs, before anything is written to them.
+//! Recognises databases of other programs before anything is written to them.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,10 +8,10 @@ use super::connection::Connection;
 use super::error::{DbError, Foreign, OpenError};
 use super::options::{Backend, Options};
 
-/// What every SQLite file begins with.
+/// The first bytes of every SQLite file.
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Refuses an SQLite file that is not Plexus's. It is opened for reading only: the writer's connection would change its
+/// Refuses an SQLite file that does not belong to Plexus. Opens it read-only: the writer's connection would change its
 /// journal mode.
 pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
     let Options::Sqlite(sqlite) = options else {
@@ -21,18 +21,18 @@ pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
         Some(bytes) if bytes.is_empty() => return Ok(()),
         Some(bytes) if bytes != SQLITE_MAGIC => return Err(refusal(options, Foreign::NotADatabase)),
         Some(_) => {}
-        // What is wrong with the file is found out, and said, when it is opened for writing.
+        // Problems with the file are reported when it is opened for writing.
         None => return Ok(()),
     }
     match Connection::open_read_only(&sqlite.path).and_then(|mut conn| owner(&mut conn)) {
         Ok(Some(found)) => Err(refusal(options, found)),
         Ok(None) => Ok(()),
-        // It may be another program's that is in use.
+        // Another program may be using it.
         Err(error) => Err(error.into()),
     }
 }
 
-/// Refuses a database that is not Plexus's.
+/// Refuses a database that does not belong to Plexus.
 pub(super) fn check(options: &Options, conn: &mut Connection) -> Result<(), OpenError> {
     match owner(conn)? {
         Some(found) => Err(refusal(options, found)),
@@ -46,8 +46,8 @@ fn first_bytes(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whose database it is; `None` for an empty one and Plexus's own. Both Plexus and Synapse have a table
-/// `schema_version`, with different columns.
+/// Returns the program that the database belongs to; `None` for an empty database and for Plexus. Both Plexus and
+/// Synapse have a table `schema_version`, with different columns.
 fn owner(conn: &mut Connection) -> Result<Option<Foreign>, DbError> {
     let sql = match conn.backend() {
         Backend::Sqlite => {
@@ -68,13 +68,13 @@ fn owner(conn: &mut Connection) -> Result<Option<Foreign>, DbError> {
         _ if has("applied_schema_deltas") => Some(Foreign::Synapse),
         _ if has("schema_version") && has("clock") => None,
         _ if has("schema_version") => Some(Foreign::Unknown),
-        // A schema of PostgreSQL may hold tables of extensions and of other programs beside Plexus's.
+        // A PostgreSQL schema may contain tables of extensions and of other programs besides Plexus's.
         Backend::Sqlite if !tables.is_empty() => Some(Foreign::Unknown),
         _ => None,
     })
 }
 
-/// What the operator can do about it.
+/// Returns what the operator can do about it.
 fn remedy(options: &Options, found: Foreign) -> &'static str {
     match (options, found) {
         (_, Foreign::NotADatabase) => {

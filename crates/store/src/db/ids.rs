@@ -1,4 +1,4 @@
-//! The protocol's identifiers as parameters and columns. What is read is checked.
+//! The protocol's identifiers as parameters and columns. They are validated when read.
 
 use plexus_protocol::id::{EventId, RoomAlias, RoomId, ServerName, UserId};
 

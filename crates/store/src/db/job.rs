@@ -1,4 +1,4 @@
-//! A closure on its way to a database thread and its answer on the way back.
+//! Closures submitted to a database thread, and their results.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,21 +6,21 @@ use tokio::sync::oneshot;
 
 use super::{DbError, Tx};
 
-/// A closure with its caller, its types erased.
+/// A closure with its caller, without their types.
 pub(super) trait Job: Send {
-    /// Whether nobody waits for the answer any more.
+    /// Whether nobody waits for the result any more.
     fn is_abandoned(&self) -> bool;
-    /// Runs the closure; whether its changes are to be kept.
+    /// Runs the closure; returns whether to keep its changes.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Replaces the result.
     fn fail(&mut self, error: DbError);
-    /// Gives the result to the caller.
+    /// Passes the result to the caller.
     fn answer(self: Box<Self>);
 }
 
-/// Who gets the result.
+/// The recipient of a result.
 pub(super) trait Caller<R>: Send {
-    /// Whether nobody waits for it any more.
+    /// Whether nobody waits for the result any more.
     fn is_gone(&self) -> bool;
     fn answer(self, result: R);
 }
@@ -31,7 +31,7 @@ impl<R: Send> Caller<R> for oneshot::Sender<R> {
     }
 
     fn answer(self, result: R) {
-        // A caller that went away (a request that was cancelled) needs no answer.
+        // A caller that has gone away (a cancelled request) needs no result.
         drop(self.send(result));
     }
 }
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// A job and where its result comes.
+/// Returns a job and the receiver of its result.
 pub(super) fn pair<T, E, F>(closure: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
     F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -104,8 +104,8 @@ where
             tracing::error!(message, "a database transaction panicked");
             Err(DbError::Panicked(message).into())
         });
-        // A closure that hides a failed statement, or has not asked what came of it, must not be told that its work is
-        // stored.
+        // A closure that hides a failed statement, or does not ask for its result, must not return success for work
+        // that is not stored.
         let failed = tx.finish(result.is_ok());
         let result = result.and_then(|value| failed.map_or(Ok(value), |error| Err(error.into())));
         let keep = result.is_ok();

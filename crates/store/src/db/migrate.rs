@@ -15,14 +15,14 @@ struct Migration {
 
 include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
-/// The schema version of this program.
+/// Returns the schema version of this program.
 pub fn latest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or(0)
 }
 
-/// Brings the schema up to date in one transaction. Returns the numbers of the migrations it ran.
+/// Migrates the schema in one transaction. Returns the numbers of the migrations that ran.
 pub(crate) fn migrate(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
-    // SQLite: IMMEDIATE takes the one write lock. PostgreSQL: the writer's session holds the advisory lock.
+    // SQLite: IMMEDIATE takes the only write lock. PostgreSQL: the writer's session has the advisory lock.
     conn.batch(match conn.backend() {
         Backend::Sqlite => "BEGIN IMMEDIATE",
         Backend::Postgres => BEGIN_WRITE,
@@ -75,7 +75,7 @@ pub(crate) fn require_current(conn: &mut Connection) -> Result<(), MigrateError>
     Ok(())
 }
 
-/// The numbers of the migrations that have run; refuses those of a newer program.
+/// Returns the numbers of the migrations that have run; refuses those of a newer program.
 fn applied(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
     let mut done = Vec::new();
     conn.query_text("SELECT number FROM schema_version", &mut |row| {

@@ -1,4 +1,4 @@
-//! Opening a database: whose it is, whether another server uses it, and which schema it has.
+//! Opening a database: checks its owner, locks out other servers, and migrates its schema.
 
 use std::fs::File;
 
@@ -8,17 +8,17 @@ use super::options::Options;
 use super::{foreign, migrate};
 use crate::Position;
 
-/// The writer's connection to a database whose schema is up to date.
+/// The writer's connection to a database with a current schema.
 pub(super) struct Prepared {
     pub(super) conn: Connection,
-    /// Held, so that a second server keeps off the database.
+    /// Held for as long as the database is open, so that a second server is refused.
     pub(super) lock: Option<File>,
     pub(super) position: Position,
     migrations: Vec<i64>,
 }
 
-/// Opens the database for writing and migrates it. On a thread of its own: the PostgreSQL driver blocks on
-/// its own runtime, which it may not do on a thread of another one.
+/// Opens the database for writing and migrates it. Runs on a separate thread: the PostgreSQL driver blocks on its own
+/// runtime, which is not allowed on a thread of another runtime.
 pub(super) fn prepare(options: &Options) -> Result<Prepared, OpenError> {
     on_own_thread(|| {
         foreign::check_file(options)?;
@@ -35,12 +35,15 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, OpenError> {
     })
 }
 
-/// Brings the schema of a database that no server uses up to date. Returns the numbers of the migrations it ran.
+/// Migrates the schema of a database that no server uses. Returns the numbers of the migrations that ran.
+///
+/// # Errors
+/// See [`OpenError`].
 pub fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
     on_own_thread(|| prepare(options).map(|prepared| prepared.migrations))
 }
 
-/// Gives `f` a connection that only reads, to a database with this program's schema.
+/// Passes `f` a read-only connection to a database with this program's schema.
 pub(crate) fn inspect<T: Send>(
     options: &Options,
     f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
@@ -66,7 +69,7 @@ fn wrong_schema(options: &Options, error: MigrateError) -> OpenError {
     }
 }
 
-/// Runs `f` on a thread that has no async runtime and waits for it.
+/// Runs `f` on a thread without an async runtime and waits for it.
 fn on_own_thread<T: Send>(f: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<T, OpenError> {
     std::thread::scope(|scope| {
         let thread =
@@ -75,7 +78,7 @@ fn on_own_thread<T: Send>(f: impl FnOnce() -> Result<T, OpenError> + Send) -> Re
     })
 }
 
-/// Refuses a PostgreSQL database that would sort or store text in another way than SQLite.
+/// Refuses a PostgreSQL database that sorts or stores text differently from SQLite.
 fn check_text(options: &Options, conn: &mut Connection) -> Result<(), OpenError> {
     let Options::Postgres(options) = options else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Where the database is: Synapse's `database:` section.
+//! The location of the database: Synapse's `database:` section.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub enum Backend {
     Postgres,
 }
 
-/// Where the database is and how to reach it.
+/// The location of the database and how to connect to it.
 #[derive(Clone, Debug)]
 pub enum Options {
     /// `name: sqlite3`

@@ -1,8 +1,8 @@
 //! PostgreSQL connections.
 //!
-//! A round trip costs more than most statements. So nothing waits that need not: transaction control goes out with the
-//! statement after it, statements whose outcome is asked for later ([`PostgresConn::send`]) with the next one that is
-//! waited for, and all of them come back together.
+//! A round trip costs more than most statements, so nothing waits unnecessarily: transaction control is sent with the
+//! next statement, statements whose result is needed later ([`PostgresConn::send`]) with the next statement that is
+//! waited for, and all responses arrive together.
 
 mod connect;
 mod line;
@@ -22,35 +22,35 @@ use crate::Position;
 use line::Line;
 use session::{Request, Role, Session};
 
-/// READ WRITE, because the session's default is not to: were a BEGIN to fail, what was sent after it would otherwise be
-/// stored statement by statement.
+/// READ WRITE because the session's default is read-only: if a BEGIN failed, the statements sent after it would
+/// otherwise be stored one by one.
 pub(crate) const BEGIN_WRITE: &str = "BEGIN READ WRITE";
-/// It fails when the clock is not what the positions were counted from: no position may be NULL.
+/// Fails when the clock is not the one from which the positions were counted: a position may not be NULL.
 const MOVE_CLOCK: &str = "UPDATE clock SET commit_id = $1, position = CASE position WHEN $2 THEN CAST($3 AS BIGINT) END
      WHERE id = 1";
 const LEAVE_CLOCK: &str = "UPDATE clock SET commit_id = $1 WHERE id = 1";
 const COMMIT: &str = "COMMIT";
 const SAVEPOINT: &str = "SAVEPOINT closure";
 
-/// One connection, used by one thread; connects again when it was lost.
+/// One connection, used by one thread; reconnects when it was lost.
 pub(crate) struct PostgresConn {
     options: PostgresOptions,
     writer: bool,
     session: Option<Session>,
-    /// The writer's.
+    /// Only for the writer.
     process: Option<Process>,
-    /// Transaction control that goes out with the next statement.
+    /// Transaction control that is sent with the next statement.
     due: Vec<&'static str>,
-    /// All of the transaction that was sent, while nothing of it is answered: when the connection turns out to have
-    /// been closed before, it is sent again on a new one.
+    /// Everything sent in this transaction, while none of it has a response: if the connection turns out to have been
+    /// closed before, it is sent again on a new one.
     unanswered: Option<Vec<Request>>,
-    /// The clock, as this session has left it: while it holds the advisory lock nobody else moves it.
+    /// The clock as this session has left it: nobody else moves it while the session has the advisory lock.
     clock: Option<Position>,
-    /// The last commit's.
+    /// The number of the last commit.
     commit_id: CommitId,
 }
 
-/// The writer's server process, by which it can be ended, and its time.
+/// The writer's server process, by which it can be terminated, and its start time.
 struct Process {
     pid: i32,
     started: String,
@@ -77,7 +77,7 @@ impl PostgresConn {
         self.session.as_ref().is_none_or(|session| session.line.is_lost())
     }
 
-    /// Connects again if the connection is lost.
+    /// Reconnects if the connection is lost.
     fn ensure(&mut self) -> Result<(), DbError> {
         if self.is_lost() { self.connect() } else { Ok(()) }
     }
@@ -118,8 +118,8 @@ impl PostgresConn {
         self.due.first().is_some_and(|sql| sql.starts_with("BEGIN"))
     }
 
-    /// Does something with the session. When nothing of the transaction was answered and the connection turns out to be
-    /// lost, once more on a new one: the server may have closed it while it was idle.
+    /// Runs a step of the transaction. When the connection turns out to be lost before anything of the transaction had
+    /// a response, runs it again on a new connection: the server may have closed the old one while it was idle.
     fn attempt<T>(&mut self, mut step: impl FnMut(&mut Session) -> Result<T, DbError>) -> Result<T, DbError> {
         let session = self.session()?;
         let result = step(session);
@@ -133,7 +133,7 @@ impl PostgresConn {
         step(session)
     }
 
-    /// Sends requests ahead, after the transaction control that is due.
+    /// Sends requests ahead, after the pending transaction control.
     fn send_ahead(&mut self, requests: Vec<Request>) -> Result<(), DbError> {
         for request in requests {
             self.attempt(|session| session.send(request.clone()))?;
@@ -155,14 +155,14 @@ impl PostgresConn {
         self.send_ahead(vec![Request::Text { sql, role }])
     }
 
-    /// Runs a statement for each row, as one statement where that is possible, and waits for it and all before it.
+    /// Runs a statement for each row, as one statement where possible, and waits for it and everything before it.
     pub(super) fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
         self.send_due()?;
         self.attempt(|session| session.run(sql, rows, visit))
     }
 
-    /// As [`PostgresConn::run`], without waiting; answers the number by which [`PostgresConn::changed`] knows the
-    /// statement. `each`: it fails when not each of `rows` changes a row.
+    /// Like [`PostgresConn::run`], without waiting; returns the number by which [`PostgresConn::changed`] identifies
+    /// the statement. `each`: whether it fails unless each of `rows` changes a row.
     pub(super) fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]], each: bool) -> Result<usize, DbError> {
         self.send_due()?;
         let requests = self.attempt(|session| session.requests(sql, rows, each))?;
@@ -170,17 +170,17 @@ impl PostgresConn {
         Ok(self.session()?.known.sent.saturating_sub(1))
     }
 
-    /// Waits until all that was sent is answered. The first failure is told.
+    /// Waits for the responses to everything that was sent. Returns the first failure.
     pub(super) fn settle(&mut self) -> Result<(), DbError> {
         self.attempt(Session::settle)
     }
 
-    /// How many rows a statement has changed; `None` while it is not answered, or when it failed.
+    /// Returns how many rows a statement has changed; `None` before its response, or when it failed.
     pub(super) fn changed(&self, number: usize) -> Option<u64> {
         *self.session.as_ref()?.known.counts.get(number)?
     }
 
-    /// Sets the savepoint, after releasing the one before if there is one; it goes out with the next statement.
+    /// Sets the savepoint, after releasing the previous one if there is one. It is sent with the next statement.
     pub(super) fn savepoint(&mut self, release: bool) {
         if self.due.last() != Some(&SAVEPOINT) {
             self.due.extend(release.then_some("RELEASE SAVEPOINT closure"));
@@ -188,7 +188,7 @@ impl PostgresConn {
         }
     }
 
-    /// Undoes what was done since the savepoint, which stays.
+    /// Undoes everything since the savepoint, which stays.
     pub(super) fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
         // Nothing was sent since.
         if self.due.last() == Some(&SAVEPOINT) {
@@ -210,7 +210,8 @@ impl PostgresConn {
         }
     }
 
-    /// The clock if it is known. It is not locked: [`PostgresConn::commit`] fails when somebody else has moved it.
+    /// Returns the clock if it is known. It is not locked: [`PostgresConn::commit`] fails when somebody else has moved
+    /// it.
     pub(super) fn clock(&self) -> Option<Position> {
         self.clock
     }
@@ -219,10 +220,10 @@ impl PostgresConn {
         self.clock = Some(read);
     }
 
-    /// Moves the clock (from, to) and commits, in one round trip with all that was sent ahead.
+    /// Moves the clock (from, to) and commits, in one round trip with everything that was sent ahead.
     pub(super) fn commit(&mut self, clock: Option<(Position, Position)>) -> Result<(), CommitError> {
         if !self.is_untouched() {
-            // A savepoint for nobody.
+            // A savepoint that nobody needs.
             self.due.clear();
         } else if clock.is_none() {
             self.due.clear();
@@ -249,9 +250,9 @@ impl PostgresConn {
         })
     }
 
-    /// After a commit on a connection that turns out to be lost. When nothing of the transaction was answered, the
-    /// server may have closed it while it was idle: then the transaction is sent again, unless it was stored. Answers
-    /// `lost` while its fate is not known.
+    /// Continues a commit whose connection turned out to be lost. When nothing of the transaction had a response, the
+    /// server may have closed the connection while it was idle: the transaction is then sent again, unless it was
+    /// stored. Returns `lost` while its fate is not known.
     fn commit_again(&mut self, commit: CommitId, lost: DbError) -> Result<(), DbError> {
         let answered = self.session.as_ref().is_some_and(|session| session.known.begun);
         let Some(requests) = self.unanswered.take().filter(|_| !answered) else {
@@ -267,7 +268,7 @@ impl PostgresConn {
         }
     }
 
-    /// What became of a commit of a connection that is lost. Connects again to ask.
+    /// Returns the fate of a commit whose connection was lost. Reconnects for that.
     pub(super) fn fate(&mut self, commit: CommitId) -> Result<Fate, DbError> {
         self.ensure()?;
         let line = &mut self.session()?.line;
@@ -284,23 +285,23 @@ impl PostgresConn {
         session.settle()
     }
 
-    /// Runs text that is not known when the program is compiled (schema, statistics).
+    /// Runs text that is not known at compile time (schema, statistics).
     pub(super) fn query_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
         self.session()?.run_text(sql, visit)
     }
 
-    /// Prepares a statement without running it; answers the names of its columns.
+    /// Prepares a statement without running it; returns the names of its columns.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         self.send_due()?;
         self.attempt(|session| session.describe(sql))
     }
 }
 
-/// The advisory lock keeps a second server off the database. It is held by the session: once it is ours,
-/// the session of a predecessor has ended, and with it its last transaction.
+/// Takes the advisory lock, which locks out a second server. The session holds it: once this session has it, the
+/// session of a predecessor has ended, and with it its last transaction.
 async fn become_writer(client: &Client, predecessor: Option<Process>) -> Result<Process, Error> {
     if let Some(Process { pid, started, .. }) = predecessor {
-        // After a broken network the server may keep our lost session for hours.
+        // After a network failure the server may keep the lost session for hours.
         client
             .execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -326,7 +327,7 @@ async fn become_writer(client: &Client, predecessor: Option<Process>) -> Result<
     Ok(Process { pid: row.try_get(0)?, started: row.try_get(1)?, now: CommitId(row.try_get(2)?) })
 }
 
-/// All statements of a transaction see one state of the database.
+/// Makes all statements of a transaction see one state of the database.
 async fn become_reader(client: &Client) -> Result<Option<Process>, Error> {
     let sql = "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'";
     client.batch_execute(sql).await.map(|()| None)
@@ -345,9 +346,9 @@ fn statement_error(sql: &str, error: &Error) -> DbError {
     }
 }
 
-/// By the class of an error (PostgreSQL, "Error Codes"). Data: data exception, integrity constraint violation.
-/// Database: invalid transaction state (read-only), transaction rollback, insufficient resources, object not in
-/// prerequisite state (locked), operator intervention, system error.
+/// Classifies an error (PostgreSQL, "Error Codes"). Data: data exception, integrity constraint violation. Database:
+/// invalid transaction state (read-only), transaction rollback, insufficient resources, object not in prerequisite
+/// state (locked), operator intervention, system error.
 fn blame(state: &SqlState) -> Blame {
     match state.code().get(..2) {
         Some("22" | "23") => Blame::Data,
@@ -365,7 +366,7 @@ fn wrong_count(sql: &str, expected: usize, given: usize) -> DbError {
     }
 }
 
-/// PostgreSQL's message with its detail, or the chain of causes.
+/// Returns PostgreSQL's message with its detail, or the chain of causes.
 fn describe(error: &Error) -> String {
     if let Some(error) = error.as_db_error() {
         let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What waits for the readers, and the readers that wait.
+//! The queue of the readers.
 //!
-//! Of those that wait the one that has read last goes first: its statements are prepared, its connection's pages are in
-//! memory. What a quiet server reads it reads through one connection, and the others hold nothing.
+//! Idle readers are reused last-in-first-out: the most recent one has prepared statements and its connection's pages in
+//! memory. A quiet server reads through one connection, and the other readers hold nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use super::job::Job;
 
 pub(super) struct ReadQueue {
     state: Mutex<State>,
-    /// One of each reader, to wake it.
+    /// One per reader, to wake it.
     bells: Vec<Condvar>,
-    /// How many closures may wait; then their callers wait.
+    /// Permits for waiting closures; without one their callers wait.
     places: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// The numbers of the readers without work; the last is the one that worked last.
+    /// The numbers of the idle readers; the last one worked last.
     idle: Vec<usize>,
     closed: bool,
 }
 
 struct Waiting {
     job: Box<dyn Job>,
-    /// `None`: its caller is a thread that does nothing else meanwhile.
+    /// `None`: its caller is a thread that only waits.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -40,13 +40,13 @@ impl ReadQueue {
         Self { state: Mutex::default(), bells, places: Arc::new(Semaphore::new(places)) }
     }
 
-    /// Hands a closure over, after waiting for a place.
+    /// Submits a closure, after waiting for a permit.
     pub(super) async fn push(&self, job: Box<dyn Job>) -> Result<(), DbError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| DbError::Closed)?;
         self.add(Waiting { job, _place: Some(place) })
     }
 
-    /// Hands over the closure of a thread that will wait for it.
+    /// Submits the closure of a thread that will wait for it.
     pub(super) fn push_blocking(&self, job: Box<dyn Job>) -> Result<(), DbError> {
         self.add(Waiting { job, _place: None })
     }
@@ -65,7 +65,7 @@ impl ReadQueue {
         Ok(())
     }
 
-    /// The next closure for a reader, which waits for it; `None`: there will be none.
+    /// Waits for the next closure for a reader; `None` when there will be none.
     pub(super) fn next(&self, reader: usize) -> Option<Box<dyn Job>> {
         let bell = self.bells.get(reader)?;
         let mut state = self.state.lock();
@@ -83,7 +83,7 @@ impl ReadQueue {
         }
     }
 
-    /// What was handed over before is still run.
+    /// Closes the queue. Closures submitted before are still run.
     pub(super) fn close(&self) {
         self.places.close();
         self.state.lock().closed = true;

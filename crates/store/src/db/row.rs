@@ -3,15 +3,15 @@
 use super::DbError;
 use super::value::{FromSql, FromSqlError, ValueRef};
 
-/// What is done with each row of a result.
+/// A function that is called for each row of a result.
 pub(super) type Visit<'v> = &'v mut dyn FnMut(&Row<'_>) -> Result<(), DbError>;
 
-/// A row as a driver gives it.
+/// A row as a driver returns it.
 pub(super) trait Columns {
-    /// Column `index` (from 0).
+    /// Returns column `index` (from 0).
     fn value(&self, index: usize) -> Result<ValueRef<'_>, FromSqlError>;
 
-    /// The column's name; empty when there is no such column.
+    /// Returns the column's name; empty when there is no such column.
     fn name(&self, index: usize) -> String;
 }
 
@@ -27,16 +27,22 @@ impl<'r> Row<'r> {
     }
 
     /// Reads column `index` (from 0). An error names the statement and the column.
+    ///
+    /// # Errors
+    /// When the column has another type or an invalid value.
     pub fn get<T: FromSql>(&self, index: usize) -> Result<T, DbError> {
         T::from_value(self.value_at(index)?).map_err(|error| self.error(index, error))
     }
 
-    /// Borrows column `index`, without a copy.
+    /// Borrows column `index` without copying.
     pub fn value_at(&self, index: usize) -> Result<ValueRef<'_>, DbError> {
         self.columns.value(index).map_err(|error| self.error(index, error))
     }
 
-    /// Reads column `index` and converts it. An error of the conversion names the statement and the column.
+    /// Reads column `index` and converts it with `convert`.
+    ///
+    /// # Errors
+    /// The conversion's, with the statement and the column.
     pub fn get_with<T, R: FromSql, E: std::fmt::Display>(
         &self,
         index: usize,
@@ -51,6 +57,9 @@ impl<'r> Row<'r> {
 }
 
 /// Reads column 0: the `map` argument of single-column queries.
+///
+/// # Errors
+/// See [`Row::get`].
 pub fn first<T: FromSql>(row: &Row<'_>) -> Result<T, DbError> {
     row.get(0)
 }

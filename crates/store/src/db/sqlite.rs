@@ -16,23 +16,23 @@ use super::row::{Columns, Row, Visit};
 use super::value::{FromSqlError, Param, ValueRef};
 use super::{Blame, DbError, dialect};
 
-/// The WAL starts over when no reader looks at it just then. When there is always one it grows; beyond this many bytes
-/// the writer waits for a gap between readers.
+/// The WAL starts over whenever no reader uses it at that moment. With constant readers it grows; beyond this many
+/// bytes the writer waits for a moment without readers.
 const WAL_LIMIT: u64 = 64 << 20;
-/// How long it waits for the gap. A reader that takes longer (`plexus db check`) must not stop the server.
+/// How long the writer waits for that moment. A long reader (`plexus db check`) must not stop the server.
 const GAP_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long to wait for another process's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection, used by one thread.
 pub(crate) struct SqliteConn {
-    /// `None`: the connection only reads. It ends before the connection does.
+    /// `None` for a read-only connection. Dropped before the connection.
     checkpointer: Option<Checkpointer>,
     conn: rusqlite::Connection,
-    /// Statements as the repositories wrote them -> as SQLite takes them.
+    /// From statements as the repositories wrote them to statements for SQLite.
     texts: HashMap<&'static str, Arc<str>>,
     wal: PathBuf,
-    /// The size of the WAL (bytes) beyond which it is made to start over.
+    /// The size of the WAL, in bytes, beyond which it is made to start over.
     wal_limit: u64,
 }
 
@@ -42,7 +42,7 @@ impl SqliteConn {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, writer);
         if writer && !path.exists() {
-            // SQLite gives its other files the permissions of the database's. What fails here fails in SQLite too.
+            // SQLite gives its other files the permissions of the database file. Errors here occur in SQLite too.
             let _ = private::create_new(path);
         }
         if writer {
@@ -50,7 +50,7 @@ impl SqliteConn {
         }
         let mut conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
         conn.set_prepared_statement_cache_capacity(if writer { 384 } else { 128 });
-        // Without this promise of the same plan whatever the parameters, statements are compiled anew at each use.
+        // This promises the same plan for all parameters; otherwise statements would be compiled at each use.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(unavailable)?;
         rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
         if writer && conn.is_readonly("main").map_err(unavailable)? {
@@ -58,7 +58,7 @@ impl SqliteConn {
             return Err(DbError::Unavailable(problem));
         }
         conn.busy_timeout(BUSY_TIMEOUT).map_err(unavailable)?;
-        // FULL: what was answered survives a power cut, not only a crash. Caches are in KiB.
+        // FULL: acknowledged writes survive a power failure, not only a crash. Cache sizes are in KiB.
         conn.execute_batch(&format!(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
@@ -74,7 +74,7 @@ impl SqliteConn {
         Ok(Self::of(conn, path, checkpointer))
     }
 
-    /// A connection that changes nothing in the file.
+    /// Opens a connection that changes nothing in the file.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, DbError> {
         let unavailable = |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -132,7 +132,7 @@ impl SqliteConn {
         Ok(())
     }
 
-    /// Runs text that is not known when the program is compiled (schema, statistics).
+    /// Runs text that is not known at compile time (schema, statistics).
     pub(super) fn query_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
         let mut statement = self.conn.prepare(sql).map_err(|error| statement_error(sql, &error))?;
         let mut found = statement.raw_query();
@@ -142,14 +142,14 @@ impl SqliteConn {
         Ok(())
     }
 
-    /// Prepares a statement without running it: the names of its columns.
+    /// Prepares a statement without running it; returns the names of its columns.
     pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let text = dialect::sqlite_statement(sql);
         let statement = self.conn.prepare(&text).map_err(|error| statement_error(sql, &error))?;
         Ok(statement.column_names().map(str::to_owned).collect())
     }
 
-    /// Called after each commit: has the WAL written back, and makes an overgrown one start over.
+    /// Called after each commit: requests a checkpoint, and makes an overgrown WAL start over.
     pub(super) fn limit_wal(&mut self) {
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.committed(&self.conn);
@@ -160,7 +160,7 @@ impl SqliteConn {
         }
         match self.truncate_wal() {
             Ok(true) => self.wal_limit = WAL_LIMIT,
-            // Not at every commit: each try may cost the timeout.
+            // Not at every commit: each attempt may cost the timeout.
             Ok(false) => self.wal_limit = size + WAL_LIMIT / 2,
             Err(error) => {
                 self.wal_limit = size + WAL_LIMIT / 2;
@@ -169,7 +169,7 @@ impl SqliteConn {
         }
     }
 
-    /// Whether the WAL is now empty.
+    /// Truncates the WAL; returns whether it is now empty.
     fn truncate_wal(&mut self) -> Result<bool, rusqlite::Error> {
         self.conn.busy_timeout(GAP_TIMEOUT)?;
         let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
@@ -188,7 +188,7 @@ fn prepare<'c>(conn: &'c rusqlite::Connection, sql: &str, text: &str) -> Result<
 
 fn execute(statement: &mut CachedStatement<'_>, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
     bind(statement, sql, params)?;
-    // raw_execute refuses statements that return rows; RETURNING belongs in a query.
+    // raw_execute refuses statements that return rows; RETURNING needs a query.
     statement.raw_execute().map(|changed| changed as u64).map_err(|error| statement_error(sql, &error))
 }
 
@@ -281,7 +281,7 @@ fn statement_error(sql: &str, error: &rusqlite::Error) -> DbError {
     DbError::Statement { sql: sql.to_owned(), message: error.to_string(), unique_violation, blame }
 }
 
-/// Result codes: <https://www.sqlite.org/rescode.html>. A corrupt page need not concern other statements.
+/// Result codes: <https://www.sqlite.org/rescode.html>. A corrupt page does not necessarily affect other statements.
 fn blame(code: ErrorCode) -> Blame {
     match code {
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => Blame::Data,

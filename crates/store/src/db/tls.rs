@@ -1,4 +1,4 @@
-//! Encrypted connections to PostgreSQL: libpq's `sslmode` and the files that go with it, by rustls.
+//! Encrypted connections to PostgreSQL with rustls: libpq's `sslmode` and its certificate files.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -20,29 +20,29 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 pub enum SslMode {
     /// Never encrypted.
     Disable,
-    /// Encrypted when the server offers it (`allow` is taken as this too). The certificate is not checked.
+    /// Encrypted if the server offers it (also the meaning of `allow`). The certificate is not verified.
     #[default]
     Prefer,
-    /// Always encrypted. The certificate is checked only when there is an `sslrootcert`, as in libpq.
+    /// Always encrypted. The certificate is verified only if there is an `sslrootcert`, as in libpq.
     Require,
-    /// Always encrypted, and the certificate must come from `sslrootcert`.
+    /// Always encrypted, and the certificate must be issued by one of `sslrootcert`.
     VerifyCa,
-    /// As before, and it must be for this host.
+    /// Like `VerifyCa`, and the certificate must be for this host.
     VerifyFull,
 }
 
 /// How a connection is encrypted.
 #[derive(Clone, Debug, Default)]
 pub struct SslOptions {
-    /// Whether, and what is checked.
+    /// Whether to encrypt, and what to verify.
     pub mode: SslMode,
-    /// `sslrootcert`: a PEM file of the certificates that are trusted.
+    /// `sslrootcert`: a PEM file with the trusted certificates.
     pub root: Option<PathBuf>,
-    /// `sslcert` and `sslkey`: PEM files of the certificate this client shows, and its key.
+    /// `sslcert` and `sslkey`: PEM files with the client certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// Why no encrypted connection can be configured.
+/// Why encryption cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
     #[error("{path}: {error}")]
@@ -55,7 +55,7 @@ pub(super) enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// What the driver makes connections with.
+/// Makes the encrypted connections of the driver.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
@@ -86,7 +86,7 @@ fn file_error(path: &Path, error: rustls::pki_types::pem::Error) -> TlsError {
     TlsError::File { path: path.display().to_string(), error }
 }
 
-/// What checks the server's certificate as `sslmode` says.
+/// Returns the verifier of the server's certificate for this `sslmode`.
 fn verifier(options: &SslOptions, provider: Arc<CryptoProvider>) -> Result<CertificateVerifier, TlsError> {
     let must_verify = matches!(options.mode, SslMode::VerifyCa | SslMode::VerifyFull);
     match &options.root {
@@ -103,7 +103,7 @@ fn verifier(options: &SslOptions, provider: Arc<CryptoProvider>) -> Result<Certi
     }
 }
 
-/// One connection's handshake.
+/// The handshake of one connection.
 pub(super) struct Connector {
     config: Arc<ClientConfig>,
     server: ServerName<'static>,
@@ -117,7 +117,7 @@ impl MakeTlsConnect<Socket> for Tls {
     type Error = rustls::pki_types::InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, host: &str) -> Result<Connector, Self::Error> {
-        // A Unix socket has no name, and its server never encrypts.
+        // A Unix socket has no host name, and is never encrypted.
         let host = if host.is_empty() || host.starts_with('/') { "localhost" } else { host };
         let server = ServerName::try_from(host.to_owned())?;
         Ok(Connector { config: Arc::clone(&self.0), server })

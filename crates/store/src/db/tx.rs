@@ -1,5 +1,5 @@
-//! One transaction: what the closures of [`Database::read`](super::Database::read) and
-//! [`Database::write`](super::Database::write) work with.
+//! One transaction: the argument of the closures of [`Database::read`](super::Database::read) and
+//! [`Database::write`](super::Database::write).
 
 use std::marker::PhantomData;
 
@@ -11,32 +11,32 @@ use crate::change::Change;
 
 /// A transaction on a database thread. All calls block.
 ///
-/// After a failed statement the transaction can only fail (as in PostgreSQL): use `ON CONFLICT` where a
-/// conflict is expected, not the error.
+/// After a failed statement the transaction can only fail (as in PostgreSQL): where a conflict is expected, use `ON
+/// CONFLICT` and not the error.
 pub struct Tx<'c> {
     conn: &'c mut Connection,
     batch: Option<&'c mut Batch>,
     pub(super) effects: Effects,
     failed: Option<DbError>,
-    /// Whether the closure has the transaction for itself: then what it sent ahead is answered together with the
-    /// commit.
+    /// Whether the closure is alone in its transaction: then the statements it sent ahead get their responses together
+    /// with the commit.
     alone: bool,
 }
 
-/// A statement whose outcome is asked for later: [`Tx::changed`]. It does not leave its transaction.
+/// A statement whose result is read later with [`Tx::changed`], in the same transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Later {
-    /// `None`: it was not run, because the transaction had failed, or it failed itself.
+    /// `None`: it was not run because the transaction had failed, or it failed itself.
     sent: Option<Sent>,
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// Positions given out in the transaction that is open on the writer's connection.
+/// The positions assigned in the open transaction of the writer's connection.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// The clock before this batch: `None` until somebody asks for a position.
+    /// The clock before this batch: `None` until a position is needed.
     pub(super) clock: Option<Position>,
-    /// The last position given out.
+    /// The last assigned position.
     pub(super) last: Position,
 }
 
@@ -52,7 +52,8 @@ impl<'c> Tx<'c> {
         Self { conn, batch, effects: Effects::default(), failed: None, alone: false }
     }
 
-    /// Runs `f` in the transaction that is open on `conn`. Fails when a statement did, also one that was sent ahead.
+    /// Runs `f` in the transaction that is open on `conn`. Fails when a statement failed, including one that was sent
+    /// ahead.
     pub(crate) fn within<T, E>(
         conn: &mut Connection,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
@@ -65,12 +66,15 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Of a closure that shares its transaction with no other.
+    /// Marks the closure as alone in its transaction.
     pub(super) fn alone(self) -> Self {
         Self { alone: true, ..self }
     }
 
-    /// Runs a statement; answers the number of rows it changed.
+    /// Runs a statement; returns the number of changed rows.
+    ///
+    /// # Errors
+    /// When the statement fails, or the transaction has failed before.
     pub fn execute(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Result<u64, DbError> {
         self.check()?;
         let params = bind(sql, params)?;
@@ -78,7 +82,10 @@ impl<'c> Tx<'c> {
         self.keep_failure(result)
     }
 
-    /// Runs a query; answers its rows, each through `map`.
+    /// Runs a query; returns its rows, each converted by `map`.
+    ///
+    /// # Errors
+    /// When the statement or `map` fails, or the transaction has failed before.
     pub fn query<T>(
         &mut self,
         sql: &'static str,
@@ -93,7 +100,10 @@ impl<'c> Tx<'c> {
         Ok(rows)
     }
 
-    /// Runs a query and hands each row to `visit`, without collecting them.
+    /// Runs a query and passes each row to `visit`, without collecting them.
+    ///
+    /// # Errors
+    /// When the statement or `visit` fails, or the transaction has failed before.
     pub fn for_each(
         &mut self,
         sql: &'static str,
@@ -106,7 +116,10 @@ impl<'c> Tx<'c> {
         self.keep_failure(result)
     }
 
-    /// The only row, or `None`; two rows are an error.
+    /// Runs a query; returns its only row, or `None`.
+    ///
+    /// # Errors
+    /// Like [`Tx::query`], and when there are two rows.
     pub fn query_opt<T>(
         &mut self,
         sql: &'static str,
@@ -120,7 +133,10 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// The only row; none or two are an error.
+    /// Runs a query; returns its only row.
+    ///
+    /// # Errors
+    /// Like [`Tx::query`], and when there are no or two rows.
     pub fn query_one<T>(
         &mut self,
         sql: &'static str,
@@ -130,10 +146,10 @@ impl<'c> Tx<'c> {
         self.query_opt(sql, params, map)?.ok_or_else(|| DbError::RowCount { sql: sql.to_owned(), found: 0 })
     }
 
-    /// Runs one statement for many rows; answers how many rows it changed.
+    /// Runs one statement for many rows; returns the number of changed rows.
     ///
-    /// `INSERT INTO .. VALUES (..)`, `UPDATE .. SET .. WHERE ..` and `DELETE FROM .. WHERE ..` are one statement
-    /// and one round trip on PostgreSQL: there two of `rows` must not change the same row of the table.
+    /// `INSERT INTO .. VALUES (..)`, `UPDATE .. SET .. WHERE ..` and `DELETE FROM .. WHERE ..` are one statement and
+    /// one round trip on PostgreSQL: there no two of `rows` may change the same row of the table.
     ///
     /// ```ignore
     /// tx.insert_many(
@@ -153,8 +169,8 @@ impl<'c> Tx<'c> {
         self.keep_failure(result)
     }
 
-    /// As [`Tx::insert_many`] for a statement with `RETURNING`: answers the returned rows. Their order is
-    /// not defined, and a row that `ON CONFLICT DO NOTHING` skipped is absent.
+    /// Like [`Tx::insert_many`] for a statement with `RETURNING`: returns the returned rows. Their order is not
+    /// defined, and rows that `ON CONFLICT DO NOTHING` skipped are absent.
     pub fn insert_many_returning<'p, T, const N: usize>(
         &mut self,
         sql: &'static str,
@@ -173,17 +189,20 @@ impl<'c> Tx<'c> {
         Ok(found)
     }
 
-    /// As [`Tx::execute`], but without waiting: on PostgreSQL the statement goes out with the next one that is waited
-    /// for, and all that went out together cost one round trip.
+    /// Like [`Tx::execute`], but without waiting: on PostgreSQL the statement is sent with the next one that is waited
+    /// for, and everything sent together costs one round trip.
     ///
-    /// Whether it failed is learned with that next one, or with [`Tx::changed`]; at the latest at the commit; the
-    /// closure's changes are not kept then. The error here is only that a parameter cannot be stored.
+    /// Its failure is returned by that next statement, by [`Tx::changed`], or at the latest by the commit; the
+    /// closure's changes are then not kept.
+    ///
+    /// # Errors
+    /// When a parameter cannot be stored.
     pub fn execute_later(&mut self, sql: &'static str, params: &[&dyn ToSql]) -> Result<Later, DbError> {
         let params = bind(sql, params)?;
         Ok(self.send(sql, &[&params]))
     }
 
-    /// As [`Tx::insert_many`], but without waiting: see [`Tx::execute_later`].
+    /// Like [`Tx::insert_many`], but without waiting: see [`Tx::execute_later`].
     pub fn insert_many_later<'p, const N: usize>(
         &mut self,
         sql: &'static str,
@@ -194,8 +213,9 @@ impl<'c> Tx<'c> {
         Ok(self.send(sql, &rows))
     }
 
-    /// As [`Tx::insert_many_later`], for a statement that must change a row for each of `rows`, else the closure fails
-    /// with [`DbError::Unchanged`]. PostgreSQL sees to that itself, so that not even the commit waits for the count.
+    /// Like [`Tx::insert_many_later`], for a statement that must change a row for each of `rows`; otherwise the closure
+    /// fails with [`DbError::Unchanged`]. PostgreSQL checks that itself, so that not even the commit waits for the
+    /// count.
     pub fn change_each_later<'p, const N: usize>(
         &mut self,
         sql: &'static str,
@@ -209,7 +229,7 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// On both databases a failure is told later, so that what is learned from the statements before it is the same.
+    /// On both databases a failure is reported later, so that the results of the statements before it are the same.
     fn send(&mut self, sql: &'static str, rows: &[&[Param<'_>]]) -> Later {
         let sent = match &self.failed {
             Some(_) => None,
@@ -218,8 +238,11 @@ impl<'c> Tx<'c> {
         Later { sent, _of_this_thread: PhantomData }
     }
 
-    /// How many rows a statement has changed. It is told also when one that was sent after it has failed, so that what
-    /// a closure learns from it comes before that failure.
+    /// Returns how many rows a statement has changed. This works even if a statement sent after it has failed, so that
+    /// a closure can use the result first.
+    ///
+    /// # Errors
+    /// When the statement failed.
     pub fn changed(&mut self, later: Later) -> Result<u64, DbError> {
         let settled = self.settle();
         match later.sent.and_then(|sent| self.conn.changed(sent)) {
@@ -228,14 +251,14 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Waits until all that was sent is answered. The first failure is told.
+    /// Waits for the responses to everything that was sent. Returns the first failure.
     fn settle(&mut self) -> Result<(), DbError> {
         let result = self.conn.settle();
         self.keep_failure(result)
     }
 
-    /// Ends the closure's part: the failure that its statements met, if they met one. Of a closure that is alone and
-    /// has gone `well` those that are not answered yet are left to the commit.
+    /// Ends the closure's part and returns the failure of one of its statements, if there was one. When the closure is
+    /// alone and has gone `well`, missing responses are left to the commit.
     pub(super) fn finish(&mut self, well: bool) -> Option<DbError> {
         if !self.alone || !well || self.failed.is_some() {
             drop(self.settle());
@@ -243,16 +266,21 @@ impl<'c> Tx<'c> {
         self.failed.take()
     }
 
-    /// Prepares a statement without running it; answers the names of its columns. It is an error if the
-    /// database does not accept it, or if a column has a type that [`Row::get`] cannot read.
+    /// Prepares a statement without running it; returns the names of its columns.
+    ///
+    /// # Errors
+    /// When the database does not accept the statement, or when [`Row::get`] cannot read the type of a column.
     pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         self.check()?;
         let result = self.conn.describe(sql);
         self.keep_failure(result)
     }
 
-    /// The next position of the one clock. Positions are given in commit order; those of a transaction
-    /// that rolls back are given again. An error in a read transaction.
+    /// Returns the next position of the clock. Positions are assigned in commit order; those of a transaction that
+    /// rolls back are assigned again.
+    ///
+    /// # Errors
+    /// In a read transaction, or when the clock cannot be read.
     pub fn next_position(&mut self) -> Result<Position, DbError> {
         self.check()?;
         let result = match self.batch.as_mut() {
@@ -271,7 +299,10 @@ impl<'c> Tx<'c> {
         Ok(batch.last)
     }
 
-    /// Passes over `count` positions: the next one is so much higher, and those between stay free.
+    /// Skips `count` positions, which stay free: the next position is higher by that many.
+    ///
+    /// # Errors
+    /// See [`Tx::next_position`].
     pub fn reserve_positions(&mut self, count: Position) -> Result<(), DbError> {
         self.next_position()?;
         if let Some(batch) = self.batch.as_mut() {
@@ -312,7 +343,7 @@ impl<'c> Tx<'c> {
     }
 }
 
-/// The parameters as both databases can store them. Checked here, so that both refuse the same.
+/// Returns the parameters as both databases can store them. Checked here, so that both refuse the same values.
 fn bind<'p>(sql: &str, params: &'p [&dyn ToSql]) -> Result<Vec<Param<'p>>, DbError> {
     let params = params.iter().zip(1..);
     params.map(|(param, index)| check(sql, index, param.to_param())).collect()

@@ -1,13 +1,13 @@
-//! What goes into a statement and what comes out of a column.
+//! Parameters of statements and values of columns.
 
 /// One bound parameter.
 #[derive(Clone, Copy, Debug)]
 pub enum Param<'a> {
     /// SQL NULL.
     Null,
-    /// A number (booleans are 0 and 1).
+    /// An integer (booleans are 0 and 1).
     Int(i64),
-    /// A number that is refused when it does not fit in 63 bits.
+    /// An integer that is refused when it does not fit in 63 bits.
     Unsigned(u64),
     /// Text; refused when it contains U+0000, which PostgreSQL cannot store.
     Text(&'a str),
@@ -18,7 +18,7 @@ pub enum Param<'a> {
 }
 
 impl Param<'_> {
-    /// What both databases can store, or why this cannot be stored.
+    /// Returns the parameter if both databases can store it, or why not.
     pub(super) fn checked(self) -> Result<Self, &'static str> {
         match self {
             Self::Unsigned(number) => i64::try_from(number).map(Self::Int).map_err(|_| "does not fit in 63 bits"),
@@ -32,9 +32,9 @@ impl Param<'_> {
     }
 }
 
-/// A list that can stand in `column = ANY($1)`: a slice or vector of numbers, texts or byte strings.
+/// A list for `column = ANY($1)`: a slice or vector of numbers, texts or byte strings.
 pub trait ListParam: std::fmt::Debug {
-    /// The elements, in order.
+    /// Returns the elements in order.
     fn params(&self) -> Vec<Param<'_>>;
 }
 
@@ -52,13 +52,13 @@ impl<T: ToSql + std::fmt::Debug> ListParam for &[T] {
 
 /// A value that can be bound to a placeholder.
 pub trait ToSql {
-    /// The value as the database sees it.
+    /// Returns the value as a parameter.
     fn to_param(&self) -> Param<'_>;
 }
 
 /// A list for `column = ANY($1)`: `tx.query("... WHERE nid = ANY($1)", &[&Any(&nids)], ..)`.
 ///
-/// An element may appear more than once; an empty list matches nothing.
+/// Elements may repeat; an empty list matches nothing.
 #[derive(Debug)]
 pub struct Any<'a, T>(pub &'a [T]);
 
@@ -129,7 +129,7 @@ impl ToSql for Param<'_> {
 pub enum ValueRef<'a> {
     /// SQL NULL.
     Null,
-    /// Any integer or boolean.
+    /// An integer or boolean.
     Int(i64),
     /// Text.
     Text(&'a str),
@@ -150,22 +150,25 @@ impl ValueRef<'_> {
 
 /// A type that a column can be read as.
 pub trait FromSql: Sized {
-    /// Converts the value; the error says what was expected and found.
+    /// Converts the value.
+    ///
+    /// # Errors
+    /// What was expected and what was found.
     fn from_value(value: ValueRef<'_>) -> Result<Self, FromSqlError>;
 }
 
-/// A column held something else than the program expects.
+/// A column does not have the content that the program expects.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FromSqlError {
     /// Another type.
     #[error("expected {expected}, found {found}")]
     Type {
-        /// What the program reads.
+        /// The type that the program reads.
         expected: &'static str,
-        /// What the column holds.
+        /// The type of the column's value.
         found: &'static str,
     },
-    /// The right type, but no valid value.
+    /// The right type, but an invalid value.
     #[error("{0}")]
     Invalid(String),
 }

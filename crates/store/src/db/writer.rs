@@ -12,7 +12,7 @@ use super::tx::{Batch, Effects};
 use super::{Backend, DbError, Shared, Tx};
 use crate::Position;
 
-/// Closures in one commit. PostgreSQL remembers 64 subtransactions cheaply; more slow down every reader.
+/// Returns the most closures in one commit. PostgreSQL keeps 64 subtransactions cheaply; more slow down every reader.
 fn max_batch(backend: Backend) -> usize {
     match backend {
         Backend::Sqlite => 512,
@@ -29,7 +29,7 @@ pub(super) enum Message {
 pub(super) struct Writer {
     conn: Connection,
     shared: Arc<Shared>,
-    /// A batch whose commit was not answered and whose fate could not be learned yet.
+    /// A batch whose commit got no response and whose fate is not known yet.
     in_doubt: Option<InDoubt>,
 }
 
@@ -38,7 +38,7 @@ struct InDoubt {
     outcome: Outcome,
 }
 
-/// What a committed batch makes known.
+/// What has to be published after a batch is committed.
 struct Outcome {
     effects: Effects,
     position: Option<Position>,
@@ -53,10 +53,10 @@ struct Group {
     kept: bool,
 }
 
-/// A savepoint is released together with setting the next.
+/// A savepoint is released together with setting the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Savepoint {
-    /// The batch has one closure: it needs none.
+    /// The batch has one closure, which needs no savepoint.
     NotNeeded,
     None,
     Unused,
@@ -68,7 +68,7 @@ impl Writer {
         Self { conn, shared, in_doubt: None }
     }
 
-    /// Runs write transactions until told to stop.
+    /// Runs write transactions until asked to stop.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let max_batch = max_batch(self.conn.backend());
         while let Some(Message::Run(first)) = queue.blocking_recv() {
@@ -93,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// One transaction. Answers the closures it ran and returns those it did not come to.
+    /// Runs one transaction. Passes the closures their results and returns the closures that did not run.
     fn commit_batch(&mut self, waiting: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         if let Err(error) = self.settle_doubt().and_then(|()| self.conn.begin_write()) {
             tracing::error!(%error, "no write transaction could be opened");
@@ -111,7 +111,7 @@ impl Writer {
             });
             done.push(job);
             if let Err(error) = ran {
-                // The transaction itself is gone, and with it what the neighbours did.
+                // The transaction itself is gone, and with it the changes of the other closures.
                 self.conn.rollback();
                 let error = DbError::Commit(error.to_string());
                 answer_all(done, Some(&error));
@@ -147,8 +147,8 @@ impl Writer {
         }
     }
 
-    /// The COMMIT was sent but not answered: PostgreSQL is asked what became of it. When it cannot be
-    /// reached, the callers get an error and what memory must learn is kept until it can be.
+    /// Handles a COMMIT without a response: asks PostgreSQL for its fate. When it cannot be reached, the callers get an
+    /// error, and the changes to memory are kept until it can be.
     fn finish_lost(&mut self, doubt: InDoubt, done: Vec<Box<dyn Job>>, message: String) {
         match self.conn.fate(doubt.commit) {
             Ok(Fate::Committed) => self.publish(doubt.outcome, done),
@@ -177,7 +177,7 @@ impl Writer {
         Ok(())
     }
 
-    /// After the commit: memory first, then the position, then the answers, then the wake-ups.
+    /// Publishes a commit: memory first, then the position, then the results, then the wake-ups.
     fn publish(&self, outcome: Outcome, done: Vec<Box<dyn Job>>) {
         let Outcome { effects, position } = outcome;
         for update in effects.after {
@@ -217,7 +217,7 @@ impl Group {
         Ok(())
     }
 
-    /// Runs one closure; whether its changes are kept.
+    /// Runs one closure; returns whether its changes are kept.
     fn run(&mut self, conn: &mut Connection, job: &mut dyn Job) -> bool {
         if self.savepoint == Savepoint::Unused {
             self.savepoint = Savepoint::Used;
@@ -258,7 +258,7 @@ fn answer_all(jobs: Vec<Box<dyn Job>>, error: Option<&DbError>) {
     }
 }
 
-/// A panic in somebody's closure must not end the writer.
+/// Keeps a panic in a closure from ending the writer.
 fn guard(what: &str, f: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(f)).is_err() {
         tracing::error!("{what} panicked; memory may lag behind the database");

@@ -5,16 +5,16 @@ use plexus_protocol::id::UserId;
 use super::bounds::{self, BoundError};
 use crate::{Change, DbError, Position, RoomNid, Tx, first};
 
-/// The longest type, in bytes: that of an event (client-server API, "Size limits").
+/// The longest event type, in bytes ([Size limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits)).
 const MAX_TYPE_BYTES: usize = 255;
-/// The longest content, in bytes: `m.direct` of some ten thousand conversations.
+/// The longest content, in bytes: an `m.direct` of some ten thousand conversations.
 const MAX_CONTENT_BYTES: usize = 1024 * 1024;
-/// How many pieces a user may have: several in each of ten thousand rooms.
+/// The most entries of a user: several in each of ten thousand rooms.
 const MAX_PIECES_OF_USER: u64 = 50_000;
-/// How large all of them may be together, in bytes: an initial sync sends them all.
+/// The most bytes of all entries of a user together: an initial sync sends them all.
 const MAX_BYTES_OF_USER: u64 = 16 * 1024 * 1024;
 
-/// One piece of account data.
+/// One entry of account data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountData {
     /// The room it belongs to; empty for global account data.
@@ -28,16 +28,16 @@ fn read(row: &crate::Row<'_>) -> Result<AccountData, DbError> {
     Ok(AccountData { room_id: row.get(0)?, event_type: row.get(1)?, content: row.get(2)? })
 }
 
-/// Which room account data belongs to.
+/// The room that account data belongs to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scope<'a> {
     /// Empty for global account data.
     pub room_id: &'a str,
-    /// The room's number, unless it is global or a room this server does not know.
+    /// The room's number, unless it is global or this server does not know the room.
     pub room: Option<RoomNid>,
 }
 
-/// Writes one piece of account data and announces it. Returns its position. What clients write goes through [`put`].
+/// Writes one entry and announces it. Returns its position. For what clients write use [`put`].
 pub fn set(
     tx: &mut Tx<'_>,
     user: &UserId,
@@ -55,7 +55,8 @@ pub fn set(
     Ok(position)
 }
 
-/// As [`set`], of what a client writes: bounded in bytes and number. What is not larger than before is always accepted.
+/// Like [`set`], for what a client writes: limited in bytes and number. An entry that is not larger than before is
+/// always accepted.
 ///
 /// # Errors
 /// `TooLarge`, or the database's.
@@ -87,7 +88,7 @@ pub fn put(
     Ok(set(tx, user, scope, event_type, content)?)
 }
 
-/// The content of one piece of account data. `room_id` is empty for global account data.
+/// Returns the content of one entry. `room_id` is empty for global account data.
 pub fn get(tx: &mut Tx<'_>, user_id: &str, room_id: &str, event_type: &str) -> Result<Option<String>, DbError> {
     tx.query_opt(
         "SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3",
@@ -96,7 +97,7 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str, room_id: &str, event_type: &str) -> R
     )
 }
 
-/// Those whose content can be read.
+/// Returns the entries whose content can be read.
 fn readable(user_id: &str, rows: Vec<AccountData>) -> Vec<AccountData> {
     let content = |row: AccountData| {
         let AccountData { room_id, event_type, content } = row;
@@ -107,7 +108,7 @@ fn readable(user_id: &str, rows: Vec<AccountData>) -> Vec<AccountData> {
     rows.into_iter().filter_map(content).collect()
 }
 
-/// All account data of a user that was written after `since` and at or before `upto`.
+/// Returns the account data of a user that was written after `since` and at or before `upto`.
 pub fn changed(tx: &mut Tx<'_>, user_id: &str, since: Position, upto: Position) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
         "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND position > $2 AND position <= $3
@@ -118,7 +119,7 @@ pub fn changed(tx: &mut Tx<'_>, user_id: &str, since: Position, upto: Position) 
     Ok(readable(user_id, rows))
 }
 
-/// All account data of a user in one room.
+/// Returns the account data of a user in one room.
 pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
         "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = $2 ORDER BY type",
@@ -128,7 +129,7 @@ pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<Acco
     Ok(readable(user_id, rows))
 }
 
-/// Deletes all account data of a user, push rules included.
+/// Deletes all account data of a user, including push rules.
 pub fn delete_all(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM account_data WHERE user_id = $1", &[&user_id])?;
     tx.execute_later("DELETE FROM push_rules WHERE user_id = $1", &[&user_id])?;

@@ -3,7 +3,7 @@
 use super::bounds::{self, BoundError};
 use crate::{DbError, RoomNid, ToSql, Tx, first};
 
-/// How many aliases of this server a room may have: whoever asks for them is told all.
+/// The most local aliases of a room: a request for them returns all.
 const MAX_ALIASES_OF_ROOM: u64 = 1_000;
 
 /// An alias.
@@ -11,19 +11,19 @@ const MAX_ALIASES_OF_ROOM: u64 = 1_000;
 pub struct Alias {
     pub room_nid: RoomNid,
     pub room_id: String,
-    /// The user who made it.
+    /// The user who created it.
     pub creator: String,
 }
 
 const INSERT: &str =
     "INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3) ON CONFLICT (alias) DO NOTHING";
 
-/// Makes an alias; the closure fails when there is one already: see [`is_taken`].
+/// Stores an alias; the closure fails when the alias exists already: see [`is_taken`].
 pub fn insert(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result<(), DbError> {
     tx.change_each_later(INSERT, [[alias.to_param(), room.to_param(), creator.to_param()]])
 }
 
-/// As [`insert`], for a room that may have aliases already.
+/// Like [`insert`], for a room that may have aliases already.
 ///
 /// # Errors
 /// `TooLarge`, or the database's.
@@ -33,12 +33,12 @@ pub fn add(tx: &mut Tx<'_>, alias: &str, room: RoomNid, creator: &str) -> Result
     Ok(insert(tx, alias, room, creator)?)
 }
 
-/// Whether this is why [`insert`] failed: there is such an alias.
+/// Whether [`insert`] failed because the alias exists.
 pub fn is_taken(error: &DbError) -> bool {
     matches!(error, DbError::Unchanged(INSERT))
 }
 
-/// The room an alias points to.
+/// Returns the room that an alias points to.
 pub fn get(tx: &mut Tx<'_>, alias: &str) -> Result<Option<Alias>, DbError> {
     tx.query_opt(
         "SELECT a.room_nid, r.room_id, a.creator FROM room_aliases a JOIN rooms r ON r.room_nid = a.room_nid
@@ -48,12 +48,12 @@ pub fn get(tx: &mut Tx<'_>, alias: &str) -> Result<Option<Alias>, DbError> {
     )
 }
 
-/// Removes an alias; `false` when there was none.
+/// Deletes an alias; returns `false` when there was none.
 pub fn delete(tx: &mut Tx<'_>, alias: &str) -> Result<bool, DbError> {
     Ok(tx.execute("DELETE FROM room_aliases WHERE alias = $1", &[&alias])? == 1)
 }
 
-/// A room's aliases, in order.
+/// Returns a room's aliases in order.
 pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<String>, DbError> {
     tx.query("SELECT alias FROM room_aliases WHERE room_nid = $1 ORDER BY alias", &[&room], |row| row.get(0))
 }

@@ -1,10 +1,10 @@
-//! Rules that the rows of a sound database keep, for `plexus db check`.
+//! Rules that the rows of a consistent database follow, for `plexus db check`.
 
-/// A rule with the query that answers the rows that break it, each as one text.
+/// A rule with the query that returns the rows that break it, each as one text.
 pub struct Check {
-    /// The rule, as the operator reads it.
+    /// The rule, in words for the operator.
     pub rule: &'static str,
-    /// Answers one text column; may be cut off by a LIMIT.
+    /// Returns one text column; may be limited by a LIMIT.
     pub sql: &'static str,
 }
 

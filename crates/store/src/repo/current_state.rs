@@ -1,4 +1,4 @@
-//! The current state of rooms, and how it came about.
+//! The current state of rooms and its history.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ pub struct StateRow {
     pub membership: Option<Membership>,
 }
 
-/// The whole current state.
+/// Returns the whole current state.
 pub fn all(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<StateRow>, DbError> {
     tx.query(
         "SELECT t.event_type, k.state_key, c.event_nid, c.membership
@@ -44,7 +44,7 @@ pub struct Delta {
     pub type_nid: TypeNid,
     pub state_key_nid: StateKeyNid,
     pub position: Position,
-    /// `None`: the key is no longer in the state.
+    /// `None`: the key was removed from the state.
     pub event_nid: Option<EventNid>,
     pub prev_event_nid: Option<EventNid>,
     /// For `m.room.member`.
@@ -104,7 +104,7 @@ pub fn apply(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Adds entries, with their changes, where the state has none with their key. Answers the keys that were added.
+/// Adds entries, with their changes, for keys that are not in the state yet. Returns the keys that were added.
 pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, StateKeyNid)>, DbError> {
     let added: HashSet<(TypeNid, StateKeyNid)> = tx
         .insert_many_returning(
@@ -124,8 +124,8 @@ pub fn fill(tx: &mut Tx<'_>, deltas: &[Delta]) -> Result<HashSet<(TypeNid, State
     Ok(added)
 }
 
-/// Position of the newest change after `after` that was not made by the event at that position; `None` when there is
-/// none.
+/// Returns the position of the newest change after `after` that was not made by the event at that position, that is by
+/// a state resolution; `None` when there is none.
 pub fn last_merge(tx: &mut Tx<'_>, room: RoomNid, after: Position) -> Result<Option<Position>, DbError> {
     tx.query_opt(
         "SELECT d.position FROM current_state_deltas d
@@ -137,8 +137,8 @@ pub fn last_merge(tx: &mut Tx<'_>, room: RoomNid, after: Position) -> Result<Opt
     )
 }
 
-/// The events that changed the current state at `after < position <= upto` and that a later change in that range has
-/// not replaced, in order of position.
+/// Returns the events that changed the current state at `after < position <= upto` and were not replaced in that range,
+/// in order of position.
 pub fn changed(tx: &mut Tx<'_>, room: RoomNid, after: Position, upto: Position) -> Result<Vec<EventNid>, DbError> {
     tx.query(
         "SELECT d.event_nid FROM current_state_deltas d
@@ -153,7 +153,7 @@ pub fn changed(tx: &mut Tx<'_>, room: RoomNid, after: Position, upto: Position) 
     )
 }
 
-/// The current state as it was at a position: for each key the last change at or before it.
+/// Returns the current state at a position: for each key the last change at or before it.
 pub fn at(tx: &mut Tx<'_>, room: RoomNid, position: Position) -> Result<Vec<EventNid>, DbError> {
     tx.query(
         "SELECT d.event_nid FROM current_state_deltas d
@@ -168,7 +168,7 @@ pub fn at(tx: &mut Tx<'_>, room: RoomNid, position: Position) -> Result<Vec<Even
     )
 }
 
-/// How one key of the state changed over time, oldest first: position and event.
+/// Returns the changes of one key of the state, oldest first: position and event.
 pub fn history(
     tx: &mut Tx<'_>,
     room: RoomNid,

@@ -1,20 +1,20 @@
-//! Other servers that fail, and how long they are left alone.
+//! Failing servers and their backoff.
 
 use crate::{DbError, Tx};
 
-/// A server that fails.
+/// A server to which requests fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailingDestination {
     pub server_name: String,
-    /// When it began to fail, in unix ms.
+    /// When it began to fail, in Unix ms.
     pub failure_ts: u64,
-    /// When it was last tried, in unix ms.
+    /// When it was last tried, in Unix ms.
     pub retry_last_ts: u64,
-    /// How long it is left alone since then, in ms.
+    /// How long it is not contacted since then, in ms.
     pub retry_interval_ms: u64,
 }
 
-/// Every server that fails.
+/// Returns all failing servers.
 pub fn failing(tx: &mut Tx<'_>) -> Result<Vec<FailingDestination>, DbError> {
     tx.query(
         "SELECT server_name, failure_ts, retry_last_ts, retry_interval_ms FROM destinations
@@ -43,7 +43,7 @@ pub fn is_server(tx: &mut Tx<'_>, server_name: &str) -> Result<bool, DbError> {
     Ok(!known.is_empty())
 }
 
-/// Records that a server fails.
+/// Records that requests to a server fail.
 pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO destinations (server_name, failure_ts, retry_last_ts, retry_interval_ms) VALUES ($1, $2, $3, $4)
@@ -54,13 +54,13 @@ pub fn set_failing(tx: &mut Tx<'_>, failing: &FailingDestination) -> Result<(), 
     Ok(())
 }
 
-/// Records that a server works again: nothing is kept of it.
+/// Deletes the record of a server that works again.
 pub fn set_working(tx: &mut Tx<'_>, server_name: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM destinations WHERE server_name = $1", &[&server_name])?;
     Ok(())
 }
 
-/// Forgets servers that were last tried before `ts` (Unix ms): nobody wants anything of them any more.
+/// Forgets servers that were last tried before `ts` (Unix ms): nothing needs them any more.
 pub fn forget_before(tx: &mut Tx<'_>, ts: u64) -> Result<u64, DbError> {
     tx.execute("DELETE FROM destinations WHERE retry_last_ts < $1", &[&ts])
 }

@@ -2,7 +2,7 @@
 
 use crate::{Any, DbError, Tx, first};
 
-/// What a device published.
+/// The identity keys that a device published.
 #[derive(Debug, Clone)]
 pub struct DeviceKeys {
     pub user_id: String,
@@ -12,7 +12,7 @@ pub struct DeviceKeys {
     pub display_name: Option<String>,
 }
 
-/// The published keys of every device of these users.
+/// Returns the published keys of all devices of these users.
 pub fn of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<DeviceKeys>, DbError> {
     tx.query(
         "SELECT k.user_id, k.device_id, k.key_json, d.display_name FROM device_keys k
@@ -30,7 +30,7 @@ pub fn of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<DeviceKeys>, DbErr
     )
 }
 
-/// The published keys of one device, canonical JSON.
+/// Returns the published keys of one device, as canonical JSON.
 pub fn get(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Option<String>, DbError> {
     tx.query_opt(
         "SELECT key_json FROM device_keys WHERE user_id = $1 AND device_id = $2",
@@ -39,7 +39,7 @@ pub fn get(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Option<String>
     )
 }
 
-/// Stores what a device publishes.
+/// Stores the keys that a device publishes.
 pub fn set(tx: &mut Tx, user_id: &str, device_id: &str, key_json: &str) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO device_keys (user_id, device_id, key_json) VALUES ($1, $2, $3)
@@ -65,7 +65,7 @@ pub struct CrossSigningKey {
     pub key_json: String,
 }
 
-/// The cross-signing keys of these users.
+/// Returns the cross-signing keys of these users.
 pub fn cross_signing_of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<CrossSigningKey>, DbError> {
     tx.query(
         "SELECT user_id, purpose, key_json FROM cross_signing_keys WHERE user_id = ANY($1)",
@@ -74,7 +74,7 @@ pub fn cross_signing_of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<Cros
     )
 }
 
-/// Stores a cross-signing key. `false` when it is what is stored already.
+/// Stores a cross-signing key. Returns `false` when it is stored already.
 pub fn set_cross_signing(tx: &mut Tx, user_id: &str, purpose: &str, key_json: &str) -> Result<bool, DbError> {
     let changed = tx.execute(
         "INSERT INTO cross_signing_keys (user_id, purpose, key_json) VALUES ($1, $2, $3)
@@ -91,12 +91,12 @@ pub fn delete_cross_signing(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Until when (Unix ms) a user may replace the cross-signing keys without user-interactive authentication.
+/// Returns until when (Unix ms) a user may replace the cross-signing keys without user-interactive authentication.
 pub fn cross_signing_reset_until(tx: &mut Tx, user_id: &str) -> Result<Option<u64>, DbError> {
     tx.query_opt("SELECT allowed_until_ts FROM cross_signing_reset WHERE user_id = $1", &[&user_id], first)
 }
 
-/// Lets a user replace the cross-signing keys without user-interactive authentication until then (Unix ms).
+/// Lets a user replace the cross-signing keys without user-interactive authentication until `until_ts` (Unix ms).
 pub fn allow_cross_signing_reset(tx: &mut Tx, user_id: &str, until_ts: u64) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO cross_signing_reset (user_id, allowed_until_ts) VALUES ($1, $2)
@@ -118,7 +118,8 @@ pub struct Signature {
     pub signature: String,
 }
 
-/// The signatures on these users' keys that `viewer` may see: those the users made themselves, and the viewer's own.
+/// Returns the signatures on these users' keys that `viewer` may see: those by the users themselves, and the viewer's
+/// own.
 pub fn signatures_on_users(tx: &mut Tx, user_ids: &[&str], viewer: &str) -> Result<Vec<Signature>, DbError> {
     tx.query(
         "SELECT target_user_id, target, signer_user_id, signer_key_id, signature FROM key_signatures
@@ -136,7 +137,7 @@ pub fn signatures_on_users(tx: &mut Tx, user_ids: &[&str], viewer: &str) -> Resu
     )
 }
 
-/// Stores a signature. `false` when it is stored already.
+/// Stores a signature. Returns `false` when it is stored already.
 pub fn add_signature(tx: &mut Tx, signature: &Signature) -> Result<bool, DbError> {
     let changed = tx.execute(
         "INSERT INTO key_signatures (target_user_id, target, signer_user_id, signer_key_id, signature)

@@ -1,4 +1,4 @@
-//! Which users' devices or keys changed, and when.
+//! Changes of users' devices and keys.
 
 use plexus_protocol::id::UserId;
 
@@ -8,8 +8,8 @@ use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first};
 /// The `device_id` under which changes of a user's cross-signing keys are recorded.
 pub const CROSS_SIGNING: &str = "";
 
-/// Records and announces that a device of a user (or, with [`CROSS_SIGNING`], the cross-signing keys) changed, appeared
-/// or vanished.
+/// Records and announces that a device of a user changed, appeared or vanished; with [`CROSS_SIGNING`], that the
+/// cross-signing keys changed.
 pub fn record(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
     let position = tx.next_position()?;
     tx.execute_later(
@@ -22,7 +22,7 @@ pub fn record(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// As [`record`], if the device has published keys: nobody can see a change of one without keys.
+/// Like [`record`], if the device has published keys: nobody can see a change of a device without keys.
 pub fn record_if_visible(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
     match device_keys::get(tx, user.as_str(), device_id)? {
         Some(_) => record(tx, user, device_id),
@@ -30,8 +30,8 @@ pub fn record_if_visible(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<
     }
 }
 
-/// The users whose devices or cross-signing keys changed last after `from` and not after `to`. One that changed again
-/// after `to` is absent: it is in the range that begins there.
+/// Returns the users whose devices or cross-signing keys changed last after `from` and at or before `to`. A user with a
+/// further change after `to` is absent, and belongs to the range that begins there.
 pub fn changed_users(tx: &mut Tx, from: Position, to: Position) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT DISTINCT user_id FROM device_list_changes WHERE position > $1 AND position <= $2",
@@ -40,18 +40,18 @@ pub fn changed_users(tx: &mut Tx, from: Position, to: Position) -> Result<Vec<St
     )
 }
 
-/// One device's newest change.
+/// The newest change of one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceChange {
     pub user_id: String,
     /// [`CROSS_SIGNING`] for the cross-signing keys.
     pub device_id: String,
     pub position: Position,
-    /// The change of a device of this user before this one.
+    /// The previous change of a device of this user.
     pub previous: Option<Position>,
 }
 
-/// The changes after `from`, oldest first, at most `limit`: for sending device list updates to other servers.
+/// Returns the changes after `from`, oldest first, at most `limit`: for device list updates to other servers.
 pub fn changes_after(tx: &mut Tx, from: Position, limit: u32) -> Result<Vec<DeviceChange>, DbError> {
     tx.query(
         "SELECT user_id, device_id, position, previous FROM device_list_changes
@@ -61,8 +61,8 @@ pub fn changes_after(tx: &mut Tx, from: Position, limit: u32) -> Result<Vec<Devi
     )
 }
 
-/// The newest change of each of the user's devices, the newest first, at most `limit`. Deleted devices are included,
-/// cross-signing keys are not.
+/// Returns the newest change of each of the user's devices, newest first, at most `limit`. Includes deleted devices but
+/// not cross-signing keys.
 pub fn changes_of_user(tx: &mut Tx, user_id: &str, limit: u32) -> Result<Vec<DeviceChange>, DbError> {
     tx.query(
         "SELECT user_id, device_id, position, previous FROM device_list_changes
@@ -76,8 +76,8 @@ fn change(row: &Row<'_>) -> Result<DeviceChange, DbError> {
     Ok(DeviceChange { user_id: row.get(0)?, device_id: row.get(1)?, position: row.get(2)?, previous: row.get(3)? })
 }
 
-/// When a device of a user changed last; 0 when never. Cross-signing keys have no part in it: updates of theirs have no
-/// place in the sequence that other servers follow.
+/// Returns the position of the last change of a device of a user; 0 when there is none. Cross-signing keys do not
+/// count: their updates have no place in the sequence that other servers follow.
 pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
     tx.query_one(
         "SELECT COALESCE(MAX(position), 0) FROM device_list_changes WHERE user_id = $1 AND device_id <> $2",
@@ -86,8 +86,8 @@ pub fn newest_of_user(tx: &mut Tx, user_id: &str) -> Result<Position, DbError> {
     )
 }
 
-/// Records and announces that keys of `target` look different to `user` alone: `user` has signed them, or has uploaded
-/// a user-signing key (then `target` is the same user).
+/// Records and announces that keys of `target` look different to `user` alone, because `user` has signed them or has
+/// uploaded a user-signing key (then `target` is the same user).
 pub fn record_signature(tx: &mut Tx, user: &UserId, target: &UserId) -> Result<(), DbError> {
     let position = tx.next_position()?;
     tx.execute_later(
@@ -99,7 +99,8 @@ pub fn record_signature(tx: &mut Tx, user: &UserId, target: &UserId) -> Result<(
     Ok(())
 }
 
-/// The users whose keys `user_id` signed after `from` and not after `to`: their keys look different to that user now.
+/// Returns the users whose keys `user_id` signed after `from` and at or before `to`: their keys now look different to
+/// that user.
 pub fn signed_by(tx: &mut Tx, user_id: &str, from: Position, to: Position) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT target_user_id FROM user_signature_changes WHERE user_id = $1 AND position > $2 AND position <= $3",
@@ -108,7 +109,7 @@ pub fn signed_by(tx: &mut Tx, user_id: &str, from: Position, to: Position) -> Re
     )
 }
 
-/// The users whose memberships of these rooms changed after `from` (a changed name counts), with the room.
+/// Returns the users whose memberships of these rooms changed after `from` (a changed name counts), with the room.
 pub fn members_changed(tx: &mut Tx, rooms: &[RoomNid], from: Position) -> Result<Vec<(RoomNid, String)>, DbError> {
     tx.query(
         "SELECT DISTINCT d.room_nid, k.state_key FROM current_state_deltas d
@@ -120,7 +121,7 @@ pub fn members_changed(tx: &mut Tx, rooms: &[RoomNid], from: Position) -> Result
     )
 }
 
-/// Those of the rooms whose `m.room.encryption` changed after `from`.
+/// Returns the rooms whose `m.room.encryption` changed after `from`.
 pub fn encryption_changed(tx: &mut Tx, rooms: &[RoomNid], from: Position) -> Result<Vec<RoomNid>, DbError> {
     tx.query(
         "SELECT DISTINCT d.room_nid FROM current_state_deltas d

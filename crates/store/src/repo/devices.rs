@@ -25,7 +25,7 @@ fn device(row: &Row<'_>) -> Result<Device, DbError> {
     })
 }
 
-/// One device of a user.
+/// Returns one device of a user.
 pub fn get(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Option<Device>, DbError> {
     tx.query_opt(
         "SELECT device_id, display_name, created_ts, last_seen_ts, last_seen_ip, last_seen_user_agent
@@ -35,7 +35,7 @@ pub fn get(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Option<Device>
     )
 }
 
-/// Every device of a user, by device id.
+/// Returns all devices of a user, in order of device id.
 pub fn list(tx: &mut Tx, user_id: &str) -> Result<Vec<Device>, DbError> {
     tx.query(
         "SELECT device_id, display_name, created_ts, last_seen_ts, last_seen_ip, last_seen_user_agent
@@ -45,7 +45,7 @@ pub fn list(tx: &mut Tx, user_id: &str) -> Result<Vec<Device>, DbError> {
     )
 }
 
-/// The devices of users: user id and device id, in order.
+/// Returns the devices of users: user id and device id, in order.
 pub fn of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<(String, String)>, DbError> {
     tx.query(
         "SELECT user_id, device_id FROM devices WHERE user_id = ANY($1) ORDER BY user_id, device_id",
@@ -54,7 +54,7 @@ pub fn of_users(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<(String, String)>,
     )
 }
 
-/// Creates a device unless it is there already. Returns whether it is new.
+/// Creates a device unless it exists. Returns whether it is new.
 pub fn create(
     tx: &mut Tx,
     user_id: &str,
@@ -70,7 +70,7 @@ pub fn create(
     Ok(created == 1)
 }
 
-/// The device of a user that was not used for the longest time, if there are more than `most`.
+/// Returns the device that was not used for the longest time, if the user has more than `most`.
 pub fn least_recently_used_beyond(tx: &mut Tx, user_id: &str, most: u64) -> Result<Option<String>, DbError> {
     let devices: u64 = tx.query_one("SELECT COUNT(*) FROM devices WHERE user_id = $1", &[&user_id], first)?;
     if devices <= most {
@@ -83,7 +83,7 @@ pub fn least_recently_used_beyond(tx: &mut Tx, user_id: &str, most: u64) -> Resu
     )
 }
 
-/// Renames a device. `false` when the user has no such device.
+/// Renames a device. Returns `false` when the user has no such device.
 pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<&str>) -> Result<bool, DbError> {
     let renamed = tx.execute(
         "UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2",
@@ -92,9 +92,9 @@ pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<
     Ok(renamed == 1)
 }
 
-/// Deletes a device, everything it published (keys, one-time keys, fallback keys, signatures), its pushers and the
-/// messages that wait for it. Its tokens are deleted by [`super::tokens::delete_of_device`]. `false` when the user has
-/// no such device.
+/// Deletes a device, everything it published (keys, one-time keys, fallback keys, signatures), its pushers and its
+/// queued messages. Its tokens are deleted by [`super::tokens::delete_of_device`]. Returns `false` when the user has no
+/// such device.
 pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbError> {
     super::device_keys::delete(tx, user_id, device_id)?;
     super::one_time_keys::delete_of_device(tx, user_id, device_id)?;
@@ -104,7 +104,7 @@ pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbErr
     Ok(deleted == 1)
 }
 
-/// Where and when a device was last used.
+/// The last use of a device.
 #[derive(Debug, Clone)]
 pub struct LastSeen {
     pub user_id: String,
@@ -115,7 +115,7 @@ pub struct LastSeen {
     pub user_agent: Option<String>,
 }
 
-/// Records when devices were last used. Devices that are gone are passed over.
+/// Records the last use of devices. Deleted devices are ignored.
 pub fn set_last_seen(tx: &mut Tx, seen: &[LastSeen]) -> Result<(), DbError> {
     for one in seen {
         tx.execute_later(

@@ -1,4 +1,4 @@
-//! Events as other servers are given them: with their place in the room's graph.
+//! Events for other servers, with their place in the room's graph.
 
 use super::events::{Known, known_of, unpacked};
 use crate::db::Any;
@@ -18,7 +18,8 @@ fn graph_event(row: &Row<'_>) -> Result<GraphEvent, DbError> {
     Ok(GraphEvent { known: known_of(row)?, redacted_by: row.get(8)?, json: unpacked(row, 9)? })
 }
 
-/// Events by stored id (see [`crate::event_key`]), outliers too, in no particular order; unknown ids are left out.
+/// Returns events by stored id (see [`crate::event_key`]), including outliers, in no particular order; unknown ids are
+/// ignored.
 pub fn by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<GraphEvent>, DbError> {
     tx.query(
         "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict, redacted_by, json
@@ -28,7 +29,7 @@ pub fn by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<GraphEvent>,
     )
 }
 
-/// Events by number, outliers too, in no particular order; unknown numbers are left out.
+/// Returns events by number, including outliers, in no particular order; unknown numbers are ignored.
 pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<GraphEvent>, DbError> {
     tx.query(
         "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict, redacted_by, json
@@ -38,7 +39,7 @@ pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<GraphEvent>, Db
     )
 }
 
-/// The stored ids of events (see [`crate::event_key`]), in no particular order; unknown numbers are left out.
+/// Returns the stored ids of events (see [`crate::event_key`]), in no particular order; unknown numbers are ignored.
 pub fn ids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<Vec<u8>>, DbError> {
     tx.query("SELECT event_id FROM events WHERE event_nid = ANY($1)", &[&Any(nids)], |row| row.get(0))
 }

@@ -12,13 +12,13 @@ pub struct NewEvent {
     pub event_id: Vec<u8>,
     pub room_nid: RoomNid,
     pub position: Option<Position>,
-    /// Whether it is in the timeline, but not where its time is: see [`near_time`].
+    /// Whether its time is out of order in the timeline: see [`near_time`].
     pub late: bool,
     pub depth: i64,
     pub type_nid: TypeNid,
     pub state_key_nid: Option<StateKeyNid>,
     pub sender_nid: UserNid,
-    /// Unix ms; what other servers write may be anything, so it is clamped to 63 bits.
+    /// Unix ms, clamped to 63 bits because other servers may send anything.
     pub origin_server_ts: i64,
     /// State before the event; `None` for an outlier.
     pub snapshot_nid: Option<SnapshotNid>,
@@ -27,17 +27,18 @@ pub struct NewEvent {
     pub json: Vec<u8>,
 }
 
-/// What the authorization rules made of an event.
+/// The result of the authorization rules for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
-    /// Allowed where it was sent, not by the current state (server-server API, "Soft failure").
+    /// Allowed by the state before it but not by the current state
+    /// ([Soft failure](https://spec.matrix.org/v1.19/server-server-api/#soft-failure)).
     SoftFailed,
     Rejected,
 }
 
 impl Verdict {
-    /// What was stored; anything unknown counts as rejected.
+    /// Parses the stored value; an unknown one counts as rejected.
     pub(super) fn from_code(code: i64) -> Self {
         match code {
             0 => Self::Accepted,
@@ -57,7 +58,7 @@ impl ToSql for Verdict {
     }
 }
 
-/// Stores events of which there is no row yet.
+/// Stores new events.
 pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO events (event_nid, event_id, room_nid, position, depth, type_nid, state_key_nid, sender_nid,
@@ -84,7 +85,7 @@ pub fn insert(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Gives events that were stored as outliers their place in the graph. What else their rows hold stays.
+/// Adds events that were stored as outliers to the graph. Other columns stay unchanged.
 pub fn place(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<(), DbError> {
     tx.insert_many_later(
         "UPDATE events SET position = $2, snapshot_nid = $3, verdict = $4, late = $5 WHERE event_nid = $1",
@@ -106,14 +107,14 @@ fn late(event: &NewEvent) -> Param<'_> {
     if event.late { Param::Int(1) } else { Param::Null }
 }
 
-/// Notes that an event has been redacted; the first redaction counts.
+/// Records that an event has been redacted; the first redaction counts.
 pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE events SET redacted_by = $2 WHERE event_nid = $1 AND redacted_by IS NULL",
         &[&event, &redaction],
     )?;
     super::relations::remove(tx, event)?;
-    // A name that was in it is found no more. Who joins is the sender.
+    // Removes a redacted name from the user directory. The sender of a join is the member.
     tx.execute_later(
         "UPDATE memberships SET directory_stale = 1
          WHERE event_nid = $1 AND membership = 1
@@ -124,7 +125,7 @@ pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Re
     Ok(())
 }
 
-/// The positions of the events among those at `positions` of a room's timeline that have been redacted.
+/// Returns the positions among `positions` of a room's timeline whose events have been redacted.
 pub fn redacted_at(tx: &mut Tx<'_>, room: RoomNid, positions: &[Position]) -> Result<Vec<Position>, DbError> {
     tx.query(
         "SELECT position FROM events WHERE room_nid = $1 AND position = ANY($2) AND redacted_by IS NOT NULL",
@@ -133,7 +134,7 @@ pub fn redacted_at(tx: &mut Tx<'_>, room: RoomNid, positions: &[Position]) -> Re
     )
 }
 
-/// An event as stored, with what belongs to it in a timeline.
+/// A stored event with its timeline data.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
     pub event_nid: EventNid,
@@ -147,14 +148,14 @@ pub struct StoredEvent {
     pub redacted_by: Option<EventNid>,
     /// The exact JSON, if it can be read.
     pub json: Result<String, UnpackError>,
-    /// The state event it replaced in the current state.
+    /// The state event that it replaced in the current state.
     pub replaced: Option<EventNid>,
-    /// Device and transaction id of the request that made it.
+    /// Device and transaction id of the request that created it.
     pub transaction: Option<(String, Vec<u8>)>,
 }
 
-/// The event's JSON in a column. One that cannot be read is an error of its own, so that the other rows are read all
-/// the same.
+/// Reads an event's JSON from a column. JSON that cannot be read is a separate error, so that the other rows can still
+/// be read.
 pub(super) fn unpacked(row: &Row<'_>, column: usize) -> Result<Result<String, UnpackError>, DbError> {
     match row.value_at(column)? {
         ValueRef::Blob(bytes) => Ok(pdu_json::unpack(bytes)),
@@ -162,7 +163,7 @@ pub(super) fn unpacked(row: &Row<'_>, column: usize) -> Result<Result<String, Un
     }
 }
 
-/// The query that [`stored`] reads, with what comes after its joins.
+/// The query for [`stored`], with the part after its joins.
 macro_rules! select_stored {
     ($rest:literal) => {
         concat!(
@@ -194,12 +195,12 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, DbError> {
     })
 }
 
-/// Events by number, in no particular order; unknown numbers are left out.
+/// Returns events by number, in no particular order; unknown numbers are ignored.
 pub fn by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<StoredEvent>, DbError> {
     tx.query(select_stored!("WHERE e.event_nid = ANY($1)"), &[&Any(nids)], stored)
 }
 
-/// Timeline events with `after < position <= upto`, the newest `limit` of them, newest first.
+/// Returns the timeline events with `after < position <= upto`, the newest `limit` of them, newest first.
 pub fn newest(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -217,7 +218,7 @@ pub fn newest(
     )
 }
 
-/// Timeline events with `after < position <= upto`, the oldest `limit` of them, oldest first.
+/// Returns the timeline events with `after < position <= upto`, the oldest `limit` of them, oldest first.
 pub fn oldest(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -235,7 +236,7 @@ pub fn oldest(
     )
 }
 
-/// Where an event is.
+/// The location of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     pub event_nid: EventNid,
@@ -255,7 +256,7 @@ pub fn find(tx: &mut Tx<'_>, event_id: &[u8]) -> Result<Option<Place>, DbError> 
     )
 }
 
-/// What is known of an event's place in its room's graph.
+/// An event's place in its room's graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     pub event_nid: EventNid,
@@ -282,7 +283,7 @@ impl Known {
     }
 }
 
-/// Finds events by their stored ids; unknown ones are left out.
+/// Finds events by their stored ids; unknown ones are ignored.
 pub fn known(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<Known>, DbError> {
     tx.query(
         "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict
@@ -306,7 +307,7 @@ pub(super) fn known_of(row: &Row<'_>) -> Result<Known, DbError> {
     })
 }
 
-/// An event without what a timeline knows of it.
+/// An event without timeline data.
 #[derive(Debug, Clone)]
 pub struct BareEvent {
     pub event_nid: EventNid,
@@ -328,7 +329,7 @@ fn bare(row: &Row<'_>) -> Result<BareEvent, DbError> {
     })
 }
 
-/// Events by number, outliers too, in no particular order; unknown numbers are left out.
+/// Returns events by number, including outliers, in no particular order; unknown numbers are ignored.
 pub fn bare_by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<BareEvent>, DbError> {
     tx.query(
         "SELECT event_nid, event_id, room_nid, verdict, json FROM events WHERE event_nid = ANY($1)",
@@ -337,7 +338,7 @@ pub fn bare_by_nids(tx: &mut Tx<'_>, nids: &[EventNid]) -> Result<Vec<BareEvent>
     )
 }
 
-/// Events by stored id, outliers too, in no particular order; unknown ids are left out.
+/// Returns events by stored id, including outliers, in no particular order; unknown ids are ignored.
 pub fn bare_by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<BareEvent>, DbError> {
     tx.query(
         "SELECT event_nid, event_id, room_nid, verdict, json FROM events WHERE event_id = ANY($1)",
@@ -346,7 +347,7 @@ pub fn bare_by_ids(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<BareEve
     )
 }
 
-/// What is known of an event besides its JSON.
+/// The columns of an event without its JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
     /// See [`crate::event_key`].
@@ -358,7 +359,7 @@ pub struct Outline {
     pub origin_server_ts: i64,
 }
 
-/// What is known of an event besides its JSON.
+/// Returns the columns of an event without its JSON.
 pub fn outline(tx: &mut Tx<'_>, event: EventNid) -> Result<Option<Outline>, DbError> {
     tx.query_opt(
         "SELECT e.event_id, r.room_id, u.user_id, e.position, e.depth, e.origin_server_ts
@@ -378,7 +379,7 @@ pub fn outline(tx: &mut Tx<'_>, event: EventNid) -> Result<Option<Outline>, DbEr
     )
 }
 
-/// The lowest position in a room's timeline; 0 when it has none.
+/// Returns the lowest position in a room's timeline; 0 when it has none.
 pub fn lowest_position(tx: &mut Tx<'_>, room: RoomNid) -> Result<Position, DbError> {
     let lowest = tx.query_opt(
         "SELECT position FROM events WHERE room_nid = $1 AND position IS NOT NULL ORDER BY position LIMIT 1",
@@ -388,7 +389,7 @@ pub fn lowest_position(tx: &mut Tx<'_>, room: RoomNid) -> Result<Position, DbErr
     Ok(lowest.unwrap_or(0))
 }
 
-/// The depth of the first event of a room's timeline that arrived live.
+/// Returns the depth of the first event of a room's timeline that arrived live.
 pub fn first_depth(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError> {
     tx.query_opt(
         "SELECT depth FROM events WHERE room_nid = $1 AND position > 0 ORDER BY position LIMIT 1",
@@ -397,8 +398,8 @@ pub fn first_depth(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbErro
     )
 }
 
-/// The time of the newest of a room's live events that is not late (see [`near_time`]); `None` when none of the newest
-/// thousand is.
+/// Returns the time of the newest live event of a room that is not late (see [`near_time`]); `None` when the newest
+/// thousand are all late.
 pub fn latest_ts(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError> {
     tx.query_one(
         "SELECT MAX(origin_server_ts) FROM
@@ -410,7 +411,7 @@ pub fn latest_ts(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError>
     )
 }
 
-/// Puts events into the timeline before those that arrived live, at these positions.
+/// Adds events to the timeline before those that arrived live, at these positions.
 pub fn set_past_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
     tx.insert_many_later(
         "UPDATE events SET position = $2, late = 1 WHERE event_nid = $1",
@@ -419,20 +420,20 @@ pub fn set_past_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -
     super::relations::set_positions(tx, positions)
 }
 
-/// An event of a timeline by its time and position.
+/// A timeline event by its time and position.
 type Timed = (i64, Position, EventNid);
 
 fn timed(row: &Row<'_>) -> Result<Timed, DbError> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
-/// The timeline event nearest to a time: the first at or after it, or the last at or before it.
+/// Returns the timeline event nearest to a time: the first at or after it, or the last at or before it.
 ///
-/// Only the events that are late are in an index of times. Of the others, all of them live, `origin_server_ts` never
-/// decreases as the position increases: among them it is searched by halves.
+/// Only late events are in an index of times. The others are all live, and their `origin_server_ts` never decreases as
+/// the position increases, so they are found by binary search.
 ///
-/// An index of all times would make this one query. It would cost 19 bytes and 4 µs of processor time an event
-/// (measured on SQLite), for an endpoint that is seldom called.
+/// An index of all times would make this one query, but cost 19 bytes and 4 µs of processor time per event (measured on
+/// SQLite), for an endpoint that is rarely called.
 pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<EventNid>, DbError> {
     let in_order = near_time_in_order(tx, room, ts, forward)?;
     let nearest = if forward {
@@ -457,21 +458,20 @@ pub fn near_time(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Resu
     Ok(nearest.map(|(.., event)| event))
 }
 
-/// As [`near_time`], among the events that are not late.
+/// Like [`near_time`], among the events that are not late.
 fn near_time_in_order(tx: &mut Tx<'_>, room: RoomNid, ts: i64, forward: bool) -> Result<Option<Timed>, DbError> {
     let newest: Option<Position> = tx.query_opt(
         "SELECT position FROM events WHERE room_nid = $1 AND position > 0 ORDER BY position DESC LIMIT 1",
         &[&room],
         first,
     )?;
-    // What is sought is between these positions, or it is one of those that have been met: the last before it, the
-    // first after it.
+    // The result is between these positions, or one of the events seen so far: the last before it, the first after it.
     let (mut low, mut high) = (1, newest.unwrap_or(0));
     let (mut before, mut after) = (None, None);
     while low <= high {
         let middle = low + (high - low) / 2;
-        // Not IS NULL: PostgreSQL believes that to be rare in a column it has no statistics of, and sorts all the rest
-        // of the room.
+        // Not IS NULL: PostgreSQL assumes that to be rare in a column without statistics, and sorts the rest of the
+        // room.
         let met = tx.query_opt(
             "SELECT origin_server_ts, position, event_nid FROM events
              WHERE room_nid = $1 AND position >= $2 AND position <= $3 AND late IS DISTINCT FROM 1

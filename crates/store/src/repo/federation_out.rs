@@ -1,4 +1,4 @@
-//! What goes to other servers, and how far each has come.
+//! Events and messages for other servers, and the servers' progress.
 
 use plexus_protocol::id::ServerName;
 
@@ -6,20 +6,20 @@ use super::to_device::prefix_within;
 use crate::db::ToSql;
 use crate::{Change, DbError, EventNid, Position, RoomNid, Row, Tx, first};
 
-/// An event that other servers get from this one.
+/// An event that this server sends to other servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub position: Position,
     pub room_nid: RoomNid,
     pub event_nid: EventNid,
-    /// The server that handed it to this one to be passed on.
+    /// The server that asked this one to pass it on.
     pub handed_by: Option<String>,
-    /// Servers that it concerns and that are not in the room after it, separated by spaces.
+    /// Servers that the event concerns and that are not in the room after it, separated by spaces.
     pub also_to: Option<String>,
 }
 
 impl Outgoing {
-    /// Servers that it concerns and that are not in the room after it.
+    /// Iterates over the servers that the event concerns and that are not in the room after it.
     pub fn also_to(&self) -> impl Iterator<Item = &str> {
         self.also_to.as_deref().unwrap_or_default().split_ascii_whitespace()
     }
@@ -55,7 +55,7 @@ pub fn add(tx: &mut Tx<'_>, rows: &[Outgoing]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The events with `after < position <= upto`, the oldest `limit`, oldest first.
+/// Returns the events with `after < position <= upto`, the oldest `limit`, oldest first.
 pub fn after(tx: &mut Tx<'_>, after: Position, upto: Position, limit: u64) -> Result<Vec<Outgoing>, DbError> {
     tx.query(
         "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events
@@ -65,8 +65,8 @@ pub fn after(tx: &mut Tx<'_>, after: Position, upto: Position, limit: u64) -> Re
     )
 }
 
-/// Of each room the newest event with `after < position <= upto`, and the events of that range that concern servers
-/// which are not in the room; in order of position.
+/// Returns for each room the newest event with `after < position <= upto`, and all events of that range that concern
+/// servers which are not in the room; in order of position.
 pub fn newest_of_rooms(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Vec<Outgoing>, DbError> {
     tx.query(
         "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events o
@@ -79,15 +79,15 @@ pub fn newest_of_rooms(tx: &mut Tx<'_>, after: Position, upto: Position) -> Resu
     )
 }
 
-/// Forgets events at or before `upto`, which everybody has.
+/// Deletes events at or before `upto`, which all servers have.
 pub fn forget(tx: &mut Tx<'_>, upto: Position) -> Result<u64, DbError> {
     tx.execute("DELETE FROM outgoing_events WHERE position <= $1", &[&upto])
 }
 
-/// Of the events at or before `upto`, forgets all but the newest `kept` and the newest of each room: a server that is
+/// Deletes the events at or before `upto` except for the newest `kept` and the newest of each room: a server that is
 /// further behind gets no more.
 pub fn thin_out(tx: &mut Tx<'_>, upto: Position, kept: u64) -> Result<u64, DbError> {
-    // Events are counted, not positions: those that a gap in a timeline reserves have no events.
+    // Events are counted, not positions: the positions that a gap in a timeline reserves have no events.
     tx.execute(
         "DELETE FROM outgoing_events WHERE also_to IS NULL
              AND position <= (SELECT position FROM outgoing_events WHERE position <= $1
@@ -98,18 +98,18 @@ pub fn thin_out(tx: &mut Tx<'_>, upto: Position, kept: u64) -> Result<u64, DbErr
     )
 }
 
-/// Every server without a cursor has got everything up to here.
+/// Returns the position up to which every server without a cursor has everything.
 pub fn position(tx: &mut Tx<'_>) -> Result<Position, DbError> {
     tx.query_one("SELECT position FROM federation_position WHERE id = 1", &[], first)
 }
 
-/// The servers that are behind, and what they have got.
+/// Returns the servers that are behind, with their cursors.
 pub fn cursors(tx: &mut Tx<'_>) -> Result<Vec<(String, Position)>, DbError> {
     tx.query("SELECT server_name, position FROM federation_cursors", &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Writes how far everybody is: `position` those without a cursor, `behind` those with one; `caught_up` need none any
-/// more.
+/// Stores the progress: `position` of the servers without a cursor, `behind` of those with one; servers in `caught_up`
+/// lose theirs.
 pub fn set_progress(
     tx: &mut Tx<'_>,
     position: Position,
@@ -133,15 +133,15 @@ pub fn set_progress(
     Ok(())
 }
 
-/// A message to devices of another server.
+/// A to-device message for another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToDevice {
     pub position: Position,
-    /// The content of the `m.direct_to_device` EDU; `None` if the row does not hold text.
+    /// The content of the `m.direct_to_device` EDU; `None` if the row does not contain text.
     pub content: Option<String>,
 }
 
-/// Queues a message for the devices of a server, whose content may name its position.
+/// Queues a message for the devices of a server. Its content may contain its position.
 pub fn add_to_device(
     tx: &mut Tx<'_>,
     server: &str,
@@ -177,8 +177,8 @@ pub fn give_up_to_device(tx: &mut Tx<'_>, before: GiveUpBefore, now_ms: u64) -> 
     )
 }
 
-/// The oldest messages for a server, at most `limit` of them and at most `max_bytes` together, but at least one; and
-/// whether there are more.
+/// Returns the oldest messages for a server, at most `limit` of them and at most `max_bytes` together, but at least
+/// one; and whether there are more.
 pub fn to_device(tx: &mut Tx<'_>, server: &str, limit: u64, max_bytes: u64) -> Result<(Vec<ToDevice>, bool), DbError> {
     let sizes: Vec<(Position, u64)> = tx.query(
         "SELECT position, CAST(OCTET_LENGTH(content) AS BIGINT) FROM federation_to_device WHERE server_name = $1
@@ -211,7 +211,7 @@ pub fn delete_one_to_device(tx: &mut Tx<'_>, server: &str, position: Position) -
     Ok(())
 }
 
-/// The servers for which messages wait.
+/// Returns the servers with queued messages.
 pub fn to_device_servers(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
     tx.query("SELECT DISTINCT server_name FROM federation_to_device", &[], first)
 }

@@ -5,12 +5,11 @@ use crate::{DbError, Tx};
 
 /// The largest filter, in bytes: one that names a thousand rooms.
 const MAX_FILTER_BYTES: usize = 64 * 1024;
-/// How many filters a user may have, and how large they may be together, in bytes. A client has a few; they are never
-/// deleted, because clients name them by id.
+/// The most filters of a user. A client has a few; they are never deleted, because clients refer to them by id.
 const MAX_FILTERS_OF_USER: u64 = 2_000;
 const MAX_BYTES_OF_USER: u64 = 8 * 1024 * 1024;
 
-/// Stores a filter and returns its id; the same definition gets the same id again.
+/// Stores a filter and returns its id; an equal definition gets the same id again.
 ///
 /// # Errors
 /// `TooLarge`, or the database's.
@@ -39,7 +38,7 @@ pub fn add(tx: &mut Tx<'_>, user_id: &str, definition: &str) -> Result<i64, Boun
     Ok(id)
 }
 
-/// The definition of a filter, as JSON text.
+/// Returns the definition of a filter, as JSON text.
 pub fn get(tx: &mut Tx<'_>, user_id: &str, filter_id: i64) -> Result<Option<String>, DbError> {
     tx.query_opt(
         "SELECT definition FROM filters WHERE user_id = $1 AND filter_id = $2",

@@ -1,8 +1,8 @@
-//! Rooms in which guest access has ended, and which guests may still have to leave.
+//! Rooms in which guest access has ended and that guests may still have to leave.
 
 use crate::{DbError, Position, RoomNid, Tx};
 
-/// Notes that guest access has ended in a room.
+/// Records that guest access has ended in a room.
 pub fn ended(tx: &mut Tx<'_>, room: RoomNid, position: Position) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO guest_access_ended (room_nid, position) VALUES ($1, $2)
@@ -12,7 +12,8 @@ pub fn ended(tx: &mut Tx<'_>, room: RoomNid, position: Position) -> Result<(), D
     Ok(())
 }
 
-/// Rooms noted, each with when guest access ended: `limit` of them after `after`, in order of room number.
+/// Returns recorded rooms, each with the position at which guest access ended: `limit` of them after `after`, in order
+/// of room number.
 pub fn rooms(tx: &mut Tx<'_>, after: RoomNid, limit: u32) -> Result<Vec<(RoomNid, Position)>, DbError> {
     tx.query(
         "SELECT room_nid, position FROM guest_access_ended WHERE room_nid > $1 ORDER BY room_nid LIMIT $2",
@@ -21,7 +22,7 @@ pub fn rooms(tx: &mut Tx<'_>, after: RoomNid, limit: u32) -> Result<Vec<(RoomNid
     )
 }
 
-/// Forgets a room whose guests have left, unless guest access has ended once more since.
+/// Deletes the record of a room whose guests have left, unless guest access has ended again since.
 pub fn done(tx: &mut Tx<'_>, room: RoomNid, position: Position) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM guest_access_ended WHERE room_nid = $1 AND position = $2", &[&room, &position])?;
     Ok(())

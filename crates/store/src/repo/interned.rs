@@ -1,11 +1,11 @@
-//! Event types and state keys by number. Stored as bytes: other servers may put U+0000 into them.
+//! The numbers of event types and state keys. Stored as bytes: other servers may use U+0000 in them.
 
 use std::collections::HashSet;
 
 use crate::db::{Any, ToSql};
 use crate::{DbError, Row, StateKeyNid, Tx, TypeNid};
 
-/// The number of an event type, given one if it has none yet.
+/// Returns the number of an event type, which is assigned if it has none yet.
 pub fn type_nid(tx: &mut Tx<'_>, event_type: &str) -> Result<TypeNid, DbError> {
     match find_type(tx, event_type)? {
         Some(nid) => Ok(nid),
@@ -17,12 +17,12 @@ pub fn type_nid(tx: &mut Tx<'_>, event_type: &str) -> Result<TypeNid, DbError> {
     }
 }
 
-/// The number of an event type; `None` for one never seen.
+/// Returns the number of an event type; `None` for an unknown one.
 pub fn find_type(tx: &mut Tx<'_>, event_type: &str) -> Result<Option<TypeNid>, DbError> {
     tx.query_opt("SELECT type_nid FROM event_types WHERE event_type = $1", &[&event_type.as_bytes()], |row| row.get(0))
 }
 
-/// The number of a state key, given one if it has none yet.
+/// Returns the number of a state key, which is assigned if it has none yet.
 pub fn state_key_nid(tx: &mut Tx<'_>, state_key: &str) -> Result<StateKeyNid, DbError> {
     match find_state_key(tx, state_key)? {
         Some(nid) => Ok(nid),
@@ -34,7 +34,7 @@ pub fn state_key_nid(tx: &mut Tx<'_>, state_key: &str) -> Result<StateKeyNid, Db
     }
 }
 
-/// The numbers of state keys, each given once; those that have none yet are given one.
+/// Returns the numbers of distinct state keys; missing ones are assigned.
 pub fn state_key_nids(tx: &mut Tx<'_>, state_keys: &[&str]) -> Result<Vec<(String, StateKeyNid)>, DbError> {
     let map = |row: &Row<'_>| Ok((row.get_with(0, String::from_utf8)?, row.get(1)?));
     if state_keys.is_empty() {
@@ -55,14 +55,14 @@ pub fn state_key_nids(tx: &mut Tx<'_>, state_keys: &[&str]) -> Result<Vec<(Strin
     Ok(found)
 }
 
-/// The number of a state key; `None` for one never seen.
+/// Returns the number of a state key; `None` for an unknown one.
 pub fn find_state_key(tx: &mut Tx<'_>, state_key: &str) -> Result<Option<StateKeyNid>, DbError> {
     tx.query_opt("SELECT state_key_nid FROM state_keys WHERE state_key = $1", &[&state_key.as_bytes()], |row| {
         row.get(0)
     })
 }
 
-/// The numbers of state keys, in no particular order; those never seen are left out.
+/// Returns the numbers of state keys, in no particular order; unknown ones are ignored.
 pub fn find_state_keys(tx: &mut Tx<'_>, state_keys: &[Vec<u8>]) -> Result<Vec<StateKeyNid>, DbError> {
     tx.query("SELECT state_key_nid FROM state_keys WHERE state_key = ANY($1)", &[&Any(state_keys)], |row| row.get(0))
 }

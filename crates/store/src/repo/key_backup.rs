@@ -23,7 +23,7 @@ fn backup(row: &Row<'_>) -> Result<Backup, DbError> {
     })
 }
 
-/// The newest backup of a user that was not deleted.
+/// Returns the newest backup of a user that was not deleted.
 pub fn latest(tx: &mut Tx, user_id: &str) -> Result<Option<Backup>, DbError> {
     tx.query_opt(
         "SELECT version, algorithm, auth_data, etag, key_count FROM key_backups
@@ -33,7 +33,7 @@ pub fn latest(tx: &mut Tx, user_id: &str) -> Result<Option<Backup>, DbError> {
     )
 }
 
-/// One version that was not deleted.
+/// Returns one version unless it was deleted.
 pub fn get(tx: &mut Tx, user_id: &str, version: i64) -> Result<Option<Backup>, DbError> {
     tx.query_opt(
         "SELECT version, algorithm, auth_data, etag, key_count FROM key_backups
@@ -43,7 +43,7 @@ pub fn get(tx: &mut Tx, user_id: &str, version: i64) -> Result<Option<Backup>, D
     )
 }
 
-/// How many versions a user has.
+/// Returns how many versions a user has.
 pub fn count(tx: &mut Tx, user_id: &str) -> Result<u64, DbError> {
     tx.query_one("SELECT COUNT(*) FROM key_backups WHERE user_id = $1 AND deleted = 0", &[&user_id], first)
 }
@@ -68,7 +68,7 @@ pub fn set_auth_data(tx: &mut Tx, user_id: &str, version: i64, auth_data: &str) 
     Ok(())
 }
 
-/// Deletes a version and its keys. `false` when there is none or it was deleted before.
+/// Deletes a version and its keys. Returns `false` when there is none.
 pub fn delete(tx: &mut Tx, user_id: &str, version: i64) -> Result<bool, DbError> {
     let deleted = tx.execute(
         "UPDATE key_backups SET deleted = 1, key_count = 0 WHERE user_id = $1 AND version = $2 AND deleted = 0",
@@ -103,7 +103,7 @@ pub struct Session {
     pub session_data: String,
 }
 
-/// Which sessions of a backup are meant.
+/// Selects sessions of a backup.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
     All,
@@ -122,7 +122,7 @@ fn session(row: &Row<'_>) -> Result<Session, DbError> {
     })
 }
 
-/// The stored sessions within `scope`.
+/// Returns the stored sessions within `scope`.
 pub fn sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -> Result<Vec<Session>, DbError> {
     match scope {
         Scope::All => tx.query(
@@ -146,7 +146,7 @@ pub fn sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -> Resul
     }
 }
 
-/// Stores a session, replacing what is there.
+/// Stores a session, replacing the previous one.
 pub fn put_session(tx: &mut Tx, user_id: &str, version: i64, session: &Session) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO key_backup_sessions
@@ -169,7 +169,7 @@ pub fn put_session(tx: &mut Tx, user_id: &str, version: i64, session: &Session) 
     Ok(())
 }
 
-/// Deletes the sessions within `scope`; returns how many there were.
+/// Deletes the sessions within `scope`; returns their number.
 pub fn delete_sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -> Result<u64, DbError> {
     match scope {
         Scope::All => {
@@ -186,8 +186,8 @@ pub fn delete_sessions(tx: &mut Tx, user_id: &str, version: i64, scope: Scope) -
     }
 }
 
-/// Records a change of a version's keys: the next etag, and the number of keys changed by `added`.
-/// Returns the new etag and count.
+/// Records a change of a version's keys: increments the etag, and changes the number of keys by `added`. Returns the
+/// new etag and number.
 pub fn changed(tx: &mut Tx, user_id: &str, version: i64, added: i64) -> Result<(i64, u64), DbError> {
     tx.query_one(
         "UPDATE key_backups SET etag = etag + 1, key_count = key_count + $3 WHERE user_id = $1 AND version = $2

@@ -1,18 +1,18 @@
-//! Media uploaded to this server: everything about it but the content.
+//! Media uploaded to this server, without its content.
 
 use crate::{DbError, Row, Tx};
 
-/// What is known of one piece of local media.
+/// The metadata of local media.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalMedia {
     pub user_id: String,
-    /// When an id without content becomes worthless, in ms since the epoch.
+    /// When an id without content expires, in Unix ms.
     pub expires_ms: Option<u64>,
-    /// `None` until something is uploaded to the id.
+    /// `None` until content is uploaded.
     pub content: Option<Content>,
 }
 
-/// The uploaded content's description.
+/// The metadata of uploaded content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     pub content_type: String,
@@ -22,19 +22,19 @@ pub struct Content {
     pub sha256: Vec<u8>,
 }
 
-/// Whether [`fill`] found an id it could fill.
+/// The result of [`fill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filled {
     Now,
     /// Content was uploaded to the id before.
     Already,
-    /// No such id, or it belongs to somebody else.
+    /// There is no such id, or it belongs to another user.
     Unknown,
-    /// The id was handed out too long ago.
+    /// The id has expired.
     Expired,
 }
 
-/// What is known of `media_id`.
+/// Returns the metadata of `media_id`.
 pub fn get(tx: &mut Tx<'_>, media_id: &str) -> Result<Option<LocalMedia>, DbError> {
     tx.query_opt(
         "SELECT user_id, expires_ms, content_type, upload_name, length, sha256 FROM local_media WHERE media_id = $1",
@@ -63,7 +63,7 @@ pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, no
     Ok(())
 }
 
-/// Hands out an id to upload to later.
+/// Reserves an id for a later upload.
 pub fn reserve(tx: &mut Tx<'_>, media_id: &str, user_id: &str, now_ms: u64, expires_ms: u64) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO local_media (media_id, user_id, created_ms, expires_ms) VALUES ($1, $2, $3, $4)",
@@ -72,7 +72,7 @@ pub fn reserve(tx: &mut Tx<'_>, media_id: &str, user_id: &str, now_ms: u64, expi
     Ok(())
 }
 
-/// How many ids of a user still wait for content, and when the first of them expires (ms since the epoch).
+/// Returns how many ids of a user still wait for content, and when the first of them expires (Unix ms).
 pub fn pending(tx: &mut Tx<'_>, user_id: &str, now_ms: u64) -> Result<(u64, Option<u64>), DbError> {
     tx.query_one(
         "SELECT COUNT(*), MIN(expires_ms) FROM local_media \
@@ -82,7 +82,7 @@ pub fn pending(tx: &mut Tx<'_>, user_id: &str, now_ms: u64) -> Result<(u64, Opti
     )
 }
 
-/// How many bytes a user has uploaded since `since_ms`.
+/// Returns how many bytes a user has uploaded since `since_ms`.
 pub fn uploaded_since(tx: &mut Tx<'_>, user_id: &str, since_ms: u64) -> Result<u64, DbError> {
     tx.query_one(
         "SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM local_media WHERE user_id = $1 AND created_ms > $2",
@@ -91,8 +91,8 @@ pub fn uploaded_since(tx: &mut Tx<'_>, user_id: &str, since_ms: u64) -> Result<u
     )
 }
 
-/// Records what a user uploaded to an id handed out before. It counts as made now, not when the id was handed out: an
-/// upload that was announced long ago is still one of the last hour.
+/// Records the content uploaded to a reserved id. It counts as created now and not when the id was reserved: a delayed
+/// upload is still one of the last hour.
 pub fn fill(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<Filled, DbError> {
     let Some(known) = get(tx, media_id)?.filter(|media| media.user_id == user_id) else {
         return Ok(Filled::Unknown);

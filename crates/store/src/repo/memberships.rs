@@ -15,11 +15,11 @@ pub struct RoomMembership {
     pub event_nid: EventNid,
     /// Position of the member event.
     pub position: Position,
-    /// Whether the user has left the room and forgotten it.
+    /// Whether the user has left and forgotten the room.
     pub forgotten: bool,
 }
 
-/// Memberships are stored as numbers; some statements name them.
+/// Memberships are stored as numbers, which some statements contain.
 impl ToSql for Membership {
     fn to_param(&self) -> Param<'_> {
         Param::Int(match self {
@@ -45,7 +45,7 @@ impl FromSql for Membership {
     }
 }
 
-/// Returns the user's memberships, also those of rooms that the user has left.
+/// Returns the user's memberships, including those of rooms that the user has left.
 pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<RoomMembership>, DbError> {
     let read = |row: &Row<'_>| {
         Ok(RoomMembership {
@@ -65,7 +65,7 @@ pub fn of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<RoomMembership>, Db
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// Returns those of the users who are joined to at least one of the rooms.
+/// Returns the users who are joined to at least one of the rooms.
 pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT DISTINCT u.user_id FROM user_ids u JOIN memberships m ON m.user_nid = u.user_nid
@@ -99,7 +99,7 @@ pub fn set(tx: &mut Tx<'_>, rows: &[(Member, RoomMembership)]) -> Result<(), DbE
                 row.event_nid.to_param(),
                 row.position.to_param(),
                 row.forgotten.to_param(),
-                // The directory entries of this server's users are written where their profiles change.
+                // The directory entries of local users are written when their profiles change.
                 Param::Int((!member.is_local).into()),
             ]
         }),
@@ -107,7 +107,7 @@ pub fn set(tx: &mut Tx<'_>, rows: &[(Member, RoomMembership)]) -> Result<(), DbE
     Ok(())
 }
 
-/// Marks a room the user has left (0) or was banned from (4) as forgotten; `false` when the user is in it.
+/// Marks a room that the user has left (0) or was banned from (4) as forgotten; returns `false` when the user is in it.
 pub fn forget(tx: &mut Tx<'_>, user: &UserId, room: RoomNid) -> Result<bool, DbError> {
     let changed = tx.execute(
         "UPDATE memberships SET forgotten = 1

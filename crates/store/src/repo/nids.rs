@@ -1,8 +1,8 @@
-//! Blocks of numbers for events, rooms and state snapshots. A number is known before the row it names is written.
+//! Blocks of numbers for events, rooms and state snapshots. A number is known before its row is written.
 
 use crate::{DbError, Tx};
 
-/// Reserves `count` numbers and answers the first. Numbers start at 1; those never used are lost.
+/// Reserves `count` numbers and returns the first. Numbers start at 1; unused ones are lost.
 pub fn reserve(tx: &mut Tx<'_>, count: i64) -> Result<i64, DbError> {
     tx.query_one(
         "INSERT INTO nid_blocks (name, next_nid) VALUES ('nid', 1 + $1)

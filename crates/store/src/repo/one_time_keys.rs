@@ -6,7 +6,7 @@ use plexus_protocol::id::UserId;
 
 use crate::{Any, Change, DbError, ToSql, Tx, first};
 
-/// A key to be stored, or a stored one.
+/// A one-time or fallback key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub algorithm: String,
@@ -18,25 +18,24 @@ pub struct Key {
 /// A device and its one-time keys.
 #[derive(Debug, Default)]
 pub struct OfDevice {
-    /// Whether there is this device.
+    /// Whether the device exists.
     pub exists: bool,
-    /// How many there are of each algorithm; algorithms without keys are absent.
+    /// The number of keys of each algorithm; algorithms without keys are absent.
     pub counts: BTreeMap<String, u64>,
-    /// The serial of the newest; 0 when there is none.
+    /// The serial of the newest key; 0 when there is none.
     pub newest: i64,
-    /// Those with the ids that were asked for.
+    /// The keys with the requested ids.
     pub keys: Vec<Key>,
 }
 
-/// Announces that the number of one-time keys of a device, or its unused fallback keys, changed.
+/// Announces that the number of a device's one-time keys, or its unused fallback keys, changed.
 pub fn announce_change(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
     let position = tx.next_position()?;
     tx.announce(Change::OneTimeKeys { user: user.clone(), device: device_id.to_owned(), position });
     Ok(())
 }
 
-/// Looks at a device and its one-time keys, and for those with these ids: one statement, because an upload of keys is
-/// frequent.
+/// Returns a device's one-time keys and those with the given ids. One statement, because key uploads are frequent.
 pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) -> Result<OfDevice, DbError> {
     let mut found = OfDevice::default();
     tx.for_each(
@@ -62,8 +61,8 @@ pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) 
     Ok(found)
 }
 
-/// Stores one-time keys of a user's device, the first of `keys` to be given out first and all of them after the serial
-/// `newest`. Their ids must not be stored yet.
+/// Stores one-time keys of a user's device, which are claimed in the order of `keys` and after the serial `newest`.
+/// Their ids must not be stored yet.
 pub fn insert(tx: &mut Tx, (user_id, device_id): (&str, &str), newest: i64, keys: &[Key]) -> Result<(), DbError> {
     let serials: Vec<i64> = (newest + 1..).take(keys.len()).collect();
     tx.insert_many_later(
@@ -83,7 +82,7 @@ pub fn insert(tx: &mut Tx, (user_id, device_id): (&str, &str), newest: i64, keys
     Ok(())
 }
 
-/// How many one-time keys a device has of each algorithm. Algorithms without keys are absent.
+/// Returns how many one-time keys a device has of each algorithm. Algorithms without keys are absent.
 pub fn counts(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<BTreeMap<String, u64>, DbError> {
     let counts = tx.query(
         "SELECT algorithm, COUNT(*) FROM one_time_keys WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm",
@@ -93,11 +92,11 @@ pub fn counts(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<BTreeMap<St
     Ok(counts.into_iter().collect())
 }
 
-/// The key that was asked of a device: user, device and key.
+/// A claimed key: user, device and key.
 pub type Taken = (String, String, Key);
 
-/// Takes the oldest one-time key of each (user, device, algorithm), which are all different: it is deleted in this
-/// transaction and never given out again. Devices that have none left are absent.
+/// Claims the oldest one-time key for each (user, device, algorithm), which must be distinct: the key is deleted in
+/// this transaction and never returned again. Devices without keys are absent.
 pub fn take_oldest(tx: &mut Tx, wanted: &[(&str, &str, &str)]) -> Result<Vec<Taken>, DbError> {
     tx.insert_many_returning(
         "DELETE FROM one_time_keys
@@ -113,7 +112,7 @@ pub fn take_oldest(tx: &mut Tx, wanted: &[(&str, &str, &str)]) -> Result<Vec<Tak
     )
 }
 
-/// Replaces the fallback key of an algorithm. A key with the id that is stored already stays, used or not.
+/// Replaces the fallback key of an algorithm. A stored key with the same id stays, used or not.
 pub fn set_fallback(tx: &mut Tx, user_id: &str, device_id: &str, key: &Key) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, key_json, used)
@@ -126,7 +125,7 @@ pub fn set_fallback(tx: &mut Tx, user_id: &str, device_id: &str, key: &Key) -> R
     Ok(())
 }
 
-/// How many fallback keys a device has.
+/// Returns how many fallback keys a device has.
 pub fn fallback_keys(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<u64, DbError> {
     tx.query_one(
         "SELECT COUNT(*) FROM fallback_keys WHERE user_id = $1 AND device_id = $2",
@@ -135,7 +134,7 @@ pub fn fallback_keys(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<u64,
     )
 }
 
-/// The fallback key of an algorithm, which from now on counts as used. The flag tells whether it was unused before.
+/// Returns the fallback key of an algorithm and marks it as used. The flag says whether it was unused before.
 pub fn use_fallback(
     tx: &mut Tx,
     user_id: &str,
@@ -160,7 +159,7 @@ pub fn use_fallback(
     Ok(found)
 }
 
-/// The algorithms for which a device has a fallback key that was not given out yet.
+/// Returns the algorithms for which a device has an unused fallback key.
 pub fn unused_fallback_types(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT algorithm FROM fallback_keys WHERE user_id = $1 AND device_id = $2 AND used = 0 ORDER BY algorithm",
@@ -169,7 +168,7 @@ pub fn unused_fallback_types(tx: &mut Tx, user_id: &str, device_id: &str) -> Res
     )
 }
 
-/// Deletes every one-time and fallback key of a device.
+/// Deletes all one-time and fallback keys of a device.
 pub fn delete_of_device(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     tx.execute_later("DELETE FROM fallback_keys WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;

@@ -1,21 +1,21 @@
-//! Rooms whose state was not told, or not stored, as a whole when this server came into them.
+//! Rooms that this server joined without receiving or storing their whole state (partial state).
 
 use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, Tx, first};
 
-/// What is known of such a room.
+/// A join with partial state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartialJoin {
-    /// The event by which this server came in.
+    /// This server's join event.
     pub event_nid: EventNid,
     /// The state before it, to which the rest is added.
     pub snapshot_nid: SnapshotNid,
-    /// The server by way of which.
+    /// The resident server through which this server joined.
     pub joined_via: String,
-    /// The servers that it says are in the room.
+    /// The servers in the room according to it.
     pub servers: Vec<String>,
-    /// From where on clients are told of the room; `None`: not yet.
+    /// The position from which clients see the room; `None`: they do not see it yet.
     pub told_position: Option<Position>,
-    /// When the state became full; `None`: it is not yet.
+    /// The position at which the state became complete; `None` while it is not.
     pub full_position: Option<Position>,
 }
 
@@ -31,7 +31,7 @@ fn partial_join(row: &Row<'_>) -> Result<PartialJoin, DbError> {
     })
 }
 
-/// The room's, if it is or was such a room.
+/// Returns the room's join, if its state is or was partial.
 pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<PartialJoin>, DbError> {
     tx.query_opt(
         "SELECT event_nid, snapshot_nid, joined_via, servers, told_position, full_position FROM partial_joins
@@ -41,12 +41,12 @@ pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<PartialJoin>, Db
     )
 }
 
-/// The rooms whose state is not full.
+/// Returns the rooms with partial state.
 pub fn unfinished(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
     tx.query("SELECT room_nid FROM partial_joins WHERE full_position IS NULL ORDER BY room_nid", &[], first)
 }
 
-/// Notes how this server came into a room; what was noted before is forgotten.
+/// Replaces the record of a room's join.
 pub fn set(tx: &mut Tx<'_>, room: RoomNid, join: Option<&PartialJoin>) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM partial_joins WHERE room_nid = $1", &[&room])?;
     if let Some(join) = join {

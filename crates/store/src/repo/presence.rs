@@ -2,7 +2,7 @@
 
 use crate::{DbError, Tx};
 
-/// What was last known of a user's presence.
+/// A user's last presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPresence {
     pub user_id: String,
@@ -13,7 +13,7 @@ pub struct StoredPresence {
     pub last_active_ts: u64,
 }
 
-/// The last presence of a user.
+/// Returns the last presence of a user.
 pub fn get(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<StoredPresence>, DbError> {
     tx.query_opt(
         "SELECT user_id, presence, status_msg, last_active_ts FROM presence WHERE user_id = $1",
@@ -29,7 +29,7 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<StoredPresence>, DbE
     )
 }
 
-/// Writes the last presence of a user.
+/// Stores the last presence of a user.
 pub fn set(tx: &mut Tx<'_>, stored: &StoredPresence) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO presence (user_id, presence, status_msg, last_active_ts) VALUES ($1, $2, $3, $4)

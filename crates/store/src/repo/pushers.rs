@@ -1,14 +1,13 @@
-//! Pushers: where a user's notifications are sent.
+//! Pushers: the targets of a user's notifications.
 
 use super::bounds::{self, BoundError};
 use crate::{DbError, Position, Row, Tx, first};
 
-/// The longest of the texts that are shown or given to the gateway, in bytes. Those of `app_id` and `pushkey` have
-/// limits of their own.
+/// The longest display text, in bytes. `app_id` and `pushkey` have their own limits.
 const MAX_TEXT_BYTES: usize = 1_024;
-/// The largest `data`, in bytes of JSON: it goes out with every notification.
+/// The largest `data`, in bytes of JSON: it is sent with every notification.
 const MAX_DATA_BYTES: usize = 16 * 1024;
-/// How many pushers a user may have: each is worked for at every notification.
+/// The most pushers of a user: every notification goes to each.
 const MAX_PUSHERS_OF_USER: u64 = 500;
 
 /// A pusher as its user set it.
@@ -24,7 +23,7 @@ pub struct Pusher {
     pub lang: String,
     /// The pusher's data, a JSON object as text.
     pub data: String,
-    /// The device whose session set it; the pusher goes when the session goes.
+    /// The device whose session set it; the pusher is deleted with the session.
     pub device_id: Option<String>,
     /// Unix ms.
     pub created_ts: u64,
@@ -48,7 +47,7 @@ fn read(row: &Row<'_>) -> Result<Pusher, DbError> {
     })
 }
 
-/// A user's pushers, oldest first.
+/// Returns a user's pushers, oldest first.
 pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Pusher>, DbError> {
     tx.query(
         "SELECT app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, device_id,
@@ -98,7 +97,7 @@ pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), BoundE
     Ok(())
 }
 
-/// Removes a pusher; absent ones are fine.
+/// Deletes a pusher if it exists.
 pub fn delete(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Result<(), DbError> {
     tx.execute_later(
         "DELETE FROM pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
@@ -107,7 +106,7 @@ pub fn delete(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Re
     Ok(())
 }
 
-/// Removes the pusher with this key from every other user (`append: false`).
+/// Deletes the pusher with this key from all other users (`append: false`).
 pub fn delete_for_others(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: &str) -> Result<(), DbError> {
     tx.execute_later(
         "DELETE FROM pushers WHERE user_id <> $1 AND app_id = $2 AND pushkey = $3",
@@ -116,13 +115,13 @@ pub fn delete_for_others(tx: &mut Tx<'_>, user_id: &str, app_id: &str, pushkey: 
     Ok(())
 }
 
-/// Removes the pushers that a device's session set.
+/// Deletes the pushers that a device's session set.
 pub fn delete_of_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM pushers WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     Ok(())
 }
 
-/// Removes all pushers of a user.
+/// Deletes all pushers of a user.
 pub fn delete_all(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM pushers WHERE user_id = $1", &[&user_id])?;
     Ok(())

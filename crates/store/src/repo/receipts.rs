@@ -5,10 +5,10 @@ use plexus_protocol::id::UserId;
 use super::bounds::{self, BoundError};
 use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first};
 
-/// How many receipts a user may have in a room: up to two for each thread.
+/// The most receipts of a user in a room: up to two for each thread.
 const MAX_RECEIPTS_IN_ROOM: u64 = 10_000;
 
-/// The type of receipts that only their owner learns of.
+/// The type of receipts that only their owner sees.
 pub const PRIVATE: &str = "m.read.private";
 
 /// A receipt.
@@ -21,7 +21,7 @@ pub struct Receipt {
     /// Empty: unthreaded; `main`: the main timeline; otherwise the thread's root event.
     pub thread_id: String,
     pub event_id: String,
-    /// Where the event stands in the room's timeline; `None` while this server does not have it.
+    /// The position of the event in the room's timeline; `None` while this server does not have the event.
     pub event_position: Option<Position>,
     /// Unix ms.
     pub ts: u64,
@@ -41,8 +41,8 @@ fn read(row: &Row<'_>) -> Result<Receipt, DbError> {
     })
 }
 
-/// Records a receipt unless the one there is for a later event. Gives `receipt` its position and announces it.
-/// Returns false, and changes nothing, when the receipt would move backwards or stay where it is.
+/// Records a receipt unless the existing one is for a later event. Sets the position of `receipt` and announces it.
+/// Returns `false`, and changes nothing, when the receipt would move backwards or not at all.
 ///
 /// # Errors
 /// `TooLarge` when there are too many, or the database's.
@@ -92,8 +92,8 @@ pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, BoundError> {
     Ok(true)
 }
 
-/// The receipts of these rooms that were written after `since` and at or before `upto`; a room's in the order of their
-/// positions.
+/// Returns the receipts of these rooms that were written after `since` and at or before `upto`; those of a room in
+/// order of position.
 pub fn in_rooms(tx: &mut Tx<'_>, rooms: &[RoomNid], since: Position, upto: Position) -> Result<Vec<Receipt>, DbError> {
     tx.query(
         "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
@@ -103,7 +103,7 @@ pub fn in_rooms(tx: &mut Tx<'_>, rooms: &[RoomNid], since: Position, upto: Posit
     )
 }
 
-/// A user's own receipts in every room.
+/// Returns a user's own receipts in all rooms.
 pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Receipt>, DbError> {
     tx.query(
         "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts

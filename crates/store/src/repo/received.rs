@@ -1,11 +1,11 @@
-//! What other servers sent: transactions by which it was told, events that wait to be placed.
+//! Data received from other servers: transactions, and staged events.
 
 use super::events::unpacked;
 use crate::db::{Any, Row, ToSql};
 use crate::pdu_json::UnpackError;
 use crate::{DbError, RoomNid, Tx, first};
 
-/// What a transaction was answered with (JSON), if it has been received before.
+/// Returns the stored response (JSON) to a transaction, if it has been received before.
 pub fn answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<String>, DbError> {
     tx.query_opt(
         "SELECT answer FROM received_transactions WHERE origin = $1 AND txn_id = $2",
@@ -14,7 +14,7 @@ pub fn answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<Stri
     )
 }
 
-/// Notes a transaction's answer (JSON).
+/// Stores the response (JSON) to a transaction.
 pub fn set_answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str, now_ms: u64, answer: &str) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO received_transactions (origin, txn_id, received_ts, answer) VALUES ($1, $2, $3, $4)
@@ -24,7 +24,7 @@ pub fn set_answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str, now_ms: u64, answ
     Ok(())
 }
 
-/// Forgets transactions received before `before` (Unix ms).
+/// Deletes transactions received before `before` (Unix ms).
 pub fn forget_before(tx: &mut Tx<'_>, before: u64) -> Result<u64, DbError> {
     tx.execute("DELETE FROM received_transactions WHERE received_ts < $1", &[&before])
 }
@@ -40,8 +40,8 @@ pub struct NewStaged {
     pub json: Vec<u8>,
 }
 
-/// Stages events. Those that are staged already stay as they are, unless they were to be tried again later: they are
-/// tried now, with what the server has that sends them this time.
+/// Stages events. Events that are staged already stay unchanged, except that those set aside are tried again now, with
+/// the help of the server that has sent them this time.
 pub fn stage(tx: &mut Tx<'_>, events: &[NewStaged]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO staged_pdus (room_nid, origin, event_id, json) VALUES ($1, $2, $3, $4)
@@ -66,8 +66,8 @@ pub struct Staged {
     pub json: Result<String, UnpackError>,
 }
 
-/// The first `limit` staged events of a room after number `after`, without those of some servers and those that are
-/// tried again later.
+/// Returns the first `limit` staged events of a room after number `after`, without those from some servers and those
+/// set aside.
 pub fn staged(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -84,7 +84,7 @@ pub fn staged(
     )
 }
 
-/// The first `limit` staged events of a room that `origin` sent, without those that are tried again later.
+/// Returns the first `limit` staged events of a room from `origin`, without those set aside.
 pub fn staged_by(tx: &mut Tx<'_>, room: RoomNid, origin: &str, limit: u32) -> Result<Vec<Staged>, DbError> {
     tx.query(
         "SELECT staged_nid, origin, event_id, json FROM staged_pdus
@@ -94,7 +94,7 @@ pub fn staged_by(tx: &mut Tx<'_>, room: RoomNid, origin: &str, limit: u32) -> Re
     )
 }
 
-/// How many events that `origin` sent are staged, counted up to `most`; without those that are tried again later.
+/// Returns how many events from `origin` are staged, counted up to `most` and without those set aside.
 pub fn count_of(tx: &mut Tx<'_>, origin: &str, most: u32) -> Result<u32, DbError> {
     tx.query_one(
         "SELECT COUNT(*) FROM (SELECT 1 FROM staged_pdus WHERE origin = $1 AND retry_ts = 0 LIMIT $2) AS counted",
@@ -103,13 +103,13 @@ pub fn count_of(tx: &mut Tx<'_>, origin: &str, most: u32) -> Result<u32, DbError
     )
 }
 
-/// The rooms that have staged events which are not to be tried later.
+/// Returns the rooms with staged events that are not set aside.
 pub fn staged_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
     tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE retry_ts = 0", &[], first)
 }
 
-/// How often a staged event has been tried in vain, and how many events its sender has that are tried again later,
-/// counted up to `most`.
+/// Returns how often adding a staged event has failed, and how many events its sender has set aside, counted up to
+/// `most`.
 pub fn failures(tx: &mut Tx<'_>, staged_nid: i64, origin: &str, most: u32) -> Result<(i64, u32), DbError> {
     let failures = tx.query_opt("SELECT failures FROM staged_pdus WHERE staged_nid = $1", &[&staged_nid], first)?;
     let others = tx.query_one(
@@ -120,7 +120,7 @@ pub fn failures(tx: &mut Tx<'_>, staged_nid: i64, origin: &str, most: u32) -> Re
     Ok((failures.unwrap_or(0), others))
 }
 
-/// Sets a staged event aside that could not be placed once more, until `retry_ts` (Unix ms).
+/// Sets a staged event aside, after another failure to add it, until `retry_ts` (Unix ms).
 pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64, retry_ts: u64) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE staged_pdus SET failures = failures + 1, retry_ts = $2 WHERE staged_nid = $1",
@@ -129,12 +129,12 @@ pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64, retry_ts: u64) -> Result<(), 
     Ok(())
 }
 
-/// When the first of the events that were set aside is to be tried again, Unix ms.
+/// Returns when the first of the events set aside is to be tried again, in Unix ms.
 pub fn next_retry(tx: &mut Tx<'_>) -> Result<Option<u64>, DbError> {
     tx.query_opt("SELECT retry_ts FROM staged_pdus WHERE retry_ts > 0 ORDER BY retry_ts LIMIT 1", &[], first)
 }
 
-/// Takes up the events that are to be tried again by `upto` (Unix ms); returns their rooms.
+/// Ends the waiting of events that are to be tried again by `upto` (Unix ms); returns their rooms.
 pub fn take_up(tx: &mut Tx<'_>, upto: u64) -> Result<Vec<RoomNid>, DbError> {
     let rooms =
         tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE retry_ts > 0 AND retry_ts <= $1", &[&upto], first)?;
@@ -142,7 +142,7 @@ pub fn take_up(tx: &mut Tx<'_>, upto: u64) -> Result<Vec<RoomNid>, DbError> {
     Ok(rooms)
 }
 
-/// Forgets staged events that have been placed or refused.
+/// Deletes staged events that were added to their room or refused.
 pub fn unstage(tx: &mut Tx<'_>, staged_nids: &[i64]) -> Result<(), DbError> {
     tx.insert_many_later(
         "DELETE FROM staged_pdus WHERE staged_nid = $1",

@@ -1,11 +1,11 @@
-//! Redacted events whose original content is still stored, for as long as `redaction_retention_period` says.
+//! Redacted events whose original content is still stored, for the `redaction_retention_period`.
 
 use super::events::unpacked;
 use crate::db::ToSql;
 use crate::pdu_json::{self, UnpackError};
 use crate::{DbError, EventNid, RoomNid, Tx, first};
 
-/// Notes that events have been redacted at `now_ms` (Unix ms).
+/// Records that events were redacted at `now_ms` (Unix ms).
 pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO uncensored_redactions (event_nid, redacted_ts) VALUES ($1, $2) ON CONFLICT (event_nid) DO NOTHING",
@@ -14,7 +14,7 @@ pub fn add(tx: &mut Tx<'_>, events: &[EventNid], now_ms: u64) -> Result<(), DbEr
     Ok(())
 }
 
-/// Notes redactions of events that are not known, by the stored id of the target.
+/// Records redactions of unknown events, by the stored id of the target.
 pub fn add_early(tx: &mut Tx<'_>, redactions: &[(Vec<u8>, EventNid)]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO early_redactions (target, redaction_nid) VALUES ($1, $2)
@@ -24,7 +24,7 @@ pub fn add_early(tx: &mut Tx<'_>, redactions: &[(Vec<u8>, EventNid)]) -> Result<
     Ok(())
 }
 
-/// The redactions in a room that came before an event, by the stored id of the event, oldest first.
+/// Returns the redactions in a room that arrived before their target, by the stored id of the target, oldest first.
 pub fn early(tx: &mut Tx<'_>, room: RoomNid, target: &[u8]) -> Result<Vec<EventNid>, DbError> {
     tx.query(
         "SELECT r.redaction_nid FROM early_redactions r JOIN events e ON e.event_nid = r.redaction_nid
@@ -34,7 +34,7 @@ pub fn early(tx: &mut Tx<'_>, room: RoomNid, target: &[u8]) -> Result<Vec<EventN
     )
 }
 
-/// An event that is due.
+/// An event whose content has to be removed.
 #[derive(Debug, Clone)]
 pub struct Due {
     pub event_nid: EventNid,
@@ -45,7 +45,7 @@ pub struct Due {
     pub json: Result<String, UnpackError>,
 }
 
-/// Events redacted before `before` (Unix ms), the first `limit` of them.
+/// Returns events redacted before `before` (Unix ms), the first `limit` of them.
 pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError> {
     tx.query(
         "SELECT e.event_nid, e.event_id, r.room_version, e.json
@@ -65,7 +65,7 @@ pub fn due(tx: &mut Tx<'_>, before: u64, limit: u32) -> Result<Vec<Due>, DbError
     )
 }
 
-/// Stores what redaction leaves of an event instead of the whole.
+/// Replaces the stored event by its redacted form.
 pub fn censor(tx: &mut Tx<'_>, event: EventNid, redacted_json: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE events SET json = $2 WHERE event_nid = $1", &[&event, &pdu_json::pack(redacted_json)?])?;
     tx.execute_later("DELETE FROM uncensored_redactions WHERE event_nid = $1", &[&event])?;

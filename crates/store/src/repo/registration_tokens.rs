@@ -1,4 +1,4 @@
-//! Registration tokens: what `m.login.registration_token` accepts.
+//! Registration tokens, which `m.login.registration_token` accepts.
 
 use crate::{DbError, Row, Tx};
 
@@ -6,18 +6,18 @@ use crate::{DbError, Row, Tx};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationToken {
     pub token: String,
-    /// `None`: any number of times.
+    /// `None`: unlimited.
     pub uses_allowed: Option<u64>,
-    /// Registrations under way that have given the token.
+    /// Registrations under way with the token.
     pub pending: u64,
-    /// Registrations finished with it.
+    /// Completed registrations with the token.
     pub completed: u64,
     /// Unix ms; `None` never expires.
     pub expiry_ts: Option<u64>,
 }
 
 impl RegistrationToken {
-    /// Whether one more registration may use it at `now` (Unix ms).
+    /// Whether another registration may use it at `now` (Unix ms).
     #[must_use]
     pub fn is_valid(&self, now: u64) -> bool {
         self.uses_allowed.is_none_or(|allowed| self.pending + self.completed < allowed)
@@ -35,7 +35,7 @@ fn registration_token(row: &Row<'_>) -> Result<RegistrationToken, DbError> {
     })
 }
 
-/// One token.
+/// Returns one token.
 pub fn get(tx: &mut Tx, token: &str) -> Result<Option<RegistrationToken>, DbError> {
     tx.query_opt(
         "SELECT token, uses_allowed, pending, completed, expiry_ts FROM registration_tokens WHERE token = $1",
@@ -44,7 +44,7 @@ pub fn get(tx: &mut Tx, token: &str) -> Result<Option<RegistrationToken>, DbErro
     )
 }
 
-/// Every token, by name.
+/// Returns all tokens, by name.
 pub fn list(tx: &mut Tx) -> Result<Vec<RegistrationToken>, DbError> {
     tx.query(
         "SELECT token, uses_allowed, pending, completed, expiry_ts FROM registration_tokens ORDER BY token",
@@ -53,7 +53,7 @@ pub fn list(tx: &mut Tx) -> Result<Vec<RegistrationToken>, DbError> {
     )
 }
 
-/// Stores a new token. `false` when it exists already.
+/// Stores a new token. Returns `false` when it exists already.
 pub fn insert(tx: &mut Tx, token: &RegistrationToken) -> Result<bool, DbError> {
     let stored = tx.execute(
         "INSERT INTO registration_tokens (token, uses_allowed, pending, completed, expiry_ts)
@@ -63,7 +63,7 @@ pub fn insert(tx: &mut Tx, token: &RegistrationToken) -> Result<bool, DbError> {
     Ok(stored == 1)
 }
 
-/// Replaces what a token allows. `false` when there is no such token.
+/// Replaces a token's limits. Returns `false` when there is no such token.
 pub fn update(tx: &mut Tx, token: &str, uses_allowed: Option<u64>, expiry_ts: Option<u64>) -> Result<bool, DbError> {
     let updated = tx.execute(
         "UPDATE registration_tokens SET uses_allowed = $2, expiry_ts = $3 WHERE token = $1",
@@ -72,7 +72,7 @@ pub fn update(tx: &mut Tx, token: &str, uses_allowed: Option<u64>, expiry_ts: Op
     Ok(updated == 1)
 }
 
-/// Deletes a token. `false` when there is no such token.
+/// Deletes a token. Returns `false` when there is no such token.
 pub fn delete(tx: &mut Tx, token: &str) -> Result<bool, DbError> {
     Ok(tx.execute("DELETE FROM registration_tokens WHERE token = $1", &[&token])? == 1)
 }
@@ -83,7 +83,7 @@ pub fn add_pending(tx: &mut Tx, token: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Gives a reserved use back.
+/// Releases a reserved use.
 pub fn release_pending(tx: &mut Tx, token: &str) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE registration_tokens SET pending = pending - 1 WHERE token = $1 AND pending > 0",
@@ -92,7 +92,7 @@ pub fn release_pending(tx: &mut Tx, token: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Turns a reserved use into a finished one.
+/// Turns a reserved use into a completed one.
 pub fn complete(tx: &mut Tx, token: &str) -> Result<(), DbError> {
     release_pending(tx, token)?;
     tx.execute_later("UPDATE registration_tokens SET completed = completed + 1 WHERE token = $1", &[&token])?;

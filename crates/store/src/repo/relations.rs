@@ -1,15 +1,15 @@
-//! Which events relate to which. An event that has been redacted relates to nothing.
+//! Relations between events. A redacted event has no relation.
 
 use crate::db::{Any, ToSql};
 use crate::{DbError, EventNid, Position, RoomNid, Row, Tx, UserNid, first};
 
-/// One relation, to be stored.
+/// A relation.
 #[derive(Debug, Clone)]
 pub struct RelationRow {
     pub event_nid: EventNid,
     pub room_nid: RoomNid,
     pub sender_nid: UserNid,
-    /// As the event's.
+    /// The event's position.
     pub position: Option<Position>,
     /// The target's stored id, see [`crate::event_key`].
     pub target: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct Related {
     pub event_type: Vec<u8>,
 }
 
-/// How many events of a type relate to another.
+/// The number of events of a type that relate to another event.
 #[derive(Debug, Clone)]
 pub struct RelatedCount {
     pub target: Vec<u8>,
@@ -54,7 +54,7 @@ pub struct RelatedCount {
     pub count: u64,
 }
 
-/// How many events of each of `rel_types` relate to each of the targets.
+/// Returns how many events of each of `rel_types` relate to each of the targets.
 pub fn counts(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -70,7 +70,7 @@ pub fn counts(
     )
 }
 
-/// The newest `limit` events that relate to the targets, newest first.
+/// Returns the newest `limit` events that relate to the targets, newest first.
 pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>], limit: usize) -> Result<Vec<Related>, DbError> {
     tx.query(
         "SELECT r.target, r.event_nid, r.position, r.rel_type, u.user_id, t.event_type
@@ -85,7 +85,7 @@ pub fn of_targets(tx: &mut Tx<'_>, room: RoomNid, targets: &[Vec<u8>], limit: us
     )
 }
 
-/// The newest `limit` events that relate to the target by `rel_type`, newest first.
+/// Returns the newest `limit` events that relate to the target by `rel_type`, newest first.
 pub fn newest(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -106,7 +106,7 @@ pub fn newest(
     )
 }
 
-/// The newest `limit` events by which `sender` relates to the target by `rel_type`, newest first.
+/// Returns the newest `limit` events by which `sender` relates to the target by `rel_type`, newest first.
 pub fn newest_of_sender(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -129,7 +129,7 @@ pub fn newest_of_sender(
     )
 }
 
-/// A part of what relates to an event.
+/// Selects a page of the events that relate to an event.
 #[derive(Debug, Clone, Default)]
 pub struct PageQuery {
     /// The target's stored id.
@@ -162,7 +162,7 @@ macro_rules! page {
     };
 }
 
-/// The first `limit` events of a part of what relates to an event.
+/// Returns the first `limit` events of a page.
 pub fn page(tx: &mut Tx<'_>, room: RoomNid, query: &PageQuery) -> Result<Vec<Related>, DbError> {
     let PageQuery { target, rel_type, event_type, after, upto, limit, oldest_first } = query;
     match (rel_type, oldest_first) {
@@ -202,7 +202,7 @@ pub fn is_target(tx: &mut Tx<'_>, room: RoomNid, target: &[u8]) -> Result<bool, 
     Ok(found.is_some())
 }
 
-/// Whether an event is the root of a thread: whether the timeline has a reply to it.
+/// Whether an event is the root of a thread, that is, whether the timeline has a reply to it.
 pub fn is_thread_root(tx: &mut Tx<'_>, room: RoomNid, event: &[u8]) -> Result<bool, DbError> {
     let reply: Option<i64> = tx.query_opt(
         "SELECT 1 FROM event_relations
@@ -213,7 +213,7 @@ pub fn is_thread_root(tx: &mut Tx<'_>, room: RoomNid, event: &[u8]) -> Result<bo
     Ok(reply.is_some())
 }
 
-/// Gives the relations of events the positions that these get.
+/// Sets the positions of relations to the new positions of their events.
 pub fn set_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Result<(), DbError> {
     tx.insert_many_later(
         "UPDATE event_relations SET position = $2 WHERE event_nid = $1",
@@ -222,15 +222,15 @@ pub fn set_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -> Res
     Ok(())
 }
 
-/// Forgets what a redacted event related to.
+/// Deletes the relation of a redacted event.
 pub fn remove(tx: &mut Tx<'_>, event: EventNid) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM event_relations WHERE event_nid = $1", &[&event])?;
     Ok(())
 }
 
-/// The roots of the room's threads: stored id and the position of the newest reply, newest first. Only replies at or
-/// before `upto` count, and only threads whose newest reply lies before `before`. `participant`: only those the user
-/// has replied to or begun.
+/// Returns the roots of the room's threads: stored id and the position of the newest reply, newest first. Only counts
+/// replies at or before `upto`, and only threads whose newest reply lies before `before`. `participant`: only threads
+/// that the user has started or replied to.
 pub fn thread_roots(
     tx: &mut Tx<'_>,
     room: RoomNid,

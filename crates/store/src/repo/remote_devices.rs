@@ -1,27 +1,27 @@
-//! Devices and keys of users of other servers, as far as they are followed.
+//! Devices and keys of users of other servers whose device lists are tracked.
 
 use crate::db::ToSql;
 use crate::{Any, DbError, Tx, first};
 
-/// What is known of a user's list of devices, besides the devices.
+/// A user's tracked device list, without the devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteList {
     pub user_id: String,
-    /// Of the newest update taken in; `None` when the list came without one.
+    /// The `stream_id` of the newest update; `None` when the list came without one.
     pub stream_id: Option<i64>,
     /// JSON.
     pub master_key: Option<String>,
     /// JSON.
     pub self_signing_key: Option<String>,
-    /// Goes up with every update.
+    /// Incremented with every update.
     pub revision: i64,
-    /// When to ask for it anew, Unix ms; `None` while it is good.
+    /// When to request the list again, in Unix ms; `None` while it is current.
     pub ask_ts: Option<u64>,
-    /// How often it has been asked for in vain.
+    /// How often requesting it has failed.
     pub failures: u32,
 }
 
-/// A device of one of these users.
+/// A device of a tracked user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteDevice {
     pub user_id: String,
@@ -42,7 +42,7 @@ pub struct RemoteDeviceList {
     pub devices: Vec<(String, String)>,
 }
 
-/// The lists of those of the users that are followed.
+/// Returns the tracked lists of these users.
 pub fn lists(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<Vec<RemoteList>, DbError> {
     tx.query(
         "SELECT user_id, stream_id, master_key, self_signing_key, revision, ask_ts, failures
@@ -62,7 +62,7 @@ pub fn lists(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<Vec<RemoteList>, DbEr
     )
 }
 
-/// The devices of these users, by user and device.
+/// Returns the devices of these users, by user and device.
 pub fn devices(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<Vec<RemoteDevice>, DbError> {
     tx.query(
         "SELECT user_id, device_id, key_json FROM remote_devices WHERE user_id = ANY($1)
@@ -72,12 +72,12 @@ pub fn devices(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<Vec<RemoteDevice>, 
     )
 }
 
-/// The list of one user, if it is followed.
+/// Returns the list of one user, if it is tracked.
 pub fn list(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<RemoteList>, DbError> {
     Ok(lists(tx, &[user_id])?.pop())
 }
 
-/// Replaces a user's list. `ask_ts` is set when it is out of date already.
+/// Replaces a user's list. `ask_ts` is set when it is outdated already.
 pub fn replace(tx: &mut Tx<'_>, user_id: &str, list: &RemoteDeviceList, ask_ts: Option<u64>) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO remote_device_lists (user_id, stream_id, master_key, self_signing_key, revision, ask_ts)
@@ -96,7 +96,7 @@ pub fn replace(tx: &mut Tx<'_>, user_id: &str, list: &RemoteDeviceList, ask_ts: 
     Ok(())
 }
 
-/// Marks a list, of whatever it may hold by now, as out of date: it is to be asked for at `ask_ts` (Unix ms).
+/// Marks a list, whatever its current content, as outdated: it is to be requested at `ask_ts` (Unix ms).
 pub fn outdate(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO remote_device_lists (user_id, revision, ask_ts) VALUES ($1, 1, $2)
@@ -107,7 +107,7 @@ pub fn outdate(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbErro
     Ok(())
 }
 
-/// Takes an update of a list that is good: it is as of `stream_id` now.
+/// Sets the `stream_id` of a current list after an update.
 pub fn advance(tx: &mut Tx<'_>, user_id: &str, stream_id: i64) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE remote_device_lists SET stream_id = $2, revision = revision + 1 WHERE user_id = $1",
@@ -131,7 +131,7 @@ pub fn set_cross_signing(
     Ok(())
 }
 
-/// How many devices a user has besides one, and how many characters their keys take.
+/// Returns how many devices a user has besides one, and the length of their keys in characters.
 pub fn size_without(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(u64, u64), DbError> {
     tx.query_one(
         "SELECT COUNT(*), COALESCE(SUM(LENGTH(key_json)), 0) FROM remote_devices
@@ -157,7 +157,7 @@ pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<
     Ok(())
 }
 
-/// The users whose lists are to be asked for at or before `now` (Unix ms), the longest waiting first.
+/// Returns the users whose lists are to be requested at or before `now` (Unix ms), the longest waiting first.
 pub fn due(tx: &mut Tx<'_>, now: u64, limit: u32) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT user_id FROM remote_device_lists WHERE ask_ts IS NOT NULL AND ask_ts <= $1 ORDER BY ask_ts LIMIT $2",
@@ -166,12 +166,12 @@ pub fn due(tx: &mut Tx<'_>, now: u64, limit: u32) -> Result<Vec<String>, DbError
     )
 }
 
-/// When the next list is to be asked for that is not yet at `now`, Unix ms.
+/// Returns when the next list is to be requested after `now`, in Unix ms.
 pub fn next_due(tx: &mut Tx<'_>, now: u64) -> Result<Option<u64>, DbError> {
     tx.query_one("SELECT MIN(ask_ts) FROM remote_device_lists WHERE ask_ts IS NOT NULL AND ask_ts > $1", &[&now], first)
 }
 
-/// Puts off asking for a list, in vain this time, to `ask_ts` (Unix ms).
+/// Postpones the next request for a list, after a failure, to `ask_ts` (Unix ms).
 pub fn put_off(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE remote_device_lists SET ask_ts = $2, failures = failures + 1
@@ -181,7 +181,7 @@ pub fn put_off(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbErro
     Ok(())
 }
 
-/// The next users, in order, that are followed.
+/// Returns the next tracked users, in order.
 pub fn users_after(tx: &mut Tx<'_>, user_id: &str, limit: u32) -> Result<Vec<String>, DbError> {
     tx.query(
         "SELECT user_id FROM remote_device_lists WHERE user_id > $1 ORDER BY user_id LIMIT $2",
@@ -190,7 +190,7 @@ pub fn users_after(tx: &mut Tx<'_>, user_id: &str, limit: u32) -> Result<Vec<Str
     )
 }
 
-/// Has the lists that are out of date of a server's users asked for at `now` (Unix ms); perhaps some of others, too.
+/// Schedules requests for the outdated lists of a server's users at `now` (Unix ms), perhaps also for some others.
 pub fn hurry(tx: &mut Tx<'_>, server: &str, now: u64) -> Result<u64, DbError> {
     tx.execute(
         "UPDATE remote_device_lists SET ask_ts = $2, failures = 0 WHERE ask_ts > $2 AND user_id LIKE '%:' || $1",
@@ -198,12 +198,12 @@ pub fn hurry(tx: &mut Tx<'_>, server: &str, now: u64) -> Result<u64, DbError> {
     )
 }
 
-/// How many users are followed.
+/// Returns how many users are tracked.
 pub fn count(tx: &mut Tx<'_>) -> Result<u64, DbError> {
     tx.query_one("SELECT COUNT(*) FROM remote_device_lists", &[], first)
 }
 
-/// Forgets the lists of these users; answers how many there were.
+/// Deletes the lists of these users; returns how many there were.
 pub fn forget(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<u64, DbError> {
     let rows = || user_ids.iter().map(|user_id| [user_id.to_param()]);
     tx.insert_many_later("DELETE FROM remote_devices WHERE user_id = $1", rows())?;

@@ -1,18 +1,18 @@
-//! Media of other servers that was fetched: everything about it but the content.
+//! Media fetched from other servers, without its content.
 
 use super::media::Content;
 use crate::{DbError, Tx};
 
-/// What is known of one piece of remote media.
+/// The metadata of remote media.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteMedia {
     /// The name of its file.
     pub file_id: String,
-    /// Its description.
+    /// The metadata of the content.
     pub content: Content,
 }
 
-/// What is known of `media_id` of a server.
+/// Returns the metadata of `media_id` of a server.
 pub fn get(tx: &mut Tx<'_>, server_name: &str, media_id: &str) -> Result<Option<RemoteMedia>, DbError> {
     tx.query_opt(
         "SELECT file_id, content_type, upload_name, length, sha256 FROM remote_media
@@ -30,7 +30,7 @@ pub fn get(tx: &mut Tx<'_>, server_name: &str, media_id: &str) -> Result<Option<
     )
 }
 
-/// Records what was fetched, in place of what was fetched before.
+/// Records fetched media and replaces an earlier record.
 pub fn set(
     tx: &mut Tx<'_>,
     server_name: &str,

@@ -1,4 +1,4 @@
-//! What users reported to the administrators.
+//! Users' reports to the administrators.
 
 use super::bounds::{self, BoundError};
 use crate::{EventNid, RoomNid, Tx};

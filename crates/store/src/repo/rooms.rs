@@ -1,4 +1,4 @@
-//! Rooms: one row each, replaced by compare and swap on its revision.
+//! Rooms: one row each, updated by compare and swap on its revision.
 
 use crate::db::Param;
 use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, varint};
@@ -55,7 +55,7 @@ fn columns<'r>(row: &'r RoomRow, extremities: &'r [u8]) -> [Param<'r>; 9] {
     ]
 }
 
-/// Adds a room, unless there is one with this id.
+/// Adds a room unless there is one with this id.
 pub fn insert(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
     tx.insert_many_later(INSERT, [columns(row, &varint::pack_list(&row.extremities))])?;
     Ok(())
@@ -66,12 +66,12 @@ pub fn create(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
     tx.change_each_later(INSERT, [columns(row, &varint::pack_list(&row.extremities))])
 }
 
-/// Whether this is why [`create`] or [`advance`] failed: somebody else has made or moved one of the rooms.
+/// Whether [`create`] or [`advance`] failed because somebody else has created or changed one of the rooms.
 pub fn is_stale(error: &DbError) -> bool {
     matches!(error, DbError::Unchanged(INSERT | ADVANCE))
 }
 
-/// What a commit to a room changes of its row.
+/// The changes of a commit to a room's row.
 #[derive(Debug, Clone)]
 pub struct Advance {
     pub room_nid: RoomNid,
@@ -80,7 +80,7 @@ pub struct Advance {
     pub extremities: Vec<EventNid>,
     pub depth: i64,
     pub snapshot_nid: SnapshotNid,
-    /// Position of the newest timeline event; `None`: as before.
+    /// Position of the newest timeline event; `None`: unchanged.
     pub position: Option<Position>,
 }
 
@@ -88,7 +88,7 @@ const ADVANCE: &str = "UPDATE rooms SET revision = revision + 1, extremities = $
          position = COALESCE($6, position)
      WHERE room_nid = $1 AND revision = $2";
 
-/// Moves the rows of different rooms on; the closure fails when somebody else has moved one of them since: see
+/// Updates the rows of different rooms; the closure fails when somebody else has changed one of them since: see
 /// [`is_stale`].
 pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<(), DbError> {
     let extremities: Vec<Vec<u8>> = rooms.iter().map(|to| varint::pack_list(&to.extremities)).collect();
@@ -107,7 +107,7 @@ pub fn advance(tx: &mut Tx<'_>, rooms: &[Advance]) -> Result<(), DbError> {
     )
 }
 
-/// The room with an id.
+/// Returns the room with this id.
 pub fn by_id(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<RoomRow>, DbError> {
     tx.query_opt(
         "SELECT room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, published
@@ -117,7 +117,7 @@ pub fn by_id(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<RoomRow>, DbError>
     )
 }
 
-/// The room with a number.
+/// Returns the room with this number.
 pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError> {
     tx.query_opt(
         "SELECT room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, published
@@ -127,7 +127,7 @@ pub fn by_nid(tx: &mut Tx<'_>, nid: RoomNid) -> Result<Option<RoomRow>, DbError>
     )
 }
 
-/// The number and the version of the room with an id.
+/// Returns the number and the version of the room with this id.
 pub fn number_and_version(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<(RoomNid, String)>, DbError> {
     tx.query_opt("SELECT room_nid, room_version FROM rooms WHERE room_id = $1", &[&room_id], |row| {
         Ok((row.get(0)?, row.get(1)?))
@@ -140,14 +140,14 @@ pub fn set_version(tx: &mut Tx<'_>, nid: RoomNid, version: &str) -> Result<(), D
     Ok(())
 }
 
-/// The ids of rooms; unknown numbers are left out.
+/// Returns the ids of rooms; unknown numbers are ignored.
 pub fn ids(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<(RoomNid, String)>, DbError> {
     tx.query("SELECT room_nid, room_id FROM rooms WHERE room_nid = ANY($1)", &[&Any(nids)], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })
 }
 
-/// Puts a room into the room directory or takes it out.
+/// Adds a room to the room directory or removes it.
 pub fn set_published(tx: &mut Tx<'_>, nid: RoomNid, published: bool) -> Result<(), DbError> {
     tx.execute_later("UPDATE rooms SET published = $2 WHERE room_nid = $1", &[&nid, &published])?;
     Ok(())
@@ -159,7 +159,7 @@ pub fn is_published(tx: &mut Tx<'_>, nid: RoomNid) -> Result<bool, DbError> {
     Ok(row.unwrap_or(false))
 }
 
-/// Every room in the room directory, with its revision.
+/// Returns all rooms in the room directory, with their revisions.
 pub fn published(tx: &mut Tx<'_>) -> Result<Vec<(RoomNid, i64)>, DbError> {
     tx.query("SELECT room_nid, revision FROM rooms WHERE published = 1 ORDER BY room_nid", &[], |row| {
         Ok((row.get(0)?, row.get(1)?))

@@ -1,28 +1,28 @@
-//! The keys that other servers sign with.
+//! The signing keys of other servers.
 
 use crate::db::{Any, Row, ToSql};
 use crate::{DbError, Tx};
 
-/// A key of a server, and where it was learned.
+/// A key of a server, and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredServerKey {
     pub server_name: String,
     pub key_id: String,
     /// Unpadded base64.
     pub public_key: String,
-    /// Until when it may sign, in unix ms.
+    /// Until when it may sign, in Unix ms.
     pub valid_until_ts: u64,
-    /// `valid_until_ts` as the response states it, in unix ms.
+    /// `valid_until_ts` of the response, in Unix ms.
     pub stated_until_ts: u64,
-    /// When the response was fetched, in unix ms.
+    /// When the response was fetched, in Unix ms.
     pub fetched_ts: u64,
-    /// Who told.
+    /// The server that sent the response.
     pub from_server: String,
     /// The signed response.
     pub response: String,
 }
 
-/// Every known key of the servers.
+/// Returns all known keys of the servers.
 pub fn of_servers(tx: &mut Tx<'_>, server_names: &[String]) -> Result<Vec<StoredServerKey>, DbError> {
     tx.query(
         "SELECT server_name, key_id, public_key, valid_until_ts, stated_until_ts, fetched_ts, from_server, response
@@ -32,7 +32,7 @@ pub fn of_servers(tx: &mut Tx<'_>, server_names: &[String]) -> Result<Vec<Stored
     )
 }
 
-/// Writes keys, each at most once; one that a response with a later `valid_until_ts` told of stays as it is.
+/// Stores keys, each at most once. A key from a response with a later `valid_until_ts` is not replaced.
 pub fn put(tx: &mut Tx<'_>, keys: &[StoredServerKey]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO server_keys
@@ -58,7 +58,7 @@ pub fn put(tx: &mut Tx<'_>, keys: &[StoredServerKey]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Forgets keys that were fetched before `ts` (Unix ms), which is longer ago than any is believed without asking again.
+/// Deletes keys that were fetched before `ts` (Unix ms): so old that they would be requested again before use.
 pub fn forget_before(tx: &mut Tx<'_>, ts: u64) -> Result<u64, DbError> {
     tx.execute("DELETE FROM server_keys WHERE fetched_ts < $1 AND valid_until_ts < $1", &[&ts])
 }

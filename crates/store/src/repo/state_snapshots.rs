@@ -1,8 +1,8 @@
 //! State snapshots: the state before any event, as chains of packed deltas.
 //!
-//! Snapshots form a tree: each is its parent with a few changes on top, and `depth` counts the steps from the empty
-//! state. What is stored of the snapshot at depth d is the difference to its ancestor at `d & (d - 1)`, so that reading
-//! one follows as many rows as d has bits set, and each change is stored log2(d) / 2 times on average.
+//! Snapshots form a tree: each is its parent with a few changes, and `depth` counts the steps from the empty state. The
+//! stored row of a snapshot at depth d is the difference to its ancestor at `d & (d - 1)`, so that reading a snapshot
+//! reads as many rows as d has bits set, and each change is stored log2(d) / 2 times on average.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -14,10 +14,10 @@ use quick_cache::sync::Cache;
 use crate::db::ToSql;
 use crate::{DbError, EventNid, RoomNid, SnapshotNid, StateKeyNid, Tx, TypeNid, varint};
 
-/// The key of a state: its type and state key.
+/// The key of a state entry: event type and state key.
 pub type Key = (TypeNid, StateKeyNid);
 
-/// A snapshot, and how many changes it is away from the empty state.
+/// A snapshot and its number of changes from the empty state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotRef {
     pub nid: SnapshotNid,
@@ -28,16 +28,15 @@ impl SnapshotRef {
     /// The state before a room's create event; it has no row.
     pub const EMPTY: Self = Self { nid: 0, depth: 0 };
 
-    /// The snapshot `nid` of a state that begins with many entries and gets many more at once later, by [`extend`]: all
-    /// that is built on it meanwhile refers to it, and no copy of it is ever made.
+    /// Returns the snapshot `nid` of a state that begins with many entries and gets many more later by [`extend`]: all
+    /// snapshots built on it meanwhile refer to it, and it is never copied.
     #[must_use]
     pub fn extensible(nid: SnapshotNid) -> Self {
         Self { nid, depth: 1 << 40 }
     }
 
-    /// The snapshot `nid` that makes `changes` changes to this one. A state that begins with many entries at once
-    /// stands as deep as if they had come one by one: the next copy of all of them is due only when there are twice as
-    /// many.
+    /// Returns the snapshot `nid` that makes `changes` changes to this one. A state that begins with many entries is as
+    /// deep as if they had been added one by one: its next full copy is due when there are twice as many.
     #[must_use]
     pub fn child(self, nid: SnapshotNid, changes: usize) -> Self {
         let first = u64::try_from(changes).unwrap_or(u64::MAX).clamp(1, 1 << 40).next_power_of_two();
@@ -45,7 +44,7 @@ impl SnapshotRef {
     }
 }
 
-/// The event number that takes a key out of the state.
+/// The event number that removes a key from the state.
 pub const REMOVED: EventNid = 0;
 
 #[derive(Debug, Clone)]
@@ -56,14 +55,14 @@ struct Node {
     delta: BTreeMap<Key, EventNid>,
 }
 
-/// Snapshots that were written lately, as they are stored: the next ones of a room are built from copies of them.
-/// (Those that [`extend`] changes are never copied.)
+/// Recently written snapshots in their stored form: the next ones of a room are built from copies of them. (Those that
+/// [`extend`] changes are never copied.)
 #[derive(Debug)]
 pub struct Recent {
     cache: Cache<SnapshotNid, Stored, ByBytes>,
 }
 
-/// The snapshot to which the difference is, and the difference, packed.
+/// The snapshot that the difference refers to, and the packed difference.
 #[derive(Debug, Clone)]
 struct Stored(SnapshotNid, Arc<[u8]>);
 
@@ -72,29 +71,29 @@ struct ByBytes;
 
 impl Weighter<SnapshotNid, Stored> for ByBytes {
     fn weight(&self, _: &SnapshotNid, stored: &Stored) -> u64 {
-        // With what an entry takes besides.
+        // Including the overhead of an entry.
         stored.1.len() as u64 + 96
     }
 }
 
-/// What a transaction wrote, to be remembered once it is committed.
+/// The snapshots that a transaction wrote, to be cached once it is committed.
 #[derive(Debug, Default)]
 pub struct Written(Vec<(SnapshotNid, Stored)>);
 
 impl Recent {
-    /// At most `bytes`.
+    /// Returns a cache of at most `bytes`.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self { cache: Cache::with_weighter(bytes / 160, bytes as u64, ByBytes) }
     }
 
-    /// How many there are, and how many bytes they take.
+    /// Returns the number of entries and their size in bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         (self.cache.len() as u64, self.cache.weight())
     }
 
-    /// Remembers what was committed.
+    /// Caches committed snapshots.
     pub fn keep(&self, written: Written) {
         for (nid, stored) in written.0 {
             self.cache.insert(nid, stored);
@@ -116,13 +115,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// One that reads from the database only what is not in `recent`.
+    /// Returns a writer that reads only snapshots that are not in `recent` from the database.
     #[must_use]
     pub fn with(recent: Arc<Recent>) -> Self {
         Self { recent: Some(recent), ..Self::default() }
     }
 
-    /// Adds a snapshot, which is `parent.child(..)` or begins deeper: `parent` with some keys changed, or [`REMOVED`].
+    /// Adds a snapshot made by `parent.child(..)` or starting deeper: `parent` with some keys changed or [`REMOVED`].
     pub fn add(
         &mut self,
         tx: &mut Tx<'_>,
@@ -153,7 +152,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what was added.
+    /// Writes the added snapshots.
     pub fn finish(self, tx: &mut Tx<'_>) -> Result<Written, DbError> {
         let rows: Vec<(SnapshotNid, &Node, Vec<u8>)> =
             self.order.iter().filter_map(|nid| self.new.get(nid).map(|node| (*nid, node, pack(&node.delta)))).collect();
@@ -173,8 +172,8 @@ impl Writer {
     }
 }
 
-/// Adds entries to a snapshot that was made by [`SnapshotRef::extensible`], and so to all that are built on it. Keys
-/// that it has stay as they are.
+/// Adds entries to a snapshot made by [`SnapshotRef::extensible`], and thus to all snapshots built on it. Existing keys
+/// stay unchanged.
 pub fn extend(tx: &mut Tx<'_>, nid: SnapshotNid, entries: &[(Key, EventNid)]) -> Result<(), DbError> {
     let (_, mut delta) = load(tx, nid)?;
     for (key, event) in entries {
@@ -184,7 +183,7 @@ pub fn extend(tx: &mut Tx<'_>, nid: SnapshotNid, entries: &[(Key, EventNid)]) ->
     Ok(())
 }
 
-/// A snapshot's depth; the empty state's is 0.
+/// Returns a snapshot's depth; the empty state's is 0.
 pub fn depth(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<u64, DbError> {
     if nid == SnapshotRef::EMPTY.nid {
         return Ok(0);
@@ -192,7 +191,7 @@ pub fn depth(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<u64, DbError> {
     tx.query_one("SELECT depth FROM state_snapshots WHERE snapshot_nid = $1", &[&nid], |row| row.get(0))
 }
 
-/// The whole state of a snapshot.
+/// Returns the whole state of a snapshot.
 pub fn read(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<BTreeMap<Key, EventNid>, DbError> {
     let mut state = BTreeMap::new();
     let mut at = nid;
@@ -207,14 +206,14 @@ pub fn read(tx: &mut Tx<'_>, nid: SnapshotNid) -> Result<BTreeMap<Key, EventNid>
     Ok(state)
 }
 
-/// Looks up single keys in several snapshots; what they share is read once.
+/// Looks up single keys in several snapshots; shared rows are read once.
 #[derive(Debug, Default)]
 pub struct Reader {
     rows: HashMap<SnapshotNid, (SnapshotNid, BTreeMap<Key, EventNid>)>,
 }
 
 impl Reader {
-    /// The event that stands under `key` in the snapshot.
+    /// Returns the event under `key` in the snapshot.
     pub fn get(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid, key: Key) -> Result<Option<EventNid>, DbError> {
         let mut at = snapshot;
         while at != SnapshotRef::EMPTY.nid {
@@ -231,7 +230,7 @@ impl Reader {
     }
 }
 
-/// The state before an event, by its number; `None` for an outlier or an unknown event.
+/// Returns the state before an event; `None` for an outlier or an unknown event.
 pub fn before_event(tx: &mut Tx<'_>, event: EventNid) -> Result<Option<SnapshotNid>, DbError> {
     let row: Option<Option<SnapshotNid>> =
         tx.query_opt("SELECT snapshot_nid FROM events WHERE event_nid = $1", &[&event], |row| row.get(0))?;

@@ -3,42 +3,42 @@
 use crate::db::ToSql;
 use crate::{DbError, EventNid, Position, RoomNid, Row, Tx, first};
 
-/// How many positions are kept free before the event after a gap. A timeline has so many gaps at most that positions
-/// stay below 2^53, which is the largest number JSON can hold for everybody.
+/// How many positions are reserved before the event after a gap. Timelines have so few gaps that positions stay below
+/// 2^53, the largest integer that every JSON parser can represent.
 pub const RESERVED: Position = 1 << 20;
 
-/// The number of the gap before the start of a timeline, where this server came into the room. It has no row.
+/// The number of the gap before the start of a timeline, where this server joined the room. It has no row.
 pub const START: EventNid = 0;
 
 /// A gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Number of the event that made it known.
+    /// The number of the event that revealed it.
     pub gap_nid: EventNid,
-    /// That event's depth, as far as it is believed.
+    /// That event's depth, as far as it is trusted.
     pub depth: i64,
     /// That event's position: the first one after the gap.
     pub top: Position,
-    /// The lowest position that is taken by what was fetched; `top` when nothing was.
+    /// The lowest position of a fetched event; `top` when there is none.
     pub lowest: Position,
-    /// Whether events are missing still: right before `lowest`.
+    /// Whether events are still missing, directly before `lowest`.
     pub is_open: bool,
 }
 
 impl Gap {
-    /// The last position before the gap.
+    /// Returns the last position before the gap.
     #[must_use]
     pub fn floor(&self) -> Position {
         self.top - RESERVED - 1
     }
 
-    /// Whether all positions are taken that are kept free for what is missing.
+    /// Whether all reserved positions are used.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.lowest <= self.floor() + 1
     }
 
-    /// Whether a position is one of those that are kept free for what is missing.
+    /// Whether a position is one of the reserved ones.
     #[must_use]
     pub fn covers(&self, position: Position) -> bool {
         self.floor() < position && position < self.top
@@ -49,7 +49,7 @@ fn gap(row: &Row<'_>) -> Result<Gap, DbError> {
     Ok(Gap { gap_nid: row.get(0)?, depth: row.get(1)?, top: row.get(2)?, lowest: row.get(3)?, is_open: row.get(4)? })
 }
 
-/// The gaps of a room's timeline, closed ones too, oldest first.
+/// Returns the gaps of a room's timeline, including closed ones, oldest first.
 pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<Gap>, DbError> {
     tx.query(
         "SELECT gap_nid, depth, top, lowest, is_open FROM timeline_gaps WHERE room_nid = $1 ORDER BY top",
@@ -58,7 +58,7 @@ pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<Gap>, DbError> {
     )
 }
 
-/// Stores a gap, or what has become of it.
+/// Stores a gap or its progress.
 pub fn set(tx: &mut Tx<'_>, room: RoomNid, gap: &Gap) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO timeline_gaps (gap_nid, room_nid, depth, top, lowest, is_open) VALUES ($1, $2, $3, $4, $5, $6)
@@ -68,12 +68,12 @@ pub fn set(tx: &mut Tx<'_>, room: RoomNid, gap: &Gap) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The events whose prev events are missing from a gap, in no particular order.
+/// Returns the events with prev events that are missing in a gap, in no particular order.
 pub fn backward_extremities(tx: &mut Tx<'_>, room: RoomNid, gap: EventNid) -> Result<Vec<EventNid>, DbError> {
     tx.query("SELECT event_nid FROM backward_extremities WHERE room_nid = $1 AND gap_nid = $2", &[&room, &gap], first)
 }
 
-/// Notes that prev events of these are missing from a gap, unless they are noted as missing from another one.
+/// Records that prev events of these events are missing in a gap, unless they are recorded for another gap.
 pub fn add_backward_extremities(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -88,7 +88,7 @@ pub fn add_backward_extremities(
     Ok(())
 }
 
-/// Notes that no prev events of these are missing from a gap any more.
+/// Records that no prev events of these events are missing in a gap any more.
 pub fn remove_backward_extremities(tx: &mut Tx<'_>, gap: EventNid, events: &[EventNid]) -> Result<(), DbError> {
     tx.insert_many_later(
         "DELETE FROM backward_extremities WHERE event_nid = $1 AND gap_nid = $2",

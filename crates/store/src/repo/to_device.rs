@@ -1,4 +1,4 @@
-//! Messages waiting for devices.
+//! To-device messages waiting for their devices.
 
 use plexus_protocol::id::UserId;
 
@@ -9,11 +9,11 @@ use crate::{Change, DbError, Later, Position, Tx};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     pub position: Position,
-    /// The event as the device gets it: `{"content":…,"sender":…,"type":…}`.
+    /// The event as the device receives it: `{"content":…,"sender":…,"type":…}`.
     pub message: String,
 }
 
-/// Remembers a client's transaction; no row is changed when it was there before, and nothing must be sent again.
+/// Records a client's transaction; changes no row when it is recorded already and nothing must be sent again.
 pub fn begin_transaction(
     tx: &mut Tx<'_>,
     (user_id, device_id): (&str, &str),
@@ -28,13 +28,13 @@ pub fn begin_transaction(
     )
 }
 
-/// Forgets transactions begun before `ts` (Unix ms).
+/// Deletes transactions begun before `ts` (Unix ms).
 pub fn forget_transactions(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM to_device_transactions WHERE ts < $1", &[&ts])?;
     Ok(())
 }
 
-/// Takes note of a message of another server; false when it has come before, and must not be taken in again.
+/// Records a message of another server; returns `false` when it was received before and must be ignored.
 pub fn receive(tx: &mut Tx<'_>, origin: &str, message_id: &str, now_ms: u64) -> Result<bool, DbError> {
     let inserted = tx.execute(
         "INSERT INTO received_to_device (origin, message_id, received_ts) VALUES ($1, $2, $3)
@@ -44,7 +44,7 @@ pub fn receive(tx: &mut Tx<'_>, origin: &str, message_id: &str, now_ms: u64) -> 
     Ok(inserted == 1)
 }
 
-/// Forgets messages of other servers that came before `ts` (Unix ms).
+/// Deletes records of messages of other servers received before `ts` (Unix ms).
 pub fn forget_received(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM received_to_device WHERE received_ts < $1", &[&ts])?;
     Ok(())
@@ -77,14 +77,14 @@ pub fn add(tx: &mut Tx<'_>, messages: &[NewMessage]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// How much is read at once.
+/// Limits of one read.
 #[derive(Debug, Clone, Copy)]
 pub struct Most {
     pub messages: u64,
     pub bytes: u64,
 }
 
-/// The oldest messages for a device after `since` and at or before `upto`, no more than `most`, but at least one; and
+/// Returns the oldest messages for a device after `since` and at or before `upto`, within `most`, but at least one; and
 /// whether there are more.
 pub fn waiting(
     tx: &mut Tx<'_>,
@@ -109,8 +109,8 @@ pub fn waiting(
     Ok((waiting, more))
 }
 
-/// Of rows given by position and size in bytes, the position of the last that is among the first `limit` and with which
-/// they have at most `max_bytes` together, or of the first; and whether others follow. `None` if there are no rows.
+/// For rows with position and size in bytes: returns the position of the last row among the first `limit` whose total
+/// size is at most `max_bytes`, or of the first row; and whether more rows follow. `None` if there are no rows.
 pub(super) fn prefix_within(sizes: &[(Position, u64)], limit: u64, max_bytes: u64) -> Option<(Position, bool)> {
     let mut total = 0_u64;
     let fits = |(at, (_, bytes)): &(usize, &(Position, u64))| {
@@ -121,7 +121,7 @@ pub(super) fn prefix_within(sizes: &[(Position, u64)], limit: u64, max_bytes: u6
     Some((*position, last + 1 < sizes.len()))
 }
 
-/// The positions of the oldest and the newest message for a device.
+/// Returns the positions of the oldest and the newest message for a device.
 pub fn span(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<Option<(Position, Position)>, DbError> {
     let (oldest, newest): (Option<Position>, Option<Position>) = tx.query_one(
         "SELECT MIN(position), MAX(position) FROM to_device_messages WHERE user_id = $1 AND device_id = $2",
@@ -131,7 +131,7 @@ pub fn span(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<Option<(P
     Ok(oldest.zip(newest))
 }
 
-/// Deletes what a device has acknowledged: everything at or before `upto`.
+/// Deletes the messages that a device has acknowledged: those at or before `upto`.
 pub fn acknowledge(tx: &mut Tx<'_>, user_id: &str, device_id: &str, upto: Position) -> Result<u64, DbError> {
     tx.execute(
         "DELETE FROM to_device_messages WHERE user_id = $1 AND device_id = $2 AND position <= $3",
@@ -139,7 +139,7 @@ pub fn acknowledge(tx: &mut Tx<'_>, user_id: &str, device_id: &str, upto: Positi
     )
 }
 
-/// Deletes everything of a device that is gone.
+/// Deletes all messages of a deleted device.
 pub fn delete_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM to_device_messages WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     tx.execute_later(

@@ -7,7 +7,7 @@ use crate::{DbError, Tx, first};
 /// The SHA-256 of a token as the client sends it.
 pub type TokenHash = [u8; 32];
 
-/// The id of a token: the first 63 bits of its hash.
+/// Returns the id of a token: the first 63 bits of its hash.
 #[must_use]
 pub fn token_id(hash: &TokenHash) -> i64 {
     let mut head = [0; 8];
@@ -15,7 +15,7 @@ pub fn token_id(hash: &TokenHash) -> i64 {
     (u64::from_be_bytes(head) >> 1) as i64
 }
 
-/// An access token together with what a request needs to know about its owner.
+/// An access token with the account data that requests need.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
     pub token_id: i64,
@@ -24,7 +24,7 @@ pub struct AccessToken {
     /// Unix ms; `None` never expires.
     pub valid_until_ts: Option<u64>,
     pub refresh_token_id: Option<i64>,
-    /// A request was already made with it.
+    /// Whether a request was made with it.
     pub used: bool,
     /// For an admin acting as `user_id`: the admin.
     pub puppeted_by: Option<UserId>,
@@ -37,7 +37,7 @@ pub struct AccessToken {
     pub shadow_banned: bool,
 }
 
-/// The token with this hash, if it was issued and not revoked. It may have expired.
+/// Returns the token with this hash, if it was issued and not revoked. It may have expired.
 pub fn by_hash(tx: &mut Tx, hash: &TokenHash) -> Result<Option<AccessToken>, DbError> {
     tx.query_opt(
         "SELECT t.token_id, t.user_id, t.device_id, t.valid_until_ts, t.refresh_token_id, t.used, t.puppeted_by,
@@ -65,7 +65,7 @@ pub fn by_hash(tx: &mut Tx, hash: &TokenHash) -> Result<Option<AccessToken>, DbE
     )
 }
 
-/// What to store of a new access token.
+/// A new access token.
 #[derive(Debug, Clone)]
 pub struct NewAccessToken<'a> {
     pub hash: TokenHash,
@@ -97,12 +97,12 @@ pub fn insert(tx: &mut Tx, token: &NewAccessToken) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The hashes of every access token of a user, for dropping them from memory when the user changes.
+/// Returns the hashes of all access tokens of a user, for dropping them from memory when the user changes.
 pub fn hashes_of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<TokenHash>, DbError> {
     tx.query("SELECT token_hash FROM access_tokens WHERE user_id = $1", &[&user_id], first)
 }
 
-/// Deletes one access token and the refresh token handed out with it. Returns the hash of what was deleted.
+/// Deletes one access token and the refresh token issued with it. Returns the hash of the deleted token.
 pub fn delete(tx: &mut Tx, token_id: i64) -> Result<Vec<TokenHash>, DbError> {
     tx.execute_later(
         "DELETE FROM refresh_tokens WHERE token_id IN
@@ -112,7 +112,7 @@ pub fn delete(tx: &mut Tx, token_id: i64) -> Result<Vec<TokenHash>, DbError> {
     tx.query("DELETE FROM access_tokens WHERE token_id = $1 RETURNING token_hash", &[&token_id], first)
 }
 
-/// Deletes every access and refresh token of a device. Returns the hashes of the access tokens.
+/// Deletes all access and refresh tokens of a device. Returns the hashes of the access tokens.
 pub fn delete_of_device(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<Vec<TokenHash>, DbError> {
     tx.execute_later("DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     tx.query(
@@ -122,7 +122,7 @@ pub fn delete_of_device(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<V
     )
 }
 
-/// Deletes every access and refresh token of a user. Returns the hashes of the access tokens.
+/// Deletes all access and refresh tokens of a user. Returns the hashes of the access tokens.
 pub fn delete_of_user(tx: &mut Tx, user_id: &str) -> Result<Vec<TokenHash>, DbError> {
     tx.execute_later("DELETE FROM refresh_tokens WHERE user_id = $1", &[&user_id])?;
     tx.query("DELETE FROM access_tokens WHERE user_id = $1 RETURNING token_hash", &[&user_id], first)
@@ -137,8 +137,8 @@ pub fn delete_without_device(tx: &mut Tx, user_id: &str) -> Result<Vec<TokenHash
     )
 }
 
-/// Records that a request was made with this token, which ends what it was refreshed from. Returns the hashes of the
-/// access tokens that ended.
+/// Records that a request was made with this token, which revokes the tokens it was refreshed from. Returns the hashes
+/// of the revoked access tokens.
 pub fn mark_used(tx: &mut Tx, token_id: i64) -> Result<Vec<TokenHash>, DbError> {
     let refresh_token_id: Option<Option<i64>> = tx.query_opt(
         "UPDATE access_tokens SET used = 1 WHERE token_id = $1 RETURNING refresh_token_id",
@@ -177,7 +177,7 @@ pub struct RefreshToken {
     pub next_token_id: Option<i64>,
 }
 
-/// The refresh token with this hash.
+/// Returns the refresh token with this hash.
 pub fn refresh_by_hash(tx: &mut Tx, hash: &TokenHash) -> Result<Option<RefreshToken>, DbError> {
     tx.query_opt(
         "SELECT token_id, user_id, device_id, valid_until_ts, session_until_ts, next_token_id
@@ -196,7 +196,7 @@ pub fn refresh_by_hash(tx: &mut Tx, hash: &TokenHash) -> Result<Option<RefreshTo
     )
 }
 
-/// What to store of a new refresh token.
+/// A new refresh token.
 #[derive(Debug, Clone)]
 pub struct NewRefreshToken<'a> {
     pub hash: TokenHash,
@@ -217,8 +217,8 @@ pub fn insert_refresh(tx: &mut Tx, token: &NewRefreshToken) -> Result<i64, DbErr
     Ok(id)
 }
 
-/// Points a refresh token to the one it was exchanged for. A successor from an earlier exchange whose answer the
-/// client never used is deleted with its access token; returns the hashes of such access tokens.
+/// Links a refresh token to its successor. The successor of an earlier exchange, whose response the client never used,
+/// is deleted with its access token; returns the hashes of such access tokens.
 pub fn exchange_refresh(tx: &mut Tx, old: &RefreshToken, next_token_id: i64) -> Result<Vec<TokenHash>, DbError> {
     tx.execute_later(
         "UPDATE refresh_tokens SET next_token_id = $1 WHERE token_id = $2",
@@ -229,8 +229,8 @@ pub fn exchange_refresh(tx: &mut Tx, old: &RefreshToken, next_token_id: i64) -> 
     tx.query("DELETE FROM access_tokens WHERE refresh_token_id = $1 RETURNING token_hash", &[&superseded], first)
 }
 
-/// Deletes what expired before `now`. Access tokens are kept for `grace_ms` longer, so that a client that comes back
-/// late is told to refresh rather than that it never was logged in.
+/// Deletes tokens that expired before `now`. Access tokens are kept for `grace_ms` longer, so that a client that comes
+/// back late is asked to refresh instead of to log in.
 pub fn delete_expired(tx: &mut Tx, now: u64, grace_ms: u64) -> Result<(), DbError> {
     let bound = now.saturating_sub(grace_ms);
     tx.execute_later("DELETE FROM access_tokens WHERE valid_until_ts < $1", &[&bound])?;
@@ -249,14 +249,14 @@ pub fn insert_login_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_un
     Ok(())
 }
 
-/// Takes a login token: it is gone afterwards. Returns its user and until when it was valid (Unix ms).
+/// Deletes a login token. Returns its user and until when it was valid (Unix ms).
 pub fn take_login_token(tx: &mut Tx, hash: &TokenHash) -> Result<Option<(UserId, u64)>, DbError> {
     tx.query_opt("DELETE FROM login_tokens WHERE token_hash = $1 RETURNING user_id, valid_until_ts", &[hash], |row| {
         Ok((row.get_with(0, |id: String| UserId::try_from(id))?, row.get(1)?))
     })
 }
 
-/// How many OpenID tokens of one user are good at a time; older ones give way. They last an hour.
+/// The most valid OpenID tokens of one user; older ones are deleted. They last an hour.
 const MAX_OPENID_TOKENS_OF_USER: u64 = 200;
 
 /// Stores an OpenID token.
@@ -273,7 +273,7 @@ pub fn insert_openid_token(tx: &mut Tx, hash: &TokenHash, user_id: &str, valid_u
     Ok(())
 }
 
-/// The user an OpenID token that is valid at `now` was issued for.
+/// Returns the user of an OpenID token that is valid at `now`.
 pub fn openid_user(tx: &mut Tx, hash: &TokenHash, now: u64) -> Result<Option<UserId>, DbError> {
     tx.query_opt(
         "SELECT user_id FROM openid_tokens WHERE token_hash = $1 AND valid_until_ts > $2",

@@ -1,16 +1,16 @@
-//! Which event a device's request made: a repeated request is answered with the same event.
+//! Transaction ids of requests and the events they created: a repeated request gets the same event.
 
 use crate::db::ToSql;
 use crate::{DbError, EventNid, Tx};
 
-/// The longest transaction id that can be stored, in bytes: it is part of an index.
+/// The longest transaction id, in bytes: it is part of an index.
 pub const LONGEST_TXN_ID: usize = 255;
 
-/// One request's transaction id.
+/// The transaction id of a request.
 #[derive(Debug, Clone)]
 pub struct TransactionRow {
     pub event_nid: EventNid,
-    /// A hash over sender, device and room, in which the transaction id is unique.
+    /// A hash over sender, device and room, within which the transaction id is unique.
     pub scope: i64,
     pub device_id: String,
     pub txn_id: Vec<u8>,
@@ -22,7 +22,7 @@ const INSERT: &str =
     "INSERT INTO event_transactions (event_nid, scope, txn_id, device_id, created_ts) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (scope, txn_id) DO NOTHING";
 
-/// Stores transaction ids; the closure fails when one of them was used before: see [`is_used`].
+/// Stores transaction ids; the closure fails when one of them is stored already: see [`is_used`].
 pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<(), DbError> {
     tx.change_each_later(
         INSERT,
@@ -38,12 +38,12 @@ pub fn insert(tx: &mut Tx<'_>, rows: &[TransactionRow]) -> Result<(), DbError> {
     )
 }
 
-/// Whether this is why [`insert`] failed: one of the transaction ids was used before.
+/// Whether [`insert`] failed because a transaction id is stored already.
 pub fn is_used(error: &DbError) -> bool {
     matches!(error, DbError::Unchanged(INSERT))
 }
 
-/// The stored id (see [`crate::event_key`]) of the event that a request made.
+/// Returns the stored id (see [`crate::event_key`]) of the event that a request created.
 pub fn find(tx: &mut Tx<'_>, scope: i64, txn_id: &[u8]) -> Result<Option<Vec<u8>>, DbError> {
     tx.query_opt(
         "SELECT e.event_id FROM event_transactions t JOIN events e ON e.event_nid = t.event_nid
@@ -53,8 +53,8 @@ pub fn find(tx: &mut Tx<'_>, scope: i64, txn_id: &[u8]) -> Result<Option<Vec<u8>
     )
 }
 
-/// Forgets requests older than `before` (Unix ms); answers how many. Rows come in the order of their numbers, so that
-/// the old ones are the first: no index on the time is needed to find them.
+/// Deletes requests older than `before` (Unix ms); returns how many. Rows are in order of their numbers, so the old
+/// ones come first and are found without an index on the time.
 pub fn delete_before(tx: &mut Tx<'_>, before: u64) -> Result<u64, DbError> {
     let kept = tx.query_opt(
         "SELECT event_nid FROM event_transactions WHERE created_ts >= $1 ORDER BY event_nid LIMIT 1",

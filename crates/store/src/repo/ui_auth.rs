@@ -1,5 +1,5 @@
-//! User-interactive authentication sessions. They are stored under digests of their ids: an id may hold what a request
-//! asks for, and then is longer than PostgreSQL allows a key to be.
+//! User-interactive authentication sessions. They are stored under digests of their ids: an id may contain a request's
+//! body, and then exceeds PostgreSQL's limit for keys.
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,24 +11,24 @@ pub struct Session {
     pub session_id: String,
     /// Unix ms.
     pub created_ts: u64,
-    /// Method and path of the request being authorised.
+    /// Method and path of the request to authorise.
     pub operation: String,
-    /// Whom it is for; `None` for registration.
+    /// The user to authenticate; `None` for registration.
     pub user_id: Option<String>,
     /// The request body without `auth` and passwords, canonical JSON; for registration only its hash.
     pub params: String,
-    /// The passwords of the request body, sealed by the process that got them; for registration all of it, if it is not
-    /// what the id holds.
+    /// The passwords of the request body, sealed by the process that received them; for registration the whole body,
+    /// unless the id contains it.
     pub sealed: Option<String>,
-    /// The registration token a use of which is reserved for this session.
+    /// The registration token of which a use is reserved for this session.
     pub registration_token: Option<String>,
-    /// The user that was registered with it.
+    /// The user that was registered in this session.
     pub registered_user_id: Option<String>,
-    /// The stages completed so far.
+    /// The completed stages.
     pub completed: Vec<String>,
 }
 
-/// Returns what a session is stored under.
+/// Returns the key under which a session is stored.
 fn key(session_id: &str) -> String {
     Sha256::digest(session_id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -53,7 +53,7 @@ pub fn insert(tx: &mut Tx, session: &Session) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Takes a session: it is gone afterwards, so that only one of several requests gets it.
+/// Deletes a session and returns it, so that only one of several requests gets it.
 pub fn take(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
     let session = get(tx, session_id)?;
     if session.is_some() {
@@ -62,7 +62,7 @@ pub fn take(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
     Ok(session)
 }
 
-/// The session with this id, with its completed stages.
+/// Returns the session with this id, with its completed stages.
 pub fn get(tx: &mut Tx, session_id: &str) -> Result<Option<Session>, DbError> {
     let key = key(session_id);
     let completed =
@@ -97,7 +97,7 @@ pub fn complete_stage(tx: &mut Tx, session_id: &str, stage: &str) -> Result<(), 
     Ok(())
 }
 
-/// Replaces the parameters a session is for.
+/// Replaces the parameters of a session.
 pub fn set_params(tx: &mut Tx, session_id: &str, params: &str, sealed: Option<&str>) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE ui_auth_sessions SET params = $2, sealed = $3 WHERE session_id = $1",
@@ -106,7 +106,7 @@ pub fn set_params(tx: &mut Tx, session_id: &str, params: &str, sealed: Option<&s
     Ok(())
 }
 
-/// Records the registration token a use of which is reserved for the session.
+/// Records the registration token of which a use is reserved for the session.
 pub fn set_registration_token(tx: &mut Tx, session_id: &str, token: Option<&str>) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE ui_auth_sessions SET registration_token = $2 WHERE session_id = $1",
@@ -115,8 +115,8 @@ pub fn set_registration_token(tx: &mut Tx, session_id: &str, token: Option<&str>
     Ok(())
 }
 
-/// Records the user that was registered with the session, which may not be stored yet. `false`, and nothing stored,
-/// when it was used to register before.
+/// Records the user that was registered in the session, which may not be stored yet. Returns `false`, and stores
+/// nothing, when the session was used to register before.
 pub fn set_registered(tx: &mut Tx, session: &Session, user_id: &str) -> Result<bool, DbError> {
     let stored = tx.execute(
         "INSERT INTO ui_auth_sessions (session_id, created_ts, operation, user_id, params, registered_user_id)
@@ -161,7 +161,7 @@ pub fn keep_newest_of_user(tx: &mut Tx, user_id: &str, keep: u64) -> Result<(), 
     Ok(())
 }
 
-/// Deletes the sessions created before `before` (Unix ms) and gives the registration token uses they had reserved back.
+/// Deletes the sessions created before `before` (Unix ms) and releases the registration token uses they had reserved.
 pub fn delete_before(tx: &mut Tx, before: u64) -> Result<(), DbError> {
     let reserved: Vec<String> = tx.query(
         "SELECT registration_token FROM ui_auth_sessions WHERE created_ts < $1 AND registration_token IS NOT NULL",

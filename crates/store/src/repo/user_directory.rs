@@ -12,13 +12,13 @@ use crate::db::ToSql;
 use crate::words::words;
 use crate::{Any, DbError, RoomNid, Tx, UserNid, first};
 
-/// In place of a room: the profile that a user of this server has here.
+/// Takes the place of a room: the profile of a local user on this server.
 pub const OWN_PROFILE: RoomNid = 0;
-/// How many words that begin with the searched one are looked at, so that a search for one letter ends soon (as
+/// How many words that begin with a searched prefix are considered, so that a search for one letter is bounded (as in
 /// Synapse).
 const MAX_CANDIDATES: u32 = 10_000;
 
-/// What is shown of a user who is found.
+/// A user as shown in search results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     pub user_id: String,
@@ -35,7 +35,7 @@ impl Profile {
         let mut hash = Sha256::new();
         for text in [Some(&self.user_id), self.display_name.as_ref(), self.avatar_url.as_ref()] {
             hash.update(text.map_or("", String::as_str));
-            // In no JSON and no user id.
+            // Occurs in no JSON and no user id.
             hash.update([0xFF]);
         }
         let hash: [u8; 32] = hash.finalize().into();
@@ -43,7 +43,7 @@ impl Profile {
         i64::from_be_bytes(first) & i64::MAX
     }
 
-    /// The words by which it is found.
+    /// Returns the words by which the user is found.
     fn words(&self) -> Vec<String> {
         let name = self.display_name.as_deref().and_then(|json| Value::parse(json).ok());
         let mut all = name.as_ref().and_then(Value::as_str).map(words).unwrap_or_default();
@@ -121,7 +121,7 @@ fn insert_profiles(tx: &mut Tx<'_>, new: &BTreeMap<i64, (UserNid, &Profile)>) ->
     Ok(())
 }
 
-/// Deletes those of the profiles that no user has anywhere.
+/// Deletes profiles that no user has anywhere.
 fn delete_unused(tx: &mut Tx<'_>, profiles: &[i64]) -> Result<(), DbError> {
     let each = || profiles.iter().map(|profile| [profile.to_param()]);
     tx.insert_many_later(
@@ -137,8 +137,8 @@ fn delete_unused(tx: &mut Tx<'_>, profiles: &[i64]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Indexes a user of this server, by the account and profile as the transaction sees them. Guests, deactivated and
-/// support users are not found.
+/// Indexes a local user, by the account and profile in this transaction. Guests, deactivated and support users are not
+/// indexed.
 pub fn index_local(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
     let account = tx.query_opt(
         "SELECT u.is_guest, u.deactivated, u.user_type, n.value, a.value FROM users u
@@ -159,7 +159,7 @@ pub fn index_local(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
     set(tx, OWN_PROFILE, &[(nid, (!is_hidden).then_some(profile))])
 }
 
-/// Sets whether everybody finds the members of a room.
+/// Sets whether all users find the members of a room.
 pub fn set_open(tx: &mut Tx<'_>, room: RoomNid, is_open: bool) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM user_directory_old_rooms WHERE room_nid = $1", &[&room])?;
     if is_open {
@@ -178,7 +178,7 @@ pub fn old_rooms(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<RoomNid>, DbError> {
     tx.query("SELECT room_nid FROM user_directory_old_rooms ORDER BY room_nid LIMIT $1", &[&limit], first)
 }
 
-/// As [`set_open`] for one of [`old_rooms`], unless that has been called for it since.
+/// Like [`set_open`] for one of [`old_rooms`], unless that has been called for it since.
 pub fn set_open_if_old(tx: &mut Tx<'_>, room: RoomNid, is_open: bool) -> Result<(), DbError> {
     let is_old = tx.query_opt("SELECT 1 FROM user_directory_old_rooms WHERE room_nid = $1", &[&room], first::<i64>)?;
     match is_old {
@@ -198,7 +198,7 @@ pub fn index_old_users(tx: &mut Tx<'_>, limit: u32) -> Result<usize, DbError> {
     Ok(users.len())
 }
 
-/// A membership that is yet to be indexed.
+/// A membership that has not been indexed yet.
 #[derive(Debug)]
 pub struct StaleMembership {
     pub room_nid: RoomNid,
@@ -209,7 +209,7 @@ pub struct StaleMembership {
     pub is_joined: bool,
 }
 
-/// Returns some memberships that are yet to be indexed, those of a room together.
+/// Returns some memberships that have not been indexed yet, those of a room together.
 pub fn stale(tx: &mut Tx<'_>, limit: u32) -> Result<Vec<StaleMembership>, DbError> {
     tx.query(
         "SELECT m.room_nid, m.user_nid, u.user_id, m.membership,
@@ -239,21 +239,21 @@ pub fn mark_indexed(tx: &mut Tx<'_>, memberships: &[StaleMembership]) -> Result<
     Ok(())
 }
 
-/// Who searches, and which users are searched.
+/// The searching user and the users to search.
 #[derive(Debug, Clone)]
 pub struct Scope {
     pub searcher: String,
-    /// All users of this server, not only those in open rooms and those who share a room with the searcher.
+    /// All local users, and not only users in open rooms and users who share a room with the searcher.
     pub all: bool,
-    /// Only users of this server.
+    /// Only local users.
     pub local_only: bool,
-    /// Also users whom an administrator has locked.
+    /// Also users that an administrator has locked.
     pub locked: bool,
 }
 
-/// Returns the profiles in which the rarest of `words` is found, as a whole rather than as a beginning when there are
-/// many, and which the searcher may see: those of open rooms, of rooms that they are in, and of local users in such
-/// rooms, or of all local users. In an open room they find themself, too, unless all are searched.
+/// Returns the profiles that contain the rarest of `words` (only as a whole word, not as a prefix, when there are many)
+/// and that the searcher may see: profiles in open rooms, in the searcher's rooms, of local users in such rooms, or of
+/// all local users. In an open room searchers find themselves too, unless all users are searched.
 pub fn candidates(tx: &mut Tx<'_>, words: &[String], scope: &Scope) -> Result<Vec<Profile>, DbError> {
     let mut rarest: Option<(i64, Vec<u8>, Vec<u8>)> = None;
     for word in words {
@@ -302,11 +302,11 @@ pub fn candidates(tx: &mut Tx<'_>, words: &[String], scope: &Scope) -> Result<Ve
     )
 }
 
-/// The range of the words that begin with one.
+/// Returns the range of the words with a prefix.
 fn prefixed(word: &str) -> (Vec<u8>, Vec<u8>) {
     let from = word.as_bytes().to_vec();
     let mut to = from.clone();
-    // In no UTF-8.
+    // Occurs in no UTF-8.
     to.push(0xFF);
     (from, to)
 }

@@ -1,4 +1,4 @@
-//! User ids by number.
+//! The numbers of user ids.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use plexus_protocol::id::UserId;
 use crate::db::{Any, ToSql};
 use crate::{DbError, Row, Tx, UserNid};
 
-/// The number of a user id, given one if it has none yet.
+/// Returns the number of a user id, which is assigned if it has none yet.
 pub fn nid(tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
     match find(tx, user.as_str())? {
         Some(nid) => Ok(nid),
@@ -19,7 +19,7 @@ pub fn nid(tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
     }
 }
 
-/// The numbers of user ids, each given once; those that have none yet are given one.
+/// Returns the numbers of distinct user ids; missing ones are assigned.
 pub fn nids(tx: &mut Tx<'_>, users: &[&str]) -> Result<Vec<(String, UserNid)>, DbError> {
     let map = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     if users.is_empty() {
@@ -39,12 +39,12 @@ pub fn nids(tx: &mut Tx<'_>, users: &[&str]) -> Result<Vec<(String, UserNid)>, D
     Ok(found)
 }
 
-/// The number of a user id; `None` for one never seen in a room.
+/// Returns the number of a user id; `None` for a user that was never seen in a room.
 pub fn find(tx: &mut Tx<'_>, user: &str) -> Result<Option<UserNid>, DbError> {
     tx.query_opt("SELECT user_nid FROM user_ids WHERE user_id = $1", &[&user], |row| row.get(0))
 }
 
-/// The user ids of numbers.
+/// Returns the user ids with these numbers.
 pub fn texts(tx: &mut Tx<'_>, nids: &[UserNid]) -> Result<Vec<(UserNid, String)>, DbError> {
     tx.query("SELECT user_nid, user_id FROM user_ids WHERE user_nid = ANY($1)", &[&Any(nids)], |row| {
         Ok((row.get(0)?, row.get(1)?))

@@ -39,7 +39,7 @@ fn user(row: &Row<'_>) -> Result<User, DbError> {
     })
 }
 
-/// The account with exactly this user id.
+/// Returns the account with exactly this user id.
 pub fn get(tx: &mut Tx, user_id: &str) -> Result<Option<User>, DbError> {
     tx.query_opt(
         "SELECT user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id, deactivated, erased,
@@ -50,7 +50,8 @@ pub fn get(tx: &mut Tx, user_id: &str) -> Result<Option<User>, DbError> {
     )
 }
 
-/// The accounts whose user id equals this one when case is ignored (imported accounts may have capital letters).
+/// Returns the accounts whose user id equals this one when case is ignored (imported accounts may have capital
+/// letters).
 pub fn get_ignoring_case(tx: &mut Tx, user_id: &str) -> Result<Vec<User>, DbError> {
     tx.query(
         "SELECT user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id, deactivated, erased,
@@ -61,7 +62,7 @@ pub fn get_ignoring_case(tx: &mut Tx, user_id: &str) -> Result<Vec<User>, DbErro
     )
 }
 
-/// At most `limit` accounts whose user ids come after `after`, in their order.
+/// Returns at most `limit` accounts whose user ids follow `after`, in order.
 pub fn page(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<User>, DbError> {
     tx.query(
         "SELECT user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id, deactivated, erased,
@@ -72,7 +73,7 @@ pub fn page(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<User>, DbError> 
     )
 }
 
-/// Stores a new account. `false`, and nothing stored, when the user id is taken.
+/// Stores a new account. Returns `false`, and stores nothing, when the user id is taken.
 pub fn insert(tx: &mut Tx, user: &User) -> Result<bool, DbError> {
     let stored = tx.execute(
         "INSERT INTO users (user_id, password_hash, created_ts, is_guest, is_admin, user_type, appservice_id)
@@ -91,7 +92,7 @@ pub fn insert(tx: &mut Tx, user: &User) -> Result<bool, DbError> {
     Ok(stored == 1)
 }
 
-/// Makes a guest's account one of a person. `false`, and nothing changed, when there is no such guest.
+/// Turns a guest's account into a regular one. Returns `false`, and changes nothing, when there is no such guest.
 pub fn upgrade_guest(tx: &mut Tx, user_id: &str, password_hash: Option<&str>) -> Result<bool, DbError> {
     let upgraded = tx.execute(
         "UPDATE users SET is_guest = 0, password_hash = $2 WHERE user_id = $1 AND is_guest = 1 AND deactivated = 0",
@@ -101,7 +102,7 @@ pub fn upgrade_guest(tx: &mut Tx, user_id: &str, password_hash: Option<&str>) ->
     Ok(upgraded == 1)
 }
 
-/// How many accounts of people are active: not deactivated, not guests, not of an application service.
+/// Returns how many regular accounts are active: not deactivated, not guests, not of an application service.
 pub fn count_active(tx: &mut Tx) -> Result<u64, DbError> {
     tx.query_one(
         "SELECT COUNT(*) FROM users WHERE deactivated = 0 AND is_guest = 0 AND appservice_id IS NULL",
@@ -110,14 +111,14 @@ pub fn count_active(tx: &mut Tx) -> Result<u64, DbError> {
     )
 }
 
-/// Whether the account is one of a person, not a guest, and no other person has one.
+/// Whether the account is the only regular one.
 pub fn is_only_person(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
     let people: Vec<String> =
         tx.query("SELECT user_id FROM users WHERE user_type IS NULL AND is_guest = 0 LIMIT 2", &[], |row| row.get(0))?;
     Ok(people == [user_id])
 }
 
-/// Those of some user ids that are guests of this server.
+/// Returns those of some user ids that are guests of this server.
 pub fn guests_among(tx: &mut Tx, user_ids: &[&str]) -> Result<Vec<String>, DbError> {
     let sql = "SELECT user_id FROM users WHERE user_id = ANY($1) AND is_guest = 1 ORDER BY user_id";
     tx.query(sql, &[&Any(user_ids)], |row| row.get(0))
@@ -138,7 +139,7 @@ pub fn upgrade_password_hash(tx: &mut Tx, user_id: &str, old: &str, new: &str) -
     Ok(())
 }
 
-/// The largest cost of a bcrypt hash (`$2b$12$...`); `None` where no account has one. Reads every account.
+/// Returns the largest cost of a bcrypt hash (`$2b$12$...`); `None` if no account has one. Reads all accounts.
 pub fn largest_bcrypt_cost(tx: &mut Tx) -> Result<Option<u32>, DbError> {
     let largest: Option<String> = tx.query_one(
         "SELECT MAX(substr(password_hash, 5, 2)) FROM users WHERE password_hash LIKE $1",
@@ -148,17 +149,17 @@ pub fn largest_bcrypt_cost(tx: &mut Tx) -> Result<Option<u32>, DbError> {
     Ok(largest.and_then(|cost| cost.parse().ok()))
 }
 
-/// Makes or unmakes a server administrator. `false` when there is no such user.
+/// Grants or revokes server administration. Returns `false` when there is no such user.
 pub fn set_admin(tx: &mut Tx, user_id: &str, admin: bool) -> Result<bool, DbError> {
     Ok(tx.execute("UPDATE users SET is_admin = $2 WHERE user_id = $1", &[&user_id, &admin])? == 1)
 }
 
-/// Locks or unlocks. `false` when there is no such user.
+/// Locks or unlocks. Returns `false` when there is no such user.
 pub fn set_locked(tx: &mut Tx, user_id: &str, locked: bool) -> Result<bool, DbError> {
     Ok(tx.execute("UPDATE users SET locked = $2 WHERE user_id = $1", &[&user_id, &locked])? == 1)
 }
 
-/// Deactivates: no password, no third-party identifiers, marked for leaving all rooms.
+/// Deactivates: deletes password and third-party identifiers, and marks the user for leaving all rooms.
 pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;
     tx.execute_later("DELETE FROM user_threepids WHERE user_id = $1", &[&user_id])?;
@@ -166,7 +167,7 @@ pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     user_directory::index_local(tx, user_id)
 }
 
-/// Deactivated users who still have to leave their rooms.
+/// Returns the deactivated users who still have to leave their rooms.
 pub fn to_part(tx: &mut Tx) -> Result<Vec<String>, DbError> {
     tx.query("SELECT user_id FROM users_to_part", &[], |row| row.get(0))
 }
@@ -186,7 +187,7 @@ pub struct ThreePid {
     pub added_ts: u64,
 }
 
-/// The third-party identifiers of a user, oldest first.
+/// Returns the third-party identifiers of a user, oldest first.
 pub fn threepids(tx: &mut Tx, user_id: &str) -> Result<Vec<ThreePid>, DbError> {
     tx.query(
         "SELECT medium, address, validated_ts, added_ts FROM user_threepids WHERE user_id = $1 ORDER BY added_ts, address",
@@ -197,14 +198,14 @@ pub fn threepids(tx: &mut Tx, user_id: &str) -> Result<Vec<ThreePid>, DbError> {
     )
 }
 
-/// The user who has a third-party identifier.
+/// Returns the user who has a third-party identifier.
 pub fn by_threepid(tx: &mut Tx, medium: &str, address: &str) -> Result<Option<String>, DbError> {
     tx.query_opt("SELECT user_id FROM user_threepids WHERE medium = $1 AND address = $2", &[&medium, &address], |row| {
         row.get(0)
     })
 }
 
-/// Removes a third-party identifier of a user. `false` when the user did not have it.
+/// Deletes a third-party identifier of a user. Returns `false` when the user did not have it.
 pub fn delete_threepid(tx: &mut Tx, user_id: &str, medium: &str, address: &str) -> Result<bool, DbError> {
     let deleted = tx.execute(
         "DELETE FROM user_threepids WHERE user_id = $1 AND medium = $2 AND address = $3",

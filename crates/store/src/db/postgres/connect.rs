@@ -9,10 +9,10 @@ use super::describe;
 use crate::db::tls::{SslMode, Tls};
 use crate::db::{DbError, PostgresOptions};
 
-/// A connection as the driver gives it: a future that ends with the connection.
+/// A connection as the driver returns it: a future that ends with the connection.
 pub(super) type Connected = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// Connects as the options say. The connection has to be driven for the client to get answers.
+/// Connects according to the options. The connection has to be driven for the client to get responses.
 pub(super) async fn connect(options: &PostgresOptions) -> Result<(Client, Connected), DbError> {
     let mut config = options.config.clone();
     // As in libpq, a Unix socket is never encrypted.
@@ -30,7 +30,7 @@ pub(super) async fn connect(options: &PostgresOptions) -> Result<(Client, Connec
 
 type Connecting<C> = Result<(Client, C), Error>;
 
-/// Erases the type of a connection, which says whether it is encrypted.
+/// Erases the type of a connection, which depends on encryption.
 fn boxed<C>(connected: Connecting<C>) -> Connecting<Connected>
 where
     C: Future<Output = Result<(), Error>> + Send + 'static,

@@ -1,6 +1,6 @@
-//! A connection to the server, and the runtime that drives it while its thread waits for an answer.
+//! A connection to the server, and the runtime that drives it while its thread waits for a response.
 //!
-//! What is sent is answered in order. It goes out when the thread waits next, all of it together.
+//! Responses arrive in the order of the requests. Requests are sent together, when the thread next waits.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,14 +16,14 @@ use super::connect::{Connected, connect};
 use super::describe;
 use crate::db::{DbError, PostgresOptions};
 
-/// How long the end of a session may take that nobody waits for.
+/// How long the end of a session may take; nobody waits for it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The answer to something sent.
+/// The response to a request.
 pub(super) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 pub(super) struct Line {
-    // Dropped first: the driver ends when its client has gone.
+    // Dropped first: the driver ends when its client is dropped.
     client: Arc<Client>,
     driver: Driver,
 }
@@ -31,7 +31,7 @@ pub(super) struct Line {
 struct Driver {
     /// `None` once it is lost.
     connection: Option<Connected>,
-    /// Why it is lost, if that is known.
+    /// Why it was lost, if known.
     reason: Option<Error>,
     runtime: Runtime,
 }
@@ -48,7 +48,7 @@ impl Line {
         self.driver.connection.is_none()
     }
 
-    /// Hands over what `request` sends first.
+    /// Queues the requests that `request` makes on its first poll.
     pub fn send<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         request: impl FnOnce(Arc<Client>) -> F,
@@ -60,8 +60,8 @@ impl Line {
         }
     }
 
-    /// Drives the connection until `poll` is ready. The answers that `poll` looks at need no waker: only the connection
-    /// moves them on, and that has just been driven.
+    /// Drives the connection until `poll` is ready. The responses that `poll` polls need no waker: only the connection
+    /// makes progress on them, and it has just been driven.
     pub fn drive<T>(&mut self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
         let Driver { connection, reason, runtime } = &mut self.driver;
         runtime.block_on(std::future::poll_fn(|context| {
@@ -79,18 +79,18 @@ impl Line {
         self.drive(|context| answer.as_mut().poll(context))
     }
 
-    /// Sends what was handed over, without waiting for an answer.
+    /// Sends the queued requests without waiting for a response.
     pub fn flush(&mut self) {
         self.drive(|_| Poll::Ready(()));
     }
 
-    /// What `error` means for who waits for a statement.
+    /// Returns the error for a caller that waits for a statement.
     pub fn error(&mut self, sql: &str, error: &Error) -> DbError {
         if error
             .as_db_error()
             .is_some_and(|told| matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic)))
         {
-            // The server has ended the session; that it has closed the connection too is seen later.
+            // The server has ended the session; that it also closed the connection is noticed later.
             self.driver.connection = None;
         }
         if self.is_lost() || error.is_closed() {
@@ -105,7 +105,7 @@ impl Drop for Driver {
     #[expect(clippy::disallowed_methods, reason = "bounds the wait for the database")]
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            // Says goodbye; a server that does not hear it sees the connection end.
+            // Closes the session properly; a server that does not receive that sees the connection end.
             drop(self.runtime.block_on(async { tokio::time::timeout(FAREWELL, connection).await }));
         }
     }

@@ -1,4 +1,4 @@
-//! Values on their way into a statement and out of a row.
+//! Encoding parameters and decoding columns.
 
 use bytes::{Bytes, BytesMut};
 use tokio_postgres::Statement;
@@ -10,7 +10,7 @@ use crate::db::value::{FromSqlError, Param, ValueRef};
 
 type BoxError = Box<dyn std::error::Error + Sync + Send>;
 
-/// A parameter as it goes over the wire; `None` is NULL. It owns its bytes, so that the statement can wait to be sent.
+/// An encoded parameter; `None` is NULL. It owns its bytes, so that the statement can be sent later.
 #[derive(Clone, Debug)]
 pub(super) struct Encoded(Option<Bytes>);
 
@@ -38,12 +38,12 @@ impl ToSql for Encoded {
     to_sql_checked!();
 }
 
-/// The parameters of a statement for one row.
+/// Encodes the parameters of a statement for one row.
 pub(super) fn encode_row(statement: &Statement, row: &[Param<'_>]) -> Result<Vec<Encoded>, BoxError> {
     encode(statement, row.iter().map(|param| Bind(*param)))
 }
 
-/// The parameters of a statement for many rows: each an array.
+/// Encodes the parameters of a statement for many rows, each as an array.
 pub(super) fn encode_columns(statement: &Statement, rows: &[&[Param<'_>]]) -> Result<Vec<Encoded>, BoxError> {
     encode(statement, (0..statement.params().len()).map(|column| BindColumn { rows, column }))
 }

@@ -1,4 +1,4 @@
-//! One session with the server: its prepared statements, and what was sent and is not answered yet.
+//! One session with the server: its prepared statements and the requests without a response.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -17,12 +17,12 @@ use crate::db::row::Visit;
 use crate::db::value::Param;
 use crate::db::{Blame, DbError, Row, dialect};
 
-/// Rows taken from the line at once.
+/// The most rows read from the connection at once.
 const ROWS: usize = 64;
-/// Bytes that are sent ahead; then what was sent is waited for.
+/// The most bytes sent ahead before waiting for responses.
 const AHEAD: usize = 1 << 20;
 
-/// Something that can be sent without waiting for what was sent before, and sent again.
+/// A request that can be sent without waiting for earlier responses, and sent again.
 #[derive(Clone)]
 pub(super) enum Request {
     /// Text without parameters: transaction control.
@@ -31,33 +31,34 @@ pub(super) enum Request {
         sql: &'static str,
         form: Form,
         params: Vec<Encoded>,
-        /// Whether its count of rows is added to the one before: it is one of several that stand for one.
+        /// Whether its number of rows is added to that of the request before: several requests can stand for one
+        /// statement.
         goes_on: bool,
     },
 }
 
-/// In which of its forms a statement runs.
+/// The form in which a statement runs.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Form {
     /// For many rows at once.
     many: bool,
-    /// It fails when not each of the rows changes one.
+    /// Fails unless each of the rows changes one.
     each: bool,
 }
 
-/// What a text does.
+/// The effect of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// It begins with BEGIN.
     Begin,
     Control,
-    /// The end of a transaction of which nothing is kept: nobody is told whether it went well.
+    /// The end of a transaction that is discarded: nobody learns whether it succeeded.
     Rollback,
 }
 
 struct Pending {
     sql: Cow<'static, str>,
-    /// How many rows were changed.
+    /// Returns the number of changed rows.
     answer: Answer<u64>,
     what: What,
 }
@@ -68,23 +69,23 @@ enum What {
     Statement { goes_on: bool, each: bool },
 }
 
-/// What is known of the transaction from the answers so far.
+/// What the responses so far say about the transaction.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Whether its BEGIN was answered.
+    /// Whether BEGIN has its response.
     pub begun: bool,
     /// How many statements were sent ahead.
     pub sent: usize,
-    /// Of those that were answered how many rows they have changed; `None`: it failed.
+    /// For each response, how many rows the statement has changed; `None` when it failed.
     pub counts: Vec<Option<u64>>,
 }
 
 pub(super) struct Session {
     pub known: Known,
-    /// Oldest first. Dropped before the line, which they keep open.
+    /// Oldest first. Dropped before the connection, which they keep open.
     pending: VecDeque<Pending>,
     pub line: Line,
-    /// How many bytes were sent ahead since all was answered.
+    /// How many bytes were sent ahead since the last time all responses had arrived.
     ahead: usize,
     /// `None`: the statement has no such form.
     statements: HashMap<(&'static str, Form), Option<Statement>>,
@@ -95,7 +96,7 @@ impl Session {
         Self { known: Known::default(), line, pending: VecDeque::new(), ahead: 0, statements: HashMap::new() }
     }
 
-    /// Sends a request ahead: what comes of it is learned by [`Session::settle`].
+    /// Sends a request ahead: [`Session::settle`] waits for its response.
     pub fn send(&mut self, request: Request) -> Result<(), DbError> {
         let (sql, what, answer) = match request {
             Request::Text { sql, role } => {
@@ -118,7 +119,7 @@ impl Session {
         if self.ahead > AHEAD { self.settle() } else { Ok(()) }
     }
 
-    /// Waits until all that was sent is answered. The first failure is told.
+    /// Waits for the responses to everything that was sent. Returns the first failure.
     pub fn settle(&mut self) -> Result<(), DbError> {
         if self.pending.is_empty() {
             return Ok(());
@@ -131,7 +132,7 @@ impl Session {
                 let Poll::Ready(told) = oldest.answer.as_mut().poll(context) else { return Poll::Pending };
                 known.learn(oldest.what, told.as_ref().ok().copied());
                 match told {
-                    // The server has rolled back whatever was on a connection that is lost.
+                    // The server has rolled back the transaction of a lost connection.
                     Err(error) if oldest.what == What::Text(Role::Rollback) && error.is_closed() => {}
                     Err(error) if oldest.what == What::Text(Role::Rollback) => {
                         tracing::warn!(%error, "a rollback failed");
@@ -154,7 +155,7 @@ impl Session {
         }
     }
 
-    /// Runs a statement for each row, as one statement where that is possible, and waits for it and all before it.
+    /// Runs a statement for each row, as one statement where possible, and waits for it and everything before it.
     pub fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
         let mut answers = Vec::new();
         for (form, params) in self.encode(sql, rows, false)? {
@@ -165,7 +166,7 @@ impl Session {
         answers.into_iter().try_fold(0, |sum, answer| Ok(sum + self.read(sql, answer, visit)?))
     }
 
-    /// A statement that is not known when the program is compiled, without parameters.
+    /// Runs a statement that is not known at compile time, without parameters.
     pub fn run_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
         let statement = self.prepare(sql)?;
         let none: [Encoded; 0] = [];
@@ -173,13 +174,14 @@ impl Session {
         self.read(sql, answer, visit).map(drop)
     }
 
-    /// What [`Session::send`] takes to run `sql` for these rows; `each`: it fails when not each of them changes one.
+    /// Returns the requests that run `sql` for these rows. `each`: whether they fail unless each of the rows changes
+    /// one.
     pub fn requests(&mut self, sql: &'static str, rows: &[&[Param<'_>]], each: bool) -> Result<Vec<Request>, DbError> {
         let encoded = self.encode(sql, rows, each)?.into_iter().enumerate();
         Ok(encoded.map(|(at, (form, params))| Request::Statement { sql, form, params, goes_on: at > 0 }).collect())
     }
 
-    /// Prepares a statement; everything sent before is answered then.
+    /// Prepares a statement, after the responses to everything sent before.
     pub fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
         let text = sql.to_owned();
         let answer = self.line.send(|client| async move { client.prepare(&text).await });
@@ -187,7 +189,7 @@ impl Session {
         self.line.wait(answer).map_err(|error| self.line.error(sql, &error))
     }
 
-    /// A statement in a form that it has.
+    /// Returns a statement in a form that it has.
     fn statement(&mut self, sql: &'static str, form: Form) -> Result<Statement, DbError> {
         self.form(sql, form)?.ok_or_else(|| DbError::Statement {
             sql: sql.to_owned(),
@@ -197,7 +199,7 @@ impl Session {
         })
     }
 
-    /// A statement in one of its forms; `None`: it has none for many rows.
+    /// Returns a statement in one of its forms; `None` when it has none for many rows.
     fn form(&mut self, sql: &'static str, form: Form) -> Result<Option<Statement>, DbError> {
         if let Some(statement) = self.statements.get(&(sql, form)) {
             return Ok(statement.clone());
@@ -215,7 +217,7 @@ impl Session {
         Ok(statement)
     }
 
-    /// The parameters of the statements that do `sql` for these rows, and the form of each.
+    /// Encodes the parameters of the statements that run `sql` for these rows, and returns the form of each.
     fn encode(
         &mut self,
         sql: &'static str,
@@ -246,7 +248,7 @@ impl Session {
         rows.iter().map(|row| Ok((form, encode_row(&single, row).map_err(unfit)?))).collect()
     }
 
-    /// Waits for the rows of a statement, hands them to `visit` and answers how many it changed.
+    /// Waits for the rows of a statement, passes them to `visit` and returns how many rows it changed.
     fn read(&mut self, sql: &str, answer: Answer<RowStream>, visit: Visit<'_>) -> Result<u64, DbError> {
         let stream = self.line.wait(answer).map_err(|error| self.line.error(sql, &error))?;
         let mut stream = Box::pin(stream);
@@ -255,7 +257,7 @@ impl Session {
                 .line
                 .drive(|context| next_rows(stream.as_mut(), context))
                 .map_err(|error| self.line.error(sql, &error))?;
-            // Outside of the runtime: what `visit` does is its own affair.
+            // Outside of the runtime, because `visit` may do anything.
             for row in &rows {
                 visit(&Row::new(row, sql))?;
             }
@@ -265,8 +267,8 @@ impl Session {
         }
     }
 
-    /// Prepares a statement without running it: the names of its columns. A type that cannot be read is an error. The
-    /// form for many rows is prepared too.
+    /// Prepares a statement without running it, also in the form for many rows. Returns the names of its columns; a
+    /// column type that cannot be read is an error.
     pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let statement = self.prepare(sql)?;
         let mut names = Vec::new();
@@ -290,7 +292,7 @@ impl Session {
 }
 
 impl Known {
-    /// `changed`: how many rows; `None`: it failed.
+    /// `changed`: the number of rows; `None` when the statement failed.
     fn learn(&mut self, what: What, changed: Option<u64>) {
         match what {
             What::Text(Role::Begin) => self.begun = changed.is_some(),
@@ -307,7 +309,7 @@ impl Known {
 
 type Rows = (Vec<tokio_postgres::Row>, bool);
 
-/// Rows that are there, [`ROWS`] at most, and whether they are the last.
+/// Returns available rows, [`ROWS`] at most, and whether they are the last.
 fn next_rows(mut stream: Pin<&mut RowStream>, context: &mut Context<'_>) -> Poll<Result<Rows, Error>> {
     let mut rows = Vec::new();
     while rows.len() < ROWS {
