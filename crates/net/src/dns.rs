@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::RData;
+use parking_lot::Mutex;
 
 /// How many records are cached.
 const CACHE_CAPACITY: u64 = 4096;
@@ -19,6 +20,9 @@ const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const MAX_ABSENT_LIFETIME: Duration = Duration::from_secs(600);
 /// How long to wait for one name server.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the system's resolver is configured with.
+const SYSTEM_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// Why a lookup failed. A name that does not exist is no error: its lookup returns nothing.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,20 +47,53 @@ pub struct Service {
 
 /// Looks names up.
 pub trait Resolve: Send + Sync {
-    /// The addresses of `host`, each with `port`; none when the host does not exist.
+    /// The addresses of `host`, each with `port`; none when the host does not exist. A name with a dot at its end is not
+    /// looked up below the system's search domains.
     fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a, Vec<SocketAddr>>;
 
     /// The SRV records of `name`, in no order; none when there are none.
     fn services<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<Service>>;
 }
 
-/// The name servers of /etc/resolv.conf and the names in /etc/hosts, read at the first lookup.
+/// The name servers of /etc/resolv.conf and the names in /etc/hosts, read at the first lookup and when they change.
 #[derive(Default)]
-pub struct SystemNames(OnceLock<Result<TokioResolver, DnsError>>);
+pub struct SystemNames(Mutex<Built<TokioResolver>>);
+
+/// When each of [`SYSTEM_FILES`] was changed; `None` for one that is not there.
+type Changed = [Option<SystemTime>; 2];
+
+/// What was built from files, and when they were changed.
+struct Built<T>(Option<(T, Changed)>);
+
+impl<T> Default for Built<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Built<T> {
+    /// Returns what was built, from the present files if that is possible.
+    fn get<E>(&mut self, changed: Changed, build: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        if let Some((built, of)) = &self.0
+            && *of == changed
+        {
+            return Ok(built.clone());
+        }
+        match (build(), &self.0) {
+            (Ok(built), _) => {
+                self.0 = Some((built.clone(), changed));
+                Ok(built)
+            }
+            (Err(_), Some((built, _))) => Ok(built.clone()),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
 
 impl SystemNames {
-    fn resolver(&self) -> Result<&TokioResolver, DnsError> {
-        self.0.get_or_init(|| build().map_err(|error| DnsError(error.to_string()))).as_ref().map_err(Clone::clone)
+    fn resolver(&self) -> Result<TokioResolver, DnsError> {
+        let changed = SYSTEM_FILES.map(|file| Path::new(file).metadata().and_then(|metadata| metadata.modified()).ok());
+        self.0.lock().get(changed, build).map_err(|error| DnsError(error.to_string()))
     }
 }
 
@@ -118,5 +155,22 @@ impl Resolve for SystemLookup {
 
     fn services<'a>(&'a self, _name: &'a str) -> Lookup<'a, Vec<Service>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_built_is_built_later_and_again_when_the_files_change() {
+        let mut built = Built::default();
+        let at = |seconds| [Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), None];
+        assert_eq!(built.get([None, None], || Err("no file")), Err("no file"));
+        assert_eq!(built.get([None, None], || Ok::<_, &str>(1)), Ok(1));
+        assert_eq!(built.get([None, None], || Ok::<_, &str>(2)), Ok(1));
+        assert_eq!(built.get(at(5), || Ok::<_, &str>(3)), Ok(3));
+        assert_eq!(built.get(at(6), || Err("half a file")), Ok(3));
+        assert_eq!(built.get(at(6), || Ok::<_, &str>(4)), Ok(4));
     }
 }

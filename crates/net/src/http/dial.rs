@@ -87,11 +87,12 @@ impl Dialer {
     pub(crate) async fn dial(&self, addresses: Addresses, host: &str, port: u16) -> Result<TcpStream, DialError> {
         let found = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => self
-                .names
-                .addresses(host, port)
-                .await
-                .map_err(|source| DialError::Lookup { host: host.to_owned(), source })?,
+            Err(_) => {
+                // Other servers' names are complete: the search domains are the operator's, and may have a wildcard.
+                let dot = if addresses == Addresses::Federation && !host.ends_with('.') { "." } else { "" };
+                let found = self.names.addresses(&format!("{host}{dot}"), port).await;
+                found.map_err(|source| DialError::Lookup { host: host.to_owned(), source })?
+            }
         };
         if found.is_empty() {
             return Err(DialError::NoAddress(host.to_owned()));
