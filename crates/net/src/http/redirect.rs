@@ -10,13 +10,20 @@ pub(super) fn resolve(base: &Uri, location: &str) -> Option<Uri> {
         format!("{scheme}:{location}")
     } else if location.starts_with('/') {
         format!("{scheme}://{authority}{location}")
-    } else if location.contains("://") {
+    } else if location.starts_with('?') {
+        format!("{scheme}://{authority}{}{location}", base.path())
+    } else if has_scheme(location) {
         location.to_owned()
     } else {
         let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{location}")
     };
     absolute.parse().ok()
+}
+
+/// Whether a scheme is before everything else (RFC 3986, section 4.2).
+fn has_scheme(location: &str) -> bool {
+    location.find([':', '/', '?']).is_some_and(|end| location[end..].starts_with(':'))
 }
 
 #[cfg(test)]
@@ -31,6 +38,8 @@ mod tests {
         assert_eq!(to("//b.example/w").as_deref(), Some("https://b.example/w"));
         assert_eq!(to("/w?q").as_deref(), Some("https://a.example/w?q"));
         assert_eq!(to("w").as_deref(), Some("https://a.example/x/w"));
+        assert_eq!(to("?q").as_deref(), Some("https://a.example/x/y?q"));
+        assert_eq!(to("w?next=https://b.example/").as_deref(), Some("https://a.example/x/w?next=https://b.example/"));
         assert_eq!(to("http://"), None);
     }
 }
