@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use plexus_base::tls::CertificateVerifier;
 use plexus_protocol::glob::Pattern;
@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -74,7 +75,7 @@ static NEW: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 pub(crate) struct Tls {
     /// `None`: the system's authorities are trusted; reading them takes a while, so it waits for the first connection.
     verified: Option<Arc<ClientConfig>>,
-    system: OnceLock<Arc<ClientConfig>>,
+    system: OnceCell<Arc<ClientConfig>>,
     unverified: Arc<ClientConfig>,
     verify: bool,
     unverified_hosts: Vec<Pattern>,
@@ -90,7 +91,7 @@ impl Tls {
         };
         Ok(Self {
             verified,
-            system: OnceLock::new(),
+            system: OnceCell::new(),
             unverified: unverified(versions)?,
             verify: settings.verify,
             unverified_hosts: settings.unverified_hosts.iter().map(|glob| Pattern::whole(glob)).collect(),
@@ -111,17 +112,18 @@ impl Tls {
         let config = match &self.verified {
             _ if certificates == Certificates::Any || !self.verify || exempt() => Arc::clone(&self.unverified),
             Some(verified) => Arc::clone(verified),
-            None => self.system().map_err(io::Error::other)?,
+            None => self.system().await?,
         };
         TlsConnector::from(config).connect(name, stream).await
     }
 
-    fn system(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        if let Some(config) = self.system.get() {
-            return Ok(Arc::clone(config));
-        }
-        let config = verified(system_authorities(), self.versions)?;
-        Ok(Arc::clone(self.system.get_or_init(|| config)))
+    async fn system(&self) -> io::Result<Arc<ClientConfig>> {
+        let versions = self.versions;
+        let read = || async move {
+            let config = tokio::task::spawn_blocking(move || verified(system_authorities(), versions)).await;
+            config?.map_err(io::Error::other)
+        };
+        self.system.get_or_try_init(read).await.cloned()
     }
 }
 
