@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::event::sign::{KnownKey, PublicKey};
-use plexus_store::repo::server_keys::StoredServerKey;
+use plexus_store::repo::server_keys::{ResponseTimes, StoredServerKey};
 use quick_cache::sync::Cache;
 
 /// How many servers' keys are in memory.
@@ -26,11 +26,11 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(20);
 /// The keys of one server.
 pub(super) type ServerKeys = HashMap<String, Known>;
 
-/// A key, and the `valid_until_ts` of its response.
+/// A key, and the times of its response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) key: KnownKey,
-    stated_until: u64,
+    times: ResponseTimes,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,16 +79,16 @@ impl KeyCache {
         self.key(server, key_id).is_some_and(|key| key.valid_until_ts >= at_ms)
     }
 
-    /// Adds keys of one server, except for keys that are known from a response with a later `valid_until_ts`.
+    /// Adds keys of one server where they replace what is known ([`StoredServerKey::replaces`]).
     pub(super) fn add(&self, server: &str, keys: &[StoredServerKey]) {
         let _adding = self.adding.lock();
         let mut all = self.of(server).map(|known| ServerKeys::clone(&known)).unwrap_or_default();
         for stored in keys {
             // A row that holds no key can be of no use.
             let Ok(key) = PublicKey::parse(&stored.public_key) else { continue };
-            if all.get(&stored.key_id).is_none_or(|known| known.stated_until <= stored.stated_until_ts) {
+            if all.get(&stored.key_id).is_none_or(|known| stored.replaces(known.times)) {
                 let key = KnownKey { key, valid_until_ts: stored.valid_until_ts };
-                all.insert(stored.key_id.clone(), Known { key, stated_until: stored.stated_until_ts });
+                all.insert(stored.key_id.clone(), Known { key, times: stored.times() });
             }
         }
         self.servers.insert(server.to_owned(), Arc::new(all));

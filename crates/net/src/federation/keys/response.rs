@@ -4,11 +4,8 @@
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{Object, ParseError};
-use plexus_store::repo::server_keys::StoredServerKey;
+use plexus_store::repo::server_keys::{MAX_VALIDITY_MS, StoredServerKey};
 
-/// The longest that a key is valid after it was fetched
-/// (<https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period>).
-const MAX_VALIDITY_MS: u64 = 7 * 86_400_000;
 /// The most keys one response may have.
 const MAX_KEYS: usize = 200;
 /// The longest key id, in bytes.
