@@ -16,7 +16,7 @@ mod redirect;
 pub(crate) mod response;
 mod tls;
 
-pub use client::{HttpClient, HttpSettings, WholeResponse, send_operator_command};
+pub use client::{HttpClient, HttpSettings, WholeResponse, send_operator_command, send_unverified_operator_command};
 pub use dial::{AddressGuard, DialError};
 pub use error::{ConnectError, HttpError, RedirectError};
 pub use purpose::{Limits, Purpose};

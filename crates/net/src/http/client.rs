@@ -1,5 +1,6 @@
 //! Sends requests.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -111,8 +112,10 @@ impl HttpClient {
     /// See [`HttpError`]; an error status is a response.
     #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
     pub async fn fetch(&self, purpose: Purpose, request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
+        // Not bounded by the timeout: it says nothing about the other side.
+        let turn = self.turn(purpose).await;
         let fetching = async {
-            let response = self.send(purpose, request).await?;
+            let response = self.send_in_turn(purpose, request, turn).await?;
             let HttpResponse { status, headers, body } = response;
             Ok(WholeResponse { status, headers, body: body.whole().await? })
         };
@@ -123,6 +126,15 @@ impl HttpClient {
     /// GET.
     pub(crate) async fn send(&self, purpose: Purpose, request: Request<Bytes>) -> Result<HttpResponse, HttpError> {
         let turn = self.turn(purpose).await;
+        self.send_in_turn(purpose, request, turn).await
+    }
+
+    async fn send_in_turn(
+        &self,
+        purpose: Purpose,
+        request: Request<Bytes>,
+        turn: Turn,
+    ) -> Result<HttpResponse, HttpError> {
         let Policy { max_redirects, limits, .. } = purpose.policy();
         let sending = self.follow(purpose, request, max_redirects);
         #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
@@ -190,23 +202,26 @@ impl HttpClient {
             Ok(sender.map_err(ConnectError::from)?)
         };
         let key = format!("{}://{name}:{port}", if is_encrypted { "https" } else { "http" });
-        self.exchange(purpose, &key, open, request).await
+        let may_repeat = request.method().is_idempotent();
+        self.exchange(purpose, &key, open, request, may_repeat).await
     }
 
     /// Sends a request over an idle connection under `key`, or over one that `open` opens. Returns the head of the
-    /// response, and the connection if it may be kept.
+    /// response, and the connection if it may be kept. A request that must not be repeated gets a new connection: when
+    /// an idle one breaks, nobody knows whether the request was carried out (RFC 9110, section 9.2.2).
     pub(crate) async fn exchange<E: From<HttpError>>(
         &self,
         purpose: Purpose,
         key: &str,
         open: impl AsyncFnOnce(Slot) -> Result<Sender, E>,
         request: Request<Full<Bytes>>,
+        may_repeat: bool,
     ) -> Result<(Response<Incoming>, Option<Lease>), E> {
         if !purpose.policy().keeps_connections {
             let mut sender = open(self.pool.slot().await).await?;
             return Ok((sender.send_request(request).await.map_err(HttpError::from)?, None));
         }
-        while let Some(mut lease) = self.pool.take(key).await {
+        while may_repeat && let Some(mut lease) = self.pool.take(key).await {
             match lease.sender.send_request(request.clone()).await {
                 Ok(response) => return Ok((response, Some(lease))),
                 // The other side closed a connection that had been idle: nothing is wrong.
@@ -228,11 +243,25 @@ impl HttpResponse {
     }
 }
 
-/// Sends the request of an operator's command, and reads the whole response.
+/// Sends the request of an operator's command, and reads the whole response. The server must show a certificate that
+/// this system trusts, unless it is reached as localhost or under a loopback address.
 ///
 /// # Errors
 /// See [`HttpError`]; an error status is a response.
 pub async fn send_operator_command(request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
+    let any_certificate = request.uri().host().is_some_and(is_this_machine);
+    send_for_operator(Purpose::OperatorCommand { any_certificate }, request).await
+}
+
+/// As [`send_operator_command`]; the server may show any certificate.
+///
+/// # Errors
+/// See [`HttpError`]; an error status is a response.
+pub async fn send_unverified_operator_command(request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
+    send_for_operator(Purpose::OperatorCommand { any_certificate: true }, request).await
+}
+
+async fn send_for_operator(purpose: Purpose, request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
     let settings = HttpSettings {
         guard: AddressGuard::default(),
         tls: TlsSettings { verify: true, unverified_hosts: Vec::new(), only_tls_1_3: false, authorities: Vec::new() },
@@ -240,7 +269,12 @@ pub async fn send_operator_command(request: Request<Bytes>) -> Result<WholeRespo
         max_connections: 1,
     };
     let client = HttpClient::new(&settings, Arc::new(SystemLookup), Clock::system());
-    client.map_err(ConnectError::from)?.fetch(Purpose::OperatorCommand, request).await
+    client.map_err(ConnectError::from)?.fetch(purpose, request).await
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn user_agent(text: &str) -> Option<HeaderValue> {

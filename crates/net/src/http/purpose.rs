@@ -8,10 +8,12 @@ const MAX_REDIRECTS: usize = 10;
 /// Why a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The operator's own command talks to the server named on the command line. Its certificate is not verified, since
-    /// it is often self-signed or named otherwise; what is sent is protected by its own HMAC (as in
-    /// register_new_matrix_user).
-    OperatorCommand,
+    /// The operator's own command talks to the server named on the command line. Passwords are sent, so the certificate
+    /// is verified unless nobody can be in between or the operator says so.
+    OperatorCommand {
+        /// Whether every certificate is accepted.
+        any_certificate: bool,
+    },
     /// A signed request to another server; each endpoint has its own limits.
     Federation(Limits),
     /// Where another server is to be found: `/.well-known/matrix/server`.
@@ -42,7 +44,7 @@ pub(crate) struct Policy {
     pub(crate) max_redirects: usize,
     /// Whether a connection is kept for the next request.
     pub(crate) keeps_connections: bool,
-    /// Whether the request waits until few others are under way. Not if it is part of one that has waited.
+    /// Whether the request waits until few others are under way.
     pub(crate) waits_its_turn: bool,
     pub(crate) limits: Limits,
 }
@@ -69,9 +71,9 @@ impl Purpose {
     /// The table: one row for each purpose.
     pub(crate) const fn policy(self) -> Policy {
         match self {
-            Self::OperatorCommand => Policy {
+            Self::OperatorCommand { any_certificate } => Policy {
                 addresses: Addresses::Any,
-                certificates: Certificates::Any,
+                certificates: if any_certificate { Certificates::Any } else { Certificates::Federation },
                 max_redirects: 0,
                 keeps_connections: false,
                 waits_its_turn: false,
@@ -90,7 +92,7 @@ impl Purpose {
                 certificates: Certificates::Federation,
                 max_redirects: MAX_REDIRECTS,
                 keeps_connections: false,
-                waits_its_turn: false,
+                waits_its_turn: true,
                 limits: limits(15, 50 * 1024),
             },
             Self::RemoteMedia(limits) => Policy {

@@ -1,9 +1,11 @@
 //! Whom connections are made to: addresses and certificates.
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::LOCATION;
+use http::{HeaderValue, Request};
 use plexus_base::config::IpRange;
-use plexus_net::{AddressGuard, FederationError, Purpose};
+use plexus_net::http::{ConnectError, send_operator_command, send_unverified_operator_command};
+use plexus_net::{AddressGuard, FederationError, HttpError, Purpose};
 
 use crate::support::{A, Authority, Server, World, get, json, server, status};
 
@@ -121,6 +123,21 @@ async fn certificates_must_be_of_a_trusted_authority_and_for_the_name() {
     client.call(&server("b.example:5"), get("/")).await.unwrap_err();
     world.http.tls.verify = false;
     world.client().await.call(&server("b.example:5"), get("/")).await.unwrap();
+}
+
+#[tokio::test]
+async fn commands_verify_certificates_unless_they_are_of_this_machine_or_the_operator_says_so() {
+    let strange = Authority::new();
+    let at = Server::start(&strange, &["127.0.0.1"], |_| json("{}")).await;
+    let port = at.address.port();
+    let to = |host: &str| Request::get(format!("https://{host}:{port}/")).body(Bytes::new()).unwrap();
+    send_operator_command(to("127.0.0.1")).await.unwrap();
+    send_operator_command(to("localhost")).await.unwrap();
+    // The same address, written so that it is not recognized.
+    let error = send_operator_command(to("[::ffff:127.0.0.1]")).await.unwrap_err();
+    assert!(matches!(error, HttpError::Connect(ConnectError::Tls { .. })), "{error}");
+    assert_eq!(at.seen().len(), 2);
+    send_unverified_operator_command(to("[::ffff:127.0.0.1]")).await.unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use plexus_net::HttpError;
-use plexus_net::http::{WholeResponse, send_operator_command};
+use plexus_net::http::{WholeResponse, send_operator_command, send_unverified_operator_command};
 use serde_json::Value;
 
 /// Why a server's answer is none that a command can use.
@@ -30,7 +30,8 @@ pub(super) enum AskError {
     NotMatrix(String),
 }
 
-/// Sends a request with a JSON body, if any.
+/// Sends a request with a JSON body, if any. The server's certificate is verified, unless it is on this machine or any
+/// is accepted.
 ///
 /// # Errors
 /// When there is no answer; an HTTP error status is an [`WholeResponse`].
@@ -39,6 +40,7 @@ pub(super) async fn ask(
     url: &str,
     token: Option<&str>,
     body: Option<&Value>,
+    any_certificate: bool,
 ) -> Result<WholeResponse, AskError> {
     let mut request = Request::builder().method(method).uri(url).header("Content-Type", "application/json");
     if let Some(token) = token {
@@ -46,7 +48,12 @@ pub(super) async fn ask(
     }
     let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
     let request = request.body(body).map_err(|_| AskError::Address(url.to_owned()))?;
-    Ok(send_operator_command(request).await?)
+    let response = if any_certificate {
+        send_unverified_operator_command(request).await
+    } else {
+        send_operator_command(request).await
+    };
+    Ok(response?)
 }
 
 /// The body as JSON; null when it is not JSON.

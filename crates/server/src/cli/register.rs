@@ -8,6 +8,8 @@ use clap::Args;
 use http::{Method, StatusCode};
 use plexus_accounts::{SignedRegistration, shared_secret_mac};
 use plexus_base::config::{Listener, ListenerType, ResourceName, Written};
+use plexus_net::HttpError;
+use plexus_net::http::ConnectError;
 use serde_json::json;
 
 use super::ask::{AskError, ask, field, parsed};
@@ -49,6 +51,9 @@ pub(super) struct RegisterArgs {
     /// Where the configuration is when neither -c nor -k is given
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Accept any certificate of the server: whoever is in between can read the password
+    #[arg(long)]
+    insecure: bool,
     /// The server's address [default: the configuration's first listener for clients, or http://localhost:8008]
     #[arg(value_name = "URL")]
     server_url: Option<String>,
@@ -63,6 +68,8 @@ enum RegisterError {
     NoSecret(String),
     #[error("{cause}; is the server running? `plexus status` says so, and `plexus start` starts it ({origin})")]
     Unreachable { cause: AskError, origin: String },
+    #[error("{0}; --insecure accepts any certificate, with which whoever is in between can read the password")]
+    Certificate(AskError),
 }
 
 /// Makes the user.
@@ -117,7 +124,8 @@ impl<E: Into<CommandError>> From<E> for Failure {
 
 async fn register(target: &Target, new: &NewUser<'_>) -> Result<String, Failure> {
     let url = format!("{}/_synapse/admin/v1/register", target.url.trim_end_matches('/'));
-    let answer = ask(Method::GET, &url, None, None).await.map_err(|cause| match cause {
+    let answer = ask(Method::GET, &url, None, None, target.any_certificate).await.map_err(|cause| match cause {
+        AskError::Unreachable(HttpError::Connect(ConnectError::Tls { .. })) => RegisterError::Certificate(cause).into(),
         AskError::Unreachable(_) => RegisterError::Unreachable { cause, origin: target.origin.clone() }.into(),
         other => CommandError::from(other),
     });
@@ -140,7 +148,7 @@ async fn register(target: &Target, new: &NewUser<'_>) -> Result<String, Failure>
     if let Some(user_type) = new.user_type {
         body["user_type"] = user_type.into();
     }
-    let answer = ask(Method::POST, &url, None, Some(&body)).await?;
+    let answer = ask(Method::POST, &url, None, Some(&body), target.any_certificate).await?;
     if answer.status == StatusCode::BAD_REQUEST {
         let errcode = parsed(&answer)["errcode"].clone();
         if errcode == "M_USER_IN_USE" {
@@ -156,6 +164,8 @@ struct Target {
     url: String,
     /// Where the address comes from, for whoever cannot be reached there.
     origin: String,
+    /// Whether any certificate is accepted: the operator says so, or the address is a listener on this machine.
+    any_certificate: bool,
 }
 
 impl Target {
@@ -181,7 +191,8 @@ impl Target {
             }
             (None, None) => (DEFAULT_URL.to_owned(), "that is the usual address; another can be given".to_owned()),
         };
-        Ok(Self { secret, url, origin })
+        let any_certificate = args.insecure || args.server_url.is_none();
+        Ok(Self { secret, url, origin, any_certificate })
     }
 }
 

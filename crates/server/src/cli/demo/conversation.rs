@@ -60,12 +60,12 @@ impl<'a> Person<'a> {
     async fn arrive(place: &'a Place) -> Result<Self, AskError> {
         let url = format!("{}/_matrix/client/v3/register", place.url);
         let body = json!({ "username": USER, "password": USER, "auth": { "type": "m.login.dummy" } });
-        let mut answer = ask(Method::POST, &url, None, Some(&body)).await?;
+        let mut answer = ask(Method::POST, &url, None, Some(&body), false).await?;
         if parsed(&answer)["errcode"] == "M_USER_IN_USE" {
             let url = format!("{}/_matrix/client/v3/login", place.url);
             let identifier = json!({ "type": "m.id.user", "user": USER });
             let body = json!({ "type": "m.login.password", "identifier": identifier, "password": USER });
-            answer = ask(Method::POST, &url, None, Some(&body)).await?;
+            answer = ask(Method::POST, &url, None, Some(&body), false).await?;
         }
         let (id, token) = (field(&url, &answer, "user_id")?, field(&url, &answer, "access_token")?);
         Ok(Self { place, id, token })
@@ -73,7 +73,7 @@ impl<'a> Person<'a> {
 
     async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, AskError> {
         let url = format!("{}/_matrix/client/v3{path}", self.place.url);
-        let answer = ask(method, &url, Some(&self.token), body.as_ref()).await?;
+        let answer = ask(method, &url, Some(&self.token), body.as_ref(), false).await?;
         successful(&url, &answer)
     }
 
