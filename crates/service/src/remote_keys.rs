@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// How many servers are asked at the same time for one request.
 const MAX_CONCURRENT_REQUESTS: usize = 32;
+/// The shortest that this server waits for others, whatever a client asks for.
+const MIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that a client may have this server wait for others.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,7 +25,7 @@ pub type KeyFailures = BTreeMap<String, Value>;
 /// How long other servers have for their responses: the request's `timeout`, bounded.
 #[must_use]
 pub fn remote_key_timeout(timeout_ms: Option<u64>) -> Duration {
-    timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT)
+    timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).clamp(MIN_TIMEOUT, MAX_TIMEOUT)
 }
 
 /// Claims one-time keys from the servers of the users in `claims`, and adds them to `claimed`. Returns the servers that
@@ -83,4 +85,15 @@ pub fn key_failure(error: &FederationError) -> Value {
         _ => 503,
     };
     json!({ "status": status, "errcode": "M_UNREACHABLE", "message": error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_cannot_have_this_server_wait_for_no_time_or_for_ever() {
+        let seconds = [None, Some(0), Some(20_000), Some(u64::MAX)].map(|ms| remote_key_timeout(ms).as_secs());
+        assert_eq!(seconds, [10, 5, 20, 60]);
+    }
 }

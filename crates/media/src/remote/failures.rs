@@ -59,7 +59,8 @@ fn lasting(error: &FetchError) -> Option<Failure> {
             FederationError::NotAllowed(_)
             | FederationError::OwnServer
             | FederationError::MalformedRequest(_)
-            | FederationError::BackingOff { .. },
+            | FederationError::BackingOff { .. }
+            | FederationError::NotSent(_),
         ) => None,
         FetchError::Server(_) | FetchError::Answer(_) | FetchError::BrokeOff | FetchError::TooSlow => {
             Some(Failure::Unavailable)

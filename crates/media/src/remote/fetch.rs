@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plexus_net::federation::api::media::Bounds;
 use plexus_net::federation::api::{self, authenticated_media};
-use plexus_net::{FederationError, Limits, Purpose, StreamedResponse};
+use plexus_net::{Limits, Purpose, StreamedResponse};
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
 use super::budget::Charge;
@@ -41,7 +41,7 @@ impl Downloads {
         charge: &mut Charge<'_>,
     ) -> Result<RemoteMedia, FetchError> {
         let Fetched { upload, about } = match self.authenticated(key, timeout, charge).await {
-            Err(FetchError::Server(error)) if is_unknown_endpoint(&error) => self.legacy(key, timeout, charge).await?,
+            Err(FetchError::Server(error)) if error.is_unknown_endpoint() => self.legacy(key, timeout, charge).await?,
             fetched => fetched?,
         };
         let (server, media_id) = key;
@@ -167,13 +167,4 @@ fn described(content_type: Option<&str>, disposition: Option<&str>) -> Descripti
 
 fn kept(error: UploadError) -> FetchError {
     FetchError::Media(Box::new(error.into()))
-}
-
-/// Whether the answer says that there is no such endpoint, and not that there is no such media.
-fn is_unknown_endpoint(error: &FederationError) -> bool {
-    let Some(status) = error.status() else { return false };
-    match error.errcode() {
-        Some(errcode) => errcode == "M_UNRECOGNIZED" && matches!(status.as_u16(), 400 | 404 | 405),
-        None => matches!(status.as_u16(), 404 | 405),
-    }
 }

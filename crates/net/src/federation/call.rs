@@ -33,7 +33,8 @@ pub struct Call {
     /// The body: the text of a JSON object.
     pub body: Option<String>,
     /// How long to wait for the head of the response, and then again for its body; `client_timeout` when `None`. A
-    /// request with a timeout of its own is not sent again.
+    /// request with a timeout of its own is not sent again. If it is shorter than `client_timeout`, a destination that
+    /// exceeds it is not backed off.
     pub timeout: Option<Duration>,
     /// The largest body of a response that is read, in bytes.
     pub max_response_bytes: usize,
@@ -41,14 +42,28 @@ pub struct Call {
     pub patience: Patience,
     /// Whether a 401 leads to no backoff.
     pub unauthorized_is_no_outage: bool,
+    /// Whether it may be sent again when nobody knows whether it was carried out.
+    pub(super) is_repeatable: bool,
+    /// Whether signing keys are requested. Such requests do not wait for others to the same server, since responses to
+    /// those may be read no further until the keys are there.
+    pub(super) is_for_keys: bool,
 }
 
 impl Call {
     /// A request for somebody who waits.
     pub fn new(method: Method, path: impl Into<String>, max_response_bytes: usize) -> Self {
         let patience = Patience::Now;
-        let path = path.into();
-        Self { method, path, body: None, timeout: None, max_response_bytes, patience, unauthorized_is_no_outage: false }
+        Self {
+            is_repeatable: method.is_idempotent(),
+            method,
+            path: path.into(),
+            body: None,
+            timeout: None,
+            max_response_bytes,
+            patience,
+            unauthorized_is_no_outage: false,
+            is_for_keys: false,
+        }
     }
 
     /// With one more parameter in the query.
@@ -83,6 +98,16 @@ impl Call {
     #[must_use]
     pub fn unauthorized_is_no_outage(self) -> Self {
         Self { unauthorized_is_no_outage: true, ..self }
+    }
+
+    /// That changes nothing although its method is POST.
+    pub(super) fn repeatable(self) -> Self {
+        Self { is_repeatable: true, ..self }
+    }
+
+    /// For signing keys.
+    pub(super) fn for_keys(self) -> Self {
+        Self { is_for_keys: true, ..self }
     }
 
     /// With a timeout of its own.

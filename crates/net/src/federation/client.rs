@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri};
@@ -27,6 +28,8 @@ use crate::http::purpose::{Limits, Purpose};
 
 /// The most requests to one server at once; more wait.
 const MAX_REQUESTS_PER_SERVER: usize = 8;
+/// As [`MAX_REQUESTS_PER_SERVER`], for signing keys.
+const MAX_KEY_REQUESTS_PER_SERVER: usize = 8;
 /// The most bytes of an error's body that are read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
@@ -37,9 +40,10 @@ pub struct FederationClient {
     pub(super) random: Random,
     pub(super) destinations: Arc<Destinations>,
     signing_key: Arc<SigningKey>,
-    discovery: Discovery,
+    discovery: Arc<Discovery>,
     http: Arc<HttpClient>,
     per_server: Gates,
+    keys_per_server: Gates,
 }
 
 /// Why an attempt to send a request failed.
@@ -77,10 +81,12 @@ impl FederationClient {
     pub async fn start(parts: FederationParts) -> Result<Self, DbError> {
         let FederationParts { settings, signing_key, http, db, clock, random, background } = parts;
         let patience = (settings.backoff.clone(), settings.retries.clone());
-        let destinations = Destinations::load(db, clock.clone(), random.clone(), background, patience).await?;
+        let tasks = background.clone();
+        let destinations = Destinations::load(db, clock.clone(), random.clone(), tasks, patience).await?;
         Ok(Self {
-            discovery: Discovery::new(Arc::clone(&http), clock.clone()),
+            discovery: Arc::new(Discovery::new(Arc::clone(&http), clock.clone(), background)),
             per_server: Gates::new(MAX_REQUESTS_PER_SERVER),
+            keys_per_server: Gates::new(MAX_KEY_REQUESTS_PER_SERVER),
             settings,
             clock,
             random,
@@ -99,7 +105,7 @@ impl FederationClient {
         let mut attempts = self.begin(destination, &call)?;
         loop {
             let response = match self.attempt(destination, &call, &request).await {
-                Ok(response) => response.whole().await,
+                Ok((response, _pass)) => response.whole().await,
                 Err(error) => Err(error),
             };
             if let ControlFlow::Break(result) = self.settle(destination, &call, &mut attempts, response).await {
@@ -130,7 +136,8 @@ impl FederationClient {
         let request = self.prepare(destination, &call)?;
         let mut attempts = self.begin(destination, &call)?;
         loop {
-            let response = self.attempt(destination, &call, &request).await;
+            // The pass ends here: the reader may send other requests to the same server before it reads on.
+            let response = self.attempt(destination, &call, &request).await.map(|(response, _pass)| response);
             if let ControlFlow::Break(result) = self.settle(destination, &call, &mut attempts, response).await {
                 return result;
             }
@@ -152,7 +159,7 @@ impl FederationClient {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri;
         let response = self.http.send(purpose, request).await;
-        success(from, response.map_err(|error| FederationError::of_http(from, error))?, None).await
+        success(from, response.map_err(|error| FederationError::of_http(from, error))?).await
     }
 
     /// Whether `federation_domain_whitelist` permits federation with `server`.
@@ -206,48 +213,62 @@ impl FederationClient {
         SignedRequest::new(call, &self.settings.server_name, destination, &self.signing_key)
     }
 
-    /// One attempt: returns the head of a 2xx response.
+    /// Waits until one more request to `destination` may be sent, and it is known where to; for as long as the call may
+    /// take. How long that takes says nothing about the destination.
+    async fn ready(
+        &self,
+        destination: &ServerName,
+        call: &Call,
+        timeout: Duration,
+    ) -> Result<(Pass, ServerName), FederationError> {
+        let gates = if call.is_for_keys { &self.keys_per_server } else { &self.per_server };
+        let ready = async {
+            let pass = gates.enter(destination.as_str()).await;
+            (pass, self.discovery.delegated(destination).await)
+        };
+        #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
+        let ready = tokio::time::timeout(timeout, ready).await;
+        ready.map_err(|_| FederationError::NotSent(destination.clone()))
+    }
+
+    /// One attempt: returns the head of a 2xx response, and the pass of the request.
     async fn attempt(
         &self,
         destination: &ServerName,
         call: &Call,
         request: &SignedRequest,
-    ) -> Result<StreamedResponse, FederationError> {
+    ) -> Result<(StreamedResponse, Pass), FederationError> {
         let timeout = call.timeout.unwrap_or(self.settings.timeout);
         let limits = Limits { timeout, max_response_bytes: call.max_response_bytes };
         let purpose = Purpose::Federation(limits);
-        // Waiting for one's turn says nothing about the destination.
-        let pass = self.per_server.enter(destination.as_str()).await;
+        let (pass, authority) = self.ready(destination, call, timeout).await?;
+        // Waiting for one's turn says nothing about the destination either.
         let turn = self.http.turn(purpose).await;
         let sending = async {
-            let authority = self.discovery.delegated(destination).await;
             let request = request.to(&authority, self.http.user_agent())?;
             let open = async |slot: Slot| {
                 let stream = connect(self.http.connector(), purpose, &authority, &self.random).await?;
                 let sender = pool::speak(stream, slot).await;
                 sender.map_err(|error| UnreachableError::from(ConnectError::from(error)).into())
             };
-            let sent = self.http.exchange(purpose, authority.as_str(), open, request).await;
+            let sent = self.http.exchange(purpose, authority.as_str(), open, request, call.is_repeatable).await;
             sent.map_err(|error: SendError| error.at(destination))
         };
         #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
         let sent = tokio::time::timeout(timeout, sending).await;
         let (response, lease) = sent.unwrap_or_else(|_| Err(FederationError::Timeout(destination.clone())))?;
-        success(destination, HttpResponse::new(response, limits, lease, turn), Some(pass)).await
+        let response = success(destination, HttpResponse::new(response, limits, lease, turn)).await?;
+        Ok((response, pass))
     }
 }
 
 /// The response, if its status is 2xx.
-async fn success(
-    from: &ServerName,
-    response: HttpResponse,
-    pass: Option<Pass>,
-) -> Result<StreamedResponse, FederationError> {
+async fn success(from: &ServerName, response: HttpResponse) -> Result<StreamedResponse, FederationError> {
     let HttpResponse { status, headers, body } = response;
     if status.is_success() {
-        return Ok(StreamedResponse { headers, from: from.clone(), body, _pass: pass });
+        return Ok(StreamedResponse { headers, from: from.clone(), body });
     }
     // An error is known without its body, too.
     let body = body.at_most(MAX_ERROR_BYTES).whole().await.unwrap_or_default();
-    Err(FederationError::of_status(from.clone(), status, body))
+    Err(FederationError::of_status(from.clone(), status, &headers, body))
 }

@@ -149,7 +149,7 @@ impl Destinations {
         let mut state = self.state.lock();
         if state.retried.contains_key(server) || state.retried.len() >= MAX_SERVERS {
             drop(state);
-            return self.retry_later(server, true);
+            return self.retry_later(server, true, Duration::ZERO);
         }
         state.retried.insert(server.clone(), Retried { tries: 1, at: self.clock.now_ms(), is_up: true });
         state.back.insert(server.clone());
@@ -158,12 +158,13 @@ impl Destinations {
         true
     }
 
-    /// A delivery to the server failed. Returns whether it is to be tried again before the server is backed off.
-    pub(super) fn retry(&self, server: &ServerName) -> bool {
-        self.retry_later(server, false)
+    /// A delivery to the server failed, and it asks to be left alone for `at_least`. Returns whether it is to be tried
+    /// again before the server is backed off.
+    pub(super) fn retry(&self, server: &ServerName, at_least: Duration) -> bool {
+        self.retry_later(server, false, at_least)
     }
 
-    fn retry_later(&self, server: &ServerName, is_up: bool) -> bool {
+    fn retry_later(&self, server: &ServerName, is_up: bool, at_least: Duration) -> bool {
         let mut state = self.state.lock();
         let is_up = is_up || state.retried.get(server).is_some_and(|retried| retried.is_up);
         let tries = state.end_retries(server).unwrap_or(0);
@@ -171,7 +172,8 @@ impl Destinations {
             return false;
         }
         let pause = Duration::from_secs(4_u64.saturating_pow(tries + 1)).min(self.retries.long_delay);
-        let at = self.clock.now_ms().saturating_add(millis(with_jitter(pause, &self.random)));
+        let pause = with_jitter(pause, &self.random).max(at_least);
+        let at = self.clock.now_ms().saturating_add(millis(pause));
         state.retried.insert(server.clone(), Retried { tries: tries + 1, at, is_up });
         state.due.insert((at, server.clone()));
         drop(state);
@@ -328,6 +330,8 @@ impl State {
             && let Some((_, oldest)) = self.by_last_try(failing.known).first().cloned()
         {
             self.remove(&oldest);
+            // Whoever waits for it learns now that it may be tried.
+            self.due.insert((0, oldest));
         }
     }
 
@@ -395,6 +399,10 @@ mod tests {
         state.put(name(0), failing(0, true));
         for number in 1..=MAX_UNKNOWN_SERVERS + 10 {
             state.put(name(number), failing(number, false));
+            if let Some(evicted) = number.checked_sub(MAX_UNKNOWN_SERVERS).filter(|evicted| *evicted > 0) {
+                assert_eq!(state.next_back(0), Ok(CameBack { server: name(evicted), is_up: false }));
+            }
+            assert!(state.next_back(0).is_err());
         }
         assert_eq!((state.failing.len(), state.due.len()), (MAX_UNKNOWN_SERVERS + 1, MAX_UNKNOWN_SERVERS + 1));
         assert!(state.failing.contains_key(&name(0)) && !state.failing.contains_key(&name(10)));

@@ -1,19 +1,23 @@
 //! The name that a server is reached as: `/.well-known/matrix/server` and its cache
 //! (<https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names>, step 3).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use http::header::{CACHE_CONTROL, EXPIRES};
 use http::uri::InvalidUri;
 use http::{HeaderMap, Request, StatusCode, Uri};
-use plexus_base::Clock;
+use parking_lot::Mutex;
+use plexus_base::{Background, Clock};
 use plexus_protocol::id::{Host, ServerName};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
-use super::gates::Gates;
 use crate::http::client::HttpClient;
 use crate::http::error::HttpError;
 use crate::http::purpose::Purpose;
@@ -35,10 +39,14 @@ const MAX_FAILURE_LIFETIME: Duration = Duration::from_secs(3600);
 pub(super) struct Discovery {
     http: Arc<HttpClient>,
     clock: Clock,
+    background: Background,
     known: Cache<String, Arc<Known>>,
-    /// Admits one request at a time for each server.
-    asking: Gates,
+    /// The requests under way by host: one for each.
+    asking: Mutex<HashMap<String, Asking>>,
 }
+
+/// A request under way; it fails if the task panics.
+type Asking = Shared<oneshot::Receiver<Arc<Known>>>;
 
 /// The cache entry of a host. Times are on the clock's monotonic time.
 struct Known {
@@ -68,34 +76,71 @@ enum WellKnownError {
     Json(#[from] serde_json::Error),
 }
 
+impl WellKnownError {
+    /// Whether the server may be out of order, and has not taken the file away.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Uri(_) | Self::Json(_) => false,
+        }
+    }
+}
+
+/// A request in [`Discovery::asking`], removed from there when dropped: in whatever way its task ends.
+struct UnderWay {
+    discovery: Arc<Discovery>,
+    host: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.discovery.asking.lock().remove(&self.host);
+    }
+}
+
 impl Discovery {
-    pub(super) fn new(http: Arc<HttpClient>, clock: Clock) -> Self {
-        Self { http, clock, known: Cache::new(CACHE_CAPACITY), asking: Gates::new(1) }
+    pub(super) fn new(http: Arc<HttpClient>, clock: Clock, background: Background) -> Self {
+        Self { http, clock, background, known: Cache::new(CACHE_CAPACITY), asking: Mutex::default() }
     }
 
     /// The name that `server` is reached as: its own, unless its .well-known says otherwise.
-    pub(super) async fn delegated(&self, server: &ServerName) -> ServerName {
+    pub(super) async fn delegated(self: &Arc<Self>, server: &ServerName) -> ServerName {
         let (host, port) = server.host_port();
         if port.is_some() || matches!(server.host(), Host::Address(_)) {
             return server.clone();
         }
         let known = match self.fresh(host) {
-            Some(known) => known,
-            None => {
-                let _pass = self.asking.enter(host).await;
-                match self.fresh(host) {
-                    Some(known) => known,
-                    None => self.ask(host).await,
-                }
-            }
+            Some(known) => Some(known),
+            None => self.asking(host).await.ok(),
         };
         let now = self.clock.monotonic();
-        let valid = known.delegated.as_ref().filter(|(_, until)| *until > now);
+        let valid = known.as_ref().and_then(|known| known.delegated.as_ref()).filter(|(_, until)| *until > now);
         valid.map_or_else(|| server.clone(), |(delegated, _)| delegated.clone())
     }
 
     fn fresh(&self, host: &str) -> Option<Arc<Known>> {
         self.known.get(host).filter(|known| known.ask_at > self.clock.monotonic())
+    }
+
+    /// The request to the host. It goes on when nobody waits for it any longer, so that a failure is remembered too.
+    fn asking(self: &Arc<Self>, host: &str) -> Asking {
+        let (result, asking) = oneshot::channel();
+        let asking = asking.shared();
+        {
+            let mut under_way = self.asking.lock();
+            if let Some(under_way) = under_way.get(host) {
+                return under_way.clone();
+            }
+            under_way.insert(host.to_owned(), asking.clone());
+        }
+        let request = UnderWay { discovery: Arc::clone(self), host: host.to_owned() };
+        self.background.spawn_abortable("discovery of another server", async move {
+            let known = request.discovery.ask(&request.host).await;
+            // It fails when nobody waits any longer.
+            drop(result.send(known));
+        });
+        asking
     }
 
     async fn ask(&self, host: &str) -> Arc<Known> {
@@ -110,7 +155,7 @@ impl Discovery {
             Err(error) => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
                 // A server that does not respond for a while is still where it was.
-                let delegated = before.as_ref().and_then(|before| before.delegated.clone());
+                let delegated = before.as_ref().filter(|_| error.may_pass()).and_then(|it| it.delegated.clone());
                 let failures = before.map_or(0, |before| before.failures);
                 Known { delegated, ask_at: now + failure_lifetime(failures), failures: failures.saturating_add(1) }
             }

@@ -1,15 +1,22 @@
 //! Why a request to another server failed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 use plexus_protocol::id::ServerName;
 use serde::Deserialize;
 
 use crate::dns::DnsError;
 use crate::http::dial::DialError;
-use crate::http::error::{ConnectError, HttpError, RedirectError};
+use crate::http::error::{Causes, ConnectError, HttpError, RedirectError};
+
+/// The most characters of a text of another server in a message.
+const MAX_TEXT_CHARS: usize = 300;
+/// The longest that another server may tell us to wait.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Why a request to another server failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -31,6 +38,10 @@ pub enum FederationError {
         /// Until when, in Unix ms.
         until_ms: u64,
     },
+    /// Within its timeout the request could not be sent: too many others to the destination are under way, or its
+    /// .well-known has not responded yet.
+    #[error("a request to {0} had to wait for too long before it could be sent")]
+    NotSent(ServerName),
     /// There is no connection.
     #[error("{destination} cannot be reached: {cause}")]
     Unreachable {
@@ -40,7 +51,7 @@ pub enum FederationError {
         cause: Arc<UnreachableError>,
     },
     /// The connection broke, or what came was not HTTP.
-    #[error("the exchange with {destination} failed: {cause}")]
+    #[error("the exchange with {destination} failed: {}", Causes(cause))]
     Broken {
         /// The destination.
         destination: ServerName,
@@ -53,7 +64,7 @@ pub enum FederationError {
     /// The status is not 2xx.
     #[error(
         "{destination} responded with {status}: {} {}",
-        errcode.as_deref().unwrap_or("-"), error.as_deref().unwrap_or("")
+        shortened(errcode.as_deref().unwrap_or("-")), shortened(error.as_deref().unwrap_or(""))
     )]
     Status {
         /// The destination.
@@ -66,6 +77,8 @@ pub enum FederationError {
         error: Option<String>,
         /// The body; empty if it is longer than 64 KiB.
         body: Bytes,
+        /// How long to wait before the next request, if the response says so: at most an hour.
+        retry_after: Option<Duration>,
     },
     /// The response is larger than allowed.
     #[error("the response of {destination} is larger than {limit} bytes")]
@@ -107,10 +120,16 @@ pub enum UnreachableError {
     Redirect(#[from] RedirectError),
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ErrorBody {
     errcode: Option<String>,
     error: Option<String>,
+    /// ms; deprecated since v1.10 of the specification in favour of `Retry-After`.
+    retry_after_ms: Option<u64>,
+}
+
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(MAX_TEXT_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 impl FederationError {
@@ -134,10 +153,12 @@ impl FederationError {
     }
 
     /// The error of a response whose status is not 2xx.
-    pub(super) fn of_status(destination: ServerName, status: StatusCode, body: Bytes) -> Self {
-        let stated = serde_json::from_slice::<ErrorBody>(&body);
-        let ErrorBody { errcode, error } = stated.unwrap_or(ErrorBody { errcode: None, error: None });
-        Self::Status { destination, status, errcode, error, body }
+    pub(super) fn of_status(destination: ServerName, status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        let ErrorBody { errcode, error, retry_after_ms } = serde_json::from_slice(&body).unwrap_or_default();
+        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs).or(retry_after_ms.map(Duration::from_millis));
+        let retry_after = retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
+        Self::Status { destination, status, errcode, error, body, retry_after }
     }
 
     /// The status of the response, if that is the error.
@@ -159,12 +180,10 @@ impl FederationError {
     /// Whether the destination does not know the endpoint: 404 or 405 with `M_UNRECOGNIZED`, or the response that
     /// servers gave before the specification had that.
     pub fn is_unknown_endpoint(&self) -> bool {
-        let Self::Status { status, errcode, body, .. } = self else { return false };
-        let unrecognized = errcode.as_deref() == Some("M_UNRECOGNIZED");
-        match status.as_u16() {
-            404 | 405 => unrecognized || !body.starts_with(b"{"),
-            400 => unrecognized,
-            _ => false,
+        let Self::Status { status, errcode, .. } = self else { return false };
+        match errcode.as_deref() {
+            Some(errcode) => errcode == "M_UNRECOGNIZED" && matches!(status.as_u16(), 400 | 404 | 405),
+            None => matches!(status.as_u16(), 404 | 405),
         }
     }
 
@@ -173,6 +192,8 @@ impl FederationError {
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Timeout(_) => true,
+            // Media that somebody has announced and not uploaded yet.
+            Self::Status { errcode: Some(errcode), .. } if errcode == "M_NOT_YET_UPLOADED" => false,
             Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 401 | 429),
             _ => false,
         }
@@ -194,6 +215,14 @@ impl FederationError {
         }
     }
 
+    /// How long the destination asks to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Whether the same request may succeed within seconds.
     pub(super) fn is_worth_another_try(&self) -> bool {
         match self {
@@ -207,6 +236,8 @@ impl FederationError {
             }
             // It has been waited for long enough, a few seconds more make no difference.
             Self::Timeout(_) => false,
+            // It has asked for fewer requests.
+            Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => false,
             _ => self.is_worth_a_later_try(),
         }
     }

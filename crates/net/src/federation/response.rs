@@ -5,7 +5,6 @@ use http::HeaderMap;
 use plexus_protocol::id::ServerName;
 
 use super::error::FederationError;
-use super::gates::Pass;
 use crate::http::response::StreamedBody;
 
 /// The head of a 2xx response, and its body piece by piece.
@@ -14,7 +13,6 @@ pub struct StreamedResponse {
     pub headers: HeaderMap,
     pub(super) from: ServerName,
     pub(super) body: StreamedBody,
-    pub(super) _pass: Option<Pass>,
 }
 
 impl StreamedResponse {
@@ -31,7 +29,7 @@ impl StreamedResponse {
     /// # Errors
     /// As [`Self::chunk`].
     pub async fn whole(self) -> Result<Bytes, FederationError> {
-        let Self { from, body, _pass, .. } = self;
+        let Self { from, body, .. } = self;
         body.whole().await.map_err(|error| FederationError::of_http(&from, error))
     }
 }

@@ -35,7 +35,7 @@ impl FederationClient {
                 return Err(FederationError::BackingOff { destination: destination.clone(), until_ms });
             }
             (Patience::Now, Some(_)) => 0,
-            _ if call.timeout.is_some() => 0,
+            _ if call.timeout.is_some() || !call.is_repeatable => 0,
             (_, None) => self.settings.retries.short,
         };
         if call.patience == Patience::Persistent {
@@ -76,14 +76,19 @@ impl FederationClient {
 
     async fn note_failure(&self, destination: &ServerName, call: &Call, attempts: &Attempts, error: &FederationError) {
         let is_about_content = call.unauthorized_is_no_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
-        let is_outage = error.is_outage() && !is_about_content;
+        // A limit that a user, or the endpoint, sets says nothing about the destination.
+        let is_short = call.timeout.is_some_and(|timeout| timeout < self.settings.timeout);
+        let is_impatience = is_short && matches!(error, FederationError::Timeout(_));
+        let is_outage = error.is_outage() && !is_about_content && !is_impatience;
         if call.patience == Patience::Persistent {
-            let heard_from = self.destinations.delivery_ends(destination);
+            // A server that asks to be left alone is not tried at once although it is up.
+            let heard_from = self.destinations.delivery_ends(destination) && error.retry_after().is_none();
             if is_outage && heard_from && self.destinations.retry_although_up(destination) {
                 tracing::debug!("trying again although it failed and is up: {error}");
                 return;
             }
-            if is_outage && !heard_from && error.is_worth_a_later_try() && self.destinations.retry(destination) {
+            let pause = error.retry_after().unwrap_or_default();
+            if is_outage && !heard_from && error.is_worth_a_later_try() && self.destinations.retry(destination, pause) {
                 tracing::debug!("trying again later: {error}");
                 return;
             }

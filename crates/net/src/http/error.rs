@@ -1,5 +1,8 @@
 //! Why a request has no response.
 
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+
 use crate::http::dial::DialError;
 use crate::http::tls::TlsSetupError;
 
@@ -10,7 +13,7 @@ pub enum HttpError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection broke, or what came was not HTTP.
-    #[error("the request failed: {0}")]
+    #[error("the request failed: {}", Causes(.0))]
     Broken(#[from] hyper::Error),
     /// The response, or all of it, did not come in time.
     #[error("no response in time")]
@@ -55,9 +58,24 @@ pub enum ConnectError {
     #[error("TLS cannot be set up: {0}")]
     TlsSetup(#[from] TlsSetupError),
     /// The HTTP handshake failed.
-    #[error(transparent)]
+    #[error("the HTTP handshake failed: {}", Causes(.0))]
     Http(#[from] hyper::Error),
     /// It is not a URL that requests are sent to.
     #[error("{0} is not an http:// or https:// address")]
     Address(String),
+}
+
+/// Writes an error of hyper, whose text is only what failed, with everything that caused it.
+pub(crate) struct Causes<'a>(pub(crate) &'a hyper::Error);
+
+impl Display for Causes<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }

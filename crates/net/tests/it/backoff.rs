@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use http::HeaderValue;
+use http::header::RETRY_AFTER;
 use plexus_net::{Call, CameBack, FederationClient, FederationError, Patience};
 use plexus_store::DbError;
 use plexus_store::repo::destinations;
@@ -188,6 +190,37 @@ async fn a_delivery_is_tried_again_within_minutes_before_its_destination_is_left
     assert_eq!(client.backing_off_until(&name), Some(world.clock.now_ms() + MINUTES_10));
     assert!(matches!(deliver().await, FederationError::BackingOff { .. }));
     assert_eq!(at.count("/"), 4);
+}
+
+#[tokio::test]
+async fn a_server_with_too_many_requests_is_not_asked_again_until_it_says() {
+    for (header, body, seconds) in [
+        (Some("100"), "{}", 100),
+        (Some("100"), r#"{"retry_after_ms":5000}"#, 100),
+        (None, r#"{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":50000}"#, 50),
+        (Some("99999999"), "{}", 3_600),
+        (None, "{}", 4),
+    ] {
+        let mut world = World::new();
+        world.settings.retries.short = 3;
+        world.settings.retries.long = 2;
+        world.settings.retries.long_delay = Duration::from_secs(20);
+        let at = world
+            .serve(move |_| {
+                let mut answer = status(429, body);
+                answer.headers_mut().extend(header.map(|value| (RETRY_AFTER, HeaderValue::from_static(value))));
+                answer
+            })
+            .await;
+        let name = server(A);
+        let client = world.client().await;
+        client.call(&name, get("/").patience(Patience::Persistent)).await.unwrap_err();
+        assert_eq!(at.count("/"), 1);
+        world.clock.advance(Duration::from_millis(seconds * 790));
+        assert_eq!(client.came_back().now_or_never(), None);
+        world.clock.advance(Duration::from_millis(seconds * 610));
+        assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name, is_up: false }));
+    }
 }
 
 #[tokio::test]

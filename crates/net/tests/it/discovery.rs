@@ -1,10 +1,14 @@
 //! Where servers are found (server-server API, "Resolving server names").
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Response};
-use plexus_net::Call;
+use plexus_net::{Call, FederationError};
+use plexus_testkit::within;
 
 use crate::support::{Body, Seen, Server, World, get, json, server, status};
 
@@ -170,6 +174,50 @@ async fn a_well_known_that_is_none_is_passed_over_and_that_is_remembered() {
         world.clock.advance(Duration::from_secs(121));
         client.call(&server("a.example"), version()).await.unwrap();
         assert_eq!(at.count(WELL_KNOWN), 2 * asked);
+    }
+}
+
+#[tokio::test]
+async fn a_well_known_that_does_not_respond_in_time_is_remembered() {
+    let world = World::new();
+    let at = Server::start(&world.authority, &["a.example"], |_| json("{}")).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.names.host("a.example:443", silent.local_addr().unwrap());
+    world.names.host("a.example:8448", at.address);
+    let client = world.client().await;
+    let name = server("a.example");
+    let (error, connection) =
+        tokio::join!(client.call(&name, version().timeout(Duration::from_millis(500))), silent.accept());
+    assert!(matches!(error, Err(FederationError::NotSent(_))), "{error:?}");
+    assert_eq!(client.backing_off_until(&name), None);
+    // The request goes on until it fails.
+    drop(connection.unwrap());
+    for _ in 0..2 {
+        within(Duration::from_secs(10), client.call(&name, version())).await.unwrap().unwrap();
+    }
+    assert!(silent.accept().now_or_never().is_none(), "it was asked again");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_its_well_known_away_is_reached_by_its_own_name() {
+    for (code, is_delegated) in [(404, false), (503, true)] {
+        let world = World::new();
+        let works = Arc::new(AtomicBool::new(true));
+        let works_now = Arc::clone(&works);
+        let answer = well_known(move || {
+            if works_now.load(Ordering::SeqCst) { json(r#"{"m.server":"b.example:5"}"#) } else { status(code, "{}") }
+        });
+        let at = Server::start(&world.authority, &["a.example", "b.example"], answer).await;
+        for name in ["a.example:443", "a.example:8448", "b.example:5"] {
+            world.names.host(name, at.address);
+        }
+        let client = world.client().await;
+        client.call(&server("a.example"), version()).await.unwrap();
+        assert_eq!(reached(&at).0, "b.example:5");
+        works.store(false, Ordering::SeqCst);
+        world.clock.advance(Duration::from_secs(24 * 3600 + 1));
+        client.call(&server("a.example"), version()).await.unwrap();
+        assert_eq!(reached(&at).0, if is_delegated { "b.example:5" } else { "a.example" }, "{code}");
     }
 }
 

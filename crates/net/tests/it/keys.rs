@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_net::federation::{KeyRingParts, TrustedKeyServer};
-use plexus_net::{KeyRing, NotSigned, TooManySearches, WantedKey};
+use plexus_net::{FederationClient, FederationError, KeyRing, NotSigned, TooManySearches, WantedKey};
 use plexus_protocol::event::sign::{KnownKey, SigningKey};
 use plexus_protocol::json::{Object, Value};
-use plexus_testkit::databases;
+use plexus_testkit::{databases, within};
 
-use crate::support::{NOW, OURS, Server, World, json, our_key, server, status};
+use crate::support::{NOW, OURS, Server, World, get, json, our_key, server, status, stuck};
 
 const DAY: u64 = 86_400_000;
 const OWN_KEYS: &str = "/_matrix/key/v2/server";
@@ -51,6 +52,10 @@ fn wanted(name: &str, key: &SigningKey, at_ms: u64) -> WantedKey {
 }
 
 pub async fn ring(world: &World, trusted: Vec<TrustedKeyServer>) -> Arc<KeyRing> {
+    ring_of(world, world.client().await, trusted)
+}
+
+fn ring_of(world: &World, client: Arc<FederationClient>, trusted: Vec<TrustedKeyServer>) -> Arc<KeyRing> {
     let own = our_key();
     let own_key = KnownKey { key: own.public_key(), valid_until_ts: u64::MAX };
     Arc::new(KeyRing::new(KeyRingParts {
@@ -58,7 +63,7 @@ pub async fn ring(world: &World, trusted: Vec<TrustedKeyServer>) -> Arc<KeyRing>
         own_keys: HashMap::from([(own.key_id().to_owned(), own_key)]),
         signing_key: own,
         trusted,
-        client: world.client().await,
+        client,
         db: world.db(),
         clock: world.clock.clone(),
     }))
@@ -132,6 +137,49 @@ async fn an_expired_key_is_returned_with_its_time_and_not_searched_for_over_and_
 }
 
 #[tokio::test]
+async fn the_latest_response_of_a_server_counts_although_it_states_an_earlier_time() {
+    for db in databases() {
+        let mut world = World::on(db);
+        let theirs = key(1);
+        let first = statement(NAME, &theirs, NOW + 365 * DAY, None).to_json();
+        let text = Arc::new(Mutex::new(first));
+        let text_now = Arc::clone(&text);
+        let at = Server::start(&world.authority, &["a.example"], move |_| json(text_now.lock().clone())).await;
+        world.names.host(NAME, at.address);
+        let keys = ring(&world, Vec::new()).await;
+        find(&keys, wanted(NAME, &theirs, NOW)).await.unwrap();
+
+        world.clock.advance(Duration::from_millis(8 * DAY));
+        *text.lock() = statement(NAME, &theirs, NOW + 9 * DAY, None).to_json();
+        let found = keys.keys_of_request(&server(NAME), &[theirs.key_id()].into(), None).await.unwrap();
+        assert_eq!(found.len(), 1);
+
+        world.place.reopen().await;
+        let keys = ring(&world, Vec::new()).await;
+        let found = find(&keys, wanted(NAME, &theirs, NOW + 8 * DAY)).await.unwrap();
+        assert_eq!(found.valid_until_ts, NOW + 9 * DAY);
+    }
+}
+
+#[tokio::test]
+async fn an_old_response_from_a_key_server_does_not_revive_a_key() {
+    for db in databases() {
+        let mut world = World::on(db);
+        let (old, new, notary) = (key(1), key(2), key(9));
+        let retired = statement(NAME, &new, NOW + 2 * DAY, Some((&old, NOW - DAY))).to_json();
+        let _at = serve(&world, NAME, OWN_KEYS, retired).await;
+        let before = answer_of_notary(vec![statement(NAME, &old, NOW + DAY, None)], &notary);
+        let at_notary = serve(&world, NOTARY, QUERY, before).await;
+        let keys = ring(&world, trusting(&notary)).await;
+        assert_eq!(find(&keys, wanted(NAME, &old, NOW)).await.unwrap().valid_until_ts, NOW - DAY);
+        assert_eq!(at_notary.count(QUERY), 1);
+        world.place.reopen().await;
+        let keys = ring(&world, Vec::new()).await;
+        assert_eq!(find(&keys, wanted(NAME, &old, 0)).await.unwrap().valid_until_ts, NOW - DAY);
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_nobody_was_asked_for_does_not_count_as_missing() {
     let world = World::new();
     let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -191,6 +239,54 @@ async fn a_trusted_key_server_knows_the_keys_of_servers_that_are_down() {
     let criteria = asked.get_object("server_keys").and_then(|all| all.get_object(NAME)).unwrap();
     let least = criteria.get_object(down.key_id()).unwrap().get_i64("minimum_valid_until_ts").unwrap();
     assert_eq!(u64::try_from(least).unwrap(), NOW);
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_a_server_whose_responses_are_being_read() {
+    let world = World::new();
+    let (down, notary) = (key(1), key(9));
+    let text = answer_of_notary(vec![statement(NAME, &down, NOW + DAY, None)], &notary);
+    let at = Server::start(&world.authority, &["notary.example"], move |seen| match seen.path.as_str() {
+        QUERY => json(text.clone()),
+        "/stuck" => stuck(),
+        _ => json("{}"),
+    })
+    .await;
+    world.names.host(NOTARY, at.address);
+    let client = world.client().await;
+    let notary_name = server(NOTARY);
+    let mut being_read = Vec::new();
+    for _ in 0..8 {
+        being_read.push(client.stream(&notary_name, get("/stuck")).await.unwrap());
+    }
+    let keys = ring_of(&world, Arc::clone(&client), trusting(&notary));
+    let soon = within(Duration::from_secs(10), find(&keys, wanted(NAME, &down, NOW))).await;
+    assert!(soon.unwrap().is_some());
+    let soon = within(Duration::from_secs(10), client.call(&notary_name, get("/other"))).await;
+    assert_eq!(soon.unwrap().unwrap(), "{}");
+}
+
+#[tokio::test]
+async fn keys_are_fetched_while_other_requests_to_the_server_wait() {
+    let world = World::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.names.host(NAME, silent.local_addr().unwrap());
+    let client = world.client().await;
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        let client = Arc::clone(&client);
+        tokio::spawn(async move { client.call(&server(NAME), get("/")).await.map(drop) });
+        connections.push(silent.accept().await.unwrap());
+    }
+    let theirs = key(1);
+    let _at = serve(&world, NAME, OWN_KEYS, statement(NAME, &theirs, NOW + DAY, None).to_json()).await;
+    let keys = ring_of(&world, Arc::clone(&client), Vec::new());
+    let soon = within(Duration::from_secs(10), find(&keys, wanted(NAME, &theirs, NOW))).await;
+    assert!(soon.unwrap().is_some());
+
+    let one_more = client.call(&server(NAME), get("/").timeout(Duration::from_millis(100))).await;
+    assert!(matches!(one_more, Err(FederationError::NotSent(_))), "{one_more:?}");
+    assert_eq!(client.backing_off_until(&server(NAME)), None);
 }
 
 #[tokio::test]

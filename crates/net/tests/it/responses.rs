@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::{Method, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -11,7 +10,7 @@ use plexus_net::{Call, FederationError, Limits, Purpose};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::x_matrix::{Request, XMatrix};
 
-use crate::support::{A, Body, OURS, Server, World, get, json, our_key, put, server, status};
+use crate::support::{A, Body, OURS, Server, World, get, json, our_key, put, server, status, stuck};
 
 const SEND: &str = "/_matrix/federation/v1/send/1?a=%2F";
 
@@ -21,10 +20,13 @@ fn endless() -> Response<Body> {
     Response::new(BodyExt::boxed(StreamBody::new(chunks)))
 }
 
-/// A body that begins and never goes on.
-fn stuck() -> Response<Body> {
-    let begun = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
-    Response::new(BodyExt::boxed(StreamBody::new(begun.chain(futures_util::stream::pending()))))
+/// A body that ends too early.
+fn broken() -> Response<Body> {
+    let begun = futures_util::stream::iter([
+        Ok(Frame::data(Bytes::from_static(b"{"))),
+        Err(std::io::Error::other("the server's own fault")),
+    ]);
+    Response::new(BodyExt::boxed(StreamBody::new(begun)))
 }
 
 #[tokio::test]
@@ -77,6 +79,74 @@ async fn an_error_answer_says_what_it_is() {
     assert_eq!((error.status().unwrap().as_u16(), error.errcode()), (404, None));
     // Neither is a reason to leave the server alone.
     assert_eq!(client.backing_off_until(&server(A)), None);
+}
+
+#[tokio::test]
+async fn long_texts_of_other_servers_are_cut_in_messages() {
+    let world = World::new();
+    let text = "é".repeat(10_000);
+    let body = format!(r#"{{"errcode":"{text}","error":"{text}"}}"#);
+    let _at = world.serve(move |_| status(403, &body)).await;
+    let error = world.client().await.call(&server(A), get("/")).await.unwrap_err();
+    assert_eq!(error.errcode().unwrap().chars().count(), 10_000);
+    assert!(error.to_string().len() < 2_000, "{}", error.to_string().len());
+}
+
+#[tokio::test]
+async fn an_endpoint_is_unknown_by_its_errcode_or_by_the_status_alone() {
+    let world = World::new();
+    let _at = world
+        .serve(|seen| match seen.path.as_str() {
+            "/400" => status(400, r#"{"errcode":"M_UNRECOGNIZED"}"#),
+            "/404" => status(404, r#"{"errcode":"M_UNRECOGNIZED"}"#),
+            "/405/html" => status(405, "<html>"),
+            "/404/json" => status(404, "{}"),
+            "/404/missing" => status(404, r#"{"errcode":"M_NOT_FOUND"}"#),
+            "/400/json" => status(400, "{}"),
+            _ => status(403, r#"{"errcode":"M_UNRECOGNIZED"}"#),
+        })
+        .await;
+    let client = world.client().await;
+    for (path, is_unknown) in [
+        ("/400", true),
+        ("/404", true),
+        ("/405/html", true),
+        ("/404/json", true),
+        ("/404/missing", false),
+        ("/400/json", false),
+        ("/403", false),
+    ] {
+        let error = client.call(&server(A), get(path)).await.unwrap_err();
+        assert_eq!(error.is_unknown_endpoint(), is_unknown, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_must_not_be_repeated_is_sent_once() {
+    for (method, sent) in [(Method::POST, 1), (Method::GET, 2)] {
+        let world = World::new();
+        let at = world
+            .serve(|seen| match seen.path.as_str() {
+                "/breaks" => panic!("the connection ends without a response"),
+                _ => json("{}"),
+            })
+            .await;
+        let client = world.client().await;
+        client.call(&server(A), get("/")).await.unwrap();
+        let error = client.call(&server(A), Call::new(method, "/breaks", 100)).await.unwrap_err();
+        assert!(matches!(error, FederationError::Broken { .. }), "{error}");
+        assert_eq!(at.count("/breaks"), sent);
+    }
+}
+
+#[tokio::test]
+async fn the_causes_of_a_broken_connection_are_in_the_message() {
+    let world = World::new();
+    let _at = world.serve(|_| broken()).await;
+    let error = world.client().await.call(&server(A), get("/")).await.unwrap_err();
+    assert!(matches!(error, FederationError::Broken { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("connection error: peer closed connection"), "{text}");
 }
 
 #[tokio::test]
@@ -136,6 +206,31 @@ async fn a_server_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {
     world.names.host("a.example:5", silent.local_addr().unwrap());
     let answer = world.client().await.call(&server(A), get("/")).await;
     assert!(matches!(answer, Err(FederationError::Timeout(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_short_timeout_is_not_held_against_the_destination() {
+    let mut world = World::new();
+    world.settings.timeout = Duration::from_millis(300);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.names.host("a.example:5", silent.local_addr().unwrap());
+    let client = world.client().await;
+    for (timeout, is_backed_off) in [(0, false), (299, false), (300, true)] {
+        let call = get("/").timeout(Duration::from_millis(timeout));
+        let error = client.call(&server(A), call).await.unwrap_err();
+        assert!(matches!(error, FederationError::Timeout(_)), "{error}");
+        assert_eq!(client.backing_off_until(&server(A)).is_some(), is_backed_off, "{timeout}");
+    }
+}
+
+#[tokio::test]
+async fn media_that_are_not_uploaded_yet_are_not_held_against_their_server() {
+    let world = World::new();
+    let _at = world.serve(|_| status(504, r#"{"errcode":"M_NOT_YET_UPLOADED"}"#)).await;
+    let client = world.client().await;
+    let error = client.call(&server(A), get("/")).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 504);
+    assert_eq!(client.backing_off_until(&server(A)), None);
 }
 
 #[tokio::test]

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -51,6 +52,12 @@ pub fn status(code: u16, text: &str) -> Response<Body> {
     let mut response = json(text.to_owned());
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
     response
+}
+
+/// A body that begins and never goes on.
+pub fn stuck() -> Response<Body> {
+    let begun = stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
+    Response::new(StreamBody::new(stream::select(begun, stream::pending())).boxed())
 }
 
 /// A request for somebody who waits.
@@ -231,6 +238,8 @@ impl Names {
 
 impl Resolve for Names {
     fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a, Vec<SocketAddr>> {
+        // Nothing but the name itself is looked up.
+        let host = host.strip_suffix('.').unwrap();
         let known = self.addresses.lock().get(&format!("{host}:{port}")).copied();
         let found = known.or(*self.default.lock());
         Box::pin(async move { Ok(found.into_iter().collect()) })

@@ -76,6 +76,7 @@ impl From<FederationError> for PeerError {
             FederationError::OwnServer
             | FederationError::MalformedRequest(_)
             | FederationError::BackingOff { .. }
+            | FederationError::NotSent(_)
             | FederationError::Unreachable { .. } => Self::Unreachable(error.to_string()),
             FederationError::Broken { .. } | FederationError::Timeout(_) => Self::NoResponse(error.to_string()),
             FederationError::Status { destination, status, errcode, error, .. } => {

@@ -35,5 +35,5 @@ pub async fn call<F: Serialize>(
     server: &ServerName,
     request: &Request<F>,
 ) -> Result<Object, FederationError> {
-    client.call_json(server, ENDPOINT.call(&[], MAX_PAGE_BYTES).json(request)?).await
+    client.call_json(server, ENDPOINT.call(&[], MAX_PAGE_BYTES).repeatable().json(request)?).await
 }

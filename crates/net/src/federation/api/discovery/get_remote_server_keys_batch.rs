@@ -29,7 +29,7 @@ pub async fn call(
     notary: &ServerName,
     keys: &[(&ServerName, &HashMap<String, u64>)],
 ) -> Result<Bytes, FederationError> {
-    let call = ENDPOINT.call(&[], MAX_RESPONSE_BYTES).body(request(keys));
+    let call = ENDPOINT.call(&[], MAX_RESPONSE_BYTES).repeatable().body(request(keys)).for_keys();
     client.call(notary, call.timeout(TIMEOUT).patience(Patience::Background)).await
 }
 

@@ -25,5 +25,6 @@ pub async fn call(
     server: &ServerName,
     patience: Patience,
 ) -> Result<Bytes, FederationError> {
-    client.call(server, ENDPOINT.call(&[], MAX_RESPONSE_BYTES).timeout(TIMEOUT).patience(patience)).await
+    let call = ENDPOINT.call(&[], MAX_RESPONSE_BYTES).for_keys();
+    client.call(server, call.timeout(TIMEOUT).patience(patience)).await
 }

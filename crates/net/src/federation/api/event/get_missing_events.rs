@@ -40,7 +40,7 @@ pub async fn call(
     room: &RoomId,
     request: &Request<'_>,
 ) -> Result<Vec<RawPdu>, FederationError> {
-    let call = ENDPOINT.call(&[room.as_str()], max_bytes_of_pdus(request.limit)).json(request)?;
+    let call = ENDPOINT.call(&[room.as_str()], max_bytes_of_pdus(request.limit)).repeatable().json(request)?;
     let response: Response = client.call_json(server, call).await?;
     Ok(response.events)
 }

@@ -48,5 +48,5 @@ pub async fn call(
     request: &Request<'_>,
     timeout: Duration,
 ) -> Result<Response, FederationError> {
-    client.call_json(server, ENDPOINT.call(&[], MAX_RESPONSE_BYTES).timeout(timeout).json(request)?).await
+    client.call_json(server, ENDPOINT.call(&[], MAX_RESPONSE_BYTES).repeatable().timeout(timeout).json(request)?).await
 }

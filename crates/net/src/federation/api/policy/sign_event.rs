@@ -22,6 +22,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// See [`FederationError`].
 pub async fn call(client: &FederationClient, server: &ServerName, pdu: &Pdu) -> Result<Object, FederationError> {
-    let call = ENDPOINT.call(&[], MAX_SHORT_RESPONSE_BYTES).body(pdu.json().to_owned());
+    let call = ENDPOINT.call(&[], MAX_SHORT_RESPONSE_BYTES).repeatable().body(pdu.json().to_owned());
     client.call_json(server, call.timeout(TIMEOUT)).await
 }
