@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use limits::OriginLimits;
 use plexus_base::Clock;
 use plexus_base::config::FederationLimits;
-use plexus_net::TooManySearches;
+use plexus_net::{TooManySearches, percent_decode, percent_encode};
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::x_matrix::{self, XMatrix};
@@ -172,19 +172,30 @@ impl SignedRequests {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let (origin, destination) = (origin.clone(), self.server_name.clone());
         let check = move |body: &[u8]| {
-            let request = x_matrix::Request {
-                method: method.as_str(),
-                uri: uri.path_and_query().map_or("/", |uri| uri.as_str()),
-                destination: &destination,
-                content: None,
+            let is_signed = |uri: &str| {
+                let request =
+                    x_matrix::Request { method: method.as_str(), uri, destination: &destination, content: None };
+                let signed = signed_text(&request, &method, body, &origin)?;
+                let right =
+                    |header: &XMatrix| keys.get(&header.key).is_some_and(|key| header.verify_json(&signed, key));
+                Ok::<_, ApiError>(headers.iter().any(right))
             };
-            let signed = signed_text(&request, &method, body, &origin)?;
-            let right = |header: &XMatrix| keys.get(&header.key).is_some_and(|key| header.verify_json(&signed, key));
-            if headers.iter().any(right) {
-                Ok(())
-            } else {
-                Err(unauthorized(format!("Invalid signature for server {origin}")))
+            let target = uri.path_and_query().map_or("/", |target| target.as_str());
+            if is_signed(target)? {
+                return Ok(());
             }
+            let encoded = with_encoded_segments(target);
+            if encoded == target || !is_signed(&encoded)? {
+                return Err(unauthorized(format!("Invalid signature for server {origin}")));
+            }
+            tracing::warn!(
+                "a reverse proxy in front of this server changes the paths of requests, and {origin} is refused for \
+                 it: {encoded} arrives as {target}; see docs/reverse-proxies.md"
+            );
+            Err(unauthorized(format!(
+                "Invalid signature for server {origin}: {encoded} was signed, but {target} arrived; a reverse proxy in \
+                 front of this server changes the paths of requests"
+            )))
         };
         body.work_on(check).await?
     }
@@ -219,6 +230,17 @@ fn signed_text(
     let text = std::str::from_utf8(body).map_err(|_| ApiError::not_json("The request's body is not valid UTF-8"))?;
     let signed = request.signed_json_of(text, origin);
     signed.map_err(|error| ApiError::not_json(format!("Content not JSON: {error}")))
+}
+
+/// The target of a request with all but the unreserved characters of its path's segments percent-encoded, as most
+/// servers send it: what a reverse proxy may have made the same target from.
+fn with_encoded_segments(target: &str) -> String {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let segments = path.split('/').map(|segment| {
+        let text = percent_decode(segment).decode_utf8_lossy();
+        percent_encode(&text).to_string()
+    });
+    segments.collect::<Vec<_>>().join("/") + query
 }
 
 fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {

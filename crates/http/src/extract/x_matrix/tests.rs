@@ -183,3 +183,16 @@ async fn a_signed_body_is_bounded_by_its_route_not_by_that_of_strangers() {
     let header = header("there.example", "here.example", &key(), &body);
     assert_eq!(refusal(&[header], &body).await, (413, "M_TOO_LARGE".into()));
 }
+
+#[test]
+fn what_a_proxy_decoded_is_encoded_again() {
+    for (arrived, sent) in [
+        ("/_matrix/federation/v1/event/$a%2Fb", "/_matrix/federation/v1/event/%24a%2Fb"),
+        ("/state/!room:a.example?event_id=$x/y", "/state/%21room%3Aa.example?event_id=$x/y"),
+        ("/%24a%2fb", "/%24a%2Fb"),
+        ("/a%25b~c", "/a%25b~c"),
+        ("/", "/"),
+    ] {
+        assert_eq!(with_encoded_segments(arrived), sent);
+    }
+}

@@ -1,0 +1,191 @@
+//! A server behind real reverse proxies, each with its contributed configuration.
+
+mod program;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use http::Method;
+use plexus_net::percent_encode;
+use plexus_testkit::{Client, Peer, TestPlace, TestServer, skip};
+use serde_json::{Value, json};
+
+use program::{Program, ReverseProxy};
+
+/// What the contributed files ask for.
+const BEHIND: &str = "
+listeners:
+  - port: 8008
+    bind_addresses: ['127.0.0.1']
+    type: http
+    x_forwarded: true
+    resources: [{names: [client, federation]}]
+max_upload_size: 50M
+";
+
+async fn server() -> TestServer {
+    TestServer::on(TestPlace::sqlite()).config(BEHIND).start().await
+}
+
+fn upstream(server: &TestServer) -> SocketAddr {
+    server.url().trim_start_matches("http://").parse().unwrap()
+}
+
+/// Segments of paths that a proxy may be tempted to change.
+const AWKWARD: [&str; 20] = [
+    "%24abc",
+    "$abc",
+    "%24a%2Fb%2fc",
+    "%24a+b",
+    "%24a%2Bb",
+    "%24a%20b",
+    "%24a%25b",
+    "%24a%252Fb",
+    "%24a..b",
+    "%24..%2F..%2Fx",
+    "%24a%2E%2E%2Fb",
+    "%24a%2F%2Fb",
+    "%24a~b%7Ec",
+    "%24a'()*!b",
+    "%24%C3%B6",
+    "%24a%3Fb%23c",
+    "%24a;b=c&d",
+    "%24a:b@c",
+    "%24a%5Cb",
+    "%24a%3a%3A",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_servers_sign_arrives_as_it_was_sent() {
+    let (server, peer) = (server().await, Peer::start().await);
+    for program in Program::ALL {
+        let Some(proxy) = ReverseProxy::start(program, upstream(&server), &[]).await else { continue };
+        let through = Client::new(proxy.federation_url());
+        let segments = AWKWARD.map(|segment| format!("/_matrix/federation/v1/event/{segment}"));
+        let queries = AWKWARD.map(|value| {
+            format!("/_matrix/federation/v1/query/directory?room_alias=%23{value}:x//y/../z&b=+%20").replace('$', "")
+        });
+        for path in segments.into_iter().chain(queries) {
+            let authorization = peer.authorization(&server, &Method::GET, &path, None);
+            let headers = [("Authorization", authorization.as_str())];
+            let answer = through.send(Method::GET, &path, None, &headers, Default::default()).await;
+            assert_ne!(answer.status, 401, "{program:?}: {path}: {}", answer.body);
+            // It is the server that answers.
+            assert!(answer.body["errcode"].is_string(), "{program:?}: {path}: {:?}", answer.bytes);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_changes_paths_is_named() {
+    let (server, peer) = (server().await, Peer::start().await);
+    for (program, edits) in [
+        (Program::Nginx, [("proxy_pass http://plexus;", "rewrite ^(.*)$ $1 break;\nproxy_pass http://plexus;")]),
+        (Program::Apache, [(" nocanon ", " ")]),
+    ] {
+        let Some(proxy) = ReverseProxy::start(program, upstream(&server), &edits).await else { continue };
+        let through = Client::new(proxy.federation_url());
+        let path = "/_matrix/federation/v1/event/%24abc%3Adef";
+        let authorization = peer.authorization(&server, &Method::GET, path, None);
+        let headers = [("Authorization", authorization.as_str())];
+        let answer = through.send(Method::GET, path, None, &headers, Default::default()).await;
+        assert_eq!(answer.refusal(), (401, "M_UNAUTHORIZED"), "{program:?}");
+        let error = answer.body["error"].as_str().unwrap_or_default();
+        assert!(error.contains(&format!("{path} was signed")), "{program:?}: {error}");
+        assert!(error.contains("a reverse proxy in front of this server changes the paths"), "{program:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_with_every_character_are_found_through_the_proxy() {
+    let server = server().await;
+    let alice = server.register("alice").await;
+    let room = server.post("/_matrix/client/v3/createRoom", &alice.token, json!({})).await;
+    let room = room.ok()["room_id"].as_str().unwrap_or_default().to_owned();
+    for program in Program::ALL {
+        let Some(proxy) = ReverseProxy::start(program, upstream(&server), &[]).await else { continue };
+        let through = Client::new(proxy.client_url());
+        let alias = format!("#{program:?}/a//b+c d%25e..f/./g?h&ö:{}", server.name());
+        let path = format!("/_matrix/client/v3/directory/room/{}", percent_encode(&alias));
+        through.put(&path, &alice.token, json!({ "room_id": room })).await.ok();
+        let direct = server.get(&path, &alice.token).await;
+        assert_eq!(direct.ok()["room_id"], room, "{program:?}");
+        let path = format!("/_matrix/client/v3/rooms/{}/aliases", percent_encode(&room));
+        let aliases = through.get(&path, &alice.token).await.ok()["aliases"].clone();
+        assert!(aliases.as_array().unwrap().contains(&json!(alias)), "{program:?}: {aliases}");
+    }
+}
+
+/// curl, from another address of this machine, with headers that claim other things. Returns the body, and in a last
+/// line the version of HTTP and the status.
+fn curl(proxy: &ReverseProxy, version: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> String {
+    let mut command = Command::new("curl");
+    command
+        .args(["--silent", "--insecure", "--path-as-is", "--noproxy", "*", version, "--interface", "127.0.0.2"])
+        .args(["--header", "X-Forwarded-For: 203.0.113.66", "--header", "X-Forwarded-Proto: gopher"])
+        .args(["--write-out", "\n%{http_version} %{http_code}"]);
+    if let Some(token) = token {
+        command.args(["--header", &format!("Authorization: Bearer {token}")]);
+    }
+    if let Some(body) = body {
+        command.args(["--data", &body.to_string()]);
+    }
+    let output = command.arg(format!("{}{path}", proxy.client_url())).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_addresses_of_clients_are_right_and_cannot_be_forged() {
+    let login = json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": "alice" },
+        "password": "password of alice",
+        "initial_device_display_name": "curl",
+    });
+    for program in Program::ALL {
+        let server = server().await;
+        let alice = server.register("alice").await;
+        let Some(proxy) = ReverseProxy::start(program, upstream(&server), &[]).await else { continue };
+        for (version, spoken) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
+            let session = curl(&proxy, version, "/_matrix/client/v3/login", None, Some(&login));
+            assert!(session.ends_with(spoken), "{program:?}: {session}");
+            let session: Value = serde_json::from_str(session.lines().next().unwrap()).unwrap();
+            let token = session["access_token"].as_str().unwrap();
+            let answer = curl(&proxy, version, "/_matrix/client/v3/account/whoami", Some(token), None);
+            assert!(answer.ends_with(spoken), "{program:?}: {answer}");
+        }
+        let devices = server.get("/_matrix/client/v3/devices", &alice.token).await;
+        let devices = devices.ok()["devices"].as_array().unwrap().clone();
+        let by_curl: Vec<_> = devices.iter().filter(|device| device["display_name"] == "curl").collect();
+        assert_eq!(by_curl.len(), 2);
+        assert!(by_curl.iter().all(|device| device["last_seen_ip"] == "127.0.0.2"), "{program:?}: {by_curl:?}");
+        // What operators use is not shown to everybody.
+        for path in ["/_synapse/admin/v1/server_version", "/_synapse/metrics", "/health"] {
+            let answer = curl(&proxy, "--http1.1", path, None, None);
+            let is_refused = answer.ends_with(" 404") || answer.ends_with(" 503");
+            assert!(is_refused && !answer.contains("errcode"), "{program:?}: {path}: {answer}");
+        }
+        let answer = curl(&proxy, "--http1.1", "/_synapse/client/x", None, None);
+        assert!(answer.contains("M_UNRECOGNIZED"), "{program:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn matrix_nio_logs_in_waits_and_uploads_through_the_proxy() {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/nio");
+    let python = clients.join(".venv/bin/python");
+    if !python.exists() {
+        return skip("matrix-nio", &"tests/clients/install.sh was not run");
+    }
+    for program in Program::ALL {
+        let server = server().await;
+        server.register("nina").await;
+        let Some(proxy) = ReverseProxy::start(program, upstream(&server), &[]).await else { continue };
+        let mut command = Command::new(&python);
+        command.arg(clients.join("behind_proxy.py")).args([&proxy.client_url(), "nina", "password of nina"]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && said.ends_with("ok - all\n"), "{program:?}: {said}");
+    }
+}
