@@ -3,6 +3,7 @@
 //! - [`background`]: supervised background tasks
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
+//! - [`forward_proxy`]: how forward proxies are named, and what is reached without them
 //! - [`keyed_locks`]: locks by key
 //! - [`long_poll`]: requests that wait, and how they make room
 //! - [`private`]: files that only their owner can read
@@ -16,6 +17,7 @@
 pub mod background;
 pub mod clock;
 pub mod config;
+pub mod forward_proxy;
 pub mod keyed_locks;
 pub mod long_poll;
 pub mod private;

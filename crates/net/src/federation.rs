@@ -41,7 +41,7 @@ mod tests {
         fn boxed<'a>(_: impl Future<Output: Send> + Send + 'a) {}
         boxed(client.call(server, Call::new(Method::GET, "/", 0)));
         boxed(client.stream(server, Call::new(Method::GET, "/", 0)));
-        boxed(client.fetch(Purpose::IdentityServer, server, ""));
+        boxed(client.fetch(Purpose::KeyRevocation, server, ""));
         boxed(keys.keys(&[]));
         boxed(keys.keys_of_request(server, &std::collections::BTreeSet::new(), None));
     }

@@ -14,5 +14,7 @@ pub use federation::{
     Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedResponse,
     TooManySearches, WantedKey,
 };
-pub use http::{AddressGuard, HttpClient, HttpError, HttpSettings, Limits, Purpose, TlsSettings, TlsSetupError};
+pub use http::{
+    AddressGuard, AddressGuards, HttpClient, HttpError, HttpSettings, Limits, Purpose, TlsSettings, TlsSetupError,
+};
 pub use percent::{percent_decode, percent_encode};

@@ -3,11 +3,11 @@
 
 mod places;
 
-use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use plexus_base::config::{self, Config, Listener, ListenerType, Loaded, Options, Problem, Report};
+use plexus_base::forward_proxy::ProxyVariables;
 use plexus_base::telemetry::{Destination, LogConfig};
 use plexus_net::TlsSettings;
 use plexus_protocol::event::sign::PublicKey;
@@ -23,33 +23,20 @@ pub use places::file_problem;
 use places::{folder_problem, socket_problem};
 
 /// Reads a configuration and looks at everything that it names. The report holds all that there is to say; with errors
-/// in it the server does not start.
+/// in it the server does not start. The configuration then names the forward proxies of the environment, too.
 pub fn examine(paths: &[PathBuf], options: Options) -> (Report, Option<Loaded>) {
     match config::load_with_errors(paths, options) {
         Ok(mut loaded) => {
             loaded.report.errors.extend(problems(&loaded));
-            loaded.report.warnings.extend(ignored_proxies(|name| std::env::var_os(name)));
+            let environment = ProxyVariables::of(std::env::vars_os());
+            if let Err(error) = loaded.config.server.complete_proxies(&environment) {
+                let (file, line, option) = (None, 0, String::new());
+                loaded.report.errors.push(Problem { file, line, option, message: error.to_string() });
+            }
             (loaded.report.clone(), Some(loaded))
         }
         Err(report) => (report, None),
     }
-}
-
-/// Warns of proxies that the environment names for all programs: Synapse uses them.
-fn ignored_proxies(variable: impl Fn(&str) -> Option<OsString>) -> Option<Problem> {
-    const NAMES: [&str; 4] = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
-    let set = |name: &&str| variable(name).is_some_and(|value| !value.is_empty());
-    let named: Vec<&str> = NAMES.into_iter().filter(set).collect();
-    (!named.is_empty()).then(|| Problem {
-        file: None,
-        line: 0,
-        option: String::new(),
-        message: format!(
-            "proxies have no effect, but the environment sets {}: requests to other servers and services leave this \
-             machine directly",
-            named.join(" and ")
-        ),
-    })
 }
 
 /// What of `loaded` the server refuses, beside the errors in its report.
@@ -291,14 +278,6 @@ fn overlap(first: IpAddr, second: IpAddr, one_listener: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn proxies_of_the_environment_are_warned_of() {
-        let proxies = |set: &'static str| ignored_proxies(move |name| (name == set).then(|| "proxy:8080".into()));
-        assert!(proxies("https_proxy").is_some_and(|warning| warning.message.contains("sets https_proxy:")));
-        assert_eq!(proxies("no_proxy"), None);
-        assert_eq!(ignored_proxies(|_| Some(OsString::new())), None);
-    }
 
     #[test]
     fn addresses_overlap() {

@@ -44,6 +44,8 @@ pub use client::{Answer, Client, TestUser};
 pub use crowd::{Crowd, Manner};
 #[cfg(feature = "databases")]
 pub use database::{TestDatabase, TestPlace, blank_places, databases, places};
+#[cfg(feature = "server")]
+pub use link::Certificate;
 #[cfg(feature = "peer")]
 pub use peer::{AnyJson, Peer, Received};
 #[cfg(feature = "server")]

@@ -1,7 +1,7 @@
 //! What is between two servers: a name that stays the same over restarts, a certificate, and a line that can be cut.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::json;
@@ -93,14 +93,14 @@ async fn pass(listener: TcpListener, mut state: watch::Receiver<Line>) {
 }
 
 /// A certificate for `localhost`, which the servers of a test process show and trust.
-pub(crate) struct Certificate {
+pub struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Certificate {
     /// The test process's.
-    pub(crate) fn shared() -> &'static Self {
+    pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Certificate> = OnceLock::new();
         SHARED.get_or_init(|| {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate can be made");
@@ -111,6 +111,16 @@ impl Certificate {
             std::fs::write(&key, made.signing_key.serialize_pem()).expect("the temporary folder can be written");
             Self { certificate, key }
         })
+    }
+
+    /// The file with it, which also makes it trusted.
+    pub fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
+    /// The file with its private key.
+    pub fn key(&self) -> &Path {
+        &self.key
     }
 
     /// The options that show it and trust it.

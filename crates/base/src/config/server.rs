@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::listeners::MANHOLE;
 use super::{Email, IpRange, Listener, Secret};
+use crate::forward_proxy::{EnvironmentError, ForwardProxies, ProxyException, ProxyOption, ProxyVariables};
 use crate::schema::{MapReader, choice, options};
 
 options! {
@@ -75,20 +76,15 @@ options! {
         moot manhole: Option<u16>,
         /// How to log in to Synapse's interactive Python console.
         moot manhole_settings: Option<ManholeSettings>,
-        /// The proxy for outgoing http requests. Synapse reads the environment variable `http_proxy`, too; it has no
-        /// effect here.
-        refused(
-            "requests to other servers and services would leave this machine directly and show its address; \
-             remove it to accept that"
-        ) http_proxy: Option<String>,
-        /// The proxy for outgoing https requests. Synapse reads the environment variable `https_proxy`, too; it has no
-        /// effect here.
-        refused(
-            "requests to other servers and services would leave this machine directly and show its address; \
-             remove it to accept that"
-        ) https_proxy: Option<String>,
-        /// Hosts, domains and addresses reached without a proxy.
-        later no_proxy_hosts: Option<Vec<String>>,
+        /// The proxy for requests to http addresses; without it, the one that the environment variable `http_proxy`
+        /// names in any case. An empty text stands for no proxy.
+        acts http_proxy: Option<ProxyOption>,
+        /// The proxy for requests to https addresses, which are all those to other servers; without it, the one that
+        /// the environment variable `https_proxy` names in any case. An empty text stands for no proxy.
+        acts https_proxy: Option<ProxyOption>,
+        /// What is reached without a proxy: hosts with their subdomains, addresses and ranges, each with a port or
+        /// without, or `*`; without it, what the environment variable `no_proxy` lists.
+        acts no_proxy_hosts: Option<Vec<ProxyException>>,
         /// Accounts are managed by Matrix Authentication Service.
         later matrix_authentication_service: MatrixAuthenticationService,
         /// How many forward extremities a room may have before an empty event ties them together.
@@ -108,12 +104,43 @@ options! {
         refused(
             "messages that are to expire would stay; remove it to accept that"
         ) enable_ephemeral_messages: bool = false,
-        /// Whether outgoing requests accept any TLS certificate: for Synapse's own tests.
-        moot use_insecure_ssl_client_just_for_testing_do_not_use: bool = false,
+        /// Whether outgoing requests accept every TLS certificate, so that anybody on the way can read and change them.
+        /// To find out why connections fail, and for nothing else.
+        acts use_insecure_ssl_client_just_for_testing_do_not_use: bool = false,
     }
 }
 
 impl ServerSection {
+    /// Takes from the environment what the options about forward proxies leave open.
+    ///
+    /// # Errors
+    /// A variable that is wrong and that no option overrides.
+    pub fn complete_proxies(&mut self, environment: &ProxyVariables) -> Result<(), EnvironmentError> {
+        if self.http_proxy.is_none() {
+            self.http_proxy = environment.proxy("http_proxy")?;
+        }
+        if self.https_proxy.is_none() {
+            self.https_proxy = environment.proxy("https_proxy")?;
+        }
+        if self.no_proxy_hosts.is_none() {
+            self.no_proxy_hosts = environment.no_proxy()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the proxies that requests go through.
+    pub fn forward_proxies(&self) -> ForwardProxies {
+        let proxy = |option: &Option<ProxyOption>| match option {
+            Some(ProxyOption::Through(url)) => Some(url.clone()),
+            Some(ProxyOption::Direct) | None => None,
+        };
+        ForwardProxies {
+            http: proxy(&self.http_proxy),
+            https: proxy(&self.https_proxy),
+            no_proxy: self.no_proxy_hosts.clone().unwrap_or_default().into(),
+        }
+    }
+
     /// The address at which clients reach this server, with a slash at the end.
     pub fn base_url(&self) -> String {
         match &self.public_baseurl {
@@ -123,7 +150,14 @@ impl ServerSection {
     }
 }
 
+/// What is said of `use_insecure_ssl_client_just_for_testing_do_not_use`.
+const INSECURE: &str = "no certificate of other servers and services is checked: anybody between them and this server \
+                        can read and change what is sent; remove it";
+
 fn check_server(mut section: ServerSection, map: &mut MapReader<'_, '_>) -> ServerSection {
+    if section.use_insecure_ssl_client_just_for_testing_do_not_use {
+        map.warn("use_insecure_ssl_client_just_for_testing_do_not_use", INSECURE);
+    }
     if !is_server_name(&section.server_name) {
         let message = format!(
             "found {:?}; allowed is a host name or address, with or without a port, such as example.com",

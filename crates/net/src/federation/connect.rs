@@ -3,14 +3,14 @@
 
 use plexus_base::Random;
 use plexus_protocol::id::{Host, ServerName};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::error::UnreachableError;
 use crate::dns::Service;
 use crate::http::connector::Connector;
-use crate::http::error::ConnectError;
 use crate::http::purpose::Purpose;
+use crate::http::stream::BoxedStream;
+use crate::http::target::Target;
 
 /// The port of servers that name none.
 const DEFAULT_PORT: u16 = 8448;
@@ -24,24 +24,35 @@ pub(super) async fn connect(
     purpose: Purpose,
     authority: &ServerName,
     random: &Random,
-) -> Result<TlsStream<TcpStream>, UnreachableError> {
+) -> Result<TlsStream<BoxedStream>, UnreachableError> {
     let (written, port) = authority.host_port();
     let name = match authority.host() {
         // Step 1 (and 3.1): an address.
         Host::Address(ip) => {
             let port = port.unwrap_or(DEFAULT_PORT);
-            return Ok(connector.encrypted(purpose, &ip.to_string(), port).await?);
+            let host = ip.to_string();
+            return Ok(connector.encrypted(purpose, Target { host: &host, port, name: &host }).await?);
         }
         Host::Name(name) => name,
     };
     // Step 2 (and 3.2): a port is given.
     if let Some(port) = port {
-        return Ok(connector.encrypted(purpose, written, port).await?);
+        return Ok(connector.encrypted(purpose, Target { host: written, port, name: written }).await?);
     }
-    // Steps 4 and 5 (3.3 and 3.4): SRV records; the certificate is still for the name.
-    let services = services(connector, name).await?;
+    // Step 5 (3.4): the name itself.
+    let itself = Target { host: name, port: DEFAULT_PORT, name };
+    // Steps 4 (3.3): SRV records; the certificate is still for the name.
+    let services = match services(connector, name).await {
+        Ok(services) => services,
+        // Behind a proxy there may be no name server that knows more than the proxy's name.
+        Err(error) if connector.proxy(purpose, true, itself).is_some() => {
+            tracing::debug!("{error}; the proxy is asked for {name} itself");
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
     if services.is_empty() {
-        return Ok(connector.encrypted(purpose, name, DEFAULT_PORT).await?);
+        return Ok(connector.encrypted(purpose, itself).await?);
     }
     let mut failed = UnreachableError::NoService(name.to_owned());
     for service in in_order(services, random).into_iter().take(MAX_SERVICES) {
@@ -49,22 +60,12 @@ pub(super) async fn connect(
         if service.target.is_empty() {
             continue;
         }
-        match connect_to(connector, purpose, name, &service).await {
+        match connector.encrypted(purpose, Target { host: &service.target, port: service.port, name }).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = error.into(),
         }
     }
     Err(failed)
-}
-
-async fn connect_to(
-    connector: &Connector,
-    purpose: Purpose,
-    name: &str,
-    service: &Service,
-) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let stream = connector.plain(purpose, &service.target, service.port).await?;
-    connector.encrypt(purpose, name, stream).await
 }
 
 async fn services(connector: &Connector, name: &str) -> Result<Vec<Service>, UnreachableError> {

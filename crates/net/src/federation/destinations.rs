@@ -181,6 +181,23 @@ impl Destinations {
         true
     }
 
+    /// A delivery to the server failed for a reason that lies on this side and may be over after `pause`. Returns
+    /// whether it is to be tried again then, which does not count as one of the retries.
+    pub(super) fn retry_after(&self, server: &ServerName, pause: Duration) -> bool {
+        let mut state = self.state.lock();
+        let is_up = state.retried.get(server).is_some_and(|retried| retried.is_up);
+        let tries = state.end_retries(server).unwrap_or(0);
+        if state.retried.len() >= MAX_SERVERS {
+            return false;
+        }
+        let at = self.clock.now_ms().saturating_add(millis(with_jitter(pause, &self.random)));
+        state.retried.insert(server.clone(), Retried { tries, at, is_up });
+        state.due.insert((at, server.clone()));
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
     /// A delivery ended in a way that says nothing about when to try again.
     pub(super) fn end_retries(&self, server: &ServerName) {
         self.state.lock().end_retries(server);

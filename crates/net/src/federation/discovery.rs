@@ -152,6 +152,11 @@ impl Discovery {
                 let delegated = Some((delegated, now + MAX_LIFETIME));
                 Known { delegated, ask_at: now + keep, failures: 0 }
             }
+            // Nothing is known of the server then, and nothing is to be remembered once the proxy works again.
+            Err(WellKnownError::Http(HttpError::Connect(error))) if error.is_of_proxy() => {
+                tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
+                return before.unwrap_or_else(|| Arc::new(Known { delegated: None, ask_at: now, failures: 0 }));
+            }
             Err(error) => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
                 // A server that does not respond for a while is still where it was.

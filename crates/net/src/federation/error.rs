@@ -10,8 +10,9 @@ use plexus_protocol::id::ServerName;
 use serde::Deserialize;
 
 use crate::dns::DnsError;
+use crate::http::causes::Causes;
 use crate::http::dial::DialError;
-use crate::http::error::{Causes, ConnectError, HttpError, RedirectError};
+use crate::http::error::{ConnectError, HttpError, RedirectError};
 
 /// The most characters of a text of another server in a message.
 const MAX_TEXT_CHARS: usize = 300;
@@ -191,11 +192,33 @@ impl FederationError {
     /// Other errors are about the request.
     pub(super) fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Timeout(_) => true,
+            Self::Unreachable { .. } => !self.is_of_proxy(),
+            Self::Broken { .. } | Self::Timeout(_) => true,
             // Media that somebody has announced and not uploaded yet.
             Self::Status { errcode: Some(errcode), .. } if errcode == "M_NOT_YET_UPLOADED" => false,
             Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 401 | 429),
             _ => false,
+        }
+    }
+
+    /// Whether a forward proxy is to blame.
+    fn is_of_proxy(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => {
+                matches!(&**cause, UnreachableError::Connect(error) if error.is_of_proxy())
+            }
+            _ => false,
+        }
+    }
+
+    /// For how long nothing is sent through the forward proxy, if that is why the request failed.
+    pub(super) fn proxy_left_alone_for(&self) -> Option<Duration> {
+        match self {
+            Self::Unreachable { cause, .. } => match &**cause {
+                UnreachableError::Connect(ConnectError::Proxy { left_alone_for, .. }) => *left_alone_for,
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -228,6 +251,7 @@ impl FederationError {
         match self {
             Self::Unreachable { cause, .. } => {
                 self.is_worth_a_later_try()
+                    && !self.is_of_proxy()
                     && !matches!(
                         **cause,
                         UnreachableError::Connect(ConnectError::Dial(DialError::Lookup { .. }))

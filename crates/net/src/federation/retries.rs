@@ -92,6 +92,12 @@ impl FederationClient {
                 tracing::debug!("trying again later: {error}");
                 return;
             }
+            if let Some(pause) = error.proxy_left_alone_for()
+                && self.destinations.retry_after(destination, pause)
+            {
+                tracing::debug!("trying again when the proxy may work: {error}");
+                return;
+            }
             self.destinations.end_retries(destination);
         }
         // A user who asks a server that is backed off must not prolong that.

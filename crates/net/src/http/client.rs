@@ -4,31 +4,36 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HOST, LOCATION, USER_AGENT};
+use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use plexus_base::Clock;
+use plexus_base::forward_proxy::ForwardProxies;
 use tokio::sync::Semaphore;
 
 use crate::dns::{Resolve, SystemLookup};
 use crate::http::connector::Connector;
-use crate::http::dial::{AddressGuard, Dialer};
+use crate::http::dial::{AddressGuards, Dialer};
 use crate::http::error::{ConnectError, HttpError, RedirectError};
 use crate::http::pool::{self, Lease, Pool, Sender, Slot, Turn};
+use crate::http::proxy::{Proxies, Proxy};
 use crate::http::purpose::{Limits, Policy, Purpose};
 use crate::http::redirect;
 use crate::http::response::StreamedBody;
+use crate::http::target::Target;
 use crate::http::tls::{Tls, TlsSettings, TlsSetupError};
 
 /// What the client takes from the configuration.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The addresses that are never connected to.
-    pub guard: AddressGuard,
+    pub guards: AddressGuards,
     /// How other servers' certificates are checked.
     pub tls: TlsSettings,
+    /// The proxies that requests go through.
+    pub proxies: ForwardProxies,
     /// The `User-Agent` of requests; none if it is empty.
     pub user_agent: String,
     /// The most connections open at once, each a file descriptor.
@@ -71,7 +76,11 @@ impl HttpClient {
     pub fn new(settings: &HttpSettings, names: Arc<dyn Resolve>, clock: Clock) -> Result<Self, TlsSetupError> {
         let max_connections = settings.max_connections.max(1);
         Ok(Self {
-            connector: Connector::new(Dialer::new(names, settings.guard.clone()), Tls::new(&settings.tls)?),
+            connector: Connector::new(
+                Dialer::new(names, settings.guards.clone()),
+                Tls::new(&settings.tls)?,
+                Proxies::new(&settings.proxies, &clock),
+            ),
             pool: Arc::new(Pool::new(max_connections, clock)),
             turns: Arc::new(Semaphore::new(max_connections)),
             max_connections,
@@ -190,12 +199,16 @@ impl HttpClient {
         // The brackets of an IPv6 literal belong to the address, not to the name.
         let name = authority.host().trim_start_matches('[').trim_end_matches(']');
         let mut request = request.map(Full::new);
-        *request.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
         request.headers_mut().entry(HOST).or_insert(host);
         request.headers_mut().extend(self.user_agent.clone().map(|user_agent| (USER_AGENT, user_agent)));
+        let target = Target { host: name, port, name };
+        if !is_encrypted && let Some(proxy) = self.connector.proxy(purpose, false, target) {
+            return self.send_through(proxy, purpose, request).await;
+        }
+        *request.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
         let open = async |slot: Slot| -> Result<Sender, HttpError> {
             let sender = if is_encrypted {
-                pool::speak(self.connector.encrypted(purpose, name, port).await?, slot).await
+                pool::speak(self.connector.encrypted(purpose, target).await?, slot).await
             } else {
                 pool::speak(self.connector.plain(purpose, name, port).await?, slot).await
             };
@@ -204,6 +217,26 @@ impl HttpClient {
         let key = format!("{}://{name}:{port}", if is_encrypted { "https" } else { "http" });
         let may_repeat = request.method().is_idempotent();
         self.exchange(purpose, &key, open, request, may_repeat).await
+    }
+
+    /// Sends a request that is not encrypted to a proxy, which passes it on: its target stays in the absolute form
+    /// (RFC 9112, section 3.2.2).
+    async fn send_through(
+        &self,
+        proxy: &Proxy,
+        purpose: Purpose,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Option<Lease>), HttpError> {
+        request.headers_mut().extend(proxy.authorization().cloned().map(|value| (PROXY_AUTHORIZATION, value)));
+        let open = async |slot: Slot| -> Result<Sender, HttpError> {
+            let sender = pool::speak(self.connector.to_proxy(proxy).await?, slot).await;
+            Ok(sender.map_err(ConnectError::from)?)
+        };
+        let key = format!("proxy {}", proxy.name());
+        let may_repeat = request.method().is_idempotent();
+        let (response, lease) = self.exchange(purpose, &key, open, request, may_repeat).await?;
+        proxy.note_status(response.status())?;
+        Ok((response, lease))
     }
 
     /// Sends a request over an idle connection under `key`, or over one that `open` opens. Returns the head of the
@@ -263,8 +296,15 @@ pub async fn send_unverified_operator_command(request: Request<Bytes>) -> Result
 
 async fn send_for_operator(purpose: Purpose, request: Request<Bytes>) -> Result<WholeResponse, HttpError> {
     let settings = HttpSettings {
-        guard: AddressGuard::default(),
-        tls: TlsSettings { verify: true, unverified_hosts: Vec::new(), only_tls_1_3: false, authorities: Vec::new() },
+        guards: AddressGuards::default(),
+        proxies: ForwardProxies::default(),
+        tls: TlsSettings {
+            verify: true,
+            unverified_hosts: Vec::new(),
+            only_tls_1_3: false,
+            authorities: Vec::new(),
+            accept_any: false,
+        },
         user_agent: String::new(),
         max_connections: 1,
     };

@@ -1,53 +1,65 @@
 //! Opens connections for a purpose.
 
-use tokio::net::TcpStream;
+use std::sync::Arc;
+
 use tokio_rustls::client::TlsStream;
 
 use crate::dns::Resolve;
 use crate::http::dial::Dialer;
 use crate::http::error::ConnectError;
+use crate::http::proxy::{Proxies, Proxy};
 use crate::http::purpose::Purpose;
+use crate::http::stream::BoxedStream;
+use crate::http::target::Target;
 use crate::http::tls::Tls;
 
-/// Opens connections.
+/// Opens connections, through the forward proxies where the purpose permits.
 pub(crate) struct Connector {
     dialer: Dialer,
     tls: Tls,
+    proxies: Proxies,
 }
 
 impl Connector {
-    pub(super) fn new(dialer: Dialer, tls: Tls) -> Self {
-        Self { dialer, tls }
+    pub(super) fn new(dialer: Dialer, tls: Tls, proxies: Proxies) -> Self {
+        Self { dialer, tls, proxies }
     }
 
     pub(crate) fn names(&self) -> &dyn Resolve {
         self.dialer.names()
     }
 
-    /// Connects to `host` (a name, or an address without brackets).
+    /// The proxy that connections to the target go through.
+    pub(crate) fn proxy(&self, purpose: Purpose, is_encrypted: bool, target: Target<'_>) -> Option<&Arc<Proxy>> {
+        let Target { host, port, name } = target;
+        purpose.policy().may_use_proxy.then(|| self.proxies.for_target(is_encrypted, host, port, name))?
+    }
+
+    /// Connects to the target, through a tunnel if it is reached through a proxy.
     pub(crate) async fn encrypted(
         &self,
         purpose: Purpose,
-        host: &str,
-        port: u16,
-    ) -> Result<TlsStream<TcpStream>, ConnectError> {
-        let stream = self.plain(purpose, host, port).await?;
-        self.encrypt(purpose, host, stream).await
+        target: Target<'_>,
+    ) -> Result<TlsStream<BoxedStream>, ConnectError> {
+        let Target { host, port, name } = target;
+        let stream = match self.proxy(purpose, true, target) {
+            Some(proxy) => {
+                let timeout = purpose.policy().limits.timeout;
+                proxy.tunnel(&self.dialer, &self.tls, target, timeout).await?
+            }
+            None => self.plain(purpose, host, port).await?,
+        };
+        let encrypted = self.tls.connect(purpose.policy().certificates, name, stream).await;
+        encrypted.map_err(|source| ConnectError::Tls { host: name.to_owned(), source })
     }
 
     /// Connects to `host` (a name, or an address without brackets), in the clear.
-    pub(crate) async fn plain(&self, purpose: Purpose, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        Ok(self.dialer.dial(purpose.policy().addresses, host, port).await?)
+    pub(super) async fn plain(&self, purpose: Purpose, host: &str, port: u16) -> Result<BoxedStream, ConnectError> {
+        Ok(Box::new(self.dialer.dial(purpose.policy().addresses, host, port).await?))
     }
 
-    /// Encrypts a connection. The other side must show a certificate for `host`.
-    pub(crate) async fn encrypt(
-        &self,
-        purpose: Purpose,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, ConnectError> {
-        let encrypted = self.tls.connect(purpose.policy().certificates, host, stream).await;
-        encrypted.map_err(|source| ConnectError::Tls { host: host.to_owned(), source })
+    /// Connects to a proxy that is to pass on requests.
+    pub(super) async fn to_proxy(&self, proxy: &Proxy) -> Result<BoxedStream, ConnectError> {
+        proxy.connect(&self.dialer, &self.tls).await
     }
 }

@@ -67,15 +67,26 @@ pub enum DialError {
     },
 }
 
+/// Which addresses may be connected to, by what connections are for.
+#[derive(Debug, Clone, Default)]
+pub struct AddressGuards {
+    /// For requests to other servers: `federation_ip_range_blacklist`.
+    pub federation: AddressGuard,
+    /// For pages that are previewed: `url_preview_ip_range_blacklist`.
+    pub previews: AddressGuard,
+    /// For everything else: `ip_range_blacklist`.
+    pub general: AddressGuard,
+}
+
 /// Opens connections to the addresses of names.
 pub(crate) struct Dialer {
     names: Arc<dyn Resolve>,
-    guard: AddressGuard,
+    guards: AddressGuards,
 }
 
 impl Dialer {
-    pub(crate) fn new(names: Arc<dyn Resolve>, guard: AddressGuard) -> Self {
-        Self { names, guard }
+    pub(crate) fn new(names: Arc<dyn Resolve>, guards: AddressGuards) -> Self {
+        Self { names, guards }
     }
 
     pub(crate) fn names(&self) -> &dyn Resolve {
@@ -97,10 +108,14 @@ impl Dialer {
         if found.is_empty() {
             return Err(DialError::NoAddress(host.to_owned()));
         }
+        let guard = match addresses {
+            Addresses::Any => None,
+            Addresses::Federation => Some(&self.guards.federation),
+            Addresses::Previews => Some(&self.guards.previews),
+            Addresses::General => Some(&self.guards.general),
+        };
         let mut allowed = found;
-        if addresses == Addresses::Federation {
-            allowed.retain(|address| self.guard.permits(address.ip()));
-        }
+        allowed.retain(|address| guard.is_none_or(|guard| guard.permits(address.ip())));
         if allowed.is_empty() {
             return Err(DialError::Forbidden(host.to_owned()));
         }

@@ -1,9 +1,10 @@
 //! Why a request has no response.
 
-use std::error::Error;
-use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
+use crate::http::causes::Causes;
 use crate::http::dial::DialError;
+use crate::http::proxy_fault::ProxyFault;
 use crate::http::tls::TlsSetupError;
 
 /// Why there is no response, or not all of it.
@@ -57,6 +58,16 @@ pub enum ConnectError {
     /// TLS cannot be set up at all.
     #[error("TLS cannot be set up: {0}")]
     TlsSetup(#[from] TlsSetupError),
+    /// A forward proxy is in the way.
+    #[error("the proxy {proxy} fails: {fault}")]
+    Proxy {
+        /// Its address, without credentials.
+        proxy: String,
+        /// What is wrong with it.
+        fault: ProxyFault,
+        /// For how long nothing is sent through it, if the fault is not about one target only.
+        left_alone_for: Option<Duration>,
+    },
     /// The HTTP handshake failed.
     #[error("the HTTP handshake failed: {}", Causes(.0))]
     Http(#[from] hyper::Error),
@@ -65,17 +76,13 @@ pub enum ConnectError {
     Address(String),
 }
 
-/// Writes an error of hyper, whose text is only what failed, with everything that caused it.
-pub(crate) struct Causes<'a>(pub(crate) &'a hyper::Error);
-
-impl Display for Causes<'_> {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(formatter, ": {error}")?;
-            cause = error.source();
+impl ConnectError {
+    /// Whether a forward proxy is to blame, and not the target.
+    pub(crate) fn is_of_proxy(&self) -> bool {
+        match self {
+            Self::Proxy { left_alone_for: Some(_), .. } => true,
+            Self::Proxy { fault, .. } => !fault.is_about_target(),
+            _ => false,
         }
-        Ok(())
     }
 }

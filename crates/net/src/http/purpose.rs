@@ -14,14 +14,30 @@ pub enum Purpose {
         /// Whether every certificate is accepted.
         any_certificate: bool,
     },
-    /// A signed request to another server; each endpoint has its own limits.
+    /// A signed request to another server, or for its keys; each endpoint has its own limits.
     Federation(Limits),
     /// Where another server is to be found: `/.well-known/matrix/server`.
     WellKnown,
     /// Media that another server says lies elsewhere.
     RemoteMedia(Limits),
-    /// Whether an identity server stands by a key of a third-party invite.
+    /// Whether the key of a third-party invite has been revoked.
+    KeyRevocation,
+    /// A notification to a push gateway.
+    PushGateway,
+    /// A page that is previewed, or an image in it.
+    UrlPreview(Limits),
+    /// The statistics that an operator agreed to report.
+    Statistics,
+    /// Whether a captcha was solved.
+    Captcha,
+    /// Whether a ticket of a CAS server is valid.
+    Cas,
+    /// An OpenID Connect provider: its metadata, tokens and user information.
+    OpenIdConnect,
+    /// An identity server: lookups, and invites of third-party identifiers.
     IdentityServer,
+    /// A transaction or a query to an application service.
+    ApplicationService(Limits),
 }
 
 /// How much of a response is waited for and read.
@@ -40,6 +56,9 @@ pub(crate) struct Policy {
     pub(crate) addresses: Addresses,
     /// Which certificates are accepted.
     pub(crate) certificates: Certificates,
+    /// Whether it goes through a forward proxy, if one is configured. The proxy decides then which addresses it
+    /// connects to.
+    pub(crate) may_use_proxy: bool,
     /// How many redirects are followed, never from https to http.
     pub(crate) max_redirects: usize,
     /// Whether a connection is kept for the next request.
@@ -54,8 +73,12 @@ pub(crate) struct Policy {
 pub(crate) enum Addresses {
     /// All.
     Any,
-    /// Those that `federation_ip_range_blacklist`, or `ip_range_blacklist`, permits.
+    /// Those that `federation_ip_range_blacklist`, or else `ip_range_blacklist`, permits.
     Federation,
+    /// Those that `url_preview_ip_range_blacklist` permits.
+    Previews,
+    /// Those that `ip_range_blacklist` permits.
+    General,
 }
 
 /// Which certificates are accepted.
@@ -65,52 +88,56 @@ pub(crate) enum Certificates {
     Any,
     /// Those that `federation_verify_certificates` and the options beside it accept.
     Federation,
+    /// Those from authorities that the system trusts.
+    System,
 }
 
 impl Purpose {
     /// The table: one row for each purpose.
     pub(crate) const fn policy(self) -> Policy {
+        const FEDERATION: Policy = Policy {
+            addresses: Addresses::Federation,
+            certificates: Certificates::Federation,
+            may_use_proxy: true,
+            max_redirects: 0,
+            keeps_connections: false,
+            waits_its_turn: true,
+            limits: limits(60, 64 * 1024),
+        };
+        const ELSEWHERE: Policy =
+            Policy { addresses: Addresses::General, certificates: Certificates::System, ..FEDERATION };
         match self {
             Self::OperatorCommand { any_certificate } => Policy {
                 addresses: Addresses::Any,
-                certificates: if any_certificate { Certificates::Any } else { Certificates::Federation },
-                max_redirects: 0,
-                keeps_connections: false,
+                certificates: if any_certificate { Certificates::Any } else { Certificates::System },
+                may_use_proxy: false,
                 waits_its_turn: false,
                 limits: limits(60, 16 * 1024 * 1024),
+                ..FEDERATION
             },
-            Self::Federation(limits) => Policy {
-                addresses: Addresses::Federation,
-                certificates: Certificates::Federation,
-                max_redirects: 0,
-                keeps_connections: true,
-                waits_its_turn: true,
-                limits,
-            },
-            Self::WellKnown => Policy {
-                addresses: Addresses::Federation,
-                certificates: Certificates::Federation,
-                max_redirects: MAX_REDIRECTS,
-                keeps_connections: false,
-                waits_its_turn: true,
-                limits: limits(15, 50 * 1024),
-            },
-            Self::RemoteMedia(limits) => Policy {
-                addresses: Addresses::Federation,
-                certificates: Certificates::Federation,
-                max_redirects: MAX_REDIRECTS,
-                keeps_connections: false,
-                waits_its_turn: true,
-                limits,
-            },
+            Self::Federation(limits) => Policy { keeps_connections: true, limits, ..FEDERATION },
+            Self::WellKnown => Policy { max_redirects: MAX_REDIRECTS, limits: limits(15, 50 * 1024), ..FEDERATION },
+            Self::RemoteMedia(limits) => Policy { max_redirects: MAX_REDIRECTS, limits, ..FEDERATION },
+            Self::KeyRevocation => Policy { max_redirects: MAX_REDIRECTS, limits: limits(10, 64 * 1024), ..ELSEWHERE },
+            Self::PushGateway => Policy { keeps_connections: true, limits: limits(30, 64 * 1024), ..ELSEWHERE },
+            Self::UrlPreview(limits) => {
+                Policy { addresses: Addresses::Previews, max_redirects: MAX_REDIRECTS, limits, ..ELSEWHERE }
+            }
+            Self::Statistics | Self::Captcha => Policy { limits: limits(30, 64 * 1024), ..ELSEWHERE },
+            Self::Cas => Policy { limits: limits(30, 1024 * 1024), ..ELSEWHERE },
+            Self::OpenIdConnect => {
+                Policy { max_redirects: MAX_REDIRECTS, limits: limits(30, 1024 * 1024), ..ELSEWHERE }
+            }
             Self::IdentityServer => Policy {
-                addresses: Addresses::Federation,
-                certificates: Certificates::Federation,
+                may_use_proxy: false,
                 max_redirects: MAX_REDIRECTS,
-                keeps_connections: false,
-                waits_its_turn: true,
-                limits: limits(10, 64 * 1024),
+                limits: limits(10, 1024 * 1024),
+                ..ELSEWHERE
             },
+            // Usually on this machine or in a private network; its operator is ours.
+            Self::ApplicationService(limits) => {
+                Policy { addresses: Addresses::Any, may_use_proxy: false, keeps_connections: true, limits, ..ELSEWHERE }
+            }
         }
     }
 }

@@ -11,12 +11,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::http::purpose::Certificates;
+use crate::http::stream::BoxedStream;
 
 /// How other servers' certificates are checked.
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ pub struct TlsSettings {
     pub only_tls_1_3: bool,
     /// PEM files of the authorities that are trusted; empty: the system's.
     pub authorities: Vec<PathBuf>,
+    /// Whether every certificate is accepted, whatever a connection is for:
+    /// `use_insecure_ssl_client_just_for_testing_do_not_use`.
+    pub accept_any: bool,
 }
 
 impl TlsSettings {
@@ -78,6 +81,7 @@ pub(crate) struct Tls {
     system: OnceCell<Arc<ClientConfig>>,
     unverified: Arc<ClientConfig>,
     verify: bool,
+    accept_any: bool,
     unverified_hosts: Vec<Pattern>,
     versions: &'static [&'static SupportedProtocolVersion],
 }
@@ -94,6 +98,7 @@ impl Tls {
             system: OnceCell::new(),
             unverified: unverified(versions)?,
             verify: settings.verify,
+            accept_any: settings.accept_any,
             unverified_hosts: settings.unverified_hosts.iter().map(|glob| Pattern::whole(glob)).collect(),
             versions,
         })
@@ -105,14 +110,20 @@ impl Tls {
         &self,
         certificates: Certificates,
         host: &str,
-        stream: TcpStream,
-    ) -> io::Result<TlsStream<TcpStream>> {
+        stream: BoxedStream,
+    ) -> io::Result<TlsStream<BoxedStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let exempt = || self.unverified_hosts.iter().any(|pattern| pattern.matches(host));
+        let is_verified = match certificates {
+            _ if self.accept_any => false,
+            Certificates::Any => false,
+            Certificates::Federation => self.verify && !exempt(),
+            Certificates::System => true,
+        };
         let config = match &self.verified {
-            _ if certificates == Certificates::Any || !self.verify || exempt() => Arc::clone(&self.unverified),
-            Some(verified) => Arc::clone(verified),
-            None => self.system().await?,
+            _ if !is_verified => Arc::clone(&self.unverified),
+            Some(verified) if certificates == Certificates::Federation => Arc::clone(verified),
+            _ => self.system().await?,
         };
         TlsConnector::from(config).connect(name, stream).await
     }

@@ -6,6 +6,7 @@ mod backoff;
 mod discovery;
 mod keys;
 mod many;
+mod proxy;
 mod responses;
 mod support;
 mod trust;

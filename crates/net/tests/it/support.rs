@@ -17,10 +17,11 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use plexus_base::forward_proxy::ForwardProxies;
 use plexus_base::{Background, Clock, Random};
 use plexus_net::dns::{Lookup, Resolve, Service};
 use plexus_net::federation::{Backoff, FederationParts, FederationSettings, Retries};
-use plexus_net::{AddressGuard, Call, FederationClient, HttpClient, HttpSettings, TlsSettings, TlsSetupError};
+use plexus_net::{AddressGuards, Call, FederationClient, HttpClient, HttpSettings, TlsSettings, TlsSetupError};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::server_keys::{self, StoredServerKey};
@@ -280,12 +281,14 @@ impl World {
             },
         };
         let http = HttpSettings {
-            guard: AddressGuard::default(),
+            guards: AddressGuards::default(),
+            proxies: ForwardProxies::default(),
             tls: TlsSettings {
                 verify: true,
                 unverified_hosts: Vec::new(),
                 only_tls_1_3: false,
                 authorities: vec![authority.file.path().to_owned()],
+                accept_any: false,
             },
             user_agent: "Plexus/test".to_owned(),
             max_connections: 20,
@@ -321,10 +324,15 @@ impl World {
     }
 
     pub async fn client(&self) -> Arc<FederationClient> {
+        self.client_with(Arc::clone(&self.names) as Arc<dyn Resolve>).await
+    }
+
+    pub async fn client_with(&self, names: Arc<dyn Resolve>) -> Arc<FederationClient> {
+        let http = HttpClient::new(&self.http, names, self.clock.clone()).unwrap();
         let parts = FederationParts {
             settings: self.settings.clone(),
             signing_key: our_key(),
-            http: Arc::new(self.http_client().unwrap()),
+            http: Arc::new(http),
             db: self.db(),
             clock: self.clock.clone(),
             random: Random::seeded(5),

@@ -1,13 +1,20 @@
 //! Whom connections are made to: addresses and certificates.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderValue, Request};
 use plexus_base::config::IpRange;
 use plexus_net::http::{ConnectError, send_operator_command, send_unverified_operator_command};
-use plexus_net::{AddressGuard, FederationError, HttpError, Purpose};
+use plexus_net::{AddressGuard, AddressGuards, FederationError, HttpError, Limits, Purpose};
 
 use crate::support::{A, Authority, Server, World, get, json, server, status};
+
+/// The same for every purpose.
+fn guards(guard: &AddressGuard) -> AddressGuards {
+    AddressGuards { federation: guard.clone(), previews: guard.clone(), general: guard.clone() }
+}
 
 const FORBIDDEN: &str = "ip_range_blacklist";
 
@@ -18,7 +25,7 @@ fn ranges(ranges: &[&str]) -> Vec<IpRange> {
 #[tokio::test]
 async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
     let mut world = World::new();
-    world.http.guard = AddressGuard { blocked: ranges(&["127.0.0.0/8"]), exceptions: Vec::new() };
+    world.http.guards = guards(&AddressGuard { blocked: ranges(&["127.0.0.0/8"]), exceptions: Vec::new() });
     let at = Server::start(&world.authority, &["a.example", "127.0.0.1"], |_| json("{}")).await;
     world.names.every_host(at.address);
     let client = world.client().await;
@@ -30,12 +37,12 @@ async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
         assert!(error.to_string().contains(FORBIDDEN), "{name}: {error}");
     }
     let location = format!("http://127.0.0.1:{port}/");
-    let error = client.fetch(Purpose::IdentityServer, &server("a.example"), &location).await.err();
+    let error = client.fetch(Purpose::KeyRevocation, &server("a.example"), &location).await.err();
     assert!(error.unwrap().to_string().contains(FORBIDDEN));
     // Not even the .well-known was asked for.
     assert_eq!(at.connections(), 0);
 
-    world.http.guard.exceptions = ranges(&["127.0.0.1"]);
+    world.http.guards.federation.exceptions = ranges(&["127.0.0.1"]);
     world.client().await.call(&server(A), get("/")).await.unwrap();
 }
 
@@ -63,7 +70,7 @@ fn guard() -> AddressGuard {
 async fn a_forbidden_address_stays_forbidden_in_its_ipv6_forms() {
     for form in FORMS_OF_10_0_0_1 {
         let mut world = World::new();
-        world.http.guard = guard();
+        world.http.guards = guards(&guard());
         world.names.host("a.example:5", format!("[{form}]:5").parse().unwrap());
         let client = world.client().await;
         for name in [format!("[{form}]:5"), "a.example:5".to_owned()] {
@@ -77,8 +84,9 @@ async fn a_forbidden_address_stays_forbidden_in_its_ipv6_forms() {
 async fn neither_a_well_known_nor_a_redirect_leads_to_a_forbidden_address() {
     for form in FORMS_OF_10_0_0_1 {
         let mut world = World::new();
-        world.http.guard = guard();
+        world.http.guards = guards(&guard());
         let delegation = format!(r#"{{"m.server":"[{form}]:5"}}"#);
+        let limits = Limits { timeout: Duration::from_secs(60), max_response_bytes: 1000 };
         let location = HeaderValue::from_str(&format!("https://[{form}]:5/")).unwrap();
         let at = Server::start(&world.authority, &["a.example"], move |seen| {
             if seen.path.starts_with("/.well-known/") {
@@ -94,7 +102,7 @@ async fn neither_a_well_known_nor_a_redirect_leads_to_a_forbidden_address() {
 
         let error = client.call(&server("a.example"), get("/")).await.unwrap_err();
         assert!(error.to_string().contains(FORBIDDEN), "{form}: {error}");
-        let fetched = client.fetch(Purpose::IdentityServer, &server("a.example"), "https://a.example/").await;
+        let fetched = client.fetch(Purpose::RemoteMedia(limits), &server("a.example"), "https://a.example/").await;
         let error = fetched.err().unwrap().to_string();
         assert!(error.contains(FORBIDDEN), "{form}: {error}");
         assert_eq!(at.paths(), ["/.well-known/matrix/server", "/"], "{form}");

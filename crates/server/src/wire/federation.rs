@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use plexus_base::Background;
 use plexus_base::config::Config;
+use plexus_base::forward_proxy::ForwardProxies;
 use plexus_http::{FoundKeys, OtherServers};
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{FederationParts, KeyRingParts};
@@ -32,7 +33,9 @@ impl Outgoing {
     pub(super) async fn build(foundation: &Foundation) -> Result<Self, StartError> {
         let Foundation { config, clock, random, database, server_name, signing_key, background, .. } = foundation;
         let names = Arc::new(SystemNames::default());
-        let http = Arc::new(HttpClient::new(&settings::http(config), names, clock.clone())?);
+        let http = settings::http(config);
+        log_proxies(&http.proxies);
+        let http = Arc::new(HttpClient::new(&http, names, clock.clone())?);
         let parts = FederationParts {
             settings: settings::federation(config, server_name.clone()),
             signing_key: Arc::clone(signing_key),
@@ -57,6 +60,14 @@ impl Outgoing {
 
     pub(super) fn start_background(&self, background: &Background) {
         background.spawn_abortable("housekeeping of connections", Arc::clone(&self.http).run_housekeeping());
+    }
+}
+
+fn log_proxies(proxies: &ForwardProxies) {
+    for (scheme, proxy) in [("http", &proxies.http), ("https", &proxies.https)] {
+        if let Some(proxy) = proxy {
+            tracing::info!("requests to {scheme} addresses go through the proxy {proxy}");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use plexus_base::config::{
 };
 use plexus_media::{DownloadSettings, Downloads, MediaSettings, MediaStore, Method, ThumbnailSize, UploadLimit};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
-use plexus_net::{AddressGuard, FederationClient, HttpSettings, TlsSettings};
+use plexus_net::{AddressGuard, AddressGuards, FederationClient, HttpSettings, TlsSettings};
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{IdError, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
@@ -174,7 +174,8 @@ pub fn federation(config: &Config, server_name: ServerName) -> FederationSetting
 pub fn http(config: &Config) -> HttpSettings {
     let suffix = config.server.user_agent_suffix.as_ref();
     HttpSettings {
-        guard: federation_guard(config),
+        guards: address_guards(config),
+        proxies: config.server.forward_proxies(),
         tls: federation_tls(config),
         user_agent: format!(
             "Plexus/{}{}",
@@ -192,18 +193,27 @@ pub fn federation_tls(config: &Config) -> TlsSettings {
         unverified_hosts: config.tls.federation_certificate_verification_whitelist.clone(),
         only_tls_1_3: matches!(config.tls.federation_client_minimum_tls_version, TlsVersion::V13),
         authorities: config.tls.federation_custom_ca_list.clone(),
+        accept_any: config.server.use_insecure_ssl_client_just_for_testing_do_not_use,
     }
 }
 
 /// As in Synapse, the exceptions go with `ip_range_blacklist` only, and the unspecified addresses are always blocked.
-fn federation_guard(config: &Config) -> AddressGuard {
-    let options = &config.server;
-    let (mut blocked, exceptions) = match &options.federation_ip_range_blacklist {
-        Some(blocked) => (blocked.clone(), Vec::new()),
-        None => (options.ip_range_blacklist.clone(), options.ip_range_whitelist.clone()),
+fn address_guards(config: &Config) -> AddressGuards {
+    let guard = |blocked: &[IpRange], exceptions: &[IpRange]| {
+        let unspecified = ["0.0.0.0", "::"].into_iter().filter_map(IpRange::parse);
+        AddressGuard { blocked: blocked.iter().copied().chain(unspecified).collect(), exceptions: exceptions.to_vec() }
     };
-    blocked.extend(["0.0.0.0", "::"].into_iter().filter_map(IpRange::parse));
-    AddressGuard { blocked, exceptions }
+    let options = &config.server;
+    let general = guard(&options.ip_range_blacklist, &options.ip_range_whitelist);
+    let federation = match &options.federation_ip_range_blacklist {
+        Some(blocked) => guard(blocked, &[]),
+        None => general.clone(),
+    };
+    let previews = match &config.media.url_preview_ip_range_blacklist {
+        Some(blocked) => guard(blocked, &config.media.url_preview_ip_range_whitelist),
+        None => general.clone(),
+    };
+    AddressGuards { federation, previews, general }
 }
 
 /// The trusted key servers.
@@ -236,11 +246,11 @@ pub fn trusted_key_server(
     let keys = server.verify_keys.iter().map(|(id, key)| Some((id.clone(), PublicKey::parse(key).ok()?)));
     let verify_keys = keys.collect::<Option<std::collections::BTreeMap<_, _>>>();
     let verify_keys = verify_keys.ok_or("verify_keys holds what is not an ed25519 key")?;
-    if verify_keys.is_empty() && !config.tls.federation_verify_certificates && !server.accept_keys_insecurely {
-        return Err(
-            "its certificate is not checked (federation_verify_certificates) and it has no verify_keys: anybody \
-             could answer for it; set verify_keys, or accept_keys_insecurely to accept that",
-        );
+    let tls = federation_tls(config);
+    if verify_keys.is_empty() && (!tls.verify || tls.accept_any) && !server.accept_keys_insecurely {
+        return Err("its certificate is not checked (federation_verify_certificates, or \
+             use_insecure_ssl_client_just_for_testing_do_not_use) and it has no verify_keys: anybody \
+             could answer for it; set verify_keys, or accept_keys_insecurely to accept that");
     }
     Ok(TrustedKeyServer { server_name, verify_keys })
 }

@@ -23,24 +23,24 @@ const FILTER: &str = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:100%7D%7D%7
 
 /// A user of either server, with a client.
 #[derive(Clone)]
-struct Member {
+pub(crate) struct Member {
     client: Client,
-    user: TestUser,
+    pub(crate) user: TestUser,
     /// The name of the user's server.
     server: String,
 }
 
 impl Member {
-    async fn register(client: &Client, server: &str, name: &str) -> Self {
+    pub(crate) async fn register(client: &Client, server: &str, name: &str) -> Self {
         let user = client.register(&format!("{name}-{}", unique_name())).await;
         Self { client: client.clone(), user, server: server.to_owned() }
     }
 
-    fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.user.id
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.client.get(&format!("/_matrix/client/{path}"), &self.user.token).await
     }
 
@@ -168,14 +168,14 @@ async fn both_ways(test: impl AsyncFn(&Member, &Member)) {
 }
 
 /// A public room of the first user, which the second joined.
-async fn shared_room(ann: &Member, ben: &Member) -> String {
+pub(crate) async fn shared_room(ann: &Member, ben: &Member) -> String {
     let room = ann.create_room(json!({ "preset": "public_chat" })).await;
     ben.join(&room, ann).await;
     room
 }
 
 /// Has each say something that the other hears, after which they see the same state.
-async fn converse(room: &str, ann: &Member, ben: &Member) {
+pub(crate) async fn converse(room: &str, ann: &Member, ben: &Member) {
     for (speaker, listener) in [(ann, ben), (ben, ann), (ann, ben)] {
         let said = speaker.say(room, "is this thing on?").await;
         let heard = listener.hears(room, &said).await;

@@ -33,6 +33,10 @@ const MADE_HERE: &[&str] = &[
     "macaroon_secret_key",
     // Its effect, links to terms, comes with user_consent.
     "form_secret",
+    // Read by `ServerSection::forward_proxies`.
+    "http_proxy",
+    "https_proxy",
+    "no_proxy_hosts",
 ];
 
 #[test]

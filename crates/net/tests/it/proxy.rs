@@ -1,0 +1,473 @@
+//! Requests through a forward proxy.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use parking_lot::Mutex;
+use plexus_base::config::IpRange;
+use plexus_base::forward_proxy::{ForwardProxies, ProxyException, ProxyUrl};
+use plexus_net::dns::{DnsError, Lookup, Resolve, Service};
+use plexus_net::{AddressGuard, AddressGuards, FederationError, HttpClient, HttpError, Limits, Patience, Purpose};
+use plexus_testkit::within;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::support::{A, Server, World, get, json, put, server};
+
+/// How long to wait for what is due at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a proxy does with a request.
+#[derive(Debug, Clone, PartialEq)]
+enum Manners {
+    /// Passes it on, if it has these credentials: `user:password` in base64.
+    PassOn(Option<&'static str>),
+    /// Responds with this head.
+    Respond(&'static str),
+    /// Says nothing.
+    Silence,
+}
+
+/// A forward proxy, which alone knows where names lead. Stops when dropped.
+struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    manners: Mutex<Manners>,
+    /// `host:port` to an address of this machine.
+    names: Mutex<HashMap<String, SocketAddr>>,
+    /// The heads of requests.
+    heads: Mutex<Vec<String>>,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let manners = Mutex::new(Manners::PassOn(None));
+        let shared = Arc::new(Shared {
+            manners,
+            names: Mutex::default(),
+            heads: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
+        });
+        let of_task = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&of_task);
+                tokio::spawn(async move {
+                    shared.connections.fetch_add(1, Ordering::SeqCst);
+                    let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
+                    shared.most_open.fetch_max(open, Ordering::SeqCst);
+                    drop(shared.serve(stream).await);
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { address, shared, task }
+    }
+
+    fn name(&self, host_port: &str, address: SocketAddr) {
+        self.shared.names.lock().insert(host_port.to_owned(), address);
+    }
+
+    fn behave(&self, manners: Manners) {
+        *self.shared.manners.lock() = manners;
+    }
+
+    /// The first lines of the requests it got.
+    fn requests(&self) -> Vec<String> {
+        self.shared.heads.lock().iter().map(|head| head.lines().next().unwrap().to_owned()).collect()
+    }
+
+    /// How many connections there were.
+    fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The most connections that were open at once.
+    fn most_open(&self) -> usize {
+        self.shared.most_open.load(Ordering::SeqCst)
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.shared.heads.lock().clone()
+    }
+}
+
+impl Shared {
+    async fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await?);
+            }
+            let head = String::from_utf8(head).unwrap();
+            self.heads.lock().push(head.clone());
+            let manners = self.manners.lock().clone();
+            match manners {
+                Manners::Silence => return std::future::pending().await,
+                Manners::Respond(text) => return client.write_all(text.as_bytes()).await,
+                Manners::PassOn(Some(credentials))
+                    if !head
+                        .to_lowercase()
+                        .contains(&format!("proxy-authorization: basic {credentials}").to_lowercase()) =>
+                {
+                    return client.write_all(b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n").await;
+                }
+                Manners::PassOn(_) => {}
+            }
+            let mut words = head.split(' ');
+            let (method, target) = (words.next().unwrap(), words.next().unwrap());
+            if method != "CONNECT" {
+                // Its own response, over a connection that stays open.
+                client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await?;
+                continue;
+            }
+            let Some(address) = self.names.lock().get(target).copied() else {
+                return client.write_all(b"HTTP/1.1 503 No such host\r\ncontent-length: 0\r\n\r\n").await;
+            };
+            let mut upstream = TcpStream::connect(address).await?;
+            client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await?;
+            copy_bidirectional(&mut client, &mut upstream).await?;
+            return Ok(());
+        }
+    }
+}
+
+/// A resolver that can resolve nothing.
+struct NoNames;
+
+impl Resolve for NoNames {
+    fn addresses<'a>(&'a self, host: &'a str, _port: u16) -> Lookup<'a, Vec<SocketAddr>> {
+        Box::pin(async move { Err(DnsError(format!("{host} was looked up"))) })
+    }
+
+    fn services<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<Service>> {
+        Box::pin(async move { Err(DnsError(format!("{name} was looked up"))) })
+    }
+}
+
+fn through(proxy: &Proxy, before: &str) -> ForwardProxies {
+    let url = ProxyUrl::parse(&format!("{before}{}", proxy.address)).unwrap();
+    ForwardProxies { http: Some(url.clone()), https: Some(url), ..ForwardProxies::default() }
+}
+
+fn no_proxy(world: &mut World, exceptions: &str) {
+    world.http.proxies.no_proxy = ProxyException::parse_list(exceptions).unwrap().into();
+}
+
+fn limits() -> Limits {
+    Limits { timeout: Duration::from_secs(60), max_response_bytes: 1000 }
+}
+
+/// Every purpose, and whether its requests go through the proxy.
+fn purposes() -> [(Purpose, bool); 13] {
+    [
+        (Purpose::OperatorCommand { any_certificate: true }, false),
+        (Purpose::Federation(limits()), true),
+        (Purpose::WellKnown, true),
+        (Purpose::RemoteMedia(limits()), true),
+        (Purpose::KeyRevocation, true),
+        (Purpose::PushGateway, true),
+        (Purpose::UrlPreview(limits()), true),
+        (Purpose::Statistics, true),
+        (Purpose::Captcha, true),
+        (Purpose::Cas, true),
+        (Purpose::OpenIdConnect, true),
+        (Purpose::IdentityServer, false),
+        (Purpose::ApplicationService(limits()), false),
+    ]
+}
+
+fn request(uri: &str) -> Request<Bytes> {
+    Request::get(uri).body(Bytes::new()).unwrap()
+}
+
+#[tokio::test]
+async fn each_purpose_goes_through_the_proxy_or_never_does() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let client = HttpClient::new(&world.http, Arc::new(NoNames), world.clock.clone()).unwrap();
+    for (purpose, may_use_proxy) in purposes() {
+        let before = proxy.requests().len();
+        // No name leads anywhere but at the proxy.
+        let plain = client.fetch(purpose, request("http://a.example/x?y")).await;
+        let encrypted = client.fetch(purpose, request("https://a.example/x")).await.unwrap_err().to_string();
+        let seen = proxy.requests().split_off(before);
+        if may_use_proxy {
+            assert_eq!(plain.unwrap().status, 200, "{purpose:?}");
+            assert!(encrypted.contains("responded with 503"), "{purpose:?}: {encrypted}");
+            assert_eq!(seen, ["GET http://a.example/x?y HTTP/1.1", "CONNECT a.example:443 HTTP/1.1"], "{purpose:?}");
+        } else {
+            assert!(plain.unwrap_err().to_string().contains("was looked up"), "{purpose:?}");
+            assert!(encrypted.contains("was looked up"), "{purpose:?}: {encrypted}");
+            assert_eq!(seen, [""; 0], "{purpose:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn servers_are_found_by_a_server_that_can_resolve_nothing() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "http://user:p%40ss@");
+    proxy.behave(Manners::PassOn(Some("dXNlcjpwQHNz")));
+    let at = Server::start(&world.authority, &["a.example", "b.example"], |seen| match seen.path.as_str() {
+        "/.well-known/matrix/server" if seen.host == "a.example" => json(r#"{"m.server":"b.example"}"#),
+        "/.well-known/matrix/server" => json(r#"{"m.server":"b.example:7"}"#),
+        _ => json("{}"),
+    })
+    .await;
+    for place in ["a.example:443", "b.example:443", "b.example:8448", "b.example:7"] {
+        proxy.name(place, at.address);
+    }
+    let client = world.client_with(Arc::new(NoNames)).await;
+    client.call(&server("a.example"), get("/_matrix/x%2Fy")).await.unwrap();
+    assert_eq!(proxy.requests(), ["CONNECT a.example:443 HTTP/1.1", "CONNECT b.example:8448 HTTP/1.1"]);
+    // Host, SNI and certificate are the target's, and what the proxy alone must know stays with it.
+    let last = at.seen().pop().unwrap();
+    assert_eq!(
+        (last.sni.as_deref(), last.host.as_str(), last.path.as_str()),
+        (Some("b.example"), "b.example", "/_matrix/x%2Fy")
+    );
+    assert!(!last.headers.contains_key("proxy-authorization"));
+    // The tunnel is kept for the next request.
+    client.call(&server("a.example"), get("/again")).await.unwrap();
+    assert_eq!(proxy.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_reached_by_an_srv_record_is_connected_to_by_the_proxy() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let at = Server::start(&world.authority, &["a.example"], |_| json("{}")).await;
+    world.names.service("_matrix-fed._tcp.a.example", 0, "host.example", 9);
+    proxy.name("host.example:9", at.address);
+    world.client().await.call(&server("a.example"), get("/")).await.unwrap();
+    assert_eq!(proxy.requests().last().unwrap(), "CONNECT host.example:9 HTTP/1.1");
+    assert_eq!(at.seen().pop().unwrap().sni.as_deref(), Some("a.example"));
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_target_is_checked_through_the_tunnel() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let other = Server::start(&world.authority, &["other.example"], |_| json("{}")).await;
+    proxy.name(A, other.address);
+    let error = world.client().await.call(&server(A), get("/")).await.unwrap_err().to_string();
+    assert!(error.contains("TLS with a.example failed"), "{error}");
+    assert_eq!(other.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn exceptions_are_connected_to_directly() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    no_proxy(&mut world, "a.example:5, 127.0.0.0/8");
+    let at = Server::start(&world.authority, &["a.example", "127.0.0.1"], |_| json("{}")).await;
+    world.names.host(A, at.address);
+    let client = world.client().await;
+    client.call(&server(A), get("/")).await.unwrap();
+    client.call(&server(&format!("127.0.0.1:{}", at.address.port())), get("/")).await.unwrap();
+    assert_eq!(proxy.requests(), [""; 0]);
+    // The same host at another port is no exception.
+    let error = client.call(&server("a.example:6"), get("/")).await.unwrap_err().to_string();
+    assert!(error.contains("CONNECT") || error.contains("responded with 503"), "{error}");
+    assert_eq!(proxy.requests(), ["CONNECT a.example:6 HTTP/1.1"]);
+}
+
+#[tokio::test]
+async fn addresses_are_guarded_where_no_proxy_decides() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let blocked = AddressGuard { blocked: vec![IpRange::parse("127.0.0.0/8").unwrap()], exceptions: Vec::new() };
+    world.http.guards = AddressGuards { federation: blocked.clone(), previews: blocked.clone(), general: blocked };
+    no_proxy(&mut world, "direct.example");
+    let at = Server::start(&world.authority, &["127.0.0.1"], |_| json("{}")).await;
+    let place = at.address.to_string();
+    proxy.name(&place, at.address);
+    world.names.every_host(at.address);
+    let client = world.client().await;
+    client.call(&server(&place), get("/")).await.unwrap();
+    let error = client.call(&server("direct.example:5"), get("/")).await.unwrap_err().to_string();
+    assert!(error.contains("ip_range_blacklist"), "{error}");
+    // Even where an exception leads back: the identity server is none of the proxy's business.
+    let http = world.http_client().unwrap();
+    let error = http.fetch(Purpose::IdentityServer, request(&format!("https://{place}/"))).await.unwrap_err();
+    assert!(error.to_string().contains("ip_range_blacklist"), "{error}");
+}
+
+#[tokio::test]
+async fn connections_to_the_proxy_are_kept_and_bounded() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    world.http.max_connections = 2;
+    let client = world.http_client().unwrap();
+    for host in ["a", "b", "c", "d"] {
+        let uri = format!("http://{host}.example/");
+        assert_eq!(client.fetch(Purpose::PushGateway, request(&uri)).await.unwrap().status, 200);
+    }
+    // The same connection, whichever host the requests are for.
+    assert_eq!(proxy.connections(), 1);
+    let many = (0..10).map(|n| {
+        let client = &client;
+        async move { client.fetch(Purpose::Captcha, request(&format!("http://h{n}.example/"))).await.unwrap().status }
+    });
+    assert!(futures_util::future::join_all(many).await.iter().all(|status| *status == 200));
+    assert!(proxy.most_open() <= 2, "{}", proxy.most_open());
+}
+
+fn problem(result: Result<Bytes, FederationError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_proxy_that_fails_is_named_and_blamed_until_it_works_again() {
+    let password = "http://user:secret@";
+    for (manners, reason) in [
+        (Manners::PassOn(Some("other")), "it does not accept the user name and password (407)"),
+        (Manners::Respond("HTTP/1.1 4"), "its response is not HTTP"),
+        (Manners::Respond("SSH-2.0-OpenSSH\r\n\r\n"), "its response is not HTTP"),
+        (Manners::Respond(""), "its response is not HTTP"),
+    ] {
+        let proxy = Proxy::start().await;
+        let mut world = World::new();
+        world.http.proxies = through(&proxy, password);
+        let at = world.serve(|_| json("{}")).await;
+        proxy.name(A, at.address);
+        proxy.behave(manners.clone());
+        let client = world.client().await;
+        let error = problem(client.call(&server(A), get("/")).await);
+        assert!(error.contains(&format!("the proxy http://{} fails: {reason}", proxy.address)), "{manners:?}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+        assert!(!client.is_failing(&server(A)), "the server is blamed: {manners:?}");
+        // It is left alone for a moment, and then tried by itself.
+        let seen = proxy.requests().len();
+        let error = problem(client.call(&server(A), get("/")).await);
+        assert!(error.contains("it failed a moment ago"), "{manners:?}: {error}");
+        assert_eq!(proxy.requests().len(), seen);
+        proxy.behave(Manners::PassOn(None));
+        world.clock.advance(Duration::from_secs(1));
+        client.call(&server(A), get("/")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_down_delays_deliveries_and_blames_nobody_else() {
+    let proxy = Proxy::start().await;
+    let place = proxy.address.to_string();
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    drop(proxy);
+    let target = world.serve(|_| json("{}")).await;
+    let client = world.client().await;
+    let delivery = || put("/send", "{}").patience(Patience::Persistent);
+    let error = problem(client.call(&server(A), delivery()).await);
+    assert!(error.contains(&format!("the proxy http://{place} fails: cannot connect to")), "{error}");
+    assert!(client.will_be_retried(&server(A)) && !client.is_failing(&server(A)));
+    // However often it fails, the next try comes within the longest pause.
+    for _ in 0..8 {
+        world.clock.advance(Duration::from_secs(45));
+        assert_eq!(within(PATIENCE, client.came_back()).await.unwrap().server, server(A));
+        problem(client.call(&server(A), delivery()).await);
+        assert!(!client.is_failing(&server(A)));
+    }
+    let proxy = Proxy::start_at(&place).await;
+    proxy.name(A, target.address);
+    world.clock.advance(Duration::from_secs(45));
+    within(PATIENCE, client.came_back()).await.unwrap();
+    client.call(&server(A), delivery()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_one_target_is_used_for_others() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let at = world.serve(|_| json("{}")).await;
+    proxy.name(A, at.address);
+    let client = world.client().await;
+    proxy.behave(Manners::Respond("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"));
+    let error = problem(client.call(&server("b.example:5"), get("/")).await);
+    assert!(error.contains("does not open a connection to b.example:5: it responded with 403"), "{error}");
+    assert!(!client.is_failing(&server("b.example:5")));
+    proxy.behave(Manners::PassOn(None));
+    client.call(&server(A), get("/")).await.unwrap();
+    // It says itself that this one cannot be reached.
+    let error = problem(client.call(&server("c.example:5"), get("/")).await);
+    assert!(error.contains("503"), "{error}");
+    assert!(client.is_failing(&server("c.example:5")));
+}
+
+#[tokio::test]
+async fn a_proxy_that_never_answers_is_named() {
+    let proxy = Proxy::start().await;
+    proxy.behave(Manners::Silence);
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let http = world.http_client().unwrap();
+    let brief = Limits { timeout: Duration::from_millis(400), max_response_bytes: 1 };
+    let error = http.fetch(Purpose::UrlPreview(brief), request("https://a.example/")).await.unwrap_err();
+    assert!(matches!(error, HttpError::Connect(_)), "{error}");
+    assert!(error.to_string().contains("did not open a connection to a.example:443 within 300 ms"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_to_the_proxy_is_verified() {
+    let mut world = World::new();
+    // A certificate of an authority that the system does not trust.
+    let proxy = Server::start(&world.authority, &["127.0.0.1"], |_| json("{}")).await;
+    let url = ProxyUrl::parse(&format!("https://{}", proxy.address)).unwrap();
+    world.http.proxies = ForwardProxies { https: Some(url), ..ForwardProxies::default() };
+    let error = problem(world.client().await.call(&server(A), get("/")).await);
+    assert!(error.contains(&format!("the proxy https://{} fails: TLS with it failed", proxy.address)), "{error}");
+    assert_eq!(proxy.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_proxy_gets_holds_the_credentials_and_the_target_only() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "user:secret@");
+    let at = world.serve(|_| json("{}")).await;
+    proxy.name(A, at.address);
+    world.client().await.call(&server(A), put("/x", r#"{"private":1}"#)).await.unwrap();
+    let head = proxy.heads().pop().unwrap().to_lowercase();
+    let mut lines: Vec<&str> = head.lines().filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        ["connect a.example:5 http/1.1", "host: a.example:5", "proxy-authorization: basic dxnlcjpzzwnyzxq="]
+    );
+}
