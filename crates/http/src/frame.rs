@@ -26,15 +26,15 @@ use tracing::Instrument as _;
 
 use crate::auth::LoggedUser;
 use crate::log_uri::loggable;
-use crate::{ApiError, Peer, ambiguous};
+use crate::{ApiError, Peer, Probes, ambiguous};
 
 /// The product token of the Server header and of /_matrix/federation/v1/version.
 pub const SERVER_TOKEN: &str = concat!("Plexus/", env!("CARGO_PKG_VERSION"));
 
 /// Adds to `router` what every listener needs: /health, answers for unknown endpoints and methods, CORS, caught panics,
 /// request ids and the log line.
-pub fn frame(router: Router, clock: Clock) -> Router {
-    let requests = Arc::new(Requests { clock, next_id: AtomicU64::new(1) });
+pub fn frame(router: Router, clock: Clock, probes: Arc<Probes>) -> Router {
+    let requests = Arc::new(Requests { clock, probes, next_id: AtomicU64::new(1) });
     router
         .route("/health", axum::routing::get(async || "OK"))
         .fallback(async || ApiError::unrecognized())
@@ -45,6 +45,7 @@ pub fn frame(router: Router, clock: Clock) -> Router {
 #[derive(Debug)]
 struct Requests {
     clock: Clock,
+    probes: Arc<Probes>,
     next_id: AtomicU64,
 }
 
@@ -60,6 +61,7 @@ impl Requests {
 }
 
 async fn around(State(requests): State<Arc<Requests>>, mut request: Request, next: Next) -> Response {
+    requests.probes.see(&request);
     let span = tracing::info_span!("request", id = requests.id(&request));
     let mut line = Line::of(&request, &requests.clock, span.clone());
     request.extensions_mut().insert(line.user.clone());

@@ -13,6 +13,7 @@
 //! | [`media`] | what media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |
 //! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`] |
+//! | [`probe`] | requests of `plexus doctor`, as they arrive |
 //! | [`room_errors`] | errors of the room engine, and of the services on it, as clients read them |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
 
@@ -27,6 +28,7 @@ mod log_uri;
 pub mod media;
 pub mod page;
 pub mod peer;
+pub mod probe;
 pub mod room_errors;
 pub mod routes;
 
@@ -44,4 +46,5 @@ pub use extract::{Path, Query, non_empty};
 pub use frame::{SERVER_TOKEN, frame};
 pub use page::Page;
 pub use peer::{ClientIp, LongPolling, Peer, Source};
+pub use probe::{Arrived, Probes};
 pub use routes::{BodyLimit, Client, Federation, Prefixes, Route, Routes};

@@ -3,6 +3,7 @@
 //! - [`FederationClient`]: sends signed requests to servers by their names
 //! - [`api`]: every request that is sent, under ruma's module paths
 //! - [`KeyRing`]: the keys that other servers sign with
+//! - [`OutsideView`]: this server as others find it
 
 pub mod api;
 mod call;
@@ -13,6 +14,7 @@ mod discovery;
 mod error;
 mod gates;
 mod keys;
+mod outside_view;
 mod response;
 mod retries;
 mod settings;
@@ -24,6 +26,7 @@ pub use destinations::CameBack;
 pub use error::{FederationError, UnreachableError};
 pub use gates::{Gates, Pass};
 pub use keys::{KeyRing, KeyRingParts, NotSigned, TooManySearches, TrustedKeyServer, WantedKey};
+pub use outside_view::{OutsideView, OutsideViewError, WellKnown};
 pub use response::StreamedResponse;
 pub use settings::{Backoff, FederationParts, FederationSettings, Retries};
 

@@ -3,12 +3,14 @@
 //! - [`http`]: all outgoing HTTP, and what decides about it
 //! - [`federation`]: requests to other servers, signed, and the keys that theirs are signed with
 //! - [`dns`]: names into addresses
+//! - [`turn`]: whether TURN servers can be reached
 //! - [`percent_encode`], [`percent_decode`]: texts in URLs
 
 pub mod dns;
 pub mod federation;
 pub mod http;
 mod percent;
+pub mod turn;
 
 pub use federation::{
     Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedResponse,

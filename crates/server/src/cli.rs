@@ -5,6 +5,7 @@ mod config;
 pub mod control;
 mod database;
 mod demo;
+mod doctor;
 mod hash_password;
 mod keys;
 mod manual;
@@ -74,6 +75,8 @@ enum Command {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
+    /// Say whether this installation works, and what to do where it does not; exits 1 then
+    Doctor(doctor::DoctorArgs),
     /// Look after the database
     Db {
         #[command(subcommand)]
@@ -227,6 +230,10 @@ pub fn main() -> ExitCode {
         Command::GenerateSigningKey(args) => keys::generate(&args),
         Command::ExportSigningKey(args) => keys::export(&args),
         Command::Config { command } => return config::run(&command),
+        Command::Doctor(args) => match doctor::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Db { command } => database::run(&command),
         Command::User { command } => user::run(command),
         Command::Demo(args) => demo::run(&args),

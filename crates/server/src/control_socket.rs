@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_http::{Arrived, Probes};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -49,6 +50,10 @@ enum Request {
     Stop,
     /// Something about users.
     User(UserRequest),
+    /// Wait for a request whose target holds this text.
+    ExpectProbe(String),
+    /// Say how that request arrived.
+    TakeProbe(String),
 }
 
 /// What the server says.
@@ -61,6 +66,10 @@ enum Reply {
     Stopping,
     /// What came of a request about users.
     User(UserReply),
+    /// The request is waited for.
+    ExpectsProbe,
+    /// How the request arrived, if it did.
+    Probe(Option<Arrived>),
     /// The command is of another version than the server, which is this one.
     NotUnderstood(String),
 }
@@ -105,7 +114,7 @@ impl ControlSocket {
 
     /// Carries out what commands ask for, until the future is dropped, which ends the connections. `stop` is notified
     /// when a command asks the server to end.
-    pub async fn serve(self, users: Arc<UserAdmin>, stop: Arc<Notify>) {
+    pub async fn serve(self, users: Arc<UserAdmin>, probes: Arc<Probes>, stop: Arc<Notify>) {
         let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
@@ -121,9 +130,9 @@ impl ControlSocket {
                 }
             };
             while connections.try_join_next().is_some() {}
-            let (users, stop) = (Arc::clone(&users), Arc::clone(&stop));
+            let (users, probes, stop) = (Arc::clone(&users), Arc::clone(&probes), Arc::clone(&stop));
             connections.spawn(async move {
-                if let Err(error) = converse(stream, &users, &stop).await {
+                if let Err(error) = converse(stream, &users, &probes, &stop).await {
                     tracing::debug!("a command hung up: {error}");
                 }
                 drop(permit);
@@ -140,7 +149,7 @@ impl Drop for ControlSocket {
 }
 
 /// Answers requests, one JSON object a line, until the command hangs up.
-async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, stop: &Notify) -> io::Result<()> {
+async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, probes: &Probes, stop: &Notify) -> io::Result<()> {
     // The socket's mode says the same; it is set a moment after the socket is there.
     let caller = stream.peer_cred()?.uid();
     if caller != 0 && caller != geteuid().as_raw() {
@@ -159,6 +168,11 @@ async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, stop: &Noti
                 stop.notify_one();
                 Reply::Stopping
             }
+            Ok(Request::ExpectProbe(nonce)) => {
+                probes.expect(nonce);
+                Reply::ExpectsProbe
+            }
+            Ok(Request::TakeProbe(nonce)) => Reply::Probe(probes.take(&nonce)),
             Ok(Request::User(request)) => Reply::User(users.carry_out(request).await),
             Err(_) => Reply::NotUnderstood(env!("CARGO_PKG_VERSION").to_owned()),
         };
@@ -240,6 +254,28 @@ impl ControlClient {
     pub fn ask(&mut self, request: UserRequest) -> Result<UserReply, ControlClientError> {
         match self.exchange(&Request::User(request))? {
             Reply::User(reply) => Ok(reply),
+            _ => Err(ControlClientError::Reply),
+        }
+    }
+
+    /// Has the server wait for a request whose target holds `nonce`, for a minute.
+    ///
+    /// # Errors
+    /// See [`ControlClientError`].
+    pub fn expect_probe(&mut self, nonce: &str) -> Result<(), ControlClientError> {
+        match self.exchange(&Request::ExpectProbe(nonce.to_owned()))? {
+            Reply::ExpectsProbe => Ok(()),
+            _ => Err(ControlClientError::Reply),
+        }
+    }
+
+    /// Returns how that request arrived; `None` if it did not.
+    ///
+    /// # Errors
+    /// See [`ControlClientError`].
+    pub fn take_probe(&mut self, nonce: &str) -> Result<Option<Arrived>, ControlClientError> {
+        match self.exchange(&Request::TakeProbe(nonce.to_owned()))? {
+            Reply::Probe(arrived) => Ok(arrived),
             _ => Err(ControlClientError::Reply),
         }
     }

@@ -19,7 +19,7 @@ use axum::Router;
 use http::HeaderName;
 use plexus_base::config::{Listener as ListenerConfig, ListenerType, ResourceName};
 use plexus_base::{Clock, Shutdown};
-use plexus_http::Peer;
+use plexus_http::{Peer, Probes};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -151,6 +151,7 @@ impl Serving {
         bound: Vec<Bound>,
         routers: &Routers,
         clock: &Clock,
+        probes: &Arc<Probes>,
         tls: Option<&Arc<rustls::ServerConfig>>,
         shutdown: &Shutdown,
         limits: ConnectionLimits,
@@ -166,7 +167,7 @@ impl Serving {
                 router = router.layer(tower_http::compression::CompressionLayer::new());
             }
             // Outside the compression: the log counts what is sent.
-            let router = plexus_http::frame(router, clock.clone());
+            let router = plexus_http::frame(router, clock.clone(), Arc::clone(probes));
             let connections = Connections {
                 router,
                 tls: tls.filter(|_| listener.tls).map(|tls| TlsAcceptor::from(Arc::clone(tls))),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use plexus_base::config::{Config, Loaded, Options, ResourceName};
 use plexus_base::telemetry;
 use plexus_base::{Clock, Random, Shutdown};
+use plexus_http::Probes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -116,6 +117,7 @@ pub struct Running {
     certificates: Option<Arc<Certificates>>,
     shutdown: Shutdown,
     serving: Serving,
+    probes: Arc<Probes>,
     application: Application,
 }
 
@@ -152,8 +154,9 @@ impl Running {
         let places = bound.iter().map(Bound::describe).collect();
         let addresses = bound.iter().filter_map(Bound::address).collect();
         let routers = &application.routers;
-        let serving = Serving::start(bound, routers, &clock, tls.as_ref(), &shutdown, limits);
-        Ok(Self { places, addresses, certificates, shutdown, serving, application })
+        let probes = Arc::new(Probes::new(clock.clone()));
+        let serving = Serving::start(bound, routers, &clock, &probes, tls.as_ref(), &shutdown, limits);
+        Ok(Self { places, addresses, certificates, shutdown, serving, probes, application })
     }
 
     /// How many bytes are in memory of bodies that nobody is known to have sent.
@@ -174,6 +177,11 @@ impl Running {
     /// What operators do with accounts.
     pub fn users(&self) -> Arc<UserAdmin> {
         Arc::clone(&self.application.users)
+    }
+
+    /// The requests of `plexus doctor` that are waited for.
+    pub fn probes(&self) -> Arc<Probes> {
+        Arc::clone(&self.probes)
     }
 
     /// Finishes the requests in flight, for a while, and closes the database.
@@ -356,7 +364,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
 /// Begins to listen for commands of this machine. Clients do not need that, so the server runs without it if it must.
 fn take_commands(config: &Config, running: &Running, stop: &Arc<Notify>) -> Option<JoinHandle<()>> {
     match ControlSocket::bind(&config.media.media_store_path) {
-        Ok(socket) => Some(tokio::spawn(socket.serve(running.users(), Arc::clone(stop)))),
+        Ok(socket) => Some(tokio::spawn(socket.serve(running.users(), running.probes(), Arc::clone(stop)))),
         Err(error) => {
             tracing::error!("`plexus user`, `stop` and `status` will not reach this server: {error}");
             None

@@ -34,6 +34,28 @@ pub fn require_current(options: &Options) -> Result<(), OpenError> {
     db::inspect(options, |_| Ok(()))
 }
 
+/// Returns the product that holds the database, with its version: `SQLite 3.50.4`, `PostgreSQL 15.18, UTF8`.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn product(options: &Options) -> Result<String, OpenError> {
+    db::inspect(options, |conn| {
+        let sql = match conn.backend() {
+            Backend::Sqlite => "SELECT 'SQLite ' || sqlite_version()",
+            Backend::Postgres => {
+                "SELECT 'PostgreSQL ' || current_setting('server_version')
+                     || ', ' || current_setting('server_encoding')"
+            }
+        };
+        let mut product = String::new();
+        conn.query_text(sql, &mut |row| {
+            product = row.get(0)?;
+            Ok(())
+        })?;
+        Ok(product)
+    })
+}
+
 /// Runs `f` in its own transaction, which is committed when `f` succeeds. Only for rows that a running server does not
 /// cache and that are not announced: `f` takes no positions.
 pub fn edit<T: Send, E: Send>(

@@ -170,6 +170,11 @@ impl Discovery {
         known
     }
 
+    /// Asks the host once, whatever is known of it. Returns the name it delegates to, or why it does not.
+    pub(super) async fn look(&self, host: &str) -> Result<ServerName, String> {
+        self.fetch(host).await.map(|(delegated, _)| delegated).map_err(|error| error.to_string())
+    }
+
     async fn fetch(&self, host: &str) -> Result<(ServerName, Duration), WellKnownError> {
         let uri: Uri = format!("https://{host}/.well-known/matrix/server").parse()?;
         let mut request = Request::new(Bytes::new());

@@ -78,7 +78,7 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Whether a forward proxy is to blame, and not the target.
-    pub(crate) fn is_of_proxy(&self) -> bool {
+    pub fn is_of_proxy(&self) -> bool {
         match self {
             Self::Proxy { left_alone_for: Some(_), .. } => true,
             Self::Proxy { fault, .. } => !fault.is_about_target(),

@@ -170,6 +170,34 @@ async fn a_wrong_password_is_the_proxys_fault() {
     assert!(squid.stop().await.has_refused(there.name()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_asks_the_proxy() {
+    let Some(squid) = Squid::start().await else { return };
+    let behind = Behind::new();
+    behind.installation.add("turn_uris: ['turn:127.0.0.1:9?transport=tcp']\n");
+    let _server = behind.installation.start();
+    for (credentials, outcome, found) in [
+        (CREDENTIALS, "ok", "lets https requests pass"),
+        ("plexus:wrong", "failed", "it does not accept the user name and password (407)"),
+    ] {
+        let mut command = behind.installation.command("doctor");
+        let proxy = format!("http://{credentials}@{}", squid.plain);
+        let output = command.arg("--json").env("https_proxy", proxy).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let check = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap();
+        assert_eq!(check("forward proxy")["outcome"], outcome, "{report:#}");
+        assert!(check("forward proxy")["found"].as_str().unwrap().contains(found), "{report:#}");
+        assert!(!report.to_string().contains("wrong"), "{report:#}");
+        assert_eq!(check("TURN")["outcome"], "failed", "{report:#}");
+        // Nobody else can reach it.example.
+        assert_eq!(
+            (check("reached by other servers")["outcome"].as_str(), output.status.code()),
+            (Some("failed"), Some(1))
+        );
+    }
+}
+
 #[test]
 fn proxies_that_are_not_http_are_refused_at_the_start() {
     let behind = Behind::new();

@@ -8,9 +8,10 @@ use std::process::Command;
 
 use http::Method;
 use plexus_net::percent_encode;
-use plexus_testkit::{Client, Peer, TestPlace, TestServer, skip};
+use plexus_testkit::{Certificate, Client, Peer, TestPlace, TestServer, skip};
 use serde_json::{Value, json};
 
+use crate::binary::{Installation, Server, stdout};
 use program::{Program, ReverseProxy};
 
 /// What the contributed files ask for.
@@ -188,4 +189,130 @@ async fn matrix_nio_logs_in_waits_and_uploads_through_the_proxy() {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && said.ends_with("ok - all\n"), "{program:?}: {said}");
     }
+}
+
+/// A server of its own process behind a proxy, whose federation port is where its name leads.
+struct Installed {
+    installation: Installation,
+    _server: Server,
+    _proxy: ReverseProxy,
+}
+
+impl Installed {
+    /// `None` when the program is not installed.
+    async fn start(program: Program, edits: &[(&str, &str)], x_forwarded: bool) -> Option<Self> {
+        let installation = Installation::new();
+        let upstream = SocketAddr::from(([127, 0, 0, 1], installation.port));
+        let proxy = ReverseProxy::start(program, upstream, edits).await?;
+        let name = proxy.federation_url().replace("https://", "");
+        installation.edit("server_name: \"it.example\"", &format!("server_name: '{name}'"));
+        installation.edit("trusted_key_servers:\n  - server_name: matrix.org\n", "trusted_key_servers: []\n");
+        if x_forwarded {
+            installation.edit("x_forwarded: false", "x_forwarded: true");
+        }
+        installation.add(&format!(
+            "public_baseurl: {}\nfederation_custom_ca_list: [{}]\n",
+            proxy.client_url(),
+            json!(Certificate::shared().certificate())
+        ));
+        let server = installation.start();
+        Some(Self { installation, _server: server, _proxy: proxy })
+    }
+
+    /// The exit code of `plexus doctor`, and what it printed as JSON.
+    fn doctor(&self) -> (Option<i32>, Value) {
+        let output = self.installation.command("doctor").arg("--json").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let checks = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        (output.status.code(), checks)
+    }
+}
+
+/// The outcome of a check, and what was found.
+fn check<'a>(report: &'a Value, name: &str) -> (&'a str, &'a str) {
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {report:#}"));
+    (check["outcome"].as_str().unwrap(), check["found"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_nothing_wrong_behind_the_contributed_files() {
+    for program in Program::ALL {
+        let Some(installed) = Installed::start(program, &[], true).await else { continue };
+        let (code, report) = installed.doctor();
+        assert_eq!(code, Some(0), "{program:?}: {report:#}");
+        let checks = report["checks"].as_array().unwrap();
+        let looked_at = [
+            "database",
+            "server",
+            "listener",
+            "public address",
+            "paths of requests",
+            "addresses of clients",
+            "delegation",
+            "reached by other servers",
+            "published keys",
+        ];
+        for name in looked_at {
+            assert_eq!(check(&report, name).0, "ok", "{program:?}: {report:#}");
+        }
+        let is_right = |check: &Value| check["outcome"] == "ok" || check["outcome"] == "skipped";
+        assert!(checks.iter().all(|check| is_right(check) || check["name"] == "configuration"), "{report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_wrong_with_the_proxy() {
+    let nginx_header = "proxy_set_header X-Forwarded-For $remote_addr;";
+    for (program, edit, x_forwarded, name, found) in [
+        (
+            Program::Nginx,
+            ("proxy_pass http://plexus;", "rewrite ^(.*)$ $1 break;\nproxy_pass http://plexus;"),
+            true,
+            "paths of requests",
+            "a reverse proxy",
+        ),
+        (Program::Apache, (" nocanon ", " "), true, "paths of requests", "a reverse proxy"),
+        (Program::Nginx, (nginx_header, ""), true, "addresses of clients", "clients choose their address"),
+        (
+            Program::Nginx,
+            (nginx_header, "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"),
+            true,
+            "addresses of clients",
+            "clients choose their address: the proxy appends",
+        ),
+        (
+            Program::HaProxy,
+            ("http-request set-header X-Forwarded-For %[src]", "http-request set-header X-Forwarded-For %[src]"),
+            false,
+            "addresses of clients",
+            "which is not believed: all clients are 127.0.0.1",
+        ),
+        (
+            Program::Apache,
+            ("ProxyPass /_matrix http://", "#ProxyPass /_matrix http://"),
+            true,
+            "public address",
+            "did not arrive at this server",
+        ),
+    ] {
+        let Some(installed) = Installed::start(program, &[edit], x_forwarded).await else { continue };
+        let (code, report) = installed.doctor();
+        assert_eq!(code, Some(1), "{program:?} {edit:?}: {report:#}");
+        let (outcome, text) = check(&report, name);
+        assert_eq!(outcome, "failed", "{report:#}");
+        assert!(text.contains(found), "{program:?} {edit:?}: {text}");
+    }
+}
+
+#[test]
+fn the_doctor_says_that_the_server_does_not_run() {
+    let installation = Installation::new();
+    let output = installation.command("doctor").output().unwrap();
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAILED   server: it does not run\n         -> start it"), "{said}");
+    installation.add("listeners: 7\n");
+    let said = stdout(&installation.command("doctor").output().unwrap());
+    assert!(said.starts_with("FAILED   configuration: "), "{said}");
 }
