@@ -1,45 +1,78 @@
 //! `/_synapse/metrics`, in Prometheus' text format.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use plexus_rooms::Rooms;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
 
 const PATH: &str = "/_synapse/metrics";
-/// The version of the text format.
+/// The text format that every version of Prometheus reads. The OpenMetrics text of gauges is also valid in it.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics at every path, for listeners of their own.
-pub fn everywhere(rooms: Arc<Rooms>) -> Router {
-    let metrics = async move || ([(CONTENT_TYPE, FORMAT)], text(&rooms)).into_response();
+/// Returns routes that serve the metrics at every path, for listeners of type `metrics`.
+pub(crate) fn everywhere(rooms: Arc<Rooms>) -> Router {
+    let registry = Arc::new(registry(rooms));
+    let metrics = async move || respond(&registry);
     Router::new().route("/", get(metrics.clone())).route("/{*path}", get(metrics))
 }
 
-/// The route; listeners that do not name the resource `metrics` hide it.
-pub fn router(rooms: Arc<Rooms>) -> Router {
-    Router::new().route(PATH, get(async move || ([(CONTENT_TYPE, FORMAT)], text(&rooms)).into_response()))
+/// Returns the route of the metrics; listeners without the resource `metrics` hide it.
+pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
+    let registry = Arc::new(registry(rooms));
+    Router::new().route(PATH, get(async move || respond(&registry)))
 }
 
-fn text(rooms: &Rooms) -> String {
+fn registry(rooms: Arc<Rooms>) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Caches(rooms)));
+    registry
+}
+
+fn respond(registry: &Registry) -> Response {
     let mut out = String::new();
-    let caches = rooms.caches();
-    let (entries, bytes) = ("plexus_cache_entries", "plexus_cache_bytes");
-    describe(&mut out, entries, "Entries of a cache.");
-    caches.iter().for_each(|cache| gauge(&mut out, entries, cache.name, cache.entries));
-    describe(&mut out, bytes, "About how much memory a cache takes.");
-    caches.iter().for_each(|cache| gauge(&mut out, bytes, cache.name, cache.bytes));
-    out
+    match text::encode(&mut out, registry) {
+        Ok(()) => ([(CONTENT_TYPE, FORMAT)], out).into_response(),
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
-fn describe(out: &mut String, name: &str, help: &str) {
-    // Writing to a String cannot fail, here and below.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+/// Reads the sizes of caches when metrics are requested.
+struct Caches(Arc<Rooms>);
+
+impl fmt::Debug for Caches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Caches").finish_non_exhaustive()
+    }
 }
 
-fn gauge(out: &mut String, name: &str, cache: &str, value: u64) {
-    let _ = writeln!(out, "{name}{{cache=\"{cache}\"}} {value}");
+impl Collector for Caches {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let caches = self.0.caches();
+        let entries = caches.iter().map(|cache| (cache.name, cache.entries));
+        encode_gauges(&mut encoder, "plexus_cache_entries", "Entries of a cache.", entries)?;
+        let bytes = caches.iter().map(|cache| (cache.name, cache.bytes));
+        encode_gauges(&mut encoder, "plexus_cache_bytes", "Approximate memory of a cache.", bytes)
+    }
+}
+
+fn encode_gauges<'c>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (&'c str, u64)>,
+) -> fmt::Result {
+    let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (cache, value) in values {
+        gauge.encode_family(&[("cache", cache)])?.encode_gauge(&value)?;
+    }
+    Ok(())
 }
